@@ -1,0 +1,43 @@
+# Every target prepares what it needs: a private .venv with what uv.lock names. Only Python 3.11 or newer must be there.
+PYTHON ?= python3
+BIN := .venv/bin
+
+# uv works in the .venv that this file made; it neither looks for another Python nor downloads one.
+export UV_PROJECT_ENVIRONMENT := .venv
+export UV_PYTHON := $(BIN)/python
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: install demo test check bench mutants clean
+
+install: .venv/.synced
+
+demo: install
+	$(BIN)/fait demo
+
+test: install
+	$(BIN)/pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python bench/run.py
+
+mutants: install
+	$(BIN)/python tests/mutants.py
+
+clean:
+	rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/uv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fait needs Python 3.11 or newer: make PYTHON=python3.11 install")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+.venv/.synced: pyproject.toml uv.lock | $(BIN)/uv
+	$(BIN)/uv sync --frozen --all-extras
+	touch $@

@@ -1,0 +1,466 @@
+"""The front of the house: an `App` says what there is, `app.open(url)` runs it on a store.
+
+shop = fait.App("shop")
+shop.include(Order, OrderSummary)
+
+@shop.on(OrderPlaced)
+async def reserve_stock(event: OrderPlaced, ctx: fait.Context) -> None: ...
+
+async with shop.open("sqlite:///shop.db") as s:
+    await s.transact(Order.place, "o-1", "c-1", items)
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import ModuleType
+from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
+
+from fait.clock import Clock, SystemClock
+from fait.decisions.aggregate import Aggregate, describe_aggregate
+from fait.decisions.caller import Caller
+from fait.decisions.decider import Decider
+from fait.decisions.transact import Done, Loop
+from fait.errors import CheckpointMismatch, DeclarationError, ReadModelChanged, Stale, SubscriptionsChanged, UsageError
+from fait.events.append import Until
+from fait.events.codec import Codec
+from fait.events.envelope import Recorded
+from fait.events.event import event_type
+from fait.events.query import EVERYTHING, Query
+from fait.events.registry import Registry
+from fait.events.upcast import Upcaster
+from fait.store.ledger import Checkpoint
+from fait.store.open import Store, open_store
+from fait.subscriptions.failure import Retry
+from fait.subscriptions.feed import follow
+from fait.subscriptions.find import Rows, conditions, cursor_of, orders, values_of
+from fait.subscriptions.processor import LEASE_S
+from fait.subscriptions.projection import Projection
+from fait.subscriptions.reactor import HANDLER_TIMEOUT_S, Context, Reaction, Reactor, Start
+from fait.subscriptions.read_model import ReadModel, Shape, shape_of
+from fait.subscriptions.runner import Runner
+
+__all__ = ["App", "System"]
+
+M = TypeVar("M", bound=ReadModel)
+E = TypeVar("E")
+E1 = TypeVar("E1")
+E2 = TypeVar("E2")
+E3 = TypeVar("E3")
+E4 = TypeVar("E4")
+E5 = TypeVar("E5")
+E6 = TypeVar("E6")
+
+FIND_TIMEOUT_S: Final = 5.0
+"""How long `find(after=...)` waits for its read model."""
+
+_LIMIT: Final = 1000
+
+
+class _On(Generic[E]):
+    """What `app.on(...)` gives: a decorator for handlers of these events."""
+
+    def __init__(
+        self, app: "App", events: tuple[type, ...], name: str | None, start: Start, retry: Retry, timeout_s: float
+    ) -> None:
+        self._app = app
+        self._said = (events, name, start, retry, timeout_s)
+
+    @overload
+    def __call__(
+        self, handler: Callable[[E, Context], Awaitable[None] | None], /
+    ) -> Callable[[E, Context], Awaitable[None] | None]: ...
+    @overload
+    def __call__(self, handler: Callable[[E], Awaitable[None] | None], /) -> Callable[[E], Awaitable[None] | None]: ...
+    def __call__(self, handler: Any, /) -> Any:
+        """Declare the handler; it stays an ordinary function."""
+        events, name, start, retry, timeout_s = self._said
+        self._app.add_reaction(Reaction(name or handler.__name__, events, handler, start, retry, timeout_s))
+        return handler
+
+
+class App:
+    """What a system consists of. It holds no connection and no state.
+
+    Args:
+        name: of the app; its subscriptions belong to it, so that several apps may share a store.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.registry = Registry()
+        self.aggregates: dict[str, type[Aggregate]] = {}
+        self.read_models: dict[str, type[ReadModel]] = {}
+        self.reactions: dict[str, Reaction] = {}
+        self._deferred: list[Any] = []
+
+    def include(self, *things: Any) -> None:
+        """Include aggregates, deciders, read models, events and upcasters, or a module and all of them that it defines.
+
+        Events that an `evolve` or a handler mentions are included with it.
+        """
+        for thing in things:
+            if isinstance(thing, ModuleType):
+                found = [each for each in vars(thing).values() if getattr(each, "__module__", None) == thing.__name__]
+                self._deferred.extend(each for each in found if _is_declared(each))
+                self._deferred.extend(each for each in vars(thing).values() if isinstance(each, Upcaster | Decider))
+            elif _is_declared(thing):
+                self._deferred.append(thing)
+            else:
+                raise DeclarationError(
+                    f"include takes aggregates, deciders, read models, events, upcasters and modules of them, not {thing!r}"
+                )
+
+    @overload
+    def on(
+        self,
+        e1: type[E1],
+        /,
+        *,
+        name: str | None = None,
+        start: Start = "now",
+        retry: Retry = ...,
+        timeout_s: float = ...,
+    ) -> _On[E1]: ...
+    @overload
+    def on(
+        self,
+        e1: type[E1],
+        e2: type[E2],
+        /,
+        *,
+        name: str | None = None,
+        start: Start = "now",
+        retry: Retry = ...,
+        timeout_s: float = ...,
+    ) -> _On[E1 | E2]: ...
+    @overload
+    def on(
+        self,
+        e1: type[E1],
+        e2: type[E2],
+        e3: type[E3],
+        /,
+        *,
+        name: str | None = None,
+        start: Start = "now",
+        retry: Retry = ...,
+        timeout_s: float = ...,
+    ) -> _On[E1 | E2 | E3]: ...
+    @overload
+    def on(
+        self,
+        e1: type[E1],
+        e2: type[E2],
+        e3: type[E3],
+        e4: type[E4],
+        /,
+        *,
+        name: str | None = None,
+        start: Start = "now",
+        retry: Retry = ...,
+        timeout_s: float = ...,
+    ) -> _On[E1 | E2 | E3 | E4]: ...
+    @overload
+    def on(
+        self,
+        e1: type[E1],
+        e2: type[E2],
+        e3: type[E3],
+        e4: type[E4],
+        e5: type[E5],
+        /,
+        *,
+        name: str | None = None,
+        start: Start = "now",
+        retry: Retry = ...,
+        timeout_s: float = ...,
+    ) -> _On[E1 | E2 | E3 | E4 | E5]: ...
+    @overload
+    def on(
+        self,
+        e1: type[E1],
+        e2: type[E2],
+        e3: type[E3],
+        e4: type[E4],
+        e5: type[E5],
+        e6: type[E6],
+        /,
+        *,
+        name: str | None = None,
+        start: Start = "now",
+        retry: Retry = ...,
+        timeout_s: float = ...,
+    ) -> _On[E1 | E2 | E3 | E4 | E5 | E6]: ...
+    def on(
+        self,
+        *events: type,
+        name: str | None = None,
+        start: Start = "now",
+        retry: Retry = Retry(),
+        timeout_s: float = HANDLER_TIMEOUT_S,
+    ) -> Any:
+        """Declare a reactor: a function that is called for each of these events, at least once, in order, until it succeeds.
+
+        Args:
+            *events: classes of events.
+            name: of the subscription; by default the function's. It names the checkpoint: keep it.
+            start: where a new subscription begins: "now", or at the "beginning" of the log.
+            retry: pauses between attempts.
+            timeout_s: how long an async handler may take for one event.
+        """
+        return _On(self, events, name, start, retry, timeout_s)
+
+    def add_reaction(self, reaction: Reaction) -> None:
+        """Know a reactor; two of one name are an error."""
+        if not reaction.events:
+            raise DeclarationError("on(...) needs the events to react to: @app.on(OrderPlaced)")
+        if self.reactions.setdefault(reaction.name, reaction) is not reaction:
+            raise DeclarationError(
+                f"two reactors are named {reaction.name!r}: give one a name, @app.on(..., name='...')"
+            )
+
+    def resolve(self) -> None:
+        """Find out all events, now that all names are defined, and refuse what does not fit together."""
+        while self._deferred:
+            self._resolve(self._deferred.pop(0))
+        for reaction in self.reactions.values():
+            for cls in reaction.events:
+                self.registry.add(cls)
+        self.registry.check()
+        if taken := self.reactions.keys() & self.read_models.keys():
+            raise DeclarationError(f"a reactor and a read model are both named {taken.pop()!r}")
+
+    def _resolve(self, thing: Any) -> None:
+        if isinstance(thing, Upcaster):
+            self.registry.add_upcaster(thing)
+        elif isinstance(thing, Decider):
+            self._add_events(cast("Decider[Any, Any, Any]", thing).model.events)
+        elif issubclass(thing, Aggregate):
+            description = describe_aggregate(thing)
+            if self.aggregates.setdefault(description.category, thing) is not thing:
+                raise DeclarationError(f"two aggregates have the category {description.category!r}")
+            self._add_events(description.events)
+        elif issubclass(thing, ReadModel):
+            shape = shape_of(thing)
+            if self.read_models.setdefault(shape.name, thing) is not thing:
+                raise DeclarationError(f"two read models have the table {shape.name!r}: give one table='...'")
+            self._add_events(shape.events)
+        else:
+            self.registry.add(thing)
+
+    def _add_events(self, events: Sequence[type]) -> None:
+        for cls in events:
+            self.registry.add(cls)
+
+    @asynccontextmanager
+    async def open(
+        self,
+        url: str,
+        *,
+        run: Literal["here", "elsewhere"] = "here",
+        clock: Clock | None = None,
+        renamed: Mapping[str, str] | None = None,
+        forget: Sequence[str] = (),
+        lease_s: float = LEASE_S,
+    ) -> AsyncIterator["System"]:
+        """Run the app on a store.
+
+        Args:
+            url: of the store: "memory:", "sqlite:///shop.db".
+            run: "here": this process runs subscriptions, sharing them with any others; "elsewhere": it only asks and appends.
+            clock: for tests.
+            renamed: old names of subscriptions, and the new names they go on under.
+            forget: subscriptions that are gone for good.
+            lease_s: how long a process may show no sign of life before another takes over its subscriptions.
+        """
+        self.resolve()
+        clock = clock or SystemClock()
+        store = await open_store(url, clock=clock)
+        try:
+            system = System(self, store, clock, lease_s)
+            await system.prepare(renamed or {}, forget)
+            try:
+                if run == "here":
+                    system.runner.start()
+                yield system
+            finally:
+                await system.runner.stop()
+        finally:
+            await store.close()
+
+
+class System(Caller):
+    """A running app: decisions and facts as `Caller` has them, and questions to read models and to the log."""
+
+    def __init__(self, app: App, store: Store, clock: Clock, lease_s: float) -> None:
+        codec = Codec(app.registry)
+        super().__init__(store.log, codec, Loop(store.log, codec, clock))
+        self.app = app
+        self.store = store
+        self._projections = {
+            name: Projection(shape_of(model), codec, store.ledger) for name, model in app.read_models.items()
+        }
+        reactors = [Reactor(reaction, codec, self) for reaction in app.reactions.values()]
+        self._subscriptions: list[Projection | Reactor] = [*self._projections.values(), *reactors]
+        self.runner = Runner(self._subscriptions, store.log, store.ledger, lease_s=lease_s)
+
+    async def prepare(self, renamed: Mapping[str, str], forget: Sequence[str]) -> None:
+        """Create tables and first checkpoints; refuse to start on what does not fit."""
+        ledger = self.store.ledger
+        for old, new in renamed.items():
+            await ledger.rename(old, new)
+        for name in forget:
+            await ledger.forget(name)
+        known = {each.subscription: each for each in await ledger.checkpoints() if each.app == self.app.name}
+        names = [subscription.name for subscription in self._subscriptions]
+        vanished, appeared = sorted(known.keys() - set(names)), [name for name in names if name not in known]
+        if vanished and appeared:
+            raise SubscriptionsChanged(self.app.name, vanished, appeared)
+        head = await self.store.log.head()
+        for subscription in self._subscriptions:
+            await self._start(subscription, head)
+
+    async def _start(self, subscription: Projection | Reactor, head: int) -> None:
+        name, ledger = subscription.name, self.store.ledger
+        if isinstance(subscription, Projection):
+            await ledger.create_table(subscription.shape.table)
+        position = 0 if subscription.start == "beginning" else head
+        found = await ledger.start(self._checkpoint(name, position, subscription.fingerprint))
+        if found.app != self.app.name:
+            raise DeclarationError(
+                f"the subscription {name!r} belongs to the app {found.app!r} in this store; choose another name"
+            )
+        mine = self.store.log.identity
+        if (found.log_id, found.epoch) != (mine.log_id, mine.epoch):
+            raise CheckpointMismatch(
+                name,
+                f"it was written for log {found.log_id} epoch {found.epoch}, this is {mine.log_id} epoch {mine.epoch}",
+            )
+        if found.position > head:
+            raise CheckpointMismatch(name, f"it is at position {found.position}, the log ends at {head}")
+        if found.shape != subscription.fingerprint:
+            raise ReadModelChanged(name)
+
+    def _checkpoint(self, name: str, position: int, fingerprint: str) -> Checkpoint:
+        mine = self.store.log.identity
+        return Checkpoint(name, self.app.name, position, mine.log_id, mine.epoch, fingerprint)
+
+    async def get(
+        self, model: type[M], key: Any, /, *, after: Done[Any] | None = None, timeout_s: float = FIND_TIMEOUT_S
+    ) -> M | None:
+        """The row with this key; None if there is none. `after` as in `find`."""
+        found = await self.find(model, after=after, timeout_s=timeout_s, limit=1, **{shape_of(model).key: key})
+        return found[0] if found else None
+
+    async def find(
+        self,
+        model: type[M],
+        /,
+        *,
+        order_by: object = None,
+        limit: int = _LIMIT,
+        cursor: str | None = None,
+        after: Done[Any] | None = None,
+        timeout_s: float = FIND_TIMEOUT_S,
+        **where: Any,
+    ) -> Rows[M]:
+        """Rows of a read model.
+
+        Args:
+            model: its class.
+            order_by: "column", "-column", `fait.desc(Model.column)`, or several of them; the key comes last by itself.
+            limit: most rows.
+            cursor: of the rows found before: go on behind them, under the same `order_by`.
+            after: read your write: wait until the model has passed this decision or append.
+            timeout_s: how long to wait for it.
+            **where: a value each column must equal, or a comparison: `total=fait.ge(10)`.
+
+        Raises:
+            UsageError: a column that the model does not have, with the nearest name.
+            Stale: the model did not get there in time.
+        """
+        shape = self._shape(model)
+        if after is not None:
+            await self.wait(after, model, timeout_s=timeout_s)
+        order = orders(shape, order_by)
+        beyond = None if cursor is None else values_of(shape, order, cursor)
+        found = await self.store.ledger.select(
+            shape.table, conditions(shape, where), order=order, beyond=beyond, limit=limit + 1
+        )
+        rows: Rows[M] = Rows(shape.from_row(row) for row in found[:limit])
+        if len(found) > limit > 0:
+            rows.cursor = cursor_of(shape, order, found[limit - 1])
+        return rows
+
+    async def wait(self, after: Done[Any], *models: type[ReadModel], timeout_s: float = FIND_TIMEOUT_S) -> None:
+        """Wait until read models have passed a decision or an append; without models: until every subscription has.
+
+        Raises:
+            Stale: one did not get there in time; it is named.
+        """
+        names = [self._shape(model).name for model in models] or [each.name for each in self._subscriptions]
+        end = time.monotonic() + timeout_s
+        for name in names:
+            await self._pass(name, after.position, end, timeout_s)
+
+    async def _pass(self, name: str, target: int, end: float, timeout_s: float) -> None:
+        """Wait here, if the subscription runs here; else look at its checkpoint, ever less often."""
+        passed = self.runner.processors[name].passed
+        look_s = 0.001
+        while passed.position < target:
+            checkpoint = await self.store.ledger.checkpoint(name)
+            position = max(passed.position, checkpoint.position if checkpoint else 0)
+            if position >= target:
+                return
+            rest_s = end - time.monotonic()
+            if rest_s <= 0:
+                raise Stale(name, position, target, timeout_s, self._why_late(name))
+            await passed.wait(target - 1, min(rest_s, look_s))
+            look_s = min(look_s * 2, 0.05)
+
+    def _why_late(self, name: str) -> str:
+        processor = self.runner.processors[name]
+        if processor.problem is not None:
+            return f"It fails in this process: {type(processor.problem).__name__}: {processor.problem}"
+        return f"In this process it is {processor.state}; is a process running that opened the app with run='here'?"
+
+    def _shape(self, model: type[ReadModel]) -> Shape:
+        shape = shape_of(model)
+        if self.app.read_models.get(shape.name) is not model:
+            raise UsageError(f"{model.__name__} is not included in the app {self.app.name!r}")
+        return shape
+
+    async def rebuild(self, model: type[ReadModel], /) -> None:
+        """Empty a read model's table and build it anew from the log. Until it has caught up, its rows are incomplete."""
+        projection = self._projections[self._shape(model).name]
+        await self.store.ledger.reset(
+            projection.shape.table, self._checkpoint(projection.name, 0, projection.fingerprint)
+        )
+
+    async def read(
+        self, stream: str, /, *, after: int = 0, until: Until = Until(), limit: int = _LIMIT
+    ) -> list[Recorded[Any]]:
+        """Events of a stream beyond version `after`, with their envelopes; undeclared ones come as `Untyped`."""
+        stored = await self.store.log.read_stream(stream, after=after, until=until, limit=limit)
+        return [self._codec.recorded(each) for each in stored]
+
+    async def events(
+        self, *, after: int = 0, query: Query = EVERYTHING, follow_on: bool = False
+    ) -> AsyncIterator[Recorded[Any]]:
+        """Events of the log beyond position `after`, in order; with `follow_on` also those still to come."""
+        async for page in follow(self.store.log, after, query):
+            for stored in page.events:
+                yield self._codec.recorded(stored)
+            if not page.more and not follow_on:
+                return
+
+
+def _is_declared(thing: Any) -> bool:
+    if isinstance(thing, Upcaster | Decider):
+        return True
+    return isinstance(thing, type) and (
+        event_type(thing) is not None
+        or (issubclass(thing, Aggregate) and thing is not Aggregate)
+        or (issubclass(thing, ReadModel) and thing is not ReadModel)
+    )

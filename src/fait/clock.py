@@ -1,0 +1,74 @@
+"""Time and ids: the two things that differ each time a program runs, so that a test can wind them by hand.
+
+A `Clock` tells the moment; `now()` asks the clock in force. During one decision the moment stands still (`freeze`), so
+that a command that asks twice gets one answer, and an attempt that is repeated is exact.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+__all__ = ["Clock", "ManualClock", "SystemClock", "freeze", "new_id", "now"]
+
+
+class Clock(Protocol):
+    """Tells the moment, aware, in UTC."""
+
+    def now(self) -> datetime:
+        """The moment."""
+        ...
+
+
+class SystemClock:
+    """The operating system's clock. It may jump in either direction."""
+
+    def now(self) -> datetime:
+        """The moment, to the microsecond."""
+        return datetime.now(UTC)
+
+
+class ManualClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, moment: datetime) -> None:
+        self.moment = moment.astimezone(UTC)
+
+    def now(self) -> datetime:
+        """The moment it was last set to."""
+        return self.moment
+
+    def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+        """Move the clock; negative amounts move it back, as real clocks do."""
+        self.moment += timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days)
+
+
+_frozen: ContextVar[datetime | None] = ContextVar("fait_now", default=None)
+
+
+def now() -> datetime:
+    """The moment, aware, in UTC. It stands still during one decision."""
+    return _frozen.get() or datetime.now(UTC)
+
+
+@contextmanager
+def freeze(moment: datetime) -> Iterator[datetime]:
+    """Let `now()` answer `moment` inside the block."""
+    token = _frozen.set(moment)
+    try:
+        yield moment
+    finally:
+        _frozen.reset(token)
+
+
+def new_id() -> str:
+    """A new UUIDv7 (RFC 9562) as text: ids made later sort later, so that indexes grow at their right edge."""
+    head = time.time_ns() // 1_000_000
+    chance = int.from_bytes(os.urandom(10), "big")
+    text = (
+        f"{(head << 80) | (7 << 76) | ((chance >> 68) << 64 & 0xFFF << 64) | (2 << 62) | (chance & (1 << 62) - 1):032x}"
+    )
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

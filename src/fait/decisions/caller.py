@@ -1,0 +1,261 @@
+"""What can be asked of a system: make a decision, append facts, load state. With options, said apart from the arguments.
+
+await s.transact(Order.place, "o-1", "c-1", items)
+await s.using(key="req-17", expected=7).transact(Order.place, "o-1", "c-1", items)
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast, overload
+
+from msgspec import Struct
+
+from fait.clock import new_id
+from fait.decisions.aggregate import Aggregate, at_version, command_of, model_of, pending
+from fait.decisions.decider import Decider, Model
+from fait.decisions.transact import Decision, Done, Loop, Options, Streams, key_id, metadata_of
+from fait.errors import StoreUnavailable, UsageError
+from fait.events.append import Until, Verdict, Write, raised
+from fait.events.codec import Codec, check_event_id
+from fait.events.envelope import NewEvent
+from fait.events.stream import check_stream
+from fait.events.version import Expected, expected_number
+
+__all__ = ["Caller", "Facts"]
+
+A = TypeVar("A", bound=Aggregate)
+C = TypeVar("C")
+S = TypeVar("S")
+E = TypeVar("E")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+
+class Facts(Struct, frozen=True):
+    """Events for one stream, for `append`.
+
+    Attributes:
+        stream: its name.
+        events: at least one.
+        expected: the version it must be at, or "no_stream", "exists", "any".
+        tags: the other things these events belong to, as "kind:id".
+        occurred_at: when they became true; None = when they are recorded.
+    """
+
+    stream: str
+    events: Sequence[object]
+    expected: Expected = "any"
+    tags: Sequence[str] = ()
+    occurred_at: datetime | None = None
+
+
+class Caller:
+    """Makes decisions and appends facts, under some options."""
+
+    def __init__(self, log: Streams, codec: Codec, loop: Loop, options: Options = Options()) -> None:
+        self._log = log
+        self._codec = codec
+        self._loop = loop
+        self._options = options
+
+    def using(
+        self,
+        *,
+        key: str | None = None,
+        expected: Expected | None = None,
+        attempts: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> "Caller":
+        """The same system under these options.
+
+        Args:
+            key: idempotency key of the intention; see `Done.repeated`.
+            expected: the version the stream must be at; a conflict is then an error at once.
+            attempts: how often a decision is made anew on a conflict.
+            extra: goes into the events' metadata.
+        """
+        was = self._options
+        return Caller(
+            self._log,
+            self._codec,
+            self._loop,
+            Options(
+                key=was.key if key is None else key,
+                expected=was.expected if expected is None else expected,
+                attempts=was.attempts if attempts is None else attempts,
+                extra=was.extra if extra is None else extra,
+            ),
+        )
+
+    def _next_options(self) -> Options:
+        """The options of the next call; a handler's context gives each call a key of its own."""
+        return self._options
+
+    async def transact(
+        self,
+        command: Callable[Concatenate[A, P], R],
+        id: str,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,  # noqa: A002
+    ) -> Done[R]:
+        """Run a command of an aggregate and store what it emits; decide again if somebody else was quicker.
+
+        Args:
+            command: named through its class: `Order.place`.
+            id: of the aggregate: "7" for the stream `order-7`.
+            *args, **kwargs: the command's arguments.
+
+        Raises:
+            Rejected: the command said no; nothing was written.
+            WrongExpectedVersion: `expected` did not hold, or too many conflicts; nothing was written.
+            InvalidValue: an event holds what cannot be stored; nothing was written.
+        """
+        known = command_of(command)
+        run = known.function
+        if inspect.iscoroutinefunction(run):
+            raise UsageError(
+                f"{known.name} is `async`: a command decides, it does not wait. Fetch first, then transact. Nothing was written."
+            )
+
+        def decide(state: A) -> tuple[R, Sequence[Any]]:
+            result = run(state, *args, **kwargs)
+            return cast("R", result), pending(state)
+
+        model = cast("Model[A]", model_of(cast("type[Aggregate]", known.aggregate)))
+        decision = Decision(model, id, known.name, known.arguments(args, kwargs), decide)
+        return await self._loop.run(decision, self._next_options())
+
+    async def decide(self, decider: Decider[C, S, E], id: str, command: C, /) -> Done[Sequence[E]]:  # noqa: A002
+        """Let a decider decide a command and store its events; the result is those events. Raises as `transact`."""
+
+        def run(state: S) -> tuple[Sequence[E], Sequence[E]]:
+            events = list(decider.decide(command, state))
+            return events, events
+
+        name = f"{decider.category}.{type(command).__name__}"
+        return await self._loop.run(Decision(decider.model, id, name, {"command": command}, run), self._next_options())
+
+    async def publish(
+        self,
+        event: object,
+        /,
+        *,
+        stream: str,
+        tags: Iterable[str] = (),
+        occurred_at: datetime | None = None,
+        id: str | None = None,  # noqa: A002
+    ) -> Done[None]:
+        """Store one event: whoever subscribes to it will handle it. No aggregate is needed.
+
+        Args:
+            event: an event, or `Untyped`.
+            stream: the thing it belongs to; its handlers see the events of one stream in order.
+            tags: the other things it belongs to.
+            occurred_at: when it became true; by default, when it is recorded.
+            id: a UUID of your own; the same id again is the same append.
+        """
+        options = self._next_options()
+        expected = "any" if options.expected is None else options.expected
+        return await self._store([Facts(stream, [event], expected, tuple(tags), occurred_at)], options, id)
+
+    async def append(self, *facts: Facts) -> Done[None]:
+        """Store events of one or several streams: all of them, or none.
+
+        Raises:
+            WrongExpectedVersion: a stream is not at its expected version; nothing was written.
+        """
+        return await self._store(facts, self._next_options(), None)
+
+    async def _store(self, facts: Sequence[Facts], options: Options, event_id: str | None) -> Done[None]:
+        if not facts:
+            raise UsageError("append needs at least one Facts(stream, events). Nothing was written.")
+        metadata = metadata_of(options)
+        ids = _ids(facts[0].stream, options.key, event_id)
+        writes = [
+            Write(check_stream(each.stream), self._new(each, ids, metadata), expected_number(each.expected))
+            for each in facts
+        ]
+        done = raised(await self._settled(writes))
+        return Done(None, facts[0].stream, done.versions[0], done.position, done.repeated)
+
+    def _new(self, facts: Facts, ids: Callable[[], str], metadata: str) -> tuple[NewEvent, ...]:
+        return tuple(
+            self._codec.new(event, id=ids(), metadata=metadata, tags=facts.tags, occurred_at=facts.occurred_at)
+            for event in facts.events
+        )
+
+    async def _settled(self, writes: Sequence[Write]) -> Verdict:
+        """Append; an unknown outcome is settled by the ids: the same append again writes nothing twice."""
+        try:
+            return await self._log.append(writes)
+        except StoreUnavailable as problem:
+            if problem.outcome == "nothing":
+                raise
+            return await self._log.append(writes)
+
+    @overload
+    async def load(
+        self,
+        what: type[A],
+        id: str,  # noqa: A002
+        /,
+        *,
+        version: int | None = None,
+        position: int | None = None,
+        at: datetime | None = None,
+        as_of: datetime | None = None,
+    ) -> A: ...
+    @overload
+    async def load(
+        self,
+        what: Decider[C, S, E],
+        id: str,  # noqa: A002
+        /,
+        *,
+        version: int | None = None,
+        position: int | None = None,
+        at: datetime | None = None,
+        as_of: datetime | None = None,
+    ) -> S: ...
+    async def load(
+        self,
+        what: type[Aggregate] | Decider[Any, Any, Any],
+        id: str,  # noqa: A002
+        /,
+        *,
+        version: int | None = None,
+        position: int | None = None,
+        at: datetime | None = None,
+        as_of: datetime | None = None,
+    ) -> Any:
+        """The state of an aggregate or a decider, now or in the past. Without events, its initial state.
+
+        Args:
+            what: the aggregate's class, or the decider.
+            id: of the thing.
+            version: as of this version of its stream.
+            position: as of this position of the log.
+            at: what did we know at this moment? The longest prefix recorded by then.
+            as_of: what was true at this moment? The facts that had become true by then, in the order of versions.
+        """
+        for moment in (at, as_of):
+            if moment is not None and moment.tzinfo is None:
+                raise UsageError("a moment in the past needs a time zone: datetime(2024, 1, 15, tzinfo=UTC)")
+        until = Until(version, position, at)
+        if isinstance(what, Decider):
+            return (await self._loop.load(what.model, id, until, as_of)).state
+        loaded = await self._loop.load(model_of(what), id, until, as_of)
+        at_version(loaded.state, loaded.version)
+        return loaded.state
+
+
+def _ids(stream: str, key: str | None, event_id: str | None) -> Callable[[], str]:
+    """Where an append's ids come from: chance, the caller, or its key."""
+    if event_id is not None:
+        return iter([check_event_id(event_id)]).__next__
+    if key is None:
+        return new_id
+    places = iter(range(1 << 30))
+    return lambda: key_id(stream, key, next(places))

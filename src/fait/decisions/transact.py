@@ -1,0 +1,280 @@
+"""The one loop: read a stream, fold it, decide, append; and if somebody else was quicker, again from the start.
+
+    read ──► fold ──► decide ──► append ──► Done
+      ▲                            │
+      └────── conflict, a pause ◄──┘
+
+It needs two verbs of a log and nothing else. What a decision emits is appended at the version it was made at, so it holds
+only if nothing happened in between.
+"""
+
+import asyncio
+import hashlib
+import inspect
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from fait.clock import Clock, freeze, new_id
+from fait.decisions.decider import Model
+from fait.errors import KeyReused, StoreUnavailable, UsageError, WrongExpectedVersion
+from fait.events.append import Appended, Conflict, Until, Verdict, Write, raised
+from fait.events.codec import Codec, encode_metadata
+from fait.events.envelope import CommandRecord, Metadata, NewEvent, StoredEvent
+from fait.events.stream import stream_name
+from fait.events.version import Expected, expected_name, expected_number, is_expected
+from fait.telemetry import origin
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    R_co = DefaultTypeVar("R_co", covariant=True, default=Any)
+else:
+    R_co = TypeVar("R_co", covariant=True)
+
+__all__ = ["ATTEMPTS", "Decision", "Done", "Loaded", "Loop", "Options", "Streams", "key_id", "metadata_of", "plain"]
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+ATTEMPTS: Final = 16
+"""How often a decision is made anew before a conflict becomes an error."""
+
+_FIRST_PAUSE_S: Final = 0.002
+_LONGEST_PAUSE_S: Final = 0.25
+_PAGE: Final = 1000
+
+
+class Streams(Protocol):
+    """The verbs of a log that decisions need."""
+
+    async def read_stream(
+        self, stream: str, *, after: int = 0, limit: int = ..., until: Until = ...
+    ) -> list[StoredEvent]:
+        """Events of a stream, in order."""
+        ...
+
+    async def append(self, writes: Sequence[Write]) -> Verdict:
+        """Store events, or say why not."""
+        ...
+
+    async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
+        """Events by id."""
+        ...
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """How a decision is to be made; given by `system.using(...)`.
+
+    Attributes:
+        key: idempotency key of the intention: the same key on the same stream gives the same event ids, so that a
+            repetition is recognised and answered instead of being done again.
+        expected: the stream's version as the caller saw it; then a conflict is an error at once.
+        attempts: how often a decision is made anew when somebody else was quicker.
+        extra: goes into the events' metadata.
+    """
+
+    key: str | None = None
+    expected: Expected | None = None
+    attempts: int = ATTEMPTS
+    extra: Mapping[str, Any] = {}
+
+
+class Done(Struct, Generic[R_co], frozen=True):
+    """A decision or an append that is stored; also the token that `after=` waits for.
+
+    Attributes:
+        result: what the command returned; a decider's events.
+        stream: where its events are.
+        version: of the stream now.
+        position: of the last event that this rests on.
+        repeated: True when the same key had been used before; then nothing new was written.
+    """
+
+    result: R_co
+    stream: str
+    version: int
+    position: int
+    repeated: bool = False
+
+
+class Loaded(Struct, Generic[S]):
+    """A folded stream: its state, its version, and the position of its last event."""
+
+    state: S
+    version: int
+    position: int
+
+
+class Decision(Struct, Generic[S, R], frozen=True):
+    """What is to be decided.
+
+    Attributes:
+        model: how to fold the stream.
+        id: of the thing.
+        name, arguments: of the command, as they are recorded.
+        decide: gives the result and the events for a state.
+    """
+
+    model: Model[S]
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+    decide: Callable[[S], tuple[R, Sequence[Any]]]
+
+
+class Loop:
+    """Makes decisions on a log."""
+
+    def __init__(self, log: Streams, codec: Codec, clock: Clock) -> None:
+        self._log = log
+        self._codec = codec
+        self._clock = clock
+
+    async def load(
+        self,
+        model: Model[S],
+        id: str,
+        until: Until = Until(),
+        as_of: datetime | None = None,  # noqa: A002
+    ) -> Loaded[S]:
+        """Fold a stream, page by page. With `as_of`, only facts that were true by then, in the order of versions."""
+        stream = stream_name(model.category, id)
+        loaded = Loaded(model.initial(id), 0, 0)
+        accepted = {self._codec.registry.add(cls).name for cls in model.events}
+        while True:
+            page = await self._log.read_stream(stream, after=loaded.version, limit=_PAGE, until=until)
+            if page:
+                loaded.state = self._fold(model, loaded.state, page, accepted, as_of)
+                loaded.version, loaded.position = page[-1].version, page[-1].position
+            if len(page) < _PAGE:
+                return loaded
+
+    def _fold(
+        self, model: Model[S], state: S, page: Iterable[StoredEvent], accepted: set[str], as_of: datetime | None
+    ) -> S:
+        event_of, evolve, known = self._codec.event, model.evolve, self._codec.registry.types
+        for stored in page:
+            # A declared event that `evolve` does not take is none of its business; an undeclared one stops the fold.
+            if (stored.type in accepted or stored.type not in known) and (as_of is None or stored.occurred_at <= as_of):
+                state = evolve(state, event_of(stored))
+        return state
+
+    async def run(self, decision: Decision[S, R], options: Options) -> Done[R]:
+        """Decide, and append what was decided; again on a conflict, with growing pauses, at most `options.attempts` times."""
+        stream = stream_name(decision.model.category, decision.id)
+        command = CommandRecord(decision.name, msgspec.Raw(_plain_json(decision.arguments)))
+        if options.key is not None and (earlier := await self._earlier(stream, options.key, command)):
+            return await self._repeat(decision, options.key, stream, earlier)
+        metadata = metadata_of(options, command)
+        conflict: Conflict | None = None
+        for attempt in range(options.attempts):
+            if attempt:
+                await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt)))  # noqa: S311
+            loaded = await self.load(decision.model, decision.id)
+            _check_expected(stream, options, loaded.version)
+            result, write = self._decide(decision, loaded, options, stream, metadata)
+            if write is None:
+                return Done(result, stream, loaded.version, loaded.position)
+            verdict = await self._append(write)
+            if isinstance(verdict, Conflict) and options.expected is None:
+                conflict = verdict
+                continue
+            done = raised(verdict)
+            return Done(result, stream, done.versions[0], done.position, done.repeated)
+        assert conflict is not None
+        raise WrongExpectedVersion(stream, expected_name(conflict.expected), conflict.actual)
+
+    def _decide(
+        self, decision: Decision[S, R], loaded: Loaded[S], options: Options, stream: str, metadata: str
+    ) -> tuple[R, Write | None]:
+        with freeze(self._clock.now()):
+            result, events = decision.decide(loaded.state)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise UsageError(
+                f"{decision.name} is `async`: a command decides, it does not wait. Fetch first, then transact. Nothing was written."
+            )
+        if not events:
+            return result, None
+        new = tuple(self._new(event, stream, options.key, place, metadata) for place, event in enumerate(events))
+        return result, Write(stream, new, loaded.version)
+
+    def _new(self, event: object, stream: str, key: str | None, place: int, metadata: str) -> NewEvent:
+        event_id = new_id() if key is None else key_id(stream, key, place)
+        return self._codec.new(event, id=event_id, metadata=metadata)
+
+    async def _append(self, write: Write) -> Verdict:
+        """Append; an unknown outcome is settled by asking for the ids, before anything is decided again."""
+        try:
+            return await self._log.append([write])
+        except StoreUnavailable as problem:
+            if problem.outcome == "nothing":
+                raise
+            stored = await self._log.find([event.id for event in write.events])
+            if len(stored) < len(write.events):
+                raise
+            return Appended(stored[-1].position, (stored[-1].version,))
+
+    async def _earlier(self, stream: str, key: str, command: CommandRecord) -> StoredEvent | None:
+        """The first event of the same intention, if it is stored."""
+        found = await self._log.find([key_id(stream, key, 0)])
+        if not found:
+            return None
+        was = msgspec.json.decode(found[0].metadata, type=Metadata).command
+        if was is None or (was.name, bytes(was.arguments)) != (command.name, bytes(command.arguments)):
+            told = (
+                "an append" if was is None else was.name + (" with other arguments" if was.name == command.name else "")
+            )
+            raise KeyReused(key, stream, told)
+        return found[0]
+
+    async def _repeat(self, decision: Decision[S, R], key: str, stream: str, first: StoredEvent) -> Done[R]:
+        """Answer a repetition: decide as it was decided then, in the state and at the moment of then; append nothing."""
+        loaded = await self.load(decision.model, decision.id, Until(version=first.version - 1))
+        with freeze(first.recorded_at):
+            result, events = decision.decide(loaded.state)
+        stored = await self._log.find([key_id(stream, key, place) for place in range(max(1, len(events)))])
+        return Done(result, stream, stored[-1].version, stored[-1].position, repeated=True)
+
+
+def metadata_of(options: Options, command: CommandRecord | None = None) -> str:
+    """The metadata of an append, as JSON: what is asked for, by whom, as part of which story."""
+    now = origin()
+    return encode_metadata(
+        Metadata(
+            correlation_id=now.correlation_id,
+            causation_id=now.causation_id,
+            actor=now.actor,
+            traceparent=now.traceparent,
+            command=command,
+            key=options.key,
+            extra=dict(options.extra),
+        )
+    )
+
+
+def key_id(stream: str, key: str, place: int) -> str:
+    """The id of the event at a place of what is appended to a stream under a key: a UUIDv8 of their hash."""
+    digest = hashlib.sha256(f"{stream}\0{key}\0{place}".encode()).digest()
+    number = int.from_bytes(digest[:16], "big") & ~(0xF << 76) & ~(0x3 << 62) | (8 << 76) | (2 << 62)
+    return str(UUID(int=number))
+
+
+def plain(value: object) -> Any:
+    """How a value that JSON does not know is recorded among a command's arguments: by the name of its type."""
+    return f"<{type(value).__qualname__}>"
+
+
+def _plain_json(arguments: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode(arguments, enc_hook=plain)
+
+
+def _check_expected(stream: str, options: Options, version: int) -> None:
+    if options.expected is not None and not is_expected(expected_number(options.expected), version):
+        raise WrongExpectedVersion(stream, options.expected, version)

@@ -1,0 +1,155 @@
+"""One way in and one way out: events become JSON text when they are appended, and classes again on every read path.
+
+Decoding picks a reader by stored type and schema version, once: for current events it is the class's own decoder; for older
+ones the chain of upcasters runs first. Aggregates, read models, handlers, queries and exports all read through here.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+
+from fait.errors import EventFromTheFuture, FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
+from fait.events.envelope import Metadata, NewEvent, Recorded, StoredEvent, Untyped
+from fait.events.event import EventType, event_type
+from fait.events.registry import Registry
+from fait.events.stream import check_tag
+from fait.events.value import prove
+from fait.events.upcast import Upcaster
+
+__all__ = ["Codec", "check_event_id", "encode_metadata", "untyped"]
+
+Reader = Callable[[str], Any]
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+_decode = msgspec.json.decode
+
+
+class Codec:
+    """Turns events into what a store keeps, and back, with the classes of one registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self._readers: dict[tuple[str, int], Reader] = {}
+
+    def new(
+        self,
+        event: object,
+        *,
+        id: str,  # noqa: A002 - the field's word
+        metadata: str = "{}",
+        tags: Iterable[str] = (),
+        occurred_at: datetime | None = None,
+    ) -> NewEvent:
+        """Encode an event and prove that it can be read again. Raises `InvalidValue` with the path to a bad value."""
+        if isinstance(event, Untyped):
+            name, schema, data = event.type, event.version, self._encode_untyped(event)
+        else:
+            declared = self._declared(event)
+            name, schema, data = declared.name, declared.version, declared.encode(event)
+        if occurred_at is not None and occurred_at.tzinfo is None:
+            raise InvalidValue(name, "occurred_at", "it has no time zone")
+        return NewEvent(name, schema, id, data.decode(), metadata, tuple(check_tag(tag) for tag in tags), occurred_at)
+
+    def event(self, stored: StoredEvent) -> Any:
+        """Decode the fact itself. An event of an unknown type is an error; `recorded` can give it as `Untyped`."""
+        reader = self._readers.get((stored.type, stored.schema))
+        if reader is None:
+            reader = self._find_reader(stored)
+        try:
+            return reader(stored.data)
+        except FaitError:
+            raise
+        except Exception as problem:
+            raise UndecodableEvent(stored.stream, stored.version, stored.type, _reason(problem)) from None
+
+    def recorded(self, stored: StoredEvent) -> Recorded[Any]:
+        """Decode an event with its envelope; one of an undeclared type comes as `Untyped`."""
+        if stored.type in self.registry.types:
+            return Recorded(self.event(stored), stored)
+        return Recorded(untyped(stored), stored)
+
+    def _declared(self, event: object) -> EventType:
+        cls = cast("type[object]", type(event))
+        declared = event_type(cls)
+        if declared is None:
+            raise UsageError(
+                f"{cls.__module__}.{cls.__qualname__} is not an event: declare it with @fait.event('some-name'), "
+                "or use fait.Untyped(type, data) for an event without a class. Nothing was written."
+            )
+        if self.registry.types.get(declared.name) is not declared:
+            self.registry.add(cls)
+        return declared
+
+    def _encode_untyped(self, event: Untyped) -> bytes:
+        known = self.registry.types.get(event.type)
+        if known is not None and event.version != known.version:
+            raise UsageError(
+                f"{event.type!r} is at schema version {known.version}; appending version {event.version} would add an event "
+                "that is old from the start. Nothing was written."
+            )
+        try:
+            data = event.data if isinstance(event.data, msgspec.Raw) else _encode(event.data)
+        except (TypeError, ValueError, OverflowError, RecursionError) as problem:
+            raise InvalidValue(event.type, "$", str(problem)) from None
+        prove(bytes(data), event.type)
+        return bytes(data)
+
+    def _find_reader(self, stored: StoredEvent) -> Reader:
+        declared = self.registry.types.get(stored.type)
+        if declared is None:
+            raise UnknownEventType(
+                stored.stream, stored.version, stored.type, "no included event has that name; include its class"
+            )
+        if stored.schema > declared.version:
+            raise EventFromTheFuture(
+                stored.stream,
+                stored.version,
+                stored.type,
+                f"it was written as schema version {stored.schema}, this code knows {declared.version}: deploy newer code first",
+            )
+        steps = self.registry.steps(declared, stored.schema)
+        reader = _through(steps, declared.decode) if steps else declared.decode
+        self._readers[stored.type, stored.schema] = reader
+        return reader
+
+
+def untyped(stored: StoredEvent) -> Untyped:
+    """The event as plain JSON values, whatever classes there are."""
+    return Untyped(stored.type, _decode(stored.data), stored.schema)
+
+
+def encode_metadata(metadata: Metadata) -> str:
+    """JSON text of the metadata. Raises `InvalidValue` when `extra` or a command's arguments cannot be stored."""
+    try:
+        data = _encode(metadata)
+    except (TypeError, ValueError, OverflowError, RecursionError) as problem:
+        raise InvalidValue("metadata", "$", str(problem)) from None
+    prove(data, "metadata")
+    return data.decode()
+
+
+def check_event_id(text: str) -> str:
+    """The id as canonical UUID text, or `InvalidValue`."""
+    try:
+        return str(UUID(text))
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidValue(f"event id {text!r}", "id", "it is not a UUID") from None
+
+
+def _through(steps: tuple[Upcaster, ...], decode: Callable[[bytes], Any]) -> Reader:
+    def read(text: str) -> Any:
+        data = _decode(text)
+        for step in steps:
+            data = step(data)
+        return decode(_encode(data))
+
+    return read
+
+
+def _reason(problem: Exception) -> str:
+    # A decoder's message names types and paths; a Pydantic one would quote the input, so only its class is told.
+    text = str(problem) if isinstance(problem, msgspec.ValidationError) else type(problem).__name__
+    return f"{text}. Was a field renamed or its type changed? Then raise the version and add @fait.upcast"

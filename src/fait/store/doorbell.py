@@ -1,0 +1,31 @@
+"""A doorbell tells waiting readers that the log has grown. It never carries the news itself: who is woken reads the log."""
+
+import asyncio
+
+__all__ = ["Doorbell"]
+
+
+class Doorbell:
+    """Knows the highest position heard of, and wakes those who wait for more.
+
+    Belongs to one event loop.
+    """
+
+    def __init__(self, position: int = 0) -> None:
+        self.position = position
+        self._rung = asyncio.Event()
+
+    def ring(self, position: int) -> None:
+        """Tell that the log reaches at least this position."""
+        if position > self.position:
+            self.position = position
+            self._rung.set()
+            self._rung = asyncio.Event()
+
+    async def wait(self, after: int, timeout_s: float | None = None) -> None:
+        """Return when the log is known to reach beyond `after`, or when the time is over."""
+        while self.position <= after:
+            try:
+                await asyncio.wait_for(self._rung.wait(), timeout_s)
+            except TimeoutError:
+                return

@@ -1,0 +1,212 @@
+"""The ledger: what was made of the log. Read-model rows, checkpoints and leases, in the same database as the log.
+
+The one rule: what a subscription did with events, and its checkpoint, are recorded together or not at all (`record`). The
+checkpoint moves by comparison: whoever finds it elsewhere than expected has lost the subscription to another process.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+__all__ = [
+    "Checkpoint",
+    "Column",
+    "Condition",
+    "Kind",
+    "Lease",
+    "Ledger",
+    "Order",
+    "Row",
+    "RowChange",
+    "Statement",
+    "Table",
+    "Work",
+]
+
+Kind = Literal["text", "integer", "real", "boolean", "decimal", "timestamp", "date", "uuid", "bytes", "json"]
+"""What a column holds. In Python: str, int, float, bool, Decimal, aware datetime, date, UUID, bytes, JSON text."""
+
+Row = tuple[Any, ...]
+"""The values of one row, in the order of the table's columns."""
+
+
+class Column(Struct, frozen=True):
+    """A column of a read model's table."""
+
+    name: str
+    kind: Kind
+    nullable: bool
+
+
+class Table(Struct, frozen=True):
+    """A read model's table.
+
+    Attributes:
+        name: of the table; a plain identifier.
+        columns: in order; `key` is one of them.
+        key: the primary key's column.
+        indexes: columns of each further index.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    key: str
+    indexes: tuple[tuple[str, ...], ...] = ()
+
+    def index_of(self, column: str) -> int:
+        """Place of a column in a row."""
+        return next(place for place, each in enumerate(self.columns) if each.name == column)
+
+
+class Condition(Struct, frozen=True):
+    """A comparison of a column: `in` takes any number of values, `between` two (both included), the others one."""
+
+    column: str
+    operator: Literal["=", "!=", "<", "<=", ">", ">=", "in", "between"]
+    values: tuple[Any, ...]
+
+
+class Order(Struct, frozen=True):
+    """A column to sort by. Missing values come first when ascending, last when descending."""
+
+    column: str
+    descending: bool = False
+
+
+class Checkpoint(Struct, frozen=True):
+    """How far a subscription is.
+
+    Attributes:
+        subscription: its name.
+        app: the app that declares it.
+        position: everything up to here is done.
+        log_id, epoch: the log that the position belongs to.
+        shape: fingerprint of the read model's table; "" for others.
+    """
+
+    subscription: str
+    app: str
+    position: int
+    log_id: str
+    epoch: int
+    shape: str = ""
+
+
+class Lease(Struct, frozen=True):
+    """The right to run a subscription.
+
+    No clock is compared between processes: an owner counts `beat` up, and who has watched it stand still long enough,
+    by its own clock, may take the lease. `fence` grows with each owner: work recorded under an old one is refused.
+    """
+
+    name: str
+    owner: str
+    fence: int
+    beat: int
+
+
+class RowChange(Struct, frozen=True):
+    """Changes to one read model: rows to write by their key, keys to delete."""
+
+    table: Table
+    upserts: Sequence[Row] = ()
+    deletes: Sequence[Any] = ()
+
+
+class Statement(Struct, frozen=True):
+    """An SQL statement of a handler, with its values as parameters."""
+
+    sql: str
+    values: Sequence[Any] = ()
+
+
+class Work(Struct, frozen=True):
+    """What a subscription did with the events beyond `after` up to `position`.
+
+    Attributes:
+        fence: of the lease it was done under.
+    """
+
+    subscription: str
+    after: int
+    position: int
+    fence: int
+    rows: Sequence[RowChange] = ()
+    statements: Sequence[Statement] = ()
+
+
+class Ledger(Protocol):
+    """Rows, checkpoints and leases. Every promise here is a test in `fait.testing.contract.store`."""
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        """All checkpoints, by subscription."""
+        ...
+
+    async def checkpoint(self, subscription: str) -> Checkpoint | None:
+        """One checkpoint; None if the subscription never started."""
+        ...
+
+    async def start(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Write a subscription's first checkpoint, unless it has one; return the one in force."""
+        ...
+
+    async def rename(self, old: str, new: str) -> None:
+        """Give a subscription's checkpoint another name; nothing happens if there is none."""
+        ...
+
+    async def forget(self, subscription: str) -> None:
+        """Remove a subscription's checkpoint and lease."""
+        ...
+
+    async def record(self, work: Work) -> None:
+        """Write rows, run statements and move the checkpoint from `after` to `position`: all of it, or nothing.
+
+        Raises:
+            LeaseLost: the lease's fence or the checkpoint is not what the work was done under.
+        """
+        ...
+
+    async def lease(self, name: str) -> Lease:
+        """The lease as it is; without an owner, `owner` is ""."""
+        ...
+
+    async def take(self, seen: Lease, owner: str) -> Lease | None:
+        """Become the owner if the lease is still as `seen`; None if somebody was quicker."""
+        ...
+
+    async def beat(self, owner: str) -> list[str]:
+        """Show that the owner lives: count its leases up, and return their names."""
+        ...
+
+    async def release(self, owner: str) -> None:
+        """Give all leases of an owner back, so that others need not wait."""
+        ...
+
+    async def create_table(self, table: Table) -> None:
+        """Create a read model's table and indexes if they are not there."""
+        ...
+
+    async def reset(self, table: Table, checkpoint: Checkpoint) -> None:
+        """Drop the table, create it anew and set the checkpoint: in one transaction."""
+        ...
+
+    async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
+        """The rows with these keys that exist, in any order."""
+        ...
+
+    async def select(
+        self,
+        table: Table,
+        where: Sequence[Condition] = (),
+        *,
+        order: Sequence[Order] = (),
+        beyond: Sequence[Any] | None = None,
+        limit: int | None = None,
+    ) -> list[Row]:
+        """Rows that fulfil all conditions, sorted by `order` (which ends in the key, so that it is total).
+
+        Args:
+            beyond: values of the order's columns of the last row seen: only rows after it (keyset paging).
+        """
+        ...

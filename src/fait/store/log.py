@@ -1,0 +1,127 @@
+"""The log: an append-only table of events in one global order, behind a port that every backend implements alike.
+
+Readers see a prefix of the log: when a reader has seen position 7, no event with a lower position will ever appear. Positions
+grow in that order; they may have gaps, and are never given twice.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from fait.events.append import Until, Verdict, Write
+from fait.events.envelope import StoredEvent
+from fait.events.query import EVERYTHING, Query
+
+__all__ = ["PAGE", "Features", "Identity", "Log", "Page", "StreamInfo"]
+
+PAGE = 1000
+"""Events a reader takes at a time, unless it says otherwise."""
+
+
+class Identity(Struct, frozen=True):
+    """Which log this is.
+
+    Attributes:
+        log_id: made when the log was created.
+        epoch: grows when a restored or copied log is adopted, as positions may then be used again.
+    """
+
+    log_id: str
+    epoch: int
+
+
+class Features(Struct, frozen=True):
+    """What a backend promises beyond the contract.
+
+    Attributes:
+        durable: an acknowledged append survives a crash of the process and of the machine.
+        shared: several processes may open the same log.
+        sql: handlers can run SQL statements in their checkpoint's transaction.
+    """
+
+    durable: bool
+    shared: bool
+    sql: bool
+
+
+class Page(Struct, frozen=True):
+    """A piece of the log.
+
+    Attributes:
+        events: in order of position.
+        position: everything up to here has been considered: go on from it.
+        more: the page was full, so there may be more at once.
+    """
+
+    events: list[StoredEvent]
+    position: int
+    more: bool
+
+
+class StreamInfo(Struct, frozen=True):
+    """A stream in a listing: its name and its current version, which is the number of its events."""
+
+    stream: str
+    version: int
+
+
+class Log(Protocol):
+    """An append-only log. Every promise here is a test in `fait.testing.contract.store`."""
+
+    @property
+    def features(self) -> Features:
+        """What this backend promises."""
+        ...
+
+    @property
+    def identity(self) -> Identity:
+        """Which log this is."""
+        ...
+
+    async def append(self, writes: Sequence[Write]) -> Verdict:
+        """Store events of one or several streams: all of them, or none.
+
+        The events get consecutive versions in their streams, in the order given, and `recorded_at`, which never goes
+        back. When all ids are stored already by the same append, it is answered again instead of being repeated.
+
+        Raises:
+            StoreUnavailable: `.outcome` says whether it may have been written.
+
+        Guarantees: durable when this returns, where `features.durable`. Cancelled while it waits for its turn: not
+        written; cancelled later: unknown, and the same ids settle it.
+        """
+        ...
+
+    async def read_stream(
+        self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
+    ) -> list[StoredEvent]:
+        """Events of one stream beyond version `after`, in order, at most `limit`. No stream: an empty list."""
+        ...
+
+    async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
+        """Events of the log beyond position `after`, in order, at most `limit`.
+
+        Guarantees: an event at or below the page's `position` that the query means, and that was not given, does not exist
+        and never will.
+        """
+        ...
+
+    async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
+        """Those of the events that are stored, in order of position."""
+        ...
+
+    async def streams(self, *, category: str | None = None, after: str = "", limit: int = PAGE) -> list[StreamInfo]:
+        """Streams by name (code point order), beyond the name `after`, at most `limit`."""
+        ...
+
+    async def head(self) -> int:
+        """Position of the last event; 0 for an empty log."""
+        ...
+
+    async def changed(self, after: int) -> None:
+        """Wait until the log may hold something beyond position `after`.
+
+        Returns at once if it does. May also return for nothing: read, and wait again.
+        """
+        ...

@@ -1,0 +1,261 @@
+"""The log and the ledger in plain Python: the reference that every other backend is compared with, and a store for tests.
+
+Nothing survives the process, and no other process can see it. Everything else is as the ports say: each method runs without
+an `await` in the middle, so it is atomic for all tasks of the event loop.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import cmp_to_key
+from typing import Any
+from uuid import uuid4
+
+from fait.clock import Clock
+from fait.errors import LeaseLost, UsageError
+from fait.events.append import Appended, Conflict, Duplicate, Until, Verdict, Write, check_writes
+from fait.events.envelope import StoredEvent
+from fait.events.query import EVERYTHING, Query
+from fait.events.stream import category_of
+from fait.events.version import is_expected
+from fait.store.doorbell import Doorbell
+from fait.store.ledger import Checkpoint, Condition, Lease, Order, Row, Table, Work
+from fait.store.log import PAGE, Features, Identity, Page, StreamInfo
+
+__all__ = ["MemoryLedger", "MemoryLog", "MemoryStore"]
+
+
+class MemoryLog:
+    """`Log` in a list."""
+
+    features = Features(durable=False, shared=False, sql=False)
+
+    def __init__(self, clock: Clock) -> None:
+        self.identity = Identity(str(uuid4()), 1)
+        self._clock = clock
+        self._events: list[StoredEvent] = []
+        self._streams: defaultdict[str, list[StoredEvent]] = defaultdict(list)
+        self._by_id: dict[str, StoredEvent] = {}
+        self._bell = Doorbell()
+
+    async def append(self, writes: Sequence[Write]) -> Verdict:
+        check_writes(writes)
+        return self._repeated(writes) or self._conflict(writes) or self._store(writes)
+
+    def _repeated(self, writes: Sequence[Write]) -> Appended | Duplicate | None:
+        ids = [event.id for write in writes for event in write.events]
+        taken = [event_id for event_id in ids if event_id in self._by_id]
+        if not taken and len(set(ids)) == len(ids):
+            return None
+        versions: list[int] = []
+        for write in writes:
+            first = self._by_id.get(write.events[0].id)
+            stored = self._streams.get(write.stream, [])[first.version - 1 :][: len(write.events)] if first else []
+            if [event.id for event in stored] != [event.id for event in write.events]:
+                return Duplicate(taken[0] if taken else next(each for each in ids if ids.count(each) > 1))
+            versions.append(stored[-1].version)
+        return Appended(max(self._by_id[event_id].position for event_id in ids), tuple(versions), repeated=True)
+
+    def _conflict(self, writes: Sequence[Write]) -> Conflict | None:
+        for write in writes:
+            actual = len(self._streams.get(write.stream, ()))
+            if not is_expected(write.expected, actual):
+                return Conflict(write.stream, write.expected, actual)
+        return None
+
+    def _store(self, writes: Sequence[Write]) -> Appended:
+        last = self._events[-1].recorded_at if self._events else None
+        moment = max(self._clock.now(), last) if last else self._clock.now()
+        for write in writes:
+            history = self._streams[write.stream]
+            for new in write.events:
+                stored = StoredEvent(
+                    position=len(self._events) + 1,
+                    stream=write.stream,
+                    version=len(history) + 1,
+                    type=new.type,
+                    schema=new.schema,
+                    id=new.id,
+                    data=new.data,
+                    metadata=new.metadata,
+                    tags=new.tags,
+                    recorded_at=moment,
+                    occurred_at=new.occurred_at or moment,
+                )
+                history.append(stored)
+                self._events.append(stored)
+                self._by_id[new.id] = stored
+        self._bell.ring(len(self._events))
+        return Appended(len(self._events), tuple(len(self._streams[write.stream]) for write in writes))
+
+    async def read_stream(
+        self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
+    ) -> list[StoredEvent]:
+        history = self._streams.get(stream, [])
+        end = len(history) if until.version is None else min(len(history), until.version)
+        if until.position is not None:
+            end = min(end, bisect_right(history, until.position, key=lambda event: event.position))
+        if until.recorded_at is not None:
+            end = min(end, bisect_right(history, until.recorded_at, key=lambda event: event.recorded_at))
+        return history[after : min(end, after + limit)]
+
+    async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
+        found: list[StoredEvent] = []
+        for event in self._events[after:]:
+            if query.matches(event):
+                found.append(event)
+                if len(found) == limit:
+                    return Page(found, event.position, more=True)
+        return Page(found, max(after, len(self._events)), more=False)
+
+    async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
+        found = {event_id: self._by_id[event_id] for event_id in event_ids if event_id in self._by_id}
+        return sorted(found.values(), key=lambda event: event.position)
+
+    async def streams(self, *, category: str | None = None, after: str = "", limit: int = PAGE) -> list[StreamInfo]:
+        names = sorted(
+            name for name in self._streams if name > after and (category is None or category_of(name) == category)
+        )
+        return [StreamInfo(name, len(self._streams[name])) for name in names[:limit]]
+
+    async def head(self) -> int:
+        return len(self._events)
+
+    async def changed(self, after: int) -> None:
+        await self._bell.wait(after)
+
+
+class MemoryLedger:
+    """`Ledger` in dictionaries."""
+
+    def __init__(self) -> None:
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._leases: dict[str, Lease] = {}
+        self._tables: dict[str, dict[Any, Row]] = {}
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        return [self._checkpoints[name] for name in sorted(self._checkpoints)]
+
+    async def checkpoint(self, subscription: str) -> Checkpoint | None:
+        return self._checkpoints.get(subscription)
+
+    async def start(self, checkpoint: Checkpoint) -> Checkpoint:
+        return self._checkpoints.setdefault(checkpoint.subscription, checkpoint)
+
+    async def rename(self, old: str, new: str) -> None:
+        if checkpoint := self._checkpoints.pop(old, None):
+            self._checkpoints[new] = _moved(checkpoint, subscription=new)
+
+    async def forget(self, subscription: str) -> None:
+        self._checkpoints.pop(subscription, None)
+        self._leases.pop(subscription, None)
+
+    async def record(self, work: Work) -> None:
+        checkpoint = self._checkpoints.get(work.subscription)
+        lease = self._leases.get(work.subscription)
+        if checkpoint is None or checkpoint.position != work.after or lease is None or lease.fence != work.fence:
+            raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
+        if work.statements:
+            raise UsageError("the memory store runs no SQL: use sqlite:// for ctx.execute. Nothing was recorded.")
+        for change in work.rows:
+            rows, place = self._tables[change.table.name], change.table.index_of(change.table.key)
+            rows.update({row[place]: tuple(row) for row in change.upserts})
+            for key in change.deletes:
+                rows.pop(key, None)
+        self._checkpoints[work.subscription] = _moved(checkpoint, position=work.position)
+
+    async def lease(self, name: str) -> Lease:
+        return self._leases.get(name, Lease(name, "", 0, 0))
+
+    async def take(self, seen: Lease, owner: str) -> Lease | None:
+        if await self.lease(seen.name) != seen:
+            return None
+        self._leases[seen.name] = Lease(seen.name, owner, seen.fence + 1, seen.beat + 1)
+        return self._leases[seen.name]
+
+    async def beat(self, owner: str) -> list[str]:
+        mine = [lease for lease in self._leases.values() if lease.owner == owner]
+        for lease in mine:
+            self._leases[lease.name] = Lease(lease.name, owner, lease.fence, lease.beat + 1)
+        return [lease.name for lease in mine]
+
+    async def release(self, owner: str) -> None:
+        for lease in [lease for lease in self._leases.values() if lease.owner == owner]:
+            self._leases[lease.name] = Lease(lease.name, "", lease.fence, lease.beat + 1)
+
+    async def create_table(self, table: Table) -> None:
+        self._tables.setdefault(table.name, {})
+
+    async def reset(self, table: Table, checkpoint: Checkpoint) -> None:
+        self._tables[table.name] = {}
+        self._checkpoints[checkpoint.subscription] = checkpoint
+
+    async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
+        rows = self._tables[table.name]
+        return [rows[key] for key in dict.fromkeys(keys) if key in rows]
+
+    async def select(
+        self,
+        table: Table,
+        where: Sequence[Condition] = (),
+        *,
+        order: Sequence[Order] = (),
+        beyond: Sequence[Any] | None = None,
+        limit: int | None = None,
+    ) -> list[Row]:
+        tests = [_test(table, condition) for condition in where]
+        compare = _comparison(table, order)
+        found = [row for row in self._tables[table.name].values() if all(test(row) for test in tests)]
+        found.sort(key=cmp_to_key(compare))
+        if beyond is not None:
+            edge: list[Any] = [None] * len(table.columns)
+            for each, value in zip(order, beyond, strict=True):
+                edge[table.index_of(each.column)] = value
+            found = [row for row in found if compare(row, tuple(edge)) > 0]
+        return found[:limit]
+
+
+class MemoryStore:
+    """Both ports, without a database."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.log = MemoryLog(clock)
+        self.ledger = MemoryLedger()
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+
+_TESTS: dict[str, Callable[[Any, tuple[Any, ...]], bool]] = {
+    "=": lambda value, to: value == to[0],
+    "!=": lambda value, to: value != to[0],
+    "<": lambda value, to: value is not None and value < to[0],
+    "<=": lambda value, to: value is not None and value <= to[0],
+    ">": lambda value, to: value is not None and value > to[0],
+    ">=": lambda value, to: value is not None and value >= to[0],
+    "in": lambda value, to: value in to,
+    "between": lambda value, to: value is not None and to[0] <= value <= to[1],
+}
+
+
+def _test(table: Table, condition: Condition) -> Callable[[Row], bool]:
+    place, test, values = table.index_of(condition.column), _TESTS[condition.operator], condition.values
+    return lambda row: test(row[place], values)
+
+
+def _comparison(table: Table, order: Sequence[Order]) -> Callable[[Row, Row], int]:
+    places = [(table.index_of(each.column), -1 if each.descending else 1) for each in order]
+
+    def compare(one: Row, other: Row) -> int:
+        for place, sign in places:
+            a, b = one[place], other[place]
+            if a != b:
+                smaller = a is None or (b is not None and a < b)  # missing values are the smallest
+                return -sign if smaller else sign
+        return 0
+
+    return compare
+
+
+def _moved(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
+    return Checkpoint(**{name: changes.get(name, getattr(checkpoint, name)) for name in checkpoint.__struct_fields__})

@@ -1,0 +1,227 @@
+"""Connections and the threads that own them: one writer with group commit, a few readers beside it.
+
+SQLite has one writer at a time. Whatever was asked for while a commit was under way goes together into the next transaction, so
+that many callers share one fsync. Readers see the last commit and never wait.
+"""
+
+import asyncio
+import queue
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, Final, Literal, TypeVar, cast
+
+import apsw
+
+from fait.errors import FaitError, StoreUnavailable
+from fait.telemetry import logger
+
+__all__ = ["BUSY_TIMEOUT_MS", "MAX_BATCH", "MIN_SQLITE", "Readers", "Writer", "connect"]
+
+T = TypeVar("T")
+Job = Callable[[apsw.Connection], Any]
+Synchronous = Literal["FULL", "NORMAL"]
+
+MIN_SQLITE: Final = 3_051_003
+"""The first SQLite without the WAL-reset bug, which could lose a commit when two connections met at a checkpoint."""
+
+BUSY_TIMEOUT_MS: Final = 30_000
+"""How long a writer waits for another process's transaction before it gives up."""
+
+MAX_BATCH: Final = 256
+"""Most requests of one transaction: bounds how long the first of them waits for the last."""
+
+
+def connect(path: str, *, synchronous: Synchronous = "FULL", create: bool = True) -> apsw.Connection:
+    """Open a file with the settings every connection of fait has, and make sure that they hold."""
+    if apsw.SQLITE_VERSION_NUMBER < MIN_SQLITE:
+        raise StoreUnavailable(
+            f"SQLite {apsw.sqlite_lib_version()} can lose commits in WAL mode (fixed in 3.51.3). "
+            "Install apsw from a wheel, which brings a current SQLite: pip install --upgrade --only-binary :all: apsw"
+        )
+    flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+    try:
+        connection = apsw.Connection(path, flags)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        if connection.pragma("journal_mode", "WAL") != "wal":
+            raise StoreUnavailable(f"{path} cannot be put into WAL mode: is it on a network file system?")
+        connection.pragma("synchronous", synchronous)
+        if sys.platform == "darwin":
+            connection.pragma("fullfsync", 1)
+        connection.create_collation("decimal", _compare_decimals)
+    except apsw.Error as problem:
+        raise unavailable(problem, path) from problem
+    return connection
+
+
+class _Request:
+    """A job and who waits for it."""
+
+    __slots__ = ("future", "job")
+
+    def __init__(self, job: Job, future: "asyncio.Future[Any]") -> None:
+        self.job = job
+        self.future = future
+
+
+class _Threads:
+    """Threads that each own a connection and take requests from one queue."""
+
+    def __init__(self, open_connection: Callable[[], apsw.Connection], count: int, name: str) -> None:
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        connections = [open_connection() for _ in range(count)]
+        self._threads = [
+            threading.Thread(target=self._serve, args=(connection,), name=name, daemon=True)
+            for connection in connections
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    async def run(self, job: Callable[[apsw.Connection], T]) -> T:
+        """Run a job in a thread that has a connection; it may be run again if others in its transaction fail."""
+        if self._closed:
+            raise StoreUnavailable("the store is closed.")
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._requests.put(_Request(job, future))
+        return cast("T", await future)
+
+    async def close(self) -> None:
+        """Finish what was asked for, then close the connections."""
+        if self._closed:
+            return
+        self._closed = True
+        for _ in self._threads:
+            self._requests.put(None)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+
+    def _serve(self, connection: apsw.Connection) -> None:
+        while (request := self._requests.get()) is not None:
+            requests = [each for each in self._gather(request) if not each.future.cancelled()]
+            if requests:
+                outcomes = self._answer(connection, requests)
+                self._settle(requests, outcomes)
+        connection.close()
+
+    def _gather(self, first: _Request) -> list[_Request]:
+        return [first]
+
+    def _answer(self, connection: apsw.Connection, requests: list[_Request]) -> list[Any]:
+        return [_outcome(connection, request.job) for request in requests]
+
+    def _settle(self, requests: list[_Request], outcomes: list[Any]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(_resolve, requests, outcomes)
+        except RuntimeError:
+            logger.debug("the event loop ended before its answer came")
+
+
+class Readers(_Threads):
+    """Threads that only read."""
+
+    def __init__(self, open_connection: Callable[[], apsw.Connection], count: int = 2) -> None:
+        super().__init__(open_connection, count, "fait-sqlite-reader")
+
+
+class Writer(_Threads):
+    """The one thread that writes: a transaction for everything that has gathered."""
+
+    def __init__(self, open_connection: Callable[[], apsw.Connection]) -> None:
+        super().__init__(open_connection, 1, "fait-sqlite-writer")
+
+    def _gather(self, first: _Request) -> list[_Request]:
+        requests = [first]
+        while len(requests) < MAX_BATCH:
+            try:
+                request = self._requests.get_nowait()
+            except queue.Empty:
+                break
+            if request is None:
+                self._requests.put(None)
+                break
+            requests.append(request)
+        return requests
+
+    def _answer(self, connection: apsw.Connection, requests: list[_Request]) -> list[Any]:
+        try:
+            return _transaction(connection, [request.job for request in requests])
+        except Exception as problem:
+            if len(requests) == 1:
+                return [_known(problem)]
+            # One bad request must not fail its neighbours: all are run again, alone.
+            return [outcome for request in requests for outcome in self._answer(connection, [request])]
+
+
+def _transaction(connection: apsw.Connection, jobs: Sequence[Job]) -> list[Any]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        answers = [job(connection) for job in jobs]
+    except BaseException:
+        _roll_back(connection)
+        raise
+    try:
+        connection.execute("COMMIT")
+    except BaseException as problem:
+        _roll_back(connection)
+        outcome = "nothing" if isinstance(problem, apsw.BusyError | apsw.FullError) else "unknown"
+        raise StoreUnavailable(f"the commit failed ({type(problem).__name__}: {problem}).", outcome) from problem
+    return answers
+
+
+def _roll_back(connection: apsw.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _outcome(connection: apsw.Connection, job: Job) -> Any:
+    try:
+        return job(connection)
+    except Exception as problem:
+        return _known(problem)
+
+
+def _known(problem: Exception) -> Exception:
+    if isinstance(problem, apsw.Error) and not isinstance(problem, apsw.ConstraintError | apsw.SQLError):
+        return unavailable(problem)
+    return problem
+
+
+def _resolve(requests: list[_Request], outcomes: list[Any]) -> None:
+    for request, outcome in zip(requests, outcomes, strict=True):
+        if request.future.done():
+            continue
+        if isinstance(outcome, Exception):
+            request.future.set_exception(outcome)
+        else:
+            request.future.set_result(outcome)
+
+
+def unavailable(problem: apsw.Error, path: str | None = None) -> FaitError:
+    """What an SQLite error means for a caller; decided by its class, never by its text."""
+    where = path or "the database"
+    match problem:
+        case apsw.FullError():
+            text = f"{where}: the disk is full. Make room and try again."
+        case apsw.BusyError() | apsw.LockedError():
+            text = (
+                f"{where}: another process held its write lock for more than {BUSY_TIMEOUT_MS / 1000:g} s. Try again."
+            )
+        case apsw.CantOpenError():
+            text = f"{where} cannot be opened: does its directory exist, and may this user write there?"
+        case apsw.NotADBError():
+            text = f"{where} is not an SQLite database."
+        case apsw.CorruptError():
+            text = f"{where} is damaged. Stop writing to it, and restore a backup or recover it with sqlite3 .recover."
+        case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
+            text = f"{where} may not be written by this user."
+        case _:
+            text = f"{where}: {type(problem).__name__}: {problem}."
+    return StoreUnavailable(text)
+
+
+def _compare_decimals(one: str, other: str) -> int:
+    a, b = Decimal(one), Decimal(other)
+    return (a > b) - (a < b)

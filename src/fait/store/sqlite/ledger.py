@@ -1,0 +1,155 @@
+"""The ledger in SQLite, in the same file as the log and written by the same thread."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from fait.errors import LeaseLost, UsageError
+from fait.store.ledger import Checkpoint, Condition, Lease, Order, Row, Statement, Table, Work
+from fait.store.sqlite import tables
+from fait.store.sqlite.connection import Readers, Writer
+from fait.store.sqlite.statements import SQL
+
+__all__ = ["SqliteLedger"]
+
+_OWN: Final = "fait_"
+_FORBIDDEN: Final = {
+    apsw.SQLITE_TRANSACTION,
+    apsw.SQLITE_SAVEPOINT,
+    apsw.SQLITE_ATTACH,
+    apsw.SQLITE_DETACH,
+    apsw.SQLITE_PRAGMA,
+}
+_WRITES: Final = {
+    apsw.SQLITE_INSERT,
+    apsw.SQLITE_UPDATE,
+    apsw.SQLITE_DELETE,
+    apsw.SQLITE_DROP_TABLE,
+    apsw.SQLITE_ALTER_TABLE,
+}
+
+
+class SqliteLedger:
+    """`Ledger` in an SQLite file."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        rows = await self._read("checkpoints", None)
+        return [Checkpoint(*row) for row in rows]
+
+    async def checkpoint(self, subscription: str) -> Checkpoint | None:
+        rows = await self._read("checkpoints", subscription)
+        return Checkpoint(*rows[0]) if rows else None
+
+    async def start(self, checkpoint: Checkpoint) -> Checkpoint:
+        def job(connection: apsw.Connection) -> Checkpoint:
+            connection.execute(SQL["start_checkpoint"], _values(checkpoint))
+            return Checkpoint(*connection.execute(SQL["checkpoints"], (checkpoint.subscription,)).fetchall()[0])
+
+        return await self._writer.run(job)
+
+    async def rename(self, old: str, new: str) -> None:
+        await self._write("rename_checkpoint", old, new)
+
+    async def forget(self, subscription: str) -> None:
+        await self._write("forget_checkpoint", subscription)
+        await self._write("forget_lease", subscription)
+
+    async def record(self, work: Work) -> None:
+        await self._writer.run(lambda connection: _record(connection, work))
+
+    async def lease(self, name: str) -> Lease:
+        rows = await self._read("lease", name)
+        return Lease(name, *rows[0]) if rows else Lease(name, "", 0, 0)
+
+    async def take(self, seen: Lease, owner: str) -> Lease | None:
+        rows = await self._write("take_lease", seen.name, owner, seen.owner, seen.fence, seen.beat)
+        return Lease(seen.name, owner, *rows[0]) if rows else None
+
+    async def beat(self, owner: str) -> list[str]:
+        return [name for (name,) in await self._write("beat_leases", owner)]
+
+    async def release(self, owner: str) -> None:
+        await self._write("release_leases", owner)
+
+    async def create_table(self, table: Table) -> None:
+        def job(connection: apsw.Connection) -> None:
+            for statement in tables.create_table(table):
+                connection.execute(statement)
+
+        await self._writer.run(job)
+
+    async def reset(self, table: Table, checkpoint: Checkpoint) -> None:
+        def job(connection: apsw.Connection) -> None:
+            for statement in (tables.drop_table(table), *tables.create_table(table)):
+                connection.execute(statement)
+            connection.execute(SQL["set_checkpoint"], _values(checkpoint))
+
+        await self._writer.run(job)
+
+    async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
+        wanted = msgspec.json.encode([tables.into(table, table.key, key) for key in keys]).decode()
+        statement = tables.select_keys(table)
+        found = await self._readers.run(lambda connection: connection.execute(statement, (wanted,)).fetchall())
+        return [tables.from_row(table, row) for row in found]
+
+    async def select(
+        self,
+        table: Table,
+        where: Sequence[Condition] = (),
+        *,
+        order: Sequence[Order] = (),
+        beyond: Sequence[Any] | None = None,
+        limit: int | None = None,
+    ) -> list[Row]:
+        statement, values = tables.select_rows(table, where, order, beyond, limit)
+        found = await self._readers.run(lambda connection: connection.execute(statement, values).fetchall())
+        return [tables.from_row(table, row) for row in found]
+
+    async def _read(self, statement: str, *values: Any) -> list[Any]:
+        return await self._readers.run(lambda connection: connection.execute(SQL[statement], values).fetchall())
+
+    async def _write(self, statement: str, *values: Any) -> list[Any]:
+        return await self._writer.run(lambda connection: connection.execute(SQL[statement], values).fetchall())
+
+
+def _values(checkpoint: Checkpoint) -> tuple[Any, ...]:
+    return msgspec.structs.astuple(checkpoint)
+
+
+def _record(connection: apsw.Connection, work: Work) -> None:
+    moved = connection.execute(SQL["move_checkpoint"], (work.subscription, work.after, work.position, work.fence)).get
+    if moved is None:
+        raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
+    for change in work.rows:
+        table = change.table
+        connection.executemany(tables.upsert_row(table), [tables.to_row(table, row) for row in change.upserts])
+        keys = [(tables.into(table, table.key, key),) for key in change.deletes]
+        connection.executemany(tables.delete_row(table), keys)
+    if work.statements:
+        _run(connection, work.statements)
+
+
+def _run(connection: apsw.Connection, statements: Sequence[Statement]) -> None:
+    """Run a handler's statements, which may do anything but end the transaction or touch fait's own tables."""
+    connection.authorizer = _allow
+    try:
+        for statement in statements:
+            connection.execute(statement.sql, tuple(statement.values))
+    except apsw.AuthError:
+        raise UsageError(
+            "a handler's statement may not begin or end transactions, attach databases, set pragmas or write to fait's "
+            "own tables. Nothing was recorded."
+        ) from None
+    finally:
+        connection.authorizer = None
+
+
+def _allow(operation: int, name: str | None, *_: object) -> int:
+    own = operation in _WRITES and name is not None and name.startswith(_OWN)
+    return apsw.SQLITE_DENY if own or operation in _FORBIDDEN else apsw.SQLITE_OK

@@ -1,0 +1,218 @@
+"""The log in SQLite: a row per event, a row per stream, and one writer, so that position order is commit order."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from fait.clock import Clock
+from fait.events.append import Appended, Conflict, Duplicate, Until, Verdict, Write, check_writes
+from fait.events.envelope import NewEvent, StoredEvent
+from fait.events.query import EVERYTHING, Query
+from fait.events.version import is_expected
+from fait.store.doorbell import Doorbell
+from fait.store.log import PAGE, Features, Identity, Page, StreamInfo
+from fait.store.sqlite.connection import Readers, Writer
+from fait.store.sqlite.statements import SQL
+
+__all__ = ["POLL_IDLE_S", "POLL_S", "SqliteLog", "stored_moment"]
+
+POLL_S: Final = 0.002
+"""How often other processes' commits are looked for while there is traffic. A look costs a few microseconds."""
+
+POLL_IDLE_S: Final = 0.02
+"""… and when there has been none for `IDLE_LOOKS` looks."""
+
+IDLE_LOOKS: Final = 500
+
+_decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
+_encode = msgspec.json.encode
+
+
+class _RolledBack(Exception):
+    """One of several streams was not as expected: the whole append is taken back."""
+
+
+class SqliteLog:
+    """`Log` in an SQLite file. Belongs to the event loop it was made in."""
+
+    features = Features(durable=True, shared=True, sql=True)
+
+    def __init__(
+        self, identity: Identity, clock: Clock, writer: Writer, readers: Readers, watch: apsw.Connection
+    ) -> None:
+        self.identity = identity
+        self._clock = clock
+        self._writer = writer
+        self._readers = readers
+        self._watch = watch
+        self._watched_version = -1
+        self._waiters = 0
+        self._watcher: asyncio.Task[None] | None = None
+        self._bell = Doorbell()
+
+    async def append(self, writes: Sequence[Write]) -> Verdict:
+        check_writes(writes)
+        verdict: Verdict | None = None
+        while verdict is None:
+            try:
+                verdict = await self._writer.run(partial(self._append, writes))
+            except (apsw.ConstraintError, _RolledBack):
+                # Nothing was written. None = what stood in the way is gone meanwhile: try again.
+                verdict = await self._readers.run(partial(_why_not, writes))
+        if isinstance(verdict, Appended):
+            self._bell.ring(verdict.position)
+        return verdict
+
+    def _append(self, writes: Sequence[Write], connection: apsw.Connection) -> Verdict | None:
+        moment = self._moment(connection)
+        versions: list[int] = []
+        for write in writes:
+            count = len(write.events)
+            version = connection.execute(SQL["advance_stream"], (write.stream, count, write.expected)).get
+            if version is None:
+                if versions:
+                    raise _RolledBack
+                return _why_not(writes, connection)
+            first = version - count + 1
+            rows = [_row(write.stream, first + place, event, moment) for place, event in enumerate(write.events)]
+            connection.executemany(SQL["insert_event"], rows)
+            if any(event.tags for event in write.events):
+                _insert_tags(connection, write.events)
+            versions.append(version)
+        return Appended(connection.last_insert_rowid(), tuple(versions))
+
+    def _moment(self, connection: apsw.Connection) -> str:
+        """Now, or the last event's time if the clock went back: the log's time never does."""
+        now = stored_moment(self._clock.now())
+        last = connection.execute(SQL["last_recorded_at"]).get
+        return max(now, last) if last else now
+
+    async def read_stream(
+        self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
+    ) -> list[StoredEvent]:
+        recorded_at = until.recorded_at and stored_moment(until.recorded_at)
+        values = (stream, after, limit, until.version, until.position, recorded_at)
+        return await self._readers.run(lambda connection: _events(connection, "read_stream", values))
+
+    async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
+        return await self._readers.run(lambda connection: _page(connection, after, query, limit))
+
+    async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
+        wanted = (_encode(event_ids).decode(),)
+        return await self._readers.run(lambda connection: _events(connection, "find_events", wanted))
+
+    async def streams(self, *, category: str | None = None, after: str = "", limit: int = PAGE) -> list[StreamInfo]:
+        values = (after, limit, category)
+        rows = await self._readers.run(lambda connection: connection.execute(SQL["list_streams"], values).fetchall())
+        return [StreamInfo(*row) for row in rows]
+
+    async def head(self) -> int:
+        return await self._readers.run(lambda connection: connection.execute(SQL["head"]).get)
+
+    async def changed(self, after: int) -> None:
+        self._waiters += 1
+        if self._watcher is None or self._watcher.done():
+            self._watcher = asyncio.create_task(self._watch_file(), name="fait-sqlite-watch")
+        try:
+            await self._bell.wait(after)
+        finally:
+            self._waiters -= 1
+
+    async def _watch_file(self) -> None:
+        """Ring for commits of other processes, as long as somebody waits."""
+        idle = 0
+        while self._waiters:
+            idle = 0 if self._look() else idle + 1
+            await asyncio.sleep(POLL_S if idle < IDLE_LOOKS else POLL_IDLE_S)
+
+    def _look(self) -> bool:
+        try:
+            version = self._watch.pragma("data_version")
+            if version == self._watched_version:
+                return False
+            self._bell.ring(self._watch.execute(SQL["head"]).get)
+        except apsw.BusyError:
+            return True
+        self._watched_version = version
+        return True
+
+    async def close(self) -> None:
+        """Stop watching the file."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        self._watch.close()
+
+
+def stored_moment(moment: datetime) -> str:
+    """UTC text of fixed width: it sorts as time does."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+def _row(stream: str, version: int, event: NewEvent, moment: str) -> tuple[Any, ...]:
+    tags = _encode(event.tags).decode() if event.tags else None
+    occurred_at = stored_moment(event.occurred_at) if event.occurred_at else moment
+    return (stream, version, event.type, event.schema, event.id, event.data, event.metadata, tags, moment, occurred_at)
+
+
+def _insert_tags(connection: apsw.Connection, events: Sequence[NewEvent]) -> None:
+    first = connection.last_insert_rowid() - len(events) + 1
+    rows = [(tag, first + place) for place, event in enumerate(events) for tag in event.tags]
+    connection.executemany(SQL["insert_tag"], rows)
+
+
+def _why_not(writes: Sequence[Write], connection: apsw.Connection) -> Verdict | None:
+    """Why an append was refused: its ids are stored already, or a stream is at another version; None if neither."""
+    ids = [event.id for write in writes for event in write.events]
+    stored = {event.id: event for event in _events(connection, "find_events", (_encode(ids).decode(),))}
+    if stored or len(set(ids)) < len(ids):
+        return _repeated(writes, ids, stored)
+    for write in writes:
+        actual = connection.execute(SQL["stream_version"], (write.stream,)).get or 0
+        if not is_expected(write.expected, actual):
+            return Conflict(write.stream, write.expected, actual)
+    return None
+
+
+def _repeated(writes: Sequence[Write], ids: list[str], stored: dict[str, StoredEvent]) -> Verdict:
+    """Whether stored ids are the same append, made before."""
+    versions: list[int] = []
+    for write in writes:
+        found = [stored.get(event.id) for event in write.events]
+        first = found[0].version if found[0] else 0
+        for place, event in enumerate(found):
+            if event is None or event.stream != write.stream or event.version != first + place:
+                taken = next((each for each in ids if each in stored), None)
+                return Duplicate(taken or next(each for each in ids if ids.count(each) > 1))
+        versions.append(first + len(found) - 1)
+    return Appended(max(event.position for event in stored.values()), tuple(versions), repeated=True)
+
+
+def _page(connection: apsw.Connection, after: int, query: Query, limit: int) -> Page:
+    mark = connection.execute(SQL["head"]).get  # first: what commits after this is for the next page
+    types = _encode(query.types).decode() if query.types else None
+    values: tuple[Any, ...] = (after, mark, limit, types, query.category)
+    if query.tags:
+        events = _events(connection, "read_tagged", (*values, query.tags[0], _encode(query.tags).decode()))
+    else:
+        events = _events(connection, "read_log", values)
+    if len(events) == limit:
+        return Page(events, events[-1].position, more=True)
+    return Page(events, max(after, mark), more=False)
+
+
+def _events(connection: apsw.Connection, statement: str, values: Sequence[Any]) -> list[StoredEvent]:
+    moment = datetime.fromisoformat
+    return [
+        StoredEvent(
+            position, stream, version, name, schema, event_id, data, metadata,
+            _decode_tags(tags) if tags else (), moment(recorded_at), moment(occurred_at),
+        )
+        for position, stream, version, name, schema, event_id, data, metadata, tags, recorded_at, occurred_at
+        in connection.execute(SQL[statement], values)
+    ]  # fmt: skip

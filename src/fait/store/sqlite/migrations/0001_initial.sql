@@ -1,0 +1,68 @@
+-- The log, and the ledger beside it. Times are UTC text of fixed width, so that they sort as they read.
+
+CREATE TABLE fait_log (
+    log_id     TEXT NOT NULL,
+    epoch      INTEGER NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT;
+
+-- One row per stream: its version decides every append.
+CREATE TABLE fait_streams (
+    stream  TEXT PRIMARY KEY,
+    version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- AUTOINCREMENT: a position is never given twice, whatever happens to the row that had it.
+CREATE TABLE fait_events (
+    position    INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream      TEXT NOT NULL,
+    version     INTEGER NOT NULL,
+    type        TEXT NOT NULL,
+    schema      INTEGER NOT NULL,
+    id          TEXT NOT NULL,
+    data        TEXT NOT NULL,
+    metadata    TEXT NOT NULL,
+    tags        TEXT,
+    recorded_at TEXT NOT NULL,
+    occurred_at TEXT NOT NULL,
+    CONSTRAINT fait_events_version UNIQUE (stream, version),
+    CONSTRAINT fait_events_id UNIQUE (id)
+) STRICT;
+
+CREATE TABLE fait_tags (
+    tag      TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (tag, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE fait_checkpoints (
+    subscription TEXT PRIMARY KEY,
+    app          TEXT NOT NULL,
+    position     INTEGER NOT NULL,
+    log_id       TEXT NOT NULL,
+    epoch        INTEGER NOT NULL,
+    shape        TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE fait_leases (
+    name  TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    fence INTEGER NOT NULL,
+    beat  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Facts do not change. These stop accidents; whoever owns the database can remove them.
+CREATE TRIGGER fait_events_are_facts_update BEFORE UPDATE ON fait_events
+BEGIN
+    SELECT RAISE(ABORT, 'events are facts: fait_events takes no UPDATE');
+END;
+
+CREATE TRIGGER fait_events_are_facts_delete BEFORE DELETE ON fait_events
+BEGIN
+    SELECT RAISE(ABORT, 'events are facts: fait_events takes no DELETE');
+END;
+
+CREATE TRIGGER fait_streams_are_facts_delete BEFORE DELETE ON fait_streams
+BEGIN
+    SELECT RAISE(ABORT, 'events are facts: fait_streams takes no DELETE');
+END;

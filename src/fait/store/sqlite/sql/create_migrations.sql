@@ -1,0 +1,9 @@
+-- create_migrations: the one table that exists before the first migration.
+-- In:   nothing
+-- Out:  nothing
+CREATE TABLE IF NOT EXISTS fait_migrations (
+    number      INTEGER PRIMARY KEY,
+    name        TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    applied_at  TEXT NOT NULL
+) STRICT;

@@ -1,0 +1,4 @@
+-- forget_lease: a subscription is gone.
+-- In:   ?1 subscription
+-- Out:  nothing
+DELETE FROM fait_leases WHERE name = ?1;

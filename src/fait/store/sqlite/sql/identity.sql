@@ -1,0 +1,4 @@
+-- identity: which log this is.
+-- In:   nothing
+-- Out:  log_id, epoch
+SELECT log_id, epoch FROM fait_log;

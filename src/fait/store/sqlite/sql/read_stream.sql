@@ -1,0 +1,12 @@
+-- read_stream: events of one stream beyond a version, in order.
+-- In:   ?1 stream · ?2 after · ?3 limit · ?4 last version or NULL · ?5 last position or NULL · ?6 last recorded_at or NULL
+-- Out:  events, by version
+-- Plan: SEARCH fait_events USING INDEX sqlite_autoindex_fait_events_1 (stream=? AND version>?)
+SELECT position, stream, version, type, schema, id, data, metadata, tags, recorded_at, occurred_at
+FROM fait_events
+WHERE stream = ?1 AND version > ?2
+    AND (?4 IS NULL OR version <= ?4)
+    AND (?5 IS NULL OR position <= ?5)
+    AND (?6 IS NULL OR recorded_at <= ?6)
+ORDER BY version
+LIMIT ?3;

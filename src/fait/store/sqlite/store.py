@@ -1,0 +1,75 @@
+"""Opening an SQLite file: bring its schema up to date, read its identity, start its threads."""
+
+import asyncio
+from functools import partial
+from uuid import uuid4
+
+import apsw
+
+from fait.clock import Clock
+from fait.errors import StoreUnavailable
+from fait.store.log import Identity
+from fait.store.migrations import Migration, load, pending
+from fait.store.sqlite.connection import Readers, Synchronous, Writer, connect, unavailable
+from fait.store.sqlite.ledger import SqliteLedger
+from fait.store.sqlite.log import SqliteLog, stored_moment
+from fait.store.sqlite.statements import SQL
+
+__all__ = ["SqliteStore", "open_store"]
+
+
+class SqliteStore:
+    """Both ports on one file."""
+
+    def __init__(self, log: SqliteLog, ledger: SqliteLedger, writer: Writer, readers: Readers) -> None:
+        self.log = log
+        self.ledger = ledger
+        self._writer = writer
+        self._readers = readers
+
+    async def close(self) -> None:
+        """Finish what was asked for and close the file."""
+        await self.log.close()
+        await self._readers.close()
+        await self._writer.close()
+
+
+async def open_store(path: str, options: dict[str, str], clock: Clock) -> SqliteStore:
+    """Open a file, or create it. Options: `synchronous=FULL` (default) or `NORMAL`, which may lose the last commits at power loss."""
+    chosen = options.get("synchronous", "FULL").upper()
+    unknown = options.keys() - {"synchronous"}
+    if unknown or chosen not in ("FULL", "NORMAL"):
+        raise StoreUnavailable(f"sqlite:// takes the option synchronous=FULL or NORMAL, not {options}.")
+    synchronous: Synchronous = "NORMAL" if chosen == "NORMAL" else "FULL"
+    open_connection = partial(connect, path, synchronous=synchronous)
+    try:
+        identity = await asyncio.to_thread(_prepare, path, open_connection(), clock)
+        writer, readers = Writer(open_connection), Readers(open_connection)
+        log = SqliteLog(identity, clock, writer, readers, open_connection())
+    except apsw.Error as problem:
+        raise unavailable(problem, path) from problem
+    return SqliteStore(log, SqliteLedger(writer, readers), writer, readers)
+
+
+def _prepare(path: str, connection: apsw.Connection, clock: Clock) -> Identity:
+    moment = stored_moment(clock.now())
+    connection.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
+    try:
+        connection.execute(SQL["create_migrations"])
+        applied = dict(connection.execute(SQL["applied_migrations"]).fetchall())
+        for migration in pending(load("fait.store.sqlite"), applied, path):
+            _apply(connection, migration, moment)
+        if not connection.execute(SQL["identity"]).fetchall():
+            connection.execute(SQL["create_log"], (str(uuid4()), moment))
+        identity = Identity(*connection.execute(SQL["identity"]).fetchall()[0])
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.close()
+    return identity
+
+
+def _apply(connection: apsw.Connection, migration: Migration, moment: str) -> None:
+    connection.execute(migration.sql)
+    connection.execute(SQL["insert_migration"], (migration.number, migration.name, migration.fingerprint, moment))

@@ -1,0 +1,24 @@
+"""When something fails it is tried again, after pauses that grow, until it works or somebody repairs it."""
+
+import random
+
+from msgspec import Struct
+
+__all__ = ["Retry"]
+
+
+class Retry(Struct, frozen=True):
+    """How long to pause before trying again.
+
+    Attributes:
+        first_s: the longest pause after the first failure.
+        longest_s: pauses do not grow beyond it.
+    """
+
+    first_s: float = 0.1
+    longest_s: float = 30.0
+
+    def pause_s(self, failures: int) -> float:
+        """A pause after so many failures: anywhere up to a bound that doubles each time, so that retries spread out."""
+        bound = min(self.longest_s, self.first_s * 2 ** min(failures - 1, 32))
+        return random.uniform(bound / 2, bound)  # noqa: S311 - not a secret

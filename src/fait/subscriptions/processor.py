@@ -1,0 +1,246 @@
+"""A processor runs one subscription, as a state machine that is safe to run in any number of processes.
+
+    waiting ──► catching_up ──► live ──► stopping ──► stopped
+       ▲             │  ▲         │
+       └── lease ◄───┴──┼─────────┤
+           lost         └ failing ◄┘
+
+Only the owner of the subscription's lease works. If it stops showing signs of life, another process takes the lease over and
+goes on from the checkpoint; what the former owner still had in hand is refused when it tries to record it.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection
+from typing import Any, Final, Literal, Protocol
+
+from fait.errors import CheckpointMismatch, LeaseLost
+from fait.events.query import Query
+from fait.store.doorbell import Doorbell
+from fait.store.ledger import Lease, Ledger, Work
+from fait.store.log import Log, Page
+from fait.subscriptions.failure import Retry
+from fait.subscriptions.feed import follow
+from fait.telemetry import logger
+
+__all__ = ["LEASE_S", "PASS_OVER_S", "Desk", "Processor", "State", "Subscription"]
+
+State = Literal["waiting", "catching_up", "live", "failing", "stopping", "stopped"]
+
+LEASE_S: Final = 5.0
+"""How long an owner may show no sign of life before another process takes over."""
+
+PASS_OVER_S: Final = 0.1
+"""How soon a checkpoint is written when only events that do not concern the subscription have passed."""
+
+
+class Desk(Protocol):
+    """Where a subscription works: knows its place, and records what is done."""
+
+    @property
+    def position(self) -> int:
+        """Everything up to here is done."""
+        ...
+
+    @property
+    def fence(self) -> int:
+        """Of the lease in hand."""
+        ...
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to begin nothing new."""
+        ...
+
+    async def record(self, work: Work) -> None:
+        """Record work and move the checkpoint, together."""
+        ...
+
+    def pass_over(self, position: int) -> None:
+        """Nothing was to be done up to here; the checkpoint follows a little later."""
+        ...
+
+    def failed(self, problem: Exception) -> None:
+        """The event in hand has failed and will be tried again."""
+        ...
+
+    def working(self) -> None:
+        """What failed works again."""
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not longer than until the system stops."""
+        ...
+
+
+class Subscription(Protocol):
+    """What a processor runs: a projection, a reactor, later a relay."""
+
+    @property
+    def name(self) -> str:
+        """Unique in its log; names the checkpoint and the lease."""
+        ...
+
+    @property
+    def query(self) -> Query:
+        """The events that concern it."""
+        ...
+
+    async def handle(self, page: Page, desk: Desk) -> None:
+        """Do what a page of events asks for, and record it at the desk."""
+        ...
+
+
+class Processor:
+    """Runs one subscription until it is told to stop."""
+
+    def __init__(
+        self, subscription: Subscription, log: Log, ledger: Ledger, owner: str, *, lease_s: float = LEASE_S
+    ) -> None:
+        self.subscription = subscription
+        self.state: State = "waiting"
+        self.problem: Exception | None = None
+        self.passed = Doorbell()
+        self._log = log
+        self._ledger = ledger
+        self._owner = owner
+        self._lease_s = lease_s
+        self._lease = Lease(subscription.name, "", 0, 0)
+        self._taken = time.monotonic()
+        self._lost = False
+        self._recorded = 0
+        self._stop = asyncio.Event()
+        self._retry = Retry()
+
+    @property
+    def position(self) -> int:
+        """Everything up to here is done."""
+        return self.passed.position
+
+    @property
+    def fence(self) -> int:
+        """Of the lease in hand."""
+        return self._lease.fence
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to begin nothing new."""
+        return self._stop.is_set() or self._lost
+
+    def still_owned(self, names: Collection[str], asked: float) -> None:
+        """Learn from a sign of life, begun at a moment of this process's clock, which leases were ours then."""
+        if self.subscription.name not in names and self.fence and self._taken < asked:
+            self._lost = True
+
+    def stop(self) -> None:
+        """Finish the event in hand, then stop."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work whenever the lease is ours; survive every failure, and say so."""
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                if await self._own():
+                    await self._work()
+                failures = 0
+            except LeaseLost as lost:
+                self.state = "waiting"
+                logger.info("%s", lost)
+            except Exception as problem:
+                failures += 1
+                self.failed(problem)
+                logger.error("%s stopped and will start again", self.subscription.name, exc_info=problem)
+                await self.pause(self._retry.pause_s(failures))
+        self.state = "stopped"
+
+    async def record(self, work: Work) -> None:
+        """Record work and move the checkpoint, together. Raises `LeaseLost` if another process has taken over."""
+        if work.after != self._recorded:  # events were passed over since: the checkpoint still stands before them
+            work = Work(work.subscription, self._recorded, work.position, work.fence, work.rows, work.statements)
+        await self._ledger.record(work)
+        self._recorded = work.position
+        self.passed.ring(work.position)
+
+    def pass_over(self, position: int) -> None:
+        """Nothing was to be done up to here; the checkpoint follows a little later."""
+        self.passed.ring(position)
+
+    def failed(self, problem: Exception) -> None:
+        """Something went wrong and will be tried again."""
+        self.state, self.problem = "failing", problem
+
+    def working(self) -> None:
+        """What failed works again."""
+        if self.state == "failing":
+            self.state, self.problem = "live", None
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not longer than until the system stops."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            pass
+
+    async def _own(self) -> bool:
+        """Wait until the lease is ours: it is free, or its owner has shown no sign of life for long enough."""
+        watched, since = self._lease, time.monotonic()
+        while not self._stop.is_set():
+            seen = await self._ledger.lease(self.subscription.name)
+            if seen != watched:
+                watched, since = seen, time.monotonic()
+            if seen.owner in ("", self._owner) or time.monotonic() - since > self._lease_s:
+                taken = await self._ledger.take(seen, self._owner)
+                if taken is not None:
+                    self._lease, self._taken, self._lost = taken, time.monotonic(), False
+                    return True
+            await self.pause(self._lease_s / 20)
+        return False
+
+    async def _work(self) -> None:
+        """Follow the log from the checkpoint."""
+        checkpoint = await self._ledger.checkpoint(self.subscription.name)
+        if checkpoint is None:
+            raise CheckpointMismatch(self.subscription.name, "it is gone")
+        self._recorded = checkpoint.position
+        self.passed.position = checkpoint.position
+        self.state = "catching_up"
+        pages = follow(self._log, checkpoint.position, self.subscription.query, pause_s=PASS_OVER_S)
+        stop = asyncio.ensure_future(self._stop.wait())
+        try:
+            while (page := await _unless(stop, anext(pages))) is not None:
+                await self._take(page)
+        finally:
+            stop.cancel()
+            await pages.aclose()
+            self.state = "stopping" if self._stop.is_set() else self.state
+        await self._catch_up_checkpoint()
+
+    async def _take(self, page: Page) -> None:
+        if self._lost:
+            raise LeaseLost(f"{self.subscription.name!r} is run by another process now; this one stopped in time")
+        if page.events:
+            await self.subscription.handle(page, self)
+        elif page.position > self.position:
+            self.pass_over(page.position)
+        else:
+            await self._catch_up_checkpoint()
+        if not page.more:
+            self.state, self.problem = "live", None
+
+    async def _catch_up_checkpoint(self) -> None:
+        if self.position > self._recorded:
+            await self.record(Work(self.subscription.name, self._recorded, self.position, self.fence))
+
+
+async def _unless(stop: "asyncio.Future[Any]", step: Any) -> Any:
+    """What the step gives, or None if it is told to stop first."""
+    task = asyncio.ensure_future(step)
+    try:
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

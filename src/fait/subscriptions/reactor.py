@@ -1,0 +1,132 @@
+"""A reactor answers events with effects: it sends, calls, asks for the next command.
+
+Delivery is at least once: an event is handled again when the process dies before its checkpoint is written. What goes through
+the context happens once all the same: `ctx.execute` runs in the checkpoint's transaction, and decisions and events made
+through the context carry ids made from the event's, so that a second time is recognised.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, cast
+
+from fait.decisions.caller import Caller
+from fait.decisions.transact import Options
+from fait.errors import StoreUnavailable
+from fait.events.codec import Codec
+from fait.events.envelope import Recorded, StoredEvent
+from fait.events.query import Query
+from fait.store.ledger import Statement, Work
+from fait.store.log import Page
+from fait.subscriptions.failure import Retry
+from fait.subscriptions.processor import Desk
+from fait.telemetry import caused_by, logger
+
+__all__ = ["HANDLER_TIMEOUT_S", "Context", "Handler", "Reaction", "Reactor", "Start"]
+
+Handler = Callable[..., Awaitable[None] | None]
+Start = Literal["beginning", "now"]
+
+HANDLER_TIMEOUT_S: Final = 60.0
+"""How long an async handler may take for one event before it counts as failed."""
+
+
+class Reaction:
+    """A declared reactor: what `app.on` keeps."""
+
+    def __init__(
+        self, name: str, events: tuple[type, ...], handler: Handler, start: Start, retry: Retry, timeout_s: float
+    ) -> None:
+        self.name = name
+        self.events = events
+        self.handler = handler
+        self.start: Start = start
+        self.retry = retry
+        self.timeout_s = timeout_s
+        self.wants_context = handler.__code__.co_argcount > 1  # type: ignore[attr-defined]
+
+
+class Context(Caller):
+    """What a handler is given beside the event, and what it can do once in effect.
+
+    Attributes:
+        at: the event with its envelope.
+        attempt: 1 at first; more when it failed before.
+    """
+
+    def __init__(self, caller: Caller, subscription: str, at: Recorded[Any], attempt: int) -> None:
+        super().__init__(caller._log, caller._codec, caller._loop)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self.at = at
+        self.attempt = attempt
+        self.statements: list[Statement] = []
+        self._key = f"{subscription}/{at.id}"
+        self._calls = 0
+
+    def execute(self, sql: str, /, *values: Any) -> None:
+        """Run an SQL statement in the transaction that records this event as handled: once, or not at all.
+
+        It runs after the handler has returned. Values are parameters, never part of the text.
+        """
+        self.statements.append(Statement(sql, values))
+
+    def _next_options(self) -> Options:
+        self._calls += 1
+        return Options(key=f"{self._key}/{self._calls}")
+
+
+class Reactor:
+    """The subscription of one handler: one event at a time, in the order of the log, each until it succeeds."""
+
+    fingerprint = ""
+
+    def __init__(self, reaction: Reaction, codec: Codec, caller: Caller) -> None:
+        self.name = reaction.name
+        self.start: Start = reaction.start
+        self.query = Query(types=tuple(codec.registry.add(cls).name for cls in reaction.events))
+        self._reaction = reaction
+        self._codec = codec
+        self._caller = caller
+
+    async def handle(self, page: Page, desk: Desk) -> None:
+        """Handle a page's events, each recorded before the next is begun."""
+        for stored in page.events:
+            if desk.stopping:
+                return
+            statements = await self._until_done(stored, desk)
+            if statements is None:
+                return
+            await desk.record(Work(self.name, desk.position, stored.position, desk.fence, statements=statements))
+        if page.position > desk.position:
+            desk.pass_over(page.position)
+
+    async def _until_done(self, stored: StoredEvent, desk: Desk) -> list[Statement] | None:
+        """The statements of a handler that succeeded; None if the system stopped before it did."""
+        at = self._codec.recorded(stored)
+        failures = 0
+        while not desk.stopping:
+            context = Context(self._caller, self.name, at, failures + 1)
+            try:
+                await self._call(at, context)
+                desk.working()
+                return context.statements
+            except StoreUnavailable:
+                raise  # not the event's fault: the processor waits for the store
+            except Exception as problem:
+                failures += 1
+                pause_s = self._reaction.retry.pause_s(failures)
+                desk.failed(problem)
+                logger.warning(
+                    "%s failed for the %s. time at position %d (%s: %s); again in %.1f s",
+                    self.name, failures, stored.position, type(problem).__name__, problem, pause_s,
+                )  # fmt: skip
+                await desk.pause(pause_s)
+        return None
+
+    async def _call(self, at: Recorded[Any], context: Context) -> None:
+        arguments = (at.event, context) if self._reaction.wants_context else (at.event,)
+        with caused_by(correlation_id=at.metadata.correlation_id or at.id, causation_id=at.id):
+            if inspect.iscoroutinefunction(self._reaction.handler):
+                async with asyncio.timeout(self._reaction.timeout_s):
+                    await cast("Awaitable[None]", self._reaction.handler(*arguments))
+            else:
+                await asyncio.to_thread(self._reaction.handler, *arguments)

@@ -1,0 +1,233 @@
+"""A read model is a plain SQL table whose rows are folds: one row per key, changed by `evolve` event by event.
+
+    class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "placed_at")]):
+        order_id: str
+        customer_id: str
+        total: Decimal
+
+        @classmethod
+        def evolve(cls, row: Self | None, event: OrderPlaced | OrderCancelled, at: fait.Recorded) -> Self | None: ...
+
+The row's key is the id of the event's stream, unless the class says otherwise with
+`key_of(cls, event, at) -> key | list of keys | None`.
+"""
+
+import hashlib
+import re
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, dataclass_transform
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct, field
+
+from fait.errors import DeclarationError
+from fait.events.annotation import events_taken, local_names
+from fait.events.envelope import Recorded
+from fait.store.ledger import Column, Kind, Row, Table
+
+__all__ = ["ReadModel", "Shape", "shape_of"]
+
+M = TypeVar("M", bound="ReadModel")
+Convert = Callable[[Any], Any]
+
+RESERVED: Final = {"where", "order_by", "limit", "after", "cursor", "timeout_s"}
+
+_KINDS: Final[dict[type, Kind]] = {
+    str: "text",
+    bool: "boolean",
+    int: "integer",
+    float: "real",
+    Decimal: "decimal",
+    datetime: "timestamp",
+    date: "date",
+    UUID: "uuid",
+    bytes: "bytes",
+}
+_KEY_KINDS: Final = {"text", "integer", "uuid", "date"}
+
+if TYPE_CHECKING:
+
+    @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+    class ReadModel:
+        """Base class of read models. See the module's docstring."""
+
+        def __init_subclass__(
+            cls, *, key: str, table: str | None = None, indexes: Sequence[tuple[str, ...]] = (), version: int = 1
+        ) -> None:
+            """Declare a read model.
+
+            Args:
+                key: the column that identifies a row.
+                table: the table's name; by default the class's in snake_case.
+                indexes: columns of further indexes.
+                version: raise it when `evolve` changes its meaning: the table must then be built anew.
+            """
+
+else:
+
+    class _ReadModelMeta(type(Struct)):
+        def __new__(mcs, name, bases, namespace, *, key=None, table=None, indexes=(), version=1, **options):
+            names = local_names(1)
+            cls = super().__new__(mcs, name, bases, namespace, kw_only=True, **options)
+            if namespace.get("__module__") != __name__:
+                if key is None:
+                    raise DeclarationError(f'{cls.__qualname__} needs a key: class {name}(fait.ReadModel, key="...")')
+                cls.__fait_read_model__ = Shape(cls, key, table or _snake_case(name), tuple(indexes), version, names)
+            return cls
+
+    class ReadModel(Struct, metaclass=_ReadModelMeta):
+        """Base class of read models. See the module's docstring."""
+
+
+class Shape:
+    """What a read model's class statement said: its table, and how rows become instances and back."""
+
+    def __init__(
+        self,
+        cls: type[ReadModel],
+        key: str,
+        table: str,
+        indexes: tuple[tuple[str, ...], ...],
+        version: int,
+        names: Mapping[str, Any],
+    ) -> None:
+        self.cls = cls
+        self.key = key
+        self.name = table
+        self.version = version
+        self._indexes = indexes
+        self._names = names
+        self._resolved = False
+
+    def resolve(self) -> "Shape":
+        """Find out types and events, once all names are defined. Raises `DeclarationError` for what a table cannot hold."""
+        if self._resolved:
+            return self
+        hints = typing.get_type_hints(self.cls, localns=dict(self._names), include_extras=True)
+        fields = self.cls.__struct_fields__  # type: ignore[attr-defined]
+        kinds = [_kind(hints[name]) for name in fields]
+        columns = tuple(
+            Column(name, kind, nullable) for name, (kind, nullable, _, _) in zip(fields, kinds, strict=True)
+        )
+        self._check(columns)
+        self.table = Table(self.name, columns, self.key, self._indexes)
+        self.fields: tuple[str, ...] = fields
+        self._into: list[Convert | None] = [into for _, _, into, _ in kinds]
+        self._out_of: list[Convert | None] = [out_of for _, _, _, out_of in kinds]
+        self._key_from_text = _KEY_FROM_TEXT[self.table.columns[self.table.index_of(self.key)].kind]
+        self.events = events_taken(self._evolve(), 2, self._names)
+        self._resolved = True
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs when the table must be built anew."""
+        said = (self.table, self.version, sorted(cls.__qualname__ for cls in self.events))
+        return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:16]
+
+    def keys_of(self, at: Recorded[Any]) -> Sequence[Any]:
+        """Keys of the rows that an event changes."""
+        key_of = getattr(self.cls, "key_of", None)
+        if key_of is None:
+            return (self._key_from_text(at.stream_id),)
+        found = key_of(at.event, at)
+        if found is None:
+            return ()
+        return cast("Sequence[Any]", found) if isinstance(found, list | tuple) else (found,)
+
+    def to_row(self, instance: ReadModel) -> Row:
+        """An instance as column values."""
+        return tuple(
+            value if convert is None or value is None else convert(value)
+            for value, convert in zip(msgspec.structs.astuple(cast("Any", instance)), self._into, strict=True)
+        )
+
+    def from_row(self, row: Row) -> Any:
+        """Column values as an instance."""
+        values = {
+            name: value if convert is None or value is None else convert(value)
+            for name, value, convert in zip(self.fields, row, self._out_of, strict=True)
+        }
+        return self.cls(**values)
+
+    def into(self, column: str, value: Any) -> Any:
+        """A value to compare a column with, as the column keeps it."""
+        convert = self._into[self.table.index_of(column)]
+        return value if convert is None or value is None else convert(value)
+
+    def _evolve(self) -> Any:
+        evolve = self.cls.__dict__.get("evolve")
+        if not isinstance(evolve, classmethod):
+            raise DeclarationError(
+                f"{self.cls.__qualname__} needs `@classmethod def evolve(cls, row: Self | None, event: ..., at: fait.Recorded) -> Self | None`"
+            )
+        return cast("Any", evolve)
+
+    def _check(self, columns: tuple[Column, ...]) -> None:
+        where, by_name = self.cls.__qualname__, {column.name: column for column in columns}
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", self.name) or self.name.lower().startswith(
+            ("fait_", "sqlite_", "pg_")
+        ):
+            raise DeclarationError(
+                f"{where}: {self.name!r} cannot be a table's name: use letters, digits and _, and no prefix of a system's"
+            )
+        if taken := sorted(RESERVED & by_name.keys()):
+            raise DeclarationError(f"{where}: {', '.join(taken)} are words of find(...); name the column otherwise")
+        if self.key not in by_name:
+            raise DeclarationError(f"{where}: the key {self.key!r} is not one of its columns: {', '.join(by_name)}")
+        key = by_name[self.key]
+        if key.nullable or key.kind not in _KEY_KINDS:
+            raise DeclarationError(f"{where}: the key {self.key!r} must be str, int, UUID or date, and always there")
+        for name in (name for index in self._indexes for name in index):
+            if name not in by_name:
+                raise DeclarationError(
+                    f"{where}: the index column {name!r} is not one of its columns: {', '.join(by_name)}"
+                )
+
+
+_KEY_FROM_TEXT: Final[dict[Kind, Convert]] = {"text": str, "integer": int, "uuid": UUID, "date": date.fromisoformat}
+
+
+def shape_of(cls: type[ReadModel]) -> Shape:
+    """The resolved shape of a read model."""
+    found = cls.__dict__.get("__fait_read_model__")
+    if found is None:
+        raise DeclarationError(f"{cls.__qualname__} is not a read model: class {cls.__name__}(fait.ReadModel, key=...)")
+    return cast("Shape", found).resolve()
+
+
+def _kind(annotation: Any) -> tuple[Kind, bool, Convert | None, Convert | None]:
+    """What a column of this type holds, whether it may be missing, and how values are converted into it and out of it."""
+    bare, nullable = _without_none(annotation)
+    if typing.get_origin(bare) is Literal:
+        classes = {type(value) for value in typing.get_args(bare)}
+        bare = classes.pop() if len(classes) == 1 else bare
+    if isinstance(bare, type) and issubclass(bare, Enum):
+        values = {type(member.value) for member in bare}
+        kind = _KINDS.get(values.pop()) if len(values) == 1 else None
+        if kind in ("text", "integer"):
+            return kind, nullable, lambda member: member.value, bare
+    if isinstance(bare, type) and bare in _KINDS:
+        return _KINDS[bare], nullable, None, None
+    decode = msgspec.json.Decoder(bare).decode
+    return "json", nullable, lambda value: msgspec.json.encode(value).decode(), decode
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        parts = [part for part in typing.get_args(annotation) if part is not NoneType]
+        nullable = len(parts) < len(typing.get_args(annotation))
+        return (parts[0] if len(parts) == 1 else typing.Union[tuple(parts)]), nullable  # noqa: UP007
+    return annotation, False
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

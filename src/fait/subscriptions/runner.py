@@ -1,0 +1,66 @@
+"""The runner keeps an app's processors going in this process, and shows other processes that this one lives."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+from uuid import uuid4
+
+from fait.errors import StoreUnavailable
+from fait.store.ledger import Ledger
+from fait.store.log import Log
+from fait.subscriptions.processor import LEASE_S, Processor, Subscription
+from fait.telemetry import logger
+
+__all__ = ["STOP_S", "Runner"]
+
+STOP_S: Final = 10.0
+"""How long a handler may take to finish its event when the system stops; then it is cancelled, and the event handled again."""
+
+
+class Runner:
+    """Runs subscriptions, leased, in this process."""
+
+    def __init__(
+        self, subscriptions: Sequence[Subscription], log: Log, ledger: Ledger, *, lease_s: float = LEASE_S
+    ) -> None:
+        self._owner = str(uuid4())
+        self._ledger = ledger
+        self._lease_s = lease_s
+        self.processors = {
+            each.name: Processor(each, log, ledger, self._owner, lease_s=lease_s) for each in subscriptions
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+        self._heart: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start all processors and the heartbeat."""
+        self._tasks = [
+            asyncio.create_task(processor.run(), name=f"fait-{name}") for name, processor in self.processors.items()
+        ]
+        self._heart = asyncio.create_task(self._beat(), name="fait-heartbeat")
+
+    async def stop(self) -> None:
+        """Let the events in hand be finished, then give the leases back."""
+        for processor in self.processors.values():
+            processor.stop()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=STOP_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._heart is not None:
+            self._heart.cancel()
+            await asyncio.gather(self._heart, return_exceptions=True)
+            await self._ledger.release(self._owner)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 4)
+            try:
+                asked = time.monotonic()
+                owned = await self._ledger.beat(self._owner)
+                for processor in self.processors.values():
+                    processor.still_owned(owned, asked)
+            except StoreUnavailable as problem:
+                logger.warning("no sign of life could be given: %s", problem)

@@ -1,0 +1,588 @@
+"""Declaring events: any frozen class can be one, and what it says of itself comes back exactly as it was given."""
+
+import copy
+import functools
+import gc
+import pickle
+import weakref
+from abc import ABC
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, dataclass
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, IntEnum
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fait.errors import DeclarationError, InvalidValue
+from fait.events.event import EventType, describe, event, event_type, field, replace
+from fait.events.value import Json
+
+T = TypeVar("T")
+NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Size(IntEnum):
+    SMALL = 1
+    LARGE = 2
+
+
+Sku = NewType("Sku", str)
+
+
+class Paid(msgspec.Struct, frozen=True, tag="paid"):
+    amount: Decimal
+
+
+class Free(msgspec.Struct, frozen=True, tag="free"):
+    reason: str
+
+
+@dataclass(frozen=True)
+class Item:
+    sku: Sku
+    price: Decimal
+    added_at: datetime | None = None
+
+
+@attrs.frozen
+class Box:
+    weight: float
+
+
+class Address(TypedDict):
+    street: str
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Pair(msgspec.Struct, Generic[T], frozen=True):
+    left: T
+    right: T
+
+
+@event("test.everything", version=3)
+class Everything:
+    text: str
+    number: int
+    weight: float
+    flag: bool
+    nothing: None
+    money: Decimal
+    moment: datetime
+    day: date
+    clock: time
+    span: timedelta
+    id: UUID
+    colour: Colour
+    size: Size
+    kind: Literal["a", "b", 3]
+    raw: bytes
+    items: list[Item]
+    payment: Paid | Free
+    box: Box
+    address: Address
+    point: Point
+    pair: Pair[date]
+    many: tuple[int, ...]
+    names: set[str]
+    codes: frozenset[int]
+    by_day: dict[date, Decimal]
+    by_colour: dict[Colour, int]
+    maybe: int | str | None
+    positive: Annotated[int, msgspec.Meta(ge=1)]
+    free: Json
+
+
+def declared(cls: type) -> EventType:
+    found = event_type(cls)
+    assert found is not None
+    return found
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+INTS = st.integers(-(2**63), 2**63 - 1)
+DECIMALS = st.decimals(allow_nan=False, allow_infinity=False)
+MOMENTS = st.datetimes(
+    timezones=st.just(UTC) | st.builds(timezone, st.integers(-800, 800).map(lambda m: timedelta(minutes=m)))
+)
+ITEMS = st.builds(Item, TEXT.map(Sku), DECIMALS, st.none() | MOMENTS)
+FREE = st.recursive(
+    st.none() | st.booleans() | INTS | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=5,
+)
+EVENTS = st.builds(
+    Everything,
+    text=TEXT,
+    number=INTS,
+    weight=st.floats(allow_nan=False, allow_infinity=False),
+    flag=st.booleans(),
+    nothing=st.none(),
+    money=DECIMALS,
+    moment=MOMENTS,
+    day=st.dates(),
+    clock=st.times(),
+    span=st.timedeltas(),
+    id=st.uuids(),
+    colour=st.sampled_from(Colour),
+    size=st.sampled_from(Size),
+    kind=st.sampled_from(["a", "b", 3]),
+    raw=st.binary(max_size=20),
+    items=st.lists(ITEMS, max_size=3),
+    payment=st.builds(Paid, DECIMALS) | st.builds(Free, TEXT),
+    box=st.builds(Box, st.floats(allow_nan=False, allow_infinity=False)),
+    address=st.fixed_dictionaries({"street": TEXT}),
+    point=st.builds(Point, INTS, INTS),
+    pair=st.builds(Pair, st.dates(), st.dates()),
+    many=st.lists(INTS, max_size=3).map(tuple),
+    names=st.sets(TEXT, max_size=3),
+    codes=st.frozensets(INTS, max_size=3),
+    by_day=st.dictionaries(st.dates(), DECIMALS, max_size=3),
+    by_colour=st.dictionaries(st.sampled_from(Colour), INTS, max_size=2),
+    maybe=st.none() | INTS | TEXT,
+    positive=st.integers(1, 100),
+    free=FREE,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(EVENTS)
+def test_every_kind_of_value_comes_back_exactly(given_event: Any) -> None:
+    kind = declared(Everything)
+    data = kind.encode(given_event)
+    back = kind.decode(data)
+
+    assert back == given_event
+    assert repr(back.money) == repr(given_event.money)
+    assert kind.encode(back) == data or given_event.names or given_event.codes  # a set has no order
+
+
+def test_an_event_type_says_what_was_declared() -> None:
+    kind = declared(Everything)
+
+    assert (kind.name, kind.version, kind.cls) == ("test.everything", 3, Everything)
+    file, _, line = kind.where.partition(":")
+    assert file == "test_event.py"
+    assert int(line) > 1
+
+
+def test_a_plain_class_becomes_a_frozen_struct_and_keeps_what_it_had() -> None:
+    class Loud:
+        def shout(self) -> str:
+            return "quiet"
+
+    def shouting(fn: Callable[[Any], str]) -> Callable[[Any], str]:
+        @functools.wraps(fn)
+        def wrapper(self: Any) -> str:
+            return fn(self) + "!"
+
+        return wrapper
+
+    @event("test.kept")
+    class Kept(Loud):
+        """Its docstring."""
+
+        a: int
+        b: list[str] = []  # noqa: RUF012 - copied for each instance
+        c: str = field(default="c")
+        shared: ClassVar[int] = 7
+
+        def shout(self) -> str:
+            return super().shout().upper()
+
+        @shouting
+        def wrapped(self) -> str:
+            return super().shout()
+
+        @property
+        def cls(self) -> type:
+            return __class__  # type: ignore[name-defined]
+
+        @classmethod
+        def of(cls, a: int) -> Any:
+            return cls(a)
+
+        @staticmethod
+        def two() -> int:
+            return 2
+
+    one = Kept(1)
+    assert issubclass(Kept, msgspec.Struct)
+    assert Kept.__doc__ == "Its docstring."
+    assert (one.shout(), one.wrapped(), one.cls, Kept.of(1), Kept.two(), Kept.shared) == (
+        "QUIET",
+        "quiet!",
+        Kept,
+        one,
+        2,
+        7,
+    )
+    assert one.b is not Kept(1).b
+    assert copy.deepcopy(one) == one
+    with pytest.raises(AttributeError):
+        one.a = 2  # type: ignore[misc]
+
+
+def test_a_rebuilt_class_can_be_pickled_and_the_first_one_is_forgotten() -> None:
+    one = OfModule(1)
+    assert pickle.loads(pickle.dumps(one)) == one
+
+    seen: list[weakref.ref[type]] = []
+
+    def remember(cls: type[T]) -> type[T]:
+        seen.append(weakref.ref(cls))
+        return cls
+
+    @event("test.gone")
+    @remember
+    class Gone:
+        def me(self) -> type:
+            return __class__  # type: ignore[name-defined]
+
+    assert Gone().me() is Gone
+    gc.collect()
+    assert seen[0]() is None
+
+
+@event("test.of-module")
+class OfModule:
+    a: int
+
+
+def test_keyword_only_fields_are_given_by_keyword() -> None:
+    @event("test.keywords", kw_only=True)
+    class Keywords:
+        a: int = 1
+        b: str
+
+    assert Keywords(b="b").a == 1
+    with pytest.raises(TypeError):
+        Keywords("b")  # type: ignore[misc]
+
+
+def foreign_events() -> list[Any]:
+    @event("test.struct")
+    class AsStruct(msgspec.Struct, frozen=True, rename="camel"):
+        placed_at: datetime
+
+    @event("test.dataclass")
+    @dataclass(frozen=True, slots=True)
+    class AsDataclass:
+        placed_at: datetime
+
+    @event("test.attrs")
+    @attrs.frozen
+    class AsAttrs:
+        placed_at: datetime
+
+    @event("test.pydantic")
+    class AsPydantic(pydantic.BaseModel, frozen=True):
+        placed_at: datetime = pydantic.Field(alias="placedAt")
+        model_config = pydantic.ConfigDict(populate_by_name=True)
+
+    @describe("test.described")
+    @dataclass
+    class Described:
+        placed_at: datetime
+
+    @event("test.plain")
+    class AsPlain:
+        placed_at: datetime
+
+    return [AsStruct, AsDataclass, AsAttrs, AsPydantic, Described, AsPlain]
+
+
+@pytest.mark.parametrize("cls", foreign_events(), ids=lambda cls: cls.__name__)
+def test_each_kind_of_class_is_written_read_replaced_and_needs_a_time_zone(cls: Any) -> None:
+    kind = declared(cls)
+    one = cls(placed_at=NOW)
+
+    assert kind.decode(kind.encode(one)) == one
+    assert replace(one, placed_at=NOW + timedelta(1)).placed_at == NOW + timedelta(1)
+    assert one.placed_at == NOW
+    with pytest.raises(InvalidValue, match="no time zone") as refused:
+        kind.encode(cls(placed_at=datetime(2024, 1, 1)))
+    assert refused.value.path in ("$.placed_at", "$.placedAt")
+
+
+def test_a_frozen_class_is_kept_as_it_is() -> None:
+    @dataclass(frozen=True)
+    class Mine:
+        a: int
+
+    assert event("test.mine")(Mine) is Mine
+    with pytest.raises(FrozenInstanceError):
+        Mine(1).a = 2  # type: ignore[misc]
+
+
+def test_a_class_of_others_is_described_by_a_call() -> None:
+    class Theirs(pydantic.BaseModel):
+        a: int
+
+    assert describe("test.theirs", version=2)(Theirs) is Theirs
+    assert declared(Theirs).version == 2
+
+
+def test_an_undeclared_subclass_of_an_event_is_no_event() -> None:
+    class Sub(OfModule): ...
+
+    assert event_type(Sub) is None
+    assert event_type(int) is None
+    with pytest.raises(InvalidValue, match=r"\$: it is a .*Sub, not a OfModule"):
+        declared(OfModule).encode(Sub(1))
+
+
+def test_an_event_may_extend_an_event_and_inherits_its_rules() -> None:
+    @event("test.parent")
+    class Parent:
+        at: "datetime"
+
+    @event("test.child", version=2)
+    class Child(Parent):
+        until: "datetime"
+
+    kind = declared(Child)
+    assert (kind.name, kind.version) == ("test.child", 2)
+    assert kind.decode(kind.encode(Child(NOW, NOW))) == Child(NOW, NOW)
+    for naive in ({"at": "2024-01-01T00:00:00"}, {"until": "2024-01-01T00:00:00"}):
+        text = msgspec.json.encode({"at": NOW, "until": NOW} | naive)
+        with pytest.raises(msgspec.ValidationError, match="timezone"):
+            kind.decode(text)
+
+
+@pytest.mark.parametrize("quoted", [True, False])
+def test_a_stored_moment_without_a_time_zone_is_not_read_by_a_plain_class(quoted: bool) -> None:
+    namespace = {"__annotations__": {"a": "list[datetime | None]" if quoted else list[datetime | None]}}
+    cls = event("test.strict")(type("Strict", (), {**namespace, "__module__": __name__}))
+
+    with pytest.raises(msgspec.ValidationError, match=r"timezone component - at `\$\.a\[1\]`"):
+        declared(cls).decode('{"a":["2024-01-01T00:00:00Z","2024-01-01T00:00:00"]}')
+
+
+def test_decoding_is_the_decoder_itself_once_the_class_was_checked() -> None:
+    kind = declared(OfModule)
+    kind.check()
+
+    assert type(kind.decode.__self__) is msgspec.json.Decoder  # type: ignore[attr-defined]
+
+
+@event("test.values")
+class Values:
+    text: str = ""
+    number: int = 0
+    weight: float | None = None
+    money: Decimal = Decimal(0)
+    items: list[Item] = []  # noqa: RUF012
+    pair: tuple[int, int] = (0, 0)
+    colour: Colour = Colour.RED
+    free: Json = None
+    moment: datetime = NOW
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "reason"),
+    [
+        ({"text": "a\0"}, "$.text", "NUL"),
+        ({"text": "\ud800"}, "$.text", "surrogate"),
+        ({"text": 3}, "$.text", "Expected `str`, got `int`"),
+        ({"text": object()}, "$.text", "no JSON form"),
+        ({"text": type("Text", (str,), {})("a")}, "$.text", "no JSON form"),
+        ({"text": "x" * 2**20}, "$", "1,048,"),
+        ({"number": 2**63}, "$.number", "64 bits"),
+        ({"number": -(2**63) - 1}, "$.number", "64 bits"),
+        ({"number": True}, "$.number", "Expected `int`, got `bool`"),
+        ({"weight": float("nan")}, "$.weight", "not finite"),
+        ({"weight": float("-inf")}, "$.weight", "not finite"),
+        ({"money": Decimal("NaN")}, "$.money", "not finite"),
+        ({"money": Decimal("sNaN")}, "$.money", "not finite"),
+        ({"money": Decimal("-Infinity")}, "$.money", "not finite"),
+        ({"items": [Item(Sku("a"), Decimal(1), datetime(2024, 1, 1))]}, "$.items[0].added_at", "no time zone"),
+        ({"items": (Item(Sku("a"), Decimal(1)),)}, "$.items", "tuple and would read back as a list"),
+        ({"items": [{"sku": "a", "price": "1"}]}, "$.items[0]", "dict and would read back as a Item"),
+        ({"pair": (1, 2, 3)}, "$.pair", "length"),
+        ({"colour": "green"}, "$.colour", "Invalid enum value"),
+        ({"free": {"a": {1: 2}}}, "$.free.a", "differently"),
+        ({"free": [NOW]}, "$.free[0]", "datetime and would read back as a str"),
+        ({"moment": NOW.replace(tzinfo=timezone(timedelta(seconds=1)))}, "$.moment", "another value"),
+    ],
+)
+def test_a_value_that_would_not_come_back_is_refused_with_its_path(
+    changes: dict[str, Any], path: str, reason: str
+) -> None:
+    with pytest.raises(InvalidValue) as refused:
+        declared(Values).encode(Values(**changes))
+
+    assert refused.value.path == path
+    assert reason in refused.value.reason
+    assert "test.values" in str(refused.value)
+    assert "green" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": r"\u0000 Infinity 2024-01-01T00:00:00", "money": Decimal("1e400")},
+        {"text": "Infinity"},
+        {"text": "2024-01-01T00:00:00"},
+        {"free": ["1" * 30, "[" * 100, [[]] * 100]},
+        {"weight": -0.0, "number": 2**63 - 1},
+    ],
+)
+def test_a_value_that_only_looks_suspicious_is_stored(changes: dict[str, Any]) -> None:
+    kind = declared(Values)
+    back = kind.decode(kind.encode(Values(**changes)))
+
+    assert back == Values(**changes)
+
+
+def test_the_hour_that_a_clock_change_repeats_keeps_its_moment() -> None:
+    moment = datetime(2024, 10, 27, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin"))
+    kind = declared(Values)
+
+    assert kind.decode(kind.encode(Values(moment=moment))).moment == datetime(2024, 10, 27, 1, 30, tzinfo=UTC)
+
+
+def test_pydantic_values_are_proven_too() -> None:
+    class Inner(pydantic.BaseModel, frozen=True):
+        text: str = ""
+        money: Decimal = Decimal(0)
+        number: int = 0
+
+    @event("test.model")
+    class Model(pydantic.BaseModel, frozen=True):
+        inner: Inner = Inner()
+        _note: str = pydantic.PrivateAttr("")
+
+    kind = declared(Model)
+    assert kind.decode(kind.encode(Model())) == Model()
+    for inner, path in [
+        (Inner(text="a\0"), "$.inner.text"),
+        (Inner(text="\ud800"), "$.inner.text"),
+        (Inner.model_construct(money=Decimal("Infinity")), "$.inner.money"),
+        (Inner(number=2**63), "$.inner.number"),
+    ]:
+        with pytest.raises(InvalidValue) as refused:
+            kind.encode(Model(inner=inner))
+        assert refused.value.path == path
+    with pytest.raises(InvalidValue, match=r"\$"):
+        kind.encode(Model.model_construct(inner="x"))
+    private = Model()
+    private._note = "lost"  # type: ignore[misc]
+    with pytest.raises(InvalidValue, match="unequal"):
+        kind.encode(private)
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "shop.order-placed", "T02 Check confirmation of receipt", "Bestellung geändert", "注文", "x" * 200]
+)
+def test_a_name_is_any_printable_text(name: str) -> None:
+    assert declared(event(name)(type("A", (), {}))).name == name
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", "a  b", "a\nb", "a\tb", "a\0", "\ud800", "\u200b", "x" * 201])
+def test_a_name_that_people_cannot_see_right_is_refused(name: str) -> None:
+    with pytest.raises(DeclarationError, match="is not an event name"):
+        event(name)
+    with pytest.raises(DeclarationError, match="is not an event name"):
+        describe(name)
+
+
+@pytest.mark.parametrize("version", [0, -1, True, "2", 1.0, None])
+def test_a_version_counts_from_one(version: Any) -> None:
+    with pytest.raises(DeclarationError, match="versions are 1, 2, 3"):
+        event("test.version", version=version)
+
+
+def test_the_name_cannot_be_left_out() -> None:
+    with pytest.raises(DeclarationError, match=r'@fait.event\("shop.order-placed"\)'):
+
+        @event  # type: ignore[arg-type]
+        class NoName: ...
+
+
+class _Slots:
+    __slots__ = ("a",)
+
+
+class _Abstract(ABC):
+    a: int
+
+
+class _Init:
+    def __init__(self) -> None: ...
+
+
+class _Cached:
+    @functools.cached_property
+    def a(self) -> int:
+        return 1
+
+
+class _Fields:
+    a: int
+
+
+class _OverFields(_Fields):
+    b: int
+
+
+class _Mutable:
+    a: list[int] = [1]  # noqa: RUF012
+
+
+class _Order:
+    a: int = 1
+    b: int
+
+
+@pytest.mark.parametrize(
+    ("cls", "reason"),
+    [
+        (_Slots, "__slots__"),
+        (_Abstract, "metaclass ABCMeta"),
+        (_Init, "use __post_init__"),
+        (_Cached, "use property"),
+        (_OverFields, "base _Fields has fields"),
+        (_Mutable, "default_factory"),
+        (_Order, "Required field 'b'"),
+        (Point, "it is a tuple"),
+        (type("Words", (dict,), {}), "it is a dict"),
+        (OfModule, "declared already, as 'test.of-module'"),
+        (lambda: None, "a function is none"),
+        (dataclass(type("D", (), {"__annotations__": {"a": int}})), "add frozen=True to @dataclass"),
+        (attrs.define(type("A", (), {"__annotations__": {"a": int}})), "attrs.frozen"),
+        (msgspec.defstruct("S", ["a"]), "frozen=True"),
+        (pydantic.create_model("P", a=(int, 1)), "frozen=True"),
+    ],
+)
+def test_a_class_that_cannot_be_a_fact_is_refused_with_what_to_do(cls: Any, reason: str) -> None:
+    with pytest.raises(DeclarationError, match=r"\(test_event\.py:\d+\)$") as refused:
+        event("test.refused")(cls)
+    assert reason in str(refused.value)
+
+
+def test_a_plain_class_cannot_be_described_as_it_would_have_to_be_rebuilt() -> None:
+    with pytest.raises(DeclarationError, match=r"use @fait\.event"):
+        describe("test.plain")(_Fields)
+
+
+def test_keyword_only_is_refused_for_a_class_that_has_its_own_way() -> None:
+    with pytest.raises(DeclarationError, match="kw_only"):
+        event("test.own-way", kw_only=True)(Item)

@@ -1,0 +1,85 @@
+"""What is published is complete, and works where nothing else is installed."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def uv(*arguments: str | Path) -> None:
+    program = shutil.which("uv", path=os.pathsep.join([str(BIN), os.environ["PATH"]]))
+    assert program, "uv is not installed: make install"
+    done = subprocess.run([program, *arguments], check=False, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and with the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    uv("build", "--quiet", "--no-build-isolation", "--python", sys.executable, "--out-dir", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of an environment that has the wheel, without extras, and nothing else."""
+    environment = tmp_path_factory.mktemp("installed") / "venv"
+    uv("venv", "--quiet", "--python", sys.executable, environment)
+    uv("pip", "install", "--quiet", "--python", environment / "bin" / "python", next(dist.glob("*.whl")))
+    return environment / "bin"
+
+
+def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=False, cwd=cwd, capture_output=True, text=True)
+
+
+def inside(*folders: str) -> set[str]:
+    """Files of the tree that must travel, by their path in it."""
+    return {
+        str(path.relative_to(ROOT))
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix in {".html", ".css", ".js", ".py", ".sql", ".typed"}
+    }
+
+
+def test_the_wheel_holds_the_package_its_sql_and_the_shop(dist: Path) -> None:
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+
+    in_wheel = {path.removeprefix("src/") for path in inside("src/fait")}
+    in_wheel |= {f"fait/{path}" for path in inside("examples/shop")}
+    assert "fait/py.typed" in in_wheel
+    assert in_wheel - names == set()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"fait"}
+
+
+def test_the_sdist_holds_what_a_packager_needs(dist: Path) -> None:
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+
+    assert inside("src", "tests", "examples", "docs") - names == set()
+    assert {"LICENSE", "Makefile", "pyproject.toml", "uv.lock"} - names == set()
+
+
+def test_the_library_needs_no_extra(installed: Path, tmp_path: Path) -> None:
+    done = run(installed / "python", "-c", "import fait; print(*fait.__all__)", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_command_says_how_to_install_it(installed: Path, tmp_path: Path) -> None:
+    done = run(installed / "fait", "--help", cwd=tmp_path)
+
+    assert done.returncode != 0
+    assert 'pip install "fait[cli]"' in done.stderr
+    assert "Traceback" not in done.stderr
