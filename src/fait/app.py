@@ -11,7 +11,7 @@ async with shop.open("sqlite:///shop.db") as s:
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
@@ -108,7 +108,8 @@ class App:
                 self._deferred.append(thing)
             else:
                 raise DeclarationError(
-                    f"include takes aggregates, deciders, read models, events, upcasters and modules of them, not {thing!r}"
+                    f"include takes aggregates, deciders, read models, events, upcasters and modules of them, not "
+                    f"{thing!r}"
                 )
 
     @overload
@@ -200,7 +201,7 @@ class App:
         retry: Retry = Retry(),
         timeout_s: float = HANDLER_TIMEOUT_S,
     ) -> Any:
-        """Declare a reactor: a function that is called for each of these events, at least once, in order, until it succeeds.
+        """Declare a reactor: a function called for each of these events, at least once, in order, until it succeeds.
 
         Args:
             *events: classes of events.
@@ -209,7 +210,8 @@ class App:
             retry: pauses between attempts.
             timeout_s: how long an async handler may take for one event.
         """
-        return _On(self, events, name, start, retry, timeout_s)
+        on: _On[Any] = _On(self, events, name, start, retry, timeout_s)
+        return on
 
     def add_reaction(self, reaction: Reaction) -> None:
         """Know a reactor; two of one name are an error."""
@@ -225,8 +227,7 @@ class App:
         while self._deferred:
             self._resolve(self._deferred.pop(0))
         for reaction in self.reactions.values():
-            for cls in reaction.events:
-                self.registry.add(cls)
+            self.registry.taken(reaction.events)
         self.registry.check()
         if taken := self.reactions.keys() & self.read_models.keys():
             raise DeclarationError(f"a reactor and a read model are both named {taken.pop()!r}")
@@ -235,23 +236,19 @@ class App:
         if isinstance(thing, Upcaster):
             self.registry.add_upcaster(thing)
         elif isinstance(thing, Decider):
-            self._add_events(cast("Decider[Any, Any, Any]", thing).model.events)
+            self.registry.taken(cast("Decider[Any, Any, Any]", thing).model.events)
         elif issubclass(thing, Aggregate):
             description = describe_aggregate(thing)
             if self.aggregates.setdefault(description.category, thing) is not thing:
                 raise DeclarationError(f"two aggregates have the category {description.category!r}")
-            self._add_events(description.events)
+            self.registry.taken(description.events)
         elif issubclass(thing, ReadModel):
             shape = shape_of(thing)
             if self.read_models.setdefault(shape.name, thing) is not thing:
                 raise DeclarationError(f"two read models have the table {shape.name!r}: give one table='...'")
-            self._add_events(shape.events)
+            self.registry.taken(shape.events)
         else:
             self.registry.add(thing)
-
-    def _add_events(self, events: Sequence[type]) -> None:
-        for cls in events:
-            self.registry.add(cls)
 
     @asynccontextmanager
     async def open(
@@ -262,16 +259,19 @@ class App:
         clock: Clock | None = None,
         renamed: Mapping[str, str] | None = None,
         forget: Sequence[str] = (),
+        rebuild: Sequence[str] = (),
         lease_s: float = LEASE_S,
-    ) -> AsyncIterator["System"]:
+    ) -> AsyncGenerator["System", None]:
         """Run the app on a store.
 
         Args:
             url: of the store: "memory:", "sqlite:///shop.db".
-            run: "here": this process runs subscriptions, sharing them with any others; "elsewhere": it only asks and appends.
+            run: "here": this process runs subscriptions, sharing them with any others; "elsewhere": it only asks and
+            appends.
             clock: for tests.
             renamed: old names of subscriptions, and the new names they go on under.
             forget: subscriptions that are gone for good.
+            rebuild: read models, by table, to empty and build anew from the log.
             lease_s: how long a process may show no sign of life before another takes over its subscriptions.
         """
         self.resolve()
@@ -279,7 +279,7 @@ class App:
         store = await open_store(url, clock=clock)
         try:
             system = System(self, store, clock, lease_s)
-            await system.prepare(renamed or {}, forget)
+            await system.prepare(renamed or {}, forget, rebuild)
             try:
                 if run == "here":
                     system.runner.start()
@@ -305,13 +305,15 @@ class System(Caller):
         self._subscriptions: list[Projection | Reactor] = [*self._projections.values(), *reactors]
         self.runner = Runner(self._subscriptions, store.log, store.ledger, lease_s=lease_s)
 
-    async def prepare(self, renamed: Mapping[str, str], forget: Sequence[str]) -> None:
+    async def prepare(self, renamed: Mapping[str, str], forget: Sequence[str], rebuild: Sequence[str]) -> None:
         """Create tables and first checkpoints; refuse to start on what does not fit."""
         ledger = self.store.ledger
         for old, new in renamed.items():
             await ledger.rename(old, new)
         for name in forget:
             await ledger.forget(name)
+        for name in rebuild:
+            await self.rebuild(self._model(name))
         known = {each.subscription: each for each in await ledger.checkpoints() if each.app == self.app.name}
         names = [subscription.name for subscription in self._subscriptions]
         vanished, appeared = sorted(known.keys() - set(names)), [name for name in names if name not in known]
@@ -345,6 +347,12 @@ class System(Caller):
     def _checkpoint(self, name: str, position: int, fingerprint: str) -> Checkpoint:
         mine = self.store.log.identity
         return Checkpoint(name, self.app.name, position, mine.log_id, mine.epoch, fingerprint)
+
+    def _model(self, table: str) -> type[ReadModel]:
+        if table not in self.app.read_models:
+            known = ", ".join(self.app.read_models) or "none"
+            raise UsageError(f"the app {self.app.name!r} has no read model {table!r}; it has: {known}")
+        return self.app.read_models[table]
 
     async def get(
         self, model: type[M], key: Any, /, *, after: Done[Any] | None = None, timeout_s: float = FIND_TIMEOUT_S
@@ -432,7 +440,7 @@ class System(Caller):
         return shape
 
     async def rebuild(self, model: type[ReadModel], /) -> None:
-        """Empty a read model's table and build it anew from the log. Until it has caught up, its rows are incomplete."""
+        """Empty a read model's table and build it anew from the log; its rows are incomplete until it has caught up."""
         projection = self._projections[self._shape(model).name]
         await self.store.ledger.reset(
             projection.shape.table, self._checkpoint(projection.name, 0, projection.fingerprint)

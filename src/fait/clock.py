@@ -6,7 +6,7 @@ that a command that asks twice gets one answer, and an attempt that is repeated 
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -55,7 +55,7 @@ def now() -> datetime:
 
 
 @contextmanager
-def freeze(moment: datetime) -> Iterator[datetime]:
+def freeze(moment: datetime) -> Generator[datetime]:
     """Let `now()` answer `moment` inside the block."""
     token = _frozen.set(moment)
     try:

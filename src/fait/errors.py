@@ -106,7 +106,8 @@ class WrongExpectedVersion(FaitError):
         self.expected = expected
         self.actual = actual
         super().__init__(
-            f"stream {stream!r} is at version {actual}, expected {expected}. Nothing was written: load it again and decide again."
+            f"stream {stream!r} is at version {actual}, expected {expected}. Nothing was written: load it again and "
+            f"decide again."
         )
 
 
@@ -137,7 +138,8 @@ class KeyReused(FaitError):
         self.key = key
         self.stream = stream
         super().__init__(
-            f"key {key!r} was used on stream {stream!r} for {was}. Nothing was written: use a new key for a new intention."
+            f"key {key!r} was used on stream {stream!r} for {was}. Nothing was written: use a new key for a new "
+            f"intention."
         )
 
 
@@ -148,7 +150,7 @@ class UndecodableEvent(FaitError):
         stream, version, type: which event.
     """
 
-    def __init__(self, stream: str, version: int, type: str, reason: str) -> None:  # noqa: A002 - the field's word
+    def __init__(self, stream: str, version: int, type: str, reason: str) -> None:
         self.stream = stream
         self.version = version
         self.type = type
@@ -195,7 +197,8 @@ class SubscriptionsChanged(FaitError):
         self.appeared = tuple(appeared)
         gone, new = ", ".join(map(repr, vanished)), ", ".join(map(repr, appeared))
         super().__init__(
-            f"app {app!r} had the subscriptions {gone}, which are not declared any more, and declares {new}, which are new. "
+            f"app {app!r} had the subscriptions {gone}, which are not declared any more, and declares {new}, which "
+            f"are new. "
             "Nothing was started. If one was renamed: open(url, renamed={'old': 'new'}); if they are gone for good: "
             "open(url, forget=['old'])."
         )

@@ -1,11 +1,12 @@
 """Who asks, and as part of which story: what travels with the work from a request to its last consequence.
 
 An `Origin` is kept in a context variable, so that it follows `await`s and tasks. Whatever is appended inside
-`with caused_by(...)` carries it in its metadata; while a handler runs, fait itself sets the event being handled as the cause.
+`with caused_by(...)` carries it in its metadata; while a handler runs, fait itself sets the event being handled as
+the cause.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -48,7 +49,7 @@ def caused_by(
     causation_id: str | None = None,
     actor: str | None = None,
     traceparent: str | None = None,
-) -> Iterator[Origin]:
+) -> Generator[Origin]:
     """Let appends inside the block carry this origin; what is not given is inherited from the block around it."""
     outer = _origin.get()
     inner = Origin(

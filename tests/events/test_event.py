@@ -4,6 +4,8 @@ import copy
 import functools
 import gc
 import pickle
+import subprocess
+import sys
 import weakref
 from abc import ABC
 from collections.abc import Callable
@@ -266,6 +268,13 @@ class OfModule:
     a: int
 
 
+def test_neither_pydantic_nor_attrs_is_imported_to_recognise_their_classes() -> None:
+    program = "import sys, fait.events.event; print({'pydantic', 'attr', 'attrs'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "set()"
+
+
 def test_keyword_only_fields_are_given_by_keyword() -> None:
     @event("test.keywords", kw_only=True)
     class Keywords:
@@ -393,6 +402,7 @@ class Values:
     pair: tuple[int, int] = (0, 0)
     colour: Colour = Colour.RED
     free: Json = None
+    few: Annotated[int, msgspec.Meta(le=3)] = 0
     moment: datetime = NOW
 
 
@@ -418,6 +428,7 @@ class Values:
         ({"items": [{"sku": "a", "price": "1"}]}, "$.items[0]", "dict and would read back as a Item"),
         ({"pair": (1, 2, 3)}, "$.pair", "length"),
         ({"colour": "green"}, "$.colour", "Invalid enum value"),
+        ({"few": 4}, "$.few", "Expected `int` <= 3"),
         ({"free": {"a": {1: 2}}}, "$.free.a", "differently"),
         ({"free": [NOW]}, "$.free[0]", "datetime and would read back as a str"),
         ({"moment": NOW.replace(tzinfo=timezone(timedelta(seconds=1)))}, "$.moment", "another value"),
@@ -464,6 +475,7 @@ def test_pydantic_values_are_proven_too() -> None:
         text: str = ""
         money: Decimal = Decimal(0)
         number: int = 0
+        free: Json = None
 
     @event("test.model")
     class Model(pydantic.BaseModel, frozen=True):
@@ -477,6 +489,7 @@ def test_pydantic_values_are_proven_too() -> None:
         (Inner(text="\ud800"), "$.inner.text"),
         (Inner.model_construct(money=Decimal("Infinity")), "$.inner.money"),
         (Inner(number=2**63), "$.inner.number"),
+        (Inner(free={"a": [NOW]}), "$.inner.free.a[0]"),
     ]:
         with pytest.raises(InvalidValue) as refused:
             kind.encode(Model(inner=inner))

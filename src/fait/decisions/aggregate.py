@@ -1,4 +1,4 @@
-"""An aggregate is a decision as a class: its fields are the state, its public methods are commands, `evolve` is the fold.
+"""An aggregate is a decision as a class: fields are its state, public methods are commands, `evolve` is the fold.
 
     class Order(fait.Aggregate, category="order"):
         status: Literal["new", "placed"] = "new"
@@ -11,8 +11,8 @@
         def evolve(self, event: OrderPlaced) -> None:           # fact: change, never refuse
             self.status = "placed"
 
-State is slotted and every field has a default: what is not declared cannot be set, and what it is before the first event is
-always said.
+State is slotted and every field has a default: what is not declared cannot be set, and what it is before the first
+event is always said.
 """
 
 from collections.abc import Iterable, Mapping
@@ -67,7 +67,7 @@ class Command:
 
     @property
     def name(self) -> str:
-        """ "category.method", as it is recorded."""
+        """`category.method`, as it is recorded."""
         category = describe_aggregate(self.aggregate).category if self.aggregate else "?"
         return f"{category}.{self.function.__name__}"
 
@@ -84,20 +84,19 @@ if TYPE_CHECKING:
 
     @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
     class Aggregate:
-        """Base class of aggregates. See the module's docstring.
-
-        Attributes:
-            id: the part of the stream's name after the category.
-            version: of the last event folded into the state; 0 before the first.
-        """
+        """Base class of aggregates. See the module's docstring."""
 
         def __init_subclass__(cls, *, category: str) -> None: ...
 
         @property
-        def id(self) -> str: ...
+        def id(self) -> str:
+            """The part of the stream's name after the category."""
+            ...
 
         @property
-        def version(self) -> int: ...
+        def version(self) -> int:
+            """Of the last event folded into the state when it was loaded; 0 = no stream."""
+            ...
 
         def emit(self: Evolves[E], event: E, /) -> None:
             """Say that something has happened: the state changes now, the event is stored when the command is done."""
@@ -128,13 +127,16 @@ else:
 
         @property
         def id(self):
+            """The part of the stream's name after the category."""
             return self._id
 
         @property
         def version(self):
+            """Of the last event folded into the state when it was loaded; 0 = no stream."""
             return self._version
 
         def emit(self, event, /):
+            """Say that something has happened."""
             description = describe_aggregate(type(self))
             if type(event) not in description.events:
                 raise UsageError(
@@ -179,7 +181,8 @@ def command_of(function: object) -> Command:
     if isinstance(function, Command) and function.aggregate is not None:
         return function
     raise UsageError(
-        f"a command is a public method named through its class, as in transact(Order.place, id, ...), not {function!r}. "
+        f"a command is a public method named through its class, as in transact(Order.place, id, ...), not "
+        f"{function!r}. "
         "Nothing was written."
     )
 
@@ -188,7 +191,7 @@ def model_of(cls: "type[A]") -> Model[A]:
     """How the loop folds an aggregate."""
     description = describe_aggregate(cls)
 
-    def initial(id: str) -> A:  # noqa: A002 - the field's word
+    def initial(id: str) -> A:
         state: Any = cls()
         state._id = id
         return cast("A", state)
@@ -196,7 +199,7 @@ def model_of(cls: "type[A]") -> Model[A]:
     return Model(description.category, description.events, initial, _evolve)
 
 
-def fold(cls: "type[A]", events: Iterable[object], *, id: str = "") -> A:  # noqa: A002 - the field's word
+def fold(cls: "type[A]", events: Iterable[object], *, id: str = "") -> A:
     """The aggregate after these events: its state is nothing else.
 
     Args:
@@ -212,12 +215,12 @@ def fold(cls: "type[A]", events: Iterable[object], *, id: str = "") -> A:  # noq
 
 def pending(state: "Aggregate") -> list[Any]:
     """The events that a command has emitted."""
-    return cast("Any", state)._pending  # noqa: SLF001
+    return cast("Any", state)._pending
 
 
 def at_version(state: "Aggregate", version: int) -> None:
     """Tell a state which version it is folded from."""
-    cast("Any", state)._version = version  # noqa: SLF001
+    cast("Any", state)._version = version
 
 
 def _evolve(state: Any, event: object) -> Any:

@@ -1,4 +1,4 @@
-"""What can be asked of a system: make a decision, append facts, load state. With options, said apart from the arguments.
+"""What can be asked of a system: make a decision, append facts, load state; options are said apart from arguments.
 
 await s.transact(Order.place, "o-1", "c-1", items)
 await s.using(key="req-17", expected=7).transact(Order.place, "o-1", "c-1", items)
@@ -98,14 +98,15 @@ class Caller:
         id: str,
         /,
         *args: P.args,
-        **kwargs: P.kwargs,  # noqa: A002
+        **kwargs: P.kwargs,
     ) -> Done[R]:
         """Run a command of an aggregate and store what it emits; decide again if somebody else was quicker.
 
         Args:
             command: named through its class: `Order.place`.
             id: of the aggregate: "7" for the stream `order-7`.
-            *args, **kwargs: the command's arguments.
+            *args: the command's arguments.
+            **kwargs: the command's arguments by name.
 
         Raises:
             Rejected: the command said no; nothing was written.
@@ -116,7 +117,8 @@ class Caller:
         run = known.function
         if inspect.iscoroutinefunction(run):
             raise UsageError(
-                f"{known.name} is `async`: a command decides, it does not wait. Fetch first, then transact. Nothing was written."
+                f"{known.name} is `async`: a command decides, it does not wait. Fetch first, then transact. Nothing "
+                f"was written."
             )
 
         def decide(state: A) -> tuple[R, Sequence[Any]]:
@@ -127,7 +129,7 @@ class Caller:
         decision = Decision(model, id, known.name, known.arguments(args, kwargs), decide)
         return await self._loop.run(decision, self._next_options())
 
-    async def decide(self, decider: Decider[C, S, E], id: str, command: C, /) -> Done[Sequence[E]]:  # noqa: A002
+    async def decide(self, decider: Decider[C, S, E], id: str, command: C, /) -> Done[Sequence[E]]:
         """Let a decider decide a command and store its events; the result is those events. Raises as `transact`."""
 
         def run(state: S) -> tuple[Sequence[E], Sequence[E]]:
@@ -145,7 +147,7 @@ class Caller:
         stream: str,
         tags: Iterable[str] = (),
         occurred_at: datetime | None = None,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
     ) -> Done[None]:
         """Store one event: whoever subscribes to it will handle it. No aggregate is needed.
 
@@ -199,7 +201,7 @@ class Caller:
     async def load(
         self,
         what: type[A],
-        id: str,  # noqa: A002
+        id: str,
         /,
         *,
         version: int | None = None,
@@ -211,7 +213,7 @@ class Caller:
     async def load(
         self,
         what: Decider[C, S, E],
-        id: str,  # noqa: A002
+        id: str,
         /,
         *,
         version: int | None = None,
@@ -222,7 +224,7 @@ class Caller:
     async def load(
         self,
         what: type[Aggregate] | Decider[Any, Any, Any],
-        id: str,  # noqa: A002
+        id: str,
         /,
         *,
         version: int | None = None,

@@ -1,4 +1,4 @@
-"""A decider is a decision as three functions: `initial` state, `decide(command, state)` events, `evolve(state, event)` state.
+"""A decider is a decision as three functions: the initial state, what a command decides, how an event changes state.
 
     cart = Decider(category="cart", initial=Cart, decide=decide, evolve=evolve)
 
@@ -27,7 +27,8 @@ class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
         initial: gives the state before the first event.
         decide: what a command means in a state: the events to store; raises `Rejected` to say no. It may run again when
             somebody else was quicker, so it has no effects.
-        evolve: the state after an event. It never refuses: the event has happened. Its annotation says which events there are.
+        evolve: the state after an event. It never refuses: the event has happened. Its annotation says which events
+        there are.
     """
 
     category: str

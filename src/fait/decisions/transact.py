@@ -4,8 +4,8 @@
       ▲                            │
       └────── conflict, a pause ◄──┘
 
-It needs two verbs of a log and nothing else. What a decision emits is appended at the version it was made at, so it holds
-only if nothing happened in between.
+It needs two verbs of a log and nothing else. What a decision emits is appended at the version it was made at, so it
+holds only if nothing happened in between.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from fait.errors import KeyReused, StoreUnavailable, UsageError, WrongExpectedVe
 from fait.events.append import Appended, Conflict, Until, Verdict, Write, raised
 from fait.events.codec import Codec, encode_metadata
 from fait.events.envelope import CommandRecord, Metadata, NewEvent, StoredEvent
+from fait.events.registry import Taken
 from fait.events.stream import stream_name
 from fait.events.version import Expected, expected_name, expected_number, is_expected
 from fait.telemetry import origin
@@ -141,32 +142,33 @@ class Loop:
         model: Model[S],
         id: str,
         until: Until = Until(),
-        as_of: datetime | None = None,  # noqa: A002
+        as_of: datetime | None = None,
     ) -> Loaded[S]:
         """Fold a stream, page by page. With `as_of`, only facts that were true by then, in the order of versions."""
         stream = stream_name(model.category, id)
         loaded = Loaded(model.initial(id), 0, 0)
-        accepted = {self._codec.registry.add(cls).name for cls in model.events}
+        taken = self._codec.registry.taken(model.events)
         while True:
             page = await self._log.read_stream(stream, after=loaded.version, limit=_PAGE, until=until)
             if page:
-                loaded.state = self._fold(model, loaded.state, page, accepted, as_of)
+                loaded.state = self._fold(model, loaded.state, page, taken, as_of)
                 loaded.version, loaded.position = page[-1].version, page[-1].position
             if len(page) < _PAGE:
                 return loaded
 
-    def _fold(
-        self, model: Model[S], state: S, page: Iterable[StoredEvent], accepted: set[str], as_of: datetime | None
-    ) -> S:
+    def _fold(self, model: Model[S], state: S, page: Iterable[StoredEvent], taken: Taken, as_of: datetime | None) -> S:
         event_of, evolve, known = self._codec.event, model.evolve, self._codec.registry.types
+        if taken.untyped:
+            event_of = self._codec.any_event
         for stored in page:
             # A declared event that `evolve` does not take is none of its business; an undeclared one stops the fold.
-            if (stored.type in accepted or stored.type not in known) and (as_of is None or stored.occurred_at <= as_of):
+            mine = stored.type in taken.types or stored.type not in known
+            if mine and (as_of is None or stored.occurred_at <= as_of):
                 state = evolve(state, event_of(stored))
         return state
 
     async def run(self, decision: Decision[S, R], options: Options) -> Done[R]:
-        """Decide, and append what was decided; again on a conflict, with growing pauses, at most `options.attempts` times."""
+        """Decide, and append what was decided; on a conflict again, with growing pauses, `options.attempts` times."""
         stream = stream_name(decision.model.category, decision.id)
         command = CommandRecord(decision.name, msgspec.Raw(_plain_json(decision.arguments)))
         if options.key is not None and (earlier := await self._earlier(stream, options.key, command)):
@@ -198,7 +200,8 @@ class Loop:
         if inspect.iscoroutine(result):
             result.close()
             raise UsageError(
-                f"{decision.name} is `async`: a command decides, it does not wait. Fetch first, then transact. Nothing was written."
+                f"{decision.name} is `async`: a command decides, it does not wait. Fetch first, then transact. "
+                f"Nothing was written."
             )
         if not events:
             return result, None
@@ -235,7 +238,7 @@ class Loop:
         return found[0]
 
     async def _repeat(self, decision: Decision[S, R], key: str, stream: str, first: StoredEvent) -> Done[R]:
-        """Answer a repetition: decide as it was decided then, in the state and at the moment of then; append nothing."""
+        """Answer a repetition: decide as was decided then, in the state and at the moment of then; append nothing."""
         loaded = await self.load(decision.model, decision.id, Until(version=first.version - 1))
         with freeze(first.recorded_at):
             result, events = decision.decide(loaded.state)

@@ -7,7 +7,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from fait.errors import DeclarationError
 
@@ -37,25 +37,27 @@ def events_taken(function: Callable[..., Any], parameter: int, names: Mapping[st
         classes = tuple(dict.fromkeys(_members(annotation, lambda text: _evaluate(function, text, names))))
     except NameError as missing:
         raise DeclarationError(
-            f"{function.__qualname__} ({where}): the annotation of {name!r} names {missing.name}, which is not known at run "
+            f"{function.__qualname__} ({where}): the annotation of {name!r} names {missing.name}, which is not known "
+            f"at run "
             "time. Is it imported under TYPE_CHECKING, or defined later? Move the import out of that block."
         ) from None
     if not classes:
         raise DeclarationError(
-            f"{function.__qualname__} ({where}): annotate {name!r} with the events it takes, as in `event: OrderPlaced | OrderPaid`"
+            f"{function.__qualname__} ({where}): annotate {name!r} with the events it takes, as in `event: "
+            f"OrderPlaced | OrderPaid`"
         )
     return classes
 
 
 def local_names(depth: int) -> Mapping[str, Any]:
-    """The names of the function that is `depth` frames above the caller; none at module level, where globals suffice."""
-    frame = sys._getframe(depth + 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    """The names of the function `depth` frames above the caller; none at module level, where globals suffice."""
+    frame = sys._getframe(depth + 1)  # pyright: ignore[reportPrivateUsage]
     return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
 
 
 def _annotation(function: Any, name: str, names: Mapping[str, Any]) -> Any:
     if sys.version_info >= (3, 14):
-        import annotationlib  # noqa: PLC0415 - exists from 3.14 on
+        import annotationlib
 
         raw = annotationlib.get_annotations(function, format=annotationlib.Format.FORWARDREF).get(name)
         if isinstance(raw, annotationlib.ForwardRef):
@@ -90,4 +92,4 @@ def _members(annotation: Any, evaluate: Callable[[str], Any]) -> list[type]:
     if origin in (typing.Union, types.UnionType):
         return [member for part in typing.get_args(annotation) for member in _members(part, evaluate)]
     found = origin or annotation
-    return [cast("type", found)] if isinstance(found, type) and found is not types.NoneType else []
+    return [found] if isinstance(found, type) and found is not types.NoneType else []

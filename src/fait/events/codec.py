@@ -1,12 +1,13 @@
 """One way in and one way out: events become JSON text when they are appended, and classes again on every read path.
 
-Decoding picks a reader by stored type and schema version, once: for current events it is the class's own decoder; for older
-ones the chain of upcasters runs first. Aggregates, read models, handlers, queries and exports all read through here.
+Decoding picks a reader by stored type and schema version, once: for current events it is the class's own decoder;
+for older ones the chain of upcasters runs first. Aggregates, read models, handlers, queries and exports all read
+through here.
 """
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -16,8 +17,8 @@ from fait.events.envelope import Metadata, NewEvent, Recorded, StoredEvent, Unty
 from fait.events.event import EventType, event_type
 from fait.events.registry import Registry
 from fait.events.stream import check_tag
-from fait.events.value import prove
 from fait.events.upcast import Upcaster
+from fait.events.value import prove
 
 __all__ = ["Codec", "check_event_id", "encode_metadata", "untyped"]
 
@@ -38,7 +39,7 @@ class Codec:
         self,
         event: object,
         *,
-        id: str,  # noqa: A002 - the field's word
+        id: str,
         metadata: str = "{}",
         tags: Iterable[str] = (),
         occurred_at: datetime | None = None,
@@ -67,12 +68,14 @@ class Codec:
 
     def recorded(self, stored: StoredEvent) -> Recorded[Any]:
         """Decode an event with its envelope; one of an undeclared type comes as `Untyped`."""
-        if stored.type in self.registry.types:
-            return Recorded(self.event(stored), stored)
-        return Recorded(untyped(stored), stored)
+        return Recorded(self.any_event(stored), stored)
+
+    def any_event(self, stored: StoredEvent) -> Any:
+        """Decode the fact itself; one of an undeclared type comes as `Untyped`."""
+        return self.event(stored) if stored.type in self.registry.types else untyped(stored)
 
     def _declared(self, event: object) -> EventType:
-        cls = cast("type[object]", type(event))
+        cls = type(event)
         declared = event_type(cls)
         if declared is None:
             raise UsageError(
@@ -87,7 +90,8 @@ class Codec:
         known = self.registry.types.get(event.type)
         if known is not None and event.version != known.version:
             raise UsageError(
-                f"{event.type!r} is at schema version {known.version}; appending version {event.version} would add an event "
+                f"{event.type!r} is at schema version {known.version}; appending version {event.version} would add an "
+                f"event "
                 "that is old from the start. Nothing was written."
             )
         try:
@@ -108,7 +112,8 @@ class Codec:
                 stored.stream,
                 stored.version,
                 stored.type,
-                f"it was written as schema version {stored.schema}, this code knows {declared.version}: deploy newer code first",
+                f"it was written as schema version {stored.schema}, this code knows {declared.version}: deploy newer "
+                f"code first",
             )
         steps = self.registry.steps(declared, stored.schema)
         reader = _through(steps, declared.decode) if steps else declared.decode

@@ -2,7 +2,8 @@
 
     your event ──encode──► NewEvent ──append──► StoredEvent ──decode──► Recorded[your event]
 
-`NewEvent` and `StoredEvent` hold JSON text: stores move them without knowing any class. `Recorded` is what handlers see.
+`NewEvent` and `StoredEvent` hold JSON text: stores move them without knowing any class. `Recorded` is what handlers
+see.
 """
 
 import typing

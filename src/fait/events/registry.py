@@ -3,11 +3,34 @@
 A registry belongs to one app; there is none for the whole process. Two classes of one name are refused where they meet.
 """
 
+from collections.abc import Iterable
+
+from msgspec import Struct
+
 from fait.errors import DeclarationError
+from fait.events.envelope import Untyped
 from fait.events.event import EventType, event_type
+from fait.events.query import Query
 from fait.events.upcast import Upcaster
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "Taken"]
+
+
+class Taken(Struct, frozen=True):
+    """The events that a fold or a handler takes.
+
+    Attributes:
+        types: stored names of declared ones.
+        untyped: whether it also takes all undeclared ones, as `Untyped`.
+    """
+
+    types: frozenset[str]
+    untyped: bool
+
+    @property
+    def query(self) -> Query:
+        """What to read from the log for it."""
+        return Query() if self.untyped else Query(types=tuple(sorted(self.types)))
 
 
 class Registry:
@@ -34,12 +57,22 @@ class Registry:
         declared.check()
         return declared
 
+    def taken(self, classes: Iterable[type]) -> Taken:
+        """Know all these classes; what a function that takes them takes."""
+        declared = [cls for cls in classes if cls is not Untyped]
+        return Taken(frozenset(self.add(cls).name for cls in declared), Untyped in classes)
+
+    def takes(self, taken: Taken, name: str) -> bool:
+        """Whether an event of this stored name is among them."""
+        return name in taken.types or (taken.untyped and name not in self.types)
+
     def add_upcaster(self, upcaster: Upcaster) -> None:
         """Know a step between two schema versions. Two different steps from one version are an error."""
         known = self.upcasters.setdefault((upcaster.name, upcaster.from_version), upcaster)
         if known is not upcaster:
             raise DeclarationError(
-                f"two upcasters read version {upcaster.from_version} of {upcaster.name!r}: {known.where} and {upcaster.where}"
+                f"two upcasters read version {upcaster.from_version} of {upcaster.name!r}: {known.where} and "
+                f"{upcaster.where}"
             )
 
     def check(self) -> None:

@@ -4,7 +4,6 @@ msgspec builds a decoder for `object` or `complex` without a word and fails at t
 deployed. So the resolved types are looked at here, all of them, and every problem is told with its line.
 """
 
-import linecache
 import sys
 import types
 import typing
@@ -135,9 +134,7 @@ class _Walk:
             self._refuse(at, kind, f"{_name(kind)} has no JSON form", "a type that holds data")
 
     def _variable(self, kind: Any, at: _At) -> None:
-        if kind.__constraints__:
-            self._visit(Union[kind.__constraints__], at)  # noqa: UP007 - built from a tuple
-        elif kind.__bound__ is not None:
+        if kind.__bound__ is not None:
             self._visit(kind.__bound__, at)
         else:
             do = f"give {kind.__name__} a bound, or declare one event per type"
@@ -181,7 +178,7 @@ class _Walk:
     def _union(self, kind: Any, args: tuple[Any, ...], at: _At) -> None:
         texts = [arg for arg in args if _is_textual(arg)]
         if len(texts) > 1 and not at.foreign and not _all_literal_or_str(texts):
-            names = " and ".join(_name(text) for text in texts)
+            names = " and ".join(_name(_bare(text)) for text in texts)
             do = "one of them, or tagged Structs that say which one it is"
             self._refuse(at, kind, f"{names} are both text in JSON: reading cannot tell them apart", do)
         for arg in args:
@@ -361,10 +358,11 @@ def _hints(cls: Any, scopes: Scopes, bound: Mapping[Any, Any]) -> dict[str, Any]
     variables = _variables(cls, bound)
     for base in reversed(cls.__mro__ if not typing.is_typeddict(cls) else (*_typed_dict_bases(cls), cls)):
         scope = scopes(base)
-        own = {name: _resolve(raw, base, scope or {}) for name, raw in _own_annotations(base).items()}
+        raw = _own_annotations(base)
+        own = {name: _resolve(kind, base, scope or {}) for name, kind in raw.items()}
         if scope is not None:
             own = {name: _with_zone(kind) for name, kind in own.items()}
-            base.__annotations__ = {name: kind for name, kind in own.items() if not isinstance(kind, _Unresolved)}
+            base.__annotations__ = {n: raw[n] if isinstance(kind, _Unresolved) else kind for n, kind in own.items()}
         found.update({name: _substitute(kind, variables.get(base, {})) for name, kind in own.items()})
     return found
 
@@ -487,6 +485,7 @@ def _class_body(file: str, cls: type) -> list[Any]:
 
 def _parsed(file: str) -> Any:
     import ast
+    import linecache
 
     try:
         return ast.parse("".join(linecache.getlines(file)))

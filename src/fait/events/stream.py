@@ -12,7 +12,7 @@ MAX_NAME_CHARS = 500
 """Longest stream name or tag, in characters: both are index keys."""
 
 
-def stream_name(category: str, id: str) -> str:  # noqa: A002 - the field's word
+def stream_name(category: str, id: str) -> str:
     """The stream of the thing `id` of a category."""
     if not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         raise UsageError(f"the id of a {category} is text, not {type(id).__name__}: write str(id)")

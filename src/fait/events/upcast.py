@@ -4,7 +4,8 @@
     def with_currency(data: dict[str, Any]) -> dict[str, Any]:
         return {**data, "currency": "USD"}
 
-What is stored never changes. A version without an upcaster is read as it is: right when only fields with defaults were added.
+What is stored never changes. A version without an upcaster is read as it is: right when only fields with defaults
+were added.
 """
 
 from collections.abc import Callable
@@ -36,8 +37,8 @@ class Upcaster:
 def upcast(name: str, from_version: int, /) -> Callable[[Callable[[Data], Data]], Upcaster]:
     """Declare how version `from_version` of the event type `name` is read as the next version.
 
-    The function gets the JSON object as a dict of its own and returns the next version's. It must not depend on anything
-    but its argument. An `App` knows it when it is included: `app.include(function)` or `app.include(module)`.
+    The function gets the JSON object as a dict of its own and returns the next version's. It must not depend on
+    anything but its argument. An `App` knows it when it is included: `app.include(function)` or `app.include(module)`.
     """
     if isinstance(from_version, bool) or not isinstance(from_version, int) or from_version < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise DeclarationError(

@@ -203,6 +203,12 @@ def encode_json(data: object, what: str) -> bytes:
     Raises:
         InvalidValue: something in it would be stored as something else, or not at all; with the path.
     """
+    try:
+        text = _encode(data)
+        if _decode(text) == data and not _doubtful(text):
+            return text
+    except Exception:  # noqa: S110 - done again below, slowly, to say what is wrong
+        pass
     return explain(data, what, type(data), _encode, _decode)
 
 
@@ -314,7 +320,7 @@ def _told(problem: Exception) -> tuple[str, str]:
     """Path and reason from the error of an encoder or decoder, without the values that some of them quote."""
     if isinstance(problem, msgspec.ValidationError):
         text, _, path = str(problem).partition(" - at `")
-        return path.rstrip("`") or "$", _UNQUOTED.sub("", text)
+        return path.rstrip("`") or "$", _QUOTING.sub(r"\1", text)
     errors = getattr(problem, "errors", None)
     if callable(errors):
         first = cast("list[dict[str, Any]]", errors())[0]
@@ -325,7 +331,7 @@ def _told(problem: Exception) -> tuple[str, str]:
     return "$", f"{type(problem).__name__} when it was turned into JSON or back"
 
 
-_UNQUOTED = re.compile(r" '[^']*'$| -?[0-9][0-9.e+-]*$")
+_QUOTING = re.compile(r"^(Invalid (?:enum )?value)\b.*", re.DOTALL)
 
 
 def _difference(one: Any, two: Any, path: str) -> tuple[str, str] | None:

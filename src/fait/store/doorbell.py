@@ -1,4 +1,4 @@
-"""A doorbell tells waiting readers that the log has grown. It never carries the news itself: who is woken reads the log."""
+"""A doorbell tells waiting readers that the log has grown. It carries no news itself: who is woken reads the log."""
 
 import asyncio
 

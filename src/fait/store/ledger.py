@@ -1,7 +1,8 @@
 """The ledger: what was made of the log. Read-model rows, checkpoints and leases, in the same database as the log.
 
-The one rule: what a subscription did with events, and its checkpoint, are recorded together or not at all (`record`). The
-checkpoint moves by comparison: whoever finds it elsewhere than expected has lost the subscription to another process.
+The one rule: what a subscription did with events, and its checkpoint, are recorded together or not at all
+(`record`). The checkpoint moves by comparison: whoever finds it elsewhere than expected has lost the subscription to
+another process.
 """
 
 from collections.abc import Sequence
@@ -206,7 +207,6 @@ class Ledger(Protocol):
     ) -> list[Row]:
         """Rows that fulfil all conditions, sorted by `order` (which ends in the key, so that it is total).
 
-        Args:
-            beyond: values of the order's columns of the last row seen: only rows after it (keyset paging).
+        With `beyond`, the order's columns of the last row seen, only rows after it (keyset paging).
         """
         ...

@@ -1,7 +1,7 @@
 """The log: an append-only table of events in one global order, behind a port that every backend implements alike.
 
-Readers see a prefix of the log: when a reader has seen position 7, no event with a lower position will ever appear. Positions
-grow in that order; they may have gaps, and are never given twice.
+Readers see a prefix of the log: when a reader has seen position 7, no event with a lower position will ever appear.
+Positions grow in that order; they may have gaps, and are never given twice.
 """
 
 from collections.abc import Sequence
@@ -102,8 +102,8 @@ class Log(Protocol):
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
         """Events of the log beyond position `after`, in order, at most `limit`.
 
-        Guarantees: an event at or below the page's `position` that the query means, and that was not given, does not exist
-        and never will.
+        Guarantees: an event at or below the page's `position` that the query means, and that was not given, does not
+        exist and never will.
         """
         ...
 

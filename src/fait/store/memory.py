@@ -1,7 +1,7 @@
-"""The log and the ledger in plain Python: the reference that every other backend is compared with, and a store for tests.
+"""The log and the ledger in plain Python: the reference for every other backend, and a store for tests.
 
-Nothing survives the process, and no other process can see it. Everything else is as the ports say: each method runs without
-an `await` in the middle, so it is atomic for all tasks of the event loop.
+Nothing survives the process, and no other process can see it. Everything else is as the ports say: each method runs
+without an `await` in the middle, so it is atomic for all tasks of the event loop.
 """
 
 from bisect import bisect_right

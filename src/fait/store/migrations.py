@@ -1,4 +1,4 @@
-"""A backend's schema is the sum of its numbered files, applied once each, in order, and remembered with their fingerprints."""
+"""A backend's schema is the sum of its numbered files: applied once each, in order, and remembered."""
 
 import hashlib
 from importlib.resources import files
@@ -44,7 +44,8 @@ def pending(known: list[Migration], applied: dict[int, str], where: str) -> list
     newest = max(applied, default=0)
     if newest > len(known):
         raise StoreTooNew(
-            f"{where} was written by a newer fait (schema {newest}; this one knows {len(known)}). Upgrade fait to open it."
+            f"{where} was written by a newer fait (schema {newest}; this one knows {len(known)}). Upgrade fait to "
+            f"open it."
         )
     for migration in known[:newest]:
         if applied[migration.number] != migration.fingerprint:

@@ -36,14 +36,14 @@ class Store(Protocol):
 
 
 async def _open_memory(url: str, clock: Clock) -> Store:
-    from fait.store.memory import MemoryStore  # noqa: PLC0415 - a backend is loaded when it is used
+    from fait.store.memory import MemoryStore
 
     return MemoryStore(clock)
 
 
 async def _open_sqlite(url: str, clock: Clock) -> Store:
     try:
-        from fait.store.sqlite.store import open_store  # noqa: PLC0415 - a backend is loaded when it is used
+        from fait.store.sqlite.store import open_store
     except ModuleNotFoundError as missing:
         if missing.name != "apsw":
             raise

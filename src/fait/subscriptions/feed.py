@@ -1,7 +1,7 @@
 """A feed reads the log in order: first what is there, then whatever comes, without ever skipping an event."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from fait.events.query import EVERYTHING, Query
 from fait.store.log import PAGE, Log, Page
@@ -11,11 +11,11 @@ __all__ = ["follow"]
 
 async def follow(
     log: Log, after: int, query: Query = EVERYTHING, *, limit: int = PAGE, pause_s: float | None = None
-) -> AsyncIterator[Page]:
+) -> AsyncGenerator[Page, None]:
     """Pages of the log beyond a position, for ever.
 
-    A page that is not `more` tells that the reader has caught up. With `pause_s`, an empty page is given when nothing has come
-    for so long, so that the reader can attend to other things.
+    A page that is not `more` tells that the reader has caught up. With `pause_s`, an empty page is given when
+    nothing has come for so long, so that the reader can attend to other things.
     """
     while True:
         page = await log.read(after, query=query, limit=limit)

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, Generic, Literal, TypeVar, cast
-
 from uuid import UUID
 
 import msgspec
@@ -39,7 +38,7 @@ __all__ = [
     "values_of",
 ]
 
-M_co = TypeVar("M_co", covariant=True)
+M = TypeVar("M")
 
 Operator = Literal["!=", "<", "<=", ">", ">=", "in", "between"]
 
@@ -110,7 +109,7 @@ def desc(column: object, /) -> Descending:
     return Descending(_column_name(column))
 
 
-class Rows(list[M_co], Generic[M_co]):
+class Rows(list[M], Generic[M]):
     """The rows found; `cursor` goes on behind the last of them.
 
     Attributes:
@@ -174,7 +173,8 @@ def values_of(shape: Shape, order: Sequence[Order], cursor: str) -> list[Any]:
 
 def _from_json(shape: Shape, column: str, value: Any) -> Any:
     kind = shape.table.columns[shape.table.index_of(column)].kind
-    return value if value is None else msgspec.convert(value, _TYPES[kind])
+    into: Any = _TYPES[kind]
+    return None if value is None else msgspec.convert(value, into, strict=False)
 
 
 def _order(shape: Shape, asked: object) -> Order:

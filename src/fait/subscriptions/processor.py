@@ -5,8 +5,8 @@
        └── lease ◄───┴──┼─────────┤
            lost         └ failing ◄┘
 
-Only the owner of the subscription's lease works. If it stops showing signs of life, another process takes the lease over and
-goes on from the checkpoint; what the former owner still had in hand is refused when it tries to record it.
+Only the owner of the subscription's lease works. If it stops showing signs of life, another process takes the lease
+over and goes on from the checkpoint; what the former owner still had in hand is refused when it tries to record it.
 """
 
 import asyncio

@@ -1,14 +1,13 @@
 """A projection keeps a read model: it folds events into rows, and writes rows and checkpoint in one transaction.
 
-A batch costs one read and one write, whatever the number of its events: the rows it touches are read together, folded in
-memory, and written together.
+A batch costs one read and one write, whatever the number of its events: the rows it touches are read together,
+folded in memory, and written together.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from fait.errors import UsageError
 from fait.events.codec import Codec
-from fait.events.query import Query
 from fait.store.ledger import Ledger, RowChange, Work
 from fait.store.log import Page
 from fait.subscriptions.processor import Desk
@@ -26,7 +25,8 @@ class Projection:
         self.shape = shape
         self.name = shape.name
         self.fingerprint = shape.fingerprint
-        self.query = Query(types=tuple(codec.registry.add(cls).name for cls in shape.events))
+        self._taken = codec.registry.taken(shape.events)
+        self.query = self._taken.query
         self._codec = codec
         self._ledger = ledger
 
@@ -36,8 +36,8 @@ class Projection:
         await desk.record(Work(self.name, desk.position, page.position, desk.fence, rows=(change,)))
 
     async def _fold(self, page: Page) -> RowChange:
-        shape, evolve = self.shape, self.shape.cls.evolve  # type: ignore[attr-defined]  # pyright: ignore
-        events = [self._codec.recorded(stored) for stored in page.events]
+        shape, evolve, takes = self.shape, cast("Any", self.shape.cls).evolve, self._codec.registry.takes
+        events = [self._codec.recorded(stored) for stored in page.events if takes(self._taken, stored.type)]
         touched = [(key, at) for at in events for key in shape.keys_of(at)]
         keys = list(dict.fromkeys(key for key, _ in touched))
         stored = {row[shape.table.index_of(shape.key)]: row for row in await self._ledger.rows(shape.table, keys)}
@@ -50,6 +50,7 @@ class Projection:
     def _row(self, key: Any, instance: Any) -> Any:
         if not isinstance(instance, self.shape.cls) or getattr(instance, self.shape.key) != key:
             raise UsageError(
-                f"{self.shape.cls.__name__}.evolve must return the row of the key it was given ({self.shape.key}), or None"
+                f"{self.shape.cls.__name__}.evolve must return the row of the key it was given ({self.shape.key}), or "
+                f"None"
             )
         return self.shape.to_row(instance)

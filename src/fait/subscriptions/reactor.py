@@ -1,8 +1,8 @@
 """A reactor answers events with effects: it sends, calls, asks for the next command.
 
-Delivery is at least once: an event is handled again when the process dies before its checkpoint is written. What goes through
-the context happens once all the same: `ctx.execute` runs in the checkpoint's transaction, and decisions and events made
-through the context carry ids made from the event's, so that a second time is recognised.
+Delivery is at least once: an event is handled again when the process dies before its checkpoint is written. What
+goes through the context happens once all the same: `ctx.execute` runs in the checkpoint's transaction, and decisions
+and events made through the context carry ids made from the event's, so that a second time is recognised.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ from fait.decisions.transact import Options
 from fait.errors import StoreUnavailable
 from fait.events.codec import Codec
 from fait.events.envelope import Recorded, StoredEvent
-from fait.events.query import Query
 from fait.store.ledger import Statement, Work
 from fait.store.log import Page
 from fait.subscriptions.failure import Retry
@@ -55,7 +54,7 @@ class Context(Caller):
     """
 
     def __init__(self, caller: Caller, subscription: str, at: Recorded[Any], attempt: int) -> None:
-        super().__init__(caller._log, caller._codec, caller._loop)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        super().__init__(caller._log, caller._codec, caller._loop)  # pyright: ignore[reportPrivateUsage]
         self.at = at
         self.attempt = attempt
         self.statements: list[Statement] = []
@@ -82,7 +81,8 @@ class Reactor:
     def __init__(self, reaction: Reaction, codec: Codec, caller: Caller) -> None:
         self.name = reaction.name
         self.start: Start = reaction.start
-        self.query = Query(types=tuple(codec.registry.add(cls).name for cls in reaction.events))
+        self._taken = codec.registry.taken(reaction.events)
+        self.query = self._taken.query
         self._reaction = reaction
         self._codec = codec
         self._caller = caller
@@ -92,6 +92,8 @@ class Reactor:
         for stored in page.events:
             if desk.stopping:
                 return
+            if not self._codec.registry.takes(self._taken, stored.type):
+                continue
             statements = await self._until_done(stored, desk)
             if statements is None:
                 return

@@ -15,7 +15,7 @@ The row's key is the id of the event's stream, unless the class says otherwise w
 import hashlib
 import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -106,18 +106,18 @@ class Shape:
         self._resolved = False
 
     def resolve(self) -> "Shape":
-        """Find out types and events, once all names are defined. Raises `DeclarationError` for what a table cannot hold."""
+        """Find out types and events, once all names are defined. Refuses what a table cannot hold."""
         if self._resolved:
             return self
         hints = typing.get_type_hints(self.cls, localns=dict(self._names), include_extras=True)
-        fields = self.cls.__struct_fields__  # type: ignore[attr-defined]
+        fields = cast("tuple[str, ...]", cast("Any", self.cls).__struct_fields__)
         kinds = [_kind(hints[name]) for name in fields]
         columns = tuple(
             Column(name, kind, nullable) for name, (kind, nullable, _, _) in zip(fields, kinds, strict=True)
         )
         self._check(columns)
         self.table = Table(self.name, columns, self.key, self._indexes)
-        self.fields: tuple[str, ...] = fields
+        self.fields = fields
         self._into: list[Convert | None] = [into for _, _, into, _ in kinds]
         self._out_of: list[Convert | None] = [out_of for _, _, _, out_of in kinds]
         self._key_from_text = _KEY_FROM_TEXT[self.table.columns[self.table.index_of(self.key)].kind]
@@ -165,7 +165,8 @@ class Shape:
         evolve = self.cls.__dict__.get("evolve")
         if not isinstance(evolve, classmethod):
             raise DeclarationError(
-                f"{self.cls.__qualname__} needs `@classmethod def evolve(cls, row: Self | None, event: ..., at: fait.Recorded) -> Self | None`"
+                f"{self.cls.__qualname__} needs `@classmethod def evolve(cls, row: Self | None, event: ..., at: "
+                f"fait.Recorded) -> Self | None`"
             )
         return cast("Any", evolve)
 
@@ -175,7 +176,8 @@ class Shape:
             ("fait_", "sqlite_", "pg_")
         ):
             raise DeclarationError(
-                f"{where}: {self.name!r} cannot be a table's name: use letters, digits and _, and no prefix of a system's"
+                f"{where}: {self.name!r} cannot be a table's name: use letters, digits and _, and no prefix of a "
+                f"system's"
             )
         if taken := sorted(RESERVED & by_name.keys()):
             raise DeclarationError(f"{where}: {', '.join(taken)} are words of find(...); name the column otherwise")
@@ -203,20 +205,24 @@ def shape_of(cls: type[ReadModel]) -> Shape:
 
 
 def _kind(annotation: Any) -> tuple[Kind, bool, Convert | None, Convert | None]:
-    """What a column of this type holds, whether it may be missing, and how values are converted into it and out of it."""
+    """What a column of this type holds, whether it may be missing, and how values get into it and out of it."""
     bare, nullable = _without_none(annotation)
     if typing.get_origin(bare) is Literal:
-        classes = {type(value) for value in typing.get_args(bare)}
-        bare = classes.pop() if len(classes) == 1 else bare
+        bare = _only_type(typing.get_args(bare)) or bare
     if isinstance(bare, type) and issubclass(bare, Enum):
-        values = {type(member.value) for member in bare}
-        kind = _KINDS.get(values.pop()) if len(values) == 1 else None
+        kind = _KINDS.get(_only_type(member.value for member in bare) or NoneType)
         if kind in ("text", "integer"):
             return kind, nullable, lambda member: member.value, bare
     if isinstance(bare, type) and bare in _KINDS:
         return _KINDS[bare], nullable, None, None
     decode = msgspec.json.Decoder(bare).decode
     return "json", nullable, lambda value: msgspec.json.encode(value).decode(), decode
+
+
+def _only_type(values: Iterable[Any]) -> type | None:
+    """The type of all the values, if they have the same."""
+    types: list[type] = list({cast("type", type(value)) for value in values})
+    return types[0] if len(types) == 1 else None
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:

@@ -15,7 +15,7 @@ from fait.telemetry import logger
 __all__ = ["STOP_S", "Runner"]
 
 STOP_S: Final = 10.0
-"""How long a handler may take to finish its event when the system stops; then it is cancelled, and the event handled again."""
+"""How long a handler may take to finish when the system stops; then it is cancelled, and its event handled again."""
 
 
 class Runner:

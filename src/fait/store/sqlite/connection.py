@@ -1,27 +1,82 @@
 """Connections and the threads that own them: one writer with group commit, a few readers beside it.
 
-SQLite has one writer at a time. Whatever was asked for while a commit was under way goes together into the next transaction, so
-that many callers share one fsync. Readers see the last commit and never wait.
+SQLite has one writer at a time. Whatever was asked for while a commit was under way goes together into the next
+transaction, so that many callers share one fsync. Readers see the last commit and never wait.
 """
 
 import asyncio
 import queue
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, Protocol, TypeVar, cast
 
 import apsw
 
 from fait.errors import FaitError, StoreUnavailable
 from fait.telemetry import logger
 
-__all__ = ["BUSY_TIMEOUT_MS", "MAX_BATCH", "MIN_SQLITE", "Readers", "Writer", "connect"]
+__all__ = [
+    "BUSY_TIMEOUT_MS",
+    "MAX_BATCH",
+    "MIN_SQLITE",
+    "Connection",
+    "Readers",
+    "Synchronous",
+    "Writer",
+    "connect",
+    "unavailable",
+]
 
 T = TypeVar("T")
-Job = Callable[[apsw.Connection], Any]
 Synchronous = Literal["FULL", "NORMAL"]
+
+
+class Rows(Protocol):
+    """What a statement gives: `get` is its only value, None without a row, or a tuple or list of them."""
+
+    get: Any
+
+    def fetchall(self) -> list[Any]:
+        """All rows, as tuples."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """The part of `apsw.Connection` that is used here, with types that say what comes out."""
+
+    authorizer: Any
+
+    def execute(self, statements: str, bindings: Sequence[Any] | None = None) -> Rows:
+        """Run statements."""
+        ...
+
+    def executemany(self, statements: str, sequenceofbindings: Sequence[Sequence[Any]]) -> Rows:
+        """Run a statement for each of the bindings."""
+        ...
+
+    def pragma(self, name: str, value: Any = None) -> Any:
+        """Read or set a pragma."""
+        ...
+
+    def last_insert_rowid(self) -> int:
+        """Of the last row inserted."""
+        ...
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+Job = Callable[[Connection], Any]
 
 MIN_SQLITE: Final = 3_051_003
 """The first SQLite without the WAL-reset bug, which could lose a commit when two connections met at a checkpoint."""
@@ -33,7 +88,7 @@ MAX_BATCH: Final = 256
 """Most requests of one transaction: bounds how long the first of them waits for the last."""
 
 
-def connect(path: str, *, synchronous: Synchronous = "FULL", create: bool = True) -> apsw.Connection:
+def connect(path: str, *, synchronous: Synchronous = "FULL", create: bool = True) -> Connection:
     """Open a file with the settings every connection of fait has, and make sure that they hold."""
     if apsw.SQLITE_VERSION_NUMBER < MIN_SQLITE:
         raise StoreUnavailable(
@@ -42,14 +97,15 @@ def connect(path: str, *, synchronous: Synchronous = "FULL", create: bool = True
         )
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     try:
-        connection = apsw.Connection(path, flags)
-        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        driver = apsw.Connection(path, flags)
+        driver.set_busy_timeout(BUSY_TIMEOUT_MS)
+        driver.create_collation("decimal", _compare_decimals)
+        connection = cast("Connection", driver)
         if connection.pragma("journal_mode", "WAL") != "wal":
             raise StoreUnavailable(f"{path} cannot be put into WAL mode: is it on a network file system?")
         connection.pragma("synchronous", synchronous)
         if sys.platform == "darwin":
             connection.pragma("fullfsync", 1)
-        connection.create_collation("decimal", _compare_decimals)
     except apsw.Error as problem:
         raise unavailable(problem, path) from problem
     return connection
@@ -68,7 +124,7 @@ class _Request:
 class _Threads:
     """Threads that each own a connection and take requests from one queue."""
 
-    def __init__(self, open_connection: Callable[[], apsw.Connection], count: int, name: str) -> None:
+    def __init__(self, open_connection: Callable[[], Connection], count: int, name: str) -> None:
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -80,7 +136,7 @@ class _Threads:
         for thread in self._threads:
             thread.start()
 
-    async def run(self, job: Callable[[apsw.Connection], T]) -> T:
+    async def run(self, job: Callable[[Connection], T]) -> T:
         """Run a job in a thread that has a connection; it may be run again if others in its transaction fail."""
         if self._closed:
             raise StoreUnavailable("the store is closed.")
@@ -98,7 +154,7 @@ class _Threads:
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
-    def _serve(self, connection: apsw.Connection) -> None:
+    def _serve(self, connection: Connection) -> None:
         while (request := self._requests.get()) is not None:
             requests = [each for each in self._gather(request) if not each.future.cancelled()]
             if requests:
@@ -109,7 +165,7 @@ class _Threads:
     def _gather(self, first: _Request) -> list[_Request]:
         return [first]
 
-    def _answer(self, connection: apsw.Connection, requests: list[_Request]) -> list[Any]:
+    def _answer(self, connection: Connection, requests: list[_Request]) -> list[Any]:
         return [_outcome(connection, request.job) for request in requests]
 
     def _settle(self, requests: list[_Request], outcomes: list[Any]) -> None:
@@ -122,14 +178,14 @@ class _Threads:
 class Readers(_Threads):
     """Threads that only read."""
 
-    def __init__(self, open_connection: Callable[[], apsw.Connection], count: int = 2) -> None:
+    def __init__(self, open_connection: Callable[[], Connection], count: int = 2) -> None:
         super().__init__(open_connection, count, "fait-sqlite-reader")
 
 
 class Writer(_Threads):
     """The one thread that writes: a transaction for everything that has gathered."""
 
-    def __init__(self, open_connection: Callable[[], apsw.Connection]) -> None:
+    def __init__(self, open_connection: Callable[[], Connection]) -> None:
         super().__init__(open_connection, 1, "fait-sqlite-writer")
 
     def _gather(self, first: _Request) -> list[_Request]:
@@ -145,7 +201,7 @@ class Writer(_Threads):
             requests.append(request)
         return requests
 
-    def _answer(self, connection: apsw.Connection, requests: list[_Request]) -> list[Any]:
+    def _answer(self, connection: Connection, requests: list[_Request]) -> list[Any]:
         try:
             return _transaction(connection, [request.job for request in requests])
         except Exception as problem:
@@ -155,7 +211,7 @@ class Writer(_Threads):
             return [outcome for request in requests for outcome in self._answer(connection, [request])]
 
 
-def _transaction(connection: apsw.Connection, jobs: Sequence[Job]) -> list[Any]:
+def _transaction(connection: Connection, jobs: Sequence[Job]) -> list[Any]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         answers = [job(connection) for job in jobs]
@@ -171,12 +227,12 @@ def _transaction(connection: apsw.Connection, jobs: Sequence[Job]) -> list[Any]:
     return answers
 
 
-def _roll_back(connection: apsw.Connection) -> None:
+def _roll_back(connection: Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
-def _outcome(connection: apsw.Connection, job: Job) -> Any:
+def _outcome(connection: Connection, job: Job) -> Any:
     try:
         return job(connection)
     except Exception as problem:

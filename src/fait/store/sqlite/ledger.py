@@ -9,7 +9,7 @@ import msgspec
 from fait.errors import LeaseLost, UsageError
 from fait.store.ledger import Checkpoint, Condition, Lease, Order, Row, Statement, Table, Work
 from fait.store.sqlite import tables
-from fait.store.sqlite.connection import Readers, Writer
+from fait.store.sqlite.connection import Connection, Readers, Writer
 from fait.store.sqlite.statements import SQL
 
 __all__ = ["SqliteLedger"]
@@ -47,7 +47,7 @@ class SqliteLedger:
         return Checkpoint(*rows[0]) if rows else None
 
     async def start(self, checkpoint: Checkpoint) -> Checkpoint:
-        def job(connection: apsw.Connection) -> Checkpoint:
+        def job(connection: Connection) -> Checkpoint:
             connection.execute(SQL["start_checkpoint"], _values(checkpoint))
             return Checkpoint(*connection.execute(SQL["checkpoints"], (checkpoint.subscription,)).fetchall()[0])
 
@@ -78,14 +78,14 @@ class SqliteLedger:
         await self._write("release_leases", owner)
 
     async def create_table(self, table: Table) -> None:
-        def job(connection: apsw.Connection) -> None:
+        def job(connection: Connection) -> None:
             for statement in tables.create_table(table):
                 connection.execute(statement)
 
         await self._writer.run(job)
 
     async def reset(self, table: Table, checkpoint: Checkpoint) -> None:
-        def job(connection: apsw.Connection) -> None:
+        def job(connection: Connection) -> None:
             for statement in (tables.drop_table(table), *tables.create_table(table)):
                 connection.execute(statement)
             connection.execute(SQL["set_checkpoint"], _values(checkpoint))
@@ -122,7 +122,7 @@ def _values(checkpoint: Checkpoint) -> tuple[Any, ...]:
     return msgspec.structs.astuple(checkpoint)
 
 
-def _record(connection: apsw.Connection, work: Work) -> None:
+def _record(connection: Connection, work: Work) -> None:
     moved = connection.execute(SQL["move_checkpoint"], (work.subscription, work.after, work.position, work.fence)).get
     if moved is None:
         raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
@@ -135,7 +135,7 @@ def _record(connection: apsw.Connection, work: Work) -> None:
         _run(connection, work.statements)
 
 
-def _run(connection: apsw.Connection, statements: Sequence[Statement]) -> None:
+def _run(connection: Connection, statements: Sequence[Statement]) -> None:
     """Run a handler's statements, which may do anything but end the transaction or touch fait's own tables."""
     connection.authorizer = _allow
     try:

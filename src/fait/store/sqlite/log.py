@@ -16,7 +16,7 @@ from fait.events.query import EVERYTHING, Query
 from fait.events.version import is_expected
 from fait.store.doorbell import Doorbell
 from fait.store.log import PAGE, Features, Identity, Page, StreamInfo
-from fait.store.sqlite.connection import Readers, Writer
+from fait.store.sqlite.connection import Connection, Readers, Writer
 from fait.store.sqlite.statements import SQL
 
 __all__ = ["POLL_IDLE_S", "POLL_S", "SqliteLog", "stored_moment"]
@@ -42,9 +42,7 @@ class SqliteLog:
 
     features = Features(durable=True, shared=True, sql=True)
 
-    def __init__(
-        self, identity: Identity, clock: Clock, writer: Writer, readers: Readers, watch: apsw.Connection
-    ) -> None:
+    def __init__(self, identity: Identity, clock: Clock, writer: Writer, readers: Readers, watch: Connection) -> None:
         self.identity = identity
         self._clock = clock
         self._writer = writer
@@ -68,7 +66,7 @@ class SqliteLog:
             self._bell.ring(verdict.position)
         return verdict
 
-    def _append(self, writes: Sequence[Write], connection: apsw.Connection) -> Verdict | None:
+    def _append(self, writes: Sequence[Write], connection: Connection) -> Verdict | None:
         moment = self._moment(connection)
         versions: list[int] = []
         for write in writes:
@@ -86,7 +84,7 @@ class SqliteLog:
             versions.append(version)
         return Appended(connection.last_insert_rowid(), tuple(versions))
 
-    def _moment(self, connection: apsw.Connection) -> str:
+    def _moment(self, connection: Connection) -> str:
         """Now, or the last event's time if the clock went back: the log's time never does."""
         now = stored_moment(self._clock.now())
         last = connection.execute(SQL["last_recorded_at"]).get
@@ -160,13 +158,13 @@ def _row(stream: str, version: int, event: NewEvent, moment: str) -> tuple[Any, 
     return (stream, version, event.type, event.schema, event.id, event.data, event.metadata, tags, moment, occurred_at)
 
 
-def _insert_tags(connection: apsw.Connection, events: Sequence[NewEvent]) -> None:
+def _insert_tags(connection: Connection, events: Sequence[NewEvent]) -> None:
     first = connection.last_insert_rowid() - len(events) + 1
     rows = [(tag, first + place) for place, event in enumerate(events) for tag in event.tags]
     connection.executemany(SQL["insert_tag"], rows)
 
 
-def _why_not(writes: Sequence[Write], connection: apsw.Connection) -> Verdict | None:
+def _why_not(writes: Sequence[Write], connection: Connection) -> Verdict | None:
     """Why an append was refused: its ids are stored already, or a stream is at another version; None if neither."""
     ids = [event.id for write in writes for event in write.events]
     stored = {event.id: event for event in _events(connection, "find_events", (_encode(ids).decode(),))}
@@ -193,7 +191,7 @@ def _repeated(writes: Sequence[Write], ids: list[str], stored: dict[str, StoredE
     return Appended(max(event.position for event in stored.values()), tuple(versions), repeated=True)
 
 
-def _page(connection: apsw.Connection, after: int, query: Query, limit: int) -> Page:
+def _page(connection: Connection, after: int, query: Query, limit: int) -> Page:
     mark = connection.execute(SQL["head"]).get  # first: what commits after this is for the next page
     types = _encode(query.types).decode() if query.types else None
     values: tuple[Any, ...] = (after, mark, limit, types, query.category)
@@ -206,7 +204,7 @@ def _page(connection: apsw.Connection, after: int, query: Query, limit: int) -> 
     return Page(events, max(after, mark), more=False)
 
 
-def _events(connection: apsw.Connection, statement: str, values: Sequence[Any]) -> list[StoredEvent]:
+def _events(connection: Connection, statement: str, values: Sequence[Any]) -> list[StoredEvent]:
     moment = datetime.fromisoformat
     return [
         StoredEvent(

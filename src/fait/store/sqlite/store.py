@@ -10,7 +10,7 @@ from fait.clock import Clock
 from fait.errors import StoreUnavailable
 from fait.store.log import Identity
 from fait.store.migrations import Migration, load, pending
-from fait.store.sqlite.connection import Readers, Synchronous, Writer, connect, unavailable
+from fait.store.sqlite.connection import Connection, Readers, Synchronous, Writer, connect, unavailable
 from fait.store.sqlite.ledger import SqliteLedger
 from fait.store.sqlite.log import SqliteLog, stored_moment
 from fait.store.sqlite.statements import SQL
@@ -35,7 +35,10 @@ class SqliteStore:
 
 
 async def open_store(path: str, options: dict[str, str], clock: Clock) -> SqliteStore:
-    """Open a file, or create it. Options: `synchronous=FULL` (default) or `NORMAL`, which may lose the last commits at power loss."""
+    """Open a file, or create it.
+
+    Options: `synchronous=FULL` (the default), or `NORMAL`, which may lose the last commits when the power fails.
+    """
     chosen = options.get("synchronous", "FULL").upper()
     unknown = options.keys() - {"synchronous"}
     if unknown or chosen not in ("FULL", "NORMAL"):
@@ -51,7 +54,7 @@ async def open_store(path: str, options: dict[str, str], clock: Clock) -> Sqlite
     return SqliteStore(log, SqliteLedger(writer, readers), writer, readers)
 
 
-def _prepare(path: str, connection: apsw.Connection, clock: Clock) -> Identity:
+def _prepare(path: str, connection: Connection, clock: Clock) -> Identity:
     moment = stored_moment(clock.now())
     connection.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
     try:
@@ -70,6 +73,6 @@ def _prepare(path: str, connection: apsw.Connection, clock: Clock) -> Identity:
     return identity
 
 
-def _apply(connection: apsw.Connection, migration: Migration, moment: str) -> None:
+def _apply(connection: Connection, migration: Migration, moment: str) -> None:
     connection.execute(migration.sql)
     connection.execute(SQL["insert_migration"], (migration.number, migration.name, migration.fingerprint, moment))

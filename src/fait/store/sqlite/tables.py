@@ -174,7 +174,7 @@ def _condition(table: Table, condition: Condition, values: list[Any]) -> str:
 
 
 def _beyond(table: Table, order: Sequence[Order], beyond: Sequence[Any], values: list[Any]) -> str:
-    """Rows after the one whose order columns are `beyond`: later in the first column, or equal there and later in the rest."""
+    """Rows after the one whose order columns are `beyond`: later in the first, or equal there and later in the rest."""
     first, rest = order[0], order[1:]
     column, value = _sortable(table, first.column), into(table, first.column, beyond[0])
     if value is None:
