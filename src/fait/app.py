@@ -101,9 +101,7 @@ class App:
         """
         for thing in things:
             if isinstance(thing, ModuleType):
-                found = [each for each in vars(thing).values() if getattr(each, "__module__", None) == thing.__name__]
-                self._deferred.extend(each for each in found if _is_declared(each))
-                self._deferred.extend(each for each in vars(thing).values() if isinstance(each, Upcaster | Decider))
+                self._deferred.extend(_defined_in(thing))
             elif _is_declared(thing):
                 self._deferred.append(thing)
             else:
@@ -339,7 +337,7 @@ class System(Caller):
                 name,
                 f"it was written for log {found.log_id} epoch {found.epoch}, this is {mine.log_id} epoch {mine.epoch}",
             )
-        if found.position > head:
+        if found.position > head and found.position > (head := await self.store.log.head()):  # others append meanwhile
             raise CheckpointMismatch(name, f"it is at position {found.position}, the log ends at {head}")
         if found.shape != subscription.fingerprint:
             raise ReadModelChanged(name)
@@ -462,6 +460,17 @@ class System(Caller):
                 yield self._codec.recorded(stored)
             if not page.more and not follow_on:
                 return
+
+
+def _defined_in(module: ModuleType) -> list[Any]:
+    """What a module declares itself; what it only imports belongs to the module that declares it."""
+    members: list[Any] = list(vars(module).values())
+    return [
+        each
+        for each in members
+        if isinstance(each, Upcaster | Decider)
+        or (_is_declared(each) and getattr(each, "__module__", None) == module.__name__)
+    ]
 
 
 def _is_declared(thing: Any) -> bool:

@@ -1,0 +1,91 @@
+"""The app that the crash tests kill: counters, a read model of them, and a reactor whose effects are counted.
+
+Run as a program it is one of the processes: it works until it is killed, and says what was acknowledged.
+"""
+
+import asyncio
+import random
+import sys
+from typing import Self
+
+import fait
+
+
+@fait.event("counting.counted")
+class Counted:
+    by: int
+
+
+class Counter(fait.Aggregate, category="counter"):
+    total: int = 0
+
+    def count(self, by: int) -> int:
+        self.emit(Counted(by))
+        return self.total
+
+    def evolve(self, event: Counted) -> None:
+        self.total += event.by
+
+
+class Totals(fait.ReadModel, key="counter"):
+    counter: str
+    total: int
+    events: int
+
+    @classmethod
+    def evolve(cls, row: Self | None, event: Counted, at: fait.Recorded) -> Self | None:
+        row = row or cls(counter=at.stream_id, total=0, events=0)
+        row.total += event.by
+        row.events += 1
+        return row
+
+
+def counting_app() -> fait.App:
+    app = fait.App("counting")
+    app.include(Counter, Totals)
+    return app
+
+
+def reacting_app() -> fait.App:
+    app = fait.App("reacting")
+
+    @app.on(Counted, start="beginning")
+    async def effect(event: Counted, ctx: fait.Context) -> None:
+        await asyncio.sleep(0.003)
+        ctx.execute("INSERT INTO effects (event_id, position) VALUES (?, ?)", ctx.at.id, ctx.at.position)
+
+    return app
+
+
+async def append_for_ever(url: str, seed: int) -> None:
+    """Eight callers on shared and on own streams; prints `event id, position, stream, version` when acknowledged."""
+    chance = random.Random(seed)
+    async with counting_app().open(url, lease_s=0.5) as system:
+
+        async def call(caller: int) -> None:
+            number = 0
+            while True:
+                number += 1
+                shared = chance.random() < 0.3
+                counter = f"shared-{chance.randrange(5)}" if shared else f"own-{seed}-{caller}"
+                key = f"{seed}/{caller}/{number}"
+                done = await system.using(key=key, attempts=50).transact(Counter.count, counter, chance.randrange(1, 9))
+                print(key, done.position, done.stream, done.version, flush=True)
+
+        await asyncio.gather(*(call(caller) for caller in range(8)))
+
+
+async def react_for_ever(url: str) -> None:
+    async with reacting_app().open(url, lease_s=0.5):
+        print("open", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["append", url, seed]:
+            asyncio.run(append_for_ever(url, int(seed)))
+        case ["react", url]:
+            asyncio.run(react_for_ever(url))
+        case other:
+            raise SystemExit(f"unknown: {other}")

@@ -1,0 +1,59 @@
+"""Child processes that are started, listened to and killed."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+class Child:
+    """A Python program whose lines are collected while it runs."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.lines: list[str] = []
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self._readers = [threading.Thread(target=each, daemon=True) for each in (self._collect, self._complain)]
+        self.errors: list[str] = []
+        for reader in self._readers:
+            reader.start()
+
+    def _collect(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.endswith("\n"):  # a killed process may leave half a line: that was not acknowledged
+                self.lines.append(line.strip())
+
+    def _complain(self) -> None:
+        assert self._process.stderr is not None
+        self.errors.extend(self._process.stderr)
+
+    def says(self, count: int = 1) -> bool:
+        assert self._process.poll() is None, "".join(self.errors)
+        return len(self.lines) >= count
+
+    def kill(self) -> None:
+        """SIGKILL: it cannot finish anything."""
+        self._process.kill()
+        self._process.wait()
+        for reader in self._readers:
+            reader.join()
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._process.stdout.close()
+        self._process.stderr.close()
+
+
+def until(is_so: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Wait for a condition that other processes bring about."""
+    end = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def program(name: str) -> str:
+    return str(Path(__file__).with_name(name))
