@@ -1,6 +1,6 @@
 """fait: event sourcing, CQRS and the transactional outbox. A fact is a thing done."""
 
-from fait.app import App, System
+from fait.app import App, Status, System
 from fait.clock import Clock, ManualClock, SystemClock, new_id, now
 from fait.decisions.aggregate import Aggregate, fold
 from fait.decisions.caller import Facts
@@ -66,6 +66,7 @@ __all__ = [
     "Retry",
     "Rows",
     "Stale",
+    "Status",
     "StoreTooNew",
     "StoreUnavailable",
     "SubscriptionsChanged",

@@ -14,7 +14,9 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import ModuleType
-from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
+from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, cast, overload
+
+from msgspec import Struct
 
 from fait.clock import Clock, SystemClock
 from fait.decisions.aggregate import Aggregate, describe_aggregate
@@ -34,13 +36,13 @@ from fait.store.open import Store, open_store
 from fait.subscriptions.failure import Retry
 from fait.subscriptions.feed import follow
 from fait.subscriptions.find import Rows, conditions, cursor_of, orders, values_of
-from fait.subscriptions.processor import LEASE_S
+from fait.subscriptions.processor import LEASE_S, State
 from fait.subscriptions.projection import Projection
 from fait.subscriptions.reactor import HANDLER_TIMEOUT_S, Context, Reaction, Reactor, Start
 from fait.subscriptions.read_model import ReadModel, Shape, shape_of
 from fait.subscriptions.runner import Runner
 
-__all__ = ["App", "System"]
+__all__ = ["App", "Status", "System"]
 
 M = TypeVar("M", bound=ReadModel)
 E = TypeVar("E")
@@ -68,15 +70,26 @@ class _On(Generic[E]):
 
     @overload
     def __call__(
-        self, handler: Callable[[E, Context], Awaitable[None] | None], /
-    ) -> Callable[[E, Context], Awaitable[None] | None]: ...
+        self, handler: Callable[[E, Context], Awaitable[None]], /
+    ) -> Callable[[E, Context], Awaitable[None]]: ...
     @overload
-    def __call__(self, handler: Callable[[E], Awaitable[None] | None], /) -> Callable[[E], Awaitable[None] | None]: ...
+    def __call__(self, handler: Callable[[E], Awaitable[None]], /) -> Callable[[E], Awaitable[None]]: ...
+    @overload
+    def __call__(self, handler: Callable[[E, Context], None], /) -> Callable[[E, Context], None]: ...
+    @overload
+    def __call__(self, handler: Callable[[E], None], /) -> Callable[[E], None]: ...
     def __call__(self, handler: Any, /) -> Any:
         """Declare the handler; it stays an ordinary function."""
         events, name, start, retry, timeout_s = self._said
         self._app.add_reaction(Reaction(name or handler.__name__, events, handler, start, retry, timeout_s))
         return handler
+
+
+class _Options(TypedDict, total=False):
+    name: str | None
+    start: Start
+    retry: Retry
+    timeout_s: float
 
 
 class App:
@@ -111,69 +124,18 @@ class App:
                 )
 
     @overload
-    def on(
-        self,
-        e1: type[E1],
-        /,
-        *,
-        name: str | None = None,
-        start: Start = "now",
-        retry: Retry = ...,
-        timeout_s: float = ...,
-    ) -> _On[E1]: ...
+    def on(self, e1: type[E1], /, **options: Unpack[_Options]) -> _On[E1]: ...
+    @overload
+    def on(self, e1: type[E1], e2: type[E2], /, **options: Unpack[_Options]) -> _On[E1 | E2]: ...
+    @overload
+    def on(self, e1: type[E1], e2: type[E2], e3: type[E3], /, **options: Unpack[_Options]) -> _On[E1 | E2 | E3]: ...
     @overload
     def on(
-        self,
-        e1: type[E1],
-        e2: type[E2],
-        /,
-        *,
-        name: str | None = None,
-        start: Start = "now",
-        retry: Retry = ...,
-        timeout_s: float = ...,
-    ) -> _On[E1 | E2]: ...
-    @overload
-    def on(
-        self,
-        e1: type[E1],
-        e2: type[E2],
-        e3: type[E3],
-        /,
-        *,
-        name: str | None = None,
-        start: Start = "now",
-        retry: Retry = ...,
-        timeout_s: float = ...,
-    ) -> _On[E1 | E2 | E3]: ...
-    @overload
-    def on(
-        self,
-        e1: type[E1],
-        e2: type[E2],
-        e3: type[E3],
-        e4: type[E4],
-        /,
-        *,
-        name: str | None = None,
-        start: Start = "now",
-        retry: Retry = ...,
-        timeout_s: float = ...,
+        self, e1: type[E1], e2: type[E2], e3: type[E3], e4: type[E4], /, **options: Unpack[_Options]
     ) -> _On[E1 | E2 | E3 | E4]: ...
     @overload
     def on(
-        self,
-        e1: type[E1],
-        e2: type[E2],
-        e3: type[E3],
-        e4: type[E4],
-        e5: type[E5],
-        /,
-        *,
-        name: str | None = None,
-        start: Start = "now",
-        retry: Retry = ...,
-        timeout_s: float = ...,
+        self, e1: type[E1], e2: type[E2], e3: type[E3], e4: type[E4], e5: type[E5], /, **options: Unpack[_Options]
     ) -> _On[E1 | E2 | E3 | E4 | E5]: ...
     @overload
     def on(
@@ -185,11 +147,7 @@ class App:
         e5: type[E5],
         e6: type[E6],
         /,
-        *,
-        name: str | None = None,
-        start: Start = "now",
-        retry: Retry = ...,
-        timeout_s: float = ...,
+        **options: Unpack[_Options],
     ) -> _On[E1 | E2 | E3 | E4 | E5 | E6]: ...
     def on(
         self,
@@ -286,6 +244,24 @@ class App:
                 await system.runner.stop()
         finally:
             await store.close()
+
+
+class Status(Struct, frozen=True):
+    """How far a subscription is.
+
+    Attributes:
+        name: its name.
+        state: what it does in this process; "waiting" where another process runs it.
+        position: everything up to here is done.
+        lag: positions from there to the end of the log.
+        problem: why it fails, in this process.
+    """
+
+    name: str
+    state: State
+    position: int
+    lag: int
+    problem: Exception | None
 
 
 class System(Caller):
@@ -399,16 +375,33 @@ class System(Caller):
             rows.cursor = cursor_of(shape, order, found[limit - 1])
         return rows
 
-    async def wait(self, after: Done[Any], *models: type[ReadModel], timeout_s: float = FIND_TIMEOUT_S) -> None:
-        """Wait until read models have passed a decision or an append; without models: until every subscription has.
+    async def wait(
+        self, after: Done[Any] | None = None, /, *models: type[ReadModel], timeout_s: float = FIND_TIMEOUT_S
+    ) -> None:
+        """Wait until read models have passed a decision or an append.
+
+        Args:
+            after: what to wait for; None = everything that is in the log now.
+            *models: the read models; without any, every subscription.
+            timeout_s: how long to wait.
 
         Raises:
             Stale: one did not get there in time; it is named.
         """
         names = [self._shape(model).name for model in models] or [each.name for each in self._subscriptions]
+        position = await self.store.log.head() if after is None else after.position
         end = time.monotonic() + timeout_s
         for name in names:
-            await self._pass(name, after.position, end, timeout_s)
+            await self._pass(name, position, end, timeout_s)
+
+    async def status(self) -> list[Status]:
+        """How far each subscription is, and what it does in this process."""
+        checkpoints = {each.subscription: each.position for each in await self.store.ledger.checkpoints()}
+        head, found = await self.store.log.head(), list[Status]()
+        for name, processor in self.runner.processors.items():
+            position = max(processor.position, checkpoints.get(name, 0))
+            found.append(Status(name, processor.state, position, max(0, head - position), processor.problem))
+        return found
 
     async def _pass(self, name: str, target: int, end: float, timeout_s: float) -> None:
         """Wait here, if the subscription runs here; else look at its checkpoint, ever less often."""

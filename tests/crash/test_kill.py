@@ -1,9 +1,11 @@
 """Processes are killed (-9) at random moments: nothing acknowledged is lost, order is kept, effects happen once."""
 
 import random
-import sqlite3
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
+
+import apsw
 
 import fait
 from fait.store.log import Page
@@ -29,7 +31,7 @@ async def test_four_appending_processes_killed_fifty_times_lose_nothing_acknowle
     try:
         for _ in range(KILLS):
             victim = chance.randrange(PROCESSES)
-            until(lambda child=children[victim], after=chance.randrange(1, 60): child.says(after))
+            until(partial(children[victim].says, chance.randrange(1, 60)))
             children[victim].kill()
             dead.append(children[victim])
             children[victim] = start()
@@ -75,11 +77,8 @@ async def test_two_processes_with_one_reactor_cause_each_effect_once_though_one_
     path = tmp_path / "effects.db"
     url, count = f"sqlite:///{path}", 1000
     async with reacting_app().open(url, run="elsewhere") as system:
-        with sqlite3.connect(path) as database:
-            database.execute(
-                "CREATE TABLE effects (event_id TEXT, position INTEGER)"
-            )  # no unique key: repeats would show
-        database.close()
+        # No unique key: a repeated effect would show.
+        apsw.Connection(str(path)).execute("CREATE TABLE effects (event_id TEXT, position INTEGER)")
         await system.append(fait.Facts("counter-1", [Counted(1)] * count))
         children = [Child(program("counting.py"), "react", url)]
         try:
@@ -95,14 +94,9 @@ async def test_two_processes_with_one_reactor_cause_each_effect_once_though_one_
         page: Page = await system.store.log.read(0)
         expected = [(event.id, event.position) for event in page.events]
         assert len(expected) == count
-        with sqlite3.connect(path) as database:
-            assert database.execute("SELECT event_id, position FROM effects ORDER BY rowid").fetchall() == expected
-        database.close()
+        found = apsw.Connection(str(path)).execute("SELECT event_id, position FROM effects ORDER BY rowid").fetchall()
+        assert found == expected
 
 
 def _effects(path: Path) -> int:
-    database = sqlite3.connect(path)
-    try:
-        return database.execute("SELECT count(*) FROM effects").fetchone()[0]
-    finally:
-        database.close()
+    return apsw.Connection(str(path)).execute("SELECT count(*) FROM effects").get

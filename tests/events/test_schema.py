@@ -16,7 +16,7 @@ import msgspec
 import pydantic
 import pytest
 
-from fait.errors import DeclarationError
+from fait.errors import DeclarationError, InvalidValue
 from fait.events.event import EventType, describe, event, event_type
 from fait.events.value import Json
 
@@ -274,6 +274,71 @@ def test_a_pydantic_model_may_hold_its_own_types_but_says_what_they_are() -> Non
         bad.check()
 
 
+def test_pydantic_values_are_proven_too() -> None:
+    class Inner(pydantic.BaseModel, frozen=True):
+        text: str = ""
+        money: Decimal = Decimal(0)
+        number: int = 0
+        free: Json = None
+
+    @event("test.model")
+    class Model(pydantic.BaseModel, frozen=True):
+        inner: Inner = Inner()
+        _note: str = pydantic.PrivateAttr("")
+
+    kind = event_type(Model)
+    assert kind is not None
+    assert kind.decode(kind.encode(Model())) == Model()
+    for inner, path in [
+        (Inner(text="a\0"), "$.inner.text"),
+        (Inner(text="\ud800"), "$.inner.text"),
+        (Inner.model_construct(money=Decimal("Infinity")), "$.inner.money"),
+        (Inner(number=2**63), "$.inner.number"),
+        (Inner(free={"a": [AWARE]}), "$.inner.free.a[0]"),
+    ]:
+        with pytest.raises(InvalidValue) as refused:
+            kind.encode(Model(inner=inner))
+        assert refused.value.path == path
+    with pytest.raises(InvalidValue, match=r"\$"):
+        kind.encode(Model.model_construct(inner="x"))
+    private = Model()
+    private._note = "lost"  # type: ignore[misc]
+    with pytest.raises(InvalidValue, match="unequal"):
+        kind.encode(private)
+
+
+def test_what_a_pydantic_model_takes_beyond_its_fields_is_proven_too() -> None:
+    @event("test.open-model")
+    class Open(pydantic.BaseModel, frozen=True, extra="allow"):
+        a: int = 0
+
+    kind = event_type(Open)
+    assert kind is not None
+    assert kind.decode(kind.encode(Open(note="kept"))) == Open(note="kept")  # type: ignore[call-arg]
+    with pytest.raises(InvalidValue) as refused:
+        kind.encode(Open(note=AWARE))  # type: ignore[call-arg]
+    assert refused.value.path == "$.note"
+
+
+def test_a_large_integer_is_refused_where_the_type_says_int_and_nothing_else() -> None:
+    kind = declare(int)
+
+    kind.encode(kind.cls(2**63 - 1))
+    with pytest.raises(InvalidValue, match="64 bits"):
+        kind.encode(kind.cls(2**63))
+
+
+def test_a_record_inside_itself_may_be_nested_as_deep_as_every_store_allows() -> None:
+    kind = declare(Node)
+    node = Node([])
+    for _ in range(30):
+        node = Node([node])
+    kind.encode(kind.cls(node))
+
+    with pytest.raises(InvalidValue, match="deeper than 64"):
+        kind.encode(kind.cls(Node([Node([node])])))
+
+
 def test_a_base_with_type_variables_is_seen_with_what_they_stand_for() -> None:
     class Numbers(Box[list[int]], frozen=True): ...
 
@@ -285,6 +350,29 @@ def test_a_base_with_type_variables_is_seen_with_what_they_stand_for() -> None:
     numbers.check()
     with pytest.raises(DeclarationError, match="says nothing"):
         anything.check()
+
+
+ALIASES = """
+type Money = Decimal
+type Many[X] = list[X]
+type Rec = dict[str, Rec] | int
+type Lost = Missing
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the type statement came with Python 3.12")
+def test_a_type_alias_stands_for_its_type() -> None:
+    names: dict[str, Any] = {"Decimal": Decimal}
+    exec(ALIASES, names)
+
+    declare(names["Money"]).check()
+    declare(names["Many"][int]).check()
+    with pytest.raises(DeclarationError, match="says nothing"):
+        declare(names["Many"][Any]).check()
+    with pytest.raises(DeclarationError, match="Rec contains itself"):
+        declare(names["Rec"]).check()
+    with pytest.raises(DeclarationError, match="Missing is not known"):
+        declare(names["Lost"]).check()
 
 
 def test_classes_declared_in_a_function_are_found_by_their_quoted_names() -> None:

@@ -88,8 +88,8 @@ class Caller:
             ),
         )
 
-    def _next_options(self) -> Options:
-        """The options of the next call; a handler's context gives each call a key of its own."""
+    def _next_options(self, what: str) -> Options:
+        """The options of the next call; a handler's context gives each call a key of its own, by what is asked."""
         return self._options
 
     async def transact(
@@ -127,7 +127,7 @@ class Caller:
 
         model = cast("Model[A]", model_of(cast("type[Aggregate]", known.aggregate)))
         decision = Decision(model, id, known.name, known.arguments(args, kwargs), decide)
-        return await self._loop.run(decision, self._next_options())
+        return await self._loop.run(decision, self._next_options(known.name))
 
     async def decide(self, decider: Decider[C, S, E], id: str, command: C, /) -> Done[Sequence[E]]:
         """Let a decider decide a command and store its events; the result is those events. Raises as `transact`."""
@@ -137,7 +137,8 @@ class Caller:
             return events, events
 
         name = f"{decider.category}.{type(command).__name__}"
-        return await self._loop.run(Decision(decider.model, id, name, {"command": command}, run), self._next_options())
+        decision = Decision(decider.model, id, name, {"command": command}, run)
+        return await self._loop.run(decision, self._next_options(name))
 
     async def publish(
         self,
@@ -158,7 +159,7 @@ class Caller:
             occurred_at: when it became true; by default, when it is recorded.
             id: a UUID of your own; the same id again is the same append.
         """
-        options = self._next_options()
+        options = self._next_options("publish")
         expected = "any" if options.expected is None else options.expected
         return await self._store([Facts(stream, [event], expected, tuple(tags), occurred_at)], options, id)
 
@@ -168,7 +169,7 @@ class Caller:
         Raises:
             WrongExpectedVersion: a stream is not at its expected version; nothing was written.
         """
-        return await self._store(facts, self._next_options(), None)
+        return await self._store(facts, self._next_options("append"), None)
 
     async def _store(self, facts: Sequence[Facts], options: Options, event_id: str | None) -> Done[None]:
         if not facts:

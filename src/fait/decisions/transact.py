@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from fait.clock import Clock, freeze, new_id
 from fait.decisions.decider import Model
-from fait.errors import KeyReused, StoreUnavailable, UsageError, WrongExpectedVersion
+from fait.errors import InvalidValue, KeyReused, StoreUnavailable, UsageError, WrongExpectedVersion
 from fait.events.append import Appended, Conflict, Until, Verdict, Write, raised
 from fait.events.codec import Codec, encode_metadata
 from fait.events.envelope import CommandRecord, Metadata, NewEvent, StoredEvent
@@ -95,6 +95,7 @@ class Done(Struct, Generic[R_co], frozen=True):
         version: of the stream now.
         position: of the last event that this rests on.
         repeated: True when the same key had been used before; then nothing new was written.
+        attempts: how often it was decided: more than once when somebody else was quicker.
     """
 
     result: R_co
@@ -102,6 +103,7 @@ class Done(Struct, Generic[R_co], frozen=True):
     version: int
     position: int
     repeated: bool = False
+    attempts: int = 1
 
 
 class Loaded(Struct, Generic[S]):
@@ -182,13 +184,13 @@ class Loop:
             _check_expected(stream, options, loaded.version)
             result, write = self._decide(decision, loaded, options, stream, metadata)
             if write is None:
-                return Done(result, stream, loaded.version, loaded.position)
+                return Done(result, stream, loaded.version, loaded.position, attempts=attempt + 1)
             verdict = await self._append(write)
             if isinstance(verdict, Conflict) and options.expected is None:
                 conflict = verdict
                 continue
             done = raised(verdict)
-            return Done(result, stream, done.versions[0], done.position, done.repeated)
+            return Done(result, stream, done.versions[0], done.position, done.repeated, attempt + 1)
         assert conflict is not None
         raise WrongExpectedVersion(stream, expected_name(conflict.expected), conflict.actual)
 
@@ -275,7 +277,11 @@ def plain(value: object) -> Any:
 
 
 def _plain_json(arguments: Mapping[str, Any]) -> bytes:
-    return msgspec.json.encode(arguments, enc_hook=plain)
+    try:
+        return msgspec.json.encode(arguments, enc_hook=plain)
+    except (TypeError, ValueError, OverflowError, RecursionError) as problem:
+        reason = f"JSON cannot hold it ({type(problem).__name__})"
+        raise InvalidValue("a command's arguments", "$", reason) from None
 
 
 def _check_expected(stream: str, options: Options, version: int) -> None:

@@ -18,7 +18,7 @@ from fait.events.event import EventType, event_type
 from fait.events.registry import Registry
 from fait.events.stream import check_tag
 from fait.events.upcast import Upcaster
-from fait.events.value import prove
+from fait.events.value import encode_json, prove
 
 __all__ = ["Codec", "check_event_id", "encode_metadata", "untyped"]
 
@@ -90,16 +90,14 @@ class Codec:
         known = self.registry.types.get(event.type)
         if known is not None and event.version != known.version:
             raise UsageError(
-                f"{event.type!r} is at schema version {known.version}; appending version {event.version} would add an "
-                f"event "
-                "that is old from the start. Nothing was written."
+                f"{event.type!r} is at schema version {known.version}: version {event.version} is not written any more. "
+                "Nothing was written."
             )
-        try:
-            data = event.data if isinstance(event.data, msgspec.Raw) else _encode(event.data)
-        except (TypeError, ValueError, OverflowError, RecursionError) as problem:
-            raise InvalidValue(event.type, "$", str(problem)) from None
-        prove(bytes(data), event.type)
-        return bytes(data)
+        if not isinstance(event.data, msgspec.Raw):
+            return encode_json(event.data, event.type)
+        data = bytes(event.data)
+        prove(data, event.type)
+        return data
 
     def _find_reader(self, stored: StoredEvent) -> Reader:
         declared = self.registry.types.get(stored.type)
@@ -128,10 +126,12 @@ def untyped(stored: StoredEvent) -> Untyped:
 
 def encode_metadata(metadata: Metadata) -> str:
     """JSON text of the metadata. Raises `InvalidValue` when `extra` or a command's arguments cannot be stored."""
+    if metadata.extra:
+        encode_json(metadata.extra, "metadata extra")
     try:
         data = _encode(metadata)
     except (TypeError, ValueError, OverflowError, RecursionError) as problem:
-        raise InvalidValue("metadata", "$", str(problem)) from None
+        raise InvalidValue("metadata", "$", f"JSON cannot hold it ({type(problem).__name__})") from None
     prove(data, "metadata")
     return data.decode()
 

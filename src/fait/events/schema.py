@@ -125,13 +125,21 @@ class _Walk:
         elif hasattr(kind, "__supertype__"):
             self._visit(kind.__supertype__, at)
         elif _is_alias(origin or kind):
-            self._visit(_alias_value(kind), at)
+            self._alias(kind, at)
         elif origin is not None:
             self._form(kind, origin, at)
         elif isinstance(kind, type):
             self._class(kind, at)
         elif not at.foreign:
             self._refuse(at, kind, f"{_name(kind)} has no JSON form", "a type that holds data")
+
+    def _alias(self, kind: Any, at: _At) -> None:
+        if (key := str(kind)) in self._open:
+            self._refuse(at, kind, f"{key} contains itself", "fait.Json, or a record that contains itself")
+        else:
+            self._open.append(key)
+            self._visit(_alias_value(kind), at)
+            self._open.pop()
 
     def _variable(self, kind: Any, at: _At) -> None:
         if kind.__bound__ is not None:

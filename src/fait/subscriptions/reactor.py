@@ -7,12 +7,13 @@ and events made through the context carry ids made from the event's, so that a s
 
 import asyncio
 import inspect
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, cast
 
 from fait.decisions.caller import Caller
 from fait.decisions.transact import Options
-from fait.errors import StoreUnavailable
+from fait.errors import LeaseLost, StoreUnavailable
 from fait.events.codec import Codec
 from fait.events.envelope import Recorded, StoredEvent
 from fait.store.ledger import Statement, Work
@@ -59,7 +60,7 @@ class Context(Caller):
         self.attempt = attempt
         self.statements: list[Statement] = []
         self._key = f"{subscription}/{at.id}"
-        self._calls = 0
+        self._calls: Counter[str] = Counter()
 
     def execute(self, sql: str, /, *values: Any) -> None:
         """Run an SQL statement in the transaction that records this event as handled: once, or not at all.
@@ -68,9 +69,9 @@ class Context(Caller):
         """
         self.statements.append(Statement(sql, values))
 
-    def _next_options(self) -> Options:
-        self._calls += 1
-        return Options(key=f"{self._key}/{self._calls}")
+    def _next_options(self, what: str) -> Options:
+        self._calls[what] += 1
+        return Options(key=f"{self._key}/{what}/{self._calls[what]}")
 
 
 class Reactor:
@@ -92,37 +93,34 @@ class Reactor:
         for stored in page.events:
             if desk.stopping:
                 return
-            if not self._codec.registry.takes(self._taken, stored.type):
-                continue
-            statements = await self._until_done(stored, desk)
-            if statements is None:
-                return
-            await desk.record(Work(self.name, desk.position, stored.position, desk.fence, statements=statements))
-        if page.position > desk.position:
+            if self._codec.registry.takes(self._taken, stored.type):
+                await self._until_done(stored, desk)
+        if page.position > desk.position and not desk.stopping:
             desk.pass_over(page.position)
 
-    async def _until_done(self, stored: StoredEvent, desk: Desk) -> list[Statement] | None:
-        """The statements of a handler that succeeded; None if the system stopped before it did."""
+    async def _until_done(self, stored: StoredEvent, desk: Desk) -> None:
+        """Handle an event and record it, again and again until that succeeds or the system stops."""
         at = self._codec.recorded(stored)
         failures = 0
         while not desk.stopping:
             context = Context(self._caller, self.name, at, failures + 1)
             try:
                 await self._call(at, context)
+                done = Work(self.name, desk.position, stored.position, desk.fence, statements=context.statements)
+                await desk.record(done)
                 desk.working()
-                return context.statements
-            except StoreUnavailable:
-                raise  # not the event's fault: the processor waits for the store
+                return
+            except (StoreUnavailable, LeaseLost):
+                raise  # not the event's fault: the processor waits
             except Exception as problem:
                 failures += 1
                 pause_s = self._reaction.retry.pause_s(failures)
                 desk.failed(problem)
                 logger.warning(
-                    "%s failed for the %s. time at position %d (%s: %s); again in %.1f s",
-                    self.name, failures, stored.position, type(problem).__name__, problem, pause_s,
+                    "%s failed at position %d, attempt %d (%s: %s); again in %.2f s",
+                    self.name, stored.position, failures, type(problem).__name__, problem, pause_s,
                 )  # fmt: skip
                 await desk.pause(pause_s)
-        return None
 
     async def _call(self, at: Recorded[Any], context: Context) -> None:
         arguments = (at.event, context) if self._reaction.wants_context else (at.event,)

@@ -29,6 +29,7 @@ from msgspec import Struct, field
 from fait.errors import DeclarationError
 from fait.events.annotation import events_taken, local_names
 from fait.events.envelope import Recorded
+from fait.events.event import event_type
 from fait.store.ledger import Column, Kind, Row, Table
 
 __all__ = ["ReadModel", "Shape", "shape_of"]
@@ -128,7 +129,8 @@ class Shape:
     @property
     def fingerprint(self) -> str:
         """Differs when the table must be built anew."""
-        said = (self.table, self.version, sorted(cls.__qualname__ for cls in self.events))
+        names = [found.name if (found := event_type(cls)) else cls.__name__ for cls in self.events]
+        said = (self.table, self.version, sorted(names))
         return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:16]
 
     def keys_of(self, at: Recorded[Any]) -> Sequence[Any]:
@@ -221,7 +223,7 @@ def _kind(annotation: Any) -> tuple[Kind, bool, Convert | None, Convert | None]:
 
 def _only_type(values: Iterable[Any]) -> type | None:
     """The type of all the values, if they have the same."""
-    types: list[type] = list({cast("type", type(value)) for value in values})
+    types: list[type] = list({value.__class__ for value in values})
     return types[0] if len(types) == 1 else None
 
 

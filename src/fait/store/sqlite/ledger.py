@@ -140,7 +140,9 @@ def _run(connection: Connection, statements: Sequence[Statement]) -> None:
     connection.authorizer = _allow
     try:
         for statement in statements:
-            connection.execute(statement.sql, tuple(statement.values))
+            connection.execute(statement.sql, tuple(statement.values)).fetchall()  # apsw stops at the first row
+    except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError) as problem:
+        raise UsageError(f"a handler's statement failed ({problem}). Nothing was recorded.") from problem
     except apsw.AuthError:
         raise UsageError(
             "a handler's statement may not begin or end transactions, attach databases, set pragmas or write to fait's "

@@ -8,9 +8,12 @@ import apsw
 
 from fait.clock import Clock
 from fait.errors import StoreUnavailable
+from fait.store.health import Finding
 from fait.store.log import Identity
 from fait.store.migrations import Migration, load, pending
 from fait.store.sqlite.connection import Connection, Readers, Synchronous, Writer, connect, unavailable
+from fait.store.sqlite.guard import File, guard, refuse_open_elsewhere, release
+from fait.store.sqlite.health import examine
 from fait.store.sqlite.ledger import SqliteLedger
 from fait.store.sqlite.log import SqliteLog, stored_moment
 from fait.store.sqlite.statements import SQL
@@ -21,17 +24,23 @@ __all__ = ["SqliteStore", "open_store"]
 class SqliteStore:
     """Both ports on one file."""
 
-    def __init__(self, log: SqliteLog, ledger: SqliteLedger, writer: Writer, readers: Readers) -> None:
+    def __init__(self, log: SqliteLog, ledger: SqliteLedger, writer: Writer, readers: Readers, file: File) -> None:
+        self._file = file
         self.log = log
         self.ledger = ledger
         self._writer = writer
         self._readers = readers
+
+    async def examine(self) -> list[Finding]:
+        """Check the file and the log's own rules in it; takes time in proportion to the log."""
+        return await self._readers.run(examine)
 
     async def close(self) -> None:
         """Finish what was asked for and close the file."""
         await self.log.close()
         await self._readers.close()
         await self._writer.close()
+        release(self._file)
 
 
 async def open_store(path: str, options: dict[str, str], clock: Clock) -> SqliteStore:
@@ -45,13 +54,19 @@ async def open_store(path: str, options: dict[str, str], clock: Clock) -> Sqlite
         raise StoreUnavailable(f"sqlite:// takes the option synchronous=FULL or NORMAL, not {options}.")
     synchronous: Synchronous = "NORMAL" if chosen == "NORMAL" else "FULL"
     open_connection = partial(connect, path, synchronous=synchronous)
+    refuse_open_elsewhere(path)
+    first = open_connection()
+    file = guard(path)
     try:
-        identity = await asyncio.to_thread(_prepare, path, open_connection(), clock)
+        identity = await asyncio.to_thread(_prepare, path, first, clock)
         writer, readers = Writer(open_connection), Readers(open_connection)
         log = SqliteLog(identity, clock, writer, readers, open_connection())
-    except apsw.Error as problem:
-        raise unavailable(problem, path) from problem
-    return SqliteStore(log, SqliteLedger(writer, readers), writer, readers)
+    except BaseException as problem:
+        release(file)
+        if isinstance(problem, apsw.Error):
+            raise unavailable(problem, path) from problem
+        raise
+    return SqliteStore(log, SqliteLedger(writer, readers), writer, readers, file)
 
 
 def _prepare(path: str, connection: Connection, clock: Clock) -> Identity:

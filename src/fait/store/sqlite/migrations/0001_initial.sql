@@ -51,7 +51,7 @@ CREATE TABLE fait_leases (
     beat  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Facts do not change. These stop accidents; whoever owns the database can remove them.
+-- Facts do not change. These stop accidents; whoever owns the database can get around them.
 CREATE TRIGGER fait_events_are_facts_update BEFORE UPDATE ON fait_events
 BEGIN
     SELECT RAISE(ABORT, 'events are facts: fait_events takes no UPDATE');

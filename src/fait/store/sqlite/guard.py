@@ -1,0 +1,92 @@
+"""A guard against a way to lose data that no error shows: one file open through two copies of SQLite in one process.
+
+POSIX locks belong to a process, and closing any handle of a file drops them all. `apsw` brings a SQLite of its own, the
+standard library's `sqlite3` is another: each would unlock the other's file, take itself for its last user, and
+delete the write-ahead log that the other is still writing to. Other processes are safe: their locks are their own.
+"""
+
+import os
+import sys
+from typing import Any, Final
+
+from fait.errors import UsageError
+
+__all__ = ["File", "guard", "refuse_open_elsewhere", "release"]
+
+File = tuple[int, int]
+
+_guarded: Final[dict[File, int]] = {}
+"""Files open here, by device and inode, and how many stores hold each."""
+
+_hooked: Final[list[bool]] = []
+
+
+def guard(path: str) -> File:
+    """From now on, refuse `sqlite3.connect` to this file in this process. Returns what `release` takes."""
+    if not _hooked:  # a hook cannot be removed, so there is one for the whole process
+        _hooked.append(True)
+        sys.addaudithook(_watch)
+    file = _file(path)
+    assert file is not None
+    _guarded[file] = _guarded.get(file, 0) + 1
+    return file
+
+
+def release(file: File) -> None:
+    """Forget a file, once the last store that held it is closed."""
+    _guarded[file] -= 1
+    if not _guarded[file]:
+        del _guarded[file]
+
+
+def refuse_open_elsewhere(path: str) -> None:
+    """Refuse a file that something else in this process has open already."""
+    file = _file(path)
+    if file is None or file in _guarded:
+        return
+    for name in _handles():
+        try:
+            status = os.fstat(int(name))
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) == file:
+            raise UsageError(_advice(path))
+
+
+def _handles() -> list[str]:
+    try:
+        return os.listdir("/dev/fd")
+    except OSError:
+        return []
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "sqlite3.connect" and _guarded:
+        path = _path(arguments[0])
+        if path and _file(path) in _guarded:
+            raise UsageError(_advice(path))
+
+
+def _path(database: Any) -> str | None:
+    try:
+        database = os.fsdecode(database)
+    except TypeError:
+        return None
+    return database.removeprefix("file:").partition("?")[0] if database.startswith("file:") else database
+
+
+def _file(path: str) -> File | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino)
+
+
+def _advice(path: str) -> str:
+    return (
+        f"{path} is, or would be, open in this process through two copies of SQLite: the one fait uses (apsw) and "
+        "another, such as the standard library's sqlite3. Each would drop the other's locks, and commits would be "
+        "lost. Nothing "
+        "was opened or written. Open it from another process, use apsw here, or close one before opening the other."
+    )

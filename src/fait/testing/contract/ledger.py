@@ -1,0 +1,599 @@
+"""What every ledger promises: `fait.store.ledger.Ledger`, sentence by sentence."""
+# ruff: noqa: D102, S311 - the name of a test is its sentence; chance is seeded, not secret
+
+import asyncio
+import random
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from operator import itemgetter
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+
+from fait.errors import LeaseLost, UsageError
+from fait.store.ledger import (
+    Checkpoint,
+    Column,
+    Condition,
+    Kind,
+    Lease,
+    Ledger,
+    Order,
+    Row,
+    RowChange,
+    Statement,
+    Table,
+    Work,
+)
+from fait.store.open import Store
+from fait.testing.contract.store import Opener, StoreContract, soon, told, write
+
+__all__ = ["LedgerContract"]
+
+SAMPLES: Final[dict[Kind, list[Any]]] = {
+    "text": ["", "'; --", "10", "9", "Z", "a", "a\n", "ä", "\uffee", "𝄞"],
+    "integer": [-(2**63), -1, 0, 9, 10, 2**63 - 1],
+    "real": [-1e300, -1.5, 0.0, 0.1, 9.0, 10.25, 1e300],
+    "boolean": [False, True],
+    "decimal": [
+        Decimal(text) for text in ("-10", "-9.5", "0", "1E-20", "9", "10", "10.5", "99999999999999999999.01", "1E+30")
+    ],
+    "timestamp": [
+        datetime(1, 1, 1, tzinfo=UTC),
+        datetime(999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+        datetime(2024, 1, 15, 12, 0, 0, 1, tzinfo=timezone(timedelta(hours=2))),
+        datetime(2024, 1, 15, 11, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+    ],
+    "date": [date(1, 1, 1), date(999, 12, 31), date(2024, 2, 29), date(9999, 12, 31)],
+    "uuid": [UUID(int=0), UUID(int=9), UUID(int=10), UUID(int=2**127), UUID(int=2**128 - 1)],
+    "bytes": [b"", b"\0", b"\0\xff", b"a", b"\xff"],
+    "json": ["", '"ä"', '{"b": 1,  "a":[]}'],
+}
+"""Values of each kind, smallest first."""
+
+NOTES = Table("notes", (Column("id", "integer", False), Column("text", "text", True)), "id", (("text",),))
+WORDS = Table("words", (Column("word", "text", False), Column("count", "integer", False)), "word")
+
+SORTED = Table(
+    "sorted_things",
+    (
+        Column("key", "text", False),
+        Column("price", "decimal", True),
+        Column("flag", "boolean", True),
+        Column("since", "timestamp", True),
+        Column("size", "integer", False),
+    ),
+    "key",
+    (("price", "since"),),
+)
+
+
+def compared(operator: str, value: Any, to: Sequence[Any]) -> bool:
+    """What a condition means. Nothing is less or greater than a missing value."""
+    if operator == "=":
+        return value == to[0]
+    if operator == "!=":
+        return value != to[0]
+    if operator == "in":
+        return value in to
+    if value is None or None in to:
+        return False
+    answers = {"<": value < to[0], "<=": value <= to[0], ">": value > to[0], ">=": value >= to[0]}
+    return answers[operator] if operator in answers else to[0] <= value <= to[1]
+
+
+class LedgerContract(StoreContract):
+    """The promises of `Ledger`."""
+
+    # Checkpoints
+
+    async def test_a_subscription_that_never_started_has_no_checkpoint(self, ledger: Ledger) -> None:
+        assert await ledger.checkpoint("s") is None
+        assert await ledger.checkpoints() == []
+
+    async def test_a_subscription_starts_once(self, ledger: Ledger) -> None:
+        first = _checkpoint("s", 7, "shape")
+
+        assert await ledger.start(first) == first
+        assert await ledger.start(_checkpoint("s", 9, "other")) == first
+        assert await ledger.checkpoint("s") == first
+
+    async def test_of_many_that_start_a_subscription_one_does(self, ledger: Ledger) -> None:
+        found = await asyncio.gather(*(ledger.start(_checkpoint("s", n)) for n in range(16)))
+
+        assert len({each.position for each in found}) == 1
+        assert await ledger.checkpoint("s") == found[0]
+
+    async def test_checkpoints_are_listed_by_subscription(self, ledger: Ledger) -> None:
+        for name in ("b", "ä", "a", "B"):
+            await ledger.start(_checkpoint(name, 1))
+
+        assert [each.subscription for each in await ledger.checkpoints()] == ["B", "a", "b", "ä"]
+
+    async def test_a_renamed_subscription_goes_on_where_it_was(self, ledger: Ledger) -> None:
+        await ledger.start(_checkpoint("old", 7, "shape"))
+        await ledger.rename("old", "new")
+        await ledger.rename("never", "another")
+
+        assert await ledger.checkpoints() == [_checkpoint("new", 7, "shape")]
+
+    async def test_work_under_a_subscriptions_former_name_is_refused(self, ledger: Ledger) -> None:
+        fence = (await _owned(ledger, "old")).fence
+        await ledger.rename("old", "new")
+
+        await _refused(ledger, Work("old", 0, 5, fence))
+
+        assert (await _owned(ledger, "new")).fence > 0
+        assert await ledger.checkpoints() == [_checkpoint("new", 0)]
+
+    async def test_a_forgotten_subscription_is_gone(self, ledger: Ledger) -> None:
+        lease = await _owned(ledger, "s")
+        await ledger.forget("s")
+        await ledger.forget("never")
+
+        assert await ledger.checkpoints() == []
+        assert await ledger.beat(lease.owner) == []
+        await _refused(ledger, Work("s", 0, 5, lease.fence))
+
+    # Recording work
+
+    async def test_rows_and_checkpoint_are_recorded_together(self, ledger: Ledger) -> None:
+        fence = await _prepared(ledger)
+        rows = (RowChange(NOTES, [(1, "a"), (2, None)]), RowChange(WORDS, [("ä", 9)]))
+
+        await ledger.record(Work("s", 0, 5, fence, rows))
+
+        assert await _state(ledger) == (5, [(1, "a"), (2, None)], [("ä", 9)])
+
+    async def test_a_row_is_written_by_its_key_and_deleted_by_its_key(self, ledger: Ledger) -> None:
+        fence = await _prepared(ledger)
+        await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a"), (2, "b"), (3, "c")]),)))
+
+        await ledger.record(Work("s", 5, 6, fence, (RowChange(NOTES, [(2, None), (4, "d")], [1, 99]),)))
+
+        assert await _state(ledger) == (6, [(2, None), (3, "c"), (4, "d")], [])
+
+    @pytest.mark.parametrize(("after", "fence"), [(4, 0), (6, 0), (0, 0), (5, -1), (5, 1)])
+    async def test_work_under_another_checkpoint_or_fence_is_refused_and_nothing_recorded(
+        self, ledger: Ledger, after: int, fence: int
+    ) -> None:
+        mine = await _prepared(ledger)
+        await ledger.record(Work("s", 0, 5, mine, (RowChange(NOTES, [(1, "a")]),)))
+
+        await _refused(ledger, Work("s", after, 7, mine + fence, (RowChange(NOTES, [(1, "x"), (2, "x")]),)))
+
+        assert await _state(ledger) == (5, [(1, "a")], [])
+
+    async def test_work_needs_a_checkpoint_and_a_lease(self, ledger: Ledger) -> None:
+        await ledger.start(_checkpoint("started", 0))
+        await ledger.take(await ledger.lease("leased"), "me")
+
+        await _refused(ledger, Work("never", 0, 1, 0))
+        await _refused(ledger, Work("started", 0, 1, 0))
+        await _refused(ledger, Work("leased", 0, 1, 1))
+
+        assert await ledger.checkpoints() == [_checkpoint("started", 0)]
+
+    async def test_of_racers_with_the_same_work_one_records_it(self, ledger: Ledger) -> None:
+        fence = await _prepared(ledger)
+        work = [Work("s", 0, n, fence, (RowChange(NOTES, [(n, "mine")]),)) for n in range(1, 17)]
+
+        outcomes = await asyncio.gather(*(ledger.record(each) for each in work), return_exceptions=True)
+
+        won = [n for n, outcome in enumerate(outcomes, 1) if outcome is None]
+        assert [type(outcome) for outcome in outcomes if outcome is not None] == [LeaseLost] * 15
+        assert await _state(ledger) == (won[0], [(won[0], "mine")], [])
+
+    async def test_work_that_fails_halfway_is_not_recorded_at_all(self, ledger: Ledger) -> None:
+        fence = await _prepared(ledger)
+        missing = Table("missing", NOTES.columns, "id")
+
+        with pytest.raises(Exception):  # noqa: B017, PT011 - any error will do, as long as nothing is written
+            await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]), RowChange(missing, [(1, "a")]))))
+
+        assert await _state(ledger) == (0, [], [])
+
+    async def test_work_that_fails_does_not_harm_what_is_written_beside_it(self, store: Store) -> None:
+        ledger, log = store.ledger, store.log
+        fence = await _prepared(ledger)
+        await ledger.start(_checkpoint("other", 0))
+        taken = await ledger.take(await ledger.lease("other"), "me")
+        assert taken is not None
+
+        answers = await asyncio.gather(
+            log.append([write("a")]),
+            ledger.record(Work("s", 3, 5, fence, (RowChange(NOTES, [(1, "bad")]),))),
+            ledger.record(Work("other", 0, 5, taken.fence, (RowChange(NOTES, [(2, "good")]),))),
+            ledger.record(Work("s", 0, 9, fence + 1)),
+            log.append([write("a", 1, "exists")]),
+            return_exceptions=True,
+        )
+
+        assert [told(answers[0]), told(answers[4])] == ["appended", "appended"]  # type: ignore[arg-type]
+        assert [type(each) for each in answers[1:4]] == [LeaseLost, type(None), LeaseLost]
+        assert await _state(ledger) == (0, [(2, "good")], [])
+
+    # Statements
+
+    async def test_statements_are_recorded_with_rows_and_checkpoint(self, store: Store) -> None:
+        ledger = _sql(store)
+        fence = await _prepared(ledger)
+        statements = [
+            Statement("INSERT INTO words (word, count) VALUES ('a', 1)"),
+            Statement("UPDATE words SET count = 7"),
+        ]
+
+        await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]),), statements))
+
+        assert await _state(ledger) == (5, [(1, "a")], [("a", 7)])
+
+    async def test_a_statement_that_fails_leaves_nothing_recorded(self, store: Store) -> None:
+        ledger = _sql(store)
+        fence = await _prepared(ledger)
+        good = Statement("INSERT INTO words (word, count) VALUES ('a', 1)")
+
+        for bad in ("INSERT INTO nowhere VALUES (1)", "this is not SQL", good.sql):
+            with pytest.raises(Exception):  # noqa: B017, PT011 - the database's own error
+                await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]),), (good, Statement(bad))))
+
+            assert await _state(ledger) == (0, [], []), bad
+
+    async def test_a_lost_lease_runs_no_statement(self, store: Store) -> None:
+        ledger = _sql(store)
+        fence = await _prepared(ledger)
+
+        await _refused(ledger, Work("s", 1, 5, fence, (), (Statement("INSERT INTO words VALUES ('a', 1)"),)))
+
+        assert await _state(ledger) == (0, [], [])
+
+    async def test_a_statement_cannot_end_the_transaction_or_write_the_ledgers_own_tables(self, store: Store) -> None:
+        ledger = _sql(store)
+        fence = await _prepared(ledger)
+
+        for bad in ("COMMIT", "ROLLBACK", "UPDATE fait_checkpoints SET position = 9", "DELETE FROM fait_leases"):
+            with pytest.raises(UsageError):
+                await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]),), (Statement(bad),)))
+
+            assert await _state(ledger) == (0, [], []), bad
+
+    async def test_a_store_without_sql_refuses_statements(self, store: Store) -> None:
+        if store.log.features.sql:
+            pytest.skip("this store runs SQL")
+        fence = await _prepared(store.ledger)
+
+        with pytest.raises(UsageError):
+            await store.ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]),), (Statement("SELECT 1"),)))
+
+        assert await _state(store.ledger) == (0, [], [])
+
+    # Leases
+
+    async def test_a_lease_that_nobody_took_has_no_owner(self, ledger: Ledger) -> None:
+        lease = await ledger.lease("s")
+
+        assert (lease.name, lease.owner) == ("s", "")
+
+    async def test_taking_a_lease_makes_its_owner_and_another_fence(self, ledger: Ledger) -> None:
+        seen = await ledger.lease("s")
+
+        taken = await ledger.take(seen, "me")
+
+        assert taken is not None
+        assert taken.owner == "me"
+        assert taken.fence > seen.fence
+        assert await ledger.lease("s") == taken
+
+    async def test_of_many_who_take_a_lease_one_does(self, ledger: Ledger) -> None:
+        for _ in range(3):
+            seen = await ledger.lease("s")
+
+            taken = await asyncio.gather(*(ledger.take(seen, f"owner-{n}") for n in range(16)))
+
+            won = [each for each in taken if each is not None]
+            assert won == [await ledger.lease("s")]
+
+    async def test_an_owner_who_shows_life_keeps_the_lease(self, ledger: Ledger) -> None:
+        mine = await ledger.take(await ledger.lease("s"), "me")
+        seen = await ledger.lease("s")
+
+        assert await ledger.beat("me") == ["s"]
+
+        assert await ledger.take(seen, "thief") is None
+        now = await ledger.lease("s")
+        assert mine is not None
+        assert (now.owner, now.fence) == ("me", mine.fence)
+        assert now.beat != mine.beat
+
+    async def test_a_sign_of_life_is_for_all_leases_of_its_owner_and_no_others(self, ledger: Ledger) -> None:
+        for name, owner in (("a", "me"), ("b", "you"), ("c", "me")):
+            await ledger.take(await ledger.lease(name), owner)
+        yours = await ledger.lease("b")
+
+        assert sorted(await ledger.beat("me")) == ["a", "c"]
+        assert await ledger.beat("nobody") == []
+        assert await ledger.lease("b") == yours
+
+    async def test_work_of_a_former_owner_is_refused(self, ledger: Ledger) -> None:
+        old = await _prepared(ledger)
+        taken = await ledger.take(await ledger.lease("s"), "you")
+        assert taken is not None
+
+        await _refused(ledger, Work("s", 0, 5, old, (RowChange(NOTES, [(1, "old")]),)))
+        await ledger.record(Work("s", 0, 6, taken.fence, (RowChange(NOTES, [(1, "new")]),)))
+
+        assert await _state(ledger) == (6, [(1, "new")], [])
+
+    async def test_released_leases_are_free_at_once_and_only_those_of_the_owner(self, ledger: Ledger) -> None:
+        for name, owner in (("a", "me"), ("b", "you")):
+            await ledger.take(await ledger.lease(name), owner)
+        before = await ledger.lease("a")
+
+        await ledger.release("me")
+
+        free = await ledger.lease("a")
+        assert free.owner == ""
+        assert await ledger.take(before, "late") is None
+        assert (await ledger.lease("b")).owner == "you"
+        assert await ledger.beat("me") == []
+        taken = await ledger.take(free, "you")
+        assert taken is not None
+        assert taken.fence > before.fence
+
+    async def test_a_lease_seen_before_it_was_forgotten_cannot_be_taken(self, ledger: Ledger) -> None:
+        seen = await _owned(ledger, "s")
+        await ledger.forget("s")
+
+        assert await ledger.take(seen, "late") is None
+
+    async def test_a_fence_is_not_given_again_after_a_subscription_was_forgotten(self, ledger: Ledger) -> None:
+        old = await _prepared(ledger)
+        await ledger.forget("s")
+        await _owned(ledger, "s", "somebody new")
+
+        await _refused(ledger, Work("s", 0, 5, old, (RowChange(NOTES, [(1, "old")]),)))
+
+        assert await _state(ledger) == (0, [], [])
+
+    # Rows
+
+    @pytest.mark.parametrize("kind", SAMPLES)
+    async def test_values_come_back_as_they_went_in(self, ledger: Ledger, kind: Kind) -> None:
+        table, rows = await _table_of(ledger, kind)
+
+        found = await ledger.select(table, order=[Order("id")])
+
+        assert found == rows
+        assert [type(row[1]) for row in found] == [type(row[1]) for row in rows]
+        assert [str(row[1]) for row in found if kind == "decimal"] == [str(row[1]) for row in rows if kind == "decimal"]
+
+    @pytest.mark.parametrize("kind", ["text", "integer", "uuid", "date"])
+    async def test_rows_are_found_by_keys_of_every_kind(self, ledger: Ledger, kind: Kind) -> None:
+        table = Table("keyed", (Column("key", kind, False), Column("n", "integer", False)), "key")
+        await ledger.create_table(table)
+        fence, keys = (await _owned(ledger, "s")).fence, SAMPLES[kind]
+        rows = [(key, n) for n, key in enumerate(keys)]
+        await ledger.record(Work("s", 0, 1, fence, (RowChange(table, rows[1:]),)))
+
+        assert sorted(await ledger.rows(table, [*keys, keys[1]])) == rows[1:]
+        assert await ledger.rows(table, keys[:2]) == rows[1:2]
+        assert await ledger.rows(table, []) == []
+
+        await ledger.record(Work("s", 1, 2, fence, (RowChange(table, [(keys[2], 99)], [keys[1], keys[0]]),)))
+
+        assert sorted(await ledger.rows(table, keys)) == [(keys[2], 99), *rows[3:]]
+
+    @pytest.mark.parametrize("kind", SAMPLES)
+    async def test_a_condition_means_the_same_in_every_store(self, ledger: Ledger, kind: Kind) -> None:
+        table, rows = await _table_of(ledger, kind)
+        values = SAMPLES[kind]
+        one = [(value,) for value in values]
+        asked: dict[Any, list[tuple[Any, ...]]] = {
+            **dict.fromkeys(("<", "<=", ">", ">="), one),
+            "=": [*one, (None,)],
+            "!=": [*one, (None,)],
+            "in": [(), (None,), tuple(values[::2]), (values[0], None), (values[1], values[1])],
+            "between": [(low, high) for low in values[:4] for high in values[-4:]],
+        }
+
+        for operator, to in ((operator, to) for operator, given in asked.items() for to in given):
+            found = await ledger.select(table, [Condition("value", operator, to)], order=[Order("id")])
+
+            assert found == [row for row in rows if compared(operator, row[1], to)], (operator, to)
+
+    async def test_nothing_is_less_or_greater_than_a_missing_value(self, ledger: Ledger) -> None:
+        table, _ = await _table_of(ledger, "integer")
+        asked: list[tuple[Any, tuple[Any, ...]]] = [(operator, (None,)) for operator in ("<", "<=", ">", ">=")]
+
+        for operator, to in [*asked, ("between", (None, 9)), ("between", (0, None))]:
+            assert await ledger.select(table, [Condition("value", operator, to)]) == [], (operator, to)
+
+    async def test_decimals_are_equal_however_they_are_written(self, ledger: Ledger) -> None:
+        table, _ = await _table_of(ledger, "decimal")
+
+        async def found(operator: Any, *texts: str) -> list[str]:
+            where = [Condition("value", operator, tuple(map(Decimal, texts)))]
+            return [str(row[1]) for row in await ledger.select(table, where, order=[Order("value"), Order("id")])]
+
+        assert await found("=", "10.50") == ["10.5"]
+        assert await found("in", "1E+1", "-9.50") == ["-9.5", "10"]
+        assert await found("between", "9.00", "10.500") == ["9", "10", "10.5"]
+
+    async def test_all_conditions_must_hold(self, ledger: Ledger) -> None:
+        table, rows = await _table_of(ledger, "integer")
+        where = [Condition("value", ">=", (-1,)), Condition("value", "<", (10,)), Condition("id", "!=", (2,))]
+
+        found = await ledger.select(table, where, order=[Order("id")])
+
+        assert found == [row for row in rows if row[1] is not None and -1 <= row[1] < 10 and row[0] != 2]
+
+    @pytest.mark.parametrize("kind", SAMPLES)
+    async def test_missing_values_come_first_when_ascending_and_last_when_descending(
+        self, ledger: Ledger, kind: Kind
+    ) -> None:
+        table, rows = await _table_of(ledger, kind)
+        values = [row[1] for row in rows if row[1] is not None]
+        missing = [None] * (len(rows) - len(values))
+
+        up = await ledger.select(table, order=[Order("value"), Order("id")])
+        down = await ledger.select(table, order=[Order("value", descending=True), Order("id", descending=True)])
+
+        assert [row[1] for row in up] == [*missing, *sorted(values)]
+        assert down == up[::-1]
+
+    @pytest.mark.parametrize("seed", range(12))
+    async def test_keyset_paging_visits_every_row_once(self, ledger: Ledger, seed: int) -> None:
+        chance = random.Random(seed)
+        rows = await _sorted_things(ledger, chance)
+        for _ in range(4):
+            columns = chance.sample(["price", "flag", "since", "size"], chance.randint(0, 3))
+            order = [Order(name, chance.random() < 0.5) for name in (*columns, "key")]
+            where = chance.choice([[], [Condition("size", ">=", (2,))]])
+            limit, seen = chance.randint(1, 7), list[Row]()
+            page = await ledger.select(SORTED, where, order=order, limit=limit)
+            while page:
+                assert len(page) <= limit
+                seen += page
+                beyond = [page[-1][SORTED.index_of(each.column)] for each in order]
+                page = await ledger.select(SORTED, where, order=order, beyond=beyond, limit=limit)
+
+            wanted = [row for row in rows if not where or row[4] >= 2]
+            assert seen == _in_order(wanted, order), (seed, order, limit)
+
+    # Tables
+
+    async def test_creating_a_table_again_keeps_its_rows(self, ledger: Ledger) -> None:
+        fence = await _prepared(ledger)
+        await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]),)))
+
+        await ledger.create_table(NOTES)
+
+        assert await _state(ledger) == (5, [(1, "a")], [])
+
+    async def test_names_that_are_words_of_sql_are_names(self, ledger: Ledger) -> None:
+        names = ("select", "größe", "order", "table", "value")
+        table = Table("group", tuple(Column(name, "text", name != "select") for name in names), "select", (("order",),))
+        await ledger.create_table(table)
+        fence = (await _owned(ledger, "s")).fence
+        rows = [(text, "g", None, text, "v") for text in "ab"]
+
+        await ledger.record(Work("s", 0, 1, fence, (RowChange(table, [*rows, ("c", *"1234")], ["c"]),)))
+
+        where = [Condition("table", "in", ("a", "b")), Condition("order", "=", (None,))]
+        assert await ledger.select(table, where, order=[Order("select", descending=True)]) == rows[::-1]
+
+    async def test_a_reset_empties_the_table_and_sets_the_checkpoint(self, ledger: Ledger) -> None:
+        fence = await _prepared(ledger)
+        await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]), RowChange(WORDS, [("a", 1)]))))
+        wider = Table("notes", (*NOTES.columns, Column("size", "integer", False)), "id")
+
+        await ledger.reset(wider, _checkpoint("s", 2, "wider"))
+
+        assert await ledger.checkpoint("s") == _checkpoint("s", 2, "wider")
+        assert await ledger.select(wider) == []
+        assert await ledger.select(WORDS) == [("a", 1)]
+        await _refused(ledger, Work("s", 5, 6, fence, (RowChange(wider, [(1, "old", 1)]),)))
+        await ledger.record(Work("s", 2, 6, fence, (RowChange(wider, [(1, "a", 1)]),)))
+        assert await ledger.select(wider) == [(1, "a", 1)]
+
+    # Reopening
+
+    async def test_whatever_was_recorded_is_there_after_reopening(self, opener: Opener) -> None:
+        async with opener() as store:
+            if not store.log.features.durable:
+                pytest.skip("nothing survives in this store, and it does not say so")
+            fence = await _prepared(store.ledger)
+            await store.ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]),)))
+            lease = await store.ledger.lease("s")
+        async with opener() as store:
+            assert await _state(store.ledger) == (5, [(1, "a")], [])
+            assert await store.ledger.lease("s") == lease
+
+    async def test_handles_on_one_store_share_leases_checkpoints_and_rows(self, store: Store, opener: Opener) -> None:
+        if not store.log.features.shared:
+            pytest.skip("this store belongs to one process, and does not say otherwise")
+        old = await _prepared(store.ledger)
+        async with opener() as other:
+            seen = await other.ledger.lease("s")
+            takers = [handle.ledger.take(seen, f"owner-{n}") for n, handle in enumerate([store, other] * 8)]
+            async with soon():
+                taken = [each for each in await asyncio.gather(*takers) if each is not None]
+            assert len(taken) == 1
+            await _refused(store.ledger, Work("s", 0, 5, old))
+            await other.ledger.record(Work("s", 0, 6, taken[0].fence, (RowChange(NOTES, [(1, "a")]),)))
+            assert await _state(store.ledger) == (6, [(1, "a")], [])
+
+
+def _checkpoint(subscription: str, position: int, shape: str = "") -> Checkpoint:
+    return Checkpoint(subscription, "app", position, "log", 1, shape)
+
+
+async def _owned(ledger: Ledger, name: str, owner: str = "me") -> Lease:
+    """Start a subscription at 0 and take its lease."""
+    await ledger.start(_checkpoint(name, 0))
+    taken = await ledger.take(await ledger.lease(name), owner)
+    assert taken is not None
+    return taken
+
+
+async def _prepared(ledger: Ledger) -> int:
+    """Two tables, and the subscription "s" at 0; gives the fence."""
+    await ledger.create_table(NOTES)
+    await ledger.create_table(WORDS)
+    return (await _owned(ledger, "s")).fence
+
+
+async def _state(ledger: Ledger) -> tuple[int, list[Row], list[Row]]:
+    """What `_prepared` made, as it is now."""
+    checkpoint = await ledger.checkpoint("s")
+    assert checkpoint is not None
+    notes = await ledger.select(NOTES, order=[Order("id")])
+    return checkpoint.position, notes, await ledger.select(WORDS, order=[Order("word")])
+
+
+async def _refused(ledger: Ledger, work: Work) -> None:
+    with pytest.raises(LeaseLost):
+        await ledger.record(work)
+
+
+def _sql(store: Store) -> Ledger:
+    if not store.log.features.sql:
+        pytest.skip("this store runs no SQL, and does not say that it does")
+    return store.ledger
+
+
+async def _table_of(ledger: Ledger, kind: Kind) -> tuple[Table, list[Row]]:
+    """A table with all samples of a kind, in no order, and two missing values."""
+    table = Table("samples", (Column("id", "integer", False), Column("value", kind, True)), "id", (("value",),))
+    await ledger.create_table(table)
+    values = [None, *SAMPLES[kind], None]
+    random.Random(1).shuffle(values)
+    rows = list(enumerate(values))
+    fence = (await _owned(ledger, "samples")).fence
+    await ledger.record(Work("samples", 0, 1, fence, (RowChange(table, rows),)))
+    return table, rows
+
+
+async def _sorted_things(ledger: Ledger, chance: random.Random) -> list[Row]:
+    prices = [None, Decimal("9"), Decimal("10"), Decimal("10.5"), Decimal("10.50"), Decimal("-1")]
+    moments = [None, *SAMPLES["timestamp"][:3]]
+    rows = [
+        (f"k{n:02}", chance.choice(prices), chance.choice([None, True, False]), chance.choice(moments), n % 5)
+        for n in range(chance.randint(1, 30))
+    ]
+    await ledger.create_table(SORTED)
+    fence = (await _owned(ledger, "sorted")).fence
+    await ledger.record(Work("sorted", 0, 1, fence, (RowChange(SORTED, chance.sample(rows, len(rows))),)))
+    return rows
+
+
+def _in_order(rows: list[Row], order: Sequence[Order]) -> list[Row]:
+    """Sorted by the last column first: Python's sort is stable."""
+    for each in reversed(order):
+        place = SORTED.index_of(each.column)
+        there = sorted((row for row in rows if row[place] is not None), key=itemgetter(place), reverse=each.descending)
+        missing = [row for row in rows if row[place] is None]
+        rows = [*there, *missing] if each.descending else [*missing, *there]
+    return rows

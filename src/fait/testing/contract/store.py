@@ -1,0 +1,125 @@
+"""What the contracts share: how a test opens its store, and what it puts into it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from fait.clock import ManualClock, new_id
+from fait.events.append import Appended, Conflict, Duplicate, Verdict, Write
+from fait.events.envelope import NewEvent, StoredEvent
+from fait.events.query import EVERYTHING, Query
+from fait.events.version import Expected, expected_number
+from fait.store.ledger import Ledger
+from fait.store.log import Log
+from fait.store.open import Store, open_store
+
+__all__ = ["START", "Opener", "StoreContract", "added", "everything", "new", "soon", "told", "write"]
+
+START = datetime(2024, 1, 15, 12, tzinfo=UTC)
+"""What the clock of each test shows at first."""
+
+SOON_S = 5.0
+"""How long a test waits for what should happen at once."""
+
+Opener = Callable[[], AbstractAsyncContextManager[Store]]
+"""Opens the test's store once more: another handle on the same data, where the backend can be shared."""
+
+
+class StoreContract:
+    """Fixtures of all contracts. A subclass gives `url`."""
+
+    pytestmark = pytest.mark.anyio
+
+    @pytest.fixture
+    def url(self) -> str:
+        """Of a new, empty store for each test."""
+        raise NotImplementedError("give a fixture `url`: the URL of a new, empty store for each test")
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        """What the store takes the time from."""
+        return ManualClock(START)
+
+    @pytest.fixture
+    def opener(self, url: str, clock: ManualClock) -> Opener:
+        """Opens the store; closes it at the end of the block."""
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[Store]:
+            store = await open_store(url, clock=clock)
+            try:
+                yield store
+            finally:
+                await store.close()
+
+        return opened
+
+    @pytest.fixture
+    async def store(self, opener: Opener) -> AsyncIterator[Store]:
+        """The store, open."""
+        async with opener() as store:
+            yield store
+
+    @pytest.fixture
+    def log(self, store: Store) -> Log:
+        """Its log."""
+        return store.log
+
+    @pytest.fixture
+    def ledger(self, store: Store) -> Ledger:
+        """Its ledger."""
+        return store.ledger
+
+
+def new(
+    type: str = "thing-happened",
+    *,
+    id: str | None = None,
+    data: str = '{"n":1}',
+    tags: tuple[str, ...] = (),
+    occurred_at: datetime | None = None,
+) -> NewEvent:
+    """An event to append."""
+    return NewEvent(type, 1, id or new_id(), data, "{}", tags, occurred_at)
+
+
+def write(stream: str, events: int | list[NewEvent] = 1, expected: Expected = "any") -> Write:
+    """Events for a stream: these, or so many."""
+    given = [new() for _ in range(events)] if isinstance(events, int) else events
+    return Write(stream, tuple(given), expected_number(expected))
+
+
+async def added(log: Log, *writes: Write) -> Appended:
+    """Append what must not be refused."""
+    verdict = await log.append(writes)
+    assert isinstance(verdict, Appended), verdict
+    return verdict
+
+
+def told(verdict: Verdict) -> str:
+    """A verdict in one word."""
+    match verdict:
+        case Appended():
+            return "repeated" if verdict.repeated else "appended"
+        case Conflict():
+            return "conflict"
+        case Duplicate():
+            return "duplicate"
+
+
+async def everything(log: Log, query: Query = EVERYTHING, *, limit: int = 1000) -> list[StoredEvent]:
+    """The whole log, page by page."""
+    found: list[StoredEvent] = []
+    page = await log.read(0, query=query, limit=limit)
+    while page.events:
+        found += page.events
+        page = await log.read(page.position, query=query, limit=limit)
+    return found
+
+
+def soon() -> asyncio.Timeout:
+    """Fails what should have happened at once and did not."""
+    return asyncio.timeout(SOON_S)

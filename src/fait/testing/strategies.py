@@ -1,0 +1,69 @@
+"""Appends by chance, for Hypothesis: few streams, few ids and wrong guesses, so that things meet. Needs hypothesis."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+
+from fait.events.append import Until, Write
+from fait.events.envelope import NewEvent
+from fait.events.query import Query
+from fait.events.version import ANY, EXISTS
+
+__all__ = ["CATEGORIES", "STREAMS", "TAGS", "TYPES", "moments", "new_events", "queries", "untils", "writes"]
+
+CATEGORIES = ("order", "customer", "ä", "order-line")
+"""The last is none: a category ends before the first dash."""
+
+STREAMS = ("order-1", "order-2", "order", "customer-1", "ä-𝄞", "order-line-1")
+TYPES = ("placed", "paid", "größe")
+TAGS = ("customer:1", "customer:2", "ä")
+
+
+def moments() -> st.SearchStrategy[datetime]:
+    """Moments of one day, in UTC."""
+    first = datetime(2024, 1, 15, 12, tzinfo=UTC)
+    return st.timedeltas(timedelta(0), timedelta(days=1)).map(first.__add__)
+
+
+@st.composite
+def new_events(draw: st.DrawFn, ids: st.SearchStrategy[str]) -> NewEvent:
+    """An event of some type, with some tags."""
+    return NewEvent(
+        type=draw(st.sampled_from(TYPES)),
+        schema=draw(st.integers(1, 3)),
+        id=draw(ids),
+        data=draw(st.sampled_from(['{"n":1}', ' {"ä": "\\ud83d\\ude00 😀"} ', "[]"])),
+        tags=tuple(draw(st.lists(st.sampled_from(TAGS), max_size=2))),
+        occurred_at=draw(st.none() | moments()),
+    )
+
+
+@st.composite
+def writes(draw: st.DrawFn, ids: st.SearchStrategy[str]) -> list[Write]:
+    """An append to one or several streams, whose expectations may hold or not."""
+    streams = draw(st.lists(st.sampled_from(STREAMS), min_size=1, max_size=3, unique=True))
+    expected = st.sampled_from([ANY, ANY, ANY, EXISTS]) | st.integers(0, 6)
+    return [
+        Write(stream, tuple(draw(st.lists(new_events(ids), min_size=1, max_size=3))), draw(expected))
+        for stream in streams
+    ]
+
+
+def queries() -> st.SearchStrategy[Query]:
+    """Queries that mean some of these events."""
+    return st.builds(
+        Query,
+        types=st.lists(st.sampled_from(TYPES), max_size=2).map(tuple),
+        tags=st.lists(st.sampled_from(TAGS), max_size=2).map(tuple),
+        category=st.none() | st.sampled_from(CATEGORIES),
+    )
+
+
+def untils() -> st.SearchStrategy[Until]:
+    """Limits of a stream."""
+    return st.builds(
+        Until,
+        version=st.none() | st.integers(0, 8),
+        position=st.none() | st.integers(0, 30),
+        recorded_at=st.none() | moments(),
+    )

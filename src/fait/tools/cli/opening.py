@@ -1,0 +1,64 @@
+"""Which store and which app a command is about, and how they are opened."""
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import unquote, urlsplit
+
+import typer
+
+from fait.app import App
+from fait.errors import UsageError
+from fait.store.open import Store, open_store, shown_url
+
+__all__ = ["AppOption", "JsonOption", "StoreOption", "load_app", "looked_at", "refuse_missing"]
+
+StoreOption = Annotated[
+    str,
+    typer.Option("--store", "-s", envvar="FAIT_STORE", help="URL of the store, as in sqlite:///shop.db."),
+]
+AppOption = Annotated[
+    str | None, typer.Option("--app", help="Where the app is, as in shop.app:shop; found from this directory.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+
+
+@asynccontextmanager
+async def looked_at(url: str) -> AsyncGenerator[Store, None]:
+    """Open a store that exists, and close it again."""
+    refuse_missing(url)
+    store = await open_store(url)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def refuse_missing(url: str) -> None:
+    """Refuse a store that opening would create: who only looks has mistyped its name."""
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite" and not Path(unquote(parts.path.removeprefix("/"))).is_file():
+        raise UsageError(f"there is no store at {shown_url(url)}. Nothing was created; is the path right?")
+
+
+def load_app(place: str) -> App:
+    """The app that `module:name` means, looked for from the working directory."""
+    module_name, colon, name = place.partition(":")
+    if not (module_name and colon and name):
+        raise UsageError(f"--app {place!r} is not module:app, as in --app shop.app:shop")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or not f"{module_name}.".startswith(f"{missing.name}."):
+            raise UsageError(f"--app: {module_name} was found, but imports {missing.name}, which was not") from None
+        raise UsageError(f"--app: there is no module {missing.name!r} in {Path.cwd()} or among the installed") from None
+    app = getattr(module, name, None)
+    if not isinstance(app, App):
+        known = ", ".join(key for key, value in vars(module).items() if isinstance(value, App)) or "none"
+        raise UsageError(f"--app: {name!r} in {module_name} is not a fait.App; apps in it: {known}")
+    app.resolve()
+    return app

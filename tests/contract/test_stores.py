@@ -1,0 +1,50 @@
+"""Every backend keeps the contract: a class below for each of them and each part of it."""
+
+from pathlib import Path
+
+import pytest
+
+from fait.store.open import BACKENDS
+from fait.testing.contract import LedgerContract, LogContract, SubscriptionContract
+
+
+class Memory:
+    backend = "memory"
+
+    @pytest.fixture
+    def url(self) -> str:
+        return "memory:"
+
+
+class Sqlite:
+    backend = "sqlite"
+
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/store.db"
+
+
+class TestMemoryLog(Memory, LogContract): ...
+
+
+class TestMemoryLedger(Memory, LedgerContract): ...
+
+
+class TestMemorySubscriptions(Memory, SubscriptionContract): ...
+
+
+class TestSqliteLog(Sqlite, LogContract): ...
+
+
+class TestSqliteLedger(Sqlite, LedgerContract): ...
+
+
+class TestSqliteSubscriptions(Sqlite, SubscriptionContract): ...
+
+
+@pytest.mark.parametrize("contract", [LogContract, LedgerContract, SubscriptionContract])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_backend_is_held_to_each_contract(backend: str, contract: type) -> None:
+    held = [each for each in globals().values() if isinstance(each, type) and issubclass(each, contract)]
+
+    assert backend in {getattr(each, "backend", None) for each in held}

@@ -1,0 +1,304 @@
+"""Proof that the tests can fail: faults are planted one by one, and each must be noticed by the test that is named for it.
+
+    python tests/mutants.py
+
+Each fault goes into a copy of `src`; only the named test runs, on the copy.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+AT_ONCE = 2
+TIMEOUT_S = 20
+
+RUN = """
+import sys, fait
+assert fait.__file__.startswith(sys.argv[1]), f"{fait.__file__} is not the copy"
+import pytest
+sys.exit(pytest.main(sys.argv[2:]))
+"""
+
+LOG = "tests/contract/test_stores.py::TestSqliteLog::test_"
+LEDGER = "tests/contract/test_stores.py::TestSqliteLedger::test_"
+MEMORY = "tests/contract/test_stores.py::TestMemoryLog::test_"
+RUNNING = "tests/contract/test_stores.py::TestMemorySubscriptions::test_"
+PROPERTY = "tests/property/test_log.py::test_a_log_answers_as_the_reference_does[sqlite]"
+
+
+class Mutant(NamedTuple):
+    """A fault: in a file of `src/fait`, the old text becomes the new one, and the test must fail."""
+
+    fault: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+MUTANTS = [
+    Mutant(
+        "a conflict is lost",
+        "store/sqlite/sql/advance_stream.sql",
+        "WHERE version = ?3 OR ?3 < 0",
+        "WHERE TRUE",
+        LOG + "of_64_racers_with_one_expectation_one_wins",
+    ),
+    Mutant(
+        "`exists` means `any`",
+        "store/sqlite/sql/advance_stream.sql",
+        "?3 IN (0, -1)",
+        "?3 IN (0, -1, -2)",
+        LOG + "an_append_is_stored_if_and_only_if_its_expectation_holds[0-exists]",
+    ),
+    Mutant(
+        "`exists` means `any`, in the reference",
+        "events/version.py",
+        "number == EXISTS and actual > 0",
+        "number == EXISTS and actual >= 0",
+        MEMORY + "an_append_is_stored_if_and_only_if_its_expectation_holds[0-exists]",
+    ),
+    Mutant(
+        "events of one append are stored backwards",
+        "store/sqlite/log.py",
+        "for place, event in enumerate(write.events)]",
+        "for place, event in enumerate(reversed(write.events))]",
+        LOG + "an_event_is_given_back_as_it_was_stored",
+    ),
+    Mutant(
+        "ids may be taken twice",
+        "store/sqlite/migrations/0001_initial.sql",
+        "CONSTRAINT fait_events_id UNIQUE (id)",
+        "CONSTRAINT fait_events_id CHECK (id <> '')",
+        LOG + "an_id_that_is_taken_otherwise_refuses_the_append[asked0-1]",
+    ),
+    Mutant(
+        "a repeated append is not recognised, in the reference",
+        "store/memory.py",
+        "self._repeated(writes) or self._conflict(writes)",
+        "self._conflict(writes)",
+        MEMORY + "a_stored_append_is_recognised_whatever_it_expects",
+    ),
+    Mutant(
+        "half of an append to several streams stays",
+        "store/sqlite/log.py",
+        "                if versions:\n                    raise _RolledBack\n",
+        "",
+        LOG + "an_append_to_several_streams_is_stored_whole_or_not_at_all[1]",
+    ),
+    Mutant(
+        "the log's time goes back with the clock",
+        "store/sqlite/log.py",
+        "return max(now, last) if last else now",
+        "return now",
+        LOG + "recorded_at_never_goes_back_when_the_clock_does",
+    ),
+    Mutant(
+        "one bad request fails those beside it",
+        "store/sqlite/connection.py",
+        "return [outcome for request in requests for outcome in self._answer(connection, [request])]",
+        "return [_known(problem) for _ in requests]",
+        LOG + "each_of_many_concurrent_appends_gets_its_own_verdict",
+    ),
+    Mutant(
+        "neighbours get each other's verdicts",
+        "store/sqlite/connection.py",
+        "return _transaction(connection, [request.job for request in requests])",
+        "return _transaction(connection, [request.job for request in requests])[::-1]",
+        LOG + "each_of_many_concurrent_appends_gets_its_own_verdict",
+    ),
+    Mutant(
+        "a full page claims to have looked at everything",
+        "store/sqlite/log.py",
+        "return Page(events, events[-1].position, more=True)",
+        "return Page(events, mark, more=True)",
+        LOG + "paging_gives_each_event_exactly_once[3]",
+    ),
+    Mutant(
+        "the mark is read again after the rows",
+        "store/sqlite/log.py",
+        "return Page(events, max(after, mark), more=False)",
+        'return Page(events, max(after, connection.execute(SQL["head"]).get), more=False)',
+        "tests/store/test_sqlite.py::test_a_page_skips_nothing_that_is_appended_while_it_is_read",
+    ),
+    Mutant(
+        "a version limit excludes the version",
+        "store/sqlite/sql/read_stream.sql",
+        "version <= ?4",
+        "version < ?4",
+        LOG + "a_stream_is_read_from_a_version_on_and_not_further_than_asked",
+    ),
+    Mutant(
+        "a moment excludes what was recorded at it",
+        "store/sqlite/sql/read_stream.sql",
+        "recorded_at <= ?6",
+        "recorded_at < ?6",
+        LOG + "a_moment_means_the_longest_prefix_recorded_by_then",
+    ),
+    Mutant(
+        "a page of streams begins with the last one's end",
+        "store/sqlite/sql/list_streams.sql",
+        "stream > ?1",
+        "stream >= ?1",
+        PROPERTY,
+    ),
+    Mutant(
+        "waiting readers are not woken",
+        "store/memory.py",
+        "        self._bell.ring(len(self._events))\n",
+        "",
+        MEMORY + "changed_wakes_everybody_when_something_is_appended",
+    ),
+    Mutant(
+        "other processes' commits are not heard",
+        "store/sqlite/log.py",
+        "if version == self._watched_version:",
+        "if self._watched_version >= 0:",
+        LOG + "changed_wakes_other_handles",
+    ),
+    Mutant(
+        "the checkpoint is committed before the rows",
+        "store/sqlite/ledger.py",
+        "    for change in work.rows:\n",
+        '    connection.execute("COMMIT; BEGIN IMMEDIATE")\n    for change in work.rows:\n',
+        LEDGER + "work_that_fails_halfway_is_not_recorded_at_all",
+    ),
+    Mutant(
+        "a former owner's work is taken",
+        "store/sqlite/sql/move_checkpoint.sql",
+        "WHERE name = ?1 AND fence = ?4)",
+        "WHERE name = ?1 AND fence >= ?4)",
+        LEDGER + "work_of_a_former_owner_is_refused",
+    ),
+    Mutant(
+        "work from another checkpoint is taken",
+        "store/sqlite/sql/move_checkpoint.sql",
+        "WHERE subscription = ?1 AND position = ?2",
+        "WHERE subscription = ?1",
+        LEDGER + "of_racers_with_the_same_work_one_records_it",
+    ),
+    Mutant(
+        "a sign of life does not protect the lease",
+        "store/sqlite/sql/take_lease.sql",
+        "WHERE owner = ?3 AND fence = ?4 AND beat = ?5",
+        "WHERE owner = ?3 AND fence = ?4",
+        LEDGER + "an_owner_who_shows_life_keeps_the_lease",
+    ),
+    Mutant(
+        "the last row of a page comes again",
+        "store/sqlite/tables.py",
+        'later = f"{column} > ?"',
+        'later = f"{column} >= ?"',
+        LEDGER + "keyset_paging_visits_every_row_once[0]",
+    ),
+    Mutant(
+        "rows with missing values fall out of the pages",
+        "store/sqlite/tables.py",
+        'later = f"({column} < ? OR {column} IS NULL)"',
+        'later = f"{column} < ?"',
+        LEDGER + "keyset_paging_visits_every_row_once[1]",
+    ),
+    Mutant(
+        "decimals compare as text",
+        "store/sqlite/tables.py",
+        '(" COLLATE decimal" if decimal else "")',
+        '("" if decimal else "")',
+        LEDGER + "a_condition_means_the_same_in_every_store[decimal]",
+    ),
+    Mutant(
+        "a handler's second statement is forgotten",
+        "store/sqlite/ledger.py",
+        "connection.execute(statement.sql, tuple(statement.values)).fetchall()",
+        "connection.execute(statement.sql, tuple(statement.values))",
+        "tests/store/test_sqlite.py::test_a_handlers_statement_keeps_its_hands_off_transactions_and_what_is_faits"
+        "[SELECT 1; DELETE FROM fait_tags]",
+    ),
+    Mutant(
+        "a reactor gives up",
+        "subscriptions/reactor.py",
+        "while not desk.stopping:",
+        "while not desk.stopping and failures < 5:",
+        RUNNING + "a_reactor_tries_until_it_succeeds_and_goes_on_only_then",
+    ),
+    Mutant(
+        "what a handler publishes has chance ids",
+        "subscriptions/reactor.py",
+        'Options(key=f"{self._key}/{self._calls}")',
+        "Options()",
+        RUNNING + "what_a_handler_publishes_happens_once_however_often_it_is_tried",
+    ),
+    Mutant(
+        "a lease is stolen from a living owner",
+        "subscriptions/processor.py",
+        "time.monotonic() - since > self._lease_s",
+        "time.monotonic() - since >= 0",
+        RUNNING + "an_owner_who_shows_life_is_not_replaced",
+    ),
+    Mutant(
+        "a silent owner keeps its lease for ever",
+        "subscriptions/processor.py",
+        'seen.owner in ("", self._owner) or time.monotonic() - since > self._lease_s',
+        'seen.owner in ("", self._owner)',
+        RUNNING + "an_owner_who_falls_silent_is_replaced_and_its_work_refused",
+    ),
+    Mutant(
+        "a projection folds a batch from nothing",
+        "subscriptions/projection.py",
+        "shape.from_row(stored[key]) if key in stored else None",
+        "None",
+        RUNNING + "rows_are_the_fold_of_the_log",
+    ),
+]
+
+
+def pytest(source: Path, *tests: str) -> subprocess.CompletedProcess[str]:
+    """Run tests on the fait that lies in a folder."""
+    options = ["-q", "-rf", "-p", "no:cacheprovider", f"--timeout={TIMEOUT_S}"]
+    return subprocess.run(
+        [sys.executable, "-c", RUN, str(source), *options, *tests],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def outcome(mutant: Mutant) -> str:
+    """What became of a mutant: "killed", or why not."""
+    with tempfile.TemporaryDirectory(prefix="fait-mutant-") as folder:
+        source = Path(folder) / "src"
+        shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+        file = source / "fait" / mutant.file
+        text = file.read_text(encoding="utf-8")
+        if text.count(mutant.old) != 1:
+            return f"the mutant no longer applies: its text stands {text.count(mutant.old)} times in {mutant.file}"
+        file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        done = pytest(source, mutant.test)
+    if done.returncode == 1 and f"FAILED {mutant.test}" in done.stdout:
+        return "killed"
+    return "survived" if done.returncode == 0 else f"the test did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+
+def main() -> int:
+    """Plant all faults; 0 if each was noticed."""
+    whole = pytest(ROOT / "src", *sorted({mutant.test for mutant in MUTANTS}))
+    if whole.returncode:
+        print(whole.stdout[-3000:], whole.stderr[-3000:], "the tests must pass before faults are planted", sep="\n")
+        return 1
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        outcomes = list(pool.map(outcome, MUTANTS))
+    for mutant, what in zip(MUTANTS, outcomes, strict=True):
+        print(f"{mutant.fault:<52}  {what:<8}  {mutant.test.rpartition('::')[2]}")
+    killed = outcomes.count("killed")
+    print(f"{killed} killed, {len(MUTANTS) - killed} survived")
+    return int(killed < len(MUTANTS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Whatever is asked in whatever order: every backend answers as the log in memory does."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from fait.clock import ManualClock
+from fait.events.append import Appended, Until, Write
+from fait.events.query import Query
+from fait.store.open import BACKENDS, open_store
+from fait.testing.strategies import CATEGORIES, STREAMS, queries, untils, writes
+
+REFERENCE = "memory"
+URLS = {"sqlite": "sqlite:///{folder}/store.db?synchronous=NORMAL"}
+EXAMPLES = int(os.environ.get("FAIT_EXAMPLES", "25"))
+
+# Few ids, so that many are taken.
+IDS = st.integers(1, 12).map(lambda number: str(UUID(int=number))) | st.uuids(version=4).map(str)
+LIMITS = st.integers(1, 9)
+
+
+class SameAnswers(RuleBasedStateMachine):
+    """A log beside the one in memory, both asked the same. Subclasses say where it is."""
+
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.folder = tempfile.mkdtemp(prefix="fait-")
+        self.clock = ManualClock(datetime(2024, 1, 15, 18, tzinfo=UTC))
+        self.known = self.run(open_store("memory:", clock=self.clock))
+        self.asked = self.run(self.opened())
+        self.appended: list[list[Write]] = []
+
+    def run(self, asking: Any) -> Any:
+        return self.runner.run(asking)
+
+    async def opened(self) -> Any:
+        return await open_store(self.url.format(folder=self.folder), clock=self.clock)
+
+    def teardown(self) -> None:
+        self.run(self.asked.close())
+        self.runner.close()
+        shutil.rmtree(self.folder)
+
+    def same(self, verb: str, *values: Any, **named: Any) -> Any:
+        """Ask both logs, and compare what they say."""
+        expected = self.run(getattr(self.known.log, verb)(*values, **named))
+        assert self.run(getattr(self.asked.log, verb)(*values, **named)) == expected
+        return expected
+
+    @rule(asked=writes(IDS))
+    def append(self, asked: list[Write]) -> None:
+        if isinstance(self.same("append", asked), Appended):
+            self.appended.append(asked)
+
+    @precondition(lambda self: self.appended)
+    @rule(data=st.data())
+    def append_again(self, data: st.DataObject) -> None:
+        asked = data.draw(st.sampled_from(self.appended))
+        if data.draw(st.booleans()):
+            asked = data.draw(st.permutations(asked))
+        if data.draw(st.booleans()):
+            first = asked[0]
+            events = data.draw(st.permutations(first.events)) if data.draw(st.booleans()) else first.events[:1]
+            asked = [
+                Write(data.draw(st.sampled_from([first.stream, "other-1"])), tuple(events), first.expected),
+                *asked[1:],
+            ]
+        self.same("append", asked)
+
+    @rule(minutes=st.integers(-600, 600))
+    def wind_the_clock(self, minutes: int) -> None:
+        self.clock.moment += timedelta(minutes=minutes)
+
+    @rule(stream=st.sampled_from(STREAMS), after=st.integers(0, 9), limit=LIMITS, until=untils())
+    def read_a_stream(self, stream: str, after: int, limit: int, until: Until) -> None:
+        self.same("read_stream", stream, after=after, limit=limit, until=until)
+
+    @rule(after=st.integers(0, 40), query=queries(), limit=LIMITS)
+    def read_a_page(self, after: int, query: Query, limit: int) -> None:
+        self.same("read", after, query=query, limit=limit)
+
+    @rule(query=queries(), limit=LIMITS)
+    def read_page_by_page(self, query: Query, limit: int) -> None:
+        page = self.same("read", 0, query=query, limit=limit)
+        while page.more:
+            page = self.same("read", page.position, query=query, limit=limit)
+
+    @rule(ids=st.lists(IDS, max_size=5))
+    def find(self, ids: list[str]) -> None:
+        self.same("find", ids)
+
+    @rule(category=st.none() | st.sampled_from(CATEGORIES), after=st.just("") | st.sampled_from(STREAMS), limit=LIMITS)
+    def list_streams(self, category: str | None, after: str, limit: int) -> None:
+        self.same("streams", category=category, after=after, limit=limit)
+
+    @rule()
+    def reopen(self) -> None:
+        self.run(self.asked.close())
+        self.asked = self.run(self.opened())
+
+    @invariant()
+    def both_end_at_the_same_position(self) -> None:
+        self.same("head")
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != REFERENCE])
+def test_a_log_answers_as_the_reference_does(backend: str) -> None:
+    machine = type(backend, (SameAnswers,), {"url": URLS[backend]})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize="FAIT_EXAMPLES" not in os.environ,  # by chance only for who asks for more
+            print_blob=True,
+        ),
+    )

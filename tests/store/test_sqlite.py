@@ -1,0 +1,194 @@
+"""What only the SQLite store promises: facts that cannot be changed, and what a handler's statement may not do."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from fait.clock import ManualClock, SystemClock
+from fait.errors import StoreTooNew, StoreUnavailable, UsageError
+from fait.events.query import EVERYTHING
+from fait.store.ledger import Checkpoint, Statement, Work
+from fait.store.open import Store, open_store
+from fait.store.sqlite.log import _page
+from fait.testing.contract.store import START, added, everything, new, write
+
+URL = "sqlite:///{}"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[Store]:
+    store = await open_store(URL.format(path), clock=ManualClock(START))
+    yield store
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE fait_events SET data = '{}'",
+        "DELETE FROM fait_events WHERE position = 1",
+        "DELETE FROM fait_streams",
+    ],
+)
+async def test_facts_do_not_change(store: Store, path: Path, change: str) -> None:
+    await added(store.log, write("a", [new(tags=("t",))]), write("b"))
+    before = await everything(store.log)
+
+    with pytest.raises(apsw.ConstraintError, match="events are facts"):
+        apsw.Connection(str(path)).execute(change)
+
+    assert await everything(store.log) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "BEGIN",
+        "COMMIT",
+        "SAVEPOINT s",
+        "ATTACH ':memory:' AS other",
+        "PRAGMA user_version = 7",
+        "INSERT INTO fait_streams VALUES ('x', 1)",
+        "UPDATE FAIT_CHECKPOINTS SET position = 9",
+        "DELETE FROM fait_leases",
+        "DROP TABLE fait_tags",
+        "ALTER TABLE fait_tags RENAME TO tags",
+        "DROP TRIGGER fait_events_are_facts_delete",
+        "CREATE TRIGGER mine AFTER INSERT ON fait_events BEGIN SELECT 1; END",
+        "SELECT 1; DELETE FROM fait_tags",
+    ],
+)
+async def test_a_handlers_statement_keeps_its_hands_off_transactions_and_what_is_faits(
+    store: Store, path: Path, statement: str
+) -> None:
+    fence = await owned(store)
+    schema = "SELECT name, sql FROM sqlite_schema ORDER BY name"
+    before = apsw.Connection(str(path)).execute(schema).fetchall()
+
+    with pytest.raises(UsageError):
+        await store.ledger.record(Work("s", 0, 5, fence, statements=(Statement(statement),)))
+
+    assert apsw.Connection(str(path)).execute(schema).fetchall() == before
+    checkpoint = await store.ledger.checkpoint("s")
+    assert checkpoint is not None
+    assert checkpoint.position == 0
+
+
+async def test_a_handlers_statement_takes_its_values_as_parameters(store: Store, path: Path) -> None:
+    fence = await owned(store)
+    nasty = "'); DROP TABLE mine; --"
+    statements = [Statement("CREATE TABLE mine (a, b)"), Statement("INSERT INTO mine VALUES (?, ?)", (nasty, 1))]
+
+    await store.ledger.record(Work("s", 0, 5, fence, statements=statements))
+
+    assert apsw.Connection(str(path)).execute("SELECT * FROM mine").fetchall() == [(nasty, 1)]
+
+
+async def test_data_is_plain_sql_for_those_who_own_the_database(store: Store, path: Path) -> None:
+    await added(store.log, write("a", [new("paid", data='{"amount": 7}')]))
+
+    found = apsw.Connection(str(path)).execute("SELECT stream, version, type, data ->> 'amount' FROM fait_events")
+
+    assert found.fetchall() == [("a", 1, "paid", 7)]
+
+
+class Interrupted:
+    """A connection beside which somebody else appends an event before each of its statements."""
+
+    def __init__(self, path: Path) -> None:
+        self._mine = apsw.Connection(str(path))
+        self._other = apsw.Connection(str(path))
+        self._count = 0
+
+    def execute(self, sql: str, values: Any = None) -> Any:
+        self._count += 1
+        self._other.execute(
+            "INSERT INTO fait_events (stream, version, type, schema, id, data, metadata, recorded_at, occurred_at) "
+            "VALUES ('b', ?1, 'x', 1, ?1, '{}', '{}', '2024-01-15T12:00:00.000000Z', '2024-01-15T12:00:00.000000Z')",
+            (self._count,),
+        )
+        return self._mine.execute(sql, values)
+
+
+async def test_a_page_skips_nothing_that_is_appended_while_it_is_read(store: Store, path: Path) -> None:
+    await added(store.log, write("a", 3))
+    interrupted: Any = Interrupted(path)
+
+    page = _page(interrupted, 0, EVERYTHING, 100)
+
+    later = (await store.log.read(page.position)).events
+    assert page.events + later == await everything(store.log)
+    assert len(later) > 0
+
+
+def test_a_new_file_may_be_opened_by_many_at_once(path: Path) -> None:
+    identities: list[Any] = []
+
+    async def opened() -> None:
+        store = await open_store(URL.format(path))
+        identities.append(store.log.identity)
+        await store.close()
+
+    threads = [threading.Thread(target=asyncio.run, args=(opened(),)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(identities) == 6
+    assert len(set(identities)) == 1
+
+
+async def test_a_file_of_a_newer_fait_is_not_opened(store: Store, path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute("INSERT INTO fait_migrations VALUES (9999, 'future', 'x', 'x')")
+
+    with pytest.raises(StoreTooNew):
+        await open_store(URL.format(path))
+
+
+async def test_a_file_whose_schema_was_changed_is_not_opened(store: Store, path: Path) -> None:
+    apsw.Connection(str(path)).execute("UPDATE fait_migrations SET fingerprint = 'x'")
+
+    with pytest.raises(StoreUnavailable, match="another schema"):
+        await open_store(URL.format(path))
+
+
+async def test_a_commit_is_waited_for_while_another_process_writes(store: Store, path: Path) -> None:
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+    task = asyncio.create_task(added(store.log, write("a")))
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    assert (await store.log.read(0)).events == []
+
+    other.execute("ROLLBACK")
+
+    assert (await task).versions == (1,)
+
+
+async def test_a_closed_store_says_so(path: Path) -> None:
+    store = await open_store(URL.format(path), clock=SystemClock())
+    await store.close()
+
+    with pytest.raises(StoreUnavailable) as closed:
+        await store.log.append([write("a")])
+
+    assert closed.value.outcome == "nothing"
+
+
+async def owned(store: Store) -> int:
+    await store.ledger.start(Checkpoint("s", "app", 0, "log", 1))
+    taken = await store.ledger.take(await store.ledger.lease("s"), "me")
+    assert taken is not None
+    return taken.fence

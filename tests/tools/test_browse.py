@@ -1,0 +1,253 @@
+"""The commands that look: what they show, that they change nothing, and that data cannot drive a terminal."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fait.tools.cli.output import visible
+
+Write = Callable[..., Path]
+Run = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def facts(run: Run, store: str, jsonl: Write) -> None:
+    lines = [
+        {"stream": f"{kind}-{id}", "type": type, "time": f"2024-0{month}-01T00:00:00+02:00", "tags": tags, "data": data}
+        for kind, id, type, month, tags, data in [
+            ("order", 1, "placed", 1, ["customer:1"], {"total": 1.50, "status": "new"}),
+            ("order", 2, "placed", 2, ["customer:2"], {"total": 7}),
+            ("order", 1, "paid", 3, ["customer:1", "payment:9"], {"status": "paid"}),
+            ("stock", "tea", "counted", 4, [], {"left": 3}),
+        ]
+    ]
+    assert run("import", jsonl(lines), "-s", store).exit_code == 0
+
+
+def shown(done: Any) -> list[Any]:
+    assert done.exit_code == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def positions(done: Any) -> list[int]:
+    return [each["position"] for each in shown(done)]
+
+
+def test_streams_are_listed(run: Run, store: str) -> None:
+    assert run("streams", "-s", store).stdout == "stream\tversion\norder-1\t2\norder-2\t1\nstock-tea\t1\n"
+    assert shown(run("streams", "-s", store, "--category", "stock", "--json")) == [
+        {"stream": "stock-tea", "version": 1}
+    ]
+
+
+def test_a_listing_that_was_cut_says_so_and_keeps_standard_output_clean(run: Run, store: str) -> None:
+    for command in (["streams"], ["stream", "order-1"], ["events"]):
+        done = run(*command, "-s", store, "--limit", 1, "--json")
+
+        assert len(shown(done)) == 1
+        assert "There are more" in done.stderr
+
+
+def test_a_stream_is_shown_between_versions(run: Run, store: str) -> None:
+    assert positions(run("stream", "order-1", "-s", store, "--json")) == [1, 3]
+    assert positions(run("stream", "order-1", "-s", store, "--from", 2, "--json")) == [3]
+    assert positions(run("stream", "order-1", "-s", store, "--to", 1, "--json")) == [1]
+    assert positions(run("stream", "order-1", "-s", store, "--from", 3, "--json")) == []
+
+    absent = run("stream", "order-9", "-s", store)
+    assert (absent.exit_code, absent.stdout) == (1, "")
+    assert "there is no stream 'order-9'" in absent.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ([], [1, 2, 3, 4]),
+        (["--type", "placed"], [1, 2]),
+        (["--type", "paid", "--type", "counted"], [3, 4]),
+        (["--tag", "customer:1"], [1, 3]),
+        (["--tag", "customer:1", "--tag", "payment:9"], [3]),
+        (["--category", "stock"], [4]),
+        (["--since", "3"], [3, 4]),
+        (["--since", "2024-02-15T00:00:00Z"], [3, 4]),
+        (["--since", "2024-02-15T00:00:00Z", "--limit", "1"], [3]),
+    ],
+)
+def test_events_are_found(run: Run, store: str, options: Sequence[str], found: list[int]) -> None:
+    assert positions(run("events", "-s", store, "--json", *options)) == found
+
+
+def test_an_event_is_shown_whole(run: Run, store: str) -> None:
+    event = shown(run("stream", "order-1", "-s", store, "--json"))[0]
+
+    assert (event["stream"], event["version"], event["type"], event["schema"]) == ("order-1", 1, "placed", 1)
+    assert (event["tags"], event["data"]) == (["customer:1"], {"total": 1.5, "status": "new"})
+    assert event["occurred_at"] == "2023-12-31T22:00:00Z"
+    row = run("stream", "order-1", "-s", store, "--to", 1).stdout.splitlines()[1]
+    assert row.split("\t") == [
+        "1", "order-1", "1", "placed", "2023-12-31T22:00:00.000000Z", '{"total":1.5,"status":"new"}'
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "state", "events"),
+    [
+        ([], {"total": 1.5, "status": "paid"}, 2),
+        (["--version", "1"], {"total": 1.5, "status": "new"}, 1),
+        (["--as-of", "2024-02-01T00:00:00Z"], {"total": 1.5, "status": "new"}, 1),
+        (["--at", "2100-01-01T00:00:00Z"], {"total": 1.5, "status": "paid"}, 2),
+    ],
+)
+def test_state_without_an_app_is_the_data_merged(
+    run: Run, store: str, options: Sequence[str], state: dict[str, Any], events: int
+) -> None:
+    found = shown(run("state", "order-1", "-s", store, "--json", *options))[0]
+
+    assert (found["state"], found["events"], found["version"]) == (state, events, events)
+    assert found["folded_by"] == "the events' data merged, the last one wins"
+    people = run("state", "order-1", "-s", store, *options).stdout.splitlines()
+    assert f"events\t{events}" in people
+    assert f'status\t"{state["status"]}"' in people
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["state", "order-9"], 1, "there is no stream"),
+        (["state", "order-1", "--at", "2020-01-01T00:00:00Z"], 1, "had no events by then"),
+        (["state", "order-1", "--at", "2020-01-01"], 2, "has no time zone"),
+        (["state", "order-1", "--at", "then"], 2, "is not a moment"),
+        (["state", "order-1", "--version", "1", "--as-of", "2020-01-01T00:00:00Z"], 2, "ask one at a time"),
+        (["state", "order-1", "--app", "nothing"], 2, "is not module:app"),
+        (["state", "order-1", "--app", "no.such:app"], 2, "there is no module 'no'"),
+        (["state", "order-1", "--app", "counting:nothing"], 2, "apps in it: app"),
+        (["state", "order-1", "--app", "importing:app"], 2, "imports no_such_module, which was not"),
+        (["state", "stock-tea", "--app", "counting:app"], 2, "it has: order"),
+        (["events", "--since", "2020-01-01"], 2, "has no time zone"),
+        (["events", "--limit", "0"], 2, ""),
+    ],
+)
+def test_a_failure_is_one_message(
+    run: Run, store: str, app_folder: Path, arguments: Sequence[str], code: int, told: str
+) -> None:
+    done = run(*arguments, "-s", store, "--json")
+
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert told in done.stderr
+
+
+COUNTING = """
+import fait
+
+@fait.event("placed")
+class Placed:
+    total: float
+    status: str = "new"
+
+@fait.event("paid")
+class Paid:
+    status: str
+
+class Order(fait.Aggregate, category="order"):
+    spent: float = 0
+    steps: tuple[str, ...] = ()
+
+    def evolve(self, event: Placed | Paid) -> None:
+        self.steps += (event.status,)
+        if isinstance(event, Placed):
+            self.spent += event.total
+
+app = fait.App("counting")
+app.include(Order)
+"""
+
+
+@pytest.fixture
+def app_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "counting.py").write_text(COUNTING)
+    (tmp_path / "importing.py").write_text("import no_such_module")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_state_with_an_app_is_its_aggregates(run: Run, store: str, app_folder: Path) -> None:
+    now = shown(run("state", "order-1", "-s", store, "--app", "counting:app", "--json"))[0]
+    before = shown(run("state", "order-1", "-s", store, "--app", "counting:app", "--version", "1", "--json"))[0]
+
+    assert (now["state"], now["folded_by"]) == ({"spent": 1.5, "steps": ["new", "paid"]}, "Order")
+    assert before["state"] == {"spent": 1.5, "steps": ["new"]}
+    assert run("doctor", "-s", store).exit_code == 0, "looking has left a subscription behind"
+
+
+@pytest.mark.parametrize(
+    "command", [["streams"], ["stream", "a"], ["events"], ["state", "a"], ["tail"], ["doctor"], ["export"]]
+)
+def test_looking_creates_nothing(run: Run, tmp_path: Path, command: Sequence[str]) -> None:
+    done = run(*command, "-s", f"sqlite:///{tmp_path}/absent.db")
+
+    assert done.exit_code == 2
+    assert "there is no store" in done.stderr
+    assert not (tmp_path / "absent.db").exists()
+
+
+EVIL = "\x1b]0;owned\x07\x1b[2J \x9b31m \u202egnp.exe \u2066 [red]x[/red] \x7f \r\n\t"
+
+
+def test_control_characters_are_made_visible() -> None:
+    assert visible(EVIL) == (
+        "\\u001b]0;owned\\u0007\\u001b[2J \\u009b31m \\u202egnp.exe \\u2066 [red]x[/red] \\u007f \\u000d\\u000a\\u0009"
+    )
+    assert visible("half \ud800, whole \U0001f600, naïve") == "half \\ud800, whole \U0001f600, naïve"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_data_cannot_drive_a_terminal(
+    run: Run, store: str, jsonl: Write, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    line = {
+        "stream": f"evil-{EVIL}",
+        "type": EVIL,
+        "time": "2024-01-01T00:00:00Z",
+        "tags": [EVIL],
+        "data": {EVIL: EVIL},
+    }
+    run("import", jsonl([line]), "-s", store)
+    monkeypatch.setenv("COLUMNS", "500")
+    monkeypatch.setattr("fait.tools.cli.output.is_terminal", lambda: terminal)
+
+    for command in (["streams"], ["events"], ["stream", f"evil-{EVIL}"], ["state", f"evil-{EVIL}"], ["stream", EVIL]):
+        for option in ([], ["--json"]):
+            done = run(*command, "-s", store, *option)
+            left = {char for char in done.output if visible(char) != char} - {"\n", "\t"}
+            assert left == set()
+    assert shown(run("stream", f"evil-{EVIL}", "-s", store, "--json"))[0]["data"] == {EVIL: EVIL}
+
+
+def test_markup_in_data_is_text(run: Run, store: str, jsonl: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = {"stream": "a", "type": "[bold]t[/bold]", "time": "2024-01-01T00:00:00Z", "data": "[link=x]y[/link]"}
+    run("import", jsonl([line]), "-s", store)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("fait.tools.cli.output.is_terminal", lambda: True)
+
+    told = run("stream", "a", "-s", store).stdout
+
+    assert "[bold]t[/bold]" in told
+    assert "[link=x]y[/link]" in told
+
+
+def test_a_narrow_terminal_folds_and_loses_nothing(
+    run: Run, store: str, jsonl: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "".join(f"{n:04}" for n in range(100))
+    run("import", jsonl([{"stream": words, "type": "t", "time": "2024-01-01T00:00:00Z", "data": 1}]), "-s", store)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("fait.tools.cli.output.is_terminal", lambda: True)
+
+    told = run("streams", "-s", store).stdout
+
+    assert max(map(len, told.splitlines())) <= 40
+    assert words in "".join(line.split(" ")[0] for line in told.splitlines())

@@ -1,0 +1,92 @@
+"""What was imported comes out as it went in; a file takes its place only when it is complete."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+Write = Callable[..., Path]
+Run = Callable[..., Any]
+
+
+def event(number: int, stream: str) -> dict[str, Any]:
+    return {"stream": stream, "type": "counted", "time": "2024-01-01T00:00:00Z", "data": {"n": number}}
+
+
+@pytest.fixture
+def three(run: Run, store: str, jsonl: Write) -> list[dict[str, Any]]:
+    lines = [event(1, "case-1"), event(2, "order-1"), event(3, "case-2")]
+    assert run("import", jsonl(lines), "-s", store).exit_code == 0
+    return lines
+
+
+def exported(done: Any) -> list[Any]:
+    assert done.exit_code == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_part_can_be_exported(run: Run, store: str, three: list[Any]) -> None:
+    assert exported(run("export", "-s", store)) == three
+    assert exported(run("export", "-s", store, "--category", "case")) == [three[0], three[2]]
+    assert exported(run("export", "-s", store, "--stream", "order-1")) == [three[1]]
+    assert exported(run("export", "-s", store, "--stream", "order-1", "--category", "case")) == []
+
+
+@pytest.mark.parametrize(("name", "expand"), [("out.jsonl", bytes), ("out.jsonl.gz", gzip.decompress)])
+def test_a_file_takes_the_place_of_the_old_one(
+    run: Run, store: str, three: list[Any], tmp_path: Path, name: str, expand: Callable[[bytes], bytes]
+) -> None:
+    target = tmp_path / name
+    target.write_bytes(b"old")
+
+    done = run("export", "-s", store, "-o", target)
+
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "3 events written" in done.stderr
+    assert expand(target.read_bytes()) == (tmp_path / "facts.jsonl").read_bytes()
+
+
+def test_a_failed_export_leaves_the_old_file(
+    run: Run, store: str, three: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> bytes:
+        raise OSError(28, "No space left on device", "out.jsonl")
+
+    monkeypatch.setattr("fait.tools.cli.transfer.line_of", fail)
+    target = tmp_path / "out.jsonl"
+    target.write_bytes(b"old")
+
+    done = run("export", "-s", store, "-o", target)
+
+    assert done.exit_code == 1
+    assert "No space left" in done.stderr
+    assert target.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.glob("*out*")) == ["out.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "events"),
+    [
+        ("receipt-wabo.jsonl", (), 8577),
+        ("ocel-order-management-simulated.jsonl.gz", ("--category", "order"), 22367),
+    ],
+)
+def test_a_log_from_elsewhere_comes_back_byte_by_byte(
+    run: Run, store: str, tmp_path: Path, name: str, options: tuple[str, ...], events: int
+) -> None:
+    file = DATA / name
+    if not file.exists():
+        pytest.skip(f"{file} is not there, and is not part of this project")
+    target = tmp_path / name
+
+    done = run("import", file, "-s", store, *options, "--json")
+    assert json.loads(done.stdout)["written"] == events
+    assert run("export", "-s", store, "-o", target).exit_code == 0
+
+    expand = gzip.decompress if name.endswith(".gz") else bytes
+    assert expand(target.read_bytes()) == expand(file.read_bytes())
