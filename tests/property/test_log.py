@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -21,6 +21,7 @@ from fait.testing.strategies import CATEGORIES, STREAMS, queries, untils, writes
 
 REFERENCE = "memory"
 URLS = {"sqlite": "sqlite:///{folder}/store.db?synchronous=NORMAL"}
+THOROUGH = "FAIT_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("FAIT_EXAMPLES", "25"))
 
 # Few ids, so that many are taken.
@@ -115,6 +116,7 @@ class SameAnswers(RuleBasedStateMachine):
         self.same("head")
 
 
+@pytest.mark.timeout(0 if THOROUGH else 60)
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != REFERENCE])
 def test_a_log_answers_as_the_reference_does(backend: str) -> None:
     machine = type(backend, (SameAnswers,), {"url": URLS[backend]})
@@ -125,7 +127,9 @@ def test_a_log_answers_as_the_reference_does(backend: str) -> None:
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            derandomize="FAIT_EXAMPLES" not in os.environ,  # by chance only for who asks for more
+            # By chance, and made small, only for those who ask for more: that may take minutes.
+            derandomize=not THOROUGH,
+            phases=tuple(Phase) if THOROUGH else (Phase.generate,),
             print_blob=True,
         ),
     )

@@ -1,8 +1,10 @@
 """What only the SQLite store promises: facts that cannot be changed, and what a handler's statement may not do."""
 
 import asyncio
-import threading
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -131,21 +133,38 @@ async def test_a_page_skips_nothing_that_is_appended_while_it_is_read(store: Sto
     assert len(later) > 0
 
 
-def test_a_new_file_may_be_opened_by_many_at_once(path: Path) -> None:
-    identities: list[Any] = []
+OPEN = """
+import asyncio, sys
+from fait.store.open import open_store
 
-    async def opened() -> None:
+async def main():
+    store = await open_store(sys.argv[1])
+    print(store.log.identity.log_id)
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+def test_a_new_file_may_be_opened_by_many_processes_at_once(path: Path) -> None:
+    command = [sys.executable, "-c", OPEN, URL.format(path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+
+    identities = [process.communicate()[0] for process in running]
+
+    assert [process.returncode for process in running] == [0] * 4
+    assert len(set(identities)) == 1
+
+
+def test_a_new_file_may_be_opened_by_many_threads_at_once(path: Path) -> None:
+    async def opened() -> str:
         store = await open_store(URL.format(path))
-        identities.append(store.log.identity)
         await store.close()
+        return store.log.identity.log_id
 
-    threads = [threading.Thread(target=asyncio.run, args=(opened(),)) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(6) as pool:
+        identities = list(pool.map(lambda _: asyncio.run(opened()), range(6)))
 
-    assert len(identities) == 6
     assert len(set(identities)) == 1
 
 

@@ -7,6 +7,7 @@ without an `await` in the middle, so it is atomic for all tasks of the event loo
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from datetime import UTC
 from functools import cmp_to_key
 from typing import Any
 from uuid import uuid4
@@ -80,7 +81,7 @@ class MemoryLog:
                     metadata=new.metadata,
                     tags=new.tags,
                     recorded_at=moment,
-                    occurred_at=new.occurred_at or moment,
+                    occurred_at=new.occurred_at.astimezone(UTC) if new.occurred_at else moment,
                 )
                 history.append(stored)
                 self._events.append(stored)
@@ -157,8 +158,9 @@ class MemoryLedger:
             raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
         if work.statements:
             raise UsageError("the memory store runs no SQL: use sqlite:// for ctx.execute. Nothing was recorded.")
-        for change in work.rows:
-            rows, place = self._tables[change.table.name], change.table.index_of(change.table.key)
+        tables = [self._tables[change.table.name] for change in work.rows]  # all are there before one is touched
+        for rows, change in zip(tables, work.rows, strict=True):
+            place = change.table.index_of(change.table.key)
             rows.update({row[place]: tuple(row) for row in change.upserts})
             for key in change.deletes:
                 rows.pop(key, None)
@@ -240,6 +242,8 @@ _TESTS: dict[str, Callable[[Any, tuple[Any, ...]], bool]] = {
 
 def _test(table: Table, condition: Condition) -> Callable[[Row], bool]:
     place, test, values = table.index_of(condition.column), _TESTS[condition.operator], condition.values
+    if None in values and condition.operator not in ("=", "!=", "in"):
+        return lambda _: False  # nothing is less or greater than a missing value
     return lambda row: test(row[place], values)
 
 

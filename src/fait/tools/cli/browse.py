@@ -20,9 +20,13 @@ from fait.tools.cli.output import CommandFailed, command, json_line, line, say, 
 
 __all__ = ["events", "moment_of", "stream", "streams", "tail"]
 
-TypeOption = Annotated[list[str] | None, typer.Option("--type", help="Only events of this type; may be repeated.")]
-CategoryOption = Annotated[str | None, typer.Option("--category", help="Only streams of this category.")]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, help="Most lines.")]
+TypeOption = Annotated[
+    list[str] | None, typer.Option("--type", metavar="TYPE", help="Only events of this type; may be repeated.")
+]
+CategoryOption = Annotated[
+    str | None, typer.Option("--category", metavar="NAME", help="Only streams of this category.")
+]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Most lines.")]
 
 
 @command
@@ -46,8 +50,8 @@ async def streams(
 async def stream(
     name: Annotated[str, typer.Argument(metavar="ID", help="Name of the stream, as in order-7.")],
     store: StoreOption,
-    first: Annotated[int, typer.Option("--from", min=1, help="First version.")] = 1,
-    last: Annotated[int | None, typer.Option("--to", min=1, help="Last version.")] = None,
+    first: Annotated[int, typer.Option("--from", metavar="VERSION", min=1, help="First version.")] = 1,
+    last: Annotated[int | None, typer.Option("--to", metavar="VERSION", min=1, help="Last version.")] = None,
     limit: LimitOption = 100,
     as_json: JsonOption = False,
 ) -> None:
@@ -66,9 +70,14 @@ async def events(
     store: StoreOption,
     types: TypeOption = None,
     since: Annotated[
-        str | None, typer.Option(help="First position, or the moment (ISO 8601 with zone) they became true from.")
+        str | None,
+        typer.Option(
+            metavar="POSITION|TIME", help="First position, or the moment (ISO 8601 with zone) they became true from."
+        ),
     ] = None,
-    tags: Annotated[list[str] | None, typer.Option("--tag", help="Only events with this tag; may be repeated.")] = None,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="TAG", help="Only events with this tag; may be repeated.")
+    ] = None,
     category: CategoryOption = None,
     limit: LimitOption = 100,
     as_json: JsonOption = False,

@@ -18,8 +18,10 @@ Demo = Callable[..., Awaitable[bool]]
 
 @command
 async def demo(
-    orders: Annotated[int, typer.Option(min=1, help="How many orders are placed.")] = 2000,
-    keep: Annotated[Path | None, typer.Option(help="A new file to run it on, and to keep.", dir_okay=False)] = None,
+    orders: Annotated[int, typer.Option(metavar="N", min=1, help="How many orders are placed.")] = 2000,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A new file to run it on, and to keep.", dir_okay=False)
+    ] = None,
 ) -> None:
     """Run the shop: customers, stock and mail on a store of its own, interrupted on purpose; then add everything up."""
     run = _found()

@@ -26,7 +26,7 @@ async def doctor(store: StoreOption, as_json: JsonOption = False) -> None:
     if as_json:
         json_line({"store": shown_url(store), "well": not wrong, "findings": found})
     else:
-        table(("", "check", "detail"), [(each.verdict, each.name, each.detail) for each in found])
+        table(("verdict", "check", "detail"), [(each.verdict, each.name, each.detail) for each in found])
         for each in wrong:
             say(f"{each.name}: {each.advice}")
     if wrong:

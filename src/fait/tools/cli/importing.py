@@ -140,7 +140,9 @@ class Batches:
             return read_line(raw.number, raw.data, self._category)
         except BadLine as problem:
             if self._bad_lines is None:
-                batch.problem = CommandFailed(f"line {raw.number}: {problem}.")
+                batch.problem = CommandFailed(
+                    f"line {raw.number}: {problem}. Put the line right, or set it aside with --skip-bad."
+                )
             else:
                 self._bad_lines.add(raw.number, str(problem), raw.data)
                 batch.bad += 1

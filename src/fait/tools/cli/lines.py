@@ -160,7 +160,7 @@ def _moment(text: str, rest: dict[str, Raw]) -> datetime:
         moment = moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadLine('its "time" is not an ISO 8601 moment') from None
-    if text != canonical_time(moment):
+    if not text.endswith("Z") or text != canonical_time(moment):
         rest["time"] = Raw(_encode(text))
     return moment
 

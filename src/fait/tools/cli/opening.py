@@ -18,10 +18,15 @@ __all__ = ["AppOption", "JsonOption", "StoreOption", "load_app", "looked_at", "r
 
 StoreOption = Annotated[
     str,
-    typer.Option("--store", "-s", envvar="FAIT_STORE", help="URL of the store, as in sqlite:///shop.db."),
+    typer.Option(
+        "--store", "-s", metavar="URL", envvar="FAIT_STORE", help="URL of the store, as in sqlite:///shop.db."
+    ),
 ]
 AppOption = Annotated[
-    str | None, typer.Option("--app", help="Where the app is, as in shop.app:shop; found from this directory.")
+    str | None,
+    typer.Option(
+        "--app", metavar="MODULE:APP", help="Where the app is, as in shop.app:shop; found from this directory."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 

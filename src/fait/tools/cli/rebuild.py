@@ -19,10 +19,13 @@ _LOOK_S = 0.1
 
 @command
 async def rebuild(
-    name: Annotated[str, typer.Argument(help="The read model's table, as in order_summary.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The read model's table, as in order_summary.")],
     store: StoreOption,
     app: Annotated[
-        str, typer.Option("--app", help="Where the app is, as in shop.app:shop; found from this directory.")
+        str,
+        typer.Option(
+            "--app", metavar="MODULE:APP", help="Where the app is, as in shop.app:shop; found from this directory."
+        ),
     ],
     as_json: JsonOption = False,
 ) -> None:

@@ -31,9 +31,9 @@ _encode = msgspec.json.Encoder(decimal_format="string", enc_hook=repr).encode
 async def state(
     name: Annotated[str, typer.Argument(metavar="ID", help="Name of the stream, as in order-7.")],
     store: StoreOption,
-    version: Annotated[int | None, typer.Option(min=1, help="As of this version.")] = None,
-    at: Annotated[str | None, typer.Option(help="What did we know at this moment?")] = None,
-    as_of: Annotated[str | None, typer.Option(help="What was true at this moment?")] = None,
+    version: Annotated[int | None, typer.Option(metavar="N", min=1, help="As of this version.")] = None,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="What did we know at this moment?")] = None,
+    as_of: Annotated[str | None, typer.Option(metavar="TIME", help="What was true at this moment?")] = None,
     app: AppOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -57,16 +57,19 @@ class Summary(Struct):
 
 @command
 async def import_file(
-    file: Annotated[Path, typer.Argument(help="A JSONL file, plain or gzipped.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A JSONL file, plain or gzipped.", exists=True, dir_okay=False)
+    ],
     store: StoreOption,
     category: Annotated[
-        str | None, typer.Option(help="Kind of the tag that names the stream of lines without one: order.")
+        str | None,
+        typer.Option(metavar="KIND", help="Kind of the tag that names the stream of lines without one: order."),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Set bad lines aside in FILE.bad.jsonl.")] = False,
-    batch: Annotated[int, typer.Option(min=1, help="About how many lines are stored at a time.")] = 1000,
-    max_expanded: Annotated[int, typer.Option(min=1, help="Most bytes of a gzipped file, expanded.")] = (
-        MAX_EXPANDED_BYTES
-    ),
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="About how many lines are stored at a time.")] = 1000,
+    max_expanded: Annotated[
+        int, typer.Option(metavar="BYTES", min=1, help="Most bytes of a gzipped file, expanded.")
+    ] = (MAX_EXPANDED_BYTES),
     as_json: JsonOption = False,
 ) -> None:
     """Append the events of a file; run again, it goes on where it was.
@@ -145,10 +148,11 @@ def _until_interrupted() -> Generator[asyncio.Event]:
 @command
 async def export_file(
     store: StoreOption,
-    stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
-    category: Annotated[str | None, typer.Option(help="Only streams of this category.")] = None,
+    stream: Annotated[str | None, typer.Option(metavar="ID", help="Only this stream.")] = None,
+    category: Annotated[str | None, typer.Option(metavar="NAME", help="Only streams of this category.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file, gzipped if it ends in .gz; else standard output.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="A file, gzipped if it ends in .gz; else standard output."),
     ] = None,
 ) -> None:
     """Write the events as JSON lines, in the order of the log: what was imported comes out as it went in."""

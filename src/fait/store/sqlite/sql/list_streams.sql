@@ -3,6 +3,6 @@
 -- Out:  name and version
 -- Plan: SEARCH fait_streams USING PRIMARY KEY (stream>?)
 SELECT stream, version FROM fait_streams
-WHERE stream > ?1 AND (?3 IS NULL OR stream = ?3 OR substr(stream, 1, length(?3) + 1) = ?3 || '-')
+WHERE stream > ?1 AND (?3 IS NULL OR substr(stream, 1, instr(stream || '-', '-') - 1) = ?3)
 ORDER BY stream
 LIMIT ?2;

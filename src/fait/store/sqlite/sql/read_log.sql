@@ -6,6 +6,6 @@ SELECT position, stream, version, type, schema, id, data, metadata, tags, record
 FROM fait_events
 WHERE position > ?1 AND position <= ?2
     AND (?4 IS NULL OR type IN (SELECT value FROM json_each(?4)))
-    AND (?5 IS NULL OR stream = ?5 OR substr(stream, 1, length(?5) + 1) = ?5 || '-')
+    AND (?5 IS NULL OR substr(stream, 1, instr(stream || '-', '-') - 1) = ?5)
 ORDER BY position
 LIMIT ?3;

@@ -7,7 +7,7 @@ FROM fait_tags AS t
 CROSS JOIN fait_events AS e ON e.position = t.position
 WHERE t.tag = ?6 AND t.position > ?1 AND t.position <= ?2
     AND (?4 IS NULL OR type IN (SELECT value FROM json_each(?4)))
-    AND (?5 IS NULL OR stream = ?5 OR substr(stream, 1, length(?5) + 1) = ?5 || '-')
+    AND (?5 IS NULL OR substr(stream, 1, instr(stream || '-', '-') - 1) = ?5)
     AND NOT EXISTS (
         SELECT 1 FROM json_each(?7) AS wanted
         WHERE NOT EXISTS (SELECT 1 FROM fait_tags AS a WHERE a.tag = wanted.value AND a.position = t.position)

@@ -1,0 +1,129 @@
+"""How aggregates are declared, and how they are used without any store."""
+
+import pytest
+
+import fait
+from fait.decisions.aggregate import command_of, describe_aggregate, model_of
+
+
+@fait.event("lamp.switched")
+class Switched:
+    on: bool
+
+
+@fait.event("lamp.broken")
+class Broken:
+    pass
+
+
+class Lamp(fait.Aggregate, category="lamp"):
+    on: bool = False
+
+    def switch(self) -> bool:
+        self.emit(Switched(not self.on))
+        return self.on
+
+    def evolve(self, event: Switched) -> None:
+        self.on = event.on
+
+
+class Bright(Lamp, category="bright"):
+    pass
+
+
+def test_state_is_the_fold_of_its_events() -> None:
+    assert fait.fold(Lamp, [Switched(True), Switched(False), Switched(True)]) == Lamp(on=True)
+
+
+def test_a_command_changes_the_state_at_once() -> None:
+    assert Lamp().switch() is True
+
+
+def test_an_id_and_a_version_belong_to_every_aggregate() -> None:
+    lamp = fait.fold(Lamp, [], id="7")
+
+    assert (lamp.id, lamp.version) == ("7", 0)
+
+
+def test_an_inherited_command_belongs_to_the_class_it_is_named_through() -> None:
+    assert command_of(Bright.switch).name == "bright.switch"
+    assert command_of(Lamp.switch).name == "lamp.switch"
+    assert model_of(Bright).category == "bright"
+
+
+def test_state_that_is_not_declared_cannot_be_set() -> None:
+    with pytest.raises(AttributeError):
+        Lamp().colour = "red"  # type: ignore[attr-defined]
+
+
+def test_an_event_that_evolve_does_not_take_is_refused() -> None:
+    with pytest.raises(fait.UsageError, match="does not take Broken"):
+        Lamp().emit(Broken())  # type: ignore[arg-type, misc]
+
+
+def test_events_may_be_local_quoted_or_defined_later() -> None:
+    @fait.event("local.happened")
+    class Happened:
+        pass
+
+    class Local(fait.Aggregate, category="local"):
+        def evolve(self, event: "Happened | Later") -> None: ...
+
+    @fait.event("local.later")
+    class Later:
+        pass
+
+    with pytest.raises(fait.DeclarationError, match="Later"):
+        _ = describe_aggregate(Local).events
+
+    class Earlier(fait.Aggregate, category="earlier"):
+        def evolve(self, event: "Happened | Later") -> None: ...
+
+    assert describe_aggregate(Earlier).events == (Happened, Later)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"__annotations__": {"size": int}}, "need a default"),
+        ({"__annotations__": {"id": str}, "id": ""}, "belong to every aggregate"),
+        ({"__post_init__": lambda self: None}, "made by events alone"),
+        ({"evolve": None}, "needs `def evolve"),
+    ],
+)
+def test_a_class_that_cannot_work_is_refused(body: dict[str, object], message: str) -> None:
+    def evolve(self: object, event: Switched) -> None: ...
+
+    with pytest.raises(fait.DeclarationError, match=message):
+        type(fait.Aggregate)(
+            "Wrong", (fait.Aggregate,), {"evolve": evolve, "__module__": "x", **body}, category="wrong"
+        )
+
+
+@pytest.mark.parametrize("category", ["", "a-b", "a\0"])
+def test_a_category_that_cannot_name_streams_is_refused(category: str) -> None:
+    with pytest.raises(fait.FaitError):
+
+        class _Wrong(fait.Aggregate, category=category):
+            def evolve(self, event: Switched) -> None: ...
+
+
+def test_two_aggregates_of_one_category_are_refused() -> None:
+    class Other(fait.Aggregate, category="lamp"):
+        def evolve(self, event: Switched) -> None: ...
+
+    app = fait.App("two")
+    app.include(Lamp, Other)
+    with pytest.raises(fait.DeclarationError, match="two aggregates have the category 'lamp'"):
+        app.resolve()
+
+
+def test_two_events_of_one_name_are_refused_and_both_places_named() -> None:
+    @fait.event("lamp.switched")
+    class Another:
+        on: int
+
+    app = fait.App("two")
+    app.include(Lamp, Another)
+    with pytest.raises(fait.DeclarationError, match=r"Switched \(test_aggregate.py:\d+\) and .*Another \(test_aggr"):
+        app.resolve()

@@ -1,0 +1,296 @@
+"""Decisions: commands, conflicts, keys, unknown outcomes, and questions about the past."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fait
+from fait.app import System
+from fait.decisions.caller import Caller
+from fait.decisions.transact import Loop
+from fait.errors import StoreUnavailable
+from fait.events.append import Verdict, Write
+from fait.events.codec import Codec
+
+T0 = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@fait.event("account.deposited")
+class Deposited:
+    amount: Decimal
+
+
+@fait.event("account.withdrawn")
+class Withdrawn:
+    amount: Decimal
+
+
+class Account(fait.Aggregate, category="account"):
+    balance: Decimal = Decimal(0)
+
+    def deposit(self, amount: Decimal) -> Decimal:
+        self.emit(Deposited(amount))
+        return self.balance
+
+    def withdraw(self, amount: Decimal, *, reason: str = "none") -> None:
+        if amount > self.balance:
+            raise fait.Rejected("not enough money")
+        self.emit(Withdrawn(amount))
+
+    def twice(self) -> tuple[datetime, datetime]:
+        first, second = fait.now(), fait.now()
+        return first, second
+
+    async def wait(self) -> None: ...
+
+    def evolve(self, event: Deposited | Withdrawn) -> None:
+        match event:
+            case Deposited():
+                self.balance += event.amount
+            case Withdrawn():
+                self.balance -= event.amount
+
+
+@pytest.fixture
+def clock() -> fait.ManualClock:
+    return fait.ManualClock(T0)
+
+
+@pytest.fixture(params=["memory:", "sqlite:///{}/bank.db"])
+async def s(request: pytest.FixtureRequest, tmp_path: Path, clock: fait.ManualClock) -> AsyncIterator[System]:
+    bank = fait.App("bank")
+    bank.include(Account)
+    async with bank.open(request.param.format(tmp_path), clock=clock) as system:
+        yield system
+
+
+async def test_a_command_returns_its_result_and_where_its_events_are(s: System) -> None:
+    done = await s.transact(Account.deposit, "1", Decimal(5))
+
+    assert done == fait.Done(Decimal(5), "account-1", 1, 1)
+
+
+async def test_a_rejected_command_writes_nothing(s: System) -> None:
+    with pytest.raises(fait.Rejected, match="not enough money"):
+        await s.transact(Account.withdraw, "1", Decimal(5))
+
+    assert await s.store.log.head() == 0
+
+
+async def test_a_command_is_recorded_by_name_and_arguments_with_its_events(s: System) -> None:
+    await s.transact(Account.deposit, "1", Decimal(5))
+    with fait.caused_by(correlation_id="story", causation_id="request", actor="ada"):
+        await s.using(extra={"ip": "::1"}).transact(Account.withdraw, "1", Decimal(2), reason="tea")
+
+    metadata = (await s.read("account-1"))[1].metadata
+    assert metadata.command is not None
+    assert metadata.command.name == "account.withdraw"
+    assert bytes(metadata.command.arguments) == b'{"amount":"2","reason":"tea"}'
+    assert (metadata.correlation_id, metadata.causation_id, metadata.actor) == ("story", "request", "ada")
+    assert metadata.extra == {"ip": "::1"}
+
+
+async def test_concurrent_commands_on_one_stream_are_all_decided_on_what_came_before(s: System) -> None:
+    done = await asyncio.gather(*(s.transact(Account.deposit, "1", Decimal(1)) for _ in range(64)))
+
+    assert sorted(each.result for each in done) == [Decimal(n) for n in range(1, 65)]
+    assert (await s.load(Account, "1")).balance == 64
+    assert s.store.log.features.durable is (max(each.attempts for each in done) > 1)  # memory lets nobody in between
+
+
+async def test_with_an_expected_version_a_conflict_is_an_error_at_once(s: System) -> None:
+    await s.transact(Account.deposit, "1", Decimal(1))
+
+    with pytest.raises(fait.WrongExpectedVersion) as conflict:
+        await s.using(expected=0).transact(Account.deposit, "1", Decimal(1))
+
+    assert (conflict.value.stream, conflict.value.expected, conflict.value.actual) == ("account-1", 0, 1)
+    assert (await s.using(expected=1).transact(Account.deposit, "1", Decimal(1))).version == 2
+
+
+async def test_the_same_key_is_decided_once_and_answered_again(s: System, clock: fait.ManualClock) -> None:
+    first = await s.using(key="k").transact(Account.deposit, "1", Decimal(5))
+    await s.transact(Account.deposit, "1", Decimal(70))
+    clock.advance(days=1)
+    again = await s.using(key="k").transact(Account.deposit, "1", Decimal(5))
+
+    assert again == fait.Done(first.result, "account-1", first.version, first.position, repeated=True)
+    assert (await s.load(Account, "1")).balance == 75
+
+
+async def test_a_key_used_for_something_else_is_refused(s: System) -> None:
+    await s.using(key="k").transact(Account.deposit, "1", Decimal(5))
+
+    with pytest.raises(fait.KeyReused, match="with other arguments"):
+        await s.using(key="k").transact(Account.deposit, "1", Decimal(6))
+    with pytest.raises(fait.KeyReused, match="account.deposit"):
+        await s.using(key="k").transact(Account.withdraw, "1", Decimal(5))
+    await s.using(key="k").transact(Account.deposit, "2", Decimal(6))  # keys belong to a stream
+
+
+async def test_publishing_under_a_key_writes_once(s: System) -> None:
+    for expected in (False, True):
+        done = await s.using(key="k").publish(Deposited(Decimal(1)), stream="account-1")
+        assert done.repeated is expected
+
+    assert (await s.load(Account, "1")).version == 1
+
+
+async def test_the_moment_stands_still_during_a_decision(s: System, clock: fait.ManualClock) -> None:
+    clock.advance(hours=1)
+
+    assert (await s.transact(Account.twice, "1")).result == (clock.moment, clock.moment)
+
+
+async def test_a_command_that_emits_nothing_tells_what_it_rests_on(s: System) -> None:
+    await s.transact(Account.deposit, "1", Decimal(1))
+
+    done = await s.transact(Account.twice, "1")
+
+    assert (done.version, done.position) == (1, 1)
+
+
+async def test_an_async_command_is_refused(s: System) -> None:
+    with pytest.raises(fait.UsageError, match="a command decides, it does not wait"):
+        await s.transact(Account.wait, "1")
+
+
+async def test_a_function_that_is_no_command_is_refused(s: System) -> None:
+    account = fait.fold(Account, [])
+
+    with pytest.raises(fait.UsageError, match="named through its class"):
+        await s.transact(account.deposit, "1", Decimal(1))  # type: ignore[arg-type]
+
+
+async def test_a_wrong_argument_is_a_type_error_before_anything_is_written(s: System) -> None:
+    with pytest.raises(TypeError, match="amount"):
+        await s.transact(Account.deposit, "1")  # type: ignore[call-arg]
+
+    assert await s.store.log.head() == 0
+
+
+class FlakyLog:
+    """A log whose answer is lost: the append may have happened."""
+
+    def __init__(self, system: System, *, written: bool) -> None:
+        self._log = system.store.log
+        self._written = written
+        self.read_stream = self._log.read_stream
+        self.find = self._log.find
+        self.appends = 0
+
+    async def append(self, writes: Sequence[Write]) -> Verdict:
+        self.appends += 1
+        if self.appends > 1:
+            return await self._log.append(writes)
+        if self._written:
+            await self._log.append(writes)
+        raise StoreUnavailable("the connection broke.", "unknown")
+
+
+def caller_on(log: Any, system: System) -> Caller:
+    codec = Codec(system.app.registry)
+    return Caller(log, codec, Loop(log, codec, fait.SystemClock()))
+
+
+async def test_an_unknown_outcome_that_was_written_is_recognised_by_its_ids(s: System) -> None:
+    log = FlakyLog(s, written=True)
+
+    done = await caller_on(log, s).transact(Account.deposit, "1", Decimal(5))
+
+    assert (done.version, log.appends) == (1, 1)
+    assert (await s.load(Account, "1")).balance == 5
+
+
+async def test_an_unknown_outcome_that_was_not_written_is_told(s: System) -> None:
+    with pytest.raises(fait.StoreUnavailable) as lost:
+        await caller_on(FlakyLog(s, written=False), s).transact(Account.deposit, "1", Decimal(5))
+
+    assert lost.value.outcome == "unknown"
+    assert await s.store.log.head() == 0
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_publishing_settles_an_unknown_outcome_by_repeating_it(s: System, written: bool) -> None:
+    done = await caller_on(FlakyLog(s, written=written), s).publish(Deposited(Decimal(5)), stream="account-1")
+
+    assert (done.version, done.repeated, await s.store.log.head()) == (1, written, 1)
+
+
+async def test_the_past_as_of_a_version_a_position_a_moment(s: System, clock: fait.ManualClock) -> None:
+    for amount in (1, 2, 4):
+        await s.transact(Account.deposit, "1", Decimal(amount))
+        await s.transact(Account.deposit, "2", Decimal(10))
+        clock.advance(days=1)
+
+    async def balance(**past: Any) -> Decimal:
+        return (await s.load(Account, "1", **past)).balance
+
+    assert [await balance(version=version) for version in (0, 1, 2, 3)] == [0, 1, 3, 7]
+    assert [await balance(position=position) for position in (1, 2, 3, 4)] == [1, 1, 3, 3]
+    assert [await balance(at=T0 + timedelta(days=day)) for day in (-1, 0, 1, 9)] == [0, 1, 3, 7]
+    assert (await s.load(Account, "1", version=2)).version == 2
+    with pytest.raises(fait.UsageError, match="time zone"):
+        await balance(at=datetime(2024, 1, 1))
+
+
+async def test_what_was_true_then_follows_the_versions_not_the_clock(s: System) -> None:
+    day = timedelta(days=1)
+    for amount, occurred_at in ((1, T0 + 2 * day), (2, T0), (4, T0 + day)):
+        await s.publish(Deposited(Decimal(amount)), stream="account-1", occurred_at=occurred_at)
+
+    found = [(await s.load(Account, "1", as_of=T0 + n * day)).balance for n in (-1, 0, 1, 2)]
+
+    assert found == [0, 2, 6, 7]
+
+
+async def test_an_undeclared_event_stops_a_fold_and_a_foreign_one_does_not(s: System) -> None:
+    @fait.event("account.noted")
+    class Noted:
+        text: str
+
+    await s.transact(Account.deposit, "1", Decimal(1))
+    await s.publish(Noted("hello"), stream="account-1")
+    assert (await s.load(Account, "1")).balance == 1
+
+    await s.publish(fait.Untyped("account.closed", {}), stream="account-1")
+    with pytest.raises(fait.UnknownEventType, match=r"account\.closed"):
+        await s.load(Account, "1")
+
+
+async def test_append_to_several_streams_is_all_or_nothing(s: System) -> None:
+    with pytest.raises(fait.WrongExpectedVersion):
+        await s.append(
+            fait.Facts("account-1", [Deposited(Decimal(1))]),
+            fait.Facts("account-2", [Deposited(Decimal(1))], expected=5),
+        )
+
+    assert await s.store.log.head() == 0
+    done = await s.append(fait.Facts("account-1", [Deposited(Decimal(1))] * 3, tags=["owner:ada"]))
+    assert (done.version, done.position) == (3, 3)
+    assert (await s.read("account-1"))[2].tags == ("owner:ada",)
+
+
+async def test_a_decider_is_the_same_in_functions(s: System) -> None:
+    def decide(command: str, state: int) -> list[Deposited]:
+        if state >= 2:
+            raise fait.Rejected("full")
+        return [Deposited(Decimal(len(command)))]
+
+    def evolve(state: int, event: Deposited) -> int:
+        return state + 1
+
+    jar = fait.Decider(category="jar", initial=int, decide=decide, evolve=evolve)
+
+    assert (await s.decide(jar, "1", "abc")).result == [Deposited(Decimal(3))]
+    await s.decide(jar, "1", "ab")
+    with pytest.raises(fait.Rejected):
+        await s.decide(jar, "1", "a")
+    assert await s.load(jar, "1") == 2
+    assert await s.load(jar, "1", version=1) == 1
+    assert jar.fold([Deposited(Decimal(1))]) == 1
