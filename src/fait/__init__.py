@@ -3,10 +3,12 @@
 from fait.app import App, Status, System
 from fait.clock import Clock, ManualClock, SystemClock, new_id, now
 from fait.decisions.aggregate import Aggregate, fold
-from fait.decisions.caller import Facts
+from fait.decisions.boundary import Boundary, Found
 from fait.decisions.decider import Decider
+from fait.decisions.facts import Facts
 from fait.decisions.transact import Done
 from fait.errors import (
+    AppendConditionFailed,
     CheckpointMismatch,
     DeclarationError,
     DuplicateEventId,
@@ -41,6 +43,8 @@ from fait.telemetry import caused_by
 __all__ = [
     "Aggregate",
     "App",
+    "AppendConditionFailed",
+    "Boundary",
     "CheckpointMismatch",
     "Clock",
     "Context",
@@ -51,6 +55,7 @@ __all__ = [
     "EventFromTheFuture",
     "Facts",
     "FaitError",
+    "Found",
     "InvalidValue",
     "Json",
     "KeyReused",

@@ -216,6 +216,7 @@ class App:
         renamed: Mapping[str, str] | None = None,
         forget: Sequence[str] = (),
         rebuild: Sequence[str] = (),
+        create: bool = True,
         lease_s: float = LEASE_S,
     ) -> AsyncGenerator["System", None]:
         """Run the app on a store.
@@ -228,11 +229,12 @@ class App:
             renamed: old names of subscriptions, and the new names they go on under.
             forget: subscriptions that are gone for good.
             rebuild: read models, by table, to empty and build anew from the log.
+            create: whether to create a store that does not exist.
             lease_s: how long a process may show no sign of life before another takes over its subscriptions.
         """
         self.resolve()
         clock = clock or SystemClock()
-        store = await open_store(url, clock=clock)
+        store = await open_store(url, clock=clock, create=create)
         try:
             system = System(self, store, clock, lease_s)
             await system.prepare(renamed or {}, forget, rebuild)

@@ -7,6 +7,7 @@
     ├── Rejected                a command said no; nothing was written
     ├── InvalidValue            a value that no store can keep exactly; nothing was written
     ├── WrongExpectedVersion    the stream is at another version; nothing was written
+    ├── AppendConditionFailed   something the append depends on has happened; nothing was written
     ├── DuplicateEventId        an event id is taken by another event; nothing was written
     ├── KeyReused               an idempotency key was used for something else; nothing was written
     ├── UndecodableEvent        a stored event cannot be read by today's code
@@ -28,6 +29,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 __all__ = [
+    "AppendConditionFailed",
     "CheckpointMismatch",
     "DeclarationError",
     "DuplicateEventId",
@@ -108,6 +110,25 @@ class WrongExpectedVersion(FaitError):
         super().__init__(
             f"stream {stream!r} is at version {actual}, expected {expected}. Nothing was written: load it again and "
             f"decide again."
+        )
+
+
+class AppendConditionFailed(FaitError):
+    """Something that the append depends on has happened since it was decided. Nothing was written: decide again.
+
+    Attributes:
+        types: stored names of the events that came between.
+        position: the log's position up to which they were looked for.
+    """
+
+    def __init__(self, types: Sequence[str], position: int) -> None:
+        self.types = tuple(types)
+        self.position = position
+        came = ", ".join(sorted(set(types)))
+        super().__init__(
+            f"{len(types)} event(s) that the decision depends on came between ({came}). Nothing was written: read "
+            f"them and "
+            "decide again."
         )
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, dataclass_transf
 import msgspec
 from msgspec import Struct, field
 
-from fait.decisions.decider import Model
+from fait.decisions.decider import Model, Tagged
 from fait.errors import DeclarationError, UsageError
 from fait.events.annotation import events_taken, local_names
 from fait.events.stream import check_stream
@@ -98,8 +98,13 @@ if TYPE_CHECKING:
             """Of the last event folded into the state when it was loaded; 0 = no stream."""
             ...
 
-        def emit(self: Evolves[E], event: E, /) -> None:
-            """Say that something has happened: the state changes now, the event is stored when the command is done."""
+        def emit(self: Evolves[E], event: E, /, *, tags: Iterable[str] = ()) -> None:
+            """Say that something has happened: the state changes now, the event is stored when the command is done.
+
+            Args:
+                event: what has happened; one that `evolve` takes.
+                tags: the other things it belongs to, as "kind:id".
+            """
 
 else:
 
@@ -135,7 +140,7 @@ else:
             """Of the last event folded into the state when it was loaded; 0 = no stream."""
             return self._version
 
-        def emit(self, event, /):
+        def emit(self, event, /, *, tags=()):
             """Say that something has happened."""
             description = describe_aggregate(type(self))
             if type(event) not in description.events:
@@ -144,7 +149,7 @@ else:
                     "Nothing was written."
                 )
             self.evolve(event)
-            self._pending.append(event)
+            self._pending.append(Tagged(event, tuple(tags)))
 
 
 class _Description:
@@ -213,9 +218,9 @@ def fold(cls: "type[A]", events: Iterable[object], *, id: str = "") -> A:
     return state
 
 
-def pending(state: "Aggregate") -> list[Any]:
+def pending(state: "Aggregate") -> list[Tagged]:
     """The events that a command has emitted."""
-    return cast("Any", state)._pending
+    return cast("list[Tagged]", cast("Any", state)._pending)
 
 
 def at_version(state: "Aggregate", version: int) -> None:

@@ -9,20 +9,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast, overload
 
-from msgspec import Struct
-
-from fait.clock import new_id
 from fait.decisions.aggregate import Aggregate, at_version, command_of, model_of, pending
-from fait.decisions.decider import Decider, Model
-from fait.decisions.transact import Decision, Done, Loop, Options, Streams, key_id, metadata_of
-from fait.errors import StoreUnavailable, UsageError
-from fait.events.append import Until, Verdict, Write, raised
-from fait.events.codec import Codec, check_event_id
-from fait.events.envelope import NewEvent
-from fait.events.stream import check_stream
-from fait.events.version import Expected, expected_number
+from fait.decisions.boundary import Boundary, Found, decide_within, find_all
+from fait.decisions.decider import Decider, Model, Tagged
+from fait.decisions.facts import Facts, ids_for, writes_of
+from fait.decisions.transact import Decision, Done, Loop, Options, Streams, metadata_of, settled
+from fait.errors import UsageError
+from fait.events.append import Until, raised
+from fait.events.codec import Codec
+from fait.events.query import Query
+from fait.events.version import Expected
 
-__all__ = ["Caller", "Facts"]
+__all__ = ["Caller"]
 
 A = TypeVar("A", bound=Aggregate)
 C = TypeVar("C")
@@ -30,24 +28,6 @@ S = TypeVar("S")
 E = TypeVar("E")
 R = TypeVar("R")
 P = ParamSpec("P")
-
-
-class Facts(Struct, frozen=True):
-    """Events for one stream, for `append`.
-
-    Attributes:
-        stream: its name.
-        events: at least one.
-        expected: the version it must be at, or "no_stream", "exists", "any".
-        tags: the other things these events belong to, as "kind:id".
-        occurred_at: when they became true; None = when they are recorded.
-    """
-
-    stream: str
-    events: Sequence[object]
-    expected: Expected = "any"
-    tags: Sequence[str] = ()
-    occurred_at: datetime | None = None
 
 
 class Caller:
@@ -121,7 +101,7 @@ class Caller:
                 f"was written."
             )
 
-        def decide(state: A) -> tuple[R, Sequence[Any]]:
+        def decide(state: A) -> tuple[R, Sequence[Tagged]]:
             result = run(state, *args, **kwargs)
             return cast("R", result), pending(state)
 
@@ -129,16 +109,39 @@ class Caller:
         decision = Decision(model, id, known.name, known.arguments(args, kwargs), decide)
         return await self._loop.run(decision, self._next_options(known.name))
 
-    async def decide(self, decider: Decider[C, S, E], id: str, command: C, /) -> Done[Sequence[E]]:
-        """Let a decider decide a command and store its events; the result is those events. Raises as `transact`."""
+    @overload
+    async def decide(self, decider: Decider[C, S, E], id: str, command: C, /) -> Done[Sequence[E]]: ...
+    @overload
+    async def decide(self, boundary: Boundary[C, S, E], command: C, /) -> Done[Sequence[Facts]]: ...
+    async def decide(self, what: Decider[Any, Any, Any] | Boundary[Any, Any, Any], *arguments: Any) -> Done[Any]:
+        """Let a decider, for an id, or a boundary decide a command, and store what was decided.
 
-        def run(state: S) -> tuple[Sequence[E], Sequence[E]]:
+        Raises:
+            Rejected: it said no; nothing was written.
+            AppendConditionFailed: too often, something the decision depends on came between; nothing was written.
+        """
+        if isinstance(what, Boundary):
+            (command,) = arguments
+            options = self._next_options(what.name)
+            return await decide_within(self._log, self._codec, self._loop.clock, what, command, options)
+        id, command = arguments
+        decider = what
+
+        def run(state: Any) -> tuple[Sequence[Any], Sequence[Tagged]]:
             events = list(decider.decide(command, state))
-            return events, events
+            return events, [Tagged(event) for event in events]
 
         name = f"{decider.category}.{type(command).__name__}"
         decision = Decision(decider.model, id, name, {"command": command}, run)
         return await self._loop.run(decision, self._next_options(name))
+
+    async def query(self, *queries: Query) -> Found:
+        """All events that any of the queries means; with `append(…, only_if=found)` a decision on them holds or fails.
+
+        Undeclared events come as `Untyped`.
+        """
+        stored, position = await find_all(self._log, queries)
+        return Found([self._codec.recorded(each) for each in stored], queries, position)
 
     async def publish(
         self,
@@ -163,40 +166,28 @@ class Caller:
         expected = "any" if options.expected is None else options.expected
         return await self._store([Facts(stream, [event], expected, tuple(tags), occurred_at)], options, id)
 
-    async def append(self, *facts: Facts) -> Done[None]:
+    async def append(self, *facts: Facts, only_if: Found | None = None) -> Done[None]:
         """Store events of one or several streams: all of them, or none.
+
+        Args:
+            *facts: for each stream, its events.
+            only_if: what the decision rests on: nothing of it may have been added since.
 
         Raises:
             WrongExpectedVersion: a stream is not at its expected version; nothing was written.
+            AppendConditionFailed: something the decision rests on was added; nothing was written.
         """
-        return await self._store(facts, self._next_options("append"), None)
+        return await self._store(facts, self._next_options("append"), only_if=only_if)
 
-    async def _store(self, facts: Sequence[Facts], options: Options, event_id: str | None) -> Done[None]:
+    async def _store(
+        self, facts: Sequence[Facts], options: Options, event_id: str | None = None, only_if: Found | None = None
+    ) -> Done[None]:
         if not facts:
             raise UsageError("append needs at least one Facts(stream, events). Nothing was written.")
-        metadata = metadata_of(options)
-        ids = _ids(facts[0].stream, options.key, event_id)
-        writes = [
-            Write(check_stream(each.stream), self._new(each, ids, metadata), expected_number(each.expected))
-            for each in facts
-        ]
-        done = raised(await self._settled(writes))
+        ids = ids_for(facts[0].stream, options.key, event_id)
+        writes = writes_of(self._codec, facts, ids, metadata_of(options))
+        done = raised(await settled(self._log, writes, only_if and only_if.condition))
         return Done(None, facts[0].stream, done.versions[0], done.position, done.repeated)
-
-    def _new(self, facts: Facts, ids: Callable[[], str], metadata: str) -> tuple[NewEvent, ...]:
-        return tuple(
-            self._codec.new(event, id=ids(), metadata=metadata, tags=facts.tags, occurred_at=facts.occurred_at)
-            for event in facts.events
-        )
-
-    async def _settled(self, writes: Sequence[Write]) -> Verdict:
-        """Append; an unknown outcome is settled by the ids: the same append again writes nothing twice."""
-        try:
-            return await self._log.append(writes)
-        except StoreUnavailable as problem:
-            if problem.outcome == "nothing":
-                raise
-            return await self._log.append(writes)
 
     @overload
     async def load(
@@ -252,13 +243,3 @@ class Caller:
         loaded = await self._loop.load(model_of(what), id, until, as_of)
         at_version(loaded.state, loaded.version)
         return loaded.state
-
-
-def _ids(stream: str, key: str | None, event_id: str | None) -> Callable[[], str]:
-    """Where an append's ids come from: chance, the caller, or its key."""
-    if event_id is not None:
-        return iter([check_event_id(event_id)]).__next__
-    if key is None:
-        return new_id
-    places = iter(range(1 << 30))
-    return lambda: key_id(stream, key, next(places))

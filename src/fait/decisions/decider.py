@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from fait.events.annotation import events_taken
 
-__all__ = ["Decider", "Model"]
+__all__ = ["Decider", "Model", "Tagged"]
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -47,6 +47,13 @@ class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
     def model(self) -> "Model[S]":
         """How the loop folds it."""
         return Model(self.category, events_taken(self.evolve, 1, {}), lambda _: self.initial(), self.evolve)
+
+
+class Tagged(Struct, frozen=True):
+    """A decided event and the other things it belongs to."""
+
+    event: Any
+    tags: tuple[str, ...] = ()
 
 
 class Model(Struct, Generic[S], frozen=True):

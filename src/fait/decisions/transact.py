@@ -21,11 +21,12 @@ import msgspec
 from msgspec import Struct
 
 from fait.clock import Clock, freeze, new_id
-from fait.decisions.decider import Model
+from fait.decisions.decider import Model, Tagged
 from fait.errors import InvalidValue, KeyReused, StoreUnavailable, UsageError, WrongExpectedVersion
-from fait.events.append import Appended, Conflict, Until, Verdict, Write, raised
+from fait.events.append import AppendCondition, Conflict, Page, Until, Verdict, Write, raised
 from fait.events.codec import Codec, encode_metadata
 from fait.events.envelope import CommandRecord, Metadata, NewEvent, StoredEvent
+from fait.events.query import Query
 from fait.events.registry import Taken
 from fait.events.stream import stream_name
 from fait.events.version import Expected, expected_name, expected_number, is_expected
@@ -38,7 +39,20 @@ if TYPE_CHECKING:
 else:
     R_co = TypeVar("R_co", covariant=True)
 
-__all__ = ["ATTEMPTS", "Decision", "Done", "Loaded", "Loop", "Options", "Streams", "key_id", "metadata_of", "plain"]
+__all__ = [
+    "ATTEMPTS",
+    "Decision",
+    "Done",
+    "Loaded",
+    "Loop",
+    "Options",
+    "Streams",
+    "check_intention",
+    "command_record",
+    "key_id",
+    "metadata_of",
+    "settled",
+]
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -60,8 +74,12 @@ class Streams(Protocol):
         """Events of a stream, in order."""
         ...
 
-    async def append(self, writes: Sequence[Write]) -> Verdict:
+    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
         """Store events, or say why not."""
+        ...
+
+    async def read(self, after: int, *, query: Query = ..., limit: int = ...) -> Page:
+        """Events of the log, in order."""
         ...
 
     async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
@@ -128,7 +146,7 @@ class Decision(Struct, Generic[S, R], frozen=True):
     id: str
     name: str
     arguments: Mapping[str, Any]
-    decide: Callable[[S], tuple[R, Sequence[Any]]]
+    decide: Callable[[S], tuple[R, Sequence[Tagged]]]
 
 
 class Loop:
@@ -137,7 +155,7 @@ class Loop:
     def __init__(self, log: Streams, codec: Codec, clock: Clock) -> None:
         self._log = log
         self._codec = codec
-        self._clock = clock
+        self.clock = clock
 
     async def load(
         self,
@@ -172,7 +190,7 @@ class Loop:
     async def run(self, decision: Decision[S, R], options: Options) -> Done[R]:
         """Decide, and append what was decided; on a conflict again, with growing pauses, `options.attempts` times."""
         stream = stream_name(decision.model.category, decision.id)
-        command = CommandRecord(decision.name, msgspec.Raw(_plain_json(decision.arguments)))
+        command = command_record(decision.name, decision.arguments)
         if options.key is not None and (earlier := await self._earlier(stream, options.key, command)):
             return await self._repeat(decision, options.key, stream, earlier)
         metadata = metadata_of(options, command)
@@ -185,7 +203,7 @@ class Loop:
             result, write = self._decide(decision, loaded, options, stream, metadata)
             if write is None:
                 return Done(result, stream, loaded.version, loaded.position, attempts=attempt + 1)
-            verdict = await self._append(write)
+            verdict = await settled(self._log, [write])
             if isinstance(verdict, Conflict) and options.expected is None:
                 conflict = verdict
                 continue
@@ -197,7 +215,7 @@ class Loop:
     def _decide(
         self, decision: Decision[S, R], loaded: Loaded[S], options: Options, stream: str, metadata: str
     ) -> tuple[R, Write | None]:
-        with freeze(self._clock.now()):
+        with freeze(self.clock.now()):
             result, events = decision.decide(loaded.state)
         if inspect.iscoroutine(result):
             result.close()
@@ -210,33 +228,16 @@ class Loop:
         new = tuple(self._new(event, stream, options.key, place, metadata) for place, event in enumerate(events))
         return result, Write(stream, new, loaded.version)
 
-    def _new(self, event: object, stream: str, key: str | None, place: int, metadata: str) -> NewEvent:
+    def _new(self, decided: Tagged, stream: str, key: str | None, place: int, metadata: str) -> NewEvent:
         event_id = new_id() if key is None else key_id(stream, key, place)
-        return self._codec.new(event, id=event_id, metadata=metadata)
-
-    async def _append(self, write: Write) -> Verdict:
-        """Append; an unknown outcome is settled by asking for the ids, before anything is decided again."""
-        try:
-            return await self._log.append([write])
-        except StoreUnavailable as problem:
-            if problem.outcome == "nothing":
-                raise
-            stored = await self._log.find([event.id for event in write.events])
-            if len(stored) < len(write.events):
-                raise
-            return Appended(stored[-1].position, (stored[-1].version,))
+        return self._codec.new(decided.event, id=event_id, metadata=metadata, tags=decided.tags)
 
     async def _earlier(self, stream: str, key: str, command: CommandRecord) -> StoredEvent | None:
         """The first event of the same intention, if it is stored."""
         found = await self._log.find([key_id(stream, key, 0)])
         if not found:
             return None
-        was = msgspec.json.decode(found[0].metadata, type=Metadata).command
-        if was is None or (was.name, bytes(was.arguments)) != (command.name, bytes(command.arguments)):
-            told = (
-                "an append" if was is None else was.name + (" with other arguments" if was.name == command.name else "")
-            )
-            raise KeyReused(key, stream, told)
+        check_intention(found[0], key, command)
         return found[0]
 
     async def _repeat(self, decision: Decision[S, R], key: str, stream: str, first: StoredEvent) -> Done[R]:
@@ -264,6 +265,33 @@ def metadata_of(options: Options, command: CommandRecord | None = None) -> str:
     )
 
 
+def command_record(name: str, arguments: Mapping[str, Any]) -> CommandRecord:
+    """A command as it is recorded with its events."""
+    try:
+        return CommandRecord(name, msgspec.Raw(msgspec.json.encode(arguments, enc_hook=_type_name)))
+    except (TypeError, ValueError, OverflowError, RecursionError) as problem:
+        reason = f"JSON cannot hold it ({type(problem).__name__})"
+        raise InvalidValue("a command's arguments", "$", reason) from None
+
+
+def check_intention(stored: StoredEvent, key: str, command: CommandRecord) -> None:
+    """Refuse a key whose event was written for another command, or with other arguments."""
+    was = msgspec.json.decode(stored.metadata, type=Metadata).command
+    if was is None or (was.name, bytes(was.arguments)) != (command.name, bytes(command.arguments)):
+        told = "an append" if was is None else was.name + (" with other arguments" if was.name == command.name else "")
+        raise KeyReused(key, stored.stream, told)
+
+
+async def settled(log: Streams, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
+    """Append; an unknown outcome is settled by the ids: the same append again writes nothing twice."""
+    try:
+        return await log.append(writes, condition)
+    except StoreUnavailable as problem:
+        if problem.outcome == "nothing":
+            raise
+        return await log.append(writes, condition)
+
+
 def key_id(stream: str, key: str, place: int) -> str:
     """The id of the event at a place of what is appended to a stream under a key: a UUIDv8 of their hash."""
     digest = hashlib.sha256(f"{stream}\0{key}\0{place}".encode()).digest()
@@ -271,17 +299,9 @@ def key_id(stream: str, key: str, place: int) -> str:
     return str(UUID(int=number))
 
 
-def plain(value: object) -> Any:
-    """How a value that JSON does not know is recorded among a command's arguments: by the name of its type."""
+def _type_name(value: object) -> str:
+    """How a value that JSON does not know is recorded among a command's arguments."""
     return f"<{type(value).__qualname__}>"
-
-
-def _plain_json(arguments: Mapping[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(arguments, enc_hook=plain)
-    except (TypeError, ValueError, OverflowError, RecursionError) as problem:
-        reason = f"JSON cannot hold it ({type(problem).__name__})"
-        raise InvalidValue("a command's arguments", "$", reason) from None
 
 
 def _check_expected(stream: str, options: Options, version: int) -> None:

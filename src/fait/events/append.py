@@ -9,15 +9,20 @@ from typing import Final
 
 from msgspec import Struct
 
-from fait.errors import DuplicateEventId, UsageError, WrongExpectedVersion
-from fait.events.envelope import NewEvent
+from fait.errors import AppendConditionFailed, DuplicateEventId, UsageError, WrongExpectedVersion
+from fait.events.envelope import NewEvent, StoredEvent
+from fait.events.query import Query
 from fait.events.version import expected_name
 
 __all__ = [
     "MAX_APPEND_EVENTS",
+    "PAGE",
+    "AppendCondition",
     "Appended",
+    "ConditionFailed",
     "Conflict",
     "Duplicate",
+    "Page",
     "Until",
     "Verdict",
     "Write",
@@ -27,6 +32,10 @@ __all__ = [
 
 MAX_APPEND_EVENTS: Final = 10_000
 """Most events of one append. Larger imports are several appends."""
+
+
+PAGE: Final = 1_000
+"""Events a reader takes at a time, unless it says otherwise."""
 
 
 class Write(Struct, frozen=True):
@@ -57,6 +66,30 @@ class Appended(Struct, frozen=True):
     repeated: bool = False
 
 
+class AppendCondition(Struct, frozen=True):
+    """The append holds only if nothing that it depends on has happened since it was decided.
+
+    Attributes:
+        queries: what it depends on: an event that any of them means makes it fail.
+        after: the position up to which the decision knew the log; what is at or below it is ignored.
+    """
+
+    queries: tuple[Query, ...]
+    after: int
+
+
+class ConditionFailed(Struct, frozen=True):
+    """Something that the append depends on has happened; nothing was written.
+
+    Attributes:
+        events: what happened, in order of position: all of it up to `position`, so that nothing need be read again.
+        position: how far a new decision knows the log, once it has folded these events.
+    """
+
+    events: tuple[StoredEvent, ...]
+    position: int
+
+
 class Conflict(Struct, frozen=True):
     """A stream is not at the expected version; nothing was written."""
 
@@ -71,7 +104,21 @@ class Duplicate(Struct, frozen=True):
     event_id: str
 
 
-Verdict = Appended | Conflict | Duplicate
+Verdict = Appended | Conflict | ConditionFailed | Duplicate
+
+
+class Page(Struct, frozen=True):
+    """A piece of the log.
+
+    Attributes:
+        events: in order of position.
+        position: everything up to here has been considered: go on from it.
+        more: the page was full, so there may be more at once.
+    """
+
+    events: list[StoredEvent]
+    position: int
+    more: bool
 
 
 class Until(Struct, frozen=True):
@@ -106,5 +153,7 @@ def raised(verdict: Verdict) -> Appended:
             return verdict
         case Conflict(stream, expected, actual):
             raise WrongExpectedVersion(stream, expected_name(expected), actual)
+        case ConditionFailed(events, position):
+            raise AppendConditionFailed(tuple(event.type for event in events), position)
         case Duplicate(event_id):
             raise DuplicateEventId(event_id)

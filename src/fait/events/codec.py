@@ -90,7 +90,8 @@ class Codec:
         known = self.registry.types.get(event.type)
         if known is not None and event.version != known.version:
             raise UsageError(
-                f"{event.type!r} is at schema version {known.version}: version {event.version} is not written any more. "
+                f"{event.type!r} is at schema version {known.version}: version {event.version} is not written any "
+                f"more. "
                 "Nothing was written."
             )
         if not isinstance(event.data, msgspec.Raw):

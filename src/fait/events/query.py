@@ -1,9 +1,14 @@
 """A query says which events of the log are meant: by type, by tag, by category."""
 
+from collections.abc import Iterable
+from typing import NoReturn
+
 from msgspec import Struct
 
+from fait.errors import UsageError
 from fait.events.envelope import StoredEvent
-from fait.events.stream import category_of
+from fait.events.event import event_type
+from fait.events.stream import category_of, check_tag
 
 __all__ = ["EVERYTHING", "Query"]
 
@@ -21,6 +26,12 @@ class Query(Struct, frozen=True):
     tags: tuple[str, ...] = ()
     category: str | None = None
 
+    @classmethod
+    def of(cls, *events: type, tags: Iterable[str] = (), category: str | None = None) -> "Query":
+        """Events of these classes: `Query.of(OrderPlaced, tags=["product:tea"])`."""
+        declared = [event_type(each) or _undeclared(each) for each in events]
+        return cls(tuple(each.name for each in declared), tuple(check_tag(tag) for tag in tags), category)
+
     def matches(self, event: StoredEvent) -> bool:
         """Whether the event is meant: the definition that every backend's SQL must agree with."""
         return (
@@ -28,6 +39,10 @@ class Query(Struct, frozen=True):
             and all(tag in event.tags for tag in self.tags)
             and (self.category is None or category_of(event.stream) == self.category)
         )
+
+
+def _undeclared(cls: type) -> NoReturn:
+    raise UsageError(f"{cls.__qualname__} is not an event: declare it with @fait.event('some-name')")
 
 
 EVERYTHING = Query()

@@ -157,7 +157,7 @@ class Ledger(Protocol):
         ...
 
     async def forget(self, subscription: str) -> None:
-        """Remove a subscription's checkpoint and lease."""
+        """Remove a subscription's checkpoint and free its lease; its fences are never given again."""
         ...
 
     async def record(self, work: Work) -> None:

@@ -9,14 +9,11 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from fait.events.append import Until, Verdict, Write
+from fait.events.append import PAGE, AppendCondition, Page, Until, Verdict, Write
 from fait.events.envelope import StoredEvent
 from fait.events.query import EVERYTHING, Query
 
-__all__ = ["PAGE", "Features", "Identity", "Log", "Page", "StreamInfo"]
-
-PAGE = 1000
-"""Events a reader takes at a time, unless it says otherwise."""
+__all__ = ["Features", "Identity", "Log", "StreamInfo"]
 
 
 class Identity(Struct, frozen=True):
@@ -45,20 +42,6 @@ class Features(Struct, frozen=True):
     sql: bool
 
 
-class Page(Struct, frozen=True):
-    """A piece of the log.
-
-    Attributes:
-        events: in order of position.
-        position: everything up to here has been considered: go on from it.
-        more: the page was full, so there may be more at once.
-    """
-
-    events: list[StoredEvent]
-    position: int
-    more: bool
-
-
 class StreamInfo(Struct, frozen=True):
     """A stream in a listing: its name and its current version, which is the number of its events."""
 
@@ -79,11 +62,13 @@ class Log(Protocol):
         """Which log this is."""
         ...
 
-    async def append(self, writes: Sequence[Write]) -> Verdict:
+    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
         """Store events of one or several streams: all of them, or none.
 
         The events get consecutive versions in their streams, in the order given, and `recorded_at`, which never goes
-        back. When all ids are stored already by the same append, it is answered again instead of being repeated.
+        back. With a condition, they are stored only if nothing that it depends on came after its position, whoever
+        appends it in whatever way. When all ids are stored already by the same append, it is answered again instead
+        of being repeated.
 
         Raises:
             StoreUnavailable: `.outcome` says whether it may have been written.

@@ -14,14 +14,26 @@ from uuid import uuid4
 
 from fait.clock import Clock
 from fait.errors import LeaseLost, UsageError
-from fait.events.append import Appended, Conflict, Duplicate, Until, Verdict, Write, check_writes
+from fait.events.append import (
+    PAGE,
+    AppendCondition,
+    Appended,
+    ConditionFailed,
+    Conflict,
+    Duplicate,
+    Page,
+    Until,
+    Verdict,
+    Write,
+    check_writes,
+)
 from fait.events.envelope import StoredEvent
 from fait.events.query import EVERYTHING, Query
 from fait.events.stream import category_of
 from fait.events.version import is_expected
 from fait.store.doorbell import Doorbell
 from fait.store.ledger import Checkpoint, Condition, Lease, Order, Row, Table, Work
-from fait.store.log import PAGE, Features, Identity, Page, StreamInfo
+from fait.store.log import Features, Identity, StreamInfo
 
 __all__ = ["MemoryLedger", "MemoryLog", "MemoryStore"]
 
@@ -39,9 +51,9 @@ class MemoryLog:
         self._by_id: dict[str, StoredEvent] = {}
         self._bell = Doorbell()
 
-    async def append(self, writes: Sequence[Write]) -> Verdict:
+    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
         check_writes(writes)
-        return self._repeated(writes) or self._conflict(writes) or self._store(writes)
+        return self._repeated(writes) or self._conflict(writes) or self._failed(condition) or self._store(writes)
 
     def _repeated(self, writes: Sequence[Write]) -> Appended | Duplicate | None:
         ids = [event.id for write in writes for event in write.events]
@@ -63,6 +75,13 @@ class MemoryLog:
             if not is_expected(write.expected, actual):
                 return Conflict(write.stream, write.expected, actual)
         return None
+
+    def _failed(self, condition: AppendCondition | None) -> ConditionFailed | None:
+        if condition is None:
+            return None
+        between = self._events[condition.after :]
+        events = tuple(event for event in between if any(query.matches(event) for query in condition.queries))
+        return ConditionFailed(events, len(self._events)) if events else None
 
     def _store(self, writes: Sequence[Write]) -> Appended:
         last = self._events[-1].recorded_at if self._events else None
@@ -149,7 +168,8 @@ class MemoryLedger:
 
     async def forget(self, subscription: str) -> None:
         self._checkpoints.pop(subscription, None)
-        self._leases.pop(subscription, None)
+        if lease := self._leases.get(subscription):  # it stays, free, so that its fences are never given again
+            self._leases[subscription] = Lease(subscription, "", lease.fence + 1, lease.beat + 1)
 
     async def record(self, work: Work) -> None:
         checkpoint = self._checkpoints.get(work.subscription)

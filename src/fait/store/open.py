@@ -35,13 +35,13 @@ class Store(Protocol):
         ...
 
 
-async def _open_memory(url: str, clock: Clock) -> Store:
+async def _open_memory(url: str, clock: Clock, create: bool) -> Store:
     from fait.store.memory import MemoryStore
 
     return MemoryStore(clock)
 
 
-async def _open_sqlite(url: str, clock: Clock) -> Store:
+async def _open_sqlite(url: str, clock: Clock, create: bool) -> Store:
     try:
         from fait.store.sqlite.store import open_store
     except ModuleNotFoundError as missing:
@@ -52,18 +52,18 @@ async def _open_sqlite(url: str, clock: Clock) -> Store:
     path = unquote(parts.path.removeprefix("/"))
     if parts.netloc or not path:
         raise UsageError(f"{shown_url(url)} names no file: write sqlite:///name.db, or sqlite:////absolute/path.db")
-    return await open_store(path, dict(parse_qsl(parts.query)), clock)
+    return await open_store(path, dict(parse_qsl(parts.query)), clock, create=create)
 
 
-BACKENDS: Final[dict[str, Callable[[str, Clock], Awaitable[Store]]]] = {
+BACKENDS: Final[dict[str, Callable[[str, Clock, bool], Awaitable[Store]]]] = {
     "memory": _open_memory,
     "sqlite": _open_sqlite,
 }
 """How each URL scheme is opened. The contract tests run on all of them."""
 
 
-async def open_store(url: str, *, clock: Clock | None = None) -> Store:
-    """Open the store that a URL names; create it if it does not exist.
+async def open_store(url: str, *, clock: Clock | None = None, create: bool = True) -> Store:
+    """Open the store that a URL names; create it if it does not exist, unless told not to.
 
     Raises:
         UsageError: no backend has that scheme.
@@ -75,7 +75,7 @@ async def open_store(url: str, *, clock: Clock | None = None) -> Store:
     if backend is None:
         known = ", ".join(f"{name}:" for name in BACKENDS)
         raise UsageError(f"no store is called {shown_url(url)!r}: a store's URL begins with one of {known}")
-    return await backend(url, clock or SystemClock())
+    return await backend(url, clock or SystemClock(), create)
 
 
 def shown_url(url: str) -> str:

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+from fait.events.append import PAGE, Page
 from fait.events.query import EVERYTHING, Query
-from fait.store.log import PAGE, Log, Page
+from fait.store.log import Log
 
 __all__ = ["follow"]
 

@@ -15,10 +15,11 @@ from collections.abc import Collection
 from typing import Any, Final, Literal, Protocol
 
 from fait.errors import CheckpointMismatch, LeaseLost
+from fait.events.append import Page
 from fait.events.query import Query
 from fait.store.doorbell import Doorbell
 from fait.store.ledger import Lease, Ledger, Work
-from fait.store.log import Log, Page
+from fait.store.log import Log
 from fait.subscriptions.failure import Retry
 from fait.subscriptions.feed import follow
 from fait.telemetry import logger

@@ -7,9 +7,9 @@ folded in memory, and written together.
 from typing import Any, cast
 
 from fait.errors import UsageError
+from fait.events.append import Page
 from fait.events.codec import Codec
 from fait.store.ledger import Ledger, RowChange, Work
-from fait.store.log import Page
 from fait.subscriptions.processor import Desk
 from fait.subscriptions.read_model import Shape
 

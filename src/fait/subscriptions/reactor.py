@@ -14,10 +14,10 @@ from typing import Any, Final, Literal, cast
 from fait.decisions.caller import Caller
 from fait.decisions.transact import Options
 from fait.errors import LeaseLost, StoreUnavailable
+from fait.events.append import Page
 from fait.events.codec import Codec
 from fait.events.envelope import Recorded, StoredEvent
 from fait.store.ledger import Statement, Work
-from fait.store.log import Page
 from fait.subscriptions.failure import Retry
 from fait.subscriptions.processor import Desk
 from fait.telemetry import caused_by, logger

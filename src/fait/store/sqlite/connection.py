@@ -26,6 +26,7 @@ __all__ = [
     "Synchronous",
     "Writer",
     "connect",
+    "connect_reading",
     "unavailable",
 ]
 
@@ -88,16 +89,15 @@ MAX_BATCH: Final = 256
 """Most requests of one transaction: bounds how long the first of them waits for the last."""
 
 
-def connect(path: str, *, synchronous: Synchronous = "FULL", create: bool = True) -> Connection:
+def connect(path: str, *, synchronous: Synchronous = "FULL") -> Connection:
     """Open a file with the settings every connection of fait has, and make sure that they hold."""
     if apsw.SQLITE_VERSION_NUMBER < MIN_SQLITE:
         raise StoreUnavailable(
             f"SQLite {apsw.sqlite_lib_version()} can lose commits in WAL mode (fixed in 3.51.3). "
             "Install apsw from a wheel, which brings a current SQLite: pip install --upgrade --only-binary :all: apsw"
         )
-    flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     try:
-        driver = apsw.Connection(path, flags)
+        driver = apsw.Connection(path)
         driver.set_busy_timeout(BUSY_TIMEOUT_MS)
         driver.create_collation("decimal", _compare_decimals)
         connection = cast("Connection", driver)
@@ -109,6 +109,11 @@ def connect(path: str, *, synchronous: Synchronous = "FULL", create: bool = True
     except apsw.Error as problem:
         raise unavailable(problem, path) from problem
     return connection
+
+
+def connect_reading(path: str) -> Connection:
+    """Open a file to look at it: nothing of it is changed, and it is not created."""
+    return cast("Connection", apsw.Connection(path, apsw.SQLITE_OPEN_READONLY))
 
 
 class _Request:
@@ -136,13 +141,17 @@ class _Threads:
         for thread in self._threads:
             thread.start()
 
-    async def run(self, job: Callable[[Connection], T]) -> T:
+    def submit(self, job: Callable[[Connection], T]) -> "asyncio.Future[T]":
         """Run a job in a thread that has a connection; it may be run again if others in its transaction fail."""
         if self._closed:
             raise StoreUnavailable("the store is closed.")
         future: asyncio.Future[Any] = self._loop.create_future()
         self._requests.put(_Request(job, future))
-        return cast("T", await future)
+        return future
+
+    async def run(self, job: Callable[[Connection], T]) -> T:
+        """Run a job and wait for it."""
+        return await self.submit(job)
 
     async def close(self) -> None:
         """Finish what was asked for, then close the connections."""

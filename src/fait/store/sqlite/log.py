@@ -10,12 +10,25 @@ import apsw
 import msgspec
 
 from fait.clock import Clock
-from fait.events.append import Appended, Conflict, Duplicate, Until, Verdict, Write, check_writes
+from fait.events.append import (
+    PAGE,
+    AppendCondition,
+    Appended,
+    ConditionFailed,
+    Conflict,
+    Duplicate,
+    Page,
+    Until,
+    Verdict,
+    Write,
+    check_writes,
+)
 from fait.events.envelope import NewEvent, StoredEvent
 from fait.events.query import EVERYTHING, Query
 from fait.events.version import is_expected
+from fait.store.coalescer import Coalescer, Outcome, Request
 from fait.store.doorbell import Doorbell
-from fait.store.log import PAGE, Features, Identity, Page, StreamInfo
+from fait.store.log import Features, Identity, StreamInfo
 from fait.store.sqlite.connection import Connection, Readers, Writer
 from fait.store.sqlite.statements import SQL
 
@@ -33,10 +46,6 @@ _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _encode = msgspec.json.encode
 
 
-class _RolledBack(Exception):
-    """One of several streams was not as expected: the whole append is taken back."""
-
-
 class SqliteLog:
     """`Log` in an SQLite file. Belongs to the event loop it was made in."""
 
@@ -52,37 +61,29 @@ class SqliteLog:
         self._waiters = 0
         self._watcher: asyncio.Task[None] | None = None
         self._bell = Doorbell()
+        # Two lanes: one batch commits while the next is already with the writer.
+        self._coalescer = Coalescer(self._flush, lanes=2, disjoint=False)
 
-    async def append(self, writes: Sequence[Write]) -> Verdict:
+    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
         check_writes(writes)
         verdict: Verdict | None = None
         while verdict is None:
             try:
-                verdict = await self._writer.run(partial(self._append, writes))
-            except (apsw.ConstraintError, _RolledBack):
-                # Nothing was written. None = what stood in the way is gone meanwhile: try again.
+                verdict = await self._coalescer.append(writes, condition)
+            except apsw.ConstraintError:
+                # An id is taken; nothing was written. None = what stood in the way is gone meanwhile: try again.
                 verdict = await self._readers.run(partial(_why_not, writes))
         if isinstance(verdict, Appended):
             self._bell.ring(verdict.position)
         return verdict
 
-    def _append(self, writes: Sequence[Write], connection: Connection) -> Verdict | None:
+    def _flush(self, requests: Sequence[Request]) -> "asyncio.Future[Sequence[Outcome]]":
+        return self._writer.submit(partial(self._append_all, requests))
+
+    def _append_all(self, requests: Sequence[Request], connection: Connection) -> Sequence[Outcome]:
+        """One transaction for all of them, one after another: each sees what those before it did."""
         moment = self._moment(connection)
-        versions: list[int] = []
-        for write in writes:
-            count = len(write.events)
-            version = connection.execute(SQL["advance_stream"], (write.stream, count, write.expected)).get
-            if version is None:
-                if versions:
-                    raise _RolledBack
-                return _why_not(writes, connection)
-            first = version - count + 1
-            rows = [_row(write.stream, first + place, event, moment) for place, event in enumerate(write.events)]
-            connection.executemany(SQL["insert_event"], rows)
-            if any(event.tags for event in write.events):
-                _insert_tags(connection, write.events)
-            versions.append(version)
-        return Appended(connection.last_insert_rowid(), tuple(versions))
+        return [_append(connection, request.writes, request.condition, moment) for request in requests]
 
     def _moment(self, connection: Connection) -> str:
         """Now, or the last event's time if the clock went back: the log's time never does."""
@@ -150,6 +151,40 @@ class SqliteLog:
 def stored_moment(moment: datetime) -> str:
     """UTC text of fixed width: it sorts as time does."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+def _append(connection: Connection, writes: Sequence[Write], condition: AppendCondition | None, moment: str) -> Verdict:
+    if condition is not None and (failed := _failed(connection, condition)):
+        return _why_not(writes, connection) or failed
+    if len(writes) > 1 and (refused := _why_not(writes, connection)):  # all are checked before any is moved on
+        return refused
+    versions: list[int] = []
+    for write in writes:
+        count = len(write.events)
+        version = connection.execute(SQL["advance_stream"], (write.stream, count, write.expected)).get
+        if version is None:
+            refused = _why_not(writes, connection)
+            assert refused is not None
+            return refused
+        first = version - count + 1
+        rows = [_row(write.stream, first + place, event, moment) for place, event in enumerate(write.events)]
+        connection.executemany(SQL["insert_event"], rows)
+        if any(event.tags for event in write.events):
+            _insert_tags(connection, write.events)
+        versions.append(version)
+    return Appended(connection.last_insert_rowid(), tuple(versions))
+
+
+def _failed(connection: Connection, condition: AppendCondition) -> ConditionFailed | None:
+    """What came after the condition's position and is meant by it. Nobody can append meanwhile: there is one writer."""
+    found: dict[int, StoredEvent] = {}
+    position = connection.execute(SQL["head"]).get
+    for query in condition.queries:
+        page = _page(connection, condition.after, query, PAGE)
+        found.update((event.position, event) for event in page.events)
+        position = min(position, page.position)
+    events = tuple(found[at] for at in sorted(found) if at <= position)
+    return ConditionFailed(events, position) if events else None
 
 
 def _row(stream: str, version: int, event: NewEvent, moment: str) -> tuple[Any, ...]:

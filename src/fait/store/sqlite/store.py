@@ -11,7 +11,7 @@ from fait.errors import StoreUnavailable
 from fait.store.health import Finding
 from fait.store.log import Identity
 from fait.store.migrations import Migration, load, pending
-from fait.store.sqlite.connection import Connection, Readers, Synchronous, Writer, connect, unavailable
+from fait.store.sqlite.connection import Connection, Readers, Synchronous, Writer, connect, connect_reading, unavailable
 from fait.store.sqlite.guard import File, guard, refuse_open_elsewhere, release
 from fait.store.sqlite.health import examine
 from fait.store.sqlite.ledger import SqliteLedger
@@ -43,8 +43,8 @@ class SqliteStore:
         release(self._file)
 
 
-async def open_store(path: str, options: dict[str, str], clock: Clock) -> SqliteStore:
-    """Open a file, or create it.
+async def open_store(path: str, options: dict[str, str], clock: Clock, *, create: bool = True) -> SqliteStore:
+    """Open a file, or create it; with `create=False` only a file that is a store already.
 
     Options: `synchronous=FULL` (the default), or `NORMAL`, which may lose the last commits when the power fails.
     """
@@ -55,6 +55,8 @@ async def open_store(path: str, options: dict[str, str], clock: Clock) -> Sqlite
     synchronous: Synchronous = "NORMAL" if chosen == "NORMAL" else "FULL"
     open_connection = partial(connect, path, synchronous=synchronous)
     refuse_open_elsewhere(path)
+    if not create:
+        _refuse_other(path)
     first = open_connection()
     file = guard(path)
     try:
@@ -67,6 +69,16 @@ async def open_store(path: str, options: dict[str, str], clock: Clock) -> Sqlite
             raise unavailable(problem, path) from problem
         raise
     return SqliteStore(log, SqliteLedger(writer, readers), writer, readers, file)
+
+
+def _refuse_other(path: str) -> None:
+    """Refuse a file that is not a store yet, without touching it."""
+    try:
+        found = connect_reading(path).pragma("table_info", "fait_migrations")
+    except apsw.Error as problem:
+        raise StoreUnavailable(f"there is no store at {path}; is the path right?") from problem
+    if not found:
+        raise StoreUnavailable(f"{path} is an SQLite file without a log of fait in it; is the path right?")
 
 
 def _prepare(path: str, connection: Connection, clock: Clock) -> Identity:

@@ -12,11 +12,11 @@ import pytest
 from fait.app import App, System
 from fait.decisions.caller import Facts
 from fait.errors import LeaseLost, Stale
+from fait.events.append import Page
 from fait.events.envelope import Recorded
 from fait.events.event import event
 from fait.events.query import Query
 from fait.store.ledger import Checkpoint, Work
-from fait.store.log import Page
 from fait.store.open import Store
 from fait.subscriptions.failure import Retry
 from fait.subscriptions.processor import Desk, Processor

@@ -9,10 +9,10 @@ import typer
 from msgspec import Raw
 
 from fait.errors import UsageError
-from fait.events.append import Until
+from fait.events.append import PAGE, Until
 from fait.events.envelope import StoredEvent
 from fait.events.query import Query
-from fait.store.log import PAGE, Log
+from fait.store.log import Log
 from fait.subscriptions.feed import follow
 from fait.tools.cli.lines import canonical_time
 from fait.tools.cli.opening import JsonOption, StoreOption, looked_at

@@ -6,15 +6,14 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
 
 import typer
 
 from fait.app import App
 from fait.errors import UsageError
-from fait.store.open import Store, open_store, shown_url
+from fait.store.open import Store, open_store
 
-__all__ = ["AppOption", "JsonOption", "StoreOption", "load_app", "looked_at", "refuse_missing"]
+__all__ = ["AppOption", "JsonOption", "StoreOption", "load_app", "looked_at"]
 
 StoreOption = Annotated[
     str,
@@ -34,19 +33,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing
 @asynccontextmanager
 async def looked_at(url: str) -> AsyncGenerator[Store, None]:
     """Open a store that exists, and close it again."""
-    refuse_missing(url)
-    store = await open_store(url)
+    store = await open_store(url, create=False)
     try:
         yield store
     finally:
         await store.close()
-
-
-def refuse_missing(url: str) -> None:
-    """Refuse a store that opening would create: who only looks has mistyped its name."""
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite" and not Path(unquote(parts.path.removeprefix("/"))).is_file():
-        raise UsageError(f"there is no store at {shown_url(url)}. Nothing was created; is the path right?")
 
 
 def load_app(place: str) -> App:

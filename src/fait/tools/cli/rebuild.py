@@ -8,7 +8,7 @@ import typer
 
 from fait.app import App, System
 from fait.errors import UsageError
-from fait.tools.cli.opening import JsonOption, StoreOption, load_app, refuse_missing
+from fait.tools.cli.opening import JsonOption, StoreOption, load_app
 from fait.tools.cli.output import CommandFailed, command, json_line
 from fait.tools.cli.progress import Meter
 
@@ -30,10 +30,9 @@ async def rebuild(
     as_json: JsonOption = False,
 ) -> None:
     """Empty a read model's table and build it anew; until it has caught up, its rows are incomplete."""
-    refuse_missing(store)
     started = time.monotonic()
     only = _only(load_app(app), name)
-    async with only.open(store, rebuild=[name]) as system:
+    async with only.open(store, rebuild=[name], create=False) as system:
         position = await _caught_up(system, name)
     seconds = time.monotonic() - started
     if as_json:

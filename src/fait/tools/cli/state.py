@@ -12,11 +12,11 @@ from fait.clock import SystemClock
 from fait.decisions.aggregate import Aggregate, model_of
 from fait.decisions.transact import Loop
 from fait.errors import UsageError
-from fait.events.append import Until
+from fait.events.append import PAGE, Until
 from fait.events.codec import Codec
 from fait.events.envelope import StoredEvent
 from fait.events.stream import category_of, id_of
-from fait.store.log import PAGE, Log
+from fait.store.log import Log
 from fait.tools.cli.browse import moment_of
 from fait.tools.cli.lines import canonical_time
 from fait.tools.cli.opening import AppOption, JsonOption, StoreOption, load_app, looked_at

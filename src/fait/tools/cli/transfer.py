@@ -16,10 +16,11 @@ import typer
 from msgspec import Struct
 
 from fait.errors import FaitError
+from fait.events.append import PAGE
 from fait.events.envelope import StoredEvent
 from fait.events.query import Query
 from fait.events.stream import category_of
-from fait.store.log import PAGE, Log
+from fait.store.log import Log
 from fait.store.open import open_store, shown_url
 from fait.tools.cli.importing import BadLines, Batches, store_batch
 from fait.tools.cli.lines import line_of
@@ -110,7 +111,7 @@ async def _run(log: Log, source: Source, batches: Batches, summary: Summary, int
             try:
                 written = await store_batch(log, batch)
             finally:
-                await asyncio.wait((following,))
+                await asyncio.gather(following, return_exceptions=True)
             summary.written += written
             summary.already_stored += len(batch.lines) - written
             summary.bad += batch.bad

@@ -1,0 +1,77 @@
+"""One clock and one form of result for every subject."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+__all__ = ["CALLERS", "Outcome", "WrongResult", "check", "concurrently", "outcome", "percentile", "timed", "timed_async"]
+
+CALLERS = 64
+
+Outcome = dict[str, Any]
+
+
+class WrongResult(Exception):
+    """A workload did not do what it was timed for: its figure would mean nothing."""
+
+
+def check(what: str, found: object, expected: object) -> None:
+    """Refuse a figure whose work was not done."""
+    if found != expected:
+        raise WrongResult(f"{what}: {found!r}, expected {expected!r}")
+
+
+def percentile(latencies_s: Sequence[float], share: float) -> float:
+    """In microseconds."""
+    ordered = sorted(latencies_s)
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1e6, 1)
+
+
+def outcome(count: int, seconds: float | None, latencies_s: Sequence[float] = (), *, stored: int) -> Outcome:
+    """What one run gives.
+
+    Args:
+        count: operations done; events, where the workload counts events.
+        seconds: how long they took; None when only latency is measured.
+        latencies_s: of each operation.
+        stored: events that must be in the file now, warm-up included.
+    """
+    return {
+        "n": count,
+        "ops_s": None if seconds is None else round(count / seconds, 1),
+        "p50_us": percentile(latencies_s, 0.50) if latencies_s else None,
+        "p99_us": percentile(latencies_s, 0.99) if latencies_s else None,
+        "stored": stored,
+    }
+
+
+def timed(act: Callable[[int], object], numbers: range) -> tuple[float, list[float]]:
+    """Act for each number; gives seconds in all, and of each."""
+    latencies = list[float]()
+    started = before = time.perf_counter()
+    for number in numbers:
+        act(number)
+        now = time.perf_counter()
+        latencies.append(now - before)
+        before = now
+    return before - started, latencies
+
+
+async def timed_async(act: Callable[[int], Awaitable[object]], numbers: range) -> tuple[float, list[float]]:
+    """As `timed`, one after the other."""
+    latencies = list[float]()
+    started = before = time.perf_counter()
+    for number in numbers:
+        await act(number)
+        now = time.perf_counter()
+        latencies.append(now - before)
+        before = now
+    return before - started, latencies
+
+
+async def concurrently(act: Callable[[int], Awaitable[object]], numbers: range) -> tuple[float, list[float]]:
+    """As `timed`, by 64 callers at once."""
+    started = time.perf_counter()
+    parts = await asyncio.gather(*(timed_async(act, numbers[caller::CALLERS]) for caller in range(CALLERS)))
+    return time.perf_counter() - started, [each for _, latencies in parts for each in latencies]

@@ -1,0 +1,254 @@
+"""fait, by its public interface."""
+
+import asyncio
+import time
+from contextlib import AbstractAsyncContextManager
+
+import fait
+from measure import Outcome, check, concurrently, outcome, timed_async
+from order import EVENTS_PER_ORDER, order
+
+__all__ = ["TABLE", "WORKLOADS", "catch_up", "fill"]
+
+TABLE = "fait_events"
+BULK = 500
+
+
+@fait.event("bench.item")
+class Item:
+    product_id: str
+    quantity: int
+    price: float
+
+
+@fait.event("bench.order-placed")
+class OrderPlaced:
+    order_id: str
+    customer_id: str
+    items: list[Item]
+    total: float
+    placed_at: str
+
+
+@fait.event("bench.order-updated")
+class OrderUpdated:
+    order_id: str
+    customer_id: str
+    items: list[Item]
+    total: float
+    placed_at: str
+
+
+class Order(fait.Aggregate, category="order"):
+    customer_id: str = ""
+    items: list[Item] = []
+    total: float = 0.0
+    placed_at: str = ""
+    changes: int = 0
+
+    def update(self, number: int) -> None:
+        self.emit(updated(number))
+
+    def evolve(self, event: OrderPlaced | OrderUpdated) -> None:
+        match event:
+            case OrderPlaced():
+                self.customer_id = event.customer_id
+                self.items, self.total, self.placed_at = event.items, event.total, event.placed_at
+            case OrderUpdated():
+                self.items, self.total, self.placed_at = event.items, event.total, event.placed_at
+        self.changes += 1
+
+
+class OrderView(fait.ReadModel, key="order_id", table="order_view"):
+    order_id: str
+    customer_id: str
+    total: float
+    n: int
+
+    @classmethod
+    def evolve(
+        cls, row: "OrderView | None", event: OrderPlaced | OrderUpdated, at: fait.Recorded
+    ) -> "OrderView | None":
+        if row is None:
+            return cls(order_id=at.stream_id, customer_id=event.customer_id, total=event.total, n=1)
+        row.total = event.total
+        row.n += 1
+        return row
+
+
+def placed(number: int) -> OrderPlaced:
+    fields = order(number)
+    return OrderPlaced(**{**fields, "items": [Item(**item) for item in fields["items"]]})
+
+
+def updated(number: int) -> OrderUpdated:
+    fields = order(number)
+    return OrderUpdated(**{**fields, "items": [Item(**item) for item in fields["items"]]})
+
+
+def facts(number: int, events: int) -> fait.Facts:
+    """A new stream of so many events."""
+    later = [updated(number) for _ in range(events - 1)]
+    return fait.Facts(f"order-{number}", [placed(number), *later], "no_stream")
+
+
+def opened(path: str, *things: type) -> AbstractAsyncContextManager[fait.System]:
+    app = fait.App("bench")
+    app.include(Order, *things)
+    return app.open(f"sqlite:///{path}", run="here" if things else "elsewhere")
+
+
+async def durable(s: fait.System) -> None:
+    """Read back what the file is set to."""
+    findings = {each.name: each.detail for each in await s.store.examine()}
+    check("journal mode", findings["journal mode"], "wal")
+    check("synchronous", findings["synchronous"].partition(":")[0], "FULL")
+
+
+async def fill(s: fait.System, streams: range, events: int) -> None:
+    for first in range(0, len(streams), BULK):
+        await s.append(*[facts(number, events) for number in streams[first : first + BULK]])
+
+
+async def w1(path: str, n: int) -> Outcome:
+    async with opened(path) as s:
+        await durable(s)
+        await timed_async(lambda number: s.append(facts(number, 1)), range(n, n + n // 10))
+        seconds, latencies = await timed_async(lambda number: s.append(facts(number, 1)), range(n))
+    return outcome(n, seconds, latencies, stored=n + n // 10)
+
+
+async def w2(path: str, n: int) -> Outcome:
+    async with opened(path) as s:
+        await durable(s)
+        await concurrently(lambda number: s.append(facts(number, 1)), range(n, n + n // 10))
+        seconds, latencies = await concurrently(lambda number: s.append(facts(number, 1)), range(n))
+    return outcome(n, seconds, latencies, stored=n + n // 10)
+
+
+async def w4(path: str, n: int) -> Outcome:
+    streams, warm_up = n // EVENTS_PER_ORDER, n // EVENTS_PER_ORDER // 10
+    async with opened(path) as s:
+        await durable(s)
+        await concurrently(lambda number: s.append(facts(number, 10)), range(streams, streams + warm_up))
+        seconds, _ = await concurrently(lambda number: s.append(facts(number, 10)), range(streams))
+    return outcome(streams * 10, seconds, stored=(streams + warm_up) * 10)
+
+
+async def w4_bulk(path: str, n: int) -> Outcome:
+    streams, warm_up = n // EVENTS_PER_ORDER, n // EVENTS_PER_ORDER // 10
+    async with opened(path) as s:
+        await durable(s)
+        await fill(s, range(streams, streams + warm_up), 10)
+        started = time.perf_counter()
+        await fill(s, range(streams), 10)
+        seconds = time.perf_counter() - started
+    return outcome(streams * 10, seconds, stored=(streams + warm_up) * 10)
+
+
+async def w5_one(path: str, n: int) -> Outcome:
+    loads, events = 10, n
+    async with opened(path) as s:
+        await s.append(fait.Facts("order-0", [placed(0)], "no_stream"))
+        for first in range(1, events, 1000):
+            await s.append(fait.Facts("order-0", [updated(i) for i in range(first, min(first + 1000, events))]))
+        await s.load(Order, "0")
+        seconds, latencies = await timed_async(lambda _: s.load(Order, "0"), range(loads))
+        check("events folded", (await s.load(Order, "0")).changes, events)
+    return outcome(loads * events, seconds, latencies, stored=events)
+
+
+async def w5_many(path: str, n: int) -> Outcome:
+    folded = 0
+
+    async def load(number: int) -> None:
+        nonlocal folded
+        folded += (await s.load(Order, str(number))).changes
+
+    async with opened(path) as s:
+        await fill(s, range(n), EVENTS_PER_ORDER)
+        await timed_async(load, range(n // 10))
+        folded = 0
+        seconds, latencies = await timed_async(load, range(n))
+    check("events folded", folded, n * EVENTS_PER_ORDER)
+    return outcome(n * EVENTS_PER_ORDER, seconds, latencies, stored=n * EVENTS_PER_ORDER)
+
+
+async def w5_load_many(path: str, n: int) -> Outcome:
+    async with opened(path) as s:
+        await fill(s, range(n), EVENTS_PER_ORDER)
+        await s.load_many(Order, [str(number) for number in range(100)])
+        started, folded = time.perf_counter(), 0
+        for first in range(0, n, 100):
+            orders = await s.load_many(Order, [str(number) for number in range(first, min(first + 100, n))])
+            folded += sum(each.changes for each in orders)
+        seconds = time.perf_counter() - started
+    check("events folded", folded, n * EVENTS_PER_ORDER)
+    return outcome(n * EVENTS_PER_ORDER, seconds, stored=n * EVENTS_PER_ORDER)
+
+
+async def w6(path: str, n: int) -> Outcome:
+    streams = 200
+    async with opened(path) as s:
+        await durable(s)
+        await fill(s, range(streams), 20)
+        act = lambda number: s.transact(Order.update, str(number % streams), number)  # noqa: E731
+        await timed_async(act, range(n // 10))
+        seconds, latencies = await timed_async(act, range(n))
+    return outcome(n, seconds, latencies, stored=streams * 20 + n // 10 + n)
+
+
+async def catch_up(path: str) -> float:
+    """Seconds to build the read model from the whole log."""
+    started = time.perf_counter()
+    async with opened(path, OrderView) as s:
+        await s.wait(timeout_s=3600)
+        return time.perf_counter() - started
+
+
+async def w7(path: str, n: int) -> Outcome:
+    streams = n // EVENTS_PER_ORDER
+    async with opened(path) as s:
+        await durable(s)
+        await fill(s, range(streams), EVENTS_PER_ORDER)
+    seconds = await catch_up(path)
+    return outcome(streams * EVENTS_PER_ORDER, seconds, stored=streams * EVENTS_PER_ORDER)
+
+
+async def w8(path: str, n: int) -> Outcome:
+    handled = asyncio.Event()
+    at = 0.0
+    app = fait.App("bench")
+
+    @app.on(OrderPlaced)
+    async def note(_event: OrderPlaced) -> None:
+        nonlocal at
+        at = time.perf_counter()
+        handled.set()
+
+    latencies = list[float]()
+    async with app.open(f"sqlite:///{path}") as s:
+        await durable(s)
+        for number in range(n + n // 10):
+            await asyncio.sleep(0.01)
+            handled.clear()
+            started = time.perf_counter()
+            await s.append(facts(number, 1))
+            await asyncio.wait_for(handled.wait(), 30)
+            latencies.append(at - started)
+    return outcome(n, None, latencies[n // 10 :], stored=n + n // 10)
+
+
+WORKLOADS = {
+    "W1": w1,
+    "W2": w2,
+    "W4": w4,
+    "W4-bulk": w4_bulk,
+    "W5-one": w5_one,
+    "W5-many": w5_many,
+    "W6": w6,
+    "W7": w7,
+    "W8": w8,
+}
+if hasattr(fait.System, "load_many"):
+    WORKLOADS["W5-load-many"] = w5_load_many

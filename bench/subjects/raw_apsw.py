@@ -1,0 +1,7 @@
+"""SQLite through apsw, the driver that fait uses."""
+
+from subjects.raw_sqlite import TABLE, Raw
+
+__all__ = ["TABLE", "WORKLOADS"]
+
+WORKLOADS = Raw("apsw").workloads

@@ -1,0 +1,56 @@
+"""SQLite through apsw in a thread of its own, so that an event loop goes on; still one commit per append."""
+
+import asyncio
+import queue
+import threading
+
+from measure import Outcome, concurrently, outcome, timed_async
+from subjects.raw_sqlite import INSERT, TABLE, Database, opened, row
+
+__all__ = ["TABLE", "WORKLOADS"]
+
+
+class Writer:
+    """The thread that owns the connection."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._loop = asyncio.get_running_loop()
+        self._waiting: queue.SimpleQueue[tuple[int, asyncio.Future[None]]] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    async def append(self, number: int) -> None:
+        done = self._loop.create_future()
+        self._waiting.put((number, done))
+        await done
+
+    def _serve(self) -> None:
+        while True:
+            number, done = self._waiting.get()
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(INSERT, row(number, f"order-{number}", 1))
+            self._db.execute("COMMIT")
+            self._loop.call_soon_threadsafe(done.set_result, None)
+
+
+async def _w1(db: Database, n: int) -> tuple[float, list[float]]:
+    writer = Writer(db)
+    await timed_async(writer.append, range(n, n + n // 10))
+    return await timed_async(writer.append, range(n))
+
+
+async def _w2(db: Database, n: int) -> tuple[float, list[float]]:
+    writer = Writer(db)
+    await concurrently(writer.append, range(n, n + n // 10))
+    return await concurrently(writer.append, range(n))
+
+
+def w1(path: str, n: int) -> Outcome:
+    return outcome(n, *asyncio.run(_w1(opened(path, "apsw"), n)), stored=n + n // 10)
+
+
+def w2(path: str, n: int) -> Outcome:
+    return outcome(n, *asyncio.run(_w2(opened(path, "apsw"), n)), stored=n + n // 10)
+
+
+WORKLOADS = {"W1": w1, "W2": w2}

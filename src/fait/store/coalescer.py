@@ -1,0 +1,240 @@
+"""Appends that are asked for at the same time are flushed together, each with an answer of its own.
+
+    append ─► room ─► queue ─► batch ─► flush ─► verdicts
+              (back-pressure)  (whatever has gathered while the last flush was under way)
+
+There is no timer: when a lane is free, everything queued goes at once, so that an idle system pays nothing and a
+busy one shares one round trip and one fsync among many. A batch that fails is run again one by one, so that nobody
+pays for a neighbour.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+from fait.errors import StoreUnavailable, UsageError
+from fait.events.append import AppendCondition, Verdict, Write
+
+__all__ = [
+    "MAX_BATCH_BYTES",
+    "MAX_BATCH_EVENTS",
+    "MAX_WAITING_BYTES",
+    "MAX_WAITING_EVENTS",
+    "Busy",
+    "Coalescer",
+    "Outcome",
+    "Request",
+]
+
+MAX_BATCH_EVENTS: Final = 1_000
+"""Events of one flush: bounds how long the first of them waits for the last. One larger append is a batch of its own."""
+
+MAX_BATCH_BYTES: Final = 4 << 20
+"""Bytes of one flush."""
+
+MAX_WAITING_EVENTS: Final = 50_000
+"""Events that may wait; who asks for more waits until there is room."""
+
+MAX_WAITING_BYTES: Final = 64 << 20
+"""Bytes that may wait."""
+
+
+class Busy:
+    """An answer of a flush: a stream of this request is locked by somebody else; let it run alone."""
+
+
+BUSY: Final = Busy()
+
+Outcome = Verdict | Busy
+
+
+class Request:
+    """An append that somebody waits for."""
+
+    __slots__ = ("bytes", "condition", "events", "flushing", "future", "writes")
+
+    def __init__(
+        self, writes: Sequence[Write], condition: AppendCondition | None, future: "asyncio.Future[Verdict]"
+    ) -> None:
+        self.writes = writes
+        self.condition = condition
+        self.future = future
+        self.flushing = False
+        self.events = sum(len(write.events) for write in writes)
+        self.bytes = sum(len(event.data) + len(event.metadata) for write in writes for event in write.events)
+
+
+Flush = Callable[[Sequence[Request]], "asyncio.Future[Sequence[Outcome]]"]
+
+
+class Coalescer:
+    """Gathers appends into batches for a backend's `flush`.
+
+    Belongs to the event loop and the process it was made in.
+
+    Args:
+        flush: begins to store a batch in one transaction; its future gives an outcome for each request, in order.
+        lanes: how many flushes may be under way.
+        disjoint: whether requests on one stream must not meet in flushes that are under way at the same time. A backend
+            that runs requests strictly one after another does not need it.
+    """
+
+    def __init__(
+        self,
+        flush: Flush,
+        *,
+        lanes: int = 1,
+        disjoint: bool = True,
+        max_waiting_events: int = MAX_WAITING_EVENTS,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+    ) -> None:
+        self._flush = flush
+        self._free_lanes = lanes
+        self._disjoint = disjoint
+        self._max_events = max_waiting_events
+        self._max_bytes = max_waiting_bytes
+        self._loop = asyncio.get_running_loop()
+        self._process = os.getpid()
+        self._queue: deque[Request] = deque()
+        self._room: deque[tuple[Request, asyncio.Future[None]]] = deque()
+        self._waiting_events = 0
+        self._waiting_bytes = 0
+        self._occupied: set[str] = set()
+
+    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
+        """Queue an append and wait for its verdict.
+
+        Cancelled before its flush began: nothing is written. Cancelled later: a note on the error says that it may
+        have been.
+        """
+        self._check_home()
+        request = Request(writes, condition, self._loop.create_future())
+        await self._enter(request)
+        self._queue.append(request)
+        self._pump()
+        try:
+            return await request.future
+        except asyncio.CancelledError as cancelled:
+            if request.flushing:
+                cancelled.add_note("The append was under way: it may have been written. The same event ids settle it.")
+            raise
+
+    def _check_home(self) -> None:
+        if os.getpid() != self._process:
+            raise UsageError(
+                "this store was opened before a fork: open the app in the child process. Nothing was written."
+            )
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError("this store belongs to another event loop: open the app in this one. Nothing was written.")
+
+    async def _enter(self, request: Request) -> None:
+        """Wait, in order, until there is room; a request larger than all the room enters when it is empty."""
+        if not self._room and self._fits(request):
+            self._occupy(request, 1)
+            return
+        admitted = self._loop.create_future()
+        self._room.append((request, admitted))
+        try:
+            await admitted
+        except asyncio.CancelledError:
+            if admitted.done() and not admitted.cancelled():
+                self._leave(request)
+            else:
+                self._room.remove((request, admitted))
+            raise
+
+    def _fits(self, request: Request) -> bool:
+        return not self._waiting_events or (
+            self._waiting_events + request.events <= self._max_events
+            and self._waiting_bytes + request.bytes <= self._max_bytes
+        )
+
+    def _occupy(self, request: Request, sign: int) -> None:
+        self._waiting_events += sign * request.events
+        self._waiting_bytes += sign * request.bytes
+
+    def _leave(self, request: Request) -> None:
+        self._occupy(request, -1)
+        while self._room and self._fits(self._room[0][0]):
+            entering, admitted = self._room.popleft()
+            self._occupy(entering, 1)
+            admitted.set_result(None)
+
+    def _pump(self) -> None:
+        """Start flushes while there are lanes and requests."""
+        while self._free_lanes and (batch := self._take()):
+            self._free_lanes -= 1
+            self._start(batch)
+
+    def _take(self) -> list[Request]:
+        """The next batch: in order; what must wait for a stream, waits, and all behind it on its streams."""
+        batch: list[Request] = []
+        deferred: list[Request] = []
+        held = set(self._occupied)
+        events = size = 0
+        while self._queue:
+            request = self._queue.popleft()
+            if request.future.cancelled():
+                self._leave(request)
+                continue
+            if batch and (events + request.events > MAX_BATCH_EVENTS or size + request.bytes > MAX_BATCH_BYTES):
+                self._queue.appendleft(request)
+                break
+            if self._disjoint:
+                streams = {write.stream for write in request.writes}
+                if not held.isdisjoint(streams):
+                    deferred.append(request)
+                    held |= streams
+                    continue
+                held |= streams
+            batch.append(request)
+            events, size = events + request.events, size + request.bytes
+        self._queue.extendleft(reversed(deferred))
+        return batch
+
+    def _start(self, batch: list[Request]) -> None:
+        for request in batch:
+            request.flushing = True
+            if self._disjoint:
+                self._occupied.update(write.stream for write in request.writes)
+        try:
+            answer = self._flush(batch)
+        except Exception as problem:
+            answer = self._loop.create_future()
+            answer.set_exception(problem)
+        answer.add_done_callback(lambda done: self._finish(batch, done))
+
+    def _finish(self, batch: list[Request], done: "asyncio.Future[Sequence[Outcome]]") -> None:
+        """Give the verdicts out; run again, alone, whoever was in a failed batch or met a lock."""
+        self._free_lanes += 1
+        problem = asyncio.CancelledError() if done.cancelled() else done.exception()
+        outcomes = cast("Sequence[Any]", [problem] * len(batch) if problem else done.result())
+        alone: list[Request] = []
+        for request, outcome in zip(batch, outcomes, strict=True):
+            again = outcome is BUSY or (isinstance(outcome, Exception) and len(batch) > 1 and not _is_lost(outcome))
+            if again and not request.future.cancelled():
+                alone.append(request)
+            else:
+                self._resolve(request, outcome)
+        for request in alone:
+            self._free_lanes -= 1  # it runs beside the others, and holds its streams until it is done
+            self._start([request])
+        self._pump()
+
+    def _resolve(self, request: Request, outcome: Any) -> None:
+        if self._disjoint:
+            self._occupied.difference_update(write.stream for write in request.writes)
+        self._leave(request)
+        if request.future.done():
+            return
+        if isinstance(outcome, BaseException):
+            request.future.set_exception(outcome)
+        else:
+            request.future.set_result(outcome)
+
+
+def _is_lost(problem: Exception) -> bool:
+    """Whether the batch may have been written: it must not be run again blindly."""
+    return isinstance(problem, StoreUnavailable) and problem.outcome == "unknown"
