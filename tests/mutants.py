@@ -17,6 +17,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 AT_ONCE = 2
 TIMEOUT_S = 20
+HANGS_S = 60
 
 RUN = """
 import sys, fait
@@ -88,8 +89,8 @@ MUTANTS = [
     Mutant(
         "half of an append to several streams stays",
         "store/sqlite/log.py",
-        "                if versions:\n                    raise _RolledBack\n",
-        "",
+        "if len(writes) > 1 and",
+        "if len(writes) > 9 and",
         LOG + "an_append_to_several_streams_is_stored_whole_or_not_at_all[1]",
     ),
     Mutant(
@@ -104,7 +105,21 @@ MUTANTS = [
         "store/sqlite/connection.py",
         "return [outcome for request in requests for outcome in self._answer(connection, [request])]",
         "return [_known(problem) for _ in requests]",
+        LEDGER + "work_that_fails_does_not_harm_what_is_written_beside_it",
+    ),
+    Mutant(
+        "a bad append fails those it was coalesced with",
+        "store/coalescer.py",
+        "again = outcome is BUSY or (isinstance(outcome, Exception) and len(batch) > 1 and not _is_lost(outcome))",
+        "again = outcome is BUSY",
         LOG + "each_of_many_concurrent_appends_gets_its_own_verdict",
+    ),
+    Mutant(
+        "what was checked last holds for all conditions",
+        "store/sqlite/log.py",
+        "        found.update((event.position, event) for event in page.events)\n",
+        "        found = {event.position: event for event in page.events}\n",
+        LOG + "a_condition_fails_if_something_it_depends_on_came_after_its_position",
     ),
     Mutant(
         "neighbours get each other's verdicts",
@@ -146,6 +161,13 @@ MUTANTS = [
         "store/sqlite/sql/list_streams.sql",
         "stream > ?1",
         "stream >= ?1",
+        LOG + "streams_are_listed_by_name_with_their_versions",
+    ),
+    Mutant(
+        "a position limit excludes the position",
+        "store/sqlite/sql/read_stream.sql",
+        "position <= ?5",
+        "position < ?5",
         PROPERTY,
     ),
     Mutant(
@@ -228,9 +250,9 @@ MUTANTS = [
     ),
     Mutant(
         "what a handler publishes has chance ids",
-        "subscriptions/reactor.py",
-        'Options(key=f"{self._key}/{self._calls}")',
-        "Options()",
+        "decisions/caller.py",
+        "return msgspec.structs.replace(options, key=self._keys(what))",
+        "return options",
         RUNNING + "what_a_handler_publishes_happens_once_however_often_it_is_tried",
     ),
     Mutant(
@@ -266,6 +288,7 @@ def pytest(source: Path, *tests: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
+        timeout=HANGS_S,
         text=True,
     )
 
@@ -280,7 +303,10 @@ def outcome(mutant: Mutant) -> str:
         if text.count(mutant.old) != 1:
             return f"the mutant no longer applies: its text stands {text.count(mutant.old)} times in {mutant.file}"
         file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-        done = pytest(source, mutant.test)
+        try:
+            done = pytest(source, mutant.test)
+        except subprocess.TimeoutExpired:
+            return "the test did not end"
     if done.returncode == 1 and f"FAILED {mutant.test}" in done.stdout:
         return "killed"
     return "survived" if done.returncode == 0 else f"the test did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"

@@ -435,9 +435,9 @@ class System(Caller):
     async def rebuild(self, model: type[ReadModel], /) -> None:
         """Empty a read model's table and build it anew from the log; its rows are incomplete until it has caught up."""
         projection = self._projections[self._shape(model).name]
-        await self.store.ledger.reset(
-            projection.shape.table, self._checkpoint(projection.name, 0, projection.fingerprint)
-        )
+        checkpoint = self._checkpoint(projection.name, 0, projection.fingerprint)
+        await self.store.ledger.reset(projection.shape.table, checkpoint)
+        self.runner.processors[projection.name].restart()
 
     async def read(
         self, stream: str, /, *, after: int = 0, until: Until = Until(), limit: int = _LIMIT

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast, overload
 
+import msgspec
+
 from fait.decisions.aggregate import Aggregate, at_version, command_of, model_of, pending
 from fait.decisions.boundary import Boundary, Found, decide_within, find_all
 from fait.decisions.decider import Decider, Model, Tagged
@@ -33,11 +35,19 @@ P = ParamSpec("P")
 class Caller:
     """Makes decisions and appends facts, under some options."""
 
-    def __init__(self, log: Streams, codec: Codec, loop: Loop, options: Options = Options()) -> None:
+    def __init__(
+        self,
+        log: Streams,
+        codec: Codec,
+        loop: Loop,
+        options: Options = Options(),
+        keys: Callable[[str], str] | None = None,
+    ) -> None:
         self._log = log
         self._codec = codec
         self._loop = loop
         self._options = options
+        self._keys = keys  # a handler's context gives each call a key of its own, by what is asked
 
     def using(
         self,
@@ -66,11 +76,15 @@ class Caller:
                 attempts=was.attempts if attempts is None else attempts,
                 extra=was.extra if extra is None else extra,
             ),
+            self._keys,
         )
 
     def _next_options(self, what: str) -> Options:
-        """The options of the next call; a handler's context gives each call a key of its own, by what is asked."""
-        return self._options
+        """The options of the next call."""
+        options = self._options
+        if self._keys is None or options.key is not None:
+            return options
+        return msgspec.structs.replace(options, key=self._keys(what))
 
     async def transact(
         self,

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 MAX_BATCH_EVENTS: Final = 1_000
-"""Events of one flush: bounds how long the first of them waits for the last. One larger append is a batch of its own."""
+"""Events of one flush: bounds how long the first waits for the last. A larger append is a batch of its own."""
 
 MAX_BATCH_BYTES: Final = 4 << 20
 """Bytes of one flush."""

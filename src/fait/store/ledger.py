@@ -189,7 +189,10 @@ class Ledger(Protocol):
         ...
 
     async def reset(self, table: Table, checkpoint: Checkpoint) -> None:
-        """Drop the table, create it anew and set the checkpoint: in one transaction."""
+        """Drop the table, create it anew, set the checkpoint and free the lease, in one transaction.
+
+        Whoever runs the subscription loses it, and begins again from the checkpoint.
+        """
         ...
 
     async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:

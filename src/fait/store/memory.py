@@ -210,6 +210,7 @@ class MemoryLedger:
 
     async def reset(self, table: Table, checkpoint: Checkpoint) -> None:
         self._tables[table.name] = {}
+        await self.forget(checkpoint.subscription)
         self._checkpoints[checkpoint.subscription] = checkpoint
 
     async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:

@@ -133,6 +133,11 @@ class Processor:
         if self.subscription.name not in names and self.fence and self._taken < asked:
             self._lost = True
 
+    def restart(self) -> None:
+        """Begin again from the checkpoint, which somebody has set anew."""
+        self._lost = True
+        self.passed.position = 0
+
     def stop(self) -> None:
         """Finish the event in hand, then stop."""
         self._stop.set()
@@ -210,13 +215,14 @@ class Processor:
         pages = follow(self._log, checkpoint.position, self.subscription.query, pause_s=PASS_OVER_S)
         stop = asyncio.ensure_future(self._stop.wait())
         try:
-            while (page := await _unless(stop, anext(pages))) is not None:
+            while not self.stopping and (page := await _unless(stop, anext(pages))) is not None:
                 await self._take(page)
         finally:
             stop.cancel()
             await pages.aclose()
             self.state = "stopping" if self._stop.is_set() else self.state
-        await self._catch_up_checkpoint()
+        if not self._lost:
+            await self._catch_up_checkpoint()
 
     async def _take(self, page: Page) -> None:
         if self._lost:
@@ -240,8 +246,8 @@ async def _unless(stop: "asyncio.Future[Any]", step: Any) -> Any:
     task = asyncio.ensure_future(step)
     try:
         await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
-        return task.result() if task.done() else None
+        return None if stop.done() else task.result()
     finally:
-        if not task.done():
+        if not task.done() or stop.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

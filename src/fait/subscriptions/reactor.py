@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, cast
 
 from fait.decisions.caller import Caller
-from fait.decisions.transact import Options
 from fait.errors import LeaseLost, StoreUnavailable
 from fait.events.append import Page
 from fait.events.codec import Codec
@@ -55,12 +54,16 @@ class Context(Caller):
     """
 
     def __init__(self, caller: Caller, subscription: str, at: Recorded[Any], attempt: int) -> None:
-        super().__init__(caller._log, caller._codec, caller._loop)  # pyright: ignore[reportPrivateUsage]
+        calls = Counter[str]()
+
+        def key(what: str) -> str:
+            calls[what] += 1
+            return f"{subscription}/{at.id}/{what}/{calls[what]}"
+
+        super().__init__(caller._log, caller._codec, caller._loop, keys=key)  # pyright: ignore[reportPrivateUsage]
         self.at = at
         self.attempt = attempt
         self.statements: list[Statement] = []
-        self._key = f"{subscription}/{at.id}"
-        self._calls: Counter[str] = Counter()
 
     def execute(self, sql: str, /, *values: Any) -> None:
         """Run an SQL statement in the transaction that records this event as handled: once, or not at all.
@@ -68,10 +71,6 @@ class Context(Caller):
         It runs after the handler has returned. Values are parameters, never part of the text.
         """
         self.statements.append(Statement(sql, values))
-
-    def _next_options(self, what: str) -> Options:
-        self._calls[what] += 1
-        return Options(key=f"{self._key}/{what}/{self._calls[what]}")
 
 
 class Reactor:

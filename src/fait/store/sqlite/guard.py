@@ -7,11 +7,15 @@ delete the write-ahead log that the other is still writing to. Other processes a
 
 import os
 import sys
-from typing import Any, Final
+import threading
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from fait.errors import UsageError
 
-__all__ = ["File", "guard", "refuse_open_elsewhere", "release"]
+__all__ = ["File", "claim", "release"]
+
+T = TypeVar("T")
 
 File = tuple[int, int]
 
@@ -19,28 +23,35 @@ _guarded: Final[dict[File, int]] = {}
 """Files open here, by device and inode, and how many stores hold each."""
 
 _hooked: Final[list[bool]] = []
+_lock: Final = threading.Lock()
 
 
-def guard(path: str) -> File:
-    """From now on, refuse `sqlite3.connect` to this file in this process. Returns what `release` takes."""
-    if not _hooked:  # a hook cannot be removed, so there is one for the whole process
-        _hooked.append(True)
-        sys.addaudithook(_watch)
-    file = _file(path)
-    assert file is not None
-    _guarded[file] = _guarded.get(file, 0) + 1
-    return file
+def claim(path: str, open_connection: Callable[[], T]) -> tuple[T, File]:
+    """Open a file that nothing else in this process has open, and from now on refuse `sqlite3.connect` to it.
+
+    Returns the connection, and what `release` takes.
+    """
+    with _lock:
+        if not _hooked:  # a hook cannot be removed, so there is one for the whole process
+            _hooked.append(True)
+            sys.addaudithook(_watch)
+        _refuse_open_elsewhere(path)
+        connection = open_connection()
+        file = _file(path)
+        assert file is not None
+        _guarded[file] = _guarded.get(file, 0) + 1
+        return connection, file
 
 
 def release(file: File) -> None:
     """Forget a file, once the last store that held it is closed."""
-    _guarded[file] -= 1
-    if not _guarded[file]:
-        del _guarded[file]
+    with _lock:
+        _guarded[file] -= 1
+        if not _guarded[file]:
+            del _guarded[file]
 
 
-def refuse_open_elsewhere(path: str) -> None:
-    """Refuse a file that something else in this process has open already."""
+def _refuse_open_elsewhere(path: str) -> None:
     file = _file(path)
     if file is None or file in _guarded:
         return

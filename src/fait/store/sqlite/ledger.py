@@ -16,6 +16,10 @@ __all__ = ["SqliteLedger"]
 
 _OWN: Final = "fait_"
 _FORBIDDEN: Final = {
+    apsw.SQLITE_CREATE_TRIGGER,
+    apsw.SQLITE_CREATE_TEMP_TRIGGER,
+    apsw.SQLITE_DROP_TRIGGER,
+    apsw.SQLITE_DROP_TEMP_TRIGGER,
     apsw.SQLITE_TRANSACTION,
     apsw.SQLITE_SAVEPOINT,
     apsw.SQLITE_ATTACH,
@@ -89,6 +93,7 @@ class SqliteLedger:
             for statement in (tables.drop_table(table), *tables.create_table(table)):
                 connection.execute(statement)
             connection.execute(SQL["set_checkpoint"], _values(checkpoint))
+            connection.execute(SQL["forget_lease"], (checkpoint.subscription,))
 
         await self._writer.run(job)
 
@@ -152,6 +157,8 @@ def _run(connection: Connection, statements: Sequence[Statement]) -> None:
         connection.authorizer = None
 
 
-def _allow(operation: int, name: str | None, *_: object) -> int:
+def _allow(operation: int, name: str | None, second: str | None, *_: object) -> int:
+    if operation == apsw.SQLITE_ALTER_TABLE:
+        name = second  # the first is the database's name
     own = operation in _WRITES and name is not None and name.startswith(_OWN)
     return apsw.SQLITE_DENY if own or operation in _FORBIDDEN else apsw.SQLITE_OK

@@ -12,7 +12,7 @@ from fait.store.health import Finding
 from fait.store.log import Identity
 from fait.store.migrations import Migration, load, pending
 from fait.store.sqlite.connection import Connection, Readers, Synchronous, Writer, connect, connect_reading, unavailable
-from fait.store.sqlite.guard import File, guard, refuse_open_elsewhere, release
+from fait.store.sqlite.guard import File, claim, release
 from fait.store.sqlite.health import examine
 from fait.store.sqlite.ledger import SqliteLedger
 from fait.store.sqlite.log import SqliteLog, stored_moment
@@ -54,11 +54,9 @@ async def open_store(path: str, options: dict[str, str], clock: Clock, *, create
         raise StoreUnavailable(f"sqlite:// takes the option synchronous=FULL or NORMAL, not {options}.")
     synchronous: Synchronous = "NORMAL" if chosen == "NORMAL" else "FULL"
     open_connection = partial(connect, path, synchronous=synchronous)
-    refuse_open_elsewhere(path)
     if not create:
         _refuse_other(path)
-    first = open_connection()
-    file = guard(path)
+    first, file = claim(path, open_connection)
     try:
         identity = await asyncio.to_thread(_prepare, path, first, clock)
         writer, readers = Writer(open_connection), Readers(open_connection)

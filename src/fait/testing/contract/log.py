@@ -11,7 +11,7 @@ import pytest
 
 from fait.clock import ManualClock, new_id
 from fait.errors import UsageError
-from fait.events.append import Appended, Conflict, Duplicate, Until, Write
+from fait.events.append import AppendCondition, Appended, ConditionFailed, Conflict, Duplicate, Until, Write
 from fait.events.envelope import NewEvent, StoredEvent
 from fait.events.query import EVERYTHING, Query
 from fait.events.version import Expected, expected_number
@@ -153,6 +153,38 @@ class LogContract(StoreContract):
                 await log.append(writes)
 
         assert await log.head() == 0
+
+    # Conditions
+
+    async def test_a_condition_fails_if_something_it_depends_on_came_after_its_position(self, log: Log) -> None:
+        for stream, type, tag in (("a", "x", "t:1"), ("b", "y", "t:1"), ("a", "y", "t:2"), ("c", "x", "t:2")):
+            await added(log, write(stream, [new(type, tags=(tag,))]))
+        stored = await everything(log)
+        x_of_1, y_of_2 = Query(("x",), ("t:1",)), Query(("y",), ("t:2",))
+
+        for queries in ((), (x_of_1,), (y_of_2,), (x_of_1, y_of_2), (Query(category="b"), y_of_2), (EVERYTHING,)):
+            for after in [0, *(event.position for event in stored)]:
+                met = [e for e in stored if e.position > after and any(query.matches(e) for query in queries)]
+
+                verdict = await log.append([write("other")], AppendCondition(queries, after))
+
+                assert isinstance(verdict, ConditionFailed if met else Appended), (queries, after)
+                if isinstance(verdict, ConditionFailed):
+                    assert list(verdict.events) == met
+                    assert verdict.position >= met[-1].position
+                stored = await everything(log)
+        assert len(stored) == 4 + len(await log.read_stream("other"))
+
+    async def test_of_racers_under_one_condition_one_wins_whatever_its_stream(self, log: Log) -> None:
+        condition = AppendCondition((Query(tags=("seat:1",)),), await log.head())
+        asked = [[write(f"booking-{n}", [new(tags=("seat:1",))])] for n in range(40)]
+
+        verdicts = await asyncio.gather(*(log.append(writes, condition) for writes in asked))
+
+        assert sorted(map(told, verdicts)) == ["appended"] + ["condition failed"] * 39
+        assert len(await everything(log)) == 1
+        won = next(n for n, verdict in enumerate(verdicts) if isinstance(verdict, Appended))
+        assert told(await log.append(asked[won], condition)) == "repeated"
 
     # The same ids again
 

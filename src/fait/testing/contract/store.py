@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from fait.clock import ManualClock, new_id
-from fait.events.append import Appended, Conflict, Duplicate, Verdict, Write
+from fait.events.append import Appended, ConditionFailed, Conflict, Duplicate, Verdict, Write
 from fait.events.envelope import NewEvent, StoredEvent
 from fait.events.query import EVERYTHING, Query
 from fait.events.version import Expected, expected_number
@@ -106,6 +106,8 @@ def told(verdict: Verdict) -> str:
             return "repeated" if verdict.repeated else "appended"
         case Conflict():
             return "conflict"
+        case ConditionFailed():
+            return "condition failed"
         case Duplicate():
             return "duplicate"
 
@@ -115,6 +117,9 @@ async def everything(log: Log, query: Query = EVERYTHING, *, limit: int = 1000) 
     found: list[StoredEvent] = []
     page = await log.read(0, query=query, limit=limit)
     while page.events:
+        assert page.events[-1].position > (found[-1].position if found else 0), (
+            "a page begins before the last one's end"
+        )
         found += page.events
         page = await log.read(page.position, query=query, limit=limit)
     return found

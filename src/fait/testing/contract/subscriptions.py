@@ -378,7 +378,7 @@ class SubscriptionContract(StoreContract):
         async with app.open(url) as busy:
             _needs(busy, shared=True)
             async with opener() as store:
-                late = System(app, store, busy._loop._clock, 5.0)  # pyright: ignore[reportPrivateUsage]
+                late = System(app, store, busy._loop.clock, 5.0)  # pyright: ignore[reportPrivateUsage]
                 head = store.log.head
 
                 async def then_others_go_on() -> int:

@@ -1,0 +1,187 @@
+"""Does a live reader miss, repeat or reorder an event, whatever the writers do? Five processes try to make it.
+
+Writers append from many callers at once, conflict with each other, roll back appends of several streams and are
+killed; another process opens write transactions of its own and rolls them back. A reader in a process of its own
+follows the log meanwhile. Afterwards what it saw is compared with what the settled log holds, and that with what was
+acknowledged.
+
+    lost_events.py write|read|disturb FILE SEED COUNT     the parts, each a process of its own
+"""
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from typing import IO, Any
+
+import apsw
+import fait
+from subjects.fait_system import Order, facts, opened, placed
+from subjects.raw_sqlite import INSERT, row
+
+__all__ = ["probe"]
+
+CALLERS = 16
+CONTENDED = 8
+END = "the end"
+NEVER = 1 << 40
+
+
+async def write(path: str, seed: int, count: int) -> None:
+    """Print the order id of each event that is acknowledged, and at last how many appends were refused."""
+    refused = 0
+
+    async def call(caller: int) -> None:
+        nonlocal refused
+        chance = random.Random(f"{seed}/{caller}")
+        for turn in range(count // CALLERS):
+            number = (seed * CALLERS + caller) * 100_000 + turn
+            event = placed(number)
+            try:
+                match chance.randrange(4):
+                    case 0:
+                        await s.publish(event, stream=f"order-{number}")
+                    case 1:
+                        contended = f"order-{chance.randrange(CONTENDED)}"
+                        await s.append(fait.Facts(contended, [event], chance.choice([0, turn, "exists"])))
+                    case 2:  # the second stream is never at that version, so the first is rolled back
+                        wrong = fait.Facts("order-0", [placed(NEVER + number)], 1 << 30)
+                        await s.append(fait.Facts(f"order-{number}", [placed(NEVER + number)], "no_stream"), wrong)
+                    case _:
+                        await s.transact(Order.update, str(chance.randrange(CONTENDED)), number)
+            except fait.WrongExpectedVersion:
+                refused += 1
+            else:
+                print(event.order_id, flush=True)
+
+    async with opened(path) as s:
+        await asyncio.gather(*(call(caller) for caller in range(CALLERS)))
+    print(json.dumps({"refused": refused}), flush=True)
+
+
+async def read(path: str, _seed: int, _count: int) -> None:
+    """Follow until the end is seen; print positions and order ids in the order they came."""
+    seen = list[tuple[int, str]]()
+    async with opened(path) as s:
+        print("ready", flush=True)
+        async for each in s.events(follow_on=True):
+            seen.append((each.position, each.event.order_id))
+            if each.event.order_id == END:
+                break
+    print(json.dumps(seen))
+
+
+async def disturb(path: str, _seed: int, count: int) -> None:
+    """Transactions of somebody else that insert events, stay open, and are rolled back."""
+    db = apsw.Connection(path)
+    db.set_busy_timeout(30_000)
+    for number in range(count):
+        db.execute("BEGIN IMMEDIATE")
+        db.execute(INSERT, row(NEVER + number, f"order-{NEVER + number}", 1))
+        await asyncio.sleep(0.01)
+        db.execute("ROLLBACK")
+        await asyncio.sleep(0.02)
+    print(json.dumps({"rolled_back": count}))
+
+
+class _Part:
+    """One of the processes, and what it has printed."""
+
+    def __init__(self, what: str, path: str, seed: int, count: int) -> None:
+        command = [sys.executable, __file__, what, path, str(seed), str(count)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.lines = list[str]()
+        assert self.process.stdout is not None
+        self._reader = threading.Thread(target=self._collect, args=(self.process.stdout,))
+        self._reader.start()
+
+    def _collect(self, output: IO[str]) -> None:
+        for line in output:
+            if line.endswith("\n"):  # a killed writer may leave half a line
+                self.lines.append(line.strip())
+
+    def wait_for(self, lines: int) -> None:
+        while len(self.lines) < lines and self.process.poll() is None:
+            time.sleep(0.002)
+
+    def finish(self) -> Any:
+        """Wait for it; gives its last line."""
+        if self.process.wait(600) != 0:
+            raise RuntimeError("a process of the lost-events probe failed; its message is above")
+        self._reader.join()
+        return json.loads(self.lines.pop())
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+
+
+def probe(path: str, appends: int) -> dict[str, int]:
+    """Run it on a fresh file; `missed`, `repeated`, `reordered`, `lost` and `phantom` must be 0.
+
+    Args:
+        path: of the file, which does not exist yet.
+        appends: that each writer tries.
+    """
+    asyncio.run(_prepare(path))
+    reader = _Part("read", path, 0, 0)
+    reader.wait_for(1)
+    victims = [_Part("write", path, seed, appends) for seed in (1, 2)]
+    disturber = _Part("disturb", path, 0, max(5, appends // 100))
+    writers = [_Part("write", path, seed, appends) for seed in (3, 4)]
+    for victim in victims:
+        victim.wait_for(appends // 8)
+        victim.kill()
+    refused = sum(writer.finish()["refused"] for writer in writers)
+    rolled_back = disturber.finish()["rolled_back"]
+    asyncio.run(_end(path))
+    seen = [tuple(each) for each in reader.finish()]
+    log = asyncio.run(_settled(path))
+    acknowledged = {line for part in (*victims, *writers) for line in part.lines}
+    killed = sum(victim.process.returncode < 0 for victim in victims)
+    return {**_compared(seen, log, acknowledged), "refused": refused, "killed": killed, "rolled_back": rolled_back}
+
+
+def _compared(seen: list[tuple[int, str]], log: list[tuple[int, str]], acknowledged: set[str]) -> dict[str, int]:
+    times = Counter(seen)
+    stored = {order_id for _, order_id in log}
+    return {
+        "events": len(log),
+        "acknowledged": len(acknowledged),
+        "missed": len(set(log) - times.keys()),
+        "repeated": sum(count - 1 for count in times.values()),
+        "reordered": sum(one > next_one for (one, _), (next_one, _) in zip(seen, seen[1:], strict=False)),
+        "phantom": len(times.keys() - set(log)) + len(_rolled_back(stored)),
+        "lost": len(acknowledged - stored),
+    }
+
+
+def _rolled_back(stored: set[str]) -> set[str]:
+    """Order ids of events that were part of something rolled back."""
+    return {each for each in stored if each != END and int(each.removeprefix("order-")) >= NEVER}
+
+
+async def _prepare(path: str) -> None:
+    async with opened(path) as s:
+        await s.append(*[facts(number, 1) for number in range(CONTENDED)])
+
+
+async def _end(path: str) -> None:
+    async with opened(path) as s:
+        await s.publish(fait.replace(placed(0), order_id=END), stream="order-end")
+
+
+async def _settled(path: str) -> list[tuple[int, str]]:
+    async with opened(path) as s:
+        return [(each.position, each.event.order_id) async for each in s.events()]
+
+
+PARTS = {"write": write, "read": read, "disturb": disturb}
+
+if __name__ == "__main__":
+    asyncio.run(PARTS[sys.argv[1]](sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))

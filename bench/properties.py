@@ -1,0 +1,140 @@
+"""Ratios of fait to itself: how cost grows with the log, what a catch-up takes in memory, what an import costs.
+
+properties.py fill|grown|memory FILE N      the parts, each a process of its own
+"""
+
+import asyncio
+import json
+import random
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from measure import check, percentile, timed_async
+from order import EVENTS_PER_ORDER
+
+__all__ = ["BYTES_PER_EVENT", "growth", "import_time", "memory"]
+
+BYTES_PER_EVENT = 1200
+"""Room to ask for before a log is filled; it takes about two thirds of that."""
+
+ASKED = 1000
+
+
+def growth(folder: Path, sizes: list[int], rounds: int) -> list[dict[str, Any]]:
+    """Append and read-stream, p50, on logs of these sizes, measured in turn."""
+    paths = {size: str(folder / f"grown-{size}.db") for size in sizes}
+    for size, path in paths.items():
+        _run("fill", path, size)
+    found = [{size: _run("grown", path, size) for size, path in paths.items()} for _ in range(rounds)]
+    return [
+        {
+            "events": size,
+            "rounds": rounds,
+            **{
+                f"{what}_{figure}": statistics.median(
+                    each[size][what] / (each[sizes[0]][what] if figure == "ratio" else 1) for each in found
+                )
+                for what in ("append", "read")
+                for figure in ("p50_us", "ratio")
+            },
+        }
+        for size in sizes
+    ]
+
+
+def memory(folder: Path, sizes: tuple[int, int], rounds: int) -> dict[str, Any]:
+    """Peak memory, in MB, of a process that builds a read model of so many events."""
+    peaks = {size: list[float]() for size in sizes}
+    for size in sizes:
+        source = folder / f"memory-{size}.db"
+        _run("fill", str(source), size)
+    for turn in range(rounds):
+        for size in sizes:
+            # the read model of the round before is in the file: each round builds one of its own
+            peaks[size].append(_run("memory", str(folder / f"memory-{size}.db"), size)["peak_mb"])
+            check("round", len(peaks[size]), turn + 1)
+    small, large = (statistics.median(peaks[size]) for size in sizes)
+    return {"events": list(sizes), "peak_mb": [small, large], "ratio": round(large / small, 3), "rounds": rounds}
+
+
+def import_time(rounds: int) -> dict[str, Any]:
+    """Milliseconds to import, in turn, each time in a new process; the interpreter's own start is not counted."""
+    programs = {"fait": "import fait", "baseline": "import asyncio, msgspec, sqlite3"}
+    found = {name: list[float]() for name in programs}
+    for turn in range(rounds + 1):  # the first fills the caches
+        for name, program in programs.items():
+            code = f"import time; t = time.perf_counter(); {program}; print(time.perf_counter() - t)"
+            done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            if turn:
+                found[name].append(float(done.stdout) * 1e3)
+    ratio = statistics.median(one / other for one, other in zip(found["fait"], found["baseline"], strict=True))
+    medians = {f"{name}_ms": round(statistics.median(each), 1) for name, each in found.items()}
+    return {**medians, "ratio": round(ratio, 3), "rounds": rounds}
+
+
+def _run(part: str, path: str, n: int) -> dict[str, Any]:
+    command = [sys.executable, __file__, part, path, str(n)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
+
+
+async def fill(path: str, n: int) -> dict[str, Any]:
+    from subjects import fait_system
+
+    async with fait_system.opened(path) as s:
+        started = time.perf_counter()
+        await fait_system.fill(s, range(n // EVENTS_PER_ORDER), EVENTS_PER_ORDER)
+        return {"events_s": n / (time.perf_counter() - started)}
+
+
+async def grown(path: str, n: int) -> dict[str, Any]:
+    """Append to new streams, and read old ones whose pages are in memory."""
+    from subjects import fait_system
+
+    chance = random.Random()
+    first, streams = chance.randrange(1 << 40, 1 << 50), n // EVENTS_PER_ORDER
+    asked = [chance.randrange(streams) for _ in range(ASKED)]
+
+    async with fait_system.opened(path) as s:
+        async def read(place: int) -> None:
+            check("events", len(await s.read(f"order-{asked[place]}")), EVENTS_PER_ORDER)
+
+        async def append(number: int) -> None:
+            await s.append(fait_system.facts(number, 1))
+
+        await timed_async(read, range(ASKED))
+        _, reads = await timed_async(read, range(ASKED))
+        await timed_async(append, range(first, first + ASKED // 5))
+        _, appends = await timed_async(append, range(first + ASKED, first + 2 * ASKED))
+    return {"append": percentile(appends, 0.5), "read": percentile(reads, 0.5)}
+
+
+async def catch_up(path: str, n: int) -> dict[str, Any]:
+    from subjects import fait_system
+
+    async with fait_system.opened(path, fait_system.OrderView) as s:
+        await s.rebuild(fait_system.OrderView)
+        await s.wait(timeout_s=3600)
+        check("rows", len(await s.find(fait_system.OrderView, n=EVENTS_PER_ORDER, limit=n)), n // EVENTS_PER_ORDER)
+    return {"peak_mb": _peak_mb()}
+
+
+def _peak_mb() -> float:
+    """Of this process; what the one that started it took does not count."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return round(int(lines["VmHWM"].split()[0]) / 1024, 1)
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20), 1)
+
+
+PARTS = {"fill": fill, "grown": grown, "memory": catch_up}
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(PARTS[sys.argv[1]](sys.argv[2], int(sys.argv[3])))))

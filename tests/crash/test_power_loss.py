@@ -1,0 +1,196 @@
+"""The power fails at any moment: what was acknowledged is on the disk, and what is on the disk is consistent."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import apsw
+import msgspec
+
+import fait
+from fait.events.envelope import StoredEvent
+from fait.store.ledger import Work
+from fait.store.open import Store, open_store
+from fait.store.sqlite.store import SqliteStore
+from fait.subscriptions.read_model import shape_of
+from fait.testing.contract.store import added, everything, new, write
+from tests.crash.counting import Counted, Counter, Totals
+from tests.crash.power import WAL_HEADER, Disk, Platter, recorded
+
+CALLERS, ROUNDS = 6, 12
+BETWEEN = 200
+
+
+class Promise(NamedTuple):
+    """What a caller was told, once so many operations had been asked of the disk."""
+
+    operations: int
+    what: str
+    position: int
+
+
+class Truth(NamedTuple):
+    """A whole run, to compare what survives with."""
+
+    disk: Disk
+    promises: list[Promise]
+    events: list[StoredEvent]
+
+
+class Survived(NamedTuple):
+    position: int
+    broken: int
+
+
+def power_app() -> fait.App:
+    app = fait.App("power")
+    app.include(Counter, Totals)
+
+    @app.on(Counted, start="beginning")
+    async def effect(event: Counted, ctx: fait.Context) -> None:
+        ctx.execute("CREATE TABLE IF NOT EXISTS effects (event_id TEXT, position INTEGER)")
+        ctx.execute("INSERT INTO effects VALUES (?, ?)", ctx.at.id, ctx.at.position)
+
+    return app
+
+
+async def run(path: Path, synchronous: str, chance: random.Random) -> Truth:
+    """Decisions that meet on shared streams, appends to several streams, a read model and a reactor at work."""
+    promises: list[Promise] = []
+    with recorded(wal_autocheckpoint=40) as disk:
+        async with power_app().open(f"sqlite:///{path}?synchronous={synchronous}") as system:
+
+            def promise(what: str, position: int) -> None:
+                promises.append(Promise(len(disk.operations), what, position))
+
+            _note_recorded(system.store, promise)
+
+            async def call(caller: int) -> None:
+                for number in range(ROUNDS):
+                    counter = f"shared-{chance.randrange(3)}" if chance.random() < 0.5 else f"own-{caller}"
+                    done = await system.using(attempts=50).transact(Counter.count, counter, chance.randrange(1, 9))
+                    promise("append", done.position)
+                    if number % 4 == 0:
+                        promise("append", await _append_to_several(system.store, caller, chance))
+
+            await asyncio.gather(*(call(caller) for caller in range(CALLERS)))
+            last = fait.Done(None, "", 0, await system.store.log.head())
+            await system.find(Totals, after=last, timeout_s=20)
+            events = await everything(system.store.log)
+    return Truth(disk, promises, events)
+
+
+def _note_recorded(store: Store, promise: Any) -> None:
+    record = store.ledger.record
+
+    async def noted(work: Work) -> None:
+        await record(work)
+        promise(work.subscription, work.position)
+
+    store.ledger.record = noted  # type: ignore[method-assign]
+
+
+async def _append_to_several(store: Store, caller: int, chance: random.Random) -> int:
+    big = msgspec.json.encode({"text": "x" * chance.randrange(10_000)}).decode()
+    several = write(f"several-{caller}", [new(data=big, tags=("a", f"b:{caller}")), new(tags=("a",))]), write("all", 2)
+    return (await added(store.log, *several)).position
+
+
+async def crash(truth: Truth, directory: Path, chance: random.Random) -> list[Survived]:
+    """Lose the power before and after every sync and at random moments between; see what is left each time."""
+    operations = truth.disk.operations
+    syncs = [at for at, each in enumerate(operations) if each.kind == "sync"]
+    moments = {at + after for at in syncs for after in (0, 1)} | {*chance.sample(range(len(operations)), BETWEEN)}
+    platter, survived = Platter(), list[Survived]()
+    for done, operation in enumerate(operations):
+        if done in moments:
+            platter.write_out(directory, chance, kept=chance.choice((0, 0.5, 0.9, 1)))
+            survived.append(await _look(truth, done, directory))
+        platter.apply(operation)
+    return survived
+
+
+async def _look(truth: Truth, operations: int, directory: Path) -> Survived:
+    path = directory / "power.db"
+    store = cast("SqliteStore", await open_store(f"sqlite:///{path}"))
+    try:
+        assert [each for each in await store.examine() if each.verdict != "ok"] == []
+        events = await everything(store.log)
+        assert events == truth.events[: len(events)]
+        ends = {"append": events[-1].position if events else 0}
+        ends |= {each.subscription: each.position for each in await store.ledger.checkpoints()}
+        await _check_totals(store, events, ends.get("totals", 0))
+        _check_effects(path, events, ends.get("effect", 0))
+        told = [each for each in truth.promises if each.operations <= operations]
+        broken = [each for each in told if each.position > ends.get(each.what, 0)]
+        await _check_it_goes_on(store, events)
+    finally:
+        await store.close()
+    return Survived(ends["append"], len(broken))
+
+
+async def _check_totals(store: Store, events: Sequence[StoredEvent], checkpoint: int) -> None:
+    table, expected = shape_of(Totals).table, defaultdict[str, list[int]](list)
+    for each in events:
+        if each.type == "counting.counted" and each.position <= checkpoint:
+            expected[each.stream.partition("-")[2]].append(msgspec.json.decode(each.data)["by"])
+    try:
+        rows = await store.ledger.select(table)
+    except apsw.SQLError:  # the power failed before there was a table
+        assert not checkpoint
+        return
+    assert {row[0]: row[1:] for row in rows} == {name: (sum(all), len(all)) for name, all in expected.items()}
+
+
+def _check_effects(path: Path, events: Sequence[StoredEvent], checkpoint: int) -> None:
+    expected = [
+        (each.id, each.position)
+        for each in events
+        if each.type == "counting.counted" and each.position <= checkpoint
+    ]  # fmt: skip
+    connection = apsw.Connection(str(path))
+    found: list[Any] = []
+    if connection.table_exists("main", "effects"):
+        found = connection.execute("SELECT event_id, position FROM effects ORDER BY rowid").fetchall()
+    assert connection.pragma("integrity_check") == "ok"
+    connection.close()
+    assert found == expected
+
+
+async def _check_it_goes_on(store: Store, events: Sequence[StoredEvent]) -> None:
+    for stream in {"new", *(each.stream for each in events[-3:])}:
+        before = max((each.version for each in events if each.stream == stream), default=0)
+        appended = await added(store.log, write(stream))
+        assert appended.versions == (before + 1,)
+
+
+async def test_what_was_acknowledged_survives_whenever_the_power_fails(tmp_path: Path) -> None:
+    truth, survived = await _crashes(tmp_path, "FULL")
+
+    assert [each.broken for each in survived if each.broken] == []
+    assert {0, truth.events[-1].position} < {each.position for each in survived}
+
+
+async def test_without_a_sync_for_each_commit_the_last_are_lost_but_never_order_or_atomicity(tmp_path: Path) -> None:
+    _, survived = await _crashes(tmp_path, "NORMAL")
+
+    assert any(each.broken for each in survived), "the simulation does not notice a lost promise"
+
+
+async def _crashes(tmp_path: Path, synchronous: str) -> tuple[Truth, list[Survived]]:
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    chance = random.Random(seed)
+    (after := tmp_path / "after").mkdir()
+    truth = await run(tmp_path / "power.db", synchronous, chance)
+    checkpoints = truth.disk.since(0, lambda each: each.kind == "sync" and each.file == "power.db")
+    restarts = truth.disk.since(0, lambda each: each.file.endswith("-wal") and len(each.data) == WAL_HEADER)
+    assert checkpoints > 3
+    assert restarts > 3
+    with recorded():
+        survived = await crash(truth, after, chance)
+    print(len(truth.disk.operations), "operations,", len(survived), "crashes,", checkpoints, restarts)
+    return truth, survived
