@@ -24,7 +24,8 @@ check: install
 	$(BIN)/lint-imports
 
 bench: install
-	$(BIN)/python bench/run.py
+	$(BIN)/uv sync --frozen --all-extras --group bench
+	$(BIN)/python bench/run.py $(ARGS)
 
 mutants: install
 	$(BIN)/python tests/mutants.py

@@ -6,12 +6,23 @@ import inspect
 import json
 import sys
 
+NOT_INSTALLED = 3
 
-def main(subject: str, workload: str, n: int, path: str) -> None:
-    module = importlib.import_module(f"subjects.{subject}")
+
+def main(subject: str, workload: str, n: int, path: str) -> int:
+    try:
+        module = importlib.import_module(f"subjects.{subject}")
+    except ModuleNotFoundError as missing:
+        print(f"{missing} (make bench installs it)", file=sys.stderr)
+        return NOT_INSTALLED
+    if workload not in module.WORKLOADS:  # this version of it cannot do that
+        print("{}")
+        return 0
     found = module.WORKLOADS[workload](path, n)
-    print(json.dumps(asyncio.run(found) if inspect.iscoroutine(found) else found))
+    found = asyncio.run(found) if inspect.iscoroutine(found) else found
+    print(json.dumps({**found, "table": module.TABLE}))
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    sys.exit(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]))

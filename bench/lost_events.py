@@ -1,4 +1,4 @@
-"""Does a live reader miss, repeat or reorder an event, whatever the writers do? Five processes try to make it.
+"""Does a live reader miss, repeat or reorder an event, whatever the writers do? Six processes try to make it.
 
 Writers append from many callers at once, conflict with each other, roll back appends of several streams and are
 killed; another process opens write transactions of its own and rolls them back. A reader in a process of its own
@@ -16,12 +16,14 @@ import sys
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 from typing import IO, Any
 
 import apsw
-import fait
 from subjects.fait_system import Order, facts, opened, placed
 from subjects.raw_sqlite import INSERT, row
+
+import fait
 
 __all__ = ["probe"]
 
@@ -129,18 +131,28 @@ def probe(path: str, appends: int) -> dict[str, int]:
         appends: that each writer tries.
     """
     asyncio.run(_prepare(path))
-    reader = _Part("read", path, 0, 0)
-    reader.wait_for(1)
-    victims = [_Part("write", path, seed, appends) for seed in (1, 2)]
-    disturber = _Part("disturb", path, 0, max(5, appends // 100))
-    writers = [_Part("write", path, seed, appends) for seed in (3, 4)]
-    for victim in victims:
-        victim.wait_for(appends // 8)
-        victim.kill()
-    refused = sum(writer.finish()["refused"] for writer in writers)
-    rolled_back = disturber.finish()["rolled_back"]
-    asyncio.run(_end(path))
-    seen = [tuple(each) for each in reader.finish()]
+    parts = list[_Part]()
+
+    def start(what: str, seed: int, count: int) -> _Part:
+        parts.append(_Part(what, path, seed, count))
+        return parts[-1]
+
+    try:
+        reader = start("read", 0, 0)
+        reader.wait_for(1)
+        victims = [start("write", seed, appends) for seed in (1, 2)]
+        disturber = start("disturb", 0, max(5, appends // 100))
+        writers = [start("write", seed, appends) for seed in (3, 4)]
+        for victim in victims:
+            victim.wait_for(appends // 8)
+            victim.kill()
+        refused = sum(writer.finish()["refused"] for writer in writers)
+        rolled_back = disturber.finish()["rolled_back"]
+        asyncio.run(_end(path))
+        seen = [(position, order_id) for position, order_id in reader.finish()]
+    finally:
+        for part in parts:
+            part.kill()
     log = asyncio.run(_settled(path))
     acknowledged = {line for part in (*victims, *writers) for line in part.lines}
     killed = sum(victim.process.returncode < 0 for victim in victims)
@@ -155,7 +167,7 @@ def _compared(seen: list[tuple[int, str]], log: list[tuple[int, str]], acknowled
         "acknowledged": len(acknowledged),
         "missed": len(set(log) - times.keys()),
         "repeated": sum(count - 1 for count in times.values()),
-        "reordered": sum(one > next_one for (one, _), (next_one, _) in zip(seen, seen[1:], strict=False)),
+        "reordered": sum(one > next_one for (one, _), (next_one, _) in pairwise(seen)),
         "phantom": len(times.keys() - set(log)) + len(_rolled_back(stored)),
         "lost": len(acknowledged - stored),
     }

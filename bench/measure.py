@@ -1,11 +1,24 @@
 """One clock and one form of result for every subject."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-__all__ = ["CALLERS", "Outcome", "WrongResult", "check", "concurrently", "outcome", "percentile", "timed", "timed_async"]
+__all__ = [
+    "CALLERS",
+    "Outcome",
+    "WrongResult",
+    "check",
+    "concurrently",
+    "in_file",
+    "in_view",
+    "outcome",
+    "percentile",
+    "timed",
+    "timed_async",
+]
 
 CALLERS = 64
 
@@ -75,3 +88,21 @@ async def concurrently(act: Callable[[int], Awaitable[object]], numbers: range) 
     started = time.perf_counter()
     parts = await asyncio.gather(*(timed_async(act, numbers[caller::CALLERS]) for caller in range(CALLERS)))
     return time.perf_counter() - started, [each for _, latencies in parts for each in latencies]
+
+
+def in_file(path: str, table: str) -> int:
+    """Events that a file holds, counted by another program than those that wrote it."""
+    return _asked(path, f"SELECT count(*) FROM {table}")  # noqa: S608
+
+
+def in_view(path: str) -> int:
+    """Events that have gone into the rows of a file's read model."""
+    return _asked(path, "SELECT sum(n) FROM order_view")
+
+
+def _asked(path: str, statement: str) -> int:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(statement).fetchone()[0]
+    finally:
+        connection.close()

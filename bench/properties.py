@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from measure import check, percentile, timed_async
+from measure import check, in_view, percentile, timed_async
 from order import EVENTS_PER_ORDER
 
 __all__ = ["BYTES_PER_EVENT", "growth", "import_time", "memory"]
@@ -48,15 +48,14 @@ def growth(folder: Path, sizes: list[int], rounds: int) -> list[dict[str, Any]]:
 
 def memory(folder: Path, sizes: tuple[int, int], rounds: int) -> dict[str, Any]:
     """Peak memory, in MB, of a process that builds a read model of so many events."""
+    paths = {size: str(folder / f"memory-{size}.db") for size in sizes}
+    for size, path in paths.items():
+        _run("fill", path, size)
     peaks = {size: list[float]() for size in sizes}
-    for size in sizes:
-        source = folder / f"memory-{size}.db"
-        _run("fill", str(source), size)
-    for turn in range(rounds):
-        for size in sizes:
-            # the read model of the round before is in the file: each round builds one of its own
-            peaks[size].append(_run("memory", str(folder / f"memory-{size}.db"), size)["peak_mb"])
-            check("round", len(peaks[size]), turn + 1)
+    for _ in range(rounds):
+        for size, path in paths.items():
+            peaks[size].append(_run("memory", path, size)["peak_mb"])
+            check("events in the read model", in_view(path), size)
     small, large = (statistics.median(peaks[size]) for size in sizes)
     return {"events": list(sizes), "peak_mb": [small, large], "ratio": round(large / small, 3), "rounds": rounds}
 
@@ -100,6 +99,7 @@ async def grown(path: str, n: int) -> dict[str, Any]:
     asked = [chance.randrange(streams) for _ in range(ASKED)]
 
     async with fait_system.opened(path) as s:
+
         async def read(place: int) -> None:
             check("events", len(await s.read(f"order-{asked[place]}")), EVENTS_PER_ORDER)
 
@@ -113,13 +113,11 @@ async def grown(path: str, n: int) -> dict[str, Any]:
     return {"append": percentile(appends, 0.5), "read": percentile(reads, 0.5)}
 
 
-async def catch_up(path: str, n: int) -> dict[str, Any]:
+async def catch_up(path: str, _n: int) -> dict[str, Any]:
+    """Build the read model anew; only this is in the process's memory."""
     from subjects import fait_system
 
-    async with fait_system.opened(path, fait_system.OrderView) as s:
-        await s.rebuild(fait_system.OrderView)
-        await s.wait(timeout_s=3600)
-        check("rows", len(await s.find(fait_system.OrderView, n=EVENTS_PER_ORDER, limit=n)), n // EVENTS_PER_ORDER)
+    await fait_system.catch_up(path, rebuild=True)
     return {"peak_mb": _peak_mb()}
 
 

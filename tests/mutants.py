@@ -112,7 +112,7 @@ MUTANTS = [
         "store/coalescer.py",
         "again = outcome is BUSY or (isinstance(outcome, Exception) and len(batch) > 1 and not _is_lost(outcome))",
         "again = outcome is BUSY",
-        LOG + "each_of_many_concurrent_appends_gets_its_own_verdict",
+        "tests/store/test_sqlite.py::test_a_value_that_sqlite_cannot_keep_fails_nobody_else",
     ),
     Mutant(
         "what was checked last holds for all conditions",
@@ -224,7 +224,7 @@ MUTANTS = [
         "store/sqlite/tables.py",
         'later = f"({column} < ? OR {column} IS NULL)"',
         'later = f"{column} < ?"',
-        LEDGER + "keyset_paging_visits_every_row_once[1]",
+        LEDGER + "keyset_paging_visits_every_row_once[2]",
     ),
     Mutant(
         "decimals compare as text",

@@ -21,6 +21,7 @@ __all__ = ["TABLE", "WORKLOADS"]
 
 TABLE = "stored_events"
 BULK = 100
+VIEW = "CREATE TABLE IF NOT EXISTS order_view (order_id TEXT PRIMARY KEY, customer_id TEXT, total REAL, n INTEGER)"
 SECTION = 100  # notifications read at a time, as the library's own readers do
 
 
@@ -155,8 +156,7 @@ class OrderView(SQLiteTrackingRecorder):
     """A view's rows and the position of their last event, written together."""
 
     def construct_create_table_statements(self) -> list[str]:
-        table = "CREATE TABLE IF NOT EXISTS order_view (order_id TEXT PRIMARY KEY, customer_id TEXT, total REAL, n INTEGER)"
-        return [*super().construct_create_table_statements(), table]
+        return [*super().construct_create_table_statements(), VIEW]
 
     def apply(self, order_id: str, customer_id: str, total: float, tracking: Tracking) -> None:
         with self.datastore.transaction(commit=True) as cursor:
@@ -185,7 +185,7 @@ class OrderProjection(Projection[OrderView]):
 
 
 def w7(path: str, n: int) -> Outcome:
-    """Through the notification log: its SQLite recorder has no subscriptions, so its ProjectionRunner cannot be used."""
+    """Through the notification log: its SQLite recorder has no subscriptions for a ProjectionRunner."""
     fill(opened(path), range(n // EVENTS_PER_ORDER), EVENTS_PER_ORDER)
     started, position = time.perf_counter(), 0
     app = Orders(settings(path))

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
-import fait
 from measure import Outcome, check, concurrently, outcome, timed_async
 from order import EVENTS_PER_ORDER, order
 
-__all__ = ["TABLE", "WORKLOADS", "catch_up", "fill"]
+import fait
+
+__all__ = ["TABLE", "WORKLOADS", "Order", "catch_up", "facts", "fill", "opened", "placed"]
 
 TABLE = "fait_events"
 BULK = 500
@@ -41,7 +43,7 @@ class OrderUpdated:
 
 class Order(fait.Aggregate, category="order"):
     customer_id: str = ""
-    items: list[Item] = []
+    items: Sequence[Item] = ()
     total: float = 0.0
     placed_at: str = ""
     changes: int = 0
@@ -92,10 +94,10 @@ def facts(number: int, events: int) -> fait.Facts:
     return fait.Facts(f"order-{number}", [placed(number), *later], "no_stream")
 
 
-def opened(path: str, *things: type) -> AbstractAsyncContextManager[fait.System]:
+def opened(path: str) -> AbstractAsyncContextManager[fait.System]:
     app = fait.App("bench")
-    app.include(Order, *things)
-    return app.open(f"sqlite:///{path}", run="here" if things else "elsewhere")
+    app.include(Order)
+    return app.open(f"sqlite:///{path}", run="elsewhere")
 
 
 async def durable(s: fait.System) -> None:
@@ -198,10 +200,12 @@ async def w6(path: str, n: int) -> Outcome:
     return outcome(n, seconds, latencies, stored=streams * 20 + n // 10 + n)
 
 
-async def catch_up(path: str) -> float:
-    """Seconds to build the read model from the whole log."""
+async def catch_up(path: str, *, rebuild: bool = False) -> float:
+    """Seconds to open the system and build the read model from the whole log."""
+    app = fait.App("bench-views")
+    app.include(OrderView)
     started = time.perf_counter()
-    async with opened(path, OrderView) as s:
+    async with app.open(f"sqlite:///{path}", rebuild=["order_view"] if rebuild else []) as s:
         await s.wait(timeout_s=3600)
         return time.perf_counter() - started
 

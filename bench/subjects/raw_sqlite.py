@@ -11,10 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import apsw
-import fait
 import msgspec
 from measure import Outcome, check, outcome, timed
 from order import EVENTS_PER_ORDER, order
+
+import fait
 
 __all__ = ["INSERT", "TABLE", "Database", "Order", "Raw", "opened", "row"]
 
@@ -85,9 +86,7 @@ def row(number: int, stream: str, version: int) -> tuple[Any, ...]:
 
 
 def stream_rows(streams: range, events: int) -> list[tuple[Any, ...]]:
-    return [
-        row(number * events + place, f"order-{number}", place + 1) for number in streams for place in range(events)
-    ]
+    return [row(number * events + place, f"order-{number}", place + 1) for number in streams for place in range(events)]
 
 
 def commit(db: Database, rows: Sequence[tuple[Any, ...]]) -> None:

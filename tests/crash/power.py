@@ -38,6 +38,8 @@ class Operation(NamedTuple):
 class Disk(apsw.VFS):
     """The default file system of this process's SQLite while a test needs it. It records, and fails when told to.
 
+    With `writes_left` or `syncs_left` it does that many more, and refuses all after them.
+
     Nothing is really synced: that only costs time where the machine does not lose its power.
     """
 
@@ -45,7 +47,7 @@ class Disk(apsw.VFS):
         super().__init__("recorded", "unix", makedefault=True)
         self.operations: list[Operation] = []
         self.writes_left: int | None = None
-        self.failing_syncs = 0
+        self.syncs_left: int | None = None
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
         return _File(self, name, flags)
@@ -83,9 +85,10 @@ class _File(apsw.VFSFile):
         super().xTruncate(newsize)
 
     def xSync(self, flags: int) -> None:
-        if self._disk.failing_syncs:
-            self._disk.failing_syncs -= 1
-            raise apsw.IOError("the device is gone")
+        if self._disk.syncs_left is not None:
+            if self._disk.syncs_left == 0:
+                raise apsw.IOError("the device is gone")
+            self._disk.syncs_left -= 1
         self._disk.operations.append(Operation(self._name, "sync"))
         if self._syncs_directory:
             self._syncs_directory = False

@@ -2,12 +2,10 @@
 
 import asyncio
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import apsw
 import msgspec
 
 import fait
@@ -15,9 +13,9 @@ from fait.events.envelope import StoredEvent
 from fait.store.ledger import Work
 from fait.store.open import Store, open_store
 from fait.store.sqlite.store import SqliteStore
-from fait.subscriptions.read_model import shape_of
 from fait.testing.contract.store import added, everything, new, write
-from tests.crash.counting import Counted, Counter, Totals
+from tests.crash.consistency import consistent, effecting_app
+from tests.crash.counting import Counter, Totals
 from tests.crash.power import WAL_HEADER, Disk, Platter, recorded
 
 CALLERS, ROUNDS = 6, 12
@@ -46,14 +44,8 @@ class Survived(NamedTuple):
 
 
 def power_app() -> fait.App:
-    app = fait.App("power")
+    app = effecting_app()
     app.include(Counter, Totals)
-
-    @app.on(Counted, start="beginning")
-    async def effect(event: Counted, ctx: fait.Context) -> None:
-        ctx.execute("CREATE TABLE IF NOT EXISTS effects (event_id TEXT, position INTEGER)")
-        ctx.execute("INSERT INTO effects VALUES (?, ?)", ctx.at.id, ctx.at.position)
-
     return app
 
 
@@ -117,47 +109,15 @@ async def _look(truth: Truth, operations: int, directory: Path) -> Survived:
     path = directory / "power.db"
     store = cast("SqliteStore", await open_store(f"sqlite:///{path}"))
     try:
-        assert [each for each in await store.examine() if each.verdict != "ok"] == []
-        events = await everything(store.log)
+        events, ends = await consistent(store, path)
         assert events == truth.events[: len(events)]
-        ends = {"append": events[-1].position if events else 0}
-        ends |= {each.subscription: each.position for each in await store.ledger.checkpoints()}
-        await _check_totals(store, events, ends.get("totals", 0))
-        _check_effects(path, events, ends.get("effect", 0))
+        ends["append"] = events[-1].position if events else 0
         told = [each for each in truth.promises if each.operations <= operations]
         broken = [each for each in told if each.position > ends.get(each.what, 0)]
         await _check_it_goes_on(store, events)
     finally:
         await store.close()
     return Survived(ends["append"], len(broken))
-
-
-async def _check_totals(store: Store, events: Sequence[StoredEvent], checkpoint: int) -> None:
-    table, expected = shape_of(Totals).table, defaultdict[str, list[int]](list)
-    for each in events:
-        if each.type == "counting.counted" and each.position <= checkpoint:
-            expected[each.stream.partition("-")[2]].append(msgspec.json.decode(each.data)["by"])
-    try:
-        rows = await store.ledger.select(table)
-    except apsw.SQLError:  # the power failed before there was a table
-        assert not checkpoint
-        return
-    assert {row[0]: row[1:] for row in rows} == {name: (sum(all), len(all)) for name, all in expected.items()}
-
-
-def _check_effects(path: Path, events: Sequence[StoredEvent], checkpoint: int) -> None:
-    expected = [
-        (each.id, each.position)
-        for each in events
-        if each.type == "counting.counted" and each.position <= checkpoint
-    ]  # fmt: skip
-    connection = apsw.Connection(str(path))
-    found: list[Any] = []
-    if connection.table_exists("main", "effects"):
-        found = connection.execute("SELECT event_id, position FROM effects ORDER BY rowid").fetchall()
-    assert connection.pragma("integrity_check") == "ok"
-    connection.close()
-    assert found == expected
 
 
 async def _check_it_goes_on(store: Store, events: Sequence[StoredEvent]) -> None:

@@ -22,10 +22,11 @@ from fait.testing.strategies import CATEGORIES, STREAMS, queries, untils, writes
 REFERENCE = "memory"
 URLS = {"sqlite": "sqlite:///{folder}/store.db?synchronous=NORMAL"}
 THOROUGH = "FAIT_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("FAIT_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("FAIT_EXAMPLES", "50"))
 
-# Few ids, so that many are taken.
-IDS = st.integers(1, 12).map(lambda number: str(UUID(int=number))) | st.uuids(version=4).map(str)
+# Some of few ids, so that they are taken.
+FRESH = st.uuids(version=4).map(str)
+IDS = st.one_of(FRESH, FRESH, FRESH, st.integers(1, 12).map(lambda number: str(UUID(int=number))))
 LIMITS = st.integers(1, 9)
 
 

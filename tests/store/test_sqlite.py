@@ -196,6 +196,15 @@ async def test_a_commit_is_waited_for_while_another_process_writes(store: Store,
     assert (await task).versions == (1,)
 
 
+async def test_a_value_that_sqlite_cannot_keep_fails_nobody_else(store: Store) -> None:
+    asked = [[write(f"s-{n}", [new(data="\ud800" if n == 7 else "{}")])] for n in range(20)]
+
+    verdicts = await asyncio.gather(*(store.log.append(each) for each in asked), return_exceptions=True)
+
+    assert [n for n, verdict in enumerate(verdicts) if isinstance(verdict, Exception)] == [7]
+    assert len(await everything(store.log)) == 19
+
+
 async def test_a_closed_store_says_so(path: Path) -> None:
     store = await open_store(URL.format(path), clock=SystemClock())
     await store.close()

@@ -79,9 +79,9 @@ async def use(s: fait.System) -> None:
     await s.load(Order, "o-1", at="2024-01-15")  # E: not a moment
     await s.load(Placed, "o-1")  # E: not an aggregate
     await s.find(Placed)  # E: not a read model
-    (await s.load(Order, "o-1")).stauts  # E: no such state
+    print((await s.load(Order, "o-1")).stauts)  # E: no such state
     await s.publish(Placed("c-1"))  # E: no stream
 
 
-fait.replace(Placed("c-1"), customer="c-2").customer.year  # E: still a text
+print(fait.replace(Placed("c-1"), customer="c-2").customer.year)  # E: still a text
 moment: datetime = fait.now  # E: not called

@@ -388,7 +388,7 @@ class LedgerContract(StoreContract):
         table, rows = await _table_of(ledger, kind)
         values = SAMPLES[kind]
         one = [(value,) for value in values]
-        asked: dict[Any, list[tuple[Any, ...]]] = {
+        asked: dict[Any, Any] = {
             **dict.fromkeys(("<", "<=", ">", ">="), one),
             "=": [*one, (None,)],
             "!=": [*one, (None,)],

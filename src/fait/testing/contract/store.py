@@ -1,7 +1,7 @@
 """What the contracts share: how a test opens its store, and what it puts into it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 
@@ -48,7 +48,7 @@ class StoreContract:
         """Opens the store; closes it at the end of the block."""
 
         @asynccontextmanager
-        async def opened() -> AsyncIterator[Store]:
+        async def opened() -> AsyncGenerator[Store]:
             store = await open_store(url, clock=clock)
             try:
                 yield store

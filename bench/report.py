@@ -1,0 +1,190 @@
+"""Tells what a run found: as a table, and as the figures of docs/performance.md.
+
+`bench/report.py` writes the figures of results/latest.json into the page, `bench/report.py run.json` makes that run the
+latest before, and `bench/report.py --check` fails if page or chart are not what results/latest.json says.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import chart
+from goals import GOALS, PEERS, PROPERTIES, SUBJECTS, WORKLOADS
+
+__all__ = ["MUST_BE_ZERO", "judged", "page", "text"]
+
+BENCH = Path(__file__).parent
+LATEST = BENCH / "results" / "latest.json"
+CHART = BENCH / "results" / "chart.svg"
+PAGE = BENCH.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- figures: bench/report.py writes what is between these lines -->", "<!-- end of figures -->"
+MUST_BE_ZERO = ("missed", "repeated", "reordered", "phantom", "lost")
+
+NAMES = {"ops_s": "rate", "p50_us": "p50", "p99_us": "p99"}
+FIGURES = tuple(NAMES)
+TITLES = {each.key: each.title for each in WORKLOADS} | PROPERTIES
+Result = dict[str, Any]
+
+
+def judged(result: Result) -> list[dict[str, Any]]:
+    """Each goal that was measured, the ratio found, and whether it is met; the floor of each row too."""
+    rows = {(row["workload"], row["subject"]): row for row in result["rows"]}
+    verdicts = list[dict[str, Any]]()
+    for goal in GOALS:
+        ratio = _property(result, goal.key) if goal.key in PROPERTIES else None
+        if row := rows.get((goal.key, goal.against)):
+            ratio = row[f"{goal.figure}_ratio"]
+        if ratio is not None:
+            more = goal.figure == "ops_s"
+            met = ratio >= goal.limit if more else ratio <= goal.limit
+            sign = "≥" if more else "≤"
+            verdicts.append(_verdict(goal.key, goal.against, goal.figure, sign, goal.limit, ratio, met))
+    for (workload, subject), row in rows.items():
+        for figure in FIGURES if subject in PEERS else ():
+            if (ratio := row[f"{figure}_ratio"]) is not None:
+                met, sign = (ratio >= 1, "≥") if figure == "ops_s" else (ratio <= 1, "≤")
+                verdicts.append(_verdict(workload, subject, figure, sign, 1, ratio, met) | {"floor": True})
+    return verdicts
+
+
+def _verdict(key: str, against: str, figure: str, sign: str, limit: float, ratio: float, met: bool) -> dict[str, Any]:
+    return {
+        "key": key, "against": against, "figure": figure, "sign": sign, "limit": limit, "ratio": ratio, "met": met,
+        "floor": False,
+    }  # fmt: skip
+
+
+def _property(result: Result, key: str) -> float | None:
+    found = result["properties"]
+    if key.startswith("growth-"):
+        sizes = found.get("growth")
+        return round(sizes[-1][f"{key.removeprefix('growth-')}_ratio"], 3) if sizes else None
+    return found[key]["ratio"] if key in found else None
+
+
+def text(result: Result) -> str:
+    """The run as a terminal shows it."""
+    lines = [f"{'':14}{'':18}{'rate':>18}{'p50 µs':>12}{'p99 µs':>12}   fait to it: rate, p50, p99"]
+    for row in result["rows"]:
+        rate = "" if row["ops_s"] is None else f"{row['ops_s']:,.0f} {row['unit']}"
+        ratios = "" if row["subject"] == "fait_system" else "   ".join(_times(row, figure) for figure in FIGURES)
+        lines.append(
+            f"{row['workload']:14}{SUBJECTS[row['subject']]:18}{rate:>18}{_us(row['p50_us']):>12}{_us(row['p99_us']):>12}"
+            f"   {ratios}"
+        )
+    lines += ["", *(f"{name}: {json.dumps(found)}" for name, found in result["properties"].items()), ""]
+    for goal in result["goals"]:
+        kind = "floor" if goal["floor"] else "goal"
+        if not goal["met"] or not goal["floor"]:
+            lines.append(f"{'met' if goal['met'] else 'MISSED':8}{kind:7}{_goal(goal)}")
+    lines += ["", f"lost events: {json.dumps(result['lost_events'])}"]
+    return "\n".join(lines)
+
+
+def _goal(goal: dict[str, Any]) -> str:
+    to = f" {NAMES[goal['figure']]} to {SUBJECTS[goal['against']]}" if goal["key"] not in PROPERTIES else ""
+    return f"{goal['key']}{to}: {goal['ratio']:.2f}, {goal['sign']} {goal['limit']:g}"
+
+
+def _times(row: dict[str, Any], figure: str) -> str:
+    ratio = row[f"{figure}_ratio"]
+    return "–" if ratio is None else f"{ratio:.2f}"
+
+
+def _us(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def page(result: Result) -> str:
+    """The figures as Markdown."""
+    return "\n".join(
+        [
+            *_about(result),
+            "",
+            "![fait to eventsourcing, by workload](../bench/results/chart.svg)",
+            "",
+            *_workload_table(result),
+            "",
+            *_property_table(result),
+            "",
+            *_probe(result["lost_events"]),
+        ]
+    )
+
+
+def _about(result: Result) -> list[str]:
+    where, with_ = result["machine"], result["versions"]
+    box = f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB"
+    return [
+        f"Measured on {result['date']}: {box}, {where['system']}, {where['file_system']}. {result['durability']}.",
+        "",
+        ", ".join(f"{name} {number}" for name, number in with_.items()) + ".",
+    ]
+
+
+def _workload_table(result: Result) -> list[str]:
+    lines = [
+        "| workload | subject | rate | p50 µs | p99 µs | fait to it: rate | p50 | p99 | goal |",
+        "|---|---|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for row in result["rows"]:
+        key, subject = row["workload"], row["subject"]
+        ours = subject == "fait_system"
+        rate = "–" if row["ops_s"] is None else f"{row['ops_s']:,.0f} {row['unit']}"
+        ratios = ["", "", ""] if ours else [_times(row, figure) for figure in FIGURES]
+        what = f"{key}: {TITLES[key]}" if ours else ""
+        cells = [what, SUBJECTS[subject], rate, _us(row["p50_us"]), _us(row["p99_us"]), *ratios]
+        lines.append(f"| {' | '.join([*cells, _said(result, key, subject)])} |")
+    return lines
+
+
+def _said(result: Result, key: str, subject: str) -> str:
+    """What is said of the goals of a cell: the goal, and the floors that do not hold."""
+    goals = [goal for goal in result["goals"] if (goal["key"], goal["against"]) == (key, subject)]
+    told = [_met(each) for each in goals if not each["floor"]]
+    slower = [f"slower: {NAMES[each['figure']]}" for each in goals if each["floor"] and not each["met"]]
+    return "; ".join([*told, *slower])
+
+
+def _met(goal: dict[str, Any]) -> str:
+    return f"{goal['sign']} {goal['limit']:g}: {'met' if goal['met'] else 'missed'}"
+
+
+def _property_table(result: Result) -> list[str]:
+    rows = [goal for goal in result["goals"] if goal["key"] in PROPERTIES]
+    lines = [f"| {TITLES[each['key']]} | {each['ratio']:.2f} | {_met(each)} |" for each in rows]
+    return ["| fait to itself | ratio | goal |", "|---|--:|---|", *lines]
+
+
+def _probe(found: dict[str, int]) -> list[str]:
+    zeros = ", ".join(f"{name} {found[name]}" for name in MUST_BE_ZERO)
+    writers = f"{found['events']:,} events by two writers that were killed and two that were not"
+    trouble = f"{found['refused']:,} appends refused, {found['rolled_back']:,} transactions of others rolled back"
+    return [f"Lost-events probe of the same build: {writers}, {trouble}. Of these events: {zeros}."]
+
+
+def main(arguments: list[str]) -> int:
+    checking = arguments == ["--check"]
+    if arguments and not checking:
+        shutil.copyfile(arguments[0], LATEST)
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    result = json.loads(LATEST.read_text("utf-8")) if LATEST.exists() else None
+    figures = page(result) if result else "No run has been published yet: `make bench` makes one."
+    wanted = {PAGE: f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}"}
+    if result:
+        wanted[CHART] = chart.drawn(result)
+    if not checking:
+        for path, content in wanted.items():
+            path.write_text(content, "utf-8")
+        return 0
+    old = [path.name for path, content in wanted.items() if not path.exists() or path.read_text("utf-8") != content]
+    if old:
+        print(f"not what {LATEST.name} says: {', '.join(old)}; run bench/report.py", file=sys.stderr)
+    return 1 if old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

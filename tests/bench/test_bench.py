@@ -1,0 +1,91 @@
+"""The benchmark runs and checks itself, without a word about time; the published figures are those of the run."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+FIGURES = {f"{name}{suffix}" for name in ("ops_s", "p50_us", "p99_us") for suffix in ("", "_ratio", "_ratios")}
+ROW = {"backend", "workload", "subject", "unit", "n", "rounds", *FIGURES}
+RAW = {"raw_apsw", "raw_apsw_thread", "raw_sqlite3"}
+PEERS = {"eventsourcing_app"} if find_spec("eventsourcing") else set[str]()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of everything but what takes long, tiny."""
+    folder = tmp_path_factory.mktemp("bench")
+    options = ["--only", "W1,W2,W4,W5-one,W6,W7,W8", "--scale", "0.005", "--rounds", "2", "--out", str(folder)]
+    ran = subprocess.run(
+        [sys.executable, BENCH / "run.py", *options], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ("eventsourcing is left out" in ran.stderr) is (not PEERS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "run.json").read_text("utf-8"))
+    return found
+
+
+def test_the_lost_events_probe_ran_and_nothing_was_lost(result: dict[str, Any]) -> None:
+    found = result["lost_events"]
+
+    assert found["events"] >= found["acknowledged"] > 0
+    assert found["killed"] == 2
+    assert found["refused"] > 0
+    assert found["rolled_back"] > 0
+    assert {name: found[name] for name in ("missed", "repeated", "reordered", "phantom", "lost")} == {
+        "missed": 0, "repeated": 0, "reordered": 0, "phantom": 0, "lost": 0,
+    }  # fmt: skip
+
+
+def test_every_workload_has_a_row_for_each_subject(result: dict[str, Any]) -> None:
+    assert all(row.keys() == ROW for row in result["rows"])
+    assert all(row["rounds"] == 2 and row["n"] > 0 for row in result["rows"])
+    found = {(row["workload"], row["subject"]) for row in result["rows"]}
+    workloads = {"W1", "W2", "W4", "W4-bulk", "W5-one", "W6", "W7", "W8"}
+    assert {workload for workload, subject in found if subject == "fait_system"} == workloads
+    assert {subject for _, subject in found} == {"fait_system", *RAW, *PEERS}
+
+
+def test_a_ratio_is_the_median_of_the_ratios_within_a_round(result: dict[str, Any]) -> None:
+    for row in result["rows"]:
+        for figure in ("ops_s", "p50_us", "p99_us"):
+            ratios = row[f"{figure}_ratios"]
+            assert row[f"{figure}_ratio"] == (pytest.approx(sum(ratios) / 2, abs=0.002) if ratios else None)
+            assert row["subject"] != "fait_system" or set(ratios) <= {1.0}
+
+
+def test_it_says_what_ran_on_what_and_no_more(result: dict[str, Any], folder: Path) -> None:
+    assert result["machine"].keys() == {"processor", "cores", "memory_gb", "system", "file_system"}
+    assert {"fait", "python", "apsw", "sqlite (apsw)", "sqlite (sqlite3)"} <= result["versions"].keys()
+    assert str(folder) not in json.dumps(result)
+
+
+def test_every_goal_that_was_measured_is_judged(result: dict[str, Any]) -> None:
+    goals = {(goal["key"], goal["against"]) for goal in result["goals"] if not goal["floor"]}
+
+    assert {("W1", "raw_apsw"), ("W2", "raw_apsw"), ("W4-bulk", "raw_apsw")} <= goals
+    for goal in result["goals"]:
+        more = goal["sign"] == "≥"
+        assert goal["met"] is (goal["ratio"] >= goal["limit"] if more else goal["ratio"] <= goal["limit"])
+
+
+def test_nothing_is_left_behind(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {"run.json", "run.svg"}
+
+
+def test_the_published_figures_are_those_of_the_published_run() -> None:
+    checked = subprocess.run(
+        [sys.executable, BENCH / "report.py", "--check"], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert checked.returncode == 0, checked.stderr

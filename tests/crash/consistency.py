@@ -1,0 +1,65 @@
+"""What must hold whenever a store is opened again: the log's own rules, and that what was made of it fits it exactly."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+import fait
+from fait.events.envelope import StoredEvent
+from fait.store.sqlite.store import SqliteStore
+from fait.subscriptions.read_model import shape_of
+from fait.testing.contract.store import everything
+from tests.crash.counting import Counted, Totals
+
+COUNTED = "counting.counted"
+
+
+def effecting_app() -> fait.App:
+    """A reactor whose effects a repetition would show in: the table has no key."""
+    app = fait.App("effecting")
+
+    @app.on(Counted, start="beginning")
+    async def effect(event: Counted, ctx: fait.Context) -> None:
+        ctx.execute("CREATE TABLE IF NOT EXISTS effects (event_id TEXT, position INTEGER)")
+        ctx.execute("INSERT INTO effects VALUES (?, ?)", ctx.at.id, ctx.at.position)
+
+    return app
+
+
+async def consistent(store: SqliteStore, path: Path) -> tuple[list[StoredEvent], dict[str, int]]:
+    """Check everything that is there; return the events, and how far each subscription is."""
+    assert [each for each in await store.examine() if each.verdict != "ok"] == []
+    events = await everything(store.log)
+    ends = {each.subscription: each.position for each in await store.ledger.checkpoints()}
+    connection = apsw.Connection(str(path))
+    assert connection.pragma("integrity_check") == "ok"
+    found = _rows(connection, "effects")
+    connection.close()
+    assert found == [(each.id, each.position) for each in _counted(events, ends.get("effect", 0))]
+    await _check_totals(store, events, ends.get("totals", 0))
+    return events, ends
+
+
+def _rows(connection: apsw.Connection, table: str) -> list[Any]:
+    if not connection.table_exists("main", table):
+        return []
+    return connection.execute(f"SELECT * FROM {table} ORDER BY rowid").fetchall()
+
+
+async def _check_totals(store: SqliteStore, events: Sequence[StoredEvent], checkpoint: int) -> None:
+    expected = defaultdict[str, list[int]](list)
+    for each in _counted(events, checkpoint):
+        expected[each.stream.partition("-")[2]].append(msgspec.json.decode(each.data)["by"])
+    try:
+        rows = await store.ledger.select(shape_of(Totals).table)
+    except apsw.SQLError:  # it ended before there was a table
+        rows = []
+    assert {row[0]: row[1:] for row in rows} == {name: (sum(all), len(all)) for name, all in expected.items()}
+
+
+def _counted(events: Sequence[StoredEvent], until: int) -> list[StoredEvent]:
+    return [each for each in events if each.type == COUNTED and each.position <= until]

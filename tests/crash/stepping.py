@@ -1,0 +1,205 @@
+"""Each statement of a scenario is a numbered step, and each time the process is killed (-9) at another one.
+
+Run as a program, `stepping.py scenario directory`, it lets child after child work on `<n>.db`: each dies at its n-th
+step, until one lives. A step is the moment before a statement, after a commit, and after an acknowledgement, which goes
+into `<n>.told`. Nothing in fait knows of it: the steps are in the connection.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+import apsw
+
+import fait
+from fait.events.append import AppendCondition, Write
+from fait.events.query import Query
+from fait.store.open import open_store
+from fait.store.sqlite.store import SqliteStore
+from fait.testing.contract.store import added, new, write
+from fait.tools.cli import main as command_line
+from tests.crash.consistency import COUNTED, effecting_app
+from tests.crash.counting import counting_app
+
+STEPPING_THREADS = ("fait-sqlite-writer", "asyncio")  # the second one opens the store
+
+
+class Append(NamedTuple):
+    writes: list[Write]
+    condition: AppendCondition | None = None
+
+
+BEFORE: Final = [write("a", [new(id="a1", tags=("seen",)), new(id="a2")], 0)]
+
+APPENDS: Final = {
+    "single": [Append([write("a", [new(id="1")], 2)])],
+    "several streams": [Append([write("a", [new(id="1"), new(id="2")], 2), write("b", [new(id="3")], "no_stream")])],
+    "tagged": [Append([write("b", [new(id="1", tags=("t", "u")), new(id="2", tags=("t",))])])],
+    "conditional": [Append([write("b", [new(id="1")])], AppendCondition((Query(tags=("seen",)),), after=1))],
+    # Two find a free lane, the three behind them are one flush.
+    "batch": [Append([write(f"b-{n % 2}", [new(id=f"{n}"), new(id=f"{n}+", tags=("t",))])]) for n in range(5)],
+}
+"""Appends that are asked for at once, to a store that holds `BEFORE`."""
+
+COUNTS: Final = [write(f"counter-{n % 2}", [new(COUNTED, id=f"c{n}", data=f'{{"by":{n + 1}}}')]) for n in range(3)]
+ONE_MORE: Final = write("counter-0", [new(COUNTED, id="c3", data='{"by":9}')])
+
+
+class _Steps:
+    def __init__(self) -> None:
+        self.last = self.passed = 0
+        self.told = Path()
+
+    def step(self, *_: object) -> bool:
+        if self.last and threading.current_thread().name.startswith((*STEPPING_THREADS, "MainThread")):
+            self.passed += 1
+            if self.passed == self.last:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return True
+
+    def tell(self, what: str) -> None:
+        with self.told.open("a") as file:
+            file.write(f"{what}\n")
+        self.step()
+
+
+STEPS: Final = _Steps()
+
+
+class Stepping(apsw.Connection):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.exec_trace = self._before
+
+    def execute(self, statements: str, bindings: Any = None, **options: Any) -> apsw.Cursor:
+        cursor = super().execute(statements, bindings, **options)
+        if statements == "COMMIT":
+            STEPS.step()
+        return cursor
+
+    def _before(self, *_: object) -> bool:
+        return not threading.current_thread().name.startswith(STEPPING_THREADS) or STEPS.step()
+
+
+@contextmanager
+def writer_kept_busy(store: SqliteStore) -> Iterator[None]:
+    """Whatever is asked for inside the block waits in the queue of the one thread that writes."""
+    started, go_on = threading.Event(), threading.Event()
+
+    def wait(connection: object) -> None:
+        started.set()
+        go_on.wait()
+
+    busy = store._writer.submit(wait)
+    started.wait()
+    try:
+        yield
+    finally:
+        go_on.set()
+    assert not busy.cancelled()
+
+
+async def appending(path: Path, last: int, appends: list[Append]) -> None:
+    store = await _store(path)
+    await added(store.log, *BEFORE)
+
+    async def append(number: int, asked: Append) -> None:
+        await store.log.append(asked.writes, asked.condition)
+        STEPS.tell(str(number))
+
+    with writer_kept_busy(store):
+        asked = [asyncio.create_task(append(*each)) for each in enumerate(appends)]
+        await asyncio.sleep(0)
+        STEPS.last = last
+    await asyncio.gather(*asked)
+    await store.close()
+
+
+async def opening(path: Path, last: int) -> None:
+    STEPS.last = last
+    store = await _store(path)
+    STEPS.tell("open")
+    await store.close()
+
+
+async def subscribing(path: Path, last: int, app: fait.App, name: str) -> None:
+    """The whole life of an app: it is opened, catches up with what is there and with one more event, and is closed."""
+    store = await _store(path)
+    for each in COUNTS:
+        await added(store.log, each)
+    STEPS.last = last
+    async with app.open(f"sqlite:///{path}") as system:
+        await _passed(system, name)
+        await added(store.log, ONE_MORE)
+        STEPS.tell("one more")
+        await _passed(system, name)
+    await store.close()
+
+
+async def _passed(system: fait.System, name: str) -> None:
+    head = await system.store.log.head()
+    while (found := await system.store.ledger.checkpoint(name)) is None or found.position < head:
+        await asyncio.sleep(0.001)
+    STEPS.tell(f"{name} {head}")
+
+
+async def _store(path: Path) -> SqliteStore:
+    return cast("SqliteStore", await open_store(f"sqlite:///{path}"))
+
+
+def importing(path: Path, last: int) -> None:
+    sys.argv = ["fait", "import", str(path.with_name("facts.jsonl")), "-s", f"sqlite:///{path}", "--batch", "7"]
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    STEPS.last = last
+    try:
+        command_line.run()
+    except SystemExit as ended:
+        assert not ended.code, ended
+    STEPS.tell("imported")
+
+
+def scenario(name: str, path: Path, last: int) -> None:
+    running: Callable[[], Awaitable[None]]
+    match name:
+        case "open":
+            asyncio.run(opening(path, last))
+        case "projection":
+            asyncio.run(subscribing(path, last, counting_app(), "totals"))
+        case "reactor":
+            asyncio.run(subscribing(path, last, effecting_app(), "effect"))
+        case "import":
+            importing(path, last)
+        case _:
+            asyncio.run(appending(path, last, APPENDS[name]))
+
+
+def until_one_lives(name: str, directory: Path) -> int:
+    """Let children die at step after step; return how many did."""
+    for number in count(1):
+        child = os.fork()
+        if child == 0:
+            try:
+                STEPS.told = directory / f"{number}.told"
+                apsw.Connection = Stepping  # type: ignore[misc]
+                scenario(name, directory / f"{number}.db", number)
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+                os._exit(1)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status):
+            assert os.WEXITSTATUS(status) == 0
+            return number - 1
+        assert os.WTERMSIG(status) == signal.SIGKILL
+    raise AssertionError
+
+
+if __name__ == "__main__":
+    print(until_one_lives(sys.argv[1], Path(sys.argv[2])))

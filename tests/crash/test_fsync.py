@@ -1,0 +1,254 @@
+"""Each commit is synced once, whoever shares it; what writes nothing syncs nothing; a disk that fails loses nothing."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import apsw
+import pytest
+
+from fait.errors import StoreUnavailable
+from fait.events.append import AppendCondition, Appended, ConditionFailed, Conflict, Duplicate
+from fait.events.envelope import NewEvent, StoredEvent
+from fait.events.query import Query
+from fait.store.open import open_store
+from fait.store.sqlite.store import SqliteStore
+from fait.testing.contract.store import added, everything, new, write
+from tests.crash.power import Disk, recorded
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    with recorded() as disk:
+        yield disk
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/synced.db"
+
+
+@pytest.fixture
+async def store(disk: Disk, url: str) -> AsyncIterator[SqliteStore]:
+    store = cast("SqliteStore", await open_store(url))
+    await added(store.log, write("first", [new(tags=("seen",))]))  # a new WAL's header is synced with its first commit
+    yield store
+    await store.close()
+
+
+def syncs(disk: Disk, start: int) -> int:
+    return disk.since(start, lambda each: each.kind == "sync")
+
+
+def wal_syncs(disk: Disk, start: int) -> int:
+    return disk.since(start, lambda each: each.is_wal_sync)
+
+
+def commits(disk: Disk, start: int) -> int:
+    return disk.since(start, lambda each: each.is_commit)
+
+
+async def test_appends_one_after_another_are_synced_one_by_one(disk: Disk, store: SqliteStore) -> None:
+    for number in range(20):
+        start = len(disk.operations)
+        await added(store.log, write("one", 1 + number % 3))
+        assert (syncs(disk, start), wal_syncs(disk, start), commits(disk, start)) == (1, 1, 1)
+
+
+async def test_appends_of_one_flush_share_one_sync(disk: Disk, store: SqliteStore) -> None:
+    start = len(disk.operations)
+    with _writer_kept_busy(store):
+        lanes = [asyncio.create_task(added(store.log, write(f"lane-{n}"))) for n in range(2)]
+        flush = [asyncio.create_task(added(store.log, write(f"s-{n}"))) for n in range(100)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*lanes, *flush)
+
+    # The two that found a free lane are committed together; the hundred behind them are the next flush.
+    assert (syncs(disk, start), commits(disk, start)) == (2, 2)
+
+
+async def test_what_many_ask_for_at_once_costs_a_sync_for_each_commit(disk: Disk, store: SqliteStore) -> None:
+    start = len(disk.operations)
+    await asyncio.gather(*(added(store.log, write(f"s-{n % 50}")) for n in range(500)))
+
+    assert wal_syncs(disk, start) == commits(disk, start) <= 10
+
+
+async def test_reads_sync_nothing(disk: Disk, store: SqliteStore) -> None:
+    start = len(disk.operations)
+    await everything(store.log)
+    await everything(store.log, Query(tags=("seen",)))
+    await store.log.read_stream("first")
+    await store.log.streams()
+    await store.log.head()
+    await store.ledger.checkpoints()
+    await store.examine()
+
+    assert disk.operations[start:] == []
+
+
+async def test_refused_and_repeated_appends_sync_nothing(disk: Disk, store: SqliteStore) -> None:
+    before = new()
+    await added(store.log, write("first", [before]))
+    start = len(disk.operations)
+
+    conflict = await store.log.append([write("first", expected=7)])
+    of_several = await store.log.append([write("other"), write("first", expected=7)])
+    seen = await store.log.append([write("other")], AppendCondition((Query(tags=("seen",)),), 0))
+    taken = await store.log.append([write("other", [before])])
+    repeated = await store.log.append([write("first", [before])])
+
+    assert isinstance(conflict, Conflict)
+    assert isinstance(of_several, Conflict)
+    assert isinstance(seen, ConditionFailed)
+    assert isinstance(taken, Duplicate)
+    assert isinstance(repeated, Appended)
+    assert repeated.repeated
+    assert disk.operations[start:] == []
+
+
+@pytest.mark.parametrize(("option", "level"), [("", 2), ("?synchronous=FULL", 2), ("?synchronous=NORMAL", 1)])
+async def test_all_connections_have_the_synchronous_that_was_asked_for(url: str, option: str, level: int) -> None:
+    opened: list[apsw.Connection] = []
+    apsw.connection_hooks.append(opened.append)
+    try:
+        store = cast("SqliteStore", await open_store(url + option))
+        levels = [each.pragma("synchronous") for each in opened if each in apsw.connections()]
+        writer = await store._writer.run(lambda connection: connection.pragma("synchronous"))
+        await store.close()
+    finally:
+        apsw.connection_hooks.remove(opened.append)
+
+    assert writer == level
+    assert len(levels) > 2
+    assert set(levels) == {level}
+
+
+def _big(count: int) -> list[NewEvent]:
+    return [new(data='"' + "x" * 20_000 + '"') for _ in range(count)]
+
+
+@pytest.mark.parametrize("kind", ["one", "several", "larger than the cache"])
+async def test_a_full_disk_loses_nothing_and_writes_nothing_wherever_it_is_met(
+    disk: Disk, store: SqliteStore, kind: str
+) -> None:
+    writes = {
+        "one": [write("a", [new(tags=("t",))])],
+        "several": [write("a", 3), write("b", [new(tags=("t", "u")), new()])],
+        "larger than the cache": [write("a", _big(150))],
+    }[kind]
+    before, refused = await everything(store.log), 0
+    for room in _rooms(kind):
+        disk.writes_left = room
+        outcome = await _outcome(store.log.append(writes))
+        disk.writes_left = None
+        if outcome == "done":
+            break
+        assert outcome == "nothing"
+        assert await everything(store.log) == before
+        refused += 1
+    assert refused > 3
+
+    assert _ids(await everything(store.log)) == _ids(before, *(each.events for each in writes))
+    await added(store.log, write("a"))
+    assert [each for each in await store.examine() if each.verdict != "ok"] == []
+
+
+def _rooms(kind: str) -> Iterator[int]:
+    step = 101 if kind == "larger than the cache" else 1
+    return iter(range(0, 10_000, step))
+
+
+async def test_many_that_meet_a_full_disk_are_all_told_so_and_work_again(disk: Disk, store: SqliteStore) -> None:
+    writes, before = [write(f"s-{n % 5}") for n in range(40)], await everything(store.log)
+    disk.writes_left = 5
+    answers = await asyncio.gather(*(store.log.append([each]) for each in writes), return_exceptions=True)
+    disk.writes_left = None
+
+    assert [answer.outcome for answer in answers if isinstance(answer, StoreUnavailable)] == ["nothing"] * 40
+    assert await everything(store.log) == before
+    assert [(await added(store.log, each)).repeated for each in writes] == [False] * 40
+
+
+async def test_a_new_store_on_a_full_disk_is_not_opened_and_can_be_opened_later(disk: Disk, url: str) -> None:
+    async def opened() -> None:
+        await (await open_store(url)).close()
+
+    outcomes: list[str] = []
+    while "done" not in outcomes:
+        disk.writes_left = len(outcomes)
+        outcomes.append(await _outcome(opened()))
+    disk.writes_left = None
+    assert outcomes == ["nothing"] * (len(outcomes) - 1) + ["done"]
+    assert len(outcomes) > 10
+
+    store = await open_store(url)
+    await added(store.log, write("a"))
+    await store.close()
+
+
+async def test_a_sync_that_fails_leaves_the_outcome_unknown_and_the_same_ids_settle_it(
+    disk: Disk, store: SqliteStore
+) -> None:
+    writes, before = [write("a", 2)], await everything(store.log)
+    disk.syncs_left = 0
+    assert await _outcome(store.log.append(writes)) == "unknown"
+    disk.syncs_left = None
+
+    assert (await added(store.log, *writes)).versions == (2,)
+    assert _ids(await everything(store.log)) == _ids(before, writes[0].events)
+
+
+@pytest.mark.parametrize("failing", ["writes_left", "syncs_left"])
+async def test_a_disk_that_fails_while_the_wal_is_moved_into_the_file_takes_nothing_back(
+    tmp_path: Path, failing: str
+) -> None:
+    with recorded(wal_autocheckpoint=5) as disk:
+        store = cast("SqliteStore", await open_store(f"sqlite:///{tmp_path}/moved.db"))
+        stored, answered = list[NewEvent](), set[str]()
+        for number in range(60):
+            each = write(f"s-{number % 3}", 2)
+            setattr(disk, failing, number % 30)
+            answered.add(await _outcome(store.log.append([each])))
+            setattr(disk, failing, None)
+            await added(store.log, each)  # repeated, if it is there
+            stored += each.events
+            assert _ids(await everything(store.log)) == _ids(stored)
+        assert answered == {"done", "nothing" if failing == "writes_left" else "unknown"}
+        assert [each for each in await store.examine() if each.verdict != "ok"] == []
+        await store.close()
+
+
+async def _outcome(attempt: Awaitable[object]) -> str:
+    try:
+        await attempt
+    except StoreUnavailable as problem:
+        return problem.outcome
+    return "done"
+
+
+def _ids(*events: Sequence[NewEvent | StoredEvent]) -> list[str]:
+    return [each.id for several in events for each in several]
+
+
+class _writer_kept_busy:
+    """Whatever is asked for inside the block waits in the queue."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._go_on = threading.Event()
+
+    def __enter__(self) -> None:
+        started = threading.Event()
+
+        def wait(connection: Any) -> None:
+            started.set()
+            self._go_on.wait()
+
+        self._busy = self._store._writer.submit(wait)
+        started.wait()
+
+    def __exit__(self, *_: object) -> None:
+        self._go_on.set()

@@ -1,0 +1,186 @@
+"""Opening an app: what must fit before anything starts."""
+
+import shutil
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+import fait
+from fait.store.ledger import Work
+
+
+@fait.event("app.happened")
+class Happened:
+    pass
+
+
+def counts(columns: int = 1, version: int = 1) -> type[fait.ReadModel]:
+    if columns == 1:
+
+        class Counts(fait.ReadModel, key="id", version=version):
+            id: str
+
+            @classmethod
+            def evolve(cls, row: Self | None, event: Happened, at: fait.Recorded) -> Self | None:
+                return cls(id=at.stream_id)
+
+        return Counts
+
+    class Counts(fait.ReadModel, key="id"):  # type: ignore[no-redef]
+        id: str
+        number: int = 0
+
+        @classmethod
+        def evolve(cls, row: Self | None, event: Happened, at: fait.Recorded) -> Self | None:
+            return cls(id=at.stream_id, number=(row.number if row else 0) + 1)
+
+    return Counts
+
+
+def app_with(*reactors: str, model: type[fait.ReadModel] | None = None, name: str = "app") -> fait.App:
+    app = fait.App(name)
+    if model is not None:
+        app.include(model)
+    for each in reactors:
+        app.on(Happened, name=each)(_nothing)
+    return app
+
+
+async def _nothing(event: Happened) -> None: ...
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/app.db"
+
+
+async def positions(system: fait.System) -> dict[str, int]:
+    return {each.subscription: each.position for each in await system.store.ledger.checkpoints()}
+
+
+async def test_a_renamed_subscription_stops_the_start_and_asks(url: str) -> None:
+    async with app_with("old", "kept").open(url) as s:
+        await s.wait(await s.publish(Happened(), stream="x-1"))
+        await s.status()
+
+    with pytest.raises(fait.SubscriptionsChanged, match=r"had the subscriptions 'old'.*declares 'new'") as changed:
+        async with app_with("new", "kept").open(url):
+            pass
+
+    assert (changed.value.vanished, changed.value.appeared) == (("old",), ("new",))
+    async with app_with("new", "kept").open(url, renamed={"old": "new"}, run="elsewhere") as s:
+        assert await positions(s) == {"kept": 1, "new": 1}
+    async with app_with("newer", "kept").open(url, forget=["new"], run="elsewhere") as s:
+        await s.publish(Happened(), stream="x-1")
+        assert await positions(s) == {"kept": 1, "newer": 1}
+
+
+async def test_a_subscription_may_be_added_or_removed_alone(url: str) -> None:
+    async with app_with("one").open(url):
+        pass
+    async with app_with("one", "two").open(url):
+        pass
+    async with app_with("two").open(url) as s:
+        assert set(await positions(s)) == {"one", "two"}
+
+
+async def test_a_changed_read_model_is_not_mixed_with_its_old_rows(url: str) -> None:
+    async with app_with(model=counts()).open(url) as s:
+        await s.wait(await s.publish(Happened(), stream="x-1"))
+
+    for changed in (counts(columns=2), counts(version=2)):
+        with pytest.raises(fait.ReadModelChanged, match="fait rebuild counts"):
+            async with app_with(model=changed).open(url):
+                pass
+
+    wider = counts(columns=2)
+    async with app_with(model=wider).open(url, rebuild=["counts"]) as s:
+        await s.wait(None, wider)
+        assert [row.number for row in await s.find(wider)] == [1]  # type: ignore[attr-defined]
+
+
+async def test_a_read_model_to_rebuild_must_exist(url: str) -> None:
+    with pytest.raises(fait.UsageError, match="no read model 'conts'; it has: counts"):
+        async with app_with(model=counts()).open(url, rebuild=["conts"]):
+            pass
+
+
+async def test_a_checkpoint_beyond_the_log_does_not_start(url: str, tmp_path: Path) -> None:
+    async with app_with("one").open(url, run="elsewhere") as s:
+        await s.publish(Happened(), stream="x-1")
+    shutil.copy(tmp_path / "app.db", tmp_path / "backup.db")
+    async with app_with("one").open(url) as s:
+        await s.wait(await s.publish(Happened(), stream="x-1"))
+        assert await positions(s) == {"one": 2}
+    async with app_with("one").open(f"sqlite:///{tmp_path}/backup.db", run="elsewhere") as s:
+        lease = await s.store.ledger.take(await s.store.ledger.lease("one"), "x")
+        assert lease is not None
+        await s.store.ledger.record(Work("one", 0, 2, lease.fence))
+
+    with pytest.raises(fait.CheckpointMismatch, match="at position 2, the log ends at 1"):
+        async with app_with("one").open(f"sqlite:///{tmp_path}/backup.db"):
+            pass
+
+
+async def test_two_apps_share_a_store_but_not_a_subscription(url: str) -> None:
+    async with app_with("one").open(url), app_with("two", name="other").open(url) as s:
+        assert set(await positions(s)) == {"one", "two"}
+
+    with pytest.raises(fait.DeclarationError, match="belongs to the app 'app'"):
+        async with app_with("one", name="other").open(url, forget=["two"]):
+            pass
+
+
+async def test_names_are_given_once() -> None:
+    app = app_with("one")
+    with pytest.raises(fait.DeclarationError, match="two reactors are named 'one'"):
+        app.on(Happened, name="one")(_another)
+    with pytest.raises(fait.DeclarationError, match="both named 'counts'"):
+        app_with("counts", model=counts()).resolve()
+    with pytest.raises(fait.DeclarationError, match="include takes"):
+        app.include("a string")
+
+
+async def _another(event: Happened) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("redis://user:secret@host/0", r"redis://user:\*\*\*@host/0"),
+        ("sqlite:///", "names no file"),
+        ("nonsense", "a store's URL begins with one of memory:, sqlite:"),
+    ],
+)
+async def test_an_url_that_means_no_store_is_refused_without_its_password(url: str, message: str) -> None:
+    with pytest.raises(fait.UsageError, match=message) as refused:
+        async with app_with().open(url):
+            pass
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("missing/app.db", "does its directory exist"), ("a.txt", "is not an SQLite database")]
+)
+async def test_a_file_that_cannot_be_opened_is_told_plainly(tmp_path: Path, path: str, message: str) -> None:
+    (tmp_path / "a.txt").write_text("not a database, but long enough to look like something else" * 50)
+
+    with pytest.raises(fait.StoreUnavailable, match=message):
+        async with app_with().open(f"sqlite:///{tmp_path}/{path}"):
+            pass
+
+
+async def test_with_create_off_only_a_store_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(fait.StoreUnavailable, match="there is no store"):
+        async with app_with().open(f"sqlite:///{tmp_path}/none.db", create=False):
+            pass
+    assert not (tmp_path / "none.db").exists()
+
+
+async def test_status_tells_how_far_each_subscription_is(url: str) -> None:
+    async with app_with("one", model=counts()).open(url) as s:
+        await s.wait(await s.publish(Happened(), stream="x-1"))
+        await s.wait()
+
+        assert [(each.name, each.position, each.lag) for each in await s.status()] == [("counts", 1, 0), ("one", 1, 0)]
