@@ -66,9 +66,22 @@ def freeze(moment: datetime) -> Generator[datetime]:
 
 def new_id() -> str:
     """A new UUIDv7 (RFC 9562) as text: ids made later sort later, so that indexes grow at their right edge."""
-    head = time.time_ns() // 1_000_000
-    chance = int.from_bytes(os.urandom(10), "big")
-    text = (
-        f"{(head << 80) | (7 << 76) | ((chance >> 68) << 64 & 0xFFF << 64) | (2 << 62) | (chance & (1 << 62) - 1):032x}"
-    )
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    chance = _chance(10)
+    text = (time.time_ns() // 1_000_000).to_bytes(6, "big").hex() + chance.hex()
+    variant = "89ab"[chance[2] & 3]
+    return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+
+
+_pool = bytearray()
+
+
+def _chance(count: int) -> bytes:
+    """Random bytes, fetched from the system in larger portions."""
+    if len(_pool) < count:
+        _pool.extend(os.urandom(4096))
+    taken = bytes(_pool[-count:])
+    del _pool[-count:]
+    return taken
+
+
+os.register_at_fork(after_in_child=_pool.clear)  # a child must not draw the same bytes as its parent

@@ -30,7 +30,7 @@ from fait.events.query import Query
 from fait.events.registry import Taken
 from fait.events.stream import stream_name
 from fait.events.version import Expected, expected_name, expected_number, is_expected
-from fait.telemetry import origin
+from fait.telemetry import NOBODY, origin
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -51,6 +51,7 @@ __all__ = [
     "command_record",
     "key_id",
     "metadata_of",
+    "pause",
     "settled",
 ]
 
@@ -197,7 +198,7 @@ class Loop:
         conflict: Conflict | None = None
         for attempt in range(options.attempts):
             if attempt:
-                await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt)))  # noqa: S311
+                await pause(attempt)
             loaded = await self.load(decision.model, decision.id)
             _check_expected(stream, options, loaded.version)
             result, write = self._decide(decision, loaded, options, stream, metadata)
@@ -252,6 +253,8 @@ class Loop:
 def metadata_of(options: Options, command: CommandRecord | None = None) -> str:
     """The metadata of an append, as JSON: what is asked for, by whom, as part of which story."""
     now = origin()
+    if command is None and now is NOBODY and options.key is None and not options.extra:
+        return "{}"
     return encode_metadata(
         Metadata(
             correlation_id=now.correlation_id,
@@ -290,6 +293,11 @@ async def settled(log: Streams, writes: Sequence[Write], condition: AppendCondit
         if problem.outcome == "nothing":
             raise
         return await log.append(writes, condition)
+
+
+async def pause(conflicts: int) -> None:
+    """Make way after so many conflicts: for a while that grows with them, by chance, so that rivals part."""
+    await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**conflicts)))  # noqa: S311
 
 
 def key_id(stream: str, key: str, place: int) -> str:

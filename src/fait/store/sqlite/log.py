@@ -150,7 +150,7 @@ class SqliteLog:
 
 def stored_moment(moment: datetime) -> str:
     """UTC text of fixed width: it sorts as time does."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def _append(connection: Connection, writes: Sequence[Write], condition: AppendCondition | None, moment: str) -> Verdict:

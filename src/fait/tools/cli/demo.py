@@ -4,7 +4,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Annotated, cast
 
 import typer
@@ -20,14 +20,13 @@ Demo = Callable[..., Awaitable[bool]]
 async def demo(
     orders: Annotated[int, typer.Option(metavar="N", min=1, help="How many orders are placed.")] = 2000,
     keep: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A new file to run it on, and to keep.", dir_okay=False)
+        Path | None,
+        typer.Option(metavar="FILE", help="A new file to run it on; a temporary one if not given.", dir_okay=False),
     ] = None,
 ) -> None:
-    """Run the shop: customers, stock and mail on a store of its own, interrupted on purpose; then add everything up."""
+    """Run the shop: customers, stock and mail on a store of its own; then add everything up. The file stays."""
     run = _found()
-    with TemporaryDirectory(prefix="fait-demo-") as folder:
-        well = await run(keep or Path(folder) / "shop.db", orders=orders)
-    if not well:
+    if not await run(keep or Path(mkdtemp(prefix="fait-demo-")) / "shop.db", orders=orders):
         raise typer.Exit(1)
 
 

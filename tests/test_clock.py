@@ -1,0 +1,45 @@
+"""Time and ids."""
+
+import os
+import uuid
+from datetime import UTC, datetime
+
+import fait
+from fait.clock import freeze
+
+
+def test_ids_are_canonical_version_7_uuids_that_sort_by_time() -> None:
+    before = datetime.now(UTC).timestamp()
+    ids = [fait.new_id() for _ in range(2000)]
+
+    assert len(set(ids)) == len(ids)
+    for each in ids:
+        parsed = uuid.UUID(each)
+        assert str(parsed) == each
+        assert (parsed.version, parsed.variant) == (7, uuid.RFC_4122)
+    stamps = [int(each.replace("-", "")[:12], 16) for each in ids]
+    assert stamps == sorted(stamps)
+    assert int(before * 1000) <= stamps[0] <= int(datetime.now(UTC).timestamp() * 1000)
+
+
+def test_a_forked_child_draws_other_ids_than_its_parent() -> None:
+    fait.new_id()  # the parent holds random bytes in hand
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, fait.new_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reading, 100).decode()
+    os.close(reading)
+    os.close(writing)
+
+    assert theirs[14:] != fait.new_id()[14:]
+
+
+def test_the_moment_stands_still_inside_freeze() -> None:
+    moment = datetime(2024, 1, 1, tzinfo=UTC)
+
+    with freeze(moment):
+        assert fait.now() is moment
+    assert fait.now() > moment
