@@ -14,7 +14,7 @@ import msgspec
 
 from fait.errors import EventFromTheFuture, FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
 from fait.events.envelope import Metadata, NewEvent, Recorded, StoredEvent, Untyped
-from fait.events.event import EventType, event_type
+from fait.events.event import EventType, event_type, is_event_name
 from fait.events.registry import Registry
 from fait.events.stream import check_tag
 from fait.events.upcast import Upcaster
@@ -50,8 +50,8 @@ class Codec:
         else:
             declared = self._declared(event)
             name, schema, data = declared.name, declared.version, declared.encode(event)
-        if occurred_at is not None and occurred_at.tzinfo is None:
-            raise InvalidValue(name, "occurred_at", "it has no time zone")
+        if occurred_at is not None and (not isinstance(occurred_at, datetime) or occurred_at.tzinfo is None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidValue(name, "occurred_at", "it is not a datetime with a time zone")
         return NewEvent(name, schema, id, data.decode(), metadata, tuple(check_tag(tag) for tag in tags), occurred_at)
 
     def event(self, stored: StoredEvent) -> Any:
@@ -87,6 +87,8 @@ class Codec:
         return declared
 
     def _encode_untyped(self, event: Untyped) -> bytes:
+        if not is_event_name(event.type):
+            raise InvalidValue(f"event type {event.type[:80]!r}", "type", "it is empty, too long, or not printable")
         known = self.registry.types.get(event.type)
         if known is not None and event.version != known.version:
             raise UsageError(

@@ -21,7 +21,7 @@ from msgspec import Struct, field, structs
 from fait.errors import DeclarationError
 from fait.events import schema, value
 
-__all__ = ["EventType", "describe", "event", "event_type", "field", "replace"]
+__all__ = ["EventType", "describe", "event", "event_type", "field", "is_event_name", "replace"]
 
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
@@ -218,11 +218,15 @@ def _scope(cls: type) -> Mapping[str, Any] | None:
     return None if known is None else known.scope
 
 
+def is_event_name(name: str) -> bool:
+    """Whether a text can name an event type: short, printable, without blanks that nobody sees."""
+    return 1 <= len(name) <= MAX_NAME and name.isprintable() and name == name.strip() and "  " not in name
+
+
 def _check_name(name: object, version: object, place: _Place) -> None:
     if not isinstance(name, str):
         raise DeclarationError(f'an event needs its stored name: @fait.event("shop.order-placed") ({place.where})')
-    proper = 1 <= len(name) <= MAX_NAME and name.isprintable() and name == name.strip() and "  " not in name
-    if not proper:
+    if not is_event_name(name):
         raise DeclarationError(
             f"{name[:MAX_NAME]!r} is not an event name: use 1 to {MAX_NAME} printable characters without leading, "
             f"trailing or double blanks, for example 'shop.order-placed' ({place.where})"
