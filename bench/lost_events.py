@@ -20,8 +20,8 @@ from itertools import pairwise
 from typing import IO, Any
 
 import apsw
-from subjects.fait_system import Order, facts, opened, placed
-from subjects.raw_sqlite import INSERT, row
+from subjects.fait_system import Order, facts, opened, placed, updated
+from subjects.raw_sqlite import INSERT, event, row
 
 import fait
 
@@ -42,23 +42,23 @@ async def write(path: str, seed: int, count: int) -> None:
         chance = random.Random(f"{seed}/{caller}")
         for turn in range(count // CALLERS):
             number = (seed * CALLERS + caller) * 100_000 + turn
-            event = placed(number)
+            new = placed(number)
             try:
                 match chance.randrange(4):
                     case 0:
-                        await s.publish(event, stream=f"order-{number}")
+                        await s.publish(new, stream=f"order-{number}")
                     case 1:
                         contended = f"order-{chance.randrange(CONTENDED)}"
-                        await s.append(fait.Facts(contended, [event], chance.choice([0, turn, "exists"])))
+                        await s.append(fait.Facts(contended, [new], chance.choice([0, turn, "exists"])))
                     case 2:  # the second stream is never at that version, so the first is rolled back
                         wrong = fait.Facts("order-0", [placed(NEVER + number)], 1 << 30)
                         await s.append(fait.Facts(f"order-{number}", [placed(NEVER + number)], "no_stream"), wrong)
                     case _:
-                        await s.transact(Order.update, str(chance.randrange(CONTENDED)), number)
+                        await s.transact(Order.update, str(chance.randrange(CONTENDED)), updated(number))
             except fait.WrongExpectedVersion:
                 refused += 1
             else:
-                print(event.order_id, flush=True)
+                print(new.order_id, flush=True)
 
     async with opened(path) as s:
         await asyncio.gather(*(call(caller) for caller in range(CALLERS)))
@@ -83,7 +83,7 @@ async def disturb(path: str, _seed: int, count: int) -> None:
     db.set_busy_timeout(30_000)
     for number in range(count):
         db.execute("BEGIN IMMEDIATE")
-        db.execute(INSERT, row(NEVER + number, f"order-{NEVER + number}", 1))
+        db.execute(INSERT, row(event(NEVER + number, f"order-{NEVER + number}", 1)))
         await asyncio.sleep(0.01)
         db.execute("ROLLBACK")
         await asyncio.sleep(0.02)

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "CALLERS",
@@ -21,6 +21,8 @@ __all__ = [
 ]
 
 CALLERS = 64
+
+T = TypeVar("T")
 
 Outcome = dict[str, Any]
 
@@ -59,34 +61,34 @@ def outcome(count: int, seconds: float | None, latencies_s: Sequence[float] = ()
     }
 
 
-def timed(act: Callable[[int], object], numbers: range) -> tuple[float, list[float]]:
-    """Act for each number; gives seconds in all, and of each."""
+def timed(act: Callable[[T], object], things: Sequence[T]) -> tuple[float, list[float]]:
+    """Act on each of the things, which were made before; gives seconds in all, and of each."""
     latencies = list[float]()
     started = before = time.perf_counter()
-    for number in numbers:
-        act(number)
+    for thing in things:
+        act(thing)
         now = time.perf_counter()
         latencies.append(now - before)
         before = now
     return before - started, latencies
 
 
-async def timed_async(act: Callable[[int], Awaitable[object]], numbers: range) -> tuple[float, list[float]]:
+async def timed_async(act: Callable[[T], Awaitable[object]], things: Sequence[T]) -> tuple[float, list[float]]:
     """As `timed`, one after the other."""
     latencies = list[float]()
     started = before = time.perf_counter()
-    for number in numbers:
-        await act(number)
+    for thing in things:
+        await act(thing)
         now = time.perf_counter()
         latencies.append(now - before)
         before = now
     return before - started, latencies
 
 
-async def concurrently(act: Callable[[int], Awaitable[object]], numbers: range) -> tuple[float, list[float]]:
+async def concurrently(act: Callable[[T], Awaitable[object]], things: Sequence[T]) -> tuple[float, list[float]]:
     """As `timed`, by 64 callers at once."""
     started = time.perf_counter()
-    parts = await asyncio.gather(*(timed_async(act, numbers[caller::CALLERS]) for caller in range(CALLERS)))
+    parts = await asyncio.gather(*(timed_async(act, things[caller::CALLERS]) for caller in range(CALLERS)))
     return time.perf_counter() - started, [each for _, latencies in parts for each in latencies]
 
 

@@ -5,6 +5,7 @@ properties.py fill|grown|memory FILE N      the parts, each a process of its own
 
 import asyncio
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -60,14 +61,17 @@ def memory(folder: Path, sizes: tuple[int, int], rounds: int) -> dict[str, Any]:
     return {"events": list(sizes), "peak_mb": [small, large], "ratio": round(large / small, 3), "rounds": rounds}
 
 
-def import_time(rounds: int) -> dict[str, Any]:
+def import_time(folder: Path, rounds: int) -> dict[str, Any]:
     """Milliseconds to import, in turn, each time in a new process; the interpreter's own start is not counted."""
     programs = {"fait": "import fait", "baseline": "import asyncio, msgspec, sqlite3"}
     found = {name: list[float]() for name in programs}
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled once, as an installed package is
     for turn in range(rounds + 1):  # the first fills the caches
         for name, program in programs.items():
             code = f"import time; t = time.perf_counter(); {program}; print(time.perf_counter() - t)"
-            done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            command = [sys.executable, "-c", code]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
             if turn:
                 found[name].append(float(done.stdout) * 1e3)
     ratio = statistics.median(one / other for one, other in zip(found["fait"], found["baseline"], strict=True))

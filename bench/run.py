@@ -153,7 +153,7 @@ def _properties(only: list[str], options: argparse.Namespace, work: Path) -> dic
     found: dict[str, Any] = {}
     if _wanted("import", only):
         _say("import time")
-        found["import"] = properties.import_time(max(3, int(IMPORTS * min(1.0, options.scale))))
+        found["import"] = properties.import_time(work, max(3, int(IMPORTS * min(1.0, options.scale))))
     if _wanted("memory", only):
         _say("memory of a catch-up")
         small, large = (max(1000, int(size * options.scale)) for size in MEMORY_SIZES)

@@ -82,8 +82,8 @@ MUTANTS = [
     Mutant(
         "a repeated append is not recognised, in the reference",
         "store/memory.py",
-        "self._repeated(writes) or self._conflict(writes)",
-        "self._conflict(writes)",
+        "return self._repeated(writes) or",
+        "return",
         MEMORY + "a_stored_append_is_recognised_whatever_it_expects",
     ),
     Mutant(
@@ -136,6 +136,13 @@ MUTANTS = [
         LOG + "paging_gives_each_event_exactly_once[3]",
     ),
     Mutant(
+        "a position limit excludes the position",
+        "store/sqlite/sql/read_stream.sql",
+        "position <= ?5",
+        "position < ?5",
+        LOG + "a_stream_is_read_from_a_version_on_and_not_further_than_asked",
+    ),
+    Mutant(
         "the mark is read again after the rows",
         "store/sqlite/log.py",
         "return Page(events, max(after, mark), more=False)",
@@ -164,10 +171,10 @@ MUTANTS = [
         LOG + "streams_are_listed_by_name_with_their_versions",
     ),
     Mutant(
-        "a position limit excludes the position",
-        "store/sqlite/sql/read_stream.sql",
-        "position <= ?5",
-        "position < ?5",
+        "a page begins with the last one's end",
+        "store/sqlite/sql/read_log.sql",
+        "position > ?1",
+        "position >= ?1",
         PROPERTY,
     ),
     Mutant(
@@ -279,9 +286,9 @@ MUTANTS = [
 ]
 
 
-def pytest(source: Path, *tests: str) -> subprocess.CompletedProcess[str]:
-    """Run tests on the fait that lies in a folder."""
-    options = ["-q", "-rf", "-p", "no:cacheprovider", f"--timeout={TIMEOUT_S}"]
+def pytest(source: Path, work: str, *tests: str) -> subprocess.CompletedProcess[str]:
+    """Run tests on the fait that lies in a folder; their files go to `work`, as runs clean up after each other."""
+    options = ["-q", "-rf", "-p", "no:cacheprovider", f"--timeout={TIMEOUT_S}", f"--basetemp={work}/tests"]
     return subprocess.run(
         [sys.executable, "-c", RUN, str(source), *options, *tests],
         check=False,
@@ -304,7 +311,7 @@ def outcome(mutant: Mutant) -> str:
             return f"the mutant no longer applies: its text stands {text.count(mutant.old)} times in {mutant.file}"
         file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
         try:
-            done = pytest(source, mutant.test)
+            done = pytest(source, folder, mutant.test)
         except subprocess.TimeoutExpired:
             return "the test did not end"
     if done.returncode == 1 and f"FAILED {mutant.test}" in done.stdout:
@@ -314,7 +321,8 @@ def outcome(mutant: Mutant) -> str:
 
 def main() -> int:
     """Plant all faults; 0 if each was noticed."""
-    whole = pytest(ROOT / "src", *sorted({mutant.test for mutant in MUTANTS}))
+    with tempfile.TemporaryDirectory(prefix="fait-mutants-") as folder:
+        whole = pytest(ROOT / "src", folder, *sorted({mutant.test for mutant in MUTANTS}))
     if whole.returncode:
         print(whole.stdout[-3000:], whole.stderr[-3000:], "the tests must pass before faults are planted", sep="\n")
         return 1

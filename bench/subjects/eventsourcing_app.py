@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -55,40 +55,44 @@ def settings(path: str) -> dict[str, str]:
     return {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": path, "SQLITE_LOCK_TIMEOUT": "60"}
 
 
-def made(number: int, events: int = 1) -> Order:
-    new = Order(**order(number))
+def orders(numbers: range) -> list[dict[str, Any]]:
+    return [order(number) for number in numbers]
+
+
+def made(fields: dict[str, Any], events: int) -> Order:
+    new = Order(**fields)
     for _ in range(events - 1):
-        new.update(**order(number))
+        new.update(**fields)
     return new
 
 
 def fill(app: Orders, streams: range, events: int) -> list[Any]:
     ids = list[Any]()
     for first in range(0, len(streams), BULK):
-        orders = [made(number, events) for number in streams[first : first + BULK]]
-        app.save(*orders)
-        ids += [each.id for each in orders]
+        new = [made(fields, events) for fields in orders(streams[first : first + BULK])]
+        app.save(*new)
+        ids += [each.id for each in new]
     return ids
 
 
-def by_threads(act: Callable[[int], object], numbers: range) -> tuple[float, list[float]]:
+def by_threads(act: Callable[[Any], object], things: Sequence[Any]) -> tuple[float, list[float]]:
     started = time.perf_counter()
     with ThreadPoolExecutor(CALLERS) as threads:
-        parts = list(threads.map(lambda caller: timed(act, numbers[caller::CALLERS])[1], range(CALLERS)))
+        parts = list(threads.map(lambda caller: timed(act, things[caller::CALLERS])[1], range(CALLERS)))
     return time.perf_counter() - started, [each for latencies in parts for each in latencies]
 
 
 def w1(path: str, n: int) -> Outcome:
     app = opened(path)
-    timed(lambda number: app.save(made(number)), range(n, n + n // 10))
-    seconds, latencies = timed(lambda number: app.save(made(number)), range(n))
+    timed(lambda fields: app.save(Order(**fields)), orders(range(n, n + n // 10)))
+    seconds, latencies = timed(lambda fields: app.save(Order(**fields)), orders(range(n)))
     return outcome(n, seconds, latencies, stored=n + n // 10)
 
 
 def w2(path: str, n: int) -> Outcome:
     app = opened(path)
-    by_threads(lambda number: app.save(made(number)), range(n, n + n // 10))
-    seconds, latencies = by_threads(lambda number: app.save(made(number)), range(n))
+    by_threads(lambda fields: app.save(Order(**fields)), orders(range(n, n + n // 10)))
+    seconds, latencies = by_threads(lambda fields: app.save(Order(**fields)), orders(range(n)))
     return outcome(n, seconds, latencies, stored=n + n // 10)
 
 
@@ -96,8 +100,8 @@ def w4(path: str, n: int) -> Outcome:
     """By one caller: 64 threads are slower at it."""
     app = opened(path)
     streams, warm_up = n // EVENTS_PER_ORDER, n // EVENTS_PER_ORDER // 10
-    timed(lambda number: app.save(made(number, 10)), range(warm_up))
-    seconds, _ = timed(lambda number: app.save(made(number, 10)), range(streams))
+    timed(lambda fields: app.save(made(fields, 10)), orders(range(warm_up)))
+    seconds, _ = timed(lambda fields: app.save(made(fields, 10)), orders(range(streams)))
     return outcome(streams * 10, seconds, stored=(streams + warm_up) * 10)
 
 
@@ -105,13 +109,14 @@ def w4_bulk(path: str, n: int) -> Outcome:
     app = opened(path)
     streams, warm_up = n // EVENTS_PER_ORDER, n // EVENTS_PER_ORDER // 10
     fill(app, range(warm_up), 10)
-    started = time.perf_counter()
-    fill(app, range(streams), 10)
-    return outcome(streams * 10, time.perf_counter() - started, stored=(streams + warm_up) * 10)
+    given = orders(range(streams))
+    batches = [given[first : first + BULK] for first in range(0, streams, BULK)]
+    seconds, _ = timed(lambda batch: app.save(*[made(fields, 10) for fields in batch]), batches)
+    return outcome(streams * 10, seconds, stored=(streams + warm_up) * 10)
 
 
 def w5_one(path: str, n: int) -> Outcome:
-    loads, app, one = 3, opened(path), made(0)
+    loads, app, one = 3, opened(path), made(order(0), 1)
     for first in range(1, n, 1000):
         for number in range(first, min(first + 1000, n)):
             one.update(**order(number))
@@ -142,13 +147,14 @@ def w6(path: str, n: int) -> Outcome:
     app, streams = opened(path), 200
     ids = fill(app, range(streams), 20)
 
-    def act(number: int) -> None:
-        found = app.repository.get(ids[number % streams])
-        found.update(**order(number))
+    def act(change: tuple[Any, dict[str, Any]]) -> None:
+        found = app.repository.get(change[0])
+        found.update(**change[1])
         app.save(found)
 
-    timed(act, range(n // 10))
-    seconds, latencies = timed(act, range(n))
+    changes = [(ids[number % streams], order(number)) for number in range(n // 10 + n)]
+    timed(act, changes[: n // 10])
+    seconds, latencies = timed(act, changes[n // 10 :])
     return outcome(n, seconds, latencies, stored=streams * 20 + n // 10 + n)
 
 
@@ -220,8 +226,9 @@ def w8(path: str, n: int) -> Outcome:
     for number in range(n + n // 10):
         time.sleep(0.01)
         Follower.handled.clear()
+        fields = order(number)
         started = time.perf_counter()
-        app.save(made(number))
+        app.save(Order(**fields))
         check("handled in time", Follower.handled.wait(30), True)
         latencies.append(Follower.at - started)
     runner.stop()

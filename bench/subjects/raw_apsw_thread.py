@@ -5,7 +5,7 @@ import queue
 import threading
 
 from measure import Outcome, concurrently, outcome, timed_async
-from subjects.raw_sqlite import INSERT, TABLE, Database, opened, row
+from subjects.raw_sqlite import INSERT, TABLE, Database, Event, events, opened, row
 
 __all__ = ["TABLE", "WORKLOADS"]
 
@@ -16,33 +16,33 @@ class Writer:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._loop = asyncio.get_running_loop()
-        self._waiting: queue.SimpleQueue[tuple[int, asyncio.Future[None]]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Event, asyncio.Future[None]]] = queue.SimpleQueue()
         threading.Thread(target=self._serve, daemon=True).start()
 
-    async def append(self, number: int) -> None:
+    async def append(self, given: Event) -> None:
         done = self._loop.create_future()
-        self._waiting.put((number, done))
+        self._waiting.put((given, done))
         await done
 
     def _serve(self) -> None:
         while True:
-            number, done = self._waiting.get()
+            given, done = self._waiting.get()
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute(INSERT, row(number, f"order-{number}", 1))
+            self._db.execute(INSERT, row(given))
             self._db.execute("COMMIT")
             self._loop.call_soon_threadsafe(done.set_result, None)
 
 
 async def _w1(db: Database, n: int) -> tuple[float, list[float]]:
     writer = Writer(db)
-    await timed_async(writer.append, range(n, n + n // 10))
-    return await timed_async(writer.append, range(n))
+    await timed_async(writer.append, events(range(n, n + n // 10), 1))
+    return await timed_async(writer.append, events(range(n), 1))
 
 
 async def _w2(db: Database, n: int) -> tuple[float, list[float]]:
     writer = Writer(db)
-    await concurrently(writer.append, range(n, n + n // 10))
-    return await concurrently(writer.append, range(n))
+    await concurrently(writer.append, events(range(n, n + n // 10), 1))
+    return await concurrently(writer.append, events(range(n), 1))
 
 
 def w1(path: str, n: int) -> Outcome:

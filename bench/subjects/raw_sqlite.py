@@ -7,7 +7,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import apsw
@@ -17,7 +17,7 @@ from order import EVENTS_PER_ORDER, order
 
 import fait
 
-__all__ = ["INSERT", "TABLE", "Database", "Order", "Raw", "opened", "row"]
+__all__ = ["INSERT", "TABLE", "Database", "Event", "Raw", "event", "events", "opened", "row"]
 
 TABLE = "fait_events"
 BULK = 5000
@@ -78,20 +78,33 @@ async def _create(path: str) -> None:
         pass
 
 
-def row(number: int, stream: str, version: int) -> tuple[Any, ...]:
+class Event(NamedTuple):
+    """An event, ready to be encoded."""
+
+    number: int
+    stream: str
+    version: int
+    order: Order
+
+
+def event(number: int, stream: str, version: int) -> Event:
     fields = order(number)
-    event = Order(**{**fields, "items": [Item(**item) for item in fields["items"]]})
-    event_id = str(UUID(int=number))
-    return (stream, version, "bench.order-placed", 1, event_id, encode(event).decode(), "{}", None, MOMENT, MOMENT)
+    return Event(number, stream, version, Order(**{**fields, "items": [Item(**item) for item in fields["items"]]}))
 
 
-def stream_rows(streams: range, events: int) -> list[tuple[Any, ...]]:
-    return [row(number * events + place, f"order-{number}", place + 1) for number in streams for place in range(events)]
+def events(streams: range, count: int) -> list[Event]:
+    """So many events for each of the streams."""
+    return [event(stream * count + place, f"order-{stream}", place + 1) for stream in streams for place in range(count)]
 
 
-def commit(db: Database, rows: Sequence[tuple[Any, ...]]) -> None:
+def row(given: Event) -> tuple[Any, ...]:
+    data, event_id = encode(given.order).decode(), str(UUID(int=given.number))
+    return (given.stream, given.version, "bench.order-placed", 1, event_id, data, "{}", None, MOMENT, MOMENT)
+
+
+def commit(db: Database, given: Sequence[Event]) -> None:
     db.execute("BEGIN IMMEDIATE")
-    db.executemany(INSERT, rows)
+    db.executemany(INSERT, [row(each) for each in given])
     db.execute("COMMIT")
 
 
@@ -115,13 +128,13 @@ class Raw:
     def one_commit_each(self, path: str, n: int) -> Outcome:
         db = opened(path, self._driver)
 
-        def act(number: int) -> None:
+        def act(given: Event) -> None:
             db.execute("BEGIN IMMEDIATE")
-            db.execute(INSERT, row(number, f"order-{number}", 1))
+            db.execute(INSERT, row(given))
             db.execute("COMMIT")
 
-        timed(act, range(n, n + n // 10))
-        seconds, latencies = timed(act, range(n))
+        timed(act, events(range(n, n + n // 10), 1))
+        seconds, latencies = timed(act, events(range(n), 1))
         return outcome(n, seconds, latencies, stored=n + n // 10)
 
     def one_commit_each_unasked(self, path: str, n: int) -> Outcome:
@@ -130,25 +143,22 @@ class Raw:
 
     def ten_a_commit(self, path: str, n: int) -> Outcome:
         db, streams, warm_up = opened(path, self._driver), n // 10, n // 100
-
-        def act(number: int) -> None:
-            commit(db, stream_rows(range(number, number + 1), 10))
-
-        timed(act, range(streams, streams + warm_up))
-        seconds, _ = timed(act, range(streams))
+        appends = [events(range(number, number + 1), 10) for number in range(streams + warm_up)]
+        timed(lambda given: commit(db, given), appends[streams:])
+        seconds, _ = timed(lambda given: commit(db, given), appends[:streams])
         return outcome(streams * 10, seconds, stored=(streams + warm_up) * 10)
 
     def bulk(self, path: str, n: int) -> Outcome:
         db, streams, warm_up = opened(path, self._driver), n // 10, n // 100
-        commit(db, stream_rows(range(streams, streams + warm_up), 10))
-        started = time.perf_counter()
-        for first in range(0, streams, BULK // 10):
-            commit(db, stream_rows(range(first, min(first + BULK // 10, streams)), 10))
-        return outcome(streams * 10, time.perf_counter() - started, stored=(streams + warm_up) * 10)
+        commit(db, events(range(streams, streams + warm_up), 10))
+        given = events(range(streams), 10)
+        batches = [given[first : first + BULK] for first in range(0, len(given), BULK)]
+        seconds, _ = timed(lambda batch: commit(db, batch), batches)
+        return outcome(streams * 10, seconds, stored=(streams + warm_up) * 10)
 
     def one_stream(self, path: str, n: int) -> Outcome:
         db, loads = opened(path, self._driver), 10
-        commit(db, [row(number, "order-0", number + 1) for number in range(n)])
+        commit(db, [event(number, "order-0", number + 1) for number in range(n)])
 
         def act(_: int) -> None:
             check("events decoded", len([decode(found[6]) for found in db.execute(READ, ("order-0",))]), n)
@@ -159,7 +169,7 @@ class Raw:
 
     def many_streams(self, path: str, n: int) -> Outcome:
         db = opened(path, self._driver)
-        commit(db, stream_rows(range(n), EVENTS_PER_ORDER))
+        commit(db, events(range(n), EVENTS_PER_ORDER))
 
         def act(number: int) -> None:
             found = [decode(each[6]) for each in db.execute(READ, (f"order-{number}",))]
@@ -171,23 +181,23 @@ class Raw:
 
     def load_and_append(self, path: str, n: int) -> Outcome:
         db, streams = opened(path, self._driver), 200
-        commit(db, stream_rows(range(streams), 20))
-        base = streams * 20
+        commit(db, events(range(streams), 20))
+        stored = streams * 20
 
-        def act(number: int) -> None:
-            stream = f"order-{number % streams}"
-            found = [decode(each[6]) for each in db.execute(READ, (stream,))]
-            commit(db, [row(base + number, stream, len(found) + 1)])
+        def act(given: Event) -> None:
+            found = [decode(each[6]) for each in db.execute(READ, (given.stream,))]
+            commit(db, [given._replace(version=len(found) + 1)])
 
-        timed(act, range(n // 10))
-        seconds, latencies = timed(act, range(n // 10, n // 10 + n))
-        return outcome(n, seconds, latencies, stored=base + n // 10 + n)
+        changes = [event(stored + number, f"order-{number % streams}", 0) for number in range(n // 10 + n)]
+        timed(act, changes[: n // 10])
+        seconds, latencies = timed(act, changes[n // 10 :])
+        return outcome(n, seconds, latencies, stored=stored + len(changes))
 
     def catch_up(self, path: str, n: int) -> Outcome:
         db, position = opened(path, self._driver), 0
-        events = n // EVENTS_PER_ORDER * EVENTS_PER_ORDER
-        for first in range(0, events // 10, BULK // 10):
-            commit(db, stream_rows(range(first, min(first + BULK // 10, events // 10)), 10))
+        streams = n // EVENTS_PER_ORDER
+        for first in range(0, streams, BULK // EVENTS_PER_ORDER):
+            commit(db, events(range(first, min(first + BULK // EVENTS_PER_ORDER, streams)), EVENTS_PER_ORDER))
         db.execute(VIEW)
         db.execute("CREATE TABLE done (position INTEGER NOT NULL)")
         db.execute("INSERT INTO done VALUES (0)")
@@ -199,4 +209,5 @@ class Raw:
             db.executemany(UPSERT, [(stream, each.customer_id, each.total) for stream, each in orders])
             db.execute("UPDATE done SET position = ?", (position,))
             db.execute("COMMIT")
-        return outcome(events, time.perf_counter() - started, stored=events)
+        count = streams * EVENTS_PER_ORDER
+        return outcome(count, time.perf_counter() - started, stored=count)

@@ -17,7 +17,7 @@ import apsw
 
 import fait
 
-from .inventory import Stock
+from .inventory import Stock, stock_of
 from .summaries import CustomerSummary, OrderSummary
 from .traffic import Wish
 
@@ -66,14 +66,14 @@ async def audit(system: fait.System, books: Books, wishes: Sequence[Wish], recei
     """All sums. The system must be at rest: nothing is being appended, and every subscription has caught up."""
     orders = [row async for row in every(system, OrderSummary)]
     customers = [row async for row in every(system, CustomerSummary)]
-    stocks = {sku: await system.load(Stock, sku) for sku in received}
+    stock = await stock_of(system, *received)
     positions = [recorded.position async for recorded in system.events()]
     return [
         _totals(books, wishes, orders),
         _statuses(books, orders),
         _customers(wishes, customers),
         _mails(books),
-        _stock(books, received, stocks),
+        _stock(books, received, stock),
         _versions(books),
         _positions(books, positions),
     ]
@@ -131,18 +131,19 @@ def _mails(books: Books) -> Check:
     )
 
 
-def _stock(books: Books, received: Mapping[str, int], stocks: Mapping[str, Stock]) -> Check:
+def _stock(books: Books, received: Mapping[str, int], stock: Stock) -> Check:
     """What was received is on hand or held for an order, and what is held is what the living orders need."""
     cancelled = {fact.stream for fact in books.of("shop.order-cancelled")}
     needed = Counter[str]()
     for fact in books.of("shop.order-placed"):
         if fact.stream not in cancelled:
             needed.update({item["sku"]: item["quantity"] for item in fact.data["items"]})
-    held = {sku: sum(stock.reserved.values()) for sku, stock in stocks.items()}
-    on_hand = {sku: stock.on_hand for sku, stock in stocks.items()}
+    held, on_hand = Counter[str](), stock.on_hand
+    for quantities in stock.reserved.values():
+        held.update(quantities)
     return Check(
         "every product: received = on hand + reserved for living orders",
-        f"{sum(received.values()):,} = {sum(on_hand.values()):,} + {sum(held.values()):,}",
+        f"{sum(received.values()):,} = {on_hand.total():,} + {held.total():,}",
         all(received[sku] == on_hand[sku] + held[sku] and held[sku] == needed[sku] for sku in received),
     )
 

@@ -21,7 +21,7 @@ import fait
 from .app import shop
 from .audit import Books, audit
 from .handlers import address_book
-from .inventory import Stock
+from .inventory import received
 from .orders import Item, Order
 from .summaries import CustomerSummary, OrderSummary
 from .traffic import TEAS, Wish, deliveries, wishes
@@ -87,7 +87,7 @@ class Demo:
     async def place_orders(self) -> None:
         """1: many customers at once."""
         self.title(1, f"{len(self.planned):,} orders are placed, {AT_ONCE} at a time")
-        await concurrently(lambda tea: self.system.transact(Stock.receive, tea, self.received[tea]), TEAS)
+        await concurrently(lambda tea: self.system.append(received(tea, self.received[tea])), TEAS)
         begun = time.perf_counter()
         await concurrently(self.place, self.planned)
         self.rate(len(self.planned), "orders", begun, "each safe on disk")

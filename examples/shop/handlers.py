@@ -3,20 +3,22 @@
 Each handler is a subscription of its own: they run side by side, and one that fails does not hold up the others.
 """
 
+from collections import Counter
 from contextlib import suppress
 
 import fait
 
-from .inventory import Stock
+from .inventory import Release, Reserve, release, reserve
 from .orders import Order, OrderCancelled, OrderPlaced, OrderShipped
 
 
 async def reserve_stock(event: OrderPlaced, ctx: fait.Context) -> None:
     """Reserve every item, or cancel the order."""
-    order_id = ctx.at.stream_id
+    order_id, quantities = ctx.at.stream_id, Counter[str]()
+    for item in event.items:
+        quantities[item.sku] += item.quantity
     try:
-        for item in event.items:
-            await ctx.transact(Stock.reserve, item.sku, order_id, item.quantity)
+        await ctx.decide(reserve, Reserve(order_id, quantities))
     except fait.Rejected as sold_out:
         with suppress(fait.Rejected):  # it is shipped already, and stays so
             await ctx.transact(Order.cancel, order_id, str(sold_out))
@@ -24,9 +26,7 @@ async def reserve_stock(event: OrderPlaced, ctx: fait.Context) -> None:
 
 async def release_stock(_event: OrderCancelled, ctx: fait.Context) -> None:
     """Give back what was reserved for a cancelled order."""
-    order = await ctx.load(Order, ctx.at.stream_id)
-    for item in order.items:
-        await ctx.transact(Stock.release, item.sku, ctx.at.stream_id)
+    await ctx.decide(release, Release(ctx.at.stream_id))
 
 
 async def send_email(event: OrderPlaced | OrderShipped, ctx: fait.Context) -> None:

@@ -1,4 +1,12 @@
-"""The stock of a product: pieces are received, reserved for an order, and released if the order is cancelled."""
+"""Stock: pieces are received, reserved for an order (all of its products, or none), and released if it is cancelled.
+
+An order's products are each a thing of their own, so no stream holds what a reservation depends on. It depends on a
+query instead: everything about these products, and about this order. See docs/boundaries.md.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import fait
 
@@ -7,57 +15,120 @@ import fait
 class StockReceived:
     """Pieces came in."""
 
+    sku: str
     quantity: int
 
 
 @fait.event("shop.stock-reserved")
 class StockReserved:
-    """Pieces are put aside for an order."""
+    """Pieces are put aside for an order: so many of each product."""
 
     order_id: str
-    quantity: int
+    quantities: dict[str, int]
 
 
 @fait.event("shop.stock-released")
 class StockReleased:
-    """The order does not need them any more; 0 if it had none."""
+    """The order does not need them any more; nothing if it had nothing."""
 
     order_id: str
-    quantity: int
+    quantities: dict[str, int]
 
 
-class Stock(fait.Aggregate, category="stock"):
-    """The stock of one product: its stream is `stock-<sku>`."""
+@dataclass
+class Stock:
+    """What is on hand, and what orders hold: true for the products, or the order, that it was folded for."""
 
-    on_hand: int = 0
-    reserved: dict[str, int] = fait.field(default_factory=dict[str, int])
-    released: set[str] = fait.field(default_factory=set[str])
+    on_hand: Counter[str] = field(default_factory=Counter[str])
+    reserved: dict[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
+    released: set[str] = field(default_factory=set[str])
 
-    def receive(self, quantity: int) -> None:
-        if quantity < 1:
-            raise fait.Rejected("a delivery holds at least one piece")
-        self.emit(StockReceived(quantity))
 
-    def reserve(self, order_id: str, quantity: int) -> None:
-        if order_id in self.reserved or order_id in self.released:
-            return
-        if quantity > self.on_hand:
-            raise fait.Rejected(f"{self.id} is sold out: {quantity} wanted, {self.on_hand} on hand")
-        self.emit(StockReserved(order_id, quantity))
+def evolve(stock: Stock, event: StockReceived | StockReserved | StockReleased) -> Stock:
+    match event:
+        case StockReceived():
+            stock.on_hand[event.sku] += event.quantity
+        case StockReserved():
+            stock.on_hand.subtract(event.quantities)
+            stock.reserved[event.order_id] = event.quantities
+        case StockReleased():
+            stock.on_hand.update(event.quantities)
+            stock.reserved.pop(event.order_id, None)
+            stock.released.add(event.order_id)
+    return stock
 
-    def release(self, order_id: str) -> None:
-        # A cancellation may arrive before the reservation. It is remembered, so that nothing is reserved for nobody.
-        if order_id not in self.released:
-            self.emit(StockReleased(order_id, self.reserved.get(order_id, 0)))
 
-    def evolve(self, event: StockReceived | StockReserved | StockReleased) -> None:
-        match event:
-            case StockReceived():
-                self.on_hand += event.quantity
-            case StockReserved():
-                self.on_hand -= event.quantity
-                self.reserved[event.order_id] = event.quantity
-            case StockReleased():
-                self.on_hand += event.quantity
-                self.reserved.pop(event.order_id, None)
-                self.released.add(event.order_id)
+@dataclass(frozen=True)
+class Reserve:
+    """Put these pieces aside for an order."""
+
+    order_id: str
+    quantities: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Release:
+    """Give back what the order holds."""
+
+    order_id: str
+
+
+def decide_reserve(command: Reserve, stock: Stock) -> list[fait.Facts]:
+    if command.order_id in stock.reserved or command.order_id in stock.released:
+        return []
+    for sku, quantity in command.quantities.items():
+        if quantity > stock.on_hand[sku]:
+            raise fait.Rejected(f"{sku} is sold out: {quantity} wanted, {stock.on_hand[sku]} on hand")
+    return [_about(StockReserved(command.order_id, dict(command.quantities)))]
+
+
+def decide_release(command: Release, stock: Stock) -> list[fait.Facts]:
+    # A cancellation may arrive before the reservation. It is remembered, so that nothing is reserved for nobody.
+    if command.order_id in stock.released:
+        return []
+    return [_about(StockReleased(command.order_id, dict(stock.reserved.get(command.order_id, {}))))]
+
+
+def received(sku: str, quantity: int) -> fait.Facts:
+    """A delivery, to be appended: there is nothing to decide."""
+    return fait.Facts(f"stock-{sku}", [StockReceived(sku, quantity)], tags=[f"product:{sku}"])
+
+
+def _about(event: StockReserved | StockReleased) -> fait.Facts:
+    tags = [f"order:{event.order_id}", *(f"product:{sku}" for sku in event.quantities)]
+    return fait.Facts(f"reservation-{event.order_id}", [event], tags=tags)
+
+
+def of_products(*skus: str) -> list[fait.Query]:
+    """All about the stock of each of these products."""
+    return [fait.Query.of(StockReceived, StockReserved, StockReleased, tags=[f"product:{sku}"]) for sku in skus]
+
+
+def of_order(order_id: str) -> fait.Query:
+    """All about the stock that an order holds."""
+    return fait.Query.of(StockReserved, StockReleased, tags=[f"order:{order_id}"])
+
+
+reserve = fait.Boundary(
+    name="reserve",
+    depends_on=lambda command: [of_order(command.order_id), *of_products(*command.quantities)],
+    initial=Stock,
+    decide=decide_reserve,
+    evolve=evolve,
+)
+
+release = fait.Boundary(
+    name="release",
+    depends_on=lambda command: of_order(command.order_id),
+    initial=Stock,
+    decide=decide_release,
+    evolve=evolve,
+)
+
+
+async def stock_of(system: fait.System, *skus: str) -> Stock:
+    """How the stock of these products stands."""
+    stock = Stock()
+    for recorded in (await system.query(*of_products(*skus))).events:
+        stock = evolve(stock, recorded.event)
+    return stock

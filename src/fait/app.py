@@ -19,9 +19,11 @@ from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, cas
 from msgspec import Struct
 
 from fait.clock import Clock, SystemClock
-from fait.decisions.aggregate import Aggregate, describe_aggregate
+from fait.decisions.aggregate import Aggregate, describe_aggregate, model_of
+from fait.decisions.boundary import Boundary
 from fait.decisions.caller import Caller
-from fait.decisions.decider import Decider
+from fait.decisions.decider import Decider, Model
+from fait.decisions.snapshot import Snapshots, state_decoder
 from fait.decisions.transact import Done, Loop
 from fait.errors import CheckpointMismatch, DeclarationError, ReadModelChanged, Stale, SubscriptionsChanged, UsageError
 from fait.events.append import Until
@@ -108,7 +110,7 @@ class App:
         self._deferred: list[Any] = []
 
     def include(self, *things: Any) -> None:
-        """Include aggregates, deciders, read models, events and upcasters, or a module and all of them that it defines.
+        """Include aggregates, deciders, boundaries, read models, events, upcasters, or a module with all of its own.
 
         Events that an `evolve` or a handler mentions are included with it.
         """
@@ -119,7 +121,7 @@ class App:
                 self._deferred.append(thing)
             else:
                 raise DeclarationError(
-                    f"include takes aggregates, deciders, read models, events, upcasters and modules of them, not "
+                    f"include takes aggregates, deciders, boundaries, read models, events, upcasters and modules, not "
                     f"{thing!r}"
                 )
 
@@ -192,12 +194,14 @@ class App:
         if isinstance(thing, Upcaster):
             self.registry.add_upcaster(thing)
         elif isinstance(thing, Decider):
-            self.registry.taken(cast("Decider[Any, Any, Any]", thing).model.events)
+            self._fold(cast("Decider[Any, Any, Any]", thing).model)
+        elif isinstance(thing, Boundary):
+            self.registry.taken(cast("Boundary[Any, Any, Any]", thing).events)
         elif issubclass(thing, Aggregate):
             description = describe_aggregate(thing)
             if self.aggregates.setdefault(description.category, thing) is not thing:
                 raise DeclarationError(f"two aggregates have the category {description.category!r}")
-            self.registry.taken(description.events)
+            self._fold(model_of(thing))
         elif issubclass(thing, ReadModel):
             shape = shape_of(thing)
             if self.read_models.setdefault(shape.name, thing) is not thing:
@@ -205,6 +209,11 @@ class App:
             self.registry.taken(shape.events)
         else:
             self.registry.add(thing)
+
+    def _fold(self, model: Model[Any]) -> None:
+        self.registry.taken(model.events)
+        if model.snapshots is not None:
+            state_decoder(model.snapshots)
 
     @asynccontextmanager
     async def open(
@@ -244,6 +253,7 @@ class App:
                 yield system
             finally:
                 await system.runner.stop()
+                await system.snapshots.close()
         finally:
             await store.close()
 
@@ -271,7 +281,8 @@ class System(Caller):
 
     def __init__(self, app: App, store: Store, clock: Clock, lease_s: float) -> None:
         codec = Codec(app.registry)
-        super().__init__(store.log, codec, Loop(store.log, codec, clock))
+        self.snapshots = Snapshots(store.ledger, app.registry)
+        super().__init__(store.log, codec, Loop(store.log, codec, clock, self.snapshots))
         self.app = app
         self.store = store
         self._projections = {
@@ -285,6 +296,8 @@ class System(Caller):
         """Create tables and first checkpoints; refuse to start on what does not fit."""
         ledger = self.store.ledger
         for old, new in renamed.items():
+            if await ledger.checkpoint(old) and await ledger.checkpoint(new):
+                raise UsageError(f"{old!r} cannot go on as {new!r}, which has a checkpoint itself: forget one of them")
             await ledger.rename(old, new)
         for name in forget:
             await ledger.forget(name)
@@ -463,13 +476,13 @@ def _defined_in(module: ModuleType) -> list[Any]:
     return [
         each
         for each in members
-        if isinstance(each, Upcaster | Decider)
+        if isinstance(each, Upcaster | Decider | Boundary)
         or (_is_declared(each) and getattr(each, "__module__", None) == module.__name__)
     ]
 
 
 def _is_declared(thing: Any) -> bool:
-    if isinstance(thing, Upcaster | Decider):
+    if isinstance(thing, Upcaster | Decider | Boundary):
         return True
     return isinstance(thing, type) and (
         event_type(thing) is not None

@@ -1,4 +1,4 @@
-"""What must hold whenever a store is opened again: the log's own rules, and that what was made of it fits it exactly."""
+"""What must hold whenever a store is opened again: the log's own rules, and that what was made of it fits exactly."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,10 +1,9 @@
 """Each commit is synced once, whoever shares it; what writes nothing syncs nothing; a disk that fails loses nothing."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import apsw
 import pytest
@@ -17,6 +16,7 @@ from fait.store.open import open_store
 from fait.store.sqlite.store import SqliteStore
 from fait.testing.contract.store import added, everything, new, write
 from tests.crash.power import Disk, recorded
+from tests.crash.stepping import writer_kept_busy
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_appends_one_after_another_are_synced_one_by_one(disk: Disk, store
 
 async def test_appends_of_one_flush_share_one_sync(disk: Disk, store: SqliteStore) -> None:
     start = len(disk.operations)
-    with _writer_kept_busy(store):
+    with writer_kept_busy(store):
         lanes = [asyncio.create_task(added(store.log, write(f"lane-{n}"))) for n in range(2)]
         flush = [asyncio.create_task(added(store.log, write(f"s-{n}"))) for n in range(100)]
         await asyncio.sleep(0)
@@ -172,6 +172,25 @@ async def test_many_that_meet_a_full_disk_are_all_told_so_and_work_again(disk: D
     assert [(await added(store.log, each)).repeated for each in writes] == [False] * 40
 
 
+@pytest.mark.parametrize("syncs_left", range(4))
+async def test_many_that_meet_a_failing_sync_are_stored_once_when_they_are_asked_for_again(
+    disk: Disk, store: SqliteStore, syncs_left: int
+) -> None:
+    writes, before = [write(f"s-{n % 5}", 2) for n in range(40)], await everything(store.log)
+    disk.syncs_left = syncs_left
+    outcomes = await asyncio.gather(*(_outcome(store.log.append([each])) for each in writes))
+    disk.syncs_left = None
+    assert set(outcomes) <= {"done", "unknown"}
+
+    stored = _ids(await everything(store.log))
+    told = [each.events for each, outcome in zip(writes, outcomes, strict=True) if outcome == "done"]
+    assert set(_ids(*told)) <= set(stored)
+    for each in writes:
+        await added(store.log, each)
+    assert sorted(_ids(await everything(store.log))) == sorted(_ids(before, *(each.events for each in writes)))
+    assert [each for each in await store.examine() if each.verdict != "ok"] == []
+
+
 async def test_a_new_store_on_a_full_disk_is_not_opened_and_can_be_opened_later(disk: Disk, url: str) -> None:
     async def opened() -> None:
         await (await open_store(url)).close()
@@ -231,24 +250,3 @@ async def _outcome(attempt: Awaitable[object]) -> str:
 
 def _ids(*events: Sequence[NewEvent | StoredEvent]) -> list[str]:
     return [each.id for several in events for each in several]
-
-
-class _writer_kept_busy:
-    """Whatever is asked for inside the block waits in the queue."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
-        self._go_on = threading.Event()
-
-    def __enter__(self) -> None:
-        started = threading.Event()
-
-        def wait(connection: Any) -> None:
-            started.set()
-            self._go_on.wait()
-
-        self._busy = self._store._writer.submit(wait)
-        started.wait()
-
-    def __exit__(self, *_: object) -> None:
-        self._go_on.set()

@@ -23,7 +23,7 @@ BETWEEN = 200
 
 
 class Promise(NamedTuple):
-    """What a caller was told, once so many operations had been asked of the disk."""
+    """What somebody was told or saw, once so many operations had been asked of the disk."""
 
     operations: int
     what: str
@@ -50,7 +50,7 @@ def power_app() -> fait.App:
 
 
 async def run(path: Path, synchronous: str, chance: random.Random) -> Truth:
-    """Decisions that meet on shared streams, appends to several streams, a read model and a reactor at work."""
+    """Decisions that meet on shared streams, appends to several, a read model, a reactor and a reader at work."""
     promises: list[Promise] = []
     with recorded(wal_autocheckpoint=40) as disk:
         async with power_app().open(f"sqlite:///{path}?synchronous={synchronous}") as system:
@@ -68,10 +68,17 @@ async def run(path: Path, synchronous: str, chance: random.Random) -> Truth:
                     if number % 4 == 0:
                         promise("append", await _append_to_several(system.store, caller, chance))
 
+            async def read_on() -> None:
+                async for each in system.events(follow_on=True):
+                    promise("append", each.position)
+
+            reader = asyncio.create_task(read_on())
             await asyncio.gather(*(call(caller) for caller in range(CALLERS)))
             last = fait.Done(None, "", 0, await system.store.log.head())
             await system.find(Totals, after=last, timeout_s=20)
             events = await everything(system.store.log)
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
     return Truth(disk, promises, events)
 
 
@@ -127,7 +134,7 @@ async def _check_it_goes_on(store: Store, events: Sequence[StoredEvent]) -> None
         assert appended.versions == (before + 1,)
 
 
-async def test_what_was_acknowledged_survives_whenever_the_power_fails(tmp_path: Path) -> None:
+async def test_what_was_acknowledged_or_seen_survives_whenever_the_power_fails(tmp_path: Path) -> None:
     truth, survived = await _crashes(tmp_path, "FULL")
 
     assert [each.broken for each in survived if each.broken] == []

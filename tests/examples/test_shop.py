@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,19 @@ from examples.shop.app import shop
 from examples.shop.audit import Books, Fact, audit
 from examples.shop.demo import main
 from examples.shop.handlers import address_book, release_stock, reserve_stock
-from examples.shop.inventory import Stock, StockReceived, StockReleased, StockReserved
+from examples.shop.inventory import (
+    Release,
+    Reserve,
+    Stock,
+    StockReceived,
+    StockReleased,
+    StockReserved,
+    evolve,
+    received,
+    release,
+    reserve,
+    stock_of,
+)
 from examples.shop.orders import (
     Item,
     Order,
@@ -53,7 +66,7 @@ def decided(aggregate: fait.Aggregate, command: Callable[..., None], *arguments:
     """The events that a command emits in a state."""
     with freeze(NOON):
         command(aggregate, *arguments)
-    return pending(aggregate)
+    return [each.event for each in pending(aggregate)]
 
 
 @pytest.mark.parametrize(
@@ -95,46 +108,52 @@ def test_a_total_is_exact() -> None:
     assert total([Item("a", 3, Decimal("0.10"))]) == Decimal("0.30")
 
 
+SENCHA, MATCHA = StockReceived("sencha", 5), StockReceived("matcha", 2)
+BOTH = {"sencha": 2, "matcha": 1}
+RESERVED, RELEASED = StockReserved("o-1", BOTH), StockReleased("o-1", BOTH)
+
+
+def stock(*given: Any) -> Stock:
+    return reduce(evolve, given, Stock())
+
+
 @pytest.mark.parametrize(
-    ("given", "when", "then"),
+    ("given", "boundary", "command", "then"),
     [
-        ([], (Stock.receive, 5), [StockReceived(5)]),
-        ([StockReceived(5)], (Stock.reserve, "o-1", 5), [StockReserved("o-1", 5)]),
-        ([StockReceived(5), StockReserved("o-1", 2)], (Stock.reserve, "o-1", 2), []),
-        ([StockReceived(5), StockReserved("o-1", 2)], (Stock.release, "o-1"), [StockReleased("o-1", 2)]),
-        ([StockReceived(5), StockReserved("o-1", 2), StockReleased("o-1", 2)], (Stock.release, "o-1"), []),
+        ([SENCHA, MATCHA], reserve, Reserve("o-1", BOTH), [RESERVED]),
+        ([SENCHA, MATCHA, RESERVED], reserve, Reserve("o-1", BOTH), []),
+        ([SENCHA, MATCHA, RESERVED], reserve, Reserve("o-2", BOTH), [StockReserved("o-2", BOTH)]),
+        ([SENCHA, MATCHA, RESERVED, RELEASED], reserve, Reserve("o-1", BOTH), []),
+        ([RESERVED], release, Release("o-1"), [RELEASED]),
+        ([RESERVED, RELEASED], release, Release("o-1"), []),
+        ([], release, Release("o-1"), [StockReleased("o-1", {})]),
     ],
 )
-def test_stock_decides(given: list[Any], when: tuple[Any, ...], then: list[Any]) -> None:
-    assert decided(fait.fold(Stock, given), *when) == then
+def test_stock_decides(given: list[Any], boundary: Any, command: Any, then: list[Any]) -> None:
+    facts = boundary.decide(command, stock(*given))
+
+    assert [event for each in facts for event in each.events] == then
+
+
+def test_facts_about_stock_belong_to_the_order_and_its_products() -> None:
+    [facts] = reserve.decide(Reserve("o-1", BOTH), stock(SENCHA, MATCHA))
+
+    assert (facts.stream, facts.tags) == ("reservation-o-1", ["order:o-1", "product:sencha", "product:matcha"])
 
 
 def test_stock_is_not_reserved_twice_over() -> None:
-    stock = fait.fold(Stock, [StockReceived(5), StockReserved("o-1", 3)], id="sencha")
-
-    with pytest.raises(fait.Rejected, match="sencha is sold out: 3 wanted, 2 on hand"):
-        stock.reserve("o-2", 3)
-
-
-def test_an_empty_delivery_is_none() -> None:
-    with pytest.raises(fait.Rejected):
-        Stock().receive(0)
+    with pytest.raises(fait.Rejected, match="sencha is sold out: 4 wanted, 3 on hand"):
+        reserve.decide(Reserve("o-2", {"matcha": 1, "sencha": 4}), stock(SENCHA, MATCHA, RESERVED))
 
 
 def test_a_cancellation_that_overtakes_its_reservation_is_remembered() -> None:
-    stock = fait.fold(Stock, [StockReceived(5)])
-
-    stock.release("o-1")
-    stock.reserve("o-1", 2)
-
-    assert pending(stock) == [StockReleased("o-1", 0)]
-    assert stock.on_hand == 5
+    assert reserve.decide(Reserve("o-1", BOTH), stock(SENCHA, MATCHA, StockReleased("o-1", {}))) == []
 
 
 def test_released_pieces_are_on_hand_again() -> None:
-    stock = fait.fold(Stock, [StockReceived(5), StockReserved("o-1", 2), StockReleased("o-1", 2)])
+    after = stock(SENCHA, MATCHA, RESERVED, RELEASED)
 
-    assert (stock.on_hand, stock.reserved) == (5, {})
+    assert (after.on_hand, after.reserved) == ({"sencha": 5, "matcha": 2}, {})
 
 
 def without_mail() -> fait.App:
@@ -152,10 +171,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def opened(app: fait.App, url: str, **received: int) -> AsyncIterator[fait.System]:
+async def opened(app: fait.App, url: str, **pieces: int) -> AsyncIterator[fait.System]:
     async with app.open(url) as system:
-        for sku, quantity in received.items():
-            await system.transact(Stock.receive, sku, quantity)
+        await system.append(*(received(sku, quantity) for sku, quantity in pieces.items()))
         yield system
 
 
@@ -214,7 +232,7 @@ async def test_an_order_from_before_currencies_is_in_dollars(url: str) -> None:
         row = await s.get(OrderSummary, "o-1")
         assert row is not None
         assert row.currency == "USD"
-        assert (await s.load(Stock, "sencha")).reserved == {"o-1": 1}
+        assert (await stock_of(s, "sencha")).reserved == {"o-1": {"sencha": 1}}
 
 
 def test_the_upcaster_leaves_the_rest_alone() -> None:
@@ -228,8 +246,25 @@ async def test_an_order_reserves_its_items(url: str) -> None:
         await s.transact(Order.place, "o-1", "c-1", ITEMS)
         await settled(s)
 
-        assert (await s.load(Stock, "sencha")).reserved == {"o-1": 2}
-        assert (await s.load(Stock, "matcha")).on_hand == 8
+        left = await stock_of(s, "sencha", "matcha")
+        assert (left.on_hand, left.reserved) == ({"sencha": 7, "matcha": 8}, {"o-1": BOTH})
+
+
+async def test_a_product_that_is_in_an_order_twice_is_reserved_twice(url: str) -> None:
+    async with opened(without_mail(), url, sencha=9) as s:
+        await s.transact(Order.place, "o-1", "c-1", ITEMS[:1] * 2)
+        await settled(s)
+
+        assert (await stock_of(s, "sencha")).on_hand == {"sencha": 5}
+
+
+async def test_no_piece_is_promised_twice_however_many_ask_at_once(url: str) -> None:
+    async with opened(without_mail(), url, sencha=10, matcha=7) as s:
+        asked = [s.decide(reserve, Reserve(f"o-{n}", BOTH)) for n in range(20)]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+
+        assert sorted(type(each).__name__ for each in outcomes) == ["Done"] * 5 + ["Rejected"] * 15
+        assert (await stock_of(s, "sencha", "matcha")).on_hand == {"sencha": 0, "matcha": 2}
 
 
 async def test_a_cancelled_order_gives_its_items_back(url: str) -> None:
@@ -238,7 +273,7 @@ async def test_a_cancelled_order_gives_its_items_back(url: str) -> None:
         await s.transact(Order.cancel, "o-1", "changed my mind")
         await settled(s)
 
-        assert [(await s.load(Stock, sku)).on_hand for sku in ("sencha", "matcha")] == [9, 9]
+        assert (await stock_of(s, "sencha", "matcha")).on_hand == {"sencha": 9, "matcha": 9}
 
 
 async def test_an_order_that_cannot_be_served_is_cancelled_and_holds_nothing(url: str) -> None:
@@ -249,7 +284,7 @@ async def test_an_order_that_cannot_be_served_is_cancelled_and_holds_nothing(url
         last = (await s.read("order-o-1"))[-1]
         assert last.event == OrderCancelled("matcha is sold out: 1 wanted, 0 on hand")
         assert last.metadata.causation_id == (await s.read("order-o-1"))[0].id
-        assert (await s.load(Stock, "sencha")).reserved == {}
+        assert (await stock_of(s, "sencha")).reserved == {}
 
 
 def mails(path: Path) -> list[tuple[str, str]]:
@@ -326,7 +361,8 @@ async def test_the_demo_spares_a_file_that_is_there(tmp_path: Path) -> None:
 async def test_the_audit_notices_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "shop.db"
     planned = [Wish("o-1", "c-1", ITEMS, "placed"), Wish("o-2", "c-2", ITEMS[:1], "placed")]
-    async with opened(shop, f"sqlite:///{path}", sencha=9, matcha=9) as s:
+    async with opened(shop, f"sqlite:///{path}", sencha=9, matcha=4) as s:
+        await s.append(received("matcha", 5))
         for wish in planned:
             await s.transact(Order.place, wish.order_id, wish.customer_id, wish.items)
         await settled(s)
@@ -346,8 +382,8 @@ async def test_the_audit_notices_what_is_wrong(tmp_path: Path) -> None:
             "every product",
             "positions",
         ]
-        received = right.of("shop.stock-received")[0]
-        assert await wrong(s, without(path, received), planned) == ["versions", "positions"]
+        first = next(fact for fact in right.facts if fact.stream == "stock-matcha")
+        assert await wrong(s, without(path, first), planned) == ["versions", "positions"]
 
 
 def without(path: Path, fact: Fact) -> Books:

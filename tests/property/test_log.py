@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from fait.clock import ManualClock
-from fait.events.append import Appended, Until, Write
+from fait.events.append import Appended, Write
 from fait.events.query import Query
 from fait.store.open import BACKENDS, open_store
 from fait.testing.strategies import CATEGORIES, STREAMS, queries, untils, writes
@@ -22,7 +22,7 @@ from fait.testing.strategies import CATEGORIES, STREAMS, queries, untils, writes
 REFERENCE = "memory"
 URLS = {"sqlite": "sqlite:///{folder}/store.db?synchronous=NORMAL"}
 THOROUGH = "FAIT_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("FAIT_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("FAIT_EXAMPLES", "30"))
 
 # Some of few ids, so that they are taken.
 FRESH = st.uuids(version=4).map(str)
@@ -61,10 +61,11 @@ class SameAnswers(RuleBasedStateMachine):
         assert self.run(getattr(self.asked.log, verb)(*values, **named)) == expected
         return expected
 
-    @rule(asked=writes(IDS))
-    def append(self, asked: list[Write]) -> None:
-        if isinstance(self.same("append", asked), Appended):
-            self.appended.append(asked)
+    @rule(several=st.lists(writes(IDS), min_size=1, max_size=4))
+    def append(self, several: list[list[Write]]) -> None:
+        for asked in several:
+            if isinstance(self.same("append", asked), Appended):
+                self.appended.append(asked)
 
     @precondition(lambda self: self.appended)
     @rule(data=st.data())
@@ -85,19 +86,18 @@ class SameAnswers(RuleBasedStateMachine):
     def wind_the_clock(self, minutes: int) -> None:
         self.clock.moment += timedelta(minutes=minutes)
 
-    @rule(stream=st.sampled_from(STREAMS), after=st.integers(0, 9), limit=LIMITS, until=untils())
-    def read_a_stream(self, stream: str, after: int, limit: int, until: Until) -> None:
-        self.same("read_stream", stream, after=after, limit=limit, until=until)
+    @rule(data=st.data(), limit=LIMITS)
+    def read_streams(self, data: st.DataObject, limit: int) -> None:
+        for stream in STREAMS:
+            after, until = data.draw(st.integers(0, 5)), data.draw(untils(self.same("head")))
+            self.same("read_stream", stream, after=after, limit=limit, until=until)
 
-    @rule(after=st.integers(0, 40), query=queries(), limit=LIMITS)
-    def read_a_page(self, after: int, query: Query, limit: int) -> None:
-        self.same("read", after, query=query, limit=limit)
-
-    @rule(query=queries(), limit=LIMITS)
-    def read_page_by_page(self, query: Query, limit: int) -> None:
-        page = self.same("read", 0, query=query, limit=limit)
-        while page.more:
-            page = self.same("read", page.position, query=query, limit=limit)
+    @rule(data=st.data(), asked=st.lists(queries(), min_size=1, max_size=4), limit=LIMITS)
+    def read_pages(self, data: st.DataObject, asked: list[Query], limit: int) -> None:
+        for query in asked:
+            page = self.same("read", data.draw(st.integers(0, self.same("head") + 1)), query=query, limit=limit)
+            while page.more:
+                page = self.same("read", page.position, query=query, limit=limit)
 
     @rule(ids=st.lists(IDS, max_size=5))
     def find(self, ids: list[str]) -> None:
@@ -125,7 +125,7 @@ def test_a_log_answers_as_the_reference_does(backend: str) -> None:
         machine,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=25,
+            stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             # By chance, and made small, only for those who ask for more: that may take minutes.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, dataclass_transf
 import msgspec
 from msgspec import Struct, field
 
-from fait.decisions.decider import Model, Tagged
+from fait.decisions.decider import Model, Policy, Tagged
 from fait.errors import DeclarationError, UsageError
 from fait.events.annotation import events_taken, local_names
 from fait.events.stream import check_stream
@@ -86,7 +86,14 @@ if TYPE_CHECKING:
     class Aggregate:
         """Base class of aggregates. See the module's docstring."""
 
-        def __init_subclass__(cls, *, category: str) -> None: ...
+        def __init_subclass__(cls, *, category: str, snapshot_every: int | None = None) -> None:
+            """Declare an aggregate.
+
+            Args:
+                category: of its streams: "order" for `order-7`.
+                snapshot_every: keep the state when so many events have come since it was last kept, so that loading
+                    need not begin at the first event; None = never. Worth it for streams of hundreds of events.
+            """
 
         @property
         def id(self) -> str:
@@ -112,14 +119,14 @@ else:
         __slots__ = ("_id", "_pending", "_version")
 
     class _AggregateMeta(type(Struct)):
-        def __new__(mcs, name, bases, namespace, *, category=None, **options):
+        def __new__(mcs, name, bases, namespace, *, category=None, snapshot_every=None, **options):
             names = local_names(1)
             for attribute, value in list(namespace.items()):
                 if isinstance(value, FunctionType) and not attribute.startswith("_") and attribute not in _RESERVED:
                     namespace[attribute] = Command(value)
             cls = super().__new__(mcs, name, bases, namespace, kw_only=True, **options)
             if namespace.get("__module__") != __name__:
-                _declare(cls, namespace, category, names)
+                _declare(cls, namespace, category, snapshot_every, names)
             return cls
 
     class Aggregate(_Hidden, Struct, metaclass=_AggregateMeta):
@@ -155,9 +162,12 @@ else:
 class _Description:
     """What a class statement said; the events are found out at first use, when all names are defined."""
 
-    def __init__(self, cls: type, category: str, names: Mapping[str, Any]) -> None:
+    def __init__(self, cls: type, category: str, snapshot_every: int | None, names: Mapping[str, Any]) -> None:
         self.cls = cls
         self.category = category
+        self.snapshots = None
+        if snapshot_every is not None:
+            self.snapshots = Policy(snapshot_every, cast("Any", cls).evolve, cls, cls, names, _named)
         self._names = names
         self._events: tuple[type, ...] | None = None
 
@@ -197,11 +207,9 @@ def model_of(cls: "type[A]") -> Model[A]:
     description = describe_aggregate(cls)
 
     def initial(id: str) -> A:
-        state: Any = cls()
-        state._id = id
-        return cast("A", state)
+        return cast("A", _named(cls(), id))
 
-    return Model(description.category, description.events, initial, _evolve)
+    return Model(description.category, description.events, initial, _evolve, description.snapshots)
 
 
 def fold(cls: "type[A]", events: Iterable[object], *, id: str = "") -> A:
@@ -233,7 +241,14 @@ def _evolve(state: Any, event: object) -> Any:
     return state
 
 
-def _declare(cls: Any, namespace: dict[str, Any], category: str | None, names: Mapping[str, Any]) -> None:
+def _named(state: Any, id: str) -> Any:
+    state._id = id
+    return state
+
+
+def _declare(
+    cls: Any, namespace: dict[str, Any], category: str | None, snapshot_every: int | None, names: Mapping[str, Any]
+) -> None:
     if category is None:
         raise DeclarationError(
             f'{cls.__qualname__} needs a category: class {cls.__name__}(fait.Aggregate, category="...")'
@@ -260,4 +275,4 @@ def _declare(cls: Any, namespace: dict[str, Any], category: str | None, names: M
         raise DeclarationError(
             f"{cls.__qualname__}: {', '.join(missing)} need a default: what are they before the first event?"
         )
-    setattr(cls, _DESCRIPTION, _Description(cls, category, names))
+    setattr(cls, _DESCRIPTION, _Description(cls, category, snapshot_every, names))

@@ -154,6 +154,8 @@ class Caller:
 
         Undeclared events come as `Untyped`.
         """
+        if not queries:
+            raise UsageError("query needs at least one Query; Query() means all events. Nothing was read.")
         stored, position = await find_all(self._log, queries)
         return Found([self._codec.recorded(each) for each in stored], queries, position)
 
@@ -257,3 +259,24 @@ class Caller:
         loaded = await self._loop.load(model_of(what), id, until, as_of)
         at_version(loaded.state, loaded.version)
         return loaded.state
+
+    @overload
+    async def load_many(self, what: type[A], ids: Iterable[str], /) -> dict[str, A]: ...
+    @overload
+    async def load_many(self, what: Decider[C, S, E], ids: Iterable[str], /) -> dict[str, S]: ...
+    async def load_many(self, what: type[Aggregate] | Decider[Any, Any, Any], ids: Iterable[str], /) -> dict[str, Any]:
+        """The states of many aggregates or of a decider's things as they are now, by id, in the order of the ids.
+
+        Where there are no events, the initial state. Each is what `load` gives, with far fewer requests; they are not
+        all of one moment.
+
+        Args:
+            what: the aggregate's class, or the decider.
+            ids: of the things.
+        """
+        if isinstance(what, Decider):
+            return {id: loaded.state for id, loaded in (await self._loop.load_many(what.model, ids)).items()}
+        found = await self._loop.load_many(model_of(what), ids)
+        for loaded in found.values():
+            at_version(loaded.state, loaded.version)
+        return {id: loaded.state for id, loaded in found.items()}

@@ -5,14 +5,15 @@
 It is the functional form of an aggregate; both run through the same loop. Everything that happens to state is a `fold`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from fait.errors import DeclarationError
 from fait.events.annotation import events_taken
 
-__all__ = ["Decider", "Model", "Tagged"]
+__all__ = ["Decider", "Model", "Policy", "Tagged"]
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -29,12 +30,15 @@ class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
             somebody else was quicker, so it has no effects.
         evolve: the state after an event. It never refuses: the event has happened. Its annotation says which events
         there are.
+        snapshot_every: keep the state when so many events have come since it was last kept; None = never. Then the
+        annotation of what `evolve` returns must be a type that JSON holds exactly.
     """
 
     category: str
     initial: Callable[[], S]
     decide: Callable[[C, S], Iterable[E]]
     evolve: Callable[[S, E], S]
+    snapshot_every: int | None = None
 
     def fold(self, events: Iterable[E], state: S | None = None) -> S:
         """The state after these events, from the initial state or the one given."""
@@ -46,7 +50,34 @@ class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
     @property
     def model(self) -> "Model[S]":
         """How the loop folds it."""
-        return Model(self.category, events_taken(self.evolve, 1, {}), lambda _: self.initial(), self.evolve)
+        policy = None
+        if self.snapshot_every is not None:
+            policy = Policy(self.snapshot_every, self.evolve, self.initial)
+        return Model(self.category, events_taken(self.evolve, 1, {}), lambda _: self.initial(), self.evolve, policy)
+
+
+class Policy(Struct, frozen=True):
+    """When the state of a fold is kept as a snapshot, and what the fold is.
+
+    Attributes:
+        every: so many events after the last one.
+        evolve: the fold as its user wrote it.
+        initial: what gives the first state.
+        state: the type of the state; None = what `evolve` is annotated to return.
+        names: what local classes are called where the state was declared.
+        restored: tells a state that was read back its id.
+    """
+
+    every: int
+    evolve: Callable[..., Any]
+    initial: Callable[..., Any]
+    state: type | None = None
+    names: Mapping[str, Any] = {}
+    restored: Callable[[Any, str], Any] = lambda state, id: state
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise DeclarationError(f"snapshot_every is a number of events, at least 1, not {self.every}")
 
 
 class Tagged(Struct, frozen=True):
@@ -64,9 +95,11 @@ class Model(Struct, Generic[S], frozen=True):
         events: the classes its `evolve` takes.
         initial: the state before the first event, for an id.
         evolve: the state after an event; may be the same object, changed.
+        snapshots: whether and when the state is kept.
     """
 
     category: str
     events: tuple[type, ...]
     initial: Callable[[str], S]
     evolve: Callable[[S, Any], S]
+    snapshots: Policy | None = None

@@ -22,12 +22,13 @@ from msgspec import Struct
 
 from fait.clock import Clock, freeze, new_id
 from fait.decisions.decider import Model, Tagged
+from fait.decisions.load import Loaded, Loader, Reads
+from fait.decisions.snapshot import Snapshots
 from fait.errors import InvalidValue, KeyReused, StoreUnavailable, UsageError, WrongExpectedVersion
 from fait.events.append import AppendCondition, Conflict, Page, Until, Verdict, Write, raised
 from fait.events.codec import Codec, encode_metadata
 from fait.events.envelope import CommandRecord, Metadata, NewEvent, StoredEvent
 from fait.events.query import Query
-from fait.events.registry import Taken
 from fait.events.stream import stream_name
 from fait.events.version import Expected, expected_name, expected_number, is_expected
 from fait.telemetry import NOBODY, origin
@@ -43,7 +44,6 @@ __all__ = [
     "ATTEMPTS",
     "Decision",
     "Done",
-    "Loaded",
     "Loop",
     "Options",
     "Streams",
@@ -63,17 +63,10 @@ ATTEMPTS: Final = 16
 
 _FIRST_PAUSE_S: Final = 0.002
 _LONGEST_PAUSE_S: Final = 0.25
-_PAGE: Final = 1000
 
 
-class Streams(Protocol):
+class Streams(Reads, Protocol):
     """The verbs of a log that decisions need."""
-
-    async def read_stream(
-        self, stream: str, *, after: int = 0, limit: int = ..., until: Until = ...
-    ) -> list[StoredEvent]:
-        """Events of a stream, in order."""
-        ...
 
     async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
         """Store events, or say why not."""
@@ -125,14 +118,6 @@ class Done(Struct, Generic[R_co], frozen=True):
     attempts: int = 1
 
 
-class Loaded(Struct, Generic[S]):
-    """A folded stream: its state, its version, and the position of its last event."""
-
-    state: S
-    version: int
-    position: int
-
-
 class Decision(Struct, Generic[S, R], frozen=True):
     """What is to be decided.
 
@@ -153,9 +138,11 @@ class Decision(Struct, Generic[S, R], frozen=True):
 class Loop:
     """Makes decisions on a log."""
 
-    def __init__(self, log: Streams, codec: Codec, clock: Clock) -> None:
+    def __init__(self, log: Streams, codec: Codec, clock: Clock, snapshots: Snapshots | None = None) -> None:
         self._log = log
         self._codec = codec
+        self._snapshots = snapshots
+        self._loader = Loader(log, codec, snapshots)
         self.clock = clock
 
     async def load(
@@ -165,28 +152,19 @@ class Loop:
         until: Until = Until(),
         as_of: datetime | None = None,
     ) -> Loaded[S]:
-        """Fold a stream, page by page. With `as_of`, only facts that were true by then, in the order of versions."""
-        stream = stream_name(model.category, id)
-        loaded = Loaded(model.initial(id), 0, 0)
-        taken = self._codec.registry.taken(model.events)
-        while True:
-            page = await self._log.read_stream(stream, after=loaded.version, limit=_PAGE, until=until)
-            if page:
-                loaded.state = self._fold(model, loaded.state, page, taken, as_of)
-                loaded.version, loaded.position = page[-1].version, page[-1].position
-            if len(page) < _PAGE:
-                return loaded
+        """Fold a stream. With `as_of`, only facts that were true by then, in the order of versions."""
+        loaded = await self._loader.load(model, id, until, as_of)
+        self._keep(loaded)
+        return loaded
 
-    def _fold(self, model: Model[S], state: S, page: Iterable[StoredEvent], taken: Taken, as_of: datetime | None) -> S:
-        event_of, evolve, known = self._codec.event, model.evolve, self._codec.registry.types
-        if taken.untyped:
-            event_of = self._codec.any_event
-        for stored in page:
-            # A declared event that `evolve` does not take is none of its business; an undeclared one stops the fold.
-            mine = stored.type in taken.types or stored.type not in known
-            if mine and (as_of is None or stored.occurred_at <= as_of):
-                state = evolve(state, event_of(stored))
-        return state
+    async def load_many(self, model: Model[S], ids: Iterable[str]) -> dict[str, Loaded[S]]:
+        """Fold many streams as they are now, with few requests; by id, in the order given."""
+        return await self._loader.load_many(model, ids)
+
+    def _keep(self, loaded: Loaded[Any]) -> None:
+        """Begin to keep a snapshot that is due; nobody waits for it."""
+        if self._snapshots is not None:
+            self._snapshots.begin(loaded.due)
 
     async def run(self, decision: Decision[S, R], options: Options) -> Done[R]:
         """Decide, and append what was decided; on a conflict again, with growing pauses, `options.attempts` times."""
@@ -199,16 +177,18 @@ class Loop:
         for attempt in range(options.attempts):
             if attempt:
                 await pause(attempt)
-            loaded = await self.load(decision.model, decision.id)
+            loaded = await self._loader.load(decision.model, decision.id)
             _check_expected(stream, options, loaded.version)
             result, write = self._decide(decision, loaded, options, stream, metadata)
             if write is None:
+                self._keep(loaded)
                 return Done(result, stream, loaded.version, loaded.position, attempts=attempt + 1)
             verdict = await settled(self._log, [write])
             if isinstance(verdict, Conflict) and options.expected is None:
                 conflict = verdict
                 continue
             done = raised(verdict)
+            self._keep(loaded)
             return Done(result, stream, done.versions[0], done.position, done.repeated, attempt + 1)
         assert conflict is not None
         raise WrongExpectedVersion(stream, expected_name(conflict.expected), conflict.actual)

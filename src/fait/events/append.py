@@ -26,6 +26,7 @@ __all__ = [
     "Until",
     "Verdict",
     "Write",
+    "check_limit",
     "check_writes",
     "raised",
 ]
@@ -133,6 +134,13 @@ class Until(Struct, frozen=True):
     version: int | None = None
     position: int | None = None
     recorded_at: datetime | None = None
+
+
+def check_limit(limit: int) -> int:
+    """Refuse a page that nobody can read."""
+    if limit < 1:
+        raise UsageError(f"a page holds at least one event, not {limit}")
+    return limit
 
 
 def check_writes(writes: Sequence[Write]) -> None:

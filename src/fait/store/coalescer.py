@@ -75,10 +75,14 @@ class Coalescer:
     Belongs to the event loop and the process it was made in.
 
     Args:
-        flush: begins to store a batch in one transaction; its future gives an outcome for each request, in order.
-        lanes: how many flushes may be under way.
-        disjoint: whether requests on one stream must not meet in flushes that are under way at the same time. A backend
-            that runs requests strictly one after another does not need it.
+        flush: begins to store a batch in one transaction; its future gives an outcome for each request, in order. A
+            single request waits for its locks; it is never answered `BUSY`.
+        lanes: how many flushes may be under way, beside those of single requests that are run again.
+        disjoint: whether requests on one stream must not meet in flushes that are under way at the same time: they
+            stay in order, come what may. A backend that runs flushes strictly one after another does not need it to
+            be right; there, what is run again after a failed batch comes behind the flushes that were under way.
+        max_waiting_events: how many events may wait.
+        max_waiting_bytes: how many bytes may wait.
     """
 
     def __init__(
@@ -98,7 +102,7 @@ class Coalescer:
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
         self._queue: deque[Request] = deque()
-        self._room: deque[tuple[Request, asyncio.Future[None]]] = deque()
+        self._outside: deque[Request] = deque()
         self._waiting_events = 0
         self._waiting_bytes = 0
         self._occupied: set[str] = set()
@@ -111,14 +115,18 @@ class Coalescer:
         """
         self._check_home()
         request = Request(writes, condition, self._loop.create_future())
-        await self._enter(request)
-        self._queue.append(request)
+        self._outside.append(request)
+        self._admit()
         self._pump()
         try:
             return await request.future
         except asyncio.CancelledError as cancelled:
             if request.flushing:
                 cancelled.add_note("The append was under way: it may have been written. The same event ids settle it.")
+            elif request in self._outside:
+                self._outside.remove(request)
+                self._admit()  # it may have been the one for whom there was no room
+                self._pump()
             raise
 
     def _check_home(self) -> None:
@@ -129,21 +137,12 @@ class Coalescer:
         if asyncio.get_running_loop() is not self._loop:
             raise UsageError("this store belongs to another event loop: open the app in this one. Nothing was written.")
 
-    async def _enter(self, request: Request) -> None:
-        """Wait, in order, until there is room; a request larger than all the room enters when it is empty."""
-        if not self._room and self._fits(request):
-            self._occupy(request, 1)
-            return
-        admitted = self._loop.create_future()
-        self._room.append((request, admitted))
-        try:
-            await admitted
-        except asyncio.CancelledError:
-            if admitted.done() and not admitted.cancelled():
-                self._leave(request)
-            else:
-                self._room.remove((request, admitted))
-            raise
+    def _admit(self) -> None:
+        """Queue, in order, those for whom there is room; one larger than all the room enters when it is empty."""
+        while self._outside and self._fits(self._outside[0]):
+            entering = self._outside.popleft()
+            self._occupy(entering, 1)
+            self._queue.append(entering)
 
     def _fits(self, request: Request) -> bool:
         return not self._waiting_events or (
@@ -157,16 +156,13 @@ class Coalescer:
 
     def _leave(self, request: Request) -> None:
         self._occupy(request, -1)
-        while self._room and self._fits(self._room[0][0]):
-            entering, admitted = self._room.popleft()
-            self._occupy(entering, 1)
-            admitted.set_result(None)
+        self._admit()
 
     def _pump(self) -> None:
         """Start flushes while there are lanes and requests."""
         while self._free_lanes and (batch := self._take()):
             self._free_lanes -= 1
-            self._start(batch)
+            self._start(batch, lanes=1)
 
     def _take(self) -> list[Request]:
         """The next batch: in order; what must wait for a stream, waits, and all behind it on its streams."""
@@ -194,7 +190,7 @@ class Coalescer:
         self._queue.extendleft(reversed(deferred))
         return batch
 
-    def _start(self, batch: list[Request]) -> None:
+    def _start(self, batch: list[Request], *, lanes: int) -> None:
         for request in batch:
             request.flushing = True
             if self._disjoint:
@@ -204,12 +200,12 @@ class Coalescer:
         except Exception as problem:
             answer = self._loop.create_future()
             answer.set_exception(problem)
-        answer.add_done_callback(lambda done: self._finish(batch, done))
+        answer.add_done_callback(lambda done: self._finish(batch, lanes, done))
 
-    def _finish(self, batch: list[Request], done: "asyncio.Future[Sequence[Outcome]]") -> None:
+    def _finish(self, batch: list[Request], lanes: int, done: "asyncio.Future[Sequence[Outcome]]") -> None:
         """Give the verdicts out; run again, alone, whoever was in a failed batch or met a lock."""
-        self._free_lanes += 1
-        problem = asyncio.CancelledError() if done.cancelled() else done.exception()
+        self._free_lanes += lanes
+        problem = _interrupted() if done.cancelled() else done.exception()
         outcomes = cast("Sequence[Any]", [problem] * len(batch) if problem else done.result())
         alone: list[Request] = []
         for request, outcome in zip(batch, outcomes, strict=True):
@@ -219,8 +215,7 @@ class Coalescer:
             else:
                 self._resolve(request, outcome)
         for request in alone:
-            self._free_lanes -= 1  # it runs beside the others, and holds its streams until it is done
-            self._start([request])
+            self._start([request], lanes=0)  # beside the others, however long it takes; it holds its streams meanwhile
         self._pump()
 
     def _resolve(self, request: Request, outcome: Any) -> None:
@@ -233,6 +228,10 @@ class Coalescer:
             request.future.set_exception(outcome)
         else:
             request.future.set_result(outcome)
+
+
+def _interrupted() -> StoreUnavailable:
+    return StoreUnavailable("the append was interrupted.", "unknown")
 
 
 def _is_lost(problem: Exception) -> bool:

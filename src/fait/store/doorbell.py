@@ -2,6 +2,8 @@
 
 import asyncio
 
+from fait.errors import StoreUnavailable
+
 __all__ = ["Doorbell"]
 
 
@@ -14,6 +16,7 @@ class Doorbell:
     def __init__(self, position: int = 0) -> None:
         self.position = position
         self._rung = asyncio.Event()
+        self._closed = False
 
     def ring(self, position: int) -> None:
         """Tell that the log reaches at least this position."""
@@ -22,9 +25,16 @@ class Doorbell:
             self._rung.set()
             self._rung = asyncio.Event()
 
+    def close(self) -> None:
+        """Wake everybody: nothing more will come."""
+        self._closed = True
+        self._rung.set()
+
     async def wait(self, after: int, timeout_s: float | None = None) -> None:
         """Return when the log is known to reach beyond `after`, or when the time is over."""
         while self.position <= after:
+            if self._closed:
+                raise StoreUnavailable("the store is closed.")
             try:
                 await asyncio.wait_for(self._rung.wait(), timeout_s)
             except TimeoutError:

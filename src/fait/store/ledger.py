@@ -1,4 +1,4 @@
-"""The ledger: what was made of the log. Read-model rows, checkpoints and leases, in the same database as the log.
+"""The ledger: what was made of the log. Rows, checkpoints, leases and snapshots, in the same database as the log.
 
 The one rule: what a subscription did with events, and its checkpoint, are recorded together or not at all
 (`record`). The checkpoint moves by comparison: whoever finds it elsewhere than expected has lost the subscription to
@@ -6,11 +6,17 @@ another process.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final, Literal, Protocol, cast
+from uuid import UUID
 
 from msgspec import Struct
 
+from fait.decisions.snapshot import Snapshot
+
 __all__ = [
+    "PYTHON_TYPES",
     "Checkpoint",
     "Column",
     "Condition",
@@ -23,6 +29,7 @@ __all__ = [
     "Statement",
     "Table",
     "Work",
+    "fits",
 ]
 
 Kind = Literal["text", "integer", "real", "boolean", "decimal", "timestamp", "date", "uuid", "bytes", "json"]
@@ -58,6 +65,35 @@ class Table(Struct, frozen=True):
     def index_of(self, column: str) -> int:
         """Place of a column in a row."""
         return next(place for place, each in enumerate(self.columns) if each.name == column)
+
+
+PYTHON_TYPES: Final[dict[Kind, type]] = {
+    "text": str,
+    "integer": int,
+    "real": float,
+    "boolean": bool,
+    "decimal": Decimal,
+    "timestamp": datetime,
+    "date": date,
+    "uuid": UUID,
+    "bytes": bytes,
+    "json": str,
+}
+"""The class of the values of each kind."""
+
+
+def fits(column: Column, value: Any) -> bool:
+    """Whether a column can hold a value, exactly and on every backend alike."""
+    if value is None:
+        return column.nullable
+    expected, given = PYTHON_TYPES[column.kind], cast("Any", value).__class__
+    if column.kind == "integer":
+        return given is int and -(1 << 63) <= value < 1 << 63
+    if column.kind == "real":
+        return given in (float, int)
+    if column.kind == "timestamp":
+        return given is datetime and value.tzinfo is not None
+    return given is expected or (column.kind != "date" and isinstance(value, expected))
 
 
 class Condition(Struct, frozen=True):
@@ -138,7 +174,7 @@ class Work(Struct, frozen=True):
 
 
 class Ledger(Protocol):
-    """Rows, checkpoints and leases. Every promise here is a test in `fait.testing.contract.store`."""
+    """Rows, checkpoints, leases and snapshots. Every promise here is a test in `fait.testing.contract.store`."""
 
     async def checkpoints(self) -> list[Checkpoint]:
         """All checkpoints, by subscription."""
@@ -212,4 +248,12 @@ class Ledger(Protocol):
 
         With `beyond`, the order's columns of the last row seen, only rows after it (keyset paging).
         """
+        ...
+
+    async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
+        """The snapshots of these streams that there are, in any order."""
+        ...
+
+    async def keep(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot in place of its stream's last one, whatever that was: an older one is as true as a newer."""
         ...

@@ -68,7 +68,8 @@ class Log(Protocol):
         The events get consecutive versions in their streams, in the order given, and `recorded_at`, which never goes
         back. With a condition, they are stored only if nothing that it depends on came after its position, whoever
         appends it in whatever way. When all ids are stored already by the same append, it is answered again instead
-        of being repeated.
+        of being repeated. Where several answers would be true, the first of these is given: the ids are taken, the
+        condition failed, a stream is at another version. (A new decision on what came between may well heal both.)
 
         Raises:
             StoreUnavailable: `.outcome` says whether it may have been written.
@@ -82,6 +83,15 @@ class Log(Protocol):
         self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
     ) -> list[StoredEvent]:
         """Events of one stream beyond version `after`, in order, at most `limit`. No stream: an empty list."""
+        ...
+
+    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
+        """Events of several streams, each beyond a version, at most `limit` in all.
+
+        One stream after another, in the order given; each in the order of its versions. When the list is full, go on
+        with the last event's stream beyond its version, and those after it. Each stream is given once. They need not
+        be of one moment.
+        """
         ...
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from fait.clock import Clock
+from fait.decisions.snapshot import Snapshot
 from fait.errors import LeaseLost, UsageError
 from fait.events.append import (
     PAGE,
@@ -25,6 +26,7 @@ from fait.events.append import (
     Until,
     Verdict,
     Write,
+    check_limit,
     check_writes,
 )
 from fait.events.envelope import StoredEvent
@@ -53,7 +55,7 @@ class MemoryLog:
 
     async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
         check_writes(writes)
-        return self._repeated(writes) or self._conflict(writes) or self._failed(condition) or self._store(writes)
+        return self._repeated(writes) or self._failed(condition) or self._conflict(writes) or self._store(writes)
 
     def _repeated(self, writes: Sequence[Write]) -> Appended | Duplicate | None:
         ids = [event.id for write in writes for event in write.events]
@@ -111,6 +113,7 @@ class MemoryLog:
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
     ) -> list[StoredEvent]:
+        check_limit(limit)
         history = self._streams.get(stream, [])
         end = len(history) if until.version is None else min(len(history), until.version)
         if until.position is not None:
@@ -119,7 +122,15 @@ class MemoryLog:
             end = min(end, bisect_right(history, until.recorded_at, key=lambda event: event.recorded_at))
         return history[after : min(end, after + limit)]
 
+    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
+        found: list[StoredEvent] = []
+        for stream, after in streams:
+            if len(found) < limit:
+                found += await self.read_stream(stream, after=after, limit=limit - len(found))
+        return found
+
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
+        check_limit(limit)
         found: list[StoredEvent] = []
         for event in self._events[after:]:
             if query.matches(event):
@@ -144,6 +155,10 @@ class MemoryLog:
     async def changed(self, after: int) -> None:
         await self._bell.wait(after)
 
+    def close(self) -> None:
+        """Tell those who wait that nothing more will come."""
+        self._bell.close()
+
 
 class MemoryLedger:
     """`Ledger` in dictionaries."""
@@ -152,6 +167,7 @@ class MemoryLedger:
         self._checkpoints: dict[str, Checkpoint] = {}
         self._leases: dict[str, Lease] = {}
         self._tables: dict[str, dict[Any, Row]] = {}
+        self._snapshots: dict[str, Snapshot] = {}
 
     async def checkpoints(self) -> list[Checkpoint]:
         return [self._checkpoints[name] for name in sorted(self._checkpoints)]
@@ -237,6 +253,12 @@ class MemoryLedger:
             found = [row for row in found if compare(row, tuple(edge)) > 0]
         return found[:limit]
 
+    async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
+        return [self._snapshots[stream] for stream in streams if stream in self._snapshots]
+
+    async def keep(self, snapshot: Snapshot) -> None:
+        self._snapshots[snapshot.stream] = snapshot
+
 
 class MemoryStore:
     """Both ports, without a database."""
@@ -246,7 +268,8 @@ class MemoryStore:
         self.ledger = MemoryLedger()
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to give back; whoever waits is told."""
+        self.log.close()
 
 
 _TESTS: dict[str, Callable[[Any, tuple[Any, ...]], bool]] = {

@@ -8,16 +8,13 @@ Column names are checked against the class; a misspelt one is answered with the 
 import base64
 import difflib
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
-from decimal import Decimal
-from typing import Any, Final, Generic, Literal, TypeVar, cast
-from uuid import UUID
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
 
 from fait.errors import UsageError
-from fait.store.ledger import Condition, Order, Row
+from fait.store.ledger import PYTHON_TYPES, Column, Condition, Order, Row, fits
 from fait.subscriptions.read_model import Shape
 
 __all__ = [
@@ -41,19 +38,6 @@ __all__ = [
 M = TypeVar("M")
 
 Operator = Literal["!=", "<", "<=", ">", ">=", "in", "between"]
-
-_TYPES: Final[dict[str, type]] = {
-    "text": str,
-    "integer": int,
-    "real": float,
-    "boolean": bool,
-    "decimal": Decimal,
-    "timestamp": datetime,
-    "date": date,
-    "uuid": UUID,
-    "bytes": bytes,
-    "json": str,
-}
 
 
 class Compare(Struct, frozen=True):
@@ -173,7 +157,7 @@ def values_of(shape: Shape, order: Sequence[Order], cursor: str) -> list[Any]:
 
 def _from_json(shape: Shape, column: str, value: Any) -> Any:
     kind = shape.table.columns[shape.table.index_of(column)].kind
-    into: Any = _TYPES[kind]
+    into: Any = PYTHON_TYPES[kind]
     return None if value is None else msgspec.convert(value, into, strict=False)
 
 
@@ -202,7 +186,5 @@ def _check_column(shape: Shape, name: str) -> str:
 
 def _check_value(shape: Shape, name: str, value: Any) -> None:
     kind = shape.table.columns[shape.table.index_of(name)].kind
-    expected = _TYPES[kind]
-    fits = value is None or isinstance(value, expected) or (expected is float and isinstance(value, int))
-    if not fits or (isinstance(value, bool) and kind != "boolean"):
+    if not fits(Column(name, kind, nullable=True), value):
         raise UsageError(f"{shape.cls.__name__}.{name} is {kind}: it cannot be compared with a {type(value).__name__}")

@@ -144,17 +144,17 @@ class Processor:
 
     async def run(self) -> None:
         """Work whenever the lease is ours; survive every failure, and say so."""
-        failures = 0
+        failures = reached = 0
         while not self._stop.is_set():
             try:
                 if await self._own():
                     await self._work()
-                failures = 0
             except LeaseLost as lost:
                 self.state = "waiting"
                 logger.info("%s", lost)
             except Exception as problem:
-                failures += 1
+                failures = failures + 1 if self._recorded <= reached else 1  # it got further: a new trouble
+                reached = self._recorded
                 self.failed(problem)
                 logger.error("%s stopped and will start again", self.subscription.name, exc_info=problem)
                 await self.pause(self._retry.pause_s(failures))

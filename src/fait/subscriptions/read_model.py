@@ -26,11 +26,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct, field
 
-from fait.errors import DeclarationError
+from fait.errors import DeclarationError, UsageError
 from fait.events.annotation import events_taken, local_names
 from fait.events.envelope import Recorded
 from fait.events.event import event_type
-from fait.store.ledger import Column, Kind, Row, Table
+from fait.store.ledger import Column, Kind, Row, Table, fits
 
 __all__ = ["ReadModel", "Shape", "shape_of"]
 
@@ -145,10 +145,17 @@ class Shape:
 
     def to_row(self, instance: ReadModel) -> Row:
         """An instance as column values."""
-        return tuple(
+        row = tuple(
             value if convert is None or value is None else convert(value)
             for value, convert in zip(msgspec.structs.astuple(cast("Any", instance)), self._into, strict=True)
         )
+        for value, column in zip(row, self.table.columns, strict=True):
+            if not fits(column, value):
+                raise UsageError(
+                    f"{self.cls.__name__}.{column.name} is {column.kind}{' or None' if column.nullable else ''}: "
+                    f"evolve gave it a {type(value).__name__} that it cannot hold"
+                )
+        return row
 
     def from_row(self, row: Row) -> Any:
         """Column values as an instance."""

@@ -59,11 +59,11 @@ def queries() -> st.SearchStrategy[Query]:
     )
 
 
-def untils() -> st.SearchStrategy[Until]:
-    """Limits of a stream."""
+def untils(head: int) -> st.SearchStrategy[Until]:
+    """Limits of a stream, in a log that ends at a position."""
     return st.builds(
         Until,
         version=st.none() | st.integers(0, 8),
-        position=st.none() | st.integers(0, 30),
+        position=st.none() | st.integers(0, head + 1),
         recorded_at=st.none() | moments(),
     )

@@ -6,6 +6,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from fait.decisions.snapshot import Snapshot
 from fait.errors import LeaseLost, UsageError
 from fait.store.ledger import Checkpoint, Condition, Lease, Order, Row, Statement, Table, Work
 from fait.store.sqlite import tables
@@ -115,6 +116,13 @@ class SqliteLedger:
         statement, values = tables.select_rows(table, where, order, beyond, limit)
         found = await self._readers.run(lambda connection: connection.execute(statement, values).fetchall())
         return [tables.from_row(table, row) for row in found]
+
+    async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
+        rows = await self._read("snapshots", msgspec.json.encode(streams).decode())
+        return [Snapshot(*row) for row in rows]
+
+    async def keep(self, snapshot: Snapshot) -> None:
+        await self._write("keep_snapshot", *msgspec.structs.astuple(snapshot))
 
     async def _read(self, statement: str, *values: Any) -> list[Any]:
         return await self._readers.run(lambda connection: connection.execute(SQL[statement], values).fetchall())

@@ -21,6 +21,7 @@ from fait.events.append import (
     Until,
     Verdict,
     Write,
+    check_limit,
     check_writes,
 )
 from fait.events.envelope import NewEvent, StoredEvent
@@ -66,13 +67,7 @@ class SqliteLog:
 
     async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
         check_writes(writes)
-        verdict: Verdict | None = None
-        while verdict is None:
-            try:
-                verdict = await self._coalescer.append(writes, condition)
-            except apsw.ConstraintError:
-                # An id is taken; nothing was written. None = what stood in the way is gone meanwhile: try again.
-                verdict = await self._readers.run(partial(_why_not, writes))
+        verdict = await self._coalescer.append(writes, condition)
         if isinstance(verdict, Appended):
             self._bell.ring(verdict.position)
         return verdict
@@ -81,9 +76,12 @@ class SqliteLog:
         return self._writer.submit(partial(self._append_all, requests))
 
     def _append_all(self, requests: Sequence[Request], connection: Connection) -> Sequence[Outcome]:
-        """One transaction for all of them, one after another: each sees what those before it did."""
+        """Store them in one transaction, one after another: each sees what those before it did."""
         moment = self._moment(connection)
-        return [_append(connection, request.writes, request.condition, moment) for request in requests]
+        with _Savepoint(connection):
+            return [_append(connection, request.writes, request.condition, moment) for request in requests]
+        # A taken id was among them. Once more, in the same order, each on its own feet.
+        return [_append_alone(connection, request, moment) for request in requests]
 
     def _moment(self, connection: Connection) -> str:
         """Now, or the last event's time if the clock went back: the log's time never does."""
@@ -95,10 +93,14 @@ class SqliteLog:
         self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
     ) -> list[StoredEvent]:
         recorded_at = until.recorded_at and stored_moment(until.recorded_at)
-        values = (stream, after, limit, until.version, until.position, recorded_at)
+        values = (stream, after, check_limit(limit), until.version, until.position, recorded_at)
         return await self._readers.run(lambda connection: _events(connection, "read_stream", values))
 
+    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
+        return await self._readers.run(lambda connection: _streams(connection, streams, limit))
+
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
+        check_limit(limit)
         return await self._readers.run(lambda connection: _page(connection, after, query, limit))
 
     async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
@@ -145,6 +147,7 @@ class SqliteLog:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
+        self._bell.close()
         self._watch.close()
 
 
@@ -155,7 +158,7 @@ def stored_moment(moment: datetime) -> str:
 
 def _append(connection: Connection, writes: Sequence[Write], condition: AppendCondition | None, moment: str) -> Verdict:
     if condition is not None and (failed := _failed(connection, condition)):
-        return _why_not(writes, connection) or failed
+        return _known(writes, connection) or failed
     if len(writes) > 1 and (refused := _why_not(writes, connection)):  # all are checked before any is moved on
         return refused
     versions: list[int] = []
@@ -173,6 +176,30 @@ def _append(connection: Connection, writes: Sequence[Write], condition: AppendCo
             _insert_tags(connection, write.events)
         versions.append(version)
     return Appended(connection.last_insert_rowid(), tuple(versions))
+
+
+def _append_alone(connection: Connection, request: Request, moment: str) -> Verdict:
+    with _Savepoint(connection):
+        return _append(connection, request.writes, request.condition, moment)
+    known = _known(request.writes, connection)
+    assert known is not None
+    return known
+
+
+class _Savepoint:
+    """A part of a transaction that is taken back when a taken id is met in it; other problems pass through."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("SAVEPOINT appends")
+
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> bool:
+        if problem is not None:
+            self._connection.execute("ROLLBACK TO appends")
+        self._connection.execute("RELEASE appends")
+        return isinstance(problem, apsw.ConstraintError)
 
 
 def _failed(connection: Connection, condition: AppendCondition) -> ConditionFailed | None:
@@ -201,15 +228,20 @@ def _insert_tags(connection: Connection, events: Sequence[NewEvent]) -> None:
 
 def _why_not(writes: Sequence[Write], connection: Connection) -> Verdict | None:
     """Why an append was refused: its ids are stored already, or a stream is at another version; None if neither."""
-    ids = [event.id for write in writes for event in write.events]
-    stored = {event.id: event for event in _events(connection, "find_events", (_encode(ids).decode(),))}
-    if stored or len(set(ids)) < len(ids):
-        return _repeated(writes, ids, stored)
+    if known := _known(writes, connection):
+        return known
     for write in writes:
         actual = connection.execute(SQL["stream_version"], (write.stream,)).get or 0
         if not is_expected(write.expected, actual):
             return Conflict(write.stream, write.expected, actual)
     return None
+
+
+def _known(writes: Sequence[Write], connection: Connection) -> Verdict | None:
+    """The answer if any of the ids is taken; None if all are new."""
+    ids = [event.id for write in writes for event in write.events]
+    stored = {event.id: event for event in _events(connection, "find_events", (_encode(ids).decode(),))}
+    return _repeated(writes, ids, stored) if stored or len(set(ids)) < len(ids) else None
 
 
 def _repeated(writes: Sequence[Write], ids: list[str], stored: dict[str, StoredEvent]) -> Verdict:
@@ -237,6 +269,16 @@ def _page(connection: Connection, after: int, query: Query, limit: int) -> Page:
     if len(events) == limit:
         return Page(events, events[-1].position, more=True)
     return Page(events, max(after, mark), more=False)
+
+
+def _streams(connection: Connection, streams: Sequence[tuple[str, int]], limit: int) -> list[StoredEvent]:
+    # One statement for each: a join with the list would have to sort all their events to promise the order.
+    found: list[StoredEvent] = []
+    for stream, after in streams:
+        found += _events(connection, "read_stream", (stream, after, limit - len(found), None, None, None))
+        if len(found) >= limit:
+            break
+    return found
 
 
 def _events(connection: Connection, statement: str, values: Sequence[Any]) -> list[StoredEvent]:

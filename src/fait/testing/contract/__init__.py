@@ -1,6 +1,6 @@
-"""What a store promises, as tests. Subclass the three classes for a backend of your own, and say how it is opened.
+"""What a store promises, as tests. Subclass the four classes for a backend of your own, and say how it is opened.
 
-    from fait.testing.contract import LedgerContract, LogContract, SubscriptionContract
+    from fait.testing.contract import ConditionContract, LedgerContract, LogContract, SubscriptionContract
 
     class Opened:
         @pytest.fixture
@@ -8,6 +8,7 @@
             return f"mystore://{tmp_path}"       # a new, empty store for each test
 
     class TestMyLog(Opened, LogContract): ...
+    class TestMyConditions(Opened, ConditionContract): ...
     class TestMyLedger(Opened, LedgerContract): ...
     class TestMySubscriptions(Opened, SubscriptionContract): ...
 
@@ -17,10 +18,13 @@ The URL's scheme must be known: add it to `fait.store.open.BACKENDS`. Needs pyte
 import pytest
 
 # Before the imports below, so that a failure shows the values.
-pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("ledger", "log", "store", "subscriptions")))
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{part}" for part in ("conditions", "ledger", "log", "store", "subscriptions"))
+)
 
+from fait.testing.contract.conditions import ConditionContract  # noqa: E402
 from fait.testing.contract.ledger import LedgerContract  # noqa: E402
 from fait.testing.contract.log import LogContract  # noqa: E402
 from fait.testing.contract.subscriptions import SubscriptionContract  # noqa: E402
 
-__all__ = ["LedgerContract", "LogContract", "SubscriptionContract"]
+__all__ = ["ConditionContract", "LedgerContract", "LogContract", "SubscriptionContract"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 import pytest
@@ -406,7 +406,7 @@ class LedgerContract(StoreContract):
         asked: list[tuple[Any, tuple[Any, ...]]] = [(operator, (None,)) for operator in ("<", "<=", ">", ">=")]
 
         for operator, to in [*asked, ("between", (None, 9)), ("between", (0, None))]:
-            assert await ledger.select(table, [Condition("value", operator, to)]) == [], (operator, to)
+            assert await ledger.select(table, [Condition("value", cast("Any", operator), to)]) == [], (operator, to)
 
     async def test_decimals_are_equal_however_they_are_written(self, ledger: Ledger) -> None:
         table, _ = await _table_of(ledger, "decimal")

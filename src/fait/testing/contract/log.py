@@ -571,8 +571,11 @@ class LogContract(StoreContract):
                 position = page.position
             return seen
 
-        async with asyncio.timeout(15):
-            seen, *_ = await asyncio.gather(read(), *(append(number) for number in range(8)))
+        async with asyncio.timeout(15), asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(read())
+            for number in range(8):
+                tasks.create_task(append(number))
+        seen = reading.result()
         assert seen == await everything(log)
         assert [event.version for event in seen if event.stream == "all"] == list(range(1, 161))
 

@@ -1,0 +1,176 @@
+"""Loading is folding: a stream becomes state, page by page, from its first event or from a snapshot.
+
+However long a stream is, one page of its events is in memory.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import groupby, islice
+from typing import Final, Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from fait.decisions.decider import Model
+from fait.decisions.snapshot import Kept, Snapshot, Snapshots
+from fait.events.append import PAGE, Until
+from fait.events.codec import Codec
+from fait.events.envelope import StoredEvent
+from fait.events.registry import Taken
+from fait.events.stream import stream_name
+from fait.telemetry import logger
+
+__all__ = ["STREAMS", "Loaded", "Loader", "Reads"]
+
+S = TypeVar("S")
+
+STREAMS: Final = 500
+"""How many streams are asked for at a time."""
+
+_PRESENT: Final = Until()
+
+
+class Reads(Protocol):
+    """The verbs of a log that loading needs."""
+
+    async def read_stream(
+        self, stream: str, *, after: int = 0, limit: int = ..., until: Until = ...
+    ) -> list[StoredEvent]:
+        """Events of a stream, in order."""
+        ...
+
+    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = ...) -> list[StoredEvent]:
+        """Events of several streams, one stream after another."""
+        ...
+
+
+class Loaded(Struct, Generic[S]):
+    """A folded stream.
+
+    Attributes:
+        state: the fold of its events.
+        version, position, event_id: of the last of them.
+        due: the same as a snapshot, if it is time to keep one.
+    """
+
+    state: S
+    version: int = 0
+    position: int = 0
+    event_id: str = ""
+    due: Snapshot | None = None
+
+
+class Loader:
+    """Folds streams of a log."""
+
+    def __init__(self, log: Reads, codec: Codec, snapshots: Snapshots | None) -> None:
+        self._log = log
+        self._codec = codec
+        self.snapshots = snapshots
+
+    async def load(self, model: Model[S], id: str, until: Until = _PRESENT, as_of: datetime | None = None) -> Loaded[S]:
+        """Fold a stream. With `as_of`, only facts that were true by then, in the order of versions."""
+        stream, fresh = stream_name(model.category, id), Loaded(model.initial(id))
+        if self.snapshots is None or model.snapshots is None or as_of is not None:
+            return await self._read_on(model, stream, fresh, until, as_of)
+        kept = (await self.snapshots.find(model, {stream: id})).get(stream)
+        begun = await self._begin_at(model, stream, kept, until) if kept else None
+        if kept is None or begun is None:
+            loaded, since = await self._read_on(model, stream, fresh, until), 0
+        elif self.snapshots.doubted() and (told := await self._told_otherwise(model, stream, begun, fresh)):
+            loaded, since = told, -model.snapshots.every  # to be replaced at once
+        else:
+            loaded, since = begun, kept.version
+        if until == _PRESENT and loaded.version - since >= model.snapshots.every:
+            loaded.due = self.snapshots.taken(model, stream, loaded.state, loaded.version, loaded.event_id)
+        return loaded
+
+    async def load_many(self, model: Model[S], ids: Iterable[str]) -> dict[str, Loaded[S]]:
+        """Fold many streams as they are now, with few requests; not all as of one moment."""
+        found: dict[str, Loaded[S]] = {}
+        rest = iter(dict.fromkeys(ids))
+        while some := list(islice(rest, STREAMS)):
+            found.update(await self._load_some(model, {stream_name(model.category, id): id for id in some}))
+        return found
+
+    async def _load_some(self, model: Model[S], ids: dict[str, str]) -> dict[str, Loaded[S]]:
+        taken = self._codec.registry.taken(model.events)
+        loaded = {stream: Loaded(model.initial(id)) for stream, id in ids.items()}
+        kept = await self.snapshots.find(model, ids) if self.snapshots and model.snapshots else {}
+        unlike = set[str]()
+        rest = list(ids)
+        while rest:
+            asked = [(each, kept[each].version - 1 if each in kept else loaded[each].version) for each in rest]
+            page = await self._log.read_streams(asked, limit=PAGE)
+            for stream, group in groupby(page, key=lambda event: event.stream):
+                events = list(group)
+                if stream not in kept:
+                    self._fold(model, loaded[stream], events, taken)
+                elif begun := self._from_kept(model, kept.pop(stream), events, taken):
+                    loaded[stream] = begun
+                else:
+                    unlike.add(stream)
+            full = len(page) == PAGE
+            rest = [each for each in rest[rest.index(page[-1].stream) :] if each not in unlike] if full else []
+        for stream in unlike | kept.keys():
+            loaded[stream] = await self.load(model, ids[stream])
+        return {id: loaded[stream] for stream, id in ids.items()}
+
+    async def _begin_at(self, model: Model[S], stream: str, kept: Kept, until: Until) -> Loaded[S] | None:
+        """Fold what comes after a snapshot; None if it is beyond the limits, or of another stream of that name."""
+        taken = self._codec.registry.taken(model.events)
+        page = await self._log.read_stream(stream, after=kept.version - 1, limit=PAGE, until=until)
+        begun = self._from_kept(model, kept, page, taken)
+        return begun if begun is None or len(page) < PAGE else await self._read_on(model, stream, begun, until)
+
+    async def _told_otherwise(
+        self, model: Model[S], stream: str, begun: Loaded[S], fresh: Loaded[S]
+    ) -> Loaded[S] | None:
+        """The same version as all its events tell it, if that is not what the snapshot led to."""
+        told = await self._read_on(model, stream, fresh, Until(version=begun.version))
+        if told.state == begun.state:
+            return None
+        name = model.snapshots and model.snapshots.evolve.__qualname__
+        logger.error("the snapshot of %s is not what %s makes of its events; it is replaced", stream, name)
+        return told
+
+    async def _read_on(
+        self, model: Model[S], stream: str, loaded: Loaded[S], until: Until, as_of: datetime | None = None
+    ) -> Loaded[S]:
+        """Fold what comes after what is folded already."""
+        taken = self._codec.registry.taken(model.events)
+        while True:
+            page = await self._log.read_stream(stream, after=loaded.version, limit=PAGE, until=until)
+            self._fold(model, loaded, page, taken, as_of)
+            if len(page) < PAGE:
+                return loaded
+
+    def _from_kept(self, model: Model[S], kept: Kept, events: Sequence[StoredEvent], taken: Taken) -> Loaded[S] | None:
+        """What these events add to a snapshot, if they begin with the one that it ends with."""
+        if not events or events[0].id != kept.event_id:
+            return None
+        begun: Loaded[S] = Loaded(kept.state, kept.version, events[0].position, kept.event_id)
+        self._fold(model, begun, events[1:], taken)
+        return begun
+
+    def _fold(
+        self,
+        model: Model[S],
+        loaded: Loaded[S],
+        events: Sequence[StoredEvent],
+        taken: Taken,
+        as_of: datetime | None = None,
+    ) -> None:
+        event_of, evolve, known = self._codec.event, model.evolve, self._codec.registry.types
+        if taken.untyped:
+            event_of = self._codec.any_event
+        state = loaded.state
+        for stored in events:
+            # A declared event that `evolve` does not take is none of its business; an undeclared one stops the fold.
+            mine = stored.type in taken.types or stored.type not in known
+            if mine and (as_of is None or stored.occurred_at <= as_of):
+                state = evolve(state, event_of(stored))
+        if events:
+            last = events[-1]
+            loaded.state, loaded.version, loaded.position, loaded.event_id = (
+                state, last.version, last.position, last.id,
+            )  # fmt: skip

@@ -1,0 +1,124 @@
+"""An import is killed (-9) at random moments and run again until it is through: the log is the file, line by line."""
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import cast
+
+import apsw
+import pytest
+
+from fait.store.open import open_store
+from fait.store.sqlite.store import SqliteStore
+from tests.crash.consistency import consistent
+
+KILLS, LANES = 50, 2
+LINES = 3_000
+COMMAND = [sys.executable, "-c", "from fait.tools.cli.main import run; run()"]
+
+
+@pytest.mark.timeout(300)
+def test_an_import_that_is_killed_fifty_times_is_the_file(tmp_path: Path) -> None:
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    chance, file = random.Random(seed), tmp_path / "facts.jsonl"
+    file.write_text("".join(_line(chance, number) for number in range(LINES)))
+    lanes = [_Lane(file, tmp_path / f"{number}", random.Random(seed + number)) for number in range(LANES)]
+    with ThreadPoolExecutor(LANES) as pool:
+        stored = [each for found in pool.map(lambda lane: lane.run(KILLS // LANES), lanes) for each in found]
+    print("stored when killed:", sorted(stored))
+    assert len(stored) == KILLS
+    assert sum(0 < each < LINES for each in stored) > KILLS // 4
+
+
+def _line(chance: random.Random, number: int) -> str:
+    line = {
+        "stream": f"case-{min(chance.randrange(200), chance.randrange(200))}",
+        "type": chance.choice(["received", "sent"]),
+        "time": f"2024-01-15T12:{number // 60 % 60:02}:{number % 60:02}+01:00",
+        "tags": [f"item:{each}" for each in sorted(chance.sample(range(50), chance.randrange(1, 4)))],
+        "data": {"number": number, "text": "x" * chance.randrange(300)},
+    }
+    return json.dumps(line, separators=(",", ":")) + "\n"
+
+
+class _Lane:
+    """Imports the file into one new store after another, and kills all but the last process for each of them."""
+
+    def __init__(self, file: Path, directory: Path, chance: random.Random) -> None:
+        directory.mkdir()
+        self._file, self._directory, self._chance = file, directory, chance
+        self._write_s = 0.6  # how long an import writes; learned from those that are through
+
+    def run(self, kills: int) -> list[int]:
+        """Returns how many events were stored after each kill."""
+        stored: list[int] = []
+        for number in count():
+            path = self._directory / f"{number}.db"
+            while (alive := self._import(path, kill=len(stored) < kills)) is None:
+                stored.append(_head(path))
+            assert alive == 0
+            self._check(path)
+            if len(stored) == kills:
+                return stored
+        raise AssertionError
+
+    def _import(self, path: Path, *, kill: bool) -> int | None:
+        """The exit code; None if it was killed before."""
+        command = [*COMMAND, "import", str(self._file), "-s", f"sqlite:///{path}", "--batch", "50"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            begun = self._wait_for_a_write(process, path)
+            if kill:
+                time.sleep(self._chance.uniform(0, self._write_s))
+                if process.poll() is None:
+                    process.kill()
+                    return None
+            _, errors = process.communicate()
+            assert process.returncode == 0, errors
+            self._write_s = max(self._write_s, time.monotonic() - begun)
+            return process.returncode
+
+    def _wait_for_a_write(self, process: subprocess.Popen[bytes], path: Path) -> float:
+        before = _changed(path)
+        while _changed(path) == before and process.poll() is None and self._chance.random() > 0.0005:
+            time.sleep(0.001)
+        return time.monotonic()
+
+    def _check(self, path: Path) -> None:
+        lines = self._file.read_bytes().splitlines()
+        assert asyncio.run(_numbers(path)) == list(range(LINES))
+        export = subprocess.run([*COMMAND, "export", "-s", f"sqlite:///{path}"], capture_output=True, check=True)
+        assert export.stdout.splitlines() == lines
+
+
+async def _numbers(path: Path) -> list[int]:
+    store = cast("SqliteStore", await open_store(f"sqlite:///{path}"))
+    try:
+        events, _ = await consistent(store, path)
+        return [json.loads(each.data)["number"] for each in events]
+    finally:
+        await store.close()
+
+
+def _changed(path: Path) -> int:
+    wal = path.with_name(path.name + "-wal")
+    return wal.stat().st_mtime_ns if wal.exists() else 0
+
+
+def _head(path: Path) -> int:
+    """What the dead process left, looked at without helping it: neither recovered nor moved out of the WAL."""
+    if not path.exists():
+        return 0
+    connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY)
+    try:
+        return connection.execute("SELECT count(*) FROM fait_events").get
+    except apsw.SQLError:
+        return 0
+    finally:
+        connection.close()

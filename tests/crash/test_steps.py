@@ -1,0 +1,160 @@
+"""Processes are killed (-9) at each step of each transaction: it happened or it did not, and what was told is true."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+from typer.testing import CliRunner
+
+import fait
+from fait.events.append import Appended, Write
+from fait.events.envelope import StoredEvent
+from fait.store.open import open_store
+from fait.store.sqlite.store import SqliteStore
+from fait.testing.contract.store import added
+from fait.tools.cli.commands import fait as command_line
+from tests.crash.consistency import consistent, effecting_app
+from tests.crash.counting import counting_app
+from tests.crash.stepping import APPENDS, BEFORE, COUNTS, ONE_MORE, passed
+
+ROOT = Path(__file__).parents[2]
+FEWEST = {
+    "open": 15, "single": 6, "several streams": 12, "tagged": 10, "conditional": 8, "batch": 30,
+    "projection": 35, "reactor": 45, "import": 40,
+}  # fmt: skip
+LINES = [
+    f'{{"stream":"case-{n % 4}","type":"received","time":"2024-01-15T12:00:00Z","tags":["item:{n % 3}"],"data":{n}}}\n'
+    for n in range(12)
+]
+
+Run = tuple[Path, int]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, "Future[Run]"]]:
+    """All scenarios, two at a time."""
+    pool = ThreadPoolExecutor(2)
+    yield {name: pool.submit(_run, name, tmp_path_factory.mktemp("steps")) for name in FEWEST}
+    pool.shutdown(cancel_futures=True)
+
+
+def _run(name: str, directory: Path) -> Run:
+    (directory / "facts.jsonl").write_text("".join(LINES))
+    command = [sys.executable, "-m", "tests.crash.stepping", name, str(directory)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return directory, int(done.stdout)
+
+
+def _deaths(run: "Future[Run]", fewest: int) -> Iterator[tuple[Path, list[str]]]:
+    """The file that each of the dead left, and what it had told."""
+    directory, deaths = run.result()
+    print(deaths, "steps")
+    assert deaths >= fewest
+    for number in range(1, deaths + 1):
+        told = directory / f"{number}.told"
+        yield directory / f"{number}.db", told.read_text().splitlines() if told.exists() else []
+
+
+@asynccontextmanager
+async def _opened(path: Path) -> AsyncIterator[SqliteStore]:
+    store = cast("SqliteStore", await open_store(f"sqlite:///{path}"))
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _ids(*writes: Write) -> list[str]:
+    return [event.id for each in writes for event in each.events]
+
+
+def _in_order(events: list[StoredEvent], wanted: list[str]) -> list[str]:
+    return [event.id for event in events if event.id in wanted]
+
+
+async def test_a_store_that_is_being_created(runs: dict[str, "Future[Run]"]) -> None:
+    for path, _ in _deaths(runs["open"], FEWEST["open"]):
+        async with _opened(path) as store:
+            assert await consistent(store, path) == ([], {})
+            await added(store.log, *BEFORE)
+
+
+@pytest.mark.parametrize("name", APPENDS)
+async def test_appends(runs: dict[str, "Future[Run]"], name: str) -> None:
+    seen: set[int] = set()
+    for path, told in _deaths(runs[name], FEWEST[name]):
+        async with _opened(path) as store:
+            events, _ = await consistent(store, path)
+            stored = [each.id for each in events]
+            assert stored[:2] == _ids(*BEFORE)
+            there = [_in_order(events, _ids(*each.writes)) == _ids(*each.writes) for each in APPENDS[name]]
+            assert len(stored) == 2 + sum(
+                len(_ids(*each.writes)) for each, is_there in zip(APPENDS[name], there, strict=True) if is_there
+            )
+            assert all(there[int(number)] for number in told)
+            seen.add(sum(there))
+            for asked, is_there in zip(APPENDS[name], there, strict=True):
+                again = await store.log.append(asked.writes, asked.condition)
+                assert isinstance(again, Appended)
+                assert again.repeated == is_there
+            events, _ = await consistent(store, path)
+            assert sorted(each.id for each in events) == sorted(_ids(*BEFORE, *_all_writes(name)))
+    assert {0, len(APPENDS[name])} <= seen
+
+
+def _all_writes(name: str) -> list[Write]:
+    return [write for each in APPENDS[name] for write in each.writes]
+
+
+@pytest.mark.parametrize(
+    ("name", "app", "subscription"),
+    [("projection", counting_app(), "totals"), ("reactor", effecting_app(), "effect")],
+    ids=["projection", "reactor"],
+)
+async def test_an_app_at_work(runs: dict[str, "Future[Run]"], name: str, app: fait.App, subscription: str) -> None:
+    found: set[int] = set()
+    for path, told in _deaths(runs[name], FEWEST[name]):
+        async with _opened(path) as store:
+            events, ends = await consistent(store, path)
+            assert [each.id for each in events][:3] == _ids(*COUNTS)
+            assert ("one more" in told) <= (len(events) == 4)
+            done = [int(line.split()[1]) for line in told if line.startswith(subscription)]
+            assert ends.get(subscription, 0) >= max(done, default=0)
+            found.add(ends.get(subscription, 0))
+
+            await added(store.log, ONE_MORE)
+            async with app.open(f"sqlite:///{path}", lease_s=0.1), asyncio.timeout(10):
+                await passed(store, subscription, 4)
+            await consistent(store, path)
+    assert {0, 3, 4} <= found
+
+
+def test_an_import(runs: dict[str, "Future[Run]"]) -> None:
+    found: set[int] = set()
+    for path, told in _deaths(runs["import"], FEWEST["import"]):
+        stored = asyncio.run(_imported(path))
+        assert stored == list(range(len(stored)))
+        assert ("imported" in told) <= (len(stored) == len(LINES))
+        found.add(len(stored))
+        _fait("import", str(path.with_name("facts.jsonl")), "-s", f"sqlite:///{path}")
+        assert _fait("export", "-s", f"sqlite:///{path}") == "".join(LINES)
+    assert len(found) > 3
+
+
+async def _imported(path: Path) -> list[int]:
+    async with _opened(path) as store:
+        events, _ = await consistent(store, path)
+        return [int(each.data) for each in events]
+
+
+def _fait(*arguments: str) -> str:
+    done = CliRunner().invoke(command_line, arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout

@@ -1,0 +1,532 @@
+"""Decisions over everything that a query means: across streams, on condition that nothing of it was added."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+import fait
+from fait.app import System
+from fait.decisions.caller import Caller
+from fait.decisions.transact import Loop
+from fait.events.append import AppendCondition, Page, Verdict, Write
+from fait.events.codec import Codec
+from fait.events.envelope import NewEvent, StoredEvent
+from fait.events.query import EVERYTHING, Query
+from fait.events.version import ANY
+
+FAIT = Path(sys.executable).with_name("fait")
+T0 = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@fait.event("show.opened", version=2)
+class Opened:
+    seats: int
+    hall: str
+
+
+@fait.upcast("show.opened", 1)
+def with_hall(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "hall": "main"}
+
+
+@fait.event("show.sold")
+class Sold:
+    seats: int
+    to: str
+
+
+@fait.event("show.closed")
+class Closed:
+    pass
+
+
+@fait.event("show.reviewed")
+class Reviewed:
+    stars: int
+
+
+class Seats(Struct):
+    free: int = 0
+    hall: str = ""
+    log: list[str] = []
+
+
+class Sell(Struct, frozen=True):
+    show: str
+    seats: int
+    to: str = "ada"
+
+
+def evolve(state: Seats, event: Opened | Sold | Closed) -> Seats:
+    match event:
+        case Opened():
+            state.free, state.hall = event.seats, event.hall
+        case Sold():
+            state.free -= event.seats
+        case Closed():
+            state.free = 0
+    state.log.append(type(event).__name__)
+    return state
+
+
+def decide(command: Sell, state: Seats) -> Iterable[fait.Facts]:
+    if command.seats > state.free:
+        raise fait.Rejected(f"{state.free} seats left")
+    if command.seats:
+        yield fait.Facts(f"order-{command.to}", [Sold(command.seats, command.to)], tags=[f"show:{command.show}"])
+
+
+def of_show(command: Sell) -> Query:
+    return Query(tags=(f"show:{command.show}",))
+
+
+sell = fait.Boundary(name="sell-seats", depends_on=of_show, initial=Seats, decide=decide, evolve=evolve)
+
+
+class Buyer(fait.Aggregate, category="order"):
+    def buy(self, show: str) -> None:
+        self.emit(Sold(1, self.id), tags=[f"show:{show}"])
+
+    def evolve(self, event: Sold) -> None:
+        pass
+
+
+@pytest.fixture
+def clock() -> fait.ManualClock:
+    return fait.ManualClock(T0)
+
+
+@pytest.fixture(params=["memory:", "sqlite:///{}/theatre.db"])
+async def s(request: pytest.FixtureRequest, tmp_path: Path, clock: fait.ManualClock) -> AsyncIterator[System]:
+    theatre = fait.App("theatre")
+    theatre.include(sell, with_hall, Buyer, Reviewed)
+    async with theatre.open(request.param.format(tmp_path), clock=clock) as system:
+        yield system
+
+
+async def opened(s: System, show: str, seats: int) -> None:
+    await s.publish(Opened(seats, "main"), stream=f"show-{show}", tags=[f"show:{show}"])
+
+
+Before = Callable[[], Awaitable[Any]]
+
+
+class Watched:
+    """A log that tells what is asked of it, and lets somebody in before an append."""
+
+    def __init__(self, system: System, *before: Before) -> None:
+        self._log = system.store.log
+        self._before = list(before)
+        self.read_stream = self._log.read_stream
+        self.read_positions: list[int] = []
+        self.appends: list[AppendCondition | None] = []
+
+    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
+        self.appends.append(condition)
+        if self._before:
+            await self._before.pop(0)()
+        return await self._log.append(writes, condition)
+
+    async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = 1000) -> Page:
+        page = await self._log.read(after, query=query, limit=limit)
+        self.read_positions += [event.position for event in page.events]
+        return page
+
+    async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
+        return await self._log.find(event_ids)
+
+
+def caller_on(log: Any, system: System) -> Caller:
+    codec = Codec(system.app.registry)
+    return Caller(log, codec, Loop(log, codec, fait.ManualClock(T0)))
+
+
+def buying(s: System, *orders: str, show: str = "hamlet") -> list[Before]:
+    """Others who buy a seat each, one after another."""
+
+    def one(order: str) -> Before:
+        return lambda: s.transact(Buyer.buy, order, show)
+
+    return [one(order) for order in orders]
+
+
+async def test_a_decision_is_made_on_all_that_its_query_means_in_whatever_stream(s: System) -> None:
+    await opened(s, "hamlet", 5)
+    await opened(s, "macbeth", 1)
+    await s.transact(Buyer.buy, "bob", "hamlet")
+
+    done = await s.decide(sell, Sell("hamlet", 4))
+
+    assert done.result == [fait.Facts("order-ada", [Sold(4, "ada")], tags=["show:hamlet"])]
+    assert (done.stream, done.version, done.position, done.attempts) == ("order-ada", 1, 4, 1)
+    assert (await s.read("order-ada"))[0].tags == ("show:hamlet",)
+    with pytest.raises(fait.Rejected, match="0 seats left"):
+        await s.decide(sell, Sell("hamlet", 1))
+    assert (await s.decide(sell, Sell("macbeth", 1))).position == 5
+
+
+async def test_a_command_is_recorded_with_what_was_decided(s: System) -> None:
+    await opened(s, "hamlet", 5)
+    with fait.caused_by(correlation_id="story", actor="ada"):
+        await s.using(extra={"ip": "::1"}).decide(sell, Sell("hamlet", 1))
+
+    metadata = (await s.read("order-ada"))[0].metadata
+    assert metadata.command is not None
+    assert metadata.command.name == "sell-seats.Sell"
+    assert bytes(metadata.command.arguments) == b'{"command":{"show":"hamlet","seats":1,"to":"ada"}}'
+    assert (metadata.correlation_id, metadata.actor, metadata.extra) == ("story", "ada", {"ip": "::1"})
+
+
+async def test_what_came_between_is_folded_and_nothing_is_read_twice(s: System) -> None:
+    await opened(s, "hamlet", 5)
+    log = Watched(s, *buying(s, "bob", "carol", "dave"))
+
+    done = await caller_on(log, s).decide(sell, Sell("hamlet", 2))
+
+    assert (done.attempts, done.position, len(await s.read("order-ada"))) == (4, 5, 1)
+    assert log.read_positions == [1]  # the log's answer to each conflict was all that was new
+    assert [condition and condition.after for condition in log.appends] == [1, 2, 3, 4]
+    with pytest.raises(fait.Rejected, match="0 seats left"):
+        await s.decide(sell, Sell("hamlet", 1))
+
+
+async def test_a_decision_that_no_longer_holds_is_rejected(s: System) -> None:
+    await opened(s, "hamlet", 2)
+
+    with pytest.raises(fait.Rejected, match="1 seats left"):
+        await caller_on(Watched(s, *buying(s, "bob")), s).decide(sell, Sell("hamlet", 2))
+
+    assert await s.read("order-ada") == []
+
+
+async def test_what_it_does_not_depend_on_may_come_between(s: System) -> None:
+    await opened(s, "hamlet", 5)
+
+    async def unrelated() -> None:
+        await s.publish(Reviewed(5), stream="show-hamlet", tags=["show:hamlet"])  # of a type that evolve does not take
+        await s.publish(Closed(), stream="show-macbeth", tags=["show:macbeth"])
+
+    assert (await caller_on(Watched(s, unrelated), s).decide(sell, Sell("hamlet", 2))).attempts == 1
+
+
+async def test_attempts_are_bounded(s: System) -> None:
+    await opened(s, "hamlet", 50)
+    others = buying(s, *(f"o-{n}" for n in range(10)))
+
+    with pytest.raises(fait.AppendConditionFailed) as failed:
+        await caller_on(Watched(s, *others), s).using(attempts=3).decide(sell, Sell("hamlet", 1))
+
+    assert (failed.value.types, failed.value.position) == (("show.sold",), 4)
+    assert await s.read("order-ada") == []
+
+
+async def test_nothing_to_do_writes_nothing_and_tells_what_it_rests_on(s: System) -> None:
+    await opened(s, "hamlet", 5)
+    await s.publish(Reviewed(1), stream="other")
+
+    assert await s.decide(sell, Sell("hamlet", 0)) == fait.Done([], "", 0, 2)
+    assert await s.store.log.head() == 2
+
+
+async def test_each_decision_gets_a_state_of_its_own(s: System) -> None:
+    def spoil(command: Sell, state: Seats) -> Iterable[fait.Facts]:
+        facts = list(decide(command, state))
+        for each in facts:
+            for event in each.events:
+                evolve(state, event)  # as an aggregate's command would; here nobody asked for it
+        return facts
+
+    spoiling = fait.Boundary(name="spoil", depends_on=of_show, initial=Seats, decide=spoil, evolve=evolve)
+    await opened(s, "hamlet", 5)
+
+    done = await caller_on(Watched(s, *buying(s, "bob", "carol")), s).decide(spoiling, Sell("hamlet", 3))
+
+    assert done.attempts == 3
+
+
+async def test_an_expected_version_belongs_into_the_facts(s: System) -> None:
+    await opened(s, "hamlet", 5)
+
+    with pytest.raises(fait.UsageError, match="say it in the Facts"):
+        await s.using(expected=1).decide(sell, Sell("hamlet", 1))
+
+    def first(command: Sell, state: Seats) -> list[fait.Facts]:
+        return [fait.Facts(f"order-{command.to}", [Sold(1, command.to)], expected="no_stream")]
+
+    once = fait.Boundary(name="once", depends_on=of_show, initial=Seats, decide=first, evolve=evolve)
+    await s.decide(once, Sell("hamlet", 1))
+    with pytest.raises(fait.WrongExpectedVersion):
+        await s.decide(once, Sell("hamlet", 1))
+
+
+async def test_who_lost_a_race_decides_again_though_its_stream_is_there_now(s: System) -> None:
+    def take(command: Sell, state: Seats) -> list[fait.Facts]:
+        if "Sold" in state.log:
+            raise fait.Rejected("somebody sits there")
+        return [fait.Facts("seat-1", [Sold(1, command.to)], expected="no_stream", tags=["show:hamlet"])]
+
+    seat = fait.Boundary(name="seat", depends_on=of_show, initial=Seats, decide=take, evolve=evolve)
+
+    done = await asyncio.gather(
+        *(s.decide(seat, Sell("hamlet", 1, to)) for to in ("ada", "bob")), return_exceptions=True
+    )
+
+    assert sorted(type(each).__name__ for each in done) == ["Done", "Rejected"]
+
+
+async def test_a_boundary_that_depends_on_nothing_is_refused(s: System) -> None:
+    careless = fait.Boundary(name="careless", depends_on=lambda _: [], initial=Seats, decide=decide, evolve=evolve)
+
+    with pytest.raises(fait.DeclarationError, match="depends on nothing"):
+        await s.decide(careless, Sell("hamlet", 1))
+
+
+# What it folds
+
+
+async def test_events_of_an_older_version_are_folded_as_they_are_today(s: System) -> None:
+    old = NewEvent("show.opened", 1, fait.new_id(), '{"seats":7}', tags=("show:hamlet",))
+    await s.store.log.append([Write("show-hamlet", (old,), ANY)])
+    halls: list[str] = []
+
+    def look(_command: Sell, state: Seats) -> list[fait.Facts]:
+        halls.append(state.hall)
+        return []
+
+    looking = fait.Boundary(name="look", depends_on=of_show, initial=Seats, decide=look, evolve=evolve)
+    await s.decide(looking, Sell("hamlet", 1))
+
+    assert halls == ["main"]
+
+
+async def test_several_queries_are_folded_once_each_event_in_order(s: System) -> None:
+    await opened(s, "hamlet", 5)
+    await opened(s, "macbeth", 5)
+    both = ["show:hamlet", "show:macbeth"]
+    await s.publish(Sold(1, "bob"), stream="order-bob", tags=both)
+    await s.publish(Closed(), stream="show-hamlet", tags=["show:hamlet"])
+    seen: list[list[str]] = []
+
+    def look(_command: Sell, state: Seats) -> list[fait.Facts]:
+        seen.append(state.log)
+        return []
+
+    looking = fait.Boundary(
+        name="look",
+        depends_on=lambda c: [Query(tags=(each,)) for each in both],
+        initial=Seats,
+        decide=look,
+        evolve=evolve,
+    )
+    await s.decide(looking, Sell("both", 1))
+
+    assert seen == [["Opened", "Opened", "Sold", "Closed"]]
+
+
+async def test_a_type_that_it_names_and_does_not_fold_still_decides_whether_it_holds(s: System) -> None:
+    reviewing = fait.Boundary(
+        name="review",
+        depends_on=lambda c: Query(("show.reviewed", "show.opened", "undeclared"), (f"show:{c.show}",)),
+        initial=Seats,
+        decide=decide,
+        evolve=evolve,
+    )
+    await opened(s, "hamlet", 5)
+
+    async def other() -> None:
+        await s.publish(fait.Untyped("undeclared", {}), stream="x-1", tags=["show:hamlet"])
+
+    assert (await caller_on(Watched(s, other), s).decide(reviewing, Sell("hamlet", 1))).attempts == 2
+
+
+async def test_undeclared_events_can_be_folded_as_plain_data(s: System) -> None:
+    def count(state: int, event: fait.Untyped) -> int:
+        return state + 1
+
+    def note(command: str, state: int) -> list[fait.Facts]:
+        return [fait.Facts("notes", [fait.Untyped("noted", {"before": state})], tags=[command])]
+
+    noting = fait.Boundary(name="note", depends_on=lambda c: Query(tags=(c,)), initial=int, decide=note, evolve=count)
+    for _ in range(3):
+        await s.decide(noting, "t:1")
+
+    assert [each.event.data for each in await s.read("notes")] == [{"before": n} for n in range(3)]
+
+
+async def test_a_long_past_is_read_page_by_page(s: System) -> None:
+    await opened(s, "hamlet", 3000)
+    await s.append(fait.Facts("order-bob", [Sold(1, "bob")] * 2500, tags=["show:hamlet"]))
+
+    with pytest.raises(fait.Rejected, match="500 seats left"):
+        await s.decide(sell, Sell("hamlet", 501))
+
+
+# Keys
+
+
+async def test_the_same_key_is_decided_once_and_answered_again(s: System, clock: fait.ManualClock) -> None:
+    def twice(command: Sell, state: Seats) -> list[fait.Facts]:
+        sold = [Sold(1, f"{command.to} at {fait.now():%H}, {state.free} left")] * 2
+        tags = [f"show:{command.show}"]
+        return [fait.Facts(f"order-{command.to}", sold, tags=tags), fait.Facts("all", sold[:1], tags=tags)]
+
+    pair = fait.Boundary(name="pair", depends_on=of_show, initial=Seats, decide=twice, evolve=evolve)
+    await opened(s, "hamlet", 9)
+    first = await s.using(key="k").decide(pair, Sell("hamlet", 2))
+    await s.transact(Buyer.buy, "bob", "hamlet")
+    clock.advance(hours=3)
+    again = await s.using(key="k").decide(pair, Sell("hamlet", 2))
+
+    assert again == fait.Done(first.result, first.stream, first.version, first.position, repeated=True)
+    assert (first.version, first.position, await s.store.log.head()) == (2, 4, 5)
+
+
+async def test_a_key_used_for_something_else_is_refused(s: System) -> None:
+    await opened(s, "hamlet", 9)
+    await s.using(key="k").decide(sell, Sell("hamlet", 2))
+
+    with pytest.raises(fait.KeyReused, match="with other arguments"):
+        await s.using(key="k").decide(sell, Sell("hamlet", 3))
+    assert len(await s.read("order-ada")) == 1
+
+
+async def test_a_rival_under_the_same_key_is_the_same_decision(s: System) -> None:
+    await opened(s, "hamlet", 2)
+    command = Sell("hamlet", 2)
+
+    async def rival() -> None:
+        await s.using(key="k").decide(sell, command)
+
+    done = await caller_on(Watched(s, rival), s).using(key="k").decide(sell, command)
+
+    assert (done.repeated, done.result) == (True, [fait.Facts("order-ada", [Sold(2, "ada")], tags=["show:hamlet"])])
+    assert len(await s.read("order-ada")) == 1
+
+
+async def test_a_rival_that_was_quicker_than_the_reading_is_recognised(s: System) -> None:
+    await opened(s, "hamlet", 2)
+    command = Sell("hamlet", 2)
+    log = Watched(s)
+    read = log.read
+
+    async def late(after: int, **how: Any) -> Page:
+        await s.using(key="k").decide(sell, command)
+        return await read(after, **how)
+
+    log.read = late  # type: ignore[method-assign]
+    done = await caller_on(log, s).using(key="k").decide(sell, command)
+
+    assert done.repeated
+
+
+async def test_a_rival_with_another_command_under_the_same_key_is_told(s: System) -> None:
+    await opened(s, "hamlet", 9)
+
+    async def rival() -> None:
+        await s.using(key="k").decide(sell, Sell("hamlet", 1))
+
+    with pytest.raises(fait.KeyReused):
+        await caller_on(Watched(s, rival), s).using(key="k").decide(sell, Sell("hamlet", 2))
+    assert [each.event.seats for each in await s.read("order-ada")] == [1]
+
+
+async def test_a_rival_that_decided_otherwise_under_the_same_key_is_answered_as_it_was(s: System) -> None:
+    def rest(command: Sell, state: Seats) -> list[fait.Facts]:
+        return [fait.Facts(f"order-{command.to}", [Sold(1, command.to)] * state.free, tags=["show:hamlet"])]
+
+    everything = fait.Boundary(name="rest", depends_on=of_show, initial=Seats, decide=rest, evolve=evolve)
+    await opened(s, "hamlet", 3)
+
+    async def rival() -> None:
+        await s.transact(Buyer.buy, "bob", "hamlet")
+        await s.using(key="k").decide(everything, Sell("hamlet", 0))
+
+    done = await caller_on(Watched(s, rival), s).using(key="k").decide(everything, Sell("hamlet", 0))
+
+    assert (done.repeated, len(done.result[0].events), done.version) == (True, 2, 2)
+
+
+# Whoever appends, by whatever way
+
+
+async def _published(s: System, _file: Path) -> None:
+    await s.publish(Sold(1, "bob"), stream="order-bob", tags=["show:hamlet"])
+
+
+async def _appended(s: System, _file: Path) -> None:
+    await s.append(fait.Facts("x", [Reviewed(1)]), fait.Facts("order-bob", [Sold(1, "bob")], tags=["show:hamlet"]))
+
+
+async def _transacted(s: System, _file: Path) -> None:
+    await s.transact(Buyer.buy, "bob", "hamlet")
+
+
+async def _decided(s: System, _file: Path) -> None:
+    await s.decide(sell, Sell("hamlet", 1, "bob"))
+
+
+async def _imported(_s: System, file: Path) -> None:
+    line = {"stream": "order-bob", "type": "show.sold", "tags": ["show:hamlet"], "time": "2024-01-01T00:00:00Z"}
+    await asyncio.to_thread(file.write_text, json.dumps({**line, "data": {"seats": 1, "to": "bob"}}) + "\n")
+    command = [FAIT, "import", file, "--store", f"sqlite:///{file.parent}/theatre.db"]
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("path", [_published, _appended, _transacted, _decided, _imported])
+async def test_a_decision_by_hand_holds_only_if_nothing_was_added_by_any_path(
+    s: System, path: Callable[[System, Path], Awaitable[None]], tmp_path: Path
+) -> None:
+    if path is _imported and not s.store.log.features.shared:
+        pytest.skip("another process does the import")
+    await opened(s, "hamlet", 5)
+    facts = fait.Facts("order-ada", [Sold(1, "ada")], tags=["show:hamlet"])
+    query = Query.of(Opened, Sold, tags=["show:hamlet"])
+    found = await s.query(query)
+    assert [each.event for each in found.events] == [Opened(5, "main")]
+
+    await path(s, tmp_path / "lines.jsonl")
+
+    with pytest.raises(fait.AppendConditionFailed) as failed:
+        await s.append(facts, fait.Facts("y", [Reviewed(1)]), only_if=found)
+    assert failed.value.types == ("show.sold",)
+    assert await s.read("order-ada") == await s.read("y") == []
+    found = await s.query(query)
+    assert [each.stream for each in found.events] == ["show-hamlet", "order-bob"]
+    await s.append(facts, only_if=found)
+    with pytest.raises(fait.AppendConditionFailed):
+        await s.append(facts, only_if=found)
+
+
+async def test_a_question_without_a_query_is_refused(s: System) -> None:
+    with pytest.raises(fait.UsageError, match="at least one Query"):
+        await s.query()
+
+
+async def test_a_query_finds_each_event_once_and_undeclared_ones_as_plain_data(s: System) -> None:
+    await s.publish(fait.Untyped("noted", {"n": 1}), stream="notes", tags=["a:1", "b:1"])
+
+    found = await s.query(Query(tags=("a:1",)), Query(tags=("b:1",)))
+
+    assert [each.event for each in found.events] == [fait.Untyped("noted", {"n": 1})]
+    assert found.position == 1
+
+
+# Many at once
+
+
+async def test_64_who_decide_at_once_are_all_served(s: System) -> None:
+    await opened(s, "hamlet", 64)
+
+    done = await asyncio.gather(*(s.decide(sell, Sell("hamlet", 1, f"o-{n}")) for n in range(64)))
+
+    assert len({each.position for each in done}) == 64
+    with pytest.raises(fait.Rejected, match="0 seats left"):
+        await s.decide(sell, Sell("hamlet", 1))

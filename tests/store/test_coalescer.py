@@ -1,0 +1,465 @@
+"""Appends that wait together go together, and each gets what is its own; here without any store behind them."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from fait.errors import StoreUnavailable, UsageError
+from fait.events.append import AppendCondition, Appended, Conflict, Verdict, Write
+from fait.events.envelope import NewEvent
+from fait.events.version import ANY
+from fait.store.coalescer import BUSY, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Coalescer, Outcome, Request
+
+
+def write(stream: str, events: int = 1, size: int = 0) -> Write:
+    """So many events, of so many bytes together."""
+    data = [" " * (size if place == 0 else 0) for place in range(events)]
+    return Write(stream, tuple(NewEvent("x", 1, f"{stream}/{n}", each, "") for n, each in enumerate(data)), ANY)
+
+
+class Backend:
+    """Its flushes end when the test says so, in the order that the test wants."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Request]] = []
+        self.answers: list[asyncio.Future[Sequence[Outcome]]] = []
+
+    def flush(self, batch: Sequence[Request]) -> "asyncio.Future[Sequence[Outcome]]":
+        self.batches.append(list(batch))
+        self.answers.append(asyncio.get_running_loop().create_future())
+        return self.answers[-1]
+
+    @property
+    def streams(self) -> list[list[str]]:
+        """The first stream of each request of each batch, in the order in which they were flushed."""
+        return [[request.writes[0].stream for request in batch] for batch in self.batches]
+
+    async def answer(self, flush: int, *outcomes: Outcome | BaseException) -> None:
+        """End a flush: with these outcomes, with a failure of all, or well."""
+        batch, answer = self.batches[flush], self.answers[flush]
+        if outcomes and isinstance(outcomes[0], BaseException):
+            answer.set_exception(outcomes[0])
+        else:
+            answer.set_result([each for each in outcomes if not isinstance(each, BaseException)] or stored(batch))
+        await turn()
+
+    async def answer_all(self) -> None:
+        """End well whatever is under way, until nothing is."""
+        while open := [n for n, answer in enumerate(self.answers) if not answer.done()]:
+            for flush in open:
+                await self.answer(flush)
+
+
+def stored(batch: Sequence[Request]) -> list[Outcome]:
+    return [position_of(request.writes[0].stream) for request in batch]
+
+
+def position_of(stream: str) -> Appended:
+    """The answer that tells for whom it was."""
+    return Appended(sum(map(ord, stream)), (1,))
+
+
+async def turn() -> None:
+    """Let everybody do what they can."""
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+class Asked:
+    """Appends on their way, through a coalescer on a backend."""
+
+    def __init__(self, **options: Any) -> None:
+        self.backend = Backend()
+        self.coalescer = Coalescer(self.backend.flush, **options)
+
+    async def __call__(self, *writes: Write, condition: AppendCondition | None = None) -> "asyncio.Task[Verdict]":
+        task = asyncio.create_task(self.coalescer.append(writes, condition))
+        await turn()
+        return task
+
+
+async def test_an_idle_append_is_flushed_at_once_and_alone() -> None:
+    asked = Asked()
+    condition = AppendCondition((), 7)
+    append = asyncio.create_task(asked.coalescer.append([write("a")], condition))
+    await asyncio.sleep(0)  # the task's first step, no timer
+
+    assert asked.backend.streams == [["a"]]
+    assert asked.backend.batches[0][0].condition is condition
+    await asked.backend.answer(0)
+    assert await append == position_of("a")
+
+
+async def test_what_gathers_during_a_flush_goes_together_and_each_gets_its_own_verdict() -> None:
+    asked = Asked()
+    appends = [await asked(write(name)) for name in "abcd"]
+    assert asked.backend.streams == [["a"]]
+
+    await asked.backend.answer(0)
+    assert asked.backend.streams == [["a"], ["b", "c", "d"]]
+    conflict = Conflict("c", 1, 2)
+    await asked.backend.answer(1, position_of("b"), conflict, position_of("d"))
+
+    assert [await append for append in appends] == [position_of("a"), position_of("b"), conflict, position_of("d")]
+
+
+async def test_there_are_no_more_flushes_at_a_time_than_lanes() -> None:
+    asked = Asked(lanes=2)
+    for name in "abcdef":
+        await asked(write(name))
+    assert asked.backend.streams == [["a"], ["b"]]
+
+    await asked.backend.answer(1)
+    assert asked.backend.streams[2:] == [["c", "d", "e", "f"]]
+    await asked(write("g"))
+    assert len(asked.backend.batches) == 3
+    await asked.backend.answer_all()
+
+
+async def test_requests_on_one_stream_are_never_under_way_together_and_stay_in_order() -> None:
+    asked = Asked(lanes=2)
+    first = await asked(write("a"))
+    for writes in ([write("a", 2)], [write("b"), write("a")], [write("b", 3)], [write("c")]):
+        await asked(*writes)
+    assert asked.backend.streams == [["a"], ["c"]]  # b waits behind the append of b and a, which waits for a
+
+    await asked.backend.answer(0)
+    assert first.done()
+    await asked.backend.answer(2)
+    await asked.backend.answer(3)
+    await asked.backend.answer_all()
+    flushed = [[(each.writes[0].stream, each.events) for each in batch] for batch in asked.backend.batches]
+    assert flushed == [[("a", 1)], [("c", 1)], [("a", 2)], [("b", 2)], [("b", 3)]]
+
+
+async def test_where_flushes_run_one_after_another_streams_may_repeat() -> None:
+    asked = Asked(disjoint=False)
+    for stream in "abbab":
+        await asked(write(stream))
+    await asked.backend.answer(0)
+
+    assert asked.backend.streams == [["a"], ["b", "b", "a", "b"]]
+    await asked.backend.answer_all()
+
+
+@pytest.mark.parametrize(
+    ("large", "batches"),
+    [
+        (write("l", MAX_BATCH_EVENTS - 1), [["a", "l"], ["b"]]),
+        (write("l", MAX_BATCH_EVENTS), [["a"], ["l"], ["b"]]),
+        (write("l", MAX_BATCH_EVENTS + 1), [["a"], ["l"], ["b"]]),
+        (write("l", 1, MAX_BATCH_BYTES), [["a", "l", "b"]]),
+        (write("l", 1, MAX_BATCH_BYTES + 1), [["a"], ["l"], ["b"]]),
+    ],
+)
+async def test_a_batch_is_bounded_by_events_and_bytes_and_what_is_larger_goes_alone(
+    large: Write, batches: list[list[str]]
+) -> None:
+    asked = Asked()
+    await asked(write("first"))
+    for each in (write("a"), large, write("b")):
+        await asked(each)
+    await asked.backend.answer_all()
+
+    assert asked.backend.streams[1:] == batches
+
+
+async def test_who_meets_a_lock_runs_alone_while_the_others_go_on() -> None:
+    asked = Asked()
+    await asked(write("first"))
+    appends = {name: await asked(write(name)) for name in ("a", "locked", "stuck", "b")}
+    await asked.backend.answer(0)
+    await asked.backend.answer(1, position_of("a"), BUSY, BUSY, position_of("b"))
+
+    assert asked.backend.streams[2:] == [["locked"], ["stuck"]]
+    assert [name for name, append in appends.items() if append.done()] == ["a", "b"]
+    behind = await asked(write("locked", 2))
+    for name in ("c", "d", "e"):
+        await asked(write(name))
+    assert asked.backend.streams[4:] == [["c"]], "one lane, however many run alone"
+    await asked.backend.answer(4)
+    assert asked.backend.streams[5:] == [["d", "e"]]
+    assert not behind.done()
+
+    await asked.backend.answer(2)
+    await asked.backend.answer(5)
+    assert asked.backend.streams[6:] == [["locked"]]
+    await asked.backend.answer(6)
+    assert [append.done() for append in (appends["locked"], behind, appends["stuck"])] == [True, True, False]
+    await asked.backend.answer_all()
+
+
+async def test_a_batch_that_fails_is_run_again_one_by_one_and_each_gets_its_own_error() -> None:
+    asked = Asked()
+    await asked(write("first"))
+    appends = [await asked(write(name)) for name in "abc"]
+    await asked.backend.answer(0)
+    await asked.backend.answer(1, ValueError("all"))
+
+    assert asked.backend.streams[2:] == [["a"], ["b"], ["c"]]
+    problems = ValueError("b"), StoreUnavailable("c")
+    await asked.backend.answer(2)
+    await asked.backend.answer(3, problems[0])
+    await asked.backend.answer(4, problems[1])
+    assert await asyncio.gather(*appends, return_exceptions=True) == [position_of("a"), *problems]
+    assert len(asked.backend.batches) == 5
+
+
+async def test_what_may_have_been_written_is_not_run_again() -> None:
+    asked = Asked()
+    await asked(write("first"))
+    appends = [await asked(write(name)) for name in "ab"]
+    await asked.backend.answer(0)
+    lost = StoreUnavailable("the connection broke.", "unknown")
+    await asked.backend.answer(1, lost)
+
+    assert await asyncio.gather(*appends, return_exceptions=True) == [lost, lost]
+    assert asked.backend.streams == [["first"], ["a", "b"]]
+
+
+async def test_a_flush_that_is_cancelled_is_an_unknown_outcome() -> None:
+    asked = Asked()
+    append = await asked(write("a"))
+    asked.backend.answers[0].cancel()
+
+    with pytest.raises(StoreUnavailable) as problem:
+        await append
+    assert problem.value.outcome == "unknown"
+
+
+async def test_a_flush_that_cannot_even_begin_is_an_error_of_each() -> None:
+    problems = [StoreUnavailable(f"closed {n}.") for n in range(4)]
+    raised = iter(problems)
+    backend = Backend()
+
+    def flush(batch: Sequence[Request]) -> "asyncio.Future[Sequence[Outcome]]":
+        if len(backend.batches):
+            raise next(raised)
+        return backend.flush(batch)
+
+    coalescer = Coalescer(flush)
+    first, *others = [asyncio.create_task(coalescer.append([write(name)])) for name in ("first", "a", "b")]
+    await turn()
+    await backend.answer(0)
+
+    assert await first == position_of("first")
+    assert await asyncio.gather(*others, return_exceptions=True) == problems[1:3]  # the first was the batch's
+
+
+async def test_cancelled_before_its_flush_an_append_is_dropped() -> None:
+    asked = Asked()
+    await asked(write("first"))
+    append, _ = await asked(write("a")), await asked(write("b"))
+    append.cancel()
+    with pytest.raises(asyncio.CancelledError) as cancelled:
+        await append
+    await asked.backend.answer_all()
+
+    assert asked.backend.streams == [["first"], ["b"]]
+    assert not hasattr(cancelled.value, "__notes__")
+
+
+async def test_cancelled_during_its_flush_an_append_says_so_and_harms_nobody() -> None:
+    asked = Asked()
+    await asked(write("first"))
+    append, other = await asked(write("a")), await asked(write("b"))
+    await asked.backend.answer(0)
+    append.cancel()
+    with pytest.raises(asyncio.CancelledError) as cancelled:
+        await append
+    behind = await asked(write("a"))
+    assert asked.backend.streams == [["first"], ["a", "b"]]
+    await asked.backend.answer_all()
+
+    assert "may have been written" in cancelled.value.__notes__[0]
+    assert (await other, await behind) == (position_of("b"), position_of("a"))
+
+
+async def test_cancelled_during_its_flush_an_append_is_not_run_again() -> None:
+    asked = Asked()
+    await asked(write("first"))
+    append, other, third = [await asked(write(name)) for name in "abc"]
+    await asked.backend.answer(0)
+    append.cancel()
+    await turn()
+    await asked.backend.answer(1, BUSY, BUSY, position_of("c"))
+    await asked.backend.answer(2)
+
+    assert asked.backend.streams[2:] == [["b"]]
+    assert (await other, await third) == (position_of("b"), position_of("c"))
+
+
+@pytest.mark.parametrize("limit", [{"max_waiting_events": 10}, {"max_waiting_bytes": 10}])
+async def test_without_room_appends_wait_in_order(limit: dict[str, int]) -> None:
+    def sized(stream: str, size: int) -> Write:
+        return write(stream, size) if "max_waiting_events" in limit else write(stream, 1, size)
+
+    asked = Asked(**limit)
+    await asked(sized("first", 6))
+    for name, size in (("a", 4), ("b", 7), ("c", 1), ("d", 11), ("e", 1)):
+        await asked(sized(name, size))
+
+    await asked.backend.answer(0)
+    await asked.backend.answer(1)
+    assert asked.backend.streams == [["first"], ["a"], ["b", "c"]]  # c had room beside a, but b was there before it
+    await asked.backend.answer(2)
+    assert asked.backend.streams[3:] == [["d"]]  # larger than all the room: it enters when that is empty
+    await asked.backend.answer(3)
+    assert asked.backend.streams[4:] == [["e"]]
+    await asked.backend.answer_all()
+
+
+async def test_who_is_let_in_stays_before_who_comes_later() -> None:
+    asked = Asked(max_waiting_events=2)
+    await asked(write("first", 2))
+    await asked(write("s", 1, size=1))
+    asked.backend.answers[0].set_result([position_of("first")])
+    later = asyncio.create_task(asked.coalescer.append([write("s", 1, size=2)]))  # comes in the turn that makes room
+    await turn()
+    await asked.backend.answer_all()
+    await later
+
+    assert [batch[0].bytes for batch in asked.backend.batches] == [0, 1, 2]
+
+
+async def test_cancelled_while_it_waits_for_room_an_append_takes_none() -> None:
+    asked = Asked(max_waiting_events=10)
+    await asked(write("first", 6))
+    large, small = await asked(write("large", 9)), await asked(write("small", 4))
+    large.cancel()
+    await turn()
+    await asked.backend.answer(0)
+    assert asked.backend.streams == [["first"], ["small"]]
+    await asked.backend.answer_all()
+
+    assert small.done()
+    await asked(write("again", 5))
+    await asked(write("fills", 5))  # all the room is there again
+    await asked(write("waits", 1))
+    await asked.backend.answer(2)
+    assert asked.backend.streams[2:] == [["again"], ["fills", "waits"]]
+    await asked.backend.answer_all()
+
+
+async def test_when_one_gives_up_its_place_those_behind_it_move_up_at_once() -> None:
+    asked = Asked(max_waiting_events=10, lanes=2)
+    await asked(write("first", 6))
+    large, _ = await asked(write("large", 9)), await asked(write("small", 4))
+    assert asked.backend.streams == [["first"]]
+    large.cancel()
+    await turn()
+
+    assert asked.backend.streams == [["first"], ["small"]]
+    await asked.backend.answer_all()
+
+
+async def test_a_process_forked_from_the_one_that_opened_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked()
+    here = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: here + 1)
+
+    with pytest.raises(UsageError, match="fork"):
+        await asked.coalescer.append([write("a")])
+    assert asked.backend.batches == []
+
+
+def test_another_event_loop_is_refused() -> None:
+    async def opened() -> Asked:
+        return Asked()
+
+    asked = asyncio.run(opened())
+
+    async def append() -> None:
+        with pytest.raises(UsageError, match="event loop"):
+            await asked.coalescer.append([write("a")])
+
+    asyncio.run(append())
+    assert asked.backend.batches == []
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Appends, answers and cancellations in whatever order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.asked = self.runner.run(self.opened())
+        self.backend = self.asked.backend
+        self.appends: list[tuple[list[str], asyncio.Task[Verdict]]] = []
+
+    async def opened(self) -> Asked:
+        return Asked(lanes=2, max_waiting_events=8)
+
+    def under_way(self) -> list[int]:
+        return [n for n, answer in enumerate(self.backend.answers) if not answer.done()]
+
+    @rule(streams=st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True), events=st.integers(1, 4))
+    def append(self, streams: list[str], events: int) -> None:
+        ordered = [write(each, events, size=len(self.appends) + 1) for each in streams]
+        self.appends.append((streams, self.runner.run(self.asked(*ordered))))
+
+    @precondition(lambda self: self.under_way())
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        flush = data.draw(st.sampled_from(self.under_way()))
+        batch = self.backend.batches[flush]
+        if len(batch) > 1 and data.draw(st.integers(0, 3)) == 0:
+            self.runner.run(self.backend.answer(flush, ValueError()))
+            return
+        outcomes = [
+            BUSY if len(batch) > 1 and data.draw(st.booleans()) else position_of(each.writes[0].stream)
+            for each in batch
+        ]
+        self.runner.run(self.backend.answer(flush, *outcomes))
+
+    @precondition(lambda self: self.appends)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        _, append = data.draw(st.sampled_from(self.appends))
+        append.cancel()
+        self.runner.run(turn())
+
+    @invariant()
+    def no_stream_is_under_way_twice(self) -> None:
+        streams = [w.stream for n in self.under_way() for each in self.backend.batches[n] for w in each.writes]
+        assert len(streams) == len(set(streams))
+
+    @invariant()
+    def each_stream_is_flushed_in_order(self) -> None:
+        for stream in "abcd":
+            order = [len(r.writes[0].events[0].data) for b in self.backend.batches for r in b if _has(r, stream)]
+            assert order == sorted(order)
+
+    def teardown(self) -> None:
+        self.runner.run(self.backend.answer_all())
+        for streams, append in self.appends:
+            assert append.done()
+            assert append.cancelled() or append.result() == position_of(streams[0])
+        before = len(self.backend.batches)
+        self.runner.run(self.asked(write("all", 8)))  # the whole room is free, and so is a lane
+        assert len(self.backend.batches) == before + 1
+        self.runner.run(self.backend.answer_all())
+        self.runner.close()
+
+
+def _has(request: Request, stream: str) -> bool:
+    return any(write.stream == stream for write in request.writes)
+
+
+def test_in_whatever_order_things_come_each_gets_its_answer_and_each_stream_its_order() -> None:
+    run_state_machine_as_test(
+        AnyOrder,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=25,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
