@@ -89,24 +89,25 @@ async def test_reads_sync_nothing(disk: Disk, store: SqliteStore) -> None:
     assert disk.operations[start:] == []
 
 
-async def test_refused_and_repeated_appends_sync_nothing(disk: Disk, store: SqliteStore) -> None:
-    before = new()
-    await added(store.log, write("first", [before]))
+async def test_refused_appends_sync_nothing(disk: Disk, store: SqliteStore) -> None:
     start = len(disk.operations)
-
     conflict = await store.log.append([write("first", expected=7)])
     of_several = await store.log.append([write("other"), write("first", expected=7)])
     seen = await store.log.append([write("other")], AppendCondition((Query(tags=("seen",)),), 0))
-    taken = await store.log.append([write("other", [before])])
-    repeated = await store.log.append([write("first", [before])])
 
     assert isinstance(conflict, Conflict)
     assert isinstance(of_several, Conflict)
     assert isinstance(seen, ConditionFailed)
-    assert isinstance(taken, Duplicate)
-    assert isinstance(repeated, Appended)
-    assert repeated.repeated
     assert disk.operations[start:] == []
+
+
+async def test_a_taken_id_costs_one_sync_at_most(disk: Disk, store: SqliteStore) -> None:
+    before = new()
+    await added(store.log, write("first", [before]))
+    for stream, answer in ("other", Duplicate), ("first", Appended):
+        start = len(disk.operations)
+        assert isinstance(await store.log.append([write(stream, [before])]), answer)
+        assert syncs(disk, start) <= 1
 
 
 @pytest.mark.parametrize(("option", "level"), [("", 2), ("?synchronous=FULL", 2), ("?synchronous=NORMAL", 1)])

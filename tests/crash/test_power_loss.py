@@ -93,9 +93,12 @@ def _note_recorded(store: Store, promise: Any) -> None:
 
 
 async def _append_to_several(store: Store, caller: int, chance: random.Random) -> int:
+    """Asked for twice at once, so that a part of a transaction is taken back."""
     big = msgspec.json.encode({"text": "x" * chance.randrange(10_000)}).decode()
     several = write(f"several-{caller}", [new(data=big, tags=("a", f"b:{caller}")), new(tags=("a",))]), write("all", 2)
-    return (await added(store.log, *several)).position
+    twice = await asyncio.gather(*(added(store.log, *several) for _ in range(2)))
+    assert twice[1].repeated
+    return twice[0].position
 
 
 async def crash(truth: Truth, directory: Path, chance: random.Random) -> list[Survived]:

@@ -234,7 +234,7 @@ async def test_a_flush_that_is_cancelled_is_an_unknown_outcome() -> None:
 
 
 async def test_a_flush_that_cannot_even_begin_is_an_error_of_each() -> None:
-    problems = [StoreUnavailable(f"closed {n}.") for n in range(4)]
+    problems = [ValueError(f"bad {n}") for n in range(4)]
     raised = iter(problems)
     backend = Backend()
 
@@ -250,6 +250,18 @@ async def test_a_flush_that_cannot_even_begin_is_an_error_of_each() -> None:
 
     assert await first == position_of("first")
     assert await asyncio.gather(*others, return_exceptions=True) == problems[1:3]  # the first was the batch's
+
+
+async def test_when_the_store_failed_nobody_is_run_again() -> None:
+    asked = Asked()
+    await asked(write("first"))
+    appends = [await asked(write("a")), await asked(write("b"))]
+    await asked.backend.answer(0)
+    closed = StoreUnavailable("closed.")
+    await asked.backend.answer(1, closed)
+
+    assert await asyncio.gather(*appends, return_exceptions=True) == [closed, closed]
+    assert len(asked.backend.batches) == 2
 
 
 async def test_cancelled_before_its_flush_an_append_is_dropped() -> None:

@@ -66,7 +66,7 @@ class Request:
         self.bytes = sum(len(event.data) + len(event.metadata) for write in writes for event in write.events)
 
 
-Flush = Callable[[Sequence[Request]], "asyncio.Future[Sequence[Outcome]]"]
+Flush = Callable[[Sequence[Request]], "asyncio.Future[Sequence[Outcome | Exception]]"]
 
 
 class Coalescer:
@@ -202,14 +202,16 @@ class Coalescer:
             answer.set_exception(problem)
         answer.add_done_callback(lambda done: self._finish(batch, lanes, done))
 
-    def _finish(self, batch: list[Request], lanes: int, done: "asyncio.Future[Sequence[Outcome]]") -> None:
+    def _finish(self, batch: list[Request], lanes: int, done: "asyncio.Future[Sequence[Outcome | Exception]]") -> None:
         """Give the verdicts out; run again, alone, whoever was in a failed batch or met a lock."""
         self._free_lanes += lanes
         problem = _interrupted() if done.cancelled() else done.exception()
         outcomes = cast("Sequence[Any]", [problem] * len(batch) if problem else done.result())
         alone: list[Request] = []
         for request, outcome in zip(batch, outcomes, strict=True):
-            again = outcome is BUSY or (isinstance(outcome, Exception) and len(batch) > 1 and not _is_lost(outcome))
+            again = outcome is BUSY or (
+                isinstance(outcome, Exception) and len(batch) > 1 and not _is_everybodys(outcome)
+            )
             if again and not request.future.cancelled():
                 alone.append(request)
             else:
@@ -234,6 +236,6 @@ def _interrupted() -> StoreUnavailable:
     return StoreUnavailable("the append was interrupted.", "unknown")
 
 
-def _is_lost(problem: Exception) -> bool:
-    """Whether the batch may have been written: it must not be run again blindly."""
-    return isinstance(problem, StoreUnavailable) and problem.outcome == "unknown"
+def _is_everybodys(problem: Exception) -> bool:
+    """Whether the store failed, not a request: then each would fail again, or may have been written already."""
+    return isinstance(problem, StoreUnavailable)

@@ -8,7 +8,7 @@ another process.
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, Final, Literal, Protocol
 from uuid import UUID
 
 from msgspec import Struct
@@ -86,7 +86,7 @@ def fits(column: Column, value: Any) -> bool:
     """Whether a column can hold a value, exactly and on every backend alike."""
     if value is None:
         return column.nullable
-    expected, given = PYTHON_TYPES[column.kind], cast("Any", value).__class__
+    expected, given = PYTHON_TYPES[column.kind], value.__class__
     if column.kind == "integer":
         return given is int and -(1 << 63) <= value < 1 << 63
     if column.kind == "real":

@@ -214,8 +214,9 @@ class Writer(_Threads):
         try:
             return _transaction(connection, [request.job for request in requests])
         except Exception as problem:
-            if len(requests) == 1:
-                return [_known(problem)]
+            known = _known(problem)
+            if len(requests) == 1 or isinstance(known, StoreUnavailable):
+                return [known] * len(requests)
             # One bad request must not fail its neighbours: all are run again, alone.
             return [outcome for request in requests for outcome in self._answer(connection, [request])]
 
@@ -231,8 +232,9 @@ def _transaction(connection: Connection, jobs: Sequence[Job]) -> list[Any]:
         connection.execute("COMMIT")
     except BaseException as problem:
         _roll_back(connection)
-        outcome = "nothing" if isinstance(problem, apsw.BusyError | apsw.FullError) else "unknown"
-        raise StoreUnavailable(f"the commit failed ({type(problem).__name__}: {problem}).", outcome) from problem
+        if isinstance(problem, apsw.BusyError | apsw.FullError):
+            raise unavailable(problem) from problem
+        raise StoreUnavailable(f"the commit failed ({type(problem).__name__}: {problem}).", "unknown") from problem
     return answers
 
 

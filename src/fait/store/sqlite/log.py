@@ -50,9 +50,17 @@ _encode = msgspec.json.encode
 class SqliteLog:
     """`Log` in an SQLite file. Belongs to the event loop it was made in."""
 
-    features = Features(durable=True, shared=True, sql=True)
-
-    def __init__(self, identity: Identity, clock: Clock, writer: Writer, readers: Readers, watch: Connection) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        clock: Clock,
+        writer: Writer,
+        readers: Readers,
+        watch: Connection,
+        *,
+        durable: bool,
+    ) -> None:
+        self.features = Features(durable=durable, shared=True, sql=True)
         self.identity = identity
         self._clock = clock
         self._writer = writer
@@ -72,15 +80,15 @@ class SqliteLog:
             self._bell.ring(verdict.position)
         return verdict
 
-    def _flush(self, requests: Sequence[Request]) -> "asyncio.Future[Sequence[Outcome]]":
+    def _flush(self, requests: Sequence[Request]) -> "asyncio.Future[Sequence[Outcome | Exception]]":
         return self._writer.submit(partial(self._append_all, requests))
 
-    def _append_all(self, requests: Sequence[Request], connection: Connection) -> Sequence[Outcome]:
+    def _append_all(self, requests: Sequence[Request], connection: Connection) -> Sequence[Outcome | Exception]:
         """Store them in one transaction, one after another: each sees what those before it did."""
         moment = self._moment(connection)
         with _Savepoint(connection):
             return [_append(connection, request.writes, request.condition, moment) for request in requests]
-        # A taken id was among them. Once more, in the same order, each on its own feet.
+        # One of them was refused by the database. Once more, in the same order, each on its own feet.
         return [_append_alone(connection, request, moment) for request in requests]
 
     def _moment(self, connection: Connection) -> str:
@@ -178,28 +186,31 @@ def _append(connection: Connection, writes: Sequence[Write], condition: AppendCo
     return Appended(connection.last_insert_rowid(), tuple(versions))
 
 
-def _append_alone(connection: Connection, request: Request, moment: str) -> Verdict:
-    with _Savepoint(connection):
+def _append_alone(connection: Connection, request: Request, moment: str) -> Outcome | Exception:
+    with _Savepoint(connection) as savepoint:
         return _append(connection, request.writes, request.condition, moment)
-    known = _known(request.writes, connection)
-    assert known is not None
-    return known
+    assert savepoint.problem is not None
+    return _known(request.writes, connection) or savepoint.problem
 
 
 class _Savepoint:
-    """A part of a transaction that is taken back when a taken id is met in it; other problems pass through."""
+    """A part of a transaction, taken back alone when a request is at fault; other problems end the transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.problem: Exception | None = None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "_Savepoint":
         self._connection.execute("SAVEPOINT appends")
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> bool:
-        if problem is not None:
+        if isinstance(problem, apsw.ConstraintError | TypeError | ValueError | OverflowError):
+            self.problem = problem
             self._connection.execute("ROLLBACK TO appends")
-        self._connection.execute("RELEASE appends")
-        return isinstance(problem, apsw.ConstraintError)
+        if self.problem is not None or problem is None:  # a full disk, for one, has ended the transaction already
+            self._connection.execute("RELEASE appends")
+        return self.problem is not None
 
 
 def _failed(connection: Connection, condition: AppendCondition) -> ConditionFailed | None:

@@ -57,15 +57,20 @@ async def open_store(path: str, options: dict[str, str], clock: Clock, *, create
     if not create:
         _refuse_other(path)
     first, file = claim(path, open_connection)
+    threads: list[Writer | Readers] = []
     try:
         identity = await asyncio.to_thread(_prepare, path, first, clock)
-        writer, readers = Writer(open_connection), Readers(open_connection)
-        log = SqliteLog(identity, clock, writer, readers, open_connection())
+        threads.append(writer := Writer(open_connection))
+        threads.append(readers := Readers(open_connection))
+        watch = open_connection()
     except BaseException as problem:
+        for each in threads:
+            await each.close()
         release(file)
         if isinstance(problem, apsw.Error):
             raise unavailable(problem, path) from problem
         raise
+    log = SqliteLog(identity, clock, writer, readers, watch, durable=synchronous == "FULL")
     return SqliteStore(log, SqliteLedger(writer, readers), writer, readers, file)
 
 

@@ -1,0 +1,585 @@
+"""Snapshots: loads that begin at one are equal to loads that do not, whatever happened to code, log or ledger."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fait
+from fait.app import System
+from fait.decisions.load import Loader
+from fait.decisions.snapshot import PROVEN, Snapshot
+from fait.errors import StoreUnavailable
+from fait.events.append import PAGE, Until
+from fait.events.codec import Codec
+from fait.events.envelope import StoredEvent
+from fait.store.open import BACKENDS
+
+T0 = datetime(2024, 1, 1, tzinfo=UTC)
+EVERY = 5
+
+
+@fait.event("tank.filled")
+class Filled:
+    litres: Decimal
+
+
+@fait.event("tank.drained")
+class Drained:
+    litres: Decimal
+
+
+class Line(msgspec.Struct):
+    litres: Decimal
+    at: datetime
+
+
+class Tank(fait.Aggregate, category="tank", snapshot_every=EVERY):
+    level: Decimal = Decimal(0)
+    seen: set[int] = msgspec.field(default_factory=set)
+    lines: list[Line] = msgspec.field(default_factory=list)
+
+    def fill(self, *litres: Decimal) -> Decimal:
+        for each in litres:
+            self.emit(Filled(each))
+        return self.level
+
+    def drain(self, litres: Decimal) -> None:
+        if litres > self.level:
+            raise fait.Rejected("empty")
+        self.emit(Drained(litres))
+
+    def evolve(self, event: Filled | Drained) -> None:
+        sign = 1 if isinstance(event, Filled) else -1
+        self.level += sign * event.litres
+        self.seen.add(int(event.litres))
+        self.lines.append(Line(sign * event.litres, T0))
+
+
+class PlainTank(fait.Aggregate, category="tank"):
+    """The same without snapshots."""
+
+    level: Decimal = Decimal(0)
+    seen: set[int] = msgspec.field(default_factory=set)
+    lines: list[Line] = msgspec.field(default_factory=list)
+    evolve = Tank.evolve
+
+
+@pytest.fixture
+def clock() -> fait.ManualClock:
+    return fait.ManualClock(T0)
+
+
+@asynccontextmanager
+async def opened(url: str, *, clock: fait.Clock | None = None, aggregate: Any = Tank) -> AsyncIterator[System]:
+    app = fait.App("tanks")
+    app.include(aggregate)
+    async with app.open(url, clock=clock) as system:
+        yield system
+
+
+@pytest.fixture(params=["memory:", "sqlite:///{}/tanks.db"])
+async def s(request: pytest.FixtureRequest, tmp_path: Path, clock: fait.ManualClock) -> AsyncIterator[System]:
+    async with opened(request.param.format(tmp_path), clock=clock) as system:
+        system.snapshots.chance = lambda: 1.0
+        yield system
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Nothing worse than debug is logged."""
+    caplog.set_level(logging.DEBUG, logger="fait")
+    yield caplog
+    assert [each.getMessage() for each in caplog.records if each.levelno > logging.DEBUG] == []
+
+
+async def fill(s: System, times: int, id: str = "1") -> None:
+    for _ in range(times):
+        await s.transact(Tank.fill, id, Decimal(1))
+
+
+async def kept(s: System, id: str = "1") -> Snapshot | None:
+    """The snapshot of a tank, once none is under way."""
+    await s.snapshots.close()
+    found = await s.store.ledger.snapshots([f"tank-{id}"])
+    return found[0] if found else None
+
+
+class Counted:
+    """A log that counts the events it gives."""
+
+    def __init__(self, s: System, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.read = 0
+        for verb in ("read_stream", "read_streams"):
+            monkeypatch.setattr(s.store.log, verb, self._counting(getattr(s.store.log, verb)))
+
+    def _counting(self, read: Any) -> Any:
+        async def counting(*values: Any, **named: Any) -> Any:
+            found = await read(*values, **named)
+            self.read += len(found)
+            return found
+
+        return counting
+
+
+# When one is kept, and what is read with it
+
+
+async def test_one_is_kept_when_so_many_events_have_come(s: System) -> None:
+    versions: list[int] = []
+    for _ in range(13):
+        await fill(s, 1)
+        found = await kept(s)
+        versions.append(found.version if found else 0)
+
+    # It is the state that the command was decided on, so it is kept one command later.
+    assert versions == [0] * 5 + [5] * 5 + [10] * 3
+
+
+async def test_without_a_policy_none_is_kept(tmp_path: Path) -> None:
+    async with opened("memory:", aggregate=PlainTank) as s:
+        await s.append(fait.Facts("tank-1", [Filled(Decimal(1))] * 20))
+        await s.load(PlainTank, "1")
+        assert await kept(s) is None
+
+
+async def test_a_load_reads_only_what_came_after_it(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    await s.append(fait.Facts("tank-1", [Filled(Decimal(1))] * 100))
+    await s.load(Tank, "1")
+    assert await kept(s) is not None
+    await s.append(fait.Facts("tank-1", [Filled(Decimal(1))] * 3))
+
+    counted = Counted(s, monkeypatch)
+    tank = await s.load(Tank, "1")
+
+    assert (tank.level, tank.version, tank.id, counted.read) == (103, 103, "1", 4)
+    assert (await s.transact(Tank.fill, "1", Decimal(1))).version == 104
+
+
+async def test_it_is_plain_json_that_may_be_deleted(s: System) -> None:
+    await fill(s, 6)
+    found = await kept(s)
+
+    assert found is not None
+    assert msgspec.json.decode(found.state)["level"] == "5"
+    if s.store.log.features.durable:
+        writer: Any = s.store.log
+        await writer._writer.run(lambda connection: connection.execute("DELETE FROM fait_snapshots"))
+        assert (await s.load(Tank, "1")).level == 6
+
+
+async def test_the_past_before_it_is_folded_from_the_start(s: System, clock: fait.ManualClock) -> None:
+    for _ in range(12):
+        clock.advance(days=1)
+        await fill(s, 1)
+    assert await kept(s) is not None
+
+    for version in range(13):
+        assert (await s.load(Tank, "1", version=version)).level == version
+        assert (await s.load(Tank, "1", position=version)).level == version
+        assert (await s.load(Tank, "1", at=T0 + timedelta(days=version, hours=1))).level == version
+
+
+async def test_what_was_true_then_never_begins_at_one(s: System) -> None:
+    for day in (3, 1, 2, 4, 5, 6):
+        await s.publish(Filled(Decimal(day)), stream="tank-1", occurred_at=T0 + timedelta(days=day))
+    await s.load(Tank, "1")
+    assert await kept(s) is not None
+
+    assert (await s.load(Tank, "1", as_of=T0 + timedelta(days=2))).level == 3
+
+
+async def test_a_decider_has_them_too(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    def evolve(state: dict[str, int], event: Filled) -> dict[str, int]:
+        return {**state, "count": state.get("count", 0) + 1}
+
+    counter: fait.Decider[int, dict[str, int], Filled] = fait.Decider(
+        category="tank",
+        initial=dict,
+        decide=lambda command, state: [Filled(Decimal(1))] * command,
+        evolve=evolve,
+        snapshot_every=3,
+    )
+    await s.decide(counter, "1", 4)
+    await s.load(counter, "1")
+    found = await kept(s)
+    assert found is not None
+    assert found.state == '{"count":4}'
+
+    counted = Counted(s, monkeypatch)
+    assert await s.load(counter, "1") == {"count": 4}
+    assert counted.read == 1
+
+
+# When one is not used
+
+
+async def test_a_changed_fold_does_not_use_it_and_replaces_it(tmp_path: Path, quiet: pytest.LogCaptureFixture) -> None:
+    class Doubled(fait.Aggregate, category="tank", snapshot_every=EVERY):
+        level: Decimal = Decimal(0)
+
+        def evolve(self, event: Filled) -> None:
+            self.level += 2 * event.litres
+
+    url = f"sqlite:///{tmp_path}/tanks.db"
+    async with opened(url) as s:
+        await fill(s, 8)
+        before = await kept(s)
+    async with opened(url, aggregate=Doubled) as s:
+        assert (await s.load(Doubled, "1")).level == 16
+        after = await kept(s)
+
+    assert before is not None
+    assert after is not None
+    assert (before.version, after.version) == (5, 8)
+    assert after.fold != before.fold
+    assert "made by another fold" in quiet.text
+
+
+async def test_one_of_another_history_is_not_used(s: System) -> None:
+    await fill(s, 6)
+    found = await kept(s)
+    assert found is not None
+    state = found.state.replace('"level":"5"', '"level":"77"')
+    for wrong in (
+        msgspec.structs.replace(found, event_id="another", state=state),
+        msgspec.structs.replace(found, version=4, state=state),
+        msgspec.structs.replace(found, version=60, state=state),
+    ):
+        await s.store.ledger.keep(wrong)
+
+        assert (await s.load_many(Tank, ["1"]))["1"].level == 6
+        await s.store.ledger.keep(wrong)
+        assert (await s.load(Tank, "1")).level == 6
+        assert (
+            await kept(s)
+            == Snapshot(
+                "tank-1",
+                6,
+                (await s.read("tank-1"))[-1].id,
+                found.fold,
+                found.state.replace('"level":"5"', '"level":"6"'),
+            )
+            or (await kept(s)) != wrong
+        )
+
+
+async def test_one_that_cannot_be_read_is_not_used(s: System, caplog: pytest.LogCaptureFixture) -> None:
+    await fill(s, 6)
+    found = await kept(s)
+    assert found is not None
+    await s.store.ledger.keep(msgspec.structs.replace(found, state='{"level":{}}'))
+
+    assert (await s.load(Tank, "1")).level == 6
+    assert "cannot be read" in caplog.text
+    assert "level" not in caplog.text
+
+
+# The proof
+
+
+@pytest.mark.parametrize(("chance", "proven"), [(0.0, True), (PROVEN - 1e-9, True), (PROVEN, False), (0.9, False)])
+async def test_now_and_then_one_is_proven(
+    s: System, monkeypatch: pytest.MonkeyPatch, chance: float, proven: bool
+) -> None:
+    await fill(s, 6)
+    assert await kept(s) is not None
+    s.snapshots.chance = lambda: chance
+
+    counted = Counted(s, monkeypatch)
+    await s.load(Tank, "1")
+
+    assert counted.read == (8 if proven else 2)
+
+
+async def test_one_that_is_proven_wrong_is_told_replaced_and_not_used(
+    s: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fill(s, 6)
+    found = await kept(s)
+    assert found is not None
+    await s.store.ledger.keep(msgspec.structs.replace(found, state=found.state.replace('"5"', '"7"', 1)))
+    assert (await s.load(Tank, "1")).level == 8  # what nobody doubts is believed
+
+    s.snapshots.chance = lambda: 0.0
+    assert (await s.load(Tank, "1")).level == 6
+    (told,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert "tank-1" in told.getMessage()
+    assert "Tank.evolve" in told.getMessage()
+
+    s.snapshots.chance = lambda: 1.0
+    mended = await kept(s)
+    assert mended is not None
+    assert mended.version == 6
+    assert (await s.load(Tank, "1")).level == 6
+
+
+# States that do not fit
+
+
+class Odd:
+    pass
+
+
+@pytest.mark.parametrize("kind", [object, Odd, dict[tuple[int, int], str], list[str | Decimal]])
+def test_a_state_that_json_does_not_hold_exactly_is_refused(kind: Any) -> None:
+    body = {"__annotations__": {"held": kind | None}, "held": None, "evolve": Tank.evolve, "__module__": __name__}
+    made = type(fait.Aggregate)("Wrong", (fait.Aggregate,), body, category="wrong", snapshot_every=5)
+    app = fait.App("wrong")
+    app.include(made)
+
+    with pytest.raises(fait.DeclarationError, match=r"Wrong has snapshot_every.*held"):
+        app.resolve()
+
+
+def test_a_decider_must_say_what_its_state_is() -> None:
+    def evolve(state: int, event: Filled):  # type: ignore[no-untyped-def]
+        return state
+
+    app = fait.App("wrong")
+    app.include(fait.Decider(category="x", initial=int, decide=lambda c, s: [], evolve=evolve, snapshot_every=5))
+
+    with pytest.raises(fait.DeclarationError, match="annotate the type of the state"):
+        app.resolve()
+
+
+@pytest.mark.parametrize("every", [0, -1])
+def test_a_policy_that_makes_no_sense_is_refused(every: int) -> None:
+    with pytest.raises(fait.DeclarationError, match="at least 1"):
+
+        class _Wrong(fait.Aggregate, category="wrong", snapshot_every=every):
+            def evolve(self, event: Filled) -> None: ...
+
+
+async def test_a_state_that_does_not_read_back_is_not_kept_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Loose(fait.Aggregate, category="tank", snapshot_every=2):
+        level: int = 0
+
+        def evolve(self, event: Filled) -> None:
+            self.level = "many"  # type: ignore[assignment]
+
+    async with opened("memory:", aggregate=Loose) as s:
+        await s.append(fait.Facts("tank-1", [Filled(Decimal(1))] * 5))
+        for _ in range(3):
+            assert (await s.load(Loose, "1")).level == "many"
+        assert await kept(s) is None
+
+    assert len([each for each in caplog.records if "does not read back" in each.getMessage()]) == 1
+
+
+# It is in nobody's way
+
+
+class Slow:
+    """A ledger that keeps snapshots when it is told to, or not at all."""
+
+    def __init__(self, s: System, problem: Exception | None = None) -> None:
+        self.go = asyncio.Event()
+        self.asked = 0
+        self._problem = problem
+        self._keep = s.store.ledger.keep
+        s.store.ledger.keep = self.keep  # type: ignore[method-assign]
+
+    async def keep(self, snapshot: Snapshot) -> None:
+        self.asked += 1
+        if self._problem:
+            raise self._problem
+        await self.go.wait()
+        await self._keep(snapshot)
+
+
+async def test_no_command_waits_for_it_and_there_is_one_at_a_time(s: System) -> None:
+    slow = Slow(s)
+    async with asyncio.timeout(10):
+        await fill(s, 20)
+
+    assert slow.asked == 1
+    slow.go.set()
+    assert await kept(s) is not None
+
+
+async def test_it_is_begun_after_the_append(s: System) -> None:
+    slow = Slow(s)
+    slow.go.set()
+    heads: list[int] = []
+    keep = s.store.ledger.keep
+
+    async def watched(snapshot: Snapshot) -> None:
+        heads.append(await s.store.log.head())
+        await keep(snapshot)
+
+    s.store.ledger.keep = watched  # type: ignore[method-assign]
+    await fill(s, 6)
+    await s.snapshots.close()
+
+    assert heads == [6]
+
+
+@pytest.mark.parametrize("problem", [StoreUnavailable("the disk is full."), ValueError("a bug")])
+async def test_one_that_cannot_be_kept_is_logged_and_nothing_else(
+    s: System, caplog: pytest.LogCaptureFixture, problem: Exception
+) -> None:
+    Slow(s, problem)
+    await fill(s, 7)
+    await s.snapshots.close()
+
+    assert (await s.load(Tank, "1")).level == 7
+    assert "was not kept" in caplog.text
+
+
+async def test_snapshots_that_cannot_be_read_are_done_without(s: System, caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(streams: Sequence[str]) -> list[Snapshot]:
+        raise StoreUnavailable("the ledger is away.")
+
+    await fill(s, 7)
+    s.store.ledger.snapshots = broken  # type: ignore[method-assign]
+
+    assert (await s.load(Tank, "1")).level == 7
+    assert "the ledger is away" in caplog.text
+
+
+async def test_closing_the_system_finishes_those_under_way(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/tanks.db"
+    async with opened(url) as s:
+        await fill(s, 6)
+
+    async with opened(url) as s:
+        assert await kept(s) is not None
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "fait-snapshot"] == []
+
+
+async def test_what_a_command_does_to_its_state_by_hand_does_not_get_into_it(tmp_path: Path) -> None:
+    class Careless(fait.Aggregate, category="tank", snapshot_every=2):
+        level: Decimal = Decimal(0)
+
+        def fill(self) -> None:
+            self.level += 1000
+            self.emit(Filled(Decimal(1)))
+
+        def evolve(self, event: Filled) -> None:
+            self.level += event.litres
+
+    async with opened("memory:", aggregate=Careless) as s:
+        for _ in range(4):
+            await s.transact(Careless.fill, "1")
+        assert await kept(s) is not None
+        assert (await s.load(Careless, "1")).level == 4
+
+
+# Equal to what is without them
+
+MOVES = st.lists(st.tuples(st.booleans(), st.integers(1, 9), st.integers(1, 4)), max_size=25)
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@settings(max_examples=25, deadline=None)
+@given(moves=MOVES, every=st.integers(1, 5), proven=st.booleans())
+def test_loads_are_equal_with_and_without_them(
+    tmp_path_factory: pytest.TempPathFactory, backend: str, moves: list[Any], every: int, proven: bool
+) -> None:
+    body = {"__annotations__": Tank.__annotations__, "evolve": Tank.evolve, "fill": Tank.fill.function}  # type: ignore[attr-defined]
+    defaults = {"level": Decimal(0), "seen": msgspec.field(default_factory=set)}
+    defaults["lines"] = msgspec.field(default_factory=list)
+    kind: Any = type(fait.Aggregate)(
+        "Often",
+        (fait.Aggregate,),
+        {**body, **defaults, "__module__": __name__},
+        category="tank",
+        snapshot_every=every,
+    )
+    folder = tmp_path_factory.mktemp("often")
+    url = f"sqlite:///{folder}/tanks.db?synchronous=NORMAL" if backend == "sqlite" else f"{backend}:"
+
+    async def run() -> None:
+        clock = fait.ManualClock(T0)
+        async with opened(url, clock=clock, aggregate=kind) as s:
+            s.snapshots.chance = lambda: float(not proven)
+            for together, litres, times in moves:
+                clock.advance(minutes=1)
+                amounts = [Decimal(litres)] * times
+                if together:
+                    await asyncio.gather(*(s.transact(kind.fill, "1", each) for each in amounts))
+                else:
+                    await s.transact(kind.fill, "1", *amounts)
+                await same(s, kind)
+            head = (await s.load(kind, "1")).version
+            for at in range(head + 2):
+                await same(s, kind, version=at)
+                await same(s, kind, position=at)
+                await same(s, kind, at=T0 + timedelta(minutes=at))
+                await same(s, kind, as_of=T0 + timedelta(minutes=at))
+
+    asyncio.run(run())
+
+
+async def same(s: System, kind: Any, **past: Any) -> None:
+    found, expected = await s.load(kind, "1", **past), await s.load(PlainTank, "1", **past)
+    assert msgspec.structs.astuple(found) == msgspec.structs.astuple(expected)
+    assert (found.id, found.version) == (expected.id, expected.version)
+
+
+async def test_concurrent_commands_are_all_decided_on_what_came_before(s: System) -> None:
+    done = await asyncio.gather(*(s.transact(Tank.fill, "1", Decimal(1)) for _ in range(64)))
+
+    assert sorted(each.result for each in done) == [Decimal(n) for n in range(1, 65)]
+    assert (await s.load(Tank, "1")).level == 64
+
+
+# Long streams
+
+
+class Endless:
+    """A log with one long stream, whose events exist only while somebody holds them."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.largest = 0
+
+    async def read_stream(
+        self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
+    ) -> list[StoredEvent]:
+        self.largest = max(self.largest, limit)
+        data = '{"litres":"1"}' + " " * 1000
+        return [
+            StoredEvent(n, stream, n, "tank.filled", 1, str(n), data + str(n)[:0], "{}", (), T0, T0)
+            for n in range(after + 1, min(after + limit, self.length) + 1)
+        ]
+
+    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
+        raise AssertionError
+
+
+async def test_of_a_long_stream_one_page_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tracemalloc
+
+    class Level(fait.Aggregate, category="tank"):
+        level: Decimal = Decimal(0)
+
+        def evolve(self, event: Filled) -> None:
+            self.level += event.litres
+
+    from fait.decisions.aggregate import model_of
+    from fait.events.registry import Registry
+
+    async def peak(pages: int) -> int:
+        log = Endless(pages * PAGE)
+        loader = Loader(log, Codec(Registry()), None)
+        tracemalloc.start()
+        try:
+            assert (await loader.load(model_of(Level), "1")).version == pages * PAGE
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert await peak(40) < 1.5 * await peak(2)
