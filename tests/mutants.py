@@ -110,9 +110,9 @@ MUTANTS = [
     Mutant(
         "a bad append fails those it was coalesced with",
         "store/coalescer.py",
-        "again = outcome is BUSY or (isinstance(outcome, Exception) and len(batch) > 1 and not _is_lost(outcome))",
-        "again = outcome is BUSY",
-        "tests/store/test_sqlite.py::test_a_value_that_sqlite_cannot_keep_fails_nobody_else",
+        "if (one_is_at_fault or outcome is BUSY) and",
+        "if outcome is BUSY and",
+        "tests/store/test_coalescer.py::test_a_flush_that_cannot_even_begin_is_an_error_of_each",
     ),
     Mutant(
         "what was checked last holds for all conditions",

@@ -207,12 +207,10 @@ class Coalescer:
         self._free_lanes += lanes
         problem = _interrupted() if done.cancelled() else done.exception()
         outcomes = cast("Sequence[Any]", [problem] * len(batch) if problem else done.result())
+        one_is_at_fault = problem is not None and len(batch) > 1 and not isinstance(problem, StoreUnavailable)
         alone: list[Request] = []
         for request, outcome in zip(batch, outcomes, strict=True):
-            again = outcome is BUSY or (
-                isinstance(outcome, Exception) and len(batch) > 1 and not _is_everybodys(outcome)
-            )
-            if again and not request.future.cancelled():
+            if (one_is_at_fault or outcome is BUSY) and not request.future.cancelled():
                 alone.append(request)
             else:
                 self._resolve(request, outcome)
@@ -234,8 +232,3 @@ class Coalescer:
 
 def _interrupted() -> StoreUnavailable:
     return StoreUnavailable("the append was interrupted.", "unknown")
-
-
-def _is_everybodys(problem: Exception) -> bool:
-    """Whether the store failed, not a request: then each would fail again, or may have been written already."""
-    return isinstance(problem, StoreUnavailable)

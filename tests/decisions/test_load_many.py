@@ -1,0 +1,146 @@
+"""Many things at once: each as `load` gives it, with few requests, and no more than a page in hand."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fait
+from fait.app import System
+from fait.decisions.load import STREAMS
+from fait.events.append import MAX_APPEND_EVENTS, PAGE
+from fait.store.open import BACKENDS
+
+URLS = {"memory": "memory:", "sqlite": "sqlite:///{}/jars.db?synchronous=NORMAL"}
+
+
+@fait.event("jar.filled")
+class Filled:
+    number: int
+
+
+class Jar(fait.Aggregate, category="jar"):
+    numbers: list[int] = []
+
+    def evolve(self, event: Filled) -> None:
+        self.numbers.append(event.number)
+
+
+class OftenKept(fait.Aggregate, category="often", snapshot_every=3):
+    numbers: list[int] = []
+
+    def evolve(self, event: Filled) -> None:
+        self.numbers.append(event.number)
+
+
+def count(state: int, event: Filled) -> int:
+    return state + 1
+
+
+COUNTER: fait.Decider[Any, int, Filled] = fait.Decider(
+    category="jar", initial=int, decide=lambda command, state: [], evolve=count
+)
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+async def s(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[System]:
+    app = fait.App("jars")
+    app.include(Jar, OftenKept)
+    async with app.open(URLS[request.param].format(tmp_path)) as system:
+        system.snapshots.chance = lambda: 1.0
+        yield system
+
+
+async def fill(s: System, sizes: dict[str, int], category: str = "jar") -> None:
+    facts = [
+        fait.Facts(f"{category}-{id}", [Filled(number) for number in range(size)]) for id, size in sizes.items() if size
+    ]
+    for start in range(0, len(facts), 100):
+        await s.append(*facts[start : start + 100])
+
+
+class Asked:
+    """Counts what is asked of the log."""
+
+    def __init__(self, s: System, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = self.events = self.longest = 0
+        read = s.store.log.read_streams
+
+        async def counting(streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> Any:
+            found = await read(streams, limit=limit)
+            self.times += 1
+            self.events += len(found)
+            self.longest = max(self.longest, len(streams))
+            assert len(found) <= PAGE
+            return found
+
+        monkeypatch.setattr(s.store.log, "read_streams", counting)
+
+
+async def test_all_that_are_asked_for_are_given_in_that_order(s: System) -> None:
+    await fill(s, {"a": 1, "b": 2, "c": 3})
+
+    found = await s.load_many(Jar, iter(["c", "none", "a", "b", "c"]))
+
+    assert [(id, jar.id, jar.version, jar.numbers) for id, jar in found.items()] == [
+        ("c", "c", 3, [0, 1, 2]),
+        ("none", "none", 0, []),
+        ("a", "a", 1, [0]),
+        ("b", "b", 2, [0, 1]),
+    ]
+    assert await s.load_many(Jar, []) == {}
+
+
+async def test_a_decider_has_it_too(s: System) -> None:
+    await fill(s, {"a": 1, "b": 2})
+
+    assert await s.load_many(COUNTER, ["b", "x", "a"]) == {"b": 2, "x": 0, "a": 1}
+
+
+@pytest.mark.parametrize("kind", [Jar, OftenKept])
+@pytest.mark.parametrize("sizes", [(PAGE - 1, 2), (PAGE, 2), (PAGE + 1, 2), (1, PAGE - 1, 1), (0, 2 * PAGE, 0, 3)])
+async def test_pages_may_end_anywhere(s: System, sizes: tuple[int, ...], kind: Any) -> None:
+    ids = {str(place): size for place, size in enumerate(sizes)}
+    category = "jar" if kind is Jar else "often"
+    await fill(s, ids, category)
+    for _ in range(2):  # without snapshots, and with those of the first load
+        found = await s.load_many(kind, ids)
+        assert {id: jar.numbers for id, jar in found.items()} == {id: list(range(size)) for id, size in ids.items()}
+        for id in ids:
+            await s.load(kind, id)
+        await s.snapshots.close()
+
+
+async def test_few_requests_are_made_for_many_things(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = {str(number): number % 3 for number in range(2 * STREAMS + 1)}
+    await fill(s, ids)
+
+    asked = Asked(s, monkeypatch)
+    found = await s.load_many(Jar, ids)
+
+    assert {id: len(jar.numbers) for id, jar in found.items()} == ids
+    assert (asked.times, asked.longest) == (3, STREAMS)
+
+
+async def test_snapshots_are_begun_at(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(s, {"a": 50, "b": 2, "c": 30}, "often")
+    for id in ("a", "b", "c"):
+        await s.load(OftenKept, id)
+    await s.snapshots.close()
+    await fill(s, {"c": 1}, "often")
+
+    asked = Asked(s, monkeypatch)
+    found = await s.load_many(OftenKept, ["a", "b", "c", "d"])
+
+    assert [(jar.id, jar.version, len(jar.numbers)) for jar in found.values()] == [
+        ("a", 50, 50), ("b", 2, 2), ("c", 31, 31), ("d", 0, 0)
+    ]  # fmt: skip
+    assert asked.events == 1 + 2 + 2
+
+
+async def test_a_stream_longer_than_an_append_is_read_to_its_end(s: System) -> None:
+    await s.append(fait.Facts("jar-a", [Filled(1)] * MAX_APPEND_EVENTS))
+    await s.append(fait.Facts("jar-a", [Filled(2)]))
+
+    assert (await s.load_many(Jar, ["z", "a"]))["a"].numbers[-1] == 2
