@@ -125,7 +125,7 @@ class Watched:
     def __init__(self, system: System, *before: Before) -> None:
         self._log = system.store.log
         self._before = list(before)
-        self.read_stream = self._log.read_stream
+        self.history = self._log.history
         self.read_positions: list[int] = []
         self.appends: list[AppendCondition | None] = []
 

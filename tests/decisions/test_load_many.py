@@ -21,14 +21,14 @@ class Filled:
 
 
 class Jar(fait.Aggregate, category="jar"):
-    numbers: list[int] = []
+    numbers: list[int] = fait.field(default_factory=list)
 
     def evolve(self, event: Filled) -> None:
         self.numbers.append(event.number)
 
 
 class OftenKept(fait.Aggregate, category="often", snapshot_every=3):
-    numbers: list[int] = []
+    numbers: list[int] = fait.field(default_factory=list)
 
     def evolve(self, event: Filled) -> None:
         self.numbers.append(event.number)

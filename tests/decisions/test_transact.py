@@ -180,7 +180,7 @@ class FlakyLog:
     def __init__(self, system: System, *, written: bool) -> None:
         self._log = system.store.log
         self._written = written
-        self.read_stream = self._log.read_stream
+        self.history = self._log.history
         self.find = self._log.find
         self.appends = 0
         self.answers = 1

@@ -94,7 +94,7 @@ class Stepping:
     def __init__(self, log: MemoryLog, *, conditions: bool) -> None:
         self._log = log
         self._conditions = conditions
-        self.read_stream = log.read_stream
+        self.history = log.history
 
     async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
         await step()

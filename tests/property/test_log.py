@@ -90,7 +90,8 @@ class SameAnswers(RuleBasedStateMachine):
     def read_streams(self, data: st.DataObject, limit: int) -> None:
         for stream in STREAMS:
             after, until = data.draw(st.integers(0, 5)), data.draw(untils(self.same("head")))
-            self.same("read_stream", stream, after=after, limit=limit, until=until)
+            for verb in ("read_stream", "history"):
+                self.same(verb, stream, after=after, limit=limit, until=until)
 
     @rule(data=st.data(), asked=st.lists(queries(), min_size=1, max_size=4), limit=LIMITS)
     def read_pages(self, data: st.DataObject, asked: list[Query], limit: int) -> None:

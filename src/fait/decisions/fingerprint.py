@@ -26,7 +26,7 @@ from enum import Enum
 from functools import cached_property, partial
 from importlib import import_module
 from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from msgspec import Struct
@@ -44,6 +44,7 @@ _PLAIN: Final = (
 )  # fmt: skip
 _CONTAINERS: Final = (tuple, list, set, frozenset, dict, MappingProxyType)
 _PADDING: Final = {"NOP", "CACHE", "EXTENDED_ARG"}
+_FUSED: Final = re.compile(r"((?:LOAD|STORE)_FAST(?:_BORROW)?)_((?:LOAD|STORE)_FAST(?:_BORROW)?)")
 _ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
@@ -70,6 +71,13 @@ def fingerprint(
         steps = [(step.from_version, step.function) for step in registry.steps(declared, 1)]
         walk.see((declared.name, declared.version, cls, steps))
     return walk.digest()
+
+
+class _Step(NamedTuple):
+    offset: int
+    name: str
+    argument: Any
+    jumps: bool
 
 
 class _Walk:
@@ -205,11 +213,11 @@ class _Walk:
         """The modules that a function imports as it runs; `from . import x` loads its level two steps before."""
         steps = _steps(code)
         for place, step in enumerate(steps):
-            if step.opname == "IMPORT_NAME":
-                level = steps[place - 2].argval
-                if level or _package(step.argval) == self._package:
+            if step.name == "IMPORT_NAME":
+                level = steps[place - 2].argument
+                if level or _package(step.argument) == self._package:
                     with suppress(ImportError):  # it will stop the fold too, which tells
-                        yield import_module("." * level + step.argval, package)
+                        yield import_module("." * level + step.argument, package)
 
     def _code(self, code: CodeType) -> None:
         steps = _steps(code)
@@ -220,8 +228,7 @@ class _Walk:
 
         self._all(code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & 0xFF)
         for step in steps:
-            jumps = step.opcode in dis.hasjrel or step.opcode in dis.hasjabs
-            self._all(step.opname, place(step.argval) if jumps else step.argval)
+            self._all(step.name, place(step.argument) if step.jumps else step.argument)
         for entry in cast("Any", dis.Bytecode(code)).exception_entries:
             self._all(place(entry.start), place(entry.end), place(entry.target), entry.depth)
 
@@ -260,12 +267,21 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _steps(code: CodeType) -> list[dis.Instruction]:
-    return [step for step in dis.get_instructions(code) if step.opname not in _PADDING]
+def _steps(code: CodeType) -> list[_Step]:
+    """The instructions. Whether two are fused depends on their being in one line, so those are told apart again."""
+    found: list[_Step] = []
+    for step in dis.get_instructions(code):
+        if fused := _FUSED.fullmatch(step.opname):
+            pairs = zip(fused.groups(), step.argval, strict=True)
+            found += [_Step(step.offset, name, argument, jumps=False) for name, argument in pairs]
+        elif step.opname not in _PADDING:
+            jumps = step.opcode in dis.hasjrel or step.opcode in dis.hasjabs
+            found.append(_Step(step.offset, step.opname, step.argval, jumps))
+    return found
 
 
 def _globals(code: CodeType) -> Iterator[str]:
-    return (step.argval for step in _steps(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+    return (step.argument for step in _steps(code) if step.name in ("LOAD_GLOBAL", "LOAD_NAME"))
 
 
 def _field_names(cls: Any) -> tuple[str, ...]:

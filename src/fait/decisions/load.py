@@ -6,16 +6,16 @@ However long a stream is, one page of its events is in memory.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby, islice
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from fait.decisions.decider import Model
 from fait.decisions.snapshot import Kept, Snapshot, Snapshots
 from fait.events.append import PAGE, Until
-from fait.events.codec import Codec
-from fait.events.envelope import StoredEvent
-from fait.events.registry import Taken
+from fait.events.codec import Codec, Reader, undecodable, untyped_reader
+from fait.events.envelope import Bare, StoredEvent
 from fait.events.stream import stream_name
 from fait.telemetry import logger
 
@@ -32,10 +32,8 @@ _PRESENT: Final = Until()
 class Reads(Protocol):
     """The verbs of a log that loading needs."""
 
-    async def read_stream(
-        self, stream: str, *, after: int = 0, limit: int = ..., until: Until = ...
-    ) -> list[StoredEvent]:
-        """Events of a stream, in order."""
+    async def history(self, stream: str, *, after: int = 0, limit: int = ..., until: Until = ...) -> list[Bare]:
+        """What a fold needs of a stream's events, in order."""
         ...
 
     async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = ...) -> list[StoredEvent]:
@@ -65,6 +63,7 @@ class Loader:
     def __init__(self, log: Reads, codec: Codec, snapshots: Snapshots | None) -> None:
         self._log = log
         self._codec = codec
+        self._readers: dict[tuple[type, ...], dict[tuple[str, int], Reader | None]] = {}
         self.snapshots = snapshots
 
     async def load(self, model: Model[S], id: str, until: Until = _PRESENT, as_of: datetime | None = None) -> Loaded[S]:
@@ -93,7 +92,6 @@ class Loader:
         return found
 
     async def _load_some(self, model: Model[S], ids: dict[str, str]) -> dict[str, Loaded[S]]:
-        taken = self._codec.registry.taken(model.events)
         loaded = {stream: Loaded(model.initial(id)) for stream, id in ids.items()}
         kept = await self.snapshots.find(model, ids) if self.snapshots and model.snapshots else {}
         unlike = set[str]()
@@ -102,10 +100,10 @@ class Loader:
             asked = [(each, kept[each].version - 1 if each in kept else loaded[each].version) for each in rest]
             page = await self._log.read_streams(asked, limit=PAGE)
             for stream, group in groupby(page, key=lambda event: event.stream):
-                events = list(group)
+                events = [(each.version, each.position, each.id, each.type, each.schema, each.data) for each in group]
                 if stream not in kept:
-                    self._fold(model, loaded[stream], events, taken)
-                elif begun := self._from_kept(model, kept.pop(stream), events, taken):
+                    self._fold(model, loaded[stream], events, stream)
+                elif begun := self._from_kept(model, kept.pop(stream), events, stream):
                     loaded[stream] = begun
                 else:
                     unlike.add(stream)
@@ -117,9 +115,8 @@ class Loader:
 
     async def _begin_at(self, model: Model[S], stream: str, kept: Kept, until: Until) -> Loaded[S] | None:
         """Fold what comes after a snapshot; None if it is beyond the limits, or of another stream of that name."""
-        taken = self._codec.registry.taken(model.events)
-        page = await self._log.read_stream(stream, after=kept.version - 1, limit=PAGE, until=until)
-        begun = self._from_kept(model, kept, page, taken)
+        page = await self._log.history(stream, after=kept.version - 1, limit=PAGE, until=until)
+        begun = self._from_kept(model, kept, page, stream)
         return begun if begun is None or len(page) < PAGE else await self._read_on(model, stream, begun, until)
 
     async def _told_otherwise(
@@ -137,40 +134,45 @@ class Loader:
         self, model: Model[S], stream: str, loaded: Loaded[S], until: Until, as_of: datetime | None = None
     ) -> Loaded[S]:
         """Fold what comes after what is folded already."""
-        taken = self._codec.registry.taken(model.events)
+        if as_of is not None:
+            until = msgspec.structs.replace(until, occurred_at=as_of)
         while True:
-            page = await self._log.read_stream(stream, after=loaded.version, limit=PAGE, until=until)
-            self._fold(model, loaded, page, taken, as_of)
+            page = await self._log.history(stream, after=loaded.version, limit=PAGE, until=until)
+            self._fold(model, loaded, page, stream)
             if len(page) < PAGE:
                 return loaded
 
-    def _from_kept(self, model: Model[S], kept: Kept, events: Sequence[StoredEvent], taken: Taken) -> Loaded[S] | None:
+    def _from_kept(self, model: Model[S], kept: Kept, events: Sequence[Bare], stream: str) -> Loaded[S] | None:
         """What these events add to a snapshot, if they begin with the one that it ends with."""
-        if not events or events[0].id != kept.event_id:
+        if not events or events[0][2] != kept.event_id:
             return None
-        begun: Loaded[S] = Loaded(kept.state, kept.version, events[0].position, kept.event_id)
-        self._fold(model, begun, events[1:], taken)
+        begun: Loaded[S] = Loaded(kept.state, kept.version, events[0][1], kept.event_id)
+        self._fold(model, begun, events[1:], stream)
         return begun
 
-    def _fold(
-        self,
-        model: Model[S],
-        loaded: Loaded[S],
-        events: Sequence[StoredEvent],
-        taken: Taken,
-        as_of: datetime | None = None,
-    ) -> None:
-        event_of, evolve, known = self._codec.event, model.evolve, self._codec.registry.types
-        if taken.untyped:
-            event_of = self._codec.any_event
-        state = loaded.state
-        for stored in events:
-            # A declared event that `evolve` does not take is none of its business; an undeclared one stops the fold.
-            mine = stored.type in taken.types or stored.type not in known
-            if mine and (as_of is None or stored.occurred_at <= as_of):
-                state = evolve(state, event_of(stored))
+    def _fold(self, model: Model[S], loaded: Loaded[S], events: Sequence[Bare], stream: str) -> None:
+        state, evolve, readers = loaded.state, model.evolve, self._readers.setdefault(model.events, {})
+        for version, _, _, name, schema, data in events:
+            try:
+                reader = readers[name, schema]
+            except KeyError:
+                reader = readers[name, schema] = self._reader(model, name, schema, stream, version)
+            if reader is not None:
+                try:
+                    event = reader(data)
+                except Exception as problem:
+                    raise undecodable(problem, stream, version, name) from None
+                state = evolve(state, event)
         if events:
-            last = events[-1]
-            loaded.state, loaded.version, loaded.position, loaded.event_id = (
-                state, last.version, last.position, last.id,
-            )  # fmt: skip
+            loaded.state = state
+            loaded.version, loaded.position, loaded.event_id, *_ = events[-1]
+
+    def _reader(self, model: Model[Any], name: str, schema: int, stream: str, version: int) -> Reader | None:
+        """What decodes events of this kind for a fold; None if they are none of its business."""
+        registry = self._codec.registry
+        taken = registry.taken(model.events)
+        if name in registry.types and name not in taken.types:
+            return None
+        if name not in registry.types and taken.untyped:
+            return untyped_reader(name, schema)
+        return self._codec.reader(name, schema, stream, version)  # an undeclared event stops the fold

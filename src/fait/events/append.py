@@ -129,11 +129,13 @@ class Until(Struct, frozen=True):
         version: up to and including it.
         position: up to and including it.
         recorded_at: the longest prefix recorded by this moment.
+        occurred_at: only what had occurred by this moment; not a prefix. For `history` alone.
     """
 
     version: int | None = None
     position: int | None = None
     recorded_at: datetime | None = None
+    occurred_at: datetime | None = None
 
 
 def check_limit(limit: int) -> int:

@@ -20,7 +20,7 @@ from fait.events.stream import check_tag
 from fait.events.upcast import Upcaster
 from fait.events.value import encode_json, prove
 
-__all__ = ["Codec", "check_event_id", "encode_metadata", "untyped"]
+__all__ = ["Codec", "Reader", "check_event_id", "encode_metadata", "undecodable", "untyped", "untyped_reader"]
 
 Reader = Callable[[str], Any]
 
@@ -56,15 +56,18 @@ class Codec:
 
     def event(self, stored: StoredEvent) -> Any:
         """Decode the fact itself. An event of an unknown type is an error; `recorded` can give it as `Untyped`."""
-        reader = self._readers.get((stored.type, stored.schema))
-        if reader is None:
-            reader = self._find_reader(stored)
+        reader = self.reader(stored.type, stored.schema, stored.stream, stored.version)
         try:
             return reader(stored.data)
-        except FaitError:
-            raise
         except Exception as problem:
-            raise UndecodableEvent(stored.stream, stored.version, stored.type, _reason(problem)) from None
+            raise undecodable(problem, stored.stream, stored.version, stored.type) from None
+
+    def reader(self, name: str, schema: int, stream: str, version: int) -> Reader:
+        """What decodes the data of an event type at a schema version; stream and version are for the error's text."""
+        reader = self._readers.get((name, schema))
+        if reader is None:
+            reader = self._readers[name, schema] = self._find_reader(name, schema, stream, version)
+        return reader
 
     def recorded(self, stored: StoredEvent) -> Recorded[Any]:
         """Decode an event with its envelope; one of an undeclared type comes as `Untyped`."""
@@ -102,29 +105,32 @@ class Codec:
         prove(data, event.type)
         return data
 
-    def _find_reader(self, stored: StoredEvent) -> Reader:
-        declared = self.registry.types.get(stored.type)
+    def _find_reader(self, name: str, schema: int, stream: str, version: int) -> Reader:
+        declared = self.registry.types.get(name)
         if declared is None:
-            raise UnknownEventType(
-                stored.stream, stored.version, stored.type, "no included event has that name; include its class"
-            )
-        if stored.schema > declared.version:
-            raise EventFromTheFuture(
-                stored.stream,
-                stored.version,
-                stored.type,
-                f"it was written as schema version {stored.schema}, this code knows {declared.version}: deploy newer "
-                f"code first",
-            )
-        steps = self.registry.steps(declared, stored.schema)
-        reader = _through(steps, declared.decode) if steps else declared.decode
-        self._readers[stored.type, stored.schema] = reader
-        return reader
+            why = "no included event has that name; include its class"
+            raise UnknownEventType(stream, version, name, why)
+        if schema > declared.version:
+            why = f"it was written as schema version {schema}, this code knows {declared.version}: deploy
+            newer code first" raise EventFromTheFuture(stream, version, name,
+            why)
+        steps = self.registry.steps(declared, schema)
+        return _through(steps, declared.decode) if steps else declared.decode
 
 
 def untyped(stored: StoredEvent) -> Untyped:
     """The event as plain JSON values, whatever classes there are."""
-    return Untyped(stored.type, _decode(stored.data), stored.schema)
+    return untyped_reader(stored.type, stored.schema)(stored.data)
+
+
+def untyped_reader(name: str, schema: int) -> Reader:
+    """What decodes an event of this type as plain JSON values."""
+    return lambda text: Untyped(name, _decode(text), schema)
+
+
+def undecodable(problem: Exception, stream: str, version: int, name: str) -> FaitError:
+    """What is told when an event could not be decoded."""
+    return problem if isinstance(problem, FaitError) else UndecodableEvent(stream, version, name, _reason(problem))
 
 
 def encode_metadata(metadata: Metadata) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a default for the type variable, so that a bare `Recorded` 
 else:
     E_co = typing.TypeVar("E_co", covariant=True)
 
-__all__ = ["CommandRecord", "Metadata", "NewEvent", "Recorded", "StoredEvent", "Untyped"]
+__all__ = ["Bare", "CommandRecord", "Metadata", "NewEvent", "Recorded", "StoredEvent", "Untyped"]
 
 
 class Untyped(Struct, frozen=True):
@@ -110,6 +110,10 @@ class StoredEvent(Struct, frozen=True, gc=False):
     tags: tuple[str, ...]
     recorded_at: datetime
     occurred_at: datetime
+
+
+Bare = tuple[int, int, str, str, int, str]
+"""What a fold needs of a stored event: version, position, id, type, schema version, data."""
 
 
 class Recorded(Struct, Generic[E_co], frozen=True, gc=False):

@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from fait.events.append import PAGE, AppendCondition, Page, Until, Verdict, Write
-from fait.events.envelope import StoredEvent
+from fait.events.envelope import Bare, StoredEvent
 from fait.events.query import EVERYTHING, Query
 
 __all__ = ["Features", "Identity", "Log", "StreamInfo"]
@@ -92,6 +92,10 @@ class Log(Protocol):
         with the last event's stream beyond its version, and those after it. Each stream is given once. They need not
         be of one moment.
         """
+        ...
+
+    async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
+        """The same events as `read_stream` gives, but only what a fold needs of them."""
         ...
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:

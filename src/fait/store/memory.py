@@ -29,7 +29,7 @@ from fait.events.append import (
     check_limit,
     check_writes,
 )
-from fait.events.envelope import StoredEvent
+from fait.events.envelope import Bare, StoredEvent
 from fait.events.query import EVERYTHING, Query
 from fait.events.stream import category_of
 from fait.events.version import is_expected
@@ -128,6 +128,15 @@ class MemoryLog:
             if len(found) < limit:
                 found += await self.read_stream(stream, after=after, limit=limit - len(found))
         return found
+
+    async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
+        check_limit(limit)
+        meant = [
+            (event.version, event.position, event.id, event.type, event.schema, event.data)
+            for event in await self.read_stream(stream, after=after, limit=len(self._events) + 1, until=until)
+            if until.occurred_at is None or event.occurred_at <= until.occurred_at
+        ]
+        return meant[:limit]
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
         check_limit(limit)

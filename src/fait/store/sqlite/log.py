@@ -24,7 +24,7 @@ from fait.events.append import (
     check_limit,
     check_writes,
 )
-from fait.events.envelope import NewEvent, StoredEvent
+from fait.events.envelope import Bare, NewEvent, StoredEvent
 from fait.events.query import EVERYTHING, Query
 from fait.events.version import is_expected
 from fait.store.coalescer import Coalescer, Outcome, Request
@@ -106,6 +106,12 @@ class SqliteLog:
 
     async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
         return await self._readers.run(lambda connection: _streams(connection, streams, limit))
+
+    async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
+        recorded_at = until.recorded_at and stored_moment(until.recorded_at)
+        occurred_at = until.occurred_at and stored_moment(until.occurred_at)
+        values = (stream, after, check_limit(limit), until.version, until.position, recorded_at, occurred_at)
+        return await self._readers.run(lambda connection: connection.execute(SQL["history"], values).fetchall())
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
         check_limit(limit)

@@ -1,0 +1,13 @@
+-- history: what a fold needs of a stream's events beyond a version, in order.
+-- In:   ?1-?6 as in read_stream · ?7 last occurred_at or NULL
+-- Out:  version, position, id, type, schema, data, by version
+-- Plan: SEARCH fait_events USING INDEX sqlite_autoindex_fait_events_1 (stream=? AND version>?)
+SELECT version, position, id, type, schema, data
+FROM fait_events
+WHERE stream = ?1 AND version > ?2
+    AND (?4 IS NULL OR version <= ?4)
+    AND (?5 IS NULL OR position <= ?5)
+    AND (?6 IS NULL OR recorded_at <= ?6)
+    AND (?7 IS NULL OR occurred_at <= ?7)
+ORDER BY version
+LIMIT ?3;

@@ -1,0 +1,56 @@
+"""What a fold reads of a stream is what everybody else reads of it."""
+
+import random
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import fait
+from fait.events.append import Until
+from fait.store.open import BACKENDS, Store, open_store
+from fait.testing.contract.store import START, added, new, write
+
+URLS = {"memory": "memory:", "sqlite": "sqlite:///{}/history.db"}
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    clock = fait.ManualClock(START)
+    store = await open_store(URLS[request.param].format(tmp_path), clock=clock)
+    chance = random.Random(5)
+    for number in range(40):
+        occurred_at = START + timedelta(minutes=chance.randrange(-20, 20)) if number % 3 else None
+        await added(store.log, write(chance.choice("ab"), [new(occurred_at=occurred_at)]))
+        clock.advance(minutes=chance.choice([0, 1, -1]))
+    yield store
+    await store.close()
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 99])
+@pytest.mark.parametrize("limit", [1, 3, 100])
+@pytest.mark.parametrize(
+    "until", [Until(), Until(version=9), Until(position=11), Until(recorded_at=START + timedelta(minutes=2))]
+)
+async def test_a_history_is_the_stream(store: Store, after: int, limit: int, until: Until) -> None:
+    stream = await store.log.read_stream("a", after=after, limit=limit, until=until)
+
+    history = await store.log.history("a", after=after, limit=limit, until=until)
+
+    assert history == [(each.version, each.position, each.id, each.type, each.schema, each.data) for each in stream]
+
+
+@pytest.mark.parametrize("minutes", [-21, -5, 0, 5, 30])
+@pytest.mark.parametrize("limit", [1, 3, 100])
+async def test_a_history_can_leave_out_what_had_not_occurred(store: Store, minutes: int, limit: int) -> None:
+    moment = START + timedelta(minutes=minutes)
+    stream = [each for each in await store.log.read_stream("a") if each.occurred_at <= moment]
+
+    history = await store.log.history("a", limit=limit, until=Until(occurred_at=moment))
+
+    assert [version for version, *_ in history] == [each.version for each in stream][:limit]
+
+
+def test_every_store_is_tried() -> None:
+    assert URLS.keys() == BACKENDS.keys()
