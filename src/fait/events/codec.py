@@ -111,7 +111,8 @@ class Codec:
             why = "no included event has that name; include its class"
             raise UnknownEventType(stream, version, name, why)
         if schema > declared.version:
-            why = f"it was written as schema version {schema}, this code knows {declared.version}: deploy
+            known = declared.version
+            why = f"it was written as schema version {schema}, this code knows {known}: deploy newer code first"
             newer code first" raise EventFromTheFuture(stream, version, name,
             why)
         steps = self.registry.steps(declared, schema)
