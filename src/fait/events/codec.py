@@ -113,8 +113,7 @@ class Codec:
         if schema > declared.version:
             known = declared.version
             why = f"it was written as schema version {schema}, this code knows {known}: deploy newer code first"
-            newer code first" raise EventFromTheFuture(stream, version, name,
-            why)
+            raise EventFromTheFuture(stream, version, name, why)
         steps = self.registry.steps(declared, schema)
         return _through(steps, declared.decode) if steps else declared.decode
 
