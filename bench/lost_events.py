@@ -25,16 +25,20 @@ from subjects.raw_sqlite import INSERT, event, row
 
 import fait
 
-__all__ = ["probe"]
+__all__ = ["compared", "probe"]
 
 CALLERS = 16
 CONTENDED = 8
 END = "the end"
+ACKNOWLEDGED = "acknowledged "
+ENDLESS = 1_000_000
+"""Appends that a writer who is to be killed does not live to finish."""
+
 NEVER = 1 << 40
 
 
 async def write(path: str, seed: int, count: int) -> None:
-    """Print the order id of each event that is acknowledged, and at last how many appends were refused."""
+    """Tell each event that is acknowledged, by its order id, and at last how many appends were refused."""
     refused = 0
 
     async def call(caller: int) -> None:
@@ -58,7 +62,7 @@ async def write(path: str, seed: int, count: int) -> None:
             except fait.WrongExpectedVersion:
                 refused += 1
             else:
-                print(new.order_id, flush=True)
+                print(ACKNOWLEDGED + new.order_id, flush=True)
 
     async with opened(path) as s:
         await asyncio.gather(*(call(caller) for caller in range(CALLERS)))
@@ -140,7 +144,7 @@ def probe(path: str, appends: int) -> dict[str, int]:
     try:
         reader = start("read", 0, 0)
         reader.wait_for(1)
-        victims = [start("write", seed, appends) for seed in (1, 2)]
+        victims = [start("write", seed, ENDLESS) for seed in (1, 2)]
         disturber = start("disturb", 0, max(5, appends // 100))
         writers = [start("write", seed, appends) for seed in (3, 4)]
         for victim in victims:
@@ -154,12 +158,14 @@ def probe(path: str, appends: int) -> dict[str, int]:
         for part in parts:
             part.kill()
     log = asyncio.run(_settled(path))
-    acknowledged = {line for part in (*victims, *writers) for line in part.lines}
+    lines = [line for part in (*victims, *writers) for line in part.lines if line.startswith(ACKNOWLEDGED)]
+    acknowledged = {line.removeprefix(ACKNOWLEDGED) for line in lines}
     killed = sum(victim.process.returncode < 0 for victim in victims)
-    return {**_compared(seen, log, acknowledged), "refused": refused, "killed": killed, "rolled_back": rolled_back}
+    return {**compared(seen, log, acknowledged), "refused": refused, "killed": killed, "rolled_back": rolled_back}
 
 
-def _compared(seen: list[tuple[int, str]], log: list[tuple[int, str]], acknowledged: set[str]) -> dict[str, int]:
+def compared(seen: list[tuple[int, str]], log: list[tuple[int, str]], acknowledged: set[str]) -> dict[str, int]:
+    """What is wrong with what a reader saw, and with what the log holds: positions with order ids, as they came."""
     times = Counter(seen)
     stored = {order_id for _, order_id in log}
     return {

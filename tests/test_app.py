@@ -172,7 +172,7 @@ async def test_a_file_that_cannot_be_opened_is_told_plainly(tmp_path: Path, path
 
 
 async def test_with_create_off_only_a_store_is_opened(tmp_path: Path) -> None:
-    with pytest.raises(fait.StoreUnavailable, match="there is no store"):
+    with pytest.raises(fait.UsageError, match="there is no store"):
         async with app_with().open(f"sqlite:///{tmp_path}/none.db", create=False):
             pass
     assert not (tmp_path / "none.db").exists()

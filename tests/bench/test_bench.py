@@ -1,5 +1,6 @@
 """The benchmark runs and checks itself, without a word about time; the published figures are those of the run."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ BENCH = Path(__file__).parents[2] / "bench"
 FIGURES = {f"{name}{suffix}" for name in ("ops_s", "p50_us", "p99_us") for suffix in ("", "_ratio", "_ratios")}
 ROW = {"backend", "workload", "subject", "unit", "n", "rounds", *FIGURES}
 RAW = {"raw_apsw", "raw_apsw_thread", "raw_sqlite3"}
+ZEROS = {"missed": 0, "repeated": 0, "reordered": 0, "phantom": 0, "lost": 0}
 PEERS = {"eventsourcing_app"} if find_spec("eventsourcing") else set[str]()
 
 
@@ -42,9 +44,30 @@ def test_the_lost_events_probe_ran_and_nothing_was_lost(result: dict[str, Any]) 
     assert found["killed"] == 2
     assert found["refused"] > 0
     assert found["rolled_back"] > 0
-    assert {name: found[name] for name in ("missed", "repeated", "reordered", "phantom", "lost")} == {
-        "missed": 0, "repeated": 0, "reordered": 0, "phantom": 0, "lost": 0,
-    }  # fmt: skip
+    assert {name: found[name] for name in ZEROS} == ZEROS
+
+
+@pytest.mark.parametrize(
+    ("seen", "acknowledged", "wrong"),
+    [
+        ([(1, "order-1"), (3, "order-3")], {"order-1"}, {"missed": 1}),
+        ([(1, "order-1"), (2, "order-2"), (2, "order-2"), (3, "order-3")], {"order-1"}, {"repeated": 1}),
+        ([(1, "order-1"), (3, "order-3"), (2, "order-2")], {"order-1"}, {"reordered": 1}),
+        ([(1, "order-1"), (2, "order-2"), (3, "order-3"), (4, "order-4")], {"order-1"}, {"phantom": 1}),
+        ([(1, "order-1"), (2, "order-2"), (3, "order-3")], {"order-1", "order-9"}, {"lost": 1}),
+        ([(1, "order-1"), (2, "order-2"), (3, "order-3")], {"order-1", "order-2", "order-3"}, {}),
+    ],
+)
+def test_the_probe_would_tell(
+    seen: list[tuple[int, str]], acknowledged: set[str], wrong: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    compared = importlib.import_module("lost_events").compared
+    log = [(1, "order-1"), (2, "order-2"), (3, "order-3")]
+
+    found = compared(seen, log, acknowledged)
+
+    assert {name: found[name] for name in ZEROS} == ZEROS | wrong
 
 
 def test_every_workload_has_a_row_for_each_subject(result: dict[str, Any]) -> None:

@@ -133,6 +133,52 @@ async def test_a_key_used_for_something_else_is_refused(s: System) -> None:
     await s.using(key="k").transact(Account.deposit, "2", Decimal(6))  # keys belong to a stream
 
 
+async def test_one_key_used_by_many_at_once_is_decided_once_and_answered_to_all(s: System) -> None:
+    await s.transact(Account.deposit, "1", Decimal(5))
+
+    for number in range(20):
+        call = s.using(key=f"k{number}")
+        done = await asyncio.gather(*(call.transact(Account.withdraw, "1", Decimal(5)) for _ in range(4)))
+        assert sorted(each.repeated for each in done) == [False, True, True, True]
+        assert len({(each.version, each.position) for each in done}) == 1
+        await s.transact(Account.deposit, "1", Decimal(5))
+
+
+async def test_of_two_intentions_under_one_key_one_is_refused(s: System) -> None:
+    for number in range(20):
+        call = s.using(key=f"k{number}")
+        done = await asyncio.gather(
+            call.transact(Account.deposit, "1", Decimal(1)),
+            call.transact(Account.deposit, "1", Decimal(2)),
+            return_exceptions=True,
+        )
+        assert sorted(type(each).__name__ for each in done) == ["Done", "KeyReused"]
+
+
+async def test_a_command_knows_its_id_and_the_version_it_decides_on(s: System) -> None:
+    class Knowing(fait.Aggregate, category="account"):
+        def tell(self) -> tuple[str, int]:
+            return self.id, self.version
+
+        def evolve(self, event: Deposited | Withdrawn) -> None: ...
+
+    await s.transact(Account.deposit, "1", Decimal(5))
+
+    assert (await s.transact(Knowing.tell, "1")).result == ("1", 1)
+
+
+async def test_calls_that_cannot_be_meant_are_refused(s: System) -> None:
+    with pytest.raises(fait.UsageError, match="at least once"):
+        s.using(attempts=0)
+    with pytest.raises(fait.UsageError, match=r"Facts\(\.\.\., expected"):
+        await s.using(expected=1).append(fait.Facts("account-1", [Deposited(Decimal(1))]))
+    for tags in ("ab", ["ab", ""]):
+        with pytest.raises(fait.FaitError):
+            await s.append(fait.Facts("account-1", [Deposited(Decimal(1))], tags=tags))
+    with pytest.raises(fait.UsageError, match="several texts"):
+        fait.Query(tags="ab")  # type: ignore[arg-type]
+
+
 async def test_publishing_under_a_key_writes_once(s: System) -> None:
     for expected in (False, True):
         done = await s.using(key="k").publish(Deposited(Decimal(1)), stream="account-1")

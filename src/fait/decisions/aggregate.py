@@ -25,7 +25,7 @@ from msgspec import Struct, field
 from fait.decisions.decider import Model, Policy, Tagged
 from fait.errors import DeclarationError, UsageError
 from fait.events.annotation import events_taken, local_names
-from fait.events.stream import check_stream
+from fait.events.stream import check_stream, check_tags
 
 __all__ = ["Aggregate", "Command", "at_version", "command_of", "describe_aggregate", "fold", "model_of", "pending"]
 
@@ -156,7 +156,7 @@ else:
                     "Nothing was written."
                 )
             self.evolve(event)
-            self._pending.append(Tagged(event, tuple(tags)))
+            self._pending.append(Tagged(event, check_tags(tags)))
 
 
 class _Description:
@@ -209,7 +209,7 @@ def model_of(cls: "type[A]") -> Model[A]:
     def initial(id: str) -> A:
         return cast("A", _named(cls(), id))
 
-    return Model(description.category, description.events, initial, _evolve, description.snapshots)
+    return Model(description.category, description.events, initial, _evolve, description.snapshots, at_version)
 
 
 def fold(cls: "type[A]", events: Iterable[object], *, id: str = "") -> A:

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
-from fait.decisions.aggregate import Aggregate, at_version, command_of, model_of, pending
+from fait.decisions.aggregate import Aggregate, command_of, model_of, pending
 from fait.decisions.boundary import Boundary, Found, decide_within, find_all
 from fait.decisions.decider import Decider, Model, Tagged
 from fait.decisions.facts import Facts, ids_for, writes_of
@@ -65,6 +65,8 @@ class Caller:
             attempts: how often a decision is made anew on a conflict.
             extra: goes into the events' metadata.
         """
+        if attempts is not None and attempts < 1:
+            raise UsageError(f"a decision is made at least once, not {attempts} times")
         was = self._options
         return Caller(
             self._log,
@@ -193,7 +195,10 @@ class Caller:
             WrongExpectedVersion: a stream is not at its expected version; nothing was written.
             AppendConditionFailed: something the decision rests on was added; nothing was written.
         """
-        return await self._store(facts, self._next_options("append"), only_if=only_if)
+        options = self._next_options("append")
+        if options.expected is not None:
+            raise UsageError("append takes what is expected from each Facts(..., expected=...). Nothing was written.")
+        return await self._store(facts, options, only_if=only_if)
 
     async def _store(
         self, facts: Sequence[Facts], options: Options, event_id: str | None = None, only_if: Found | None = None
@@ -256,9 +261,7 @@ class Caller:
         until = Until(version, position, at)
         if isinstance(what, Decider):
             return (await self._loop.load(what.model, id, until, as_of)).state
-        loaded = await self._loop.load(model_of(what), id, until, as_of)
-        at_version(loaded.state, loaded.version)
-        return loaded.state
+        return (await self._loop.load(model_of(what), id, until, as_of)).state
 
     @overload
     async def load_many(self, what: type[A], ids: Iterable[str], /) -> dict[str, A]: ...
@@ -276,7 +279,4 @@ class Caller:
         """
         if isinstance(what, Decider):
             return {id: loaded.state for id, loaded in (await self._loop.load_many(what.model, ids)).items()}
-        found = await self._loop.load_many(model_of(what), ids)
-        for loaded in found.values():
-            at_version(loaded.state, loaded.version)
-        return {id: loaded.state for id, loaded in found.items()}
+        return {id: loaded.state for id, loaded in (await self._loop.load_many(model_of(what), ids)).items()}

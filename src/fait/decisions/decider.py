@@ -96,6 +96,7 @@ class Model(Struct, Generic[S], frozen=True):
         initial: the state before the first event, for an id.
         evolve: the state after an event; may be the same object, changed.
         snapshots: whether and when the state is kept.
+        versioned: tells the state the version it is folded from, if it wants to know.
     """
 
     category: str
@@ -103,3 +104,4 @@ class Model(Struct, Generic[S], frozen=True):
     initial: Callable[[str], S]
     evolve: Callable[[S, Any], S]
     snapshots: Policy | None = None
+    versioned: Callable[[S, int], None] | None = None

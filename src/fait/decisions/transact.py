@@ -25,7 +25,7 @@ from fait.decisions.decider import Model, Tagged
 from fait.decisions.load import Loaded, Loader, Reads
 from fait.decisions.snapshot import Snapshots
 from fait.errors import InvalidValue, KeyReused, StoreUnavailable, UsageError, WrongExpectedVersion
-from fait.events.append import AppendCondition, Conflict, Page, Until, Verdict, Write, raised
+from fait.events.append import AppendCondition, Appended, Conflict, Page, Until, Verdict, Write, raised
 from fait.events.codec import Codec, encode_metadata
 from fait.events.envelope import CommandRecord, Metadata, NewEvent, StoredEvent
 from fait.events.query import Query
@@ -153,13 +153,14 @@ class Loop:
         as_of: datetime | None = None,
     ) -> Loaded[S]:
         """Fold a stream. With `as_of`, only facts that were true by then, in the order of versions."""
-        loaded = await self._loader.load(model, id, until, as_of)
+        loaded = _told_its_version(model, await self._loader.load(model, id, until, as_of))
         self._keep(loaded)
         return loaded
 
     async def load_many(self, model: Model[S], ids: Iterable[str]) -> dict[str, Loaded[S]]:
         """Fold many streams as they are now, with few requests; by id, in the order given."""
-        return await self._loader.load_many(model, ids)
+        found = await self._loader.load_many(model, ids)
+        return {id: _told_its_version(model, loaded) for id, loaded in found.items()}
 
     def _keep(self, loaded: Loaded[Any]) -> None:
         """Begin to keep a snapshot that is due; nobody waits for it."""
@@ -170,14 +171,14 @@ class Loop:
         """Decide, and append what was decided; on a conflict again, with growing pauses, `options.attempts` times."""
         stream = stream_name(decision.model.category, decision.id)
         command = command_record(decision.name, decision.arguments)
-        if options.key is not None and (earlier := await self._earlier(stream, options.key, command)):
-            return await self._repeat(decision, options.key, stream, earlier)
         metadata = metadata_of(options, command)
         conflict: Conflict | None = None
         for attempt in range(options.attempts):
             if attempt:
                 await pause(attempt)
-            loaded = await self._loader.load(decision.model, decision.id)
+            loaded = _told_its_version(decision.model, await self._loader.load(decision.model, decision.id))
+            if (repeated := await self._repeated(decision, options, stream, command)) is not None:
+                return repeated
             _check_expected(stream, options, loaded.version)
             result, write = self._decide(decision, loaded, options, stream, metadata)
             if write is None:
@@ -187,6 +188,8 @@ class Loop:
             if isinstance(verdict, Conflict) and options.expected is None:
                 conflict = verdict
                 continue
+            if not _is_new(verdict) and (repeated := await self._repeated(decision, options, stream, command)):
+                return repeated  # the same key was quicker, since it was looked up
             done = raised(verdict)
             self._keep(loaded)
             return Done(result, stream, done.versions[0], done.position, done.repeated, attempt + 1)
@@ -213,13 +216,14 @@ class Loop:
         event_id = new_id() if key is None else key_id(stream, key, place)
         return self._codec.new(decided.event, id=event_id, metadata=metadata, tags=decided.tags)
 
-    async def _earlier(self, stream: str, key: str, command: CommandRecord) -> StoredEvent | None:
-        """The first event of the same intention, if it is stored."""
-        found = await self._log.find([key_id(stream, key, 0)])
-        if not found:
+    async def _repeated(
+        self, decision: Decision[S, R], options: Options, stream: str, command: CommandRecord
+    ) -> Done[R] | None:
+        """The answer to an intention that is stored already; None if it is new, or has no key."""
+        if options.key is None or not (found := await self._log.find([key_id(stream, options.key, 0)])):
             return None
-        check_intention(found[0], key, command)
-        return found[0]
+        check_intention(found[0], options.key, command)
+        return await self._repeat(decision, options.key, stream, found[0])
 
     async def _repeat(self, decision: Decision[S, R], key: str, stream: str, first: StoredEvent) -> Done[R]:
         """Answer a repetition: decide as was decided then, in the state and at the moment of then; append nothing."""
@@ -251,7 +255,7 @@ def metadata_of(options: Options, command: CommandRecord | None = None) -> str:
 def command_record(name: str, arguments: Mapping[str, Any]) -> CommandRecord:
     """A command as it is recorded with its events."""
     try:
-        return CommandRecord(name, msgspec.Raw(msgspec.json.encode(arguments, enc_hook=_type_name)))
+        return CommandRecord(name, msgspec.Raw(msgspec.json.encode(arguments, enc_hook=_recorded)))
     except (TypeError, ValueError, OverflowError, RecursionError) as problem:
         reason = f"JSON cannot hold it ({type(problem).__name__})"
         raise InvalidValue("a command's arguments", "$", reason) from None
@@ -287,9 +291,19 @@ def key_id(stream: str, key: str, place: int) -> str:
     return str(UUID(int=number))
 
 
-def _type_name(value: object) -> str:
-    """How a value that JSON does not know is recorded among a command's arguments."""
-    return f"<{type(value).__qualname__}>"
+def _recorded(value: object) -> Any:
+    """How an argument that JSON does not know is recorded: by its fields, or by its type's name."""
+    return getattr(value, "__dict__", None) or f"<{type(value).__qualname__}>"
+
+
+def _told_its_version(model: Model[S], loaded: Loaded[S]) -> Loaded[S]:
+    if model.versioned is not None:
+        model.versioned(loaded.state, loaded.version)
+    return loaded
+
+
+def _is_new(verdict: Verdict) -> bool:
+    return isinstance(verdict, Appended) and not verdict.repeated
 
 
 def _check_expected(stream: str, options: Options, version: int) -> None:

@@ -16,7 +16,7 @@ from fait.errors import EventFromTheFuture, FaitError, InvalidValue, Undecodable
 from fait.events.envelope import Metadata, NewEvent, Recorded, StoredEvent, Untyped
 from fait.events.event import EventType, event_type, is_event_name
 from fait.events.registry import Registry
-from fait.events.stream import check_tag
+from fait.events.stream import check_tags
 from fait.events.upcast import Upcaster
 from fait.events.value import encode_json, prove
 
@@ -52,7 +52,7 @@ class Codec:
             name, schema, data = declared.name, declared.version, declared.encode(event)
         if occurred_at is not None and (not isinstance(occurred_at, datetime) or occurred_at.tzinfo is None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidValue(name, "occurred_at", "it is not a datetime with a time zone")
-        return NewEvent(name, schema, id, data.decode(), metadata, tuple(check_tag(tag) for tag in tags), occurred_at)
+        return NewEvent(name, schema, id, data.decode(), metadata, check_tags(tags), occurred_at)
 
     def event(self, stored: StoredEvent) -> Any:
         """Decode the fact itself. An event of an unknown type is an error; `recorded` can give it as `Untyped`."""

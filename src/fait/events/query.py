@@ -8,7 +8,7 @@ from msgspec import Struct
 from fait.errors import UsageError
 from fait.events.envelope import StoredEvent
 from fait.events.event import event_type
-from fait.events.stream import category_of, check_tag
+from fait.events.stream import category_of, check_tags
 
 __all__ = ["EVERYTHING", "Query"]
 
@@ -26,11 +26,17 @@ class Query(Struct, frozen=True):
     tags: tuple[str, ...] = ()
     category: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a text where several are meant: it would mean its characters."""
+        for name, given in (("types", self.types), ("tags", self.tags)):
+            if isinstance(given, str):
+                raise UsageError(f"{name} are several texts: write ({given!r},)")
+
     @classmethod
     def of(cls, *events: type, tags: Iterable[str] = (), category: str | None = None) -> "Query":
         """Events of these classes: `Query.of(OrderPlaced, tags=["product:tea"])`."""
         declared = [event_type(each) or _undeclared(each) for each in events]
-        return cls(tuple(each.name for each in declared), tuple(check_tag(tag) for tag in tags), category)
+        return cls(tuple(each.name for each in declared), check_tags(tags), category)
 
     def matches(self, event: StoredEvent) -> bool:
         """Whether the event is meant: the definition that every backend's SQL must agree with."""

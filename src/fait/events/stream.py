@@ -4,9 +4,11 @@ The category is what stands before the first "-". A name without one is a stream
 category is the whole name. Ids may be any text a database can keep; categories are what programs are written against.
 """
 
+from collections.abc import Iterable
+
 from fait.errors import InvalidValue, UsageError
 
-__all__ = ["MAX_NAME_CHARS", "category_of", "check_stream", "check_tag", "id_of", "stream_name"]
+__all__ = ["MAX_NAME_CHARS", "category_of", "check_stream", "check_tag", "check_tags", "id_of", "stream_name"]
 
 MAX_NAME_CHARS = 500
 """Longest stream name or tag, in characters: both are index keys."""
@@ -39,6 +41,13 @@ def check_stream(stream: str) -> str:
 def check_tag(tag: str) -> str:
     """Return a tag that every backend can keep, or raise `InvalidValue`. The usual form is `kind:id`."""
     return _text("tag", tag)
+
+
+def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Return tags that every backend can keep, or raise `InvalidValue`."""
+    if isinstance(tags, str):
+        raise UsageError(f"tags are several texts: write [{tags!r}]")
+    return tuple(check_tag(tag) for tag in tags)
 
 
 def _text(what: str, name: str) -> str:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import apsw
 
 from fait.clock import Clock
-from fait.errors import StoreUnavailable
+from fait.errors import StoreUnavailable, UsageError
 from fait.store.health import Finding
 from fait.store.log import Identity
 from fait.store.migrations import Migration, load, pending
@@ -79,9 +79,11 @@ def _refuse_other(path: str) -> None:
     try:
         found = connect_reading(path).pragma("table_info", "fait_migrations")
     except apsw.Error as problem:
-        raise StoreUnavailable(f"there is no store at {path}; is the path right?") from problem
+        raise UsageError(f"there is no store at {path}; is the path right? Nothing was created.") from problem
     if not found:
-        raise StoreUnavailable(f"{path} is an SQLite file without a log of fait in it; is the path right?")
+        raise UsageError(
+            f"{path} is an SQLite file without a log of fait in it; is the path right? Nothing was changed."
+        )
 
 
 def _prepare(path: str, connection: Connection, clock: Clock) -> Identity:
