@@ -186,7 +186,7 @@ async def w5_load_many(path: str, n: int) -> Outcome:
         started, folded = time.perf_counter(), 0
         for first in range(0, n, 100):
             orders = await s.load_many(Order, [str(number) for number in range(first, min(first + 100, n))])
-            folded += sum(each.changes for each in orders)
+            folded += sum(each.changes for each in orders.values())
         seconds = time.perf_counter() - started
     check("events folded", folded, n * EVENTS_PER_ORDER)
     return outcome(n * EVENTS_PER_ORDER, seconds, stored=n * EVENTS_PER_ORDER)
