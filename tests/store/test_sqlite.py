@@ -16,7 +16,7 @@ from fait.errors import StoreTooNew, StoreUnavailable, UsageError
 from fait.events.query import EVERYTHING
 from fait.store.ledger import Checkpoint, Statement, Work
 from fait.store.open import Store, open_store
-from fait.store.sqlite.log import _page
+from fait.store.sqlite.rows import read_page
 from fait.testing.contract.store import START, added, everything, new, write
 
 URL = "sqlite:///{}"
@@ -39,7 +39,6 @@ async def store(path: Path) -> AsyncIterator[Store]:
     [
         "UPDATE fait_events SET data = '{}'",
         "DELETE FROM fait_events WHERE position = 1",
-        "DELETE FROM fait_streams",
     ],
 )
 async def test_facts_do_not_change(store: Store, path: Path, change: str) -> None:
@@ -60,7 +59,7 @@ async def test_facts_do_not_change(store: Store, path: Path, change: str) -> Non
         "SAVEPOINT s",
         "ATTACH ':memory:' AS other",
         "PRAGMA user_version = 7",
-        "INSERT INTO fait_streams VALUES ('x', 1)",
+        "DELETE FROM fait_tags",
         "UPDATE FAIT_CHECKPOINTS SET position = 9",
         "DELETE FROM fait_leases",
         "DROP TABLE fait_tags",
@@ -126,7 +125,7 @@ async def test_a_page_skips_nothing_that_is_appended_while_it_is_read(store: Sto
     await added(store.log, write("a", 3))
     interrupted: Any = Interrupted(path)
 
-    page = _page(interrupted, 0, EVERYTHING, 100)
+    page = read_page(interrupted, 0, EVERYTHING, 100)
 
     later = (await store.log.read(page.position)).events
     assert page.events + later == await everything(store.log)

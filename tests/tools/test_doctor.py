@@ -44,8 +44,6 @@ def test_a_well_store_is_well(run: Run, store: str) -> None:
     ("statements", "found"),
     [
         ("DROP TRIGGER fait_events_are_facts_update", {"append-only"}),
-        ("UPDATE fait_streams SET version = 9 WHERE stream = 'case-1'", {"streams"}),
-        ("INSERT INTO fait_streams VALUES ('case-9', 1)", {"streams"}),
         (
             "DROP TRIGGER fait_events_are_facts_delete; DELETE FROM fait_events WHERE position = 7",
             {"append-only", "versions", "tags"},

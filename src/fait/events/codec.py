@@ -52,7 +52,7 @@ class Codec:
             name, schema, data = declared.name, declared.version, declared.encode(event)
         if occurred_at is not None and (not isinstance(occurred_at, datetime) or occurred_at.tzinfo is None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidValue(name, "occurred_at", "it is not a datetime with a time zone")
-        return NewEvent(name, schema, id, data.decode(), metadata, check_tags(tags), occurred_at)
+        return NewEvent(name, schema, id, data.decode(), metadata, check_tags(tags) if tags else (), occurred_at)
 
     def event(self, stored: StoredEvent) -> Any:
         """Decode the fact itself. An event of an unknown type is an error; `recorded` can give it as `Untyped`."""

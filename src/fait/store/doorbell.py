@@ -16,14 +16,16 @@ class Doorbell:
     def __init__(self, position: int = 0) -> None:
         self.position = position
         self._rung = asyncio.Event()
+        self._waiters = 0
         self._closed = False
 
     def ring(self, position: int) -> None:
         """Tell that the log reaches at least this position."""
         if position > self.position:
             self.position = position
-            self._rung.set()
-            self._rung = asyncio.Event()
+            if self._waiters:
+                self._rung.set()
+                self._rung = asyncio.Event()
 
     def close(self) -> None:
         """Wake everybody: nothing more will come."""
@@ -35,7 +37,11 @@ class Doorbell:
         while self.position <= after:
             if self._closed:
                 raise StoreUnavailable("the store is closed.")
+            self._waiters += 1
             try:
-                await asyncio.wait_for(self._rung.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._rung.wait()
             except TimeoutError:
                 return
+            finally:
+                self._waiters -= 1

@@ -12,7 +12,7 @@ over and goes on from the checkpoint; what the former owner still had in hand is
 import asyncio
 import time
 from collections.abc import Collection
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from fait.errors import CheckpointMismatch, LeaseLost
 from fait.events.append import Page
@@ -21,7 +21,6 @@ from fait.store.doorbell import Doorbell
 from fait.store.ledger import Lease, Ledger, Work
 from fait.store.log import Log
 from fait.subscriptions.failure import Retry
-from fait.subscriptions.feed import follow
 from fait.telemetry import logger
 
 __all__ = ["LEASE_S", "PASS_OVER_S", "Desk", "Processor", "State", "Subscription"]
@@ -109,6 +108,7 @@ class Processor:
         self._lease = Lease(subscription.name, "", 0, 0)
         self._taken = time.monotonic()
         self._lost = False
+        self._waiting: asyncio.Timeout | None = None
         self._recorded = 0
         self._stop = asyncio.Event()
         self._retry = Retry()
@@ -131,16 +131,25 @@ class Processor:
     def still_owned(self, names: Collection[str], asked: float) -> None:
         """Learn from a sign of life, begun at a moment of this process's clock, which leases were ours then."""
         if self.subscription.name not in names and self.fence and self._taken < asked:
-            self._lost = True
+            self._lose()
 
     def restart(self) -> None:
         """Begin again from the checkpoint, which somebody has set anew."""
-        self._lost = True
         self.passed.position = 0
+        self._lose()
 
     def stop(self) -> None:
         """Finish the event in hand, then stop."""
         self._stop.set()
+        self._wake()
+
+    def _lose(self) -> None:
+        self._lost = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(asyncio.get_running_loop().time())
 
     async def run(self) -> None:
         """Work whenever the lease is ours; survive every failure, and say so."""
@@ -212,42 +221,37 @@ class Processor:
         self._recorded = checkpoint.position
         self.passed.position = checkpoint.position
         self.state = "catching_up"
-        pages = follow(self._log, checkpoint.position, self.subscription.query, pause_s=PASS_OVER_S)
-        stop = asyncio.ensure_future(self._stop.wait())
-        try:
-            while not self.stopping and (page := await _unless(stop, anext(pages))) is not None:
-                await self._take(page)
-        finally:
-            stop.cancel()
-            await pages.aclose()
-            self.state = "stopping" if self._stop.is_set() else self.state
-        if not self._lost:
-            await self._catch_up_checkpoint()
-
-    async def _take(self, page: Page) -> None:
+        after = checkpoint.position
+        while not self.stopping:
+            page = await self._log.read(after, query=self.subscription.query)
+            after = page.position
+            await self._take(page)
+            if not page.more:
+                await self._for_more(after)
         if self._lost:
             raise LeaseLost(f"{self.subscription.name!r} is run by another process now; this one stopped in time")
+        self.state = "stopping"
+        await self._catch_up_checkpoint()
+
+    async def _take(self, page: Page) -> None:
         if page.events:
             await self.subscription.handle(page, self)
         elif page.position > self.position:
             self.pass_over(page.position)
-        else:
-            await self._catch_up_checkpoint()
         if not page.more:
             self.state, self.problem = "live", None
+
+    async def _for_more(self, after: int) -> None:
+        """Wait for events, but not past a stop; bring the checkpoint up when none come for a while."""
+        try:
+            async with asyncio.timeout(0 if self.stopping else PASS_OVER_S) as self._waiting:
+                await self._log.changed(after)
+        except TimeoutError:
+            if not self._lost:
+                await self._catch_up_checkpoint()
+        finally:
+            self._waiting = None
 
     async def _catch_up_checkpoint(self) -> None:
         if self.position > self._recorded:
             await self.record(Work(self.subscription.name, self._recorded, self.position, self.fence))
-
-
-async def _unless(stop: "asyncio.Future[Any]", step: Any) -> Any:
-    """What the step gives, or None if it is told to stop first."""
-    task = asyncio.ensure_future(step)
-    try:
-        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
-        return None if stop.done() else task.result()
-    finally:
-        if not task.done() or stop.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)

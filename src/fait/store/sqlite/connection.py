@@ -89,7 +89,7 @@ MAX_BATCH: Final = 256
 """Most requests of one transaction: bounds how long the first of them waits for the last."""
 
 
-def connect(path: str, *, synchronous: Synchronous = "FULL") -> Connection:
+def connect(path: str, *, synchronous: Synchronous = "FULL", busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Connection:
     """Open a file with the settings every connection of fait has, and make sure that they hold."""
     if apsw.SQLITE_VERSION_NUMBER < MIN_SQLITE:
         raise StoreUnavailable(
@@ -98,8 +98,10 @@ def connect(path: str, *, synchronous: Synchronous = "FULL") -> Connection:
         )
     try:
         driver = apsw.Connection(path)
-        driver.set_busy_timeout(BUSY_TIMEOUT_MS)
+        driver.set_busy_timeout(busy_timeout_ms)
         driver.create_collation("decimal", _compare_decimals)
+        # Plans do not depend on parameters. Without this, SQLite prepares many statements anew for each value.
+        driver.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         connection = cast("Connection", driver)
         if connection.pragma("journal_mode", "WAL") != "wal":
             raise StoreUnavailable(f"{path} cannot be put into WAL mode: is it on a network file system?")

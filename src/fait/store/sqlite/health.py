@@ -102,7 +102,6 @@ _CHECKS: Final[dict[str, Callable[[str, Connection], Finding]]] = {
     "pages": _pages,
     "append-only": _triggers,
     "versions": _rule("health_versions", "dense in every stream", "not 1, 2, 3, … in"),
-    "streams": _rule("health_streams", "agree with the events", "their version is not the last event's"),
     "tags": _rule("health_tags", "agree with the events", "the index and the events differ at positions"),
     "leases": _rule("health_leases", "each belongs to a subscription", "held for subscriptions that are gone"),
 }

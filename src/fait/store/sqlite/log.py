@@ -1,10 +1,9 @@
-"""The log in SQLite: a row per event, a row per stream, and one writer, so that position order is commit order."""
+"""The log in SQLite: a row per event, and one writer at a time, so that position order is commit order."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import apsw
 import msgspec
@@ -14,9 +13,6 @@ from fait.events.append import (
     PAGE,
     AppendCondition,
     Appended,
-    ConditionFailed,
-    Conflict,
-    Duplicate,
     Page,
     Until,
     Verdict,
@@ -24,16 +20,17 @@ from fait.events.append import (
     check_limit,
     check_writes,
 )
-from fait.events.envelope import Bare, NewEvent, StoredEvent
+from fait.events.envelope import Bare, StoredEvent
 from fait.events.query import EVERYTHING, Query
-from fait.events.version import is_expected
 from fait.store.coalescer import Coalescer, Outcome, Request
 from fait.store.doorbell import Doorbell
 from fait.store.log import Features, Identity, StreamInfo
+from fait.store.sqlite.batch import Batch, known
 from fait.store.sqlite.connection import Connection, Readers, Writer
+from fait.store.sqlite.rows import read_events, read_page, read_streams, stored_moment
 from fait.store.sqlite.statements import SQL
 
-__all__ = ["POLL_IDLE_S", "POLL_S", "SqliteLog", "stored_moment"]
+__all__ = ["NEAR", "POLL_IDLE_S", "POLL_S", "SqliteLog"]
 
 POLL_S: Final = 0.002
 """How often other processes' commits are looked for while there is traffic. A look costs a few microseconds."""
@@ -43,7 +40,11 @@ POLL_IDLE_S: Final = 0.02
 
 IDLE_LOOKS: Final = 500
 
-_decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
+NEAR: Final = 128
+"""Rows that are read in place, by the event loop itself: less work than handing the question to a thread and back."""
+
+T = TypeVar("T")
+
 _encode = msgspec.json.encode
 
 
@@ -56,7 +57,7 @@ class SqliteLog:
         clock: Clock,
         writer: Writer,
         readers: Readers,
-        watch: Connection,
+        near: Connection,
         *,
         durable: bool,
     ) -> None:
@@ -65,7 +66,7 @@ class SqliteLog:
         self._clock = clock
         self._writer = writer
         self._readers = readers
-        self._watch = watch
+        self._near = near
         self._watched_version = -1
         self._waiters = 0
         self._watcher: asyncio.Task[None] | None = None
@@ -85,41 +86,55 @@ class SqliteLog:
 
     def _append_all(self, requests: Sequence[Request], connection: Connection) -> Sequence[Outcome | Exception]:
         """Store them in one transaction, one after another: each sees what those before it did."""
-        moment = self._moment(connection)
-        with _Savepoint(connection):
-            return [_append(connection, request.writes, request.condition, moment) for request in requests]
-        # One of them was refused by the database. Once more, in the same order, each on its own feet.
-        return [_append_alone(connection, request, moment) for request in requests]
-
-    def _moment(self, connection: Connection) -> str:
-        """Now, or the last event's time if the clock went back: the log's time never does."""
         now = stored_moment(self._clock.now())
-        last = connection.execute(SQL["last_recorded_at"]).get
-        return max(now, last) if last else now
+        with _Savepoint(connection):
+            batch = Batch(connection, now)
+            verdicts = [batch.append(request.writes, request.condition) for request in requests]
+            batch.flush()
+            return verdicts
+        # One of them was refused by the database. Once more, in the same order, each on its own feet.
+        return [_append_alone(connection, request, now) for request in requests]
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
     ) -> list[StoredEvent]:
         recorded_at = until.recorded_at and stored_moment(until.recorded_at)
         values = (stream, after, check_limit(limit), until.version, until.position, recorded_at)
-        return await self._readers.run(lambda connection: _events(connection, "read_stream", values))
+        return await self._readers.run(lambda connection: read_events(connection, "read_stream", values))
 
     async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
-        return await self._readers.run(lambda connection: _streams(connection, streams, limit))
+        return await self._readers.run(lambda connection: read_streams(connection, streams, limit))
 
     async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
         recorded_at = until.recorded_at and stored_moment(until.recorded_at)
         occurred_at = until.occurred_at and stored_moment(until.occurred_at)
-        values = (stream, after, check_limit(limit), until.version, until.position, recorded_at, occurred_at)
-        return await self._readers.run(lambda connection: connection.execute(SQL["history"], values).fetchall())
+        limits = (until.version, until.position, recorded_at, occurred_at)
+        near = min(check_limit(limit), NEAR)
+        rows = self._nearby(lambda connection: _history(connection, stream, after, near, limits))
+        if rows is not None and (len(rows) < near or near == limit):
+            return rows
+        return await self._readers.run(lambda connection: _history(connection, stream, after, limit, limits))
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
         check_limit(limit)
-        return await self._readers.run(lambda connection: _page(connection, after, query, limit))
+        head = self._nearby(_head)
+        if head is not None and head - after <= NEAR:  # a live reader: there is little to look at
+            page = self._nearby(lambda connection: read_page(connection, after, query, limit))
+            if page is not None:
+                return page
+        return await self._readers.run(lambda connection: read_page(connection, after, query, limit))
+
+    def _nearby(self, read: Callable[[Connection], T]) -> T | None:
+        """A small answer, at once; None in the rare moment when the file cannot be read without waiting."""
+        try:
+            return read(self._near)
+        except apsw.BusyError:
+            return None
 
     async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
         wanted = (_encode(event_ids).decode(),)
-        return await self._readers.run(lambda connection: _events(connection, "find_events", wanted))
+        found = self._nearby(_finding(wanted)) if len(event_ids) <= NEAR else None
+        return await self._readers.run(_finding(wanted)) if found is None else found
 
     async def streams(self, *, category: str | None = None, after: str = "", limit: int = PAGE) -> list[StreamInfo]:
         values = (after, limit, category)
@@ -127,7 +142,7 @@ class SqliteLog:
         return [StreamInfo(*row) for row in rows]
 
     async def head(self) -> int:
-        return await self._readers.run(lambda connection: connection.execute(SQL["head"]).get)
+        return await self._readers.run(_head)
 
     async def changed(self, after: int) -> None:
         self._waiters += 1
@@ -147,10 +162,10 @@ class SqliteLog:
 
     def _look(self) -> bool:
         try:
-            version = self._watch.pragma("data_version")
+            version = self._near.pragma("data_version")
             if version == self._watched_version:
                 return False
-            self._bell.ring(self._watch.execute(SQL["head"]).get)
+            self._bell.ring(self._near.execute(SQL["head"]).get)
         except apsw.BusyError:
             return True
         self._watched_version = version
@@ -162,41 +177,29 @@ class SqliteLog:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
         self._bell.close()
-        self._watch.close()
+        self._near.close()
 
 
-def stored_moment(moment: datetime) -> str:
-    """UTC text of fixed width: it sorts as time does."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+def _head(connection: Connection) -> int:
+    return connection.execute(SQL["head"]).get
 
 
-def _append(connection: Connection, writes: Sequence[Write], condition: AppendCondition | None, moment: str) -> Verdict:
-    if condition is not None and (failed := _failed(connection, condition)):
-        return _known(writes, connection) or failed
-    if len(writes) > 1 and (refused := _why_not(writes, connection)):  # all are checked before any is moved on
-        return refused
-    versions: list[int] = []
-    for write in writes:
-        count = len(write.events)
-        version = connection.execute(SQL["advance_stream"], (write.stream, count, write.expected)).get
-        if version is None:
-            refused = _why_not(writes, connection)
-            assert refused is not None
-            return refused
-        first = version - count + 1
-        rows = [_row(write.stream, first + place, event, moment) for place, event in enumerate(write.events)]
-        connection.executemany(SQL["insert_event"], rows)
-        if any(event.tags for event in write.events):
-            _insert_tags(connection, write.events)
-        versions.append(version)
-    return Appended(connection.last_insert_rowid(), tuple(versions))
+def _history(connection: Connection, stream: str, after: int, limit: int, limits: Sequence[Any]) -> list[Bare]:
+    return connection.execute(SQL["history"], (stream, after, limit, *limits)).fetchall()
 
 
-def _append_alone(connection: Connection, request: Request, moment: str) -> Outcome | Exception:
+def _finding(wanted: Sequence[Any]) -> Callable[[Connection], list[StoredEvent]]:
+    return lambda connection: read_events(connection, "find_events", wanted)
+
+
+def _append_alone(connection: Connection, request: Request, now: str) -> Outcome | Exception:
     with _Savepoint(connection) as savepoint:
-        return _append(connection, request.writes, request.condition, moment)
+        batch = Batch(connection, now)
+        verdict = batch.append(request.writes, request.condition)
+        batch.flush()
+        return verdict
     assert savepoint.problem is not None
-    return _known(request.writes, connection) or savepoint.problem
+    return known(connection, request.writes) or savepoint.problem
 
 
 class _Savepoint:
@@ -217,94 +220,3 @@ class _Savepoint:
         if self.problem is not None or problem is None:  # a full disk, for one, has ended the transaction already
             self._connection.execute("RELEASE appends")
         return self.problem is not None
-
-
-def _failed(connection: Connection, condition: AppendCondition) -> ConditionFailed | None:
-    """What came after the condition's position and is meant by it. Nobody can append meanwhile: there is one writer."""
-    found: dict[int, StoredEvent] = {}
-    position = connection.execute(SQL["head"]).get
-    for query in condition.queries:
-        page = _page(connection, condition.after, query, PAGE)
-        found.update((event.position, event) for event in page.events)
-        position = min(position, page.position)
-    events = tuple(found[at] for at in sorted(found) if at <= position)
-    return ConditionFailed(events, position) if events else None
-
-
-def _row(stream: str, version: int, event: NewEvent, moment: str) -> tuple[Any, ...]:
-    tags = _encode(event.tags).decode() if event.tags else None
-    occurred_at = stored_moment(event.occurred_at) if event.occurred_at else moment
-    return (stream, version, event.type, event.schema, event.id, event.data, event.metadata, tags, moment, occurred_at)
-
-
-def _insert_tags(connection: Connection, events: Sequence[NewEvent]) -> None:
-    first = connection.last_insert_rowid() - len(events) + 1
-    rows = [(tag, first + place) for place, event in enumerate(events) for tag in event.tags]
-    connection.executemany(SQL["insert_tag"], rows)
-
-
-def _why_not(writes: Sequence[Write], connection: Connection) -> Verdict | None:
-    """Why an append was refused: its ids are stored already, or a stream is at another version; None if neither."""
-    if known := _known(writes, connection):
-        return known
-    for write in writes:
-        actual = connection.execute(SQL["stream_version"], (write.stream,)).get or 0
-        if not is_expected(write.expected, actual):
-            return Conflict(write.stream, write.expected, actual)
-    return None
-
-
-def _known(writes: Sequence[Write], connection: Connection) -> Verdict | None:
-    """The answer if any of the ids is taken; None if all are new."""
-    ids = [event.id for write in writes for event in write.events]
-    stored = {event.id: event for event in _events(connection, "find_events", (_encode(ids).decode(),))}
-    return _repeated(writes, ids, stored) if stored or len(set(ids)) < len(ids) else None
-
-
-def _repeated(writes: Sequence[Write], ids: list[str], stored: dict[str, StoredEvent]) -> Verdict:
-    """Whether stored ids are the same append, made before."""
-    versions: list[int] = []
-    for write in writes:
-        found = [stored.get(event.id) for event in write.events]
-        first = found[0].version if found[0] else 0
-        for place, event in enumerate(found):
-            if event is None or event.stream != write.stream or event.version != first + place:
-                taken = next((each for each in ids if each in stored), None)
-                return Duplicate(taken or next(each for each in ids if ids.count(each) > 1))
-        versions.append(first + len(found) - 1)
-    return Appended(max(event.position for event in stored.values()), tuple(versions), repeated=True)
-
-
-def _page(connection: Connection, after: int, query: Query, limit: int) -> Page:
-    mark = connection.execute(SQL["head"]).get  # first: what commits after this is for the next page
-    types = _encode(query.types).decode() if query.types else None
-    values: tuple[Any, ...] = (after, mark, limit, types, query.category)
-    if query.tags:
-        events = _events(connection, "read_tagged", (*values, query.tags[0], _encode(query.tags).decode()))
-    else:
-        events = _events(connection, "read_log", values)
-    if len(events) == limit:
-        return Page(events, events[-1].position, more=True)
-    return Page(events, max(after, mark), more=False)
-
-
-def _streams(connection: Connection, streams: Sequence[tuple[str, int]], limit: int) -> list[StoredEvent]:
-    # One statement for each: a join with the list would have to sort all their events to promise the order.
-    found: list[StoredEvent] = []
-    for stream, after in streams:
-        found += _events(connection, "read_stream", (stream, after, limit - len(found), None, None, None))
-        if len(found) >= limit:
-            break
-    return found
-
-
-def _events(connection: Connection, statement: str, values: Sequence[Any]) -> list[StoredEvent]:
-    moment = datetime.fromisoformat
-    return [
-        StoredEvent(
-            position, stream, version, name, schema, event_id, data, metadata,
-            _decode_tags(tags) if tags else (), moment(recorded_at), moment(occurred_at),
-        )
-        for position, stream, version, name, schema, event_id, data, metadata, tags, recorded_at, occurred_at
-        in connection.execute(SQL[statement], values)
-    ]  # fmt: skip

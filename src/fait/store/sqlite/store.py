@@ -15,7 +15,8 @@ from fait.store.sqlite.connection import Connection, Readers, Synchronous, Write
 from fait.store.sqlite.guard import File, claim, release
 from fait.store.sqlite.health import examine
 from fait.store.sqlite.ledger import SqliteLedger
-from fait.store.sqlite.log import SqliteLog, stored_moment
+from fait.store.sqlite.log import SqliteLog
+from fait.store.sqlite.rows import stored_moment
 from fait.store.sqlite.statements import SQL
 
 __all__ = ["SqliteStore", "open_store"]
@@ -62,7 +63,7 @@ async def open_store(path: str, options: dict[str, str], clock: Clock, *, create
         identity = await asyncio.to_thread(_prepare, path, first, clock)
         threads.append(writer := Writer(open_connection))
         threads.append(readers := Readers(open_connection))
-        watch = open_connection()
+        near = open_connection(busy_timeout_ms=0)  # the event loop reads through it: it must never wait
     except BaseException as problem:
         for each in threads:
             await each.close()
@@ -70,7 +71,7 @@ async def open_store(path: str, options: dict[str, str], clock: Clock, *, create
         if isinstance(problem, apsw.Error):
             raise unavailable(problem, path) from problem
         raise
-    log = SqliteLog(identity, clock, writer, readers, watch, durable=synchronous == "FULL")
+    log = SqliteLog(identity, clock, writer, readers, near, durable=synchronous == "FULL")
     return SqliteStore(log, SqliteLedger(writer, readers), writer, readers, file)
 
 
@@ -78,6 +79,8 @@ def _refuse_other(path: str) -> None:
     """Refuse a file that is not a store yet, without touching it."""
     try:
         found = connect_reading(path).pragma("table_info", "fait_migrations")
+    except apsw.NotADBError as problem:
+        raise unavailable(problem, path) from problem
     except apsw.Error as problem:
         raise UsageError(f"there is no store at {path}; is the path right? Nothing was created.") from problem
     if not found:

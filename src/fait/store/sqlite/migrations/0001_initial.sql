@@ -6,15 +6,9 @@ CREATE TABLE fait_log (
     created_at TEXT NOT NULL
 ) STRICT;
 
--- One row per stream: its version decides every append.
-CREATE TABLE fait_streams (
-    stream  TEXT PRIMARY KEY,
-    version INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-
--- AUTOINCREMENT: a position is never given twice, whatever happens to the row that had it.
+-- The writer gives positions and versions: the next after the last. Nothing is ever deleted, so none is given twice.
 CREATE TABLE fait_events (
-    position    INTEGER PRIMARY KEY AUTOINCREMENT,
+    position    INTEGER PRIMARY KEY,
     stream      TEXT NOT NULL,
     version     INTEGER NOT NULL,
     type        TEXT NOT NULL,
@@ -60,9 +54,4 @@ END;
 CREATE TRIGGER fait_events_are_facts_delete BEFORE DELETE ON fait_events
 BEGIN
     SELECT RAISE(ABORT, 'events are facts: fait_events takes no DELETE');
-END;
-
-CREATE TRIGGER fait_streams_are_facts_delete BEFORE DELETE ON fait_streams
-BEGIN
-    SELECT RAISE(ABORT, 'events are facts: fait_streams takes no DELETE');
 END;

@@ -1,8 +1,14 @@
--- list_streams: streams by name, beyond a name.
+-- list_streams: streams by name, beyond a name. It leaps from one name to the next in the index of versions.
 -- In:   ?1 after · ?2 limit · ?3 category or NULL
 -- Out:  name and version
--- Plan: SEARCH fait_streams USING PRIMARY KEY (stream>?)
-SELECT stream, version FROM fait_streams
-WHERE stream > ?1 AND (?3 IS NULL OR substr(stream, 1, instr(stream || '-', '-') - 1) = ?3)
-ORDER BY stream
+-- Plan: SEARCH fait_events USING COVERING INDEX sqlite_autoindex_fait_events_1 (stream>?)
+WITH RECURSIVE names (stream) AS (
+    SELECT min(stream) FROM fait_events WHERE stream > ?1
+    UNION ALL
+    SELECT (SELECT min(e.stream) FROM fait_events AS e WHERE e.stream > names.stream)
+    FROM names WHERE names.stream IS NOT NULL
+)
+SELECT stream, (SELECT max(e.version) FROM fait_events AS e WHERE e.stream = names.stream)
+FROM names
+WHERE stream IS NOT NULL AND (?3 IS NULL OR substr(stream, 1, instr(stream || '-', '-') - 1) = ?3)
 LIMIT ?2;

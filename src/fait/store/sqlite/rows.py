@@ -1,0 +1,61 @@
+"""Rows of the log as events: the reading half of the SQLite log, on whatever connection is at hand."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from fait.events.append import Page
+from fait.events.envelope import StoredEvent
+from fait.events.query import Query
+from fait.store.sqlite.connection import Connection
+from fait.store.sqlite.statements import SQL
+
+__all__ = ["read_events", "read_page", "read_streams", "stored_moment"]
+
+_decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
+_encode = msgspec.json.encode
+
+
+def stored_moment(moment: datetime) -> str:
+    """UTC text of fixed width: it sorts as time does."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def read_page(connection: Connection, after: int, query: Query, limit: int) -> Page:
+    """A page of the log, as `Log.read` promises it."""
+    mark = connection.execute(SQL["head"]).get  # first: what commits after this is for the next page
+    types = _encode(query.types).decode() if query.types else None
+    values: tuple[Any, ...] = (after, mark, limit, types, query.category)
+    if query.tags:
+        events = read_events(connection, "read_tagged", (*values, query.tags[0], _encode(query.tags).decode()))
+    else:
+        events = read_events(connection, "read_log", values)
+    if len(events) == limit:
+        return Page(events, events[-1].position, more=True)
+    return Page(events, max(after, mark), more=False)
+
+
+def read_streams(connection: Connection, streams: Sequence[tuple[str, int]], limit: int) -> list[StoredEvent]:
+    """Events of several streams, as `Log.read_streams` promises them."""
+    # One statement for each: a join with the list would have to sort all their events to promise the order.
+    found: list[StoredEvent] = []
+    for stream, after in streams:
+        found += read_events(connection, "read_stream", (stream, after, limit - len(found), None, None, None))
+        if len(found) >= limit:
+            break
+    return found
+
+
+def read_events(connection: Connection, statement: str, values: Sequence[Any]) -> list[StoredEvent]:
+    """The events that a statement gives, whole."""
+    moment = datetime.fromisoformat
+    return [
+        StoredEvent(
+            position, stream, version, name, schema, event_id, data, metadata,
+            _decode_tags(tags) if tags else (), moment(recorded_at), moment(occurred_at),
+        )
+        for position, stream, version, name, schema, event_id, data, metadata, tags, recorded_at, occurred_at
+        in connection.execute(SQL[statement], values)
+    ]  # fmt: skip
