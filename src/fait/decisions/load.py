@@ -6,7 +6,7 @@ However long a stream is, one page of its events is in memory.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby, islice
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +14,7 @@ from msgspec import Struct
 from fait.decisions.decider import Model
 from fait.decisions.snapshot import Kept, Snapshot, Snapshots
 from fait.events.append import PAGE, Until
-from fait.events.codec import Codec, Reader, undecodable, untyped_reader
+from fait.events.codec import Codec, Reader, undecodable
 from fait.events.envelope import Bare, StoredEvent
 from fait.events.stream import stream_name
 from fait.telemetry import logger
@@ -156,7 +156,8 @@ class Loader:
             try:
                 reader = readers[name, schema]
             except KeyError:
-                reader = readers[name, schema] = self._reader(model, name, schema, stream, version)
+                taken = self._codec.registry.taken(model.events)
+                reader = readers[name, schema] = self._codec.reader_for(taken, name, schema, stream, version)
             if reader is not None:
                 try:
                     event = reader(data)
@@ -166,13 +167,3 @@ class Loader:
         if events:
             loaded.state = state
             loaded.version, loaded.position, loaded.event_id, *_ = events[-1]
-
-    def _reader(self, model: Model[Any], name: str, schema: int, stream: str, version: int) -> Reader | None:
-        """What decodes events of this kind for a fold; None if they are none of its business."""
-        registry = self._codec.registry
-        taken = registry.taken(model.events)
-        if name in registry.types and name not in taken.types:
-            return None
-        if name not in registry.types and taken.untyped:
-            return untyped_reader(name, schema)
-        return self._codec.reader(name, schema, stream, version)  # an undeclared event stops the fold

@@ -15,7 +15,7 @@ import msgspec
 from fait.errors import EventFromTheFuture, FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
 from fait.events.envelope import Metadata, NewEvent, Recorded, StoredEvent, Untyped
 from fait.events.event import EventType, event_type, is_event_name
-from fait.events.registry import Registry
+from fait.events.registry import Registry, Taken
 from fait.events.stream import check_tags
 from fait.events.upcast import Upcaster
 from fait.events.value import encode_json, prove
@@ -68,6 +68,18 @@ class Codec:
         if reader is None:
             reader = self._readers[name, schema] = self._find_reader(name, schema, stream, version)
         return reader
+
+    def reader_for(self, taken: Taken, name: str, schema: int, stream: str, version: int) -> Reader | None:
+        """What decodes events of a kind for somebody who takes these; None if they are none of his business.
+
+        An undeclared event that he does not take as `Untyped` is an error: it may be one that he ought to know.
+        """
+        known = name in self.registry.types
+        if known and name not in taken.types:
+            return None
+        if not known and taken.untyped:
+            return untyped_reader(name, schema)
+        return self.reader(name, schema, stream, version)
 
     def recorded(self, stored: StoredEvent) -> Recorded[Any]:
         """Decode an event with its envelope; one of an undeclared type comes as `Untyped`."""

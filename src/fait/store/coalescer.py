@@ -12,7 +12,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from fait.errors import StoreUnavailable, UsageError
 from fait.events.append import AppendCondition, Verdict, Write
@@ -66,7 +66,27 @@ class Request:
         self.bytes = sum(len(event.data) + len(event.metadata) for write in writes for event in write.events)
 
 
-Flush = Callable[[Sequence[Request]], "asyncio.Future[Sequence[Outcome | Exception]]"]
+class Answer(Protocol):
+    """What a flush will have come to. An `asyncio.Future` is one; a backend may have a quicker one."""
+
+    def add_done_callback(self, callback: Callable[[Any], object], /) -> object:
+        """Have this called with the answer, in the event loop, once it is there."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Whether there will be none."""
+        ...
+
+    def exception(self) -> BaseException | None:
+        """Why the whole flush failed; None if it did not."""
+        ...
+
+    def result(self) -> Sequence[Outcome | Exception]:
+        """An outcome for each request, in order."""
+        ...
+
+
+Flush = Callable[[Sequence[Request]], Answer]
 
 
 class Coalescer:
@@ -202,7 +222,7 @@ class Coalescer:
             answer.set_exception(problem)
         answer.add_done_callback(lambda done: self._finish(batch, lanes, done))
 
-    def _finish(self, batch: list[Request], lanes: int, done: "asyncio.Future[Sequence[Outcome | Exception]]") -> None:
+    def _finish(self, batch: list[Request], lanes: int, done: Answer) -> None:
         """Give the verdicts out; run again, alone, whoever was in a failed batch or met a lock."""
         self._free_lanes += lanes
         problem = _interrupted() if done.cancelled() else done.exception()

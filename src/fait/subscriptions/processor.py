@@ -221,13 +221,20 @@ class Processor:
         self._recorded = checkpoint.position
         self.passed.position = checkpoint.position
         self.state = "catching_up"
-        after = checkpoint.position
-        while not self.stopping:
-            page = await self._log.read(after, query=self.subscription.query)
-            after = page.position
-            await self._take(page)
-            if not page.more:
-                await self._for_more(after)
+        after, ahead = checkpoint.position, None
+        try:
+            while not self.stopping:
+                page = await (ahead or self._log.read(after, query=self.subscription.query))
+                after = page.position
+                # While it catches up, the next page is read as this one is handled.
+                ahead = asyncio.create_task(self._log.read(after, query=self.subscription.query)) if page.more else None
+                await self._take(page)
+                if ahead is None:
+                    await self._for_more(after)
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
         if self._lost:
             raise LeaseLost(f"{self.subscription.name!r} is run by another process now; this one stopped in time")
         self.state = "stopping"

@@ -4,11 +4,13 @@ A batch costs one read and one write, whatever the number of its events: the row
 folded in memory, and written together.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from fait.errors import UsageError
 from fait.events.append import Page
-from fait.events.codec import Codec
+from fait.events.codec import Codec, Reader, undecodable
+from fait.events.envelope import Recorded, StoredEvent
 from fait.store.ledger import Ledger, RowChange, Work
 from fait.subscriptions.processor import Desk
 from fait.subscriptions.read_model import Shape
@@ -26,6 +28,7 @@ class Projection:
         self.name = shape.name
         self.fingerprint = shape.fingerprint
         self._taken = codec.registry.taken(shape.events)
+        self._readers: dict[tuple[str, int], Reader | None] = {}
         self.query = self._taken.query
         self._codec = codec
         self._ledger = ledger
@@ -36,9 +39,8 @@ class Projection:
         await desk.record(Work(self.name, desk.position, page.position, desk.fence, rows=(change,)))
 
     async def _fold(self, page: Page) -> RowChange:
-        shape, evolve, takes = self.shape, cast("Any", self.shape.cls).evolve, self._codec.registry.takes
-        events = [self._codec.recorded(stored) for stored in page.events if takes(self._taken, stored.type)]
-        touched = [(key, at) for at in events for key in shape.keys_of(at)]
+        shape, evolve = self.shape, cast("Any", self.shape.cls).evolve
+        touched = [(key, at) for at in self._decoded(page.events) for key in shape.keys_of(at)]
         keys = list(dict.fromkeys(key for key, _ in touched))
         stored = {row[shape.table.index_of(shape.key)]: row for row in await self._ledger.rows(shape.table, keys)}
         rows: dict[Any, Any] = {key: shape.from_row(stored[key]) if key in stored else None for key in keys}
@@ -46,6 +48,22 @@ class Projection:
             rows[key] = evolve(rows[key], at.event, at)
         upserts = [self._row(key, row) for key, row in rows.items() if row is not None]
         return RowChange(shape.table, upserts, [key for key, row in rows.items() if row is None and key in stored])
+
+    def _decoded(self, events: Sequence[StoredEvent]) -> Iterator[Recorded[Any]]:
+        readers = self._readers
+        for stored in events:
+            try:
+                reader = readers[stored.type, stored.schema]
+            except KeyError:
+                kind = (stored.type, stored.schema)
+                reader = self._codec.reader_for(self._taken, *kind, stored.stream, stored.version)
+                readers[kind] = reader
+            if reader is not None:
+                try:
+                    event = reader(stored.data)
+                except Exception as problem:
+                    raise undecodable(problem, stored.stream, stored.version, stored.type) from None
+                yield Recorded(event, stored)
 
     def _row(self, key: Any, instance: Any) -> Any:
         if not isinstance(instance, self.shape.cls) or getattr(instance, self.shape.key) != key:

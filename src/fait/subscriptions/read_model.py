@@ -30,6 +30,7 @@ from fait.errors import DeclarationError, UsageError
 from fait.events.annotation import events_taken, local_names
 from fait.events.envelope import Recorded
 from fait.events.event import event_type
+from fait.events.stream import id_of
 from fait.store.ledger import Column, Kind, Row, Table, fits
 
 __all__ = ["ReadModel", "Shape", "shape_of"]
@@ -121,6 +122,7 @@ class Shape:
         self.fields = fields
         self._into: list[Convert | None] = [into for _, _, into, _ in kinds]
         self._out_of: list[Convert | None] = [out_of for _, _, _, out_of in kinds]
+        self._key_of: Callable[[Any, Any], Any] | None = getattr(self.cls, "key_of", None)
         self._key_from_text = _KEY_FROM_TEXT[self.table.columns[self.table.index_of(self.key)].kind]
         self.events = events_taken(self._evolve(), 2, self._names)
         self._resolved = True
@@ -135,10 +137,9 @@ class Shape:
 
     def keys_of(self, at: Recorded[Any]) -> Sequence[Any]:
         """Keys of the rows that an event changes."""
-        key_of = getattr(self.cls, "key_of", None)
-        if key_of is None:
-            return (self._key_from_text(at.stream_id),)
-        found = key_of(at.event, at)
+        if self._key_of is None:
+            return (self._key_from_text(id_of(at.stored.stream)),)
+        found = self._key_of(at.event, at)
         if found is None:
             return ()
         return cast("Sequence[Any]", found) if isinstance(found, list | tuple) else (found,)

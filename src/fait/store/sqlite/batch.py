@@ -1,7 +1,7 @@
 """A batch of appends in one transaction: each is decided on what is stored and on what those before it will store.
 
-Rows are gathered and inserted together. There is one writer at a time, so that the next position and the next version are
-simply one more than the last: they are read once, and counted from there.
+Rows are gathered and inserted together. There is one writer at a time, so that the next position and the next version
+are simply one more than the last: they are read once, and counted from there.
 """
 
 from collections.abc import Sequence

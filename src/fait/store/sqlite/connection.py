@@ -22,6 +22,7 @@ __all__ = [
     "MAX_BATCH",
     "MIN_SQLITE",
     "Connection",
+    "Direct",
     "Readers",
     "Synchronous",
     "Writer",
@@ -118,12 +119,50 @@ def connect_reading(path: str) -> Connection:
     return cast("Connection", apsw.Connection(path, apsw.SQLITE_OPEN_READONLY))
 
 
+class Direct:
+    """A future whose callback is called at once when the answer arrives, not in the event loop's next turn."""
+
+    __slots__ = ("_callback", "_outcome")
+
+    def __init__(self) -> None:
+        self._outcome: Any = None
+        self._callback: Callable[[Any], object] | None = None
+
+    def add_done_callback(self, callback: Callable[[Any], object], /) -> None:
+        """Have this called; there is one, and it comes before the answer can."""
+        self._callback = callback
+
+    def done(self) -> bool:
+        """Never before its one answer."""
+        return False
+
+    def cancelled(self) -> bool:
+        """It cannot be."""
+        return False
+
+    def exception(self) -> BaseException | None:
+        """What went wrong with the whole job."""
+        return self._outcome if isinstance(self._outcome, BaseException) else None
+
+    def result(self) -> Any:
+        """What the job gave."""
+        return self._outcome
+
+    def set_result(self, outcome: Any) -> None:
+        """The answer is there."""
+        self._outcome = outcome
+        assert self._callback is not None
+        self._callback(self)
+
+    set_exception = set_result
+
+
 class _Request:
     """A job and who waits for it."""
 
     __slots__ = ("future", "job")
 
-    def __init__(self, job: Job, future: "asyncio.Future[Any]") -> None:
+    def __init__(self, job: Job, future: "asyncio.Future[Any] | Direct") -> None:
         self.job = job
         self.future = future
 
@@ -143,17 +182,23 @@ class _Threads:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, job: Callable[[Connection], T]) -> "asyncio.Future[T]":
+    def _submit(self, job: Job, future: "asyncio.Future[Any] | Direct") -> None:
         """Run a job in a thread that has a connection; it may be run again if others in its transaction fail."""
         if self._closed:
             raise StoreUnavailable("the store is closed.")
-        future: asyncio.Future[Any] = self._loop.create_future()
         self._requests.put(_Request(job, future))
-        return future
 
     async def run(self, job: Callable[[Connection], T]) -> T:
         """Run a job and wait for it."""
-        return await self.submit(job)
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._submit(job, future)
+        return await future
+
+    def begin(self, job: Callable[[Connection], Any]) -> Direct:
+        """Run a job, and have a callback called when it is done."""
+        answer = Direct()
+        self._submit(job, answer)
+        return answer
 
     async def close(self) -> None:
         """Finish what was asked for, then close the connections."""

@@ -26,7 +26,7 @@ from fait.store.coalescer import Coalescer, Outcome, Request
 from fait.store.doorbell import Doorbell
 from fait.store.log import Features, Identity, StreamInfo
 from fait.store.sqlite.batch import Batch, known
-from fait.store.sqlite.connection import Connection, Readers, Writer
+from fait.store.sqlite.connection import Connection, Direct, Readers, Writer
 from fait.store.sqlite.rows import read_events, read_page, read_streams, stored_moment
 from fait.store.sqlite.statements import SQL
 
@@ -81,8 +81,8 @@ class SqliteLog:
             self._bell.ring(verdict.position)
         return verdict
 
-    def _flush(self, requests: Sequence[Request]) -> "asyncio.Future[Sequence[Outcome | Exception]]":
-        return self._writer.submit(partial(self._append_all, requests))
+    def _flush(self, requests: Sequence[Request]) -> Direct:
+        return self._writer.begin(partial(self._append_all, requests))
 
     def _append_all(self, requests: Sequence[Request], connection: Connection) -> Sequence[Outcome | Exception]:
         """Store them in one transaction, one after another: each sees what those before it did."""
