@@ -4,8 +4,10 @@ Run as a program it is one of the processes: it works until it is killed, and sa
 """
 
 import asyncio
+import json
 import random
 import sys
+import time
 from typing import Self
 
 import fait
@@ -75,6 +77,28 @@ async def append_for_ever(url: str, seed: int) -> None:
         await asyncio.gather(*(call(caller) for caller in range(8)))
 
 
+async def share(url: str, number: str) -> None:
+    """Sixteen callers append for two seconds, from the whole second after the next on, as all the processes do."""
+    async with counting_app().open(url, run="elsewhere") as system:
+        print("open", flush=True)
+        begin = int(time.time()) + 3
+        appended, errors = 0, 0
+        await asyncio.sleep(begin - time.time())
+
+        async def call(caller: int) -> None:
+            nonlocal appended, errors
+            while time.time() < begin + 2:
+                try:
+                    await system.publish(Counted(1), stream=f"counter-{number}-{caller}")
+                    appended += 1
+                except fait.FaitError:
+                    errors += 1
+
+        await asyncio.gather(*(call(caller) for caller in range(16)))
+        print(json.dumps({"appended": appended, "errors": errors}), flush=True)
+        await asyncio.Event().wait()
+
+
 async def react_for_ever(url: str) -> None:
     async with reacting_app().open(url, lease_s=0.5):
         print("open", flush=True)
@@ -85,6 +109,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["append", url, seed]:
             asyncio.run(append_for_ever(url, int(seed)))
+        case ["share", url, number]:
+            asyncio.run(share(url, number))
         case ["react", url]:
             asyncio.run(react_for_ever(url))
         case other:

@@ -98,7 +98,7 @@ def writer_kept_busy(store: SqliteStore) -> Iterator[None]:
         started.set()
         go_on.wait()
 
-    store._writer.submit(wait)
+    store._writer.begin(wait).add_done_callback(lambda _: None)
     started.wait()
     try:
         yield

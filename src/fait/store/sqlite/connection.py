@@ -6,8 +6,10 @@ transaction, so that many callers share one fsync. Readers see the last commit a
 
 import asyncio
 import queue
+import random
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal, Protocol, TypeVar, cast
@@ -99,7 +101,7 @@ def connect(path: str, *, synchronous: Synchronous = "FULL", busy_timeout_ms: in
         )
     try:
         driver = apsw.Connection(path)
-        driver.set_busy_timeout(busy_timeout_ms)
+        driver.set_busy_handler(_Patience(busy_timeout_ms / 1000))
         driver.create_collation("decimal", _compare_decimals)
         # Plans do not depend on parameters. Without this, SQLite prepares many statements anew for each value.
         driver.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
@@ -112,6 +114,27 @@ def connect(path: str, *, synchronous: Synchronous = "FULL", busy_timeout_ms: in
     except apsw.Error as problem:
         raise unavailable(problem, path) from problem
     return connection
+
+
+class _Patience:
+    """Waits for another process's transaction with short pauses, so that writers take turns.
+
+    SQLite's own pauses grow to 100 ms: whoever has waited long then waits longest.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._end = 0.0
+
+    def __call__(self, attempt: int) -> bool:
+        """Pause, and say whether to try again."""
+        now = time.monotonic()
+        if attempt == 0:
+            self._end = now + self._timeout_s
+        if now >= self._end:
+            return False
+        time.sleep(random.uniform(0.0002, min(0.005, 0.0005 * (attempt + 1))))  # noqa: S311
+        return True
 
 
 def connect_reading(path: str) -> Connection:
