@@ -1,7 +1,7 @@
 """Does a live reader miss, repeat or reorder an event, whatever the writers do? Six processes try to make it.
 
-Writers append from many callers at once, conflict with each other, roll back appends of several streams and are
-killed; another process opens write transactions of its own and rolls them back. A reader in a process of its own
+Writers append from many callers at once, conflict with each other, have appends of several streams refused and
+are killed; another process opens write transactions of its own and rolls them back. A reader in a process of its own
 follows the log meanwhile. Afterwards what it saw is compared with what the settled log holds, and that with what was
 acknowledged.
 

@@ -97,12 +97,11 @@ def w2(path: str, n: int) -> Outcome:
 
 
 def w4(path: str, n: int) -> Outcome:
-    """By one caller: 64 threads are slower at it."""
     app = opened(path)
     streams, warm_up = n // EVENTS_PER_ORDER, n // EVENTS_PER_ORDER // 10
-    timed(lambda fields: app.save(made(fields, 10)), orders(range(warm_up)))
-    seconds, _ = timed(lambda fields: app.save(made(fields, 10)), orders(range(streams)))
-    return outcome(streams * 10, seconds, stored=(streams + warm_up) * 10)
+    by_threads(lambda fields: app.save(made(fields, 10)), orders(range(warm_up)))
+    seconds, latencies = by_threads(lambda fields: app.save(made(fields, 10)), orders(range(streams)))
+    return outcome(streams * 10, seconds, latencies, stored=(streams + warm_up) * 10)
 
 
 def w4_bulk(path: str, n: int) -> Outcome:

@@ -137,8 +137,8 @@ async def w4(path: str, n: int) -> Outcome:
     async with opened(path) as s:
         await durable(s)
         await concurrently(s.append, made(range(streams, streams + warm_up), 10))
-        seconds, _ = await concurrently(s.append, made(range(streams), 10))
-    return outcome(streams * 10, seconds, stored=(streams + warm_up) * 10)
+        seconds, latencies = await concurrently(s.append, made(range(streams), 10))
+    return outcome(streams * 10, seconds, latencies, stored=(streams + warm_up) * 10)
 
 
 async def w4_bulk(path: str, n: int) -> Outcome:

@@ -17,6 +17,8 @@ RAW = {"raw_apsw", "raw_apsw_thread", "raw_sqlite3"}
 ZEROS = {"missed": 0, "repeated": 0, "reordered": 0, "phantom": 0, "lost": 0}
 PEERS = {"eventsourcing_app"} if find_spec("eventsourcing") else set[str]()
 
+pytestmark = pytest.mark.timeout(300)  # some sixty processes, on whatever machine
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -24,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
     options = ["--only", "W1,W2,W4,W5,W6,W7,W8", "--scale", "0.005", "--rounds", "2", "--out", str(folder)]
     ran = subprocess.run(
-        [sys.executable, BENCH / "run.py", *options], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, BENCH / "run.py", *options], capture_output=True, text=True, timeout=280, check=False
     )
     assert ran.returncode == 0, ran.stderr
     assert ("eventsourcing is left out" in ran.stderr) is (not PEERS)

@@ -50,7 +50,7 @@ def test_a_well_store_is_well(run: Run, store: str) -> None:
         ),
         (
             "DROP TRIGGER fait_events_are_facts_delete; DELETE FROM fait_events WHERE position = 497",
-            {"append-only", "streams", "tags"},
+            {"append-only", "tags"},
         ),
         ("DELETE FROM fait_tags WHERE position = 3", {"tags"}),
         ("INSERT INTO fait_tags VALUES ('n:77', 3)", {"tags"}),
