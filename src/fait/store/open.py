@@ -7,7 +7,6 @@ sqlite:////var/lib/shop.db      a file by its absolute path
 
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from fait.clock import Clock, SystemClock
 from fait.errors import MissingExtra, UsageError
@@ -42,6 +41,8 @@ async def _open_memory(url: str, clock: Clock, create: bool) -> Store:
 
 
 async def _open_sqlite(url: str, clock: Clock, create: bool) -> Store:
+    from urllib.parse import parse_qsl, unquote, urlsplit  # here, and not above: it is slow to import
+
     try:
         from fait.store.sqlite.store import open_store
     except ModuleNotFoundError as missing:

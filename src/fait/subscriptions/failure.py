@@ -1,7 +1,5 @@
 """When something fails it is tried again, after pauses that grow, until it works or somebody repairs it."""
 
-import random
-
 from msgspec import Struct
 
 __all__ = ["Retry"]
@@ -20,5 +18,7 @@ class Retry(Struct, frozen=True):
 
     def pause_s(self, failures: int) -> float:
         """A pause after so many failures: anywhere up to a bound that doubles each time, so that retries spread out."""
+        import random  # slow to import, and needed when something fails
+
         bound = min(self.longest_s, self.first_s * 2 ** min(failures - 1, 32))
         return random.uniform(bound / 2, bound)  # noqa: S311 - not a secret

@@ -6,7 +6,6 @@ Column names are checked against the class; a misspelt one is answered with the 
 """
 
 import base64
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar, cast
 
@@ -178,6 +177,8 @@ def _column_name(column: object) -> str:
 
 def _check_column(shape: Shape, name: str) -> str:
     if name not in shape.fields:
+        import difflib  # for an error alone
+
         near = difflib.get_close_matches(name, shape.fields, 1)
         hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(shape.fields)}."
         raise UsageError(f"{shape.cls.__name__} has no column {name!r}. {hint}")

@@ -71,8 +71,7 @@ class SqliteLog:
         self._waiters = 0
         self._watcher: asyncio.Task[None] | None = None
         self._bell = Doorbell()
-        # Two lanes: one batch commits while the next is already with the writer.
-        self._coalescer = Coalescer(self._flush, lanes=2, disjoint=False)
+        self._coalescer = Coalescer(self._flush, disjoint=False)
 
     async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
         check_writes(writes)
