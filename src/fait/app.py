@@ -83,7 +83,10 @@ class _On(Generic[E]):
     def __call__(self, handler: Any, /) -> Any:
         """Declare the handler; it stays an ordinary function."""
         events, name, start, retry, timeout_s = self._said
-        self._app.add_reaction(Reaction(name or handler.__name__, events, handler, start, retry, timeout_s))
+        name = name or getattr(handler, "__name__", None)
+        if name is None:
+            raise DeclarationError(f"{handler!r} has no name of its own: @app.on(..., name='...')")
+        self._app.add_reaction(Reaction(name, events, handler, start, retry, timeout_s))
         return handler
 
 
@@ -252,8 +255,10 @@ class App:
                     system.runner.start()
                 yield system
             finally:
-                await system.runner.stop()
-                await system.snapshots.close()
+                try:
+                    await system.runner.stop()
+                finally:
+                    await system.snapshots.close()
         finally:
             await store.close()
 
@@ -314,8 +319,6 @@ class System(Caller):
 
     async def _start(self, subscription: Projection | Reactor, head: int) -> None:
         name, ledger = subscription.name, self.store.ledger
-        if isinstance(subscription, Projection):
-            await ledger.create_table(subscription.shape.table)
         position = 0 if subscription.start == "beginning" else head
         found = await ledger.start(self._checkpoint(name, position, subscription.fingerprint))
         if found.app != self.app.name:
@@ -332,6 +335,8 @@ class System(Caller):
             raise CheckpointMismatch(name, f"it is at position {found.position}, the log ends at {head}")
         if found.shape != subscription.fingerprint:
             raise ReadModelChanged(name)
+        if isinstance(subscription, Projection):  # last: a table that does not fit is left as it is
+            await ledger.create_table(subscription.shape.table)
 
     def _checkpoint(self, name: str, position: int, fingerprint: str) -> Checkpoint:
         mine = self.store.log.identity
@@ -377,6 +382,8 @@ class System(Caller):
             UsageError: a column that the model does not have, with the nearest name.
             Stale: the model did not get there in time.
         """
+        if limit < 1:
+            raise UsageError(f"find gives at least one row, not {limit}")
         shape = self._shape(model)
         if after is not None:
             await self.wait(after, model, timeout_s=timeout_s)
@@ -463,11 +470,9 @@ class System(Caller):
         self, *, after: int = 0, query: Query = EVERYTHING, follow_on: bool = False
     ) -> AsyncIterator[Recorded[Any]]:
         """Events of the log beyond position `after`, in order; with `follow_on` also those still to come."""
-        async for page in follow(self.store.log, after, query):
+        async for page in follow(self.store.log, after, query, live=follow_on):
             for stored in page.events:
                 yield self._codec.recorded(stored)
-            if not page.more and not follow_on:
-                return
 
 
 def _defined_in(module: ModuleType) -> list[Any]:

@@ -123,7 +123,7 @@ class Caller:
 
         model = cast("Model[A]", model_of(cast("type[Aggregate]", known.aggregate)))
         decision = Decision(model, id, known.name, known.arguments(args, kwargs), decide)
-        return await self._loop.run(decision, self._next_options(known.name))
+        return await self._loop.run(decision, self._next_options(f"{known.name}/{id}"))
 
     @overload
     async def decide(self, decider: Decider[C, S, E], id: str, command: C, /) -> Done[Sequence[E]]: ...
@@ -149,7 +149,7 @@ class Caller:
 
         name = f"{decider.category}.{type(command).__name__}"
         decision = Decision(decider.model, id, name, {"command": command}, run)
-        return await self._loop.run(decision, self._next_options(name))
+        return await self._loop.run(decision, self._next_options(f"{name}/{id}"))
 
     async def query(self, *queries: Query) -> Found:
         """All events that any of the queries means; with `append(…, only_if=found)` a decision on them holds or fails.
@@ -180,7 +180,7 @@ class Caller:
             occurred_at: when it became true; by default, when it is recorded.
             id: a UUID of your own; the same id again is the same append.
         """
-        options = self._next_options("publish")
+        options = self._next_options(f"publish/{stream}")
         expected = "any" if options.expected is None else options.expected
         return await self._store([Facts(stream, [event], expected, tuple(tags), occurred_at)], options, id)
 
@@ -195,7 +195,7 @@ class Caller:
             WrongExpectedVersion: a stream is not at its expected version; nothing was written.
             AppendConditionFailed: something the decision rests on was added; nothing was written.
         """
-        options = self._next_options("append")
+        options = self._next_options(f"append/{facts[0].stream}" if facts else "append")
         if options.expected is not None:
             raise UsageError("append takes what is expected from each Facts(..., expected=...). Nothing was written.")
         return await self._store(facts, options, only_if=only_if)

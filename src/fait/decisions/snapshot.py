@@ -156,7 +156,7 @@ class Snapshots:
             logger.exception("the snapshot of %s was not kept", snapshot.stream)
 
     def _fold(self, model: Model[Any], policy: Policy) -> _Fold:
-        key = policy.state or policy.evolve
+        key = (policy.evolve, policy.initial)
         if key not in self._folds:
             decode = state_decoder(policy)
             state = policy.state or _returned(policy)

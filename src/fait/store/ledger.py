@@ -174,7 +174,7 @@ class Work(Struct, frozen=True):
 
 
 class Ledger(Protocol):
-    """Rows, checkpoints, leases and snapshots. Every promise here is a test in `fait.testing.contract.store`."""
+    """Rows, checkpoints, leases and snapshots. Every promise here is a test in `fait.testing.contract`."""
 
     async def checkpoints(self) -> list[Checkpoint]:
         """All checkpoints, by subscription."""

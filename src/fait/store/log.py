@@ -50,7 +50,7 @@ class StreamInfo(Struct, frozen=True):
 
 
 class Log(Protocol):
-    """An append-only log. Every promise here is a test in `fait.testing.contract.store`."""
+    """An append-only log. Every promise here is a test in `fait.testing.contract`."""
 
     @property
     def features(self) -> Features:

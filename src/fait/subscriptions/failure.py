@@ -17,7 +17,7 @@ class Retry(Struct, frozen=True):
     longest_s: float = 30.0
 
     def pause_s(self, failures: int) -> float:
-        """A pause after so many failures: anywhere up to a bound that doubles each time, so that retries spread out."""
+        """A pause after so many failures: by chance in the upper half of a bound that doubles each time."""
         import random  # slow to import, and needed when something fails
 
         bound = min(self.longest_s, self.first_s * 2 ** min(failures - 1, 32))

@@ -135,7 +135,6 @@ class Processor:
 
     def restart(self) -> None:
         """Begin again from the checkpoint, which somebody has set anew."""
-        self.passed.position = 0
         self._lose()
 
     def stop(self) -> None:
@@ -145,6 +144,7 @@ class Processor:
 
     def _lose(self) -> None:
         self._lost = True
+        self.passed.position = 0  # what is known of the position is what the checkpoint says
         self._wake()
 
     def _wake(self) -> None:
@@ -159,7 +159,8 @@ class Processor:
                 if await self._own():
                     await self._work()
             except LeaseLost as lost:
-                self.state = "waiting"
+                self._lose()
+                self.state, self.problem = "waiting", None
                 logger.info("%s", lost)
             except Exception as problem:
                 failures = failures + 1 if self._recorded <= reached else 1  # it got further: a new trouble

@@ -9,10 +9,10 @@ import asyncio
 import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from fait.decisions.caller import Caller
-from fait.errors import LeaseLost, StoreUnavailable
+from fait.errors import DeclarationError, LeaseLost, StoreUnavailable
 from fait.events.append import Page
 from fait.events.codec import Codec
 from fait.events.envelope import Recorded, StoredEvent
@@ -42,7 +42,19 @@ class Reaction:
         self.start: Start = start
         self.retry = retry
         self.timeout_s = timeout_s
-        self.wants_context = handler.__code__.co_argcount > 1  # type: ignore[attr-defined]
+        self.wants_context = _wants_context(name, handler)
+
+
+def _wants_context(name: str, handler: Handler) -> bool:
+    """Whether a handler takes the context beside the event, judged by how it can be called."""
+    signature = inspect.signature(handler)
+    for arguments in ((None, None), (None,)):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return len(arguments) > 1
+    raise DeclarationError(f"the handler {name!r} must take the event, or the event and the context: {signature}")
 
 
 class Context(Caller):
@@ -123,9 +135,15 @@ class Reactor:
 
     async def _call(self, at: Recorded[Any], context: Context) -> None:
         arguments = (at.event, context) if self._reaction.wants_context else (at.event,)
+        handler, task = self._reaction.handler, asyncio.current_task()
         with caused_by(correlation_id=at.metadata.correlation_id or at.id, causation_id=at.id):
-            if inspect.iscoroutinefunction(self._reaction.handler):
+            try:
                 async with asyncio.timeout(self._reaction.timeout_s):
-                    await cast("Awaitable[None]", self._reaction.handler(*arguments))
-            else:
-                await asyncio.to_thread(self._reaction.handler, *arguments)
+                    if inspect.iscoroutinefunction(handler):
+                        await handler(*arguments)
+                    elif inspect.isawaitable(result := await asyncio.to_thread(handler, *arguments)):
+                        await result  # a decorated coroutine function does not look like one
+            except asyncio.CancelledError:
+                if task is not None and task.cancelling():
+                    raise
+                raise RuntimeError("the handler was cancelled from inside, as by awaiting a cancelled task") from None

@@ -38,21 +38,30 @@ class Runner:
         self._tasks = [
             asyncio.create_task(processor.run(), name=f"fait-{name}") for name, processor in self.processors.items()
         ]
+        for task in self._tasks:
+            task.add_done_callback(_told_if_unexpected)
         self._heart = asyncio.create_task(self._beat(), name="fait-heartbeat")
 
     async def stop(self) -> None:
-        """Let the events in hand be finished, then give the leases back."""
+        """Let the events in hand be finished, then give the leases back. Cancelled, it stops at once."""
         for processor in self.processors.values():
             processor.stop()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=STOP_S)
-            for task in late:
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=STOP_S)
+        finally:
+            running = [*self._tasks, *([self._heart] if self._heart else [])]
+            for task in running:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._heart is not None:
-            self._heart.cancel()
-            await asyncio.gather(self._heart, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
+            if self._heart is not None:
+                await self._release()
+
+    async def _release(self) -> None:
+        try:
             await self._ledger.release(self._owner)
+        except StoreUnavailable as problem:
+            logger.warning("the leases could not be given back; others wait for %g s: %s", self._lease_s, problem)
 
     async def _beat(self) -> None:
         while True:
@@ -62,5 +71,10 @@ class Runner:
                 owned = await self._ledger.beat(self._owner)
                 for processor in self.processors.values():
                     processor.still_owned(owned, asked)
-            except StoreUnavailable as problem:
+            except Exception as problem:  # the heart goes on: without it others would take over a living process
                 logger.warning("no sign of life could be given: %s", problem)
+
+
+def _told_if_unexpected(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        logger.critical("%s ended and will not start again", task.get_name(), exc_info=problem)

@@ -66,10 +66,6 @@ class Connection(Protocol):
         """Read or set a pragma."""
         ...
 
-    def last_insert_rowid(self) -> int:
-        """Of the last row inserted."""
-        ...
-
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
@@ -105,6 +101,9 @@ def connect(path: str, *, synchronous: Synchronous = "FULL", busy_timeout_ms: in
         driver.create_collation("decimal", _compare_decimals)
         # Plans do not depend on parameters. Without this, SQLite prepares many statements anew for each value.
         driver.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+        # A quoted name that is misspelt is an error, not a text.
+        driver.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
+        driver.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
         connection = cast("Connection", driver)
         if connection.pragma("journal_mode", "WAL") != "wal":
             raise StoreUnavailable(f"{path} cannot be put into WAL mode: is it on a network file system?")

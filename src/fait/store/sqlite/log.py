@@ -9,6 +9,7 @@ import apsw
 import msgspec
 
 from fait.clock import Clock
+from fait.errors import StoreUnavailable
 from fait.events.append import (
     PAGE,
     AppendCondition,
@@ -26,9 +27,10 @@ from fait.store.coalescer import Coalescer, Outcome, Request
 from fait.store.doorbell import Doorbell
 from fait.store.log import Features, Identity, StreamInfo
 from fait.store.sqlite.batch import Batch, known
-from fait.store.sqlite.connection import Connection, Direct, Readers, Writer
+from fait.store.sqlite.connection import Connection, Direct, Readers, Writer, unavailable
 from fait.store.sqlite.rows import read_events, read_page, read_streams, stored_moment
 from fait.store.sqlite.statements import SQL
+from fait.telemetry import logger
 
 __all__ = ["NEAR", "POLL_IDLE_S", "POLL_S", "SqliteLog"]
 
@@ -129,6 +131,10 @@ class SqliteLog:
             return read(self._near)
         except apsw.BusyError:
             return None
+        except apsw.ConnectionClosedError:
+            raise StoreUnavailable("the store is closed.") from None
+        except apsw.Error as problem:
+            raise unavailable(problem) from problem
 
     async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
         wanted = (_encode(event_ids).decode(),)
@@ -167,6 +173,9 @@ class SqliteLog:
             self._bell.ring(self._near.execute(SQL["head"]).get)
         except apsw.BusyError:
             return True
+        except apsw.Error as problem:
+            logger.warning("the file could not be watched: %s", problem)
+            return False
         self._watched_version = version
         return True
 

@@ -37,11 +37,16 @@ class SqliteStore:
         return await self._readers.run(examine)
 
     async def close(self) -> None:
-        """Finish what was asked for and close the file."""
-        await self.log.close()
-        await self._readers.close()
-        await self._writer.close()
-        release(self._file)
+        """Finish what was asked for and close the file, also when the caller is cancelled meanwhile."""
+        await asyncio.shield(self._close())
+
+    async def _close(self) -> None:
+        try:
+            await self.log.close()
+            await self._readers.close()
+            await self._writer.close()
+        finally:
+            release(self._file)
 
 
 async def open_store(path: str, options: dict[str, str], clock: Clock, *, create: bool = True) -> SqliteStore:
