@@ -582,24 +582,3 @@ async def test_of_a_long_stream_one_page_is_in_memory(monkeypatch: pytest.Monkey
             tracemalloc.stop()
 
     assert await peak(40) < 1.5 * await peak(2)
-
-
-async def test_two_deciders_with_one_fold_and_different_beginnings_keep_their_own(tmp_path: Path) -> None:
-    def decide(command: int, state: int) -> list[Filled]:
-        return [Filled(Decimal(command))]
-
-    def evolve(state: int, event: Filled) -> int:
-        return state + int(event.litres)
-
-    def decider(category: str, initial: int) -> Any:
-        return fait.Decider(category=category, initial=lambda: initial, decide=decide, evolve=evolve, snapshot_every=2)
-
-    app = fait.App("two")
-    low = decider("low", 0)
-    for high, expected in ((decider("high", 100), 104), (decider("high", 1000), 1004)):
-        async with app.open(f"sqlite:///{tmp_path}/two.db") as system:
-            await system.load(low, "1")
-            if expected == 104:
-                for _ in range(4):
-                    await system.decide(high, "1", 1)
-            assert await system.load(high, "1") == expected
