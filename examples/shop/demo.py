@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -248,12 +249,15 @@ class Demo:
         """9: over to you."""
         self.title(9, "Now you: these commands work on the file")
         url, app, order_id = self.url, f"{__package__}.app:shop", await self.told()
+        fait = (
+            sys.argv[0] if Path(sys.argv[0]).name == "fait" else "fait"
+        )  # as it was called: it may not be on the PATH
         for command in (
-            f"fait streams -s {url}",
-            f"fait stream order-{order_id} -s {url}",
-            f"fait state order-{order_id} -s {url} --app {app}",
-            f"fait tail -s {url} --from-start --type shop.order-cancelled",
-            f"fait doctor -s {url}",
+            f"{fait} streams -s {url}",
+            f"{fait} stream order-{order_id} -s {url}",
+            f"{fait} state order-{order_id} -s {url} --app {app}",
+            f"{fait} tail -s {url} --from-start --type shop.order-cancelled",
+            f"{fait} doctor -s {url}",
         ):
             self.console.print(f"  {command}", soft_wrap=True)
 

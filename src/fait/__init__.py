@@ -1,4 +1,4 @@
-"""fait: event sourcing, CQRS and the transactional outbox. A fact is a thing done."""
+"""fait: event sourcing, CQRS and durable messaging. A fact is a thing done."""
 
 from fait.app import App, Status, System
 from fait.clock import Clock, ManualClock, SystemClock, new_id, now

@@ -386,6 +386,8 @@ class System(Caller):
             raise UsageError(f"find gives at least one row, not {limit}")
         shape = self._shape(model)
         if after is not None:
+            if not isinstance(after, Done):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise UsageError("after= takes what a decision or an append returned, a Done")
             await self.wait(after, model, timeout_s=timeout_s)
         order = orders(shape, order_by)
         beyond = None if cursor is None else values_of(shape, order, cursor)

@@ -67,6 +67,8 @@ class Caller:
         """
         if attempts is not None and attempts < 1:
             raise UsageError(f"a decision is made at least once, not {attempts} times")
+        if key is not None and not key:
+            raise UsageError("a key is a text that names the intention; this one is empty")
         was = self._options
         return Caller(
             self._log,
@@ -255,8 +257,11 @@ class Caller:
             at: what did we know at this moment? The longest prefix recorded by then.
             as_of: what was true at this moment? The facts that had become true by then, in the order of versions.
         """
+        for number in (version, position):
+            if number is not None and number < 0:
+                raise UsageError(f"versions and positions count from 1, and 0 is before the first: not {number}")
         for moment in (at, as_of):
-            if moment is not None and moment.tzinfo is None:
+            if moment is not None and (not isinstance(moment, datetime) or moment.tzinfo is None):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise UsageError("a moment in the past needs a time zone: datetime(2024, 1, 15, tzinfo=UTC)")
         until = Until(version, position, at)
         if isinstance(what, Decider):

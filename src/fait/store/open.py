@@ -5,6 +5,7 @@ sqlite:///shop.db               a file beside the working directory
 sqlite:////var/lib/shop.db      a file by its absolute path
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -81,6 +82,7 @@ async def open_store(url: str, *, clock: Clock | None = None, create: bool = Tru
 
 def shown_url(url: str) -> str:
     """The URL as it may be printed: without its password."""
+    url = re.sub(r"(?i)([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", r"\1***", url)
     head, separator, rest = url.partition("://")
     credentials, at, place = rest.rpartition("@")
     if not at:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import apsw
 
 from fait.clock import Clock
-from fait.errors import StoreUnavailable, UsageError
+from fait.errors import UsageError
 from fait.store.health import Finding
 from fait.store.log import Identity
 from fait.store.migrations import Migration, load, pending
@@ -57,7 +57,7 @@ async def open_store(path: str, options: dict[str, str], clock: Clock, *, create
     chosen = options.get("synchronous", "FULL").upper()
     unknown = options.keys() - {"synchronous"}
     if unknown or chosen not in ("FULL", "NORMAL"):
-        raise StoreUnavailable(f"sqlite:// takes the option synchronous=FULL or NORMAL, not {options}.")
+        raise UsageError(f"sqlite:// takes the option synchronous=FULL or NORMAL, not {', '.join(options)}=…")
     synchronous: Synchronous = "NORMAL" if chosen == "NORMAL" else "FULL"
     open_connection = partial(connect, path, synchronous=synchronous)
     if not create:
