@@ -124,8 +124,8 @@ MUTANTS = [
     Mutant(
         "neighbours get each other's verdicts",
         "store/sqlite/log.py",
-        "            return verdicts\n",
-        "            return verdicts[::-1]\n",
+        "return [_append_alone(connection, request, now) for request in requests]",
+        "return [_append_alone(connection, request, now) for request in requests][::-1]",
         LOG + "each_of_many_concurrent_appends_gets_its_own_verdict",
     ),
     Mutant(
