@@ -1,13 +1,15 @@
 """The front of the house: an `App` says what there is, `app.open(url)` runs it on a store.
 
-shop = fait.App("shop")
-shop.include(Order, OrderSummary)
+An app holds no connection and no state; a system has both, and ends with its block.
 
-@shop.on(OrderPlaced)
-async def reserve_stock(event: OrderPlaced, ctx: fait.Context) -> None: ...
+    shop = fait.App("shop")
+    shop.include(Order, OrderSummary)
 
-async with shop.open("sqlite:///shop.db") as s:
-    await s.transact(Order.place, "o-1", "c-1", items)
+    @shop.on(OrderPlaced)
+    async def reserve_stock(event: OrderPlaced, ctx: fait.Context) -> None: ...
+
+    async with shop.open("sqlite:///shop.db") as s:
+        await s.transact(Order.place, "o-1", "c-1", items)
 """
 
 import time

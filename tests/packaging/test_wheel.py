@@ -83,3 +83,26 @@ def test_the_command_says_how_to_install_it(installed: Path, tmp_path: Path) -> 
     assert done.returncode != 0
     assert 'pip install "fait[cli]"' in done.stderr
     assert "Traceback" not in done.stderr
+
+
+OPEN_SQLITE = """
+import asyncio, fait
+
+async def main():
+    async with fait.App("bare").open("memory:"):
+        pass
+    try:
+        async with fait.App("bare").open("sqlite:///bare.db"):
+            pass
+    except fait.MissingExtra as missing:
+        print(missing)
+
+asyncio.run(main())
+"""
+
+
+def test_a_store_without_its_driver_says_how_to_install_it(installed: Path, tmp_path: Path) -> None:
+    done = run(installed / "python", "-c", OPEN_SQLITE, cwd=tmp_path)
+
+    assert 'pip install "fait[sqlite]"' in done.stdout, done.stderr
+    assert not (tmp_path / "bare.db").exists()

@@ -1,7 +1,9 @@
 """What can be asked of a system: make a decision, append facts, load state; options are said apart from arguments.
 
-await s.transact(Order.place, "o-1", "c-1", items)
-await s.using(key="req-17", expected=7).transact(Order.place, "o-1", "c-1", items)
+The first of these calls has none, the second two:
+
+    await s.transact(Order.place, "o-1", "c-1", items)
+    await s.using(key="req-17", expected=7).transact(Order.place, "o-1", "c-1", items)
 """
 
 import inspect

@@ -171,7 +171,7 @@ class SubscriptionContract(StoreContract):
         async with _app(Account).open(url) as s:
             done = await s.append(*(Facts(f"account-{n}", [PaidIn(n)]) for n in range(5)))
             before = await s.find(Account, after=done)
-            await asyncio.sleep(0.15)  # the projection has nothing to do
+            await _until(lambda: s.runner.processors["contract_accounts"].state == "live")
 
             await s.rebuild(Account)
 
