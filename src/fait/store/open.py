@@ -3,6 +3,7 @@
 memory:                         in this process, for tests
 sqlite:///shop.db               a file beside the working directory
 sqlite:////var/lib/shop.db      a file by its absolute path
+postgresql://host/shop          a database; ?schema=name for one beside others in it
 """
 
 import re
@@ -57,9 +58,20 @@ async def _open_sqlite(url: str, clock: Clock, create: bool) -> Store:
     return await open_store(path, dict(parse_qsl(parts.query)), clock, create=create)
 
 
+async def _open_postgres(url: str, clock: Clock, create: bool) -> Store:
+    try:
+        from fait.store.postgres.store import open_store
+    except ModuleNotFoundError as missing:
+        if missing.name != "asyncpg":
+            raise
+        raise MissingExtra("PostgreSQL", "postgres") from None
+    return await open_store(url, shown_url(url), clock, create=create)
+
+
 BACKENDS: Final[dict[str, Callable[[str, Clock, bool], Awaitable[Store]]]] = {
     "memory": _open_memory,
     "sqlite": _open_sqlite,
+    "postgresql": _open_postgres,
 }
 """How each URL scheme is opened. The contract tests run on all of them."""
 

@@ -1,0 +1,134 @@
+"""Appends as the arguments of one call of the append function, and the rows that come back as verdicts."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from fait.events.append import PAGE, AppendCondition, Appended, ConditionFailed, Conflict, Verdict, Write
+from fait.events.envelope import NewEvent, StoredEvent
+from fait.events.query import Query
+from fait.events.version import is_expected
+from fait.store.repetition import repetition
+
+__all__ = ["arguments", "array", "meet", "verdicts"]
+
+Append = tuple[Sequence[Write], AppendCondition | None]
+
+
+class _Stored(Struct):
+    """An event that has one of the ids already."""
+
+    id: str
+    stream: str
+    version: int
+    position: int
+
+
+_decode_stored = msgspec.json.Decoder(list[_Stored]).decode
+_decode_between = msgspec.json.Decoder(list[StoredEvent]).decode
+
+
+def array(texts: Sequence[str]) -> str:
+    """An array of texts as PostgreSQL writes it."""
+    return "{" + ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts) + "}"
+
+
+def arguments(appends: Sequence[Append], moment: datetime | None, *, look_up: bool, patience: int | None) -> list[Any]:
+    """The arguments of one call: several appends of one write each, or one append of any number of writes."""
+    writes = [write for each, _ in appends for write in each]
+    events = [(number, place, event) for number, write in enumerate(writes, 1) for place, event in _numbered(write)]
+    bare = [event for _, _, event in events]
+    return [
+        [write.stream for write in writes],
+        [write.expected for write in writes],
+        [len(write.events) for write in writes],
+        [number for number, _, _ in events],
+        [place for _, place, _ in events],
+        [event.id for event in bare],
+        [event.type for event in bare],
+        [event.schema for event in bare],
+        [event.data for event in bare],
+        [event.metadata for event in bare],
+        [array(event.tags) if event.tags else None for event in bare] if any(event.tags for event in bare) else None,
+        [event.occurred_at for event in bare] if any(event.occurred_at for event in bare) else None,
+        None,
+        *_queries(appends),
+        moment,
+        len(appends) == 1,
+        look_up,
+        patience,
+    ]
+
+
+def _numbered(write: Write) -> list[tuple[int, NewEvent]]:
+    return list(enumerate(write.events, 1))
+
+
+def _queries(appends: Sequence[Append]) -> list[list[Any] | None]:
+    queries = [
+        (number, condition.after, query)
+        for number, (_, condition) in enumerate(appends, 1)
+        if condition is not None
+        for query in condition.queries
+    ]
+    if not queries:
+        return [None] * 5
+    return [
+        [number for number, _, _ in queries],
+        [after for _, after, _ in queries],
+        [array(query.types) if query.types else None for _, _, query in queries],
+        [array(query.tags) if query.tags else None for _, _, query in queries],
+        [query.category for _, _, query in queries],
+    ]
+
+
+def meet(append: Append, others: Sequence[Append]) -> bool:
+    """Whether one append's condition may mean an event of another: in one call they would not see each other."""
+    return any(_concerns(append[1], writes) or _concerns(condition, append[0]) for writes, condition in others)
+
+
+def _concerns(condition: AppendCondition | None, writes: Sequence[Write]) -> bool:
+    return condition is not None and any(
+        _means(query, write, event) for query in condition.queries for write in writes for event in write.events
+    )
+
+
+def _means(query: Query, write: Write, event: NewEvent) -> bool:
+    return (not query.types or event.type in query.types) and all(tag in event.tags for tag in query.tags)
+
+
+def verdicts(appends: Sequence[Append], rows: Sequence[Any]) -> list[Verdict]:
+    """A verdict for each append of a call."""
+    if len(appends) == 1:
+        return [_verdict(appends[0][0], {row[0]: row for row in rows})]
+    by_write = {row[0]: row for row in rows}
+    return [_verdict(writes, {1: by_write[number]}) for number, (writes, _) in enumerate(appends, 1)]
+
+
+def _verdict(writes: Sequence[Write], rows: dict[int, Any]) -> Verdict:
+    if all(row[1] == "appended" for row in rows.values()):
+        position = max(row[3] for row in rows.values())
+        return Appended(position, tuple([rows[number][2] for number in range(1, len(writes) + 1)]))
+    first = next(iter(rows.values()))
+    if first[4] is not None:
+        return repetition(writes, {each.id: each for each in _decode_stored(first[4])})
+    for row in rows.values():
+        if row[1] == "condition":
+            return ConditionFailed(*_between(row))
+    for number, write in enumerate(writes, 1):
+        if not is_expected(write.expected, rows[number][2]):
+            return Conflict(write.stream, write.expected, rows[number][2])
+    raise AssertionError("an append was refused for no reason")
+
+
+def _between(row: Any) -> tuple[tuple[StoredEvent, ...], int]:
+    events = tuple(
+        msgspec.structs.replace(
+            event, recorded_at=event.recorded_at.astimezone(UTC), occurred_at=event.occurred_at.astimezone(UTC)
+        )
+        for event in _decode_between(row[5])
+    )
+    return events, events[-1].position if len(events) == PAGE else row[3]

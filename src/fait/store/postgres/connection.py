@@ -1,0 +1,248 @@
+"""Connections to PostgreSQL: a pool of them for one schema, and what the server's errors mean for a caller.
+
+Every statement of ours names its schema, and none leaves anything behind in its session, so that a connection can be
+given on as it is, also by a pooler between us and the server.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Literal, Protocol, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+from msgspec import Struct
+
+from fait.errors import FaitError, StoreUnavailable, UsageError
+from fait.store.postgres.names import statements
+
+__all__ = [
+    "LOST",
+    "Address",
+    "Connection",
+    "Database",
+    "IdTaken",
+    "LockNotAvailable",
+    "NotAllowed",
+    "PostgresError",
+    "Retry",
+    "lost",
+    "parse",
+    "unavailable",
+]
+
+PostgresError = asyncpg.PostgresError
+IdTaken = asyncpg.UniqueViolationError
+NotAllowed = asyncpg.InsufficientPrivilegeError
+LockNotAvailable = asyncpg.LockNotAvailableError
+Retry = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+
+_driver: Any = asyncpg  # it brings no types; `Connection` below has those of the part that is used
+
+LOST: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+"""The connection is gone, or was never made: what was under way on it may or may not have been done."""
+
+CONNECT_S: Final = 10.0
+"""How long a new connection may take."""
+
+DEFAULT_POOL: Final = 10
+
+
+class Connection(Protocol):
+    """The part of `asyncpg.Connection` that is used here, with types that say what comes out."""
+
+    async def execute(self, sql: str, *values: Any) -> str:
+        """Run a statement; without values, also several."""
+        ...
+
+    async def executemany(self, sql: str, values: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for each of the values, in one round trip."""
+        ...
+
+    async def fetch(self, sql: str, *values: Any, timeout: float | None = None) -> list[Any]:
+        """All rows of a statement."""
+        ...
+
+    async def fetchval(self, sql: str, *values: Any) -> Any:
+        """The first column of the first row; None without one."""
+        ...
+
+    async def copy_records_to_table(
+        self, table_name: str, *, records: Sequence[Sequence[Any]], columns: Sequence[str], schema_name: str
+    ) -> str:
+        """Add rows to a table, quickly."""
+        ...
+
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        ...
+
+    def is_closed(self) -> bool:
+        """Whether it can be used no more."""
+        ...
+
+    def terminate(self) -> None:
+        """Close it at once, whatever is under way."""
+        ...
+
+    def transaction(self) -> Any:
+        """A transaction, as an async context manager."""
+        ...
+
+
+class _Bare(asyncpg.Connection):
+    """A connection that is given back as it is: our statements leave nothing behind that a reset would have to undo."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Address(Struct, frozen=True):
+    """Where a store is.
+
+    Attributes:
+        dsn: as the driver takes it.
+        schema: of all its tables and functions.
+        pool: most connections at a time, beside one for the doorbell.
+        prepare: whether statements may be prepared: not through an older pooler in transaction mode.
+        shown: for messages, without a password.
+    """
+
+    dsn: str
+    schema: str
+    pool: int
+    prepare: bool
+    shown: str
+
+
+def parse(url: str, shown: str) -> Address:
+    """Take our own options out of a URL: `schema`, `pool` and `prepare`; the driver is given the rest."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    schema, pool, prepare = options.pop("schema", "public"), options.pop("pool", ""), options.pop("prepare", "yes")
+    if not schema or "\0" in schema or len(schema.encode()) > 63:
+        raise UsageError("schema= is a name of 1 to 63 bytes, as in postgresql://host/database?schema=shop")
+    if pool and not (pool.isdecimal() and 3 <= int(pool) <= 1000):
+        raise UsageError(f"pool= is the most connections to open, 3 to 1000, not {pool!r}")
+    if prepare not in ("yes", "no"):
+        raise UsageError(f"prepare= is yes, or no for a pooler that knows no prepared statements, not {prepare!r}")
+    dsn = urlunsplit(parts._replace(query=urlencode(options)))
+    return Address(dsn, schema, int(pool or DEFAULT_POOL), prepare == "yes", shown)
+
+
+class Database:
+    """A pool of connections, and our statements for one schema.
+
+    Belongs to the event loop it was made in.
+
+    Attributes:
+        greet: looks at each new connection before it is used, and raises if it leads to the wrong place.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.schema = address.schema
+        self.sql = statements(address.schema)
+        self.greet: Callable[[Connection], Awaitable[None]] | None = None
+        self._pool: Any = None
+
+    @classmethod
+    async def open(cls, address: Address) -> "Database":
+        """Connect once, to see that it can be done; more connections follow when they are needed."""
+        database = cls(address)
+        try:
+            database._pool = await _driver.create_pool(
+                address.dsn,
+                min_size=1,
+                max_size=address.pool,
+                connection_class=_Bare,
+                init=database._meet,
+                timeout=CONNECT_S,
+                statement_cache_size=200 if address.prepare else 0,
+                server_settings={"application_name": "fait"} if "application_name=" not in address.dsn else {},
+            )
+        except (*LOST, PostgresError, ValueError) as problem:
+            raise unavailable(problem, address.shown) from problem
+        return database
+
+    async def _meet(self, connection: Any) -> None:
+        if self.greet is not None:
+            await self.greet(connection)
+
+    async def fetch(self, statement: str, *values: Any) -> list[Any]:
+        """Rows of one of our statements, in a transaction of its own."""
+        async with self.connection() as connection:
+            return await connection.fetch(self.sql[statement], *values)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection]:
+        """A connection for the length of a block; the server's errors come out of it as ours."""
+        try:
+            async with self._pool.acquire() as connection:
+                yield cast("Connection", connection)
+        except FaitError:
+            raise
+        except (*LOST, PostgresError) as problem:
+            raise unavailable(problem, self.address.shown) from problem
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection]:
+        """A connection with a transaction: committed at the block's end, taken back when it raises."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def take(self) -> Connection:
+        """A connection to keep until it is given back."""
+        return cast("Connection", await self._pool.acquire())
+
+    async def give_back(self, connection: Connection) -> None:
+        """The other half of `take`."""
+        await self._pool.release(connection)
+
+    async def connect(self) -> Any:
+        """A connection beside the pool, for what needs one of its own."""
+        return await _driver.connect(self.address.dsn, timeout=CONNECT_S, statement_cache_size=0)
+
+    async def close(self) -> None:
+        """Close all connections, once what is under way on them is done."""
+        await self._pool.close()
+
+
+def lost(problem: BaseException) -> bool:
+    """Whether the connection is gone, so that what was under way on it may or may not have been done."""
+    return isinstance(problem, LOST) and not isinstance(problem, ValueError)  # a value it could not encode
+
+
+def unavailable(problem: BaseException, where: str, outcome: Literal["nothing", "unknown"] = "nothing") -> FaitError:
+    """What an error of the server or of the connection means for a caller; decided by its class, never by its text."""
+    match problem:
+        case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():
+            text = f"{where}: the server has no room left ({type(problem).__name__}). Make room and try again."
+        case asyncpg.TooManyConnectionsError():
+            text = f"{where} takes no more connections: lower ?pool= or raise max_connections."
+        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
+            text = f"{where} does not let this user in: check the user's name and password."
+        case asyncpg.InvalidCatalogNameError():
+            text = f"{where}: there is no such database. Create it first: createdb NAME"
+        case asyncpg.InsufficientPrivilegeError():
+            text = f"{where} does not allow this to this role ({problem})."
+        case asyncpg.ReadOnlySQLTransactionError():
+            text = f"{where} is a standby or read-only: connect to the primary."
+        case asyncpg.QueryCanceledError():
+            text = f"{where}: a statement was cancelled, by statement_timeout or by hand."
+        case asyncpg.LockNotAvailableError():
+            text = f"{where}: another transaction holds what this one needs. Try again when it has ended."
+        case asyncpg.IdleInTransactionSessionTimeoutError():
+            text = f"{where}: the transaction stood idle for too long, and the server ended it."
+        case _ if lost(problem):
+            text = f"{where} cannot be reached ({type(problem).__name__}). Is the server running?"
+        case _:
+            text = f"{where}: {type(problem).__name__}: {problem}."
+    return StoreUnavailable(text, outcome)

@@ -1,0 +1,100 @@
+"""Which log this is, and whether the database is still where the log was: positions are used again after a restore.
+
+A log remembers the cluster it lies in and the timeline that the cluster wrote. A copy in another cluster, a restore to
+a moment and a fail-over change one of them; then nothing is appended or read until somebody has said so:
+`fait log adopt` begins a new epoch.
+"""
+
+from typing import Final
+from uuid import uuid4
+
+from msgspec import Struct
+
+from fait.errors import StoreUnavailable, UsageError
+from fait.store.log import Identity
+from fait.store.postgres.connection import Connection, Database, NotAllowed
+
+__all__ = ["Adopted", "Place", "Position", "adopt", "confirm", "identify", "place_of"]
+
+MIN_SERVER: Final = 140_000
+"""PostgreSQL 14."""
+
+
+class Place(Struct, frozen=True):
+    """Where a server writes: its cluster ("" if this role may not know), and the timeline."""
+
+    cluster: str
+    timeline: int
+
+
+class Position(Struct, frozen=True):
+    """A checkpoint after an adoption: whether it went along into the new epoch."""
+
+    subscription: str
+    position: int
+    taken: bool
+
+
+class Adopted(Struct, frozen=True):
+    """What an adoption did."""
+
+    identity: Identity
+    head: int
+    checkpoints: list[Position]
+
+
+async def place_of(database: Database, connection: Connection) -> Place:
+    """Where the server writes. Refuses a standby, and a server that is too old."""
+    [(version, standby, timeline)] = await connection.fetch(database.sql["server"])
+    if version < MIN_SERVER:
+        raise StoreUnavailable(f"{database.address.shown} runs PostgreSQL {version // 10_000}: 14 or newer is needed.")
+    if standby:
+        raise StoreUnavailable(f"{database.address.shown} is a standby: connect to the primary.")
+    try:
+        cluster = await connection.fetchval(database.sql["cluster"])
+    except NotAllowed:
+        cluster = ""
+    return Place(cluster, timeline)
+
+
+async def identify(database: Database, connection: Connection) -> tuple[Identity, int, Place]:
+    """The log's identity, the oid of its sequence, and the place it was confirmed at; a new log is given one."""
+    place = await place_of(database, connection)
+    await connection.execute(database.sql["create_log"], str(uuid4()), place.cluster, place.timeline)
+    [(log_id, epoch, cluster, timeline, sequence, cache)] = await connection.fetch(database.sql["identity"])
+    if cache != 1:
+        raise StoreUnavailable(
+            f"the sequence fait_position in {database.address.shown} has CACHE {cache}: readers would skip events. "
+            f"Run: ALTER SEQUENCE fait_position CACHE 1"
+        )
+    return Identity(log_id, epoch), sequence, Place(cluster, timeline)
+
+
+def confirm(was: Place, found: Place, where: str) -> None:
+    """Refuse a log that has been moved since it was last confirmed."""
+    if was.cluster and found.cluster and was.cluster != found.cluster:
+        what = "was copied or restored into another cluster"
+    elif was.timeline != found.timeline:
+        what = f"is on timeline {found.timeline}, and was on {was.timeline}: it was restored, or failed over"
+    else:
+        return
+    raise StoreUnavailable(
+        f"the log at {where} {what}. Its last events may be missing, and their positions may be used again. Make sure "
+        "that nothing else still writes to the old one, then begin a new epoch: fait log adopt."
+    )
+
+
+async def adopt(database: Database) -> Adopted:
+    """Begin a new epoch at the place where the log is now."""
+    async with database.transaction() as connection:
+        place = await place_of(database, connection)
+        old, _, was = await identify(database, connection)
+        if was == place:
+            raise UsageError(
+                f"the log at {database.address.shown} is where it was: there is nothing to adopt. Nothing was changed."
+            )
+        [(log_id, epoch)] = await connection.fetch(database.sql["adopt_log"], place.cluster, place.timeline)
+        head = await connection.fetchval(database.sql["head"], (1 << 63) - 1)
+        rows = await connection.fetch(database.sql["adopt_checkpoints"], log_id, old.epoch, epoch, head)
+        checkpoints = [Position(name, position, found == epoch) for name, position, found in rows]
+        return Adopted(Identity(log_id, epoch), head, checkpoints)

@@ -1,0 +1,118 @@
+"""The log in PostgreSQL: appends by a function in the database, reads up to the high-water mark."""
+
+import asyncio
+from collections.abc import Sequence
+
+from fait.clock import Clock
+from fait.errors import StoreUnavailable
+from fait.events.append import (
+    PAGE,
+    AppendCondition,
+    Appended,
+    Page,
+    Until,
+    Verdict,
+    Write,
+    check_limit,
+    check_writes,
+)
+from fait.events.envelope import Bare, StoredEvent
+from fait.events.query import EVERYTHING, Query
+from fait.store.coalescer import Coalescer, Outcome, Request
+from fait.store.log import Features, Identity, StreamInfo
+from fait.store.postgres.appender import Appender
+from fait.store.postgres.connection import Database
+from fait.store.postgres.rows import stored_events
+from fait.store.postgres.watcher import Watcher
+from fait.store.repetition import repetition
+
+__all__ = ["PostgresLog"]
+
+
+class PostgresLog:
+    """`Log` in one schema of a PostgreSQL database. Belongs to the event loop it was made in."""
+
+    features = Features(durable=True, shared=True, sql=True)
+
+    def __init__(self, identity: Identity, clock: Clock, database: Database, channel: str) -> None:
+        self.identity = identity
+        self._database = database
+        self._appender = Appender(database, clock)
+        self._watcher = Watcher(database, channel)
+        self._coalescer = Coalescer(self._flush)
+        self._flushes: set[asyncio.Task[list[Outcome | Exception]]] = set()
+        self._closed = False
+
+    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
+        check_writes(writes)
+        if self._closed:
+            raise StoreUnavailable("the store is closed.")
+        ids = [event.id for write in writes for event in write.events]
+        if len(ids) > 1 and len(set(ids)) < len(ids):
+            return repetition(writes, {event.id: event for event in await self.find(ids)})
+        verdict = await self._coalescer.append(writes, condition)
+        if isinstance(verdict, Appended):
+            self._watcher.appended(verdict.position)
+        return verdict
+
+    def _flush(self, requests: Sequence[Request]) -> "asyncio.Task[list[Outcome | Exception]]":
+        flush = asyncio.create_task(self._appender.send(requests), name="fait-postgres-flush")
+        self._flushes.add(flush)
+        flush.add_done_callback(self._flushes.discard)
+        return flush
+
+    async def read_stream(
+        self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
+    ) -> list[StoredEvent]:
+        values = (stream, after, check_limit(limit), until.version, until.position, until.recorded_at)
+        return stored_events(await self._database.fetch("read_stream", *values))
+
+    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
+        names, after = [stream for stream, _ in streams], [version for _, version in streams]
+        return stored_events(await self._database.fetch("read_streams", names, after, check_limit(limit)))
+
+    async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
+        limits = (until.version, until.position, until.recorded_at, until.occurred_at)
+        rows = await self._database.fetch("history", stream, after, check_limit(limit), *limits)
+        return [tuple(row) for row in rows]
+
+    async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
+        check_limit(limit)
+        known = self._watcher.known
+        if known - after >= limit and not query.tags:  # catching up: what is final needs no new mark
+            events = await self._read(after, known, query, limit)
+            if len(events) == limit:
+                return Page(events, events[-1].position, more=True)
+        mark = await self._watcher.mark(beyond=after)  # first: what commits after this is for the next page
+        events = await self._read(after, mark, query, limit)
+        if len(events) == limit:
+            return Page(events, events[-1].position, more=True)
+        return Page(events, max(after, mark), more=False)
+
+    async def _read(self, after: int, mark: int, query: Query, limit: int) -> list[StoredEvent]:
+        values = (after, mark, limit, list(query.types) or None, query.category)
+        if query.tags:
+            return stored_events(await self._database.fetch("read_tagged", *values, list(query.tags)))
+        return stored_events(await self._database.fetch("read_log", *values))
+
+    async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
+        return stored_events(await self._database.fetch("find_events", event_ids))
+
+    async def streams(self, *, category: str | None = None, after: str = "", limit: int = PAGE) -> list[StreamInfo]:
+        rows = await self._database.fetch("list_streams", after, limit, category)
+        return [StreamInfo(stream, version) for stream, version in rows]
+
+    async def head(self) -> int:
+        [(position,)] = await self._database.fetch("head", await self._watcher.mark(beyond=-1))
+        return position
+
+    async def changed(self, after: int) -> None:
+        await self._watcher.wait(after)
+
+    async def close(self) -> None:
+        """Finish the appends that are under way, and stop watching."""
+        self._closed = True
+        while self._flushes:
+            await asyncio.wait(self._flushes)
+        await self._watcher.close()
+        await self._appender.close()

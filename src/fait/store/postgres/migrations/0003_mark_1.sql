@@ -1,0 +1,29 @@
+-- The high-water mark: no event at or below it will ever come, and all that are there can be seen by the next statement.
+--
+-- An appender holds a ticket: a shared lock on the number that the sequence stood at before the appender drew its own, until
+-- its transaction ends. So every unfinished event lies above some ticket, and what lies at or below the lowest ticket is
+-- final. The order of the two steps matters: the sequence first. Whoever has no ticket when the locks are read will draw
+-- a number above it.
+--
+-- It tells nothing about rows that the calling statement selects: its snapshot may be older. The rows are the next statement's.
+
+CREATE FUNCTION {schema}.fait_mark_1() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    last   bigint;
+    lowest bigint;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'the log is read in READ COMMITTED only: this transaction is %', current_setting('transaction_isolation')
+            USING ERRCODE = 'FA001', HINT = 'In any other isolation its snapshot would be older than the mark, and events would be skipped.';
+    END IF;
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'the log is read from the primary: a standby does not know who is appending' USING ERRCODE = 'FA002';
+    END IF;
+    last := coalesce(pg_sequence_last_value('{schema}.fait_position'), 0);
+    -- A ticket keeps the low 32 bits of its number; no transaction stays open for 2^32 events.
+    SELECT min(last - ((last - objid::bigint) & 4294967295)) INTO lowest
+    FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+    RETURN coalesce(lowest, last);
+END $$;

@@ -1,0 +1,265 @@
+-- Append: one call for any number of appends, each with its own verdict, in one transaction.
+--
+-- The order of the steps is what keeps the promises, and each step is a statement with a snapshot of its own:
+--   1. locks of conditions: exclusive on what a condition depends on, shared on what is about to be written
+--   2. conditions are checked, ids are looked up when asked to
+--   3. streams are locked in the order of their names, their versions checked and moved on: here appends wait for each other
+--   4. the ticket: after all waiting, so that it is held for as short as can be, and before the first position is drawn
+--   5. events and their tags are inserted
+--   6. who lost is told why
+--
+-- w_*  a write: its stream, the version it expects (n >= 0 exactly n, -1 any, -2 exists), the number of its events.
+-- e_*  an event: the number of its write (from 1), its place in it (from 1), and what is stored. Tags are an array's text.
+-- q_*  a query of a condition: the number of its write, the position it knows, and types, tags (arrays' texts) and category.
+-- moment    when it is recorded; NULL: now, by the server's clock.
+-- whole     all writes are one append, that holds or fails together; else each is an append of its own. A stream stands
+--           in one call once, and no event of one append in it may be meant by the condition of another.
+-- look_up   look for the ids first: for a repetition, or in a transaction that must not fail.
+-- patience  how many milliseconds to wait for a lock before the whole call fails; NULL: as the session has it.
+-- joined    how many milliseconds the transaction may stand idle from here on; NULL: it ends with this call.
+--
+-- A row for each write: appended, or lost and why: conflict, or condition with the events that came between. A loser is told
+-- which of its ids are stored already.
+
+-- Conditions meet on buckets: 0-255 by the hash of a type, 1024-2047 by the hash of a tag.
+CREATE FUNCTION {schema}.fait_type_bucket_1(type text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS 'SELECT hashtextextended(type, 0) & 255';
+CREATE FUNCTION {schema}.fait_tag_bucket_1(tag text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS 'SELECT 1024 + (hashtextextended(tag, 0) & 1023)';
+
+CREATE FUNCTION {schema}.fait_append_1(
+    w_stream text[], w_expected bigint[], w_count integer[],
+    e_write integer[], e_place integer[], e_id uuid[], e_type text[], e_schema integer[], e_data text[], e_metadata text[],
+    e_tags text[] DEFAULT NULL, e_occurred timestamptz[] DEFAULT NULL, e_expires boolean[] DEFAULT NULL,
+    q_write integer[] DEFAULT NULL, q_after bigint[] DEFAULT NULL, q_types text[] DEFAULT NULL, q_tags text[] DEFAULT NULL,
+    q_category text[] DEFAULT NULL,
+    moment timestamptz DEFAULT NULL, whole boolean DEFAULT false, look_up boolean DEFAULT false,
+    patience integer DEFAULT NULL, joined integer DEFAULT NULL
+) RETURNS TABLE (write_no integer, verdict text, last_version bigint, last_position bigint, stored json, between_events json)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
+    recorded timestamptz := coalesce(moment, clock_timestamp());
+    failed   integer[] := '{}';
+    known    integer[] := '{}';
+    versions bigint[];
+    moments  timestamptz[];
+    horizon  bigint;
+    bucket   record;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'events are appended in READ COMMITTED only: this transaction is %', current_setting('transaction_isolation')
+            USING ERRCODE = 'FA001', HINT = 'In any other isolation a condition would be checked on an old snapshot.';
+    END IF;
+    IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    IF patience IS NOT NULL THEN
+        PERFORM set_config('lock_timeout', patience::text, true);
+    END IF;
+    IF joined IS NOT NULL THEN
+        PERFORM set_config('idle_in_transaction_session_timeout', joined::text, true);
+    END IF;
+
+    -- One event without a condition, as most appends are: the same steps, in half the time.
+    IF cardinality(e_id) = 1 AND q_write IS NULL AND NOT look_up THEN
+        PERFORM pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(e_type[1]));
+        IF e_tags IS NOT NULL THEN
+            PERFORM pg_advisory_xact_lock_shared(space | b)
+            FROM (SELECT DISTINCT {schema}.fait_tag_bucket_1(t) AS b FROM unnest(e_tags[1]::text[]) AS t ORDER BY b) AS buckets;
+        END IF;
+        IF w_expected[1] IN (0, -1) THEN
+            INSERT INTO {schema}.fait_streams AS s (stream, version, recorded_at, expected)
+            VALUES (w_stream[1], 1, recorded, w_expected[1])
+            ON CONFLICT (stream) DO UPDATE
+                SET version = s.version + 1, recorded_at = greatest(s.recorded_at, excluded.recorded_at)
+                WHERE excluded.expected = -1
+            RETURNING s.version, s.recorded_at INTO last_version, recorded;
+        ELSE
+            UPDATE {schema}.fait_streams AS s
+            SET version = s.version + 1, recorded_at = greatest(s.recorded_at, recorded)
+            WHERE s.stream = w_stream[1] AND (s.version = w_expected[1] OR w_expected[1] = -2)
+            RETURNING s.version, s.recorded_at INTO last_version, recorded;
+        END IF;
+        IF last_version IS NOT NULL THEN
+            PERFORM pg_advisory_xact_lock_shared(
+                (space >> 32)::integer,
+                (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
+            );
+            IF e_expires IS NOT NULL AND e_expires[1] THEN
+                INSERT INTO {schema}.fait_expiring
+                    (version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
+                VALUES (
+                    last_version, recorded, coalesce(e_occurred[1], recorded), e_id[1], e_schema[1], w_stream[1], e_type[1],
+                    e_data[1]::json, e_metadata[1]::json, e_tags[1]::text[]
+                ) RETURNING position INTO last_position;
+            ELSE
+                INSERT INTO {schema}.fait_events
+                    (version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
+                VALUES (
+                    last_version, recorded, coalesce(e_occurred[1], recorded), e_id[1], e_schema[1], w_stream[1], e_type[1],
+                    e_data[1]::json, e_metadata[1]::json, e_tags[1]::text[]
+                ) RETURNING position INTO last_position;
+            END IF;
+            IF e_tags IS NOT NULL THEN
+                INSERT INTO {schema}.fait_tags (tag, position)
+                SELECT DISTINCT hashtextextended(t, 0), last_position FROM unnest(e_tags[1]::text[]) AS t;
+            END IF;
+            write_no := 1;
+            verdict := 'appended';
+            RETURN NEXT;
+            RETURN;
+        END IF;
+        versions := ARRAY[NULL::bigint];
+    ELSE
+        -- 1
+        FOR bucket IN
+            SELECT b, bool_or(exclusive) AS exclusive
+            FROM (
+                SELECT {schema}.fait_type_bucket_1(t), false FROM unnest(e_type) AS t
+                UNION ALL
+                SELECT {schema}.fait_tag_bucket_1(t), false FROM unnest(e_tags) AS a, unnest(a::text[]) AS t
+                UNION ALL
+                SELECT {schema}.fait_tag_bucket_1((a::text[])[1]), true FROM unnest(q_tags) AS a WHERE a IS NOT NULL
+                UNION ALL
+                SELECT {schema}.fait_type_bucket_1(t), true
+                FROM unnest(q_tags, q_types) AS q (tags, types), unnest(q.types::text[]) AS t WHERE q.tags IS NULL
+                UNION ALL
+                SELECT every, true
+                FROM unnest(q_tags, q_types) AS q (tags, types), generate_series(0, 255) AS every
+                WHERE q.tags IS NULL AND q.types IS NULL
+            ) AS needed (b, exclusive)
+            GROUP BY b ORDER BY b
+        LOOP
+            IF bucket.exclusive THEN
+                PERFORM pg_advisory_xact_lock(space | bucket.b);
+            ELSE
+                PERFORM pg_advisory_xact_lock_shared(space | bucket.b);
+            END IF;
+        END LOOP;
+
+        -- 2
+        IF q_write IS NOT NULL THEN
+            horizon := coalesce(pg_sequence_last_value('{schema}.fait_position'), 0);
+            SELECT coalesce(array_agg(DISTINCT q.w), '{}') INTO failed
+            FROM unnest(q_write, q_after, q_types, q_tags, q_category) AS q (w, after, types, tags, category)
+            WHERE CASE WHEN q.tags IS NOT NULL
+                THEN (
+                    SELECT t.position FROM {schema}.fait_tags AS t JOIN {schema}.fait_all AS e ON e.position = t.position
+                    WHERE t.tag = hashtextextended((q.tags::text[])[1], 0) AND t.position > q.after
+                        AND e.tags @> q.tags::text[]
+                        AND (q.types IS NULL OR e.type = ANY (q.types::text[]))
+                        AND (q.category IS NULL OR split_part(e.stream, '-', 1) = q.category)
+                    ORDER BY t.position LIMIT 1
+                )
+                ELSE (
+                    SELECT e.position FROM {schema}.fait_all AS e
+                    WHERE e.position > q.after
+                        AND (q.types IS NULL OR e.type = ANY (q.types::text[]))
+                        AND (q.category IS NULL OR split_part(e.stream, '-', 1) = q.category)
+                    ORDER BY e.position LIMIT 1
+                )
+            END IS NOT NULL;
+        END IF;
+        IF look_up THEN
+            SELECT coalesce(array_agg(DISTINCT e.w), '{}') INTO known
+            FROM unnest(e_write, e_id) AS e (w, i) JOIN {schema}.fait_all AS a ON a.id = e.i;
+        END IF;
+
+        -- 3
+        IF whole AND (failed <> '{}' OR known <> '{}') THEN
+            versions := array_fill(NULL::bigint, ARRAY[cardinality(w_stream)]);
+        ELSE
+            WITH fit AS (
+                SELECT w.*, bool_and(
+                        (w.x = -1 OR w.x = coalesce(s.version, 0) OR (w.x = -2 AND s.version > 0))
+                        AND w.n <> ALL (failed) AND w.n <> ALL (known)
+                    ) OVER (PARTITION BY CASE WHEN whole THEN 0 ELSE w.n END) AS fits
+                FROM unnest(w_stream, w_expected, w_count) WITH ORDINALITY AS w (stream, x, k, n)
+                LEFT JOIN {schema}.fait_streams AS s ON s.stream = w.stream
+            ), moved AS (
+                INSERT INTO {schema}.fait_streams AS s (stream, version, recorded_at, expected)
+                SELECT stream, k, recorded, x FROM fit WHERE fits ORDER BY stream COLLATE "C"
+                ON CONFLICT (stream) DO UPDATE
+                    SET version = s.version + excluded.version, recorded_at = greatest(s.recorded_at, excluded.recorded_at)
+                    WHERE excluded.expected IN (s.version, -1, -2)
+                RETURNING s.stream, s.version, s.recorded_at
+            )
+            SELECT array_agg(m.version ORDER BY w.n), array_agg(m.recorded_at ORDER BY w.n) INTO versions, moments
+            FROM unnest(w_stream) WITH ORDINALITY AS w (stream, n) LEFT JOIN moved AS m ON m.stream = w.stream;
+            IF whole AND array_position(versions, NULL) IS NOT NULL AND array_remove(versions, NULL) <> '{}' THEN
+                RAISE EXCEPTION 'a stream moved between the check and its lock' USING ERRCODE = 'serialization_failure';
+            END IF;
+        END IF;
+
+        IF array_remove(versions, NULL) <> '{}' THEN
+            -- 4
+            PERFORM pg_advisory_xact_lock_shared(
+                (space >> 32)::integer,
+                (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
+            );
+            -- 5
+            RETURN QUERY
+            WITH new AS MATERIALIZED (
+                SELECT nextval('{schema}.fait_position') AS position, e.*
+                FROM (
+                    SELECT e.w, w.version - w.k + e.place AS version, w.recorded_at,
+                        coalesce(e.occurred, w.recorded_at) AS occurred_at, e.id, e.schema, w.stream, e.type,
+                        e.data::json AS data, e.metadata::json AS metadata, e.tags::text[] AS tags, e.expires
+                    FROM unnest(e_write, e_place, e_id, e_type, e_schema, e_data, e_metadata, e_tags, e_occurred, e_expires)
+                            WITH ORDINALITY AS e (w, place, id, type, schema, data, metadata, tags, occurred, expires, n)
+                    JOIN unnest(w_stream, w_count, versions, moments)
+                            WITH ORDINALITY AS w (stream, k, version, recorded_at, n) ON w.n = e.w
+                    WHERE w.version IS NOT NULL
+                    ORDER BY e.n
+                ) AS e
+            ), kept AS (
+                INSERT INTO {schema}.fait_events
+                    (position, version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
+                SELECT position, version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags
+                FROM new WHERE expires IS NOT TRUE
+            ), expiring AS (
+                INSERT INTO {schema}.fait_expiring
+                    (position, version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
+                SELECT position, version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags
+                FROM new WHERE expires
+            ), tagged AS (
+                INSERT INTO {schema}.fait_tags (tag, position)
+                SELECT DISTINCT hashtextextended(t, 0), position FROM new, unnest(tags) AS t
+            )
+            SELECT w, 'appended', max(version), max(position), NULL::json, NULL::json FROM new GROUP BY w;
+        END IF;
+    END IF;
+
+    -- 6: a new snapshot, which sees whatever beat us
+    IF array_position(versions, NULL) IS NOT NULL THEN
+        RETURN QUERY
+        SELECT w.n::integer, CASE WHEN w.n = ANY (failed) THEN 'condition' ELSE 'conflict' END, coalesce(s.version, 0), horizon,
+            (
+                SELECT json_agg(json_build_object('id', a.id, 'stream', a.stream, 'version', a.version, 'position', a.position))
+                FROM unnest(e_write, e_id) AS e (w, i) JOIN {schema}.fait_all AS a ON a.id = e.i
+                WHERE whole OR e.w = w.n
+            ),
+            CASE WHEN w.n = ANY (failed) THEN (
+                SELECT json_agg(row_to_json(b)) FROM (
+                    SELECT a.position, a.stream, a.version, a.type, a.schema, a.id, a.data::text AS data,
+                        a.metadata::text AS metadata, coalesce(a.tags, '{}') AS tags, a.recorded_at, a.occurred_at
+                    FROM {schema}.fait_all AS a
+                    WHERE EXISTS (
+                        SELECT FROM unnest(q_write, q_after, q_types, q_tags, q_category) AS q (w, after, types, tags, category)
+                        WHERE q.w = w.n AND a.position > q.after
+                            AND (q.tags IS NULL OR a.tags @> q.tags::text[])
+                            AND (q.types IS NULL OR a.type = ANY (q.types::text[]))
+                            AND (q.category IS NULL OR split_part(a.stream, '-', 1) = q.category)
+                    )
+                        AND a.position > (SELECT min(q.after) FROM unnest(q_write, q_after) AS q (w, after) WHERE q.w = w.n)
+                        AND a.position <= horizon
+                    ORDER BY a.position LIMIT 1000
+                ) AS b
+            ) END
+        FROM unnest(w_stream, versions) WITH ORDINALITY AS w (stream, version, n)
+        LEFT JOIN {schema}.fait_streams AS s ON s.stream = w.stream
+        WHERE w.version IS NULL;
+    END IF;
+END $$;

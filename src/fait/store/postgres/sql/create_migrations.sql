@@ -1,0 +1,9 @@
+-- create_migrations: the one table that exists before the first migration.
+-- In:   nothing
+-- Out:  nothing
+CREATE TABLE IF NOT EXISTS {schema}.fait_migrations (
+    number      integer     PRIMARY KEY,
+    name        text        NOT NULL,
+    fingerprint text        NOT NULL,
+    applied_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);

@@ -1,0 +1,8 @@
+-- find_events: events by their ids.
+-- In:   $1 ids
+-- Out:  those that exist, by position
+-- Plan: Index scans on id
+SELECT position, stream, version, type, schema, id::text, data, metadata, tags, recorded_at, occurred_at
+FROM {schema}.fait_all
+WHERE id = ANY ($1::uuid[])
+ORDER BY position;

@@ -1,0 +1,13 @@
+-- history: what a fold needs of a stream's events beyond a version, in order.
+-- In:   $1-$6 as in read_stream · $7 last occurred_at or NULL
+-- Out:  version, position, id, type, schema, data, by version
+-- Plan: Merge Append of index scans on (stream, version)
+SELECT version, position, id::text, type, schema, data
+FROM {schema}.fait_all
+WHERE stream = $1 AND version > $2
+    AND ($4::bigint IS NULL OR version <= $4)
+    AND ($5::bigint IS NULL OR position <= $5)
+    AND ($6::timestamptz IS NULL OR recorded_at <= $6)
+    AND ($7::timestamptz IS NULL OR occurred_at <= $7)
+ORDER BY version
+LIMIT $3;

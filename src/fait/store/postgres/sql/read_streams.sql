@@ -1,0 +1,15 @@
+-- read_streams: events of several streams, each beyond a version, one stream after another.
+-- In:   $1 streams · $2 after, for each · $3 limit
+-- Out:  events, by the streams' order and version
+-- Plan: Nested Loop over the streams, index scans on (stream, version)
+SELECT e.*
+FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (stream, after, place)
+CROSS JOIN LATERAL (
+    SELECT position, stream, version, type, schema, id::text, data, metadata, tags, recorded_at, occurred_at
+    FROM {schema}.fait_all AS a
+    WHERE a.stream = w.stream AND a.version > w.after
+    ORDER BY a.version
+    LIMIT $3
+) AS e
+ORDER BY w.place, e.version
+LIMIT $3;

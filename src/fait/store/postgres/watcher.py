@@ -1,0 +1,135 @@
+"""Knows how far the log is final: one reader of the high-water mark per process, for all its subscriptions.
+
+The mark is asked for when somebody needs more than is known, when news comes, and now and then although none came.
+"""
+
+import asyncio
+from typing import Final
+
+from fait.errors import FaitError, StoreUnavailable
+from fait.store.doorbell import Doorbell
+from fait.store.postgres.announcer import Announcer
+from fait.store.postgres.connection import Database
+from fait.telemetry import logger
+
+__all__ = ["Watcher"]
+
+FRESH_S: Final = 0.01
+"""How long a mark is good enough for a reader who wants all that there is."""
+
+LOOK_S: Final = 1.0
+"""How often the mark is asked for although no news came."""
+
+LOOK_DEAF_S: Final = (0.02, 0.25)
+"""… when news cannot come: at first, and at most, as long as nothing changes."""
+
+UNFINISHED_S: Final = (0.001, 0.05)
+"""… when events are known of that lie above the mark: at first, and at most, until an older append has ended."""
+
+
+class Watcher:
+    """Belongs to the event loop it was made in."""
+
+    def __init__(self, database: Database, channel: str) -> None:
+        self.announcer = Announcer(database, channel, self.hear)
+        self._database = database
+        self._final = Doorbell()
+        self._heard = 0
+        self._asked_at = 0.0
+        self._news = asyncio.Event()
+        self._waiters = 0
+        self._asking: asyncio.Task[int] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def known(self) -> int:
+        """The last mark that is known; everything up to it is final, but there may be more."""
+        return self._final.position
+
+    async def mark(self, beyond: int) -> int:
+        """The mark as it is now: asked for, unless it was a moment ago and lies beyond a position."""
+        fresh = self._heard <= self.known and asyncio.get_running_loop().time() - self._asked_at < FRESH_S
+        return self.known if fresh and beyond < self.known else await self._ask()
+
+    def hear(self, position: int) -> None:
+        """Somebody says that the log reaches a position."""
+        if position > self._heard:
+            self._heard = position
+            self._news.set()
+
+    def appended(self, position: int) -> None:
+        """This process has appended up to a position."""
+        self.hear(position)
+        self.announcer.tell(position)
+
+    async def wait(self, after: int) -> None:
+        """Return when the log is final beyond a position."""
+        self._waiters += 1
+        if self._task is None or self._task.done():
+            self.announcer.start()
+            self._task = asyncio.create_task(self._watch(), name="fait-postgres-watch")
+        try:
+            await self._final.wait(after)
+        finally:
+            self._waiters -= 1
+
+    async def close(self) -> None:
+        """Stop, and tell those who wait."""
+        for task in (self._task, self._asking):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._final.close()
+        await self.announcer.close()
+
+    async def _ask(self) -> int:
+        """Ask the server. An answer under way may be too old for a new question; all new questions share the next."""
+        under_way = self._asking
+        if under_way is not None and not under_way.done():
+            await asyncio.wait([under_way])
+        if self._asking is under_way:
+            self._asking = asyncio.create_task(self._fetch(), name="fait-postgres-mark")
+        assert self._asking is not None
+        return await asyncio.shield(self._asking)
+
+    async def _fetch(self) -> int:
+        asked_at = asyncio.get_running_loop().time()
+        [(mark,)] = await self._database.fetch("mark")
+        self._asked_at = asked_at
+        if mark < self._final.position:
+            raise StoreUnavailable(
+                f"{self._database.address.shown}: the log ended at position {self._final.position} and now ends at {mark}: the "
+                "database was restored to an older state while this process ran. Stop, and run: fait log adopt"
+            )
+        self._final.ring(mark)
+        return mark
+
+    async def _watch(self) -> None:
+        pause = 0.0
+        while self._waiters:
+            before = self._final.position
+            try:
+                self._news.clear()
+                await self._ask()
+            except FaitError as problem:
+                logger.warning("the log could not be looked at: %s", problem)
+                await asyncio.sleep(pause := min(1.0, max(0.05, pause * 2)))
+                continue
+            first, last = self._pauses()
+            pause = first if self._final.position > before or not pause else min(last, pause * 2)
+            if self._heard > self._final.position:
+                await asyncio.sleep(pause)
+            else:
+                await self._sleep(pause)
+
+    def _pauses(self) -> tuple[float, float]:
+        if self._heard > self._final.position:
+            return UNFINISHED_S
+        return (LOOK_S, LOOK_S) if self.announcer.hears else LOOK_DEAF_S
+
+    async def _sleep(self, pause_s: float) -> None:
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._news.wait()
+        except TimeoutError:
+            return
