@@ -1,7 +1,8 @@
 """Tells other processes that the log has grown, and hears it from them: NOTIFY and LISTEN on a connection of their own.
 
 News is sent after the commit, never inside an append: a NOTIFY there would make all appends of the database commit one
-after another. Appends that follow each other closely are told once. Nothing depends on a word being heard: who listens also looks.
+after another. Appends that follow each other closely are told once. Nothing depends on a word being heard: who listens
+also looks.
 """
 
 import asyncio

@@ -8,12 +8,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from fait.clock import Clock, SystemClock
 from fait.errors import StoreUnavailable
 from fait.events.append import Verdict
 from fait.store.coalescer import BUSY, Outcome, Request
+from fait.store.postgres.bulk import MANY, copy
 from fait.store.postgres.call import Append, arguments, meet, verdicts
 from fait.store.postgres.connection import (
     Connection,
@@ -36,6 +37,9 @@ CONDITION_S: Final = 1.0
 
 LOCK_S: Final = 30.0
 """How long an append alone waits for the locks of other transactions."""
+
+ANSWER_S: Final = 60.0
+"""How long the server may take for a call, locks included, before its connection counts as lost."""
 
 RETURN_S: Final = 10.0
 """How long an append waits for a server that went away."""
@@ -81,7 +85,7 @@ class Appender:
                 if self._lane is None or self._lane.is_closed():
                     self._lane = await self._database.take()
                 attempt.began = True
-                return verdicts(appends, await self._call(self._lane, appends, PATIENCE_S))
+                return await self._store(self._lane, appends, PATIENCE_S)
             except Exception as problem:
                 if not lost(problem):
                     if isinstance(problem, PostgresError):
@@ -98,7 +102,7 @@ class Appender:
                 connection = await self._database.take()
                 try:
                     attempt.began = True
-                    return verdicts([append], await self._call(connection, [append], patience_s, attempt.look_up))[0]
+                    return (await self._store(connection, [append], patience_s, attempt.look_up))[0]
                 finally:
                     await self._database.give_back(connection)
             except IdTaken:
@@ -114,12 +118,18 @@ class Appender:
                     raise
                 await attempt.wait_for_server(problem)
 
-    async def _call(
+    async def _store(
         self, connection: Connection, appends: Sequence[Append], patience_s: float, look_up: bool = False
-    ) -> list[Any]:
-        patience = round(patience_s * 1000)
-        values = arguments(appends, self._moment(), look_up=look_up, patience=patience)
-        return await connection.fetch(self._database.sql["append"], *values, timeout=LOCK_S + RETURN_S)
+    ) -> list[Verdict]:
+        moment, patience = self._moment(), round(patience_s * 1000)
+        writes, condition = appends[0]
+        if condition is None and len(appends) == 1 and sum(len(write.events) for write in writes) >= MANY:
+            async with asyncio.timeout(ANSWER_S):
+                stored = await copy(connection, self._database, writes, moment, patience)
+            if stored is not None:
+                return [stored]
+        values = arguments(appends, moment, look_up=look_up, patience=patience)
+        return verdicts(appends, await connection.fetch(self._database.sql["append"], *values, timeout=ANSWER_S))
 
     def _moment(self) -> datetime | None:
         if self._clock is None:

@@ -66,7 +66,7 @@ class Connection(Protocol):
         """Run a statement for each of the values, in one round trip."""
         ...
 
-    async def fetch(self, sql: str, *values: Any, timeout: float | None = None) -> list[Any]:
+    async def fetch(self, sql: str, *values: Any, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109
         """All rows of a statement."""
         ...
 

@@ -98,7 +98,7 @@ class Watcher:
         self._asked_at = asked_at
         if mark < self._final.position:
             raise StoreUnavailable(
-                f"{self._database.address.shown}: the log ended at position {self._final.position} and now ends at {mark}: the "
+                f"{self._database.address.shown}: the log ended at {self._final.position} and now ends at {mark}: the "
                 "database was restored to an older state while this process ran. Stop, and run: fait log adopt"
             )
         self._final.ring(mark)

@@ -1,0 +1,66 @@
+-- Reserve: what an append of very many events does before its events are stored, so that they can be stored by COPY in the
+-- same transaction. The steps and their order are those of fait_append_1; conditions are not for it.
+--
+-- w_*     the writes, which hold or fail together.
+-- types   the events' types, each once. tags: their tags, each once.
+--
+-- A row for each write: its stream's new version, the moment to record, and its positions, in order. If a version is not
+-- as expected: nothing at all, and the caller takes the transaction back.
+
+CREATE FUNCTION {schema}.fait_reserve_1(
+    w_stream text[], w_expected bigint[], w_count integer[], types text[], tags text[], moment timestamptz, patience integer
+) RETURNS TABLE (write_no integer, last_version bigint, moment_recorded timestamptz, positions bigint[])
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
+    recorded timestamptz := coalesce(moment, clock_timestamp());
+    versions bigint[];
+    moments  timestamptz[];
+    bucket   bigint;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'events are appended in READ COMMITTED only: this transaction is %', current_setting('transaction_isolation')
+            USING ERRCODE = 'FA001';
+    END IF;
+    IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    PERFORM set_config('lock_timeout', patience::text, true);
+
+    FOR bucket IN
+        SELECT {schema}.fait_type_bucket_1(t) FROM unnest(types) AS t
+        UNION
+        SELECT {schema}.fait_tag_bucket_1(t) FROM unnest(tags) AS t
+        ORDER BY 1
+    LOOP
+        PERFORM pg_advisory_xact_lock_shared(space | bucket);
+    END LOOP;
+
+    WITH moved AS (
+        INSERT INTO {schema}.fait_streams AS s (stream, version, recorded_at, expected)
+        SELECT w.stream, w.k, recorded, w.x
+        FROM unnest(w_stream, w_expected, w_count) AS w (stream, x, k)
+        LEFT JOIN {schema}.fait_streams AS s ON s.stream = w.stream
+        WHERE w.x = -1 OR w.x = coalesce(s.version, 0) OR (w.x = -2 AND s.version > 0)
+        ORDER BY w.stream COLLATE "C"
+        ON CONFLICT (stream) DO UPDATE
+            SET version = s.version + excluded.version, recorded_at = greatest(s.recorded_at, excluded.recorded_at)
+            WHERE excluded.expected IN (s.version, -1, -2)
+        RETURNING s.stream, s.version, s.recorded_at
+    )
+    SELECT array_agg(m.version ORDER BY w.n), array_agg(m.recorded_at ORDER BY w.n) INTO versions, moments
+    FROM unnest(w_stream) WITH ORDINALITY AS w (stream, n) JOIN moved AS m ON m.stream = w.stream;
+    IF cardinality(versions) IS DISTINCT FROM cardinality(w_stream) THEN
+        RETURN;
+    END IF;
+
+    PERFORM pg_advisory_xact_lock_shared(
+        (space >> 32)::integer, (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
+    );
+    RETURN QUERY
+    SELECT n::integer, v, t, ARRAY(SELECT nextval('{schema}.fait_position') FROM generate_series(1, k))
+    FROM (
+        SELECT * FROM unnest(w_count, versions, moments) WITH ORDINALITY AS w (k, v, t, n) ORDER BY n
+    ) AS ordered;
+END $$;
