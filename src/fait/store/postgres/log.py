@@ -103,8 +103,7 @@ class PostgresLog:
         return [StreamInfo(stream, version) for stream, version in rows]
 
     async def head(self) -> int:
-        [(position,)] = await self._database.fetch("head", await self._watcher.mark(beyond=-1))
-        return position
+        return await self._watcher.mark(beyond=-1)
 
     async def changed(self, after: int) -> None:
         await self._watcher.wait(after)

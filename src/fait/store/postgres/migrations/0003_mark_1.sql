@@ -5,6 +5,9 @@
 -- final. The order of the two steps matters: the sequence first. Whoever has no ticket when the locks are read will draw
 -- a number above it.
 --
+-- It is never above the last event that can be seen. The sequence may be: of numbers whose appends were taken back, and
+-- after a crash such numbers are drawn again, since nothing has made them durable. A commit has, for its own and all before.
+--
 -- It tells nothing about rows that the calling statement selects: its snapshot may be older. The rows are the next statement's.
 
 CREATE FUNCTION {schema}.fait_mark_1() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
@@ -25,5 +28,10 @@ BEGIN
     FROM pg_locks
     WHERE locktype = 'advisory' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
-    RETURN coalesce(lowest, last);
+    last := coalesce(lowest, last);
+    RETURN greatest(
+        (SELECT max(position) FROM {schema}.fait_events WHERE position <= last),
+        (SELECT max(position) FROM {schema}.fait_expiring WHERE position <= last),
+        0
+    );
 END $$;

@@ -141,7 +141,11 @@ BEGIN
 
         -- 2
         IF q_write IS NOT NULL THEN
-            horizon := coalesce(pg_sequence_last_value('{schema}.fait_position'), 0);
+            -- All that the conditions mean can be seen now, and what will come lies above. (The sequence may be ahead, and fall
+            -- back in a crash.)
+            horizon := greatest(
+                (SELECT max(position) FROM {schema}.fait_events), (SELECT max(position) FROM {schema}.fait_expiring), 0
+            );
             SELECT coalesce(array_agg(DISTINCT q.w), '{}') INTO failed
             FROM unnest(q_write, q_after, q_types, q_tags, q_category) AS q (w, after, types, tags, category)
             WHERE CASE WHEN q.tags IS NOT NULL
