@@ -12,11 +12,12 @@ An app holds no connection and no state; a system has both, and ends with its bl
         await s.transact(Order.place, "o-1", "c-1", items)
 """
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import ModuleType
-from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, Final, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 from msgspec import Struct
 
@@ -27,6 +28,8 @@ from fait.decisions.caller import Caller
 from fait.decisions.decider import Decider, Model
 from fait.decisions.snapshot import Snapshots, state_decoder
 from fait.decisions.transact import Done, Loop
+from fait.delivery.open import open_outbox
+from fait.delivery.outbox import AsyncOutbox, Outbox
 from fait.errors import CheckpointMismatch, DeclarationError, ReadModelChanged, Stale, SubscriptionsChanged, UsageError
 from fait.events.append import Until
 from fait.events.codec import Codec
@@ -113,6 +116,7 @@ class App:
         self.read_models: dict[str, type[ReadModel]] = {}
         self.reactions: dict[str, Reaction] = {}
         self._deferred: list[Any] = []
+        self._systems: set[System] = set()
 
     def include(self, *things: Any) -> None:
         """Include aggregates, deciders, boundaries, read models, events, upcasters, or a module with all of its own.
@@ -185,6 +189,31 @@ class App:
                 f"two reactors are named {reaction.name!r}: give one a name, @app.on(..., name='...')"
             )
 
+    @overload
+    def outbox(self, connection: "_Sync", /, *, schema: str = "public") -> Outbox: ...
+    @overload
+    def outbox(self, connection: "_Async | _Asyncpg", /, *, schema: str = "public") -> AsyncOutbox: ...
+    def outbox(self, connection: Any, /, *, schema: str = "public") -> Outbox | AsyncOutbox:
+        """Events in a transaction of your own: stored with what you change in it, or not at all.
+
+            shop.outbox(connection).add(OrderPlaced(...), stream="order-7")
+
+        Args:
+            connection: where the transaction is open: a connection or session of asyncpg, psycopg, SQLAlchemy, Django,
+                sqlite3 or aiosqlite. Those that wait give an outbox whose `add` is awaited.
+            schema: where the log lies, in PostgreSQL.
+
+        Raises:
+            UsageError: there is no adapter for it.
+        """
+        self.resolve()
+        return open_outbox(connection, Codec(self.registry), schema, self._ring)
+
+    def _ring(self, position: int) -> None:
+        """Something was committed up to a position: tell the systems that are open in this process."""
+        for system in self._systems:
+            system.hear(position)
+
     def resolve(self) -> None:
         """Find out all events, now that all names are defined, and refuse what does not fit together."""
         while self._deferred:
@@ -253,16 +282,36 @@ class App:
             system = System(self, store, clock, lease_s)
             await system.prepare(renamed or {}, forget, rebuild)
             try:
+                self._systems.add(system)
                 if run == "here":
                     system.runner.start()
                 yield system
             finally:
+                self._systems.discard(system)
                 try:
                     await system.runner.stop()
                 finally:
                     await system.snapshots.close()
         finally:
             await store.close()
+
+
+class _Sync(Protocol):
+    """A connection or session of a library that does not wait."""
+
+    def commit(self) -> None: ...
+
+
+class _Async(Protocol):
+    """A connection or session of a library that waits."""
+
+    async def commit(self) -> None: ...
+
+
+class _Asyncpg(Protocol):
+    """A connection of asyncpg, which has no `commit` of its own."""
+
+    def is_in_transaction(self) -> bool: ...
 
 
 class Status(Struct, frozen=True):
@@ -292,12 +341,17 @@ class System(Caller):
         super().__init__(store.log, codec, Loop(store.log, codec, clock, self.snapshots))
         self.app = app
         self.store = store
+        self._event_loop = asyncio.get_running_loop()
         self._projections = {
             name: Projection(shape_of(model), codec, store.ledger) for name, model in app.read_models.items()
         }
         reactors = [Reactor(reaction, codec, self) for reaction in app.reactions.values()]
         self._subscriptions: list[Projection | Reactor] = [*self._projections.values(), *reactors]
         self.runner = Runner(self._subscriptions, store.log, store.ledger, lease_s=lease_s)
+
+    def hear(self, position: int) -> None:
+        """Be told, from any thread, that somebody has committed events up to a position."""
+        self._event_loop.call_soon_threadsafe(self.store.log.hear, position)
 
     async def prepare(self, renamed: Mapping[str, str], forget: Sequence[str], rebuild: Sequence[str]) -> None:
         """Create tables and first checkpoints; refuse to start on what does not fit."""

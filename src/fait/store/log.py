@@ -118,6 +118,10 @@ class Log(Protocol):
         """Position of the last event; 0 for an empty log."""
         ...
 
+    def hear(self, position: int) -> None:
+        """Be told that somebody committed events up to a position: those who wait for them look at once."""
+        ...
+
     async def changed(self, after: int) -> None:
         """Wait until the log may hold something beyond position `after`.
 

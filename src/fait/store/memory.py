@@ -161,6 +161,9 @@ class MemoryLog:
     async def head(self) -> int:
         return len(self._events)
 
+    def hear(self, position: int) -> None:
+        """Nobody else can append."""
+
     async def changed(self, after: int) -> None:
         await self._bell.wait(after)
 

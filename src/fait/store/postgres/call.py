@@ -13,12 +13,12 @@ from fait.events.query import Query
 from fait.events.version import is_expected
 from fait.store.repetition import repetition
 
-__all__ = ["arguments", "array", "meet", "verdicts"]
+__all__ = ["Stored", "arguments", "array", "meet", "verdict", "verdicts"]
 
 Append = tuple[Sequence[Write], AppendCondition | None]
 
 
-class _Stored(Struct):
+class Stored(Struct):
     """An event that has one of the ids already."""
 
     id: str
@@ -27,7 +27,7 @@ class _Stored(Struct):
     position: int
 
 
-_decode_stored = msgspec.json.Decoder(list[_Stored]).decode
+_decode_stored = msgspec.json.Decoder(list[Stored]).decode
 _decode_between = msgspec.json.Decoder(list[StoredEvent]).decode
 
 
@@ -103,18 +103,27 @@ def _means(query: Query, write: Write, event: NewEvent) -> bool:
 def verdicts(appends: Sequence[Append], rows: Sequence[Any]) -> list[Verdict]:
     """A verdict for each append of a call."""
     if len(appends) == 1:
-        return [_verdict(appends[0][0], {row[0]: row for row in rows})]
-    by_write = {row[0]: row for row in rows}
-    return [_verdict(writes, {1: by_write[number]}) for number, (writes, _) in enumerate(appends, 1)]
+        return [verdict(appends[0][0], {row[0]: _decoded(row) for row in rows})]
+    by_write = {row[0]: _decoded(row) for row in rows}
+    return [verdict(writes, {1: by_write[number]}) for number, (writes, _) in enumerate(appends, 1)]
 
 
-def _verdict(writes: Sequence[Write], rows: dict[int, Any]) -> Verdict:
+def _decoded(row: Any) -> Any:
+    """A row whose two columns of JSON are values; most rows have none."""
+    if row[1] == "appended":
+        return row
+    number, word, version, position, stored, between = row
+    return number, word, version, position, stored and _decode_stored(stored), between and _decode_between(between)
+
+
+def verdict(writes: Sequence[Write], rows: dict[int, Any]) -> Verdict:
+    """What the function's rows, by the number of the write, mean for one append."""
     if all(row[1] == "appended" for row in rows.values()):
         position = max(row[3] for row in rows.values())
         return Appended(position, tuple([rows[number][2] for number in range(1, len(writes) + 1)]))
     first = next(iter(rows.values()))
     if first[4] is not None:
-        return repetition(writes, {each.id: each for each in _decode_stored(first[4])})
+        return repetition(writes, {each.id: each for each in first[4]})
     for row in rows.values():
         if row[1] == "condition":
             return ConditionFailed(*_between(row))
@@ -129,6 +138,6 @@ def _between(row: Any) -> tuple[tuple[StoredEvent, ...], int]:
         msgspec.structs.replace(
             event, recorded_at=event.recorded_at.astimezone(UTC), occurred_at=event.occurred_at.astimezone(UTC)
         )
-        for event in _decode_between(row[5])
+        for event in row[5]
     )
     return events, events[-1].position if len(events) == PAGE else row[3]

@@ -105,6 +105,9 @@ class PostgresLog:
     async def head(self) -> int:
         return await self._watcher.mark(beyond=-1)
 
+    def hear(self, position: int) -> None:
+        self._watcher.appended(position)
+
     async def changed(self, after: int) -> None:
         await self._watcher.wait(after)
 
