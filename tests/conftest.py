@@ -61,6 +61,20 @@ def postgres_url(postgres_servers: Callable[..., PostgresServer]) -> Callable[..
     return fresh
 
 
+@pytest.fixture(scope="session")
+def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Makes addresses of new, empty stores of any backend, by its name."""
+
+    def fresh(backend: str) -> str:
+        if backend == "memory":
+            return "memory:"
+        if backend == "sqlite":
+            return f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db"
+        return request.getfixturevalue("postgres_url")()
+
+    return fresh
+
+
 @pytest.fixture
 def pgbouncer() -> Iterator[Callable[..., PgBouncer]]:
     """Puts a PgBouncer in front of a server until the end of the test; arguments are those of `PgBouncer`."""

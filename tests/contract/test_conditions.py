@@ -1,27 +1,17 @@
 """Every backend keeps what a log promises of append conditions."""
 
-from pathlib import Path
-
-import pytest
-
 from fait.store.open import BACKENDS
 from fait.testing.contract import ConditionContract
+from tests.contract.test_stores import Memory, Postgres, Sqlite
 
 
-class TestMemoryConditions(ConditionContract):
-    backend = "memory"
-
-    @pytest.fixture
-    def url(self) -> str:
-        return "memory:"
+class TestMemoryConditions(Memory, ConditionContract): ...
 
 
-class TestSqliteConditions(ConditionContract):
-    backend = "sqlite"
+class TestSqliteConditions(Sqlite, ConditionContract): ...
 
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite:///{tmp_path}/store.db"
+
+class TestPostgresConditions(Postgres, ConditionContract): ...
 
 
 def test_each_backend_is_held_to_it() -> None:

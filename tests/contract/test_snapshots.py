@@ -7,7 +7,7 @@ from fait.store.ledger import Ledger
 from fait.store.log import Log
 from fait.store.open import BACKENDS
 from fait.testing.contract.store import Opener, StoreContract, added, write
-from tests.contract.test_stores import Memory, Sqlite
+from tests.contract.test_stores import Memory, Postgres, Sqlite
 
 FIRST = Snapshot("order-1", 100, "id-100", "fold-1", '{"n": "ä😀\\u0000"}')
 
@@ -78,6 +78,9 @@ class TestMemorySnapshots(Memory, Snapshots): ...
 
 
 class TestSqliteSnapshots(Sqlite, Snapshots): ...
+
+
+class TestPostgresSnapshots(Postgres, Snapshots): ...
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

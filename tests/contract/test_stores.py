@@ -1,5 +1,6 @@
 """Every backend keeps the contract: a class below for each of them and each part of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ class Sqlite:
         return f"sqlite:///{tmp_path}/store.db"
 
 
+class Postgres:
+    backend = "postgresql"
+
+    @pytest.fixture(params=[15, 18])
+    def url(self, request: pytest.FixtureRequest, postgres_url: Callable[..., str]) -> str:
+        return postgres_url(request.param)
+
+
 class TestMemoryLog(Memory, LogContract): ...
 
 
@@ -40,6 +49,15 @@ class TestSqliteLedger(Sqlite, LedgerContract): ...
 
 
 class TestSqliteSubscriptions(Sqlite, SubscriptionContract): ...
+
+
+class TestPostgresLog(Postgres, LogContract): ...
+
+
+class TestPostgresLedger(Postgres, LedgerContract): ...
+
+
+class TestPostgresSubscriptions(Postgres, SubscriptionContract): ...
 
 
 @pytest.mark.parametrize("contract", [LogContract, LedgerContract, SubscriptionContract])

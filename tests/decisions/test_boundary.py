@@ -21,6 +21,7 @@ from fait.events.codec import Codec
 from fait.events.envelope import NewEvent, StoredEvent
 from fait.events.query import EVERYTHING, Query
 from fait.events.version import ANY
+from fait.store.open import BACKENDS
 
 FAIT = Path(sys.executable).with_name("fait")
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -104,11 +105,16 @@ def clock() -> fait.ManualClock:
     return fait.ManualClock(T0)
 
 
-@pytest.fixture(params=["memory:", "sqlite:///{}/theatre.db"])
-async def s(request: pytest.FixtureRequest, tmp_path: Path, clock: fait.ManualClock) -> AsyncIterator[System]:
+@pytest.fixture(params=sorted(BACKENDS))
+def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
+    return store_url(request.param)
+
+
+@pytest.fixture
+async def s(url: str, clock: fait.ManualClock) -> AsyncIterator[System]:
     theatre = fait.App("theatre")
     theatre.include(sell, with_hall, Buyer, Reviewed)
-    async with theatre.open(request.param.format(tmp_path), clock=clock) as system:
+    async with theatre.open(url, clock=clock) as system:
         yield system
 
 
@@ -473,16 +479,16 @@ async def _decided(s: System, _file: Path) -> None:
     await s.decide(sell, Sell("hamlet", 1, "bob"))
 
 
-async def _imported(_s: System, file: Path) -> None:
+async def _imported(url: str, file: Path) -> None:
     line = {"stream": "order-bob", "type": "show.sold", "tags": ["show:hamlet"], "time": "2024-01-01T00:00:00Z"}
     await asyncio.to_thread(file.write_text, json.dumps({**line, "data": {"seats": 1, "to": "bob"}}) + "\n")
-    command = [FAIT, "import", file, "--store", f"sqlite:///{file.parent}/theatre.db"]
+    command = [FAIT, "import", file, "--store", url]
     await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("path", [_published, _appended, _transacted, _decided, _imported])
 async def test_a_decision_by_hand_holds_only_if_nothing_was_added_by_any_path(
-    s: System, path: Callable[[System, Path], Awaitable[None]], tmp_path: Path
+    s: System, url: str, path: Callable[[Any, Path], Awaitable[None]], tmp_path: Path
 ) -> None:
     if path is _imported and not s.store.log.features.shared:
         pytest.skip("another process does the import")
@@ -492,7 +498,7 @@ async def test_a_decision_by_hand_holds_only_if_nothing_was_added_by_any_path(
     found = await s.query(query)
     assert [each.event for each in found.events] == [Opened(5, "main")]
 
-    await path(s, tmp_path / "lines.jsonl")
+    await path(url if path is _imported else s, tmp_path / "lines.jsonl")
 
     with pytest.raises(fait.AppendConditionFailed) as failed:
         await s.append(facts, fait.Facts("y", [Reviewed(1)]), only_if=found)

@@ -1,7 +1,6 @@
 """Many things at once: each as `load` gives it, with few requests, and no more than a page in hand."""
 
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,8 +10,6 @@ from fait.app import System
 from fait.decisions.load import STREAMS
 from fait.events.append import MAX_APPEND_EVENTS, PAGE
 from fait.store.open import BACKENDS
-
-URLS = {"memory": "memory:", "sqlite": "sqlite:///{}/jars.db?synchronous=NORMAL"}
 
 
 @fait.event("jar.filled")
@@ -44,10 +41,10 @@ COUNTER: fait.Decider[Any, int, Filled] = fait.Decider(
 
 
 @pytest.fixture(params=sorted(BACKENDS))
-async def s(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[System]:
+async def s(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> AsyncIterator[System]:
     app = fait.App("jars")
     app.include(Jar, OftenKept)
-    async with app.open(URLS[request.param].format(tmp_path)) as system:
+    async with app.open(store_url(request.param)) as system:
         system.snapshots.chance = lambda: 1.0
         yield system
 

@@ -1,10 +1,9 @@
 """Decisions: commands, conflicts, keys, unknown outcomes, and questions about the past."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from fait.decisions.transact import Loop
 from fait.errors import StoreUnavailable
 from fait.events.append import AppendCondition, Verdict, Write
 from fait.events.codec import Codec
+from fait.store.open import BACKENDS
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -61,11 +61,13 @@ def clock() -> fait.ManualClock:
     return fait.ManualClock(T0)
 
 
-@pytest.fixture(params=["memory:", "sqlite:///{}/bank.db"])
-async def s(request: pytest.FixtureRequest, tmp_path: Path, clock: fait.ManualClock) -> AsyncIterator[System]:
+@pytest.fixture(params=sorted(BACKENDS))
+async def s(
+    request: pytest.FixtureRequest, store_url: Callable[[str], str], clock: fait.ManualClock
+) -> AsyncIterator[System]:
     bank = fait.App("bank")
     bank.include(Account)
-    async with bank.open(request.param.format(tmp_path), clock=clock) as system:
+    async with bank.open(store_url(request.param), clock=clock) as system:
         yield system
 
 

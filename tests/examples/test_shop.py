@@ -50,6 +50,7 @@ from fait.decisions.aggregate import pending
 from fait.events.append import Write
 from fait.events.envelope import NewEvent
 from fait.events.version import expected_number
+from fait.store.open import BACKENDS
 
 ROOT = Path(__file__).parents[2]
 FAIT = Path(sys.executable).with_name("fait")
@@ -165,9 +166,9 @@ def without_mail() -> fait.App:
     return app
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/shop.db"
+@pytest.fixture(params=sorted(BACKENDS))
+def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
+    return store_url(request.param)
 
 
 @asynccontextmanager

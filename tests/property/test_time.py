@@ -1,7 +1,6 @@
 """Questions about the past: answers that are final never change, whatever clocks and imports do."""
 
 import asyncio
-import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fait
+from fait.store.open import BACKENDS
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 STEP = timedelta(minutes=1)
@@ -50,9 +50,8 @@ async def opened(url: str, run: Callable[[fait.System, fait.ManualClock], Awaita
         await run(system, clock)
 
 
-def check(store: str, run: Callable[[fait.System, fait.ManualClock], Awaitable[None]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(opened(store.format(folder), run))
+def check(url: str, run: Callable[[fait.System, fait.ManualClock], Awaitable[None]]) -> None:
+    asyncio.run(opened(url, run))
 
 
 async def happen(system: fait.System, clock: fait.ManualClock, number: int, happening: Happening) -> None:
@@ -66,10 +65,12 @@ async def known(system: fait.System, at: datetime) -> list[list[int]]:
     return [(await system.load(Notes, str(stream), at=at)).numbers for stream in range(3)]
 
 
-@pytest.mark.parametrize("store", ["memory:", "sqlite:///{}/past.db"])
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
 @given(happenings)
 @settings(max_examples=25, deadline=None)
-def test_what_was_known_before_the_last_recorded_moment_never_changes(store: str, story: list[Happening]) -> None:
+def test_what_was_known_before_the_last_recorded_moment_never_changes(
+    backend: str, store_url: Callable[[str], str], story: list[Happening]
+) -> None:
     async def run(system: fait.System, clock: fait.ManualClock) -> None:
         final: dict[datetime, list[list[int]]] = {}
         for number, happening in enumerate(story):
@@ -80,13 +81,15 @@ def test_what_was_known_before_the_last_recorded_moment_never_changes(store: str
         for moment, answer in final.items():
             assert await known(system, moment) == answer
 
-    check(store, run)
+    check(store_url(backend), run)
 
 
-@pytest.mark.parametrize("store", ["memory:", "sqlite:///{}/past.db"])
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
 @given(happenings)
 @settings(max_examples=25, deadline=None)
-def test_recorded_moments_never_go_back_and_positions_agree_with_them(store: str, story: list[Happening]) -> None:
+def test_recorded_moments_never_go_back_and_positions_agree_with_them(
+    backend: str, store_url: Callable[[str], str], story: list[Happening]
+) -> None:
     async def run(system: fait.System, clock: fait.ManualClock) -> None:
         for number, happening in enumerate(story):
             await happen(system, clock, number, happening)
@@ -100,14 +103,14 @@ def test_recorded_moments_never_go_back_and_positions_agree_with_them(store: str
                 position = await system.load(Notes, str(stream), position=last)
                 assert at.numbers == position.numbers
 
-    check(store, run)
+    check(store_url(backend), run)
 
 
-@pytest.mark.parametrize("store", ["memory:", "sqlite:///{}/past.db"])
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
 @given(happenings, st.integers(-4, 70))
 @settings(max_examples=25, deadline=None)
 def test_what_was_true_then_is_the_facts_that_had_occurred_in_the_order_of_versions(
-    store: str, story: list[Happening], minutes: int
+    backend: str, store_url: Callable[[str], str], story: list[Happening], minutes: int
 ) -> None:
     async def run(system: fait.System, clock: fait.ManualClock) -> None:
         for number, happening in enumerate(story):
@@ -118,7 +121,7 @@ def test_what_was_true_then_is_the_facts_that_had_occurred_in_the_order_of_versi
             expected = [each.event.number for each in events if each.occurred_at <= moment]
             assert (await system.load(Notes, str(stream), as_of=moment)).numbers == expected
 
-    check(store, run)
+    check(store_url(backend), run)
 
 
 async def test_a_log_imported_today_knew_nothing_yesterday_though_it_was_true_then() -> None:

@@ -1,16 +1,16 @@
 """How read models are declared, and how they are asked."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from pathlib import Path
 from typing import Any, Literal, Self
 from uuid import UUID
 
 import pytest
 
 import fait
+from fait.store.open import BACKENDS
 from fait.subscriptions.read_model import shape_of
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -80,11 +80,11 @@ class ByColour(fait.ReadModel, key="colour"):
         return row
 
 
-@pytest.fixture(params=["memory:", "sqlite:///{}/post.db"])
-async def s(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[fait.System]:
+@pytest.fixture(params=sorted(BACKENDS))
+async def s(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> AsyncIterator[fait.System]:
     post = fait.App("post")
     post.include(Parcel, ByColour)
-    async with post.open(request.param.format(tmp_path), lease_s=0.5) as system:
+    async with post.open(store_url(request.param), lease_s=0.5) as system:
         yield system
 
 

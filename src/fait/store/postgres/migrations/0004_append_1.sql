@@ -13,7 +13,8 @@
 -- q_*  a query of a condition: the number of its write, the position it knows, and types, tags (arrays' texts) and category.
 -- moment    when it is recorded; NULL: now, by the server's clock.
 -- whole     all writes are one append, that holds or fails together; else each is an append of its own. A stream stands
---           in one call once, and no event of one append in it may be meant by the condition of another.
+--           in one call once, or several times with the same number expected: the first of them may hold. No event of
+--           one append in it may be meant by the condition of another.
 -- look_up   look for the ids first: for a repetition, or in a transaction that must not fail.
 -- patience  how many milliseconds to wait for a lock before the whole call fails; NULL: as the session has it.
 -- joined    how many milliseconds the transaction may stand idle from here on; NULL: it ends with this call.
@@ -177,21 +178,24 @@ BEGIN
         ELSE
             WITH fit AS (
                 SELECT w.*, bool_and(
-                        (w.x = -1 OR w.x = coalesce(s.version, 0) OR (w.x = -2 AND s.version > 0))
+                        (w.x = -1 OR w.x = coalesce(s.version, 0) OR (w.x = -2 AND s.stream IS NOT NULL))
                         AND w.n <> ALL (failed) AND w.n <> ALL (known)
                     ) OVER (PARTITION BY CASE WHEN whole THEN 0 ELSE w.n END) AS fits
                 FROM unnest(w_stream, w_expected, w_count) WITH ORDINALITY AS w (stream, x, k, n)
                 LEFT JOIN {schema}.fait_streams AS s ON s.stream = w.stream
+            ), first AS (
+                SELECT DISTINCT ON (stream COLLATE "C") * FROM fit WHERE fits ORDER BY stream COLLATE "C", n
             ), moved AS (
                 INSERT INTO {schema}.fait_streams AS s (stream, version, recorded_at, expected)
-                SELECT stream, k, recorded, x FROM fit WHERE fits ORDER BY stream COLLATE "C"
+                SELECT stream, k, recorded, x FROM first ORDER BY stream COLLATE "C"
                 ON CONFLICT (stream) DO UPDATE
                     SET version = s.version + excluded.version, recorded_at = greatest(s.recorded_at, excluded.recorded_at)
                     WHERE excluded.expected IN (s.version, -1, -2)
                 RETURNING s.stream, s.version, s.recorded_at
             )
             SELECT array_agg(m.version ORDER BY w.n), array_agg(m.recorded_at ORDER BY w.n) INTO versions, moments
-            FROM unnest(w_stream) WITH ORDINALITY AS w (stream, n) LEFT JOIN moved AS m ON m.stream = w.stream;
+            FROM generate_subscripts(w_stream, 1) AS w (n)
+            LEFT JOIN (SELECT f.n, m.* FROM first AS f JOIN moved AS m ON m.stream = f.stream) AS m ON m.n = w.n;
             IF whole AND array_position(versions, NULL) IS NOT NULL AND array_remove(versions, NULL) <> '{}' THEN
                 RAISE EXCEPTION 'a stream moved between the check and its lock' USING ERRCODE = 'serialization_failure';
             END IF;

@@ -42,7 +42,7 @@ BEGIN
         SELECT w.stream, w.k, recorded, w.x
         FROM unnest(w_stream, w_expected, w_count) AS w (stream, x, k)
         LEFT JOIN {schema}.fait_streams AS s ON s.stream = w.stream
-        WHERE w.x = -1 OR w.x = coalesce(s.version, 0) OR (w.x = -2 AND s.version > 0)
+        WHERE w.x = -1 OR w.x = coalesce(s.version, 0) OR (w.x = -2 AND s.stream IS NOT NULL)
         ORDER BY w.stream COLLATE "C"
         ON CONFLICT (stream) DO UPDATE
             SET version = s.version + excluded.version, recorded_at = greatest(s.recorded_at, excluded.recorded_at)
