@@ -1,0 +1,62 @@
+"""`fait run`: a worker. It runs an app's handlers and read models, beside any others, until it is told to stop."""
+
+import asyncio
+import signal
+from typing import Annotated, Final
+
+import typer
+
+from fait.app import Status, System
+from fait.store.open import shown_url
+from fait.tools.cli.opening import JsonOption, StoreOption, load_app
+from fait.tools.cli.output import command, json_line, say
+
+__all__ = ["run"]
+
+_LOOK_S: Final = 1.0
+
+
+@command
+async def run(
+    store: StoreOption,
+    app: Annotated[
+        str,
+        typer.Option(
+            "--app", metavar="MODULE:APP", help="Where the app is, as in shop.app:shop; found from this directory."
+        ),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Run the app's subscriptions until SIGINT or SIGTERM; events in hand are finished first."""
+    declared, stop = load_app(app), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with declared.open(store, create=False) as system:
+        names = ", ".join(system.runner.processors) or "nothing"
+        say(f"{declared.name} on {shown_url(store)} runs {names}; stop with Ctrl-C")
+        await _told_changes(system, stop, as_json)
+        say("finishing the events in hand")
+
+
+async def _told_changes(system: System, stop: asyncio.Event, as_json: bool) -> None:
+    """Say what each subscription does whenever that changes."""
+    told: dict[str, tuple[str, str]] = {}
+    while not stop.is_set():
+        for status in await system.status():
+            now = (status.state, str(status.problem or ""))
+            if told.get(status.name) != now:
+                told[status.name] = now
+                _tell(status, as_json)
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+def _tell(status: Status, as_json: bool) -> None:
+    problem = status.problem and f"{type(status.problem).__name__}: {status.problem}"
+    if as_json:
+        json_line({"subscription": status.name, "state": status.state, "position": status.position, "problem": problem})
+    else:
+        say(f"{status.name}: {status.state} at position {status.position:,}" + (f": {problem}" if problem else ""))

@@ -1,0 +1,84 @@
+"""`fait run`: a worker that is started, says what it does, and ends when it is told to."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import fait
+
+APP = """
+import fait
+
+bell = fait.App("bell")
+
+@fait.event("bell.rung")
+class Rung:
+    times: int
+
+@bell.on(Rung, start="beginning")
+async def count(event: Rung) -> None:
+    with open("heard", "a") as file:
+        file.write("x" * event.times)
+
+@bell.on(Rung, start="beginning", name="broken")
+async def broken(event: Rung) -> None:
+    raise ValueError("no clapper")
+"""
+FAIT = Path(sys.executable).with_name("fait")
+
+
+async def rung(url: str, times: int) -> None:
+    async with fait.App("bell").open(url, run="elsewhere") as s:
+        await s.publish(fait.Untyped("bell.rung", {"times": times}), stream="bell-1")
+
+
+def started(folder: Path, url: str) -> subprocess.Popen[str]:
+    command = [FAIT, "run", "--app", "bells:bell", "--store", url, "--json"]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+async def heard(folder: Path, times: int) -> None:
+    async with asyncio.timeout(10):
+        while not (folder / "heard").exists() or len((folder / "heard").read_text()) < times:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_worker_handles_events_says_what_it_does_and_stops_when_told(
+    tmp_path: Path, store_url: Callable[[str], str], backend: str, number: signal.Signals
+) -> None:
+    url = store_url(backend)
+    (tmp_path / "bells.py").write_text(APP)
+    await rung(url, 2)
+    worker = started(tmp_path, url)
+    try:
+        await heard(tmp_path, 2)
+        await rung(url, 3)
+        await heard(tmp_path, 5)
+        await asyncio.sleep(1.2)
+        worker.send_signal(number)
+        said, problems = await asyncio.to_thread(worker.communicate, timeout=20)
+    finally:
+        worker.kill()
+
+    assert worker.returncode == 0, problems
+    told = [json.loads(line) for line in said.splitlines()]
+    assert {each["subscription"] for each in told} == {"count", "broken"}
+    assert any("no clapper" in (each["problem"] or "") for each in told if each["subscription"] == "broken")
+    assert "finishing the events in hand" in problems
+
+
+def test_an_app_or_a_store_that_is_not_there_ends_it_with_2(tmp_path: Path) -> None:
+    command = [FAIT, "run", "--app", "nowhere:bell", "--store", f"sqlite:///{tmp_path}/none.db"]
+
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 2
+    assert "there is no module 'nowhere'" in ended.stderr
