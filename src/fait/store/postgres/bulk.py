@@ -1,4 +1,4 @@
-"""Appends of very many events: room for them is reserved in the log, and COPY fills it in the same transaction."""
+"""Appends of very many events: COPY brings them into a table of the session, one statement appends them from there."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -12,9 +12,10 @@ __all__ = ["MANY", "copy"]
 MANY: Final = 500
 """Events from which on COPY is quicker than one call with everything in it."""
 
-_COLUMNS: Final = (
-    "position", "version", "recorded_at", "occurred_at", "id", "schema", "stream", "type", "data", "metadata", "tags",
-)  # fmt: skip
+IDLE_MS: Final = 10_000
+"""How long the transaction may stand idle before its commit: readers wait for its end."""
+
+_COLUMNS: Final = ("write_no", "place", "id", "type", "schema", "data", "metadata", "tags", "occurred")
 
 
 class _Refused(Exception):
@@ -27,19 +28,14 @@ async def copy(
     """Store all of them; None, and nothing stored, if something is in the way: the append function says what."""
     try:
         async with connection.transaction():
-            reserved = await connection.fetch(database.sql["reserve"], *_needs(writes), moment, patience)
-            if not reserved:
+            await connection.execute(database.sql["create_load"])
+            await connection.copy_records_to_table("fait_load_1", columns=_COLUMNS, records=list(_records(writes)))
+            stored = await connection.fetch(database.sql["load"], *_needs(writes), moment, patience, IDLE_MS)
+            if not stored:
                 raise _Refused
-            records = list(_records(writes, reserved))
-            await connection.copy_records_to_table(
-                "fait_events", schema_name=database.schema, columns=_COLUMNS, records=records
-            )
-            tagged = [(record[0], tag) for record in records for tag in record[-1] or ()]
-            if tagged:
-                await connection.execute(database.sql["insert_tags"], *map(list, zip(*tagged, strict=True)))
     except (_Refused, IdTaken):
         return None
-    return Appended(records[-1][0], tuple(version for _, version, _, _ in reserved))
+    return Appended(stored[-1][2], tuple(version for _, version, _ in stored))
 
 
 def _needs(writes: Sequence[Write]) -> list[list[Any]]:
@@ -53,11 +49,10 @@ def _needs(writes: Sequence[Write]) -> list[list[Any]]:
     ]
 
 
-def _records(writes: Sequence[Write], reserved: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    for write, (_, last, moment, positions) in zip(writes, reserved, strict=True):
-        first = last - len(write.events) + 1
-        for place, event in enumerate(write.events):
+def _records(writes: Sequence[Write]) -> Iterator[tuple[Any, ...]]:
+    for number, write in enumerate(writes, 1):
+        for place, event in enumerate(write.events, 1):
             yield (
-                positions[place], first + place, moment, event.occurred_at or moment, event.id, event.schema,
-                write.stream, event.type, event.data, event.metadata, event.tags or None,
+                number, place, event.id, event.type, event.schema, event.data, event.metadata, event.tags or None,
+                event.occurred_at,
             )  # fmt: skip

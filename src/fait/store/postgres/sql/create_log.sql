@@ -1,5 +1,17 @@
--- create_log: give a new log its identity, unless it has one.
--- In:   $1 log_id · $2 system_identifier · $3 timeline
+-- create_log: give a new log its identity, and remember where it is. Part of what sets a schema up.
+-- In:   nothing
 -- Out:  nothing
-INSERT INTO {schema}.fait_log (log_id, epoch, system_identifier, timeline) VALUES ($1, 1, $2, $3)
-ON CONFLICT DO NOTHING;
+DO $$
+DECLARE
+    cluster text := '';
+BEGIN
+    IF has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') THEN
+        SELECT system_identifier::text INTO cluster FROM pg_control_system();
+    END IF;
+    INSERT INTO {schema}.fait_log (log_id, epoch, system_identifier, timeline)
+    VALUES (
+        gen_random_uuid()::text, 1, cluster,
+        ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint
+    )
+    ON CONFLICT DO NOTHING;
+END $$;

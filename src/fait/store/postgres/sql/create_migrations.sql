@@ -2,8 +2,9 @@
 -- In:   nothing
 -- Out:  nothing
 CREATE TABLE IF NOT EXISTS {schema}.fait_migrations (
-    number      integer     PRIMARY KEY,
-    name        text        NOT NULL,
-    fingerprint text        NOT NULL,
-    applied_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+    number          integer     PRIMARY KEY,
+    name            text        NOT NULL,
+    fingerprint     text        NOT NULL,
+    compatible_from integer     NOT NULL,
+    applied_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );

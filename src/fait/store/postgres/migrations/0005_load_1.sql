@@ -1,15 +1,18 @@
--- Reserve: what an append of very many events does before its events are stored, so that they can be stored by COPY in the
--- same transaction. The steps and their order are those of fait_append_1; conditions are not for it.
+-- Load: an append of very many events, which COPY has put into a temporary table of this session beforehand: so no lock is held
+-- and no ticket taken while the events come over the wire. The steps and their order are those of fait_append_1;
+-- conditions are not for it.
 --
 -- w_*     the writes, which hold or fail together.
 -- types   the events' types, each once. tags: their tags, each once.
+-- idle    milliseconds that the transaction may stand idle from here on, until it ends.
 --
--- A row for each write: its stream's new version, the moment to record, and its positions, in order. If a version is not
--- as expected: nothing at all, and the caller takes the transaction back.
+-- A row for each write: its stream's new version and the position of its last event. If a version is not as expected: nothing
+-- at all, and the caller takes the transaction back.
 
-CREATE FUNCTION {schema}.fait_reserve_1(
-    w_stream text[], w_expected bigint[], w_count integer[], types text[], tags text[], moment timestamptz, patience integer
-) RETURNS TABLE (write_no integer, last_version bigint, moment_recorded timestamptz, positions bigint[])
+CREATE FUNCTION {schema}.fait_load_1(
+    w_stream text[], w_expected bigint[], w_count integer[], types text[], tags text[], moment timestamptz,
+    patience integer, idle integer
+) RETURNS TABLE (write_no integer, last_version bigint, last_position bigint)
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
@@ -27,6 +30,7 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     PERFORM set_config('lock_timeout', patience::text, true);
+    PERFORM set_config('idle_in_transaction_session_timeout', idle::text, true);
 
     FOR bucket IN
         SELECT {schema}.fait_type_bucket_1(t) FROM unnest(types) AS t
@@ -58,9 +62,25 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(
         (space >> 32)::integer, (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
     );
-    RETURN QUERY
-    SELECT n::integer, v, t, ARRAY(SELECT nextval('{schema}.fait_position') FROM generate_series(1, k))
+    INSERT INTO {schema}.fait_events
+        (position, version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
+    SELECT nextval('{schema}.fait_position'), e.*
     FROM (
-        SELECT * FROM unnest(w_count, versions, moments) WITH ORDINALITY AS w (k, v, t, n) ORDER BY n
-    ) AS ordered;
+        SELECT w.version - w.k + l.place, w.recorded_at, coalesce(l.occurred, w.recorded_at), l.id, l.schema, w.stream,
+            l.type, l.data, l.metadata, l.tags
+        FROM pg_temp.fait_load_1 AS l
+        JOIN unnest(w_stream, w_count, versions, moments) WITH ORDINALITY AS w (stream, k, version, recorded_at, n)
+            ON w.n = l.write_no
+        ORDER BY l.write_no, l.place
+    ) AS e;
+    IF cardinality(fait_load_1.tags) > 0 THEN
+        INSERT INTO {schema}.fait_tags (tag, position)
+        SELECT DISTINCT hashtextextended(t, 0), e.position
+        FROM pg_temp.fait_load_1 AS l JOIN {schema}.fait_events AS e ON e.id = l.id, unnest(l.tags) AS t;
+    END IF;
+    RETURN QUERY
+    SELECT w.n::integer, w.version, e.position
+    FROM unnest(w_stream, versions) WITH ORDINALITY AS w (stream, version, n)
+    JOIN {schema}.fait_events AS e ON e.stream = w.stream AND e.version = w.version
+    ORDER BY w.n;
 END $$;
