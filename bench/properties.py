@@ -1,4 +1,4 @@
-"""Ratios of fait to itself: how cost grows with the log, what a catch-up takes in memory, what an import costs.
+"""Ratios of fait to itself: how cost grows with the log, what a catch-up needs, what imports and upcasters cost.
 
 properties.py fill|grown|memory FILE N      the parts, each a process of its own
 """
@@ -17,7 +17,7 @@ from typing import Any
 from measure import check, in_view, percentile, timed_async
 from order import EVENTS_PER_ORDER
 
-__all__ = ["BYTES_PER_EVENT", "growth", "import_time", "memory"]
+__all__ = ["BYTES_PER_EVENT", "growth", "import_time", "memory", "upcasting"]
 
 BYTES_PER_EVENT = 1200
 """Room to ask for before a log is filled; it takes about two thirds of that."""
@@ -77,6 +77,14 @@ def import_time(folder: Path, rounds: int) -> dict[str, Any]:
     ratio = statistics.median(one / other for one, other in zip(found["fait"], found["baseline"], strict=True))
     medians = {f"{name}_ms": round(statistics.median(each), 1) for name, each in found.items()}
     return {**medians, "ratio": round(ratio, 3), "rounds": rounds}
+
+
+def upcasting(n: int, rounds: int) -> dict[str, Any]:
+    """Microseconds to fold an event of a type that has upcasters, and to do it by hand without versions."""
+    command = [sys.executable, str(Path(__file__).with_name("upcasting.py")), str(n)]
+    found = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(rounds)]
+    medians = {name: round(statistics.median(each[name] for each in found), 3) for name in found[0]}
+    return {"events": n, **medians, "rounds": rounds}
 
 
 def _run(part: str, path: str, n: int) -> dict[str, Any]:

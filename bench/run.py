@@ -33,6 +33,7 @@ PROBE_APPENDS = 4000
 MEMORY_SIZES = (100_000, 1_000_000)
 GROWTH_SIZES = "100_000,1_000_000,10_000_000"
 IMPORTS = 21
+UPCAST = 900
 
 Samples = dict[tuple[str, str], list[dict[str, Any]]]
 """By workload and subject: what each round gave."""
@@ -154,6 +155,9 @@ def _properties(only: list[str], options: argparse.Namespace, work: Path) -> dic
     if _wanted("import", only):
         _say("import time")
         found["import"] = properties.import_time(work, max(3, int(IMPORTS * min(1.0, options.scale))))
+    if _wanted("upcasting", only):
+        _say("upcasting")
+        found["upcasting"] = properties.upcasting(max(100, int(UPCAST * options.scale)), options.rounds)
     if _wanted("memory", only):
         _say("memory of a catch-up")
         small, large = (max(1000, int(size * options.scale)) for size in MEMORY_SIZES)

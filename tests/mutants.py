@@ -94,6 +94,13 @@ MUTANTS = [
         LOG + "an_append_to_several_streams_is_stored_whole_or_not_at_all[1]",
     ),
     Mutant(
+        "half of a refused append stays",
+        "store/sqlite/log.py",
+        "one_row = request.events == 1 and not writes[0].events[0].tags",
+        "one_row = True",
+        LOG + "an_id_that_is_taken_otherwise_refuses_the_append[asked10-x]",
+    ),
+    Mutant(
         "the log's time goes back with the clock",
         "store/sqlite/batch.py",
         "self._moment = max(now, last_moment)",

@@ -1,7 +1,9 @@
 """Time and ids."""
 
 import os
+import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import fait
@@ -20,6 +22,21 @@ def test_ids_are_canonical_version_7_uuids_that_sort_by_time() -> None:
     stamps = [int(each.replace("-", "")[:12], 16) for each in ids]
     assert stamps == sorted(stamps)
     assert int(before * 1000) <= stamps[0] <= int(datetime.now(UTC).timestamp() * 1000)
+
+
+def test_threads_never_draw_the_same_chance() -> None:
+    def draw(_: int) -> list[str]:
+        return [fait.new_id()[14:] for _ in range(5000)]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            drawn = [each for ids in threads.map(draw, range(8)) for each in ids]
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert len(set(drawn)) == len(drawn)
 
 
 def test_a_forked_child_draws_other_ids_than_its_parent() -> None:

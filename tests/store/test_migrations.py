@@ -3,15 +3,19 @@
 import hashlib
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import apsw
 import pytest
 
 from fait.errors import StoreTooNew, StoreUnavailable
-from fait.store.migrations import load, pending
+from fait.store.migrations import Migration, Step, load, pending
 from fait.store.open import open_store
 from fait.store.sqlite.statements import SQL
 from fait.testing.contract.store import everything, write
+
+if TYPE_CHECKING:
+    from fait.store.sqlite.store import SqliteStore
 
 STEPS = load("fait.store.sqlite")
 MOMENT = "2024-01-15T12:00:00.000000Z"
@@ -30,7 +34,8 @@ def written_at(version: int, path: Path) -> None:
     connection.execute(SQL["create_migrations"])
     for step in STEPS[:version]:
         connection.execute(step.sql)
-        connection.execute(SQL["insert_migration"], (step.number, step.name, step.fingerprint, MOMENT))
+        values = (step.number, step.name, step.fingerprint, step.compatible_from, MOMENT)
+        connection.execute(SQL["insert_migration"], values)
     connection.execute(SQL["create_log"], ("3f0f2c5e-0000-4000-8000-000000000001", MOMENT))
     for number in (1, 2, 3):
         connection.execute(EVENT, (number, f"00000000-0000-4000-8000-00000000000{number}", MOMENT))
@@ -97,11 +102,67 @@ async def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> No
     assert schema_of(path) == schema_of(copy)
 
 
-def test_a_newer_and_a_changed_schema_are_refused() -> None:
-    applied = {step.number: step.fingerprint for step in STEPS}
+def applied(*steps: Migration) -> list[Step]:
+    return [Step(each.number, each.name, each.fingerprint, each.compatible_from) for each in steps]
 
-    with pytest.raises(StoreTooNew, match="newer fait"):
-        pending(STEPS, {**applied, len(STEPS) + 1: "x"}, "it")
+
+def later(number: int, compatible_from: int | None = None) -> Migration:
+    line = "" if compatible_from is None else f"-- compatible-from: {compatible_from}\n"
+    return Migration(number, "later", f"-- A step that this code does not know.\n{line}CREATE TABLE later (n);")
+
+
+def test_a_changed_and_a_missing_step_are_refused() -> None:
     with pytest.raises(StoreUnavailable, match="another schema 1"):
-        pending(STEPS, {**applied, 1: "x"}, "it")
-    assert pending(STEPS, applied, "it") == []
+        pending(STEPS, applied(Migration(1, "initial", "other"), *STEPS[1:]), "it")
+    with pytest.raises(StoreUnavailable, match="another schema 1"):
+        pending(STEPS, applied(*STEPS[1:]), "it")
+    assert pending(STEPS, applied(*STEPS), "it") == []
+    assert pending(STEPS, applied(STEPS[0]), "it") == STEPS[1:]
+
+
+NEWEST = len(STEPS)
+
+
+@pytest.mark.parametrize(
+    ("beyond", "may_use"),
+    [
+        ([later(NEWEST + 1)], False),
+        ([later(NEWEST + 1, NEWEST + 1)], False),
+        ([later(NEWEST + 1, NEWEST)], True),
+        ([later(NEWEST + 1, 1)], True),
+        ([later(NEWEST + 1, NEWEST), later(NEWEST + 2, NEWEST)], True),
+        ([later(NEWEST + 1, NEWEST), later(NEWEST + 2, NEWEST + 1)], False),
+        ([later(NEWEST + 1), later(NEWEST + 2, 1)], False),
+    ],
+)
+def test_a_newer_schema_says_which_code_may_use_it(beyond: list[Migration], may_use: bool) -> None:
+    there = applied(*STEPS, *beyond)
+
+    if may_use:
+        assert pending(STEPS, there, "it") == []
+    else:
+        with pytest.raises(StoreTooNew, match=f"schema {beyond[-1].number}; this one knows {NEWEST}"):
+            pending(STEPS, there, "it")
+
+
+@pytest.mark.parametrize(("compatible_from", "opens"), [(None, False), (NEWEST, True)])
+async def test_a_file_with_a_later_step_opens_if_the_step_allows_it(
+    tmp_path: Path, compatible_from: int | None, opens: bool
+) -> None:
+    path, step = tmp_path / "new.db", later(NEWEST + 1, compatible_from)
+    written_at(NEWEST, path)
+    connection = apsw.Connection(str(path))
+    values = (step.number, step.name, step.fingerprint, step.compatible_from, MOMENT)
+    connection.execute(SQL["insert_migration"], values)
+    connection.close()
+
+    if not opens:
+        with pytest.raises(StoreTooNew):
+            await open_store(f"sqlite:///{path}")
+        return
+    store = await open_store(f"sqlite:///{path}")
+    try:
+        assert await store.log.head() == 3
+        assert {each.verdict for each in await cast("SqliteStore", store).examine()} == {"ok"}
+    finally:
+        await store.close()

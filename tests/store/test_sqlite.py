@@ -169,7 +169,7 @@ def test_a_new_file_may_be_opened_by_many_threads_at_once(path: Path) -> None:
 
 async def test_a_file_of_a_newer_fait_is_not_opened(store: Store, path: Path) -> None:
     connection = apsw.Connection(str(path))
-    connection.execute("INSERT INTO fait_migrations VALUES (9999, 'future', 'x', 'x')")
+    connection.execute("INSERT INTO fait_migrations VALUES (9999, 'future', 'x', 9999, '2099-01-01T00:00:00.000000Z')")
 
     with pytest.raises(StoreTooNew):
         await open_store(URL.format(path))

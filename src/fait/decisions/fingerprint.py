@@ -13,7 +13,6 @@ Whoever changes a fold through one of those deletes its snapshots, which is alwa
 """
 
 import dis
-import hashlib
 import re
 import sys
 import typing
@@ -91,6 +90,8 @@ class _Walk:
         self._seen: dict[int, object] = {}  # the things, so that no id is given twice
 
     def digest(self) -> str:
+        import hashlib  # slow to import, and needed where there are snapshots
+
         return hashlib.sha256("\0".join(self._said).encode(errors="surrogatepass")).hexdigest()[:32]
 
     def see(self, thing: Any) -> None:

@@ -3,6 +3,7 @@
 However long a stream is, one page of its events is in memory.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby, islice
@@ -14,7 +15,7 @@ from msgspec import Struct
 from fait.decisions.decider import Model
 from fait.decisions.snapshot import Kept, Snapshot, Snapshots
 from fait.events.append import PAGE, Until
-from fait.events.codec import Codec, Reader, undecodable
+from fait.events.codec import Codec, Reader, Readers, undecodable
 from fait.events.envelope import Bare, StoredEvent
 from fait.events.stream import stream_name
 from fait.telemetry import logger
@@ -63,7 +64,7 @@ class Loader:
     def __init__(self, log: Reads, codec: Codec, snapshots: Snapshots | None) -> None:
         self._log = log
         self._codec = codec
-        self._readers: dict[tuple[type, ...], dict[tuple[str, int], Reader | None]] = {}
+        self._readers: defaultdict[tuple[type, ...], Readers] = defaultdict(lambda: defaultdict(dict))
         self.snapshots = snapshots
 
     async def load(self, model: Model[S], id: str, until: Until = _PRESENT, as_of: datetime | None = None) -> Loaded[S]:
@@ -151,13 +152,11 @@ class Loader:
         return begun
 
     def _fold(self, model: Model[S], loaded: Loaded[S], events: Sequence[Bare], stream: str) -> None:
-        state, evolve, readers = loaded.state, model.evolve, self._readers.setdefault(model.events, {})
+        state, evolve = loaded.state, model.evolve
+        kind, kind_schema, reader = "", 0, None
         for version, _, _, name, schema, data in events:
-            try:
-                reader = readers[name, schema]
-            except KeyError:
-                taken = self._codec.registry.taken(model.events)
-                reader = readers[name, schema] = self._codec.reader_for(taken, name, schema, stream, version)
+            if schema != kind_schema or name != kind:  # kinds come in runs: ask once for each
+                kind, kind_schema, reader = name, schema, self._reader(model, name, schema, stream, version)
             if reader is not None:
                 try:
                     event = reader(data)
@@ -167,3 +166,10 @@ class Loader:
         if events:
             loaded.state = state
             loaded.version, loaded.position, loaded.event_id, *_ = events[-1]
+
+    def _reader(self, model: Model[S], name: str, schema: int, stream: str, version: int) -> Reader | None:
+        readers = self._readers[model.events]
+        if schema not in readers[name]:
+            taken = self._codec.registry.taken(model.events)
+            readers[name][schema] = self._codec.reader_for(taken, name, schema, stream, version)
+        return readers[name][schema]

@@ -6,7 +6,6 @@ code nor a restored log is ever mixed with what was kept before. Now and then on
 """
 
 import asyncio
-import random
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
@@ -84,10 +83,12 @@ class Snapshots:
         chance: gives a number from 0 to 1, which says whether a load proves its snapshot.
     """
 
-    def __init__(self, keeper: Keeper, registry: Registry, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, keeper: Keeper, registry: Registry) -> None:
+        import random  # slow to import, and needed once a system is open
+
         self._keeper = keeper
         self._registry = registry
-        self.chance = chance
+        self.chance: Callable[[], float] = random.random
         self._folds: dict[object, _Fold] = {}
         self._taking: dict[str, asyncio.Task[None]] = {}
         self._unfit: set[str] = set()

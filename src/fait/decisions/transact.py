@@ -9,9 +9,7 @@ holds only if nothing happened in between.
 """
 
 import asyncio
-import hashlib
 import inspect
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
@@ -281,11 +279,15 @@ async def settled(log: Streams, writes: Sequence[Write], condition: AppendCondit
 
 async def pause(conflicts: int) -> None:
     """Make way after so many conflicts: for a while that grows with them, by chance, so that rivals part."""
+    import random  # slow to import, and needed when there is a conflict
+
     await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**conflicts)))  # noqa: S311
 
 
 def key_id(stream: str, key: str, place: int) -> str:
     """The id of the event at a place of what is appended to a stream under a key: a UUIDv8 of their hash."""
+    import hashlib  # slow to import, and needed where there are keys
+
     digest = hashlib.sha256(f"{stream}\0{key}\0{place}".encode()).digest()
     number = int.from_bytes(digest[:16], "big") & ~(0xF << 76) & ~(0x3 << 62) | (8 << 76) | (2 << 62)
     return str(UUID(int=number))

@@ -12,7 +12,8 @@ then add it last, as the streams it touches stay locked, and readers wait behind
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from itertools import compress, count
+from typing import Final, Literal, Protocol
 
 from fait.clock import new_id
 from fait.decisions.facts import Facts, ids_for, writes_of
@@ -48,8 +49,8 @@ class Connection(Protocol):
         """Run a statement in that transaction."""
         ...
 
-    def transaction(self) -> AbstractContextManager[object]:
-        """Begin a transaction, and end it with the block, as the library does."""
+    def transaction(self) -> AbstractContextManager[bool]:
+        """Begin a transaction, and end it with the block, as the library does; gives whether that end is a commit."""
         ...
 
 
@@ -69,8 +70,8 @@ class AsyncConnection(Protocol):
         """Run a statement in that transaction."""
         ...
 
-    def transaction(self) -> AbstractAsyncContextManager[object]:
-        """Begin a transaction, and end it with the block, as the library does."""
+    def transaction(self) -> AbstractAsyncContextManager[bool]:
+        """Begin a transaction, and end it with the block, as the library does; gives whether that end is a commit."""
         ...
 
 
@@ -101,6 +102,10 @@ class Letters:
         [write] = writes_of(self._codec, [facts], ids, metadata_of(Options(key=key)))
         self._written.append((write, bool(id or key)))
 
+    def keep(self, chosen: Iterable[bool]) -> None:
+        """Drop those that were not chosen; there is an answer for each, in their order."""
+        self._written = list(compress(self._written, chosen))
+
     def forget(self, beyond: int = 0) -> None:
         """Drop those written last: their part of the transaction was rolled back."""
         del self._written[beyond:]
@@ -112,21 +117,58 @@ class Letters:
 
 
 def _together(written: Sequence[tuple[Write, bool]]) -> Iterator[tuple[list[Write], bool]]:
-    """Writes that can be one append: a stream stands in it once. The order of all events stays as it was."""
+    """Writes that can be one append, with whether their ids may be stored already; the order of all events stays.
+
+    A stream stands in an append once. What may be stored already stands alone, or its repetition would refuse the rest.
+    """
     group: list[Write] = []
+    streams: set[str] = set()
     look_up = False
     for write, search in written:
         last = group[-1] if group else None
-        if last and last.stream == write.stream and write.expected == ANY:
+        alone = search or look_up
+        if last and not alone and last.stream == write.stream and write.expected == ANY:
             group[-1] = Write(last.stream, last.events + write.events, last.expected)
-        elif any(each.stream == write.stream for each in group):
+            continue
+        if last and (alone or write.stream in streams):
             yield group, look_up
-            group, look_up = [write], False
-        else:
-            group.append(write)
-        look_up = look_up or search
+            group, streams = [], set()
+        look_up = search
+        group.append(write)
+        streams.add(write.stream)
     if group:
         yield group, look_up
+
+
+_numbers: Final = count(1)
+
+
+class _Gathered:
+    """What is added in a transaction of the outbox's own, until its end.
+
+    A savepoint that is rolled back takes back what was added since it began, and no driver says so. So each event is
+    noted in a setting of the transaction, which goes back with the savepoint: what is noted at the end is what counts.
+    """
+
+    def __init__(self, letters: Letters) -> None:
+        self.letters = letters
+        self._numbers: list[int] = []
+
+    def note(self) -> Ask:
+        """Note the event that was written last."""
+        self._numbers.append(next(_numbers))
+        added = "concat(current_setting('fait.added', true), ' ', CAST(? AS text))"
+        return Ask(f"VALUES (set_config('fait.added', {added}, true))", (str(self._numbers[-1]),))
+
+    def noted(self) -> Ask:
+        """Ask what is noted."""
+        return Ask("VALUES (current_setting('fait.added', true))")
+
+    def settle(self, rows: Rows) -> Letters:
+        """What counts."""
+        noted = set((rows[0][0] or "").split())
+        self.letters.keep([str(number) in noted for number in self._numbers])
+        return self.letters
 
 
 class Outbox:
@@ -137,7 +179,7 @@ class Outbox:
         self._codec = codec
         self._schema = schema
         self._ring = ring
-        self._gathered: Letters | None = None
+        self._gathered: _Gathered | None = None
 
     def add(
         self,
@@ -165,27 +207,40 @@ class Outbox:
         Raises:
             UsageError: no transaction is open, or it cannot take an event; says what to do.
             InvalidValue: the event holds what cannot be stored.
-            WrongExpectedVersion: the stream is at another version. Roll back.
+            WrongExpectedVersion: the stream is at another version. Roll back. In a `transaction` of the outbox's own on
+                PostgreSQL, raised at its end.
         """
-        gathered = Letters(self._codec, self._schema) if self._gathered is None else self._gathered
-        gathered.write(event, stream, expected, tags, occurred_at, id, key)
         self._connection.check()
-        if self._gathered is None:
-            self._store(gathered)
+        letters = self._gathered.letters if self._gathered else Letters(self._codec, self._schema)
+        letters.write(event, stream, expected, tags, occurred_at, id, key)
+        if self._gathered:
+            self._connection.run(self._gathered.note())
+        else:
+            self._store(letters)
 
     @contextmanager
     def transaction(self) -> Generator["Outbox"]:
-        """Begin a transaction; at its end, store what was added meanwhile and commit, then wake the handlers."""
+        """Begin a transaction; at its end, store what was added meanwhile and commit, then wake the handlers.
+
+        In PostgreSQL, within a transaction that is open already, it is a savepoint; that transaction decides.
+        """
         if self._gathered is not None:
             raise UsageError("this outbox's transaction is open already. Nothing was written.")
-        self._gathered, position = Letters(self._codec, self._schema), 0
-        try:
-            with self._connection.transaction():
+        position = 0
+        with self._connection.transaction() as commits:
+            if (
+                self._connection.dialect == "postgresql"
+            ):  # SQLite's one writer keeps the others waiting from the beginning
+                self._gathered = _Gathered(Letters(self._codec, self._schema))
+            try:
                 yield self
-                position = self._store(self._gathered)
-        finally:
-            self._gathered = None
-        self._ring(position)
+            finally:
+                gathered, self._gathered = self._gathered, None
+            if gathered and gathered.letters:
+                self._connection.check()
+                position = self._store(gathered.settle(self._connection.run(gathered.noted())))
+        if commits:
+            self._ring(position)
 
     def _store(self, letters: Letters) -> int:
         position = 0
@@ -202,7 +257,7 @@ class AsyncOutbox:
         self._codec = codec
         self._schema = schema
         self._ring = ring
-        self._gathered: Letters | None = None
+        self._gathered: _Gathered | None = None
 
     async def add(
         self,
@@ -217,25 +272,34 @@ class AsyncOutbox:
         key: str | None = None,
     ) -> None:
         """Add an event to the open transaction: as `Outbox.add`."""
-        gathered = Letters(self._codec, self._schema) if self._gathered is None else self._gathered
-        gathered.write(event, stream, expected, tags, occurred_at, id, key)
         self._connection.check()
-        if self._gathered is None:
-            await self._store(gathered)
+        letters = self._gathered.letters if self._gathered else Letters(self._codec, self._schema)
+        letters.write(event, stream, expected, tags, occurred_at, id, key)
+        if self._gathered:
+            await self._connection.run(self._gathered.note())
+        else:
+            await self._store(letters)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator["AsyncOutbox"]:
-        """Begin a transaction; at its end, store what was added meanwhile and commit, then wake the handlers."""
+        """Begin a transaction, and end it with the block: as `Outbox.transaction`."""
         if self._gathered is not None:
             raise UsageError("this outbox's transaction is open already. Nothing was written.")
-        self._gathered, position = Letters(self._codec, self._schema), 0
-        try:
-            async with self._connection.transaction():
+        position = 0
+        async with self._connection.transaction() as commits:
+            if (
+                self._connection.dialect == "postgresql"
+            ):  # SQLite's one writer keeps the others waiting from the beginning
+                self._gathered = _Gathered(Letters(self._codec, self._schema))
+            try:
                 yield self
-                position = await self._store(self._gathered)
-        finally:
-            self._gathered = None
-        self._ring(position)
+            finally:
+                gathered, self._gathered = self._gathered, None
+            if gathered and gathered.letters:
+                self._connection.check()
+                position = await self._store(gathered.settle(await self._connection.run(gathered.noted())))
+        if commits:
+            self._ring(position)
 
     async def _store(self, letters: Letters) -> int:
         position = 0

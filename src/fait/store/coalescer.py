@@ -10,7 +10,7 @@ pays for a neighbour.
 
 import asyncio
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
@@ -53,7 +53,7 @@ Outcome = Verdict | Busy
 class Request:
     """An append that somebody waits for."""
 
-    __slots__ = ("bytes", "condition", "events", "flushing", "future", "writes")
+    __slots__ = ("alone", "bytes", "condition", "events", "flushing", "future", "streams", "writes")
 
     def __init__(
         self, writes: Sequence[Write], condition: AppendCondition | None, future: "asyncio.Future[Verdict]"
@@ -62,8 +62,13 @@ class Request:
         self.condition = condition
         self.future = future
         self.flushing = False
-        self.events = sum(len(write.events) for write in writes)
-        self.bytes = sum(len(event.data) + len(event.metadata) for write in writes for event in write.events)
+        self.alone = False
+        self.streams = [write.stream for write in writes]
+        self.events = self.bytes = 0
+        for write in writes:
+            self.events += len(write.events)
+            for event in write.events:
+                self.bytes += len(event.data) + len(event.metadata)
 
 
 class Answer(Protocol):
@@ -96,10 +101,11 @@ class Coalescer:
 
     Args:
         flush: begins to store a batch in one transaction; its future gives an outcome for each request, in order. A
-            single request waits for its locks; it is never answered `BUSY`.
+            request that is run `alone`, after a first answer `BUSY`, waits for its locks.
         lanes: how many flushes may be under way, beside those of single requests that are run again.
         disjoint: whether requests on one stream must not meet in flushes that are under way at the same time: they
-            stay in order, come what may. A backend that runs flushes strictly one after another does not need it to
+            stay in order, come what may. Appends that expect the same version of one stream go together: one of them
+            wins, and no other needs a flush of its own to be told so. A backend that runs flushes strictly one after another does not need it to
             be right; there, what is run again after a failed batch comes behind the flushes that were under way.
         max_waiting_events: how many events may wait.
         max_waiting_bytes: how many bytes may wait.
@@ -125,7 +131,7 @@ class Coalescer:
         self._outside: deque[Request] = deque()
         self._waiting_events = 0
         self._waiting_bytes = 0
-        self._occupied: set[str] = set()
+        self._occupied: Counter[str] = Counter()
 
     async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
         """Queue an append and wait for its verdict.
@@ -135,9 +141,11 @@ class Coalescer:
         """
         self._check_home()
         request = Request(writes, condition, self._loop.create_future())
-        self._outside.append(request)
-        self._admit()
-        self._pump()
+        if self._outside or not self._fits(request):
+            self._outside.append(request)
+        else:
+            self._enter(request)
+            self._pump()
         try:
             return await request.future
         except asyncio.CancelledError as cancelled:
@@ -160,9 +168,12 @@ class Coalescer:
     def _admit(self) -> None:
         """Queue, in order, those for whom there is room; one larger than all the room enters when it is empty."""
         while self._outside and self._fits(self._outside[0]):
-            entering = self._outside.popleft()
-            self._occupy(entering, 1)
-            self._queue.append(entering)
+            self._enter(self._outside.popleft())
+
+    def _enter(self, request: Request) -> None:
+        self._waiting_events += request.events
+        self._waiting_bytes += request.bytes
+        self._queue.append(request)
 
     def _fits(self, request: Request) -> bool:
         return not self._waiting_events or (
@@ -170,17 +181,13 @@ class Coalescer:
             and self._waiting_bytes + request.bytes <= self._max_bytes
         )
 
-    def _occupy(self, request: Request, sign: int) -> None:
-        self._waiting_events += sign * request.events
-        self._waiting_bytes += sign * request.bytes
-
     def _leave(self, request: Request) -> None:
-        self._occupy(request, -1)
-        self._admit()
+        self._waiting_events -= request.events
+        self._waiting_bytes -= request.bytes
 
     def _pump(self) -> None:
         """Start flushes while there are lanes and requests."""
-        while self._free_lanes and (batch := self._take()):
+        while self._free_lanes and self._queue and (batch := self._take()):
             self._free_lanes -= 1
             self._start(batch, lanes=1)
 
@@ -188,23 +195,24 @@ class Coalescer:
         """The next batch: in order; what must wait for a stream, waits, and all behind it on its streams."""
         batch: list[Request] = []
         deferred: list[Request] = []
-        held = set(self._occupied)
+        held: dict[str, int | None] = dict.fromkeys(self._occupied)
         events = size = 0
         while self._queue:
             request = self._queue.popleft()
             if request.future.cancelled():
                 self._leave(request)
+                self._admit()
                 continue
             if batch and (events + request.events > MAX_BATCH_EVENTS or size + request.bytes > MAX_BATCH_BYTES):
                 self._queue.appendleft(request)
                 break
             if self._disjoint:
-                streams = {write.stream for write in request.writes}
-                if not held.isdisjoint(streams):
+                rival = _rival(request)
+                if any(stream in held and (rival is None or held[stream] != rival) for stream in request.streams):
                     deferred.append(request)
-                    held |= streams
+                    held.update(dict.fromkeys(request.streams))
                     continue
-                held |= streams
+                held.update(dict.fromkeys(request.streams, rival))
             batch.append(request)
             events, size = events + request.events, size + request.bytes
         self._queue.extendleft(reversed(deferred))
@@ -212,9 +220,9 @@ class Coalescer:
 
     def _start(self, batch: list[Request], *, lanes: int) -> None:
         for request in batch:
+            if self._disjoint and not request.flushing:
+                self._occupied.update(request.streams)
             request.flushing = True
-            if self._disjoint:
-                self._occupied.update(write.stream for write in request.writes)
         try:
             answer = self._flush(batch)
         except Exception as problem:
@@ -224,23 +232,32 @@ class Coalescer:
 
     def _finish(self, batch: list[Request], lanes: int, done: Answer) -> None:
         """Give the verdicts out; run again, alone, whoever was in a failed batch or met a lock."""
-        self._free_lanes += lanes
         problem = _interrupted() if done.cancelled() else done.exception()
         outcomes = cast("Sequence[Any]", [problem] * len(batch) if problem else done.result())
         one_is_at_fault = problem is not None and len(batch) > 1 and not isinstance(problem, StoreUnavailable)
         alone: list[Request] = []
         for request, outcome in zip(batch, outcomes, strict=True):
             if (one_is_at_fault or outcome is BUSY) and not request.future.cancelled():
+                request.alone = True
                 alone.append(request)
             else:
                 self._resolve(request, outcome)
+        self._admit()
         for request in alone:
             self._start([request], lanes=0)  # beside the others, however long it takes; it holds its streams meanwhile
+        # Who has just been answered may ask again in this turn of the loop, and go along with those who waited.
+        self._loop.call_soon(self._free, lanes)
+
+    def _free(self, lanes: int) -> None:
+        self._free_lanes += lanes
         self._pump()
 
     def _resolve(self, request: Request, outcome: Any) -> None:
         if self._disjoint:
-            self._occupied.difference_update(write.stream for write in request.writes)
+            self._occupied.subtract(request.streams)
+            for stream in request.streams:
+                if not self._occupied[stream]:
+                    del self._occupied[stream]
         self._leave(request)
         if request.future.done():
             return
@@ -248,6 +265,13 @@ class Coalescer:
             request.future.set_exception(outcome)
         else:
             request.future.set_result(outcome)
+
+
+def _rival(request: Request) -> int | None:
+    """The version that a request expects of its one stream: of those that expect the same, one wins, and all are told."""
+    if len(request.writes) > 1 or request.condition is not None or request.writes[0].expected < 0:
+        return None
+    return request.writes[0].expected
 
 
 def _interrupted() -> StoreUnavailable:

@@ -15,33 +15,36 @@ class Doorbell:
 
     def __init__(self, position: int = 0) -> None:
         self.position = position
-        self._rung = asyncio.Event()
-        self._waiters = 0
+        self._waiting: set[asyncio.Future[None]] = set()
         self._closed = False
 
     def ring(self, position: int) -> None:
         """Tell that the log reaches at least this position."""
         if position > self.position:
             self.position = position
-            if self._waiters:
-                self._rung.set()
-                self._rung = asyncio.Event()
+            self._wake()
 
     def close(self) -> None:
         """Wake everybody: nothing more will come."""
         self._closed = True
-        self._rung.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        for each in self._waiting:
+            if not each.done():
+                each.set_result(None)
 
     async def wait(self, after: int, timeout_s: float | None = None) -> None:
         """Return when the log is known to reach beyond `after`, or when the time is over."""
         while self.position <= after:
             if self._closed:
                 raise StoreUnavailable("the store is closed.")
-            self._waiters += 1
+            rung = asyncio.get_running_loop().create_future()
+            self._waiting.add(rung)
             try:
                 async with asyncio.timeout(timeout_s):
-                    await self._rung.wait()
+                    await rung
             except TimeoutError:
                 return
             finally:
-                self._waiters -= 1
+                self._waiting.remove(rung)

@@ -7,15 +7,20 @@ postgresql://host/shop          a database; ?schema=name for one beside others i
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Final, Protocol
 
 from fait.clock import Clock, SystemClock
 from fait.errors import MissingExtra, UsageError
+from fait.events.append import Write
+from fait.store.adoption import Adopted
+from fait.store.joined import Conversation
 from fait.store.ledger import Ledger
 from fait.store.log import Log
+from fait.store.migrations import Migration, Step
 
-__all__ = ["BACKENDS", "Store", "open_store", "shown_url"]
+__all__ = ["BACKENDS", "Schema", "Store", "open_schema", "open_store", "shown_url"]
 
 
 class Store(Protocol):
@@ -36,6 +41,36 @@ class Store(Protocol):
         ...
 
 
+class Schema(Protocol):
+    """The tables and functions of a store, without opening it: what is there, and how it is brought up to date."""
+
+    @property
+    def where(self) -> str:
+        """Where it is, for messages."""
+        ...
+
+    async def steps(self) -> list[Step]:
+        """All steps, applied or pending, in order. Nothing is changed or created."""
+        ...
+
+    async def migrate(self) -> list[Migration]:
+        """Apply what is pending, all of it or nothing, and return it; create what does not exist."""
+        ...
+
+    async def script(self, *, whole: bool) -> str:
+        """SQL that does what `migrate` does; "" if nothing is pending. `whole`: for a new store, without looking."""
+        ...
+
+    async def adopt(self, *, in_place: bool, rehearse: bool) -> Adopted:
+        """Begin a new epoch of the log.
+
+        Args:
+            in_place: also if nothing shows that the log was moved.
+            rehearse: say what would be done, and change nothing.
+        """
+        ...
+
+
 async def _open_memory(url: str, clock: Clock, create: bool) -> Store:
     from fait.store.memory import MemoryStore
 
@@ -43,29 +78,41 @@ async def _open_memory(url: str, clock: Clock, create: bool) -> Store:
 
 
 async def _open_sqlite(url: str, clock: Clock, create: bool) -> Store:
-    from urllib.parse import parse_qsl, unquote, urlsplit  # here, and not above: it is slow to import
-
     try:
         from fait.store.sqlite.store import open_store
     except ModuleNotFoundError as missing:
-        if missing.name != "apsw":
-            raise
-        raise MissingExtra("SQLite", "sqlite") from None
-    parts = urlsplit(url)
-    path = unquote(parts.path.removeprefix("/"))
-    if parts.netloc or not path:
-        raise UsageError(f"{shown_url(url)} names no file: write sqlite:///name.db, or sqlite:////absolute/path.db")
-    return await open_store(path, dict(parse_qsl(parts.query)), clock, create=create)
+        raise _explained(missing) from None
+    path, options = _file(url)
+    return await open_store(path, options, clock, create=create)
 
 
 async def _open_postgres(url: str, clock: Clock, create: bool) -> Store:
     try:
         from fait.store.postgres.store import open_store
     except ModuleNotFoundError as missing:
-        if missing.name != "asyncpg":
-            raise
-        raise MissingExtra("PostgreSQL", "postgres") from None
+        raise _explained(missing) from None
     return await open_store(url, shown_url(url), clock, create=create)
+
+
+def _explained(missing: ModuleNotFoundError) -> Exception:
+    match missing.name:
+        case "apsw":
+            return MissingExtra("SQLite", "sqlite")
+        case "asyncpg":
+            return MissingExtra("PostgreSQL", "postgres")
+        case _:
+            return missing
+
+
+def _file(url: str) -> tuple[str, dict[str, str]]:
+    """The path and the options of an SQLite URL."""
+    from urllib.parse import parse_qsl, unquote, urlsplit  # here, and not above: it is slow to import
+
+    parts = urlsplit(url)
+    path = unquote(parts.path.removeprefix("/"))
+    if parts.netloc or not path:
+        raise UsageError(f"{shown_url(url)} names no file: write sqlite:///name.db, or sqlite:////absolute/path.db")
+    return path, dict(parse_qsl(parts.query))
 
 
 BACKENDS: Final[dict[str, Callable[[str, Clock, bool], Awaitable[Store]]]] = {
@@ -74,6 +121,25 @@ BACKENDS: Final[dict[str, Callable[[str, Clock, bool], Awaitable[Store]]]] = {
     "postgresql": _open_postgres,
 }
 """How each URL scheme is opened. The contract tests run on all of them."""
+
+
+def join(dialect: str, writes: Sequence[Write], schema: str, now: datetime, *, look_up: bool) -> Conversation:
+    """How events are appended in a transaction that somebody else began.
+
+    Args:
+        dialect: the database that the transaction is in: "postgresql" or "sqlite".
+        writes: what is appended; each stream stands in it once.
+        schema: where the log lies, in PostgreSQL.
+        now: the moment, for a database that has no clock of its own.
+        look_up: whether the ids may be stored already.
+    """
+    if dialect == "postgresql":
+        from fait.store.postgres import joined as postgres
+
+        return postgres.append(writes, schema, look_up=look_up)
+    from fait.store.sqlite import joined as sqlite
+
+    return sqlite.append(writes, now, look_up=look_up)
 
 
 async def open_store(url: str, *, clock: Clock | None = None, create: bool = True) -> Store:
@@ -90,6 +156,29 @@ async def open_store(url: str, *, clock: Clock | None = None, create: bool = Tru
         known = ", ".join(f"{name}:" for name in BACKENDS)
         raise UsageError(f"no store is called {shown_url(url)!r}: a store's URL begins with one of {known}")
     return await backend(url, clock or SystemClock(), create)
+
+
+def open_schema(url: str) -> Schema:
+    """The schema of the store that a URL names; the store is not looked at before something is asked.
+
+    Raises:
+        UsageError: no backend has that scheme, or it has no schema.
+        MissingExtra: the backend's driver is not installed.
+    """
+    try:
+        match url.partition(":")[0].lower():
+            case "sqlite":
+                from fait.store.sqlite.schema import SqliteSchema
+
+                return SqliteSchema(*_file(url))
+            case "postgresql":
+                from fait.store.postgres.schema import PostgresSchema
+
+                return PostgresSchema(url, shown_url(url))
+            case _:
+                raise UsageError(f"{shown_url(url)!r} has no schema: sqlite: and postgresql: stores have one")
+    except ModuleNotFoundError as missing:
+        raise _explained(missing) from None
 
 
 def shown_url(url: str) -> str:

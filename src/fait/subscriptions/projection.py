@@ -4,12 +4,13 @@ A batch costs one read and one write, whatever the number of its events: the row
 folded in memory, and written together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from fait.errors import UsageError
 from fait.events.append import Page
-from fait.events.codec import Codec, Reader, undecodable
+from fait.events.codec import Codec, Reader, Readers, undecodable
 from fait.events.envelope import Recorded, StoredEvent
 from fait.store.ledger import Ledger, RowChange, Work
 from fait.subscriptions.processor import Desk
@@ -28,7 +29,7 @@ class Projection:
         self.name = shape.name
         self.fingerprint = shape.fingerprint
         self._taken = codec.registry.taken(shape.events)
-        self._readers: dict[tuple[str, int], Reader | None] = {}
+        self._readers: Readers = defaultdict(dict)
         self.query = self._taken.query
         self._codec = codec
         self._ledger = ledger
@@ -40,8 +41,14 @@ class Projection:
 
     async def _fold(self, page: Page) -> RowChange:
         shape, evolve = self.shape, cast("Any", self.shape.cls).evolve
-        touched = [(key, at) for at in self._decoded(page.events) for key in shape.keys_of(at)]
-        keys = list(dict.fromkeys(key for key, _ in touched))
+        events = [(stored, reader) for stored in page.events if (reader := self._reader(stored)) is not None]
+        if shape.keyed_by_stream:  # rows are known before any event is decoded: each lives only while it is folded
+            key_of = {stream: shape.key_of_stream(stream) for stream in {stored.stream: None for stored, _ in events}}
+            keys = list(dict.fromkeys(key_of.values()))
+            touched = ((key_of[at.stored.stream], at) for at in _decoded(events))
+        else:
+            touched = [(key, at) for at in _decoded(events) for key in shape.keys_of(at)]
+            keys = list(dict.fromkeys(key for key, _ in touched))
         stored = {row[shape.table.index_of(shape.key)]: row for row in await self._ledger.rows(shape.table, keys)}
         rows: dict[Any, Any] = {key: shape.from_row(stored[key]) if key in stored else None for key in keys}
         for key, at in touched:
@@ -49,21 +56,14 @@ class Projection:
         upserts = [self._row(key, row) for key, row in rows.items() if row is not None]
         return RowChange(shape.table, upserts, [key for key, row in rows.items() if row is None and key in stored])
 
-    def _decoded(self, events: Sequence[StoredEvent]) -> Iterator[Recorded[Any]]:
-        readers = self._readers
-        for stored in events:
-            try:
-                reader = readers[stored.type, stored.schema]
-            except KeyError:
-                kind = (stored.type, stored.schema)
-                reader = self._codec.reader_for(self._taken, *kind, stored.stream, stored.version)
-                readers[kind] = reader
-            if reader is not None:
-                try:
-                    event = reader(stored.data)
-                except Exception as problem:
-                    raise undecodable(problem, stored.stream, stored.version, stored.type) from None
-                yield Recorded(event, stored)
+    def _reader(self, stored: StoredEvent) -> Reader | None:
+        name, schema = stored.type, stored.schema
+        try:
+            return self._readers[name][schema]
+        except KeyError:
+            reader = self._codec.reader_for(self._taken, name, schema, stored.stream, stored.version)
+            self._readers[name][schema] = reader
+            return reader
 
     def _row(self, key: Any, instance: Any) -> Any:
         if not isinstance(instance, self.shape.cls) or getattr(instance, self.shape.key) != key:
@@ -72,3 +72,12 @@ class Projection:
                 f"None"
             )
         return self.shape.to_row(instance)
+
+
+def _decoded(events: Iterable[tuple[StoredEvent, Reader]]) -> Iterator[Recorded[Any]]:
+    for stored, reader in events:
+        try:
+            event = reader(stored.data)
+        except Exception as problem:
+            raise undecodable(problem, stored.stream, stored.version, stored.type) from None
+        yield Recorded(event, stored)

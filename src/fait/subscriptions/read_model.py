@@ -12,7 +12,6 @@ The row's key is the id of the event's stream, unless the class says otherwise w
 `key_of(cls, event, at) -> key | list of keys | None`.
 """
 
-import hashlib
 import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +30,7 @@ from fait.events.annotation import events_taken, local_names
 from fait.events.envelope import Recorded
 from fait.events.event import event_type
 from fait.events.stream import id_of
-from fait.store.ledger import Column, Kind, Row, Table, fits
+from fait.store.ledger import PYTHON_TYPES, Column, Kind, Row, Table, fits
 
 __all__ = ["ReadModel", "Shape", "shape_of"]
 
@@ -122,6 +121,10 @@ class Shape:
         self.fields = fields
         self._into: list[Convert | None] = [into for _, _, into, _ in kinds]
         self._out_of: list[Convert | None] = [out_of for _, _, _, out_of in kinds]
+        self._exact = tuple(PYTHON_TYPES[column.kind] for column in columns)
+        self._bounded = [
+            (place, column) for place, column in enumerate(columns) if column.kind in ("integer", "timestamp")
+        ]
         self._key_of: Callable[[Any, Any], Any] | None = getattr(self.cls, "key_of", None)
         self._key_from_text = _KEY_FROM_TEXT[self.table.columns[self.table.index_of(self.key)].kind]
         self.events = events_taken(self._evolve(), 2, self._names)
@@ -131,14 +134,24 @@ class Shape:
     @property
     def fingerprint(self) -> str:
         """Differs when the table must be built anew."""
+        import hashlib  # slow to import, and needed once a system is open
+
         names = [found.name if (found := event_type(cls)) else cls.__name__ for cls in self.events]
         said = (self.table, self.version, sorted(names))
         return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:16]
 
+    @property
+    def keyed_by_stream(self) -> bool:
+        """Whether an event's stream alone says which row it changes."""
+        return self._key_of is None
+
+    def key_of_stream(self, stream: str) -> Any:
+        """The key of the row that belongs to a stream."""
+        return self._key_from_text(id_of(stream))
+
     def keys_of(self, at: Recorded[Any]) -> Sequence[Any]:
-        """Keys of the rows that an event changes."""
-        if self._key_of is None:
-            return (self._key_from_text(id_of(at.stored.stream)),)
+        """Keys of the rows that an event changes, where its stream does not say it."""
+        assert self._key_of is not None
         found = self._key_of(at.event, at)
         if found is None:
             return ()
@@ -146,11 +159,15 @@ class Shape:
 
     def to_row(self, instance: ReadModel) -> Row:
         """An instance as column values."""
-        row = tuple(
-            value if convert is None or value is None else convert(value)
-            for value, convert in zip(msgspec.structs.astuple(cast("Any", instance)), self._into, strict=True)
-        )
-        for value, column in zip(row, self.table.columns, strict=True):
+        row: Row = msgspec.structs.astuple(cast("Any", instance))
+        if any(self._into):
+            row = tuple(
+                value if convert is None or value is None else convert(value)
+                for value, convert in zip(row, self._into, strict=True)
+            )
+        usual = tuple(map(type, row)) == self._exact  # then only values that have bounds can be unfit
+        for place, column in self._bounded if usual else enumerate(self.table.columns):
+            value = row[place]
             if not fits(column, value):
                 raise UsageError(
                     f"{self.cls.__name__}.{column.name} is {column.kind}{' or None' if column.nullable else ''}: "

@@ -1,10 +1,11 @@
 """The outbox in a transaction of asyncpg, on a connection of its own or of a pool."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from fait.delivery.adapters.marks import numbered
-from fait.delivery.adapters.problems import explained
+from fait.delivery.adapters.problems import explained, not_a_connection
 from fait.delivery.outbox import AsyncOutbox, Dialect, Ring
 from fait.errors import UsageError
 from fait.events.codec import Codec
@@ -15,6 +16,8 @@ __all__ = ["outbox"]
 
 def outbox(connection: Any, codec: Codec, schema: str, ring: Ring) -> AsyncOutbox:
     """The outbox in the transaction that is open on a connection."""
+    if not hasattr(connection, "is_in_transaction"):
+        raise not_a_connection(connection)
     return AsyncOutbox(_Asyncpg(connection), codec, schema, ring)
 
 
@@ -32,7 +35,14 @@ class _Asyncpg:
 
     async def run(self, ask: Ask) -> Rows:
         with explained():
-            return await self._connection.fetch(numbered(ask.sql), *ask.values)
+            rows = await self._connection.fetch(numbered(ask.sql), *ask.values)
+        return [tuple(row.values()) for row in rows]  # not by iteration, which a class of the user's may mean otherwise
 
-    def transaction(self) -> AbstractAsyncContextManager[object]:
-        return self._connection.transaction()
+    def transaction(self) -> AbstractAsyncContextManager[bool]:
+        return self._transaction()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncGenerator[bool]:
+        commits = not self._connection.is_in_transaction()
+        async with self._connection.transaction():
+            yield commits

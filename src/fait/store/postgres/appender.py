@@ -32,11 +32,12 @@ __all__ = ["Appender"]
 PATIENCE_S: Final = 0.05
 """How long a batch waits for a lock, before its appends are sent one by one so that only one of them waits on."""
 
-CONDITION_S: Final = 1.0
-"""How long an append with a condition waits at a time: whoever comes after it to the same lock waits behind it."""
+TURN_S: Final = 0.5
+"""How long an append that runs alone waits at a time: whoever comes after it to a lock waits behind it. Less than the
+server's `deadlock_timeout`: where it and a user's transaction wait for each other, it is the one that steps back."""
 
 LOCK_S: Final = 30.0
-"""How long an append alone waits for the locks of other transactions."""
+"""How long an append waits, in all its turns, for the locks of other transactions."""
 
 ANSWER_S: Final = 60.0
 """How long the server may take for a call, locks included, before its connection counts as lost."""
@@ -48,7 +49,7 @@ MAX_REPEATED: Final = 20
 """How often an append is sent again at once before something else must be wrong."""
 
 ALONE: Final = 4
-"""Most appends that run alone at a time: they may wait long, and connections are few."""
+"""Most appends that wait for locks at a time; fewer if the pool is small, so that readers have a connection."""
 
 
 class Appender:
@@ -56,19 +57,27 @@ class Appender:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._where = database.address.shown
         self._clock = None if isinstance(clock, SystemClock) else clock  # one clock for all: the server's
         self._last_moment: datetime | None = None
         self._lane: Connection | None = None
-        self._alone = asyncio.Semaphore(ALONE)
+        self._first_turns = asyncio.Semaphore(1)
+        self._turns = asyncio.Semaphore(min(ALONE, database.address.pool - 2))
+        self._unsettled: set[str] = set()
 
     async def send(self, requests: Sequence[Request]) -> list[Outcome | Exception]:
         """Store requests, in order, in as few calls as can be; an outcome for each."""
         if requests[0].alone:
-            async with self._alone:
-                return [await self._send_alone((requests[0].writes, requests[0].condition))]
+            return [await self._send_alone((requests[0].writes, requests[0].condition))]
         outcomes: list[Outcome | Exception] = []
         for appends in _calls(requests):
-            outcomes += await self._send_together(appends)
+            if outcomes and isinstance(outcomes[-1], StoreUnavailable):
+                outcomes += [StoreUnavailable(f"{self._where} went away before the append was sent.")] * len(appends)
+                continue
+            try:
+                outcomes += await self._send_together(appends)
+            except StoreUnavailable as problem:  # what was sent before has its verdicts
+                outcomes += [problem] * len(appends)
         return outcomes
 
     async def close(self) -> None:
@@ -79,57 +88,68 @@ class Appender:
 
     async def _send_together(self, appends: Sequence[Append]) -> Sequence[Outcome | Exception]:
         """One call for several; if it fails, they run alone, and it shows whose fault it was."""
-        attempt = _Attempt(self._database.address.shown)
+        attempt = _Attempt(self._where)
         while True:
             try:
-                if self._lane is None or self._lane.is_closed():
+                if self._lane is None:
                     self._lane = await self._database.take()
-                attempt.began = True
+                attempt.sent = not self._lane.is_closed()
                 return await self._store(self._lane, appends, PATIENCE_S)
             except Exception as problem:
-                if not lost(problem):
-                    if isinstance(problem, PostgresError):
-                        return [BUSY] * len(appends)
-                    raise
-                await self._drop_lane()
-                await attempt.wait_for_server(problem)
+                if lost(problem):
+                    await self._drop_lane()
+                    await attempt.wait_for_server(problem)
+                elif isinstance(problem, PostgresError):
+                    if attempt.unsettled:
+                        self._unsettled.update(_name(each) for each in appends)
+                    return [BUSY] * len(appends)
+                else:
+                    raise attempt.failure(problem) from problem
 
     async def _send_alone(self, append: Append) -> Verdict:
-        attempt = _Attempt(self._database.address.shown)
-        patience_s = LOCK_S if append[1] is None else CONDITION_S
+        """In turns; in the first it waits little, so that it holds up nobody who need not wait at all."""
+        attempt = _Attempt(self._where, unsettled=_name(append) in self._unsettled)
+        self._unsettled.discard(_name(append))
+        turns, patience_s = self._first_turns, PATIENCE_S
         while True:
             try:
-                connection = await self._database.take()
-                try:
-                    attempt.began = True
-                    return (await self._store(connection, [append], patience_s, attempt.look_up))[0]
-                finally:
-                    await self._database.give_back(connection)
+                async with turns:
+                    return await self._take_turn(append, patience_s, attempt)
             except IdTaken:
                 attempt.repeat(look_up=True)
             except Retry:
                 attempt.repeat()
             except LockNotAvailable as problem:
                 attempt.wait_for_lock(problem)
+                turns, patience_s = self._turns, TURN_S
             except Exception as problem:
                 if not lost(problem):
-                    if isinstance(problem, PostgresError):
-                        raise unavailable(problem, self._database.address.shown) from problem
-                    raise
+                    raise attempt.failure(problem) from problem
                 await attempt.wait_for_server(problem)
+
+    async def _take_turn(self, append: Append, patience_s: float, attempt: "_Attempt") -> Verdict:
+        connection = await self._database.take()
+        attempt.sent = True
+        try:
+            [verdict] = await self._store(connection, [append], patience_s, attempt.look_up)
+        except Exception as problem:
+            await (self._database.discard if lost(problem) else self._database.give_back)(connection)
+            raise
+        await self._database.give_back(connection)
+        return verdict
 
     async def _store(
         self, connection: Connection, appends: Sequence[Append], patience_s: float, look_up: bool = False
     ) -> list[Verdict]:
         moment, patience = self._moment(), round(patience_s * 1000)
         writes, condition = appends[0]
-        if condition is None and len(appends) == 1 and sum(len(write.events) for write in writes) >= MANY:
-            async with asyncio.timeout(ANSWER_S):
+        with self._database.deadline(connection, ANSWER_S):
+            if condition is None and len(appends) == 1 and sum(len(write.events) for write in writes) >= MANY:
                 stored = await copy(connection, self._database, writes, moment, patience)
-            if stored is not None:
-                return [stored]
-        values = arguments(appends, moment, look_up=look_up, patience=patience)
-        return verdicts(appends, await connection.fetch(self._database.sql["append"], *values, timeout=ANSWER_S))
+                if stored is not None:
+                    return [stored]
+            values = arguments(appends, moment, look_up=look_up, patience=patience)
+            return verdicts(appends, await connection.fetch(self._database.sql["append"], *values))
 
     def _moment(self) -> datetime | None:
         if self._clock is None:
@@ -141,41 +161,68 @@ class Appender:
     async def _drop_lane(self) -> None:
         lane, self._lane = self._lane, None
         if lane is not None:
-            lane.terminate()
-            await self._database.give_back(lane)
+            await self._database.discard(lane)
 
 
 class _Attempt:
-    """What is known of an append that may have to be sent several times."""
+    """What is known of an append that may have to be sent several times.
 
-    def __init__(self, where: str) -> None:
+    Attributes:
+        sent: it is under way, or was when the connection was lost.
+        unsettled: it was lost on its way, and may have been written then.
+        look_up: the server is to look for its ids first.
+    """
+
+    def __init__(self, where: str, *, unsettled: bool = False) -> None:
+        self.sent = False
+        self.unsettled = unsettled
+        self.look_up = False
         self._where = where
         self._start = time.monotonic()
         self._lost_since: float | None = None
         self._repeated = 0
-        self.began = False
-        self.look_up = False
 
     def repeat(self, *, look_up: bool = False) -> None:
         """Send it again at once: the server took it back, and said why."""
+        self.sent = False
         self._repeated += 1
         self.look_up = self.look_up or look_up
         if self._repeated > MAX_REPEATED:
-            raise StoreUnavailable(f"{self._where}: an append met others {MAX_REPEATED} times. Try again.")
+            text = f"{self._where}: an append met others {MAX_REPEATED} times. Try again."
+            raise StoreUnavailable(text, self._outcome)
 
     def wait_for_lock(self, problem: Exception) -> None:
         """Send it again, unless it has waited long enough."""
+        self.sent = False
         if time.monotonic() - self._start >= LOCK_S:
-            raise unavailable(problem, self._where) from problem
+            raise self.failure(problem) from problem
 
     async def wait_for_server(self, problem: Exception) -> None:
         """Pause before it is sent again, unless the server has been away for too long."""
+        self.unsettled = self.unsettled or self.sent
+        self.sent = False
         now = time.monotonic()
         self._lost_since = self._lost_since or now
-        if now - self._lost_since >= RETURN_S:
-            outcome: Literal["nothing", "unknown"] = "unknown" if self.began else "nothing"
-            raise unavailable(problem, self._where, outcome) from problem
+        if now - self._lost_since >= RETURN_S or now - self._start >= ANSWER_S:
+            raise self.failure(problem) from problem
         await asyncio.sleep(min(0.5, 0.02 + (now - self._lost_since) / 4))
+
+    def failure(self, problem: Exception) -> Exception:
+        """What the caller is told when it ends with this problem."""
+        if isinstance(problem, PostgresError) or lost(problem):
+            return unavailable(problem, self._where, self._outcome)
+        if isinstance(problem, StoreUnavailable) and self.unsettled:
+            why = str(problem).removesuffix(" Nothing was written.")
+            return StoreUnavailable(f"the connection was lost while the append was under way, and then: {why}", "unknown")
+        return problem
+
+    @property
+    def _outcome(self) -> Literal["nothing", "unknown"]:
+        return "unknown" if self.unsettled else "nothing"
+
+
+def _name(append: Append) -> str:
+    return append[0][0].events[0].id
 
 
 def _calls(requests: Sequence[Request]) -> list[list[Append]]:

@@ -1,11 +1,12 @@
 """Appends as the arguments of one call of the append function, and the rows that come back as verdicts."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from fait.events.append import PAGE, AppendCondition, Appended, ConditionFailed, Conflict, Verdict, Write
 from fait.events.envelope import NewEvent, StoredEvent
@@ -13,22 +14,20 @@ from fait.events.query import Query
 from fait.events.version import is_expected
 from fait.store.repetition import repetition
 
-__all__ = ["Stored", "arguments", "array", "meet", "verdict", "verdicts"]
+__all__ = ["Append", "arguments", "array", "as_json", "meet", "verdicts", "verdicts_of_each"]
+
+T = TypeVar("T")
 
 Append = tuple[Sequence[Write], AppendCondition | None]
 
 
-class Stored(Struct):
+class _Stored(Struct):
     """An event that has one of the ids already."""
 
     id: str
     stream: str
     version: int
     position: int
-
-
-_decode_stored = msgspec.json.Decoder(list[Stored]).decode
-_decode_between = msgspec.json.Decoder(list[StoredEvent]).decode
 
 
 def array(texts: Sequence[str]) -> str:
@@ -100,30 +99,60 @@ def _means(query: Query, write: Write, event: NewEvent) -> bool:
     return (not query.types or event.type in query.types) and all(tag in event.tags for tag in query.tags)
 
 
+def as_json(appends: Sequence[Append]) -> str:
+    """The text for appends that are stored one after another."""
+    return msgspec.json.encode([_append(*each) for each in appends]).decode()
+
+
+def _append(writes: Sequence[Write], condition: AppendCondition | None) -> dict[str, Any]:
+    said: dict[str, Any] = {"writes": [_write(each) for each in writes]}
+    if condition is not None and condition.queries:
+        said["after"] = condition.after
+        said["queries"] = [
+            {"types": query.types, "tags": query.tags, "category": query.category} for query in condition.queries
+        ]
+    return said
+
+
+def _write(write: Write) -> dict[str, Any]:
+    return {"stream": write.stream, "expected": write.expected, "events": [_event(each) for each in write.events]}
+
+
+def _event(event: NewEvent) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "type": event.type,
+        "schema": event.schema,
+        "data": Raw(event.data.encode()),
+        "metadata": Raw(event.metadata.encode()),
+        "tags": event.tags,
+        "occurred_at": event.occurred_at,
+    }
+
+
+def verdicts_of_each(appends: Sequence[Append], rows: Sequence[Any]) -> list[Verdict]:
+    """A verdict for each of the appends that were stored one after another."""
+    by_append: defaultdict[int, dict[int, Any]] = defaultdict(dict)
+    for number, *row in rows:
+        by_append[number][row[0]] = row
+    return [_verdict(writes, by_append[number]) for number, (writes, _) in enumerate(appends, 1)]
+
+
 def verdicts(appends: Sequence[Append], rows: Sequence[Any]) -> list[Verdict]:
     """A verdict for each append of a call."""
     if len(appends) == 1:
-        return [verdict(appends[0][0], {row[0]: _decoded(row) for row in rows})]
-    by_write = {row[0]: _decoded(row) for row in rows}
-    return [verdict(writes, {1: by_write[number]}) for number, (writes, _) in enumerate(appends, 1)]
+        return [_verdict(appends[0][0], {row[0]: row for row in rows})]
+    by_write = {row[0]: row for row in rows}
+    return [_verdict(writes, {1: by_write[number]}) for number, (writes, _) in enumerate(appends, 1)]
 
 
-def _decoded(row: Any) -> Any:
-    """A row whose two columns of JSON are values; most rows have none."""
-    if row[1] == "appended":
-        return row
-    number, word, version, position, stored, between = row
-    return number, word, version, position, stored and _decode_stored(stored), between and _decode_between(between)
-
-
-def verdict(writes: Sequence[Write], rows: dict[int, Any]) -> Verdict:
+def _verdict(writes: Sequence[Write], rows: dict[int, Any]) -> Verdict:
     """What the function's rows, by the number of the write, mean for one append."""
     if all(row[1] == "appended" for row in rows.values()):
         position = max(row[3] for row in rows.values())
         return Appended(position, tuple([rows[number][2] for number in range(1, len(writes) + 1)]))
-    first = next(iter(rows.values()))
-    if first[4] is not None:
-        return repetition(writes, {each.id: each for each in first[4]})
+    if (stored := next(iter(rows.values()))[4]) is not None:
+        return repetition(writes, {each.id: each for each in _values(stored, list[_Stored])})
     for row in rows.values():
         if row[1] == "condition":
             return ConditionFailed(*_between(row))
@@ -133,11 +162,16 @@ def verdict(writes: Sequence[Write], rows: dict[int, Any]) -> Verdict:
     raise AssertionError("an append was refused for no reason")
 
 
+def _values(json: Any, kind: type[T]) -> T:
+    """A column of JSON, as text or read already."""
+    return msgspec.json.decode(json, type=kind) if isinstance(json, str) else msgspec.convert(json, kind)
+
+
 def _between(row: Any) -> tuple[tuple[StoredEvent, ...], int]:
     events = tuple(
         msgspec.structs.replace(
             event, recorded_at=event.recorded_at.astimezone(UTC), occurred_at=event.occurred_at.astimezone(UTC)
         )
-        for event in row[5]
+        for event in _values(row[5], list[StoredEvent])
     )
     return events, events[-1].position if len(events) == PAGE else row[3]

@@ -4,8 +4,9 @@ Every statement of ours names its schema, and none leaves anything behind in its
 given on as it is, also by a pooler between us and the server.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Literal, Protocol, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -43,6 +44,7 @@ LOST: Final = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what the driver says of a connection that the server ended while it was idle
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -75,7 +77,7 @@ class Connection(Protocol):
         ...
 
     async def copy_records_to_table(
-        self, table_name: str, *, records: Sequence[Sequence[Any]], columns: Sequence[str], schema_name: str
+        self, table_name: str, *, records: Sequence[Sequence[Any]], columns: Sequence[str]
     ) -> str:
         """Add rows to a table, quickly."""
         ...
@@ -124,17 +126,27 @@ class Address(Struct, frozen=True):
 
 def parse(url: str, shown: str) -> Address:
     """Take our own options out of a URL: `schema`, `pool` and `prepare`; the driver is given the rest."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _malformed(shown) from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     schema, pool, prepare = options.pop("schema", "public"), options.pop("pool", ""), options.pop("prepare", "yes")
-    if not schema or "\0" in schema or len(schema.encode()) > 63:
-        raise UsageError("schema= is a name of 1 to 63 bytes, as in postgresql://host/database?schema=shop")
+    if not schema or "\0" in schema or "$$" in schema or len(schema.encode()) > 63:
+        raise UsageError("schema= is a name of 1 to 63 bytes without $$, as in postgresql://host/database?schema=shop")
     if pool and not (pool.isdecimal() and 3 <= int(pool) <= 1000):
         raise UsageError(f"pool= is the most connections to open, 3 to 1000, not {pool!r}")
     if prepare not in ("yes", "no"):
         raise UsageError(f"prepare= is yes, or no for a pooler that knows no prepared statements, not {prepare!r}")
     dsn = urlunsplit(parts._replace(query=urlencode(options)))
     return Address(dsn, schema, int(pool or DEFAULT_POOL), prepare == "yes", shown)
+
+
+def _malformed(shown: str) -> UsageError:
+    return UsageError(
+        f"{shown} is no URL of a database, as in postgresql://user@host:5432/database. Nothing was opened. In a name "
+        "or a password, / ? # @ : % are written %2F %3F %23 %40 %3A %25."
+    )
 
 
 class Database:
@@ -168,8 +180,10 @@ class Database:
                 statement_cache_size=200 if address.prepare else 0,
                 server_settings={"application_name": "fait"} if "application_name=" not in address.dsn else {},
             )
-        except (*LOST, PostgresError, ValueError) as problem:
+        except (*LOST, PostgresError) as problem:
             raise unavailable(problem, address.shown) from problem
+        except ValueError:  # its text may hold a part of the password
+            raise _malformed(address.shown) from None
         return database
 
     async def _meet(self, connection: Any) -> None:
@@ -184,9 +198,16 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
         """A connection for the length of a block; the server's errors come out of it as ours."""
+        give_back = self.give_back
         try:
-            async with self._pool.acquire() as connection:
-                yield cast("Connection", connection)
+            connection = await self.take()
+            try:
+                yield connection
+            except LOST:
+                give_back = self.discard
+                raise
+            finally:
+                await give_back(connection)
         except FaitError:
             raise
         except (*LOST, PostgresError) as problem:
@@ -206,6 +227,20 @@ class Database:
         """The other half of `take`."""
         await self._pool.release(connection)
 
+    async def discard(self, connection: Connection) -> None:
+        """The other half of `take` for a connection that is lost: it is closed, whatever is under way on it."""
+        _terminate(connection)
+        await self._pool.release(connection)
+
+    @contextmanager
+    def deadline(self, connection: Connection, timeout_s: float) -> Generator[None]:
+        """Close the connection if a block takes longer: a server that is gone answers no cancellation."""
+        timer = asyncio.get_running_loop().call_later(timeout_s, _terminate, connection)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     async def connect(self) -> Any:
         """A connection beside the pool, for what needs one of its own."""
         return await _driver.connect(self.address.dsn, timeout=CONNECT_S, statement_cache_size=0)
@@ -213,6 +248,11 @@ class Database:
     async def close(self) -> None:
         """Close all connections, once what is under way on them is done."""
         await self._pool.close()
+
+
+def _terminate(connection: Connection) -> None:
+    with suppress(asyncpg.InterfaceError):  # the driver has taken it back by itself
+        connection.terminate()
 
 
 def lost(problem: BaseException) -> bool:

@@ -6,15 +6,15 @@ a moment and a fail-over change one of them; then nothing is appended or read un
 """
 
 from typing import Final
-from uuid import uuid4
 
 from msgspec import Struct
 
 from fait.errors import StoreUnavailable, UsageError
+from fait.store.adoption import Adopted, Carried
 from fait.store.log import Identity
-from fait.store.postgres.connection import Connection, Database, NotAllowed
+from fait.store.postgres.connection import Connection, Database
 
-__all__ = ["Adopted", "Place", "Position", "adopt", "confirm", "identify", "place_of"]
+__all__ = ["Place", "adopt", "confirm", "identify", "place_of"]
 
 MIN_SERVER: Final = 140_000
 """PostgreSQL 14."""
@@ -27,41 +27,26 @@ class Place(Struct, frozen=True):
     timeline: int
 
 
-class Position(Struct, frozen=True):
-    """A checkpoint after an adoption: whether it went along into the new epoch."""
-
-    subscription: str
-    position: int
-    taken: bool
-
-
-class Adopted(Struct, frozen=True):
-    """What an adoption did."""
-
-    identity: Identity
-    head: int
-    checkpoints: list[Position]
-
-
 async def place_of(database: Database, connection: Connection) -> Place:
     """Where the server writes. Refuses a standby, and a server that is too old."""
-    [(version, standby, timeline)] = await connection.fetch(database.sql["server"])
+    [(version, standby, timeline, may_ask)] = await connection.fetch(database.sql["server"])
     if version < MIN_SERVER:
         raise StoreUnavailable(f"{database.address.shown} runs PostgreSQL {version // 10_000}: 14 or newer is needed.")
     if standby:
         raise StoreUnavailable(f"{database.address.shown} is a standby: connect to the primary.")
-    try:
-        cluster = await connection.fetchval(database.sql["cluster"])
-    except NotAllowed:
-        cluster = ""
+    cluster = await connection.fetchval(database.sql["cluster"]) if may_ask else ""
     return Place(cluster, timeline)
 
 
 async def identify(database: Database, connection: Connection) -> tuple[Identity, int, Place]:
-    """The log's identity, the oid of its sequence, and the place it was confirmed at; a new log is given one."""
-    place = await place_of(database, connection)
-    await connection.execute(database.sql["create_log"], str(uuid4()), place.cluster, place.timeline)
-    [(log_id, epoch, cluster, timeline, sequence, cache)] = await connection.fetch(database.sql["identity"])
+    """The log's identity, the oid of its sequence, and the place it was confirmed at."""
+    rows = await connection.fetch(database.sql["identity"])
+    if not rows:
+        raise StoreUnavailable(
+            f"the log at {database.address.shown} has lost its identity: somebody emptied {database.schema}.fait_log. "
+            "Restore that row from a backup."
+        )
+    [(log_id, epoch, cluster, timeline, sequence, cache)] = rows
     if cache != 1:
         raise StoreUnavailable(
             f"the sequence fait_position in {database.address.shown} has CACHE {cache}: readers would skip events. "
@@ -84,17 +69,36 @@ def confirm(was: Place, found: Place, where: str) -> None:
     )
 
 
-async def adopt(database: Database) -> Adopted:
-    """Begin a new epoch at the place where the log is now."""
-    async with database.transaction() as connection:
-        place = await place_of(database, connection)
-        old, _, was = await identify(database, connection)
-        if was == place:
-            raise UsageError(
-                f"the log at {database.address.shown} is where it was: there is nothing to adopt. Nothing was changed."
-            )
-        [(log_id, epoch)] = await connection.fetch(database.sql["adopt_log"], place.cluster, place.timeline)
-        head = await connection.fetchval(database.sql["head"], (1 << 63) - 1)
-        rows = await connection.fetch(database.sql["adopt_checkpoints"], log_id, old.epoch, epoch, head)
-        checkpoints = [Position(name, position, found == epoch) for name, position, found in rows]
-        return Adopted(Identity(log_id, epoch), head, checkpoints)
+async def adopt(database: Database, *, in_place: bool, rehearse: bool) -> Adopted:
+    """Begin a new epoch at the place where the log is now.
+
+    Args:
+        database: where the log is.
+        in_place: also when it seems not to have been moved.
+        rehearse: only say what would be done.
+    """
+    async with database.connection() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            adopted = await _adopt(database, connection, in_place)
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await (transaction.rollback() if rehearse else transaction.commit())
+        return adopted
+
+
+async def _adopt(database: Database, connection: Connection, in_place: bool) -> Adopted:
+    place = await place_of(database, connection)
+    old, _, was = await identify(database, connection)
+    if was == place and not in_place:
+        raise UsageError(
+            f"the log at {database.address.shown} is in the cluster and on the timeline where it was: there is nothing "
+            "to adopt. Nothing was changed. If it was restored or copied there all the same: fait log adopt --in-place"
+        )
+    [(log_id, epoch)] = await connection.fetch(database.sql["adopt_log"], place.cluster, place.timeline)
+    head = await connection.fetchval(database.sql["head"], (1 << 63) - 1)
+    rows = await connection.fetch(database.sql["adopt_checkpoints"], log_id, old.epoch, epoch, head)
+    carried = [Carried(name, position, found == epoch) for name, position, found in rows]
+    return Adopted(old, Identity(log_id, epoch), head, carried)

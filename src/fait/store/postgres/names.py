@@ -1,8 +1,10 @@
 """Names in SQL: the only place where identifiers are quoted, and our statements with the schema's name in place."""
 
+import re
+
 from fait.store.sql import load
 
-__all__ = ["in_schema", "quote", "statements"]
+__all__ = ["in_schema", "literal", "quote", "statements"]
 
 
 def quote(name: str) -> str:
@@ -10,9 +12,16 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def in_schema(sql: str, schema: str) -> str:
-    """An SQL text of ours, with `{schema}` replaced by the schema's quoted name."""
-    return sql.replace("{schema}", quote(schema))
+    """An SQL text of ours, with `{schema}` replaced by the schema's quoted name, also within a literal."""
+    name = quote(schema)
+    within = literal(name)[1:-1]
+    return re.sub(r"'?\{schema\}", lambda found: "'" + within if found[0][0] == "'" else name, sql)
 
 
 def statements(schema: str) -> dict[str, str]:

@@ -3,14 +3,71 @@
 All steps that are missing are applied in one transaction, under a lock, so that two deploys at once are one.
 """
 
-from fait.errors import StoreUnavailable, UsageError
-from fait.store.migrations import Migration, load, pending
-from fait.store.postgres.connection import Connection, Database
-from fait.store.postgres.names import in_schema, quote
+import re
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
-__all__ = ["migrate", "missing", "script"]
+from fait.errors import StoreUnavailable, UsageError
+from fait.store.adoption import Adopted
+from fait.store.migrations import Migration, Step, all_steps, load, pending
+from fait.store.postgres import identity
+from fait.store.postgres.connection import Address, Connection, Database, NotAllowed, parse
+from fait.store.postgres.names import in_schema, literal, statements
+
+__all__ = ["PostgresSchema", "applied_steps", "migrate", "missing"]
 
 _PACKAGE = "fait.store.postgres"
+
+
+class PostgresSchema:
+    """The schema that a URL names; it connects for each call, and only for as long."""
+
+    def __init__(self, url: str, shown: str) -> None:
+        self._address = parse(url, shown)
+        self.where = _where(self._address)
+
+    async def steps(self) -> list[Step]:
+        """All steps, applied or pending. Nothing is changed."""
+        async with _opened(self._address) as database, database.connection() as connection:
+            return all_steps(load(_PACKAGE), await applied_steps(database, connection), self.where)
+
+    async def migrate(self) -> list[Migration]:
+        """Apply what is pending, all of it or nothing; a schema that is not there is created."""
+        async with _opened(self._address) as database:
+            return await migrate(database)
+
+    async def script(self, *, whole: bool) -> str:
+        """SQL that does what `migrate` does, "" if nothing is pending.
+
+        With `whole`, all of it, for a new schema; no server is asked.
+        """
+        if whole:
+            return script(self._address.schema, load(_PACKAGE), with_schema=self._address.schema != "public")
+        async with _opened(self._address) as database:
+            steps = await missing(database)
+            [(found,)] = await database.fetch("has_schema", database.schema)
+        return script(self._address.schema, steps, with_schema=not found) if steps else ""
+
+    async def adopt(self, *, in_place: bool, rehearse: bool) -> Adopted:
+        """Begin a new epoch."""
+        async with _opened(self._address) as database:
+            if await missing(database):
+                raise UsageError(f"{self.where} has no log that is up to date: fait db status. Nothing was changed.")
+            return await identity.adopt(database, in_place=in_place, rehearse=rehearse)
+
+
+@asynccontextmanager
+async def _opened(address: Address) -> AsyncGenerator[Database]:
+    database = await Database.open(address)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def _where(address: Address) -> str:
+    return f"{address.shown} (schema {address.schema})"
 
 
 async def missing(database: Database) -> list[Migration]:
@@ -20,54 +77,65 @@ async def missing(database: Database) -> list[Migration]:
 
 
 async def _missing(database: Database, connection: Connection) -> list[Migration]:
-    known, applied = load(_PACKAGE), dict[int, str]()
-    if await connection.fetchval(database.sql["has_migrations"], database.schema):
-        applied = {row[0]: row[1] for row in await connection.fetch(database.sql["applied_migrations"])}
-    return pending(known, applied, f"{database.address.shown} (schema {database.schema})")
+    return pending(load(_PACKAGE), await applied_steps(database, connection), _where(database.address))
+
+
+async def applied_steps(database: Database, connection: Connection) -> list[Step]:
+    """The steps that were applied; none where nobody set up a log."""
+    if not await connection.fetchval(database.sql["has_migrations"], database.schema):
+        return []
+    return [Step(*row) for row in await connection.fetch(database.sql["applied_migrations"])]
 
 
 async def migrate(database: Database) -> list[Migration]:
     """Apply what is missing, all of it or nothing; return it."""
     try:
         async with database.transaction() as connection:
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"fait {database.schema}")
+            # Above it, what another migration did while this one waited for the lock could not be seen.
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            await connection.fetch(database.sql["lock_schema"])
             steps = await _missing(database, connection)
             if steps:
-                await _prepare(database, connection)
-            for step in steps:
-                await connection.execute(in_schema(step.sql, database.schema))
-                values = (step.number, step.name, step.fingerprint)
-                await connection.execute(database.sql["insert_migration"], *values)
+                await _apply(database, connection, steps)
             return steps
     except StoreUnavailable as problem:
+        if not isinstance(problem.__cause__, NotAllowed):
+            raise
         raise UsageError(
             f"the schema {database.schema!r} could not be brought up to date: {problem} A role that may create tables "
             "there can do it: fait db migrate, or run what fait db sql prints."
         ) from problem
 
 
-async def _prepare(database: Database, connection: Connection) -> None:
-    found = await connection.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", database.schema)
-    if not found:
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(database.schema)}")
-    if not await connection.fetchval(database.sql["has_migrations"], database.schema):
+async def _apply(database: Database, connection: Connection, steps: Sequence[Migration]) -> None:
+    if not await connection.fetchval(database.sql["has_schema"], database.schema):
+        await connection.execute(database.sql["create_schema"])
+    if steps[0].number == 1:
         await connection.execute(database.sql["create_migrations"])
+    for step in steps:
+        await connection.execute(in_schema(step.sql, database.schema))
+        await connection.fetch(database.sql["insert_migration"], *_remembered(step))
+    await connection.execute(database.sql["create_log"])
 
 
-def script(database_schema: str, steps: list[Migration] | None = None) -> str:
-    """SQL that does what `migrate` does, to be read and run by somebody else; all steps unless some are given."""
-    from fait.store.postgres.names import statements
+def _remembered(step: Migration) -> tuple[Any, ...]:
+    return (step.number, step.name, step.fingerprint, step.compatible_from)
 
-    sql = statements(database_schema)
-    lines = [
-        "BEGIN;",
-        f"CREATE SCHEMA IF NOT EXISTS {quote(database_schema)};",
-        sql["create_migrations"],
-    ]
-    for step in load(_PACKAGE) if steps is None else steps:
-        lines.append(in_schema(step.sql, database_schema).rstrip())
-        lines.append(
-            f"INSERT INTO {quote(database_schema)}.fait_migrations (number, name, fingerprint) "  # noqa: S608
-            f"VALUES ({step.number}, '{step.name}', '{step.fingerprint}');"
-        )
-    return "\n\n".join([*lines, "COMMIT;"]) + "\n"
+
+def script(schema: str, steps: Sequence[Migration], *, with_schema: bool) -> str:
+    """SQL that does what `migrate` does, to be read and run by somebody else."""
+    sql = statements(schema)
+    parts = ["BEGIN ISOLATION LEVEL READ COMMITTED;", sql["lock_schema"]]
+    if with_schema:
+        parts.append(sql["create_schema"])
+    if steps[0].number == 1:
+        parts.append(sql["create_migrations"])
+    for step in steps:
+        parts += [in_schema(step.sql, schema).strip(), _with_values(sql["insert_migration"], _remembered(step))]
+    return "\n\n".join([*parts, sql["create_log"], "COMMIT;"]) + "\n"
+
+
+def _with_values(sql: str, values: Sequence[Any]) -> str:
+    """A statement with its parameters filled in, for a script."""
+    texts = [literal(each) if isinstance(each, str) else str(each) for each in values]
+    return re.sub(r"\$(\d)", lambda found: texts[int(found[1]) - 1], sql)

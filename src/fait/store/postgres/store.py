@@ -4,7 +4,9 @@ import asyncio
 
 from fait.clock import Clock
 from fait.errors import UsageError
+from fait.store.health import Finding
 from fait.store.postgres.connection import Connection, Database, parse
+from fait.store.postgres.health import examine
 from fait.store.postgres.identity import confirm, identify, place_of
 from fait.store.postgres.ledger import PostgresLedger
 from fait.store.postgres.log import PostgresLog
@@ -20,6 +22,10 @@ class PostgresStore:
         self.log = log
         self.ledger = ledger
         self._database = database
+
+    async def examine(self) -> list[Finding]:
+        """Check the server, the connection to it, and the log's own rules; its newest part if it is long."""
+        return await examine(self._database)
 
     async def close(self) -> None:
         """Finish what was asked for and close the connections, also when the caller is cancelled meanwhile."""

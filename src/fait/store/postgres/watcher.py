@@ -6,7 +6,7 @@ The mark is asked for when somebody needs more than is known, when news comes, a
 import asyncio
 from typing import Final
 
-from fait.errors import FaitError, StoreUnavailable
+from fait.errors import StoreUnavailable
 from fait.store.doorbell import Doorbell
 from fait.store.postgres.announcer import Announcer
 from fait.store.postgres.connection import Database
@@ -35,6 +35,7 @@ class Watcher:
         self._database = database
         self._final = Doorbell()
         self._heard = 0
+        self._went_back_to: int | None = None
         self._asked_at = 0.0
         self._news = asyncio.Event()
         self._waiters = 0
@@ -96,10 +97,12 @@ class Watcher:
         asked_at = asyncio.get_running_loop().time()
         [(mark,)] = await self._database.fetch("mark")
         self._asked_at = asked_at
-        if mark < self._final.position:
+        if mark < self._final.position or self._went_back_to is not None:  # and new events do not make up for it
+            self._went_back_to = mark if self._went_back_to is None else self._went_back_to
             raise StoreUnavailable(
-                f"{self._database.address.shown}: the log ended at {self._final.position} and now ends at {mark}: the "
-                "database was restored to an older state while this process ran. Stop, and run: fait log adopt"
+                f"{self._database.address.shown}: the log ended at {self._final.position} and then at "
+                f"{self._went_back_to}: the database was restored to an older state while this process ran. Stop all "
+                "processes, and run: fait log adopt --in-place"
             )
         self._final.ring(mark)
         return mark
@@ -111,7 +114,7 @@ class Watcher:
             try:
                 self._news.clear()
                 await self._ask()
-            except FaitError as problem:
+            except Exception as problem:  # whatever it is: those who wait would wait for ever if this ended
                 logger.warning("the log could not be looked at: %s", problem)
                 await asyncio.sleep(pause := min(1.0, max(0.05, pause * 2)))
                 continue

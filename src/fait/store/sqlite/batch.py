@@ -1,11 +1,12 @@
 """A batch of appends in one transaction: each is decided on what is stored and on what those before it will store.
 
-Rows are gathered and inserted together. There is one writer at a time, so that the next position and the next version
-are simply one more than the last: they are read once, and counted from there.
+There is one writer at a time, so that the next position and the next version are simply one more than the last: they
+are read once, and counted from there. Rows are gathered and inserted together. Both take few statements however many
+the appends: at each one, Python's lock may go to another thread, and come back late.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -22,12 +23,39 @@ from fait.events.append import (
 from fait.events.envelope import StoredEvent
 from fait.events.version import is_expected
 from fait.store.sqlite.connection import Connection
-from fait.store.sqlite.rows import read_events, read_page, stored_moment
+from fait.store.sqlite.moment import stored_moment
+from fait.store.sqlite.rows import read_events, read_page
 from fait.store.sqlite.statements import SQL
 
 __all__ = ["Batch", "known"]
 
+_LARGEST: Final = 6
+"""Rows are inserted by 64, 32, … 1 with a statement: few statements, and few of them to prepare."""
+
 _encode = msgspec.json.encode
+_decode_versions = msgspec.json.Decoder(dict[str, int | None]).decode
+
+
+class _Insert:
+    """An INSERT for several rows at once, made from the one for a single row."""
+
+    def __init__(self, statement: str) -> None:
+        row = statement[statement.rindex("(") :].rstrip(";")
+        self._columns = row.count("?")
+        self._statements = [statement.rstrip(";") + f", {row}" * ((1 << size) - 1) for size in range(_LARGEST + 1)]
+
+    def __call__(self, connection: Connection, values: Sequence[Any]) -> None:
+        """Insert rows, whose values stand one after another."""
+        first = 0
+        while rows := (len(values) - first) // self._columns:
+            size = min(_LARGEST, rows.bit_length() - 1)
+            end = first + (self._columns << size)
+            connection.execute(self._statements[size], values[first:end])
+            first = end
+
+
+_insert_events = _Insert(SQL["insert_event"])
+_insert_tags = _Insert(SQL["insert_tag"])
 
 
 class Batch:
@@ -37,23 +65,27 @@ class Batch:
         connection: the writer's, inside a transaction.
         now: the clock's moment; if it lies before the last event's, that one is recorded: the log's time never goes
             back.
+        streams: all those that are appended to.
     """
 
-    def __init__(self, connection: Connection, now: str) -> None:
+    def __init__(self, connection: Connection, now: str, streams: Iterable[str]) -> None:
         self._connection = connection
-        last = connection.execute(SQL["last_event"]).fetchall()
-        self._position, last_moment = last[0] if last else (0, now)
+        first, *others = streams
+        self._position, last_moment, version = connection.execute(SQL["log_end"], (first,)).get or (0, now, None)
         self._moment = max(now, last_moment)
-        self._versions: dict[str, int] = {}
-        self._rows: list[tuple[Any, ...]] = []
-        self._tags: list[tuple[str, int]] = []
+        self._versions: dict[str, int | None] = {first: version}
+        if others:
+            found = connection.execute(SQL["stream_versions"], (_encode(others).decode(),)).get
+            self._versions |= _decode_versions(found)
+        self._events: list[Any] = []
+        self._tags: list[Any] = []
 
     def append(self, writes: Sequence[Write], condition: AppendCondition | None) -> Verdict:
         """Decide one append, and gather its rows if it holds. A taken id is only noticed by `flush`."""
         if condition is not None and (failed := self._failed(condition)):
             return known(self._connection, writes) or failed
         for write in writes:
-            actual = self._version(write.stream)
+            actual = self._versions[write.stream] or 0
             if not is_expected(write.expected, actual):
                 self.flush()
                 return known(self._connection, writes) or Conflict(write.stream, write.expected, actual)
@@ -62,32 +94,28 @@ class Batch:
 
     def flush(self) -> None:
         """Insert what has gathered."""
-        if self._rows:
-            self._connection.executemany(SQL["insert_event"], self._rows)
-            self._rows.clear()
+        if self._events:
+            events, self._events = self._events, []
+            _insert_events(self._connection, events)
         if self._tags:
-            self._connection.executemany(SQL["insert_tag"], self._tags)
-            self._tags.clear()
-
-    def _version(self, stream: str) -> int:
-        version = self._versions.get(stream)
-        if version is None:
-            version = self._versions[stream] = self._connection.execute(SQL["stream_version"], (stream,)).get or 0
-        return version
+            tags, self._tags = self._tags, []
+            _insert_tags(self._connection, tags)
 
     def _gather(self, write: Write) -> int:
-        stream, position, version, moment = write.stream, self._position, self._versions[write.stream], self._moment
+        stream, position, moment = write.stream, self._position, self._moment
+        version = self._versions[stream] or 0
         for event in write.events:
             position, version = position + 1, version + 1
             tags = None
             if event.tags:
                 tags = _encode(event.tags).decode()
-                self._tags.extend((tag, position) for tag in event.tags)
+                for tag in event.tags:
+                    self._tags += (tag, position)
             occurred_at = stored_moment(event.occurred_at) if event.occurred_at else moment
-            self._rows.append((
+            self._events += (
                 position, stream, version, event.type, event.schema, event.id, event.data, event.metadata, tags,
                 moment, occurred_at,
-            ))  # fmt: skip
+            )  # fmt: skip
         self._position, self._versions[stream] = position, version
         return version
 

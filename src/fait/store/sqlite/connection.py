@@ -144,11 +144,12 @@ def connect_reading(path: str) -> Connection:
 class Direct:
     """A future whose callback is called at once when the answer arrives, not in the event loop's next turn."""
 
-    __slots__ = ("_callback", "_outcome")
+    __slots__ = ("_callback", "_outcome", "_then")
 
-    def __init__(self) -> None:
+    def __init__(self, then: Callable[[Any], object] | None = None) -> None:
         self._outcome: Any = None
         self._callback: Callable[[Any], object] | None = None
+        self._then = then
 
     def add_done_callback(self, callback: Callable[[Any], object], /) -> None:
         """Have this called; there is one, and it comes before the answer can."""
@@ -172,11 +173,18 @@ class Direct:
 
     def set_result(self, outcome: Any) -> None:
         """The answer is there."""
+        self._settle(outcome)
+        if self._then is not None:
+            self._then(outcome)
+
+    def set_exception(self, problem: Exception) -> None:
+        """It failed."""
+        self._settle(problem)
+
+    def _settle(self, outcome: Any) -> None:
         self._outcome = outcome
         assert self._callback is not None
         self._callback(self)
-
-    set_exception = set_result
 
 
 class _Request:
@@ -216,9 +224,9 @@ class _Threads:
         self._submit(job, future)
         return await future
 
-    def begin(self, job: Callable[[Connection], Any]) -> Direct:
-        """Run a job, and have a callback called when it is done."""
-        answer = Direct()
+    def begin(self, job: Callable[[Connection], T], then: Callable[[T], object] | None = None) -> Direct:
+        """Run a job, and have a callback called when it is done; then another one, if it went well."""
+        answer = Direct(then)
         self._submit(job, answer)
         return answer
 
@@ -268,11 +276,8 @@ class Writer(_Threads):
 
     def _gather(self, first: _Request) -> list[_Request]:
         requests = [first]
-        while len(requests) < MAX_BATCH:
-            try:
-                request = self._requests.get_nowait()
-            except queue.Empty:
-                break
+        while len(requests) < MAX_BATCH and not self._requests.empty():
+            request = self._requests.get_nowait()
             if request is None:
                 self._requests.put(None)
                 break

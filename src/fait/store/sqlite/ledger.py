@@ -99,10 +99,10 @@ class SqliteLedger:
         await self._writer.run(job)
 
     async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
-        wanted = msgspec.json.encode([tables.into(table, table.key, key) for key in keys]).decode()
+        wanted = msgspec.json.encode(tables.keys_into(table, keys)).decode()
         statement = tables.select_keys(table)
         found = await self._readers.run(lambda connection: connection.execute(statement, (wanted,)).fetchall())
-        return [tables.from_row(table, row) for row in found]
+        return list(tables.from_rows(table, found))
 
     async def select(
         self,
@@ -115,7 +115,7 @@ class SqliteLedger:
     ) -> list[Row]:
         statement, values = tables.select_rows(table, where, order, beyond, limit)
         found = await self._readers.run(lambda connection: connection.execute(statement, values).fetchall())
-        return [tables.from_row(table, row) for row in found]
+        return list(tables.from_rows(table, found))
 
     async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
         rows = await self._read("snapshots", msgspec.json.encode(streams).decode())
@@ -141,9 +141,9 @@ def _record(connection: Connection, work: Work) -> None:
         raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
     for change in work.rows:
         table = change.table
-        connection.executemany(tables.upsert_row(table), [tables.to_row(table, row) for row in change.upserts])
-        keys = [(tables.into(table, table.key, key),) for key in change.deletes]
-        connection.executemany(tables.delete_row(table), keys)
+        connection.executemany(tables.upsert_row(table), tables.to_rows(table, change.upserts))
+        keys = tables.keys_into(table, change.deletes)
+        connection.executemany(tables.delete_row(table), [(key,) for key in keys])
     if work.statements:
         _run(connection, work.statements)
 

@@ -28,7 +28,8 @@ from fait.store.doorbell import Doorbell
 from fait.store.log import Features, Identity, StreamInfo
 from fait.store.sqlite.batch import Batch, known
 from fait.store.sqlite.connection import Connection, Direct, Readers, Writer, unavailable
-from fait.store.sqlite.rows import read_events, read_page, read_streams, stored_moment
+from fait.store.sqlite.moment import stored_moment
+from fait.store.sqlite.rows import head, read_events, read_page, read_streams
 from fait.store.sqlite.statements import SQL
 from fait.telemetry import logger
 
@@ -77,23 +78,26 @@ class SqliteLog:
 
     async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
         check_writes(writes)
-        verdict = await self._coalescer.append(writes, condition)
-        if isinstance(verdict, Appended):
-            self._bell.ring(verdict.position)
-        return verdict
+        return await self._coalescer.append(writes, condition)
 
     def _flush(self, requests: Sequence[Request]) -> Direct:
-        return self._writer.begin(partial(self._append_all, requests))
+        return self._writer.begin(partial(self._append_all, requests), self._tell)
+
+    def _tell(self, verdicts: Sequence[Outcome | Exception]) -> None:
+        """Wake whoever waits for events, in the same turn of the loop as those who appended them."""
+        self._bell.ring(max((each.position for each in verdicts if isinstance(each, Appended)), default=0))
 
     def _append_all(self, requests: Sequence[Request], connection: Connection) -> Sequence[Outcome | Exception]:
         """Store them in one transaction, one after another: each sees what those before it did."""
         now = stored_moment(self._clock.now())
-        with _Savepoint(connection):
-            batch = Batch(connection, now)
-            verdicts = [batch.append(request.writes, request.condition) for request in requests]
-            batch.flush()
-            return verdicts
-        # One of them was refused by the database. Once more, in the same order, each on its own feet.
+        if len(requests) > 1:
+            with _Attempt(connection):
+                streams = {write.stream for request in requests for write in request.writes}
+                batch = Batch(connection, now, streams)
+                verdicts = [batch.append(request.writes, request.condition) for request in requests]
+                batch.flush()
+                return verdicts
+            # One of them was refused by the database. Once more, in the same order, each on its own feet.
         return [_append_alone(connection, request, now) for request in requests]
 
     async def read_stream(
@@ -118,9 +122,9 @@ class SqliteLog:
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
         check_limit(limit)
-        head = self._nearby(_head)
-        if head is not None and head - after <= NEAR:  # a live reader: there is little to look at
-            page = self._nearby(lambda connection: read_page(connection, after, query, limit))
+        mark = self._nearby(head)
+        if mark is not None and mark - after <= NEAR:  # a live reader: there is little to look at
+            page = self._nearby(lambda connection: read_page(connection, after, query, limit, mark))
             if page is not None:
                 return page
         return await self._readers.run(lambda connection: read_page(connection, after, query, limit))
@@ -147,7 +151,10 @@ class SqliteLog:
         return [StreamInfo(*row) for row in rows]
 
     async def head(self) -> int:
-        return await self._readers.run(_head)
+        return await self._readers.run(head)
+
+    def hear(self, position: int) -> None:
+        self._bell.ring(position)
 
     async def changed(self, after: int) -> None:
         self._waiters += 1
@@ -170,7 +177,7 @@ class SqliteLog:
             version = self._near.pragma("data_version")
             if version == self._watched_version:
                 return False
-            self._bell.ring(self._near.execute(SQL["head"]).get)
+            self._bell.ring(head(self._near))
         except apsw.BusyError:
             return True
         except apsw.Error as problem:
@@ -188,10 +195,6 @@ class SqliteLog:
         self._near.close()
 
 
-def _head(connection: Connection) -> int:
-    return connection.execute(SQL["head"]).get
-
-
 def _history(connection: Connection, stream: str, after: int, limit: int, limits: Sequence[Any]) -> list[Bare]:
     return connection.execute(SQL["history"], (stream, after, limit, *limits)).fetchall()
 
@@ -201,30 +204,35 @@ def _finding(wanted: Sequence[Any]) -> Callable[[Connection], list[StoredEvent]]
 
 
 def _append_alone(connection: Connection, request: Request, now: str) -> Outcome | Exception:
-    with _Savepoint(connection) as savepoint:
-        batch = Batch(connection, now)
-        verdict = batch.append(request.writes, request.condition)
+    writes = request.writes
+    one_row = request.events == 1 and not writes[0].events[0].tags  # if it is refused, nothing is left behind
+    with _Attempt(connection, in_savepoint=not one_row) as attempt:
+        batch = Batch(connection, now, [write.stream for write in writes])
+        verdict = batch.append(writes, request.condition)
         batch.flush()
         return verdict
-    assert savepoint.problem is not None
-    return known(connection, request.writes) or savepoint.problem
+    assert attempt.problem is not None
+    return known(connection, writes) or attempt.problem
 
 
-class _Savepoint:
+class _Attempt:
     """A part of a transaction, taken back alone when a request is at fault; other problems end the transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, in_savepoint: bool = True) -> None:
         self._connection = connection
+        self._in_savepoint = in_savepoint
         self.problem: Exception | None = None
 
-    def __enter__(self) -> "_Savepoint":
-        self._connection.execute("SAVEPOINT appends")
+    def __enter__(self) -> "_Attempt":
+        if self._in_savepoint:
+            self._connection.execute("SAVEPOINT appends")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> bool:
         if isinstance(problem, apsw.ConstraintError | TypeError | ValueError | OverflowError):
             self.problem = problem
+        if self._in_savepoint and self.problem is not None:
             self._connection.execute("ROLLBACK TO appends")
-        if self.problem is not None or problem is None:  # a full disk, for one, has ended the transaction already
+        if self._in_savepoint and (self.problem is not None or problem is None):  # a full disk has ended it already
             self._connection.execute("RELEASE appends")
         return self.problem is not None

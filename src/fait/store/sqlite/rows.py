@@ -1,7 +1,8 @@
 """Rows of the log as events: the reading half of the SQLite log, on whatever connection is at hand."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -10,22 +11,25 @@ from fait.events.append import Page
 from fait.events.envelope import StoredEvent
 from fait.events.query import Query
 from fait.store.sqlite.connection import Connection
+from fait.store.sqlite.moment import stored_moment
 from fait.store.sqlite.statements import SQL
 
-__all__ = ["read_events", "read_page", "read_streams", "stored_moment"]
+__all__ = ["head", "read_events", "read_page", "read_streams", "stored_moment"]
 
 _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _encode = msgspec.json.encode
+_moment = lru_cache(256)(datetime.fromisoformat)  # an event's two times are mostly one, and those of its append
 
 
-def stored_moment(moment: datetime) -> str:
-    """UTC text of fixed width: it sorts as time does."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+def head(connection: Connection) -> int:
+    """The last position."""
+    return connection.execute(SQL["head"]).get
 
 
-def read_page(connection: Connection, after: int, query: Query, limit: int) -> Page:
-    """A page of the log, as `Log.read` promises it."""
-    mark = connection.execute(SQL["head"]).get  # first: what commits after this is for the next page
+def read_page(connection: Connection, after: int, query: Query, limit: int, mark: int | None = None) -> Page:
+    """A page of the log, as `Log.read` promises it; up to `mark`, where the head has been read before."""
+    if mark is None:
+        mark = head(connection)  # first: what commits after this is for the next page
     types = _encode(query.types).decode() if query.types else None
     values: tuple[Any, ...] = (after, mark, limit, types, query.category)
     if query.tags:
@@ -50,11 +54,10 @@ def read_streams(connection: Connection, streams: Sequence[tuple[str, int]], lim
 
 def read_events(connection: Connection, statement: str, values: Sequence[Any]) -> list[StoredEvent]:
     """The events that a statement gives, whole."""
-    moment = datetime.fromisoformat
     return [
         StoredEvent(
             position, stream, version, name, schema, event_id, data, metadata,
-            _decode_tags(tags) if tags else (), moment(recorded_at), moment(occurred_at),
+            _decode_tags(tags) if tags else (), _moment(recorded_at), _moment(occurred_at),
         )
         for position, stream, version, name, schema, event_id, data, metadata, tags, recorded_at, occurred_at
         in connection.execute(SQL[statement], values)

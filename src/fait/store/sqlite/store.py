@@ -1,6 +1,7 @@
 """Opening an SQLite file: bring its schema up to date, read its identity, start its threads."""
 
 import asyncio
+from datetime import datetime
 from functools import partial
 from uuid import uuid4
 
@@ -10,7 +11,7 @@ from fait.clock import Clock
 from fait.errors import UsageError
 from fait.store.health import Finding
 from fait.store.log import Identity
-from fait.store.migrations import Migration, load, pending
+from fait.store.migrations import Migration, Step, load, pending
 from fait.store.sqlite.connection import Connection, Readers, Synchronous, Writer, connect, connect_reading, unavailable
 from fait.store.sqlite.guard import File, claim, release
 from fait.store.sqlite.health import examine
@@ -19,7 +20,7 @@ from fait.store.sqlite.log import SqliteLog
 from fait.store.sqlite.rows import stored_moment
 from fait.store.sqlite.statements import SQL
 
-__all__ = ["SqliteStore", "open_store"]
+__all__ = ["SqliteStore", "applied_steps", "open_store"]
 
 
 class SqliteStore:
@@ -99,8 +100,7 @@ def _prepare(path: str, connection: Connection, clock: Clock) -> Identity:
     connection.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
     try:
         connection.execute(SQL["create_migrations"])
-        applied = dict(connection.execute(SQL["applied_migrations"]).fetchall())
-        for migration in pending(load("fait.store.sqlite"), applied, path):
+        for migration in pending(load("fait.store.sqlite"), applied_steps(connection), path):
             _apply(connection, migration, moment)
         if not connection.execute(SQL["identity"]).fetchall():
             connection.execute(SQL["create_log"], (str(uuid4()), moment))
@@ -115,4 +115,11 @@ def _prepare(path: str, connection: Connection, clock: Clock) -> Identity:
 
 def _apply(connection: Connection, migration: Migration, moment: str) -> None:
     connection.execute(migration.sql)
-    connection.execute(SQL["insert_migration"], (migration.number, migration.name, migration.fingerprint, moment))
+    values = (migration.number, migration.name, migration.fingerprint, migration.compatible_from, moment)
+    connection.execute(SQL["insert_migration"], values)
+
+
+def applied_steps(connection: Connection) -> list[Step]:
+    """The steps that were applied, in a file that has any."""
+    rows = connection.execute(SQL["applied_migrations"]).fetchall()
+    return [Step(*what, applied_at=datetime.fromisoformat(applied_at)) for *what, applied_at in rows]

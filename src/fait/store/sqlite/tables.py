@@ -10,18 +10,19 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from fait.store.ledger import Column, Condition, Kind, Order, Row, Table
+from fait.store.ledger import Condition, Kind, Order, Row, Table
 from fait.store.sqlite.rows import stored_moment
 
 __all__ = [
     "create_table",
     "delete_row",
     "drop_table",
-    "from_row",
+    "from_rows",
+    "keys_into",
     "quote",
     "select_keys",
     "select_rows",
-    "to_row",
+    "to_rows",
     "upsert_row",
 ]
 
@@ -121,28 +122,37 @@ def select_rows(
     return sql, values
 
 
-def to_row(table: Table, row: Row) -> Row:
+def to_rows(table: Table, rows: Sequence[Row]) -> Sequence[Row]:
     """Python values as SQLite keeps them."""
-    return tuple(_into(column, value) for column, value in zip(table.columns, row, strict=True))
+    return _converted(rows, [_INTO.get(column.kind) for column in table.columns])
 
 
-def from_row(table: Table, row: Row) -> Row:
+def from_rows(table: Table, rows: Sequence[Row]) -> Sequence[Row]:
     """SQLite's values as Python has them."""
-    return tuple(
-        value if value is None or (convert := _OUT_OF.get(column.kind)) is None else convert(value)
-        for column, value in zip(table.columns, row, strict=True)
-    )
+    return _converted(rows, [_OUT_OF.get(column.kind) for column in table.columns])
 
 
-def into(table: Table, column: str, value: Any) -> Any:
-    """One value as SQLite keeps it."""
-    return _into(table.columns[table.index_of(column)], value)
+def keys_into(table: Table, keys: Sequence[Any]) -> Sequence[Any]:
+    """Keys as SQLite keeps them."""
+    convert = _INTO.get(table.columns[table.index_of(table.key)].kind)
+    return keys if convert is None else [convert(key) for key in keys]
 
 
-def _into(column: Column, value: Any) -> Any:
-    if value is None or (convert := _INTO.get(column.kind)) is None:
-        return value
-    return convert(value)
+def _converted(rows: Sequence[Row], converts: Sequence[Callable[[Any], Any] | None]) -> Sequence[Row]:
+    if not any(converts):
+        return rows
+    return [
+        tuple(
+            value if convert is None or value is None else convert(value)
+            for convert, value in zip(converts, row, strict=True)
+        )
+        for row in rows
+    ]
+
+
+def _into(table: Table, column: str, value: Any) -> Any:
+    convert = _INTO.get(table.columns[table.index_of(column)].kind)
+    return value if convert is None or value is None else convert(value)
 
 
 def _columns(table: Table) -> str:
@@ -156,7 +166,7 @@ def _sortable(table: Table, name: str) -> str:
 
 def _condition(table: Table, condition: Condition, values: list[Any]) -> str:
     column = _sortable(table, condition.column)
-    given = [into(table, condition.column, value) for value in condition.values]
+    given = [_into(table, condition.column, value) for value in condition.values]
     match condition.operator:
         case "=" | "!=":
             values.extend(given)
@@ -176,7 +186,7 @@ def _condition(table: Table, condition: Condition, values: list[Any]) -> str:
 def _beyond(table: Table, order: Sequence[Order], beyond: Sequence[Any], values: list[Any]) -> str:
     """Rows after the one whose order columns are `beyond`: later in the first, or equal there and later in the rest."""
     first, rest = order[0], order[1:]
-    column, value = _sortable(table, first.column), into(table, first.column, beyond[0])
+    column, value = _sortable(table, first.column), _into(table, first.column, beyond[0])
     if value is None:
         later = "FALSE" if first.descending else f"{column} IS NOT NULL"
     elif first.descending:

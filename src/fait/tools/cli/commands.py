@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from fait.tools.cli import browse, demo, doctor, rebuild, state, transfer
+from fait.tools.cli import browse, demo, doctor, rebuild, run, state, transfer
+from fait.tools.cli.db import db
+from fait.tools.cli.log import log
 
 __all__ = ["fait"]
 
@@ -43,5 +45,8 @@ fait.command("events")(browse.events)
 fait.command("tail")(browse.tail)
 fait.command("state")(state.state)
 fait.command("doctor")(doctor.doctor)
+fait.command("run")(run.run)
 fait.command("rebuild")(rebuild.rebuild)
 fait.command("demo")(demo.demo)
+fait.add_typer(db, name="db")
+fait.add_typer(log, name="log")

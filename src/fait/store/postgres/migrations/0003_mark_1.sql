@@ -23,6 +23,10 @@ BEGIN
         RAISE EXCEPTION 'the log is read from the primary: a standby does not know who is appending' USING ERRCODE = 'FA002';
     END IF;
     last := coalesce(pg_sequence_last_value('{schema}.fait_position'), 0);
+    -- Whoever has no right to ask is told the same as of a log in which nothing ever happened.
+    IF last = 0 AND NOT has_sequence_privilege('{schema}.fait_position', 'USAGE, SELECT') THEN
+        RAISE insufficient_privilege USING MESSAGE = 'permission denied for sequence fait_position';
+    END IF;
     -- A ticket keeps the low 32 bits of its number; no transaction stays open for 2^32 events.
     SELECT min(last - ((last - objid::bigint) & 4294967295)) INTO lowest
     FROM pg_locks

@@ -2,8 +2,9 @@
 -- In:   nothing
 -- Out:  nothing
 CREATE TABLE IF NOT EXISTS fait_migrations (
-    number      INTEGER PRIMARY KEY,
-    name        TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
-    applied_at  TEXT NOT NULL
+    number          INTEGER PRIMARY KEY,
+    name            TEXT NOT NULL,
+    fingerprint     TEXT NOT NULL,
+    compatible_from INTEGER NOT NULL,
+    applied_at      TEXT NOT NULL
 ) STRICT;

@@ -1,4 +1,4 @@
--- insert_tag: make an event found by a tag.
--- In:   ?1 tag · ?2 position
+-- insert_tag: make an event found by a tag; for several, its row of values is repeated.
+-- In:   tag · position
 -- Out:  nothing
-INSERT OR IGNORE INTO fait_tags (tag, position) VALUES (?1, ?2);
+INSERT OR IGNORE INTO fait_tags (tag, position) VALUES (?, ?);

@@ -1,0 +1,4 @@
+-- has_schema: whether the schema is there.
+-- In:   $1 schema
+-- Out:  true or false
+SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1);

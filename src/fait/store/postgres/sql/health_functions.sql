@@ -1,0 +1,6 @@
+-- health_functions: functions of the schema. Those that take a snapshot of their own for each step must be volatile.
+-- In:   $1 schema
+-- Out:  name, volatility (v, s, i)
+SELECT p.proname, p.provolatile::text
+FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+WHERE n.nspname = $1;

@@ -1,0 +1,7 @@
+-- health_leases: leases that somebody holds for a subscription without a checkpoint.
+-- In:   nothing
+-- Out:  the first few names
+SELECT name FROM {schema}.fait_leases AS l
+WHERE owner <> '' AND NOT EXISTS (SELECT FROM {schema}.fait_checkpoints AS c WHERE c.subscription = l.name)
+ORDER BY name
+LIMIT 5;

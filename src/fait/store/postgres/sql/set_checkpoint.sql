@@ -1,0 +1,9 @@
+-- set_checkpoint: write a checkpoint, whatever it was.
+-- In:   $1 subscription · $2 app · $3 position · $4 log_id · $5 epoch · $6 shape
+-- Out:  nothing
+-- Plan: Insert on fait_checkpoints
+INSERT INTO {schema}.fait_checkpoints (subscription, app, position, log_id, epoch, shape)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (subscription) DO UPDATE SET
+    app = excluded.app, position = excluded.position, log_id = excluded.log_id, epoch = excluded.epoch,
+    shape = excluded.shape;

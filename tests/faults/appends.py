@@ -1,0 +1,96 @@
+"""Appends of every kind, and what is in the database afterwards, read by a connection that has no part in it."""
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+import asyncpg
+
+from fait.events.append import AppendCondition, Write
+from fait.events.envelope import NewEvent
+from fait.events.query import Query
+from fait.events.version import expected_number
+
+Append = tuple[Sequence[Write], AppendCondition | None]
+
+ANY, EXISTS, NO_STREAM = (expected_number(each) for each in ("any", "exists", "no_stream"))
+KINDS = ("any", "exact", "new", "exists", "many", "streams", "tags", "condition", "on-tags")
+
+
+def event(type: str = "fault.happened", *tags: str, data: str = "{}") -> NewEvent:
+    return NewEvent(type, 1, str(uuid4()), data, "{}", tags)
+
+
+def write(stream: str, *, expected: int = ANY, count: int = 1) -> Write:
+    return Write(stream, tuple(event() for _ in range(count)), expected)
+
+
+def append_of(kind: str, stream: str, version: int) -> Append:
+    """An append that will be stored, given the version of a stream that exists (but for "new")."""
+    condition = None
+    match kind:
+        case "any":
+            writes = [write(stream)]
+        case "exact":
+            writes = [write(stream, expected=version)]
+        case "new":
+            writes = [write(f"{stream}-new-{uuid4().hex}", expected=NO_STREAM)]
+        case "exists":
+            writes = [write(stream, expected=EXISTS)]
+        case "many":
+            writes = [write(stream, expected=version, count=7)]
+        case "streams":
+            writes = [write(stream, expected=version, count=2), write(f"{stream}-other", count=3)]
+        case "tags":
+            writes = [Write(stream, (event("fault.tagged", "seat:1", "row:2"),), ANY)]
+        case "condition":
+            writes = [Write(stream, (event("fault.guarded"),), version)]
+            condition = AppendCondition((Query(types=("fault.never",)),), 0)
+        case "on-tags":
+            tag = f"seat:{uuid4().hex}"
+            writes = [Write(stream, (event("fault.sold", tag), event("fault.sold", tag)), ANY)]
+            condition = AppendCondition((Query(types=("fault.sold",), tags=(tag,)),), 0)
+        case _:
+            raise ValueError(kind)
+    return writes, condition
+
+
+def ids(append: Append) -> list[str]:
+    return [each.id for every in append[0] for each in every.events]
+
+
+async def join(connection: asyncpg.Connection, stream: str, idle_ms: int) -> None:
+    """Append one event in the connection's open transaction, which may stand idle for so long."""
+    await connection.fetch(
+        "SELECT * FROM fait_append_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, joined => $11)",
+        [stream], [ANY], [1], [1], [1], [uuid4()], ["fault.joined"], [1], ["{}"], ["{}"], idle_ms,
+    )  # fmt: skip
+
+
+async def stored(url: str, schema: str, wanted: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Id, stream and version of the events that have one of the ids, in order of position."""
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch(
+            f'SELECT id::text, stream, version FROM "{schema}".fait_all WHERE id = ANY ($1::uuid[]) ORDER BY position',
+            wanted,
+        )
+    finally:
+        await connection.close()
+    return [tuple(row) for row in rows]
+
+
+async def whole(url: str, schema: str) -> None:
+    """Every stream's versions are 1, 2, 3 … in order of position, as many as the stream says it has."""
+    connection = await asyncpg.connect(url)
+    try:
+        broken = await connection.fetch(
+            f"""
+            SELECT stream, array_agg(e.version ORDER BY position) FROM (
+                SELECT *, row_number() OVER (PARTITION BY stream ORDER BY position) AS n FROM "{schema}".fait_all
+            ) AS e LEFT JOIN "{schema}".fait_streams AS s USING (stream)
+            GROUP BY stream HAVING bool_or(e.version <> n) OR max(e.version) IS DISTINCT FROM max(s.version)
+            """
+        )
+    finally:
+        await connection.close()
+    assert broken == []

@@ -1,0 +1,128 @@
+"""Callers that append while something goes wrong, a reader that follows, and what must be true of both afterwards."""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import asyncpg
+
+from fait.errors import StoreUnavailable
+from fait.events.append import Appended, Conflict
+from fait.events.envelope import StoredEvent
+from fait.store.open import Store, open_store
+from tests.faults.appends import append_of, ids, whole
+
+CALLERS = 16
+KINDS = ("any", "any", "any", "many", "streams", "on-tags", "exact")
+
+
+class Load:
+    """What callers were told of their appends, by event id, and what a reader was given.
+
+    Attributes:
+        stored: acknowledged: stream and, for the last event of a stream, its version.
+        refused: certainly not stored.
+        unknown: those that nobody knows of.
+        problems: what callers were told instead of a verdict.
+        seen: what the reader was given, in order.
+    """
+
+    def __init__(self, store: Store, reader: Store, seed: int) -> None:
+        self.stored: dict[str, tuple[str, int]] = {}
+        self.refused: set[str] = set()
+        self.unknown: set[str] = set()
+        self.problems: list[StoreUnavailable] = []
+        self.seen: list[StoredEvent] = []
+        self._store, self._reader = store, reader
+        self.following = asyncio.create_task(self._follow(), name="reader")
+        self._chance = random.Random(seed)
+        self._ended = asyncio.Event()
+
+    async def more(self, count: int = 50) -> None:
+        """Wait until so many more events are acknowledged."""
+        enough = len(self.stored) + count
+        async with asyncio.timeout(30):
+            while len(self.stored) < enough:
+                await asyncio.sleep(0.01)
+
+    async def call(self, caller: int) -> None:
+        while not self._ended.is_set():
+            stream = f"shared-{self._chance.randrange(5)}" if self._chance.random() < 0.3 else f"own-{caller}"
+            append = append_of(self._chance.choice(KINDS), stream, self._chance.randrange(20))
+            try:
+                verdict = await self._store.log.append(*append)
+            except StoreUnavailable as problem:
+                self.problems.append(problem)
+                (self.refused if problem.outcome == "nothing" else self.unknown).update(ids(append))
+                continue
+            if isinstance(verdict, Appended):
+                for write, version in zip(append[0], verdict.versions, strict=True):
+                    self.stored |= {each.id: (write.stream, 0) for each in write.events}
+                    self.stored[write.events[-1].id] = (write.stream, version)
+            else:
+                assert isinstance(verdict, Conflict), verdict
+                self.refused.update(ids(append))
+            await asyncio.sleep(self._chance.random() * 0.01)
+
+    async def _follow(self) -> None:
+        position = 0
+        while True:
+            try:
+                page = await self._reader.log.read(position)
+                self.seen += page.events
+                position = page.position
+                if not page.more:
+                    await self._reader.log.changed(position)
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
+
+    def end(self) -> None:
+        self._ended.set()
+
+    async def check(self, url: str, schema: str) -> None:
+        """Nothing acknowledged is lost, nothing is there twice, and the reader was given all of it, in order."""
+        connection = await asyncpg.connect(url)
+        try:
+            rows = await connection.fetch(
+                f'SELECT position, id::text, stream, version FROM "{schema}".fait_all ORDER BY position'
+            )
+        finally:
+            await connection.close()
+        found = {row["id"]: row for row in rows}
+        assert {each for each in self.stored if each not in found} == set()
+        for each, (stream, version) in self.stored.items():
+            assert found[each]["stream"] == stream
+            assert version in (0, found[each]["version"])
+        assert self.refused.isdisjoint(found)
+        assert max(Counter(row["id"] for row in rows).values()) == 1
+        assert set(found) <= set(self.stored) | self.unknown
+        await whole(url, schema)
+        async with asyncio.timeout(20):
+            while len(self.seen) < len(rows) and not self.following.done():
+                await asyncio.sleep(0.01)
+        if self.following.done():
+            self.following.result()
+        assert [(each.position, each.id) for each in self.seen] == [(row["position"], row["id"]) for row in rows]
+
+
+@contextlib.asynccontextmanager
+async def load(server_url: str, schema: str) -> AsyncIterator[Load]:
+    """Sixteen callers and a reader for the length of a block; then all that they know is compared with what is stored."""
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    store, reader = [await open_store(f"{server_url}?schema={schema}") for _ in range(2)]
+    going = Load(store, reader, seed)
+    callers = [asyncio.create_task(going.call(caller)) for caller in range(CALLERS)]
+    try:
+        yield going
+        going.end()
+        await asyncio.gather(*callers)
+        await going.check(server_url, schema)
+    finally:
+        for task in (going.following, *callers):
+            task.cancel()
+        await asyncio.gather(going.following, *callers, return_exceptions=True)
+        await store.close()
+        await reader.close()

@@ -1,0 +1,252 @@
+"""Transactions of others that stay open: they delay those who need what they hold, for as long as they may, and nobody else."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from fait.events.append import AppendCondition, Appended, ConditionFailed, Verdict, Write
+from fait.events.query import Query
+from fait.store.open import Store, open_store
+from tests.faults.appends import ANY, append_of, event, join, whole, write
+from tests.servers.postgres import PostgresServer
+
+ROOT = Path(__file__).parents[2]
+R = TypeVar("R")
+
+HELD_S = 3.0
+"""How long others hold what they hold."""
+
+UNAFFECTED_S = 1.0
+"""An append that nobody is in the way of takes milliseconds; this is for a machine that is busy with other things."""
+
+
+class Stage:
+    """A log, as many processes as wanted that have it open (here, stores), and connections of somebody else."""
+
+    def __init__(self, url: str, schema: str, stack: AsyncExitStack) -> None:
+        self.url, self.schema = url, schema
+        self._stack = stack
+
+    async def store(self, **options: int) -> Store:
+        query = "&".join(f"{name}={value}" for name, value in {"schema": self.schema, **options}.items())
+        store = await open_store(f"{self.url}?{query}")
+        self._stack.push_async_callback(store.close)
+        return store
+
+    async def connection(self) -> asyncpg.Connection:
+        connection = await asyncpg.connect(self.url, server_settings={"search_path": self.schema})
+        self._stack.push_async_callback(connection.close)
+        return connection
+
+
+@pytest.fixture
+async def stage(postgres_servers: Callable[..., PostgresServer]) -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as stack:
+        made = Stage(postgres_servers().url, f"locks_{uuid4().hex}", stack)
+        store = await made.store()
+        await store.log.append([write("held-1"), write("held-2")])
+        yield made
+        await whole(made.url, made.schema)
+
+
+async def timed(awaitable: Awaitable[R]) -> tuple[float, R]:
+    start = time.monotonic()
+    result = await awaitable
+    return time.monotonic() - start, result
+
+
+def all_appended(verdicts: Sequence[Verdict]) -> bool:
+    return all(isinstance(each, Appended) for each in verdicts)
+
+
+@pytest.mark.parametrize("stream", ["held-1", "created-1"])
+async def test_an_open_transaction_holds_up_only_its_stream(stage: Stage, stream: str) -> None:
+    """Also when it created the stream, and when the batches of several processes contain it."""
+    stores = [await stage.store() for _ in range(3)]
+    other = await stage.connection()
+    await other.execute("BEGIN")
+    await join(other, stream, 60_000)
+
+    async def free(store: Store, number: int) -> float:
+        slowest, end, count = 0.0, time.monotonic() + HELD_S, 0
+        while time.monotonic() < end:
+            count += 1
+            took, verdict = await timed(store.log.append([write(f"free-{number}-{count % 3}")]))
+            assert isinstance(verdict, Appended)
+            slowest = max(slowest, took)
+        return slowest
+
+    async def held(store: Store) -> float:
+        took, verdict = await timed(store.log.append([write(stream)]))
+        assert isinstance(verdict, Appended)
+        return took
+
+    waiting = [asyncio.create_task(held(store)) for store in stores for _ in range(3)]
+    slowest = await asyncio.gather(*(free(store, each * 10 + n) for each, store in enumerate(stores) for n in range(8)))
+    await other.execute("COMMIT")
+    waited = await asyncio.gather(*waiting)
+
+    print("slowest of the others", max(slowest), "waited", waited)
+    assert max(slowest) < UNAFFECTED_S
+    assert min(waited) > HELD_S - UNAFFECTED_S
+    assert max(waited) < HELD_S + 2.0
+
+
+async def test_appends_that_wait_leave_connections_to_others(stage: Stage) -> None:
+    """A pool of three, and eight streams that somebody holds."""
+    store = await stage.store(pool=3)
+    held = [f"busy-{number}" for number in range(8)]
+    await store.log.append([write(stream) for stream in held])
+    other = await stage.connection()
+    await other.execute("BEGIN")
+    for stream in held:
+        await join(other, stream, 60_000)
+    waiting = [asyncio.create_task(store.log.append([write(stream)])) for stream in held for _ in range(4)]
+    await asyncio.sleep(1.0)
+
+    slowest, end = 0.0, time.monotonic() + HELD_S
+    while time.monotonic() < end:
+        appends = [append_of(kind, "free-1", 0) for kind in ("any", "many", "streams")]
+        for each in (store.log.append(appends[0][0]), store.log.read_stream("held-1"), store.log.read(0, limit=1)):
+            took, _ = await timed(each)
+            slowest = max(slowest, took)
+
+    assert not any(each.done() for each in waiting)
+    await other.execute("COMMIT")
+    assert all_appended(await asyncio.gather(*waiting))
+    print("slowest", slowest)
+    assert slowest < UNAFFECTED_S
+
+
+async def test_one_held_stream_does_not_hold_up_the_rest_of_its_batch(stage: Stage) -> None:
+    store = await stage.store(pool=3)
+    other = await stage.connection()
+    await other.execute("BEGIN")
+    await join(other, "held-1", 60_000)
+
+    waiting = asyncio.create_task(store.log.append([write("held-1")]))
+    innocents = [asyncio.create_task(timed(store.log.append([write(f"free-{number}")]))) for number in range(63)]
+    found = await asyncio.gather(*innocents)
+
+    assert not waiting.done()
+    await other.execute("ROLLBACK")
+    assert all_appended([await waiting, *(verdict for _, verdict in found)])
+    assert max(took for took, _ in found) < UNAFFECTED_S
+
+
+async def test_a_deadlock_with_a_transaction_of_the_users_ends(stage: Stage) -> None:
+    """It holds held-2 and wants held-1; the append holds held-1 and wants held-2. The append steps back."""
+    store = await stage.store()
+    other = await stage.connection()
+    await other.execute("BEGIN")
+    await other.execute("UPDATE fait_streams SET version = version WHERE stream = 'held-2'")
+    append = asyncio.create_task(store.log.append([write("held-1"), write("held-2")]))
+    innocent = asyncio.create_task(timed(store.log.append([write("free-1")])))
+    await asyncio.sleep(0.3)
+
+    took, _ = await timed(other.execute("UPDATE fait_streams SET version = version WHERE stream = 'held-1'"))
+    assert took < 5
+    assert not append.done()
+    await other.execute("COMMIT")
+
+    assert isinstance(await append, Appended)
+    assert (await innocent)[0] < UNAFFECTED_S
+
+
+@pytest.mark.parametrize("what", ["joined", "reserved", "copying"])
+async def test_a_stopped_appender_delays_others_for_as_long_as_it_may(stage: Stage, what: str) -> None:
+    """SIGSTOP: its transaction holds a ticket, and a stream, until the server ends it."""
+    store = await stage.store()
+    await store.log.append([write("held-1")])
+    head = await store.log.head()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.stopped", what, stage.url, stage.schema, "held-1"],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert child.stdout is not None
+    try:
+        assert await asyncio.to_thread(child.stdout.readline) == b"stopped\n"
+        start = time.monotonic()
+
+        took, verdict = await timed(store.log.append([write("free-1")]))
+        assert isinstance(verdict, Appended)
+        assert took < UNAFFECTED_S
+        assert (await store.log.read(head)).events == []  # what is appended after it is not final yet
+        assert isinstance(await store.log.append([write("held-1")]), Appended)
+        await asyncio.wait_for(store.log.changed(verdict.position), 20)
+
+        events = (await store.log.read(head)).events
+        assert [each.stream for each in events] == ["free-1", "held-1"]
+        assert time.monotonic() - start < 15
+    finally:
+        child.kill()
+        child.communicate()
+
+
+async def test_a_transaction_that_is_rolled_back_delays_no_reader(stage: Stage) -> None:
+    store = await stage.store()
+    other = await stage.connection()
+    for number in range(20):
+        await other.execute("BEGIN")
+        await join(other, f"never-{number}", 60_000)
+        await other.execute("ROLLBACK")
+        verdict = await store.log.append([write("free-1")])
+        assert isinstance(verdict, Appended)
+        page = await store.log.read(verdict.position - 1)
+        assert [each.position for each in page.events] == [verdict.position]
+
+
+async def test_a_transaction_that_does_not_append_delays_no_reader(stage: Stage) -> None:
+    """Whatever it writes, and however long it stays open."""
+    writer, reader = await stage.store(), await stage.store()
+    position = await reader.log.head()
+    other = await stage.connection()
+    await other.execute("BEGIN")
+    await other.execute("CREATE TABLE others (number integer); INSERT INTO others VALUES (1)")
+
+    slowest = 0.0
+    for _ in range(50):
+        waiting = asyncio.create_task(reader.log.changed(position))
+        await asyncio.sleep(0.01)
+        verdict = await writer.log.append([write("free-1")])
+        assert isinstance(verdict, Appended)
+        took, _ = await timed(waiting)
+        slowest = max(slowest, took)
+        position = (await reader.log.read(position)).position
+        assert position == verdict.position
+
+    print("slowest", slowest)
+    assert slowest < UNAFFECTED_S
+
+
+async def test_a_condition_waits_for_an_open_append_that_may_break_it(stage: Stage) -> None:
+    """And what has nothing to do with it goes on."""
+    store = await stage.store()
+    other = await stage.connection()
+    await other.execute("BEGIN")
+    await join(other, "held-1", 60_000)
+    head = await store.log.head()
+    on_it, on_others = [AppendCondition((Query(types=(name,)),), head) for name in ("fault.joined", "fault.never")]
+    waiting = asyncio.create_task(store.log.append([write("guarded-1")], on_it))
+
+    slowest, end = 0.0, time.monotonic() + HELD_S
+    while time.monotonic() < end:
+        took, verdict = await timed(store.log.append([Write("free-1", (event("fault.other"),), ANY)], on_others))
+        assert isinstance(verdict, Appended)
+        slowest = max(slowest, took)
+
+    assert not waiting.done()
+    await other.execute("COMMIT")
+    assert isinstance(await waiting, ConditionFailed)
+    print("slowest", slowest)
+    assert slowest < UNAFFECTED_S

@@ -1,0 +1,229 @@
+"""The connection is lost at every point of an append: the verdict is right, and the events are stored exactly once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from uuid import uuid4
+
+import pytest
+
+from fait.errors import StoreUnavailable
+from fait.events.append import AppendCondition, Appended, ConditionFailed, Conflict, Duplicate, Verdict, Write
+from fait.events.query import Query
+from fait.store.open import Store, open_store
+from fait.store.postgres import appender, connection
+from tests.faults.appends import ANY, KINDS, NO_STREAM, Append, append_of, event, ids, stored, whole, write
+from tests.faults.wire import MOMENTS, Moment, Proxy
+from tests.servers.postgres import PostgresServer
+
+
+class Line:
+    """A store that is reached through a proxy."""
+
+    def __init__(self, server: PostgresServer, proxy: Proxy, schema: str, store: Store) -> None:
+        self.url, self.proxy, self.schema, self.store = server.url, proxy, schema, store
+
+    async def append(self, append: Append) -> Verdict:
+        return await self.store.log.append(*append)
+
+    async def stored(self, *appends: Append) -> list[tuple[str, str, int]]:
+        return await stored(self.url, self.schema, [each for append in appends for each in ids(append)])
+
+    async def whole(self) -> None:
+        await whole(self.url, self.schema)
+
+
+@pytest.fixture
+async def line(postgres_servers: Callable[..., PostgresServer]) -> AsyncIterator[Line]:
+    server, schema = postgres_servers(), f"lost_{uuid4().hex}"
+    async with Proxy(server.port) as proxy:
+        store = await open_store(proxy.url(schema=schema, pool=4))
+        try:
+            await store.log.append([write("kept-1", count=3)])
+            yield Line(server, proxy, schema, store)
+        finally:
+            await store.close()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_append_is_stored_once_wherever_the_line_is_cut(line: Line, kind: str, moment: Moment) -> None:
+    append = append_of(kind, "kept-1", 3)
+    line.proxy.cuts.append(moment)
+
+    verdict = await line.append(append)
+
+    assert isinstance(verdict, Appended)
+    assert not line.proxy.cuts
+    found = await line.stored(append)
+    assert sorted(each for each, _, _ in found) == sorted(ids(append))
+    last = {stream: version for _, stream, version in found}
+    assert verdict.versions == tuple(last[each.stream] for each in append[0])
+    await line.whole()
+
+
+@pytest.mark.parametrize("first", MOMENTS)
+@pytest.mark.parametrize("second", MOMENTS)
+async def test_cut_twice_it_is_stored_once(line: Line, first: Moment, second: Moment) -> None:
+    append = append_of("any", "kept-1", 3)
+    line.proxy.cuts.extend([first, second])
+
+    assert isinstance(await line.append(append), Appended)
+
+    assert len(await line.stored(append)) == 1
+    await line.whole()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_loser_is_told_the_truth_wherever_the_line_is_cut(line: Line, moment: Moment) -> None:
+    taken = event()
+    await line.append(([Write("kept-2", (taken, event("fault.sold", "seat:9")), NO_STREAM)], None))
+    late = AppendCondition((Query(types=("fault.sold",), tags=("seat:9",)),), 0)
+    losers: list[tuple[Append, type]] = [
+        (([write("kept-1", expected=1)], None), Conflict),
+        (([write("kept-1"), write("kept-2", expected=1)], None), Conflict),
+        (([write("sold-1")], late), ConditionFailed),
+        (([Write("kept-3", (taken,), NO_STREAM)], None), Duplicate),
+    ]
+    for append, verdict in losers:
+        line.proxy.cuts.append(moment)
+        assert isinstance(await line.append(append), verdict)
+        assert len(await line.stored(append)) == (verdict is Duplicate)
+    await line.whole()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_batch_of_callers_is_stored_once_wherever_the_line_is_cut(line: Line, moment: Moment) -> None:
+    appends = [append_of(kind, f"kept-{number}", 0) for number in range(2, 18) for kind in ("any", "on-tags")]
+    refused: Append = ([write("kept-1", expected=1)], None)
+    line.proxy.cuts.extend([moment, moment])
+
+    verdicts = await asyncio.gather(*(line.append(each) for each in [*appends, refused]))
+
+    assert verdicts[-1] == Conflict("kept-1", 1, 3)
+    assert all(isinstance(each, Appended) for each in verdicts[:-1])
+    assert len(await line.stored(*appends)) == sum(len(ids(each)) for each in appends)
+    assert await line.stored(refused) == []
+    await line.whole()
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(appender, "RETURN_S", 0.5)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_server_that_stays_away_leaves_the_outcome_unknown(line: Line, moment: Moment) -> None:
+    append = append_of("any", "kept-1", 3)
+    line.proxy.cuts.append(moment)
+    line.proxy.away = True
+
+    with pytest.raises(StoreUnavailable) as raised:
+        await asyncio.wait_for(line.append(append), 5)
+
+    assert raised.value.outcome == "unknown"
+    line.proxy.away = False
+    assert isinstance(await line.append(append), Appended)  # the same ids settle it
+    assert len(await line.stored(append)) == 1
+
+
+@pytest.mark.usefixtures("short")
+async def test_a_server_that_was_away_before_has_written_nothing(line: Line) -> None:
+    append = append_of("any", "kept-1", 3)
+    line.proxy.leave()
+    await asyncio.sleep(0.05)  # the client hears of it
+
+    with pytest.raises(StoreUnavailable) as raised:
+        await asyncio.wait_for(line.append(append), 5)
+
+    assert raised.value.outcome == "nothing"
+    assert await line.stored(append) == []
+    line.proxy.away = False
+    assert isinstance(await line.append(append), Appended)
+
+
+@pytest.mark.usefixtures("short")
+async def test_each_append_of_a_flush_is_told_its_own_outcome(line: Line) -> None:
+    """An append of several streams is a call for itself: here the server leaves after the first of three."""
+    appends: list[Append] = [([write(f"two-{n}"), write(f"three-{n}")], None) for n in range(3)]
+    line.proxy.away_after = 1
+
+    outcomes = await asyncio.wait_for(
+        asyncio.gather(*(line.append(each) for each in appends), return_exceptions=True), 10
+    )
+
+    assert isinstance(outcomes[0], Appended)
+    assert len(await line.stored(appends[0])) == 2
+    for append, outcome in zip(appends[1:], outcomes[1:], strict=True):
+        assert isinstance(outcome, StoreUnavailable)
+        assert await line.stored(append) == []
+    assert outcomes[2].outcome == "nothing"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(appender, "RETURN_S", 0.3)
+    monkeypatch.setattr(appender, "ANSWER_S", 0.5)
+    monkeypatch.setattr(connection, "CONNECT_S", 0.3)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("kind", ["any", "many"])
+async def test_a_line_that_is_dead_without_a_word_is_noticed(
+    line: Line, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "many":
+        monkeypatch.setattr(appender, "MANY", 5)
+    append = append_of(kind, "kept-1", 3)
+    line.proxy.silent = True
+
+    with pytest.raises(StoreUnavailable) as raised:
+        await asyncio.wait_for(line.append(append), 5)
+
+    assert raised.value.outcome == "unknown"
+    line.proxy.leave()
+    line.proxy.silent = line.proxy.away = False
+    assert isinstance(await line.append(append), Appended)
+    assert len(await line.stored(append)) == len(ids(append))
+
+
+BULK = [
+    (request, moment)
+    for request in (b"BEGIN", b"fait_reserve", b"COPY", b"tags", b"COMMIT")
+    for moment in MOMENTS
+    if request != b"COPY" or moment in ("before", "unanswered")  # what it says first is that it may be sent
+]
+
+
+@pytest.mark.parametrize("expected", [3, ANY])
+@pytest.mark.parametrize(("request_", "moment"), BULK)
+async def test_a_bulk_append_is_stored_once_wherever_the_line_is_cut(
+    line: Line, request_: bytes, moment: Moment, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appender, "MANY", 5)
+    append: Append = ([Write("kept-1", tuple(event("fault.tagged", "seat:1") for _ in range(7)), expected)], None)
+    line.proxy.request = request_
+    line.proxy.cuts.append(moment)
+
+    verdict = await line.append(append)
+
+    assert isinstance(verdict, Appended)
+    assert verdict.versions == (10,)
+    assert not line.proxy.cuts
+    assert len(await line.stored(append)) == 7
+    await line.whole()
+
+
+async def test_readers_go_on_when_the_line_is_back(line: Line) -> None:
+    head = await line.store.log.head()
+    waiting = asyncio.create_task(line.store.log.changed(head))
+    await asyncio.sleep(0.1)
+    line.proxy.leave()
+    await asyncio.sleep(0.1)
+    line.proxy.away = False
+
+    await line.append(append_of("any", "kept-1", 3))
+
+    await asyncio.wait_for(waiting, 10)
+    page = await line.store.log.read(head)
+    assert [each.stream for each in page.events] == ["kept-1"]

@@ -1,0 +1,188 @@
+"""The database is restored, copied or failed over: nothing goes on by itself where positions may be used again."""
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from fait.errors import CheckpointMismatch, StoreUnavailable
+from fait.events.append import Appended
+from fait.store.open import open_schema, open_store
+from tests.crash.counting import Counter, Totals, counting_app
+from tests.faults.appends import write
+from tests.faults.wire import Proxy
+from tests.servers.home import Home, account, environment, free_port
+from tests.servers.postgres import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """A server whose data may be replaced."""
+    with PostgresServer() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[PostgresServer]:
+    """Another cluster."""
+    with PostgresServer() as started:
+        yield started
+
+
+def address(server: PostgresServer, schema: str) -> str:
+    return f"{server.url}?schema={schema}"
+
+
+def client(server: PostgresServer, name: str, *arguments: str, given: str | None = None) -> str:
+    done = subprocess.run(
+        [server.programs / name, "-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", *arguments],
+        env=environment(), input=given, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def copied(source: Path, target: Path) -> None:
+    """A copy that belongs to the server's user."""
+    subprocess.run(["cp", "-a", source, target], check=True)
+
+
+async def test_a_restore_in_place_is_noticed_by_who_was_there(server: PostgresServer) -> None:
+    url, backup = address(server, "in_place"), server.data.with_name("backup")
+    running = await open_store(url)
+    try:
+        await running.log.append([write("kept-1", count=3)])
+        server.stop()
+        copied(server.data, backup)
+        server.start()
+        await running.log.append([write("lost-1", count=5)])
+        seen = await running.log.read(0)
+        assert len(seen.events) == 8
+
+        server.stop()
+        shutil.rmtree(server.data)
+        backup.rename(server.data)
+        server.start()
+
+        with suppress(StoreUnavailable):
+            await running.log.read(seen.position)  # on a connection to the server that is gone
+        for _ in range(2):  # it stays so, whatever comes
+            with pytest.raises(StoreUnavailable, match=r"restored to an older state.*fait log adopt --in-place"):
+                await running.log.read(seen.position)
+            fresh = await open_store(url)
+            await fresh.log.append([write("new-1", count=10)])
+            await fresh.close()
+    finally:
+        await running.close()
+    adopted = await open_schema(url).adopt(in_place=True, rehearse=False)
+    assert (adopted.was.epoch, adopted.now.epoch) == (1, 2)
+
+
+async def test_a_checkpoint_beyond_the_end_stops_its_subscription(server: PostgresServer) -> None:
+    url = address(server, "beyond")
+    async with counting_app().open(url) as system:
+        done = await system.transact(Counter.count, "a", 1)
+        await system.find(Totals, after=done)
+    client(server, "psql", "-q", "-c", "UPDATE beyond.fait_checkpoints SET position = 7")
+
+    with pytest.raises(CheckpointMismatch, match="position 7, the log ends at 1"):
+        async with counting_app().open(url):
+            pass
+
+
+async def test_a_copy_in_another_cluster_is_refused_until_it_is_adopted(
+    server: PostgresServer, other: PostgresServer
+) -> None:
+    store = await open_store(address(server, "dumped"))
+    await store.log.append([write("kept-1", count=3)])
+    await store.close()
+    client(other, "psql", "-q", "-v", "ON_ERROR_STOP=1", given=client(server, "pg_dump", "-n", "dumped"))
+
+    with pytest.raises(StoreUnavailable, match=r"another cluster.*fait log adopt"):
+        await open_store(address(other, "dumped"))
+
+    adopted = await open_schema(address(other, "dumped")).adopt(in_place=False, rehearse=False)
+    store = await open_store(address(other, "dumped"))
+    try:
+        assert store.log.identity == adopted.now
+        assert adopted.now.log_id == adopted.was.log_id
+        assert [each.version for each in (await store.log.read(0)).events] == [1, 2, 3]
+        assert isinstance(await store.log.append([write("kept-1", expected=3)]), Appended)
+    finally:
+        await store.close()
+
+
+class Standby:
+    """A physical copy of a server that follows it."""
+
+    def __init__(self, primary: PostgresServer) -> None:
+        self.port = free_port()
+        self._programs = primary.programs
+        self._home = Home("standby", end_with="QUIT")
+        self._data = self._home.path / "data"
+        place = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "--checkpoint=fast"]
+        self._home.run(self._programs / "pg_basebackup", "-D", self._data, "-R", *place)
+        settings = [f"--{name}={value}" for name, value in (primary.options | {"port": str(self.port)}).items()]
+        self._home.start(self._programs / "postgres", "-D", self._data, *settings, is_ready=self._is_ready)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def promote(self) -> None:
+        self._home.run(self._programs / "pg_ctl", "promote", "-w", "-D", self._data)
+
+    def close(self) -> None:
+        self._home.close()
+
+    def _is_ready(self, pid: int) -> bool:
+        ready = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(ready, check=False, **account()).returncode == 0
+
+
+async def test_a_standby_is_refused_and_when_it_is_promoted_until_it_is_adopted(server: PostgresServer) -> None:
+    store = await open_store(address(server, "followed"))
+    await store.log.append([write("kept-1", count=3)])
+    standby = Standby(server)
+    url = f"{standby.url}?schema=followed"
+    try:
+        with pytest.raises(StoreUnavailable, match="standby: connect to the primary"):
+            await open_store(url)
+
+        standby.promote()
+
+        with pytest.raises(StoreUnavailable, match=r"timeline 2, and was on 1.*fait log adopt"):
+            await open_store(url)
+        adopted = await open_schema(url).adopt(in_place=False, rehearse=False)
+        assert (adopted.now.epoch, adopted.head) == (2, 3)
+        promoted = await open_store(url)
+        assert isinstance(await promoted.log.append([write("kept-1", expected=3)]), Appended)
+        await promoted.close()
+    finally:
+        standby.close()
+        await store.close()
+
+
+async def test_a_process_that_runs_through_a_fail_over_does_not_go_on() -> None:
+    """Its address leads to the promoted server: every new connection is looked at first."""
+    async with AsyncExitStack() as stack:
+        primary = stack.enter_context(PostgresServer())
+        proxy = await stack.enter_async_context(Proxy(primary.port))
+        store = await open_store(proxy.url(schema="moved"))
+        stack.push_async_callback(store.close)
+        await store.log.append([write("kept-1", count=3)])
+        standby = Standby(primary)
+        stack.callback(standby.close)
+        standby.promote()
+
+        proxy.leave()
+        proxy.server_port, proxy.away = standby.port, False
+        await asyncio.sleep(0.05)  # the client hears of it
+
+        with pytest.raises(StoreUnavailable, match=r"timeline 2, and was on 1.*fait log adopt"):
+            await store.log.append([write("kept-1", expected=3)])
+        with pytest.raises(StoreUnavailable, match=r"timeline 2, and was on 1.*fait log adopt"):
+            await store.log.read_stream("kept-1")

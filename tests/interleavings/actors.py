@@ -1,0 +1,192 @@
+"""Who takes part: writers that append through the log's function, and a reader that polls; and what became of them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+from msgspec import Struct
+
+from fait.events.append import AppendCondition, Appended, Verdict, Write
+from fait.events.envelope import NewEvent
+from fait.events.query import Query
+from fait.store.postgres.call import arguments, verdicts
+from fait.store.postgres.names import statements
+from tests.interleavings.schedules import Free, Part, Touches
+
+__all__ = ["ANY", "EXISTS", "Deed", "Log", "Poll", "Reading", "Row", "To", "Writer", "by_mark", "reader", "writer"]
+
+ANY, EXISTS = -1, -2
+Pause = Callable[[str], Awaitable[None]]
+
+
+class Log(Struct):
+    """A log under test.
+
+    Attributes:
+        schema: where it is.
+        sql: its statements.
+        start: the mark when the schedule began; what lies at or below it belongs to earlier schedules.
+    """
+
+    schema: str
+    sql: dict[str, str]
+    start: int = 0
+
+    @classmethod
+    def at(cls, schema: str) -> "Log":
+        return cls(schema, statements(schema))
+
+
+class To(Struct, frozen=True):
+    """Events for one stream: each schedule has streams of its own."""
+
+    stream: str = "a"
+    expected: int = ANY
+    events: int = 1
+    type: str = "moved"
+    tags: tuple[str, ...] = ()
+
+
+class Writer(Struct, frozen=True):
+    """One append in a transaction.
+
+    Attributes:
+        to: the streams.
+        unless: the append's condition, as of the beginning of the schedule.
+        rolls_back: how the transaction ends.
+        works: writes something else before it appends, as a joined transaction does.
+        log: which log, where there are several.
+    """
+
+    to: tuple[To, ...] = (To(),)
+    unless: tuple[Query, ...] = ()
+    rolls_back: bool = False
+    works: bool = False
+    log: int = 0
+
+
+class Deed(Struct):
+    """What became of an append."""
+
+    writer: Writer
+    writes: tuple[Write, ...]
+    verdict: Verdict | None = None
+    error: str = ""
+    committed: bool = False
+
+
+class Row(Struct, frozen=True):
+    """An event as it was read."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    tags: tuple[str, ...]
+    id: str
+
+
+class Reading(Struct):
+    """What a reader got from a position on: marks, and events in the order of delivery."""
+
+    start: int
+    after: int
+    marks: list[int]
+    rows: list[Row]
+
+
+Poll = Callable[[Any, Pause, Log, Reading], Awaitable[None]]
+"""Reads on, given a connection and what to do before a statement that is a step of its own."""
+
+
+def new_writes(plan: Writer, number: int) -> tuple[Write, ...]:
+    return tuple(
+        Write(
+            f"{to.stream}-{number}",
+            tuple(NewEvent(to.type, 1, str(uuid4()), "{}", tags=to.tags) for _ in range(to.events)),
+            to.expected,
+        )
+        for to in plan.to
+    )
+
+
+def writer(name: str, plan: Writer, log: Log, number: int, order: list[Deed]) -> tuple[Part, Deed]:
+    """A writer's part, and where it notes what became of it; who has committed joins `order`."""
+    deed = Deed(plan, new_writes(plan, number))
+
+    async def play(session: Free) -> None:
+        await session.connection.execute("BEGIN")  # an append alone is a transaction, too; this leaves room for a pause
+        if plan.works:
+            await session.pause("work")
+            await session.connection.fetchval("SELECT pg_current_xact_id()")
+        try:
+            await _append(session.connection, log, deed)
+        except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as problem:
+            deed.error = type(problem).__name__
+        ends = "ROLLBACK" if plan.rolls_back or deed.error else "COMMIT"
+        if isinstance(deed.verdict, Appended):
+            await session.pause(ends.lower())
+        await session.connection.execute(ends)
+        if ends == "COMMIT":
+            deed.committed = True
+            order.append(deed)
+
+    return Part(name, writer_steps(plan), play), deed
+
+
+async def _append(connection: Any, log: Log, deed: Deed) -> None:
+    condition = AppendCondition(deed.writer.unless, log.start) if deed.writer.unless else None
+    append = (deed.writes, condition)
+    rows = await connection.fetch(log.sql["append"], *arguments([append], None, look_up=False, patience=None))
+    try:
+        deed.verdict = verdicts([append], rows)[0]
+    except AssertionError as problem:
+        deed.error = str(problem)
+
+
+def writer_steps(plan: Writer) -> dict[str, Touches]:
+    """The steps in order. Appends without a condition share the locks of conditions; one with a condition does not."""
+    locks = ("locks", "write" if plan.unless else "add")
+    streams = {(f"stream {to.stream} of {plan.log}", "write") for to in plan.to}
+    tickets, positions = f"tickets of {plan.log}", f"positions of {plan.log}"
+    ends = frozenset({locks, *streams, (tickets, "add")})
+    steps = {"work": Touches()} if plan.works else {}
+    steps["locks"] = frozenset({locks})
+    if plan.unless:
+        steps["check"] = frozenset({("events", "read")})
+    steps["streams"] = frozenset(
+        {locks, *streams} if len(plan.to) > 1 else streams
+    )  # one of several may have to give up
+    steps["floor"] = frozenset({(positions, "read")})
+    steps["ticket"] = frozenset({(tickets, "add")})
+    steps["insert"] = frozenset({(positions, "write")})
+    if plan.unless or any(to.expected != ANY for to in plan.to):
+        steps["losers"] = frozenset({locks, *streams, ("events", "read")})
+    steps["rollback" if plan.rolls_back else "commit"] = ends if plan.rolls_back else ends | {("events", "add")}
+    return steps
+
+
+async def by_mark(connection: Any, pause: Pause, log: Log, reading: Reading) -> None:
+    """As the log is read: the mark, then all up to it."""
+    mark = await connection.fetchval(log.sql["mark"])
+    await pause("rows")
+    rows = await connection.fetch(log.sql["read_log"], reading.after, mark, 1000, None, None)
+    reading.marks.append(mark)
+    reading.rows += [as_row(row) for row in rows]
+    reading.after = max(reading.after, mark)
+
+
+def as_row(row: Any) -> Row:
+    return Row(row["position"], row["stream"], row["version"], row["type"], tuple(row["tags"] or ()), row["id"])
+
+
+def reader(polls: int, poll: Poll, steps: Mapping[str, Touches], log: Log) -> tuple[Part, Reading]:
+    """A reader's part, and what it got."""
+    reading = Reading(log.start, log.start, [], [])
+
+    async def play(session: Free) -> None:
+        for _ in range(polls):
+            await poll(session.connection, session.pause, log, reading)
+
+    return Part("reader", steps, play, repeats=polls > 1), reading

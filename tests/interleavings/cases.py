@@ -1,0 +1,220 @@
+"""Small cases: two writers and a reader of one log, and everything that must hold when they are through."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from msgspec import Struct
+
+from fait.events.append import Appended, ConditionFailed, Conflict
+from fait.events.query import Query
+from fait.events.version import is_expected
+from fait.store.postgres.names import in_schema
+from tests.interleavings.actors import Deed, Log, Poll, Reading, Row, Writer, as_row, by_mark, reader, writer
+from tests.interleavings.schedules import Arena, Beginning, Free, Part, Schedule, Touches
+
+__all__ = ["BY_MARK", "Case", "Outcome", "Reader", "World", "violations"]
+
+_STORED = """
+    SELECT position, stream, version, type, tags, id::text FROM {schema}.fait_all WHERE position > $1 ORDER BY position
+"""
+_VERSIONS = "SELECT stream, version FROM {schema}.fait_streams WHERE stream = ANY ($1)"
+
+
+class Reader(Struct, frozen=True):
+    """A way to read a log.
+
+    Attributes:
+        poll: reads on.
+        steps: of a poll, in order, with what they touch.
+    """
+
+    poll: Poll
+    steps: Mapping[str, Touches]
+
+
+BY_MARK = Reader(
+    by_mark,
+    {
+        "sequence": frozenset({("positions of 0", "read")}),
+        "tickets": frozenset({("tickets of 0", "read")}),
+        "visible": frozenset({("events", "read")}),
+        "rows": frozenset({("events", "read")}),
+    },
+)
+
+
+class Case(Struct, frozen=True):
+    """Who does what.
+
+    Attributes:
+        name: for messages.
+        writers: of two appends.
+        polls: how often the reader polls beside them; in the end it polls once more, and must have all.
+        seed: an append that comes before.
+    """
+
+    name: str
+    writers: tuple[Writer, ...]
+    polls: int = 1
+    seed: Writer | None = None
+
+    @property
+    def logs(self) -> int:
+        """How many logs it needs."""
+        return 1 + max(writer.log for writer in self.writers)
+
+
+class Outcome(Struct):
+    """What one schedule led to: all that is stored after its beginning, in order, for each log."""
+
+    schedule: Schedule
+    deeds: list[Deed]
+    order: list[Deed]
+    reading: Reading
+    stored: list[list[Row]]
+    versions: dict[str, int]
+
+
+class World:
+    """An arena with one log, or several, for one schedule after the other."""
+
+    def __init__(self, arena: Arena, logs: Sequence[Log], how: Reader = BY_MARK) -> None:
+        self.arena = arena
+        self.logs = logs
+        self.how = how
+        self._number = 0
+
+    async def run(self, case: Case, beginning: Beginning) -> tuple[Outcome | None, list[Beginning]]:
+        """One schedule of a case, and the beginnings of others; no outcome if it equals one that was run before."""
+        self._number += 1
+        controller = self.arena.controller
+        deeds, order = list[Deed](), list[Deed]()
+        if case.seed is not None:
+            await self._seed(case.seed)
+        for log in self.logs:
+            log.start = await controller.fetchval(log.sql["mark"])
+        parts: list[Part] = []
+        for name, plan in zip("AB", case.writers, strict=True):
+            part, deed = writer(name, plan, self.logs[plan.log], self._number, order)
+            parts.append(part)
+            deeds.append(deed)
+        part, reading = reader(case.polls, self.how.poll, self.how.steps, self.logs[0])
+        schedule, others = await self.arena.run([*parts, part], beginning)
+        if schedule.equal:
+            return None, others
+        await self.how.poll(controller, Free(controller).pause, self.logs[0], reading)
+        return Outcome(schedule, deeds, order, reading, *await self._stored(deeds)), others
+
+    async def _seed(self, plan: Writer) -> None:
+        part, _ = writer("seed", plan, self.logs[0], self._number, [])
+        await part.play(Free(self.arena.controller))
+
+    async def _stored(self, deeds: Sequence[Deed]) -> tuple[list[list[Row]], dict[str, int]]:
+        streams = [write.stream for deed in deeds for write in deed.writes]
+        stored, versions = list[list[Row]](), dict[str, int]()
+        for log in self.logs:
+            rows = await self.arena.controller.fetch(in_schema(_STORED, log.schema), log.start)
+            stored.append([as_row(row) for row in rows])
+            versions |= dict(await self.arena.controller.fetch(in_schema(_VERSIONS, log.schema), streams))
+        return stored, versions
+
+
+def violations(outcome: Outcome) -> list[str]:
+    """Everything that must never be."""
+    found = ["deadlock"] if outcome.schedule.deadlock else []
+    for check in (_delivery, _marks, _streams, _verdicts, _conditions):
+        found += check(outcome)
+    return found
+
+
+def _delivery(outcome: Outcome) -> list[str]:
+    stored = {row.position: row for row in outcome.stored[0]}
+    got = [row.position for row in outcome.reading.rows]
+    counted = Counter(got)
+    found = [f"missed: {row.stream} v{row.version} at {at}" for at, row in stored.items() if at not in counted]
+    found += [f"delivered {times} times: {at}" for at, times in counted.items() if times > 1]
+    found += [f"delivered, but not stored: {at}" for at in counted if at not in stored]
+    found += [f"delivered {later} after {earlier}" for earlier, later in pairwise(got) if later < earlier]
+    last: dict[str, int] = {}
+    for row in outcome.reading.rows:
+        if row.version <= last.get(row.stream, 0):
+            found.append(f"delivered {row.stream} v{row.version} after v{last[row.stream]}")
+        last[row.stream] = row.version
+    return found
+
+
+def _marks(outcome: Outcome) -> list[str]:
+    start = outcome.reading.start
+    return [f"the mark fell from {start} to {mark}" for mark in outcome.reading.marks if mark < start]
+
+
+def _streams(outcome: Outcome) -> list[str]:
+    found: list[str] = []
+    for stream, version in outcome.versions.items():
+        versions = [row.version for rows in outcome.stored for row in rows if row.stream == stream]
+        if versions != list(range(version - len(versions) + 1, version + 1)):
+            found.append(f"{stream} is at version {version} and has {versions}")
+    return found
+
+
+def _verdicts(outcome: Outcome) -> list[str]:
+    found: list[str] = []
+    stored = {row.id: row for rows in outcome.stored for row in rows}
+    for name, deed in zip("AB", outcome.deeds, strict=True):
+        for write in deed.writes:
+            rows = [stored.get(event.id) for event in write.events]
+            if not (deed.committed and isinstance(deed.verdict, Appended)):
+                found += [f"{name} has not appended, but there is {row}" for row in rows if row is not None]
+            elif None in rows:
+                found.append(f"{name} has appended and committed, but its events are not all there")
+            elif not is_expected(write.expected, rows[0].version - 1):
+                found.append(f"{name} expected {write.expected} and became version {rows[0].version}")
+        if isinstance(deed.verdict, Appended) and deed.committed:
+            found += _appended(name, deed, deed.verdict, stored)
+        if isinstance(deed.verdict, Conflict) and is_expected(deed.verdict.expected, deed.verdict.actual):
+            found.append(f"{name} lost for no reason: {deed.verdict}")
+        if deed.error and not (deed.error == "SerializationError" and len(deed.writes) > 1):
+            found.append(f"{name} failed: {deed.error}")
+    return found
+
+
+def _appended(name: str, deed: Deed, verdict: Appended, stored: Mapping[str, Row]) -> list[str]:
+    last = [stored[write.events[-1].id] for write in deed.writes if write.events[-1].id in stored]
+    said = (verdict.position, list(verdict.versions))
+    true = (max((row.position for row in last), default=0), [row.version for row in last])
+    return [] if said == true else [f"{name} was told {said} instead of {true}"]
+
+
+def _conditions(outcome: Outcome) -> list[str]:
+    found: list[str] = []
+    for name, deed in zip("AB", outcome.deeds, strict=True):
+        rows = outcome.stored[deed.writer.log]
+        own = {event.id for write in deed.writes for event in write.events}
+        if isinstance(deed.verdict, Appended) and deed.committed:
+            first = min((row.position for row in rows if row.id in own), default=0)
+            earlier = _committed_before(outcome, deed)
+            for row in rows:
+                if row.id not in own and _meant(deed, row) and (row.position < first or row.id in earlier):
+                    where = "before it in the log" if row.position < first else "committed before it"
+                    found.append(f"{name} at {first} although it depends on {row.position}, {where}")
+        if isinstance(deed.verdict, ConditionFailed):
+            told = [event.position for event in deed.verdict.events]
+            true = [row.position for row in rows if _meant(deed, row) and row.position <= deed.verdict.position]
+            if told != true:
+                found.append(f"{name} was told of {told} up to {deed.verdict.position}, and there are {true}")
+    return found
+
+
+def _committed_before(outcome: Outcome, deed: Deed) -> set[str]:
+    earlier = outcome.order[: outcome.order.index(deed)]
+    return {event.id for other in earlier for write in other.writes for event in write.events}
+
+
+def _meant(deed: Deed, row: Row) -> bool:
+    return any(_means(query, row) for query in deed.writer.unless)
+
+
+def _means(query: Query, row: Row) -> bool:
+    category = query.category is None or row.stream.split("-")[0] == query.category
+    return category and (not query.types or row.type in query.types) and set(query.tags) <= set(row.tags)

@@ -1,0 +1,99 @@
+"""The log's real SQL with pauses between its steps, so that somebody else decides when a session may take the next one.
+
+Every place of a pause, and every piece that a planted variant replaces, is found by its text and counted: a migration
+that changes the steps fails here, and cannot lose one silently.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from fait.store.migrations import load
+from fait.store.postgres.names import in_schema, quote
+
+__all__ = ["STEPS", "Edit", "edited", "schema_script"]
+
+STEPS = ("locks", "check", "streams", "floor", "ticket", "insert", "losers", "sequence", "tickets", "visible")
+"""Steps inside the functions; a session pauses before each."""
+
+PAUSE = """
+CREATE FUNCTION {schema}.pause(step text, number integer) RETURNS integer LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    gates bigint := nullif(current_setting('interleavings.gates', true), '');
+BEGIN
+    IF gates IS NOT NULL THEN
+        RAISE NOTICE 'before %', step;
+        PERFORM pg_advisory_lock_shared(gates + number);
+        PERFORM pg_advisory_unlock_shared(gates + number);
+    END IF;
+    RETURN 0;
+END $$;
+"""
+"""A session without gates does not pause. The lock's key is no log's: those begin with the number of a sequence."""
+
+
+class Edit(Struct, frozen=True):
+    """A piece of a migration, and what stands there instead.
+
+    Attributes:
+        migration: its number.
+        old: the piece.
+        new: what replaces it.
+        times: how often the piece is there.
+    """
+
+    migration: int
+    old: str
+    new: str
+    times: int = 1
+
+
+def _pause(step: str) -> str:
+    return f"{{schema}}.pause('{step}', {STEPS.index(step)})"
+
+
+def _before(migration: int, line: str, step: str, times: int = 1) -> Edit:
+    return Edit(migration, line, f"PERFORM {_pause(step)};\n{line}", times)
+
+
+def _after(migration: int, line: str, step: str) -> Edit:
+    return Edit(migration, line, f"{line}\nPERFORM {_pause(step)};\n")
+
+
+_FLOOR = "coalesce(pg_sequence_last_value('{schema}.fait_position'), 0)"
+_PAUSES = (
+    _before(3, "last := coalesce(pg_sequence_last_value(", "sequence"),
+    _before(3, "-- A ticket keeps the low 32 bits", "tickets"),
+    _before(3, "last := coalesce(lowest, last);", "visible"),
+    # One event without a condition.
+    _after(4, "IF cardinality(e_id) = 1 AND q_write IS NULL AND NOT look_up THEN", "locks"),
+    _before(4, "IF w_expected[1] IN (0, -1) THEN", "streams"),
+    _before(4, "IF e_expires IS NOT NULL AND e_expires[1] THEN", "insert"),
+    # Whatever else.
+    _after(4, "        -- 1\n", "locks"),
+    _before(4, "horizon := greatest(", "check"),
+    _after(4, "        -- 3\n", "streams"),
+    _after(4, "            -- 5\n", "insert"),
+    # Both. The sequence is read in the statement that takes the ticket; the pause between them is inside it.
+    _before(4, "PERFORM pg_advisory_xact_lock_shared(\n", "floor", times=2),
+    Edit(4, f"({_FLOOR} << 32", f"({_FLOOR} + {_pause('ticket')} << 32", times=2),
+    _after(4, "    IF array_position(versions, NULL) IS NOT NULL THEN", "losers"),
+)
+
+
+def edited(texts: Mapping[int, str], edits: Iterable[Edit]) -> dict[int, str]:
+    """Texts by number, each edit made wherever its piece stands."""
+    result = dict(texts)
+    for edit in edits:
+        found = result[edit.migration].count(edit.old)
+        assert found == edit.times, f"migration {edit.migration} has {found} times, not {edit.times}: {edit.old!r}"
+        result[edit.migration] = result[edit.migration].replace(edit.old, edit.new)
+    return result
+
+
+def schema_script(schema: str, edits: Iterable[Edit] = ()) -> str:
+    """Everything of a log in a new schema, with pauses, and with something planted if edits are given."""
+    real = {migration.number: migration.sql for migration in load("fait.store.postgres")}
+    steps = edited(edited(real, edits), _PAUSES)
+    sql = "\n".join(steps[number] for number in sorted(steps))
+    return f"CREATE SCHEMA {quote(schema)};\n" + in_schema(PAUSE + sql, schema)

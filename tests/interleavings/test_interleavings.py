@@ -1,0 +1,146 @@
+"""Every order of the steps of two appends and a reader: what must never be is not, and planted faults are found."""
+
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from fait.events.query import Query
+from tests.interleavings.actors import EXISTS, Log, To, Writer
+from tests.interleavings.cases import BY_MARK, Case, Outcome, World, violations
+from tests.interleavings.schedules import Arena, Beginning, explore
+from tests.interleavings.stepped import schema_script
+from tests.interleavings.variants import VARIANTS, Variant
+from tests.servers.postgres import PostgresServer
+
+ARENAS = 3
+
+MOVED = Query(types=("moved",))
+TEA = Query(tags=("tea",))
+
+PLAIN = Writer()
+PLAIN_B = Writer((To("b"),))
+FIRST = Writer((To(expected=0),))
+SECOND = Writer((To(expected=1),))
+TWO = Writer((To(events=2),))
+BOTH = Writer((To("a", 0), To("b", 0)))
+TAGGED = Writer((To("b", tags=("tea",)),))
+BY_TYPE = Writer(unless=(MOVED,))
+BY_TAG = Writer((To(tags=("tea", "milk")),), unless=(TEA,))
+
+
+def joined(writer: Writer, rolls_back: bool = False) -> Writer:
+    return Writer(writer.to, writer.unless, rolls_back, works=True)
+
+
+def elsewhere(writer: Writer, stream: str = "b") -> Writer:
+    to = tuple(To(stream, each.expected, each.events, each.type, each.tags) for each in writer.to)
+    return Writer(to, writer.unless, writer.rolls_back, writer.works)
+
+
+CASES = [
+    Case("plain, two streams", (PLAIN, PLAIN_B)),
+    Case("plain, several events", (TWO, elsewhere(TWO))),
+    Case("plain, one stream", (PLAIN, PLAIN)),
+    Case("plain, one stream, several events", (TWO, PLAIN)),
+    Case("exact, one stream", (FIRST, FIRST), polls=2),
+    Case("exact, one stream with history", (SECOND, SECOND), seed=PLAIN),
+    Case("exact and any, one stream", (FIRST, PLAIN)),
+    Case("exists, while the stream begins", (Writer((To(expected=EXISTS),)), FIRST)),
+    Case("two streams at once and one of them", (BOTH, Writer((To("b", 0),)))),
+    Case("joined and plain, two streams", (joined(PLAIN), PLAIN_B)),
+    Case("joined rolls back and plain, two streams", (joined(PLAIN, rolls_back=True), PLAIN_B)),
+    Case("joined and plain, one stream", (joined(PLAIN), PLAIN)),
+    Case("joined rolls back and exact, one stream", (joined(FIRST, rolls_back=True), FIRST)),
+    Case("conditions by tag", (BY_TAG, elsewhere(BY_TAG))),
+    Case("conditions by type", (BY_TYPE, elsewhere(BY_TYPE))),
+    Case("condition by tag and an append without", (BY_TAG, TAGGED)),
+    Case("condition by type and an append without", (BY_TYPE, PLAIN_B)),
+    Case("condition by type and one that rolls back", (BY_TYPE, joined(PLAIN_B, rolls_back=True))),
+    Case("condition that rolls back and one by tag", (joined(BY_TAG, rolls_back=True), elsewhere(BY_TAG))),
+    Case("two logs", (PLAIN, Writer((To("b"),), log=1)), seed=Writer((To("seed"),))),
+]
+
+
+@contextlib.asynccontextmanager
+async def worlds(server: PostgresServer, case: Case, variant: Variant | None = None) -> AsyncGenerator[list[World]]:
+    """Arenas side by side on one server."""
+    edits, how = ((), BY_MARK) if variant is None else (variant.edits, variant.how)
+
+    async def connect() -> Any:
+        return await asyncpg.connect(server.url)
+
+    made: list[World] = []
+    try:
+        for number in range(ARENAS):
+            arena = await Arena.open(connect, 3, number)
+            logs = [Log.at(f"interleavings_{uuid4().hex}") for _ in range(case.logs)]
+            made.append(World(arena, logs, how))
+            for log in logs:
+                await arena.controller.execute(schema_script(log.schema, edits))
+        yield made
+    finally:
+        for world in made:
+            await world.arena.close()
+
+
+async def explored(
+    worlds: Sequence[World], case: Case, until: Callable[[Outcome], bool] = lambda _: False
+) -> list[Outcome]:
+    """All schedules of a case, or as many as there are until something is seen."""
+    by_arena = {id(world.arena): world for world in worlds}
+    outcomes: list[Outcome] = []
+
+    async def run(arena: Arena, beginning: Beginning) -> tuple[list[Beginning], bool]:
+        outcome, others = await by_arena[id(arena)].run(case, beginning)
+        if outcome is not None:
+            outcomes.append(outcome)
+        return others, outcome is not None and until(outcome)
+
+    await explore([world.arena for world in worlds], run)
+    return outcomes
+
+
+def trace(outcome: Outcome) -> str:
+    return "\n".join(["", *map(str, outcome.schedule.lines), *(f"=> {each}" for each in violations(outcome)), ""])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_no_schedule_breaks_a_promise(postgres_servers: Callable[[], PostgresServer], case: Case) -> None:
+    async with worlds(postgres_servers(), case) as arenas:
+        outcomes = await explored(arenas, case)
+    print(f"{case.name}: {len(outcomes)} schedules")
+    bad = [outcome for outcome in outcomes if violations(outcome)]
+    assert not bad, f"{len(bad)} of {len(outcomes)} schedules:" + "".join(map(trace, bad[:3]))
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+async def test_a_planted_fault_is_found(postgres_servers: Callable[[], PostgresServer], variant: Variant) -> None:
+    [case] = [case for case in CASES if case.name == variant.case]
+
+    def shows(outcome: Outcome) -> bool:
+        return any(variant.shows in each for each in violations(outcome))
+
+    async with worlds(postgres_servers(), case, variant) as arenas:
+        outcomes = await explored(arenas, case, until=shows)
+    found = [outcome for outcome in outcomes if shows(outcome)]
+    assert found, f"{len(outcomes)} schedules of {case.name} show nothing"
+    print(f"{variant.name}: found in {len(outcomes)} schedules of {case.name}", trace(found[0]))
+
+
+async def test_a_mark_may_lie_below_an_earlier_one(postgres_servers: Callable[[], PostgresServer]) -> None:
+    # A writer may stand between the number that its ticket will bear and the ticket itself, while others append and are
+    # read. What was final stays final: the writer has yet to draw a number. A reader keeps the highest mark.
+    case = Case("plain, two polls", (PLAIN, PLAIN_B), polls=2)
+
+    def sinks(outcome: Outcome) -> bool:
+        return outcome.reading.marks != sorted(outcome.reading.marks)
+
+    async with worlds(postgres_servers(), case) as arenas:
+        outcomes = await explored(arenas, case, until=sinks)
+    [found, *_] = [outcome for outcome in outcomes if sinks(outcome)]
+    assert violations(found) == []
+    print(f"marks {found.reading.marks} after {len(outcomes)} schedules", trace(found))

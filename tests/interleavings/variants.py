@@ -1,0 +1,188 @@
+"""Planted faults: other ways to order, read and check that look right; each is the real SQL with a piece replaced."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from fait.store.migrations import load
+from fait.store.postgres.names import in_schema
+from tests.interleavings.actors import Log, Pause, Reading, as_row, by_mark
+from tests.interleavings.cases import BY_MARK, Reader
+from tests.interleavings.schedules import Touches
+from tests.interleavings.stepped import Edit
+
+__all__ = ["VARIANTS", "Variant"]
+
+
+class Variant(Struct, frozen=True):
+    """A fault.
+
+    Attributes:
+        name: what is wrong.
+        case: the name of the case that shows it.
+        shows: part of the violation that it must lead to.
+        edits: of the real functions.
+        how: the way to read.
+    """
+
+    name: str
+    case: str
+    shows: str
+    edits: tuple[Edit, ...] = ()
+    how: Reader = BY_MARK
+
+
+def derived(sql: str, *pieces: tuple[str, str]) -> str:
+    for old, new in pieces:
+        assert sql.count(old) == 1, f"the statement has no {old!r}"
+        sql = sql.replace(old, new)
+    return sql
+
+
+def from_to(first: str, last: str) -> str:
+    """A piece of the append by its first and its last line."""
+    sql = load("fait.store.postgres")[3].sql
+    assert sql.count(first) == 1, f"the append has no {first!r}"
+    start = sql.index(first)
+    return sql[start : sql.index(last, start) + len(last)]
+
+
+RANGE = "position > $1 AND position <= $2"
+READ = Touches({("events", "read")})
+IN_MARK = {name: BY_MARK.steps[name] for name in ("sequence", "tickets", "visible")}
+
+
+async def fetch(connection: Any, sql: str, reading: Reading, *values: Any) -> None:
+    rows = await connection.fetch(sql, *values, 1000, None, None)
+    reading.rows += [as_row(row) for row in rows]
+    reading.after = max([reading.after, *(row["position"] for row in rows)])
+
+
+async def by_number(connection: Any, pause: Pause, log: Log, reading: Reading) -> None:
+    await pause("rows")
+    sql = derived(log.sql["read_log"], (RANGE, "position > $1 AND $2::bigint IS NULL"))
+    await fetch(connection, sql, reading, reading.after, None)
+
+
+async def by_transaction(connection: Any, pause: Pause, log: Log, reading: Reading) -> None:
+    await pause("rows")
+    cursor = in_schema("SELECT xid, position FROM {schema}.fait_all WHERE id = $2", log.schema)
+    sql = derived(
+        log.sql["read_log"],
+        (RANGE, f"position > $1 AND ($2::uuid IS NULL OR (xid, position) > ({cursor})) AND {FINISHED}"),
+        ("ORDER BY position", "ORDER BY xid, position"),
+    )
+    await fetch(connection, sql, reading, reading.start, reading.rows[-1].id if reading.rows else None)
+
+
+FINISHED = "xid < pg_snapshot_xmin(pg_current_snapshot())"
+
+
+async def in_one_statement(connection: Any, pause: Pause, log: Log, reading: Reading) -> None:
+    await pause("snapshot")
+    mark = log.sql["mark"][log.sql["mark"].index("SELECT") :].strip().removesuffix(";")
+    sql = derived(log.sql["read_log"], (RANGE, f"position > $1 AND $2::bigint IS NULL AND position <= ({mark})"))
+    await fetch(connection, sql, reading, reading.after, None)
+
+
+async def in_repeatable_read(connection: Any, pause: Pause, log: Log, reading: Reading) -> None:
+    await pause("snapshot")
+    async with connection.transaction(isolation="repeatable_read"):
+        await by_mark(connection, pause, log, reading)
+
+
+MOVED_ON = "        IF last_version IS NOT NULL THEN\n"
+TICKET = from_to(MOVED_ON, ");\n").removeprefix(MOVED_ON)
+"""Of one event without a condition."""
+
+TICKET_LATE = derived(
+    TICKET,
+    ("                (coalesce(", "                least((coalesce("),
+    (")::integer\n", ")::integer, (last_position - 1)::integer)\n"),
+)
+"""The number is right, and only the moment is wrong."""
+
+LOCKS = from_to("        FOR bucket IN\n", "        END LOOP;\n")
+NEEDED = from_to("            SELECT b, bool_or(exclusive) AS exclusive\n", "GROUP BY b ORDER BY b\n")
+CHECK = "SELECT coalesce(array_agg(DISTINCT q.w), '{}') INTO failed\n            FROM unnest("
+CHECK_WITH_LOCKS = f"""
+    WITH locked AS MATERIALIZED (
+        SELECT count(taken.lock)
+        FROM ({NEEDED}) AS bucket,
+            LATERAL (SELECT CASE WHEN exclusive THEN pg_advisory_xact_lock(space | b)::text
+                ELSE pg_advisory_xact_lock_shared(space | b)::text END) AS taken (lock)
+    )
+    {CHECK.replace("FROM unnest(", "FROM locked, unnest(")}"""
+
+SHARED_LOCKS = from_to(
+    "        PERFORM pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(e_type[1]));\n", "END IF;\n"
+)
+
+VARIANTS = [
+    Variant(
+        "a reader that goes by the last number it saw",
+        "plain, two streams",
+        "missed",
+        how=Reader(by_number, {"rows": READ}),
+    ),
+    Variant(
+        "a reader in the order of transactions",
+        "joined and plain, one stream",
+        "v1 after v2",
+        (
+            Edit(
+                1,
+                "    tags        text[],\n",
+                "    tags        text[],\n    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),\n",
+            ),
+        ),
+        Reader(by_transaction, {"rows": READ}),
+    ),
+    Variant(
+        "the mark and the rows in one statement",
+        "plain, two streams",
+        "missed",
+        how=Reader(in_one_statement, {"snapshot": READ} | IN_MARK),
+    ),
+    Variant(
+        "a reader in REPEATABLE READ, and nothing that refuses it",
+        "plain, two streams",
+        "missed",
+        (Edit(3, "IF current_setting('transaction_isolation') <> 'read committed' THEN", "IF false THEN"),),
+        Reader(in_repeatable_read, {"snapshot": READ} | IN_MARK | {"rows": Touches()}),
+    ),
+    Variant(
+        "the ticket after the number",
+        "plain, two streams",
+        "missed",
+        (
+            Edit(4, MOVED_ON + TICKET, MOVED_ON),
+            Edit(
+                4,
+                "            IF e_tags IS NOT NULL THEN\n                INSERT INTO",
+                TICKET_LATE + "            IF e_tags IS NOT NULL THEN\n                INSERT INTO",
+            ),
+        ),
+    ),
+    Variant(
+        "one key for the tickets of all logs",
+        "two logs",
+        "the mark fell",
+        (
+            Edit(3, "classid = '{schema}.fait_position'::regclass::oid", "classid = 4711"),
+            Edit(4, "                (space >> 32)::integer,\n", "                4711,\n", times=2),
+        ),
+    ),
+    Variant(
+        "a condition checked in the statement that takes its locks",
+        "conditions by tag",
+        "before it in the log",
+        (Edit(4, LOCKS, ""), Edit(4, CHECK, CHECK_WITH_LOCKS)),
+    ),
+    Variant(
+        "no locks of conditions for an append without one",
+        "condition by type and an append without",
+        "before it in the log",
+        (Edit(4, SHARED_LOCKS, ""),),
+    ),
+]

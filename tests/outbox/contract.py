@@ -1,0 +1,451 @@
+"""What every adapter promises. Subclass `OutboxContract` with a place for each library, and say how it connects.
+
+    class TestMyLibrary(InPostgres, OutboxContract):
+        async def connect(self, place: Place) -> Client: ...
+
+The clients speak the library; see `tests.outbox.clients`.
+"""
+
+import asyncio
+import re
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+import fait
+from tests.outbox.clients import Changed, Client, Place, Placed, shop
+from tests.servers.postgres import PostgresServer
+
+Connect = Callable[[], Awaitable[Client]]
+
+
+class InPostgres:
+    @pytest.fixture(scope="class")
+    async def place(self, postgres_url: Callable[..., str]) -> Place:
+        url = postgres_url()
+        address, _, schema = url.partition("?schema=")
+        async with shop.open(url, run="elsewhere"):
+            place = Place("postgresql", url, address, schema, f"{schema}.orders")
+        await place.run(f"CREATE TABLE {place.orders} (name text PRIMARY KEY, count integer NOT NULL)")
+        return place
+
+
+@pytest.mark.filterwarnings("ignore:SQLite 3")  # what it warns of has a test of its own
+class InSqlite:
+    @pytest.fixture(scope="class")
+    async def place(self, tmp_path_factory: pytest.TempPathFactory) -> Place:
+        path = tmp_path_factory.mktemp("outbox") / "shop.db"
+        async with shop.open(f"sqlite:///{path}", run="elsewhere"):
+            place = Place("sqlite", f"sqlite:///{path}", str(path), "public", "orders")
+        await place.run("CREATE TABLE orders (name TEXT PRIMARY KEY, count INTEGER NOT NULL)")
+        return place
+
+
+class OutboxContract:
+    """The promises.
+
+    Attributes:
+        at_once: whether an event is stored when it is added; else by the commit.
+        has_blocks: whether `outbox.transaction()` begins a transaction.
+    """
+
+    at_once = True
+    has_blocks = True
+
+    async def connect(self, place: Place) -> Client:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def order(self) -> str:
+        return f"order-{uuid4().hex}"
+
+    @pytest.fixture
+    async def connected(self, place: Place) -> AsyncGenerator[Connect]:
+        clients: list[Client] = []
+
+        async def connect() -> Client:
+            clients.append(await self.connect(place))
+            return clients[-1]
+
+        yield connect
+        for client in clients:
+            await client.close()
+
+    @pytest.fixture
+    async def client(self, connected: Connect) -> Client:
+        return await connected()
+
+    async def _refused(self, error: type[fait.FaitError], client: Client, event: object, **options: Any) -> str:
+        """The error of an addition, or of the commit where it comes with that; rolled back afterwards."""
+
+        async def attempt() -> None:
+            await client.add(event, **options)
+            if not self.at_once:
+                await client.commit()
+
+        with pytest.raises(error) as raised:
+            await attempt()
+        await client.rollback()
+        return str(raised.value)
+
+    async def test_a_commit_stores_rows_and_events_in_order(self, client: Client, place: Place, order: str) -> None:
+        await client.begin()
+        await client.insert(order, 1)
+        await client.add(Placed(1), stream=order)
+        await client.update(order, 2)
+        await client.add(Changed(2), stream=order)
+        assert await place.events(order) == []
+        await client.commit()
+
+        assert await place.count(order) == 2
+        assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 2)]
+
+    async def test_events_of_several_streams_keep_their_order(self, client: Client, place: Place, order: str) -> None:
+        await client.begin()
+        for number, stream in enumerate([order, f"{order}-b", order, f"{order}-a", f"{order}-b"]):
+            await client.add(Changed(number), stream=stream)
+        await client.commit()
+        table = "fait_events" if place.dialect == "sqlite" else f"{place.schema}.fait_all"
+        rows = await place.fetch(f"SELECT stream, version FROM {table} WHERE stream LIKE '{order}%' ORDER BY position")
+
+        suffixes = [(stream.removeprefix(order), version) for stream, version in rows]
+        assert suffixes == [("", 1), ("-b", 1), ("", 2), ("-a", 1), ("-b", 2)]
+
+    async def test_a_rollback_leaves_nothing(self, client: Client, place: Place, order: str) -> None:
+        await client.begin()
+        await client.insert(order, 1)
+        await client.add(Placed(1), stream=order)
+        await client.rollback()
+        await client.begin()
+        await client.insert(f"{order}-b", 1)
+        await client.commit()
+
+        assert await place.count(order) is None
+        assert await place.events(order) == []
+
+    async def test_a_savepoint_takes_back_its_events_only(self, client: Client, place: Place, order: str) -> None:
+        await client.begin()
+        await client.add(Placed(1), stream=order)
+        await client.savepoint()
+        await client.insert(order, 2)
+        await client.add(Changed(2), stream=order)
+        await client.rollback_savepoint()
+        await client.add(Changed(3), stream=order)
+        await client.commit()
+
+        assert await place.count(order) is None
+        assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 3)]
+
+    async def test_outside_of_a_transaction_nothing_can_be_added(
+        self, client: Client, place: Place, order: str
+    ) -> None:
+        with pytest.raises(fait.UsageError, match=r"transaction.*Nothing was written"):
+            await client.add(Placed(1), stream=order)
+        await client.begin()
+        await client.insert(order, 1)
+        await client.commit()
+
+        assert await place.events(order) == []
+
+    @pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
+    async def test_an_old_snapshot_is_refused(self, client: Client, place: Place, order: str, isolation: str) -> None:
+        if place.dialect == "sqlite":
+            pytest.skip("SQLite has one isolation")
+        await client.begin(isolation)
+        await client.insert(order, 1)
+        message = await self._refused(fait.UsageError, client, Placed(1), stream=order)
+
+        assert "READ COMMITTED" in message
+        assert (await place.count(order), await place.events(order)) == (None, [])
+
+    async def test_another_version_than_expected_is_refused(self, client: Client, place: Place, order: str) -> None:
+        await client.begin()
+        await client.add(Placed(1), stream=order, expected="no_stream")
+        await client.commit()
+        await client.begin()
+        await client.insert(order, 1)
+        message = await self._refused(fait.WrongExpectedVersion, client, Changed(2), stream=order, expected=4)
+        await client.begin()
+        await client.add(Changed(3), stream=order, expected=1)
+        await client.commit()
+
+        assert "is at version 1, expected 4" in message
+        assert await place.count(order) is None
+        assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 3)]
+
+    async def test_what_cannot_be_stored_is_refused_before_any_statement(
+        self, client: Client, place: Place, order: str
+    ) -> None:
+        await client.begin()
+        await client.insert(order, 1)
+        with pytest.raises(fait.InvalidValue, match="count"):
+            await client.add(Placed(float("nan")), stream=order)
+        with pytest.raises(fait.InvalidValue, match="stream"):
+            await client.add(Placed(1), stream="")
+        await client.add(Placed(1), stream=order)
+        await client.commit()
+
+        assert await place.events(order) == [("placed", 1, 1)]
+
+    async def test_without_a_log_it_says_what_to_do(self, client: Client, place: Place, order: str) -> None:
+        if place.dialect == "sqlite":
+            pytest.skip("a file has one log")
+        await client.begin()
+        message = await self._refused(fait.UsageError, client, Placed(1), stream=order, schema="nowhere")
+
+        assert "fait db init" in message
+
+    async def test_one_key_is_one_event(self, client: Client, place: Place, order: str) -> None:
+        for _ in range(2):
+            await client.begin()
+            await client.add(Placed(1), stream=order, key="request-7")
+            await client.commit()
+        await client.begin()
+        await client.add(Changed(2), stream=order, key="request-8")
+        await client.add(Changed(2), stream=order, key="request-8")
+        await client.commit()
+
+        assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 2)]
+
+    async def test_all_that_can_be_said_is_stored(self, client: Client, place: Place, order: str) -> None:
+        stream, when, event_id = f"{order}-?:%s 'é'", fait.now(), fait.new_id()
+        await client.begin()
+        await client.add(
+            fait.Untyped("outbox.?", {"text": "50 % of 'é' \"?\" $1 :v1 %s"}),
+            stream=stream,
+            expected="no_stream",
+            tags=["kind:%s?", "other:1"],
+            occurred_at=when,
+            id=event_id,
+        )
+        await client.commit()
+        await client.close()
+        async with shop.open(place.url, run="elsewhere") as system:
+            [event] = await system.read(stream)
+
+        assert event.event == fait.Untyped("outbox.?", {"text": "50 % of 'é' \"?\" $1 :v1 %s"})
+        assert (event.tags, event.occurred_at, event.id) == (("kind:%s?", "other:1"), when, event_id)
+
+    @pytest.mark.parametrize("first", [0, 1])
+    async def test_the_last_message_is_the_last_state(
+        self, connected: Connect, place: Place, order: str, first: int
+    ) -> None:
+        """Two transactions change one order: the one that changes it first commits first, whichever began first."""
+        await place.run(f"INSERT INTO {place.orders} (name, count) VALUES ('{order}', 0)")
+        clients = [await connected(), await connected()]
+        if place.dialect == "postgresql":
+            for client in clients:
+                await client.begin()
+
+        async def change(number: int) -> None:
+            if place.dialect == "sqlite":
+                await clients[number].begin()
+            await clients[number].update(order, number)
+            await clients[number].add(Changed(number), stream=order)
+
+        await change(first)
+        waiting = asyncio.create_task(change(1 - first))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        await clients[first].commit()
+        await waiting
+        await clients[1 - first].commit()
+
+        assert await place.count(order) == 1 - first
+        assert [count for _, _, count in await place.events(order)] == [first, 1 - first]
+
+    async def test_a_block_commits_rows_and_events(self, client: Client, place: Place, order: str) -> None:
+        self._needs_blocks()
+        async with client.transaction():
+            await client.add(Placed(1), stream=order, expected="no_stream")
+            await client.insert(order, 1)
+            await client.add(Changed(2), stream=order, expected=1)
+            await client.add(Placed(3), stream=f"{order}-b")
+            assert await place.events(order) == []
+
+        assert await place.count(order) == 1
+        assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 2)]
+        assert await place.events(f"{order}-b") == [("placed", 1, 3)]
+
+    async def test_a_block_that_fails_leaves_nothing(self, client: Client, place: Place, order: str) -> None:
+        self._needs_blocks()
+
+        async def block(version: int) -> None:
+            async with client.transaction():
+                await client.insert(order, 1)
+                await client.add(Placed(1), stream=order, expected=version)
+                if version == 0:
+                    raise LookupError
+
+        with pytest.raises(LookupError):
+            await block(0)
+        with pytest.raises(fait.WrongExpectedVersion):
+            await block(7)
+        with pytest.raises(fait.UsageError, match="transaction"):
+            await client.add(Placed(1), stream=order)
+
+        assert (await place.count(order), await place.events(order)) == (None, [])
+
+    async def test_in_a_block_a_savepoint_takes_back_its_events_only(
+        self, client: Client, place: Place, order: str
+    ) -> None:
+        self._needs_blocks()
+        async with client.transaction():
+            await client.add(Placed(1), stream=order)
+            await client.savepoint()
+            await client.insert(order, 2)
+            await client.add(Changed(2), stream=order)
+            await client.rollback_savepoint()
+            await client.add(Changed(3), stream=order)
+            await client.savepoint()
+            await client.add(Changed(4), stream=order)
+            await client.rollback_savepoint()
+
+        assert await place.count(order) is None
+        assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 3)]
+
+    async def test_a_block_stores_last(self, connected: Connect, place: Place, order: str) -> None:
+        self._needs_blocks()
+        if place.dialect == "sqlite":
+            pytest.skip("SQLite has one writer")
+        early, late = await connected(), await connected()
+        async with early.transaction():
+            await early.add(Changed(1), stream=order)
+            async with asyncio.timeout(5):
+                await late.begin()
+                await late.add(Changed(2), stream=order)
+                await late.commit()
+
+        assert [count for _, _, count in await place.events(order)] == [2, 1]
+
+    async def test_a_block_in_a_transaction_goes_with_it(
+        self, client: Client, connected: Connect, place: Place, order: str
+    ) -> None:
+        self._needs_blocks()
+        if place.dialect == "sqlite":
+            await client.begin()
+            with pytest.raises(fait.UsageError, match="open on this connection already"):
+                async with client.transaction():
+                    pass
+            return await client.rollback()
+        rung: list[int] = []
+        for end in (client.rollback, client.commit):
+            await client.begin()
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(shop, "_ring", rung.append)
+                async with client.transaction():
+                    await client.add(Changed(1), stream=order)
+            await end()
+
+        assert await place.events(order) == [("changed", 1, 1)]
+        assert rung == []
+        return None
+
+    async def test_a_block_wakes_the_handlers(self, client: Client, place: Place, order: str) -> None:
+        self._needs_blocks()
+        if place.dialect == "sqlite":
+            pytest.skip("handlers run in another process")
+        heard, app = asyncio.Queue[int](), fait.App(f"waking-{order}")
+
+        @app.on(Changed, name=order)
+        def hear(event: Changed) -> None:
+            heard.put_nowait(event.count)
+
+        async with app.open(place.url) as system:
+            await system.publish(Changed(-1), stream=order)
+            while await asyncio.wait_for(heard.get(), 10) != -1:
+                pass
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(shop, "_systems", {system})
+                for number in range(5):
+                    async with client.transaction():
+                        await client.add(Changed(number), stream=order)
+                    committed = time.monotonic()
+                    assert await asyncio.wait_for(heard.get(), 10) == number
+                    assert time.monotonic() - committed < 0.5  # the log is looked at each second without a word
+
+    async def test_an_addition_is_one_statement(
+        self, client: Client, place: Place, order: str, postgres_servers: Callable[..., PostgresServer]
+    ) -> None:
+        if place.dialect == "sqlite":
+            pytest.skip("no statement leaves the process")
+        log = postgres_servers().log
+        await client.begin()
+        await client.execute("SET log_statement = 'all'")
+        begin = log.stat().st_size
+        await client.add(Placed(1), stream=order, tags=["a:1", "b:2"], key="k")
+        await client.execute("SET log_statement = 'none'")
+        await client.commit()
+
+        said = log.read_bytes()[begin:].decode()
+        statements = re.findall(r"LOG:  (?:statement|execute [^:]*): (\w+)", said)
+        assert statements == (["SELECT", "SET"] if self.at_once else ["SET"]), said
+
+    def _needs_blocks(self) -> None:
+        if not self.has_blocks:
+            pytest.skip("the library's own transactions tell when they end")
+
+
+class RefusesInSqlite:
+    """What only SQLite refuses, or needs."""
+
+    async def test_a_transaction_that_read_what_is_old_is_refused(
+        self, client: Client, place: Place, order: str
+    ) -> None:
+        await client.execute("BEGIN DEFERRED")
+        await client.execute("SELECT count(*) FROM orders")
+        await place.run(f"INSERT INTO orders VALUES ('{order}', 1)")
+        with pytest.raises(fait.StoreUnavailable, match=r"began DEFERRED.*BEGIN IMMEDIATE.*Nothing was written"):
+            await client.add(Placed(1), stream=order)
+        await client.rollback()
+
+        assert await place.events(order) == []
+
+    async def test_a_deferred_transaction_that_read_nothing_old_may_go_on(
+        self, client: Client, place: Place, order: str
+    ) -> None:
+        await client.execute("BEGIN DEFERRED")
+        await client.execute("SELECT count(*) FROM orders")
+        await client.add(Placed(1), stream=order)
+        await client.commit()
+
+        assert await place.events(order) == [("placed", 1, 1)]
+
+    async def test_another_writer_is_waited_for_as_long_as_the_connection_says(
+        self, client: Client, place: Place, order: str
+    ) -> None:
+        await client.execute("PRAGMA busy_timeout = 50")
+        writer = sqlite3.connect(place.address, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        await client.execute("BEGIN DEFERRED")
+        with pytest.raises(fait.StoreUnavailable, match=r"another process is writing.*Nothing was written"):
+            await client.add(Placed(1), stream=order)
+        await client.rollback()
+        with pytest.raises(fait.StoreUnavailable, match="another process is writing"):
+            async with client.transaction():
+                await client.add(Placed(1), stream=order)
+        writer.close()
+
+        assert await place.events(order) == []
+
+    async def test_a_block_keeps_other_writers_out_from_its_beginning(self, client: Client, place: Place) -> None:
+        writer = sqlite3.connect(place.address, isolation_level=None, timeout=0)
+        async with client.transaction():
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                writer.execute("BEGIN IMMEDIATE")
+        writer.close()
+
+    async def test_a_file_without_a_log_says_what_to_do(self, tmp_path: Path, order: str) -> None:
+        client = await self.connect(Place("sqlite", "", str(tmp_path / "empty.db"), "public", "orders"))
+        await client.begin()
+        with pytest.raises(fait.UsageError, match="fait db init"):
+            await client.add(Placed(1), stream=order)
+        await client.close()
+
+    async def connect(self, place: Place) -> Client:
+        raise NotImplementedError

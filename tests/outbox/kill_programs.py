@@ -1,0 +1,160 @@
+"""Programs that change rows and add events, one for each library, to be killed at a step of their way.
+
+A step is a call, of Python or of C, from the first statement of the transaction to the end of the program: fait's, the
+library's and the driver's own, in whichever thread.
+"""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import aiosqlite
+import asyncpg
+import psycopg
+
+from tests.outbox.clients import Changed, Place, Placed, shop
+
+
+class Steps:
+    """Counts the steps of this process, and kills it at one."""
+
+    def __init__(self, last: int) -> None:
+        self.taken = 0
+        self._last = last
+
+    def begin(self) -> None:
+        """Count from here on, in this thread."""
+        sys.setprofile(self._step)
+
+    def begin_in_threads(self) -> None:
+        """Count in threads that are started from here on."""
+        threading.setprofile(self._step)
+
+    def _step(self, *_: object) -> None:
+        self.taken += 1
+        if self.taken == self._last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def insert(place: Place, order: str) -> str:
+    return f"INSERT INTO {place.orders} (name, count) VALUES ('{order}', 1)"
+
+
+def update(place: Place, order: str) -> str:
+    return f"UPDATE {place.orders} SET count = 2 WHERE name = '{order}'"
+
+
+def on_sqlite3(place: Place, order: str, steps: Steps) -> None:
+    connection = sqlite3.connect(place.address, isolation_level=None)
+    steps.begin()
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(insert(place, order))
+    shop.outbox(connection).add(Placed(1), stream=order)
+    connection.execute(update(place, order))
+    shop.outbox(connection).add(Changed(2), stream=order)
+    connection.commit()
+
+
+def on_sqlite3_in_a_block(place: Place, order: str, steps: Steps) -> None:
+    connection = sqlite3.connect(place.address)
+    steps.begin()
+    with shop.outbox(connection).transaction() as outbox:
+        outbox.add(Placed(1), stream=order)
+        connection.execute(insert(place, order))
+        connection.execute(update(place, order))
+        outbox.add(Changed(2), stream=order)
+
+
+async def on_aiosqlite(place: Place, order: str, steps: Steps) -> None:
+    steps.begin_in_threads()
+    async with aiosqlite.connect(place.address) as connection:
+        steps.begin()
+        async with shop.outbox(connection).transaction() as outbox:
+            await connection.execute(insert(place, order))
+            await outbox.add(Placed(1), stream=order)
+            await connection.execute(update(place, order))
+            await outbox.add(Changed(2), stream=order)
+
+
+async def on_asyncpg(place: Place, order: str, steps: Steps) -> None:
+    connection = await asyncpg.connect(place.address, server_settings={"application_name": place.schema})
+    steps.begin()
+    async with connection.transaction():
+        await connection.execute(insert(place, order))
+        await shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
+        await connection.execute(update(place, order))
+        await shop.outbox(connection, schema=place.schema).add(Changed(2), stream=order)
+
+
+async def on_asyncpg_in_a_block(place: Place, order: str, steps: Steps) -> None:
+    connection = await asyncpg.connect(place.address, server_settings={"application_name": place.schema})
+    steps.begin()
+    async with shop.outbox(connection, schema=place.schema).transaction() as outbox:
+        await outbox.add(Placed(1), stream=order)
+        await connection.execute(insert(place, order))
+        await connection.execute(update(place, order))
+        await outbox.add(Changed(2), stream=order)
+
+
+def on_psycopg(place: Place, order: str, steps: Steps) -> None:
+    connection = psycopg.connect(place.address, application_name=place.schema)
+    steps.begin()
+    connection.execute(insert(place, order).encode())
+    shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
+    connection.execute(update(place, order).encode())
+    shop.outbox(connection, schema=place.schema).add(Changed(2), stream=order)
+    connection.commit()
+
+
+async def on_psycopg_in_a_block(place: Place, order: str, steps: Steps) -> None:
+    connection = await psycopg.AsyncConnection.connect(place.address, application_name=place.schema)
+    steps.begin()
+    async with shop.outbox(connection, schema=place.schema).transaction() as outbox:
+        await outbox.add(Placed(1), stream=order)
+        await connection.execute(insert(place, order).encode())
+        await connection.execute(update(place, order).encode())
+        await outbox.add(Changed(2), stream=order)
+
+
+Program = Callable[[Place, str, Steps], Any]
+"""Inserts an order at 1 and sets it to 2 in one transaction, and adds an event for each; then ends."""
+
+ON_POSTGRES: list[Program] = [on_asyncpg, on_asyncpg_in_a_block, on_psycopg, on_psycopg_in_a_block]
+ON_SQLITE: list[Program] = [on_sqlite3, on_sqlite3_in_a_block, on_aiosqlite]
+PROGRAMS = {program.__name__: program for program in (*ON_POSTGRES, *ON_SQLITE)}
+
+
+def run(program: Program, place: Place, order: str, last: int) -> int:
+    """Run a program in a process of its own until a step, if it has so many; gives the steps that it took, or 0."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        steps = Steps(last)
+        done = program(place, order, steps)
+        if asyncio.iscoroutine(done):
+            asyncio.run(done)
+        sys.setprofile(None)
+        os.write(writing, str(steps.taken).encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as answer:
+        return int(answer.read() or 0)
+
+
+def main() -> None:
+    """Run what standard input says, line by line: the place, the name of a program, the order, the last step."""
+    warnings.simplefilter("ignore")
+    for line in sys.stdin:
+        *place, program, order, last = line.split()
+        print(run(PROGRAMS[program], Place(*place), order, int(last)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

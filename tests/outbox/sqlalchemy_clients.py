@@ -1,0 +1,119 @@
+"""How the tests speak to SQLAlchemy: sessions and connections, with and without `await`, of every driver."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+
+from tests.outbox.clients import Place, ThreadClient, WaitingClient
+
+
+def address(place: Place, driver: str) -> str:
+    """What SQLAlchemy connects to."""
+    return (
+        f"sqlite+{driver}:///{place.address}"
+        if place.dialect == "sqlite"
+        else f"postgresql+{driver}:" + (place.address.partition(":")[2])
+    )
+
+
+def engine(place: Place, driver: str, **options: Any) -> Engine:
+    """An engine; in SQLite its transactions begin as users are told to begin them."""
+    return begins_immediately(create_engine(address(place, driver), **options))
+
+
+def begins_immediately(engine: Engine) -> Engine:
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def leave_it(connection: Any, record: Any) -> None:
+            connection.isolation_level = None
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+class SqlClient(ThreadClient):
+    """A session or a connection of an engine of its own."""
+
+    def __init__(self, place: Place, driver: str, kind: type[Session] | type[Connection]) -> None:
+        super().__init__()
+        self.place = place
+        self.engine = engine(place, driver)
+        self.connection = kind(self.engine)
+        self._savepoints: list[Any] = []
+
+    async def begin(self, isolation: str | None = None) -> None:
+        def begin() -> None:
+            options = {"isolation_level": isolation} if isolation else {}
+            if isinstance(self.connection, Connection):
+                self.connection.execution_options(**options).begin()
+            else:
+                self.connection.begin()
+                self.connection.connection(execution_options=options)
+
+        await self.do(begin)
+
+    async def commit(self) -> None:
+        await self.do(self.connection.commit)
+
+    async def rollback(self) -> None:
+        await self.do(self.connection.rollback)
+
+    async def savepoint(self) -> None:
+        self._savepoints.append(await self.do(self.connection.begin_nested))
+
+    async def rollback_savepoint(self) -> None:
+        await self.do(self._savepoints.pop().rollback)
+
+    async def execute(self, sql: str) -> None:
+        await self.do(self.connection.execute, text(sql))
+
+    async def close(self) -> None:
+        closed = self._closed
+        await super().close()
+        if not closed:
+            self.engine.dispose()
+
+
+class AsyncSqlClient(WaitingClient):
+    """An asynchronous session or connection of an engine of its own."""
+
+    def __init__(self, place: Place, driver: str, kind: str) -> None:
+        self.place = place
+        self.engine = create_async_engine(address(place, driver))
+        begins_immediately(self.engine.sync_engine)
+        self.connection = AsyncSession(self.engine) if kind == "session" else self.engine.connect()
+        self._savepoints: list[Any] = []
+
+    async def begin(self, isolation: str | None = None) -> None:
+        options = {"isolation_level": isolation} if isolation else {}
+        if isinstance(self.connection, AsyncSession):
+            await self.connection.begin()
+            await self.connection.connection(execution_options=options)
+        else:
+            await self.connection.execution_options(**options)
+            await self.connection.begin()
+
+    async def commit(self) -> None:
+        await self.connection.commit()
+
+    async def rollback(self) -> None:
+        await self.connection.rollback()
+
+    async def savepoint(self) -> None:
+        self._savepoints.append(await self.connection.begin_nested())
+
+    async def rollback_savepoint(self) -> None:
+        await self._savepoints.pop().rollback()
+
+    async def execute(self, sql: str) -> None:
+        await self.connection.execute(text(sql))
+
+    async def close(self) -> None:
+        await self.connection.close()
+        await self.engine.dispose()

@@ -1,0 +1,88 @@
+"""The outbox in transactions of asyncpg."""
+
+import json
+from typing import Any
+
+import asyncpg
+import pytest
+
+import fait
+from tests.outbox.clients import Client, Place, Placed, WaitingClient, shop
+from tests.outbox.contract import InPostgres, OutboxContract
+
+
+class AsyncpgClient(WaitingClient):
+    def __init__(self, connection: Any, place: Place) -> None:
+        self.connection = connection
+        self.place = place
+        self._begun: list[Any] = []
+
+    async def begin(self, isolation: str | None = None) -> None:
+        await self._begin(self.connection.transaction(isolation=isolation and isolation.lower().replace(" ", "_")))
+
+    async def _begin(self, transaction: Any) -> None:
+        await transaction.start()
+        self._begun.append(transaction)
+
+    async def commit(self) -> None:
+        await self._begun.pop().commit()
+
+    async def rollback(self) -> None:
+        await self._begun.pop().rollback()
+
+    async def savepoint(self) -> None:
+        await self._begin(self.connection.transaction())
+
+    async def rollback_savepoint(self) -> None:
+        await self.rollback()
+
+    async def execute(self, sql: str) -> None:
+        await self.connection.execute(sql)
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+
+class TestAsyncpg(InPostgres, OutboxContract):
+    async def connect(self, place: Place) -> Client:
+        return AsyncpgClient(await asyncpg.connect(place.address), place)
+
+    async def test_what_the_connection_makes_of_values_does_not_matter(self, place: Place, order: str) -> None:
+        class Row(asyncpg.Record):
+            def __iter__(self) -> Any:
+                return iter(self.keys())
+
+        connection = await asyncpg.connect(place.address, record_class=Row)
+        for name in ("json", "jsonb"):
+            await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+        async with connection.transaction():
+            await shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
+        async with shop.outbox(connection, schema=place.schema).transaction() as outbox:
+            await outbox.add(Placed(2), stream=order)
+        await connection.close()
+
+        assert await place.events(order) == [("placed", 1, 1), ("placed", 2, 2)]
+
+    async def test_a_connection_of_a_pool(self, place: Place, order: str) -> None:
+        async with asyncpg.create_pool(place.address, min_size=1) as pool, pool.acquire() as connection:
+            async with connection.transaction():
+                await shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
+            async with shop.outbox(connection, schema=place.schema).transaction() as outbox:
+                await outbox.add(Placed(2), stream=order)
+            with pytest.raises(fait.UsageError, match=r"not Pool: of a pool, acquire one"):
+                shop.outbox(pool)
+
+        assert await place.events(order) == [("placed", 1, 1), ("placed", 2, 2)]
+
+    async def test_a_transaction_in_which_a_statement_failed_takes_no_event(self, place: Place, order: str) -> None:
+        connection = await asyncpg.connect(place.address)
+        transaction = connection.transaction()
+        await transaction.start()
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await connection.execute("SELECT * FROM nothing")
+        with pytest.raises(fait.UsageError, match="earlier statement"):
+            await shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
+        await transaction.rollback()
+        await connection.close()
+
+        assert await place.events(order) == []

@@ -1,0 +1,91 @@
+"""A program is killed (-9) at any step between its first statement and its end: rows and events agree, always."""
+
+import json
+import random
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from tests.outbox.clients import Place
+from tests.outbox.contract import InPostgres, InSqlite
+from tests.outbox.kill_programs import ON_POSTGRES, ON_SQLITE
+
+ROOT = Path(__file__).parents[2]
+RUNS = 30
+
+
+Steps = Callable[..., int]
+"""Runs a program until a step, given the place, its name, the order and the step; gives the steps it took, or 0."""
+
+
+@pytest.fixture(scope="module")
+def steps_of() -> Generator[Steps]:
+    """By a process that has imported everything, and runs each program in a copy of itself."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.outbox.kill_programs"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        said, heard = process.stdin, process.stdout
+
+        def steps_of(place: Place, program: str, order: str, last: int) -> int:
+            print(*place, program, order, last, file=said, flush=True)
+            return int(heard.readline())
+
+        yield steps_of
+        said.close()
+
+
+class KillContract:
+    async def kill(self, place: Place, program: str, steps_of: Steps) -> None:
+        seed = random.randrange(1 << 30)
+        print("seed", seed)
+        chance = random.Random(seed)
+        steps = steps_of(place, program, f"{program}-all", 0)
+        assert steps > 50
+        lasts = [chance.randint(1, steps) for _ in range(RUNS)]
+        taken = [steps_of(place, program, f"{program}-{run}", last) for run, last in enumerate(lasts)]
+        await self.settle(place)
+        counts, events = await self.found(place)
+
+        assert events.keys() == counts.keys()
+        assert all((counts[order], events[order]) == (2, [1, 2]) for order in counts)
+        ended = {f"{program}-all", *(f"{program}-{run}" for run in range(RUNS) if taken[run])}
+        assert ended <= counts.keys()
+        assert not all(f"{program}-{run}" in counts for run in range(RUNS))
+
+    async def found(self, place: Place) -> tuple[dict[str, int], dict[str, list[int]]]:
+        """The count of each order, and the counts of its events."""
+        table = "fait_events" if place.dialect == "sqlite" else f"{place.schema}.fait_all"
+        events = defaultdict[str, list[int]](list)
+        for stream, data in await place.fetch(f"SELECT stream, CAST(data AS text) FROM {table} ORDER BY position"):
+            events[stream].append(json.loads(data)["count"])
+        return dict(await place.fetch(f"SELECT name, count FROM {place.orders}")), dict(events)
+
+    async def settle(self, place: Place) -> None:
+        """Wait until the server has found out that the programs are dead."""
+
+
+class TestOnPostgres(InPostgres, KillContract):
+    @pytest.mark.parametrize("program", [program.__name__ for program in ON_POSTGRES])
+    async def test_rows_and_events_agree(self, place: Place, program: str, steps_of: Steps) -> None:
+        await self.kill(place, program, steps_of)
+
+    async def settle(self, place: Place) -> None:
+        sql = f"SELECT 1 FROM pg_stat_activity WHERE application_name = '{place.schema}'"
+        while await place.fetch(sql):
+            pass
+
+
+class TestOnSqlite(InSqlite, KillContract):
+    @pytest.mark.parametrize("program", [program.__name__ for program in ON_SQLITE])
+    async def test_rows_and_events_agree(self, place: Place, program: str, steps_of: Steps) -> None:
+        await self.kill(place, program, steps_of)

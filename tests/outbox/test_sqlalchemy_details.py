@@ -1,0 +1,554 @@
+"""What SQLAlchemy has beside plain transactions: flushes, hooks, sessions that join, two phases, engine options."""
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, String, create_engine, event, text
+from sqlalchemy.event import registry
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
+from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
+from sqlalchemy.pool import StaticPool
+
+import fait
+from fait.delivery.open import open_outbox
+from fait.events.codec import Codec
+from tests.outbox.clients import Changed, Place, Placed, shop
+from tests.outbox.contract import InPostgres, InSqlite
+from tests.outbox.sqlalchemy_clients import address, engine
+from tests.servers.postgres import PostgresServer
+
+
+class Model(DeclarativeBase):
+    pass
+
+
+class Order(Model):
+    __tablename__ = "orders"
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+    count: Mapped[int]
+
+
+class Other(Model):
+    __tablename__ = "others"
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """The first words of what is sent."""
+    sent: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        sent.append("fait" if "fait_" in statement else statement.split()[0])
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(engine, "before_cursor_execute", note)
+
+
+class Details:
+    driver = "psycopg"
+
+    @pytest.fixture
+    def order(self) -> str:
+        return f"order-{fait.new_id()}"
+
+    @pytest.fixture
+    def engine(self, place: Place) -> Iterator[Engine]:
+        made = engine(place, self.driver, execution_options=self.options(place))
+        yield made
+        made.dispose()
+
+    def options(self, place: Place) -> dict[str, Any]:
+        """The user's tables are where the log is."""
+        return {"schema_translate_map": {None: place.schema}} if place.dialect == "postgresql" else {}
+
+    def outbox(self, place: Place, connection: Any) -> Any:
+        return shop.outbox(connection, schema=place.schema)
+
+    async def test_objects_are_flushed_first_and_nothing_comes_after(
+        self, place: Place, engine: Engine, order: str
+    ) -> None:
+        with Session(engine) as session, statements(engine) as sent:
+            self.outbox(place, session).add(Placed(1), stream=order)
+            session.add(Order(name=order, count=1))
+            self.outbox(place, session).add(Changed(2), stream=order)
+            session.commit()
+
+        assert sent.index("INSERT") < sent.index("fait")
+        assert set(sent[sent.index("fait") :]) == {"fait"}
+        assert place.dialect == "sqlite" or sent.count("fait") == 1
+        assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 2)]
+        assert await place.count(order) == 1
+
+    async def test_of_a_flush_that_fails_nothing_is_left(self, place: Place, engine: Engine, order: str) -> None:
+        await place.run(f"INSERT INTO {place.orders} VALUES ('{order}', 1)")
+        with Session(engine) as session:
+            self.outbox(place, session).add(Placed(1), stream=order)
+            session.add(Order(name=order, count=2))
+            with pytest.raises(DBAPIError):
+                session.flush()
+            with pytest.raises(PendingRollbackError):
+                self.outbox(place, session).add(Placed(2), stream=order)
+            session.rollback()
+            session.commit()
+
+        assert await place.events(order) == []
+
+    @pytest.mark.parametrize("of_class", [True, False], ids=["class", "session"])
+    @pytest.mark.parametrize("hook", ["before_commit", "before_flush", "after_flush", "after_flush_postexec"])
+    async def test_events_may_be_added_by_hooks_of_a_session(
+        self, place: Place, engine: Engine, order: str, hook: str, of_class: bool
+    ) -> None:
+        make = sessionmaker(engine)
+        with make() as session:
+            added: list[int] = []
+
+            def collect(session: Session, *_: Any) -> None:
+                if not added:
+                    added.append(1)
+                    self.outbox(place, session).add(Placed(1), stream=order)
+
+            event.listen(make if of_class else session, hook, collect)
+            session.add(Order(name=order, count=1))
+            session.commit()
+
+        assert await place.events(order) == [("placed", 1, 1)]
+
+    def test_after_the_commit_it_is_too_late(self, place: Place, engine: Engine, order: str) -> None:
+        with Session(engine) as session:
+            event.listen(
+                session, "after_commit", lambda session: self.outbox(place, session).add(Placed(1), stream=order)
+            )
+            session.add(Order(name=order, count=1))
+            with pytest.raises(Exception, match="committed"):
+                session.commit()
+
+    async def test_savepoints_in_savepoints(self, place: Place, engine: Engine, order: str) -> None:
+        with Session(engine) as session, session.begin():
+            outbox = self.outbox(place, session)
+            with suppress(LookupError), session.begin_nested():
+                outbox.add(Placed(1), stream=order)
+                with session.begin_nested():
+                    outbox.add(Placed(2), stream=order)
+                raise LookupError
+            with session.begin_nested():
+                outbox.add(Placed(3), stream=order)
+                with suppress(LookupError), session.begin_nested():
+                    outbox.add(Placed(4), stream=order)
+                    raise LookupError
+                outbox.add(Placed(5), stream=order)
+
+        assert [count for _, _, count in await place.events(order)] == [3, 5]
+
+    @pytest.mark.filterwarnings("ignore:nested transaction already deassociated")
+    async def test_an_outer_savepoint_that_is_rolled_back_first(self, place: Place, engine: Engine, order: str) -> None:
+        with engine.connect() as connection, connection.begin():
+            outer = connection.begin_nested()
+            self.outbox(place, connection).add(Placed(1), stream=order)
+            connection.begin_nested()
+            self.outbox(place, connection).add(Placed(2), stream=order)
+            outer.rollback()
+
+        assert await place.events(order) == []
+
+    async def test_a_savepoint_that_is_left_open_is_committed(self, place: Place, engine: Engine, order: str) -> None:
+        with Session(engine) as session, session.begin():
+            session.begin_nested()
+            session.add(Order(name=order, count=1))
+            self.outbox(place, session).add(Placed(1), stream=order)
+
+        assert await place.events(order) == [("placed", 1, 1)]
+
+    async def test_a_session_that_is_closed_or_invalidated_leaves_nothing(
+        self, place: Place, engine: Engine, order: str
+    ) -> None:
+        for end in (Session.close, Session.invalidate, Session.reset):
+            session = Session(engine)
+            self.outbox(place, session).add(Placed(1), stream=order)
+            end(session)
+            if end is Session.reset:
+                session.commit()
+        connection = engine.connect()
+        connection.begin()
+        self.outbox(place, connection).add(Placed(2), stream=order)
+        connection.invalidate()
+        connection.rollback()
+        with connection.begin():
+            connection.execute(text("SELECT 1"))
+        connection.close()
+
+        assert await place.events(order) == []
+
+    async def test_after_an_error_at_the_commit_the_connection_is_as_new(
+        self, place: Place, engine: Engine, order: str
+    ) -> None:
+        with engine.connect() as connection:
+            insert = text(f"INSERT INTO {place.orders} VALUES ('{order}', 1)")
+            connection.execute(insert)
+            self.outbox(place, connection).add(Placed(1), stream=order, expected=9)
+            with pytest.raises(fait.WrongExpectedVersion):
+                connection.commit()
+            connection.rollback()
+            connection.execute(text("SELECT 1"))
+            connection.commit()
+            assert await place.count(order) is None
+            connection.execute(insert)
+            self.outbox(place, connection).add(Placed(2), stream=order)
+            connection.commit()
+
+        assert await place.count(order) == 1
+        assert await place.events(order) == [("placed", 1, 2)]
+
+    def test_the_session_needs_a_transaction_if_it_begins_none(self, place: Place, engine: Engine, order: str) -> None:
+        with Session(engine, autobegin=False) as session:
+            with pytest.raises(fait.UsageError, match=r"session\.begin.*Nothing was written"):
+                self.outbox(place, session).add(Placed(1), stream=order)
+            with session.begin():
+                self.outbox(place, session).add(Placed(2), stream=order)
+
+    async def test_a_session_of_a_registry(self, place: Place, engine: Engine, order: str) -> None:
+        sessions = scoped_session(sessionmaker(engine))
+        self.outbox(place, sessions).add(Placed(1), stream=order)
+        sessions.commit()
+        self.outbox(place, sessions).add(Placed(2), stream=order)
+        sessions.remove()
+
+        assert await place.events(order) == [("placed", 1, 1)]
+
+    @pytest.mark.parametrize("nested", [False, True])
+    async def test_a_session_in_a_transaction_of_others(
+        self, place: Place, engine: Engine, order: str, nested: bool
+    ) -> None:
+        """Joined to a transaction that it does not commit, or within a savepoint: the COMMIT decides."""
+        for end in ("rollback", "commit"):
+            with engine.connect() as connection:
+                transaction = connection.begin()
+                if nested:
+                    connection.begin_nested()
+                with Session(connection) as session:
+                    self.outbox(place, session).add(Placed(1), stream=order)
+                    session.commit()
+                getattr(transaction, end)()
+
+        assert await place.events(order) == [("placed", 1, 1)]
+
+    async def test_a_test_sees_what_its_session_believes_to_have_committed(
+        self, place: Place, engine: Engine, order: str
+    ) -> None:
+        """The recipe for tests: all is rolled back at their end, while sessions take savepoints for transactions."""
+        log = "fait_events" if place.dialect == "sqlite" else f"{place.schema}.fait_events"
+        stored = text(f"SELECT count(*) FROM {log} WHERE stream = '{order}'")
+        with engine.connect() as connection:
+            transaction = connection.begin()
+            with Session(connection, join_transaction_mode="create_savepoint") as session:
+                outbox = self.outbox(place, session)
+                session.add(Order(name=order, count=1))
+                outbox.add(Placed(1), stream=order)
+                with session.begin_nested():
+                    outbox.add(Placed(2), stream=order)
+                assert session.scalar(stored) == 0
+                session.commit()
+                assert session.scalar(stored) == 2
+                session.rollback()
+                session.add(Order(name=f"{order}-b", count=1))
+                outbox.add(Placed(3), stream=order, expected=1)
+                with pytest.raises(fait.WrongExpectedVersion):
+                    session.commit()
+                session.rollback()
+                assert session.get(Order, f"{order}-b") is None
+                outbox.add(Placed(3), stream=order, expected=2)
+                session.commit()
+                assert session.scalar(stored) == 3
+            transaction.rollback()
+
+        assert (await place.count(order), await place.events(order)) == (None, [])
+
+    async def test_the_handlers_are_woken_after_the_commit(self, place: Place, engine: Engine, order: str) -> None:
+        rung: list[tuple[int, int]] = []
+
+        def ring(position: int) -> None:
+            rung.append((position, engine.pool.checkedout()))  # type: ignore[attr-defined]
+
+        def outbox(connection: Any) -> Any:
+            return open_outbox(connection, Codec(shop.registry), place.schema, ring)
+
+        with Session(engine) as session:
+            outbox(session).add(Placed(1), stream=order)
+            session.rollback()
+            outbox(session).add(Placed(2), stream=order)
+            session.commit()
+        engine.dispose()
+        with engine.begin() as connection:
+            outbox(connection).add(Placed(3), stream=order)
+        with engine.connect() as connection:
+            for number in (4, 5):
+                outbox_of = outbox(connection) if connection.in_transaction() or connection.begin() else None
+                outbox_of.add(Placed(number), stream=order)
+                connection.commit()
+            held = len(rung)
+        positions = [position for position, _ in rung]
+
+        assert held == 3
+        assert positions == sorted(set(positions))
+        assert [count for _, _, count in await place.events(order)] == [2, 3, 4, 5]
+        assert len(rung) == 4
+
+    async def test_an_engine_with_options_of_its_own(self, place: Place, engine: Engine, order: str) -> None:
+        for number in (1, 2):
+            special = engine.execution_options(logging_token=str(number), stream_results=True, yield_per=1)
+            with special.begin() as connection:
+                self.outbox(place, connection).add(Placed(number), stream=order)
+            with engine.begin() as connection:
+                self.outbox(place, connection).add(Placed(number), stream=order)
+
+        assert [count for _, _, count in await place.events(order)] == [1, 1, 2, 2]
+
+    async def test_how_the_engine_is_set_up_does_not_matter(self, place: Place, order: str) -> None:
+        def broken(*_: Any) -> Any:
+            raise AssertionError("our JSON is not the user's business")
+
+        made = engine(
+            place,
+            self.driver,
+            echo=True,
+            hide_parameters=True,
+            json_deserializer=broken,
+            json_serializer=broken,
+            query_cache_size=0,
+            use_insertmanyvalues=False,
+            execution_options={"compiled_cache": None, "no_parameters": True},
+        )
+        with made.begin() as connection:
+            self.outbox(place, connection).add(Placed(1), stream=order, key="once")
+        with Session(made) as session:
+            self.outbox(place, session).add(Placed(1), stream=order, key="once")
+            self.outbox(place, session).add(Placed(2), stream=order)
+            session.commit()
+        made.dispose()
+
+        assert [count for _, _, count in await place.events(order)] == [1, 2]
+
+    async def test_autocommit_is_refused(self, place: Place, engine: Engine, order: str) -> None:
+        by_option = engine.execution_options(isolation_level="AUTOCOMMIT")
+        by_engine = create_engine(address(place, self.driver), isolation_level="AUTOCOMMIT")
+        for autocommit in (by_option, by_engine):
+            with Session(autocommit) as session, pytest.raises(fait.UsageError, match="transaction"):
+                self.outbox(place, session).add(Placed(1), stream=order)
+        by_engine.dispose()
+
+        assert await place.events(order) == []
+
+    async def test_a_session_of_several_databases(self, place: Place, engine: Engine, order: str) -> None:
+        elsewhere = create_engine("sqlite://", poolclass=StaticPool)
+        with Session(binds={Order: engine, Other: elsewhere}) as session:
+            with pytest.raises(fait.UsageError, match="in which of its databases"):
+                self.outbox(place, session)
+            connection = session.connection(bind_arguments={"mapper": Order})
+            self.outbox(place, connection).add(Placed(1), stream=order)
+            session.commit()
+
+        class Routed(Session):
+            def get_bind(self, mapper: Any = None, *, clause: Any = None, **_: Any) -> Any:
+                return engine if self._flushing or getattr(clause, "is_dml", False) else elsewhere
+
+        with Routed() as session:
+            assert session.execute(text("SELECT sqlite_version()")).scalar()
+            self.outbox(place, session).add(Placed(2), stream=order)
+            session.commit()
+        elsewhere.dispose()
+
+        assert [count for _, _, count in await place.events(order)] == [1, 2]
+
+    async def test_apps_share_a_transaction(self, place: Place, engine: Engine, order: str) -> None:
+        other = fait.App("other")
+        with Session(engine) as session:
+            self.outbox(place, session).add(Placed(1), stream=order)
+            other.outbox(session, schema=place.schema).add(fait.Untyped("outbox.third", {"count": 2}), stream=order)
+            self.outbox(place, session).add(Placed(3), stream=order)
+            session.commit()
+
+        assert sorted(count for _, _, count in await place.events(order)) == [1, 2, 3]
+
+    def test_nothing_is_left_of_sessions_and_connections(self, place: Place, engine: Engine, order: str) -> None:
+        from fait.delivery.adapters.sqlalchemy_commit import _gathered
+
+        def work(times: int) -> None:
+            for number in range(times):
+                with Session(engine) as session:
+                    self.outbox(place, session).add(Placed(number), stream=order)
+                    session.rollback()
+                abandoned = Session(engine)
+                self.outbox(place, abandoned).add(Placed(number), stream=order)
+                abandoned.close()
+                with engine.connect() as connection, connection.begin() as transaction:
+                    self.outbox(place, connection).add(Placed(number), stream=order)
+                    transaction.rollback()
+
+        work(50)
+        gc.collect()
+        listeners = len(registry._key_to_collection)
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        work(200)
+        gc.collect()
+        after = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+
+        assert len(_gathered) == 0
+        assert len(registry._key_to_collection) == listeners
+        assert after - before < 50_000
+
+
+class TestInPostgres(InPostgres, Details):
+    async def test_a_default_isolation_is_refused_at_the_commit(self, place: Place, order: str) -> None:
+        strict = create_engine(address(place, self.driver), isolation_level="SERIALIZABLE")
+        with strict.connect() as connection:
+            connection.execute(text(f"INSERT INTO {place.orders} VALUES ('{order}', 1)"))
+            self.outbox(place, connection).add(Placed(1), stream=order)
+            with pytest.raises(fait.UsageError, match="READ COMMITTED"):
+                connection.commit()
+        strict.dispose()
+
+        assert (await place.count(order), await place.events(order)) == (None, [])
+
+    async def test_the_last_message_is_the_last_state_though_it_was_added_first(
+        self, place: Place, engine: Engine, order: str
+    ) -> None:
+        with Session(engine) as session:
+            session.add(Order(name=order, count=0))
+            session.commit()
+        for first in (1, 2):
+            sessions = {number: Session(engine, expire_on_commit=False) for number in (1, 2)}
+            for number, session in sessions.items():
+                self.outbox(place, session).add(Changed(number), stream=order)
+            for number in (first, 3 - first):
+                sessions[number].get_one(Order, order).count = number
+                sessions[number].commit()
+                sessions[number].close()
+            assert await place.count(order) == 3 - first
+
+        assert [count for _, _, count in await place.events(order)] == [1, 2, 2, 1]
+
+    async def test_two_phases(self, order: str) -> None:
+        with PostgresServer(options={"max_prepared_transactions": "5"}) as server:
+            async with shop.open(f"{server.url}?schema=log", run="elsewhere"):
+                place = Place("postgresql", "", server.url, "log", "log.orders")
+            await place.run("CREATE TABLE log.orders (name text PRIMARY KEY, count integer NOT NULL)")
+            made = engine(place, "psycopg2", execution_options=self.options(place))
+            with Session(made, twophase=True) as session:
+                for end in (Session.rollback, Session.commit):
+                    for prepares in (True, False):
+                        name = f"{order}-{end.__name__}-{prepares}"
+                        session.add(Order(name=name, count=1))
+                        self.outbox(place, session).add(Placed(1), stream=name)
+                        if prepares:
+                            session.prepare()
+                        end(session)
+                        stored = [("placed", 1, 1)] if end is Session.commit else []
+                        assert await place.events(name) == stored
+                session.add(Order(name=order, count=1))
+                self.outbox(place, session).add(Placed(1), stream=order, expected=3)
+                with pytest.raises(fait.WrongExpectedVersion):
+                    session.prepare()
+                session.rollback()
+            with made.connect() as connection:
+                transaction = connection.begin_twophase()
+                self.outbox(place, connection).add(Placed(1), stream=order)
+                transaction.prepare()
+                self.outbox(place, connection).add(Placed(2), stream=order)
+                with pytest.raises(DBAPIError):
+                    transaction.commit()
+                connection.rollback()
+                transaction = connection.begin_twophase()
+                self.outbox(place, connection).add(Placed(1), stream=order, expected=3)
+                with pytest.raises(fait.WrongExpectedVersion):
+                    transaction.commit()
+            made.dispose()
+
+            assert await place.events(order) == []
+            assert await place.count(order) is None
+            assert await place.fetch("SELECT * FROM pg_prepared_xacts") == []
+
+    async def test_asynchronous_sessions_of_a_registry_and_with_hooks(self, place: Place, order: str) -> None:
+        made = create_async_engine(address(place, "asyncpg"))
+        make = async_sessionmaker(made)
+        sessions = async_scoped_session(make, scopefunc=lambda: 1)
+
+        def collect(session: Session) -> None:
+            self.outbox(place, session).add(Placed(2), stream=order)
+
+        async with make() as session:
+            event.listen(session.sync_session, "before_commit", collect)
+            await self.outbox(place, session).add(Placed(1), stream=order)
+            await session.commit()
+        await self.outbox(place, sessions).add(Placed(3), stream=order)
+        await sessions.commit()
+        await sessions.remove()
+        await made.dispose()
+
+        assert [count for _, _, count in await place.events(order)] == [1, 2, 3]
+
+
+class TestInSqlite(InSqlite, Details):
+    driver = "pysqlite"
+
+    async def test_without_a_begin_of_its_own_it_works_where_sqlite3_begins(self, place: Place, order: str) -> None:
+        made = create_engine(address(place, self.driver))
+        with Session(made) as session:
+            session.add(Order(name=order, count=1))
+            self.outbox(place, session).add(Placed(1), stream=order)
+            session.commit()
+            self.outbox(place, session).add(Placed(2), stream=order)
+            with pytest.raises(fait.UsageError, match=r"BEGIN IMMEDIATE.*No event was written"):
+                session.commit()
+            session.rollback()
+            session.begin_nested()
+            with pytest.raises(fait.UsageError, match="BEGIN IMMEDIATE"):
+                self.outbox(place, session).add(Placed(3), stream=order)
+        made.dispose()
+
+        assert await place.events(order) == [("placed", 1, 1)]
+
+    async def test_a_savepoint_that_sqlite3_commits_by_itself_is_told_of(self, place: Place, order: str) -> None:
+        made = create_engine(address(place, self.driver))
+        with Session(made) as session:
+            self.outbox(place, session).add(Placed(1), stream=order)
+            with session.begin_nested():
+                session.add(Order(name=order, count=1))
+            with pytest.raises(fait.UsageError, match="change and event could part"):
+                session.commit()
+        made.dispose()
+
+        assert await place.events(order) == []
+
+    async def test_a_file_without_a_log_says_what_to_do(self, order: str, tmp_path: Any) -> None:
+        made = create_engine(f"sqlite:///{tmp_path}/empty.db")
+        with Session(made) as session:
+            session.execute(text("CREATE TABLE numbers (number INTEGER)"))
+            session.execute(text("INSERT INTO numbers VALUES (1)"))
+            shop.outbox(session).add(Placed(1), stream=order)
+            with pytest.raises(fait.UsageError, match="fait db init"):
+                session.commit()
+        made.dispose()
+
+
+@pytest.mark.filterwarnings("ignore:SQLite 3")
+def test_what_is_no_session_or_connection_is_refused() -> None:
+    made = create_engine("sqlite://")
+    for thing in (made, sessionmaker(made), make_async()):
+        with pytest.raises(fait.UsageError, match=f"not {type(thing).__qualname__}"):
+            shop.outbox(thing)  # type: ignore[call-overload]
+    other = Session(create_engine("mysql+pymysql://", module=create_engine("sqlite://").dialect.dbapi))
+    with pytest.raises(fait.UsageError, match="mysql"):
+        shop.outbox(other)
+    made.dispose()
+
+
+def make_async() -> Any:
+    return create_async_engine("sqlite+aiosqlite://")

@@ -1,0 +1,428 @@
+"""A schema in PostgreSQL: set up once whoever asks, in whatever name, for roles that may do no more than they need."""
+
+import asyncio
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+import fait
+from fait.errors import FaitError, StoreTooNew, StoreUnavailable, UsageError
+from fait.events.query import Query
+from fait.store.health import Finding
+from fait.store.migrations import Migration, load
+from fait.store.open import Store, open_schema, open_store
+from fait.testing.contract.store import added, everything, new, write
+from tests.servers.postgres import installations
+
+if TYPE_CHECKING:
+    from fait.store.postgres.store import PostgresStore
+
+Fresh = Callable[..., str]
+
+STEPS = load("fait.store.postgres")
+GUIDE = Path(__file__).parents[2] / "docs" / "postgres.md"
+HOSTILE = [
+    "Shop",
+    "the shop",
+    'a"b',
+    "it's",
+    "läden-\U0001f6d2",
+    "a.b",
+    "select",
+    "{schema}",
+    "x; DROP SCHEMA y; --",
+    "$fait$",
+]
+
+
+@pytest.fixture(autouse=True)
+def fresh(postgres_url: Fresh) -> Fresh:
+    return postgres_url
+
+
+@asynccontextmanager
+async def opened(url: str, *, create: bool = True) -> AsyncIterator[Store]:
+    store = await open_store(url, create=create)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def schema_of(url: str) -> str:
+    return parse_qs(urlsplit(url).query)["schema"][0]
+
+
+def named(url: str, schema: str) -> str:
+    return f"{url.partition('?')[0]}?{urlencode({'schema': schema}, quote_via=quote)}"
+
+
+async def asked(url: str, sql: str, *values: Any) -> list[Any]:
+    """Rows of a statement as the owner of everything; `{0}` is the schema, quoted."""
+    connection = await asyncpg.connect(url.partition("?")[0])
+    try:
+        return await connection.fetch(sql.replace("{0}", f'"{schema_of(url).replace(chr(34), chr(34) * 2)}"'), *values)
+    finally:
+        await connection.close()
+
+
+async def exists(url: str) -> bool:
+    return bool(await asked(url, "SELECT FROM pg_namespace WHERE nspname = $1", schema_of(url)))
+
+
+async def examined(store: Store) -> list[Finding]:
+    return await cast("PostgresStore", store).examine()
+
+
+# Setting up
+
+
+async def test_processes_that_set_it_up_at_once_are_one(fresh: Fresh) -> None:
+    url, program = fresh(), Path(sys.executable).with_name("fait")
+    processes = [
+        await asyncio.create_subprocess_exec(program, "db", "init", "-s", url, stdout=-1, stderr=-1) for _ in range(2)
+    ]
+    told = [await each.communicate() for each in processes]
+
+    assert [each.returncode for each in processes] == [0, 0], told
+    assert await asked(url, "SELECT number FROM {0}.fait_migrations ORDER BY 1") == [(step.number,) for step in STEPS]
+    assert len(await asked(url, "SELECT FROM {0}.fait_log")) == 1
+
+
+async def test_stores_that_are_opened_at_once_are_one_log(fresh: Fresh) -> None:
+    url = fresh()
+    await asked(url, "ALTER DATABASE postgres SET default_transaction_isolation = 'serializable'")
+    try:
+        schemas = [open_schema(url) for _ in range(4)]
+        applied = await asyncio.gather(*(each.migrate() for each in schemas))
+    finally:
+        await asked(url, "ALTER DATABASE postgres RESET default_transaction_isolation")
+
+    assert sorted(map(len, applied)) == [0, 0, 0, len(STEPS)]
+
+
+@pytest.mark.parametrize("schema", HOSTILE)
+async def test_any_name_will_do(fresh: Fresh, schema: str) -> None:
+    url = named(fresh(), f"{schema} {uuid4().hex[:8]}")
+    async with opened(url) as store:
+        await added(store.log, write("order-1", [new(tags=("a:1",)), new()]), write("order-2", 1))
+        await added(store.log, write("order-1", 600))
+
+        assert len(await everything(store.log)) == 603
+        assert len(await everything(store.log, Query(tags=("a:1",)))) == 1
+        assert {each.verdict for each in await examined(store) if each.name != "fsync"} == {"ok"}
+    assert all(each.applied_at for each in await open_schema(url).steps())
+    await asked(url, "DROP SCHEMA {0} CASCADE")
+
+
+@pytest.mark.parametrize("schema", ["", "x" * 64, "ü" * 32, "a$$b", "a\0b"])
+async def test_a_name_that_cannot_be_is_refused(fresh: Fresh, schema: str) -> None:
+    with pytest.raises(UsageError, match="schema="):
+        await open_store(named(fresh(), schema))
+
+
+@pytest.mark.parametrize("schema", ["shop", HOSTILE[8]])
+async def test_a_script_run_by_psql_makes_the_same(fresh: Fresh, schema: str) -> None:
+    url = named(fresh(), schema)
+    dumps = list[str]()
+    for way in ("migrate", "script"):
+        if way == "migrate":
+            await open_schema(url).migrate()
+        else:
+            program("psql", url, "-v", "ON_ERROR_STOP=1", "-q", text=await open_schema(url).script(whole=True))
+        dumps.append(re.sub(r"\\(un)?restrict .*", "", program("pg_dump", url, "--schema-only", "-n", f'"{schema}"')))
+        async with opened(url, create=False) as store:
+            assert store.log.identity.epoch == 1
+        await asked(url, "DROP SCHEMA {0} CASCADE")
+
+    assert dumps[0].count("CREATE FUNCTION") == sum(step.sql.count("CREATE FUNCTION") for step in STEPS)
+    assert dumps[0] == dumps[1]
+
+
+def program(name: str, url: str, *arguments: str, text: str | None = None) -> str:
+    command = [installations()[18] / name, *arguments, "-d", url.partition("?")[0]]
+    return subprocess.run(command, input=text, text=True, check=True, capture_output=True).stdout
+
+
+async def test_a_log_that_is_not_there_is_not_made_by_looking(fresh: Fresh) -> None:
+    url = fresh()
+
+    with pytest.raises(UsageError, match="Nothing was created"):
+        await open_store(url, create=False)
+    with pytest.raises(UsageError, match="Nothing was changed"):
+        await open_schema(url).adopt(in_place=True, rehearse=False)
+
+    assert not await exists(url)
+
+
+async def test_a_step_that_fails_leaves_nothing_behind(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = fresh()
+    wrong = Migration(len(STEPS) + 1, "wrong", "SELECT 1 / 0;")
+    monkeypatch.setattr("fait.store.postgres.schema.load", lambda _: [*STEPS, wrong])
+
+    with pytest.raises(StoreUnavailable, match="division by zero"):
+        await open_store(url)
+
+    assert not await exists(url)
+
+
+# Old and new code
+
+
+def known(monkeypatch: pytest.MonkeyPatch, *later: str) -> None:
+    """From now on, fait has these steps more."""
+    steps = [Migration(len(STEPS) + number, "later", sql) for number, sql in enumerate(later, 1)]
+    monkeypatch.setattr("fait.store.postgres.schema.load", lambda _: [*STEPS, *steps])
+
+
+async def test_older_code_is_locked_out_by_a_step_that_says_nothing(
+    fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = fresh()
+    known(monkeypatch, "CREATE TABLE {schema}.later (n int);")
+    await open_schema(url).migrate()
+    known(monkeypatch)
+
+    with pytest.raises(StoreTooNew, match="Upgrade fait"):
+        await open_store(url)
+    with pytest.raises(StoreTooNew):
+        await open_schema(url).steps()
+
+
+async def test_older_code_uses_a_newer_schema_that_it_can_live_with(
+    fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = fresh()
+    known(monkeypatch, f"-- compatible-from: {len(STEPS)}\nCREATE TABLE {{schema}}.later (n int);")
+    await open_schema(url).migrate()
+    known(monkeypatch)
+
+    async with opened(url) as store:
+        await added(store.log, write("order-1", 1))
+        found = {each.name: each for each in await examined(store)}
+    assert found["schema"].verdict == "ok"
+    assert f"this fait knows {len(STEPS)}" in found["schema"].detail
+    assert [each.number for each in await open_schema(url).steps()][-1] == len(STEPS) + 1
+
+
+async def test_a_changed_step_is_refused(fresh: Fresh) -> None:
+    url = fresh()
+    await open_schema(url).migrate()
+    await asked(url, "UPDATE {0}.fait_migrations SET fingerprint = 'other' WHERE number = 3")
+
+    with pytest.raises(StoreUnavailable, match="another schema 3"):
+        await open_store(url)
+
+
+# Facts
+
+
+@pytest.mark.parametrize("table", ["fait_events", "fait_expiring"])
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE {0}.{1} SET version = 7", "DELETE FROM {0}.{1}", "TRUNCATE {0}.{1}", "TRUNCATE {0}.{1} CASCADE"],
+)
+async def test_events_are_not_changed_even_by_their_owner(fresh: Fresh, table: str, statement: str) -> None:
+    url = fresh()
+    async with opened(url) as store:
+        await added(store.log, write("order-1", 1))
+    await asked(
+        url,
+        "INSERT INTO {0}.fait_expiring (version, recorded_at, occurred_at, id, schema, stream, type, data, metadata) "
+        "SELECT 1, recorded_at, occurred_at, gen_random_uuid(), 1, 'note-1', type, data, metadata FROM {0}.fait_events",
+    )
+
+    with pytest.raises(asyncpg.RestrictViolationError, match=f"events are facts: {table}"):
+        await asked(url, statement.replace("{1}", table))
+
+    assert len(await asked(url, "SELECT FROM {0}.fait_all")) == 2
+
+
+# Neighbours
+
+
+async def test_logs_of_one_database_do_not_hold_each_other_up(fresh: Fresh) -> None:
+    mine, other = fresh(), fresh()
+    async with opened(mine) as store, opened(other) as neighbour:
+        await added(store.log, write("order-1", 1))
+        connection = await asyncpg.connect(other.partition("?")[0])
+        try:
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute(
+                f"SELECT {schema_of(other)}.fait_append_1('{{order-1}}', '{{-1}}', '{{1}}', '{{1}}', '{{1}}', "
+                "array[gen_random_uuid()], '{t}', '{1}', '{1}', '{{}}'::text[])".replace("'{{}}'", "array['{}']")
+            )
+            await added(store.log, write("order-1", 2))
+            await added(neighbour.log, write("order-2", 1))
+
+            assert [each.position for each in await everything(store.log)] == [1, 2, 3]
+            assert await everything(neighbour.log) == []
+            await transaction.commit()
+            assert len(await everything(neighbour.log)) == 2
+        finally:
+            await connection.close()
+
+
+# Roles
+
+
+@fait.event("seat.taken")
+class SeatTaken:
+    by: str
+
+
+class Seat(fait.Aggregate, category="seat"):
+    def take(self, by: str) -> None:
+        self.emit(SeatTaken(by))
+
+    def evolve(self, event: SeatTaken) -> None: ...
+
+
+class SeatRow(fait.ReadModel, key="seat"):
+    seat: str
+    by: str
+
+    @classmethod
+    def evolve(cls, row: "SeatRow | None", event: SeatTaken, at: fait.Recorded) -> "SeatRow | None":
+        return SeatRow(seat=at.stream_id, by=event.by)
+
+
+def grants(url: str, app: str, reader: str) -> str:
+    """The guide's, for these roles."""
+    [text] = re.findall(r"^```sql\n(.*?)^```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return text.replace("shop_app", app).replace("shop_reader", reader).replace("shop", schema_of(url))
+
+
+@pytest.fixture
+async def roles(fresh: Fresh) -> AsyncIterator[tuple[str, str, str]]:
+    """URLs of a log for its owner, for an application, and for a reader."""
+    url, (app, reader) = fresh(), [f"role_{uuid4().hex[:8]}" for _ in range(2)]
+    await open_schema(url).migrate()
+    connection = await asyncpg.connect(url.partition("?")[0])
+    await connection.execute(f"CREATE ROLE {app} LOGIN; CREATE ROLE {reader} LOGIN; {grants(url, app, reader)}")
+    yield url, url.replace("postgres@", f"{app}@"), url.replace("postgres@", f"{reader}@")
+    await connection.execute(f"DROP OWNED BY {app}, {reader}; DROP ROLE {app}, {reader}")
+    await connection.close()
+
+
+async def test_an_application_needs_no_more_than_the_guide_gives_it(roles: tuple[str, str, str]) -> None:
+    _, url, _ = roles
+    seats, heard, both = fait.App("seats"), list[str](), asyncio.Event()
+    seats.include(Seat, SeatRow)
+
+    @seats.on(SeatTaken)
+    async def hear(event: SeatTaken, ctx: fait.Context) -> None:
+        heard.append(event.by)
+        if len(heard) == 2:
+            both.set()
+
+    async with seats.open(url, create=False) as system:
+        for name in ("ann", "bob"):
+            done = await system.transact(Seat.take, "1", name)
+        assert [row.by for row in await system.find(SeatRow, after=done)] == ["bob"]
+        assert len(await everything(system.store.log)) == 2
+        await asyncio.wait_for(both.wait(), 10)
+        assert heard == ["ann", "bob"]
+    async with seats.open(url, create=False, rebuild=["seat_row"]) as system:
+        done = await system.transact(Seat.take, "1", "eve")
+        assert [row.by for row in await system.find(SeatRow, after=done)] == ["eve"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE {0}.fait_events SET data = '1'",
+        "DELETE FROM {0}.fait_events",
+        "TRUNCATE {0}.fait_events",
+        "DELETE FROM {0}.fait_expiring",
+        "DELETE FROM {0}.fait_streams",
+        "DELETE FROM {0}.fait_tags",
+        "UPDATE {0}.fait_log SET epoch = 2",
+        "INSERT INTO {0}.fait_migrations SELECT * FROM {0}.fait_migrations",
+        "ALTER TABLE {0}.fait_events DISABLE TRIGGER ALL",
+        "SELECT setval('{0}.fait_position', 1)",
+        "DROP FUNCTION {0}.fait_mark_1()",
+    ],
+)
+async def test_an_application_may_not_touch_what_is_stored(roles: tuple[str, str, str], statement: str) -> None:
+    _, *urls = roles
+    for url in urls:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await asked(url, statement)
+
+
+async def test_a_reader_may_look_and_do_nothing_else(roles: tuple[str, str, str]) -> None:
+    _, app, reader = roles
+    async with opened(app, create=False) as store:
+        await added(store.log, write("order-1", [new(tags=("a:1",)), new()]))
+    async with opened(reader, create=False) as store:
+        assert len(await everything(store.log)) == 2
+        assert len(await everything(store.log, Query(tags=("a:1",)))) == 1
+        assert len(await store.log.read_stream("order-1")) == 2
+        assert await store.log.head() == 2
+        assert await store.ledger.checkpoints() == []
+        assert {each.verdict for each in await examined(store) if each.name != "fsync"} == {"ok"}
+        with pytest.raises(StoreUnavailable, match="does not allow this to this role") as refused:
+            await store.log.append([write("order-1", 1)])
+        assert refused.value.outcome == "nothing"
+
+
+async def test_a_role_that_may_not_create_is_told_who_can(roles: tuple[str, str, str], fresh: Fresh) -> None:
+    _, app, _ = roles
+    url = named(app, schema_of(fresh()))
+
+    with pytest.raises(UsageError, match="fait db migrate, or run what fait db sql prints"):
+        await open_store(url)
+    with pytest.raises(UsageError, match="Nothing was created"):
+        await open_store(url, create=False)
+
+    assert not await exists(url)
+
+
+async def test_a_role_without_any_grant_is_told(roles: tuple[str, str, str]) -> None:
+    owner, app, _ = roles
+    role = urlsplit(app).username
+    await asked(owner, f"REVOKE ALL ON SCHEMA {{0}} FROM {role}")
+
+    with pytest.raises(StoreUnavailable, match=r"does not allow this to this role \(permission denied for schema"):
+        await open_store(app, create=False)
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://postgres:se-cret@127.0.0.1:1/db",
+        "postgresql://postgres:se-cret@{host}/there-is-none",
+        "postgresql://nobody-at-all:se-cret@{host}/postgres?schema=none",
+        "postgresql://postgres@{host}/postgres?password=se-cret&schema=none",
+        "postgresql://postgres:se-cret@{host}/postgres?schema=none&pool=1",
+        "postgresql://postgres:se-cret@{host}/postgres?schema=none&unknown_setting=1",
+        "postgresql://postgres:se-cret@{host}/postgres?schema=none&sslmode=wrong",
+        "postgresql://postgres:se-cret@127.0.0.1:port/db",
+        "postgresql://postgres:se-cret/@127.0.0.1/db",
+        "postgresql://postgres:/se-cret@127.0.0.1/db",
+        "postgresql://postgres:se-cret@[::1/db",
+    ],
+)
+async def test_a_password_is_never_shown(fresh: Fresh, caplog: pytest.LogCaptureFixture, url: str) -> None:
+    caplog.set_level(logging.DEBUG)
+    host = urlsplit(fresh()).netloc.rpartition("@")[2]
+
+    with pytest.raises(FaitError) as refused:
+        await open_store(url.replace("{host}", host), create=False)
+
+    assert "se-cret" not in f"{refused.value} {refused.value.__cause__} {caplog.text}"
