@@ -23,6 +23,11 @@ def write(stream: str, events: int = 1, size: int = 0) -> Write:
     return Write(stream, tuple(NewEvent("x", 1, f"{stream}/{n}", each, "") for n, each in enumerate(data)), ANY)
 
 
+def expecting(stream: str, version: int) -> Write:
+    """One event for a stream that must be at a version."""
+    return Write(stream, write(stream).events, version)
+
+
 class Backend:
     """Its flushes end when the test says so, in the order that the test wants."""
 
@@ -136,6 +141,53 @@ async def test_requests_on_one_stream_are_never_under_way_together_and_stay_in_o
     await asked.backend.answer_all()
     flushed = [[(each.writes[0].stream, each.events) for each in batch] for batch in asked.backend.batches]
     assert flushed == [[("a", 1)], [("c", 1)], [("a", 2)], [("b", 2)], [("b", 3)]]
+
+
+async def test_those_who_expect_the_same_version_of_a_stream_go_together() -> None:
+    asked = Asked(lanes=1)
+    await asked(write("busy"))
+    for one in (write("a"), expecting("b", 3), expecting("b", 3), expecting("b", 4), expecting("b", 3), write("a")):
+        await asked(one)
+    await asked.backend.answer(0)
+    assert asked.backend.streams == [["busy"], ["a", "b", "b"]]  # what follows the 4 waits behind it
+
+    await asked.backend.answer(1)
+    await asked.backend.answer_all()
+    assert asked.backend.streams[2:] == [["b", "a"], ["b"]]
+
+
+async def test_a_stream_is_free_when_the_last_of_those_who_share_it_has_its_answer() -> None:
+    asked = Asked(lanes=1)
+    for _ in range(3):
+        await asked(expecting("b", 3))
+    await asked.backend.answer(0)
+    await asked.backend.answer(1, BUSY, BUSY)
+    assert asked.backend.streams == [["b"], ["b", "b"], ["b"], ["b"]]  # each alone
+
+    await asked(write("b"))
+    await asked.backend.answer(2)
+    assert len(asked.backend.batches) == 4
+    await asked.backend.answer(3)
+    assert asked.backend.streams[4:] == [["b"]]
+
+
+async def test_who_has_an_answer_and_asks_again_at_once_goes_with_those_who_waited() -> None:
+    asked = Asked(lanes=1)
+
+    async def twice() -> None:
+        await asked.coalescer.append([write("a")])
+        await asked.coalescer.append([write("d")])
+
+    one = asyncio.create_task(twice())
+    await turn()
+    for name in ("b", "c"):
+        await asked(write(name))
+
+    await asked.backend.answer(0)
+    await asked.backend.answer(1)
+
+    await one
+    assert asked.backend.streams == [["a"], ["b", "c", "d"]]
 
 
 async def test_where_flushes_run_one_after_another_streams_may_repeat() -> None:

@@ -91,16 +91,16 @@ class Announcer:
         connection = await self._database.connect()
         try:
             await connection.add_listener(self._channel, self._heard)
-            await self._check_ears(connection)
+            await self._check_ears()
             while not (connection.is_closed() or (self._closing and self._sent >= self._position)):
                 await self._send(connection)
         finally:
             connection.terminate()
 
-    async def _check_ears(self, connection: Any) -> None:
+    async def _check_ears(self) -> None:
         """Listen to our own word: through some poolers nothing is ever heard, and nothing says so."""
         self._echo.clear()
-        await self._notify(connection, 0)
+        await self._database.fetch("notify", self._channel, "0")  # a pooler lets a session hear itself, and none else
         try:
             async with asyncio.timeout(HEARD_S):
                 await self._echo.wait()
@@ -124,7 +124,7 @@ class Announcer:
         self._sent, self._sent_at = position, time.monotonic()
 
     async def _notify(self, connection: Any, position: int) -> None:
-        await connection.execute("SELECT pg_notify($1, $2)", self._channel, str(position))
+        await connection.execute(self._database.sql["notify"], self._channel, str(position))
 
     def _heard(self, connection: Any, pid: int, channel: str, payload: str) -> None:
         self._echo.set()

@@ -213,7 +213,7 @@ class _Attempt:
             return unavailable(problem, self._where, self._outcome)
         if isinstance(problem, StoreUnavailable) and self.unsettled:
             why = str(problem).removesuffix(" Nothing was written.")
-            return StoreUnavailable(f"the connection was lost while the append was under way, and then: {why}", "unknown")
+            return StoreUnavailable(f"the connection was lost during the append, and then: {why}", "unknown")
         return problem
 
     @property
