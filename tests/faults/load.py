@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 
@@ -16,6 +16,15 @@ from tests.faults.appends import append_of, ids, whole
 
 CALLERS = 16
 KINDS = ("any", "any", "any", "many", "streams", "on-tags", "exact")
+
+
+async def until(is_so: Callable[[], object], timeout_s: float = 30.0) -> None:
+    """Wait for something that happens elsewhere."""
+    for _ in range(round(timeout_s * 100)):
+        if is_so():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen in time")
 
 
 class Load:
@@ -43,9 +52,7 @@ class Load:
     async def more(self, count: int = 50) -> None:
         """Wait until so many more events are acknowledged."""
         enough = len(self.stored) + count
-        async with asyncio.timeout(30):
-            while len(self.stored) < enough:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(self.stored) >= enough)
 
     async def call(self, caller: int) -> None:
         while not self._ended.is_set():
@@ -99,9 +106,7 @@ class Load:
         assert max(Counter(row["id"] for row in rows).values()) == 1
         assert set(found) <= set(self.stored) | self.unknown
         await whole(url, schema)
-        async with asyncio.timeout(20):
-            while len(self.seen) < len(rows) and not self.following.done():
-                await asyncio.sleep(0.01)
+        await until(lambda: len(self.seen) >= len(rows) or self.following.done())
         if self.following.done():
             self.following.result()
         assert [(each.position, each.id) for each in self.seen] == [(row["position"], row["id"]) for row in rows]
@@ -109,7 +114,7 @@ class Load:
 
 @contextlib.asynccontextmanager
 async def load(server_url: str, schema: str) -> AsyncIterator[Load]:
-    """Sixteen callers and a reader for the length of a block; then all that they know is compared with what is stored."""
+    """Sixteen callers and a reader for the length of a block; then what they know is compared with what is stored."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
     store, reader = [await open_store(f"{server_url}?schema={schema}") for _ in range(2)]

@@ -1,8 +1,8 @@
 """A program that stops in the middle of an append, its transaction open.
 
 joined     after an append inside a transaction of its own
-reserved   when room for very many events is reserved, and none was sent
 copying    when half of very many events are sent
+loaded     when they are all appended, before the commit
 """
 
 import asyncio
@@ -15,7 +15,11 @@ from typing import Any
 import asyncpg
 
 from fait.store.open import open_store
+from fait.store.postgres import bulk as bulk_appends
 from tests.faults.appends import join, write
+
+IDLE_MS = 1500
+"""How long its transaction may stand idle."""
 
 
 def stop() -> None:
@@ -26,27 +30,39 @@ def stop() -> None:
 async def joined(url: str, schema: str, stream: str) -> None:
     connection = await asyncpg.connect(url, server_settings={"search_path": schema})
     await connection.execute("BEGIN")
-    await join(connection, stream, 1500)
+    await join(connection, stream, IDLE_MS)
     stop()
 
 
-async def bulk(url: str, schema: str, stream: str, after: int) -> None:
-    send = asyncpg.Connection.copy_records_to_table
-
-    async def send_and_stop(connection: Any, table: str, *, records: Sequence[Any], **options: Any) -> Any:
-        def sent() -> Iterator[Any]:
-            for number, record in enumerate(records):
-                if number == after:
-                    stop()
-                yield record
-
-        if not after:
-            stop()
-        return await send(connection, table, records=sent(), **options)
-
-    asyncpg.Connection.copy_records_to_table = send_and_stop
+async def bulk(url: str, schema: str, stream: str) -> None:
     store = await open_store(f"{url}?schema={schema}")
     await store.log.append([write(stream, count=10_000)])
+
+
+def stop_while_copying() -> None:
+    copy = asyncpg.Connection.copy_records_to_table
+
+    async def half(connection: Any, table: str, *, records: Sequence[Any], **options: Any) -> Any:
+        def sent() -> Iterator[Any]:
+            yield from records[: len(records) // 2]
+            stop()
+
+        return await copy(connection, table, records=sent(), **options)
+
+    asyncpg.Connection.copy_records_to_table = half
+
+
+def stop_when_loaded() -> None:
+    fetch = asyncpg.Connection.fetch
+
+    async def and_stop(connection: Any, sql: str, *values: Any, **options: Any) -> Any:
+        rows = await fetch(connection, sql, *values, **options)
+        if "fait_load_1" in sql:
+            stop()
+        return rows
+
+    asyncpg.Connection.fetch = and_stop
+    vars(bulk_appends)["IDLE_MS"] = IDLE_MS
 
 
 if __name__ == "__main__":
@@ -54,9 +70,11 @@ if __name__ == "__main__":
     match what:
         case "joined":
             asyncio.run(joined(*where))
-        case "reserved":
-            asyncio.run(bulk(*where, after=0))
         case "copying":
-            asyncio.run(bulk(*where, after=5_000))
+            stop_while_copying()
+            asyncio.run(bulk(*where))
+        case "loaded":
+            stop_when_loaded()
+            asyncio.run(bulk(*where))
         case other:
             raise SystemExit(f"unknown: {other}")

@@ -189,7 +189,7 @@ async def test_a_line_that_is_dead_without_a_word_is_noticed(
 
 BULK = [
     (request, moment)
-    for request in (b"BEGIN", b"fait_reserve", b"COPY", b"tags", b"COMMIT")
+    for request in (b"BEGIN", b"CREATE TEMP", b"COPY", b"fait_load_1($1", b"COMMIT")
     for moment in MOMENTS
     if request != b"COPY" or moment in ("before", "unanswered")  # what it says first is that it may be sent
 ]

@@ -163,10 +163,10 @@ def _verdicts(outcome: Outcome) -> list[str]:
     stored = {row.id: row for rows in outcome.stored for row in rows}
     for name, deed in zip("AB", outcome.deeds, strict=True):
         for write in deed.writes:
-            rows = [stored.get(event.id) for event in write.events]
+            rows = [stored[event.id] for event in write.events if event.id in stored]
             if not (deed.committed and isinstance(deed.verdict, Appended)):
-                found += [f"{name} has not appended, but there is {row}" for row in rows if row is not None]
-            elif None in rows:
+                found += [f"{name} has not appended, but there is {row}" for row in rows]
+            elif len(rows) < len(write.events):
                 found.append(f"{name} has appended and committed, but its events are not all there")
             elif not is_expected(write.expected, rows[0].version - 1):
                 found.append(f"{name} expected {write.expected} and became version {rows[0].version}")

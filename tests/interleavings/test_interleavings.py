@@ -43,7 +43,6 @@ def elsewhere(writer: Writer, stream: str = "b") -> Writer:
 
 CASES = [
     Case("plain, two streams", (PLAIN, PLAIN_B)),
-    Case("plain, several events", (TWO, elsewhere(TWO))),
     Case("plain, one stream", (PLAIN, PLAIN)),
     Case("plain, one stream, several events", (TWO, PLAIN)),
     Case("exact, one stream", (FIRST, FIRST), polls=2),
@@ -51,7 +50,7 @@ CASES = [
     Case("exact and any, one stream", (FIRST, PLAIN)),
     Case("exists, while the stream begins", (Writer((To(expected=EXISTS),)), FIRST)),
     Case("two streams at once and one of them", (BOTH, Writer((To("b", 0),)))),
-    Case("joined and plain, two streams", (joined(PLAIN), PLAIN_B)),
+    Case("joined with several events and plain, two streams", (joined(TWO), PLAIN_B)),
     Case("joined rolls back and plain, two streams", (joined(PLAIN, rolls_back=True), PLAIN_B)),
     Case("joined and plain, one stream", (joined(PLAIN), PLAIN)),
     Case("joined rolls back and exact, one stream", (joined(FIRST, rolls_back=True), FIRST)),
@@ -114,7 +113,8 @@ async def test_no_schedule_breaks_a_promise(postgres_servers: Callable[[], Postg
         outcomes = await explored(arenas, case)
     print(f"{case.name}: {len(outcomes)} schedules")
     bad = [outcome for outcome in outcomes if violations(outcome)]
-    assert not bad, f"{len(bad)} of {len(outcomes)} schedules:" + "".join(map(trace, bad[:3]))
+    if bad:
+        pytest.fail(f"{len(bad)} of {len(outcomes)} schedules:" + "".join(map(trace, bad[:3])), pytrace=False)
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)

@@ -148,8 +148,8 @@ def _check(connection: Connection, nested: bool) -> None:
             raise _not_in_transaction()
     elif level not in (None, "READ COMMITTED"):
         raise UsageError(
-            f"the transaction is {level}, so that events could be stored on what is no longer true: use READ COMMITTED, "
-            "the default of PostgreSQL. Nothing was written."
+            f"the transaction is {level}, so that events could be stored on what is no longer true: use READ "
+            "COMMITTED, the default of PostgreSQL. Nothing was written."
         )
 
 

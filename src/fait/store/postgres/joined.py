@@ -20,10 +20,11 @@ _decode = msgspec.json.Decoder(list[tuple[int, int, str, int, int | None, Any, A
 
 def append(writes: Sequence[Write], schema: str, *, look_up: bool) -> Conversation:
     """The conversation; each stream stands in it once."""
-    sql = (  # the schema's name is quoted, and all else is a value
+    # The schema's name is quoted, and all else is a value: a text, as a driver may have been told what json is made of.
+    sql = (
         "SELECT CAST(json_agg(json_build_array(append_no, write_no, verdict, last_version, last_position, stored, "
         f"between_events)) AS text) FROM {quote(schema)}.fait_append_each_1("
-        "CAST(? AS json), look_up => CAST(? AS boolean), joined => CAST(? AS integer))"
+        "CAST(CAST(? AS text) AS json), look_up => CAST(? AS boolean), joined => CAST(? AS integer))"
     )
     [(answer,)] = yield Ask(sql, (as_json([(writes, None)]), look_up, IDLE_S * 1000))
     [verdict] = verdicts_of_each([(writes, None)], _decode(answer))

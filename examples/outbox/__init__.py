@@ -1,0 +1,1 @@
+"""An ordinary shop on SQLAlchemy, whose orders and messages are committed together."""
