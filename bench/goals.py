@@ -30,13 +30,13 @@ class Goal:
     Attributes:
         key: of the workload or property.
         against: the subject fait is compared with.
-        figure: "ops_s": more is better; "p50_us": less is better.
+        figure: "ops_s": more is better; "p50_us", "p99_us": less is better.
         limit: the least ratio of rates, or the greatest ratio of times.
     """
 
     key: str
     against: str
-    figure: Literal["ops_s", "p50_us"]
+    figure: Literal["ops_s", "p50_us", "p99_us"]
     limit: float
 
 

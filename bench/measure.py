@@ -85,10 +85,12 @@ async def timed_async(act: Callable[[T], Awaitable[object]], things: Sequence[T]
     return before - started, latencies
 
 
-async def concurrently(act: Callable[[T], Awaitable[object]], things: Sequence[T]) -> tuple[float, list[float]]:
-    """As `timed`, by 64 callers at once."""
+async def concurrently(
+    act: Callable[[T], Awaitable[object]], things: Sequence[T], callers: int = CALLERS
+) -> tuple[float, list[float]]:
+    """As `timed`, by so many callers at once."""
     started = time.perf_counter()
-    parts = await asyncio.gather(*(timed_async(act, things[caller::CALLERS]) for caller in range(CALLERS)))
+    parts = await asyncio.gather(*(timed_async(act, things[caller::callers]) for caller in range(callers)))
     return time.perf_counter() - started, [each for _, latencies in parts for each in latencies]
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from eventsourcing.application import Application
 from eventsourcing.dispatch import singledispatchmethod
@@ -17,7 +18,7 @@ from eventsourcing.utils import Environment
 from measure import CALLERS, Outcome, check, outcome, timed
 from order import EVENTS_PER_ORDER, order
 
-__all__ = ["TABLE", "WORKLOADS"]
+__all__ = ["TABLE", "VIEW", "WORKLOADS", "Order", "Orders", "by_threads", "fill", "made", "opened", "orders", "settings"]
 
 TABLE = "stored_events"
 BULK = 100
@@ -44,6 +45,8 @@ class Orders(Application):
 
 def opened(path: str) -> Orders:
     app = Orders(settings(path))
+    if "://" in path:
+        return app
     with app.recorder.datastore.transaction(commit=False) as cursor:
         for name, expected in (("journal_mode", "wal"), ("synchronous", 2)):
             cursor.execute(f"PRAGMA {name}")
@@ -52,6 +55,21 @@ def opened(path: str) -> Orders:
 
 
 def settings(path: str) -> dict[str, str]:
+    """For a file, or for a PostgreSQL database by its URL; its options are settings of the library."""
+    if "://" in path:
+        place = urlsplit(path)
+        return {
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "POSTGRES_DBNAME": place.path.removeprefix("/"),
+            "POSTGRES_HOST": place.hostname or "",
+            "POSTGRES_PORT": str(place.port),
+            "POSTGRES_USER": place.username or "",
+            "POSTGRES_PASSWORD": "none",
+            "POSTGRES_POOL_SIZE": "16",
+            "POSTGRES_MAX_OVERFLOW": "16",
+            "POSTGRES_CONNECT_TIMEOUT": "60",
+            **dict(parse_qsl(place.query)),
+        }
     return {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": path, "SQLITE_LOCK_TIMEOUT": "60"}
 
 
@@ -75,10 +93,12 @@ def fill(app: Orders, streams: range, events: int) -> list[Any]:
     return ids
 
 
-def by_threads(act: Callable[[Any], object], things: Sequence[Any]) -> tuple[float, list[float]]:
+def by_threads(
+    act: Callable[[Any], object], things: Sequence[Any], callers: int = CALLERS
+) -> tuple[float, list[float]]:
     started = time.perf_counter()
-    with ThreadPoolExecutor(CALLERS) as threads:
-        parts = list(threads.map(lambda caller: timed(act, things[caller::CALLERS])[1], range(CALLERS)))
+    with ThreadPoolExecutor(callers) as threads:
+        parts = list(threads.map(lambda caller: timed(act, things[caller::callers])[1], range(callers)))
     return time.perf_counter() - started, [each for latencies in parts for each in latencies]
 
 

@@ -10,7 +10,21 @@ from order import EVENTS_PER_ORDER, order
 
 import fait
 
-__all__ = ["TABLE", "WORKLOADS", "Order", "catch_up", "facts", "fill", "opened", "placed"]
+__all__ = [
+    "TABLE",
+    "WORKLOADS",
+    "Order",
+    "OrderPlaced",
+    "OrderUpdated",
+    "catch_up",
+    "facts",
+    "fill",
+    "made",
+    "opened",
+    "placed",
+    "updated",
+    "url",
+]
 
 TABLE = "fait_events"
 BULK = 500
@@ -98,15 +112,22 @@ def made(streams: range, events: int) -> list[fait.Facts]:
     return [facts(number, events) for number in streams]
 
 
+def url(path: str) -> str:
+    """Of a file, or of a database whose URL it is already."""
+    return path if "://" in path else f"sqlite:///{path}"
+
+
 def opened(path: str) -> AbstractAsyncContextManager[fait.System]:
     app = fait.App("bench")
     app.include(Order)
-    return app.open(f"sqlite:///{path}", run="elsewhere")
+    return app.open(url(path), run="elsewhere")
 
 
 async def durable(s: fait.System) -> None:
-    """Read back what the file is set to."""
+    """Read back what the file is set to; a server is asked by whoever started it."""
     findings = {each.name: each.detail for each in await s.store.examine()}
+    if "journal mode" not in findings:
+        return
     check("journal mode", findings["journal mode"], "wal")
     check("synchronous", findings["synchronous"].partition(":")[0], "FULL")
 
@@ -208,7 +229,7 @@ async def catch_up(path: str, *, rebuild: bool = False) -> float:
     app = fait.App("bench-views")
     app.include(OrderView)
     started = time.perf_counter()
-    async with app.open(f"sqlite:///{path}", rebuild=["order_view"] if rebuild else []) as s:
+    async with app.open(url(path), rebuild=["order_view"] if rebuild else []) as s:
         await s.wait(timeout_s=3600)
         return time.perf_counter() - started
 
@@ -234,7 +255,7 @@ async def w8(path: str, n: int) -> Outcome:
         handled.set()
 
     latencies = list[float]()
-    async with app.open(f"sqlite:///{path}") as s:
+    async with app.open(url(path)) as s:
         await durable(s)
         for number in range(n + n // 10):
             await asyncio.sleep(0.01)

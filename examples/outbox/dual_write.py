@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -26,7 +26,7 @@ def publish(message: dict[str, Any]) -> None:
         broker.write(json.dumps(message) + "\n")
 
 
-def die() -> NoReturn:
+def die() -> None:
     """As of a power failure, a kill -9, or a deploy at the wrong moment."""
     os._exit(1)
 

@@ -1,7 +1,7 @@
 """The handlers, in a process of their own: `python -m examples.outbox.worker URL` runs them until it is interrupted.
 
-Each is told of an event at least once, in the order of its stream. What it passes to `ctx.execute` is committed with the
-record that the event is handled: that happens once.
+Each is told of an event at least once, in the order of its stream. What it passes to `ctx.execute` is committed with
+the record that the event is handled: that happens once.
 """
 
 import asyncio

@@ -39,7 +39,7 @@ async def send_email(event: OrderPlaced | OrderShipped, ctx: fait.Context) -> No
         case OrderShipped():
             subject = f"On its way to you: {event.tracking_number}"
     ctx.execute("CREATE TABLE IF NOT EXISTS outgoing_mail (event_id TEXT, recipient TEXT, subject TEXT)")
-    ctx.execute("INSERT INTO outgoing_mail VALUES (?, ?, ?)", ctx.at.id, recipient, subject)
+    ctx.execute("INSERT INTO outgoing_mail VALUES ($1, $2, $3)", ctx.at.id, recipient, subject)
 
 
 class AddressBook:

@@ -17,6 +17,7 @@
     ├── SubscriptionsChanged    subscriptions vanished and appeared: renamed, or removed and added?
     ├── ReadModelChanged        a read model's columns differ from its table's
     ├── CheckpointMismatch      a checkpoint does not belong to this log, or lies beyond its head
+    ├── PositionExpired         a subscription would begin where messages were dropped already
     ├── LeaseLost               another process took over; the work in hand was not recorded
     └── StoreUnavailable        the store cannot be reached or used; `.outcome` says what is known
         └── StoreTooNew         the database was written by a newer fait
@@ -39,6 +40,7 @@ __all__ = [
     "KeyReused",
     "LeaseLost",
     "MissingExtra",
+    "PositionExpired",
     "ReadModelChanged",
     "Rejected",
     "Stale",
@@ -255,6 +257,27 @@ class CheckpointMismatch(FaitError):
             f"the checkpoint of {subscription!r} does not fit this log: {reason}. Nothing was handled or written. "
             "If the database was restored or copied, decide what the subscription may have done already, then set its "
             "checkpoint anew or rebuild it."
+        )
+
+
+class PositionExpired(FaitError):
+    """A subscription takes messages that expire, and would begin where some were dropped already. It does not start.
+
+    Attributes:
+        subscription: its name.
+        position: where it would begin.
+        expired: of the last message that was dropped.
+    """
+
+    def __init__(self, subscription: str, position: int, expired: int) -> None:
+        self.subscription = subscription
+        self.position = position
+        self.expired = expired
+        super().__init__(
+            f"{subscription!r} takes messages that expire and would begin at position {position}, but messages up to "
+            f"position {expired} have been dropped: it would miss them. Nothing was handled. Take only events that are "
+            "kept, or begin with what comes from now on: start='now', and if it has a checkpoint already, "
+            f"open(url, forget=[{subscription!r}])."
         )
 
 

@@ -156,8 +156,17 @@ async def test_other_names_of_event_types_are_refused(s: fait.System, name: str)
     assert await s.store.log.head() == 0
 
 
-@pytest.mark.parametrize("occurred_at", [datetime(2024, 1, 1), "2024-01-01"])
-async def test_a_moment_needs_a_time_zone(s: fait.System, occurred_at: Any) -> None:
+@pytest.mark.parametrize(
+    "occurred_at",
+    [
+        datetime(2024, 1, 1),
+        "2024-01-01",
+        datetime.max.replace(tzinfo=UTC),
+        datetime.min.replace(tzinfo=UTC),
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))),
+    ],
+)
+async def test_a_moment_needs_a_time_zone_and_is_finite(s: fait.System, occurred_at: Any) -> None:
     with pytest.raises(fait.FaitError):
         await s.publish(Said(), stream="a-1", occurred_at=occurred_at)
     assert await s.store.log.head() == 0

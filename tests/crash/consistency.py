@@ -25,7 +25,7 @@ def effecting_app() -> fait.App:
     @app.on(Counted, start="beginning")
     async def effect(event: Counted, ctx: fait.Context) -> None:
         ctx.execute("CREATE TABLE IF NOT EXISTS effects (event_id TEXT, position INTEGER)")
-        ctx.execute("INSERT INTO effects VALUES (?, ?)", ctx.at.id, ctx.at.position)
+        ctx.execute("INSERT INTO effects VALUES ($1, $2)", ctx.at.id, ctx.at.position)
 
     return app
 

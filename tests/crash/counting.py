@@ -54,7 +54,7 @@ def reacting_app() -> fait.App:
     @app.on(Counted, start="beginning")
     async def effect(event: Counted, ctx: fait.Context) -> None:
         await asyncio.sleep(0.003)
-        ctx.execute("INSERT INTO effects (event_id, position) VALUES (?, ?)", ctx.at.id, ctx.at.position)
+        ctx.execute("INSERT INTO effects (event_id, position) VALUES ($1, $2)", ctx.at.id, ctx.at.position)
 
     return app
 

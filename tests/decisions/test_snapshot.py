@@ -503,6 +503,7 @@ def test_loads_are_equal_with_and_without_them(
         category="tank",
         snapshot_every=every,
     )
+
     async def run() -> None:
         clock = fait.ManualClock(T0)
         async with opened(store_url(backend), clock=clock, aggregate=kind) as s:

@@ -88,7 +88,16 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct):
-    """What was found. All of `broken` must be empty."""
+    """What was found.
+
+    Attributes:
+        stored: events.
+        acknowledged: writes of appends.
+        refused: events that are certainly not stored.
+        delay_p50_ms, delay_p99_ms: from an acknowledgement until a reader had the event.
+        broken: promises, and how often each was broken.
+        examples: of each of those.
+    """
 
     seed: int
     seconds: float
@@ -176,7 +185,7 @@ class Writer:
             case Appended(_, versions, repeated=False):
                 for write, version in zip(writes, versions, strict=True):
                     self._versions[write.stream] = version
-                    say("stored", write.stream, version, [each.id for each in write.events])
+                    say("stored", time.time(), write.stream, version, [each.id for each in write.events])
             case Conflict(stream, expected, actual) if expected not in (ANY, actual):
                 self._versions[stream] = actual
                 say("refused", [each.id for write in writes for each in write.events])
@@ -205,7 +214,7 @@ class Writer:
                 say("refused", [event_id])
             else:
                 await connection.execute("COMMIT")
-                say("stored", stream, row["last_version"], [event_id])
+                say("stored", time.time(), stream, row["last_version"], [event_id])
         await connection.close()
 
 
@@ -220,7 +229,7 @@ class Reader:
         self._deaf = deaf
         self._file = given
         self._given = array("q")
-        self._delays = array("d")
+        self._given_at = array("d")
         self._versions: defaultdict[str, int] = defaultdict(int)
         self._reordered = 0
         self._versions_broken = 0
@@ -246,9 +255,8 @@ class Reader:
                     [ending, waiting := asyncio.create_task(log.changed(position))], return_when="FIRST_COMPLETED"
                 )
                 waiting.cancel()
-        self._file.write_bytes(self._given.tobytes())
-        p50, p99 = percentile(self._delays, 0.5), percentile(self._delays, 0.99)
-        say("read", self._reordered, self._versions_broken, p50 * 1000, p99 * 1000)
+        self._file.write_bytes(self._given.tobytes() + self._given_at.tobytes())
+        say("read", self._reordered, self._versions_broken)
         await store.close()
 
     async def _end(self) -> None:
@@ -261,8 +269,7 @@ class Reader:
             self._given.append(each.position)
             self._versions_broken += each.version != self._versions[each.stream] + 1
             self._versions[each.stream] = each.version
-            if each.type != JOINED:  # those are recorded before they wait
-                self._delays.append(now - each.recorded_at.timestamp())
+            self._given_at.append(now)
 
 
 class Actor:
@@ -323,11 +330,14 @@ class Probe:
         self._chance = random.Random(plan.seed)
         self._lock = threading.Lock()
         self._stored: dict[str, tuple[str, int]] = {}
+        self._stored_at: dict[str, float] = {}
         self._acknowledged = 0
         self._refused: set[str] = set()
         self._broken: Counter[str] = Counter()
         self._examples: dict[str, Any] = {}
-        self._reads: dict[str, list[Any]] = {}
+        self._reads: dict[str, list[int]] = {}
+        self._delays: dict[str, list[float]] = {}
+        self._delivered: dict[str, int] = {}
         self._started = 0
         self._killed = 0
 
@@ -352,7 +362,7 @@ class Probe:
                 await foreign.close()
             self._judge(rows)
             for name, file in files.items():
-                self._judge_reader(name, file, [row["position"] for row in rows])
+                self._judge_reader(name, file, {row["position"]: row["id"] for row in rows})
         return self._report(len(rows))
 
     def _reader(self, name: str, file: Path) -> Actor:
@@ -397,10 +407,11 @@ class Probe:
     def _take_in(self, said: list[Any], name: str = "") -> None:
         with self._lock:
             match said:
-                case ["stored", stream, version, ids]:
+                case ["stored", moment, stream, version, ids]:
                     self._acknowledged += 1
                     for place, each in enumerate(reversed(ids)):
                         self._stored[each] = (stream, version - place)
+                        self._stored_at[each] = moment
                 case ["refused", ids]:
                     self._refused.update(ids)
                 case ["read", *what]:
@@ -431,20 +442,26 @@ class Probe:
             if count > 1:
                 self._break("conditions broken", (name, count))
 
-    def _judge_reader(self, name: str, file: Path, positions: Sequence[int]) -> None:
-        given = array("q")
-        given.frombytes(file.read_bytes() if file.exists() else b"")
-        missed, seen = set(positions), Counter(given)
-        missed.difference_update(seen)
-        self._break(f"missed by the {name} reader", sorted(missed)[:5], len(missed))
+    def _judge_reader(self, name: str, file: Path, ids: dict[int, str]) -> None:
+        raw = file.read_bytes() if file.exists() else b""
+        given, given_at = array("q", raw[: len(raw) // 2]), array("d", raw[len(raw) // 2 :])
+        seen = Counter(given)
+        missed = sorted(ids.keys() - seen.keys())
+        self._break(f"missed by the {name} reader", missed[:5], len(missed))
         twice = [position for position, count in seen.items() if count > 1]
         self._break(f"given twice to the {name} reader", twice[:5], len(twice))
-        unknown = seen.keys() - set(positions)
-        self._break(f"given to the {name} reader and not stored", sorted(unknown)[:5], len(unknown))
-        reordered, versions, p50, p99 = self._reads.setdefault(name, [0, 0, 0.0, 0.0])
-        self._reads[name] = [len(given), p50, p99]
+        unknown = sorted(seen.keys() - ids.keys())
+        self._break(f"given to the {name} reader and not stored", unknown[:5], len(unknown))
+        reordered, versions = self._reads.get(name, (0, 0))
         self._break(f"out of order for the {name} reader", None, reordered)
         self._break(f"versions out of order for the {name} reader", None, versions)
+        delays = [
+            moment - self._stored_at[ids[position]]
+            for position, moment in zip(given, given_at, strict=True)
+            if ids.get(position) in self._stored_at
+        ]
+        self._delays[name] = sorted(max(0.0, each) for each in delays)
+        self._delivered[name] = len(given)
 
     def _break(self, what: str, example: Any, count: int = 1) -> None:
         if count:
@@ -459,9 +476,9 @@ class Probe:
             acknowledged=self._acknowledged,
             refused=len(self._refused),
             killed=self._killed,
-            delivered={name: read[0] for name, read in self._reads.items()},
-            delay_p50_ms={name: round(read[1], 1) for name, read in self._reads.items()},
-            delay_p99_ms={name: round(read[2], 1) for name, read in self._reads.items()},
+            delivered=self._delivered,
+            delay_p50_ms={name: percentile(delays, 0.5) for name, delays in self._delays.items()},
+            delay_p99_ms={name: percentile(delays, 0.99) for name, delays in self._delays.items()},
             broken=dict(self._broken),
             examples=self._examples,
         )
@@ -471,8 +488,9 @@ def event(type: str, *tags: str) -> NewEvent:
     return NewEvent(type, 1, str(uuid4()), '{"amount":1}', "{}", tags)
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    return sorted(values)[int(len(values) * share)] if values else 0.0
+def percentile(delays: Sequence[float], share: float) -> float:
+    """In milliseconds, of sorted seconds."""
+    return round(delays[int(len(delays) * share)] * 1000, 1) if delays else 0.0
 
 
 def say(*words: Any) -> None:

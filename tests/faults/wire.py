@@ -18,8 +18,7 @@ class Proxy:
     """Stands between a client and a server on this machine.
 
     Attributes:
-        round_trips: requests that an answer was awaited for, on all connections but those that listen for news.
-        simple: those of them that were sent as text, unprepared.
+        asked: the SQL of each round trip, on all connections but those that listen for news.
         request: what the SQL of the requests contains that are to be cut.
         cuts: where to cut the lines of the next such requests, one after another.
         away: refuse new connections; `leave()` cuts those that are there, too.
@@ -28,8 +27,7 @@ class Proxy:
     """
 
     def __init__(self, server_port: int) -> None:
-        self.round_trips = 0
-        self.simple = 0
+        self.asked: list[str] = []
         self.request = b"fait_append"
         self.cuts: deque[Moment] = deque()
         self.away = False
@@ -105,7 +103,7 @@ class _Link:
         self.done = asyncio.Event()
         self._client, self._to_client = client, to_client
         self._server, self._to_server = server, to_server
-        self._sql: dict[bytes, bytes] = {}
+        self._prepared: dict[bytes, bytes] = {}
         self._counted = True
         self._cut: Moment | None = None
         self._meant = False
@@ -114,7 +112,7 @@ class _Link:
         ways = [asyncio.create_task(self._requests()), asyncio.create_task(self._answers())]
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         if self._cut == "unanswered":  # the server goes on with what it was asked for
-            await asyncio.wait([ways[1]], timeout=5)
+            await asyncio.wait([ways[1]], timeout=2)
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
@@ -127,35 +125,34 @@ class _Link:
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             size = await self._client.readexactly(4)
             self._to_server.write(size + await self._client.readexactly(struct.unpack("!I", size)[0] - 4))
-            request, meant = b"", False
+            request, sql = b"", b""
             while True:
                 kind, message = await _message(self._client)
-                request += message
-                meant = meant or self._is_meant(kind, message)
-                if kind not in b"PBDEC" and not await self._pass(kind, request, meant):
+                request, sql = request + message, sql or self._sql(kind, message)
+                if kind in b"PBDEC":  # more of the same request follows
+                    continue
+                if not await self._pass(kind, request, sql):
                     return
-                if kind not in b"PBDEC":
-                    request, meant = b"", False
+                request, sql = b"", b""
 
-    def _is_meant(self, kind: bytes, message: bytes) -> bool:
+    def _sql(self, kind: bytes, message: bytes) -> bytes:
+        """The statement that a message is about: named in it, or in one before."""
         parts = message[5:].split(b"\0", 2)
         if kind == b"P":
-            self._sql[parts[0]] = parts[1]
-        if kind in b"PQ" and b"LISTEN" in message:
-            self._counted = False
-        sql = self._sql.get(parts[1], b"") if kind == b"B" else parts[0] if kind == b"Q" else b""
-        return self._proxy.request in sql
+            self._prepared[parts[0]] = parts[1]
+            return parts[1]
+        return parts[0] if kind == b"Q" else self._prepared.get(parts[1], b"") if kind == b"B" else b""
 
-    async def _pass(self, kind: bytes, request: bytes, meant: bool) -> bool:
+    async def _pass(self, kind: bytes, request: bytes, sql: bytes) -> bool:
         """Pass a whole request on; False if the line was cut instead, or then."""
+        self._counted = self._counted and b"LISTEN" not in sql
         if self._counted and kind in b"SQ":
-            self._proxy.round_trips += 1
-            self._proxy.simple += kind == b"Q"
-        if meant and self._proxy.cuts:
+            self._proxy.asked.append(sql.decode())
+        self._meant = self._proxy.request in sql
+        if self._meant and self._proxy.cuts:
             self._cut = self._proxy.cuts.popleft()
             if self._cut == "before":
                 return False
-        self._meant = meant
         if self._proxy.silent:
             return True
         self._to_server.write(request)

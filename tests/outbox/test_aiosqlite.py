@@ -101,6 +101,7 @@ class TestAiosqlite(InSqlite, RefusesInSqlite, OutboxContract):
             writer.close()
             with suppress(asyncio.CancelledError):
                 await task
+            await connection.execute("SELECT 1")  # after all that its thread was told before
             assert not connection.in_transaction
 
         assert await place.events(order) == []

@@ -88,7 +88,7 @@ app.include(Order, Summary, cart, with_total)
 
 @app.on(Placed)
 async def greet(event: Placed, ctx: fait.Context) -> None:
-    ctx.execute("INSERT INTO greetings VALUES (?)", event.customer)
+    ctx.execute("INSERT INTO greetings VALUES ($1)", event.customer)
     await ctx.transact(Order.cancel, ctx.at.stream_id, reason="test")
 
 

@@ -97,7 +97,8 @@ class Letters:
         key: str | None,
     ) -> None:
         """Prove an event and keep it."""
-        facts = Facts(stream, [event], expected, tuple(tags), occurred_at)
+        several = tags if isinstance(tags, str) else tuple(tags)  # one text is refused, not taken for its characters
+        facts = Facts(stream, [event], expected, several, occurred_at)
         ids = ids_for(f"outbox/{stream}", key, id) if id or key else new_id
         [write] = writes_of(self._codec, [facts], ids, metadata_of(Options(key=key)))
         self._written.append((write, bool(id or key)))

@@ -7,7 +7,7 @@ through here.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -60,17 +60,20 @@ class Codec:
         occurred_at: datetime | None = None,
     ) -> NewEvent:
         """Encode an event and prove that it can be read again. Raises `InvalidValue` with the path to a bad value."""
-        declared = self._known.get(type(event))
+        declared, expires = self._known.get(type(event)), False
         if declared is not None:
             name, schema, data = declared.name, declared.version, declared.encode(event)
+            expires = declared.keep is not None
         elif isinstance(event, Untyped):
             name, schema, data = event.type, event.version, self._encode_untyped(event)
         else:
             declared = self._known[type(event)] = self._declared(event)
             name, schema, data = declared.name, declared.version, declared.encode(event)
-        if occurred_at is not None and (not isinstance(occurred_at, datetime) or occurred_at.tzinfo is None):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidValue(name, "occurred_at", "it is not a datetime with a time zone")
-        return NewEvent(name, schema, id, data.decode(), metadata, check_tags(tags) if tags else (), occurred_at)
+            expires = declared.keep is not None
+        if occurred_at is not None:
+            _check_moment(name, occurred_at)
+        known_tags = check_tags(tags) if tags else ()
+        return NewEvent(name, schema, id, data.decode(), metadata, known_tags, occurred_at, expires)
 
     def event(self, stored: StoredEvent) -> Any:
         """Decode the fact itself. An event of an unknown type is an error; `recorded` can give it as `Untyped`."""
@@ -173,6 +176,20 @@ def encode_metadata(metadata: Metadata) -> str:
         raise InvalidValue("metadata", "$", f"JSON cannot hold it ({type(problem).__name__})") from None
     prove(data, "metadata")
     return data.decode()
+
+
+_INFINITE = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+
+def _check_moment(name: str, occurred_at: datetime) -> None:
+    if not isinstance(occurred_at, datetime) or occurred_at.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidValue(name, "occurred_at", "it is not a datetime with a time zone")
+    try:
+        known = occurred_at.astimezone(UTC) not in _INFINITE
+    except OverflowError:
+        known = False
+    if not known:  # to a database they may be infinite
+        raise InvalidValue(name, "occurred_at", "it is the first or the last moment that there is, or beyond")
 
 
 def check_event_id(text: str) -> str:

@@ -85,6 +85,7 @@ class NewEvent(Struct, frozen=True, gc=False):
         data, metadata: JSON text.
         tags: the other things it belongs to, as "kind:id".
         occurred_at: when it became true; None = when it is recorded.
+        expires: whether it may be dropped one day; a fact is kept for ever.
     """
 
     type: str
@@ -94,6 +95,7 @@ class NewEvent(Struct, frozen=True, gc=False):
     metadata: str = "{}"
     tags: tuple[str, ...] = ()
     occurred_at: datetime | None = None
+    expires: bool = False
 
 
 class StoredEvent(Struct, frozen=True, gc=False):

@@ -12,6 +12,7 @@ are kept as they are. The stored name identifies the event, never the import pat
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from types import FunctionType
 from typing import Any, Final, Literal, TypeVar, cast, dataclass_transform
 
@@ -21,7 +22,7 @@ from msgspec import Struct, field, structs
 from fait.errors import DeclarationError
 from fait.events import schema, value
 
-__all__ = ["EventType", "describe", "event", "event_type", "field", "is_event_name", "replace"]
+__all__ = ["KEEP", "EventType", "describe", "event", "event_type", "field", "is_event_name", "replace"]
 
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
@@ -29,11 +30,16 @@ T = TypeVar("T")
 Kind = Literal["plain", "struct", "dataclass", "attrs", "pydantic"]
 MAX_NAME: Final = 200
 
+KEEP: Final = timedelta(days=7)
+"""How long a message is kept that says no more than that it expires."""
+
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def event(name: str, /, *, version: int = 1, kw_only: bool = False) -> Callable[[type[T]], type[T]]:
+def event(
+    name: str, /, *, version: int = 1, kw_only: bool = False, expires: bool | timedelta | None = None
+) -> Callable[[type[T]], type[T]]:
     """Declares a class as an event.
 
     A plain class becomes a frozen `msgspec.Struct` with the annotated fields. A dataclass, Struct, attrs class or
@@ -44,20 +50,23 @@ def event(name: str, /, *, version: int = 1, kw_only: bool = False) -> Callable[
         name: the stored name, such as "shop.order-placed": 1 to 200 printable characters. It never changes.
         version: the schema version, from 1; raise it when the fields change.
         kw_only: whether the fields of a plain class are given by keyword only.
+        expires: for a message that is worth nothing once it was handled: after how long it may be dropped, True = 7
+            days. A fact is kept for ever.
 
     Raises:
         DeclarationError: the name or version is not usable, or the class is mutable or cannot be an event.
     """
     place = _Place(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the one way to the caller's line
     _check_name(name, version, place)
+    keep = _keep(name, expires, place)
 
     def declare(cls: type[T]) -> type[T]:
-        return _declare(cls, name, version, place, kw_only=kw_only)
+        return _declare(cls, name, version, place, keep, kw_only=kw_only)
 
     return declare
 
 
-def describe(name: str, /, *, version: int = 1) -> Callable[[C], C]:
+def describe(name: str, /, *, version: int = 1, expires: bool | timedelta | None = None) -> Callable[[C], C]:
     """Declares a class as an event and leaves it as it is: for classes that cannot be frozen, or that others own.
 
         describe("crm.customer-changed")(their.CustomerChanged)
@@ -65,12 +74,14 @@ def describe(name: str, /, *, version: int = 1) -> Callable[[C], C]:
     Args:
         name: the stored name, as for `event`.
         version: the schema version, from 1.
+        expires: as for `event`.
 
     Raises:
         DeclarationError: the name or version is not usable, or the class is a plain class.
     """
     place = _Place(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the one way to the caller's line
     _check_name(name, version, place)
+    keep = _keep(name, expires, place)
 
     def declare(cls: C) -> C:
         if _kind(cls, place) == "plain":
@@ -78,7 +89,7 @@ def describe(name: str, /, *, version: int = 1) -> Callable[[C], C]:
                 f"{cls.__qualname__} is a plain class and would have to be rebuilt: use @fait.event({name!r}) "
                 f"({place.where})"
             )
-        _mark(cls, EventType(name, version, cls, place, rebuilt=False))
+        _mark(cls, EventType(name, version, cls, place, keep, rebuilt=False))
         return cls
 
     return declare
@@ -111,21 +122,25 @@ class EventType:
         version: the schema version, from 1.
         cls: the class.
         where: file and line of the declaration, "orders.py:12".
+        keep: how long a message is kept at least; None = a fact, kept for ever.
         encode: turns an event of this class into compact JSON, proven to read back as an equal event. Raises
             `InvalidValue` with the path of what cannot be stored exactly.
         decode: turns that JSON back into an event. Raises the error of msgspec or Pydantic.
     """
 
-    __slots__ = ("_checked", "_place", "_rebuilt", "cls", "decode", "encode", "name", "version", "where")
+    __slots__ = ("_checked", "_place", "_rebuilt", "cls", "decode", "encode", "keep", "name", "version", "where")
 
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes | str], Any]
 
-    def __init__(self, name: str, version: int, cls: type, place: "_Place", *, rebuilt: bool) -> None:
+    def __init__(
+        self, name: str, version: int, cls: type, place: "_Place", keep: timedelta | None, *, rebuilt: bool
+    ) -> None:
         self.name = name
         self.version = version
         self.cls = cls
         self.where = place.where
+        self.keep = keep
         self.encode = self._encode_first
         self.decode = self._decode_first
         self._place = place
@@ -235,11 +250,23 @@ def _check_name(name: object, version: object, place: _Place) -> None:
         raise DeclarationError(f"the version of event {name!r} is {version!r}; versions are 1, 2, 3, … ({place.where})")
 
 
-def _declare(cls: type[T], name: str, version: int, place: _Place, *, kw_only: bool) -> type[T]:
+def _keep(name: str, expires: object, place: _Place) -> timedelta | None:
+    if expires is None or expires is False:
+        return None
+    keep = KEEP if expires is True else expires
+    if not isinstance(keep, timedelta) or keep <= timedelta():
+        raise DeclarationError(
+            f"expires= of event {name!r} is {expires!r}: it takes True, for {KEEP.days} days, or a timedelta above "
+            f"zero ({place.where})"
+        )
+    return keep
+
+
+def _declare(cls: type[T], name: str, version: int, place: _Place, keep: timedelta | None, *, kw_only: bool) -> type[T]:
     kind = _kind(cls, place)
     if kind == "plain":
         new = _freeze(cls, place, kw_only=kw_only)
-        _mark(new, EventType(name, version, new, place, rebuilt=True))
+        _mark(new, EventType(name, version, new, place, keep, rebuilt=True))
         return cast("type[T]", new)
     if kw_only:
         raise DeclarationError(
@@ -250,7 +277,7 @@ def _declare(cls: type[T], name: str, version: int, place: _Place, *, kw_only: b
             f"{cls.__qualname__} is mutable, and a fact cannot change: {_HOW_TO_FREEZE[kind]}. "
             f"If it cannot be frozen: @fait.describe({name!r}) ({place.where})"
         )
-    _mark(cls, EventType(name, version, cls, place, rebuilt=_extends_rebuilt(cls)))
+    _mark(cls, EventType(name, version, cls, place, keep, rebuilt=_extends_rebuilt(cls)))
     return cls
 
 

@@ -62,6 +62,10 @@ class Registry:
         declared = [cls for cls in classes if cls is not Untyped]
         return Taken(frozenset(self.add(cls).name for cls in declared), Untyped in classes)
 
+    def expiring(self, taken: Taken) -> bool:
+        """Whether some of them may be dropped one day. Of undeclared ones nobody here knows."""
+        return taken.untyped or any(self.types[name].keep is not None for name in taken.types)
+
     def takes(self, taken: Taken, name: str) -> bool:
         """Whether an event of this stored name is among them."""
         return name in taken.types or (taken.untyped and name not in self.types)

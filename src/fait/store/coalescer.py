@@ -105,8 +105,9 @@ class Coalescer:
         lanes: how many flushes may be under way, beside those of single requests that are run again.
         disjoint: whether requests on one stream must not meet in flushes that are under way at the same time: they
             stay in order, come what may. Appends that expect the same version of one stream go together: one of them
-            wins, and no other needs a flush of its own to be told so. A backend that runs flushes strictly one after another does not need it to
-            be right; there, what is run again after a failed batch comes behind the flushes that were under way.
+            wins, and no other needs a flush of its own to be told so. A backend that runs flushes strictly one after
+            another does not need it to be right; there, what is run again after a failed batch comes behind the
+            flushes that were under way.
         max_waiting_events: how many events may wait.
         max_waiting_bytes: how many bytes may wait.
     """
@@ -268,7 +269,7 @@ class Coalescer:
 
 
 def _rival(request: Request) -> int | None:
-    """The version that a request expects of its one stream: of those that expect the same, one wins, and all are told."""
+    """The version that a request expects of its one stream: of those that expect the same, one can win."""
     if len(request.writes) > 1 or request.condition is not None or request.writes[0].expected < 0:
         return None
     return request.writes[0].expected

@@ -5,6 +5,7 @@ Positions grow in that order; they may have gaps, and are never given twice.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from fait.events.append import PAGE, AppendCondition, Page, Until, Verdict, Writ
 from fait.events.envelope import Bare, StoredEvent
 from fait.events.query import EVERYTHING, Query
 
-__all__ = ["Features", "Identity", "Log", "StreamInfo"]
+__all__ = ["Dropped", "Features", "Identity", "Log", "OldestMessage", "StreamInfo"]
 
 
 class Identity(Struct, frozen=True):
@@ -43,10 +44,38 @@ class Features(Struct, frozen=True):
 
 
 class StreamInfo(Struct, frozen=True):
-    """A stream in a listing: its name and its current version, which is the number of its events."""
+    """A stream in a listing: its name and its current version: that of its last event."""
 
     stream: str
     version: int
+
+
+class Dropped(Struct, frozen=True):
+    """What became of messages that are old enough.
+
+    Attributes:
+        messages: how many were dropped.
+        position: all messages of the type up to here have been considered: go on from it.
+        more: there may be more at once.
+    """
+
+    messages: int
+    position: int
+    more: bool
+
+
+class OldestMessage(Struct, frozen=True):
+    """The first message of its type that lies beyond a position.
+
+    Attributes:
+        type: its stored name.
+        position: its place in the log.
+        recorded_at: when the log learned it.
+    """
+
+    type: str
+    position: int
+    recorded_at: datetime
 
 
 class Log(Protocol):
@@ -116,6 +145,26 @@ class Log(Protocol):
 
     async def head(self) -> int:
         """Position of the last event; 0 for an empty log."""
+        ...
+
+    async def expire(self, type: str, before: datetime, behind: int, *, after: int = 0, limit: int = PAGE) -> Dropped:
+        """Drop messages of a type: events that were appended as expiring, in order of position.
+
+        At most `limit` are considered in one transaction: those beyond position `after`, up to `behind`, that were
+        recorded before a moment, as far as the first that was not. Each is dropped unless it is the last event of its
+        stream: so streams keep their versions, and the log its end.
+
+        Guarantees: nothing is dropped that a checkpoint in the same store has not passed. What is read below
+        `expired` afterwards lacks what was dropped, and only that.
+        """
+        ...
+
+    async def expired(self) -> int:
+        """The highest position of all dropped messages; 0 if none ever was."""
+        ...
+
+    async def oldest_messages(self, after: int) -> list[OldestMessage]:
+        """For each type with messages beyond a position the first of them, by type."""
         ...
 
     def hear(self, position: int) -> None:

@@ -7,8 +7,10 @@ without an `await` in the middle, so it is atomic for all tasks of the event loo
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import cmp_to_key
+from itertools import islice, takewhile
+from operator import attrgetter
 from typing import Any
 from uuid import uuid4
 
@@ -35,9 +37,12 @@ from fait.events.stream import category_of
 from fait.events.version import is_expected
 from fait.store.doorbell import Doorbell
 from fait.store.ledger import Checkpoint, Condition, Lease, Order, Row, Table, Work
-from fait.store.log import Features, Identity, StreamInfo
+from fait.store.log import Dropped, Features, Identity, OldestMessage, StreamInfo
 
 __all__ = ["MemoryLedger", "MemoryLog", "MemoryStore"]
+
+_position = attrgetter("position")
+_version = attrgetter("version")
 
 
 class MemoryLog:
@@ -51,6 +56,8 @@ class MemoryLog:
         self._events: list[StoredEvent] = []
         self._streams: defaultdict[str, list[StoredEvent]] = defaultdict(list)
         self._by_id: dict[str, StoredEvent] = {}
+        self._messages: defaultdict[str, list[StoredEvent]] = defaultdict(list)
+        self._expired = 0
         self._bell = Doorbell()
 
     async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
@@ -65,7 +72,8 @@ class MemoryLog:
         versions: list[int] = []
         for write in writes:
             first = self._by_id.get(write.events[0].id)
-            stored = self._streams.get(write.stream, [])[first.version - 1 :][: len(write.events)] if first else []
+            stored = _beyond(self._streams.get(write.stream, []), first.version - 1) if first else []
+            stored = stored[: len(write.events)]
             if [event.id for event in stored] != [event.id for event in write.events]:
                 return Duplicate(taken[0] if taken else next(each for each in ids if ids.count(each) > 1))
             versions.append(stored[-1].version)
@@ -73,7 +81,7 @@ class MemoryLog:
 
     def _conflict(self, writes: Sequence[Write]) -> Conflict | None:
         for write in writes:
-            actual = len(self._streams.get(write.stream, ()))
+            actual = self._version(write.stream)
             if not is_expected(write.expected, actual):
                 return Conflict(write.stream, write.expected, actual)
         return None
@@ -81,9 +89,9 @@ class MemoryLog:
     def _failed(self, condition: AppendCondition | None) -> ConditionFailed | None:
         if condition is None:
             return None
-        between = self._events[condition.after :]
+        between = self._after(condition.after)
         events = tuple(event for event in between if any(query.matches(event) for query in condition.queries))
-        return ConditionFailed(events, len(self._events)) if events else None
+        return ConditionFailed(events, self._head) if events else None
 
     def _store(self, writes: Sequence[Write]) -> Appended:
         last = self._events[-1].recorded_at if self._events else None
@@ -92,9 +100,9 @@ class MemoryLog:
             history = self._streams[write.stream]
             for new in write.events:
                 stored = StoredEvent(
-                    position=len(self._events) + 1,
+                    position=self._head + 1,
                     stream=write.stream,
-                    version=len(history) + 1,
+                    version=self._version(write.stream) + 1,
                     type=new.type,
                     schema=new.schema,
                     id=new.id,
@@ -107,20 +115,34 @@ class MemoryLog:
                 history.append(stored)
                 self._events.append(stored)
                 self._by_id[new.id] = stored
-        self._bell.ring(len(self._events))
-        return Appended(len(self._events), tuple(len(self._streams[write.stream]) for write in writes))
+                if new.expires:
+                    self._messages[new.type].append(stored)
+        self._bell.ring(self._head)
+        return Appended(self._head, tuple(self._version(write.stream) for write in writes))
+
+    @property
+    def _head(self) -> int:
+        return self._events[-1].position if self._events else 0
+
+    def _version(self, stream: str) -> int:
+        history = self._streams.get(stream)
+        return history[-1].version if history else 0
+
+    def _after(self, position: int) -> list[StoredEvent]:
+        return self._events[bisect_right(self._events, position, key=_position) :]
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
     ) -> list[StoredEvent]:
         check_limit(limit)
         history = self._streams.get(stream, [])
-        end = len(history) if until.version is None else min(len(history), until.version)
-        if until.position is not None:
-            end = min(end, bisect_right(history, until.position, key=lambda event: event.position))
-        if until.recorded_at is not None:
-            end = min(end, bisect_right(history, until.recorded_at, key=lambda event: event.recorded_at))
-        return history[after : min(end, after + limit)]
+        limits = (
+            (until.version, _version),
+            (until.position, _position),
+            (until.recorded_at, attrgetter("recorded_at")),
+        )
+        ends = [bisect_right(history, last, key=of) for last, of in limits if last is not None]
+        return _beyond(history[: min(ends, default=len(history))], after)[:limit]
 
     async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
         found: list[StoredEvent] = []
@@ -141,12 +163,12 @@ class MemoryLog:
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
         check_limit(limit)
         found: list[StoredEvent] = []
-        for event in self._events[after:]:
+        for event in self._after(after):
             if query.matches(event):
                 found.append(event)
                 if len(found) == limit:
                     return Page(found, event.position, more=True)
-        return Page(found, max(after, len(self._events)), more=False)
+        return Page(found, max(after, self._head), more=False)
 
     async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
         found = {event_id: self._by_id[event_id] for event_id in event_ids if event_id in self._by_id}
@@ -156,10 +178,35 @@ class MemoryLog:
         names = sorted(
             name for name in self._streams if name > after and (category is None or category_of(name) == category)
         )
-        return [StreamInfo(name, len(self._streams[name])) for name in names[:limit]]
+        return [StreamInfo(name, self._version(name)) for name in names[:limit]]
 
     async def head(self) -> int:
-        return len(self._events)
+        return self._head
+
+    async def expire(self, type: str, before: datetime, behind: int, *, after: int = 0, limit: int = PAGE) -> Dropped:
+        check_limit(limit)
+        passed = (each for each in self._messages[type] if after < each.position <= behind)
+        old = list(takewhile(lambda each: each.recorded_at < before, islice(passed, limit)))
+        gone = [each for each in old if each is not self._streams[each.stream][-1]]
+        for each in gone:
+            self._drop(each)
+        self._expired = max([self._expired, *(each.position for each in gone)])
+        return Dropped(len(gone), old[-1].position if old else after, more=len(old) == limit)
+
+    def _drop(self, event: StoredEvent) -> None:
+        for events in (self._events, self._streams[event.stream], self._messages[event.type]):
+            events.remove(event)
+        del self._by_id[event.id]
+
+    async def expired(self) -> int:
+        return self._expired
+
+    async def oldest_messages(self, after: int) -> list[OldestMessage]:
+        found = list[OldestMessage]()
+        for name, messages in sorted(self._messages.items()):
+            for each in messages[bisect_right(messages, after, key=_position) :][:1]:
+                found.append(OldestMessage(name, each.position, each.recorded_at))
+        return found
 
     def hear(self, position: int) -> None:
         """Nobody else can append."""
@@ -170,6 +217,10 @@ class MemoryLog:
     def close(self) -> None:
         """Tell those who wait that nothing more will come."""
         self._bell.close()
+
+
+def _beyond(history: list[StoredEvent], version: int) -> list[StoredEvent]:
+    return history[bisect_right(history, version, key=_version) :]
 
 
 class MemoryLedger:

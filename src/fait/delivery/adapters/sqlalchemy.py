@@ -32,7 +32,11 @@ def outbox(given: Any, codec: Codec, schema: str, ring: Ring) -> Outbox | AsyncO
     """The outbox in the transaction of a session, or in the one that is open on a connection."""
     if callable(registry := getattr(given, "registry", None)):  # of sessions: one for each thread, or task
         given = registry()
-    _check_dialect(_dialect(given))
+    dialect = _dialect(given)
+    if dialect.name == "sqlite":
+        warn_of_old_sqlite(dialect.dbapi.sqlite_version_info)
+    elif dialect.name != "postgresql":
+        raise UsageError(f"no log can be in {dialect.name}, only in PostgreSQL or SQLite. Nothing was written.")
 
     def gathered(connection: Connection, own: str | None = None) -> Letters:
         return gather(connection, codec, schema, ring, own)
@@ -63,13 +67,6 @@ def _dialect(given: Any) -> Any:
             "this session does not say in which of its databases the log is: outbox(session.connection(...)), with the "
             "bind_arguments that lead there. Nothing was written."
         ) from problem
-
-
-def _check_dialect(dialect: Any) -> None:
-    if dialect.name == "sqlite":
-        warn_of_old_sqlite(dialect.dbapi.sqlite_version_info)
-    elif dialect.name != "postgresql":
-        raise UsageError(f"no log can be in {dialect.name}, only in PostgreSQL or SQLite. Nothing was written.")
 
 
 class _Outbox(Outbox):

@@ -13,9 +13,9 @@ from typing import Final, Literal
 from fait.clock import Clock, SystemClock
 from fait.errors import StoreUnavailable
 from fait.events.append import Verdict
-from fait.store.coalescer import BUSY, Outcome, Request
+from fait.store.coalescer import BUSY, Busy, Outcome, Request
 from fait.store.postgres.bulk import MANY, copy
-from fait.store.postgres.call import Append, arguments, meet, verdicts
+from fait.store.postgres.call import Append, arguments, as_json, meet, verdicts, verdicts_of_each
 from fait.store.postgres.connection import (
     Connection,
     Database,
@@ -70,12 +70,12 @@ class Appender:
         if requests[0].alone:
             return [await self._send_alone((requests[0].writes, requests[0].condition))]
         outcomes: list[Outcome | Exception] = []
-        for appends in _calls(requests):
+        for appends, in_turn in _calls(requests):
             if outcomes and isinstance(outcomes[-1], StoreUnavailable):
                 outcomes += [StoreUnavailable(f"{self._where} went away before the append was sent.")] * len(appends)
                 continue
             try:
-                outcomes += await self._send_together(appends)
+                outcomes += await self._send_together(appends, in_turn)
             except StoreUnavailable as problem:  # what was sent before has its verdicts
                 outcomes += [problem] * len(appends)
         return outcomes
@@ -86,7 +86,7 @@ class Appender:
             await self._database.give_back(self._lane)
             self._lane = None
 
-    async def _send_together(self, appends: Sequence[Append]) -> Sequence[Outcome | Exception]:
+    async def _send_together(self, appends: Sequence[Append], in_turn: bool) -> Sequence[Outcome | Exception]:
         """One call for several; if it fails, they run alone, and it shows whose fault it was."""
         attempt = _Attempt(self._where)
         while True:
@@ -94,7 +94,7 @@ class Appender:
                 if self._lane is None:
                     self._lane = await self._database.take()
                 attempt.sent = not self._lane.is_closed()
-                return await self._store(self._lane, appends, PATIENCE_S)
+                return await self._store(self._lane, appends, PATIENCE_S, in_turn=in_turn)
             except Exception as problem:
                 if lost(problem):
                     await self._drop_lane()
@@ -114,7 +114,10 @@ class Appender:
         while True:
             try:
                 async with turns:
-                    return await self._take_turn(append, patience_s, attempt)
+                    outcome = await self._take_turn(append, patience_s, attempt)
+                if not isinstance(outcome, Busy):
+                    return outcome
+                attempt.repeat()
             except IdTaken:
                 attempt.repeat(look_up=True)
             except Retry:
@@ -127,20 +130,26 @@ class Appender:
                     raise attempt.failure(problem) from problem
                 await attempt.wait_for_server(problem)
 
-    async def _take_turn(self, append: Append, patience_s: float, attempt: "_Attempt") -> Verdict:
+    async def _take_turn(self, append: Append, patience_s: float, attempt: "_Attempt") -> Outcome:
         connection = await self._database.take()
         attempt.sent = True
         try:
-            [verdict] = await self._store(connection, [append], patience_s, attempt.look_up)
+            [outcome] = await self._store(connection, [append], patience_s, look_up=attempt.look_up)
         except Exception as problem:
             await (self._database.discard if lost(problem) else self._database.give_back)(connection)
             raise
         await self._database.give_back(connection)
-        return verdict
+        return outcome
 
     async def _store(
-        self, connection: Connection, appends: Sequence[Append], patience_s: float, look_up: bool = False
-    ) -> list[Verdict]:
+        self,
+        connection: Connection,
+        appends: Sequence[Append],
+        patience_s: float,
+        *,
+        look_up: bool = False,
+        in_turn: bool = False,
+    ) -> Sequence[Outcome]:
         moment, patience = self._moment(), round(patience_s * 1000)
         writes, condition = appends[0]
         with self._database.deadline(connection, ANSWER_S):
@@ -148,6 +157,9 @@ class Appender:
                 stored = await copy(connection, self._database, writes, moment, patience)
                 if stored is not None:
                     return [stored]
+            if in_turn:
+                each = (as_json(appends), moment, look_up, patience)
+                return verdicts_of_each(appends, await connection.fetch(self._database.sql["append_each"], *each))
             values = arguments(appends, moment, look_up=look_up, patience=patience)
             return verdicts(appends, await connection.fetch(self._database.sql["append"], *values))
 
@@ -225,14 +237,23 @@ def _name(append: Append) -> str:
     return append[0][0].events[0].id
 
 
-def _calls(requests: Sequence[Request]) -> list[list[Append]]:
-    """Requests as calls: in order, an append of several streams for itself, and none beside one it depends on."""
-    calls: list[list[Append]] = [[]]
+def _calls(requests: Sequence[Request]) -> list[tuple[list[Append], bool]]:
+    """Requests as calls, in order, each with whether its appends are stored one after another.
+
+    An append of several streams stands alone, and so does one beside which there is another that it depends on.
+    """
+    together: list[list[Append]] = [[]]
     for request in requests:
         append = (request.writes, request.condition)
-        together = calls[-1]
-        if together and (len(request.writes) > 1 or len(together[0][0]) > 1 or meet(append, together)):
-            calls.append([append])
+        last = together[-1]
+        if last and (len(request.writes) > 1 or len(last[0][0]) > 1 or meet(append, last)):
+            together.append([append])
         else:
-            together.append(append)
+            last.append(append)
+    calls: list[tuple[list[Append], bool]] = []
+    for appends in together:
+        if calls and len(appends) == 1 and (calls[-1][1] or len(calls[-1][0]) == 1):
+            calls[-1] = (calls[-1][0] + appends, True)
+        else:
+            calls.append((appends, False))
     return calls

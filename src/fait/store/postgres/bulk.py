@@ -26,6 +26,8 @@ async def copy(
     connection: Connection, database: Database, writes: Sequence[Write], moment: datetime | None, patience: int
 ) -> Appended | None:
     """Store all of them; None, and nothing stored, if something is in the way: the append function says what."""
+    if any(event.expires for write in writes for event in write.events):
+        return None
     try:
         async with connection.transaction():
             await connection.execute(database.sql["create_load"])

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from fait.events.append import PAGE, AppendCondition, Appended, ConditionFailed, Conflict, Verdict, Write
+from fait.events.append import PAGE, AppendCondition, Appended, ConditionFailed, Conflict, Write
 from fait.events.envelope import NewEvent, StoredEvent
 from fait.events.query import Query
 from fait.events.version import is_expected
+from fait.store.coalescer import BUSY, Outcome
 from fait.store.repetition import repetition
 
 __all__ = ["Append", "arguments", "array", "as_json", "meet", "verdicts", "verdicts_of_each"]
@@ -53,7 +54,7 @@ def arguments(appends: Sequence[Append], moment: datetime | None, *, look_up: bo
         [event.metadata for event in bare],
         [array(event.tags) if event.tags else None for event in bare] if any(event.tags for event in bare) else None,
         [event.occurred_at for event in bare] if any(event.occurred_at for event in bare) else None,
-        None,
+        [event.expires for event in bare] if any(event.expires for event in bare) else None,
         *_queries(appends),
         moment,
         len(appends) == 1,
@@ -127,10 +128,11 @@ def _event(event: NewEvent) -> dict[str, Any]:
         "metadata": Raw(event.metadata.encode()),
         "tags": event.tags,
         "occurred_at": event.occurred_at,
+        "expires": event.expires,
     }
 
 
-def verdicts_of_each(appends: Sequence[Append], rows: Sequence[Any]) -> list[Verdict]:
+def verdicts_of_each(appends: Sequence[Append], rows: Sequence[Any]) -> list[Outcome]:
     """A verdict for each of the appends that were stored one after another."""
     by_append: defaultdict[int, dict[int, Any]] = defaultdict(dict)
     for number, *row in rows:
@@ -138,15 +140,15 @@ def verdicts_of_each(appends: Sequence[Append], rows: Sequence[Any]) -> list[Ver
     return [_verdict(writes, by_append[number]) for number, (writes, _) in enumerate(appends, 1)]
 
 
-def verdicts(appends: Sequence[Append], rows: Sequence[Any]) -> list[Verdict]:
-    """A verdict for each append of a call."""
+def verdicts(appends: Sequence[Append], rows: Sequence[Any]) -> list[Outcome]:
+    """A verdict for each append of a call; `BUSY` for one that is to be sent again."""
     if len(appends) == 1:
         return [_verdict(appends[0][0], {row[0]: row for row in rows})]
     by_write = {row[0]: row for row in rows}
     return [_verdict(writes, {1: by_write[number]}) for number, (writes, _) in enumerate(appends, 1)]
 
 
-def _verdict(writes: Sequence[Write], rows: dict[int, Any]) -> Verdict:
+def _verdict(writes: Sequence[Write], rows: dict[int, Any]) -> Outcome:
     """What the function's rows, by the number of the write, mean for one append."""
     if all(row[1] == "appended" for row in rows.values()):
         position = max(row[3] for row in rows.values())
@@ -159,7 +161,7 @@ def _verdict(writes: Sequence[Write], rows: dict[int, Any]) -> Verdict:
     for number, write in enumerate(writes, 1):
         if not is_expected(write.expected, rows[number][2]):
             return Conflict(write.stream, write.expected, rows[number][2])
-    raise AssertionError("an append was refused for no reason")
+    return BUSY  # it was in the way of another when the versions were looked at, and would not be now
 
 
 def _values(json: Any, kind: type[T]) -> T:

@@ -260,6 +260,11 @@ def lost(problem: BaseException) -> bool:
     return isinstance(problem, LOST) and not isinstance(problem, ValueError)  # a value it could not encode
 
 
+def _message(problem: BaseException) -> str:
+    """What the server says, without details: they hold values."""
+    return getattr(problem, "message", None) or str(problem)
+
+
 def unavailable(problem: BaseException, where: str, outcome: Literal["nothing", "unknown"] = "nothing") -> FaitError:
     """What an error of the server or of the connection means for a caller; decided by its class, never by its text."""
     match problem:
@@ -272,9 +277,11 @@ def unavailable(problem: BaseException, where: str, outcome: Literal["nothing", 
         case asyncpg.InvalidCatalogNameError():
             text = f"{where}: there is no such database. Create it first: createdb NAME"
         case asyncpg.InsufficientPrivilegeError():
-            text = f"{where} does not allow this to this role ({problem})."
+            text = f"{where} does not allow this to this role ({_message(problem)})."
         case asyncpg.ReadOnlySQLTransactionError():
             text = f"{where} is a standby or read-only: connect to the primary."
+        case asyncpg.InvalidSQLStatementNameError() | asyncpg.DuplicatePreparedStatementError():
+            text = f"{where}: a pooler in between does not keep prepared statements: add prepare=no to the URL."
         case asyncpg.QueryCanceledError():
             text = f"{where}: a statement was cancelled, by statement_timeout or by hand."
         case asyncpg.LockNotAvailableError():
@@ -284,5 +291,5 @@ def unavailable(problem: BaseException, where: str, outcome: Literal["nothing", 
         case _ if lost(problem):
             text = f"{where} cannot be reached ({type(problem).__name__}). Is the server running?"
         case _:
-            text = f"{where}: {type(problem).__name__}: {problem}."
+            text = f"{where}: {type(problem).__name__}: {_message(problem)}."
     return StoreUnavailable(text, outcome)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 
 from fait.clock import Clock
 from fait.errors import StoreUnavailable
@@ -19,7 +20,7 @@ from fait.events.append import (
 from fait.events.envelope import Bare, StoredEvent
 from fait.events.query import EVERYTHING, Query
 from fait.store.coalescer import Coalescer, Outcome, Request
-from fait.store.log import Features, Identity, StreamInfo
+from fait.store.log import Dropped, Features, Identity, OldestMessage, StreamInfo
 from fait.store.postgres.appender import Appender
 from fait.store.postgres.connection import Database
 from fait.store.postgres.rows import stored_events
@@ -104,6 +105,20 @@ class PostgresLog:
 
     async def head(self) -> int:
         return await self._watcher.mark(beyond=-1)
+
+    async def expire(self, type: str, before: datetime, behind: int, *, after: int = 0, limit: int = PAGE) -> Dropped:
+        values = (type, before, behind, after, check_limit(limit))
+        async with self._database.transaction() as connection:
+            await connection.fetch(self._database.sql["enter_retention"])
+            [(gone, old, last)] = await connection.fetch(self._database.sql["expire"], *values)
+        return Dropped(gone, last or after, more=old == limit)
+
+    async def expired(self) -> int:
+        [(position,)] = await self._database.fetch("expired")
+        return position
+
+    async def oldest_messages(self, after: int) -> list[OldestMessage]:
+        return [OldestMessage(*row) for row in await self._database.fetch("oldest_messages", after)]
 
     def hear(self, position: int) -> None:
         self._watcher.appended(position)

@@ -1,6 +1,7 @@
 """Names in SQL: the only place where identifiers are quoted, and our statements with the schema's name in place."""
 
 import re
+from functools import lru_cache
 
 from fait.store.sql import load
 
@@ -24,6 +25,7 @@ def in_schema(sql: str, schema: str) -> str:
     return re.sub(r"'?\{schema\}", lambda found: "'" + within if found[0][0] == "'" else name, sql)
 
 
+@lru_cache
 def statements(schema: str) -> dict[str, str]:
     """Every statement of the `sql` folder by its name, for one schema."""
     return {name: in_schema(sql, schema) for name, sql in load("fait.store.postgres").items()}

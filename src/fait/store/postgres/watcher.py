@@ -95,17 +95,17 @@ class Watcher:
 
     async def _fetch(self) -> int:
         asked_at = asyncio.get_running_loop().time()
-        [(mark,)] = await self._database.fetch("mark")
+        [(mark, end)] = await self._database.fetch("mark")
         self._asked_at = asked_at
-        if mark < self._final.position or self._went_back_to is not None:  # and new events do not make up for it
-            self._went_back_to = mark if self._went_back_to is None else self._went_back_to
+        if end < self._final.position or self._went_back_to is not None:  # and new events do not make up for it
+            self._went_back_to = end if self._went_back_to is None else self._went_back_to
             raise StoreUnavailable(
                 f"{self._database.address.shown}: the log ended at {self._final.position} and then at "
                 f"{self._went_back_to}: the database was restored to an older state while this process ran. Stop all "
                 "processes, and run: fait log adopt --in-place"
             )
         self._final.ring(mark)
-        return mark
+        return self.known
 
     async def _watch(self) -> None:
         pause = 0.0

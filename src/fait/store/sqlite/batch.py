@@ -114,7 +114,7 @@ class Batch:
             occurred_at = stored_moment(event.occurred_at) if event.occurred_at else moment
             self._events += (
                 position, stream, version, event.type, event.schema, event.id, event.data, event.metadata, tags,
-                moment, occurred_at,
+                moment, occurred_at, event.expires,
             )  # fmt: skip
         self._position, self._versions[stream] = position, version
         return version

@@ -26,7 +26,8 @@ _VERSION: Final = "SELECT max(version) FROM fait_events WHERE stream = ?"
 _FIND: Final = "SELECT id, stream, version, position FROM fait_events WHERE id IN (SELECT value FROM json_each(?))"
 _EVENT: Final = (
     "INSERT INTO fait_events "
-    "(position, stream, version, type, schema, id, data, metadata, tags, recorded_at, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "(position, stream, version, type, schema, id, data, metadata, tags, recorded_at, occurred_at, expires) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _TAG: Final = "INSERT OR IGNORE INTO fait_tags (tag, position) VALUES (?, ?)"
 
@@ -74,7 +75,7 @@ def _store(writes: Sequence[Write], versions: list[int], now: str) -> Generator[
                 _EVENT,
                 (
                     position, write.stream, version, event.type, event.schema, event.id, event.data, event.metadata,
-                    tags, moment, occurred_at,
+                    tags, moment, occurred_at, int(event.expires),
                 ),
             )  # fmt: skip
             for tag in event.tags:

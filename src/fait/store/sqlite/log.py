@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -25,10 +26,11 @@ from fait.events.envelope import Bare, StoredEvent
 from fait.events.query import EVERYTHING, Query
 from fait.store.coalescer import Coalescer, Outcome, Request
 from fait.store.doorbell import Doorbell
-from fait.store.log import Features, Identity, StreamInfo
+from fait.store.log import Dropped, Features, Identity, OldestMessage, StreamInfo
 from fait.store.sqlite.batch import Batch, known
 from fait.store.sqlite.connection import Connection, Direct, Readers, Writer, unavailable
 from fait.store.sqlite.moment import stored_moment
+from fait.store.sqlite.retention import expire
 from fait.store.sqlite.rows import head, read_events, read_page, read_streams
 from fait.store.sqlite.statements import SQL
 from fait.telemetry import logger
@@ -152,6 +154,19 @@ class SqliteLog:
 
     async def head(self) -> int:
         return await self._readers.run(head)
+
+    async def expire(self, type: str, before: datetime, behind: int, *, after: int = 0, limit: int = PAGE) -> Dropped:
+        values = (type, stored_moment(before), behind, after, check_limit(limit))
+        return await self._writer.run(lambda connection: expire(connection, *values))
+
+    async def expired(self) -> int:
+        return await self._readers.run(lambda connection: connection.execute(SQL["expired"]).get)
+
+    async def oldest_messages(self, after: int) -> list[OldestMessage]:
+        rows = await self._readers.run(
+            lambda connection: connection.execute(SQL["oldest_messages"], (after,)).fetchall()
+        )
+        return [OldestMessage(name, position, datetime.fromisoformat(at)) for name, position, at in rows]
 
     def hear(self, position: int) -> None:
         self._bell.ring(position)

@@ -11,7 +11,8 @@ CREATE TABLE {schema}.fait_log (
     epoch             bigint      NOT NULL,
     created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     system_identifier text        NOT NULL,
-    timeline          bigint      NOT NULL
+    timeline          bigint      NOT NULL,
+    expired           bigint      NOT NULL DEFAULT 0 -- the highest position of all messages that were dropped
 );
 CREATE UNIQUE INDEX fait_log_is_one ON {schema}.fait_log ((true));
 
@@ -48,6 +49,7 @@ CREATE TABLE {schema}.fait_expiring (
     CONSTRAINT fait_expiring_version UNIQUE (stream, version),
     CONSTRAINT fait_expiring_id UNIQUE (id)
 );
+CREATE INDEX fait_expiring_type ON {schema}.fait_expiring (type, position);
 
 CREATE VIEW {schema}.fait_all AS
     SELECT * FROM {schema}.fait_events

@@ -8,6 +8,11 @@
 -- It is never above the last event that can be seen. The sequence may be: of numbers whose appends were taken back, and
 -- after a crash such numbers are drawn again, since nothing has made them durable. A commit has, for its own and all before.
 --
+-- It may be a little lower than another one before: of an appender that has read the number for its ticket, and not taken it
+-- yet. What comes under that ticket lies above both.
+--
+-- Messages that were dropped count as if they were there: without them it would go back, and their positions were committed.
+--
 -- It tells nothing about rows that the calling statement selects: its snapshot may be older. The rows are the next statement's.
 
 CREATE FUNCTION {schema}.fait_mark_1() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
@@ -27,15 +32,18 @@ BEGIN
     IF last = 0 AND NOT has_sequence_privilege('{schema}.fait_position', 'USAGE, SELECT') THEN
         RAISE insufficient_privilege USING MESSAGE = 'permission denied for sequence fait_position';
     END IF;
-    -- A ticket keeps the low 32 bits of its number; no transaction stays open for 2^32 events.
+    -- A ticket keeps the low 32 bits of its number; no transaction stays open for 2^31 events. One above `last` was drawn
+    -- after the sequence was read: what comes under it lies higher still.
     SELECT min(last - ((last - objid::bigint) & 4294967295)) INTO lowest
     FROM pg_locks
     WHERE locktype = 'advisory' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND ((last - objid::bigint) & 4294967295) < 2147483648;
     last := coalesce(lowest, last);
     RETURN greatest(
         (SELECT max(position) FROM {schema}.fait_events WHERE position <= last),
         (SELECT max(position) FROM {schema}.fait_expiring WHERE position <= last),
+        least(last, (SELECT expired FROM {schema}.fait_log)),
         0
     );
 END $$;

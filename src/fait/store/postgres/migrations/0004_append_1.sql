@@ -5,7 +5,7 @@
 --   2. conditions are checked, ids are looked up when asked to
 --   3. streams are locked in the order of their names, their versions checked and moved on: here appends wait for each other
 --   4. the ticket: after all waiting, so that it is held for as short as can be, and before the first position is drawn
---   5. events and their tags are inserted
+--   5. events and their tags are inserted; no id stands in both tables of events
 --   6. who lost is told why
 --
 -- w_*  a write: its stream, the version it expects (n >= 0 exactly n, -1 any, -2 exists), the number of its events.
@@ -91,17 +91,22 @@ BEGIN
             IF e_expires IS NOT NULL AND e_expires[1] THEN
                 INSERT INTO {schema}.fait_expiring
                     (version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
-                VALUES (
+                SELECT
                     last_version, recorded, coalesce(e_occurred[1], recorded), e_id[1], e_schema[1], w_stream[1], e_type[1],
                     e_data[1]::json, e_metadata[1]::json, e_tags[1]::text[]
-                ) RETURNING position INTO last_position;
+                WHERE NOT EXISTS (SELECT FROM {schema}.fait_events WHERE id = e_id[1])
+                RETURNING position INTO last_position;
             ELSE
                 INSERT INTO {schema}.fait_events
                     (version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
-                VALUES (
+                SELECT
                     last_version, recorded, coalesce(e_occurred[1], recorded), e_id[1], e_schema[1], w_stream[1], e_type[1],
                     e_data[1]::json, e_metadata[1]::json, e_tags[1]::text[]
-                ) RETURNING position INTO last_position;
+                WHERE NOT EXISTS (SELECT FROM {schema}.fait_expiring WHERE id = e_id[1])
+                RETURNING position INTO last_position;
+            END IF;
+            IF last_position IS NULL THEN
+                RAISE unique_violation USING MESSAGE = 'an event id is taken';
             END IF;
             IF e_tags IS NOT NULL THEN
                 INSERT INTO {schema}.fait_tags (tag, position)
@@ -202,6 +207,15 @@ BEGIN
         END IF;
 
         IF array_remove(versions, NULL) <> '{}' THEN
+            IF EXISTS (
+                SELECT FROM unnest(e_write, e_id, e_expires) AS e (w, i, expires)
+                WHERE versions[e.w] IS NOT NULL AND CASE WHEN e.expires
+                    THEN EXISTS (SELECT FROM {schema}.fait_events AS a WHERE a.id = e.i)
+                    ELSE EXISTS (SELECT FROM {schema}.fait_expiring AS a WHERE a.id = e.i)
+                END
+            ) THEN
+                RAISE unique_violation USING MESSAGE = 'an event id is taken';
+            END IF;
             -- 4
             PERFORM pg_advisory_xact_lock_shared(
                 (space >> 32)::integer,

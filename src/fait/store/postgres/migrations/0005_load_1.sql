@@ -1,6 +1,6 @@
 -- Load: an append of very many events, which COPY has put into a temporary table of this session beforehand: so no lock is held
 -- and no ticket taken while the events come over the wire. The steps and their order are those of fait_append_1;
--- conditions are not for it.
+-- conditions are not for it, nor are events that expire.
 --
 -- w_*     the writes, which hold or fail together.
 -- types   the events' types, each once. tags: their tags, each once.
@@ -59,6 +59,9 @@ BEGIN
         RETURN;
     END IF;
 
+    IF EXISTS (SELECT FROM pg_temp.fait_load_1 AS l JOIN {schema}.fait_expiring AS e ON e.id = l.id) THEN
+        RAISE unique_violation USING MESSAGE = 'an event id is taken';
+    END IF;
     PERFORM pg_advisory_xact_lock_shared(
         (space >> 32)::integer, (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
     );

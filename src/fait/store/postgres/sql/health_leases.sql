@@ -1,7 +1,8 @@
--- health_leases: leases that somebody holds for a subscription without a checkpoint.
+-- health_leases: leases that somebody holds for a subscription without a checkpoint; those for retention are for none.
 -- In:   nothing
 -- Out:  the first few names
 SELECT name FROM {schema}.fait_leases AS l
-WHERE owner <> '' AND NOT EXISTS (SELECT FROM {schema}.fait_checkpoints AS c WHERE c.subscription = l.name)
+WHERE owner <> '' AND name NOT LIKE 'fait:retention:%'
+    AND NOT EXISTS (SELECT FROM {schema}.fait_checkpoints AS c WHERE c.subscription = l.name)
 ORDER BY name
 LIMIT 5;

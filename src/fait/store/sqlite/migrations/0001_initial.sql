@@ -3,10 +3,13 @@
 CREATE TABLE fait_log (
     log_id     TEXT NOT NULL,
     epoch      INTEGER NOT NULL,
-    created_at TEXT NOT NULL
+    created_at TEXT NOT NULL,
+    expired    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- The writer gives positions and versions: the next after the last. Nothing is ever deleted, so none is given twice.
+-- The writer gives positions and versions: the next after the last. The last event of each stream is never deleted, and
+-- so not that of the log either: none is given twice. `expires` is 1 for messages that may be dropped one day; `expired`
+-- of the log is the highest position of those that were.
 CREATE TABLE fait_events (
     position    INTEGER PRIMARY KEY,
     stream      TEXT NOT NULL,
@@ -19,9 +22,12 @@ CREATE TABLE fait_events (
     tags        TEXT,
     recorded_at TEXT NOT NULL,
     occurred_at TEXT NOT NULL,
+    expires     INTEGER NOT NULL DEFAULT 0,
     CONSTRAINT fait_events_version UNIQUE (stream, version),
     CONSTRAINT fait_events_id UNIQUE (id)
 ) STRICT;
+
+CREATE INDEX fait_events_expiring ON fait_events (type) WHERE expires = 1;
 
 CREATE TABLE fait_tags (
     tag      TEXT NOT NULL,
@@ -51,7 +57,7 @@ BEGIN
     SELECT RAISE(ABORT, 'events are facts: fait_events takes no UPDATE');
 END;
 
-CREATE TRIGGER fait_events_are_facts_delete BEFORE DELETE ON fait_events
+CREATE TRIGGER fait_events_are_facts_delete BEFORE DELETE ON fait_events WHEN OLD.expires = 0
 BEGIN
     SELECT RAISE(ABORT, 'events are facts: fait_events takes no DELETE');
 END;

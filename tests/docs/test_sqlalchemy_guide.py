@@ -1,0 +1,43 @@
+"""The guide to the outbox with SQLAlchemy is run as it stands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "outbox" / "sqlalchemy.md"
+
+START = """
+async def init():
+    async with shop.open("sqlite:///shop.db", run="elsewhere") as s:
+        print([event.event.customer async for event in s.events()])
+
+asyncio.run(init())
+Model.metadata.create_all(engine)
+with Session(engine) as session:
+    sell(session)
+engine.dispose()
+asyncio.run(init())
+"""
+
+
+def test_the_guide_does_what_it_says(tmp_path: Path) -> None:
+    code = "".join(re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE))
+    (tmp_path / "guide.py").write_text(code + START, "utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "guide.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines() == ["[]", "2 orders", "['ada', 'ada']"]
+
+
+def test_every_file_it_names_exists() -> None:
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", GUIDE.read_text("utf-8")):
+        assert (GUIDE.parent / link).exists(), link

@@ -1,0 +1,135 @@
+"""Behind PgBouncer in transaction mode: what works, and what is said where it does not."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+import fait
+from fait.errors import StoreUnavailable
+from fait.events.append import AppendCondition, Appended, ConditionFailed, Conflict
+from fait.events.query import Query
+from fait.store.ledger import Checkpoint, Column, RowChange, Table, Work
+from fait.store.open import Store, open_store
+from fait.testing.contract.store import added, everything, new, write
+from tests.servers.pgbouncer import PgBouncer
+from tests.servers.postgres import PostgresServer
+
+Poolers = Callable[..., PgBouncer]
+Servers = Callable[..., PostgresServer]
+
+
+@pytest.fixture
+def pooler(pgbouncer: Poolers, postgres_servers: Servers) -> PgBouncer:
+    return pgbouncer(postgres_servers(), pool_size=3)
+
+
+@pytest.fixture
+def schema() -> str:
+    return f"pooled_{uuid4().hex}"
+
+
+@pytest.fixture
+async def store(pooler: PgBouncer, schema: str) -> Any:
+    store = await open_store(f"{pooler.url}?schema={schema}&prepare=no")
+    yield store
+    await store.close()
+
+
+async def test_every_kind_of_append_gets_its_verdict(store: Store) -> None:
+    log = store.log
+    await added(log, write("a", 3), write("b", [new(tags=("t:1",))]))
+    await added(log, write("many", 700))
+
+    assert isinstance(await log.append([write("a", 1, "no_stream")]), Conflict)
+    failed = await log.append([write("c")], AppendCondition((Query(tags=("t:1",)),), 0))
+    assert isinstance(failed, ConditionFailed)
+    assert [event.stream for event in failed.events] == ["b"]
+    assert len(await everything(log)) == 704
+
+
+async def test_many_callers_over_few_connections_lose_nothing_and_keep_order(
+    store: Store, pooler: PgBouncer, schema: str
+) -> None:
+    other = await open_store(f"{pooler.url}?schema={schema}&prepare=no")
+    try:
+        logs = [store.log, other.log] * 40
+        verdicts = await asyncio.gather(*(log.append([write(f"s-{n % 9}", 2)]) for n, log in enumerate(logs)))
+        assert all(isinstance(verdict, Appended) for verdict in verdicts)
+        stored = await everything(other.log)
+    finally:
+        await other.close()
+
+    assert len(stored) == 160
+    for name in {event.stream for event in stored}:
+        versions = [event.version for event in stored if event.stream == name]
+        assert versions == list(range(1, len(versions) + 1))
+
+
+async def test_rows_and_checkpoints_are_recorded_together(store: Store) -> None:
+    ledger, identity = store.ledger, store.log.identity
+    table = Table("pooled", (Column("id", "text", False),), "id")
+    await ledger.create_table(table)
+    await ledger.start(Checkpoint("pooled", "app", 0, identity.log_id, identity.epoch))
+    lease = await ledger.take(await ledger.lease("pooled"), "me")
+    assert lease is not None
+
+    await ledger.record(Work("pooled", 0, 5, lease.fence, rows=[RowChange(table, [("x",)])]))
+
+    assert await ledger.rows(table, ["x"]) == [("x",)]
+    checkpoint = await ledger.checkpoint("pooled")
+    assert checkpoint is not None
+    assert checkpoint.position == 5
+
+
+async def test_news_of_other_processes_is_found_by_looking(
+    store: Store, pooler: PgBouncer, schema: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = await open_store(f"{pooler.url}?schema={schema}&prepare=no")
+    try:
+        waiting = asyncio.create_task(store.log.changed(0))
+        await asyncio.sleep(2.5)  # until it is known that nothing can be heard
+        appended = await added(other.log, write("a"))
+        async with asyncio.timeout(2):
+            await waiting
+    finally:
+        await other.close()
+
+    assert appended.position == await store.log.head()
+    assert "LISTEN hears nothing" in caplog.text
+
+
+async def test_with_prepared_statements_it_is_said_what_to_do(pooler: PgBouncer, schema: str) -> None:
+    async def use(n: int) -> None:
+        store = await open_store(f"{pooler.url}?schema={schema}")
+        try:
+            for _ in range(20):
+                await store.log.append([write(f"s-{n}")])
+                await store.log.read(0)
+        finally:
+            await store.close()
+
+    outcomes = await asyncio.gather(*map(use, range(3)), return_exceptions=True)
+
+    problems = [each for each in outcomes if each is not None]  # who meets it, and when, depends
+    assert problems
+    assert all(isinstance(each, StoreUnavailable) and "add prepare=no to the URL" in str(each) for each in problems)
+
+
+async def test_an_app_runs_behind_it(pooler: PgBouncer, schema: str) -> None:
+    app, rung = fait.App("pooled"), asyncio.Event()
+
+    @fait.event("pooled.rung")
+    class Rung:
+        times: int
+
+    @app.on(Rung)
+    async def hear(event: Rung) -> None:
+        rung.set()
+
+    async with app.open(f"{pooler.url}?schema={schema}&prepare=no") as s:
+        await s.publish(Rung(1), stream="bell-1")
+        async with asyncio.timeout(5):
+            await rung.wait()
