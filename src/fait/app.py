@@ -15,7 +15,7 @@ An app holds no connection and no state; a system has both, and ends with its bl
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import ModuleType
 from typing import Any, Final, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -30,7 +30,15 @@ from fait.decisions.snapshot import Snapshots, state_decoder
 from fait.decisions.transact import Done, Loop
 from fait.delivery.open import open_outbox
 from fait.delivery.outbox import AsyncOutbox, Outbox
-from fait.errors import CheckpointMismatch, DeclarationError, ReadModelChanged, Stale, SubscriptionsChanged, UsageError
+from fait.errors import (
+    CheckpointMismatch,
+    DeclarationError,
+    PositionExpired,
+    ReadModelChanged,
+    Stale,
+    SubscriptionsChanged,
+    UsageError,
+)
 from fait.events.append import Until
 from fait.events.codec import Codec
 from fait.events.envelope import Recorded
@@ -47,6 +55,7 @@ from fait.subscriptions.processor import LEASE_S, State
 from fait.subscriptions.projection import Projection
 from fait.subscriptions.reactor import HANDLER_TIMEOUT_S, Context, Reaction, Reactor, Start
 from fait.subscriptions.read_model import ReadModel, Shape, shape_of
+from fait.subscriptions.retention import Retention
 from fait.subscriptions.runner import Runner
 
 __all__ = ["App", "Status", "System"]
@@ -211,7 +220,7 @@ class App:
 
     def _ring(self, position: int) -> None:
         """Something was committed up to a position: tell the systems that are open in this process."""
-        for system in self._systems:
+        for system in tuple(self._systems):  # another thread may close one meanwhile
             system.hear(position)
 
     def resolve(self) -> None:
@@ -230,7 +239,7 @@ class App:
         elif isinstance(thing, Decider):
             self._fold(cast("Decider[Any, Any, Any]", thing).model)
         elif isinstance(thing, Boundary):
-            self.registry.taken(cast("Boundary[Any, Any, Any]", thing).events)
+            self._folded(cast("Boundary[Any, Any, Any]", thing).events)
         elif issubclass(thing, Aggregate):
             description = describe_aggregate(thing)
             if self.aggregates.setdefault(description.category, thing) is not thing:
@@ -245,9 +254,18 @@ class App:
             self.registry.add(thing)
 
     def _fold(self, model: Model[Any]) -> None:
-        self.registry.taken(model.events)
+        self._folded(model.events)
         if model.snapshots is not None:
             state_decoder(model.snapshots)
+
+    def _folded(self, events: Sequence[type]) -> None:
+        """Know events that a decision folds: its state must not depend on what is dropped one day."""
+        for name in sorted(self.registry.taken(events).types):
+            if self.registry.types[name].keep is not None:
+                raise DeclarationError(
+                    f"{self.registry.types[name]!r} expires, and a decision folds it: its state would change when the "
+                    "message is dropped. Decide on facts, and let a reactor publish the message."
+                )
 
     @asynccontextmanager
     async def open(
@@ -347,11 +365,13 @@ class System(Caller):
         }
         reactors = [Reactor(reaction, codec, self) for reaction in app.reactions.values()]
         self._subscriptions: list[Projection | Reactor] = [*self._projections.values(), *reactors]
-        self.runner = Runner(self._subscriptions, store.log, store.ledger, lease_s=lease_s)
+        retention = Retention(app.name, app.registry, store.log, store.ledger, clock)
+        self.runner = Runner(self._subscriptions, store.log, store.ledger, retention, lease_s=lease_s)
 
     def hear(self, position: int) -> None:
         """Be told, from any thread, that somebody has committed events up to a position."""
-        self._event_loop.call_soon_threadsafe(self.store.log.hear, position)
+        with suppress(RuntimeError):  # its event loop has ended
+            self._event_loop.call_soon_threadsafe(self.store.log.hear, position)
 
     async def prepare(self, renamed: Mapping[str, str], forget: Sequence[str], rebuild: Sequence[str]) -> None:
         """Create tables and first checkpoints; refuse to start on what does not fit."""
@@ -371,9 +391,9 @@ class System(Caller):
             raise SubscriptionsChanged(self.app.name, vanished, appeared)
         head = await self.store.log.head()
         for subscription in self._subscriptions:
-            await self._start(subscription, head)
+            await self._start(subscription, head, is_new=subscription.name in appeared)
 
-    async def _start(self, subscription: Projection | Reactor, head: int) -> None:
+    async def _start(self, subscription: Projection | Reactor, head: int, *, is_new: bool) -> None:
         name, ledger = subscription.name, self.store.ledger
         position = 0 if subscription.start == "beginning" else head
         found = await ledger.start(self._checkpoint(name, position, subscription.fingerprint))
@@ -391,8 +411,19 @@ class System(Caller):
             raise CheckpointMismatch(name, f"it is at position {found.position}, the log ends at {head}")
         if found.shape != subscription.fingerprint:
             raise ReadModelChanged(name)
+        try:
+            await self._refuse_late(subscription, found.position)
+        except PositionExpired:
+            if is_new:
+                await ledger.forget(name)
+            raise
         if isinstance(subscription, Projection):  # last: a table that does not fit is left as it is
             await ledger.create_table(subscription.shape.table)
+
+    async def _refuse_late(self, subscription: Projection | Reactor, position: int) -> None:
+        """Refuse to begin where messages were dropped. Asked once there is a checkpoint: from then on none are."""
+        if subscription.expiring and (expired := await self.store.log.expired()) > position:
+            raise PositionExpired(subscription.name, position, expired)
 
     def _checkpoint(self, name: str, position: int, fingerprint: str) -> Checkpoint:
         mine = self.store.log.identity
@@ -511,8 +542,13 @@ class System(Caller):
         return shape
 
     async def rebuild(self, model: type[ReadModel], /) -> None:
-        """Empty a read model's table and build it anew from the log; its rows are incomplete until it has caught up."""
+        """Empty a read model's table and build it anew from the log; its rows are incomplete until it has caught up.
+
+        Raises:
+            PositionExpired: it was built from messages that were dropped; nothing was changed.
+        """
         projection = self._projections[self._shape(model).name]
+        await self._refuse_late(projection, 0)
         checkpoint = self._checkpoint(projection.name, 0, projection.fingerprint)
         await self.store.ledger.reset(projection.shape.table, checkpoint)
         self.runner.processors[projection.name].restart()
@@ -527,7 +563,10 @@ class System(Caller):
     async def events(
         self, *, after: int = 0, query: Query = EVERYTHING, follow_on: bool = False
     ) -> AsyncIterator[Recorded[Any]]:
-        """Events of the log beyond position `after`, in order; with `follow_on` also those still to come."""
+        """Events of the log beyond position `after`, in order; with `follow_on` also those still to come.
+
+        Messages that were dropped are passed over.
+        """
         async for page in follow(self.store.log, after, query, live=follow_on):
             for stored in page.events:
                 yield self._codec.recorded(stored)

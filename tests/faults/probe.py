@@ -241,8 +241,8 @@ class Reader:
         if self._deaf:
             log._watcher.announcer.start = lambda: None
         if self._plan.bad_mark:
-            sequence = f'"{self._plan.schema}".fait_position'
-            log._database.sql["mark"] = f"SELECT coalesce(pg_sequence_last_value('{sequence}'), 0)"
+            last = f"coalesce(pg_sequence_last_value('\"{self._plan.schema}\".fait_position'), 0)"
+            log._database.sql["mark"] = f"SELECT {last}, {last}"
         ending = asyncio.create_task(self._end())
         say("open")
         position = 0

@@ -80,7 +80,7 @@ FINISHED = "xid < pg_snapshot_xmin(pg_current_snapshot())"
 
 async def in_one_statement(connection: Any, pause: Pause, log: Log, reading: Reading) -> None:
     await pause("snapshot")
-    mark = log.sql["mark"][log.sql["mark"].index("SELECT") :].strip().removesuffix(";")
+    mark = f"SELECT mark FROM ({log.sql['mark'].removesuffix(';')}) AS known (mark, last)"
     sql = derived(log.sql["read_log"], (RANGE, f"position > $1 AND $2::bigint IS NULL AND position <= ({mark})"))
     await fetch(connection, sql, reading, reading.after, None)
 

@@ -1,13 +1,19 @@
 """Whether a store is well: what was found, and what could not be checked, which is not the same as well."""
 
-from typing import Literal
+from datetime import timedelta
+from typing import Final, Literal
 
 from msgspec import Struct
 
-from fait.store.ledger import Ledger
+from fait.clock import SystemClock
+from fait.events.event import KEEP
+from fait.store.ledger import Checkpoint, Ledger
 from fait.store.log import Log
 
 __all__ = ["Finding", "examine_subscriptions"]
+
+HELD: Final = KEEP
+"""How old a message may be before a subscription that has not passed it is a finding."""
 
 
 class Finding(Struct, frozen=True):
@@ -46,4 +52,17 @@ async def examine_subscriptions(log: Log, ledger: Ledger) -> list[Finding]:
         else:
             run_by = f"run by process {owner[:8]}" if owner else "no process runs it, and nothing is to be done"
             found.append(Finding(name, "ok", f"{where}, {run_by}"))
+        found += await _held_back(log, checkpoint, where)
     return found
+
+
+async def _held_back(log: Log, checkpoint: Checkpoint, where: str) -> list[Finding]:
+    """Whether messages that are old enough to be dropped wait for a subscription to pass them."""
+    now = SystemClock().now()
+    old = [(now - each.recorded_at, each.type) for each in await log.oldest_messages(checkpoint.position)]
+    age, type = max(old, default=(timedelta(), ""))
+    if age <= HELD:
+        return []
+    detail = f"{where}: the oldest message that it has not passed, a {type!r}, is {age.days} days old"
+    advice = "no message behind it is dropped: let it go on, or if it is gone for good, open(url, forget=[its name])"
+    return [Finding(f"messages for {checkpoint.subscription}", "finding", detail, advice)]

@@ -251,14 +251,16 @@ class Processor:
 
     async def _for_more(self, after: int) -> None:
         """Wait for events, but not past a stop; bring the checkpoint up when none come for a while."""
-        try:
-            async with asyncio.timeout(0 if self.stopping else PASS_OVER_S) as self._waiting:
-                await self._log.changed(after)
-        except TimeoutError:
-            if not self._lost:
-                await self._catch_up_checkpoint()
-        finally:
-            self._waiting = None
+        while not self.stopping:
+            try:
+                async with asyncio.timeout(PASS_OVER_S if self.position > self._recorded else None) as self._waiting:
+                    await self._log.changed(after)
+                return
+            except TimeoutError:
+                if not self._lost:
+                    await self._catch_up_checkpoint()
+            finally:
+                self._waiting = None
 
     async def _catch_up_checkpoint(self) -> None:
         if self.position > self._recorded:

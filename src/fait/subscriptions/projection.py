@@ -29,6 +29,7 @@ class Projection:
         self.name = shape.name
         self.fingerprint = shape.fingerprint
         self._taken = codec.registry.taken(shape.events)
+        self.expiring = codec.registry.expiring(self._taken)
         self._readers: Readers = defaultdict(dict)
         self.query = self._taken.query
         self._codec = codec

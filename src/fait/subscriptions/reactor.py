@@ -94,6 +94,7 @@ class Reactor:
         self.name = reaction.name
         self.start: Start = reaction.start
         self._taken = codec.registry.taken(reaction.events)
+        self.expiring = codec.registry.expiring(self._taken)
         self.query = self._taken.query
         self._reaction = reaction
         self._codec = codec

@@ -1,4 +1,4 @@
-"""The runner keeps an app's processors going in this process, and shows other processes that this one lives."""
+"""The runner keeps an app's processors and its retention going, and shows other processes that this one lives."""
 
 import asyncio
 import time
@@ -10,6 +10,7 @@ from fait.errors import StoreUnavailable
 from fait.store.ledger import Ledger
 from fait.store.log import Log
 from fait.subscriptions.processor import LEASE_S, Processor, Subscription
+from fait.subscriptions.retention import Retention
 from fait.telemetry import logger
 
 __all__ = ["STOP_S", "Runner"]
@@ -22,7 +23,13 @@ class Runner:
     """Runs subscriptions, leased, in this process."""
 
     def __init__(
-        self, subscriptions: Sequence[Subscription], log: Log, ledger: Ledger, *, lease_s: float = LEASE_S
+        self,
+        subscriptions: Sequence[Subscription],
+        log: Log,
+        ledger: Ledger,
+        retention: Retention,
+        *,
+        lease_s: float = LEASE_S,
     ) -> None:
         self._owner = str(uuid4())
         self._ledger = ledger
@@ -30,17 +37,21 @@ class Runner:
         self.processors = {
             each.name: Processor(each, log, ledger, self._owner, lease_s=lease_s) for each in subscriptions
         }
+        self.retention = retention
         self._tasks: list[asyncio.Task[None]] = []
-        self._heart: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Start all processors and the heartbeat."""
+        """Start all processors, the heartbeat and the retention."""
         self._tasks = [
             asyncio.create_task(processor.run(), name=f"fait-{name}") for name, processor in self.processors.items()
         ]
         for task in self._tasks:
             task.add_done_callback(_told_if_unexpected)
-        self._heart = asyncio.create_task(self._beat(), name="fait-heartbeat")
+        self._beside = [
+            asyncio.create_task(self._beat(), name="fait-heartbeat"),
+            asyncio.create_task(self.retention.run(self._owner, self._lease_s), name="fait-retention"),
+        ]
 
     async def stop(self) -> None:
         """Let the events in hand be finished, then give the leases back. Cancelled, it stops at once."""
@@ -50,11 +61,11 @@ class Runner:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=STOP_S)
         finally:
-            running = [*self._tasks, *([self._heart] if self._heart else [])]
+            running = [*self._tasks, *self._beside]
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-            if self._heart is not None:
+            if running:
                 await self._release()
 
     async def _release(self) -> None:

@@ -1,0 +1,45 @@
+"""Runs one workload of one subject once, in a process of its own: child.py SUBJECT WORKLOAD N URL -> JSON."""
+
+import asyncio
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from postgres.crowd import race
+from postgres.goals import SUBJECTS
+
+__all__ = ["NOT_INSTALLED", "main"]
+
+NOT_INSTALLED = 3
+
+
+def main(subject: str, workload: str, n: int, url: str) -> int:
+    try:
+        module = importlib.import_module(f"postgres.subjects.{SUBJECTS[subject].module}")
+        if workload == "W3":
+            found = race(subject, n, url)
+        else:
+            found = module.WORKLOADS[workload](url, n)
+            found = _run(found, SUBJECTS[subject].loop) if inspect.iscoroutine(found) else found
+    except ModuleNotFoundError as missing:
+        print(f"{missing} (make bench-postgres installs it)", file=sys.stderr)
+        return NOT_INSTALLED
+    if found is not None:  # else it has said so itself
+        table = module.table(url) if hasattr(module, "table") else module.TABLE
+        print(json.dumps({**found, "table": table}), flush=True)
+    return 0
+
+
+def _run(work: Coroutine[Any, Any, Any], loop: str) -> Any:
+    if loop == "uvloop":
+        import uvloop
+
+        return uvloop.run(work)
+    return asyncio.run(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]))

@@ -1,0 +1,121 @@
+"""Processes that work at the same time: writers who begin together, and a follower who says when it saw what.
+
+A part prints "ready" when it could begin, and begins when its input says so.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from measure import CALLERS, Outcome, check, outcome
+
+__all__ = ["PART_CALLERS", "PARTS", "Follower", "Part", "begin", "child", "race", "report", "stopped"]
+
+PARTS = 4
+PART_CALLERS = CALLERS // PARTS
+READY = "ready"
+TIMEOUT_S = 600.0
+
+
+def child(subject: str, workload: str, n: int, url: str) -> list[str]:
+    """The command of a process that does one workload."""
+    return [sys.executable, "-m", "postgres.child", subject, workload, str(n), url]
+
+
+def begin() -> None:
+    """Say that this process is ready, and wait for the word."""
+    print(READY, flush=True)
+    sys.stdin.readline()
+
+
+async def stopped() -> None:
+    """Wait until the input says that it is over, or ends."""
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def wait() -> None:
+        sys.stdin.readline()
+        loop.call_soon_threadsafe(ended.set_result, None)
+
+    threading.Thread(target=wait, daemon=True).start()
+    await ended
+
+
+class Part:
+    """A process at work."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def wait_until_ready(self) -> None:
+        check("the first word of a part", self.read(), READY)
+
+    def read(self) -> str:
+        """The next line it prints; empty at its end."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def tell(self, word: str = "go") -> None:
+        """Let it begin, or stop."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+
+    def finish(self) -> Any:
+        """Wait for it; gives its last line."""
+        lines = self.process.communicate(timeout=TIMEOUT_S)[0].strip().splitlines()
+        check("exit of a part", self.process.returncode, 0)
+        return json.loads(lines[-1])
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def report(seconds: float, latencies_s: Sequence[float]) -> dict[str, Any]:
+    """What a part of a crowd gives."""
+    return {"seconds": seconds, "latencies_s": [round(each, 7) for each in latencies_s]}
+
+
+def race(subject: str, n: int, url: str) -> Outcome:
+    """W3: appends by several processes of several callers each; a part does a tenth more before, to warm up."""
+    parts = [Part(child(subject, "W3-part", n // PARTS, url)) for _ in range(PARTS)]
+    try:
+        for part in parts:
+            part.wait_until_ready()
+        for part in parts:
+            part.tell()
+        found = [part.finish() for part in parts]
+    finally:
+        for part in parts:
+            part.kill()
+    latencies = [each for one in found for each in one["latencies_s"]]
+    done, warm_up = len(latencies), n // PARTS // 10 * PARTS
+    return outcome(done, max(one["seconds"] for one in found), latencies, stored=done + warm_up)
+
+
+class Follower:
+    """A process that handles events and prints when, on the clock that all processes of a machine share."""
+
+    def __init__(self, subject: str, url: str) -> None:
+        self._part = Part(child(subject, "follow", 0, url))
+        self._part.wait_until_ready()
+        time.sleep(0.5)
+
+    def __enter__(self) -> "Follower":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._part.kill()
+
+    def handled_at(self) -> float:
+        """When it handled the next event."""
+        line = self._part.read()
+        if not line:
+            raise RuntimeError("the process that handles events has ended; its message is above")
+        return float(line)

@@ -1,0 +1,201 @@
+"""The servers of a run: one PostgreSQL that keeps what it promises, a UmaDB where it is asked for, slow ways to both."""
+
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+from measure import check
+from postgres.goals import SUBJECTS
+
+from tests.servers.home import free_port
+from tests.servers.postgres import PostgresServer, installations
+
+__all__ = ["SETTINGS", "Servers", "events_in", "positions_in"]
+
+VERSION = 18
+SETTINGS = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "shared_buffers": "1GB",
+    "max_wal_size": "8GB",
+    "max_connections": "300",
+    "checkpoint_timeout": "30min",
+}
+ASKED = ("fsync", "full_page_writes", "synchronous_commit", "wal_sync_method", "shared_buffers", "max_wal_size")
+START_S = 20.0
+
+
+class Servers:
+    """Belongs to one run.
+
+    Args:
+        folder: where data is kept; on a disk, or nothing that is measured means anything.
+        latencies_ms: of a network, for a round trip; 0 = none.
+
+    Attributes:
+        settings: of PostgreSQL, read back.
+        round_trip_us: by latency: how long the shortest question takes.
+    """
+
+    def __init__(self, folder: Path, latencies_ms: Sequence[float]) -> None:
+        if VERSION not in installations():
+            raise SystemExit(f"PostgreSQL {VERSION} is not installed: make bench-postgres installs it")
+        self._folder = folder
+        self._latencies = latencies_ms
+        self._stack = ExitStack()
+        self._databases = 0
+        tempfile.tempdir = str(folder)  # where a server makes its home
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.postgres = stack.enter_context(PostgresServer(VERSION, SETTINGS))
+            with psycopg.connect(self.postgres.url) as connection:
+                self.version = str(connection.execute("SHOW server_version").fetchone()[0])  # pyright: ignore
+                self.settings = {name: connection.execute(f"SHOW {name}").fetchone()[0] for name in ASKED}  # pyright: ignore
+            for name in ("fsync", "full_page_writes", "synchronous_commit"):
+                check(name, self.settings[name], "on")
+            ports = {each: stack.enter_context(_slowly(self.postgres.port, each)) for each in self._latencies}
+            self._ports = ports
+            self.round_trip_us = {each: _round_trip_us(port) for each, port in ports.items()}
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.close()
+
+    @property
+    def pgbench(self) -> str:
+        """The program."""
+        return str(self.postgres.programs / "pgbench")
+
+    @contextmanager
+    def place(self, subject: str, latency_ms: float) -> Generator[tuple[str, str]]:
+        """Something fresh for a subject to store events in: its URL, and the one that leads there without latency."""
+        if SUBJECTS[subject].module == "umadb_server":
+            with self._umadb(latency_ms) as urls:
+                yield urls
+            return
+        with self.database() as direct:
+            url = direct.replace(f":{self.postgres.port}/", f":{self._ports[latency_ms]}/")
+            options = SUBJECTS[subject].options
+            yield f"{url}?{options}" if options else url, direct
+
+    @contextmanager
+    def database(self) -> Generator[str]:
+        """A new database, by its URL."""
+        self._databases += 1
+        name = f"bench_{self._databases}"
+        self._administer(f"CREATE DATABASE {name}", "CHECKPOINT")
+        try:
+            yield self.postgres.url.removesuffix("postgres") + name
+        finally:
+            self._administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def restart_cold(self) -> None:
+        """Start PostgreSQL anew, with nothing of its data in memory, the system's neither."""
+        self.postgres.stop()
+        for path in self.postgres.data.rglob("*"):
+            if path.is_file():
+                descriptor = os.open(path, os.O_RDONLY)
+                os.fsync(descriptor)
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(descriptor)
+        self.postgres.start()
+
+    def _administer(self, *statements: str) -> None:
+        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)  # pyright: ignore
+
+    @contextmanager
+    def _umadb(self, latency_ms: float) -> Generator[tuple[str, str]]:
+        program = Path(sys.executable).with_name("umadb")
+        if not program.exists():
+            raise ModuleNotFoundError("No module named 'umadb'")
+        port, folder = free_port(), tempfile.mkdtemp(prefix="umadb-", dir=self._folder)
+        command = [program, "--listen", f"127.0.0.1:{port}", "--db-path", folder]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            _wait_for(port)
+            with _slowly(port, latency_ms) as near:
+                yield f"http://127.0.0.1:{near}", f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(30)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _slowly(port: int, latency_ms: float) -> Generator[int]:
+    """A port that leads to another one, in so many milliseconds there and back."""
+    if not latency_ms:
+        yield port
+        return
+    command = [sys.executable, "-m", "postgres.proxy", str(port), str(latency_ms / 2)]
+    proxy = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert proxy.stdin is not None
+    assert proxy.stdout is not None
+    try:
+        yield int(proxy.stdout.readline())
+    finally:
+        proxy.stdin.close()
+        proxy.wait(10)
+        proxy.stdout.close()
+
+
+def _wait_for(port: int) -> None:
+    end = time.monotonic() + START_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _round_trip_us(port: int, asked: int = 100) -> float:
+    taken = list[float]()
+    with psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", autocommit=True) as connection:
+        for _ in range(asked):
+            started = time.perf_counter()
+            connection.execute("SELECT 1", prepare=True)
+            taken.append(time.perf_counter() - started)
+    return round(statistics.median(taken) * 1e6)
+
+
+def events_in(url: str, table: str) -> int:
+    """Events that a place holds, counted by another program than those that wrote them."""
+    if url.startswith("http"):
+        import umadb
+
+        return umadb.Client(url).head() or 0
+    return _asked(url, f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608
+
+
+def positions_in(url: str, table: str, column: str) -> list[int]:
+    """Positions of all events, in order."""
+    if url.startswith("http"):
+        import umadb
+
+        return [each.position for each in umadb.Client(url).read()]
+    return [row[0] for row in _asked(url, f"SELECT {column} FROM {table} ORDER BY 1")]  # noqa: S608
+
+
+def _asked(url: str, statement: str) -> list[Any]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(statement).fetchall()  # pyright: ignore
