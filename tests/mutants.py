@@ -210,7 +210,7 @@ MUTANTS = [
     Mutant(
         "waiting readers are not woken",
         "store/memory.py",
-        "        self._bell.ring(len(self._events))\n",
+        "        self._bell.ring(self._head)\n",
         "",
         MEMORY + "changed_wakes_everybody_when_something_is_appended",
     ),

@@ -4,7 +4,9 @@ import asyncio
 import importlib
 import inspect
 import json
+import os
 import sys
+import threading
 from collections.abc import Coroutine
 from typing import Any
 
@@ -19,6 +21,8 @@ NOT_INSTALLED = 3
 def main(subject: str, workload: str, n: int, url: str) -> int:
     try:
         module = importlib.import_module(f"postgres.subjects.{SUBJECTS[subject].module}")
+        if workload == "follow":
+            threading.Thread(target=_end_with_input, daemon=True).start()
         if workload == "W3":
             found = race(subject, n, url)
         else:
@@ -31,6 +35,11 @@ def main(subject: str, workload: str, n: int, url: str) -> int:
         table = module.table(url) if hasattr(module, "table") else module.TABLE
         print(json.dumps({**found, "table": table}), flush=True)
     return 0
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(0)
 
 
 def _run(work: Coroutine[Any, Any, Any], loop: str) -> Any:

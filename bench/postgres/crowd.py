@@ -3,18 +3,29 @@
 A part prints "ready" when it could begin, and begins when its input says so.
 """
 
-import asyncio
 import json
+import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from measure import CALLERS, Outcome, check, outcome
 
-__all__ = ["PART_CALLERS", "PARTS", "Follower", "Part", "begin", "child", "race", "report", "stopped"]
+__all__ = [
+    "PARTS",
+    "PART_CALLERS",
+    "Follower",
+    "Part",
+    "begin",
+    "child",
+    "own_numbers",
+    "race",
+    "ready",
+    "report",
+    "wait_for_word",
+]
 
 PARTS = 4
 PART_CALLERS = CALLERS // PARTS
@@ -27,23 +38,26 @@ def child(subject: str, workload: str, n: int, url: str) -> list[str]:
     return [sys.executable, "-m", "postgres.child", subject, workload, str(n), url]
 
 
-def begin() -> None:
-    """Say that this process is ready, and wait for the word."""
+def own_numbers(n: int) -> range:
+    """Numbers of orders that no other process has."""
+    first = os.getpid() * 10_000_000
+    return range(first, first + n)
+
+
+def ready() -> None:
+    """Say that this process is ready."""
     print(READY, flush=True)
+
+
+def wait_for_word() -> None:
+    """Wait until whoever started this process says to begin, or to stop."""
     sys.stdin.readline()
 
 
-async def stopped() -> None:
-    """Wait until the input says that it is over, or ends."""
-    loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-
-    def wait() -> None:
-        sys.stdin.readline()
-        loop.call_soon_threadsafe(ended.set_result, None)
-
-    threading.Thread(target=wait, daemon=True).start()
-    await ended
+def begin() -> None:
+    """Say that this process is ready, and wait for the word."""
+    ready()
+    wait_for_word()
 
 
 class Part:

@@ -2,8 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,10 +13,10 @@ from eventsourcing.projection import Projection
 from eventsourcing.sqlite import SQLiteTrackingRecorder
 from eventsourcing.system import MultiThreadedRunner, ProcessApplication, System
 from eventsourcing.utils import Environment
-from measure import CALLERS, Outcome, check, outcome, timed
+from measure import Outcome, by_threads, check, outcome, timed
 from order import EVENTS_PER_ORDER, order
 
-__all__ = ["TABLE", "VIEW", "WORKLOADS", "Order", "Orders", "by_threads", "fill", "made", "opened", "orders", "settings"]
+__all__ = ["TABLE", "VIEW", "WORKLOADS", "Order", "Orders", "fill", "made", "opened", "orders", "settings"]
 
 TABLE = "stored_events"
 BULK = 100
@@ -91,15 +89,6 @@ def fill(app: Orders, streams: range, events: int) -> list[Any]:
         app.save(*new)
         ids += [each.id for each in new]
     return ids
-
-
-def by_threads(
-    act: Callable[[Any], object], things: Sequence[Any], callers: int = CALLERS
-) -> tuple[float, list[float]]:
-    started = time.perf_counter()
-    with ThreadPoolExecutor(callers) as threads:
-        parts = list(threads.map(lambda caller: timed(act, things[caller::callers])[1], range(callers)))
-    return time.perf_counter() - started, [each for latencies in parts for each in latencies]
 
 
 def w1(path: str, n: int) -> Outcome:

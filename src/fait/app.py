@@ -548,9 +548,10 @@ class System(Caller):
             PositionExpired: it was built from messages that were dropped; nothing was changed.
         """
         projection = self._projections[self._shape(model).name]
-        await self._refuse_late(projection, 0)
+        await self._refuse_late(projection, 0)  # before anything is changed
         checkpoint = self._checkpoint(projection.name, 0, projection.fingerprint)
         await self.store.ledger.reset(projection.shape.table, checkpoint)
+        await self._refuse_late(projection, 0)  # and now that nothing can be dropped any more
         self.runner.processors[projection.name].restart()
 
     async def read(

@@ -10,7 +10,7 @@ from msgspec import Struct
 from fait.events.append import AppendCondition, Appended, Verdict, Write
 from fait.events.envelope import NewEvent
 from fait.events.query import Query
-from fait.store.postgres.call import arguments, verdicts
+from fait.store.postgres.call import arguments, arguments_of_one, is_one, verdicts
 from fait.store.postgres.names import statements
 from tests.interleavings.schedules import Free, Part, Touches
 
@@ -138,7 +138,10 @@ def writer(name: str, plan: Writer, log: Log, number: int, order: list[Deed]) ->
 async def _append(connection: Any, log: Log, deed: Deed) -> None:
     condition = AppendCondition(deed.writer.unless, log.start) if deed.writer.unless else None
     append = (deed.writes, condition)
-    rows = await connection.fetch(log.sql["append"], *arguments([append], None, look_up=False, patience=None))
+    if is_one([append]):
+        rows = await connection.fetch(log.sql["append_one"], *arguments_of_one(append, None, patience=None))
+    else:
+        rows = await connection.fetch(log.sql["append"], *arguments([append], None, look_up=False, patience=None))
     try:
         deed.verdict = verdicts([append], rows)[0]
     except AssertionError as problem:

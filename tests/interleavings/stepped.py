@@ -66,14 +66,14 @@ _PAUSES = (
     _before(3, "-- A ticket keeps the low 32 bits", "tickets"),
     _before(3, "last := coalesce(lowest, last);", "visible"),
     # One event without a condition.
-    _after(4, "IF cardinality(e_id) = 1 AND q_write IS NULL AND NOT look_up THEN", "locks"),
-    _before(4, "IF w_expected[1] IN (0, -1) THEN", "streams"),
-    _before(4, "IF e_expires IS NOT NULL AND e_expires[1] THEN", "insert"),
+    _before(4, "PERFORM pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(event_type));", "locks"),
+    _before(4, "IF expected_version IN (0, -1) THEN", "streams"),
+    _before(4, "    IF expires THEN", "insert"),
     # Whatever else.
-    _after(4, "        -- 1\n", "locks"),
+    _after(4, "    -- 1\n", "locks"),
     _before(4, "horizon := greatest(", "check"),
-    _after(4, "        -- 3\n", "streams"),
-    _after(4, "            -- 5\n", "insert"),
+    _after(4, "    -- 3\n", "streams"),
+    _after(4, "        -- 5\n", "insert"),
     # Both. The sequence is read in the statement that takes the ticket; the pause between them is inside it.
     _before(4, "PERFORM pg_advisory_xact_lock_shared(\n", "floor", times=2),
     Edit(4, f"({_FLOOR} << 32", f"({_FLOOR} + {_pause('ticket')} << 32", times=2),

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from unittest import TestCase, TestResult, TestSuite, defaultTestLoader
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -111,3 +112,13 @@ class DjangoClient(ThreadClient):
         if not self._closed:
             await self.do(self._configured.__exit__, None, None, None)
         await super().close()
+
+
+def run_tests(*cases: type[TestCase]) -> None:
+    """Run Django's tests, on databases that are there already."""
+    suite = TestSuite(defaultTestLoader.loadTestsFromTestCase(case) for case in cases)
+    result = TestResult()
+    suite.run(result)
+    problems = [text for _, text in (*result.errors, *result.failures)]
+    assert result.testsRun
+    assert not problems, "\n".join(problems)

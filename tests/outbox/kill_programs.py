@@ -11,14 +11,17 @@ import sqlite3
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import aiosqlite
 import asyncpg
 import psycopg
+from django.db import connections, transaction
 
 from tests.outbox.clients import Changed, Place, Placed, shop
+from tests.outbox.django_clients import configured
 
 
 class Steps:
@@ -122,11 +125,46 @@ async def on_psycopg_in_a_block(place: Place, order: str, steps: Steps) -> None:
         await outbox.add(Changed(2), stream=order)
 
 
+def on_django(place: Place, order: str, steps: Steps) -> None:
+    with _in_django(place) as connection:
+        steps.begin()
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute(insert(place, order))
+            shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
+            cursor.execute(update(place, order))
+            shop.outbox(connection, schema=place.schema).add(Changed(2), stream=order)
+
+
+def on_django_in_a_block(place: Place, order: str, steps: Steps) -> None:
+    with _in_django(place) as connection:
+        steps.begin()
+        with shop.outbox(connection, schema=place.schema).transaction() as outbox, connection.cursor() as cursor:
+            outbox.add(Placed(1), stream=order)
+            cursor.execute(insert(place, order))
+            cursor.execute(update(place, order))
+            outbox.add(Changed(2), stream=order)
+
+
+@contextmanager
+def _in_django(place: Place) -> Generator[Any]:
+    options = {"application_name": place.schema} if place.dialect == "postgresql" else {}
+    with configured(place, **options) as alias:
+        connections[alias].ensure_connection()
+        yield connections[alias]
+
+
 Program = Callable[[Place, str, Steps], Any]
 """Inserts an order at 1 and sets it to 2 in one transaction, and adds an event for each; then ends."""
 
-ON_POSTGRES: list[Program] = [on_asyncpg, on_asyncpg_in_a_block, on_psycopg, on_psycopg_in_a_block]
-ON_SQLITE: list[Program] = [on_sqlite3, on_sqlite3_in_a_block, on_aiosqlite]
+ON_POSTGRES: list[Program] = [
+    on_asyncpg,
+    on_asyncpg_in_a_block,
+    on_django,
+    on_django_in_a_block,
+    on_psycopg,
+    on_psycopg_in_a_block,
+]
+ON_SQLITE: list[Program] = [on_sqlite3, on_sqlite3_in_a_block, on_aiosqlite, on_django, on_django_in_a_block]
 PROGRAMS = {program.__name__: program for program in (*ON_POSTGRES, *ON_SQLITE)}
 
 

@@ -1,10 +1,12 @@
 """How the tests speak to SQLAlchemy: sessions and connections, with and without `await`, of every driver."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, String, create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from tests.outbox.clients import Place, ThreadClient, WaitingClient
 
@@ -35,6 +37,34 @@ def begins_immediately(engine: Engine) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+class Model(DeclarativeBase):
+    pass
+
+
+class Order(Model):
+    __tablename__ = "orders"
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+    count: Mapped[int]
+
+
+class Other(Model):
+    __tablename__ = "others"
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """The first words of what is sent."""
+    sent: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        sent.append("fait" if "fait_" in statement else statement.split()[0])
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(engine, "before_cursor_execute", note)
 
 
 class SqlClient(ThreadClient):

@@ -1,17 +1,26 @@
 """The outbox in transactions of Django."""
 
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-import fait
-from tests.outbox.clients import Changed, Client, Place, Placed, shop
+from tests.outbox.clients import Changed, Client, Place, shop
 from tests.outbox.contract import InPostgres, InSqlite, OutboxContract, RefusesInSqlite
 from tests.outbox.django_clients import DjangoClient
 
+ROOT = Path(__file__).parents[2]
+WITH_PSYCOPG2 = ["-qq", "-p", "no:cacheprovider", "-k", "TestPostgres or TestInPostgres", "tests/outbox/test_django.py"]
+WITH_PSYCOPG2 += ["tests/outbox/test_django_details.py"]
+
 
 class DjangoContract(OutboxContract):
-    options: dict[str, Any] = {}
+    options: Mapping[str, Any] = MappingProxyType({})
 
     async def connect(self, place: Place) -> Client:
         client = DjangoClient(place, **self.options)
@@ -40,8 +49,26 @@ class TestPostgres(InPostgres, DjangoContract):
 
 
 class TestPostgresBindingOnTheServer(InPostgres, DjangoContract):
-    options = {"server_side_binding": True}
+    options = MappingProxyType({"server_side_binding": True})
 
 
 class TestSqlite(InSqlite, DjangoContract, RefusesInSqlite):
     pass
+
+
+def test_all_of_it_on_psycopg2() -> None:
+    """Which Django takes where there is no psycopg 3: so in a process that has none."""
+    program = f"""
+        import sys
+        sys.modules["psycopg"] = None
+        import pytest
+        ended = pytest.main({WITH_PSYCOPG2})
+        from django.db.backends.postgresql.psycopg_any import is_psycopg3
+        assert not is_psycopg3
+        sys.exit(ended)
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -4,15 +4,15 @@ import gc
 import sys
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, String, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.event import registry
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
 import fait
@@ -21,36 +21,8 @@ from fait.delivery.open import open_outbox
 from fait.events.codec import Codec
 from tests.outbox.clients import Changed, Place, Placed, shop
 from tests.outbox.contract import InPostgres, InSqlite
-from tests.outbox.sqlalchemy_clients import address, engine
+from tests.outbox.sqlalchemy_clients import Order, Other, address, engine, statements
 from tests.servers.postgres import PostgresServer
-
-
-class Model(DeclarativeBase):
-    pass
-
-
-class Order(Model):
-    __tablename__ = "orders"
-    name: Mapped[str] = mapped_column(String, primary_key=True)
-    count: Mapped[int]
-
-
-class Other(Model):
-    __tablename__ = "others"
-    name: Mapped[str] = mapped_column(String, primary_key=True)
-
-
-@contextmanager
-def statements(engine: Engine) -> Iterator[list[str]]:
-    """The first words of what is sent."""
-    sent: list[str] = []
-
-    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        sent.append("fait" if "fait_" in statement else statement.split()[0])
-
-    event.listen(engine, "before_cursor_execute", note)
-    yield sent
-    event.remove(engine, "before_cursor_execute", note)
 
 
 class Details:
@@ -145,6 +117,10 @@ class Details:
                     outbox.add(Placed(4), stream=order)
                     raise LookupError
                 outbox.add(Placed(5), stream=order)
+            with suppress(LookupError), session.begin_nested():
+                with session.begin_nested():
+                    outbox.add(Placed(6), stream=order)
+                raise LookupError
 
         assert [count for _, _, count in await place.events(order)] == [3, 5]
 
@@ -206,6 +182,26 @@ class Details:
 
         assert await place.count(order) == 1
         assert await place.events(order) == [("placed", 1, 2)]
+
+    async def test_a_connection_on_which_even_the_rollback_fails_is_given_up(
+        self, place: Place, engine: Engine, order: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(_: Any) -> None:
+            raise ConnectionError("the line is dead")
+
+        with engine.connect() as connection:
+            connection.execute(text(f"INSERT INTO {place.orders} VALUES ('{order}', 1)"))
+            self.outbox(place, connection).add(Placed(1), stream=order, expected=9)
+            with monkeypatch.context() as broken:
+                broken.setattr(engine.dialect, "do_rollback", fail)
+                with pytest.raises(ConnectionError):
+                    connection.commit()
+            assert connection.invalidated
+            connection.rollback()
+            connection.execute(text("SELECT 1"))
+            connection.commit()
+
+        assert (await place.count(order), await place.events(order)) == (None, [])
 
     def test_the_session_needs_a_transaction_if_it_begins_none(self, place: Place, engine: Engine, order: str) -> None:
         with Session(engine, autobegin=False) as session:
@@ -460,20 +456,27 @@ class TestInPostgres(InPostgres, Details):
             with made.connect() as connection:
                 transaction = connection.begin_twophase()
                 self.outbox(place, connection).add(Placed(1), stream=order)
+                transaction.rollback()
+                with connection.begin():
+                    connection.execute(text("SELECT 1"))
+                transaction = connection.begin_twophase()
+                connection.execute(text(f"INSERT INTO log.orders VALUES ('{order}', 1)"))
+                self.outbox(place, connection).add(Placed(1), stream=order, expected=3)
+                with pytest.raises(fait.WrongExpectedVersion):
+                    transaction.commit()
+                connection.rollback()
+                with connection.begin():
+                    connection.execute(text("SELECT 1"))
+                transaction = connection.begin_twophase()
                 transaction.prepare()
                 self.outbox(place, connection).add(Placed(2), stream=order)
                 with pytest.raises(DBAPIError):
                     transaction.commit()
-                connection.rollback()
-                transaction = connection.begin_twophase()
-                self.outbox(place, connection).add(Placed(1), stream=order, expected=3)
-                with pytest.raises(fait.WrongExpectedVersion):
-                    transaction.commit()
+                assert await place.fetch("SELECT * FROM pg_prepared_xacts") == []
             made.dispose()
 
             assert await place.events(order) == []
             assert await place.count(order) is None
-            assert await place.fetch("SELECT * FROM pg_prepared_xacts") == []
 
     async def test_asynchronous_sessions_of_a_registry_and_with_hooks(self, place: Place, order: str) -> None:
         made = create_async_engine(address(place, "asyncpg"))

@@ -75,6 +75,43 @@ def test_what_is_wrong_is_found(run: Run, store: str, statements: str, found: se
         assert (f"{each['name']}: {each['advice']}" in told.stderr) == (each["verdict"] == "finding")
 
 
+def test_messages_that_wait_too_long_for_a_subscription_are_a_finding_with_their_age(run: Run, store: str) -> None:
+    message = (
+        "INSERT INTO fait_events (position, stream, version, type, schema, id, data, metadata, recorded_at, "
+        "occurred_at, expires) "
+        "SELECT 501 + {0}, 'mail-1', 1 + {0}, 'mail', 1, 'm{0}', '{{}}', '{{}}', moment, moment, 1 "
+        "FROM (SELECT strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-{1} hours') AS moment)"
+    )
+    damage(store, "; ".join(message.format(*each) for each in ((0, 9 * 24 + 1), (1, 6 * 24))))
+    damage(store, f"INSERT INTO fait_checkpoints VALUES ('past', 'app', 501, {LOG}, 1, '')")
+    damage(store, f"INSERT INTO fait_checkpoints VALUES ('stuck', 'app', 500, {LOG}, 1, '')")
+    damage(store, "INSERT INTO fait_leases VALUES ('fait:retention:app', 'me', 1, 1)")
+
+    done = run("doctor", "-s", store, "--json")
+
+    found = {each["name"]: each["detail"] for each in json.loads(done.stdout)["findings"] if each["verdict"] != "ok"}
+    assert found.keys() == {"subscription past", "subscription stuck", "messages for stuck"}
+    assert found["messages for stuck"].endswith("the oldest message that it has not passed, a 'mail', is 9 days old")
+
+
+@pytest.mark.parametrize(
+    ("gone", "verdict"),
+    [
+        ("position IN (501, 503)", "ok"),
+        ("position = 504", "finding"),
+    ],
+)
+def test_messages_that_were_dropped_are_no_gap_and_others_are(run: Run, store: str, gone: str, verdict: str) -> None:
+    message = (
+        "INSERT INTO fait_events (position, stream, version, type, schema, id, data, metadata, recorded_at, "
+        "occurred_at, expires) VALUES ({0}, 'mail-1', {0} - 500, 'mail', 1, {0}, '{{}}', '{{}}', '2024', '2024', 1)"
+    )
+    damage(store, "; ".join(message.format(position) for position in range(501, 506)))
+    damage(store, f"DELETE FROM fait_events WHERE {gone}; UPDATE fait_log SET expired = 503")
+
+    assert verdicts(run("doctor", "-s", store, "--json"))["versions"] == verdict
+
+
 def test_commits_that_power_can_take_are_a_finding(run: Run, store: str) -> None:
     done = run("doctor", "-s", f"{store}?synchronous=NORMAL", "--json")
 

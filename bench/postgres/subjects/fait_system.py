@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 from measure import Outcome, check, concurrently, outcome
 from order import EVENTS_PER_ORDER
-from postgres.crowd import PART_CALLERS, Follower, begin, report, stopped
+from postgres.crowd import PART_CALLERS, Follower, begin, own_numbers, ready, report, wait_for_word
 from subjects import fait_system as same
 from subjects.fait_system import Order, OrderPlaced, OrderUpdated, facts, fill, made, opened, placed, updated
 
@@ -28,14 +28,8 @@ UPSERT = (
 VIEW = "CREATE TABLE order_view (order_id text PRIMARY KEY, customer_id text, total float8, n bigint)"
 
 
-def _own_numbers(n: int) -> range:
-    """Numbers of orders that no other process has."""
-    first = os.getpid() * 10_000_000
-    return range(first, first + n)
-
-
 async def w3_part(url: str, n: int) -> dict[str, Any]:
-    numbers = _own_numbers(n + n // 10)
+    numbers = own_numbers(n + n // 10)
     warm_up, given = made(numbers[n:], 1), made(numbers[:n], 1)
     async with opened(url) as s:
         await concurrently(s.append, warm_up, PART_CALLERS)
@@ -83,15 +77,15 @@ async def follow(url: str, _n: int) -> None:
         print(time.perf_counter(), flush=True)
 
     async with app.open(url):
-        begin()
-        await stopped()
+        ready()
+        await asyncio.Event().wait()
 
 
 async def probe_write(url: str, n: int) -> dict[str, Any]:
     """Appends, decisions about a few streams that all want, and appends in transactions that stand open for a while."""
     app, acknowledged = fait.App("bench"), 0
     app.include(Order)
-    numbers = _own_numbers(n)
+    numbers = own_numbers(n)
 
     async def call(caller: int) -> None:
         nonlocal acknowledged
@@ -142,8 +136,8 @@ async def probe_read(url: str, _n: int) -> dict[str, Any]:
         await s.append(*[facts(number, 1) for number in range(CONTENDED)])
         reader = asyncio.create_task(read())
         await asyncio.sleep(0.2)
-        await asyncio.to_thread(begin)
-        await stopped()
+        ready()
+        await asyncio.to_thread(wait_for_word)
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
     check("a reader that saw something", bool(seen), True)

@@ -53,8 +53,7 @@ class Retention:
 
     async def sweep(self) -> int:
         """Drop all that can be dropped now, and tell who holds back the rest; returns how many were dropped."""
-        now, total = self._clock.now(), 0
-        keeps = self._keeps()
+        keeps, total = self._keeps(), 0
         if time.monotonic() >= self._anew_at:
             self._passed, self._anew_at = {}, time.monotonic() + ANEW_S
         head = await self._log.head()
@@ -64,8 +63,6 @@ class Retention:
         for subscription, position in checkpoints.items():
             if position < head:
                 await self._tell_if_stuck(subscription, position, head, keeps)
-        if total:
-            logger.info("%d messages were dropped in %.1f s", total, (self._clock.now() - now).total_seconds())
         return total
 
     def _keeps(self) -> Mapping[str, timedelta]:
@@ -78,6 +75,8 @@ class Retention:
             done = await self._log.expire(type, self._clock.now() - keep, behind, after=after)
             self._passed[type], more = done.position, done.more
             count += done.messages
+        if count:
+            logger.info("%d messages %r were dropped that were older than %s", count, type, keep)
         return count
 
     async def _tell_if_stuck(self, name: str, position: int, head: int, keeps: Mapping[str, timedelta]) -> None:

@@ -99,6 +99,7 @@ class _Django:
             if self.dialect == "sqlite":  # become the writer now, though it may be DEFERRED: later it could be too late
                 self.run(next(join(self.dialect, (), "", datetime.now(UTC), look_up=False)))
             yield False  # `on_commit` rings
+            self.check()  # or Django would roll back in silence
 
     def _no_transaction(self) -> UsageError:
         using = "" if self._connection.alias == "default" else f"using={self._connection.alias!r}"

@@ -15,7 +15,16 @@ from fait.errors import StoreUnavailable
 from fait.events.append import Verdict
 from fait.store.coalescer import BUSY, Busy, Outcome, Request
 from fait.store.postgres.bulk import MANY, copy
-from fait.store.postgres.call import Append, arguments, as_json, meet, verdicts, verdicts_of_each
+from fait.store.postgres.call import (
+    Append,
+    arguments,
+    arguments_of_one,
+    as_json,
+    is_one,
+    meet,
+    verdicts,
+    verdicts_of_each,
+)
 from fait.store.postgres.connection import (
     Connection,
     Database,
@@ -157,6 +166,9 @@ class Appender:
                 stored = await copy(connection, self._database, writes, moment, patience)
                 if stored is not None:
                     return [stored]
+            if is_one(appends) and not look_up:
+                one = arguments_of_one(appends[0], moment, patience=patience)
+                return verdicts(appends, await connection.fetch(self._database.sql["append_one"], *one))
             if in_turn:
                 each = (as_json(appends), moment, look_up, patience)
                 return verdicts_of_each(appends, await connection.fetch(self._database.sql["append_each"], *each))
@@ -243,10 +255,11 @@ def _calls(requests: Sequence[Request]) -> list[tuple[list[Append], bool]]:
     An append of several streams stands alone, and so does one beside which there is another that it depends on.
     """
     together: list[list[Append]] = [[]]
+    conditions = any(request.condition is not None for request in requests)
     for request in requests:
         append = (request.writes, request.condition)
         last = together[-1]
-        if last and (len(request.writes) > 1 or len(last[0][0]) > 1 or meet(append, last)):
+        if last and (len(request.writes) > 1 or len(last[0][0]) > 1 or (conditions and meet(append, last))):
             together.append([append])
         else:
             last.append(append)

@@ -15,7 +15,17 @@ from fait.events.version import is_expected
 from fait.store.coalescer import BUSY, Outcome
 from fait.store.repetition import repetition
 
-__all__ = ["Append", "arguments", "array", "as_json", "meet", "verdicts", "verdicts_of_each"]
+__all__ = [
+    "Append",
+    "arguments",
+    "arguments_of_one",
+    "array",
+    "as_json",
+    "is_one",
+    "meet",
+    "verdicts",
+    "verdicts_of_each",
+]
 
 T = TypeVar("T")
 
@@ -34,6 +44,24 @@ class _Stored(Struct):
 def array(texts: Sequence[str]) -> str:
     """An array of texts as PostgreSQL writes it."""
     return "{" + ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts) + "}"
+
+
+def is_one(appends: Sequence[Append]) -> bool:
+    """Whether a call is for one event without a condition."""
+    if len(appends) > 1:
+        return False
+    writes, condition = appends[0]
+    return len(writes) == 1 and len(writes[0].events) == 1 and not (condition and condition.queries)
+
+
+def arguments_of_one(append: Append, moment: datetime | None, *, patience: int | None) -> tuple[Any, ...]:
+    """The arguments of a call for one event."""
+    [write] = append[0]
+    [event] = write.events
+    return (
+        write.stream, write.expected, event.id, event.type, event.schema, event.data, event.metadata, event.tags or None,
+        event.occurred_at, event.expires, moment, patience,
+    )  # fmt: skip
 
 
 def arguments(appends: Sequence[Append], moment: datetime | None, *, look_up: bool, patience: int | None) -> list[Any]:
@@ -87,13 +115,14 @@ def _queries(appends: Sequence[Append]) -> list[list[Any] | None]:
 
 def meet(append: Append, others: Sequence[Append]) -> bool:
     """Whether one append's condition may mean an event of another: in one call they would not see each other."""
-    return any(_concerns(append[1], writes) or _concerns(condition, append[0]) for writes, condition in others)
-
-
-def _concerns(condition: AppendCondition | None, writes: Sequence[Write]) -> bool:
-    return condition is not None and any(
-        _means(query, write, event) for query in condition.queries for write in writes for event in write.events
+    writes, condition = append
+    return (condition is not None and any(_concerns(condition, each) for each, _ in others)) or any(
+        _concerns(each, writes) for _, each in others if each is not None
     )
+
+
+def _concerns(condition: AppendCondition, writes: Sequence[Write]) -> bool:
+    return any(_means(query, write, event) for query in condition.queries for write in writes for event in write.events)
 
 
 def _means(query: Query, write: Write, event: NewEvent) -> bool:

@@ -207,9 +207,9 @@ class RetentionContract(StoreContract):
         assert await log.streams() == [StreamInfo("a", 3), StreamInfo("b", 1)]
         assert await log.append([write("a", 1, 1)]) == Conflict("a", 1, 3)
         assert await log.append([write("a", 1, "no_stream")]) == Conflict("a", 0, 3)
-        for expected, version in ((3, 4), ("exists", 5), ("any", 6)):
-            given: Expected = expected  # type: ignore[assignment]
-            assert (await added(log, write("a", 1, given))).versions == (version,)
+        expectations: list[tuple[Expected, int]] = [(3, 4), ("exists", 5), ("any", 6)]
+        for expected, version in expectations:
+            assert (await added(log, write("a", 1, expected))).versions == (version,)
 
     async def test_positions_are_never_given_again(self, log: Log, clock: ManualClock) -> None:
         chance, seen = random.Random(5), list[int]()

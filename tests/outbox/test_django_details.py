@@ -1,0 +1,442 @@
+"""What is Django's own: its blocks, hooks, requests, models, tests and migrations."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.cache import cache
+from django.core.exceptions import SynchronousOnlyOperation
+from django.core.handlers.base import BaseHandler
+from django.db import DatabaseError, IntegrityError, connections, migrations, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.postgresql.psycopg_any import IsolationLevel, is_psycopg3
+from django.db.migrations.state import ProjectState
+from django.db.transaction import TransactionManagementError, atomic
+from django.http import HttpRequest, HttpResponse
+from django.test import TestCase, TransactionTestCase
+from django.utils.connection import ConnectionProxy
+
+import fait
+from fait.delivery.outbox import Outbox
+from tests.outbox.clients import Event, Place, Placed, shop
+from tests.outbox.contract import InPostgres, InSqlite
+from tests.outbox.django_clients import configured, run_tests
+
+pytestmark = pytest.mark.usefixtures("anyio_backend")  # as `place` waits, though the tests do not
+
+
+class Order(models.Model):
+    name = models.TextField(primary_key=True)
+    count = models.IntegerField()
+
+    class Meta:
+        app_label = "outbox"
+        db_table = "orders"
+        managed = False
+
+
+class Database:
+    """A database of Django's, and what was committed to it."""
+
+    def __init__(self, place: Place, alias: str) -> None:
+        self.place = place
+        self.alias = alias
+        self.order = f"order-{uuid4().hex}"
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        return connections[self.alias]
+
+    def outbox(self) -> Outbox:
+        return shop.outbox(self.connection, schema=self.place.schema)
+
+    def add(self, count: int = 1, **options: Any) -> None:
+        self.outbox().add(Placed(count), stream=self.order, **options)
+
+    def insert(self) -> None:
+        Order.objects.using(self.alias).create(name=self.order, count=1)
+
+    def atomic(self, **options: Any) -> Any:
+        return atomic(using=self.alias, **options)
+
+    def execute(self, sql: str) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+
+    def events(self) -> list[Event]:
+        return asyncio.run(self.place.events(self.order))
+
+    def counts(self) -> list[Any]:
+        """Of the events that were committed."""
+        return [count for _, _, count in self.events()]
+
+    def has_order(self) -> bool:
+        return asyncio.run(self.place.count(self.order)) is not None
+
+
+def search_path(place: Place) -> dict[str, Any]:
+    return {"options": f"-c search_path={place.schema}"} if place.dialect == "postgresql" else {}
+
+
+@pytest.fixture
+def database(place: Place) -> Generator[Database]:
+    with configured(place, **search_path(place)) as alias:
+        yield Database(place, alias)
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The positions that the app was told of."""
+    rung: list[int] = []
+    monkeypatch.setattr(shop, "_ring", rung.append)
+    return rung
+
+
+class Connections:
+    def test_a_proxy_leads_to_its_connection(self, database: Database) -> None:
+        proxy = ConnectionProxy(connections, database.alias)
+        with database.atomic():
+            shop.outbox(proxy, schema=database.place.schema).add(Placed(1), stream=database.order)
+        with database.atomic():
+            connection = transaction.get_connection(using=database.alias)
+            shop.outbox(connection, schema=database.place.schema).add(Placed(2), stream=database.order)
+
+        assert database.counts() == [1, 2]
+
+    def test_each_database_has_its_own_transaction(self, database: Database) -> None:
+        with configured(database.place) as other, atomic(using=other):
+            with pytest.raises(fait.UsageError, match=rf"`with transaction\.atomic\(using='{database.alias}'\):`"):
+                database.add()
+            with database.connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+
+        assert database.counts() == []
+
+    def test_a_connection_that_atomic_does_not_lead_to_is_refused(self, database: Database) -> None:
+        copy = database.connection.copy()
+        with pytest.raises(fait.UsageError, match="is a copy, or another thread's"):
+            shop.outbox(copy)
+
+    def test_what_is_no_connection_is_refused(self, database: Database) -> None:
+        with database.connection.cursor() as cursor, pytest.raises(fait.UsageError, match="of a cursor, take its"):
+            shop.outbox(cursor)
+        for other in (cache, Order(name="1", count=1), Order.objects.all()):
+            with pytest.raises(fait.UsageError, match="takes a connection, not"):
+                shop.outbox(other)  # type: ignore[call-overload]
+
+    def test_another_kind_of_database_is_refused(self) -> None:
+        class MySql(BaseDatabaseWrapper):
+            vendor, display_name = "mysql", "MySQL"
+            client_class = creation_class = features_class = introspection_class = ops_class = validation_class = Any
+
+            def __init__(self) -> None:
+                pass
+
+        with pytest.raises(fait.UsageError, match="no log can be in MySQL"):
+            shop.outbox(MySql())
+
+
+class Blocks:
+    def test_an_error_in_the_block_closes_it_for_events(self, database: Database) -> None:
+        with database.atomic():
+            database.insert()
+            with suppress(IntegrityError):
+                database.insert()
+            with pytest.raises(fait.UsageError, match="can only be rolled back"):
+                database.add()
+
+        assert (database.has_order(), database.events()) == (False, [])
+
+    def test_a_block_of_its_own_takes_the_error(self, database: Database) -> None:
+        with database.atomic():
+            database.insert()
+            with suppress(IntegrityError), database.atomic():
+                database.add(1)
+                database.insert()
+            database.add(2)
+
+        assert (database.has_order(), database.counts()) == (True, [2])
+
+    def test_who_catches_the_outbox_error_does_not_commit_the_change_alone(self, database: Database) -> None:
+        with database.atomic():
+            database.insert()
+            with suppress(fait.WrongExpectedVersion):
+                database.add(expected=7)
+            with pytest.raises(TransactionManagementError):
+                Order.objects.using(database.alias).count()
+
+        assert (database.has_order(), database.events()) == (False, [])
+
+    def test_an_inner_block_that_fails_takes_its_events_along(self, database: Database) -> None:
+        with database.atomic(durable=True):
+            database.add(1)
+            with suppress(LookupError), database.atomic():
+                with database.atomic(savepoint=False):
+                    database.add(2)
+                raise LookupError
+            with suppress(LookupError), database.outbox().transaction() as outbox:
+                outbox.add(Placed(3), stream=database.order)
+                raise LookupError
+            with database.outbox().transaction() as outbox:
+                outbox.add(Placed(4), stream=database.order)
+
+        assert database.counts() == [1, 4]
+
+    def test_a_block_that_is_marked_for_rollback_says_so_at_its_end(self, database: Database) -> None:
+        def block() -> None:
+            with database.outbox().transaction() as outbox:
+                outbox.add(Placed(1), stream=database.order)
+                transaction.set_rollback(True, using=database.alias)
+
+        with pytest.raises(fait.UsageError, match=r"set_rollback\(True\)"):
+            block()
+        assert database.events() == []
+
+    def test_a_commit_that_fails_leaves_nothing(self, database: Database, rung: list[int]) -> None:
+        table = f"lines_{uuid4().hex}"
+        database.execute(f"CREATE TABLE {table} (name TEXT REFERENCES orders DEFERRABLE INITIALLY DEFERRED)")
+
+        def block() -> None:
+            with database.outbox().transaction() as outbox:
+                database.execute(f"INSERT INTO {table} VALUES ('nobody')")
+                outbox.add(Placed(1), stream=database.order)
+
+        with pytest.raises(IntegrityError):
+            block()
+        assert (database.events(), rung) == ([], [])
+
+    def test_without_autocommit_the_commit_is_yours(self, database: Database, rung: list[int]) -> None:
+        transaction.set_autocommit(False, using=database.alias)
+        database.add(1)
+        transaction.commit(using=database.alias)
+        database.add(2)
+        transaction.rollback(using=database.alias)
+        database.insert()
+        database.add(3)
+        assert database.counts() == [1]
+        transaction.commit(using=database.alias)
+        transaction.set_autocommit(True, using=database.alias)
+
+        assert (database.has_order(), database.counts(), rung) == (True, [1, 3], [])
+
+
+class Hooks:
+    def test_the_app_is_told_after_the_commit(self, database: Database, rung: list[int]) -> None:
+        with database.atomic():
+            database.add(1)
+            with suppress(LookupError), database.atomic():
+                database.add(2)
+                raise LookupError
+            with database.atomic():
+                database.add(3)
+            assert rung == []
+        with suppress(LookupError), database.atomic():
+            database.add(4)
+            raise LookupError
+
+        assert database.counts() == [1, 3]
+        assert len(rung) == 2
+        assert rung == sorted(rung)
+
+    def test_what_looks_at_statements_sees_ours(self, database: Database) -> None:
+        seen: list[str] = []
+
+        def look(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+            seen.append(sql)
+            return execute(sql, *arguments)
+
+        database.connection.force_debug_cursor = True
+        with database.connection.execute_wrapper(look), database.atomic():
+            seen.clear()
+            event = fait.Untyped("outbox.placed", {"count": "100 % %s %(a)s ?"})
+            database.outbox().add(event, stream=database.order, tags=["kind:%s"])
+
+        assert database.counts() == ["100 % %s %(a)s ?"]
+        assert len(seen) == (1 if database.place.dialect == "postgresql" else 5)
+        assert any("100 % %s %(a)s ?" in query["sql"] for query in database.connection.queries_log)
+
+
+class Requests:
+    """ATOMIC_REQUESTS: the view is the block."""
+
+    def ask(self, database: Database, view: Callable[[], None]) -> None:
+        def respond(request: HttpRequest) -> HttpResponse:
+            view()
+            return HttpResponse()
+
+        connections.settings[database.alias]["ATOMIC_REQUESTS"] = True
+        BaseHandler().make_view_atomic(respond)(HttpRequest())
+
+    def test_a_view_that_answers_commits(self, database: Database) -> None:
+        def view() -> None:
+            database.insert()
+            database.add()
+
+        self.ask(database, view)
+
+        assert (database.has_order(), database.counts()) == (True, [1])
+
+    def test_a_view_that_raises_leaves_nothing(self, database: Database) -> None:
+        def view() -> None:
+            database.insert()
+            database.add()
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            self.ask(database, view)
+
+        assert (database.has_order(), database.counts()) == (False, [])
+
+    def test_a_view_that_answers_a_conflict_leaves_nothing(self, database: Database) -> None:
+        def view() -> None:
+            database.insert()
+            with suppress(fait.WrongExpectedVersion):
+                database.add(expected="exists")
+
+        self.ask(database, view)
+
+        assert (database.has_order(), database.counts()) == (False, [])
+
+    def test_an_asynchronous_view_hands_its_block_to_a_thread(self, database: Database) -> None:
+        def place() -> None:
+            with configured(database.place, **search_path(database.place)) as alias:
+                in_thread = Database(database.place, alias)
+                with in_thread.atomic():
+                    in_thread.outbox().add(Placed(1), stream=database.order)
+
+        async def view() -> None:
+            await sync_to_async(place)()
+            with pytest.raises(SynchronousOnlyOperation):
+                ConnectionProxy(connections, database.alias).cursor()
+
+        asyncio.run(view())
+
+        assert database.counts() == [1]
+
+
+class InTests:
+    """Django's classes of tests."""
+
+    def test_a_test_case_takes_everything_back(self, database: Database, rung: list[int]) -> None:
+        class Case(TestCase):
+            databases = frozenset([database.alias])
+
+            def test_it(self) -> None:
+                with database.atomic():
+                    database.add(1)
+                with database.outbox().transaction() as outbox:
+                    outbox.add(Placed(2), stream=database.order)
+                with database.connection.cursor() as cursor:
+                    cursor.execute("SELECT count(*) FROM fait_events WHERE stream = %s", [database.order])
+                    assert cursor.fetchone() == (2,)
+                assert rung == []
+
+            def test_hooks(self) -> None:
+                with self.captureOnCommitCallbacks(using=database.alias, execute=True) as callbacks, database.atomic():
+                    database.add(1)
+                assert (len(callbacks), len(rung)) == (1, 1)
+                rung.clear()
+
+        run_tests(Case)
+
+        assert database.events() == []
+
+    def test_a_transaction_test_case_commits(self, database: Database, rung: list[int]) -> None:
+        class Case(TransactionTestCase):
+            databases = frozenset([database.alias])
+
+            def test_it(self) -> None:
+                with database.atomic():
+                    database.add(1)
+                assert len(rung) == 1
+
+        run_tests(Case)
+
+        assert database.counts() == [1]
+
+    def test_a_migration_makes_the_log(self, database: Database, tmp_path: Path) -> None:
+        """As for the database of tests; it runs what `fait db sql` prints."""
+        schema = f"log_{uuid4().hex}"
+        where = ["--store", "sqlite:///none.db"] if database.place.dialect == "sqlite" else ["--schema", schema]
+        script = subprocess.check_output(
+            [Path(sys.executable).with_name("fait"), "db", "sql", *where], cwd=tmp_path, text=True
+        )
+        place = database.place._replace(schema=schema)
+        if place.dialect == "sqlite":
+            place = place._replace(address=str(tmp_path / "test.db"))
+
+        class Migration(migrations.Migration):
+            atomic = False
+            operations = (migrations.RunSQL(script, migrations.RunSQL.noop),)
+
+        with configured(place) as alias:
+            migrated = Database(place, alias)
+            with migrated.connection.schema_editor(atomic=False) as editor:
+                Migration("0001_log", "orders").apply(ProjectState(), editor)
+            with migrated.atomic():
+                migrated.add()
+            assert migrated.counts() == [1]
+
+
+class TestInPostgres(InPostgres, Connections, Blocks, Hooks, Requests, InTests):
+    @pytest.mark.parametrize("level", ["REPEATABLE_READ", "SERIALIZABLE"])
+    def test_an_isolation_in_the_options_is_refused(self, place: Place, level: str) -> None:
+        with configured(place, isolation_level=getattr(IsolationLevel, level), **search_path(place)) as alias:
+            database = Database(place, alias)
+
+            def block() -> None:
+                with database.atomic():
+                    database.insert()
+                    database.add()
+
+            with pytest.raises(fait.UsageError, match="Begin it READ COMMITTED"):
+                block()
+            assert (database.has_order(), database.events()) == (False, [])
+
+    def test_a_connection_of_a_pool(self, place: Place) -> None:
+        if not is_psycopg3:
+            pytest.skip("Django's pool is psycopg 3's")
+        with configured(place, pool={"min_size": 1}, **search_path(place)) as alias:
+            database = Database(place, alias)
+            with database.atomic():
+                database.add()
+            pooled: Any = database.connection
+            pooled.close()
+            pooled.close_pool()
+            assert database.counts() == [1]
+
+    def test_a_statement_that_failed_in_the_database_only(self, database: Database) -> None:
+        def block() -> None:
+            with database.atomic():
+                with suppress(DatabaseError):
+                    database.execute("SELECT * FROM nothing")
+                database.add()
+
+        with pytest.raises(fait.UsageError, match="an earlier statement of this transaction failed"):
+            block()
+        assert database.events() == []
+
+
+class TestInSqlite(InSqlite, Connections, Blocks, Hooks, Requests, InTests):
+    def test_a_transaction_of_plain_sql_is_not_seen(self, database: Database) -> None:
+        database.execute("BEGIN IMMEDIATE")
+        with pytest.raises(fait.UsageError, match="no transaction is open"):
+            database.add()
+        database.execute("ROLLBACK")
+
+    def test_a_block_that_was_ended_by_hand_takes_no_event(self, database: Database) -> None:
+        def block() -> None:
+            with database.atomic():
+                database.execute("COMMIT")
+                database.add()
+
+        with pytest.raises(fait.UsageError, match="no transaction is open"):
+            block()
+        assert database.events() == []

@@ -1,0 +1,143 @@
+"""Retention in PostgreSQL: what drops messages beside appenders, starting subscriptions, and people with SQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, cast
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+import pytest
+
+from fait.clock import ManualClock
+from fait.errors import StoreUnavailable
+from fait.events.envelope import NewEvent
+from fait.store.ledger import Checkpoint
+from fait.store.open import Store, open_store
+from fait.testing.contract.store import START, added, everything, new, write
+from tests.store.test_postgres_health import connected, in_schema
+from tests.store.test_postgres_schema import grants
+
+if TYPE_CHECKING:
+    from fait.store.postgres.store import PostgresStore
+
+APPEND = (
+    "SELECT {0}.fait_append_1('{slow-1}', '{-1}', '{1}', '{1}', '{1}', array[gen_random_uuid()], '{t}', '{1}', "
+    "array['1'], array['{}'])"
+)
+
+
+def message(*tags: str) -> NewEvent:
+    return msgspec.structs.replace(new("mail", tags=tags), expires=True)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+def url(postgres_url: Callable[..., str]) -> str:
+    return postgres_url()
+
+
+@pytest.fixture
+async def store(url: str, clock: ManualClock) -> AsyncIterator[Store]:
+    store = await open_store(url, clock=clock)
+    yield store
+    await store.close()
+
+
+async def expired(store: Store, clock: ManualClock, behind: int) -> int:
+    clock.moment = START.replace(year=2025)
+    return (await store.log.expire("mail", clock.now(), behind)).messages
+
+
+async def test_the_log_does_not_end_earlier_for_what_was_dropped_at_its_mark(
+    url: str, store: Store, clock: ManualClock
+) -> None:
+    await added(store.log, write("a", [message()]))
+    mark = await store.log.head()
+    async with connected(url) as slow:
+        await slow.execute("BEGIN")
+        await slow.execute(in_schema(url, APPEND))
+        await added(store.log, write("a"))
+        assert await store.log.head() == mark
+        assert await expired(store, clock, mark) == 1
+
+        other = await open_store(url)
+
+        assert await other.log.head() == await store.log.head() == mark
+        await slow.execute("COMMIT")
+        assert [each.stream for each in (await other.log.read(mark)).events] == ["slow-1", "a"]
+        await other.close()
+
+
+async def test_a_subscription_cannot_start_while_messages_are_dropped(url: str, store: Store) -> None:
+    checkpoint = Checkpoint("late", "app", 0, store.log.identity.log_id, store.log.identity.epoch)
+    async with connected(url) as dropping:
+        await dropping.execute("BEGIN")
+        await dropping.fetch(cast("PostgresStore", store)._database.sql["enter_retention"])
+
+        starting = asyncio.create_task(store.ledger.start(checkpoint))
+        await asyncio.sleep(0.1)
+
+        assert not starting.done()
+        await dropping.execute("ROLLBACK")
+        assert await starting == checkpoint
+
+
+async def test_the_doctor_knows_what_was_dropped_from_what_is_missing(
+    url: str, store: Store, clock: ManualClock
+) -> None:
+    await added(store.log, write("a", [message("x:1"), new(), message("x:1"), message("x:2")]), write("b", 3))
+    assert await expired(store, clock, await store.log.head()) == 2
+    await added(store.log, write("a", [message("x:3"), message(), message()]))
+
+    assert await ill(store) == set()
+
+    async with connected(url) as connection:
+        await connection.execute("SET fait.maintenance = 'retention'")
+        await connection.execute(in_schema(url, "DELETE FROM {0}.fait_expiring WHERE version = 6"))
+    assert await ill(store) == {"versions"}
+
+
+async def ill(store: Store) -> set[str]:
+    found = await cast("PostgresStore", store).examine()
+    return {each.name for each in found if each.verdict != "ok"} - {"fsync"}
+
+
+@pytest.mark.parametrize("setting", ["", "SET fait.maintenance = 'other'; "])
+async def test_messages_are_not_deleted_by_accident(url: str, store: Store, setting: str) -> None:
+    await added(store.log, write("a", [message(), new()]))
+
+    async with connected(url) as connection:
+        with pytest.raises(asyncpg.RestrictViolationError, match="events are facts: fait_expiring takes no DELETE"):
+            await connection.execute(in_schema(url, f"{setting}DELETE FROM {{0}}.fait_expiring"))
+        with pytest.raises(asyncpg.RestrictViolationError, match="fait_events takes no DELETE"):
+            await connection.execute(in_schema(url, "SET fait.maintenance = 'retention'; DELETE FROM {0}.fait_events"))
+
+    assert len(await everything(store.log)) == 2
+
+
+async def test_an_application_may_drop_messages_with_what_the_guide_grants_and_a_reader_may_not(
+    url: str, store: Store, clock: ManualClock
+) -> None:
+    await added(store.log, write("a", [message("x:1"), new()]))
+    app, reader = (f"role_{uuid4().hex[:8]}" for _ in range(2))
+    async with connected(url) as owner:
+        await owner.execute(f"CREATE ROLE {app} LOGIN; CREATE ROLE {reader} LOGIN; {grants(url, app, reader)}")
+        try:
+            for role in (reader, app):
+                mine = await open_store(url.replace("postgres@", f"{role}@"), clock=clock, create=False)
+                try:
+                    assert await expired(mine, clock, await mine.log.head()) == 1
+                    assert role == app
+                except StoreUnavailable as problem:
+                    assert (role, problem.outcome) == (reader, "nothing")
+                finally:
+                    await mine.close()
+        finally:
+            await owner.execute(f"DROP OWNED BY {app}, {reader}; DROP ROLE {app}, {reader}")
+
+    assert [each.version for each in await everything(store.log)] == [2]

@@ -1,0 +1,382 @@
+"""Messages expire once everybody has passed them; who would come too late, or holds them back, is told."""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Self
+
+import pytest
+
+import fait
+from fait.clock import ManualClock
+from fait.events.event import event_type
+from fait.store.open import BACKENDS, open_store
+from fait.testing.contract.store import START, everything
+
+DAY = timedelta(days=1)
+
+
+@fait.event("post.mail-wanted", expires=True)
+class MailWanted:
+    to: str
+
+
+@fait.event("post.ping", expires=timedelta(hours=1))
+class Ping:
+    pass
+
+
+@fait.event("post.letter-sent")
+class LetterSent:
+    to: str
+
+
+class Letters(fait.ReadModel, key="post_id", table="post_letters"):
+    post_id: str
+
+    @classmethod
+    def evolve(cls, row: Self | None, event: LetterSent, at: fait.Recorded) -> Self | None:
+        return cls(post_id=at.stream_id)
+
+
+class Wishes(fait.ReadModel, key="post_id", table="post_wishes"):
+    post_id: str
+
+    @classmethod
+    def evolve(cls, row: Self | None, event: MailWanted, at: fait.Recorded) -> Self | None:
+        return cls(post_id=at.stream_id)
+
+
+def post(*things: Any, name: str = "post") -> fait.App:
+    app = fait.App(name)
+    app.include(MailWanted, Ping, LetterSent, *things)
+    return app
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture(params=BACKENDS)
+def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
+    return store_url(request.param)
+
+
+@pytest.fixture
+def kept_url(url: str) -> str:
+    if url == "memory:":
+        pytest.skip("nothing of it is left to be opened again")
+    return url
+
+
+async def sweep(system: fait.System) -> int:
+    return await system.runner.retention.sweep()
+
+
+async def types(system: fait.System) -> list[str]:
+    return [each.type.removeprefix("post.") for each in await everything(system.store.log)]
+
+
+async def publish(system: fait.System, *events: Any) -> None:
+    for each in events:
+        await system.publish(each, stream="post-1")
+
+
+async def test_each_type_expires_after_its_own_time_and_facts_never(url: str, clock: ManualClock) -> None:
+    async with post().open(url, clock=clock, run="elsewhere") as s:
+        await publish(s, MailWanted("a"), LetterSent("a"), Ping(), fait.Untyped("other.imported", {}), LetterSent("b"))
+        kept = list[list[str]]()
+        for pause in (timedelta(minutes=59), timedelta(minutes=2), 6 * DAY, DAY, 9999 * DAY):
+            clock.moment += pause
+            await sweep(s)
+            kept.append(await types(s))
+
+    facts = ["letter-sent", "other.imported", "letter-sent"]
+    with_mail = ["mail-wanted", *facts]
+    assert kept == [["mail-wanted", "letter-sent", "ping", *facts[1:]], with_mail, with_mail, facts, facts]
+
+
+async def test_no_subscription_misses_a_message_of_whatever_app(url: str, clock: ManualClock) -> None:
+    app, other, handled = post(), post(name="other"), list[str]()
+
+    @other.on(MailWanted, start="beginning")
+    def send(event: MailWanted) -> None:
+        handled.append(event.to)
+
+    async with app.open(url, clock=clock, run="elsewhere") as s:
+        async with _same(other, s) as prepared:
+            await publish(s, *(MailWanted(str(n)) for n in range(5)), LetterSent("a"))
+            clock.moment += 8 * DAY
+            assert await sweep(s) == 0
+            prepared.runner.start()
+            await prepared.wait()
+            await _until(lambda: _at_head(prepared))
+        assert await sweep(s) == 5
+
+    assert handled == ["0", "1", "2", "3", "4"]
+
+
+async def test_it_happens_by_itself_where_the_app_runs(
+    kept_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fait.subscriptions.retention.EVERY_S", 0.02)
+    caplog.set_level(logging.INFO, "fait")
+    app = post()
+    async with app.open(kept_url, clock=clock, run="elsewhere", lease_s=0.02) as s:
+        await publish(s, MailWanted("a"), LetterSent("a"))
+        clock.moment += 8 * DAY
+        await asyncio.sleep(0.1)
+        assert await types(s) == ["mail-wanted", "letter-sent"]
+    async with app.open(kept_url, clock=clock, lease_s=0.02) as s:
+        await _until(lambda: _types_are(s, ["letter-sent"]))
+        assert await s.status() == []
+        assert (await s.store.ledger.lease("fait:retention:post")).owner
+    async with app.open(kept_url, clock=clock, run="elsewhere") as s:  # nothing is left that asks who it was
+        assert not (await s.store.ledger.lease("fait:retention:post")).owner
+
+    assert "1 messages 'post.mail-wanted' were dropped that were older than 7 days" in caplog.text
+
+
+async def test_one_process_of_an_app_does_it_until_it_falls_silent(
+    kept_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fait.subscriptions.retention.EVERY_S", 0.05)
+    app = post()
+    async with app.open(kept_url, clock=clock, run="elsewhere") as one:
+        first = asyncio.create_task(one.runner.retention.run("first", 0.05))
+        await _until(lambda: _owner_is(one, "first"))
+        async with app.open(kept_url, clock=clock, run="elsewhere") as two:
+            second = asyncio.create_task(two.runner.retention.run("second", 0.05))
+            for _ in range(30):
+                await one.store.ledger.beat("first")
+                await asyncio.sleep(0.01)
+                assert await _owner_is(two, "first")
+
+            await _until(lambda: _owner_is(two, "second"))
+            for each in (first, second):
+                each.cancel()
+            await asyncio.gather(first, second, return_exceptions=True)
+
+
+async def test_a_failure_does_not_end_it(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fait.subscriptions.retention.EVERY_S", 0.01)
+    async with post().open("memory:", clock=clock, run="elsewhere") as s:
+        await publish(s, MailWanted("a"), LetterSent("a"))
+        clock.moment += 8 * DAY
+        expire, failures = s.store.log.expire, iter([RuntimeError("once"), RuntimeError("twice")])
+
+        async def failing(*values: Any, **named: Any) -> Any:
+            if problem := next(failures, None):
+                raise problem
+            return await expire(*values, **named)
+
+        monkeypatch.setattr(s.store.log, "expire", failing)
+        running = asyncio.create_task(s.runner.retention.run("me", 0))
+        await _until(lambda: _types_are(s, ["letter-sent"]))
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    assert caplog.text.count("no messages could be dropped") == 2
+
+
+async def test_what_was_last_in_its_stream_is_dropped_later(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with post().open("memory:", clock=clock, run="elsewhere") as s:
+        await publish(s, MailWanted("a"))
+        clock.moment += 8 * DAY
+        assert await sweep(s) == 0
+        await publish(s, LetterSent("a"))
+
+        monkeypatch.setattr("fait.subscriptions.retention.time.monotonic", lambda: 1e12)
+
+        assert await sweep(s) == 1
+
+
+async def test_who_holds_messages_back_is_named_with_their_age(
+    url: str, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = post(Letters)
+    app.on(MailWanted, name="stuck")(_nothing)
+    async with app.open(url, clock=clock, run="elsewhere") as s:
+        await publish(s, MailWanted("a"), LetterSent("a"), LetterSent("b"))
+        head = await s.store.log.head()
+        clock.moment += 7 * DAY
+        assert await sweep(s) == 0
+        assert caplog.text == ""
+        clock.moment += 2 * DAY
+        assert await sweep(s) == 0
+
+    for name in ("stuck", "post_letters"):
+        said = f"{name} holds messages back from being dropped: it is at position 0 of {head}, and the oldest "
+        assert said + "'post.mail-wanted' that it has not passed is 9 days, 0:00:00 old" in caplog.text
+
+
+# Who comes too late
+
+
+@pytest.fixture
+async def expired_url(kept_url: str, clock: ManualClock) -> str:
+    """A store in which one of two messages was dropped."""
+    async with post().open(kept_url, clock=clock, run="elsewhere") as s:
+        await publish(s, MailWanted("a"), LetterSent("a"), MailWanted("b"))
+        clock.moment += 8 * DAY
+        assert await sweep(s) == 1
+    return kept_url
+
+
+async def test_a_new_subscription_of_messages_that_are_gone_does_not_start(
+    expired_url: str, clock: ManualClock
+) -> None:
+    app = post()
+    app.on(MailWanted, LetterSent, name="late", start="beginning")(_nothing)
+    with pytest.raises(
+        fait.PositionExpired, match=r"'late' .* position 0, but messages up to position 1 .*'now'"
+    ) as why:
+        async with app.open(expired_url, clock=clock):
+            pass
+
+    assert (why.value.subscription, why.value.position, why.value.expired) == ("late", 0, 1)
+    late = post()
+    late.on(MailWanted, LetterSent, name="late", start="now")(_nothing)
+    async with late.open(expired_url, clock=clock, run="elsewhere") as s:
+        [checkpoint] = await s.store.ledger.checkpoints()
+        assert checkpoint.position == await s.store.log.head()
+
+
+@pytest.mark.parametrize("events", [(MailWanted,), (Ping,), (fait.Untyped,)])
+async def test_no_checkpoint_is_left_of_a_late_one_to_hold_others_back(
+    expired_url: str, clock: ManualClock, events: tuple[type, ...]
+) -> None:
+    app = post()
+    app.on(*events, name="late", start="beginning")(_nothing)
+    with pytest.raises(fait.PositionExpired):
+        async with app.open(expired_url, clock=clock):
+            pass
+
+    store = await open_store(expired_url)
+    assert await store.ledger.checkpoints() == []
+    await store.close()
+
+
+async def test_a_subscription_of_facts_starts_at_the_beginning_all_the_same(
+    expired_url: str, clock: ManualClock
+) -> None:
+    async with post(Letters).open(expired_url, clock=clock) as s:
+        await s.wait()
+
+        assert [row.post_id for row in await s.find(Letters)] == ["1"]
+        await s.rebuild(Letters)
+
+
+async def test_a_checkpoint_that_lies_before_what_was_dropped_is_refused_and_kept(
+    expired_url: str, clock: ManualClock
+) -> None:
+    app = post()
+    app.on(MailWanted, name="old")(_nothing)
+    async with app.open(expired_url, clock=clock, run="elsewhere") as s:
+        [now] = await s.store.ledger.checkpoints()
+        await s.store.ledger.forget("old")
+        await s.store.ledger.start(type(now)("old", "post", 0, now.log_id, now.epoch))
+
+    with pytest.raises(fait.PositionExpired, match=r"forget=\['old'\]"):
+        async with app.open(expired_url, clock=clock):
+            pass
+    async with app.open(expired_url, clock=clock, forget=["old"], run="elsewhere") as s:
+        assert (await s.store.ledger.checkpoints())[0].position == await s.store.log.head()
+
+
+async def test_a_read_model_of_messages_is_not_rebuilt_once_some_are_gone(kept_url: str, clock: ManualClock) -> None:
+    async with post(Wishes).open(kept_url, clock=clock) as s:
+        await publish(s, MailWanted("a"), MailWanted("b"))
+        await s.wait()
+        await s.rebuild(Wishes)
+        await s.wait()
+        await _until(lambda: _at_head(s))
+        clock.moment += 8 * DAY
+        assert await sweep(s) == 1
+
+        with pytest.raises(fait.PositionExpired):
+            await s.rebuild(Wishes)
+
+        assert [row.post_id for row in await s.find(Wishes)] == ["1"]
+
+
+# Declarations
+
+
+def test_what_a_decision_folds_does_not_expire() -> None:
+    class Mailbox(fait.Aggregate, category="mailbox"):
+        wanted: int = 0
+
+        def evolve(self, event: MailWanted | LetterSent) -> None:
+            self.wanted += 1
+
+    app = fait.App("app")
+    app.include(Mailbox)
+
+    with pytest.raises(fait.DeclarationError, match=r"'post.mail-wanted'.*expires, and a decision folds it"):
+        app.resolve()
+
+
+@pytest.mark.parametrize("expires", [timedelta(), timedelta(days=-1), 7, "7 days"])
+def test_a_time_that_cannot_be_meant_is_refused(expires: Any) -> None:
+    with pytest.raises(fait.DeclarationError, match="above zero"):
+        fait.event("post.odd", expires=expires)
+    with pytest.raises(fait.DeclarationError, match="above zero"):
+        fait.describe("post.odd", expires=expires)
+
+
+def test_a_class_of_others_can_expire_too() -> None:
+    @dataclasses.dataclass
+    class Theirs:
+        n: int
+
+    fait.describe("post.theirs", expires=3 * DAY)(Theirs)
+
+    declared = [event_type(each) for each in (Theirs, LetterSent)]
+
+    assert [each and each.keep for each in declared] == [3 * DAY, None]
+
+
+# What the tests share
+
+
+async def _nothing(event: Any) -> None: ...
+
+
+@asynccontextmanager
+async def _same(app: fait.App, system: fait.System) -> AsyncIterator[fait.System]:
+    """Another app on the very store that a system has open."""
+    app.resolve()
+    other = fait.System(app, system.store, system._loop.clock, 5.0)
+    await other.prepare({}, (), ())
+    try:
+        yield other
+    finally:
+        await other.runner.stop()
+
+
+async def _until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110 - it lies in a database
+            await asyncio.sleep(0.01)
+
+
+async def _at_head(system: fait.System) -> bool:
+    head = await system.store.log.head()
+    return all(each.position == head for each in await system.store.ledger.checkpoints())
+
+
+async def _types_are(system: fait.System, expected: list[str]) -> bool:
+    return await types(system) == expected
+
+
+async def _owner_is(system: fait.System, owner: str) -> bool:
+    return (await system.store.ledger.lease("fait:retention:post")).owner == owner

@@ -1,0 +1,27 @@
+"""A user's mistakes with Django: each marked line must be refused by both type checkers."""
+
+from django.db import connection, connections
+
+import fait
+
+
+@fait.event("wrong-django.placed")
+class Placed:
+    customer: str
+
+
+shop = fait.App("wrong-django")
+
+
+def mistakes() -> None:
+    shop.outbox("default")  # E: an alias is no connection
+    shop.outbox(connections)  # E: which of them?
+    shop.outbox(connection.cursor())  # E: a cursor is no connection
+    shop.outbox(connection).add(Placed("c"))  # E: no stream
+    shop.outbox(connection).add(Placed("c"), stream="order-1", expected="maybe")  # E: no such expectation
+
+
+async def use() -> None:
+    await shop.outbox(connection).add(Placed("c"), stream="order-1")  # E: nothing to wait for
+    async with shop.outbox(connection).transaction():  # E: it does not wait
+        pass
