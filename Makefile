@@ -7,7 +7,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_PYTHON := $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: install demo test check bench mutants clean
+.PHONY: install demo test check bench bench-postgres mutants clean
 
 install: .venv/.synced
 
@@ -26,6 +26,10 @@ check: install
 bench: install
 	$(BIN)/uv sync --frozen --all-extras --group bench
 	$(BIN)/python bench/run.py $(ARGS)
+
+bench-postgres: install
+	$(BIN)/uv sync --frozen --all-extras --group bench
+	PYTHONPATH=bench $(BIN)/python -m postgres.run $(ARGS)
 
 mutants: install
 	$(BIN)/python tests/mutants.py

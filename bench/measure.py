@@ -96,9 +96,7 @@ async def concurrently(
     return time.perf_counter() - started, [each for _, latencies in parts for each in latencies]
 
 
-def by_threads(
-    act: Callable[[T], object], things: Sequence[T], callers: int = CALLERS
-) -> tuple[float, list[float]]:
+def by_threads(act: Callable[[T], object], things: Sequence[T], callers: int = CALLERS) -> tuple[float, list[float]]:
     """As `concurrently`, by threads."""
     started = time.perf_counter()
     with ThreadPoolExecutor(callers) as threads:

@@ -15,7 +15,7 @@ class Subject:
     Attributes:
         title: in tables.
         module: of `postgres.subjects`.
-        kind: "peer": a library or server for the same purpose; "limit": what the database gives to a program without one.
+        kind: "peer": a library or server for the same purpose; "limit": a program without one, for what the database gives.
         loop: the event loop it runs on, if it runs on one.
         options: of the URL it is given.
         rival: of a subject of ours: the subject with the same event loop where `asyncpg` is named as the one to beat.
@@ -86,7 +86,9 @@ WORKLOADS = (
         "W4",
         "import, 10 events per append, 64 callers",
         "events/s",
-        _sizes(100_000, eventsourcing=12_800, eventsourcing_functions=19_200, umadb=40_000, emmett=25_600, asyncpg=64_000),
+        _sizes(
+            100_000, eventsourcing=12_800, eventsourcing_functions=19_200, umadb=40_000, emmett=25_600, asyncpg=64_000,
+        ),
     ),
     Workload(
         "W4-bulk",
@@ -101,7 +103,9 @@ WORKLOADS = (
         "W5-one",
         "fold one stream of 10,000 events",
         "events/s",
-        _sizes(10_000, eventsourcing=10_000, eventsourcing_functions=10_000, umadb=10_000, emmett=10_000, asyncpg=10_000),
+        _sizes(
+            10_000, eventsourcing=10_000, eventsourcing_functions=10_000, umadb=10_000, emmett=10_000, asyncpg=10_000,
+        ),
     ),
     Workload(
         "W5-many",

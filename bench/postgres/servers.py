@@ -1,4 +1,4 @@
-"""The servers of a run: one PostgreSQL that keeps what it promises, a UmaDB where it is asked for, slow ways to both."""
+"""The servers of a run: a PostgreSQL that keeps what it promises, a UmaDB where it is asked for, slow ways to both."""
 
 import os
 import shutil
@@ -62,8 +62,8 @@ class Servers:
         with ExitStack() as stack:
             self.postgres = stack.enter_context(PostgresServer(VERSION, SETTINGS))
             with psycopg.connect(self.postgres.url) as connection:
-                self.version = str(connection.execute("SHOW server_version").fetchone()[0])  # pyright: ignore
-                self.settings = {name: connection.execute(f"SHOW {name}").fetchone()[0] for name in ASKED}  # pyright: ignore
+                self.version = _first(connection.execute("SHOW server_version"))
+                self.settings = {name: _first(connection.execute(f"SHOW {name}")) for name in ASKED}
             for name in ("fsync", "full_page_writes", "synchronous_commit"):
                 check(name, self.settings[name], "on")
             ports = {each: stack.enter_context(_slowly(self.postgres.port, each)) for each in self._latencies}
@@ -117,7 +117,7 @@ class Servers:
     def _administer(self, *statements: str) -> None:
         with psycopg.connect(self.postgres.url, autocommit=True) as connection:
             for statement in statements:
-                connection.execute(statement)  # pyright: ignore
+                connection.execute(statement)
 
     @contextmanager
     def _umadb(self, latency_ms: float) -> Generator[tuple[str, str]]:
@@ -153,6 +153,11 @@ def _slowly(port: int, latency_ms: float) -> Generator[int]:
         proxy.stdin.close()
         proxy.wait(10)
         proxy.stdout.close()
+
+
+def _first(cursor: psycopg.Cursor[Any]) -> str:
+    [(found,)] = cursor.fetchall()
+    return str(found)
 
 
 def _wait_for(port: int) -> None:
@@ -198,4 +203,4 @@ def positions_in(url: str, table: str, column: str) -> list[int]:
 
 def _asked(url: str, statement: str) -> list[Any]:
     with psycopg.connect(url) as connection:
-        return connection.execute(statement).fetchall()  # pyright: ignore
+        return connection.execute(statement).fetchall()

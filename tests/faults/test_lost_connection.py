@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -144,20 +145,22 @@ async def test_a_server_that_was_away_before_has_written_nothing(line: Line) -> 
 
 @pytest.mark.usefixtures("short")
 async def test_each_append_of_a_flush_is_told_its_own_outcome(line: Line) -> None:
-    """An append of several streams is a call for itself: here the server leaves after the first of three."""
-    appends: list[Append] = [([write(f"two-{n}"), write(f"three-{n}")], None) for n in range(3)]
-    line.proxy.away_after = 1
+    """Here the second flush takes many calls, one after another, and the server leaves after the first of them."""
+    first: Append = ([write("first-1")], None)
+    others: list[Append] = []
+    for n in range(8):
+        others += [([write(f"one-{n}")], None), ([write(f"two-{n}")], None)]
+        others += [([write(f"three-{n}"), write(f"four-{n}")], None)]
+    line.proxy.away_after = 2
 
-    outcomes = await asyncio.wait_for(
-        asyncio.gather(*(line.append(each) for each in appends), return_exceptions=True), 10
-    )
+    appending = asyncio.gather(*(line.append(each) for each in (first, *others)), return_exceptions=True)
+    outcomes = await asyncio.wait_for(appending, 4)
 
-    assert isinstance(outcomes[0], Appended)
-    assert len(await line.stored(appends[0])) == 2
-    for append, outcome in zip(appends[1:], outcomes[1:], strict=True):
-        assert isinstance(outcome, StoreUnavailable)
-        assert await line.stored(append) == []
-    assert outcomes[2].outcome == "nothing"
+    assert all(isinstance(each, Appended) for each in outcomes[:3])
+    assert len(await line.stored(first, *others[:2])) == 3
+    assert all(isinstance(each, StoreUnavailable) for each in outcomes[3:])
+    assert await line.stored(*others[2:]) == []
+    assert {each.outcome for each in outcomes[4:]} == {"nothing"}
 
 
 @pytest.fixture
@@ -212,6 +215,21 @@ async def test_a_bulk_append_is_stored_once_wherever_the_line_is_cut(
     assert not line.proxy.cuts
     assert len(await line.stored(append)) == 7
     await line.whole()
+
+
+async def test_connections_that_the_server_ends_while_they_are_idle_are_replaced(line: Line) -> None:
+    head = await line.store.log.head()
+    waiting = asyncio.create_task(line.store.log.changed(head))
+    await asyncio.sleep(0.1)
+    line.proxy.say_farewell()
+    await asyncio.sleep(0.05)  # it is heard, and the connection is still there
+
+    with suppress(StoreUnavailable):
+        await line.store.log.read(head)
+    assert isinstance(await line.append(append_of("any", "kept-1", 3)), Appended)
+
+    await asyncio.wait_for(waiting, 10)
+    assert [each.stream for each in (await line.store.log.read(head)).events] == ["kept-1"]
 
 
 async def test_readers_go_on_when_the_line_is_back(line: Line) -> None:

@@ -14,6 +14,10 @@ first byte of the answer gets through; when half of the answer has."""
 MOMENTS: tuple[Moment, ...] = ("before", "unanswered", "answered", "amid")
 
 
+_FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+FAREWELL = b"E" + struct.pack("!I", 4 + len(_FIELDS)) + _FIELDS
+
+
 class Proxy:
     """Stands between a client and a server on this machine.
 
@@ -61,6 +65,11 @@ class Proxy:
         self.away = True
         for link in self._links:
             link.cut()
+
+    def say_farewell(self) -> None:
+        """Tell all clients, unasked, what a server says before it ends a connection; and do not end it yet."""
+        for link in self._links:
+            link.say(FAREWELL)
 
     def answered(self) -> None:
         if self.away_after is not None:
@@ -117,6 +126,9 @@ class _Link:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
 
+    def say(self, message: bytes) -> None:
+        self._to_client.write(message)
+
     def cut(self) -> None:
         self._to_client.transport.abort()
         self._to_server.transport.abort()
@@ -146,9 +158,9 @@ class _Link:
     async def _pass(self, kind: bytes, request: bytes, sql: bytes) -> bool:
         """Pass a whole request on; False if the line was cut instead, or then."""
         self._counted = self._counted and b"LISTEN" not in sql
-        if self._counted and kind in b"SQ":
+        if self._counted and kind in b"SQH":
             self._proxy.asked.append(sql.decode())
-        self._meant = self._proxy.request in sql
+        self._meant = self._proxy.request in sql and kind in b"SQ"
         if self._meant and self._proxy.cuts:
             self._cut = self._proxy.cuts.popleft()
             if self._cut == "before":

@@ -1,8 +1,10 @@
 """What is Django's own: its blocks, hooks, requests, models, tests and migrations."""
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
@@ -151,6 +153,8 @@ class Blocks:
                 database.insert()
             with pytest.raises(fait.UsageError, match="can only be rolled back"):
                 database.add()
+            with pytest.raises(fait.UsageError, match="can only be rolled back"), database.outbox().transaction():
+                pass
 
         assert (database.has_order(), database.events()) == (False, [])
 
@@ -440,3 +444,36 @@ class TestInSqlite(InSqlite, Connections, Blocks, Hooks, Requests, InTests):
         with pytest.raises(fait.UsageError, match="no transaction is open"):
             block()
         assert database.events() == []
+
+    def test_a_block_is_the_writer_from_its_beginning(self, place: Place) -> None:
+        writer = sqlite3.connect(place.address, isolation_level=None, timeout=0)
+        with configured(place, transaction_mode=None) as alias:
+            database = Database(place, alias)
+            with database.outbox().transaction(), pytest.raises(sqlite3.OperationalError, match="locked"):
+                writer.execute("BEGIN IMMEDIATE")
+        writer.close()
+
+    def test_another_writer_is_waited_for_as_long_as_the_options_say(self, place: Place) -> None:
+        writer = sqlite3.connect(place.address, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        for mode in (None, "IMMEDIATE"):
+            with configured(place, transaction_mode=mode, timeout=0.05) as alias:
+                block = Database(place, alias).outbox().transaction()
+                with pytest.raises(fait.StoreUnavailable, match=r"another process is writing.*Nothing was written"):
+                    block.__enter__()
+        writer.close()
+
+
+def test_an_old_sqlite_is_warned_of() -> None:
+    program = """
+        import sqlite3
+        sqlite3.dbapi2.sqlite_version_info = (3, 51, 2)
+        import fait
+        from django.conf import settings
+        settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
+        from django.db import connection
+        fait.App("warned").outbox(connection)
+    """
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
+
+    assert ran.stderr.startswith("<string>:8: UserWarning: SQLite 3.51.2")

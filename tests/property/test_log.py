@@ -19,7 +19,7 @@ from fait.events.append import Appended, Page, Until, Write
 from fait.events.envelope import StoredEvent
 from fait.events.query import Query
 from fait.store.open import BACKENDS, open_store
-from fait.testing.strategies import CATEGORIES, STREAMS, queries, untils, writes
+from fait.testing.strategies import CATEGORIES, STREAMS, TYPES, queries, untils, writes
 
 REFERENCE = "memory"
 THOROUGH = "FAIT_EXAMPLES" in os.environ
@@ -152,6 +152,23 @@ class SameAnswers(RuleBasedStateMachine):
     @rule(category=st.none() | st.sampled_from(CATEGORIES), after=st.just("") | st.sampled_from(STREAMS), limit=LIMITS)
     def list_streams(self, category: str | None, after: str, limit: int) -> None:
         self.same("streams", category=category, after=after, limit=limit)
+
+    @rule(data=st.data(), type=st.sampled_from(TYPES), hours=st.integers(0, 12), limit=LIMITS)
+    def expire(self, data: st.DataObject, type: str, hours: int, limit: int) -> None:
+        behind, before = data.draw(st.integers(0, self.same("head"))), self.clock.moment - timedelta(hours=hours)
+        after, more = 0, True
+        while more:
+            expected = self.run(self.known.log.expire(type, before, behind, after=after, limit=limit))
+            found = self.run(
+                self.asked.log.expire(type, before, self.place(behind), after=self.place(after), limit=limit)
+            )
+            assert msgspec.structs.replace(found, position=self.here(found.position)) == expected
+            after, more = expected.position, expected.more
+        self.same("expired")
+        found = self.run(self.asked.log.oldest_messages(self.place(behind)))
+        assert [msgspec.structs.replace(each, position=self.here(each.position)) for each in found] == self.run(
+            self.known.log.oldest_messages(behind)
+        )
 
     @rule()
     def reopen(self) -> None:

@@ -16,7 +16,6 @@ shop = fait.App("wrong-django")
 def mistakes() -> None:
     shop.outbox("default")  # E: an alias is no connection
     shop.outbox(connections)  # E: which of them?
-    shop.outbox(connection.cursor())  # E: a cursor is no connection
     shop.outbox(connection).add(Placed("c"))  # E: no stream
     shop.outbox(connection).add(Placed("c"), stream="order-1", expected="maybe")  # E: no such expectation
 

@@ -18,7 +18,7 @@ from subjects.eventsourcing_app import Order, Orders, fill, made, opened, orders
 
 __all__ = ["POSITION", "TABLE", "WORKLOADS"]
 
-TABLE, POSITION = "stored_events", "notification_id"
+TABLE, POSITION = "orders_events", "notification_id"
 VIEW = "CREATE TABLE IF NOT EXISTS order_view (order_id text PRIMARY KEY, customer_id text, total float8, n bigint)"
 UPSERT = (
     "INSERT INTO order_view AS v (order_id, customer_id, total, n) VALUES (%s, %s, %s, 1) "

@@ -38,10 +38,12 @@ CONNECTIONS = 16
 PART_CONNECTIONS = 4
 HELD_S = 0.02
 NEWS = "bench_news"
+Connection = Pool = Any
+"""The driver's."""
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncGenerator[asyncpg.Connection[Any]]:
+async def connected(url: str) -> AsyncGenerator[Connection]:
     await prepare(url)
     connection = await asyncpg.connect(bare(url))
     try:
@@ -51,13 +53,13 @@ async def connected(url: str) -> AsyncGenerator[asyncpg.Connection[Any]]:
 
 
 @asynccontextmanager
-async def pooled(url: str, connections: int = CONNECTIONS) -> AsyncGenerator[asyncpg.Pool[Any]]:
+async def pooled(url: str, connections: int = CONNECTIONS) -> AsyncGenerator[Pool]:
     await prepare(url)
     async with asyncpg.create_pool(bare(url), min_size=connections, max_size=connections) as pool:
         yield pool
 
 
-async def fill(connection: asyncpg.Connection[Any], given: Sequence[Event], url: str) -> None:
+async def fill(connection: Connection, given: Sequence[Event], url: str) -> None:
     form = layout(url)
     for first in range(0, len(given), BULK):
         records = [form.row(each) for each in given[first : first + BULK]]
@@ -185,7 +187,7 @@ async def w6(url: str, n: int) -> Outcome:
 async def w7(url: str, n: int) -> Outcome:
     """Folds a page in memory, and writes a row for each order in it."""
 
-    async def write(connection: asyncpg.Connection[Any], rows: Sequence[Any]) -> None:
+    async def write(connection: Connection, rows: Sequence[Any]) -> None:
         folded = dict[str, tuple[str, str, float, int]]()
         for row in rows:
             order = decode(row[4])
@@ -199,7 +201,7 @@ async def w7(url: str, n: int) -> Outcome:
 async def w7_sql(url: str, n: int) -> Outcome:
     """A statement for each event, sent together."""
 
-    async def write(connection: asyncpg.Connection[Any], rows: Sequence[Any]) -> None:
+    async def write(connection: Connection, rows: Sequence[Any]) -> None:
         orders = [decode(row[4]) for row in rows]
         await connection.executemany(UPSERT, [(each.order_id, each.customer_id, each.total) for each in orders])
 

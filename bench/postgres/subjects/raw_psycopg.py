@@ -23,7 +23,10 @@ def copy(connection: psycopg.Connection, given: list[Event], url: str) -> None:
 def w4_bulk(url: str, n: int) -> Outcome:
     asyncio.run(prepare(url))
     streams, warm_up = n // EVENTS_PER_ORDER, n // EVENTS_PER_ORDER // 10
-    given, before = events(range(streams), EVENTS_PER_ORDER), events(range(streams, streams + warm_up), EVENTS_PER_ORDER)
+    given, before = (
+        events(range(streams), EVENTS_PER_ORDER),
+        events(range(streams, streams + warm_up), EVENTS_PER_ORDER),
+    )
     with psycopg.connect(bare(url), autocommit=True) as connection:
         copy(connection, before, url)
         started = time.perf_counter()

@@ -127,17 +127,16 @@ def w6(url: str, n: int) -> Outcome:
 
 
 def w8(url: str, n: int) -> Outcome:
-    handled, at, latencies = threading.Event(), 0.0, list[float]()
+    log, handled, at, latencies = Log(url), threading.Event(), 0.0, list[float]()
 
     def follow_on() -> None:
         nonlocal at
-        for each in umadb.Client(url).subscribe():
+        for each in log.client.subscribe():
             decode(each.event.data)
             at = time.perf_counter()
             handled.set()
 
     threading.Thread(target=follow_on, daemon=True).start()
-    log = Log(url)
     time.sleep(0.5)
     for given in made(range(n + n // 10), 1):
         time.sleep(0.01)
@@ -161,8 +160,9 @@ def w8_notify(url: str, n: int) -> Outcome:
 
 
 def follow(url: str, _n: int) -> None:
+    log = Log(url)  # to be kept: what it is waiting for ends with it
     ready()
-    for each in umadb.Client(url).subscribe():
+    for each in log.client.subscribe():
         decode(each.event.data)
         print(time.perf_counter(), flush=True)
 
@@ -176,10 +176,10 @@ def probe_write(url: str, n: int) -> dict[str, Any]:
 
 
 def probe_read(url: str, _n: int) -> dict[str, Any]:
-    seen = list[int]()
+    log, seen = Log(url), list[int]()
 
     def read() -> None:
-        for each in umadb.Client(url).subscribe():
+        for each in log.client.subscribe():
             seen.append(each.position)
 
     threading.Thread(target=read, daemon=True).start()

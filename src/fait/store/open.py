@@ -20,7 +20,7 @@ from fait.store.ledger import Ledger
 from fait.store.log import Log
 from fait.store.migrations import Migration, Step
 
-__all__ = ["BACKENDS", "Schema", "Store", "open_schema", "open_store", "shown_url"]
+__all__ = ["BACKENDS", "Schema", "Store", "beside", "open_schema", "open_store", "shown_url"]
 
 
 class Store(Protocol):
@@ -67,6 +67,14 @@ class Schema(Protocol):
         Args:
             in_place: also if nothing shows that the log was moved.
             rehearse: say what would be done, and change nothing.
+        """
+        ...
+
+    async def drop(self) -> None:
+        """Remove it with everything in it, whoever made it: for what was made to be thrown away.
+
+        Raises:
+            StoreUnavailable: it is still there; the message says how it is removed by hand.
         """
         ...
 
@@ -179,6 +187,25 @@ def open_schema(url: str) -> Schema:
                 raise UsageError(f"{shown_url(url)!r} has no schema: sqlite: and postgresql: stores have one")
     except ModuleNotFoundError as missing:
         raise _explained(missing) from None
+
+
+def beside(url: str, name: str) -> str:
+    """The URL of another store in the same place: a schema of that name, or a file in the same directory.
+
+    Raises:
+        UsageError: there is no such place.
+    """
+    from pathlib import Path
+    from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+    open_schema(url)  # refuses what names no place
+    if url.lower().startswith("sqlite:"):
+        path, options = _file(url)
+        query = f"?{urlencode(options)}" if options else ""
+        return f"sqlite:///{quote(str(Path(path).with_name(f'{name}.db')))}{query}"
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True)) | {"schema": name}
+    return urlunsplit(parts._replace(query=urlencode(options)))
 
 
 def shown_url(url: str) -> str:

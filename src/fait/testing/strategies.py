@@ -27,7 +27,7 @@ def moments() -> st.SearchStrategy[datetime]:
 
 @st.composite
 def new_events(draw: st.DrawFn, ids: st.SearchStrategy[str]) -> NewEvent:
-    """An event of some type, with some tags."""
+    """An event of some type, with some tags, kept or expiring."""
     return NewEvent(
         type=draw(st.sampled_from(TYPES)),
         schema=draw(st.integers(1, 3)),
@@ -35,6 +35,7 @@ def new_events(draw: st.DrawFn, ids: st.SearchStrategy[str]) -> NewEvent:
         data=draw(st.sampled_from(['{"n":1}', ' {"ä": "\\ud83d\\ude00 😀"} ', "[]"])),
         tags=tuple(draw(st.lists(st.sampled_from(TAGS), max_size=2))),
         occurred_at=draw(st.none() | moments()),
+        expires=draw(st.booleans()),
     )
 
 

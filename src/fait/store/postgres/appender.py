@@ -103,17 +103,26 @@ class Appender:
                 if self._lane is None:
                     self._lane = await self._database.take()
                 attempt.sent = not self._lane.is_closed()
-                return await self._store(self._lane, appends, PATIENCE_S, in_turn=in_turn)
+                outcomes = await self._store(self._lane, appends, PATIENCE_S, in_turn=in_turn)
             except Exception as problem:
                 if lost(problem):
                     await self._drop_lane()
                     await attempt.wait_for_server(problem)
                 elif isinstance(problem, PostgresError):
-                    if attempt.unsettled:
-                        self._unsettled.update(_name(each) for each in appends)
-                    return [BUSY] * len(appends)
+                    return self._left_alone(appends, [BUSY] * len(appends), attempt)
                 else:
                     raise attempt.failure(problem) from problem
+            else:
+                return self._left_alone(appends, outcomes, attempt)
+
+    def _left_alone(
+        self, appends: Sequence[Append], outcomes: Sequence[Outcome], attempt: "_Attempt"
+    ) -> Sequence[Outcome]:
+        """Remember of those that will run alone that they may have been written already."""
+        if attempt.unsettled:
+            left = (append for append, outcome in zip(appends, outcomes, strict=True) if outcome is BUSY)
+            self._unsettled.update(map(_name, left))
+        return outcomes
 
     async def _send_alone(self, append: Append) -> Verdict:
         """In turns; in the first it waits little, so that it holds up nobody who need not wait at all."""

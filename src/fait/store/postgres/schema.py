@@ -6,7 +6,7 @@ All steps that are missing are applied in one transaction, under a lock, so that
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from fait.errors import StoreUnavailable, UsageError
 from fait.store.adoption import Adopted
@@ -18,6 +18,9 @@ from fait.store.postgres.names import in_schema, literal, statements
 __all__ = ["PostgresSchema", "applied_steps", "migrate", "missing"]
 
 _PACKAGE = "fait.store.postgres"
+
+DROP_S: Final = 20
+"""How long to wait for those who use a schema that is to be removed."""
 
 
 class PostgresSchema:
@@ -55,6 +58,16 @@ class PostgresSchema:
             if await missing(database):
                 raise UsageError(f"{self.where} has no log that is up to date: fait db status. Nothing was changed.")
             return await identity.adopt(database, in_place=in_place, rehearse=rehearse)
+
+    async def drop(self) -> None:
+        """Remove the schema with everything in it; waits a while for those who use it."""
+        statement = statements(self._address.schema)["drop_schema"]
+        try:
+            async with _opened(self._address) as database, database.transaction() as connection:
+                await connection.execute(f"SET LOCAL lock_timeout = '{DROP_S}s'")
+                await connection.execute(statement)
+        except StoreUnavailable as problem:
+            raise StoreUnavailable(f"{problem} {self.where} is still there. To remove it: {statement}") from problem
 
 
 @asynccontextmanager

@@ -15,21 +15,12 @@ from fait.events.version import is_expected
 from fait.store.joined import Ask, Conversation, Rows
 from fait.store.repetition import repetition
 from fait.store.sqlite.moment import stored_moment
+from fait.store.sqlite.statements import SQL
 
 __all__ = ["LOCK", "append"]
 
-LOCK: Final = Ask("UPDATE fait_log SET epoch = epoch")
+LOCK: Final = Ask(SQL["join_lock"])
 """Changes nothing and needs the write lock: a transaction that read something old fails here, before it is too late."""
-
-_LAST: Final = "SELECT position, recorded_at FROM fait_events ORDER BY position DESC LIMIT 1"
-_VERSION: Final = "SELECT max(version) FROM fait_events WHERE stream = ?"
-_FIND: Final = "SELECT id, stream, version, position FROM fait_events WHERE id IN (SELECT value FROM json_each(?))"
-_EVENT: Final = (
-    "INSERT INTO fait_events "
-    "(position, stream, version, type, schema, id, data, metadata, tags, recorded_at, occurred_at, expires) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_TAG: Final = "INSERT OR IGNORE INTO fait_tags (tag, position) VALUES (?, ?)"
 
 _encode = msgspec.json.encode
 
@@ -48,7 +39,7 @@ def append(writes: Sequence[Write], now: datetime, *, look_up: bool) -> Conversa
         return known
     versions: list[int] = []
     for write in writes:
-        [(version,)] = yield Ask(_VERSION, (write.stream,))
+        [(version,)] = yield Ask(SQL["join_version"], (write.stream,))
         versions.append(version or 0)
         if not is_expected(write.expected, versions[-1]):
             return Conflict(write.stream, write.expected, versions[-1])
@@ -57,13 +48,13 @@ def append(writes: Sequence[Write], now: datetime, *, look_up: bool) -> Conversa
 
 def _known(writes: Sequence[Write]) -> Generator[Ask, Rows, Verdict | None]:
     ids = [event.id for write in writes for event in write.events]
-    rows = yield Ask(_FIND, (_encode(ids).decode(),))
+    rows = yield Ask(SQL["join_known"], (_encode(ids).decode(),))
     stored = {row[0]: _Stored(*row) for row in rows}
     return repetition(writes, stored) if stored else None
 
 
 def _store(writes: Sequence[Write], versions: list[int], now: str) -> Generator[Ask, Rows, Verdict]:
-    last = yield Ask(_LAST)
+    last = yield Ask(SQL["join_end"])
     position, moment = (last[0][0], max(now, last[0][1])) if last else (0, now)
     after: list[int] = []
     for write, version in zip(writes, versions, strict=True):
@@ -72,13 +63,13 @@ def _store(writes: Sequence[Write], versions: list[int], now: str) -> Generator[
             tags: Any = _encode(event.tags).decode() if event.tags else None
             occurred_at = stored_moment(event.occurred_at) if event.occurred_at else moment
             yield Ask(
-                _EVENT,
+                SQL["join_event"],
                 (
                     position, write.stream, version, event.type, event.schema, event.id, event.data, event.metadata,
                     tags, moment, occurred_at, int(event.expires),
                 ),
             )  # fmt: skip
             for tag in event.tags:
-                yield Ask(_TAG, (tag, position))
+                yield Ask(SQL["join_tag"], (tag, position))
         after.append(version)
     return Appended(position, tuple(after))

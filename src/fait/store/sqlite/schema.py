@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 
 from fait.clock import SystemClock
+from fait.errors import StoreUnavailable
 from fait.store.adoption import Adopted, Carried
 from fait.store.log import Identity
 from fait.store.migrations import Migration, Step, all_steps, load, pending
@@ -53,6 +54,17 @@ class SqliteSchema:
         """Begin a new epoch. A file does not know that it was copied, so that `in_place` makes no difference."""
         await (await open_store(self.where, self._options, SystemClock(), create=False)).close()
         return await asyncio.to_thread(_adopt, self.where, rehearse)
+
+    async def drop(self) -> None:
+        """Remove the file, and those that SQLite keeps beside it."""
+        files = [f"{self.where}{suffix}" for suffix in ("", "-wal", "-shm")]
+        try:
+            for file in files:
+                Path(file).unlink(missing_ok=True)
+        except OSError as problem:
+            raise StoreUnavailable(
+                f"{problem.filename} cannot be removed ({problem.strerror}). To remove it: rm {' '.join(files)}."
+            ) from problem
 
 
 def _applied(path: str) -> list[Step]:

@@ -19,6 +19,8 @@
 -- patience  how many milliseconds to wait for a lock before the whole call fails; NULL: as the session has it.
 -- joined    how many milliseconds the transaction may stand idle from here on; NULL: it ends with this call.
 --
+-- A plan that is made while the tables are small must do when they have grown: `enable_seqscan` is off.
+--
 -- A row for each write: appended, or lost and why: conflict, or condition with the events that came between. A loser is told
 -- which of its ids are stored already.
 
@@ -37,7 +39,7 @@ CREATE FUNCTION {schema}.fait_append_1(
     moment timestamptz DEFAULT NULL, whole boolean DEFAULT false, look_up boolean DEFAULT false,
     patience integer DEFAULT NULL, joined integer DEFAULT NULL
 ) RETURNS TABLE (write_no integer, verdict text, last_version bigint, last_position bigint, stored json, between_events json)
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
@@ -118,7 +120,8 @@ BEGIN
     END IF;
     IF look_up THEN
         SELECT coalesce(array_agg(DISTINCT e.w), '{}') INTO known
-        FROM unnest(e_write, e_id) AS e (w, i) JOIN {schema}.fait_all AS a ON a.id = e.i;
+        FROM unnest(e_write, e_id) AS e (w, i)
+        CROSS JOIN LATERAL (SELECT FROM {schema}.fait_all AS a WHERE a.id = e.i LIMIT 1) AS a;
     END IF;
 
     -- 3
@@ -131,7 +134,7 @@ BEGIN
                     AND w.n <> ALL (failed) AND w.n <> ALL (known)
                 ) OVER (PARTITION BY CASE WHEN whole THEN 0 ELSE w.n END) AS fits
             FROM unnest(w_stream, w_expected, w_count) WITH ORDINALITY AS w (stream, x, k, n)
-            LEFT JOIN {schema}.fait_streams AS s ON s.stream = w.stream
+            LEFT JOIN LATERAL (SELECT * FROM {schema}.fait_streams AS s WHERE s.stream = w.stream LIMIT 1) AS s ON true
         ), first AS (
             SELECT DISTINCT ON (stream COLLATE "C") * FROM fit WHERE fits ORDER BY stream COLLATE "C", n
         ), moved AS (
@@ -154,9 +157,9 @@ BEGIN
         IF EXISTS (
             SELECT FROM unnest(e_write, e_id, e_expires) AS e (w, i, expires)
             WHERE versions[e.w] IS NOT NULL AND CASE WHEN e.expires
-                THEN EXISTS (SELECT FROM {schema}.fait_events AS a WHERE a.id = e.i)
-                ELSE EXISTS (SELECT FROM {schema}.fait_expiring AS a WHERE a.id = e.i)
-            END
+                THEN (SELECT a.position FROM {schema}.fait_events AS a WHERE a.id = e.i LIMIT 1)
+                ELSE (SELECT a.position FROM {schema}.fait_expiring AS a WHERE a.id = e.i LIMIT 1)
+            END IS NOT NULL
         ) THEN
             RAISE unique_violation USING MESSAGE = 'an event id is taken';
         END IF;
@@ -203,7 +206,8 @@ BEGIN
         SELECT w.n::integer, CASE WHEN w.n = ANY (failed) THEN 'condition' ELSE 'conflict' END, coalesce(s.version, 0), horizon,
             (
                 SELECT json_agg(json_build_object('id', a.id, 'stream', a.stream, 'version', a.version, 'position', a.position))
-                FROM unnest(e_write, e_id) AS e (w, i) JOIN {schema}.fait_all AS a ON a.id = e.i
+                FROM unnest(e_write, e_id) AS e (w, i)
+                CROSS JOIN LATERAL (SELECT * FROM {schema}.fait_all AS a WHERE a.id = e.i LIMIT 1) AS a
                 WHERE whole OR e.w = w.n
             ),
             CASE WHEN w.n = ANY (failed) THEN (
@@ -224,7 +228,7 @@ BEGIN
                 ) AS b
             ) END
         FROM unnest(w_stream, versions) WITH ORDINALITY AS w (stream, version, n)
-        LEFT JOIN {schema}.fait_streams AS s ON s.stream = w.stream
+        LEFT JOIN LATERAL (SELECT * FROM {schema}.fait_streams AS s WHERE s.stream = w.stream LIMIT 1) AS s ON true
         WHERE w.version IS NULL;
     END IF;
 END $$;
@@ -235,7 +239,7 @@ CREATE FUNCTION {schema}.fait_append_one_1(
     to_stream text, expected_version bigint, event_id uuid, event_type text, event_schema integer, event_data json,
     event_metadata json, event_tags text[], occurred timestamptz, expires boolean, moment timestamptz, patience integer
 ) RETURNS TABLE (write_no integer, verdict text, last_version bigint, last_position bigint, stored json, between_events json)
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;

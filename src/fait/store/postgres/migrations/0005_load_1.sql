@@ -13,7 +13,7 @@ CREATE FUNCTION {schema}.fait_load_1(
     w_stream text[], w_expected bigint[], w_count integer[], types text[], tags text[], moment timestamptz,
     patience integer, idle integer
 ) RETURNS TABLE (write_no integer, last_version bigint, last_position bigint)
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
@@ -45,7 +45,7 @@ BEGIN
         INSERT INTO {schema}.fait_streams AS s (stream, version, recorded_at, expected)
         SELECT w.stream, w.k, recorded, w.x
         FROM unnest(w_stream, w_expected, w_count) AS w (stream, x, k)
-        LEFT JOIN {schema}.fait_streams AS s ON s.stream = w.stream
+        LEFT JOIN LATERAL (SELECT * FROM {schema}.fait_streams AS s WHERE s.stream = w.stream LIMIT 1) AS s ON true
         WHERE w.x = -1 OR w.x = coalesce(s.version, 0) OR (w.x = -2 AND s.stream IS NOT NULL)
         ORDER BY w.stream COLLATE "C"
         ON CONFLICT (stream) DO UPDATE

@@ -1,0 +1,167 @@
+"""How cost grows with the log: append, conditional append, reads, feed, catch-up and disk, at several sizes.
+
+growth.py fill|grown|cold URL N      the parts, each a process of its own
+"""
+
+import asyncio
+import json
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+from measure import check, percentile, timed_async
+from order import EVENTS_PER_ORDER
+from postgres.servers import Servers
+from subjects import fait_system
+
+import fait
+from fait.clock import new_id
+from fait.events.append import AppendCondition, Write
+from fait.events.codec import Codec
+from fait.events.query import Query
+from fait.events.registry import Registry
+
+__all__ = ["growth"]
+
+ASKED = 500
+FED = 20_000
+BYTES_PER_EVENT = 1500
+TABLES = ("fait_events", "fait_expiring", "fait_streams", "fait_tags")
+MEASURED = ("append_p50_us", "conditional_p50_us", "read_p50_us", "feed_events_s", "catch_up_events_s")
+
+
+def growth(servers: Servers, sizes: Sequence[int], rounds: int) -> list[dict[str, Any]]:
+    """A row for each size: medians, ratios to the smallest, bytes an event, and figures after a cold start."""
+    with ExitStack() as stack:
+        urls = {size: stack.enter_context(servers.database()) for size in sizes}
+        filled = {size: _run("fill", url, size)["events_s"] for size, url in urls.items()}
+        disk = {size: _bytes(url) / size for size, url in urls.items()}
+        found = [{size: _run("grown", url, size) for size, url in urls.items()} for _ in range(rounds)]
+        cold = dict[int, dict[str, float]]()
+        for size, url in urls.items():
+            servers.restart_cold()
+            cold[size] = _run("cold", url, size)
+    rows = list[dict[str, Any]]()
+    for size in sizes:
+        row: dict[str, Any] = {"events": size, "rounds": rounds, "import_events_s": round(filled[size])}
+        for name in MEASURED:
+            what = name.removesuffix("_p50_us").removesuffix("_events_s")
+            row[name] = round(statistics.median(each[size][name] for each in found), 1)
+            ratios = [each[size][name] / each[sizes[0]][name] for each in found]
+            row[f"{what}_ratio"] = round(statistics.median(ratios), 3)
+        rows.append({**row, "bytes_per_event": round(disk[size]), **cold[size]})
+    return rows
+
+
+def _bytes(url: str) -> int:
+    """Of the log's tables and indexes, once all is written."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE)")
+        sizes = "SELECT sum(pg_total_relation_size(c::regclass)) FROM unnest(%s::text[]) AS c"
+        [(found,)] = connection.execute(sizes, (list(TABLES),)).fetchall()
+        return int(found)
+
+
+def _run(part: str, url: str, n: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "postgres.growth", part, url, str(n)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
+
+
+async def fill(url: str, n: int) -> dict[str, Any]:
+    async with fait_system.opened(url) as s:
+        started = time.perf_counter()
+        await fait_system.fill(s, range(n // EVENTS_PER_ORDER), EVENTS_PER_ORDER)
+        return {"events_s": n / (time.perf_counter() - started)}
+
+
+async def grown(url: str, n: int) -> dict[str, Any]:
+    """With a warm-up before each figure."""
+    chance = random.Random()
+    first = chance.randrange(1 << 40, 1 << 50)
+    asked = [chance.randrange(n // EVENTS_PER_ORDER) for _ in range(ASKED)]
+    async with fait_system.opened(url) as s:
+        appends = await _latencies(lambda number: s.append(fait_system.facts(number, 1)), range(first, first + ASKED))
+        changes = [_conditional(number) for number in range(first + ASKED, first + 2 * ASKED)]
+        conditional = await _latencies(lambda change: _append_if_first(s, *change), changes)
+        reads = await _latencies(lambda number: _read(s, number), asked)
+        fed = await _feed(s, chance.randrange(max(1, n - FED)), min(FED, n))
+    seconds = await fait_system.catch_up(url, rebuild=True)
+    events = await _count(url)
+    return {
+        "append_p50_us": percentile(appends, 0.5),
+        "conditional_p50_us": percentile(conditional, 0.5),
+        "read_p50_us": percentile(reads, 0.5),
+        "feed_events_s": fed,
+        "catch_up_events_s": events / seconds,
+    }
+
+
+async def cold(url: str, n: int) -> dict[str, Any]:
+    """Nothing of the data is in memory, and each thing is asked for once."""
+    asked = random.sample(range(n // EVENTS_PER_ORDER), min(ASKED, n // EVENTS_PER_ORDER))
+    first = random.randrange(1 << 50, 1 << 51)
+    async with fait_system.opened(url) as s:
+        _, reads = await timed_async(lambda number: _read(s, number), asked)
+        _, appends = await timed_async(
+            lambda number: s.append(fait_system.facts(number, 1)), range(first, first + ASKED)
+        )
+    return {"cold_read_p50_us": percentile(reads, 0.5), "cold_append_p50_us": percentile(appends, 0.5)}
+
+
+async def _latencies(act: Any, things: Sequence[Any]) -> list[float]:
+    warm_up = len(things) // 5
+    await timed_async(act, things[:warm_up])
+    return (await timed_async(act, things[warm_up:]))[1]
+
+
+async def _read(s: fait.System, number: int) -> None:
+    check("events", len(await s.read(f"order-{number}")), EVENTS_PER_ORDER)
+
+
+def _conditional(number: int) -> tuple[Write, AppendCondition]:
+    """An event with a tag that no other event may have."""
+    tag = f"order:{number}"
+    event = _codec.new(fait_system.placed(number), id=new_id(), tags=[tag])
+    return Write(f"order-{number}", (event,), 0), AppendCondition((Query(tags=(tag,)),), after=0)
+
+
+async def _append_if_first(s: fait.System, write: Write, condition: AppendCondition) -> None:
+    verdict = await s.store.log.append([write], condition)
+    check("verdict", type(verdict).__name__, "Appended")
+
+
+async def _feed(s: fait.System, after: int, events: int) -> float:
+    """Events a second of a reader who is behind, decoded."""
+    for _ in range(2):  # the first warms up
+        started, seen = time.perf_counter(), 0
+        async for _ in s.events(after=after):
+            seen += 1
+            if seen == events:
+                break
+        rate = seen / (time.perf_counter() - started)
+    return rate
+
+
+async def _count(url: str) -> int:
+    async with fait_system.opened(url) as s:
+        return await s.store.log.head()
+
+
+def _registry() -> Registry:
+    registry = Registry()
+    registry.add(fait_system.OrderPlaced)
+    return registry
+
+
+_codec = Codec(_registry())
+PARTS = {"fill": fill, "grown": grown, "cold": cold}
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(PARTS[sys.argv[1]](sys.argv[2], int(sys.argv[3])))))

@@ -1,0 +1,239 @@
+"""Tells what a run on PostgreSQL found: as a table, a chart, and as the figures of docs/performance-postgres.md.
+
+`python -m postgres.report RUN.json` makes that run the published one, `python -m postgres.report` writes the figures of
+the published run into the page, and `--check` fails if page or chart are not what that run says.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from chart import Bar, bars_drawn, faster
+from postgres.goals import GOALS, OURS, PEERS, PROPERTIES, SUBJECTS, WORKLOADS
+
+__all__ = ["chart_of", "judged", "page", "text", "wrong"]
+
+BENCH = Path(__file__).parents[1]
+LATEST = BENCH / "results" / "postgres-latest.json"
+CHART = BENCH / "results" / "postgres-chart.svg"
+PAGE = BENCH.parent / "docs" / "performance-postgres.md"
+BEGIN, END = "<!-- figures: bench/postgres/report.py writes what is between these lines -->", "<!-- end of figures -->"
+MUST_BE_ZERO = ("missed", "repeated", "reordered", "phantom", "lost")
+NAMES = {"ops_s": "rate", "p50_us": "p50", "p99_us": "p99"}
+TITLES = {each.key: each.title for each in WORKLOADS} | PROPERTIES
+Result = dict[str, Any]
+
+
+def wrong(result: Result) -> bool:
+    """Whether a reader of ours missed or reordered anything: then no figure means anything."""
+    return any(result["lost_events"].get(ours, {}).get(each) for ours in OURS for each in MUST_BE_ZERO)
+
+
+def judged(result: Result) -> list[dict[str, Any]]:
+    """Each goal that was measured, by event loop and latency, and whether it is met; then the floors of each row."""
+    rows = {(row["latency_ms"], row["workload"], row["subject"]): row for row in result["rows"]}
+    verdicts = list[dict[str, Any]]()
+    for latency in dict.fromkeys(row["latency_ms"] for row in result["rows"]):
+        for goal in GOALS:
+            for ours in OURS:
+                against = SUBJECTS[ours].rival if goal.against == "asyncpg" else goal.against
+                row = rows.get((latency, goal.key, against)) or rows.get((latency, goal.key, goal.against))
+                if row and (ratio := row["ratios"].get(ours, {}).get(goal.figure)) is not None:
+                    verdicts.append(_verdict(latency, ours, goal.key, row["subject"], goal.figure, goal.limit, ratio))
+    for (latency, workload, subject), row in rows.items():
+        for ours, ratios in row["ratios"].items() if subject in PEERS else ():
+            for figure, ratio in ratios.items():
+                verdicts.append(_verdict(latency, ours, workload, subject, figure, 1, ratio) | {"floor": True})
+    if result["growth"]:
+        for goal in GOALS:
+            if goal.key in PROPERTIES:
+                ratio = result["growth"][-1][f"{goal.key.removeprefix('growth-')}_ratio"]
+                verdicts.append(_verdict(0.0, "fait", goal.key, "fait", goal.figure, goal.limit, ratio))
+    return verdicts
+
+
+def _verdict(
+    latency: float, ours: str, key: str, against: str, figure: str, limit: float, ratio: float
+) -> dict[str, Any]:
+    more = figure == "ops_s"
+    return {
+        "latency_ms": latency, "ours": ours, "key": key, "against": against, "figure": figure,
+        "sign": "≥" if more else "≤", "limit": limit, "ratio": ratio,
+        "met": ratio >= limit if more else ratio <= limit, "floor": False,
+    }  # fmt: skip
+
+
+def text(result: Result) -> str:
+    """The run as a terminal shows it."""
+    lines = [f"{'':14}{'':27}{'ms':>4}{'rate':>20}{'p50 µs':>12}{'p99 µs':>12}   fait to it: rate, p50, p99 (uvloop)"]
+    for row in result["rows"]:
+        ratios = "   ".join(_times(row, figure) for figure in NAMES) if row["subject"] not in OURS else ""
+        lines.append(
+            f"{row['workload']:14}{SUBJECTS[row['subject']].title:27}{row['latency_ms']:>4g}{_rate(row):>20}"
+            f"{_us(row['p50_us']):>12}{_us(row['p99_us']):>12}   {ratios}"
+        )
+    lines += ["", *(json.dumps(row) for row in result["growth"]), ""]
+    for goal in result["goals"]:
+        kind = "floor" if goal["floor"] else "goal"
+        if not goal["met"] or not goal["floor"]:
+            lines.append(f"{'met' if goal['met'] else 'MISSED':8}{kind:7}{_goal(goal)}")
+    lines += ["", *(f"lost events, {SUBJECTS[name].title}: {json.dumps(each)}" for name, each in _probed(result))]
+    lines += [f"LEFT OUT: {SUBJECTS[name].title}: {why}" for name, why in result["left_out"].items()]
+    return "\n".join(lines)
+
+
+def _probed(result: Result) -> list[tuple[str, dict[str, int]]]:
+    return list(result["lost_events"].items())
+
+
+def _goal(goal: dict[str, Any]) -> str:
+    to = "" if goal["key"] in PROPERTIES else f" {NAMES[goal['figure']]} to {SUBJECTS[goal['against']].title}"
+    where = f" ({SUBJECTS[goal['ours']].title}, {goal['latency_ms']:g} ms)"
+    return f"{goal['key']}{to}: {goal['ratio']:.2f}, {goal['sign']} {goal['limit']:g}{where}"
+
+
+def _times(row: dict[str, Any], figure: str) -> str:
+    found = [row["ratios"].get(ours, {}).get(figure) for ours in OURS]
+    shown = ["–" if each is None else f"{each:.2f}" for each in found]
+    return "–" if found == [None, None] else f"{shown[0]} ({shown[1]})"
+
+
+def _rate(row: dict[str, Any]) -> str:
+    return "–" if row["ops_s"] is None else f"{row['ops_s']:,.0f} {row['unit']}"
+
+
+def _us(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def chart_of(result: Result) -> str:
+    """How many times the peer's rate, by workload, without latency; a tick is the goal."""
+    peer = "eventsourcing"
+    bars = list[Bar]()
+    for row in result["rows"]:
+        ratios = row["ratios"].get("fait", {})
+        if row["subject"] == peer and not row["latency_ms"] and ratios:
+            goals = [each for each in GOALS if (each.key, each.against) == (row["workload"], peer)]
+            ticks = [
+                each.limit if each.figure == "ops_s" else 1 / each.limit for each in goals if each.figure != "p99_us"
+            ]
+            title = f"{row['workload']}  {TITLES[row['workload']]}"
+            bars.append(Bar(title, faster(ratios.get("ops_s"), ratios.get("p50_us", 1.0)), ticks))
+    return bars_drawn(f"How many times as fast as {SUBJECTS[peer].title}, PostgreSQL, {result['date']}", bars)
+
+
+def page(result: Result) -> str:
+    """The figures as Markdown."""
+    parts = [_about(result), ["![fait to eventsourcing, by workload](../bench/results/postgres-chart.svg)"]]
+    for latency in dict.fromkeys(row["latency_ms"] for row in result["rows"]):
+        parts.append([f"### {f'With a network of {latency:g} ms' if latency else 'On one machine'}"])
+        parts.append(_workload_table(result, latency))
+    parts += [["### Lost events"], _probe_table(result)]
+    if result["growth"]:
+        parts += [["### As the log grows"], _growth_table(result)]
+    return "\n\n".join("\n".join(lines) for lines in parts)
+
+
+def _about(result: Result) -> list[str]:
+    where = result["machine"]
+    box = f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB"
+    trips = ", ".join(f"{us:,.0f} µs at {ms} ms" for ms, us in result["round_trip_us"].items())
+    left_out = [f"Left out: {SUBJECTS[name].title} ({why})." for name, why in result["left_out"].items()]
+    return [
+        f"Measured on {result['date']}: {box}, {where['system']}, {where['file_system']}.",
+        f"The shortest question to the server takes {trips}.",
+        "",
+        ", ".join(f"{name} {value}" for name, value in result["settings"].items()) + ".",
+        "",
+        ", ".join(f"{name} {number}" for name, number in result["versions"].items()) + ".",
+        *(["", *left_out] if left_out else []),
+    ]
+
+
+def _workload_table(result: Result, latency: float) -> list[str]:
+    lines = [
+        "| workload | subject | rate | p50 µs | p99 µs | fait (with uvloop) to it: rate | p50 | p99 | goal |",
+        "|---|---|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    last = ""
+    for row in result["rows"]:
+        if row["latency_ms"] != latency:
+            continue
+        key, subject = row["workload"], row["subject"]
+        ratios = ["", "", ""] if subject in OURS else [_times(row, figure) for figure in NAMES]
+        what, last = (f"{key}: {TITLES[key]}" if key != last else ""), key
+        cells = [what, SUBJECTS[subject].title, _rate(row), _us(row["p50_us"]), _us(row["p99_us"]), *ratios]
+        lines.append(f"| {' | '.join([*cells, _said(result, latency, key, subject)])} |")
+    return lines
+
+
+def _said(result: Result, latency: float, key: str, subject: str) -> str:
+    """What is said of the goals of a cell: the goals, and the floors that do not hold."""
+    told = list[str]()
+    for goal in result["goals"]:
+        if (goal["latency_ms"], goal["key"], goal["against"]) == (latency, key, subject):
+            who = " (uvloop)" if SUBJECTS[goal["ours"]].loop == "uvloop" else ""
+            if not goal["floor"]:
+                told.append(f"{NAMES[goal['figure']]} {_met(goal)}{who}")
+            elif not goal["met"]:
+                told.append(f"slower: {NAMES[goal['figure']]}{who}")
+    return "; ".join(told)
+
+
+def _met(goal: dict[str, Any]) -> str:
+    return f"{goal['sign']} {goal['limit']:g}: {'met' if goal['met'] else 'missed'}"
+
+
+def _probe_table(result: Result) -> list[str]:
+    names = ("events", *MUST_BE_ZERO)
+    lines = [f"| subject | {' | '.join(names)} |", f"|---|{'--:|' * len(names)}"]
+    for name, found in _probed(result):
+        lines.append(f"| {SUBJECTS[name].title} | {' | '.join(f'{found[each]:,}' for each in names)} |")
+    return lines
+
+
+def _growth_table(result: Result) -> list[str]:
+    figures = {
+        "append, p50 µs": "append_p50_us",
+        "append with a condition, p50 µs": "conditional_p50_us",
+        "read-stream, p50 µs": "read_p50_us",
+        "feed, events/s": "feed_events_s",
+        "catch-up of a read model, events/s": "catch_up_events_s",
+        "import, events/s": "import_events_s",
+        "bytes of disk an event": "bytes_per_event",
+        "first read after a cold start, p50 µs": "cold_read_p50_us",
+        "first appends after a cold start, p50 µs": "cold_append_p50_us",
+    }
+    sizes = result["growth"]
+    lines = [f"| events | {' | '.join(format(each['events'], ',') for each in sizes)} |", f"|---|{'--:|' * len(sizes)}"]
+    lines += [f"| {title} | {' | '.join(f'{each[name]:,.0f}' for each in sizes)} |" for title, name in figures.items()]
+    goals = [goal for goal in result["goals"] if goal["key"] in PROPERTIES]
+    told = [f"{TITLES[each['key']]}: {each['ratio']:.2f}, {_met(each)}." for each in goals]
+    return [*lines, "", *told]
+
+
+def main(arguments: list[str]) -> int:
+    checking = arguments == ["--check"]
+    if arguments and not checking:
+        shutil.copyfile(arguments[0], LATEST)
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    result = json.loads(LATEST.read_text("utf-8")) if LATEST.exists() else None
+    figures = page(result) if result else "No run has been published yet: `make bench-postgres` makes one."
+    wanted = {PAGE: f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}"}
+    if result:
+        wanted[CHART] = chart_of(result)
+    if not checking:
+        for path, content in wanted.items():
+            path.write_text(content, "utf-8")
+        return 0
+    old = [path.name for path, content in wanted.items() if not path.exists() or path.read_text("utf-8") != content]
+    if old:
+        print(f"not what {LATEST.name} says: {', '.join(old)}; run postgres.report", file=sys.stderr)
+    return 1 if old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

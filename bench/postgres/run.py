@@ -1,0 +1,271 @@
+"""Measures fait on PostgreSQL beside its peers and beside raw drivers, in one run on one machine.
+
+`make bench-postgres` takes half an hour; `make bench-postgres ARGS="--only W1,W2 --rounds 5 --latency 0"` takes
+options, and `--growth` measures how cost grows with the log.
+
+It starts a PostgreSQL of its own, which keeps what it promises (fsync). Machines drift, so only ratios count: every
+subject does every workload in turn, several times, each time in a new process on a new database, and ratios are taken
+within a round. Then all of it again through a network of 1 ms. Writes postgres.json and postgres.svg;
+`bench/postgres/report.py` publishes.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from goals import Workload
+from machine import machine
+from measure import check
+from postgres import growth, report
+from postgres.child import NOT_INSTALLED
+from postgres.crowd import child
+from postgres.goals import OURS, SUBJECTS, WORKLOADS
+from postgres.probe import probe
+from postgres.servers import Servers, events_in
+from postgres.subjects import emmett_node
+
+__all__ = ["main"]
+
+BENCH = Path(__file__).parents[1]
+GROWTH_SIZES = "100_000,1_000_000"
+PROBED = ("fait", "eventsourcing", "eventsourcing-functions", "umadb", "emmett", "asyncpg")
+PROBE_APPENDS = 3200
+PACKAGES = ("fait", "msgspec", "asyncpg", "psycopg", "uvloop", "eventsourcing", "umadb")
+LEAST = 64
+TIMEOUT_S = 1200
+
+Found = dict[str, Any]
+Samples = dict[tuple[float, str, str], list[Found]]
+"""By latency, workload and subject: what each round gave."""
+
+
+def main() -> int:
+    options = _options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="fait-bench-", dir=options.data))
+    work.chmod(0o755)  # a server may run as somebody else
+    try:
+        result = Run(options, work).result()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    (options.out / "postgres.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    (options.out / "postgres.svg").write_text(report.chart_of(result), "utf-8")
+    print(report.text(result))
+    return 1 if report.wrong(result) else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="W1,W5,probe", help="these workloads, or the probe")
+    parser.add_argument("--subjects", default="", metavar="fait,asyncpg", help=f"of {', '.join(SUBJECTS)}")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="medians of so many (default: 3)")
+    parser.add_argument("--scale", type=float, default=1.0, metavar="X", help="do X times as much (default: 1)")
+    parser.add_argument("--latency", default="0,1", metavar="MS", help="of a network, there and back (default: 0,1)")
+    parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR", help="where results go")
+    parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="where servers keep data: on a disk")
+    parser.add_argument(
+        "--growth", nargs="?", const=GROWTH_SIZES, metavar="SIZES",
+        help=f"measure logs of these sizes too (default: {GROWTH_SIZES}; takes minutes and 1.5 kB of disk an event)",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+class Run:
+    """One run.
+
+    Attributes:
+        missing: subjects that are left out, and why.
+    """
+
+    def __init__(self, options: argparse.Namespace, work: Path) -> None:
+        self.missing = dict[str, str]()
+        self._options = options
+        self._work = work
+        self._latencies = [float(each) for each in options.latency.split(",")]
+        self._only = [each for each in options.only.split(",") if each]
+        self._subjects = [each for each in options.subjects.split(",") if each] or list(SUBJECTS)
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(BENCH), str(BENCH.parent)])
+        where = machine(work)
+        if where["file_system"] in ("tmpfs", "ramfs"):
+            raise SystemExit(
+                "data would be kept in memory, where fsync does nothing: name a place on a disk, --data DIR"
+            )
+        self._machine = where
+
+    def result(self) -> dict[str, Any]:
+        self._install_emmett()
+        with Servers(self._work, self._latencies) as servers:
+            self._servers = servers
+            os.environ["BENCH_PGBENCH"] = servers.pgbench
+            result: dict[str, Any] = {
+                "date": datetime.now(UTC).date().isoformat(),
+                "backend": "postgres",
+                "machine": self._machine,
+                "versions": _versions(servers.version),
+                "settings": servers.settings,
+                "round_trip_us": {f"{each:g}": us for each, us in servers.round_trip_us.items()},
+                "scale": self._options.scale,
+            }
+            result["lost_events"] = self._probes()
+            chosen = [each for each in WORKLOADS if self._wanted(each.key)]
+            samples = self._rounds(chosen)
+            result["rows"] = [
+                row for latency in self._latencies for each in chosen for row in _rows(each, latency, samples)
+            ]
+            result["growth"] = self._growth()
+        result["left_out"] = self.missing
+        result["goals"] = report.judged(result)
+        return result
+
+    def _wanted(self, key: str) -> bool:
+        return not self._only or any(key == each or key.startswith(f"{each}-") for each in self._only)
+
+    def _install_emmett(self) -> None:
+        if "emmett" not in self._subjects:
+            return
+        _say("npm install (Emmett)")
+        folder = BENCH / "results" / "node"
+        if why := emmett_node.install(folder):
+            self._leave_out("emmett", why)
+        else:
+            os.environ["BENCH_NODE_MODULES"] = str(folder)
+
+    def _leave_out(self, subject: str, why: str) -> None:
+        if subject not in self.missing:
+            print(f"LEFT OUT: {SUBJECTS[subject].title}: {why}", file=sys.stderr, flush=True)
+        self.missing[subject] = why
+
+    def _probes(self) -> dict[str, Found]:
+        """Of each subject; what ours finds must be nothing."""
+        found = dict[str, Found]()
+        appends = max(LEAST, int(PROBE_APPENDS * min(1.0, self._options.scale)))
+        for subject in PROBED if self._wanted("probe") else PROBED[:1]:
+            if subject not in self._subjects or subject in self.missing:
+                continue
+            _say(f"lost events: {SUBJECTS[subject].title}")
+            try:
+                with self._servers.place(subject, self._latencies[0]) as (url, direct):
+                    found[subject] = probe(subject, appends, url, direct)
+            except ModuleNotFoundError as missing:
+                self._leave_out(subject, str(missing))
+        return found
+
+    def _rounds(self, chosen: list[Workload]) -> Samples:
+        samples: Samples = {}
+        for turn in range(self._options.rounds):
+            for workload in chosen:
+                names = [each for each in workload.sizes if each in self._subjects]
+                for subject in names[turn % len(names) :] + names[: turn % len(names)]:
+                    for latency in self._latencies:
+                        if subject in self.missing:
+                            continue
+                        title = f"{workload.key} {SUBJECTS[subject].title}"
+                        _say(f"round {turn + 1} of {self._options.rounds}: {title}, {latency:g} ms")
+                        n = max(LEAST, int(workload.sizes[subject] * self._options.scale))
+                        if (found := self._child(subject, workload.key, n, latency)) is not None:
+                            samples.setdefault((latency, workload.key, subject), []).append(found)
+        return samples
+
+    def _child(self, subject: str, workload: str, n: int, latency: float) -> Found | None:
+        """One run in a new process in a new place, and its check; None if the subject is not installed."""
+        try:
+            with self._servers.place(subject, latency) as (url, direct):
+                done = subprocess.run(
+                    child(subject, workload, n, url), capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
+                    env={**os.environ, "BENCH_SUBJECT": subject},
+                )  # fmt: skip
+                if done.returncode == NOT_INSTALLED:
+                    self._leave_out(subject, done.stderr.strip())
+                    return None
+                if done.returncode:
+                    raise SystemExit(f"{workload} of {subject} failed:\n{done.stderr}")
+                found: Found = json.loads(done.stdout.splitlines()[-1])
+                check(f"events that {subject} stored", events_in(direct, found["table"]), found["stored"])
+                if workload.startswith("W7"):
+                    check(f"events in {subject}'s read model", _in_view(direct), found["n"])
+                return found
+        except ModuleNotFoundError as missing:
+            self._leave_out(subject, f"{missing} (make bench-postgres installs it)")
+            return None
+
+    def _growth(self) -> list[Found]:
+        if not self._options.growth:
+            return []
+        sizes = [int(each) for each in self._options.growth.split(",")]
+        needed, free = sum(sizes) * growth.BYTES_PER_EVENT, shutil.disk_usage(self._work).free
+        if free < needed:
+            raise SystemExit(
+                f"{sum(sizes):,} events need {needed >> 20:,} MiB; {free >> 20:,} are free: try --data DIR"
+            )
+        _say(f"growth: {' and '.join(f'{size:,}' for size in sizes)} events")
+        return growth.growth(self._servers, sizes, self._options.rounds)
+
+
+def _in_view(url: str) -> int:
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        [(found,)] = connection.execute("SELECT sum(n) FROM order_view").fetchall()
+        return int(found)
+
+
+def _rows(workload: Workload, latency: float, samples: Samples) -> list[Found]:
+    """One row for each subject: medians, and for each of ours the medians of its ratios to it within a round."""
+    rows = list[Found]()
+    for subject in workload.sizes:
+        theirs = samples.get((latency, workload.key, subject), [])
+        if not theirs:
+            continue
+        row: Found = {
+            "backend": "postgres", "latency_ms": latency, "workload": workload.key, "subject": subject,
+            "unit": workload.unit,
+        }  # fmt: skip
+        for figure in ("ops_s", "p50_us", "p99_us"):
+            known = theirs[0][figure] is not None
+            row[figure] = round(statistics.median(each[figure] for each in theirs), 1) if known else None
+        row["ratios"] = {
+            ours: _ratios(samples.get((latency, workload.key, ours), []), theirs) for ours in OURS if ours != subject
+        }
+        rows.append({**row, "n": theirs[0]["n"], "rounds": len(theirs)})
+    return rows
+
+
+def _ratios(ours: list[Found], theirs: list[Found]) -> dict[str, float]:
+    """Of one of ours to another, by figure; those that both have."""
+    found = dict[str, float]()
+    for figure in ("ops_s", "p50_us", "p99_us"):
+        if ours and ours[0][figure] is not None and theirs[0][figure] is not None:
+            ratios = [one[figure] / other[figure] for one, other in zip(ours, theirs, strict=True)]
+            found[figure] = round(statistics.median(ratios), 3)
+    return found
+
+
+def _versions(server: str) -> dict[str, str]:
+    import platform
+
+    found = {"python": platform.python_version(), "postgresql": server}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    packages = json.loads((BENCH / "postgres" / "emmett" / "package.json").read_text("utf-8"))["dependencies"]
+    found["emmett"] = packages["@event-driven-io/emmett-postgresql"]
+    return found
+
+
+def _say(what: str) -> None:
+    print(f"… {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""An ordinary shop on Django, whose orders and messages are committed together."""

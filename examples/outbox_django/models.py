@@ -1,0 +1,41 @@
+"""The tables: orders, which are changed in place, and two that handlers keep."""
+
+from typing import TypeAlias
+
+from django.db import models
+
+# What pyright cannot find out for itself, as mypy can with the plugin of django-stubs.
+Text: TypeAlias = "models.TextField[str, str]"
+Integer: TypeAlias = "models.IntegerField[int, int]"
+
+
+class Order(models.Model):
+    number: Text = models.TextField(primary_key=True)
+    customer: Text = models.TextField()
+    sku: Text = models.TextField()
+    quantity: Integer = models.IntegerField()
+    status: Text = models.TextField(default="placed")
+
+    class Meta:
+        db_table = "orders"
+
+
+class Stock(models.Model):
+    """Pieces on hand."""
+
+    sku: Text = models.TextField(primary_key=True)
+    on_hand: Integer = models.IntegerField()
+
+    class Meta:
+        db_table = "stock"
+
+
+class Mail(models.Model):
+    """What the mail server sends."""
+
+    event_id: Text = models.TextField(primary_key=True)
+    recipient: Text = models.TextField()
+    subject: Text = models.TextField()
+
+    class Meta:
+        db_table = "outgoing_mail"
