@@ -51,4 +51,7 @@ def _run(work: Coroutine[Any, Any, Any], loop: str) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]))
+    code = main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads of some clients do not end with the interpreter, or crash with it

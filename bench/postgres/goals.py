@@ -15,7 +15,7 @@ class Subject:
     Attributes:
         title: in tables.
         module: of `postgres.subjects`.
-        kind: "peer": a library or server for the same purpose; "limit": a program without one, for what the database gives.
+        kind: "peer": a library or server for the same purpose; "limit": a program without one.
         loop: the event loop it runs on, if it runs on one.
         options: of the URL it is given.
         rival: of a subject of ours: the subject with the same event loop where `asyncpg` is named as the one to beat.

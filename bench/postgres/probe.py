@@ -45,8 +45,10 @@ def probe(subject: str, appends: int, url: str, direct: str) -> dict[str, int]:
     parts = [reader]
     try:
         reader.wait_until_ready()
-        parts += (writers := [Part(child(subject, "probe-write", appends, url)) for _ in range(WRITERS)])
-        for writer in writers:
+        writers = list[Part]()
+        for _ in range(WRITERS):  # one after another: not every library can be opened by several at once
+            parts.append(writer := Part(child(subject, "probe-write", appends, url)))
+            writers.append(writer)
             writer.wait_until_ready()
         if direct.startswith("postgresql"):
             parts.append(strangers := Part([sys.executable, "-m", "postgres.probe", direct]))

@@ -66,7 +66,7 @@ _PAUSES = (
     _before(3, "-- A ticket keeps the low 32 bits", "tickets"),
     _before(3, "last := coalesce(lowest, last);", "visible"),
     # One event without a condition.
-    _before(4, "PERFORM pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(event_type));", "locks"),
+    _after(4, "    -- Steps 1, 3, 4 and 5 of above.\n", "locks"),
     _before(4, "IF expected_version IN (0, -1) THEN", "streams"),
     _before(4, "    IF expires THEN", "insert"),
     # Whatever else.

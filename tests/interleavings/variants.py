@@ -91,20 +91,20 @@ async def in_repeatable_read(connection: Any, pause: Pause, log: Log, reading: R
         await by_mark(connection, pause, log, reading)
 
 
-MOVED_ON = "        IF last_version IS NOT NULL THEN\n"
+MOVED_ON = "        RETURN;\n    END IF;\n\n"
 TICKET = from_to(MOVED_ON, ");\n").removeprefix(MOVED_ON)
 """Of one event without a condition."""
 
 TICKET_LATE = derived(
     TICKET,
-    ("                (coalesce(", "                least((coalesce("),
+    ("        (coalesce(", "        least((coalesce("),
     (")::integer\n", ")::integer, (last_position - 1)::integer)\n"),
 )
 """The number is right, and only the moment is wrong."""
 
-LOCKS = from_to("        FOR bucket IN\n", "        END LOOP;\n")
-NEEDED = from_to("            SELECT b, bool_or(exclusive) AS exclusive\n", "GROUP BY b ORDER BY b\n")
-CHECK = "SELECT coalesce(array_agg(DISTINCT q.w), '{}') INTO failed\n            FROM unnest("
+LOCKS = from_to("    FOR bucket IN\n", "    END LOOP;\n")
+NEEDED = from_to("        SELECT b, bool_or(exclusive) AS exclusive\n", "GROUP BY b ORDER BY b\n")
+CHECK = "SELECT coalesce(array_agg(DISTINCT q.w), '{}') INTO failed\n        FROM unnest("
 CHECK_WITH_LOCKS = f"""
     WITH locked AS MATERIALIZED (
         SELECT count(taken.lock)
@@ -115,7 +115,7 @@ CHECK_WITH_LOCKS = f"""
     {CHECK.replace("FROM unnest(", "FROM locked, unnest(")}"""
 
 SHARED_LOCKS = from_to(
-    "        PERFORM pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(e_type[1]));\n", "END IF;\n"
+    "    PERFORM pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(event_type));\n", "END IF;\n"
 )
 
 VARIANTS = [
@@ -159,8 +159,8 @@ VARIANTS = [
             Edit(4, MOVED_ON + TICKET, MOVED_ON),
             Edit(
                 4,
-                "            IF e_tags IS NOT NULL THEN\n                INSERT INTO",
-                TICKET_LATE + "            IF e_tags IS NOT NULL THEN\n                INSERT INTO",
+                "    IF event_tags IS NOT NULL THEN\n        INSERT INTO",
+                TICKET_LATE + "    IF event_tags IS NOT NULL THEN\n        INSERT INTO",
             ),
         ),
     ),
@@ -170,7 +170,7 @@ VARIANTS = [
         "the mark fell",
         (
             Edit(3, "classid = '{schema}.fait_position'::regclass::oid", "classid = 4711"),
-            Edit(4, "                (space >> 32)::integer,\n", "                4711,\n", times=2),
+            Edit(4, "(space >> 32)::integer,\n", "4711,\n", times=2),
         ),
     ),
     Variant(

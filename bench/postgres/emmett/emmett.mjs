@@ -168,7 +168,7 @@ async function probeRead() {
   const seen = [];
   const consumer = store.consumer({ pulling: { pullingFrequencyInMs: 1, batchSize: 100 } });
   consumer.reactor({ processorId: 'probe', eachMessage: (message) => { seen.push(Number(message.metadata.globalPosition)); } });
-  consumer.start().catch(() => {});
+  consumer.start().catch((problem) => { console.error(problem); process.exit(1); });
   await pause(0.5);
   await begin();
   return { seen };

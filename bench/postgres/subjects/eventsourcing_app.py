@@ -151,17 +151,19 @@ def probe_write(url: str, n: int) -> dict[str, Any]:
 
 
 def probe_read(url: str, _n: int) -> dict[str, Any]:
-    seen = list[int]()
+    app, seen = opened(url), list[int]()  # the application is to be kept: its connections end with it
 
     def read() -> None:
-        with ApplicationSubscription(opened(url), gt=None) as events:
+        with ApplicationSubscription(app, gt=None) as events:
             for _, tracking in events:
                 seen.append(tracking.notification_id)
 
-    threading.Thread(target=read, daemon=True).start()
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
     time.sleep(0.5)
     ready()
     wait_for_word()
+    check("the reader goes on", reader.is_alive(), True)
     return {"seen": list(seen)}
 
 

@@ -304,6 +304,7 @@ async def probe_read(url: str, _n: int) -> dict[str, Any]:
     await asyncio.sleep(0.2)
     ready()
     await asyncio.to_thread(wait_for_word)
+    check("the reader goes on", reader.done(), False)
     reader.cancel()
     await asyncio.gather(reader, return_exceptions=True)
     return {"seen": seen}

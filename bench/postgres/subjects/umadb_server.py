@@ -182,10 +182,12 @@ def probe_read(url: str, _n: int) -> dict[str, Any]:
         for each in log.client.subscribe():
             seen.append(each.position)
 
-    threading.Thread(target=read, daemon=True).start()
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
     time.sleep(0.2)
     ready()
     wait_for_word()
+    check("the reader goes on", reader.is_alive(), True)
     return {"seen": list(seen)}
 
 

@@ -59,8 +59,8 @@ def arguments_of_one(append: Append, moment: datetime | None, *, patience: int |
     [write] = append[0]
     [event] = write.events
     return (
-        write.stream, write.expected, event.id, event.type, event.schema, event.data, event.metadata, event.tags or None,
-        event.occurred_at, event.expires, moment, patience,
+        write.stream, write.expected, event.id, event.type, event.schema, event.data, event.metadata,
+        event.tags or None, event.occurred_at, event.expires, moment, patience,
     )  # fmt: skip
 
 

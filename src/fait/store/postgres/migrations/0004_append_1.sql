@@ -256,6 +256,7 @@ BEGIN
         PERFORM set_config('lock_timeout', patience::text, true);
     END IF;
 
+    -- Steps 1, 3, 4 and 5 of above.
     PERFORM pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(event_type));
     IF event_tags IS NOT NULL THEN
         PERFORM pg_advisory_xact_lock_shared(space | b)
