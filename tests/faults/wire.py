@@ -74,9 +74,7 @@ class Proxy:
     def answered(self) -> None:
         if self.away_after is not None:
             self.away_after -= 1
-            if not self.away_after:
-                self.away_after = None
-                self.leave()
+            self.away = not self.away_after  # who has an answer gets it; whoever asks next is cut
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.away:
@@ -165,6 +163,8 @@ class _Link:
             self._cut = self._proxy.cuts.popleft()
             if self._cut == "before":
                 return False
+        if self._proxy.away_after == 0:
+            return False
         if self._proxy.silent:
             return True
         self._to_server.write(request)
@@ -193,8 +193,6 @@ class _Link:
                     answer = b""
                     if self._meant:
                         self._meant = False
-                        await self._to_client.drain()
-                        await asyncio.sleep(0)
                         self._proxy.answered()
 
 

@@ -138,7 +138,7 @@ class TestConnections(InPostgres):
             {"prepare_threshold": 0},
             {"prepare_threshold": None},
         ],
-        ids=str,
+        ids=["dict rows", "client cursors", "raw cursors", "prepared at once", "never prepared"],
     )
     async def test_how_the_connection_is_set_up_does_not_matter(
         self, place: Place, order: str, options: dict[str, Any]

@@ -77,7 +77,7 @@ async def test_a_subscription_cannot_start_while_messages_are_dropped(url: str, 
     checkpoint = Checkpoint("late", "app", 0, store.log.identity.log_id, store.log.identity.epoch)
     async with connected(url) as dropping:
         await dropping.execute("BEGIN")
-        await dropping.fetch(cast("PostgresStore", store)._database.sql["enter_retention"])
+        await dropping.execute(in_schema(url, "SELECT {0}.fait_expire_1('mail', now(), 0, 0, 1)"))
 
         starting = asyncio.create_task(store.ledger.start(checkpoint))
         await asyncio.sleep(0.1)
@@ -118,6 +118,16 @@ async def test_messages_are_not_deleted_by_accident(url: str, store: Store, sett
             await connection.execute(in_schema(url, "SET fait.maintenance = 'retention'; DELETE FROM {0}.fait_events"))
 
     assert len(await everything(store.log)) == 2
+
+
+async def test_dropping_leaves_no_right_to_delete_behind(url: str, store: Store, clock: ManualClock) -> None:
+    await added(store.log, write("a", [message(), message(), new()]))
+
+    async with connected(url) as connection:
+        await connection.execute("BEGIN")
+        await connection.execute(in_schema(url, "SELECT {0}.fait_expire_1('mail', '2025-01-01', 1, 0, 1)"))
+        with pytest.raises(asyncpg.RestrictViolationError):
+            await connection.execute(in_schema(url, "DELETE FROM {0}.fait_expiring"))
 
 
 async def test_an_application_may_drop_messages_with_what_the_guide_grants_and_a_reader_may_not(

@@ -100,7 +100,8 @@ async def probe_write(url: str, n: int) -> dict[str, Any]:
                         continue
                     acknowledged += 1
                 case 1:
-                    acknowledged += await in_transaction(number, chance)
+                    committed = await in_transaction(number, chance)
+                    acknowledged += committed
                 case _:
                     await s.append(facts(number, 1 + number % 3))
                     acknowledged += 1 + number % 3

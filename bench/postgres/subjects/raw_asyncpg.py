@@ -273,7 +273,8 @@ async def probe_write(url: str, n: int) -> dict[str, Any]:
                 await pool.execute(form.insert, *form.row(each))
                 acknowledged += 1
             else:
-                acknowledged += await in_transaction(each, chance)
+                committed = await in_transaction(each, chance)
+                acknowledged += committed
 
     async def in_transaction(each: Event, chance: random.Random) -> int:
         async with pool.acquire() as connection:

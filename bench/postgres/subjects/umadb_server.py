@@ -191,7 +191,14 @@ def probe_read(url: str, _n: int) -> dict[str, Any]:
     return {"seen": list(seen)}
 
 
+def positions(url: str, _n: int) -> dict[str, Any]:
+    """Of all events there are."""
+    log = Log(url)
+    return {"positions": [each.position for each in log.client.read()]}
+
+
 WORKLOADS = {
+    "positions": positions,
     "W1": w1,
     "W2": w2,
     "W3-part": w3_part,

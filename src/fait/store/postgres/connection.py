@@ -54,6 +54,9 @@ LOST: Final = (
 CONNECT_S: Final = 10.0
 """How long a new connection may take."""
 
+ANSWER_S: Final = 60.0
+"""How long the server may take for an answer before the connection counts as lost."""
+
 DEFAULT_POOL: Final = 10
 
 
@@ -172,7 +175,7 @@ class Database:
         try:
             database._pool = await _driver.create_pool(
                 address.dsn,
-                min_size=1,
+                min_size=0,  # the driver would try to keep it up, and log whatever it meets
                 max_size=address.pool,
                 connection_class=_Bare,
                 init=database._meet,
@@ -180,6 +183,8 @@ class Database:
                 statement_cache_size=200 if address.prepare else 0,
                 server_settings={"application_name": "fait"} if "application_name=" not in address.dsn else {},
             )
+            async with database.connection():
+                pass
         except (*LOST, PostgresError) as problem:
             raise unavailable(problem, address.shown) from problem
         except ValueError:  # its text may hold a part of the password
@@ -193,7 +198,8 @@ class Database:
     async def fetch(self, statement: str, *values: Any) -> list[Any]:
         """Rows of one of our statements, in a transaction of its own."""
         async with self.connection() as connection:
-            return await connection.fetch(self.sql[statement], *values)
+            with self.deadline(connection, ANSWER_S):
+                return await connection.fetch(self.sql[statement], *values)
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:

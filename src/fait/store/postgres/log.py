@@ -108,9 +108,7 @@ class PostgresLog:
 
     async def expire(self, type: str, before: datetime, behind: int, *, after: int = 0, limit: int = PAGE) -> Dropped:
         values = (type, before, behind, after, check_limit(limit))
-        async with self._database.transaction() as connection:
-            await connection.fetch(self._database.sql["enter_retention"])
-            [(gone, old, last)] = await connection.fetch(self._database.sql["expire"], *values)
+        [(gone, old, last)] = await self._database.fetch("expire", *values)
         return Dropped(gone, last or after, more=old == limit)
 
     async def expired(self) -> int:

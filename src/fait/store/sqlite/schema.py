@@ -57,14 +57,17 @@ class SqliteSchema:
 
     async def drop(self) -> None:
         """Remove the file, and those that SQLite keeps beside it."""
-        files = [f"{self.where}{suffix}" for suffix in ("", "-wal", "-shm")]
-        try:
-            for file in files:
-                Path(file).unlink(missing_ok=True)
-        except OSError as problem:
-            raise StoreUnavailable(
-                f"{problem.filename} cannot be removed ({problem.strerror}). To remove it: rm {' '.join(files)}."
-            ) from problem
+        await asyncio.to_thread(_remove, [f"{self.where}{suffix}" for suffix in ("", "-wal", "-shm")])
+
+
+def _remove(files: Sequence[str]) -> None:
+    try:
+        for file in files:
+            Path(file).unlink(missing_ok=True)
+    except OSError as problem:
+        raise StoreUnavailable(
+            f"{problem.filename} cannot be removed ({problem.strerror}). To remove it: rm {' '.join(files)}."
+        ) from problem
 
 
 def _applied(path: str) -> list[Step]:

@@ -293,17 +293,20 @@ BEGIN
     IF expires THEN
         INSERT INTO {schema}.fait_expiring
             (version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
-        VALUES (
-            last_version, recorded, coalesce(occurred, recorded), event_id, event_schema, to_stream, event_type, event_data,
+        SELECT last_version, recorded, coalesce(occurred, recorded), event_id, event_schema, to_stream, event_type, event_data,
             event_metadata, event_tags
-        ) RETURNING position INTO last_position;
+        WHERE NOT EXISTS (SELECT FROM {schema}.fait_events AS a WHERE a.id = event_id)
+        RETURNING position INTO last_position;
     ELSE
         INSERT INTO {schema}.fait_events
             (version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
-        VALUES (
-            last_version, recorded, coalesce(occurred, recorded), event_id, event_schema, to_stream, event_type, event_data,
+        SELECT last_version, recorded, coalesce(occurred, recorded), event_id, event_schema, to_stream, event_type, event_data,
             event_metadata, event_tags
-        ) RETURNING position INTO last_position;
+        WHERE NOT EXISTS (SELECT FROM {schema}.fait_expiring AS a WHERE a.id = event_id)
+        RETURNING position INTO last_position;
+    END IF;
+    IF last_position IS NULL THEN
+        RAISE unique_violation USING MESSAGE = 'an event id is taken';
     END IF;
     IF event_tags IS NOT NULL THEN
         INSERT INTO {schema}.fait_tags (tag, position)

@@ -1,0 +1,9 @@
+-- read_naively: events beyond a position, all that can be seen: the mistake that the high-water mark is there for.
+-- In:   ? after
+-- Out:  events, by position
+-- Plan: Merge Append of index scans on the primary keys
+SELECT position, stream, version, type, schema, id::text, data, metadata, tags, recorded_at, occurred_at
+FROM fait_all
+WHERE position > CAST(? AS bigint)
+ORDER BY position
+LIMIT 1000;
