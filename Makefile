@@ -7,7 +7,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_PYTHON := $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: install demo test check bench bench-postgres mutants clean
+.PHONY: install demo test check bench bench-postgres mutants soak clean
 
 install: .venv/.synced
 
@@ -15,7 +15,7 @@ demo: install
 	$(BIN)/fait demo
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 check: install
 	$(BIN)/ruff format --check .
@@ -33,6 +33,12 @@ bench-postgres: install
 
 mutants: install
 	$(BIN)/python tests/mutants.py
+
+# The promises, tried for long: make soak STORE=postgresql://user@host/database MINUTES=60
+STORE ?= sqlite:///soak.db
+MINUTES ?= 10
+soak: install
+	$(BIN)/fait verify-store "$(STORE)" --minutes $(MINUTES)
 
 clean:
 	rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

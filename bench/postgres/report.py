@@ -81,7 +81,15 @@ def text(result: Result) -> str:
             lines.append(f"{'met' if goal['met'] else 'MISSED':8}{kind:7}{_goal(goal)}")
     lines += ["", *(f"lost events, {SUBJECTS[name].title}: {json.dumps(each)}" for name, each in _probed(result))]
     lines += [f"LEFT OUT: {SUBJECTS[name].title}: {why}" for name, why in result["left_out"].items()]
+    lines += _without_figure(result)
     return "\n".join(lines)
+
+
+def _without_figure(result: Result) -> list[str]:
+    return [
+        f"No figure: {each['workload']} of {SUBJECTS[each['subject']].title} at {each['latency_ms']:g} ms: {each['why']}"
+        for each in result["failed"]
+    ]
 
 
 def _probed(result: Result) -> list[tuple[str, dict[str, int]]]:
@@ -141,6 +149,7 @@ def _about(result: Result) -> list[str]:
     box = f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB"
     trips = ", ".join(f"{us:,.0f} µs at {ms} ms" for ms, us in result["round_trip_us"].items())
     left_out = [f"Left out: {SUBJECTS[name].title} ({why})." for name, why in result["left_out"].items()]
+    left_out += _without_figure(result)
     return [
         f"Measured on {result['date']}: {box}, {where['system']}, {where['file_system']}.",
         f"The shortest question to the server takes {trips}.",

@@ -24,11 +24,11 @@ from typing import Any
 
 from goals import Workload
 from machine import machine
-from measure import check
+from measure import WrongResult, check
 from postgres import growth, report
 from postgres.child import NOT_INSTALLED
 from postgres.crowd import child
-from postgres.goals import OURS, SUBJECTS, WORKLOADS
+from postgres.goals import OURS, PEERS, SUBJECTS, WORKLOADS
 from postgres.probe import probe
 from postgres.servers import Servers, events_in
 from postgres.subjects import emmett_node
@@ -84,10 +84,12 @@ class Run:
 
     Attributes:
         missing: subjects that are left out, and why.
+        failed: workloads, with latency and subject, that a peer did not do as it should, and why: they have no figure.
     """
 
     def __init__(self, options: argparse.Namespace, work: Path) -> None:
         self.missing = dict[str, str]()
+        self.failed = dict[tuple[float, str, str], str]()
         self._options = options
         self._work = work
         self._latencies = [float(each) for each in options.latency.split(",")]
@@ -123,6 +125,10 @@ class Run:
             ]
             result["growth"] = self._growth()
         result["left_out"] = self.missing
+        result["failed"] = [
+            {"latency_ms": latency, "workload": workload, "subject": subject, "why": why}
+            for (latency, workload, subject), why in self.failed.items()
+        ]
         result["goals"] = report.judged(result)
         return result
 
@@ -165,37 +171,46 @@ class Run:
             for workload in chosen:
                 names = [each for each in workload.sizes if each in self._subjects]
                 for subject in names[turn % len(names) :] + names[: turn % len(names)]:
+                    n = max(LEAST, int(workload.sizes[subject] * self._options.scale))
                     for latency in self._latencies:
-                        if subject in self.missing:
+                        what = (latency, workload.key, subject)
+                        if subject in self.missing or what in self.failed:
                             continue
                         title = f"{workload.key} {SUBJECTS[subject].title}"
                         _say(f"round {turn + 1} of {self._options.rounds}: {title}, {latency:g} ms")
-                        n = max(LEAST, int(workload.sizes[subject] * self._options.scale))
-                        if (found := self._child(subject, workload.key, n, latency)) is not None:
-                            samples.setdefault((latency, workload.key, subject), []).append(found)
-        return samples
+                        samples.setdefault(what, []).extend(self._tried(what, n))
+        return {what: found for what, found in samples.items() if found and what not in self.failed}
 
-    def _child(self, subject: str, workload: str, n: int, latency: float) -> Found | None:
-        """One run in a new process in a new place, and its check; None if the subject is not installed."""
+    def _tried(self, what: tuple[float, str, str], n: int) -> list[Found]:
+        """One run, if the subject is installed and does what it should; of ours and of limits, anything else ends all."""
+        _, workload, subject = what
         try:
-            with self._servers.place(subject, latency) as (url, direct):
-                done = subprocess.run(
-                    child(subject, workload, n, url), capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
-                    env={**os.environ, "BENCH_SUBJECT": subject},
-                )  # fmt: skip
-                if done.returncode == NOT_INSTALLED:
-                    self._leave_out(subject, done.stderr.strip())
-                    return None
-                if done.returncode:
-                    raise SystemExit(f"{workload} of {subject} failed:\n{done.stderr}")
-                found: Found = json.loads(done.stdout.splitlines()[-1])
-                check(f"events that {subject} stored", events_in(direct, found["table"]), found["stored"])
-                if workload.startswith("W7"):
-                    check(f"events in {subject}'s read model", _in_view(direct), found["n"])
-                return found
+            return [self._child(subject, workload, n, what[0])]
         except ModuleNotFoundError as missing:
-            self._leave_out(subject, f"{missing} (make bench-postgres installs it)")
-            return None
+            self._leave_out(subject, str(missing))
+        except (WrongResult, subprocess.TimeoutExpired) as wrong:
+            if subject not in PEERS:
+                raise SystemExit(f"{workload} of {subject} failed: {wrong}") from wrong
+            self.failed[what] = str(wrong)
+            print(f"NO FIGURE: {workload} of {SUBJECTS[subject].title}: {wrong}", file=sys.stderr, flush=True)
+        return []
+
+    def _child(self, subject: str, workload: str, n: int, latency: float) -> Found:
+        """One run in a new process in a new place, and its check."""
+        with self._servers.place(subject, latency) as (url, direct):
+            done = subprocess.run(
+                child(subject, workload, n, url), capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
+                env={**os.environ, "BENCH_SUBJECT": subject},
+            )  # fmt: skip
+            if done.returncode == NOT_INSTALLED:
+                raise ModuleNotFoundError(done.stderr.strip())
+            if done.returncode:
+                raise WrongResult(f"it ended with {done.returncode}:\n{done.stderr.strip()}")
+            found: Found = json.loads(done.stdout.splitlines()[-1])
+            check("events that it stored", events_in(direct, found["table"]), found["stored"])
+            if workload.startswith("W7"):
+                check("events in its read model", _in_view(direct), found["n"])
+            return found
 
     def _growth(self) -> list[Found]:
         if not self._options.growth:

@@ -26,7 +26,12 @@ class Changed:
     count: int
 
 
-shop.include(Placed, Changed)
+@fait.event("outbox.reminded", expires=True)
+class Reminded:
+    count: int
+
+
+shop.include(Placed, Changed, Reminded)
 
 Event = tuple[str, int, Any]
 """Its type, its version in the stream, and its one value."""
@@ -74,6 +79,14 @@ class Place(NamedTuple):
         data = "data" if self.dialect == "sqlite" else "data::text"
         rows = await self.fetch(f"SELECT type, version, {data} FROM {table} WHERE stream = '{order}' ORDER BY position")
         return [(type.removeprefix("outbox."), version, json.loads(data)["count"]) for type, version, data in rows]
+
+    async def expiring(self, order: str) -> list[int]:
+        """Versions of those that expire."""
+        table = (
+            "fait_events WHERE expires = 1" if self.dialect == "sqlite" else f"{self.schema}.fait_expiring WHERE true"
+        )
+        rows = await self.fetch(f"SELECT version FROM {table} AND stream = '{order}' ORDER BY version")
+        return [version for (version,) in rows]
 
     async def count(self, order: str) -> int | None:
         """What was committed of an order."""

@@ -18,7 +18,7 @@ from uuid import uuid4
 import pytest
 
 import fait
-from tests.outbox.clients import Changed, Client, Place, Placed, shop
+from tests.outbox.clients import Changed, Client, Place, Placed, Reminded, shop
 from tests.servers.postgres import PostgresServer
 
 Connect = Callable[[], Awaitable[Client]]
@@ -104,6 +104,15 @@ class OutboxContract:
 
         assert await place.count(order) == 2
         assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 2)]
+
+    async def test_messages_are_stored_as_what_expires(self, client: Client, place: Place, order: str) -> None:
+        await client.begin()
+        for event in (Placed(1), Reminded(1), Changed(2), Reminded(2)):
+            await client.add(event, stream=order)
+        await client.commit()
+
+        assert await place.expiring(order) == [2, 4]
+        assert [version for _, version, _ in await place.events(order)] == [1, 2, 3, 4]
 
     async def test_events_of_several_streams_keep_their_order(self, client: Client, place: Place, order: str) -> None:
         await client.begin()

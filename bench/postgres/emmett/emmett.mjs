@@ -119,7 +119,7 @@ async function decide() {
 
 async function catchUp() {
   const streams = Math.floor(n / 10);
-  await concurrently(append, made(range(0, streams), 10));
+  await timed(append, made(range(0, streams), 10)); // one after another: of those appended at once, its consumer leaves some out
   const projection = postgreSQLRawSQLProjection({
     name: 'order_view',
     canHandle: ['Placed'],

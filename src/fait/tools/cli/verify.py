@@ -42,16 +42,15 @@ async def verify_store(
     """Try a store's promises, in a schema or file of its own that is removed; the exit code is 1 if one is broken.
 
     Processes append with and without conditions, join transactions, hold others, roll back and are killed, while
-    others read; then everything is compared. You may restart the server meanwhile.
+    others read; then everything is compared.
     """
     own_url, schema = own_place(url)
     seed = random.randrange(1 << 30) if seed is None else seed  # noqa: S311 - to be repeated, not to be secret
     plan = Plan(own_url, schema, minutes * 60, seed, processes, callers, plants=_plants(plant or [], own_url))
-    stop = _told_to_stop()
-    async with made(own_url, lambda problem: say(f"fait: {problem}")) as place:
-        say(f"seed {seed}; {plan.seconds:g} s on {place.where}, which is removed at the end")
-        with _Meter(plan.seconds) as meter:
-            report = await Engine(plan, stop, meter.show).run()
+    try:
+        report = await _tried(plan)
+    except asyncio.CancelledError:  # by the second signal
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         json_line({"store": shown_url(url), "good": report.good, **msgspec.structs.asdict(report)})
     else:
@@ -60,6 +59,14 @@ async def verify_store(
         raise typer.Exit(INTERRUPTED)
     if not report.good:
         raise typer.Exit(1)
+
+
+async def _tried(plan: Plan) -> Report:
+    stop = _told_to_stop()
+    async with made(plan.url, lambda problem: say(f"fait: {problem}")) as place:
+        say(f"seed {plan.seed}; {plan.seconds:g} s on {place.where}, which is removed at the end")
+        with _Meter(plan.seconds) as meter:
+            return await Engine(plan, stop, meter.show).run()
 
 
 def _plants(names: list[str], url: str) -> tuple[Plant, ...]:

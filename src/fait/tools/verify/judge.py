@@ -51,7 +51,7 @@ class Judge:
         self.unsafe: list[Finding] = []
         self.broken: Counter[Fault] = Counter()
         self.examples: defaultdict[Fault, list[Any]] = defaultdict(list)
-        self._seen: dict[str, dict[Fault, int]] = {}
+        self._seen: dict[str, dict[Fault, tuple[int, str]]] = {}
         self._told: dict[bytes, _Told] = {}
         self._refused: set[bytes] = set()
         self._rolled_back: dict[bytes, float] = {}
@@ -85,7 +85,7 @@ class Judge:
     @property
     def faults(self) -> int:
         """How many are known so far."""
-        return self.broken.total() + sum(sum(each.values()) for each in self._seen.values())
+        return self.broken.total() + sum(count for each in self._seen.values() for count, _ in each.values())
 
     def blame(self, fault: Fault, example: Any, count: int = 1) -> None:
         """A promise was broken."""
@@ -115,8 +115,7 @@ class Judge:
             case ["fault", fault, example]:
                 self.blame(fault, example)
             case ["unsafe", text]:
-                found = Finding("your own connections", "finding", text, "see above")
-                self.unsafe = [found]
+                self.unsafe = [Finding("your own connections", "finding", text)]
             case _:
                 pass
 
@@ -179,9 +178,9 @@ class Judge:
     def _blame_reader(self, name: str, missed: Collection[bytes]) -> None:
         for key in missed:
             self.blame(MISSED, f"{name}: {key.hex()} at position {self._stored[key]}")
-        for fault, count in self._seen.pop(name, {}).items():
-            if fault != MISSED:
-                self.blame(fault, f"{name}: {count}", count)
+        for fault, (count, example) in self._seen.pop(name, {}).items():
+            if fault != MISSED:  # a gap; what is missing is known by now
+                self.blame(fault, f"{name}: {example}", count)
 
     def _after_rollback(self, told: list[tuple[float, float]]) -> list[float]:
         """After each rollback, how long until everything was delivered that had been acknowledged before it."""

@@ -8,7 +8,6 @@ import math
 import struct
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -34,7 +33,7 @@ _RECORD: Final = struct.Struct("<qd16s")
 
 
 class Reader:
-    """Says now and then how much it was given, and what was wrong with it."""
+    """Says now and then how much it was given, and what was wrong with it: how often, and the first of it."""
 
     def __init__(self, plan: Plan, kind: str, file: Path, orders: Orders) -> None:
         self._plan = plan
@@ -43,7 +42,7 @@ class Reader:
         self._orders = orders
         self._order = Order()
         self._count = 0
-        self._faults: Counter[Fault] = Counter()
+        self._faults: dict[Fault, tuple[int, str]] = {}
         self._told_at = time.monotonic()
 
     async def run(self) -> None:
@@ -81,7 +80,8 @@ class Reader:
         moment = time.monotonic()
         for each in page.events:
             if fault := self._order.take(each):
-                self._faults[fault] += 1
+                count, example = self._faults.get(fault, (0, f"position {each.position}, {each.stream} {each.version}"))
+                self._faults[fault] = (count + 1, example)
             out.write(_RECORD.pack(each.position, moment, bytes.fromhex(name_of(each).replace("-", ""))))
         self._count += len(page.events)
         if moment - self._told_at > TELL_S:
@@ -89,7 +89,7 @@ class Reader:
             self._told_at = moment
 
     def _tell(self) -> None:
-        say("given", self._count, dict(self._faults))
+        say("given", self._count, self._faults)
 
 
 def given(file: Path) -> Iterator[tuple[int, float, bytes]]:

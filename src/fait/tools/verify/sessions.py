@@ -16,7 +16,8 @@ __all__ = ["Session", "open_session"]
 
 _SQL: Final = load("fait.tools.verify")
 _APP: Final = App("verify")
-_BUSY_S: Final = 30.0
+_BUSY_S: Final = 0.005
+"""How long SQLite waits for others by itself: its pauses grow, so that who waits long would hardly ever get a turn."""
 
 
 class Session(Protocol):
@@ -99,8 +100,6 @@ class _Asyncpg:
 
 
 class _Sqlite:
-    """Belongs to a process with no other: while it waits for the file, the process stands still."""
-
     def __init__(self, path: str) -> None:
         self.unsafe = ""
         self.shared = False
@@ -108,8 +107,14 @@ class _Sqlite:
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # older versions can lose a commit when they do it
 
     async def begin(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        await asyncio.sleep(0)
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as problem:
+                if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
+            await asyncio.sleep(_BUSY_S)
 
     async def run(self, statement: str, *values: Any) -> Sequence[Sequence[Any]]:
         return self._connection.execute(_SQL[statement], values).fetchall()

@@ -32,13 +32,20 @@ BEGIN
         WHERE a.position < coalesce((SELECT min(y.position) FROM asked AS y WHERE y.recorded_at >= before), a.position + 1)
     ), gone AS (
         DELETE FROM {schema}.fait_expiring AS e
-        USING old JOIN {schema}.fait_streams AS s ON s.stream = old.stream AND s.version > old.version
-        WHERE e.position = old.position
+        WHERE e.position = ANY (ARRAY(
+            SELECT old.position FROM old
+            WHERE old.version < (SELECT s.version FROM {schema}.fait_streams AS s WHERE s.stream = old.stream LIMIT 1)
+        ))
         RETURNING e.position, e.tags
     ), untagged AS (
-        DELETE FROM {schema}.fait_tags AS t
-        USING (SELECT position, hashtextextended(tag, 0) AS tag FROM gone, unnest(tags) AS u (tag)) AS g
-        WHERE t.tag = g.tag AND t.position = g.position
+        DELETE FROM {schema}.fait_tags
+        WHERE ctid = ANY (ARRAY(
+            SELECT i.ctid
+            FROM gone, unnest(gone.tags) AS u (tag), LATERAL (
+                SELECT t.ctid FROM {schema}.fait_tags AS t
+                WHERE t.tag = hashtextextended(u.tag, 0) AND t.position = gone.position LIMIT 1
+            ) AS i
+        ))
     ), noted AS (
         UPDATE {schema}.fait_log SET expired = greatest(expired, (SELECT max(position) FROM gone))
         WHERE EXISTS (SELECT FROM gone)
