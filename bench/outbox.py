@@ -225,7 +225,7 @@ async def _finished(waiting: Any) -> None:
 def _made(way: str, number: int) -> Made:
     fields = order(number)
     event = OrderPlaced(**{**fields, "items": [Item(**item) for item in fields["items"]]})
-    return Made(f"{way}-{number:08d}", event)
+    return Made(f"order-{number:08d}-{way}", event)  # ascending, whichever way
 
 
 def _summed(samples: Sequence[tuple[float, float, int]]) -> Found:

@@ -1,7 +1,7 @@
 """A change and its event in one transaction of the user's own, as users of each library write it.
 
-A class for each library, a method for each way: the change alone; with a row in a plain outbox table; with fait's `add`,
-and in fait's `transaction()`; with a peer. SQLAlchemy's outbox stores at the commit either way: `add` stands for both.
+A class for each library, a method for each way: the change alone; with a row in a plain outbox table; with fait's
+`add`, and in its `transaction()`; with a peer. SQLAlchemy's outbox stores at the commit either way: `add` is both.
 """
 
 import sqlite3

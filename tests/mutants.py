@@ -30,6 +30,7 @@ LOG = "tests/contract/test_stores.py::TestSqliteLog::test_"
 LEDGER = "tests/contract/test_stores.py::TestSqliteLedger::test_"
 MEMORY = "tests/contract/test_stores.py::TestMemoryLog::test_"
 RUNNING = "tests/contract/test_stores.py::TestMemorySubscriptions::test_"
+RETENTION = "tests/contract/test_retention.py::TestSqliteRetention::test_"
 PROPERTY = "tests/property/test_log.py::test_a_log_answers_as_the_reference_does[sqlite]"
 
 
@@ -220,6 +221,35 @@ MUTANTS = [
         "if version == self._watched_version:",
         "if self._watched_version >= 0:",
         LOG + "changed_wakes_other_handles",
+    ),
+    Mutant(
+        "a stream's last event is dropped",
+        "store/sqlite/retention.py",
+        "if not is_last]",
+        "if is_last is not None]",
+        RETENTION + "the_last_event_of_each_stream_is_kept",
+    ),
+    Mutant(
+        "messages are dropped before a checkpoint has passed them",
+        "store/sqlite/sql/old_messages.sql",
+        "min(?3, ifnull((SELECT min(position) FROM fait_checkpoints), ?3))",
+        "?3",
+        RETENTION + "what_a_checkpoint_has_not_passed_is_kept_whatever_the_caller_believes",
+    ),
+    Mutant(
+        "a message is dropped a moment too early",
+        "store/sqlite/retention.py",
+        "row[1] < before",
+        "row[1] <= before",
+        RETENTION + "a_message_younger_than_the_moment_ends_it_and_one_of_that_very_moment_is_young",
+    ),
+    Mutant(
+        "a late subscription starts silently",
+        "app.py",
+        "(expired := await self.store.log.expired()) > position",
+        "(expired := await self.store.log.expired()) < position",
+        "tests/subscriptions/test_retention.py::"
+        "test_a_new_subscription_of_messages_that_are_gone_does_not_start[sqlite]",
     ),
     Mutant(
         "the checkpoint is committed before the rows",

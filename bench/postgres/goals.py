@@ -138,7 +138,7 @@ WORKLOADS = (
         "W7-sql",
         "the same, by SQL that a handler writes",
         "events/s",
-        _sizes(20_000, eventsourcing=5000, eventsourcing_functions=5000, emmett=5000, asyncpg=50_000),
+        _sizes(10_000, eventsourcing=5000, eventsourcing_functions=5000, emmett=5000, asyncpg=50_000),
     ),
     Workload(
         "W8",

@@ -87,7 +87,7 @@ def text(result: Result) -> str:
 
 def _without_figure(result: Result) -> list[str]:
     return [
-        f"No figure: {each['workload']} of {SUBJECTS[each['subject']].title} at {each['latency_ms']:g} ms: {each['why']}"
+        f"No figure: {each['workload']} of {SUBJECTS[each['subject']].title}, {each['latency_ms']:g} ms: {each['why']}"
         for each in result["failed"]
     ]
 

@@ -106,10 +106,10 @@ class Servers:
             self._administer(f"DROP DATABASE {name} WITH (FORCE)")
 
     def restart_cold(self) -> None:
-        """Start PostgreSQL anew, with nothing of its data in memory, the system's neither."""
+        """Start PostgreSQL anew, with nothing of its data in memory; on Linux the system's neither."""
         self.postgres.stop()
         for path in self.postgres.data.rglob("*"):
-            if path.is_file():
+            if path.is_file() and hasattr(os, "posix_fadvise"):
                 descriptor = os.open(path, os.O_RDONLY)
                 os.fsync(descriptor)
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

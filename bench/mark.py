@@ -1,0 +1,232 @@
+"""What does the high-water mark cost when many others are connected? Idle ones, and ones with an append under way.
+
+`make bench-mark` takes two minutes; `make bench-mark ARGS="--crowds 0,50 --rounds 5"` takes options.
+
+It starts a PostgreSQL of its own, which keeps what it promises (fsync), with a log of a thousand events. Beside each
+crowd it times the mark, a page of 100 events without it, and an append, alone and while another process asks for the
+mark without pause. Each round does all crowds; ratios are to nobody else, within a round. Writes mark.json and prints
+the table of docs/adr.
+
+    -m mark --marks URL      ask for the mark until standard input ends; prints how often
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import threading
+from asyncio.subprocess import PIPE
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psycopg
+from machine import machine, versions
+from measure import check, percentile, timed_async
+from order import order
+from outbox_ways import shop
+from subjects.fait_system import Item, OrderPlaced
+
+from fait.clock import new_id
+from fait.events.append import Appended, Write
+from fait.events.envelope import NewEvent
+from fait.events.version import ANY
+from fait.store.open import Store, open_schema, open_store
+from fait.store.postgres.names import statements
+from tests.servers.postgres import PostgresServer
+
+__all__ = ["main", "markdown"]
+
+BENCH = Path(__file__).parent
+SETTINGS = {"fsync": "on", "max_connections": "300", "shared_buffers": "256MB", "log_min_messages": "log"}
+LOGGED, PAGE = 1000, 100
+KINDS = {"idle": "idle", "holding": "append under way"}
+FIGURES = {
+    "mark": "mark",
+    "page": "page of 100, mark known",
+    "append": "append",
+    "append_beside": "append beside marks",
+}
+LOCKS = "SELECT count(*), count(*) FILTER (WHERE locktype = 'advisory') FROM pg_locks"
+Found = dict[str, Any]
+
+
+def main() -> int:
+    options = _options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    crowds = [int(each) for each in options.crowds.split(",")]
+    began = os.getloadavg()[0]
+    with PostgresServer(18, SETTINGS) as server:
+        asyncio.run(_fill(server.url))
+        rounds = [_round(server.url, crowds, options.n) for _ in range(options.rounds)]
+        where = machine(server.data)
+    about = {"date": datetime.now(UTC).date().isoformat(), "machine": where, "versions": versions()}
+    about |= {"load": [round(began, 1), round(os.getloadavg()[0], 1)], "n": options.n, "rounds": options.rounds}
+    result = about | {"settings": SETTINGS, "rows": _rows(rounds)}
+    (options.out / "mark.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    print(markdown(result))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--crowds", default="10,100,200", metavar="N,N", help="other connections (default: 10,100,200)")
+    parser.add_argument("--n", type=int, default=300, metavar="N", help="of each figure in a round (default: 300)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="medians of so many (default: 3)")
+    parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR", help="where the result goes")
+    return parser.parse_args()
+
+
+async def _fill(url: str) -> None:
+    await open_schema(url).migrate()
+    store = await open_store(url)
+    try:
+        for number in range(LOGGED):
+            await _append(store, f"order-{number}")
+    finally:
+        await store.close()
+
+
+def _round(url: str, crowds: Sequence[int], n: int) -> dict[tuple[str, int], Found]:
+    """What was found beside nobody and beside each crowd."""
+    found = {("nobody", 0): asyncio.run(_beside(url, n))}
+    for size in crowds:
+        for kind in KINDS:
+            with crowd(url, size, kind):
+                found[kind, size] = asyncio.run(_beside(url, n))
+    return found
+
+
+@contextmanager
+def crowd(url: str, size: int, kind: str) -> Generator[None]:
+    """Connections of others; each idle, or with an append in an open transaction."""
+    with ExitStack() as stack:
+        for number in range(size):
+            connection = stack.enter_context(psycopg.connect(url))
+            if kind == "holding":
+                shop.outbox(connection).add(_placed(number), stream=f"held-{number}")
+                connection.execute(
+                    "SET LOCAL idle_in_transaction_session_timeout = 0"
+                )  # it holds for the whole measure
+            stack.callback(connection.rollback)
+        yield
+
+
+def _placed(number: int) -> OrderPlaced:
+    fields = order(number)
+    return OrderPlaced(**{**fields, "items": [Item(**item) for item in fields["items"]]})
+
+
+async def _beside(url: str, n: int) -> Found:
+    sql, store, connection = statements("public"), await open_store(url), await asyncpg.connect(url)
+    mark = await connection.prepare(sql["mark"])
+    page = await connection.prepare(sql["read_log"])
+    last = LOGGED // 2
+
+    async def read(_: int) -> None:
+        check("events of a page", len(await page.fetch(last - PAGE, last, PAGE, None, None)), PAGE)
+
+    async def append(_: int) -> None:
+        await _append(store, f"order-{new_id()}")
+
+    try:
+        locks, advisory = await connection.fetchrow(LOCKS)
+        found: Found = {"locks": locks, "advisory": advisory}
+        found |= await _timed("mark", lambda _: mark.fetch(), n) | await _timed("page", read, n)
+        found |= await _timed("append", append, n)
+        async with _marks(url) as counted:
+            found |= await _timed("append_beside", append, n)
+        return found | {"marks": counted[0]}
+    finally:
+        await connection.close()
+        await store.close()
+
+
+async def _timed(name: str, act: Callable[[int], Awaitable[object]], n: int) -> Found:
+    await timed_async(act, range(max(10, n // 10)))
+    _, latencies = await timed_async(act, range(n))
+    return {f"{name}_p50_us": percentile(latencies, 0.50), f"{name}_p99_us": percentile(latencies, 0.99)}
+
+
+async def _append(store: Store, stream: str) -> None:
+    event = NewEvent("bench.order-placed", 1, new_id(), '{"total":131.94}')
+    check("an append", type(await store.log.append([Write(stream, (event,), ANY)])), Appended)
+
+
+@asynccontextmanager
+async def _marks(url: str) -> Any:
+    """Another process asks for the mark without pause; gives, at the end, how often."""
+    asker = await asyncio.create_subprocess_exec(sys.executable, "-m", "mark", "--marks", url, stdin=PIPE, stdout=PIPE)
+    assert asker.stdout is not None
+    counted = list[int]()
+    try:
+        check("the first word", await asker.stdout.readline(), b"ready\n")
+        yield counted
+    finally:
+        told, _ = await asker.communicate()
+        counted.append(int(told))
+
+
+async def marks(url: str) -> None:
+    over = threading.Thread(target=sys.stdin.read, daemon=True)
+    connection = await asyncpg.connect(url)
+    mark = await connection.prepare(statements("public")["mark"])
+    await mark.fetch()
+    print("ready", flush=True)
+    over.start()
+    asked = 0
+    while over.is_alive():
+        await mark.fetch()
+        asked += 1
+    print(asked)
+    await connection.close()
+
+
+def _rows(rounds: Sequence[dict[tuple[str, int], Found]]) -> list[Found]:
+    """A row for each crowd: medians of the rounds, and of the ratios to nobody within each."""
+    rows = list[Found]()
+    for key in rounds[0]:
+        own = [each[key] for each in rounds]
+        row: Found = {"kind": key[0], "others": key[1]}
+        row |= {name: round(statistics.median(each[name] for each in own), 1) for name in own[0]}
+        for name in FIGURES:
+            ratios = [each[key][f"{name}_p50_us"] / each["nobody", 0][f"{name}_p50_us"] for each in rounds]
+            row[f"{name}_ratio"] = round(statistics.median(ratios), 2)
+            row[f"{name}_ratios"] = [round(ratio, 2) for ratio in ratios]
+        rows.append(row)
+    return rows
+
+
+def markdown(result: Found) -> str:
+    """The result as the ADR shows it: microseconds, p50 / p99, and the ratio of p50 to nobody else."""
+    where = result["machine"]
+    box = f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB, {where['file_system']}"
+    load = f"load {result['load'][0]} before the run, {result['load'][1]} at its end"
+    lines = [
+        f"Measured on {result['date']}: {box}; {load}. {result['rounds']} rounds of {result['n']}; PostgreSQL 18.",
+        "",
+        f"| others | locks | {' | '.join(f'{title} µs | ratio' for title in FIGURES.values())} |",
+        f"|---|--:|{'--:|--:|' * len(FIGURES)}",
+    ]
+    for row in result["rows"]:
+        who = "nobody" if row["kind"] == "nobody" else f"{row['others']} {KINDS[row['kind']]}"
+        figures = [
+            part
+            for name in FIGURES
+            for part in (f"{row[f'{name}_p50_us']:,.0f} / {row[f'{name}_p99_us']:,.0f}", f"{row[f'{name}_ratio']:.2f}")
+        ]
+        locks = f"{row['locks']:,.0f}"
+        lines.append(f"| {' | '.join([who, locks, *figures])} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--marks"]:
+        asyncio.run(marks(sys.argv[2]))
+    else:
+        sys.exit(main())

@@ -1,0 +1,198 @@
+"""The benchmark on PostgreSQL runs and checks itself, without a word about time; the page says what the run says."""
+
+import importlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import missing
+from tests.servers.postgres import installations
+
+ROOT = Path(__file__).parents[2]
+BENCH = ROOT / "bench"
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(BENCH), str(ROOT)])}
+SUBJECTS = {"fait", "fait-uvloop", "eventsourcing", "asyncpg", "psycopg", "pgbench"}
+NEEDS = {"fait-uvloop": "uvloop", "eventsourcing": "eventsourcing"}
+THERE = {name for name in SUBJECTS if name not in NEEDS or find_spec(NEEDS[name])}
+ROW = {"backend", "latency_ms", "workload", "subject", "unit", "ops_s", "p50_us", "p99_us", "ratios", "n", "rounds"}
+ZEROS = {"missed": 0, "repeated": 0, "reordered": 0, "phantom": 0, "lost": 0}
+
+pytestmark = pytest.mark.timeout(300)  # some fifty processes, on whatever machine
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny run of some workloads, also through a slow network."""
+    if 18 not in installations():
+        missing("PostgreSQL 18")
+    folder = tmp_path_factory.mktemp("bench")
+    options = [
+        *("--only", "W1,W3,W4-bulk,W7-sql,W8-notify", "--subjects", ",".join(sorted(SUBJECTS)), "--scale", "0.001"),
+        *("--rounds", "1", "--latency", "0,1", "--growth", "200,400", "--out", str(folder), "--data", str(BENCH)),
+    ]
+    ran = subprocess.run(
+        [sys.executable, "-m", "postgres.run", *options], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True,
+        timeout=280, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert all((f"LEFT OUT: {name}" in ran.stderr) is (find_spec(name) is None) for name in ("eventsourcing",))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "postgres.json").read_text("utf-8"))
+    return found
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    monkeypatch.syspath_prepend(str(BENCH))
+    return lambda name: importlib.import_module(f"postgres.{name}")
+
+
+def test_every_workload_has_a_row_for_each_subject_and_latency(result: dict[str, Any]) -> None:
+    assert all(row.keys() == ROW and row["n"] > 0 for row in result["rows"])
+    found = {(row["latency_ms"], row["workload"], row["subject"]) for row in result["rows"]}
+    able = {
+        "W1": THERE - {"psycopg"},
+        "W3": THERE - {"psycopg", "pgbench"},
+        "W4-bulk": THERE - {"pgbench"},
+        "W7-sql": THERE - {"psycopg", "pgbench"},
+        "W8-notify": THERE - {"psycopg", "pgbench"},
+    }
+    wanted = {(ms, key, name) for ms in (0.0, 1.0) for key, names in able.items() for name in names}
+    assert found == wanted
+    assert not result["failed"]
+
+
+def test_the_server_keeps_what_it_promises_and_the_network_is_slow(result: dict[str, Any]) -> None:
+    assert {result["settings"][name] for name in ("fsync", "full_page_writes", "synchronous_commit")} == {"on"}
+    assert result["round_trip_us"]["1"] >= result["round_trip_us"]["0"] + 900
+
+
+def test_the_lost_events_probe_ran_and_nothing_was_lost(result: dict[str, Any]) -> None:
+    found = result["lost_events"]["fait"]
+
+    assert found["events"] >= found["acknowledged"] > 0
+    assert found["transactions_of_others"] > 0
+    assert {name: found[name] for name in ZEROS} == ZEROS
+
+
+def test_every_goal_that_was_measured_is_judged(result: dict[str, Any]) -> None:
+    goals = {(goal["latency_ms"], goal["ours"], goal["key"], goal["against"]) for goal in result["goals"]}
+
+    expected = {
+        (0.0, "fait", "W1", "asyncpg"),
+        (1.0, "fait", "W4-bulk", "psycopg"),
+        (0.0, "fait", "growth-read", "fait"),
+    }
+    assert expected <= goals
+    for goal in result["goals"]:
+        more = goal["sign"] == "≥"
+        assert goal["met"] is (goal["ratio"] >= goal["limit"] if more else goal["ratio"] <= goal["limit"])
+
+
+def test_it_tells_how_cost_grows(result: dict[str, Any]) -> None:
+    small, large = result["growth"]
+
+    assert (small["events"], large["events"]) == (200, 400)
+    assert small["append_ratio"] == small["read_ratio"] == small["conditional_ratio"] == 1.0
+    assert all(each["bytes_per_event"] > 300 and each["catch_up_events_s"] > 0 for each in (small, large))
+
+
+def test_a_page_can_be_made_of_it(result: dict[str, Any], module: Callable[[str], Any]) -> None:
+    page = module("report").page(result)
+
+    assert "### With a network of 1 ms" in page
+    assert "| fait |" in page
+    assert str(ROOT) not in json.dumps(result)
+
+
+def test_nothing_is_left_behind(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {"postgres.json", "postgres.svg"}
+    assert not list(BENCH.glob("fait-bench-*"))
+
+
+@pytest.mark.parametrize(
+    ("seen", "acknowledged", "wrong"),
+    [
+        ([1, 2, 4], 3, {}),
+        ([1, 4], 3, {"missed": 1}),
+        ([1, 2, 2, 4], 3, {"repeated": 1}),
+        ([1, 4, 2], 3, {"reordered": 1}),
+        ([1, 2, 3, 4], 3, {"phantom": 1}),
+        ([1, 2, 4], 5, {"lost": 2}),
+    ],
+)
+def test_the_probe_would_tell(
+    seen: list[int], acknowledged: int, wrong: dict[str, int], module: Callable[[str], Any]
+) -> None:
+    found = module("probe").compared(seen, [1, 2, 4], acknowledged)
+
+    assert {name: found[name] for name in ZEROS} == ZEROS | wrong
+
+
+def test_a_run_in_which_fait_lost_an_event_is_wrong(module: Callable[[str], Any]) -> None:
+    wrong = module("report").wrong
+
+    assert wrong({"lost_events": {"fait": ZEROS | {"missed": 1}}})
+    assert not wrong({"lost_events": {"fait": ZEROS, "emmett": ZEROS | {"missed": 9}}})
+
+
+@pytest.fixture
+def slow_echo() -> Iterator[int]:
+    """The port of a server that says what it hears, behind 20 ms there and 20 ms back."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_echo, args=(server,), daemon=True).start()
+        command = [sys.executable, "-m", "postgres.proxy", str(server.getsockname()[1]), "20"]
+        with subprocess.Popen(
+            command, cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as proxy:
+            assert proxy.stdout is not None
+            assert proxy.stdin is not None
+            yield int(proxy.stdout.readline())
+            proxy.stdin.close()
+            assert proxy.wait(10) == 0
+
+
+def _echo(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        while data := connection.recv(1 << 16):
+            connection.sendall(data)
+
+
+def test_the_slow_network_delays_and_neither_loses_nor_reorders(slow_echo: int) -> None:
+    sent = os.urandom(3_000_000)
+    with socket.create_connection(("127.0.0.1", slow_echo), 10) as client:
+        started = time.perf_counter()
+        client.sendall(b"?")
+        assert client.recv(1) == b"?"
+        assert time.perf_counter() - started >= 0.04
+
+        threading.Thread(target=client.sendall, args=(sent,), daemon=True).start()
+        received = b""
+        while len(received) < len(sent):
+            received += client.recv(1 << 16)
+
+        assert received == sent
+
+
+def test_the_published_figures_are_those_of_the_published_run() -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "postgres.report", "--check"], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True,
+        timeout=30, check=False,
+    )  # fmt: skip
+
+    assert checked.returncode == 0, checked.stderr
