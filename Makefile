@@ -7,7 +7,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_PYTHON := $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: install demo test check bench bench-postgres mutants soak clean
+.PHONY: install demo test check bench bench-postgres bench-outbox bench-mark mutants soak clean
 
 install: .venv/.synced
 
@@ -30,6 +30,13 @@ bench: install
 bench-postgres: install
 	$(BIN)/uv sync --frozen --all-extras --group bench
 	PYTHONPATH=bench $(BIN)/python -m postgres.run $(ARGS)
+
+bench-outbox: install
+	$(BIN)/uv sync --frozen --all-extras --group bench
+	PYTHONPATH=bench $(BIN)/python -m outbox $(ARGS)
+
+bench-mark: install
+	PYTHONPATH=bench $(BIN)/python -m mark $(ARGS)
 
 mutants: install
 	$(BIN)/python tests/mutants.py

@@ -166,16 +166,16 @@ async def _measured(kind: type[Ways], n: int, url: str, gauge: Any) -> Found:
             except ModuleNotFoundError as problem:
                 missing.append(str(problem.name))
     found = {way: list[tuple[float, float, int]]() for way in opened}
-    chance = random.Random(1)
-    for number in range(WARM_UP + n):
+    chance, warm_up = random.Random(1), min(WARM_UP, n)
+    for number in range(warm_up + n):
         for way in chance.sample(list(opened), len(opened)):
             found[way].append(await _timed(opened[way], way, _made(way, number), gauge))
     for ways in opened.values():
         await _finished(ways.close())
-    rows = {way: _summed(samples[WARM_UP:]) for way, samples in found.items()}
+    rows = {way: _summed(samples[warm_up:]) for way, samples in found.items()}
     for way in opened:
-        rows[way] |= await _counted(kind, way, url, gauge, WARM_UP + n)
-    written = WARM_UP + n + PREPARED + COUNTED
+        rows[way] |= await _counted(kind, way, url, gauge, warm_up + n)
+    written = warm_up + n + PREPARED + COUNTED
     events = sum(way in ("add", "block") for way in opened)
     check("rows", gauge.stored(), {"orders": written * len(opened), "outbox": written, "fait_events": written * events})
     return {"ways": rows, "missing": missing}

@@ -25,7 +25,7 @@ from tests.crash.stepping import APPENDS, BEFORE, COUNTS, ONE_MORE, passed
 
 ROOT = Path(__file__).parents[2]
 FEWEST = {
-    "open": 15, "single": 6, "several streams": 12, "tagged": 10, "conditional": 8, "batch": 30,
+    "open": 15, "single": 6, "several streams": 12, "tagged": 10, "conditional": 8, "batch": 22,
     "projection": 35, "reactor": 45, "import": 40,
 }  # fmt: skip
 LINES = [

@@ -89,7 +89,7 @@ async def test_a_well_log_is_well(postgres_url: Callable[..., str], version: int
         ("ALTER TABLE {0}.fait_events ENABLE REPLICA TRIGGER fait_events_are_not_emptied", "append-only"),
         ("DROP TRIGGER fait_events_are_facts ON {0}.fait_expiring", "append-only"),
         ("ALTER FUNCTION {0}.fait_mark_1() STABLE", "functions"),
-        ("DROP FUNCTION {0}.fait_join_1", "functions"),
+        ("DROP FUNCTION {0}.fait_append_each_1", "functions"),
         ("ALTER SEQUENCE {0}.fait_position CYCLE", "sequence"),
         ("ALTER SEQUENCE {0}.fait_position INCREMENT 2", "sequence"),
         ("SELECT setval('{0}.fait_position', 3)", "sequence"),

@@ -56,7 +56,7 @@ __all__ = [
 S = TypeVar("S")
 R = TypeVar("R")
 
-ATTEMPTS: Final = 16
+ATTEMPTS: Final = 32
 """How often a decision is made anew before a conflict becomes an error."""
 
 _FIRST_PAUSE_S: Final = 0.002
