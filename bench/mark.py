@@ -168,7 +168,7 @@ async def _marks(url: str) -> Any:
         check("the first word", await asker.stdout.readline(), b"ready\n")
         yield counted
     finally:
-        told, _ = await asker.communicate()
+        told, _ = await asker.communicate(b"")  # which closes its input: it ends
         counted.append(int(told))
 
 
