@@ -1,6 +1,6 @@
 """What does the high-water mark cost when many others are connected? Idle ones, and ones with an append under way.
 
-`make bench-mark` takes two minutes; `make bench-mark ARGS="--crowds 0,50 --rounds 5"` takes options.
+`make bench-mark` takes some minutes; `make bench-mark ARGS="--crowds 0,50 --rounds 5"` takes options.
 
 It starts a PostgreSQL of its own, which keeps what it promises (fsync), with a log of a thousand events. Beside each
 crowd it times the mark, a page of 100 events without it, and an append, alone and while another process asks for the
@@ -76,7 +76,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crowds", default="10,100,200", metavar="N,N", help="other connections (default: 10,100,200)")
-    parser.add_argument("--n", type=int, default=300, metavar="N", help="of each figure in a round (default: 300)")
+    parser.add_argument("--n", type=int, default=200, metavar="N", help="of each figure in a round (default: 200)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="medians of so many (default: 3)")
     parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR", help="where the result goes")
     return parser.parse_args()

@@ -1,6 +1,6 @@
 """What does the outbox cost whoever writes? A change alone, with a row in a plain outbox table, with fait, with a peer.
 
-`make bench-outbox` takes two minutes; `make bench-outbox ARGS="--rounds 9 --n 1000"` takes options.
+`make bench-outbox` takes some minutes; `make bench-outbox ARGS="--rounds 9 --n 1000"` takes options.
 
 It starts a PostgreSQL of its own, which keeps what it promises (fsync), and measures through libraries that the outbox
 has adapters for. Machines drift, so the ways of writing take turns, transaction by transaction, in a new process and
@@ -271,7 +271,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="asyncpg,Django", help=f"of {', '.join(LIBRARIES)}")
-    parser.add_argument("--n", type=int, default=300, metavar="N", help="events of each way in a round (default: 300)")
+    parser.add_argument("--n", type=int, default=200, metavar="N", help="events of each way in a round (default: 200)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="medians of so many (default: 5)")
     parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR", help="where the result goes")
     return parser.parse_args()

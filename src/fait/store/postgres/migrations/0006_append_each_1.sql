@@ -23,7 +23,25 @@ DECLARE
     w record;
     e record;
     q record;
+    write json;
+    event json;
 BEGIN
+    -- One event and nothing beside it, as most are in a transaction of somebody else's.
+    IF NOT look_up AND json_array_length(appends) = 1 AND json_array_length(appends #> '{0,writes}') = 1
+        AND json_array_length(appends #> '{0,writes,0,events}') = 1 AND appends #> '{0,queries}' IS NULL THEN
+        IF joined IS NOT NULL THEN
+            PERFORM set_config('idle_in_transaction_session_timeout', joined::text, true);
+        END IF;
+        write := appends #> '{0,writes,0}';
+        event := write #> '{events,0}';
+        RETURN QUERY SELECT 1, f.* FROM {schema}.fait_append_one_1(
+            write ->> 'stream', (write ->> 'expected')::bigint, (event ->> 'id')::uuid, event ->> 'type',
+            coalesce((event ->> 'schema')::integer, 1), event -> 'data', coalesce(event -> 'metadata', '{}'),
+            CASE WHEN json_array_length(event -> 'tags') > 0 THEN ARRAY(SELECT json_array_elements_text(event -> 'tags')) END,
+            (event ->> 'occurred_at')::timestamptz, coalesce((event ->> 'expires')::boolean, false), moment, patience
+        ) AS f;
+        RETURN;
+    END IF;
     FOR a IN SELECT n::integer, x FROM json_array_elements(appends) WITH ORDINALITY AS one (x, n) LOOP
         SELECT array_agg(x ->> 'stream' ORDER BY n) AS stream, array_agg((x ->> 'expected')::bigint ORDER BY n) AS expected,
             array_agg(json_array_length(x -> 'events') ORDER BY n) AS count
