@@ -1,6 +1,8 @@
 """Opening an app: what must fit before anything starts."""
 
+import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -184,3 +186,52 @@ async def test_status_tells_how_far_each_subscription_is(url: str) -> None:
         await s.wait()
 
         assert [(each.name, each.position, each.lag) for each in await s.status()] == [("counts", 1, 0), ("one", 1, 0)]
+
+
+async def test_a_read_model_that_was_forgotten_is_not_folded_on_top_of_its_old_rows(
+    store_url: Callable[[str], str],
+) -> None:
+    url = store_url("sqlite")
+
+    def app(*models: type) -> fait.App:
+        app = fait.App("counts")
+        app.include(Counted, *models)
+        return app
+
+    async with app(Counts).open(url) as s:
+        await s.publish(Counted(3), stream="counted-1")
+        await s.wait()
+    async with app().open(url, forget=["counts"]):
+        pass
+
+    with pytest.raises(fait.UsageError, match=r"rebuild=\['counts'\]"):
+        async with app(Counts).open(url):
+            pass
+
+    async with app(Counts).open(url, rebuild=["counts"]) as s:
+        await s.wait()
+        assert [row.total for row in await s.find(Counts)] == [3]
+
+
+async def test_a_ring_of_another_log_makes_nobody_spin(store_url: Callable[[str], str]) -> None:
+    async with fait.App("rung").open(store_url("sqlite")) as s:
+        waiting = asyncio.create_task(s.store.log.changed(0))
+        await asyncio.sleep(0.05)
+        s.hear(1_000_000)
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        waiting.cancel()
+
+
+@fait.event("counts.counted")
+class Counted:
+    number: int
+
+
+class Counts(fait.ReadModel, key="id", table="counts"):
+    id: str
+    total: int
+
+    @classmethod
+    def evolve(cls, row: "Counts | None", event: Counted, at: fait.Recorded) -> "Counts | None":
+        return cls(id=at.stream_id, total=(row.total if row else 0) + event.number)

@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import ModuleType
-from typing import Any, Final, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
 from msgspec import Struct
 
@@ -28,7 +28,7 @@ from fait.decisions.caller import Caller
 from fait.decisions.decider import Decider, Model
 from fait.decisions.snapshot import Snapshots, state_decoder
 from fait.decisions.transact import Done, Loop
-from fait.delivery.open import open_outbox
+from fait.delivery.open import Async, Asyncpg, Sync, open_outbox
 from fait.delivery.outbox import AsyncOutbox, Outbox
 from fait.errors import (
     CheckpointMismatch,
@@ -199,9 +199,9 @@ class App:
             )
 
     @overload
-    def outbox(self, connection: "_Sync", /, *, schema: str = "public") -> Outbox: ...
+    def outbox(self, connection: Sync, /, *, schema: str = "public") -> Outbox: ...
     @overload
-    def outbox(self, connection: "_Async | _Asyncpg", /, *, schema: str = "public") -> AsyncOutbox: ...
+    def outbox(self, connection: Async | Asyncpg, /, *, schema: str = "public") -> AsyncOutbox: ...
     def outbox(self, connection: Any, /, *, schema: str = "public") -> Outbox | AsyncOutbox:
         """Events in a transaction of your own: stored with what you change in it, or not at all.
 
@@ -314,24 +314,6 @@ class App:
             await store.close()
 
 
-class _Sync(Protocol):
-    """A connection or session of a library that does not wait."""
-
-    def commit(self) -> None: ...
-
-
-class _Async(Protocol):
-    """A connection or session of a library that waits."""
-
-    async def commit(self) -> None: ...
-
-
-class _Asyncpg(Protocol):
-    """A connection of asyncpg, which has no `commit` of its own."""
-
-    def is_in_transaction(self) -> bool: ...
-
-
 class Status(Struct, frozen=True):
     """How far a subscription is.
 
@@ -419,6 +401,21 @@ class System(Caller):
             raise
         if isinstance(subscription, Projection):  # last: a table that does not fit is left as it is
             await ledger.create_table(subscription.shape.table)
+            if is_new:
+                await self._refuse_old_rows(subscription)
+
+    async def _refuse_old_rows(self, projection: Projection) -> None:
+        """Refuse to fold on top of rows of an earlier life, unless another process has just begun this one."""
+        table, checkpoint = projection.shape.table, await self.store.ledger.checkpoint(projection.name)
+        if await self.store.ledger.select(table, limit=1) and checkpoint and checkpoint.position == 0:
+            lease = await self.store.ledger.lease(projection.name)
+            if not lease.owner:
+                await self.store.ledger.forget(projection.name)
+                raise UsageError(
+                    f"the table {table.name!r} has rows, and no subscription is known that wrote them: was the read "
+                    f"model forgotten, and declared again? Nothing was changed. Build it anew: "
+                    f"open(url, rebuild=[{table.name!r}])"
+                )
 
     async def _refuse_late(self, subscription: Projection | Reactor, position: int) -> None:
         """Refuse to begin where messages were dropped. Asked once there is a checkpoint: from then on none are."""

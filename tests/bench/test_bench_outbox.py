@@ -30,7 +30,7 @@ def run(program: str, out: Path, *options: str) -> tuple[dict[str, Any], str, st
     if 18 not in installations():
         missing("PostgreSQL 18")
     ran = subprocess.run(
-        [sys.executable, "-m", program, "--rounds", "2", "--out", str(out), *options],
+        [sys.executable, "-m", program, "--rounds", "1", "--out", str(out), *options],
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,

@@ -9,8 +9,9 @@ The clients speak the library; see `tests.outbox.clients`.
 import asyncio
 import re
 import sqlite3
+import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,24 +27,37 @@ Connect = Callable[[], Awaitable[Client]]
 
 class InPostgres:
     @pytest.fixture(scope="class")
-    async def place(self, postgres_url: Callable[..., str]) -> Place:
+    @classmethod
+    def place(cls, postgres_url: Callable[..., str]) -> Place:
         url = postgres_url()
         address, _, schema = url.partition("?schema=")
-        async with shop.open(url, run="elsewhere"):
-            place = Place("postgresql", url, address, schema, f"{schema}.orders")
-        await place.run(f"CREATE TABLE {place.orders} (name text PRIMARY KEY, count integer NOT NULL)")
+        place = Place("postgresql", url, address, schema, f"{schema}.orders")
+        _in_a_loop_of_its_own(_prepared, place, "text")
         return place
 
 
 @pytest.mark.filterwarnings("ignore:SQLite 3")  # what it warns of has a test of its own
 class InSqlite:
     @pytest.fixture(scope="class")
-    async def place(self, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    @classmethod
+    def place(cls, tmp_path_factory: pytest.TempPathFactory) -> Place:
         path = tmp_path_factory.mktemp("outbox") / "shop.db"
-        async with shop.open(f"sqlite:///{path}", run="elsewhere"):
-            place = Place("sqlite", f"sqlite:///{path}", str(path), "public", "orders")
-        await place.run("CREATE TABLE orders (name TEXT PRIMARY KEY, count INTEGER NOT NULL)")
+        place = Place("sqlite", f"sqlite:///{path}", str(path), "public", "orders")
+        _in_a_loop_of_its_own(_prepared, place, "TEXT")
         return place
+
+
+async def _prepared(place: Place, text: str) -> None:
+    async with shop.open(place.url, run="elsewhere"):
+        pass
+    await place.run(f"CREATE TABLE {place.orders} (name {text} PRIMARY KEY, count integer NOT NULL)")
+
+
+def _in_a_loop_of_its_own(prepare: Callable[[Place, str], Coroutine[Any, Any, None]], place: Place, text: str) -> None:
+    """Tests with and without an event loop need it, whichever comes first."""
+    thread = threading.Thread(target=lambda: asyncio.run(prepare(place, text)))
+    thread.start()
+    thread.join()
 
 
 class OutboxContract:

@@ -1,13 +1,13 @@
 """From a connection of yours to the outbox in its transaction: the only place that names the libraries' adapters."""
 
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from fait.delivery.outbox import AsyncOutbox, Outbox, Ring
 from fait.errors import UsageError
 from fait.events.codec import Codec
 
-__all__ = ["ADAPTERS", "open_outbox"]
+__all__ = ["ADAPTERS", "Async", "Asyncpg", "Sync", "open_outbox"]
 
 ADAPTERS: Final = {
     "aiosqlite": "aiosqlite",
@@ -19,6 +19,30 @@ ADAPTERS: Final = {
     "sqlite3": "sqlite3",
 }
 """The module under `delivery.adapters` for each package that a connection's class, or one it is made from, lies in."""
+
+
+class Sync(Protocol):
+    """A connection or session of a library that does not wait."""
+
+    def commit(self) -> None:
+        """End the transaction."""
+        ...
+
+
+class Async(Protocol):
+    """A connection or session of a library that waits."""
+
+    async def commit(self) -> None:
+        """End the transaction."""
+        ...
+
+
+class Asyncpg(Protocol):
+    """A connection of asyncpg, which has no `commit` of its own."""
+
+    def is_in_transaction(self) -> bool:
+        """Whether one is open."""
+        ...
 
 
 def open_outbox(connection: Any, codec: Codec, schema: str, ring: Ring) -> Outbox | AsyncOutbox:

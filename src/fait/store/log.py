@@ -168,7 +168,7 @@ class Log(Protocol):
         ...
 
     def hear(self, position: int) -> None:
-        """Be told that somebody committed events up to a position: those who wait for them look at once."""
+        """Be told that somebody may have committed events up to a position: those who wait look at once."""
         ...
 
     async def changed(self, after: int) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from fait.store.postgres.connection import Database, PostgresError, lost
+from fait.store.postgres.connection import Database
 from fait.telemetry import logger
 
 __all__ = ["Announcer"]
@@ -51,7 +51,7 @@ class Announcer:
 
     def start(self) -> None:
         """Connect, if not done already."""
-        if self._task is None:
+        if self._task is None and not self._closing:
             self._task = asyncio.create_task(self._run(), name="fait-postgres-announcer")
 
     def tell(self, position: int) -> None:
@@ -63,10 +63,10 @@ class Announcer:
 
     async def close(self) -> None:
         """Tell what is still to be told, and close the connection."""
-        if self._task is None:
-            return
         self._closing = True
         self._news.set()
+        if self._task is None:
+            return
         if self._sent < self._position:
             await asyncio.wait([self._task], timeout=CLOSE_S)
         self._task.cancel()
@@ -78,9 +78,7 @@ class Announcer:
             began = time.monotonic()
             try:
                 await self._serve()
-            except Exception as problem:
-                if not lost(problem) and not isinstance(problem, PostgresError):
-                    raise
+            except Exception as problem:  # whatever it is: without this task nobody would be told anything any more
                 logger.warning("no word of other processes until the connection is back (%s)", type(problem).__name__)
             finally:
                 self.hears = False

@@ -186,6 +186,8 @@ def _verdict(writes: Sequence[Write], rows: dict[int, Any]) -> Outcome:
         return repetition(writes, {each.id: each for each in _values(stored, list[_Stored])})
     for row in rows.values():
         if row[1] == "condition":
+            if row[5] is None:
+                return BUSY  # what it met has expired meanwhile
             return ConditionFailed(*_between(row))
     for number, write in enumerate(writes, 1):
         if not is_expected(write.expected, rows[number][2]):

@@ -51,6 +51,13 @@ LOST: Final = (
 )
 """The connection is gone, or was never made: what was under way on it may or may not have been done."""
 
+Known = Literal["nothing", "unknown"]
+_NOTHING: Final[Known] = "nothing"
+_UNKNOWN: Final[Known] = "unknown"
+
+CLOSE_S: Final = 10.0
+"""How long connections may take to end what is under way on them when the store closes."""
+
 CONNECT_S: Final = 10.0
 """How long a new connection may take."""
 
@@ -204,20 +211,25 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
         """A connection for the length of a block; the server's errors come out of it as ours."""
-        give_back = self.give_back
+        give_back, outcome = self.give_back, _NOTHING
         try:
             connection = await self.take()
             try:
                 yield connection
             except LOST:
-                give_back = self.discard
+                give_back, outcome = self.discard, _UNKNOWN
                 raise
             finally:
                 await give_back(connection)
         except FaitError:
             raise
-        except (*LOST, PostgresError) as problem:
-            raise unavailable(problem, self.address.shown) from problem
+        except PostgresError as problem:
+            if not lost(problem):  # its details hold values, which must not get into a log by way of its traceback
+                shown = problem if isinstance(problem, NotAllowed) else None
+                raise unavailable(problem, self.address.shown) from shown
+            raise unavailable(problem, self.address.shown, outcome) from problem
+        except LOST as problem:
+            raise unavailable(problem, self.address.shown, outcome) from problem
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:
@@ -253,7 +265,11 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections, once what is under way on them is done."""
-        await self._pool.close()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
 
 
 def _terminate(connection: Connection) -> None:

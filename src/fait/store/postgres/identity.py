@@ -90,6 +90,7 @@ async def adopt(database: Database, *, in_place: bool, rehearse: bool) -> Adopte
 
 
 async def _adopt(database: Database, connection: Connection, in_place: bool) -> Adopted:
+    await connection.execute(database.sql["lock_schema"])  # two at once would each begin an epoch
     place = await place_of(database, connection)
     old, _, was = await identify(database, connection)
     if was == place and not in_place:

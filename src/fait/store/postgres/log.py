@@ -51,16 +51,21 @@ class PostgresLog:
         ids = [event.id for write in writes for event in write.events]
         if len(ids) > 1 and len(set(ids)) < len(ids):
             return repetition(writes, {event.id: event for event in await self.find(ids)})
-        verdict = await self._coalescer.append(writes, condition)
-        if isinstance(verdict, Appended):
-            self._watcher.appended(verdict.position)
-        return verdict
+        return await self._coalescer.append(writes, condition)
 
     def _flush(self, requests: Sequence[Request]) -> "asyncio.Task[list[Outcome | Exception]]":
         flush = asyncio.create_task(self._appender.send(requests), name="fait-postgres-flush")
         self._flushes.add(flush)
-        flush.add_done_callback(self._flushes.discard)
+        flush.add_done_callback(self._flushed)
         return flush
+
+    def _flushed(self, flush: "asyncio.Task[list[Outcome | Exception]]") -> None:
+        """Spread the news, also of appends that nobody waits for any more."""
+        self._flushes.discard(flush)
+        if not flush.cancelled() and flush.exception() is None:
+            stored = [each.position for each in flush.result() if isinstance(each, Appended)]
+            if stored:
+                self._watcher.appended(max(stored))
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
@@ -119,7 +124,7 @@ class PostgresLog:
         return [OldestMessage(*row) for row in await self._database.fetch("oldest_messages", after)]
 
     def hear(self, position: int) -> None:
-        self._watcher.appended(position)
+        self._watcher.look()
 
     async def changed(self, after: int) -> None:
         await self._watcher.wait(after)

@@ -6,7 +6,7 @@ The mark is asked for when somebody needs more than is known, when news comes, a
 import asyncio
 from typing import Final
 
-from fait.errors import StoreUnavailable
+from fait.errors import FaitError, StoreUnavailable
 from fait.store.doorbell import Doorbell
 from fait.store.postgres.announcer import Announcer
 from fait.store.postgres.connection import Database
@@ -23,6 +23,9 @@ LOOK_S: Final = 1.0
 LOOK_DEAF_S: Final = (0.02, 0.25)
 """… when news cannot come: at first, and at most, as long as nothing changes."""
 
+BELIEVED_S: Final = 5.0
+"""How long the log is expected to reach a position that was heard of: who said so may have been wrong."""
+
 UNFINISHED_S: Final = (0.001, 0.05)
 """… when events are known of that lie above the mark: at first, and at most, until an older append has ended."""
 
@@ -34,7 +37,10 @@ class Watcher:
         self.announcer = Announcer(database, channel, self.hear)
         self._database = database
         self._final = Doorbell()
+        self._closed = False
+        self._looking: asyncio.Task[None] | None = None
         self._heard = 0
+        self._heard_at = 0.0
         self._went_back_to: int | None = None
         self._asked_at = 0.0
         self._news = asyncio.Event()
@@ -56,7 +62,20 @@ class Watcher:
         """Somebody says that the log reaches a position."""
         if position > self._heard:
             self._heard = position
+            self._heard_at = asyncio.get_running_loop().time()
             self._news.set()
+
+    def look(self) -> None:
+        """Something may have been committed, here or elsewhere: look, and tell the others what is found."""
+        self._news.set()
+        if not self._closed and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._tell_mark(), name="fait-postgres-look")
+
+    async def _tell_mark(self) -> None:
+        try:
+            self.announcer.tell(await self._ask())
+        except FaitError as problem:
+            logger.warning("the log could not be looked at: %s", problem)
 
     def appended(self, position: int) -> None:
         """This process has appended up to a position."""
@@ -76,7 +95,8 @@ class Watcher:
 
     async def close(self) -> None:
         """Stop, and tell those who wait."""
-        for task in (self._task, self._asking):
+        self._closed = True
+        for task in (self._task, self._looking, self._asking):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -90,8 +110,14 @@ class Watcher:
             await asyncio.wait([under_way])
         if self._asking is under_way:
             self._asking = asyncio.create_task(self._fetch(), name="fait-postgres-mark")
-        assert self._asking is not None
-        return await asyncio.shield(self._asking)
+        asking = self._asking
+        assert asking is not None
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            if self._closed and asking.cancelled():
+                raise StoreUnavailable("the store is closed.") from None
+            raise
 
     async def _fetch(self) -> int:
         asked_at = asyncio.get_running_loop().time()
@@ -127,7 +153,9 @@ class Watcher:
 
     def _pauses(self) -> tuple[float, float]:
         if self._heard > self._final.position:
-            return UNFINISHED_S
+            if asyncio.get_running_loop().time() - self._heard_at < BELIEVED_S:
+                return UNFINISHED_S
+            self._heard = self._final.position
         return (LOOK_S, LOOK_S) if self.announcer.hears else LOOK_DEAF_S
 
     async def _sleep(self, pause_s: float) -> None:

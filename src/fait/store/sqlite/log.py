@@ -169,7 +169,7 @@ class SqliteLog:
         return [OldestMessage(name, position, datetime.fromisoformat(at)) for name, position, at in rows]
 
     def hear(self, position: int) -> None:
-        self._bell.ring(position)
+        self._look()
 
     async def changed(self, after: int) -> None:
         self._waiters += 1

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from fait.app import Status, System
+from fait.errors import StoreUnavailable
 from fait.store.open import shown_url
 from fait.tools.cli.opening import JsonOption, StoreOption, load_app
 from fait.tools.cli.output import command, json_line, say
@@ -29,8 +30,14 @@ async def run(
 ) -> None:
     """Run the app's subscriptions until SIGINT or SIGTERM; events in hand are finished first."""
     declared, stop = load_app(app), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def told(number: int) -> None:
+        stop.set()
+        loop.remove_signal_handler(number)  # told again, it ends at once
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told, number)
     async with declared.open(store, create=False) as system:
         names = ", ".join(system.runner.processors) or "nothing"
         say(f"{declared.name} on {shown_url(store)} runs {names}; stop with Ctrl-C")
@@ -41,8 +48,16 @@ async def run(
 async def _told_changes(system: System, stop: asyncio.Event, as_json: bool) -> None:
     """Say what each subscription does whenever that changes."""
     told: dict[str, tuple[str, str]] = {}
+    away = False
     while not stop.is_set():
-        for status in await system.status():
+        try:
+            found = await system.status()
+        except StoreUnavailable as problem:  # handlers wait for it, and so does this
+            found = list[Status]()
+            if not away:
+                say(str(problem))
+        away = not found and bool(system.runner.processors)
+        for status in found:
             now = (status.state, str(status.problem or ""))
             if told.get(status.name) != now:
                 told[status.name] = now
