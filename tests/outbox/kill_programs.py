@@ -19,9 +19,14 @@ import aiosqlite
 import asyncpg
 import psycopg
 from django.db import connections, transaction
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import Session
 
 from tests.outbox.clients import Changed, Place, Placed, shop
 from tests.outbox.django_clients import configured
+from tests.outbox.sqlalchemy_clients import address
+from tests.outbox.sqlalchemy_clients import engine as engine_of
 
 
 class Steps:
@@ -145,6 +150,36 @@ def on_django_in_a_block(place: Place, order: str, steps: Steps) -> None:
             outbox.add(Changed(2), stream=order)
 
 
+def on_sqlalchemy(place: Place, order: str, steps: Steps) -> None:
+    engine = engine_of(place, "psycopg" if place.dialect == "postgresql" else "pysqlite", **_named(place))
+    with Session(engine) as session:
+        session.connection()
+        steps.begin()
+        session.execute(text(insert(place, order)))
+        shop.outbox(session, schema=place.schema).add(Placed(1), stream=order)
+        session.execute(text(update(place, order)))
+        shop.outbox(session, schema=place.schema).add(Changed(2), stream=order)
+        session.commit()
+
+
+async def on_sqlalchemy_that_waits(place: Place, order: str, steps: Steps) -> None:
+    named = {"connect_args": {"server_settings": {"application_name": place.schema}}}
+    engine = create_async_engine(address(place, "asyncpg"), **named)
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+        await connection.rollback()
+        steps.begin()
+        async with connection.begin():
+            await connection.execute(text(insert(place, order)))
+            await shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
+            await connection.execute(text(update(place, order)))
+            await shop.outbox(connection, schema=place.schema).add(Changed(2), stream=order)
+
+
+def _named(place: Place) -> dict[str, Any]:
+    return {"connect_args": {"application_name": place.schema}} if place.dialect == "postgresql" else {}
+
+
 @contextmanager
 def _in_django(place: Place) -> Generator[Any]:
     options = {"application_name": place.schema} if place.dialect == "postgresql" else {}
@@ -163,8 +198,17 @@ ON_POSTGRES: list[Program] = [
     on_django_in_a_block,
     on_psycopg,
     on_psycopg_in_a_block,
+    on_sqlalchemy,
+    on_sqlalchemy_that_waits,
 ]
-ON_SQLITE: list[Program] = [on_sqlite3, on_sqlite3_in_a_block, on_aiosqlite, on_django, on_django_in_a_block]
+ON_SQLITE: list[Program] = [
+    on_sqlite3,
+    on_sqlite3_in_a_block,
+    on_aiosqlite,
+    on_django,
+    on_django_in_a_block,
+    on_sqlalchemy,
+]
 PROGRAMS = {program.__name__: program for program in (*ON_POSTGRES, *ON_SQLITE)}
 
 
