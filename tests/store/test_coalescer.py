@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -188,6 +189,30 @@ async def test_who_has_an_answer_and_asks_again_at_once_goes_with_those_who_wait
 
     await one
     assert asked.backend.streams == [["a"], ["b", "c", "d"]]
+
+
+@pytest.mark.parametrize("several", [1, 20])
+async def test_what_waits_for_one_stream_costs_no_more_when_more_of_it_waits(several: int) -> None:
+    def flush(batch: Sequence[Request]) -> "asyncio.Future[Sequence[Outcome]]":
+        answer = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(answer.set_result, stored(batch))
+        return answer
+
+    async def calls(appends: int) -> float:
+        coalescer, taken = Coalescer(flush), 0
+
+        def count(*_: object) -> None:
+            nonlocal taken
+            taken += 1
+
+        sys.setprofile(count)
+        try:
+            await asyncio.gather(*(coalescer.append([write(f"s-{n % several}")]) for n in range(appends)))
+        finally:
+            sys.setprofile(None)
+        return taken / appends
+
+    assert await calls(800) < 1.5 * await calls(100)
 
 
 async def test_where_flushes_run_one_after_another_streams_may_repeat() -> None:

@@ -10,7 +10,7 @@ pays for a neighbour.
 
 import asyncio
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
@@ -53,7 +53,7 @@ Outcome = Verdict | Busy
 class Request:
     """An append that somebody waits for."""
 
-    __slots__ = ("alone", "bytes", "condition", "events", "flushing", "future", "streams", "writes")
+    __slots__ = ("alone", "behind", "bytes", "condition", "events", "flushing", "future", "streams", "writes")
 
     def __init__(
         self, writes: Sequence[Write], condition: AppendCondition | None, future: "asyncio.Future[Verdict]"
@@ -63,6 +63,7 @@ class Request:
         self.future = future
         self.flushing = False
         self.alone = False
+        self.behind = 0
         self.streams = [write.stream for write in writes]
         self.events = self.bytes = 0
         for write in writes:
@@ -132,7 +133,7 @@ class Coalescer:
         self._outside: deque[Request] = deque()
         self._waiting_events = 0
         self._waiting_bytes = 0
-        self._occupied: Counter[str] = Counter()
+        self._lines: dict[str, _Line] = {}
 
     async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
         """Queue an append and wait for its verdict.
@@ -174,7 +175,28 @@ class Coalescer:
     def _enter(self, request: Request) -> None:
         self._waiting_events += request.events
         self._waiting_bytes += request.bytes
-        self._queue.append(request)
+        if not self._disjoint or self._joins_lines(request):
+            self._queue.append(request)
+
+    def _joins_lines(self, request: Request) -> bool:
+        """Take a place in the line of each stream; whether it is the first in all of them."""
+        rival = _rival(request)
+        for stream in request.streams:
+            line = self._lines.setdefault(stream, _Line())
+            if not line.join(request, rival):
+                request.behind += 1
+        return not request.behind
+
+    def _leave_lines(self, request: Request) -> None:
+        """Make way on all streams; who was waiting for nothing else is queued, before those who came later."""
+        for stream in request.streams:
+            line = self._lines[stream]
+            for following in reversed(line.leave()):
+                following.behind -= 1
+                if not following.behind:
+                    self._queue.appendleft(following)
+            if not line.inside:
+                del self._lines[stream]
 
     def _fits(self, request: Request) -> bool:
         return not self._waiting_events or (
@@ -185,6 +207,8 @@ class Coalescer:
     def _leave(self, request: Request) -> None:
         self._waiting_events -= request.events
         self._waiting_bytes -= request.bytes
+        if self._disjoint:
+            self._leave_lines(request)
 
     def _pump(self) -> None:
         """Start flushes while there are lanes and requests."""
@@ -193,10 +217,8 @@ class Coalescer:
             self._start(batch, lanes=1)
 
     def _take(self) -> list[Request]:
-        """The next batch: in order; what must wait for a stream, waits, and all behind it on its streams."""
+        """The next batch, in order, within its bounds."""
         batch: list[Request] = []
-        deferred: list[Request] = []
-        held: dict[str, int | None] = dict.fromkeys(self._occupied)
         events = size = 0
         while self._queue:
             request = self._queue.popleft()
@@ -207,22 +229,12 @@ class Coalescer:
             if batch and (events + request.events > MAX_BATCH_EVENTS or size + request.bytes > MAX_BATCH_BYTES):
                 self._queue.appendleft(request)
                 break
-            if self._disjoint:
-                rival = _rival(request)
-                if any(stream in held and (rival is None or held[stream] != rival) for stream in request.streams):
-                    deferred.append(request)
-                    held.update(dict.fromkeys(request.streams))
-                    continue
-                held.update(dict.fromkeys(request.streams, rival))
             batch.append(request)
             events, size = events + request.events, size + request.bytes
-        self._queue.extendleft(reversed(deferred))
         return batch
 
     def _start(self, batch: list[Request], *, lanes: int) -> None:
         for request in batch:
-            if self._disjoint and not request.flushing:
-                self._occupied.update(request.streams)
             request.flushing = True
         try:
             answer = self._flush(batch)
@@ -254,11 +266,6 @@ class Coalescer:
         self._pump()
 
     def _resolve(self, request: Request, outcome: Any) -> None:
-        if self._disjoint:
-            self._occupied.subtract(request.streams)
-            for stream in request.streams:
-                if not self._occupied[stream]:
-                    del self._occupied[stream]
         self._leave(request)
         if request.future.done():
             return
@@ -266,6 +273,44 @@ class Coalescer:
             request.future.set_exception(outcome)
         else:
             request.future.set_result(outcome)
+
+
+class _Line:
+    """Those who append to one stream, in order: who is inside, alone or with rivals, and who waits.
+
+    Attributes:
+        inside: how many have not had their answer.
+    """
+
+    __slots__ = ("_rival", "_waiting", "inside")
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self._rival: int | None = None
+        self._waiting: deque[tuple[Request, int | None]] = deque()
+
+    def join(self, request: Request, rival: int | None) -> bool:
+        """Come inside, or wait; whether it is inside."""
+        if self.inside and (self._waiting or rival is None or rival != self._rival):
+            self._waiting.append((request, rival))
+            return False
+        self.inside += 1
+        self._rival = rival
+        return True
+
+    def leave(self) -> list[Request]:
+        """One of those inside goes; who comes inside now, as nobody else is."""
+        self.inside -= 1
+        following: list[Request] = []
+        while self._waiting:
+            request, rival = self._waiting[0]
+            if self.inside and (rival is None or rival != self._rival):
+                break
+            self._waiting.popleft()
+            self.inside += 1
+            self._rival = rival
+            following.append(request)
+        return following
 
 
 def _rival(request: Request) -> int | None:
