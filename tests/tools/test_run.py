@@ -43,6 +43,17 @@ def started(folder: Path, url: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def until(worker: subprocess.Popen[str], word: str) -> list[str]:
+    """What a worker says, up to a line with a word."""
+    assert worker.stdout is not None
+    said: list[str] = []
+    for line in worker.stdout:
+        said.append(line)
+        if word in line:
+            break
+    return said
+
+
 async def heard(folder: Path, times: int) -> None:
     async with asyncio.timeout(10):
         while not (folder / "heard").exists() or len((folder / "heard").read_text()) < times:  # noqa: ASYNC110
@@ -62,14 +73,14 @@ async def test_a_worker_handles_events_says_what_it_does_and_stops_when_told(
         await heard(tmp_path, 2)
         await rung(url, 3)
         await heard(tmp_path, 5)
-        await asyncio.sleep(1.2)
+        said = await asyncio.wait_for(asyncio.to_thread(until, worker, "no clapper"), 20)
         worker.send_signal(number)
-        said, problems = await asyncio.to_thread(worker.communicate, timeout=20)
+        rest, problems = await asyncio.to_thread(worker.communicate, timeout=20)
     finally:
         worker.kill()
 
     assert worker.returncode == 0, problems
-    told = [json.loads(line) for line in said.splitlines()]
+    told = [json.loads(line) for line in (*said, *rest.splitlines())]
     assert {each["subscription"] for each in told} == {"count", "broken"}
     assert any("no clapper" in (each["problem"] or "") for each in told if each["subscription"] == "broken")
     assert "finishing the events in hand" in problems
