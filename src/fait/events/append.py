@@ -114,7 +114,7 @@ class Page(Struct, frozen=True):
     Attributes:
         events: in order of position.
         position: everything up to here has been considered: go on from it.
-        more: the page was full, so there may be more at once.
+        more: there may be more at once: the page was full, or so far only a part was looked through.
     """
 
     events: list[StoredEvent]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from fait.clock import Clock
 from fait.errors import StoreUnavailable
@@ -27,7 +28,10 @@ from fait.store.postgres.rows import stored_events
 from fait.store.postgres.watcher import Watcher
 from fait.store.repetition import repetition
 
-__all__ = ["PostgresLog"]
+__all__ = ["WINDOW", "PostgresLog"]
+
+WINDOW: Final = 1_000_000
+"""Positions that one statement looks through: a rare type in a long log would take for ever otherwise."""
 
 
 class PostgresLog:
@@ -84,16 +88,20 @@ class PostgresLog:
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
         check_limit(limit)
+        end, seen, events = after + WINDOW, after, list[StoredEvent]()
         known = self._watcher.known
         if known - after >= limit and not query.tags:  # catching up: what is final needs no new mark
-            events = await self._read(after, known, query, limit)
-            if len(events) == limit:
-                return Page(events, events[-1].position, more=True)
-        mark = await self._watcher.mark(beyond=after)  # first: what commits after this is for the next page
-        events = await self._read(after, mark, query, limit)
+            seen = min(known, end)
+            events = await self._read(after, seen, query, limit)
+        mark = known
+        if len(events) < limit and seen < end:
+            mark = await self._watcher.mark(beyond=seen)  # first: what commits after this is for the next page
+            if min(mark, end) > seen:
+                events += await self._read(seen, min(mark, end), query, limit - len(events))
+                seen = min(mark, end)
         if len(events) == limit:
             return Page(events, events[-1].position, more=True)
-        return Page(events, max(after, mark), more=False)
+        return Page(events, seen, more=seen < mark)
 
     async def _read(self, after: int, mark: int, query: Query, limit: int) -> list[StoredEvent]:
         values = (after, mark, limit, list(query.types) or None, query.category)
@@ -123,7 +131,7 @@ class PostgresLog:
     async def oldest_messages(self, after: int) -> list[OldestMessage]:
         return [OldestMessage(*row) for row in await self._database.fetch("oldest_messages", after)]
 
-    def hear(self, position: int) -> None:
+    def hear(self) -> None:
         self._watcher.look()
 
     async def changed(self, after: int) -> None:
