@@ -17,7 +17,7 @@
 --           one append in it may be meant by the condition of another.
 -- look_up   look for the ids first: for a repetition, or in a transaction that must not fail.
 -- patience  how many milliseconds to wait for a lock before the whole call fails; NULL: as the session has it.
--- joined    how many milliseconds the transaction may stand idle from here on; NULL: it ends with this call.
+-- joined    how many milliseconds the transaction may stand idle from here on, if it may longer; NULL: it ends with this call.
 --
 -- A plan that is made while the tables are small must do when they have grown: `enable_seqscan` is off.
 --
@@ -29,6 +29,14 @@ CREATE FUNCTION {schema}.fait_type_bucket_1(type text) RETURNS bigint LANGUAGE s
 AS 'SELECT hashtextextended(type, 0) & 255';
 CREATE FUNCTION {schema}.fait_tag_bucket_1(tag text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS 'SELECT 1024 + (hashtextextended(tag, 0) & 1023)';
+
+-- Whether this transaction may stand idle for longer than so many milliseconds; 0 means for ever.
+CREATE FUNCTION {schema}.fait_may_idle_1(most integer) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT milliseconds = 0 OR milliseconds > most
+    FROM (
+        SELECT 1000 * extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval) AS milliseconds
+    ) AS now
+$$;
 
 CREATE FUNCTION {schema}.fait_append_1(
     w_stream text[], w_expected bigint[], w_count integer[],
@@ -61,7 +69,7 @@ BEGIN
     IF patience IS NOT NULL THEN
         PERFORM set_config('lock_timeout', patience::text, true);
     END IF;
-    IF joined IS NOT NULL THEN
+    IF joined IS NOT NULL AND {schema}.fait_may_idle_1(joined) THEN
         PERFORM set_config('idle_in_transaction_session_timeout', joined::text, true);
     END IF;
 

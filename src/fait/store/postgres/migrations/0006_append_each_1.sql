@@ -29,7 +29,7 @@ BEGIN
     -- One event and nothing beside it, as most are in a transaction of somebody else's.
     IF NOT look_up AND json_array_length(appends) = 1 AND json_array_length(appends #> '{0,writes}') = 1
         AND json_array_length(appends #> '{0,writes,0,events}') = 1 AND appends #> '{0,queries}' IS NULL THEN
-        IF joined IS NOT NULL THEN
+        IF joined IS NOT NULL AND {schema}.fait_may_idle_1(joined) THEN
             PERFORM set_config('idle_in_transaction_session_timeout', joined::text, true);
         END IF;
         write := appends #> '{0,writes,0}';
