@@ -5,7 +5,7 @@
 It starts a PostgreSQL of its own, which keeps what it promises (fsync), with a log of a thousand events. Beside each
 crowd it times the mark, a page of 100 events without it, and an append, alone and while another process asks for the
 mark without pause. Each round does all crowds; ratios are to nobody else, within a round. Writes mark.json and prints
-the table of docs/adr.
+the table of adr/0014.
 
     -m mark --marks URL      ask for the mark until standard input ends; prints how often
 """

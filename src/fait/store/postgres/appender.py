@@ -58,7 +58,8 @@ MAX_REPEATED: Final = 20
 """How often an append is sent again at once before something else must be wrong."""
 
 ALONE: Final = 4
-"""Most appends that wait for locks at a time; fewer if the pool is small, so that readers have a connection."""
+"""Most appends that wait for locks at a time; fewer if the pool is small. The batch and one first turn have a
+connection each beside them: from a pool of 7 on, readers have one left, and else may wait for the end of a turn."""
 
 
 class Appender:

@@ -1,7 +1,8 @@
 """Connections to PostgreSQL: a pool of them for one schema, and what the server's errors mean for a caller.
 
-Every statement of ours names its schema, and none leaves anything behind in its session, so that a connection can be
-given on as it is, also by a pooler between us and the server.
+Every statement of ours names its schema, and none leaves a setting or a lock behind in its session, so that a
+connection can be given on as it is, also by a pooler between us and the server. Only an append of very many events
+leaves something there: a temporary table, `fait_load_1`, empty.
 """
 
 import asyncio
@@ -74,10 +75,6 @@ class Connection(Protocol):
         """Run a statement; without values, also several."""
         ...
 
-    async def executemany(self, sql: str, values: Sequence[Sequence[Any]]) -> None:
-        """Run a statement for each of the values, in one round trip."""
-        ...
-
     async def fetch(self, sql: str, *values: Any, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109
         """All rows of a statement."""
         ...
@@ -90,10 +87,6 @@ class Connection(Protocol):
         self, table_name: str, *, records: Sequence[Sequence[Any]], columns: Sequence[str]
     ) -> str:
         """Add rows to a table, quickly."""
-        ...
-
-    def is_in_transaction(self) -> bool:
-        """Whether a transaction is open."""
         ...
 
     def is_closed(self) -> bool:
@@ -110,7 +103,7 @@ class Connection(Protocol):
 
 
 class _Bare(asyncpg.Connection):
-    """A connection that is given back as it is: our statements leave nothing behind that a reset would have to undo."""
+    """A connection that is given back as it is: our statements leave no setting or lock that a reset would undo."""
 
     def get_reset_query(self) -> str:
         return ""
@@ -122,7 +115,7 @@ class Address(Struct, frozen=True):
     Attributes:
         dsn: as the driver takes it.
         schema: of all its tables and functions.
-        pool: most connections at a time, beside one for the doorbell.
+        pool: most connections at a time, beside one that listens.
         prepare: whether statements may be prepared: not through an older pooler in transaction mode.
         shown: for messages, without a password.
     """

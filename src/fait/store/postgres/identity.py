@@ -16,8 +16,8 @@ from fait.store.postgres.connection import Connection, Database
 
 __all__ = ["Place", "adopt", "confirm", "identify", "place_of"]
 
-MIN_SERVER: Final = 140_000
-"""PostgreSQL 14."""
+MIN_SERVER: Final = 150_000
+"""PostgreSQL 15."""
 
 
 class Place(Struct, frozen=True):
@@ -31,7 +31,7 @@ async def place_of(database: Database, connection: Connection) -> Place:
     """Where the server writes. Refuses a standby, and a server that is too old."""
     [(version, standby, timeline, may_ask)] = await connection.fetch(database.sql["server"])
     if version < MIN_SERVER:
-        raise StoreUnavailable(f"{database.address.shown} runs PostgreSQL {version // 10_000}: 14 or newer is needed.")
+        raise StoreUnavailable(f"{database.address.shown} runs PostgreSQL {version // 10_000}: 15 or newer is needed.")
     if standby:
         raise StoreUnavailable(f"{database.address.shown} is a standby: connect to the primary.")
     cluster = await connection.fetchval(database.sql["cluster"]) if may_ask else ""

@@ -1,4 +1,4 @@
-"""Rows of the log as events, and moments as the database has them: with microseconds, in UTC."""
+"""Rows of the log as events."""
 
 from collections.abc import Iterable
 from typing import Any
