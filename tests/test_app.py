@@ -204,9 +204,10 @@ async def test_a_read_model_that_was_forgotten_is_not_folded_on_top_of_its_old_r
     async with app().open(url, forget=["counts"]):
         pass
 
-    with pytest.raises(fait.UsageError, match=r"rebuild=\['counts'\]"):
-        async with app(Counts).open(url):
-            pass
+    for _ in range(2):  # that it was tried does not make it right
+        with pytest.raises(fait.UsageError, match=r"rebuild=\['counts'\]"):
+            async with app(Counts).open(url):
+                pass
 
     async with app(Counts).open(url, rebuild=["counts"]) as s:
         await s.wait()
@@ -217,7 +218,7 @@ async def test_a_ring_of_another_log_makes_nobody_spin(store_url: Callable[[str]
     async with fait.App("rung").open(store_url("sqlite")) as s:
         waiting = asyncio.create_task(s.store.log.changed(0))
         await asyncio.sleep(0.05)
-        s.hear(1_000_000)
+        s.hear()
         await asyncio.sleep(0.05)
         assert not waiting.done()
         waiting.cancel()

@@ -121,6 +121,7 @@ class App:
     def __init__(self, name: str) -> None:
         self.name = name
         self.registry = Registry()
+        self._codec = Codec(self.registry)  # of outboxes, which only write: to read, all must be included first
         self.aggregates: dict[str, type[Aggregate]] = {}
         self.read_models: dict[str, type[ReadModel]] = {}
         self.reactions: dict[str, Reaction] = {}
@@ -216,12 +217,12 @@ class App:
             UsageError: there is no adapter for it.
         """
         self.resolve()
-        return open_outbox(connection, Codec(self.registry), schema, self._ring)
+        return open_outbox(connection, self._codec, schema, self._ring)
 
-    def _ring(self, position: int) -> None:
-        """Something was committed up to a position: tell the systems that are open in this process."""
+    def _ring(self) -> None:
+        """Something was committed: tell the systems that are open in this process."""
         for system in tuple(self._systems):  # another thread may close one meanwhile
-            system.hear(position)
+            system.hear()
 
     def resolve(self) -> None:
         """Find out all events, now that all names are defined, and refuse what does not fit together."""
@@ -350,10 +351,10 @@ class System(Caller):
         retention = Retention(app.name, app.registry, store.log, store.ledger, clock)
         self.runner = Runner(self._subscriptions, store.log, store.ledger, retention, lease_s=lease_s)
 
-    def hear(self, position: int) -> None:
-        """Be told, from any thread, that somebody has committed events up to a position."""
+    def hear(self) -> None:
+        """Be told, from any thread, that somebody has committed events."""
         with suppress(RuntimeError):  # its event loop has ended
-            self._event_loop.call_soon_threadsafe(self.store.log.hear, position)
+            self._event_loop.call_soon_threadsafe(self.store.log.hear)
 
     async def prepare(self, renamed: Mapping[str, str], forget: Sequence[str], rebuild: Sequence[str]) -> None:
         """Create tables and first checkpoints; refuse to start on what does not fit."""

@@ -358,11 +358,11 @@ class OutboxContract:
                 async with client.transaction():
                     pass
             return await client.rollback()
-        rung: list[int] = []
+        rung: list[str] = []
         for end in (client.rollback, client.commit):
             await client.begin()
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(shop, "_ring", rung.append)
+                patched.setattr(shop, "_ring", lambda: rung.append("once"))
                 async with client.transaction():
                     await client.add(Changed(1), stream=order)
             await end()
@@ -377,15 +377,14 @@ class OutboxContract:
         self._needs_blocks()
         if place.dialect == "sqlite":
             pytest.skip("handlers run in another process")
-        rung: list[int] = []
-        monkeypatch.setattr(shop, "_ring", rung.append)
+        rung: list[str] = []
+        monkeypatch.setattr(shop, "_ring", lambda: rung.append("once"))
         async with client.transaction():
             await client.add(Changed(1), stream=order)
             await client.add(Changed(2), stream=order)
             assert rung == []
-        [(position,)] = await place.fetch(f"SELECT max(position) FROM {place.schema}.fait_all WHERE stream = '{order}'")
 
-        assert rung == [position]
+        assert rung == ["once"]
 
     async def test_a_block_wakes_the_handlers(self, client: Client, place: Place, order: str) -> None:
         self._needs_blocks()

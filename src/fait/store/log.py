@@ -167,8 +167,8 @@ class Log(Protocol):
         """For each type with messages beyond a position the first of them, by type."""
         ...
 
-    def hear(self, position: int) -> None:
-        """Be told that somebody may have committed events up to a position: those who wait look at once."""
+    def hear(self) -> None:
+        """Be told that somebody may have committed events: those who wait look at once."""
         ...
 
     async def changed(self, after: int) -> None:

@@ -38,6 +38,7 @@ from fait.events.version import is_expected
 from fait.store.doorbell import Doorbell
 from fait.store.ledger import Checkpoint, Condition, Lease, Order, Row, Table, Work
 from fait.store.log import Dropped, Features, Identity, OldestMessage, StreamInfo
+from fait.store.repetition import repetition
 
 __all__ = ["MemoryLedger", "MemoryLog", "MemoryStore"]
 
@@ -66,18 +67,8 @@ class MemoryLog:
 
     def _repeated(self, writes: Sequence[Write]) -> Appended | Duplicate | None:
         ids = [event.id for write in writes for event in write.events]
-        taken = [event_id for event_id in ids if event_id in self._by_id]
-        if not taken and len(set(ids)) == len(ids):
-            return None
-        versions: list[int] = []
-        for write in writes:
-            first = self._by_id.get(write.events[0].id)
-            stored = _beyond(self._streams.get(write.stream, []), first.version - 1) if first else []
-            stored = stored[: len(write.events)]
-            if [event.id for event in stored] != [event.id for event in write.events]:
-                return Duplicate(taken[0] if taken else next(each for each in ids if ids.count(each) > 1))
-            versions.append(stored[-1].version)
-        return Appended(max(self._by_id[event_id].position for event_id in ids), tuple(versions), repeated=True)
+        stored = {event_id: self._by_id[event_id] for event_id in ids if event_id in self._by_id}
+        return repetition(writes, stored) if stored or len(set(ids)) < len(ids) else None
 
     def _conflict(self, writes: Sequence[Write]) -> Conflict | None:
         for write in writes:
@@ -208,7 +199,7 @@ class MemoryLog:
                 found.append(OldestMessage(name, each.position, each.recorded_at))
         return found
 
-    def hear(self, position: int) -> None:
+    def hear(self) -> None:
         """Nobody else can append."""
 
     async def changed(self, after: int) -> None:

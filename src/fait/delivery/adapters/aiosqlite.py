@@ -9,6 +9,7 @@ import aiosqlite
 
 from fait.delivery.adapters.problems import explained, not_a_connection, warn_of_old_sqlite
 from fait.delivery.adapters.sqlite3 import begun_already, no_transaction, plain
+from fait.delivery.connection import AsyncConnectionOutbox
 from fait.delivery.outbox import AsyncOutbox, Dialect, Ring
 from fait.events.codec import Codec
 from fait.store.joined import Ask, Rows
@@ -21,7 +22,7 @@ def outbox(connection: Any, codec: Codec, schema: str, ring: Ring) -> AsyncOutbo
     if not isinstance(connection, aiosqlite.Connection):
         raise not_a_connection(connection)
     warn_of_old_sqlite(sqlite3.sqlite_version_info)
-    return AsyncOutbox(_Aiosqlite(connection), codec, schema, ring)
+    return AsyncConnectionOutbox(_Aiosqlite(connection), codec, schema, ring)
 
 
 class _Aiosqlite:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fait.delivery.adapters.marks import numbered
 from fait.delivery.adapters.problems import explained, not_a_connection
+from fait.delivery.connection import AsyncConnectionOutbox
 from fait.delivery.outbox import AsyncOutbox, Dialect, Ring
 from fait.errors import UsageError
 from fait.events.codec import Codec
@@ -18,7 +19,7 @@ def outbox(connection: Any, codec: Codec, schema: str, ring: Ring) -> AsyncOutbo
     """The outbox in the transaction that is open on a connection."""
     if not hasattr(connection, "is_in_transaction"):
         raise not_a_connection(connection)
-    return AsyncOutbox(_Asyncpg(connection), codec, schema, ring)
+    return AsyncConnectionOutbox(_Asyncpg(connection), codec, schema, ring)
 
 
 class _Asyncpg:

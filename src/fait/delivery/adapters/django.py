@@ -7,7 +7,6 @@ by `on_commit`.
 from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final
 
 from django.db import connections
@@ -17,6 +16,7 @@ from django.utils.connection import ConnectionProxy
 
 from fait.delivery.adapters.marks import percent
 from fait.delivery.adapters.problems import explained, not_a_connection, warn_of_old_sqlite
+from fait.delivery.connection import ConnectionOutbox
 from fait.delivery.outbox import Dialect, Letters, Outbox, Ring
 from fait.errors import UsageError
 from fait.events.codec import Codec
@@ -48,20 +48,19 @@ def outbox(connection: Any, codec: Codec, schema: str, ring: Ring) -> Outbox:
     return _Outbox(connection, codec, schema, ring)
 
 
-class _Outbox(Outbox):
+class _Outbox(ConnectionOutbox):
     """Wakes handlers as Django does such things: after the commit of the outermost block, and only if that comes."""
 
     def __init__(self, connection: BaseDatabaseWrapper, codec: Codec, schema: str, ring: Ring) -> None:
         super().__init__(_Django(connection), codec, schema, ring)
         self._database = connection
 
-    def _store(self, letters: Letters) -> int:
+    def _store(self, letters: Letters) -> None:
         # As after a `save()` that fails: who catches the error in the block does not commit the change alone.
         with mark_for_rollback_on_error(self._database.alias):
-            position = super()._store(letters)
+            super()._store(letters)
         if self._database.in_atomic_block:  # without, there are no hooks: set_autocommit(False)
-            self._database.on_commit(partial(self._ring, position))
-        return position
+            self._database.on_commit(self._ring)
 
 
 class _Django:

@@ -10,6 +10,7 @@ from psycopg.rows import tuple_row
 
 from fait.delivery.adapters.marks import percent
 from fait.delivery.adapters.problems import explained, failed_before, not_a_connection
+from fait.delivery.connection import AsyncConnectionOutbox, ConnectionOutbox
 from fait.delivery.outbox import AsyncOutbox, Dialect, Outbox, Ring
 from fait.errors import UsageError
 from fait.events.codec import Codec
@@ -21,9 +22,9 @@ __all__ = ["outbox"]
 def outbox(connection: object, codec: Codec, schema: str, ring: Ring) -> Outbox | AsyncOutbox:
     """The outbox in the transaction that is open on a connection, or that the connection begins by itself."""
     if isinstance(connection, AsyncConnection):
-        return AsyncOutbox(_AsyncPsycopg(cast("AsyncConnection[Any]", connection)), codec, schema, ring)
+        return AsyncConnectionOutbox(_AsyncPsycopg(cast("AsyncConnection[Any]", connection)), codec, schema, ring)
     if isinstance(connection, Connection):
-        return Outbox(_Psycopg(cast("Connection[Any]", connection)), codec, schema, ring)
+        return ConnectionOutbox(_Psycopg(cast("Connection[Any]", connection)), codec, schema, ring)
     raise not_a_connection(connection)
 
 

@@ -3,9 +3,8 @@
 What is added is gathered, and stored by the last statements before the COMMIT, whoever gives it.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
-from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -15,10 +14,9 @@ from sqlalchemy.orm import Session
 
 from fait.delivery.adapters.problems import warn_of_old_sqlite
 from fait.delivery.adapters.sqlalchemy_commit import gather, savepoints, wake
-from fait.delivery.outbox import AsyncOutbox, Letters, Outbox, Ring
+from fait.delivery.outbox import AsyncOutbox, Letter, Letters, Outbox, Ring
 from fait.errors import UsageError
 from fait.events.codec import Codec
-from fait.events.version import Expected
 
 __all__ = ["outbox"]
 
@@ -70,34 +68,23 @@ def _dialect(given: Any) -> Any:
 
 
 class _Outbox(Outbox):
-    """Writes to letters that wait for the library's own commit; has only the interface in common with its parent."""
+    """Writes to letters that wait for the library's own commit."""
 
     def __init__(self, letters: Callable[[], Letters], begin: Callable[[], AbstractContextManager[object]]) -> None:
         self._letters = letters
         self._begin = begin
-
-    def add(
-        self,
-        event: object,
-        /,
-        *,
-        stream: str,
-        expected: Expected = "any",
-        tags: Iterable[str] = (),
-        occurred_at: datetime | None = None,
-        id: str | None = None,
-        key: str | None = None,
-    ) -> None:
-        self._letters().write(event, stream, expected, tags, occurred_at, id, key)
 
     @contextmanager
     def transaction(self) -> Generator[Outbox]:
         with self._begin():
             yield self
 
+    def _write(self, letter: Letter) -> None:
+        self._letters().write(letter)
+
 
 class _AsyncOutbox(AsyncOutbox):
-    """Writes to letters that wait for the library's own commit; has only the interface in common with its parent."""
+    """Writes to letters that wait for the library's own commit."""
 
     def __init__(
         self, letters: Callable[[], Awaitable[Letters]], begin: Callable[[], AbstractAsyncContextManager[object]]
@@ -105,24 +92,13 @@ class _AsyncOutbox(AsyncOutbox):
         self._letters = letters
         self._begin = begin
 
-    async def add(
-        self,
-        event: object,
-        /,
-        *,
-        stream: str,
-        expected: Expected = "any",
-        tags: Iterable[str] = (),
-        occurred_at: datetime | None = None,
-        id: str | None = None,
-        key: str | None = None,
-    ) -> None:
-        (await self._letters()).write(event, stream, expected, tags, occurred_at, id, key)
-
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncOutbox]:
         async with self._begin():
             yield self
+
+    async def _write(self, letter: Letter) -> None:
+        (await self._letters()).write(letter)
 
 
 def _of_session(session: Session, gathered: _Gather) -> Letters:

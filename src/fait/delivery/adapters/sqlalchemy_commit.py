@@ -41,7 +41,7 @@ class _Letters(Letters):
     def __init__(self, codec: Codec, schema: str, ring: Ring) -> None:
         super().__init__(codec, schema)
         self.ring = ring
-        self.position = 0
+        self.stored = False
         self._before: dict[str, int] = {}
 
     def enter(self, names: list[str]) -> None:
@@ -52,12 +52,12 @@ class _Letters(Letters):
     def undo(self, name: str) -> None:
         """Forget what was written since a savepoint began."""
         self.forget(self._before.pop(name, len(self)))
-        self.position = 0
 
     def store(self, connection: Connection) -> None:
         """Store all."""
         for conversation in self.conversations("sqlite" if connection.dialect.name == "sqlite" else "postgresql"):
-            self.position = raised(converse(conversation, lambda ask: _run(connection, ask))).position
+            raised(converse(conversation, lambda ask: _run(connection, ask)))
+            self.stored = True
         self.forget()
 
 
@@ -90,9 +90,9 @@ class _Gathered:
         for each in self._letters.values():
             each.store(connection)
 
-    def rings(self) -> list[tuple[Ring, int]]:
-        """Whom to tell of a commit, and what."""
-        return [(each.ring, each.position) for each in self._letters.values() if each.position]
+    def rings(self) -> list[Ring]:
+        """Whom to tell of a commit."""
+        return [each.ring for each in self._letters.values() if each.stored]
 
 
 def gather(connection: Connection, codec: Codec, schema: str, ring: Ring, own: str | None = None) -> Letters:
@@ -127,8 +127,8 @@ def savepoints(connection: Connection) -> list[str]:
 
 def wake(info: dict[Any, Any]) -> None:
     """Tell of the last commit, if nobody has yet."""
-    for ring, position in info.pop(_RINGS, ()):
-        ring(position)
+    for ring in info.pop(_RINGS, ()):
+        ring()
 
 
 def _check(connection: Connection, nested: bool) -> None:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from fait.delivery.adapters.problems import explained, not_a_connection, warn_of_old_sqlite
+from fait.delivery.connection import ConnectionOutbox
 from fait.delivery.outbox import Dialect, Outbox, Ring
 from fait.errors import UsageError
 from fait.events.codec import Codec
@@ -19,7 +20,7 @@ def outbox(connection: Any, codec: Codec, schema: str, ring: Ring) -> Outbox:
     if not isinstance(connection, sqlite3.Connection):
         raise not_a_connection(connection)
     warn_of_old_sqlite(sqlite3.sqlite_version_info)
-    return Outbox(_Sqlite(connection), codec, schema, ring)
+    return ConnectionOutbox(_Sqlite(connection), codec, schema, ring)
 
 
 def no_transaction() -> UsageError:

@@ -2,10 +2,13 @@
 
 import re
 from functools import lru_cache
+from typing import Final
 
 from fait.store.sql import load
 
 __all__ = ["in_schema", "literal", "quote", "statements"]
+
+_SQL: Final = load("fait.store.postgres")
 
 
 def quote(name: str) -> str:
@@ -28,4 +31,4 @@ def in_schema(sql: str, schema: str) -> str:
 @lru_cache
 def statements(schema: str) -> dict[str, str]:
     """Every statement of the `sql` folder by its name, for one schema."""
-    return {name: in_schema(sql, schema) for name, sql in load("fait.store.postgres").items()}
+    return {name: in_schema(sql, schema) for name, sql in _SQL.items()}

@@ -16,12 +16,12 @@ from fait.events.append import (
     Appended,
     ConditionFailed,
     Conflict,
-    Duplicate,
     Verdict,
     Write,
 )
 from fait.events.envelope import StoredEvent
 from fait.events.version import is_expected
+from fait.store.repetition import repetition
 from fait.store.sqlite.connection import Connection
 from fait.store.sqlite.moment import stored_moment
 from fait.store.sqlite.rows import read_events, read_page
@@ -136,18 +136,4 @@ def known(connection: Connection, writes: Sequence[Write]) -> Verdict | None:
     """The answer if any of the ids is taken; None if all are new."""
     ids = [event.id for write in writes for event in write.events]
     stored = {event.id: event for event in read_events(connection, "find_events", (_encode(ids).decode(),))}
-    return _repeated(writes, ids, stored) if stored or len(set(ids)) < len(ids) else None
-
-
-def _repeated(writes: Sequence[Write], ids: list[str], stored: dict[str, StoredEvent]) -> Verdict:
-    """Whether stored ids are the same append, made before."""
-    versions: list[int] = []
-    for write in writes:
-        found = [stored.get(event.id) for event in write.events]
-        first = found[0].version if found[0] else 0
-        for place, event in enumerate(found):
-            if event is None or event.stream != write.stream or event.version != first + place:
-                taken = next((each for each in ids if each in stored), None)
-                return Duplicate(taken or next(each for each in ids if ids.count(each) > 1))
-        versions.append(first + len(found) - 1)
-    return Appended(max(event.position for event in stored.values()), tuple(versions), repeated=True)
+    return repetition(writes, stored) if stored or len(set(ids)) < len(ids) else None

@@ -168,7 +168,7 @@ class SqliteLog:
         )
         return [OldestMessage(name, position, datetime.fromisoformat(at)) for name, position, at in rows]
 
-    def hear(self, position: int) -> None:
+    def hear(self) -> None:
         self._look()
 
     async def changed(self, after: int) -> None:

@@ -11,10 +11,9 @@ from fait.events.append import Page
 from fait.events.envelope import StoredEvent
 from fait.events.query import Query
 from fait.store.sqlite.connection import Connection
-from fait.store.sqlite.moment import stored_moment
 from fait.store.sqlite.statements import SQL
 
-__all__ = ["head", "read_events", "read_page", "read_streams", "stored_moment"]
+__all__ = ["head", "read_events", "read_page", "read_streams"]
 
 _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _encode = msgspec.json.encode

@@ -17,7 +17,7 @@ from fait.store.sqlite.guard import File, claim, release
 from fait.store.sqlite.health import examine
 from fait.store.sqlite.ledger import SqliteLedger
 from fait.store.sqlite.log import SqliteLog
-from fait.store.sqlite.rows import stored_moment
+from fait.store.sqlite.moment import stored_moment
 from fait.store.sqlite.statements import SQL
 
 __all__ = ["SqliteStore", "applied_steps", "open_store"]

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from fait.store.ledger import Condition, Kind, Order, Row, Table
-from fait.store.sqlite.rows import stored_moment
+from fait.store.sqlite.moment import stored_moment
 
 __all__ = [
     "create_table",
