@@ -31,6 +31,13 @@ LEDGER = "tests/contract/test_stores.py::TestSqliteLedger::test_"
 MEMORY = "tests/contract/test_stores.py::TestMemoryLog::test_"
 RUNNING = "tests/contract/test_stores.py::TestMemorySubscriptions::test_"
 RETENTION = "tests/contract/test_retention.py::TestSqliteRetention::test_"
+POSTGRES = "tests/contract/test_stores.py::TestPostgres"
+ORDERS = "tests/interleavings/test_interleavings.py::test_no_schedule_breaks_a_promise"
+APPENDS = "tests/store/test_postgres_appends.py::test_"
+SCHEMA = "tests/store/test_postgres_schema.py::test_"
+WATCHER = "tests/store/test_postgres_watcher.py::test_"
+DETAILS = "::TestInPostgres::test_"
+ASYNCPG = "tests/outbox/test_asyncpg.py::TestAsyncpg::test_"
 PROPERTY = "tests/property/test_log.py::test_a_log_answers_as_the_reference_does[sqlite]"
 
 
@@ -342,6 +349,149 @@ MUTANTS = [
         "shape.from_row(stored[key]) if key in stored else None",
         "None",
         RUNNING + "rows_are_the_fold_of_the_log",
+    ),
+    Mutant(
+        "the mark does not wait for who still appends",
+        "store/postgres/migrations/0003_mark_1.sql",
+        "WHERE locktype = 'advisory'",
+        "WHERE locktype = 'tuple'",
+        ORDERS + "[plain, two streams]",
+    ),
+    Mutant(
+        "the mark lies beyond the last event",
+        "store/postgres/migrations/0003_mark_1.sql",
+        "(SELECT max(position) FROM {schema}.fait_events WHERE position <= last),",
+        "last,",
+        "tests/faults/test_postgres_faults.py::test_numbers_that_a_crash_gives_back_are_not_passed_over",
+    ),
+    Mutant(
+        "several events slip past a condition by type",
+        "store/postgres/migrations/0004_append_1.sql",
+        "SELECT {schema}.fait_type_bucket_1(t), false FROM unnest(e_type) AS t\n            UNION ALL\n",
+        "",
+        ORDERS + "[condition by type and several without]",
+    ),
+    Mutant(
+        "very many events slip past conditions",
+        "store/postgres/migrations/0005_load_1.sql",
+        "PERFORM pg_advisory_xact_lock_shared(space | bucket);",
+        "NULL;",
+        "tests/faults/test_locks.py::test_very_many_events_wait_for_an_open_append_whose_condition_they_may_break",
+    ),
+    Mutant(
+        "beside others, a missing stream `exists`",
+        "store/postgres/migrations/0004_append_1.sql",
+        "(w.x = -2 AND s.stream IS NOT NULL)",
+        "(w.x = -2 AND s.version > 0)",
+        APPENDS + "a_stream_that_must_exist_and_does_not_refuses_those_beside_it[called]",
+    ),
+    Mutant(
+        "half of a refused bulk append stays",
+        "store/postgres/bulk.py",
+        "                raise _Refused\n",
+        "                return None\n",
+        APPENDS + "what_is_refused_moves_no_stream[copied]",
+    ),
+    Mutant(
+        "what may have been written is denied",
+        "store/postgres/appender.py",
+        "        if attempt.unsettled:\n            left",
+        "        if attempt.look_up:\n            left",
+        "tests/faults/test_lost_connection.py::"
+        "test_what_was_sent_in_a_batch_and_may_be_written_is_not_denied_when_it_runs_alone",
+    ),
+    Mutant(
+        "a lower mark is taken for a restored database",
+        "store/postgres/watcher.py",
+        "if end < self._final.position",
+        "if mark < self._final.position",
+        WATCHER + "a_mark_that_lies_below_an_earlier_one_is_no_restored_database",
+    ),
+    Mutant(
+        "nobody is told of news",
+        "store/postgres/announcer.py",
+        "        await self._notify(connection, position)\n",
+        "",
+        WATCHER + "news_of_other_processes_comes_without_being_looked_for",
+    ),
+    Mutant(
+        "a former owner's work is taken, in PostgreSQL",
+        "store/postgres/sql/move_checkpoint.sql",
+        "AND fence = $4",
+        "AND fence >= $4",
+        POSTGRES + "Ledger::test_work_of_a_former_owner_is_refused[18]",
+    ),
+    Mutant(
+        "messages go before their checkpoint, in PostgreSQL",
+        "store/postgres/migrations/0007_expire_1.sql",
+        "least(behind, (SELECT min(c.position) FROM {schema}.fait_checkpoints AS c))",
+        "behind",
+        "tests/contract/test_retention.py::TestPostgresRetention::"
+        "test_what_a_checkpoint_has_not_passed_is_kept_whatever_the_caller_believes[18]",
+    ),
+    Mutant(
+        "two adoptions at once begin two epochs",
+        "store/postgres/identity.py",
+        '    await connection.execute(database.sql["lock_schema"])  # two at once would each begin an epoch\n',
+        "",
+        SCHEMA + "of_two_adoptions_at_once_one_begins_an_epoch",
+    ),
+    Mutant(
+        "another timeline is not noticed",
+        "store/postgres/identity.py",
+        "elif was.timeline != found.timeline:",
+        "elif was.timeline < found.timeline:",
+        "tests/tools/test_log_adopt.py::"
+        "test_a_log_that_was_moved_is_refused_until_it_is_adopted[timeline = timeline + 1]",
+    ),
+    Mutant(
+        "`fait db migrate` creates a store",
+        "tools/cli/db.py",
+        "    if not any(each.applied_at for each in await schema.steps()):\n        raise",
+        "    if not await schema.steps():\n        raise",
+        "tests/tools/test_db.py::test_nothing_is_created_by_migrating[postgresql]",
+    ),
+    Mutant(
+        "verify-store looks for order in each stream alone",
+        "tools/verify/order.py",
+        "if behind or event.version <= known:",
+        "if event.version <= known:",
+        "tests/tools/test_verify.py::test_events_of_several_streams_are_in_order_too",
+    ),
+    Mutant(
+        "old rows are refused only once",
+        "app.py",
+        "                await self.store.ledger.forget(projection.name)\n                raise",
+        "                raise",
+        "tests/test_app.py::test_a_read_model_that_was_forgotten_is_not_folded_on_top_of_its_old_rows",
+    ),
+    Mutant(
+        "the outbox adds outside of a transaction",
+        "delivery/adapters/asyncpg.py",
+        "if not self._connection.is_in_transaction():",
+        "if self._connection.is_closed():",
+        ASYNCPG + "outside_of_a_transaction_nothing_can_be_added",
+    ),
+    Mutant(
+        "events of a savepoint outlive it",
+        "delivery/connection.py",
+        "str(number) in noted",
+        "number > 0",
+        ASYNCPG + "in_a_block_a_savepoint_takes_back_its_events_only",
+    ),
+    Mutant(
+        "a commit that fails leaves SQLAlchemy's changes",
+        "delivery/adapters/sqlalchemy_commit.py",
+        "        connection.dialect.do_rollback(connection.connection)\n",
+        "        connection.info.clear()\n",
+        f"tests/outbox/test_sqlalchemy_details.py{DETAILS}after_an_error_at_the_commit_the_connection_is_as_new",
+    ),
+    Mutant(
+        "Django's handlers are woken before the commit",
+        "delivery/adapters/django.py",
+        "self._database.on_commit(self._ring)",
+        "self._ring()",
+        f"tests/outbox/test_django_details.py{DETAILS}the_app_is_told_after_the_commit",
     ),
 ]
 

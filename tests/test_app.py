@@ -194,24 +194,24 @@ async def test_a_read_model_that_was_forgotten_is_not_folded_on_top_of_its_old_r
     url = store_url("sqlite")
 
     def app(*models: type) -> fait.App:
-        app = fait.App("counts")
-        app.include(Counted, *models)
+        app = fait.App("tally")
+        app.include(Tallied, *models)
         return app
 
-    async with app(Counts).open(url) as s:
-        await s.publish(Counted(3), stream="counted-1")
+    async with app(Tally).open(url) as s:
+        await s.publish(Tallied(3), stream="tallied-1")
         await s.wait()
-    async with app().open(url, forget=["counts"]):
+    async with app().open(url, forget=["tally"]):
         pass
 
     for _ in range(2):  # that it was tried does not make it right
-        with pytest.raises(fait.UsageError, match=r"rebuild=\['counts'\]"):
-            async with app(Counts).open(url):
+        with pytest.raises(fait.UsageError, match=r"rebuild=\['tally'\]"):
+            async with app(Tally).open(url):
                 pass
 
-    async with app(Counts).open(url, rebuild=["counts"]) as s:
+    async with app(Tally).open(url, rebuild=["tally"]) as s:
         await s.wait()
-        assert [row.total for row in await s.find(Counts)] == [3]
+        assert [row.total for row in await s.find(Tally)] == [3]
 
 
 async def test_a_ring_of_another_log_makes_nobody_spin(store_url: Callable[[str], str]) -> None:
@@ -224,15 +224,15 @@ async def test_a_ring_of_another_log_makes_nobody_spin(store_url: Callable[[str]
         waiting.cancel()
 
 
-@fait.event("counts.counted")
-class Counted:
+@fait.event("tally.tallied")
+class Tallied:
     number: int
 
 
-class Counts(fait.ReadModel, key="id", table="counts"):
+class Tally(fait.ReadModel, key="id", table="tally"):
     id: str
     total: int
 
     @classmethod
-    def evolve(cls, row: "Counts | None", event: Counted, at: fait.Recorded) -> "Counts | None":
+    def evolve(cls, row: "Tally | None", event: Tallied, at: fait.Recorded) -> "Tally | None":
         return cls(id=at.stream_id, total=(row.total if row else 0) + event.number)

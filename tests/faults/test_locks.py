@@ -16,6 +16,9 @@ import pytest
 from fait.events.append import AppendCondition, Appended, ConditionFailed, Verdict, Write
 from fait.events.query import Query
 from fait.store.open import Store, open_store
+from fait.store.postgres import appender
+from fait.store.postgres.call import arguments
+from fait.store.postgres.names import statements
 from tests.faults.appends import ANY, append_of, event, join, whole, write
 from tests.servers.postgres import PostgresServer
 
@@ -250,3 +253,23 @@ async def test_a_condition_waits_for_an_open_append_that_may_break_it(stage: Sta
     assert isinstance(await waiting, ConditionFailed)
     print("slowest", slowest)
     assert slowest < UNAFFECTED_S
+
+
+async def test_very_many_events_wait_for_an_open_append_whose_condition_they_may_break(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appender, "MANY", 5)
+    store, other = await stage.store(), await stage.connection()
+    head = await store.log.head()
+    for query in (Query(types=("fault.happened",)), Query(tags=("seat:1",))):
+        guarded = ([Write("guarded-1", (event("fault.guarded"),), ANY)], AppendCondition((query,), head))
+        await other.execute("BEGIN")
+        await other.fetch(statements(stage.schema)["append"], *arguments([guarded], None, look_up=False, patience=None))
+        many = tuple(event("fault.happened", "seat:1") for _ in range(7))
+        waiting = asyncio.create_task(store.log.append([Write("many-1", many, ANY)]))
+        await asyncio.sleep(0.3)
+
+        assert not waiting.done()
+        await other.execute("COMMIT")
+        assert isinstance(await waiting, Appended)
+        head = await store.log.head()

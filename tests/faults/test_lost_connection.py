@@ -163,6 +163,29 @@ async def test_each_append_of_a_flush_is_told_its_own_outcome(line: Line) -> Non
     assert {each.outcome for each in outcomes[4:]} == {"nothing"}
 
 
+@pytest.mark.usefixtures("short")
+async def test_what_was_sent_in_a_batch_and_may_be_written_is_not_denied_when_it_runs_alone(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stored, and the answer lost; sent again it is refused, as its id is taken; then the server is away."""
+    append, take = append_of("any", "kept-1", 3), connection.Database.take
+
+    async def taken(database: connection.Database) -> connection.Connection:
+        if line.proxy.away:
+            raise ConnectionRefusedError
+        return await take(database)
+
+    monkeypatch.setattr(connection.Database, "take", taken)
+    line.proxy.cuts.append("answered")
+    line.proxy.away_after = 1
+
+    with pytest.raises(StoreUnavailable) as raised:
+        await asyncio.wait_for(line.append(append), 5)
+
+    assert raised.value.outcome == "unknown"
+    assert len(await line.stored(append)) == 1
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appender, "RETURN_S", 0.3)

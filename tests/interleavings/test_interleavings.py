@@ -28,6 +28,8 @@ SECOND = Writer((To(expected=1),))
 TWO = Writer((To(events=2),))
 BOTH = Writer((To("a", 0), To("b", 0)))
 TAGGED = Writer((To("b", tags=("tea",)),))
+TWO_B = Writer((To("b", events=2),))
+TWO_TAGGED = Writer((To("b", events=2, tags=("tea",)),))
 BY_TYPE = Writer(unless=(MOVED,))
 BY_TAG = Writer((To(tags=("tea", "milk")),), unless=(TEA,))
 
@@ -58,6 +60,8 @@ CASES = [
     Case("conditions by type", (BY_TYPE, elsewhere(BY_TYPE))),
     Case("condition by tag and an append without", (BY_TAG, TAGGED)),
     Case("condition by type and an append without", (BY_TYPE, PLAIN_B)),
+    Case("condition by tag and several without", (BY_TAG, TWO_TAGGED)),
+    Case("condition by type and several without", (BY_TYPE, TWO_B)),
     Case("condition by type and one that rolls back", (BY_TYPE, joined(PLAIN_B, rolls_back=True))),
     Case("condition that rolls back and one by tag", (joined(BY_TAG, rolls_back=True), elsewhere(BY_TAG))),
     Case("two logs", (PLAIN, Writer((To("b"),), log=1)), seed=Writer((To("seed"),))),

@@ -18,6 +18,7 @@ import pytest
 import fait
 from fait.errors import FaitError, StoreTooNew, StoreUnavailable, UsageError
 from fait.events.query import Query
+from fait.store.adoption import Adopted
 from fait.store.health import Finding
 from fait.store.migrations import Migration, load
 from fait.store.open import Store, open_schema, open_store
@@ -109,6 +110,24 @@ async def test_stores_that_are_opened_at_once_are_one_log(fresh: Fresh) -> None:
         await asked(url, "ALTER DATABASE postgres RESET default_transaction_isolation")
 
     assert sorted(map(len, applied)) == [0, 0, 0, len(STEPS)]
+
+
+async def test_of_two_adoptions_at_once_one_begins_an_epoch(fresh: Fresh) -> None:
+    url = fresh()
+    await open_schema(url).migrate()
+    await asked(url, "UPDATE {0}.fait_log SET timeline = timeline + 1")
+    other = await asyncpg.connect(url.partition("?")[0])
+    try:
+        async with other.transaction():  # in the way of both, so that they are under way at once
+            await other.execute(f"SELECT FROM {schema_of(url)}.fait_log FOR UPDATE")
+            adoptions = [asyncio.create_task(open_schema(url).adopt(in_place=False, rehearse=False)) for _ in range(2)]
+            await asyncio.sleep(0.5)
+        done = await asyncio.gather(*adoptions, return_exceptions=True)
+    finally:
+        await other.close()
+
+    assert [each.now.epoch for each in done if isinstance(each, Adopted)] == [2]
+    assert [type(each) for each in done if isinstance(each, Exception)] == [UsageError]
 
 
 @pytest.mark.parametrize("schema", HOSTILE)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import asyncpg
 import pytest
 
 from fait.errors import StoreUnavailable
+from fait.events.envelope import StoredEvent
 from fait.store.open import beside, open_schema
-from fait.tools.verify.report import FAULTS
+from fait.tools.verify.order import Order
+from fait.tools.verify.report import FAULTS, REORDERED
 from tests.servers.postgres import PostgresServer
 
 Run = Callable[..., Any]
@@ -84,6 +87,18 @@ def test_planted_faults_are_found_and_named(run: Run, store: str, planted: dict[
     assert done.exit_code == 1
     assert set(json.loads(done.stdout)["broken"]) == set(planted.values())
     assert left(store) == []
+
+
+def test_events_of_several_streams_are_in_order_too() -> None:
+    order, at = Order(), datetime(2024, 1, 15, tzinfo=UTC)
+
+    given = [(1, "a", 1), (3, "b", 1), (2, "c", 1), (4, "a", 2)]
+
+    found = [
+        order.take(StoredEvent(position, stream, version, "t", 1, "", "", "", (), at, at))
+        for position, stream, version in given
+    ]
+    assert found == [None, None, REORDERED, None]
 
 
 def test_a_reader_without_the_mark_is_found_to_miss_events(run: Run, postgres_servers: Servers) -> None:
