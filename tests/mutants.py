@@ -36,6 +36,8 @@ ORDERS = "tests/interleavings/test_interleavings.py::test_no_schedule_breaks_a_p
 APPENDS = "tests/store/test_postgres_appends.py::test_"
 SCHEMA = "tests/store/test_postgres_schema.py::test_"
 WATCHER = "tests/store/test_postgres_watcher.py::test_"
+IN_PLACE = "tests/store/test_sqlite_in_place.py::test_"
+BATCHES = "tests/subscriptions/test_batches.py::test_"
 DETAILS = "::TestInPostgres::test_"
 ASYNCPG = "tests/outbox/test_asyncpg.py::TestAsyncpg::test_"
 PROPERTY = "tests/property/test_log.py::test_a_log_answers_as_the_reference_does[sqlite]"
@@ -117,10 +119,31 @@ MUTANTS = [
     ),
     Mutant(
         "one bad request fails those beside it",
-        "store/sqlite/connection.py",
+        "store/sqlite/threads.py",
         "return [outcome for request in requests for outcome in self._answer(connection, [request])]",
         "return [known for _ in requests]",
         LEDGER + "work_that_fails_does_not_harm_what_is_written_beside_it",
+    ),
+    Mutant(
+        "the event loop waits for another process's transaction",
+        "store/sqlite/threads.py",
+        "self._connection.set_busy_handler(None)",
+        "pass",
+        IN_PLACE + "the_event_loop_never_waits_for_another_process",
+    ),
+    Mutant(
+        "the event loop commits while the thread is at work on the connection",
+        "store/sqlite/threads.py",
+        "if self._under_way or self._closed:  # the thread",
+        "if self._closed:  # the thread",
+        IN_PLACE + "the_event_loop_keeps_off_the_connection_while_the_thread_has_it",
+    ),
+    Mutant(
+        "a batch that failed is not handled one by one",
+        "subscriptions/reactor.py",
+        "done = await self._one_by_one(batch, desk)",
+        "done = len(batch)",
+        BATCHES + "one_that_fails_in_a_batch_holds_up_what_comes_after_it_and_repeats_no_statement[sqlite]",
     ),
     Mutant(
         "a bad append fails those it was coalesced with",

@@ -48,6 +48,7 @@ from fait.events.registry import Registry
 from fait.events.upcast import Upcaster
 from fait.store.ledger import Checkpoint
 from fait.store.open import Store, open_store
+from fait.subscriptions.calling import Handler
 from fait.subscriptions.failure import Retry
 from fait.subscriptions.feed import follow
 from fait.subscriptions.find import Rows, conditions, cursor_of, orders, values_of
@@ -78,11 +79,10 @@ _LIMIT: Final = 1000
 class _On(Generic[E]):
     """What `app.on(...)` gives: a decorator for handlers of these events."""
 
-    def __init__(
-        self, app: "App", events: tuple[type, ...], name: str | None, start: Start, retry: Retry, timeout_s: float
-    ) -> None:
+    def __init__(self, app: "App", name: str | None, declared: Callable[[str, Handler], Reaction]) -> None:
         self._app = app
-        self._said = (events, name, start, retry, timeout_s)
+        self._name = name
+        self._declared = declared
 
     @overload
     def __call__(
@@ -96,11 +96,10 @@ class _On(Generic[E]):
     def __call__(self, handler: Callable[[E], None], /) -> Callable[[E], None]: ...
     def __call__(self, handler: Any, /) -> Any:
         """Declare the handler; it stays an ordinary function."""
-        events, name, start, retry, timeout_s = self._said
-        name = name or getattr(handler, "__name__", None)
+        name = self._name or getattr(handler, "__name__", None)
         if name is None:
             raise DeclarationError(f"{handler!r} has no name of its own: @app.on(..., name='...')")
-        self._app.add_reaction(Reaction(name, events, handler, start, retry, timeout_s))
+        self._app.add_reaction(self._declared(name, handler))
         return handler
 
 
@@ -109,6 +108,7 @@ class _Options(TypedDict, total=False):
     start: Start
     retry: Retry
     timeout_s: float
+    batch: int
 
 
 class App:
@@ -177,6 +177,7 @@ class App:
         start: Start = "now",
         retry: Retry = Retry(),
         timeout_s: float = HANDLER_TIMEOUT_S,
+        batch: int = 1,
     ) -> Any:
         """Declare a reactor: a function called for each of these events, at least once, in order, until it succeeds.
 
@@ -186,8 +187,15 @@ class App:
             start: where a new subscription begins: "now", or at the "beginning" of the log.
             retry: pauses between attempts.
             timeout_s: how long an async handler may take for one event.
+            batch: most events whose `ctx.execute` and checkpoint are committed together. With more than 1 a handler is
+                much faster, does not see yet what it executed for the event before, and is given up to so many events
+                again after a crash.
         """
-        on: _On[Any] = _On(self, events, name, start, retry, timeout_s)
+
+        def declared(name: str, handler: Handler) -> Reaction:
+            return Reaction(name, events, handler, start, retry, timeout_s, batch)
+
+        on: _On[Any] = _On(self, name, declared)
         return on
 
     def add_reaction(self, reaction: Reaction) -> None:

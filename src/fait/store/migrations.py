@@ -5,11 +5,9 @@ Old and new code run side by side during a deploy. A step that older code can li
 locks out all code that does not know it.
 """
 
-import hashlib
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from importlib.resources import files
 
 from msgspec import Struct
 
@@ -34,6 +32,8 @@ class Migration(Struct, frozen=True):
     @property
     def fingerprint(self) -> str:
         """Changes when the text does: a migration that was applied must never change."""
+        import hashlib  # slow to import, and needed where a store is opened
+
         return hashlib.sha256(self.sql.encode()).hexdigest()[:16]
 
     @property
@@ -60,6 +60,8 @@ class Step(Struct, frozen=True):
 
 def load(package: str) -> list[Migration]:
     """All `NNNN_name.sql` files of a package's `migrations` folder, in order."""
+    from importlib.resources import files  # slow to import, and needed where a store is opened
+
     found = [
         Migration(int(file.name[:4]), file.name[5:-4], file.read_text("utf-8"))
         for file in files(package).joinpath("migrations").iterdir()

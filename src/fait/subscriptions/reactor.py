@@ -3,27 +3,30 @@
 Delivery is at least once: an event is handled again when the process dies before its checkpoint is written. What
 goes through the context happens once all the same: `ctx.execute` runs in the checkpoint's transaction, and decisions
 and events made through the context carry ids made from the event's, so that a second time is recognised.
+
+Where a handler allows it (`batch`), many events are recorded in one transaction. If that fails, they are handled again
+one by one, and it shows whose fault it was.
 """
 
-import asyncio
 import inspect
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from fait.decisions.caller import Caller
 from fait.errors import DeclarationError, LeaseLost, StoreUnavailable
-from fait.events.append import Page
+from fait.events.append import PAGE, Page
 from fait.events.codec import Codec
 from fait.events.envelope import Recorded, StoredEvent
 from fait.store.ledger import Statement, Work
+from fait.subscriptions.calling import BATCH_S, Handler, call_each
 from fait.subscriptions.failure import Retry
 from fait.subscriptions.processor import Desk
-from fait.telemetry import caused_by, logger
+from fait.telemetry import logger
 
-__all__ = ["HANDLER_TIMEOUT_S", "Context", "Handler", "Reaction", "Reactor", "Start"]
+__all__ = ["HANDLER_TIMEOUT_S", "Context", "Reaction", "Reactor", "Start"]
 
-Handler = Callable[..., Awaitable[None] | None]
 Start = Literal["beginning", "now"]
 
 HANDLER_TIMEOUT_S: Final = 60.0
@@ -34,14 +37,24 @@ class Reaction:
     """A declared reactor: what `app.on` keeps."""
 
     def __init__(
-        self, name: str, events: tuple[type, ...], handler: Handler, start: Start, retry: Retry, timeout_s: float
+        self,
+        name: str,
+        events: tuple[type, ...],
+        handler: Handler,
+        start: Start,
+        retry: Retry,
+        timeout_s: float,
+        batch: int,
     ) -> None:
+        if not 1 <= batch <= PAGE:
+            raise DeclarationError(f"batch={batch!r} of the handler {name!r}: it is a number of events, 1 to {PAGE:,}")
         self.name = name
         self.events = events
         self.handler = handler
         self.start: Start = start
         self.retry = retry
         self.timeout_s = timeout_s
+        self.batch = batch
         self.wants_context = _wants_context(name, handler)
 
 
@@ -101,26 +114,45 @@ class Reactor:
         self._caller = caller
 
     async def handle(self, page: Page, desk: Desk) -> None:
-        """Handle a page's events, each recorded before the next is begun."""
-        for stored in page.events:
-            if desk.stopping:
-                return
-            if self._codec.registry.takes(self._taken, stored.type):
-                await self._until_done(stored, desk)
+        """Handle a page's events, each recorded before the next is begun, or each batch before the next batch."""
+        left = [stored for stored in page.events if self._codec.registry.takes(self._taken, stored.type)]
+        while left and not desk.stopping:
+            batch = left[: self._reaction.batch]
+            done = await self._together(batch, desk) if len(batch) > 1 else 0
+            if not done:
+                done = await self._one_by_one(batch, desk)
+            left = left[done:]
         if page.position > desk.position and not desk.stopping:
             desk.pass_over(page.position)
+
+    async def _together(self, batch: Sequence[StoredEvent], desk: Desk) -> int:
+        """Handle the first events of a batch and record them at once; how many, and 0 if anything went wrong."""
+        try:
+            contexts = [self._context(self._codec.recorded(stored), 1) for stored in batch]
+            done = await self._call(contexts, desk)
+            await self._record(batch[done - 1], contexts[:done], desk)
+        except (StoreUnavailable, LeaseLost):
+            raise
+        except Exception as problem:
+            logger.info("%s: a batch met %s; its events are handled one by one", self.name, type(problem).__name__)
+            return 0
+        return done
+
+    async def _one_by_one(self, batch: Sequence[StoredEvent], desk: Desk) -> int:
+        for stored in batch:
+            if not desk.stopping:
+                await self._until_done(stored, desk)
+        return len(batch)
 
     async def _until_done(self, stored: StoredEvent, desk: Desk) -> None:
         """Handle an event and record it, again and again until that succeeds or the system stops."""
         at = self._codec.recorded(stored)
         failures = 0
         while not desk.stopping:
-            context = Context(self._caller, self.name, at, failures + 1)
+            context = self._context(at, failures + 1)
             try:
-                await self._call(at, context)
-                done = Work(self.name, desk.position, stored.position, desk.fence, statements=context.statements)
-                await desk.record(done)
-                desk.working()
+                await self._call([context], desk)
+                await self._record(stored, [context], desk)
                 return
             except (StoreUnavailable, LeaseLost):
                 raise  # not the event's fault: the processor waits
@@ -134,17 +166,18 @@ class Reactor:
                 )  # fmt: skip
                 await desk.pause(pause_s)
 
-    async def _call(self, at: Recorded[Any], context: Context) -> None:
-        arguments = (at.event, context) if self._reaction.wants_context else (at.event,)
-        handler, task = self._reaction.handler, asyncio.current_task()
-        with caused_by(correlation_id=at.metadata.correlation_id or at.id, causation_id=at.id):
-            try:
-                async with asyncio.timeout(self._reaction.timeout_s):
-                    if inspect.iscoroutinefunction(handler):
-                        await handler(*arguments)
-                    elif inspect.isawaitable(result := await asyncio.to_thread(handler, *arguments)):
-                        await result  # a decorated coroutine function does not look like one
-            except asyncio.CancelledError:
-                if task is not None and task.cancelling():
-                    raise
-                raise RuntimeError("the handler was cancelled from inside, as by awaiting a cancelled task") from None
+    def _context(self, at: Recorded[Any], attempt: int) -> Context:
+        return Context(self._caller, self.name, at, attempt)
+
+    async def _call(self, contexts: Sequence[Context], desk: Desk) -> int:
+        """Call the handler for these events, until it is time to record; how many it were."""
+        of, end = self._reaction, time.monotonic() + BATCH_S
+        return await call_each(
+            of.handler, contexts, wants_call=of.wants_context, timeout_s=of.timeout_s,
+            goes_on=lambda: not desk.stopping and time.monotonic() < end,
+        )  # fmt: skip
+
+    async def _record(self, last: StoredEvent, contexts: Sequence[Context], desk: Desk) -> None:
+        statements = [statement for context in contexts for statement in context.statements]
+        await desk.record(Work(self.name, desk.position, last.position, desk.fence, statements=statements))
+        desk.working()

@@ -67,12 +67,20 @@ ANSWER_S: Final = 60.0
 
 DEFAULT_POOL: Final = 10
 
+AT_HAND: Final = 2
+"""Connections that are not given back to the pool while nobody waits for one: to take one from it takes as long as a
+small statement does."""
+
 
 class Connection(Protocol):
     """The part of `asyncpg.Connection` that is used here, with types that say what comes out."""
 
     async def execute(self, sql: str, *values: Any) -> str:
         """Run a statement; without values, also several."""
+        ...
+
+    async def executemany(self, sql: str, values: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for each of several lists of values, in one round trip."""
         ...
 
     async def fetch(self, sql: str, *values: Any, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109
@@ -167,6 +175,9 @@ class Database:
         self.sql = statements(address.schema)
         self.greet: Callable[[Connection], Awaitable[None]] | None = None
         self._pool: Any = None
+        self._at_hand: list[Connection] = []
+        self._waiting = 0
+        self._closing = False
 
     @classmethod
     async def open(cls, address: Address) -> "Database":
@@ -212,6 +223,9 @@ class Database:
             except LOST:
                 give_back, outcome = self.discard, _UNKNOWN
                 raise
+            except BaseException:
+                give_back = self._release  # it waits until what was under way is cancelled
+                raise
             finally:
                 await give_back(connection)
         except FaitError:
@@ -232,10 +246,25 @@ class Database:
 
     async def take(self) -> Connection:
         """A connection to keep until it is given back."""
-        return cast("Connection", await self._pool.acquire())
+        while self._at_hand:
+            connection = self._at_hand.pop()
+            if not connection.is_closed():
+                return connection
+            await self._release(connection)
+        self._waiting += 1
+        try:
+            return cast("Connection", await self._pool.acquire())
+        finally:
+            self._waiting -= 1
 
     async def give_back(self, connection: Connection) -> None:
         """The other half of `take`."""
+        if len(self._at_hand) < AT_HAND and not self._waiting and not self._closing:
+            self._at_hand.append(connection)
+        else:
+            await self._release(connection)
+
+    async def _release(self, connection: Connection) -> None:
         await self._pool.release(connection)
 
     async def discard(self, connection: Connection) -> None:
@@ -258,6 +287,9 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections, once what is under way on them is done."""
+        self._closing = True
+        while self._at_hand:
+            await self._release(self._at_hand.pop())
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._pool.close()

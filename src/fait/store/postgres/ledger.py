@@ -7,6 +7,7 @@ process that stops in the middle of it holds up nobody.
 import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Any, Final
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
@@ -14,7 +15,7 @@ import msgspec
 
 from fait.decisions.snapshot import Snapshot
 from fait.errors import LeaseLost, UsageError
-from fait.store.ledger import Checkpoint, Condition, Lease, Order, Row, Statement, Table, Work
+from fait.store.ledger import Checkpoint, Condition, Lease, Order, Row, Table, Work, refused_by_constraint
 from fait.store.postgres import tables
 from fait.store.postgres.connection import LOST, Connection, Database, unavailable
 from fait.store.postgres.names import quote
@@ -46,7 +47,8 @@ _ALLOWED: Final = {
 _FIRST_WORD: Final = re.compile(r"(?:\s|--[^\r\n]*|/\*(?:(?!/\*).)*?\*/)*([a-z]*)", re.IGNORECASE | re.DOTALL)
 _FORBIDDEN: Final = re.compile(r"\b(?:fait_|set_config\b)", re.IGNORECASE)
 
-_UNFIT: Final = (asyncpg.DataError, asyncpg.NotNullViolationError, asyncpg.ProgramLimitExceededError)
+_UNFIT: Final = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
+_CONSTRAINT: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.PLPGSQLError)  # the latter of a trigger
 _WRONG: Final = (
     asyncpg.CardinalityViolationError,
     asyncpg.DataError,
@@ -88,8 +90,8 @@ class PostgresLedger:
             await connection.fetch(self._database.sql["forget_lease"], subscription)
 
     async def record(self, work: Work) -> None:
-        for statement in work.statements:
-            _check(statement)
+        for sql in {statement.sql for statement in work.statements}:
+            _check(sql)
         async with self._database.connection() as connection:
             try:
                 if not work.statements:
@@ -99,8 +101,8 @@ class PostgresLedger:
                     enter = self._database.sql["enter_statements"]
                     await connection.fetch(enter, quote(self._database.schema), str(IDLE_MS))
                     await self._move(connection, work)
-                    for statement in work.statements:
-                        await _run(connection, statement)
+                    for sql, several in groupby(work.statements, key=lambda statement: statement.sql):
+                        await _run(connection, sql, [statement.values for statement in several])
             except LOST as problem:
                 # The checkpoint tells later: a repetition is refused if this was recorded.
                 raise unavailable(problem, self._database.address.shown, "unknown") from problem
@@ -112,7 +114,10 @@ class PostgresLedger:
             sql, values = tables.record_rows(self._database.schema, sql.rstrip(";"), work.rows)
         names = ", ".join(sorted({repr(change.table.name) for change in work.rows}))
         with _refused(f"a row of {names} holds what PostgreSQL cannot keep", "Nothing was recorded."):
-            moved = await connection.fetch(sql, work.subscription, work.after, work.position, work.fence, *values)
+            try:
+                moved = await connection.fetch(sql, work.subscription, work.after, work.position, work.fence, *values)
+            except _CONSTRAINT as problem:
+                raise refused_by_constraint((change.table for change in work.rows), _kind(problem)) from None
         if not moved:
             raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
 
@@ -126,6 +131,9 @@ class PostgresLedger:
 
     async def beat(self, owner: str) -> list[str]:
         return [name for (name,) in await self._database.fetch("beat_leases", owner)]
+
+    async def give_back(self, lease: Lease) -> None:
+        await self._database.fetch("give_back_lease", lease.name, lease.owner, lease.fence)
 
     async def release(self, owner: str) -> None:
         await self._database.fetch("release_leases", owner)
@@ -195,13 +203,13 @@ def _refused(what: str, outcome: str = "") -> Generator[None]:
         raise UsageError(f"{what} ({type(problem).__name__}). {outcome}".rstrip()) from None
 
 
-def _check(statement: Statement) -> None:
+def _check(sql: str) -> None:
     """Refuse what would end the transaction, leave something behind in the session, or touch fait's own tables.
 
     The driver runs one command at a time, so the first word says what it is.
     """
-    found = _FIRST_WORD.match(statement.sql)
-    if found is None or found[1].upper() not in _ALLOWED or _FORBIDDEN.search(statement.sql):
+    found = _FIRST_WORD.match(sql)
+    if found is None or found[1].upper() not in _ALLOWED or _FORBIDDEN.search(sql):
         raise UsageError(
             "a handler's statement may not begin or end transactions, change settings or name fait's own tables: it "
             f"begins with one of {', '.join(sorted(_ALLOWED))}, and has no name that begins with fait_. Nothing was "
@@ -209,15 +217,25 @@ def _check(statement: Statement) -> None:
         )
 
 
-async def _run(connection: Connection, statement: Statement) -> None:
+async def _run(connection: Connection, sql: str, values: Sequence[Sequence[Any]]) -> None:
+    """Run one statement for each of several lists of values, in one round trip if there is more than one."""
     try:
-        await connection.fetch(statement.sql, *statement.values)
+        if len(values) > 1:
+            await connection.executemany(sql, values)
+        else:
+            await connection.fetch(sql, *values[0])
     except asyncpg.InterfaceError as problem:
         if connection.is_closed():
             raise
         raise UsageError(f"a handler's statement cannot be sent ({problem}). Nothing was recorded.") from None
     except _WRONG as problem:
         raise UsageError(f"a handler's statement failed ({_told(problem)}). Nothing was recorded.") from None
+
+
+def _kind(problem: Any) -> str:
+    """What kind of constraint it is, and its name, if it has one."""
+    kind = type(problem).__name__.removesuffix("Error").removesuffix("Violation").lower()
+    return f"{kind} {problem.constraint_name}" if problem.constraint_name else kind
 
 
 def _told(problem: Any) -> str:

@@ -1,39 +1,27 @@
-"""Connections and the threads that own them: one writer with group commit, a few readers beside it.
+"""Connections to an SQLite file, with the settings all of ours have, and what SQLite's errors mean for a caller."""
 
-SQLite has one writer at a time. Whatever was asked for while a commit was under way goes together into the next
-transaction, so that many callers share one fsync. Readers see the last commit and never wait.
-"""
-
-import asyncio
-import queue
 import random
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, Final, Literal, Protocol, TypeVar, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 import apsw
 
 from fait.errors import FaitError, StoreUnavailable
-from fait.telemetry import logger
 
 __all__ = [
     "BUSY_TIMEOUT_MS",
-    "MAX_BATCH",
     "MIN_SQLITE",
     "Connection",
-    "Direct",
-    "Readers",
+    "Patience",
     "Synchronous",
-    "Writer",
     "connect",
     "connect_reading",
     "unavailable",
 ]
 
-T = TypeVar("T")
 Synchronous = Literal["FULL", "NORMAL"]
 
 
@@ -66,6 +54,18 @@ class Connection(Protocol):
         """Read or set a pragma."""
         ...
 
+    def set_busy_handler(self, handler: Callable[[int], bool] | None) -> None:
+        """Who says whether to try again when another connection is in the way; with None nobody does."""
+        ...
+
+    def set_wal_hook(self, hook: Callable[[Any, str, int], int] | None) -> None:
+        """Have this called after each commit with the pages in the write-ahead log, in place of a checkpoint."""
+        ...
+
+    def wal_checkpoint(self) -> Any:
+        """Move the write-ahead log into the file, as far as nobody is in the way."""
+        ...
+
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
@@ -76,16 +76,11 @@ class Connection(Protocol):
         ...
 
 
-Job = Callable[[Connection], Any]
-
 MIN_SQLITE: Final = 3_051_003
 """The first SQLite without the WAL-reset bug, which could lose a commit when two connections met at a checkpoint."""
 
 BUSY_TIMEOUT_MS: Final = 30_000
 """How long a writer waits for another process's transaction before it gives up."""
-
-MAX_BATCH: Final = 256
-"""Most requests of one transaction: bounds how long the first of them waits for the last."""
 
 
 def connect(path: str, *, synchronous: Synchronous = "FULL", busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Connection:
@@ -97,7 +92,7 @@ def connect(path: str, *, synchronous: Synchronous = "FULL", busy_timeout_ms: in
         )
     try:
         driver = apsw.Connection(path)
-        driver.set_busy_handler(_Patience(busy_timeout_ms / 1000))
+        driver.set_busy_handler(Patience(busy_timeout_ms / 1000))
         driver.create_collation("decimal", _compare_decimals)
         # Plans do not depend on parameters. Without this, SQLite prepares many statements anew for each value.
         driver.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
@@ -115,13 +110,13 @@ def connect(path: str, *, synchronous: Synchronous = "FULL", busy_timeout_ms: in
     return connection
 
 
-class _Patience:
+class Patience:
     """Waits for another process's transaction with short pauses, so that writers take turns.
 
     SQLite's own pauses grow to 100 ms: whoever has waited long then waits longest.
     """
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float = BUSY_TIMEOUT_MS / 1000) -> None:
         self._timeout_s = timeout_s
         self._end = 0.0
 
@@ -139,205 +134,6 @@ class _Patience:
 def connect_reading(path: str) -> Connection:
     """Open a file to look at it: nothing of it is changed, and it is not created."""
     return cast("Connection", apsw.Connection(path, apsw.SQLITE_OPEN_READONLY))
-
-
-class Direct:
-    """A future whose callback is called at once when the answer arrives, not in the event loop's next turn."""
-
-    __slots__ = ("_callback", "_outcome", "_then")
-
-    def __init__(self, then: Callable[[Any], object] | None = None) -> None:
-        self._outcome: Any = None
-        self._callback: Callable[[Any], object] | None = None
-        self._then = then
-
-    def add_done_callback(self, callback: Callable[[Any], object], /) -> None:
-        """Have this called; there is one, and it comes before the answer can."""
-        self._callback = callback
-
-    def done(self) -> bool:
-        """Never before its one answer."""
-        return False
-
-    def cancelled(self) -> bool:
-        """It cannot be."""
-        return False
-
-    def exception(self) -> BaseException | None:
-        """What went wrong with the whole job."""
-        return self._outcome if isinstance(self._outcome, BaseException) else None
-
-    def result(self) -> Any:
-        """What the job gave."""
-        return self._outcome
-
-    def set_result(self, outcome: Any) -> None:
-        """The answer is there."""
-        self._settle(outcome)
-        if self._then is not None:
-            self._then(outcome)
-
-    def set_exception(self, problem: Exception) -> None:
-        """It failed."""
-        self._settle(problem)
-
-    def _settle(self, outcome: Any) -> None:
-        self._outcome = outcome
-        assert self._callback is not None
-        self._callback(self)
-
-
-class _Request:
-    """A job and who waits for it."""
-
-    __slots__ = ("future", "job")
-
-    def __init__(self, job: Job, future: "asyncio.Future[Any] | Direct") -> None:
-        self.job = job
-        self.future = future
-
-
-class _Threads:
-    """Threads that each own a connection and take requests from one queue."""
-
-    def __init__(self, open_connection: Callable[[], Connection], count: int, name: str) -> None:
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        self._closed = False
-        connections = [open_connection() for _ in range(count)]
-        self._threads = [
-            threading.Thread(target=self._serve, args=(connection,), name=name, daemon=True)
-            for connection in connections
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _submit(self, job: Job, future: "asyncio.Future[Any] | Direct") -> None:
-        """Run a job in a thread that has a connection; it may be run again if others in its transaction fail."""
-        if self._closed:
-            raise StoreUnavailable("the store is closed.")
-        self._requests.put(_Request(job, future))
-
-    async def run(self, job: Callable[[Connection], T]) -> T:
-        """Run a job and wait for it."""
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._submit(job, future)
-        return await future
-
-    def begin(self, job: Callable[[Connection], T], then: Callable[[T], object] | None = None) -> Direct:
-        """Run a job, and have a callback called when it is done; then another one, if it went well."""
-        answer = Direct(then)
-        self._submit(job, answer)
-        return answer
-
-    async def close(self) -> None:
-        """Finish what was asked for, then close the connections."""
-        if self._closed:
-            return
-        self._closed = True
-        for _ in self._threads:
-            self._requests.put(None)
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join)
-
-    def _serve(self, connection: Connection) -> None:
-        while (request := self._requests.get()) is not None:
-            requests = [each for each in self._gather(request) if not each.future.cancelled()]
-            if requests:
-                outcomes = self._answer(connection, requests)
-                self._settle(requests, outcomes)
-        connection.close()
-
-    def _gather(self, first: _Request) -> list[_Request]:
-        return [first]
-
-    def _answer(self, connection: Connection, requests: list[_Request]) -> list[Any]:
-        return [_outcome(connection, request.job) for request in requests]
-
-    def _settle(self, requests: list[_Request], outcomes: list[Any]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(_resolve, requests, outcomes)
-        except RuntimeError:
-            logger.debug("the event loop ended before its answer came")
-
-
-class Readers(_Threads):
-    """Threads that only read."""
-
-    def __init__(self, open_connection: Callable[[], Connection], count: int = 2) -> None:
-        super().__init__(open_connection, count, "fait-sqlite-reader")
-
-
-class Writer(_Threads):
-    """The one thread that writes: a transaction for everything that has gathered."""
-
-    def __init__(self, open_connection: Callable[[], Connection]) -> None:
-        super().__init__(open_connection, 1, "fait-sqlite-writer")
-
-    def _gather(self, first: _Request) -> list[_Request]:
-        requests = [first]
-        while len(requests) < MAX_BATCH and not self._requests.empty():
-            request = self._requests.get_nowait()
-            if request is None:
-                self._requests.put(None)
-                break
-            requests.append(request)
-        return requests
-
-    def _answer(self, connection: Connection, requests: list[_Request]) -> list[Any]:
-        try:
-            return _transaction(connection, [request.job for request in requests])
-        except Exception as problem:
-            known = _known(problem)
-            if len(requests) == 1 or isinstance(known, StoreUnavailable):
-                return [known] * len(requests)
-            # One bad request must not fail its neighbours: all are run again, alone.
-            return [outcome for request in requests for outcome in self._answer(connection, [request])]
-
-
-def _transaction(connection: Connection, jobs: Sequence[Job]) -> list[Any]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        answers = [job(connection) for job in jobs]
-    except BaseException:
-        _roll_back(connection)
-        raise
-    try:
-        connection.execute("COMMIT")
-    except BaseException as problem:
-        _roll_back(connection)
-        if isinstance(problem, apsw.BusyError | apsw.FullError):
-            raise unavailable(problem) from problem
-        raise StoreUnavailable(f"the commit failed ({type(problem).__name__}: {problem}).", "unknown") from problem
-    return answers
-
-
-def _roll_back(connection: Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-def _outcome(connection: Connection, job: Job) -> Any:
-    try:
-        return job(connection)
-    except Exception as problem:
-        return _known(problem)
-
-
-def _known(problem: Exception) -> Exception:
-    if isinstance(problem, apsw.Error) and not isinstance(problem, apsw.ConstraintError | apsw.SQLError):
-        return unavailable(problem)
-    return problem
-
-
-def _resolve(requests: list[_Request], outcomes: list[Any]) -> None:
-    for request, outcome in zip(requests, outcomes, strict=True):
-        if request.future.done():
-            continue
-        if isinstance(outcome, Exception):
-            request.future.set_exception(outcome)
-        else:
-            request.future.set_result(outcome)
 
 
 def unavailable(problem: apsw.Error, path: str | None = None) -> FaitError:

@@ -8,10 +8,22 @@ import msgspec
 
 from fait.decisions.snapshot import Snapshot
 from fait.errors import LeaseLost, UsageError
-from fait.store.ledger import Checkpoint, Condition, Lease, Order, Row, Statement, Table, Work
+from fait.store.ledger import (
+    Checkpoint,
+    Condition,
+    Lease,
+    Order,
+    Row,
+    RowChange,
+    Statement,
+    Table,
+    Work,
+    refused_by_constraint,
+)
 from fait.store.sqlite import tables
-from fait.store.sqlite.connection import Connection, Readers, Writer
+from fait.store.sqlite.connection import Connection
 from fait.store.sqlite.statements import SQL
+from fait.store.sqlite.threads import Readers, Writer
 
 __all__ = ["SqliteLedger"]
 
@@ -79,6 +91,9 @@ class SqliteLedger:
     async def beat(self, owner: str) -> list[str]:
         return [name for (name,) in await self._write("beat_leases", owner)]
 
+    async def give_back(self, lease: Lease) -> None:
+        await self._write("give_back_lease", lease.name, lease.owner, lease.fence)
+
     async def release(self, owner: str) -> None:
         await self._write("release_leases", owner)
 
@@ -140,12 +155,20 @@ def _record(connection: Connection, work: Work) -> None:
     if moved is None:
         raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
     for change in work.rows:
-        table = change.table
+        _change(connection, change)
+    if work.statements:
+        _run(connection, work.statements)
+
+
+def _change(connection: Connection, change: RowChange) -> None:
+    table = change.table
+    try:
         connection.executemany(tables.upsert_row(table), tables.to_rows(table, change.upserts))
         keys = tables.keys_into(table, change.deletes)
         connection.executemany(tables.delete_row(table), [(key,) for key in keys])
-    if work.statements:
-        _run(connection, work.statements)
+    except apsw.ConstraintError as problem:  # its text may hold values, as of a trigger
+        kind = apsw.mapping_extended_result_codes[problem.extendedresult]
+        raise refused_by_constraint([table], str(kind).removeprefix("SQLITE_CONSTRAINT_").lower()) from None
 
 
 def _run(connection: Connection, statements: Sequence[Statement]) -> None:

@@ -28,11 +28,12 @@ from fait.store.coalescer import Coalescer, Outcome, Request
 from fait.store.doorbell import Doorbell
 from fait.store.log import Dropped, Features, Identity, OldestMessage, StreamInfo
 from fait.store.sqlite.batch import Batch, known
-from fait.store.sqlite.connection import Connection, Direct, Readers, Writer, unavailable
+from fait.store.sqlite.connection import Connection, unavailable
 from fait.store.sqlite.moment import stored_moment
 from fait.store.sqlite.retention import expire
 from fait.store.sqlite.rows import head, read_events, read_page, read_streams
 from fait.store.sqlite.statements import SQL
+from fait.store.sqlite.threads import Direct, Readers, Writer
 from fait.telemetry import logger
 
 __all__ = ["NEAR", "POLL_IDLE_S", "POLL_S", "SqliteLog"]
@@ -47,6 +48,9 @@ IDLE_LOOKS: Final = 500
 
 NEAR: Final = 128
 """Rows that are read in place, by the event loop itself: less work than handing the question to a thread and back."""
+
+FEW: Final = 10
+"""Events that are stored in place, if they come alone and the disk is quick."""
 
 T = TypeVar("T")
 
@@ -83,7 +87,9 @@ class SqliteLog:
         return await self._coalescer.append(writes, condition)
 
     def _flush(self, requests: Sequence[Request]) -> Direct:
-        return self._writer.begin(partial(self._append_all, requests), self._tell)
+        is_small = len(requests) == 1 and requests[0].events <= FEW and requests[0].condition is None
+        begin = self._writer.begin_small if is_small else self._writer.begin
+        return begin(partial(self._append_all, requests), self._tell)
 
     def _tell(self, verdicts: Sequence[Outcome | Exception]) -> None:
         """Wake whoever waits for events, in the same turn of the loop as those who appended them."""

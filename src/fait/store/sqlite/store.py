@@ -12,13 +12,14 @@ from fait.errors import UsageError
 from fait.store.health import Finding
 from fait.store.log import Identity
 from fait.store.migrations import Migration, Step, load, pending
-from fait.store.sqlite.connection import Connection, Readers, Synchronous, Writer, connect, connect_reading, unavailable
+from fait.store.sqlite.connection import Connection, Synchronous, connect, connect_reading, unavailable
 from fait.store.sqlite.guard import File, claim, release
 from fait.store.sqlite.health import examine
 from fait.store.sqlite.ledger import SqliteLedger
 from fait.store.sqlite.log import SqliteLog
 from fait.store.sqlite.moment import stored_moment
 from fait.store.sqlite.statements import SQL
+from fait.store.sqlite.threads import Readers, Writer
 
 __all__ = ["SqliteStore", "applied_steps", "open_store"]
 

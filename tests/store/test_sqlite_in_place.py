@@ -1,0 +1,178 @@
+"""A small append that comes alone is committed by the event loop itself, where that is quicker than to ask a thread."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any, cast
+
+import apsw
+import pytest
+
+from fait.errors import StoreUnavailable
+from fait.events.append import Appended
+from fait.store.open import open_store
+from fait.store.sqlite import threads
+from fait.store.sqlite.connection import Connection
+from fait.store.sqlite.store import SqliteStore
+from fait.testing.contract.store import added, everything, write
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncGenerator[SqliteStore]:
+    store = cast("SqliteStore", await open_store(f"sqlite:///{path}"))
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def quick(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any disk is quick, and has shown it."""
+    monkeypatch.setattr(threads, "QUICK_S", 1000.0)
+    store._writer._slowest_s = 0.0  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.fixture
+def committed_in(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each transaction of the writer, whether the event loop's thread did it."""
+    found, home, transaction = list[bool](), threading.get_ident(), threads._transaction  # pyright: ignore[reportPrivateUsage]
+
+    def watched(connection: Connection, jobs: Any) -> list[Any]:
+        found.append(threading.get_ident() == home)
+        return transaction(connection, jobs)
+
+    monkeypatch.setattr(threads, "_transaction", watched)
+    return found
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size
+
+
+async def test_on_a_quick_disk_a_small_append_is_committed_in_place(
+    quick: None, store: SqliteStore, committed_in: list[bool]
+) -> None:
+    for _ in range(5):
+        await added(store.log, write("a", 2))
+
+    assert committed_in == [True] * 5
+    assert len(await everything(store.log)) == 10
+
+
+async def test_a_disk_has_to_show_that_it_is_quick(
+    store: SqliteStore, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "QUICK_S", 0.0)
+    for _ in range(5):
+        await added(store.log, write("a"))
+
+    assert committed_in == [False] * 5
+
+
+async def test_after_a_pause_of_the_disk_the_thread_commits_for_a_while(
+    quick: None, store: SqliteStore, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await added(store.log, write("a"))
+    monkeypatch.setattr(threads, "QUICK_S", 0.1)
+    store._writer._slowest_s = 0.15  # pyright: ignore[reportPrivateUsage]
+    for _ in range(10):
+        await added(store.log, write("a"))
+
+    assert committed_in[0]
+    assert committed_in[1:5] == [False] * 4
+    assert committed_in[-1]
+
+
+async def test_what_is_large_or_comes_together_is_not_committed_in_place(
+    quick: None, store: SqliteStore, committed_in: list[bool]
+) -> None:
+    await added(store.log, write("a", 11))
+    await asyncio.gather(*(added(store.log, write(f"b-{number}")) for number in range(8)))
+
+    assert committed_in == [False, True, False]  # of the eight, the first found nobody waiting
+    assert len(await everything(store.log)) == 19
+
+
+async def test_the_event_loop_never_waits_for_another_process(
+    quick: None, store: SqliteStore, path: Path, committed_in: list[bool]
+) -> None:
+    other = cast("Connection", apsw.Connection(str(path)))
+    other.execute("BEGIN IMMEDIATE")
+    appending = asyncio.create_task(added(store.log, write("a")))
+    longest, last = 0.0, time.monotonic()
+    for _ in range(100):
+        await asyncio.sleep(0.002)
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    assert not appending.done()
+    other.execute("ROLLBACK")
+
+    assert isinstance(await appending, Appended)
+    assert committed_in == [True, False]
+    assert longest < 0.15
+
+
+async def test_the_event_loop_keeps_off_the_connection_while_the_thread_has_it(
+    quick: None, store: SqliteStore, committed_in: list[bool]
+) -> None:
+    go_on = threading.Event()
+
+    def slow(_connection: Connection) -> None:
+        go_on.wait(10)
+
+    working = asyncio.create_task(store._writer.run(slow))  # pyright: ignore[reportPrivateUsage]
+    await asyncio.sleep(0.02)
+    appending = asyncio.create_task(added(store.log, write("a")))
+    await asyncio.sleep(0.02)
+    assert not appending.done()
+    go_on.set()
+    await asyncio.gather(working, appending)
+
+    assert not any(committed_in)
+
+
+async def test_the_log_is_moved_into_the_file_by_the_thread(
+    quick: None, store: SqliteStore, path: Path, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store._writer._most_pages = 20  # pyright: ignore[reportPrivateUsage]
+    found, home, tidy = list[bool](), threading.get_ident(), threads.Writer._tidy  # pyright: ignore[reportPrivateUsage]
+
+    def watched(writer: threads.Writer, connection: Connection) -> None:
+        found.append(threading.get_ident() == home)
+        tidy(writer, connection)
+
+    monkeypatch.setattr(threads.Writer, "_tidy", watched)
+    before = size(path)
+    for _ in range(100):
+        await added(store.log, write("a"))
+        await asyncio.sleep(0.001)
+
+    assert len(found) > 5
+    assert not any(found)
+    assert committed_in.count(True) > 50
+    assert size(path) > before
+
+
+async def test_what_was_asked_for_before_the_end_is_done(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "QUICK_S", 1000.0)
+    store = cast("SqliteStore", await open_store(f"sqlite:///{path}"))
+    store._writer._slowest_s = 0.0  # pyright: ignore[reportPrivateUsage]
+    appending = asyncio.create_task(added(store.log, write("a")))
+    await asyncio.sleep(0)
+    await store.close()
+
+    assert isinstance(await appending, Appended)
+
+
+async def test_after_the_end_it_is_refused(quick: None, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store._writer, "_closed", True)  # pyright: ignore[reportPrivateUsage]
+
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.log.append([write("a")])
+
+    monkeypatch.undo()
