@@ -20,7 +20,7 @@ import asyncpg
 import psycopg
 from django.db import connections, transaction
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from tests.outbox.clients import Changed, Place, Placed, shop
@@ -120,6 +120,16 @@ def on_psycopg(place: Place, order: str, steps: Steps) -> None:
     connection.commit()
 
 
+async def on_psycopg_that_waits(place: Place, order: str, steps: Steps) -> None:
+    connection = await psycopg.AsyncConnection.connect(place.address, application_name=place.schema)
+    steps.begin()
+    await connection.execute(insert(place, order).encode())
+    await shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
+    await connection.execute(update(place, order).encode())
+    await shop.outbox(connection, schema=place.schema).add(Changed(2), stream=order)
+    await connection.commit()
+
+
 async def on_psycopg_in_a_block(place: Place, order: str, steps: Steps) -> None:
     connection = await psycopg.AsyncConnection.connect(place.address, application_name=place.schema)
     steps.begin()
@@ -162,10 +172,31 @@ def on_sqlalchemy(place: Place, order: str, steps: Steps) -> None:
         session.commit()
 
 
+def on_a_connection_of_sqlalchemy(place: Place, order: str, steps: Steps) -> None:
+    engine = engine_of(place, "psycopg" if place.dialect == "postgresql" else "pysqlite", **_named(place))
+    with engine.connect() as connection:
+        steps.begin()
+        with connection.begin():
+            connection.execute(text(insert(place, order)))
+            shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
+            connection.execute(text(update(place, order)))
+            shop.outbox(connection, schema=place.schema).add(Changed(2), stream=order)
+
+
 async def on_sqlalchemy_that_waits(place: Place, order: str, steps: Steps) -> None:
-    named = {"connect_args": {"server_settings": {"application_name": place.schema}}}
-    engine = create_async_engine(address(place, "asyncpg"), **named)
-    async with engine.connect() as connection:
+    async with AsyncSession(_waiting_engine(place, steps)) as session:
+        await session.execute(text("SELECT 1"))
+        await session.rollback()
+        steps.begin()
+        async with session.begin():
+            await session.execute(text(insert(place, order)))
+            await shop.outbox(session, schema=place.schema).add(Placed(1), stream=order)
+            await session.execute(text(update(place, order)))
+            await shop.outbox(session, schema=place.schema).add(Changed(2), stream=order)
+
+
+async def on_a_connection_of_sqlalchemy_that_waits(place: Place, order: str, steps: Steps) -> None:
+    async with _waiting_engine(place, steps).connect() as connection:
         await connection.execute(text("SELECT 1"))
         await connection.rollback()
         steps.begin()
@@ -174,6 +205,14 @@ async def on_sqlalchemy_that_waits(place: Place, order: str, steps: Steps) -> No
             await shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
             await connection.execute(text(update(place, order)))
             await shop.outbox(connection, schema=place.schema).add(Changed(2), stream=order)
+
+
+def _waiting_engine(place: Place, steps: Steps) -> AsyncEngine:
+    if place.dialect == "sqlite":
+        steps.begin_in_threads()
+        return create_async_engine(address(place, "aiosqlite"))
+    named = {"connect_args": {"server_settings": {"application_name": place.schema}}}
+    return create_async_engine(address(place, "asyncpg"), **named)
 
 
 def _named(place: Place) -> dict[str, Any]:
@@ -197,9 +236,12 @@ ON_POSTGRES: list[Program] = [
     on_django,
     on_django_in_a_block,
     on_psycopg,
+    on_psycopg_that_waits,
     on_psycopg_in_a_block,
     on_sqlalchemy,
+    on_a_connection_of_sqlalchemy,
     on_sqlalchemy_that_waits,
+    on_a_connection_of_sqlalchemy_that_waits,
 ]
 ON_SQLITE: list[Program] = [
     on_sqlite3,
@@ -208,6 +250,9 @@ ON_SQLITE: list[Program] = [
     on_django,
     on_django_in_a_block,
     on_sqlalchemy,
+    on_a_connection_of_sqlalchemy,
+    on_sqlalchemy_that_waits,
+    on_a_connection_of_sqlalchemy_that_waits,
 ]
 PROGRAMS = {program.__name__: program for program in (*ON_POSTGRES, *ON_SQLITE)}
 

@@ -1,6 +1,7 @@
 """A program is killed (-9) at any step between its first statement and its end: rows and events agree, always."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from tests.outbox.contract import InPostgres, InSqlite
 from tests.outbox.kill_programs import ON_POSTGRES, ON_SQLITE
 
 ROOT = Path(__file__).parents[2]
-RUNS = 30
+RUNS = int(os.environ.get("FAIT_KILLS", "30"))
+"""How often each program is killed: FAIT_KILLS=200 takes minutes."""
 
 
 Steps = Callable[..., int]
