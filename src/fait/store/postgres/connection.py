@@ -6,6 +6,7 @@ leaves something there: a temporary table, `fait_load_1`, empty.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Literal, Protocol, cast
@@ -65,6 +66,9 @@ CONNECT_S: Final = 10.0
 ANSWER_S: Final = 60.0
 """How long the server may take for an answer before the connection counts as lost."""
 
+SILENT_S: Final = 30
+"""How long a line may be silent before the other end is asked whether it is there; twice that, and it is lost."""
+
 DEFAULT_POOL: Final = 10
 
 AT_HAND: Final = 2
@@ -111,10 +115,33 @@ class Connection(Protocol):
 
 
 class _Bare(asyncpg.Connection):
-    """A connection that is given back as it is: our statements leave no setting or lock that a reset would undo."""
+    """A connection whose line is watched, and that is given back as it is.
+
+    Our statements leave no setting or lock that a reset would undo.
+    """
+
+    def __init__(self, protocol: Any, transport: Any, *others: Any) -> None:
+        super().__init__(protocol, transport, *others)
+        _watch_line(transport.get_extra_info("socket"))
 
     def get_reset_query(self) -> str:
         return ""
+
+
+def _watch_line(line: Any) -> None:
+    """Have the operating system find out when the other end is gone: without this, who waits for it waits for hours."""
+    if line is None or line.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", SILENT_S),
+        ("TCP_KEEPALIVE", SILENT_S),  # what macOS calls the same
+        ("TCP_KEEPINTVL", SILENT_S // 3),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 2 * SILENT_S * 1000),
+    ):
+        if hasattr(socket, option):
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 class Address(Struct, frozen=True):
@@ -185,14 +212,11 @@ class Database:
         database = cls(address)
         try:
             database._pool = await _driver.create_pool(
-                address.dsn,
                 min_size=0,  # the driver would try to keep it up, and log whatever it meets
                 max_size=address.pool,
-                connection_class=_Bare,
                 init=database._meet,
-                timeout=CONNECT_S,
                 statement_cache_size=200 if address.prepare else 0,
-                server_settings={"application_name": "fait"} if "application_name=" not in address.dsn else {},
+                **_how(address),
             )
             async with database.connection():
                 pass
@@ -248,7 +272,7 @@ class Database:
         """A connection to keep until it is given back."""
         while self._at_hand:
             connection = self._at_hand.pop()
-            if not connection.is_closed():
+            if not _is_closed(connection):
                 return connection
             await self._release(connection)
         self._waiting += 1
@@ -283,7 +307,7 @@ class Database:
 
     async def connect(self) -> Any:
         """A connection beside the pool, for what needs one of its own."""
-        return await _driver.connect(self.address.dsn, timeout=CONNECT_S, statement_cache_size=0)
+        return await _driver.connect(statement_cache_size=0, **_how(self.address))
 
     async def close(self) -> None:
         """Close all connections, once what is under way on them is done."""
@@ -295,6 +319,24 @@ class Database:
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
+
+
+def _how(address: Address) -> dict[str, Any]:
+    """How every connection is made."""
+    named = "application_name=" in address.dsn
+    return {
+        "dsn": address.dsn,
+        "connection_class": _Bare,
+        "timeout": CONNECT_S,
+        "server_settings": {} if named else {"application_name": "fait"},
+    }
+
+
+def _is_closed(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # the driver has taken it back by itself
+        return True
 
 
 def _terminate(connection: Connection) -> None:

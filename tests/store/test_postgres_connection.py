@@ -1,0 +1,85 @@
+"""Connections to PostgreSQL: kept at hand where nobody waits for one, and on lines that are watched."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import pytest
+
+from fait.clock import SystemClock
+from fait.store.postgres.connection import SILENT_S, Database, parse
+from fait.store.postgres.store import open_store
+
+
+@pytest.fixture
+async def database(postgres_url: Callable[..., str]) -> AsyncGenerator[Database]:
+    url = f"{postgres_url()}&pool=4"
+    await (await open_store(url, url, SystemClock())).close()
+    database = await Database.open(parse(url, "the server"))
+    yield database
+    await database.close()
+
+
+async def pid(database: Database) -> int:
+    async with database.connection() as connection:
+        return await connection.fetchval("SELECT pg_backend_pid()")
+
+
+async def test_the_same_connection_serves_those_who_come_one_after_another(database: Database) -> None:
+    assert len({await pid(database) for _ in range(5)}) == 1
+
+
+async def test_one_at_hand_is_not_withheld_from_those_who_wait(database: Database) -> None:
+    async def slow() -> None:
+        async with database.connection() as connection:
+            await connection.fetch("SELECT pg_sleep(0.02)")
+
+    async with asyncio.timeout(5):
+        for _ in range(3):
+            await asyncio.gather(*(slow() for _ in range(12)))
+            await asyncio.gather(*(pid(database) for _ in range(12)))
+
+
+async def test_what_was_cancelled_is_not_at_hand(database: Database) -> None:
+    async def sleep() -> None:
+        async with database.connection() as connection:
+            await connection.fetch("SELECT pg_sleep(30)")
+
+    for _ in range(5):
+        sleeping = asyncio.create_task(sleep())
+        await asyncio.sleep(0.02)
+        sleeping.cancel()
+        await asyncio.gather(sleeping, return_exceptions=True)
+        assert await pid(database)
+
+
+async def test_what_the_server_has_ended_is_not_at_hand(database: Database) -> None:
+    first = await pid(database)
+    other = await database.connect()
+    await other.fetch("SELECT pg_terminate_backend($1)", first)
+    await asyncio.sleep(0.1)
+
+    assert await pid(database) != first
+    await other.close()
+
+
+async def test_every_line_is_watched(database: Database) -> None:
+    listening = await database.connect()
+    async with database.connection() as connection:
+        for each in (connection, listening):
+            transport: Any = each._transport  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            line: socket.socket = transport.get_extra_info("socket")
+            assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2 * SILENT_S * 1000
+    await listening.close()
+
+
+async def test_every_connection_says_whose_it_is(database: Database) -> None:
+    listening = await database.connect()
+    async with database.connection() as connection:
+        names = {await each.fetchval("SHOW application_name") for each in (connection, listening)}
+    await listening.close()
+
+    assert names == {"fait"}
