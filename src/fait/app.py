@@ -13,9 +13,9 @@ An app holds no connection and no state; a system has both, and ends with its bl
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from types import ModuleType
 from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -35,7 +35,6 @@ from fait.errors import (
     DeclarationError,
     PositionExpired,
     ReadModelChanged,
-    Stale,
     SubscriptionsChanged,
     UsageError,
 )
@@ -52,6 +51,7 @@ from fait.subscriptions.calling import Handler
 from fait.subscriptions.failure import Retry
 from fait.subscriptions.feed import follow
 from fait.subscriptions.find import Rows, conditions, cursor_of, orders, values_of
+from fait.subscriptions.passing import Patience, nothing, once_passed
 from fait.subscriptions.processor import LEASE_S, State
 from fait.subscriptions.projection import Projection
 from fait.subscriptions.reactor import HANDLER_TIMEOUT_S, Context, Reaction, Reactor, Start
@@ -473,20 +473,21 @@ class System(Caller):
 
         Raises:
             UsageError: a column that the model does not have, with the nearest name.
-            Stale: the model did not get there in time.
+            Stale: the model did not get there in time, or is being built anew.
         """
         if limit < 1:
             raise UsageError(f"find gives at least one row, not {limit}")
         shape = self._shape(model)
-        if after is not None:
-            if not isinstance(after, Done):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise UsageError("after= takes what a decision or an append returned, a Done")
-            await self.wait(after, model, timeout_s=timeout_s)
+        if after is not None and not isinstance(after, Done):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError("after= takes what a decision or an append returned, a Done")
         order = orders(shape, order_by)
         beyond = None if cursor is None else values_of(shape, order, cursor)
-        found = await self.store.ledger.select(
-            shape.table, conditions(shape, where), order=order, beyond=beyond, limit=limit + 1
-        )
+        tests, select = conditions(shape, where), self.store.ledger.select
+        read = partial(select, shape.table, tests, order=order, beyond=beyond, limit=limit + 1)
+        if after is not None:
+            found = await self._once_passed(shape.name, after.position, Patience(timeout_s), read)
+        else:
+            found = await read()
         rows: Rows[M] = Rows(shape.from_row(row) for row in found[:limit])
         if len(found) > limit > 0:
             rows.cursor = cursor_of(shape, order, found[limit - 1])
@@ -507,9 +508,12 @@ class System(Caller):
         """
         names = [self._shape(model).name for model in models] or [each.name for each in self._subscriptions]
         position = await self.store.log.head() if after is None else after.position
-        end = time.monotonic() + timeout_s
+        patience = Patience(timeout_s)
         for name in names:
-            await self._pass(name, position, end, timeout_s)
+            await self._once_passed(name, position, patience, nothing)
+
+    async def _once_passed(self, name: str, target: int, patience: Patience, read: Callable[[], Awaitable[E]]) -> E:
+        return await once_passed(self.runner.processors[name], self.store.ledger, target, patience, read)
 
     async def status(self) -> list[Status]:
         """How far each subscription is, and what it does in this process."""
@@ -519,27 +523,6 @@ class System(Caller):
             position = max(processor.position, checkpoints.get(name, 0))
             found.append(Status(name, processor.state, position, max(0, head - position), processor.problem))
         return found
-
-    async def _pass(self, name: str, target: int, end: float, timeout_s: float) -> None:
-        """Wait here, if the subscription runs here; else look at its checkpoint, ever less often."""
-        passed = self.runner.processors[name].passed
-        look_s = 0.001
-        while passed.position < target:
-            checkpoint = await self.store.ledger.checkpoint(name)
-            position = max(passed.position, checkpoint.position if checkpoint else 0)
-            if position >= target:
-                return
-            rest_s = end - time.monotonic()
-            if rest_s <= 0:
-                raise Stale(name, position, target, timeout_s, self._why_late(name))
-            await passed.wait(target - 1, min(rest_s, look_s))
-            look_s = min(look_s * 2, 0.05)
-
-    def _why_late(self, name: str) -> str:
-        processor = self.runner.processors[name]
-        if processor.problem is not None:
-            return f"It fails in this process: {type(processor.problem).__name__}: {processor.problem}"
-        return f"In this process it is {processor.state}; is a process running that opened the app with run='here'?"
 
     def _shape(self, model: type[ReadModel]) -> Shape:
         shape = shape_of(model)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -251,7 +252,7 @@ def caller_on(log: Any, system: System) -> Caller:
 async def test_an_unknown_outcome_of_a_decision_is_settled_by_its_ids(s: System, written: bool) -> None:
     done = await caller_on(FlakyLog(s, written=written), s).transact(Account.deposit, "1", Decimal(5))
 
-    assert (done.version, done.repeated, await s.store.log.head()) == (1, written, 1)
+    assert (done.version, done.repeated, await s.store.log.head()) == (1, False, 1)
 
 
 async def test_an_outcome_that_stays_unknown_is_told(s: System) -> None:
@@ -269,7 +270,22 @@ async def test_an_outcome_that_stays_unknown_is_told(s: System) -> None:
 async def test_publishing_settles_an_unknown_outcome_by_repeating_it(s: System, written: bool) -> None:
     done = await caller_on(FlakyLog(s, written=written), s).publish(Deposited(Decimal(5)), stream="account-1")
 
-    assert (done.version, done.repeated, await s.store.log.head()) == (1, written, 1)
+    assert (done.version, done.repeated, await s.store.log.head()) == (1, False, 1)
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_under_a_key_or_an_id_of_the_callers_own_a_lost_answer_looks_like_a_repetition(
+    s: System, written: bool
+) -> None:
+    deposit = Deposited(Decimal(5))
+    caller = [caller_on(FlakyLog(s, written=written), s) for _ in range(3)]
+    done = [
+        await caller[0].publish(deposit, stream="account-1", id=str(UUID(int=7))),
+        await caller[1].using(key="k").publish(deposit, stream="account-1"),
+        await caller[2].using(key="k").transact(Account.deposit, "2", Decimal(5)),
+    ]
+
+    assert [(each.version, each.repeated) for each in done] == [(1, written), (2, written), (1, written)]
 
 
 async def test_the_past_as_of_a_version_a_position_a_moment(s: System, clock: fait.ManualClock) -> None:

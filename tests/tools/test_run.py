@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import fait
+from fait.tools.cli import main
 
 APP = """
 import fait
@@ -84,6 +86,54 @@ async def test_a_worker_handles_events_says_what_it_does_and_stops_when_told(
     assert {each["subscription"] for each in told} == {"count", "broken"}
     assert any("no clapper" in (each["problem"] or "") for each in told if each["subscription"] == "broken")
     assert "finishing the events in hand" in problems
+
+
+async def test_ctrl_c_while_the_store_does_not_answer_ends_the_start_quietly(tmp_path: Path) -> None:
+    (tmp_path / "bells.py").write_text(APP)
+    asked = asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()  # all that comes, until the worker goes away
+        writer.close()
+
+    mute = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    worker = started(tmp_path, f"postgresql://somebody@127.0.0.1:{mute.sockets[0].getsockname()[1]}/bells")
+    try:
+        await asyncio.wait_for(asked.wait(), 20)
+        worker.send_signal(signal.SIGINT)
+        said = await asyncio.to_thread(worker.communicate, timeout=5)
+    finally:
+        worker.kill()
+        mute.close()
+        await mute.wait_closed()
+
+    assert (worker.returncode, *said) == (130, "", "")
+
+
+def test_ctrl_c_while_the_app_is_imported_ends_the_start_quietly(tmp_path: Path) -> None:
+    (tmp_path / "bells.py").write_text('print("here", flush=True)\nimport time\ntime.sleep(0.5)\n' + APP)
+    worker = started(tmp_path, f"sqlite:///{tmp_path}/none.db")
+    try:
+        until(worker, "here")
+        worker.send_signal(signal.SIGINT)
+        _, problems = worker.communicate(timeout=20)
+    finally:
+        worker.kill()
+
+    assert (worker.returncode, problems) == (130, "")
+
+
+def test_ctrl_c_while_the_command_itself_is_imported_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "fait.tools.cli.commands", SimpleNamespace(fait=interrupted))
+
+    with pytest.raises(SystemExit) as ended:
+        main.run()
+
+    assert ended.value.code == 130
 
 
 def test_an_app_or_a_store_that_is_not_there_ends_it_with_2(tmp_path: Path) -> None:

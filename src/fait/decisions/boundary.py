@@ -133,7 +133,7 @@ async def decide_within(
         if not facts:
             return Done(facts, "", 0, past.position, attempts=attempt)
         writes = writes_of(codec, facts, ids_for(boundary.name, options.key), metadata)
-        verdict = await settled(log, writes, AppendCondition(past.queries, past.position))
+        verdict = await settled(log, writes, AppendCondition(past.queries, past.position), new_ids=options.key is None)
         match verdict:
             case ConditionFailed(events, position):
                 failed = verdict

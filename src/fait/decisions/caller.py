@@ -211,7 +211,8 @@ class Caller:
             raise UsageError("append needs at least one Facts(stream, events). Nothing was written.")
         ids = ids_for(facts[0].stream, options.key, event_id)
         writes = writes_of(self._codec, facts, ids, metadata_of(options))
-        done = raised(await settled(self._log, writes, only_if and only_if.condition))
+        new_ids = options.key is None and event_id is None
+        done = raised(await settled(self._log, writes, only_if and only_if.condition, new_ids=new_ids))
         return Done(None, facts[0].stream, done.versions[0], done.position, done.repeated)
 
     @overload

@@ -104,7 +104,9 @@ class Done(Struct, Generic[R_co], frozen=True):
         stream: where its events are.
         version: of the stream now.
         position: of the last event that this rests on.
-        repeated: True when the same key had been used before; then nothing new was written.
+        repeated: True when an earlier call with the same key, or the same `id=`, had stored it; then nothing new was
+            written. One thing cannot be told from that: this call's own append, stored just before its connection was
+            lost, and sent again. Without a key and an id it is always False.
         attempts: how often it was decided: more than once when somebody else was quicker.
     """
 
@@ -182,7 +184,7 @@ class Loop:
             if write is None:
                 self._keep(loaded)
                 return Done(result, stream, loaded.version, loaded.position, attempts=attempt + 1)
-            verdict = await settled(self._log, [write])
+            verdict = await settled(self._log, [write], new_ids=options.key is None)
             if isinstance(verdict, Conflict) and options.expected is None:
                 conflict = verdict
                 continue
@@ -267,14 +269,23 @@ def check_intention(stored: StoredEvent, key: str, command: CommandRecord) -> No
         raise KeyReused(key, stored.stream, told)
 
 
-async def settled(log: Streams, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
-    """Append; an unknown outcome is settled by the ids: the same append again writes nothing twice."""
+async def settled(
+    log: Streams, writes: Sequence[Write], condition: AppendCondition | None = None, *, new_ids: bool
+) -> Verdict:
+    """Append; an unknown outcome is settled by the ids: the same append again writes nothing twice.
+
+    With `new_ids` they were made for this call. Then no earlier one can have stored them: what the log calls a
+    repetition is this very append, sent again because the connection was lost.
+    """
     try:
-        return await log.append(writes, condition)
+        verdict = await log.append(writes, condition)
     except StoreUnavailable as problem:
         if problem.outcome == "nothing":
             raise
-        return await log.append(writes, condition)
+        verdict = await log.append(writes, condition)
+    if new_ids and isinstance(verdict, Appended) and verdict.repeated:
+        return Appended(verdict.position, verdict.versions)
+    return verdict
 
 
 async def pause(conflicts: int) -> None:

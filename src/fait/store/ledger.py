@@ -5,7 +5,7 @@ The one rule: what a subscription did with events, and its checkpoint, are recor
 another process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, Literal, Protocol
@@ -14,6 +14,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from fait.decisions.snapshot import Snapshot
+from fait.errors import UsageError
 
 __all__ = [
     "PYTHON_TYPES",
@@ -30,6 +31,7 @@ __all__ = [
     "Table",
     "Work",
     "fits",
+    "refused_by_constraint",
 ]
 
 Kind = Literal["text", "integer", "real", "boolean", "decimal", "timestamp", "date", "uuid", "bytes", "json"]
@@ -94,6 +96,15 @@ def fits(column: Column, value: Any) -> bool:
     if column.kind == "timestamp":
         return given is datetime and value.tzinfo is not None
     return given is expected or (column.kind != "date" and isinstance(value, expected))
+
+
+def refused_by_constraint(tables: Iterable[Table], kind: str) -> UsageError:
+    """What a ledger says when a constraint that is not of its own making refuses a row; without the row's values."""
+    names = ", ".join(sorted({repr(table.name) for table in tables}))
+    return UsageError(
+        f"a constraint ({kind}) that somebody has added to the table refuses a row of {names}. Nothing was "
+        f"recorded, and it will be tried again. Drop the constraint, or let `evolve` give rows that keep it."
+    )
 
 
 class Condition(Struct, frozen=True):
@@ -201,6 +212,7 @@ class Ledger(Protocol):
 
         Raises:
             LeaseLost: the lease's fence or the checkpoint is not what the work was done under.
+            UsageError: a row does not fit its table, as under a constraint that somebody has added to it.
         """
         ...
 
@@ -214,6 +226,10 @@ class Ledger(Protocol):
 
     async def beat(self, owner: str) -> list[str]:
         """Show that the owner lives: count its leases up, and return their names."""
+        ...
+
+    async def give_back(self, lease: Lease) -> None:
+        """Give one lease back, unless it has another owner or fence by now."""
         ...
 
     async def release(self, owner: str) -> None:

@@ -271,6 +271,11 @@ class MemoryLedger:
             self._leases[lease.name] = Lease(lease.name, owner, lease.fence, lease.beat + 1)
         return [lease.name for lease in mine]
 
+    async def give_back(self, lease: Lease) -> None:
+        now = self._leases.get(lease.name)
+        if now is not None and (now.owner, now.fence) == (lease.owner, lease.fence):
+            self._leases[lease.name] = Lease(lease.name, "", lease.fence, now.beat + 1)
+
     async def release(self, owner: str) -> None:
         for lease in [lease for lease in self._leases.values() if lease.owner == owner]:
             self._leases[lease.name] = Lease(lease.name, "", lease.fence, lease.beat + 1)

@@ -7,6 +7,9 @@
 
 Only the owner of the subscription's lease works. If it stops showing signs of life, another process takes the lease
 over and goes on from the checkpoint; what the former owner still had in hand is refused when it tries to record it.
+
+An owner that lives and gets no further makes way: it may be the one process that still runs old code. It gives the
+lease back, and asks for it again once others had the time to take it.
 """
 
 import asyncio
@@ -14,7 +17,7 @@ import time
 from collections.abc import Collection
 from typing import Final, Literal, Protocol
 
-from fait.errors import CheckpointMismatch, LeaseLost
+from fait.errors import CheckpointMismatch, EventFromTheFuture, LeaseLost
 from fait.events.append import Page
 from fait.events.query import Query
 from fait.store.doorbell import Doorbell
@@ -29,6 +32,12 @@ State = Literal["waiting", "catching_up", "live", "failing", "stopping", "stoppe
 
 LEASE_S: Final = 5.0
 """How long an owner may show no sign of life before another process takes over."""
+
+LOOK: Final = 1 / 20
+"""How often a process looks whether the lease is free, as a part of the time that a lease lasts."""
+
+FAILURES: Final = 3
+"""After so many in a row without getting further, an owner makes way; at once if the event is from newer code."""
 
 PASS_OVER_S: Final = 0.1
 """How soon a checkpoint is written when only events that do not concern the subscription have passed."""
@@ -133,6 +142,11 @@ class Processor:
         if self.subscription.name not in names and self.fence and self._taken < asked:
             self._lose()
 
+    def seen(self, lease: Lease) -> None:
+        """Learn from the lease as it is now whether it was taken from us, or the checkpoint set anew."""
+        if lease.fence > self.fence:
+            self._lose()
+
     def restart(self) -> None:
         """Begin again from the checkpoint, which somebody has set anew."""
         self._lose()
@@ -167,8 +181,20 @@ class Processor:
                 reached = self._recorded
                 self.failed(problem)
                 logger.error("%s stopped and will start again", self.subscription.name, exc_info=problem)
+                if failures >= FAILURES or isinstance(problem, EventFromTheFuture):
+                    await self._make_way()
                 await self.pause(self._retry.pause_s(failures))
         self.state = "stopped"
+
+    async def _make_way(self) -> None:
+        """Give the lease back, and let others look twice before it is asked for again."""
+        try:
+            await self._ledger.give_back(self._lease)
+        except Exception as problem:  # then the lease stays here, and is tried again under
+            logger.info("the lease of %s could not be given back: %s", self.subscription.name, problem)
+            return
+        self._lose()
+        await self.pause(2 * LOOK * self._lease_s)
 
     async def record(self, work: Work) -> None:
         """Record work and move the checkpoint, together. Raises `LeaseLost` if another process has taken over."""
@@ -210,8 +236,11 @@ class Processor:
                 taken = await self._ledger.take(seen, self._owner)
                 if taken is not None:
                     self._lease, self._taken, self._lost = taken, time.monotonic(), False
+                    self.passed.position = 0  # what was known under another lease may have been set back since
                     return True
-            await self.pause(self._lease_s / 20)
+            else:
+                self.state, self.problem = "waiting", None  # whatever failed here is another's to do now
+            await self.pause(LOOK * self._lease_s)
         return False
 
     async def _work(self) -> None:

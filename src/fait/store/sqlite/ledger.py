@@ -1,7 +1,7 @@
 """The ledger in SQLite, in the same file as the log and written by the same thread."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import apsw
 import msgspec
@@ -167,8 +167,8 @@ def _change(connection: Connection, change: RowChange) -> None:
         keys = tables.keys_into(table, change.deletes)
         connection.executemany(tables.delete_row(table), [(key,) for key in keys])
     except apsw.ConstraintError as problem:  # its text may hold values, as of a trigger
-        kind = apsw.mapping_extended_result_codes[problem.extendedresult]
-        raise refused_by_constraint([table], str(kind).removeprefix("SQLITE_CONSTRAINT_").lower()) from None
+        kind = str(apsw.mapping_extended_result_codes[cast("Any", problem).extendedresult])
+        raise refused_by_constraint([table], kind.removeprefix("SQLITE_CONSTRAINT_").lower()) from None
 
 
 def _run(connection: Connection, statements: Sequence[Statement]) -> None:

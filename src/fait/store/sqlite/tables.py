@@ -83,9 +83,16 @@ def drop_table(table: Table) -> str:
 
 
 def upsert_row(table: Table) -> str:
-    """The statement that writes a row: parameters are its values, in the order of the columns."""
+    """The statement that writes a row by its key: parameters are its values, in the order of the columns.
+
+    Not INSERT OR REPLACE: under a unique index that a user has added, it would silently remove another row.
+    """
     names = [quote(column.name) for column in table.columns]
-    return f"INSERT OR REPLACE INTO {quote(table.name)} ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)})"  # noqa: S608
+    changed = ", ".join(f"{name} = excluded.{name}" for name in names if name != quote(table.key))
+    return (
+        f"INSERT INTO {quote(table.name)} ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)}) "  # noqa: S608
+        f"ON CONFLICT ({quote(table.key)}) DO " + (f"UPDATE SET {changed}" if changed else "NOTHING")
+    )
 
 
 def delete_row(table: Table) -> str:

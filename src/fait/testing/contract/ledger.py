@@ -14,11 +14,9 @@ import pytest
 
 from fait.errors import LeaseLost, UsageError
 from fait.store.ledger import (
-    Checkpoint,
     Column,
     Condition,
     Kind,
-    Lease,
     Ledger,
     Order,
     Row,
@@ -28,7 +26,8 @@ from fait.store.ledger import (
     Work,
 )
 from fait.store.open import Store
-from fait.testing.contract.store import Opener, StoreContract, soon, told, write
+from fait.testing.contract.leases import NOTES, WORDS, LeaseContract, checkpoint_at, owned, prepared, refused, state
+from fait.testing.contract.store import Opener, soon, told, write
 
 __all__ = ["LedgerContract"]
 
@@ -54,8 +53,6 @@ SAMPLES: Final[dict[Kind, list[Any]]] = {
 }
 """Values of each kind, smallest first."""
 
-NOTES = Table("notes", (Column("id", "integer", False), Column("text", "text", True)), "id", (("text",),))
-WORDS = Table("words", (Column("word", "text", False), Column("count", "integer", False)), "word")
 
 SORTED = Table(
     "sorted_things",
@@ -85,7 +82,7 @@ def compared(operator: str, value: Any, to: Sequence[Any]) -> bool:
     return answers[operator] if operator in answers else to[0] <= value <= to[1]
 
 
-class LedgerContract(StoreContract):
+class LedgerContract(LeaseContract):
     """The promises of `Ledger`."""
 
     # Checkpoints
@@ -95,109 +92,109 @@ class LedgerContract(StoreContract):
         assert await ledger.checkpoints() == []
 
     async def test_a_subscription_starts_once(self, ledger: Ledger) -> None:
-        first = _checkpoint("s", 7, "shape")
+        first = checkpoint_at("s", 7, "shape")
 
         assert await ledger.start(first) == first
-        assert await ledger.start(_checkpoint("s", 9, "other")) == first
+        assert await ledger.start(checkpoint_at("s", 9, "other")) == first
         assert await ledger.checkpoint("s") == first
 
     async def test_of_many_that_start_a_subscription_one_does(self, ledger: Ledger) -> None:
-        found = await asyncio.gather(*(ledger.start(_checkpoint("s", n)) for n in range(16)))
+        found = await asyncio.gather(*(ledger.start(checkpoint_at("s", n)) for n in range(16)))
 
         assert len({each.position for each in found}) == 1
         assert await ledger.checkpoint("s") == found[0]
 
     async def test_checkpoints_are_listed_by_subscription(self, ledger: Ledger) -> None:
         for name in ("b", "ä", "a", "B"):
-            await ledger.start(_checkpoint(name, 1))
+            await ledger.start(checkpoint_at(name, 1))
 
         assert [each.subscription for each in await ledger.checkpoints()] == ["B", "a", "b", "ä"]
 
     async def test_a_renamed_subscription_goes_on_where_it_was(self, ledger: Ledger) -> None:
-        await ledger.start(_checkpoint("old", 7, "shape"))
+        await ledger.start(checkpoint_at("old", 7, "shape"))
         await ledger.rename("old", "new")
         await ledger.rename("never", "another")
 
-        assert await ledger.checkpoints() == [_checkpoint("new", 7, "shape")]
+        assert await ledger.checkpoints() == [checkpoint_at("new", 7, "shape")]
 
     async def test_work_under_a_subscriptions_former_name_is_refused(self, ledger: Ledger) -> None:
-        fence = (await _owned(ledger, "old")).fence
+        fence = (await owned(ledger, "old")).fence
         await ledger.rename("old", "new")
 
-        await _refused(ledger, Work("old", 0, 5, fence))
-        assert await ledger.checkpoints() == [_checkpoint("new", 0)]
+        await refused(ledger, Work("old", 0, 5, fence))
+        assert await ledger.checkpoints() == [checkpoint_at("new", 0)]
 
     async def test_a_forgotten_subscription_is_gone(self, ledger: Ledger) -> None:
-        lease = await _owned(ledger, "s")
+        lease = await owned(ledger, "s")
         await ledger.forget("s")
         await ledger.forget("never")
 
         assert await ledger.checkpoints() == []
         assert await ledger.beat(lease.owner) == []
-        await _refused(ledger, Work("s", 0, 5, lease.fence))
+        await refused(ledger, Work("s", 0, 5, lease.fence))
 
     # Recording work
 
     async def test_rows_and_checkpoint_are_recorded_together(self, ledger: Ledger) -> None:
-        fence = await _prepared(ledger)
+        fence = await prepared(ledger)
         rows = (RowChange(NOTES, [(1, "a"), (2, None)]), RowChange(WORDS, [("ä", 9)]))
 
         await ledger.record(Work("s", 0, 5, fence, rows))
 
-        assert await _state(ledger) == (5, [(1, "a"), (2, None)], [("ä", 9)])
+        assert await state(ledger) == (5, [(1, "a"), (2, None)], [("ä", 9)])
 
     async def test_a_row_is_written_by_its_key_and_deleted_by_its_key(self, ledger: Ledger) -> None:
-        fence = await _prepared(ledger)
+        fence = await prepared(ledger)
         await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a"), (2, "b"), (3, "c")]),)))
 
         await ledger.record(Work("s", 5, 6, fence, (RowChange(NOTES, [(2, None), (4, "d")], [1, 99]),)))
 
-        assert await _state(ledger) == (6, [(2, None), (3, "c"), (4, "d")], [])
+        assert await state(ledger) == (6, [(2, None), (3, "c"), (4, "d")], [])
 
     @pytest.mark.parametrize(("after", "fence"), [(4, 0), (6, 0), (0, 0), (5, -1), (5, 1)])
     async def test_work_under_another_checkpoint_or_fence_is_refused_and_nothing_recorded(
         self, ledger: Ledger, after: int, fence: int
     ) -> None:
-        mine = await _prepared(ledger)
+        mine = await prepared(ledger)
         await ledger.record(Work("s", 0, 5, mine, (RowChange(NOTES, [(1, "a")]),)))
 
-        await _refused(ledger, Work("s", after, 7, mine + fence, (RowChange(NOTES, [(1, "x"), (2, "x")]),)))
+        await refused(ledger, Work("s", after, 7, mine + fence, (RowChange(NOTES, [(1, "x"), (2, "x")]),)))
 
-        assert await _state(ledger) == (5, [(1, "a")], [])
+        assert await state(ledger) == (5, [(1, "a")], [])
 
     async def test_work_needs_a_checkpoint_and_a_lease(self, ledger: Ledger) -> None:
-        await ledger.start(_checkpoint("started", 0))
+        await ledger.start(checkpoint_at("started", 0))
         await ledger.take(await ledger.lease("leased"), "me")
 
-        await _refused(ledger, Work("never", 0, 1, 0))
-        await _refused(ledger, Work("started", 0, 1, 0))
-        await _refused(ledger, Work("leased", 0, 1, 1))
+        await refused(ledger, Work("never", 0, 1, 0))
+        await refused(ledger, Work("started", 0, 1, 0))
+        await refused(ledger, Work("leased", 0, 1, 1))
 
-        assert await ledger.checkpoints() == [_checkpoint("started", 0)]
+        assert await ledger.checkpoints() == [checkpoint_at("started", 0)]
 
     async def test_of_racers_with_the_same_work_one_records_it(self, ledger: Ledger) -> None:
-        fence = await _prepared(ledger)
+        fence = await prepared(ledger)
         work = [Work("s", 0, n, fence, (RowChange(NOTES, [(n, "mine")]),)) for n in range(1, 17)]
 
         outcomes = await asyncio.gather(*(ledger.record(each) for each in work), return_exceptions=True)
 
         won = [n for n, outcome in enumerate(outcomes, 1) if outcome is None]
         assert [type(outcome) for outcome in outcomes if outcome is not None] == [LeaseLost] * 15
-        assert await _state(ledger) == (won[0], [(won[0], "mine")], [])
+        assert await state(ledger) == (won[0], [(won[0], "mine")], [])
 
     async def test_work_that_fails_halfway_is_not_recorded_at_all(self, ledger: Ledger) -> None:
-        fence = await _prepared(ledger)
+        fence = await prepared(ledger)
         missing = Table("missing", NOTES.columns, "id")
 
         with pytest.raises(Exception):  # noqa: B017, PT011 - any error will do, as long as nothing is written
             await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]), RowChange(missing, [(1, "a")]))))
 
-        assert await _state(ledger) == (0, [], [])
+        assert await state(ledger) == (0, [], [])
 
     async def test_work_that_fails_does_not_harm_what_is_written_beside_it(self, store: Store) -> None:
         ledger, log = store.ledger, store.log
-        fence = await _prepared(ledger)
-        await ledger.start(_checkpoint("other", 0))
+        fence = await prepared(ledger)
+        await ledger.start(checkpoint_at("other", 0))
         taken = await ledger.take(await ledger.lease("other"), "me")
         assert taken is not None
 
@@ -212,13 +209,36 @@ class LedgerContract(StoreContract):
 
         assert [told(answers[0]), told(answers[4])] == ["appended", "appended"]  # type: ignore[arg-type]
         assert [type(each) for each in answers[1:4]] == [LeaseLost, type(None), LeaseLost]
-        assert await _state(ledger) == (0, [(2, "good")], [])
+        assert await state(ledger) == (0, [(2, "good")], [])
+
+    async def test_a_row_that_is_only_a_key_is_written_as_often_as_it_comes(self, ledger: Ledger) -> None:
+        fence, keys = await prepared(ledger), Table("keys", (Column("key", "text", False),), "key")
+        await ledger.create_table(keys)
+
+        for position in range(2):
+            await ledger.record(Work("s", position, position + 1, fence, (RowChange(keys, [("a",)]),)))
+
+        assert await ledger.select(keys) == [("a",)]
+
+    async def test_a_constraint_that_somebody_added_is_named_and_no_row_makes_way_for_another(
+        self, store: Store
+    ) -> None:
+        ledger = _sql(store)
+        fence = await prepared(ledger)
+        added = Statement("CREATE UNIQUE INDEX one_of_each ON notes (text)")
+        await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "secret")]),), (added,)))
+
+        with pytest.raises(UsageError, match=r"constraint \(unique.*'notes'.*Nothing was recorded") as told_so:
+            await ledger.record(Work("s", 5, 6, fence, (RowChange(NOTES, [(2, "secret")]),)))
+
+        assert "secret" not in str(told_so.value)
+        assert await state(ledger) == (5, [(1, "secret")], [])
 
     # Statements
 
     async def test_statements_are_recorded_with_rows_and_checkpoint(self, store: Store) -> None:
         ledger = _sql(store)
-        fence = await _prepared(ledger)
+        fence = await prepared(ledger)
         statements = [
             Statement("INSERT INTO words (word, count) VALUES ($1, $2)", ("a", 1)),
             Statement("UPDATE words SET count = 7 WHERE word = $1", ("a",)),
@@ -226,134 +246,46 @@ class LedgerContract(StoreContract):
 
         await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]),), statements))
 
-        assert await _state(ledger) == (5, [(1, "a")], [("a", 7)])
+        assert await state(ledger) == (5, [(1, "a")], [("a", 7)])
 
     async def test_a_statement_that_fails_leaves_nothing_recorded(self, store: Store) -> None:
         ledger = _sql(store)
-        fence = await _prepared(ledger)
+        fence = await prepared(ledger)
         good = Statement("INSERT INTO words (word, count) VALUES ('a', 1)")
 
         for bad in ("INSERT INTO nowhere VALUES (1)", "this is not SQL", good.sql):
             with pytest.raises(Exception):  # noqa: B017, PT011 - the database's own error
                 await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]),), (good, Statement(bad))))
 
-            assert await _state(ledger) == (0, [], []), bad
+            assert await state(ledger) == (0, [], []), bad
 
     async def test_a_lost_lease_runs_no_statement(self, store: Store) -> None:
         ledger = _sql(store)
-        fence = await _prepared(ledger)
+        fence = await prepared(ledger)
 
-        await _refused(ledger, Work("s", 1, 5, fence, (), (Statement("INSERT INTO words VALUES ('a', 1)"),)))
+        await refused(ledger, Work("s", 1, 5, fence, (), (Statement("INSERT INTO words VALUES ('a', 1)"),)))
 
-        assert await _state(ledger) == (0, [], [])
+        assert await state(ledger) == (0, [], [])
 
     async def test_a_statement_cannot_end_the_transaction_or_write_the_ledgers_own_tables(self, store: Store) -> None:
         ledger = _sql(store)
-        fence = await _prepared(ledger)
+        fence = await prepared(ledger)
 
         for bad in ("COMMIT", "ROLLBACK", "UPDATE fait_checkpoints SET position = 9", "DELETE FROM fait_leases"):
             with pytest.raises(UsageError):
                 await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]),), (Statement(bad),)))
 
-            assert await _state(ledger) == (0, [], []), bad
+            assert await state(ledger) == (0, [], []), bad
 
     async def test_a_store_without_sql_refuses_statements(self, store: Store) -> None:
         if store.log.features.sql:
             pytest.skip("this store runs SQL")
-        fence = await _prepared(store.ledger)
+        fence = await prepared(store.ledger)
 
         with pytest.raises(UsageError):
             await store.ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]),), (Statement("SELECT 1"),)))
 
-        assert await _state(store.ledger) == (0, [], [])
-
-    # Leases
-
-    async def test_a_lease_that_nobody_took_has_no_owner(self, ledger: Ledger) -> None:
-        lease = await ledger.lease("s")
-
-        assert (lease.name, lease.owner) == ("s", "")
-
-    async def test_taking_a_lease_makes_its_owner_and_another_fence(self, ledger: Ledger) -> None:
-        seen = await ledger.lease("s")
-
-        taken = await ledger.take(seen, "me")
-
-        assert taken is not None
-        assert taken.owner == "me"
-        assert taken.fence > seen.fence
-        assert await ledger.lease("s") == taken
-
-    async def test_of_many_who_take_a_lease_one_does(self, ledger: Ledger) -> None:
-        for _ in range(3):
-            seen = await ledger.lease("s")
-
-            taken = await asyncio.gather(*(ledger.take(seen, f"owner-{n}") for n in range(16)))
-
-            won = [each for each in taken if each is not None]
-            assert won == [await ledger.lease("s")]
-
-    async def test_an_owner_who_shows_life_keeps_the_lease(self, ledger: Ledger) -> None:
-        mine = await ledger.take(await ledger.lease("s"), "me")
-        seen = await ledger.lease("s")
-
-        assert await ledger.beat("me") == ["s"]
-
-        assert await ledger.take(seen, "thief") is None
-        now = await ledger.lease("s")
-        assert mine is not None
-        assert (now.owner, now.fence) == ("me", mine.fence)
-        assert now.beat != mine.beat
-
-    async def test_a_sign_of_life_is_for_all_leases_of_its_owner_and_no_others(self, ledger: Ledger) -> None:
-        for name, owner in (("a", "me"), ("b", "you"), ("c", "me")):
-            await ledger.take(await ledger.lease(name), owner)
-        yours = await ledger.lease("b")
-
-        assert sorted(await ledger.beat("me")) == ["a", "c"]
-        assert await ledger.beat("nobody") == []
-        assert await ledger.lease("b") == yours
-
-    async def test_work_of_a_former_owner_is_refused(self, ledger: Ledger) -> None:
-        old = await _prepared(ledger)
-        taken = await ledger.take(await ledger.lease("s"), "you")
-        assert taken is not None
-
-        await _refused(ledger, Work("s", 0, 5, old, (RowChange(NOTES, [(1, "old")]),)))
-        await ledger.record(Work("s", 0, 6, taken.fence, (RowChange(NOTES, [(1, "new")]),)))
-
-        assert await _state(ledger) == (6, [(1, "new")], [])
-
-    async def test_released_leases_are_free_at_once_and_only_those_of_the_owner(self, ledger: Ledger) -> None:
-        for name, owner in (("a", "me"), ("b", "you")):
-            await ledger.take(await ledger.lease(name), owner)
-        before = await ledger.lease("a")
-
-        await ledger.release("me")
-
-        free = await ledger.lease("a")
-        assert free.owner == ""
-        assert await ledger.take(before, "late") is None
-        assert (await ledger.lease("b")).owner == "you"
-        assert await ledger.beat("me") == []
-        taken = await ledger.take(free, "you")
-        assert taken is not None
-        assert taken.fence > before.fence
-
-    async def test_a_lease_seen_before_it_was_forgotten_cannot_be_taken(self, ledger: Ledger) -> None:
-        seen = await _owned(ledger, "s")
-        await ledger.forget("s")
-
-        assert await ledger.take(seen, "late") is None
-
-    async def test_a_fence_is_not_given_again_after_a_subscription_was_forgotten(self, ledger: Ledger) -> None:
-        old = await _prepared(ledger)
-        await ledger.forget("s")
-        await _owned(ledger, "s", "somebody new")
-
-        await _refused(ledger, Work("s", 0, 5, old, (RowChange(NOTES, [(1, "old")]),)))
-
-        assert await _state(ledger) == (0, [], [])
+        assert await state(store.ledger) == (0, [], [])
 
     # Rows
 
@@ -371,7 +303,7 @@ class LedgerContract(StoreContract):
     async def test_rows_are_found_by_keys_of_every_kind(self, ledger: Ledger, kind: Kind) -> None:
         table = Table("keyed", (Column("key", kind, False), Column("n", "integer", False)), "key")
         await ledger.create_table(table)
-        fence, keys = (await _owned(ledger, "s")).fence, SAMPLES[kind]
+        fence, keys = (await owned(ledger, "s")).fence, SAMPLES[kind]
         rows = [(key, n) for n, key in enumerate(keys)]
         await ledger.record(Work("s", 0, 1, fence, (RowChange(table, rows[1:]),)))
 
@@ -463,18 +395,18 @@ class LedgerContract(StoreContract):
     # Tables
 
     async def test_creating_a_table_again_keeps_its_rows(self, ledger: Ledger) -> None:
-        fence = await _prepared(ledger)
+        fence = await prepared(ledger)
         await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]),)))
 
         await ledger.create_table(NOTES)
 
-        assert await _state(ledger) == (5, [(1, "a")], [])
+        assert await state(ledger) == (5, [(1, "a")], [])
 
     async def test_names_that_are_words_of_sql_are_names(self, ledger: Ledger) -> None:
         names = ("select", "größe", "order", "table", "value")
         table = Table("group", tuple(Column(name, "text", name != "select") for name in names), "select", (("order",),))
         await ledger.create_table(table)
-        fence = (await _owned(ledger, "s")).fence
+        fence = (await owned(ledger, "s")).fence
         rows = [(text, "g", None, text, "v") for text in "ab"]
 
         await ledger.record(Work("s", 0, 1, fence, (RowChange(table, [*rows, ("c", *"1234")], ["c"]),)))
@@ -483,17 +415,17 @@ class LedgerContract(StoreContract):
         assert await ledger.select(table, where, order=[Order("select", descending=True)]) == rows[::-1]
 
     async def test_a_reset_empties_the_table_sets_the_checkpoint_and_frees_the_lease(self, ledger: Ledger) -> None:
-        fence = await _prepared(ledger)
+        fence = await prepared(ledger)
         await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]), RowChange(WORDS, [("a", 1)]))))
         wider = Table("notes", (*NOTES.columns, Column("size", "integer", False)), "id")
 
-        await ledger.reset(wider, _checkpoint("s", 2, "wider"))
+        await ledger.reset(wider, checkpoint_at("s", 2, "wider"))
 
-        assert await ledger.checkpoint("s") == _checkpoint("s", 2, "wider")
+        assert await ledger.checkpoint("s") == checkpoint_at("s", 2, "wider")
         assert await ledger.select(wider) == []
         assert await ledger.select(WORDS) == [("a", 1)]
         for after in (2, 5):
-            await _refused(ledger, Work("s", after, 6, fence, (RowChange(wider, [(1, "old", 1)]),)))
+            await refused(ledger, Work("s", after, 6, fence, (RowChange(wider, [(1, "old", 1)]),)))
         taken = await ledger.take(await ledger.lease("s"), "me")
         assert taken is not None
         await ledger.record(Work("s", 2, 6, taken.fence, (RowChange(wider, [(1, "a", 1)]),)))
@@ -505,58 +437,26 @@ class LedgerContract(StoreContract):
         async with opener() as store:
             if not store.log.features.durable:
                 pytest.skip("nothing survives in this store, and it does not say so")
-            fence = await _prepared(store.ledger)
+            fence = await prepared(store.ledger)
             await store.ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "a")]),)))
             lease = await store.ledger.lease("s")
         async with opener() as store:
-            assert await _state(store.ledger) == (5, [(1, "a")], [])
+            assert await state(store.ledger) == (5, [(1, "a")], [])
             assert await store.ledger.lease("s") == lease
 
     async def test_handles_on_one_store_share_leases_checkpoints_and_rows(self, store: Store, opener: Opener) -> None:
         if not store.log.features.shared:
             pytest.skip("this store belongs to one process, and does not say otherwise")
-        old = await _prepared(store.ledger)
+        old = await prepared(store.ledger)
         async with opener() as other:
             seen = await other.ledger.lease("s")
             takers = [handle.ledger.take(seen, f"owner-{n}") for n, handle in enumerate([store, other] * 8)]
             async with soon():
                 taken = [each for each in await asyncio.gather(*takers) if each is not None]
             assert len(taken) == 1
-            await _refused(store.ledger, Work("s", 0, 5, old))
+            await refused(store.ledger, Work("s", 0, 5, old))
             await other.ledger.record(Work("s", 0, 6, taken[0].fence, (RowChange(NOTES, [(1, "a")]),)))
-            assert await _state(store.ledger) == (6, [(1, "a")], [])
-
-
-def _checkpoint(subscription: str, position: int, shape: str = "") -> Checkpoint:
-    return Checkpoint(subscription, "app", position, "log", 1, shape)
-
-
-async def _owned(ledger: Ledger, name: str, owner: str = "me") -> Lease:
-    """Start a subscription at 0 and take its lease."""
-    await ledger.start(_checkpoint(name, 0))
-    taken = await ledger.take(await ledger.lease(name), owner)
-    assert taken is not None
-    return taken
-
-
-async def _prepared(ledger: Ledger) -> int:
-    """Two tables, and the subscription "s" at 0; gives the fence."""
-    await ledger.create_table(NOTES)
-    await ledger.create_table(WORDS)
-    return (await _owned(ledger, "s")).fence
-
-
-async def _state(ledger: Ledger) -> tuple[int, list[Row], list[Row]]:
-    """What `_prepared` made, as it is now."""
-    checkpoint = await ledger.checkpoint("s")
-    assert checkpoint is not None
-    notes = await ledger.select(NOTES, order=[Order("id")])
-    return checkpoint.position, notes, await ledger.select(WORDS, order=[Order("word")])
-
-
-async def _refused(ledger: Ledger, work: Work) -> None:
-    with pytest.raises(LeaseLost):
-        await ledger.record(work)
+            assert await state(store.ledger) == (6, [(1, "a")], [])
 
 
 def _sql(store: Store) -> Ledger:
@@ -572,7 +472,7 @@ async def _table_of(ledger: Ledger, kind: Kind) -> tuple[Table, list[Row]]:
     values = [None, *SAMPLES[kind], None]
     random.Random(1).shuffle(values)
     rows = list(enumerate(values))
-    fence = (await _owned(ledger, "samples")).fence
+    fence = (await owned(ledger, "samples")).fence
     await ledger.record(Work("samples", 0, 1, fence, (RowChange(table, rows),)))
     return table, rows
 
@@ -585,7 +485,7 @@ async def _sorted_things(ledger: Ledger, chance: random.Random) -> list[Row]:
         for n in range(chance.randint(1, 30))
     ]
     await ledger.create_table(SORTED)
-    fence = (await _owned(ledger, "sorted")).fence
+    fence = (await owned(ledger, "sorted")).fence
     await ledger.record(Work("sorted", 0, 1, fence, (RowChange(SORTED, chance.sample(rows, len(rows))),)))
     return rows
 

@@ -2,11 +2,12 @@
 # ruff: noqa: D102, S311 - the name of a test is its sentence; chance is seeded, not secret
 
 import asyncio
+import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -17,12 +18,12 @@ from fait.events.append import Page
 from fait.events.envelope import Recorded
 from fait.events.event import event
 from fait.events.query import Query
-from fait.store.ledger import Checkpoint, Work
+from fait.store.ledger import Checkpoint, Row, Work
 from fait.store.open import Store
 from fait.subscriptions.failure import Retry
 from fait.subscriptions.processor import Desk, Processor
 from fait.subscriptions.reactor import Context
-from fait.subscriptions.read_model import ReadModel
+from fait.subscriptions.read_model import ReadModel, shape_of
 from fait.testing.contract.store import Opener, StoreContract, added, everything, new, soon, write
 
 __all__ = ["SubscriptionContract"]
@@ -98,6 +99,23 @@ class Recorder:
             await desk.record(Work(self.name, desk.position, each.position, desk.fence))
         if page.position > desk.position:
             desk.pass_over(page.position)
+
+
+class Broken(Recorder):
+    """A recorder that fails at an event, so many times."""
+
+    def __init__(self, fails_at: int, times: float) -> None:
+        super().__init__()
+        self._fails_at = fails_at
+        self._times = times
+        self.failed = 0
+
+    async def handle(self, page: Page, desk: Desk) -> None:
+        sound = [each for each in page.events if each.position < self._fails_at or self.failed >= self._times]
+        await super().handle(Page(sound, sound[-1].position if sound else desk.position, more=False), desk)
+        if len(sound) < len(page.events):
+            self.failed += 1
+            raise ValueError("old code")
 
 
 class SubscriptionContract(StoreContract):
@@ -176,6 +194,42 @@ class SubscriptionContract(StoreContract):
             await s.rebuild(Account)
 
             await _eventually(lambda: _rows_are(s, before))
+
+    async def test_what_was_asked_for_after_a_write_is_never_answered_from_a_table_that_is_built_anew(
+        self, url: str
+    ) -> None:
+        async with _app(Account).open(url) as s:
+            done = await s.append(*(Facts(f"account-{n}", [PaidIn(n)]) for n in range(5)))
+            whole = await s.find(Account, after=done)
+
+            await _built_anew_elsewhere(s)
+            assert await s.find(Account, after=done) == whole
+            await _built_anew_elsewhere(s)
+            await s.wait(done, Account)
+            assert await s.find(Account) == whole
+
+    @pytest.mark.parametrize("run", ["here", "elsewhere"])
+    async def test_a_read_model_that_is_built_anew_while_it_is_asked_is_asked_again(
+        self, url: str, run: Literal["here", "elsewhere"]
+    ) -> None:
+        app = _app(Account)
+        async with app.open(url) as owner, app.open(url, run=run) as other:
+            s = other if owner.store.log.features.shared else owner
+            done = await s.append(*(Facts(f"account-{n}", [PaidIn(n)]) for n in range(5)))
+            whole, select, looked = await s.find(Account, after=done), s.store.ledger.select, list[int]()
+
+            async def set_back_just_before(*args: Any, **kwargs: Any) -> list[Row]:
+                if not looked:
+                    await _built_anew_elsewhere(s)
+                looked.append(1)
+                return await select(*args, **kwargs)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(s.store.ledger, "select", set_back_just_before)
+                found = await s.find(Account, after=done)
+
+        assert found == whole
+        assert len(looked) > 1
 
     # Reactors
 
@@ -356,6 +410,47 @@ class SubscriptionContract(StoreContract):
         assert checkpoint is not None
         assert checkpoint.position == await store.log.head()
 
+    async def test_an_owner_that_gets_no_further_makes_way_for_one_that_does(self, store: Store) -> None:
+        await _start(store, "recorder")
+        await added(store.log, write("a", [new("wanted") for _ in range(5)]))
+        positions = [each.position for each in await everything(store.log)]
+        broken, sound = Broken(positions[2], math.inf), Recorder()
+        owner = Processor(broken, store.log, store.ledger, "owner", lease_s=2)
+        heir = Processor(sound, store.log, store.ledger, "heir", lease_s=2)
+        running = [asyncio.create_task(owner.run()), asyncio.create_task(_shows_life(store, "owner"))]
+        await _until(lambda: owner.state == "failing")
+        running.append(asyncio.create_task(heir.run()))
+
+        await _until(lambda: heir.position == positions[-1])
+        await _until(lambda: owner.state == "waiting")
+
+        running.pop(1).cancel()
+        await _stopped(running, owner, heir)
+        assert broken.seen + sound.seen == positions
+        assert owner.problem is None
+
+    async def test_an_owner_that_made_way_for_nobody_tries_again_and_says_meanwhile_what_is_wrong(
+        self, store: Store
+    ) -> None:
+        await _start(store, "recorder")
+        await added(store.log, write("a", [new("wanted")]))
+        alone = Broken(0, times=4)
+        owner = Processor(alone, store.log, store.ledger, "owner", lease_s=2)
+        running = [asyncio.create_task(owner.run()), asyncio.create_task(_shows_life(store, "owner"))]
+        made_way = list[tuple[int, str, str]]()
+        while not alone.seen:
+            told = (alone.failed, owner.state, str(owner.problem))
+            lease = await store.ledger.lease("recorder")
+            if lease.fence and not lease.owner and told == (alone.failed, owner.state, str(owner.problem)):
+                made_way.append(told)
+            await asyncio.sleep(0.01)
+        await _until(lambda: owner.state == "live")
+
+        running.pop().cancel()
+        await _stopped(running, owner)
+        assert set(made_way) == {(3, "failing", "old code"), (4, "failing", "old code")}
+        assert owner.problem is None
+
     async def test_who_stops_in_the_middle_of_a_page_skips_nothing(self, store: Store) -> None:
         await _start(store, "recorder")
         await added(store.log, write("a", [new("wanted") for _ in range(1000)]), write("b", [new("other")]))
@@ -456,6 +551,20 @@ async def _start(store: Store, name: str) -> None:
     """Write the first checkpoint of a subscription that no app declares."""
     mine = store.log.identity
     await store.ledger.start(Checkpoint(name, "contract", 0, mine.log_id, mine.epoch))
+
+
+async def _shows_life(store: Store, owner: str) -> None:
+    while True:
+        await store.ledger.beat(owner)
+        await asyncio.sleep(0.1)
+
+
+async def _built_anew_elsewhere(s: System) -> None:
+    """Set the read model back as another process would, which tells nobody."""
+    table = shape_of(Account).table
+    was = await s.store.ledger.checkpoint(table.name)
+    assert was is not None
+    await s.store.ledger.reset(table, Checkpoint(table.name, was.app, 0, was.log_id, was.epoch, was.shape))
 
 
 async def _checkpoint_is(s: System, name: str, position: int) -> bool:

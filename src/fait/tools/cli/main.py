@@ -10,9 +10,12 @@ def run() -> None:
     """Run the command line; without the extra it needs, say how to install it and exit with 2."""
     if not (find_spec("typer") and find_spec("rich")):
         sys.exit(_refuse())
-    from fait.tools.cli.commands import fait
+    try:
+        from fait.tools.cli.commands import fait
 
-    fait()
+        fait()
+    except KeyboardInterrupt:  # before a command has begun: to load them takes a moment
+        sys.exit(130)
 
 
 def _refuse() -> int:

@@ -30,15 +30,16 @@ async def run(
 ) -> None:
     """Run the app's subscriptions until SIGINT or SIGTERM; events in hand are finished first."""
     declared, stop = load_app(app), asyncio.Event()
+    await asyncio.sleep(0)  # Ctrl-C during the import ends it here
     loop = asyncio.get_running_loop()
 
     def told(number: int) -> None:
         stop.set()
         loop.remove_signal_handler(number)  # told again, it ends at once
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told, number)
+    loop.add_signal_handler(signal.SIGTERM, told, signal.SIGTERM)
     async with declared.open(store, create=False) as system:
+        loop.add_signal_handler(signal.SIGINT, told, signal.SIGINT)  # until now it ended the start itself
         names = ", ".join(system.runner.processors) or "nothing"
         say(f"{declared.name} on {shown_url(store)} runs {names}; stop with Ctrl-C")
         await _told_changes(system, stop, as_json)
