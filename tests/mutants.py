@@ -139,6 +139,28 @@ MUTANTS = [
         IN_PLACE + "the_event_loop_keeps_off_the_connection_while_the_thread_has_it",
     ),
     Mutant(
+        "find does not see that the table was built anew meanwhile",
+        "subscriptions/passing.py",
+        "if lease.fence == fence",
+        "if True",
+        RUNNING + "a_read_model_that_is_built_anew_while_it_is_asked_is_asked_again",
+    ),
+    Mutant(
+        "who keeps failing keeps its lease",
+        "subscriptions/processor.py",
+        "if failures >= FAILURES or isinstance(problem, EventFromTheFuture):",
+        "if failures < 0:",
+        "tests/subscriptions/test_failing.py"
+        "::test_an_event_of_newer_code_is_handled_by_the_newer_process_and_once[sqlite]",
+    ),
+    Mutant(
+        "a lease is given back that is somebody else's by now",
+        "store/sqlite/sql/give_back_lease.sql",
+        " AND fence = ?3",
+        "",
+        LEDGER + "a_lease_that_is_not_ours_any_more_cannot_be_given_back",
+    ),
+    Mutant(
         "a batch that failed is not handled one by one",
         "subscriptions/reactor.py",
         "done = await self._one_by_one(batch, desk)",
