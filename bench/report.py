@@ -1,25 +1,26 @@
-"""Tells what a run found: as a table, and as the figures of docs/performance.md.
+"""Tells what a run found: as a table, and as the figures of docs/performance.md and of the README.
 
-`bench/report.py` writes the figures of results/latest.json into the page, `bench/report.py run.json` makes that run the
-latest before, and `bench/report.py --check` fails if page or chart are not what results/latest.json says.
+`bench/report.py run.json` makes that run the published one, published/sqlite.json; `bench/report.py` writes its
+figures, and `bench/report.py --check` fails if pages or chart are not what it says.
 """
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import chart
-from goals import GOALS, PEERS, PROPERTIES, SUBJECTS, WORKLOADS
+import published
+from goals import GOALS, LIMITS, PEERS, PROPERTIES, SUBJECTS, WORKLOADS
 
-__all__ = ["MUST_BE_ZERO", "judged", "page", "text"]
+__all__ = ["MUST_BE_ZERO", "judged", "page", "summary", "text"]
 
-BENCH = Path(__file__).parent
-LATEST = BENCH / "results" / "latest.json"
-CHART = BENCH / "results" / "chart.svg"
-PAGE = BENCH.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- figures: bench/report.py writes what is between these lines -->", "<!-- end of figures -->"
+LATEST = published.FOLDER / "sqlite.json"
+CHART = published.FOLDER / "sqlite.svg"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+README = published.README
+BEGIN = "<!-- figures: bench/report.py writes what is between these lines -->"
+BEGIN_README = "<!-- figures of SQLite: bench/report.py writes what is between these lines -->"
 MUST_BE_ZERO = ("missed", "repeated", "reordered", "phantom", "lost")
 
 NAMES = {"ops_s": "rate", "p50_us": "p50", "p99_us": "p99"}
@@ -103,7 +104,7 @@ def page(result: Result) -> str:
         [
             *_about(result),
             "",
-            "![fait to eventsourcing, by workload](../bench/results/chart.svg)",
+            "![fait to eventsourcing, by workload](../bench/published/sqlite.svg)",
             "",
             *_workload_table(result),
             "",
@@ -165,26 +166,42 @@ def _probe(found: dict[str, int]) -> list[str]:
     return [f"Lost-events probe of the same build: {writers}, {trouble}. Of these events: {zeros}."]
 
 
-def main(arguments: list[str]) -> int:
-    checking = arguments == ["--check"]
-    if arguments and not checking:
-        shutil.copyfile(arguments[0], LATEST)
-    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    result = json.loads(LATEST.read_text("utf-8")) if LATEST.exists() else None
-    figures = page(result) if result else "No run has been published yet: `make bench` makes one."
-    wanted = {PAGE: f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}"}
-    if result:
-        wanted[CHART] = chart.drawn(result)
-    if not checking:
-        for path, content in wanted.items():
-            path.write_text(content, "utf-8")
-        return 0
-    old = [path.name for path, content in wanted.items() if not path.exists() or path.read_text("utf-8") != content]
-    if old:
-        print(f"not what {LATEST.name} says: {', '.join(old)}; run bench/report.py", file=sys.stderr)
-    return 1 if old else 0
+def summary(result: Result) -> str:
+    """The figures in short, as Markdown."""
+    where = result["machine"]
+    box = f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB, {where['file_system']}"
+    return "\n".join([f"SQLite, {result['date']}: {box}.", "", *published.table(_lines(result))])
+
+
+def _lines(result: Result) -> list[published.Line]:
+    return [
+        published.Line(
+            f"{row['workload']}: {TITLES[row['workload']]}",
+            f"p50 {_us(row['p50_us'])} µs" if row["ops_s"] is None else f"{row['ops_s']:,.0f} {row['unit']}",
+            _faster(result, row["workload"], PEERS),
+            _faster(result, row["workload"], LIMITS),
+        )
+        for row in result["rows"]
+        if row["subject"] == "fait_system"
+    ]
+
+
+def _faster(result: Result, workload: str, subjects: tuple[str, ...]) -> dict[str, float]:
+    """How many times as fast fait is as each of them."""
+    rows = [row for row in result["rows"] if row["workload"] == workload and row["subject"] in subjects]
+    ratios = {SUBJECTS[row["subject"]]: (row["ops_s_ratio"], row["p50_us_ratio"]) for row in rows}
+    return {title: chart.faster(*both) for title, both in ratios.items() if both != (None, None)}
+
+
+def wanted(result: Result | None) -> dict[Path, str]:
+    """What files shall say of the published run."""
+    none = "No run has been published yet: `make bench` makes one."
+    return {
+        PAGE: published.between(PAGE, BEGIN, page(result) if result else none),
+        README: published.between(README, BEGIN_README, summary(result) if result else f"SQLite. {none}"),
+        **({CHART: chart.drawn(result)} if result else {}),
+    }
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(published.publish(sys.argv[1:], LATEST, wanted))

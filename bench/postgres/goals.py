@@ -5,7 +5,7 @@ from typing import Literal
 
 from goals import Goal, Workload
 
-__all__ = ["GOALS", "OURS", "PEERS", "PROPERTIES", "SUBJECTS", "WORKLOADS", "Subject"]
+__all__ = ["FAR", "GOALS", "LIMITS", "OURS", "PEERS", "PROPERTIES", "SUBJECTS", "WORKLOADS", "Subject"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,9 @@ OURS = tuple(name for name, each in SUBJECTS.items() if each.kind == "ours")
 PEERS = tuple(name for name, each in SUBJECTS.items() if each.kind == "peer")
 """Libraries and servers for the same purpose: fait shall never be slower than the best of them."""
 
+LIMITS = tuple(name for name, each in SUBJECTS.items() if each.kind == "limit")
+"""Programs by hand: what the database and its drivers give."""
+
 
 def _sizes(ours: int, /, **others: int) -> dict[str, int]:
     return {**dict.fromkeys(OURS, ours), **{name.replace("_", "-"): n for name, n in others.items()}}
@@ -69,7 +72,7 @@ WORKLOADS = (
         "append, 64 callers in one process",
         "appends/s",
         _sizes(
-            32000, eventsourcing=2560, eventsourcing_functions=5120, umadb=16000, emmett=6400, asyncpg=16000,
+            32000, eventsourcing=1280, eventsourcing_functions=2560, umadb=16000, emmett=3200, asyncpg=16000,
             asyncpg_uvloop=16000, asyncpg_same=16000, pgbench=32000,
         ),
     ),
@@ -78,7 +81,7 @@ WORKLOADS = (
         "append, 4 processes of 16 callers",
         "appends/s",
         _sizes(
-            32000, eventsourcing=2560, eventsourcing_functions=5120, umadb=16000, emmett=6400, asyncpg=16000,
+            32000, eventsourcing=1280, eventsourcing_functions=2560, umadb=16000, emmett=3200, asyncpg=16000,
             asyncpg_uvloop=16000, asyncpg_same=16000,
         ),
     ),
@@ -111,13 +114,13 @@ WORKLOADS = (
         "W5-many",
         "fold 5,000 streams of 10 events",
         "events/s",
-        _sizes(5000, eventsourcing=2500, eventsourcing_functions=2500, umadb=5000, emmett=5000, asyncpg=5000),
+        _sizes(5000, eventsourcing=1500, eventsourcing_functions=1500, umadb=5000, emmett=1500, asyncpg=5000),
     ),
     Workload(
         "W5-load-many",
         "fold 5,000 streams of 10 events, 100 at a time",
         "events/s",
-        _sizes(5000, eventsourcing=2500, asyncpg=5000),
+        _sizes(5000, eventsourcing=1500, asyncpg=5000),
     ),
     Workload(
         "W6",
@@ -132,19 +135,19 @@ WORKLOADS = (
         "W7",
         "catch-up of a read model, atomic checkpoint",
         "events/s",
-        _sizes(200_000, eventsourcing=5000, eventsourcing_functions=5000, emmett=5000, asyncpg=200_000),
+        _sizes(200_000, eventsourcing=2000, eventsourcing_functions=2000, emmett=2000, asyncpg=200_000),
     ),
     Workload(
         "W7-sql",
         "the same, by SQL that a handler writes",
         "events/s",
-        _sizes(10_000, eventsourcing=5000, eventsourcing_functions=5000, emmett=5000, asyncpg=50_000),
+        _sizes(20_000, eventsourcing=2000, eventsourcing_functions=2000, emmett=2000, asyncpg=50_000),
     ),
     Workload(
         "W8",
         "append to handler, idle",
         "",
-        _sizes(300, eventsourcing=300, eventsourcing_functions=300, umadb=300, emmett=40),
+        _sizes(300, eventsourcing=300, eventsourcing_functions=300, umadb=300, emmett=20),
     ),
     Workload(
         "W8-notify",
@@ -154,10 +157,18 @@ WORKLOADS = (
     ),
 )  # fmt: skip
 
+FAR = ("W1", "W2", "W5-many", "W5-load-many", "W6", "W7-sql", "W8-notify")
+"""Those where the number of round trips tells, done through a slow network too."""
+
 PROPERTIES = {
     "growth-append": "append at the largest log against the smallest, p50",
     "growth-conditional": "append with a condition, the same",
     "growth-read": "read-stream, the same",
+    "stalls-appends": "appends to other streams, while a transaction that has appended stands open",
+    "stalls-foreign": "append to reader, while a foreign transaction stands open",
+    "stalls-foreign-notify": "the same, reader in another process",
+    "stalls-rollback": "append to reader, right after an append that was rolled back",
+    "stalls-rollback-notify": "the same, reader in another process",
 }
 """Ratios of fait to itself: less is better."""
 
@@ -185,4 +196,11 @@ GOALS = (
     Goal("growth-append", "fait", "p50_us", 1.2),
     Goal("growth-conditional", "fait", "p50_us", 1.2),
     Goal("growth-read", "fait", "p50_us", 1.2),
+    Goal("stalls-appends", "fait", "p99_us", 1.1),
+    Goal("stalls-foreign", "fait", "p50_us", 1.1),
+    Goal("stalls-foreign", "fait", "p99_us", 1.25),
+    Goal("stalls-foreign-notify", "fait", "p50_us", 1.1),
+    Goal("stalls-foreign-notify", "fait", "p99_us", 1.25),
+    Goal("stalls-rollback", "fait", "p50_us", 1.1),
+    Goal("stalls-rollback-notify", "fait", "p50_us", 1.1),
 )

@@ -1,6 +1,9 @@
 """How cost grows with the log: append, conditional append, reads, feed, catch-up and disk, at several sizes.
 
-growth.py fill|grown|cold URL N      the parts, each a process of its own
+growth.py fill|grown|catch-up|cold URL N      the parts, each a process of its own
+
+Logs are filled by appends of thousands of events, which are copied in; two at a time, so that their events are made
+while others are stored. All sizes are measured in turn, but a catch-up reads the whole log and is done once for each.
 """
 
 import asyncio
@@ -32,6 +35,9 @@ __all__ = ["growth"]
 ASKED = 500
 FED = 20_000
 BYTES_PER_EVENT = 1500
+FILLING = 2
+TOLD_S = 20.0
+TIMEOUT_S = 3600
 TABLES = ("fait_events", "fait_expiring", "fait_streams", "fait_tags")
 MEASURED = ("append_p50_us", "conditional_p50_us", "read_p50_us", "feed_events_s", "catch_up_events_s")
 
@@ -43,6 +49,7 @@ def growth(servers: Servers, sizes: Sequence[int], rounds: int) -> list[dict[str
         filled = {size: _run("fill", url, size)["events_s"] for size, url in urls.items()}
         disk = {size: _bytes(url) / size for size, url in urls.items()}
         found = [{size: _run("grown", url, size) for size, url in urls.items()} for _ in range(rounds)]
+        catch_ups = {size: _run("catch-up", url, size) for size, url in urls.items()}
         cold = dict[int, dict[str, float]]()
         for size, url in urls.items():
             servers.restart_cold()
@@ -52,8 +59,9 @@ def growth(servers: Servers, sizes: Sequence[int], rounds: int) -> list[dict[str
         row: dict[str, Any] = {"events": size, "rounds": rounds, "import_events_s": round(filled[size])}
         for name in MEASURED:
             what = name.removesuffix("_p50_us").removesuffix("_events_s")
-            row[name] = round(statistics.median(each[size][name] for each in found), 1)
-            ratios = [each[size][name] / each[sizes[0]][name] for each in found]
+            turns = [catch_ups] if name in catch_ups[size] else found
+            row[name] = round(statistics.median(each[size][name] for each in turns), 1)
+            ratios = [each[size][name] / each[sizes[0]][name] for each in turns]
             row[f"{what}_ratio"] = round(statistics.median(ratios), 3)
         rows.append({**row, "bytes_per_event": round(disk[size]), **cold[size]})
     return rows
@@ -63,21 +71,35 @@ def _bytes(url: str) -> int:
     """Of the log's tables and indexes, once all is written."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
+        connection.execute("CHECKPOINT")
         sizes = "SELECT sum(pg_total_relation_size(c::regclass)) FROM unnest(%s::text[]) AS c"
         [(found,)] = connection.execute(sizes, (list(TABLES),)).fetchall()
         return int(found)
 
 
 def _run(part: str, url: str, n: int) -> dict[str, Any]:
+    print(f"… growth: {part}, {n:,} events", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "postgres.growth", part, url, str(n)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT_S)
     return json.loads(done.stdout)
 
 
 async def fill(url: str, n: int) -> dict[str, Any]:
+    streams, told, started = n // EVENTS_PER_ORDER, 0.0, time.perf_counter()
+    rest = iter(range(0, streams, fait_system.BULK))
+
+    async def work() -> None:
+        nonlocal told
+        for first in rest:
+            chosen = range(first, min(first + fait_system.BULK, streams))
+            await fait_system.fill(s, chosen, EVENTS_PER_ORDER)
+            if (taken := time.perf_counter() - started) > told + TOLD_S:
+                told, rate = taken, chosen.stop / taken
+                left = f"{rate * EVENTS_PER_ORDER:,.0f} events/s, {(streams - chosen.stop) / rate:,.0f} s left"
+                print(f"  {chosen.stop * EVENTS_PER_ORDER:,} of {n:,}, {left}", file=sys.stderr, flush=True)
+
     async with fait_system.opened(url) as s:
-        started = time.perf_counter()
-        await fait_system.fill(s, range(n // EVENTS_PER_ORDER), EVENTS_PER_ORDER)
+        await asyncio.gather(*(work() for _ in range(FILLING)))
         return {"events_s": n / (time.perf_counter() - started)}
 
 
@@ -92,15 +114,18 @@ async def grown(url: str, n: int) -> dict[str, Any]:
         conditional = await _latencies(lambda change: _append_if_first(s, *change), changes)
         reads = await _latencies(lambda number: _read(s, number), asked)
         fed = await _feed(s, chance.randrange(max(1, n - FED)), min(FED, n))
-    seconds = await fait_system.catch_up(url, rebuild=True)
-    events = await _count(url)
     return {
         "append_p50_us": percentile(appends, 0.5),
         "conditional_p50_us": percentile(conditional, 0.5),
         "read_p50_us": percentile(reads, 0.5),
         "feed_events_s": fed,
-        "catch_up_events_s": events / seconds,
     }
+
+
+async def catch_up(url: str, _n: int) -> dict[str, Any]:
+    """A read model from the whole log."""
+    seconds = await fait_system.catch_up(url)
+    return {"catch_up_events_s": await _count(url) / seconds}
 
 
 async def cold(url: str, n: int) -> dict[str, Any]:
@@ -161,7 +186,7 @@ def _registry() -> Registry:
 
 
 _codec = Codec(_registry())
-PARTS = {"fill": fill, "grown": grown, "cold": cold}
+PARTS = {"fill": fill, "grown": grown, "catch-up": catch_up, "cold": cold}
 
 if __name__ == "__main__":
     print(json.dumps(asyncio.run(PARTS[sys.argv[1]](sys.argv[2], int(sys.argv[3])))))

@@ -1,25 +1,26 @@
-"""Tells what a run on PostgreSQL found: as a table, a chart, and as the figures of docs/performance-postgres.md.
+"""Tells what a run on PostgreSQL found: as a table, a chart, and as the figures of a page and of the README.
 
-`python -m postgres.report RUN.json` makes that run the published one, `python -m postgres.report` writes the figures of
-the published run into the page, and `--check` fails if page or chart are not what that run says.
+`python -m postgres.report RUN.json` makes that run the published one, published/postgres.json;
+`python -m postgres.report` writes its figures, and `--check` fails if pages or chart are not what it says.
 """
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import published
 from chart import Bar, bars_drawn, faster
-from postgres.goals import GOALS, OURS, PEERS, PROPERTIES, SUBJECTS, WORKLOADS
+from postgres.goals import GOALS, LIMITS, OURS, PEERS, PROPERTIES, SUBJECTS, WORKLOADS
 
-__all__ = ["chart_of", "judged", "page", "text", "wrong"]
+__all__ = ["chart_of", "judged", "page", "summary", "text", "wrong"]
 
-BENCH = Path(__file__).parents[1]
-LATEST = BENCH / "results" / "postgres-latest.json"
-CHART = BENCH / "results" / "postgres-chart.svg"
-PAGE = BENCH.parent / "docs" / "performance-postgres.md"
-BEGIN, END = "<!-- figures: bench/postgres/report.py writes what is between these lines -->", "<!-- end of figures -->"
+LATEST = published.FOLDER / "postgres.json"
+CHART = published.FOLDER / "postgres.svg"
+PAGE = Path(__file__).parents[2] / "docs" / "performance-postgres.md"
+README = published.README
+BEGIN = "<!-- figures: bench/postgres/report.py writes what is between these lines -->"
+BEGIN_README = "<!-- figures of PostgreSQL: bench/postgres/report.py writes what is between these lines -->"
 MUST_BE_ZERO = ("missed", "repeated", "reordered", "phantom", "lost")
 NAMES = {"ops_s": "rate", "p50_us": "p50", "p99_us": "p99"}
 TITLES = {each.key: each.title for each in WORKLOADS} | PROPERTIES
@@ -46,12 +47,18 @@ def judged(result: Result) -> list[dict[str, Any]]:
         for ours, ratios in row["ratios"].items() if subject in PEERS else ():
             for figure, ratio in ratios.items():
                 verdicts.append(_verdict(latency, ours, workload, subject, figure, 1, ratio) | {"floor": True})
-    if result["growth"]:
-        for goal in GOALS:
-            if goal.key in PROPERTIES:
-                ratio = result["growth"][-1][f"{goal.key.removeprefix('growth-')}_ratio"]
-                verdicts.append(_verdict(0.0, "fait", goal.key, "fait", goal.figure, goal.limit, ratio))
+    for goal in GOALS:
+        if goal.key in PROPERTIES and (ratio := _property(result, goal.key, goal.figure)) is not None:
+            verdicts.append(_verdict(0.0, "fait", goal.key, "fait", goal.figure, goal.limit, ratio))
     return verdicts
+
+
+def _property(result: Result, key: str, figure: str) -> float | None:
+    """A ratio of fait to itself, if it was measured."""
+    if key.startswith("growth-"):
+        return result["growth"][-1][f"{key.removeprefix('growth-')}_ratio"] if result["growth"] else None
+    found = {row["key"]: row for row in result["stalls"].get("rows", [])}
+    return found[key][f"{figure.removesuffix('_us')}_ratio"] if key in found else None
 
 
 def _verdict(
@@ -74,7 +81,7 @@ def text(result: Result) -> str:
             f"{row['workload']:14}{SUBJECTS[row['subject']].title:27}{row['latency_ms']:>4g}{_rate(row):>20}"
             f"{_us(row['p50_us']):>12}{_us(row['p99_us']):>12}   {ratios}"
         )
-    lines += ["", *(json.dumps(row) for row in result["growth"]), ""]
+    lines += ["", *_stalls_text(result["stalls"]), *(json.dumps(row) for row in result["growth"]), ""]
     for goal in result["goals"]:
         kind = "floor" if goal["floor"] else "goal"
         if not goal["met"] or not goal["floor"]:
@@ -85,11 +92,21 @@ def text(result: Result) -> str:
     return "\n".join(lines)
 
 
+def _stalls_text(stalls: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{row['key']:25}p50 µs {row['without_p50_us']:,.0f} → {row['with_p50_us']:,.0f} ({row['p50_ratio']:.2f})   "
+        f"p99 µs {row['without_p99_us']:,.0f} → {row['with_p99_us']:,.0f} ({row['p99_ratio']:.2f})   "
+        f"longest ms {row['longest_ms'][0]:,.0f} → {row['longest_ms'][1]:,.0f}"
+        for row in stalls.get("rows", [])
+    ]
+    return [*lines, *(f"idle: {json.dumps(each)}" for each in stalls.get("idle", []))]
+
+
 def _without_figure(result: Result) -> list[str]:
     return [
         f"No figure: {each['workload']} of {SUBJECTS[each['subject']].title}, {each['latency_ms']:g} ms: {each['why']}"
         for each in result["failed"]
-    ]
+    ] + [f"Not finished: {why}" for why in result["unfinished"]]
 
 
 def _probed(result: Result) -> list[tuple[str, dict[str, int]]]:
@@ -97,7 +114,7 @@ def _probed(result: Result) -> list[tuple[str, dict[str, int]]]:
 
 
 def _goal(goal: dict[str, Any]) -> str:
-    to = "" if goal["key"] in PROPERTIES else f" {NAMES[goal['figure']]} to {SUBJECTS[goal['against']].title}"
+    to = f" {NAMES[goal['figure']]}" + ("" if goal["key"] in PROPERTIES else f" to {SUBJECTS[goal['against']].title}")
     where = f" ({SUBJECTS[goal['ours']].title}, {goal['latency_ms']:g} ms)"
     return f"{goal['key']}{to}: {goal['ratio']:.2f}, {goal['sign']} {goal['limit']:g}{where}"
 
@@ -134,11 +151,13 @@ def chart_of(result: Result) -> str:
 
 def page(result: Result) -> str:
     """The figures as Markdown."""
-    parts = [_about(result), ["![fait to eventsourcing, by workload](../bench/results/postgres-chart.svg)"]]
+    parts = [_about(result), ["![fait to eventsourcing, by workload](../bench/published/postgres.svg)"]]
     for latency in dict.fromkeys(row["latency_ms"] for row in result["rows"]):
         parts.append([f"### {f'With a network of {latency:g} ms' if latency else 'On one machine'}"])
         parts.append(_workload_table(result, latency))
     parts += [["### Lost events"], _probe_table(result)]
+    if result["stalls"]:
+        parts += [["### What stands still"], _stalls_table(result), _idle_table(result["stalls"]["idle"])]
     if result["growth"]:
         parts += [["### As the log grows"], _growth_table(result)]
     return "\n\n".join("\n".join(lines) for lines in parts)
@@ -203,6 +222,27 @@ def _probe_table(result: Result) -> list[str]:
     return lines
 
 
+def _stalls_table(result: Result) -> list[str]:
+    names = "p50 µs without | with | ratio | p99 µs without | with | ratio | longest ms without | with"
+    lines = [f"| | {names} | goal |", f"|---|{'--:|' * 8}---|"]
+    for row in result["stalls"]["rows"]:
+        cells = [TITLES[row["key"]]]
+        for name in ("p50", "p99"):
+            cells += [_us(row[f"without_{name}_us"]), _us(row[f"with_{name}_us"]), f"{row[f'{name}_ratio']:.2f}"]
+        cells += [f"{each:,.0f}" for each in row["longest_ms"]]
+        told = [f"{NAMES[each['figure']]} {_met(each)}" for each in result["goals"] if each["key"] == row["key"]]
+        lines.append(f"| {' | '.join([*cells, '; '.join(told)])} |")
+    return lines
+
+
+def _idle_table(idle: list[dict[str, Any]]) -> list[str]:
+    lines = ["| an idle system | statements a second | CPU of its process, ms a second |", "|---|--:|--:|"]
+    for each in idle:
+        what = f"{each['subscriptions']} subscriptions, {'with' if each['hears'] else 'without'} LISTEN"
+        lines.append(f"| {what} | {each['statements_s']:.1f} | {each['cpu_ms_s']:.1f} |")
+    return lines
+
+
 def _growth_table(result: Result) -> list[str]:
     figures = {
         "append, p50 µs": "append_p50_us",
@@ -218,31 +258,50 @@ def _growth_table(result: Result) -> list[str]:
     sizes = result["growth"]
     lines = [f"| events | {' | '.join(format(each['events'], ',') for each in sizes)} |", f"|---|{'--:|' * len(sizes)}"]
     lines += [f"| {title} | {' | '.join(f'{each[name]:,.0f}' for each in sizes)} |" for title, name in figures.items()]
-    goals = [goal for goal in result["goals"] if goal["key"] in PROPERTIES]
+    goals = [goal for goal in result["goals"] if goal["key"].startswith("growth-")]
     told = [f"{TITLES[each['key']]}: {each['ratio']:.2f}, {_met(each)}." for each in goals]
     return [*lines, "", *told]
 
 
-def main(arguments: list[str]) -> int:
-    checking = arguments == ["--check"]
-    if arguments and not checking:
-        shutil.copyfile(arguments[0], LATEST)
-    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    result = json.loads(LATEST.read_text("utf-8")) if LATEST.exists() else None
-    figures = page(result) if result else "No run has been published yet: `make bench-postgres` makes one."
-    wanted = {PAGE: f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}"}
-    if result:
-        wanted[CHART] = chart_of(result)
-    if not checking:
-        for path, content in wanted.items():
-            path.write_text(content, "utf-8")
-        return 0
-    old = [path.name for path, content in wanted.items() if not path.exists() or path.read_text("utf-8") != content]
-    if old:
-        print(f"not what {LATEST.name} says: {', '.join(old)}; run postgres.report", file=sys.stderr)
-    return 1 if old else 0
+def summary(result: Result) -> str:
+    """The figures in short, as Markdown: without a slow network, on asyncio's event loop."""
+    where, version = result["machine"], result["versions"]["postgresql"]
+    box = f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB, {where['file_system']}"
+    return "\n".join([f"PostgreSQL {version}, {result['date']}: {box}.", "", *published.table(_lines(result))])
+
+
+def _lines(result: Result) -> list[published.Line]:
+    return [
+        published.Line(
+            f"{row['workload']}: {TITLES[row['workload']]}",
+            f"p50 {_us(row['p50_us'])} µs" if row["ops_s"] is None else _rate(row),
+            _faster(result, row["workload"], PEERS),
+            _faster(result, row["workload"], LIMITS),
+        )
+        for row in result["rows"]
+        if row["subject"] == "fait" and not row["latency_ms"]
+    ]
+
+
+def _faster(result: Result, workload: str, subjects: tuple[str, ...]) -> dict[str, float]:
+    """How many times as fast fait is as each of them."""
+    found = dict[str, float]()
+    for row in result["rows"]:
+        ratios = row["ratios"].get("fait")
+        if (row["workload"], row["latency_ms"]) == (workload, 0) and row["subject"] in subjects and ratios:
+            found[SUBJECTS[row["subject"]].title] = faster(ratios.get("ops_s"), ratios.get("p50_us", 1.0))
+    return found
+
+
+def wanted(result: Result | None) -> dict[Path, str]:
+    """What files shall say of the published run."""
+    none = "No run has been published yet: `make bench-postgres` makes one."
+    return {
+        PAGE: published.between(PAGE, BEGIN, page(result) if result else none),
+        README: published.between(README, BEGIN_README, summary(result) if result else f"PostgreSQL. {none}"),
+        **({CHART: chart_of(result)} if result else {}),
+    }
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(published.publish(sys.argv[1:], LATEST, wanted))

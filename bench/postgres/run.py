@@ -1,22 +1,26 @@
 """Measures fait on PostgreSQL beside its peers and beside raw drivers, in one run on one machine.
 
-`make bench-postgres` takes an hour; `make bench-postgres ARGS="--only W1,W2 --rounds 5 --latency 0"` takes
-options, and `--growth` measures how cost grows with the log.
+`make bench-postgres` takes half an hour; `make bench-postgres ARGS="--only W1,W2 --rounds 5 --latency 0"` takes
+options, `--only stalls` measures what stands still, and `--growth` how cost grows with the log.
 
 It starts a PostgreSQL of its own, which keeps what it promises (fsync). Machines drift, so only ratios count: every
 subject does every workload in turn, several times, each time in a new process on a new database, and ratios are taken
-within a round. Then all of it again through a network of 1 ms. Writes postgres.json and postgres.svg;
-`bench/postgres/report.py` publishes.
+within a round; what round trips tell on, also through a network of 1 ms. Writes postgres.json and postgres.svg;
+`bench/postgres/report.py` publishes. Ctrl-C ends it with the rounds that are complete; servers and data go either way.
 """
 
 import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,10 +29,10 @@ from typing import Any
 from goals import Workload
 from machine import machine
 from measure import WrongResult, check
-from postgres import growth, report
+from postgres import growth, report, stalls
 from postgres.child import NOT_INSTALLED
 from postgres.crowd import child
-from postgres.goals import OURS, PEERS, SUBJECTS, WORKLOADS
+from postgres.goals import FAR, OURS, SUBJECTS, WORKLOADS
 from postgres.probe import probe
 from postgres.servers import Servers, events_in
 from postgres.subjects import emmett_node
@@ -36,15 +40,18 @@ from postgres.subjects import emmett_node
 __all__ = ["main"]
 
 BENCH = Path(__file__).parents[1]
-GROWTH_SIZES = "100_000,1_000_000"
+GROWTH_SIZES = "100_000,1_000_000,10_000_000"
 PROBED = ("fait", "eventsourcing", "eventsourcing-functions", "umadb", "emmett", "asyncpg")
 PROBE_APPENDS = 3200
 PACKAGES = ("fait", "msgspec", "asyncpg", "psycopg", "uvloop", "eventsourcing", "umadb")
 LEAST = 64
-SHARE_WITH_LATENCY = 0.25
+SHARE_WITH_LATENCY = 0.2
 """So much less is done through a slow network, which many peers cross several times for each event."""
 
-TIMEOUT_S = 1200
+TIMEOUT_S = 600
+PROPERTIES = ("probe", "stalls")
+FAILURES = (WrongResult, subprocess.SubprocessError, TimeoutError, OSError, ValueError)
+"""What goes wrong in programs that are started, and in what they print."""
 
 Found = dict[str, Any]
 Samples = dict[tuple[float, str, str], list[Found]]
@@ -58,17 +65,20 @@ def main() -> int:
     work.chmod(0o755)  # a server may run as somebody else
     try:
         result = Run(options, work).result()
+    except KeyboardInterrupt:
+        print("stopped before a round was complete: nothing was written", file=sys.stderr)
+        return 130
     finally:
         shutil.rmtree(work, ignore_errors=True)
     (options.out / "postgres.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     (options.out / "postgres.svg").write_text(report.chart_of(result), "utf-8")
     print(report.text(result))
-    return 1 if report.wrong(result) else 0
+    return 1 if report.wrong(result) or result["unfinished"] else 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="W1,W5,probe", help="these workloads, or the probe")
+    parser.add_argument("--only", default="", metavar="W1,W5,probe", help="these workloads, probe, stalls")
     parser.add_argument("--subjects", default="", metavar="fait,asyncpg", help=f"of {', '.join(SUBJECTS)}")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="medians of so many (default: 3)")
     parser.add_argument("--scale", type=float, default=1.0, metavar="X", help="do X times as much (default: 1)")
@@ -77,9 +87,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="where servers keep data: on a disk")
     parser.add_argument(
         "--growth", nargs="?", const=GROWTH_SIZES, metavar="SIZES",
-        help=f"measure logs of these sizes too (default: {GROWTH_SIZES}; takes minutes and 1.5 kB of disk an event)",
+        help=f"measure logs of these sizes too (default: {GROWTH_SIZES}; takes a quarter of an hour, and 1.5 kB of "
+        "disk an event)",
     )  # fmt: skip
-    return parser.parse_args()
+    options = parser.parse_args()
+    known = {*PROPERTIES, *(key for each in WORKLOADS for key in (each.key, each.key.partition("-")[0]))}
+    for given, names in ((options.only, known), (options.subjects, {*SUBJECTS})):
+        if unknown := {each for each in given.split(",") if each} - names:
+            parser.error(f"{', '.join(sorted(unknown))}: there is {', '.join(sorted(names))}")
+    return options
 
 
 class Run:
@@ -88,11 +104,13 @@ class Run:
     Attributes:
         missing: subjects that are left out, and why.
         failed: workloads, with latency and subject, that a peer did not do as it should, and why: they have no figure.
+        unfinished: what came to no end, and why.
     """
 
     def __init__(self, options: argparse.Namespace, work: Path) -> None:
         self.missing = dict[str, str]()
         self.failed = dict[tuple[float, str, str], str]()
+        self.unfinished = list[str]()
         self._options = options
         self._work = work
         self._latencies = [float(each) for each in options.latency.split(",")]
@@ -126,12 +144,14 @@ class Run:
             result["rows"] = [
                 row for latency in self._latencies for each in chosen for row in _rows(each, latency, samples)
             ]
-            result["growth"] = self._growth()
+            result["stalls"] = self._part("stalls", self._stalls, {}) if self._wanted("stalls") else {}
+            result["growth"] = self._part("growth", self._growth, []) if self._options.growth else []
         result["left_out"] = self.missing
         result["failed"] = [
             {"latency_ms": latency, "workload": workload, "subject": subject, "why": why}
             for (latency, workload, subject), why in self.failed.items()
         ]
+        result["unfinished"] = self.unfinished
         result["goals"] = report.judged(result)
         return result
 
@@ -139,7 +159,8 @@ class Run:
         return not self._only or any(key == each or key.startswith(f"{each}-") for each in self._only)
 
     def _install_emmett(self) -> None:
-        if "emmett" not in self._subjects:
+        used = self._wanted("probe") or any(self._wanted(each.key) for each in WORKLOADS)
+        if "emmett" not in self._subjects or not used:
             return
         _say("npm install (Emmett)")
         folder = BENCH / "results" / "node"
@@ -162,42 +183,63 @@ class Run:
                 continue
             _say(f"lost events: {SUBJECTS[subject].title}")
             try:
-                with self._servers.place(subject, self._latencies[0]) as (url, direct):
+                with limited(TIMEOUT_S), self._servers.place(subject, self._latencies[0]) as (url, direct):
                     found[subject] = probe(subject, appends, url, direct)
             except ModuleNotFoundError as missing:
                 self._leave_out(subject, str(missing))
+            except FAILURES as wrong:
+                if subject in OURS:
+                    raise SystemExit(f"the probe of {subject} failed: {wrong}") from wrong
+                self._without_figure((self._latencies[0], "lost-events probe", subject), str(wrong))
         return found
 
     def _rounds(self, chosen: list[Workload]) -> Samples:
+        """All rounds; if somebody stops them, those that are complete."""
         samples: Samples = {}
+        started = time.monotonic()
         for turn in range(self._options.rounds):
-            for workload in chosen:
-                names = [each for each in workload.sizes if each in self._subjects]
-                for subject in names[turn % len(names) :] + names[: turn % len(names)]:
-                    for latency in self._latencies:
-                        share = SHARE_WITH_LATENCY if latency and workload.key != "W5-one" else 1.0
-                        n = max(LEAST, int(workload.sizes[subject] * self._options.scale * share))
-                        what = (latency, workload.key, subject)
-                        if subject in self.missing or what in self.failed:
-                            continue
-                        title = f"{workload.key} {SUBJECTS[subject].title}"
-                        _say(f"round {turn + 1} of {self._options.rounds}: {title}, {latency:g} ms")
-                        samples.setdefault(what, []).extend(self._tried(what, n))
+            try:
+                for workload in chosen:
+                    self._turn(workload, turn, samples)
+            except KeyboardInterrupt:
+                if not turn:
+                    raise
+                self.unfinished.append(f"stopped in round {turn + 1} of {self._options.rounds}")
+                samples = {what: found[:turn] for what, found in samples.items()}
+                break
+            _say(f"round {turn + 1} took until minute {(time.monotonic() - started) / 60:.1f}")
         return {what: found for what, found in samples.items() if found and what not in self.failed}
 
+    def _turn(self, workload: Workload, turn: int, samples: Samples) -> None:
+        """A workload by all subjects, each time in another order."""
+        names = [each for each in workload.sizes if each in self._subjects]
+        for subject in names[turn % len(names) :] + names[: turn % len(names)] if names else ():
+            for latency in self._latencies:
+                what, size = (latency, workload.key, subject), workload.sizes[subject]
+                if subject in self.missing or what in self.failed or (latency and workload.key not in FAR):
+                    continue
+                share = SHARE_WITH_LATENCY if latency else 1.0
+                n = max(min(LEAST, size), int(size * self._options.scale * share))
+                title = f"{workload.key} {SUBJECTS[subject].title}"
+                _say(f"round {turn + 1} of {self._options.rounds}: {title}, {latency:g} ms")
+                samples.setdefault(what, []).extend(self._tried(what, n))
+
     def _tried(self, what: tuple[float, str, str], n: int) -> list[Found]:
-        """One run; none if a peer is not installed or does not do what it should. Of others, that ends everything."""
+        """One run; none if others are not installed or do not do what they should. If we do not, that ends it all."""
         _, workload, subject = what
         try:
             return [self._child(subject, workload, n, what[0])]
         except ModuleNotFoundError as missing:
             self._leave_out(subject, str(missing))
-        except (WrongResult, subprocess.TimeoutExpired) as wrong:
-            if subject not in PEERS:
+        except FAILURES as wrong:
+            if subject in OURS:
                 raise SystemExit(f"{workload} of {subject} failed: {wrong}") from wrong
-            self.failed[what] = str(wrong)
-            print(f"NO FIGURE: {workload} of {SUBJECTS[subject].title}: {wrong}", file=sys.stderr, flush=True)
+            self._without_figure(what, str(wrong))
         return []
+
+    def _without_figure(self, what: tuple[float, str, str], why: str) -> None:
+        self.failed[what] = why
+        print(f"NO FIGURE: {what[1]} of {SUBJECTS[what[2]].title}: {why}", file=sys.stderr, flush=True)
 
     def _child(self, subject: str, workload: str, n: int, latency: float) -> Found:
         """One run in a new process in a new place, and its check."""
@@ -216,17 +258,44 @@ class Run:
                 check("events in its read model", _in_view(direct), found["n"])
             return found
 
+    def _part(self, name: str, measure: Callable[[], Any], nothing: Any) -> Any:
+        """What is measured beside the workloads; if it fails or is stopped, the rest is kept."""
+        if self.unfinished:
+            return nothing
+        try:
+            return measure()
+        except KeyboardInterrupt:
+            self.unfinished.append(f"{name}: stopped")
+        except FAILURES as wrong:
+            self.unfinished.append(f"{name}: {wrong}")
+            print(f"NOT FINISHED: {name}: {wrong}", file=sys.stderr, flush=True)
+        return nothing
+
+    def _stalls(self) -> Found:
+        return stalls.stalls(self._servers, self._options.scale, self._options.rounds)
+
     def _growth(self) -> list[Found]:
-        if not self._options.growth:
-            return []
         sizes = [int(each) for each in self._options.growth.split(",")]
         needed, free = sum(sizes) * growth.BYTES_PER_EVENT, shutil.disk_usage(self._work).free
         if free < needed:
-            raise SystemExit(
-                f"{sum(sizes):,} events need {needed >> 20:,} MiB; {free >> 20:,} are free: try --data DIR"
-            )
-        _say(f"growth: {' and '.join(f'{size:,}' for size in sizes)} events")
+            raise WrongResult(f"{sum(sizes):,} events need {needed >> 20:,} MiB; {free >> 20:,} are free: --data DIR")
         return growth.growth(self._servers, sizes, self._options.rounds)
+
+
+@contextmanager
+def limited(seconds: int) -> Generator[None]:
+    """Raise TimeoutError in the main thread if a block takes longer."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError(f"it took longer than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _in_view(url: str) -> int:

@@ -40,7 +40,7 @@ async def w3_part(url: str, n: int) -> dict[str, Any]:
 async def w7_sql(url: str, n: int) -> Outcome:
     app, streams = fait.App("bench"), n // EVENTS_PER_ORDER
 
-    @app.on(OrderPlaced, OrderUpdated, name="order_view", start="beginning")
+    @app.on(OrderPlaced, OrderUpdated, name="order_view", start="beginning", batch=1000)
     def show(event: OrderPlaced | OrderUpdated, ctx: fait.Context) -> None:
         ctx.execute(UPSERT, event.order_id, event.customer_id, event.total)
 
