@@ -39,7 +39,7 @@ bench-mark: install
 	PYTHONPATH=bench $(BIN)/python -m mark $(ARGS)
 
 mutants: install
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python -m tests.mutants
 
 # The promises, tried for long: make soak STORE=postgresql://user@host/database MINUTES=60
 STORE ?= sqlite:///soak.db

@@ -12,9 +12,24 @@ from fait.events.envelope import NewEvent
 from fait.events.query import Query
 from fait.store.postgres.call import arguments, arguments_of_one, is_one, verdicts
 from fait.store.postgres.names import statements
+from fait.store.postgres.recent import MOST, ROOM
 from tests.interleavings.schedules import Free, Part, Touches
 
-__all__ = ["ANY", "EXISTS", "Deed", "Log", "Poll", "Reading", "Row", "To", "Writer", "by_mark", "reader", "writer"]
+__all__ = [
+    "ANY",
+    "EXISTS",
+    "Deed",
+    "Log",
+    "Poll",
+    "Reading",
+    "Row",
+    "To",
+    "Writer",
+    "by_mark",
+    "by_tail",
+    "reader",
+    "writer",
+]
 
 ANY, EXISTS = -1, -2
 Pause = Callable[[str], Awaitable[None]]
@@ -177,6 +192,15 @@ async def by_mark(connection: Any, pause: Pause, log: Log, reading: Reading) -> 
     rows = await connection.fetch(log.sql["read_log"], reading.after, mark, 1000, None, None)
     reading.marks.append(mark)
     reading.rows += [as_row(row) for row in rows]
+    reading.after = max(reading.after, mark)
+
+
+async def by_tail(connection: Any, _pause: Pause, log: Log, reading: Reading) -> None:
+    """As it is read by who waits at its end: the mark comes with all up to it."""
+    rows = await connection.fetch(log.sql["tail"], reading.after, MOST, ROOM)
+    mark = rows[0]["mark"]
+    reading.marks.append(mark)
+    reading.rows += [as_row(row) for row in rows if row["position"] is not None]
     reading.after = max(reading.after, mark)
 
 

@@ -10,10 +10,10 @@ from fait.events.append import Appended, ConditionFailed, Conflict
 from fait.events.query import Query
 from fait.events.version import is_expected
 from fait.store.postgres.names import in_schema
-from tests.interleavings.actors import Deed, Log, Poll, Reading, Row, Writer, as_row, by_mark, reader, writer
+from tests.interleavings.actors import Deed, Log, Poll, Reading, Row, Writer, as_row, by_mark, by_tail, reader, writer
 from tests.interleavings.schedules import Arena, Beginning, Free, Part, Schedule, Touches
 
-__all__ = ["BY_MARK", "Case", "Outcome", "Reader", "World", "violations"]
+__all__ = ["BY_MARK", "BY_TAIL", "Case", "Outcome", "Reader", "World", "violations"]
 
 _STORED = """
     SELECT position, stream, version, type, tags, id::text FROM {schema}.fait_all WHERE position > $1 ORDER BY position
@@ -42,6 +42,9 @@ BY_MARK = Reader(
         "rows": frozenset({("events", "read")}),
     },
 )
+
+
+BY_TAIL = Reader(by_tail, BY_MARK.steps)
 
 
 class Case(Struct, frozen=True):

@@ -13,7 +13,7 @@ from fait.store.postgres.names import in_schema, quote
 
 __all__ = ["STEPS", "Edit", "edited", "schema_script"]
 
-STEPS = ("locks", "check", "streams", "floor", "ticket", "insert", "losers", "sequence", "tickets", "visible")
+STEPS = ("locks", "check", "streams", "floor", "ticket", "insert", "losers", "sequence", "tickets", "visible", "rows")
 """Steps inside the functions; a session pauses before each."""
 
 PAUSE = """
@@ -65,6 +65,7 @@ _PAUSES = (
     _before(3, "last := coalesce(pg_sequence_last_value(", "sequence"),
     _before(3, "-- A ticket keeps the low 32 bits", "tickets"),
     _before(3, "last := coalesce(lowest, last);", "visible"),
+    _before(8, "    RETURN QUERY\n", "rows"),
     # One event without a condition.
     _after(4, "    -- Steps 1, 3, 4 and 5 of above.\n", "locks"),
     _before(4, "IF expected_version IN (0, -1) THEN", "streams"),
@@ -75,7 +76,7 @@ _PAUSES = (
     _after(4, "    -- 3\n", "streams"),
     _after(4, "        -- 5\n", "insert"),
     # Both. The sequence is read in the statement that takes the ticket; the pause between them is inside it.
-    _before(4, "PERFORM pg_advisory_xact_lock_shared(\n", "floor", times=2),
+    _before(4, "locked := pg_advisory_xact_lock_shared(\n", "floor", times=2),
     Edit(4, f"({_FLOOR} << 32", f"({_FLOOR} + {_pause('ticket')} << 32", times=2),
     _after(4, "    IF array_position(versions, NULL) IS NOT NULL THEN", "losers"),
 )

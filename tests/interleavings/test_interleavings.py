@@ -10,9 +10,9 @@ import pytest
 
 from fait.events.query import Query
 from tests.interleavings.actors import EXISTS, Log, To, Writer
-from tests.interleavings.cases import BY_MARK, Case, Outcome, World, violations
+from tests.interleavings.cases import BY_MARK, BY_TAIL, Case, Outcome, Reader, World, violations
 from tests.interleavings.schedules import Arena, Beginning, explore
-from tests.interleavings.stepped import schema_script
+from tests.interleavings.stepped import Edit, schema_script
 from tests.interleavings.variants import VARIANTS, Variant
 from tests.servers.postgres import PostgresServer
 
@@ -67,11 +67,14 @@ CASES = [
     Case("two logs", (PLAIN, Writer((To("b"),), log=1)), seed=Writer((To("seed"),))),
 ]
 
+AT_THE_END = {"plain, two streams", "exact, one stream", "joined rolls back and plain, two streams"}
+
 
 @contextlib.asynccontextmanager
-async def worlds(server: PostgresServer, case: Case, variant: Variant | None = None) -> AsyncGenerator[list[World]]:
+async def worlds(
+    server: PostgresServer, case: Case, how: Reader = BY_MARK, edits: Sequence[Edit] = ()
+) -> AsyncGenerator[list[World]]:
     """Arenas side by side on one server."""
-    edits, how = ((), BY_MARK) if variant is None else (variant.edits, variant.how)
 
     async def connect() -> Any:
         return await asyncpg.connect(server.url)
@@ -113,7 +116,18 @@ def trace(outcome: Outcome) -> str:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_no_schedule_breaks_a_promise(postgres_servers: Callable[[], PostgresServer], case: Case) -> None:
-    async with worlds(postgres_servers(), case) as arenas:
+    await _hold(postgres_servers(), case, BY_MARK)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in AT_THE_END], ids=lambda case: case.name)
+async def test_nor_where_the_mark_comes_with_the_events(
+    postgres_servers: Callable[[], PostgresServer], case: Case
+) -> None:
+    await _hold(postgres_servers(), case, BY_TAIL)
+
+
+async def _hold(server: PostgresServer, case: Case, how: Reader) -> None:
+    async with worlds(server, case, how) as arenas:
         outcomes = await explored(arenas, case)
     print(f"{case.name}: {len(outcomes)} schedules")
     bad = [outcome for outcome in outcomes if violations(outcome)]
@@ -128,7 +142,7 @@ async def test_a_planted_fault_is_found(postgres_servers: Callable[[], PostgresS
     def shows(outcome: Outcome) -> bool:
         return any(variant.shows in each for each in violations(outcome))
 
-    async with worlds(postgres_servers(), case, variant) as arenas:
+    async with worlds(postgres_servers(), case, variant.how, variant.edits) as arenas:
         outcomes = await explored(arenas, case, until=shows)
     found = [outcome for outcome in outcomes if shows(outcome)]
     assert found, f"{len(outcomes)} schedules of {case.name} show nothing"

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from fait.store.migrations import load
 from fait.store.postgres.names import in_schema
-from tests.interleavings.actors import Log, Pause, Reading, as_row, by_mark
+from tests.interleavings.actors import Log, Pause, Reading, as_row, by_mark, by_tail
 from tests.interleavings.cases import BY_MARK, Reader
 from tests.interleavings.schedules import Touches
 from tests.interleavings.stepped import Edit
@@ -115,7 +115,7 @@ CHECK_WITH_LOCKS = f"""
     {CHECK.replace("FROM unnest(", "FROM locked, unnest(")}"""
 
 SHARED_LOCKS = from_to(
-    "    PERFORM pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(event_type));\n", "END IF;\n"
+    "    locked := pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(event_type));\n", "END IF;\n"
 )
 
 VARIANTS = [
@@ -143,6 +143,22 @@ VARIANTS = [
         "plain, two streams",
         "missed",
         how=Reader(in_one_statement, {"snapshot": READ} | IN_MARK),
+    ),
+    Variant(
+        "the mark and the rows in one statement of their function",
+        "plain, two streams",
+        "missed",
+        (
+            Edit(8, "    mark := {schema}.fait_mark_1();\n", ""),
+            Edit(8, "SELECT fait_tail_1.mark,", "SELECT now.mark,"),
+            Edit(
+                8,
+                "(VALUES (true)) AS always LEFT JOIN (",
+                "(SELECT {schema}.fait_mark_1()) AS now (mark) LEFT JOIN LATERAL (",
+            ),
+            Edit(8, "position <= fait_tail_1.mark", "position <= now.mark"),
+        ),
+        Reader(by_tail, {"rows": READ} | IN_MARK),
     ),
     Variant(
         "a reader in REPEATABLE READ, and nothing that refuses it",

@@ -1,15 +1,18 @@
-"""Appends to several streams of PostgreSQL, and of very many events: all of one is stored, or nothing."""
+"""Appends to several streams of PostgreSQL, of very many events, and together: what is sent as one text stays apart."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 
 import pytest
 
-from fait.events.append import Appended, Conflict
+from fait.events.append import Appended, Conflict, Write
+from fait.events.envelope import NewEvent
 from fait.events.version import EXISTS
 from fait.store.log import Log
 from fait.store.open import open_store
 from fait.store.postgres import appender
-from fait.testing.contract.store import added, everything, write
+from fait.testing.contract.store import added, everything, new_id, write
 
 
 @pytest.fixture(params=["called", "copied"])
@@ -38,3 +41,52 @@ async def test_what_is_refused_moves_no_stream(log: Log) -> None:
     assert verdict == Conflict("b", 7, 0)
     assert await log.streams() == []
     assert isinstance(await log.append([write("a", 3, 0), write("b", 3, 0)]), Appended)
+
+
+SEPARATORS = ["\x1f", "\x1f0\x1e", "0\x1e\x1f", "\x1f1\x1e\x1f0", "\x1e", '"', "\\", "{}", ",", "NULL", "null", "ä€"]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["of one append", "of several"])
+async def test_values_that_look_like_what_separates_them_come_back(log: Log, together: bool) -> None:
+    writes = [
+        Write(
+            f"odd-{odd}{number}",
+            (NewEvent("test.odd", 1, new_id(), f'{{"n":{number}}}', tags=(odd, f"{odd}x")[: number % 3]),),
+            0,
+        )
+        for number, odd in enumerate(SEPARATORS)
+    ]
+
+    if together:
+        verdicts = [await log.append(writes)]
+    else:
+        await added(log, write("first"))
+        verdicts = await asyncio.gather(*(log.append([each]) for each in writes))
+
+    stored = {each.id: each for each in await everything(log)}
+    assert all(isinstance(each, Appended) for each in verdicts)
+    for each in writes:
+        [event] = each.events
+        found = stored[event.id]
+        assert (found.stream, found.type, found.data, found.tags) == (each.stream, "test.odd", event.data, event.tags)
+
+
+async def test_events_of_appends_that_go_together_stay_in_their_places(log: Log) -> None:
+    moment = datetime(2024, 1, 15, tzinfo=UTC)
+    rare = NewEvent("test.rare", 7, new_id(), "[]", '{"actor":"a"}', ("seat:1", "seat:2"), moment, expires=True)
+    await added(log, write("first"))
+
+    verdicts = await asyncio.gather(
+        log.append([write("one")]), log.append([write("three", 3)]), log.append([Write("rare", (rare,), -1)]),
+        log.append([write("two", 2)]), log.append([write("late", 2, 9)]),
+    )  # fmt: skip
+
+    assert [each.versions if isinstance(each, Appended) else each for each in verdicts] == [
+        (1,), (3,), (1,), (2,), Conflict("late", 9, 0),
+    ]  # fmt: skip
+    stored = [each for each in await everything(log) if each.stream != "first"]
+    places = sorted((each.stream, each.version) for each in stored)
+    assert places == [("one", 1), ("rare", 1), ("three", 1), ("three", 2), ("three", 3), ("two", 1), ("two", 2)]
+    [found] = [each for each in stored if each.stream == "rare"]
+    assert (found.type, found.schema, found.data, found.metadata) == ("test.rare", 7, "[]", '{"actor":"a"}')
+    assert (found.tags, found.occurred_at) == (rare.tags, moment)

@@ -1,16 +1,25 @@
-"""What is known of the log's end: news comes without being looked for, and a mark that falls back changes nothing."""
+"""What is known of the log's end: news comes without being looked for, and with it the events that are new."""
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
+import msgspec
 import pytest
 
-from fait.store.open import open_store
-from fait.store.postgres import watcher
+from fait.clock import ManualClock
+from fait.errors import StoreUnavailable
+from fait.events.append import Page
+from fait.events.envelope import StoredEvent
+from fait.events.query import EVERYTHING, Query
+from fait.store.log import Log
+from fait.store.open import Store, open_store
+from fait.store.postgres import recent, watcher
 from fait.store.postgres.connection import Database
+from fait.store.postgres.recent import Recent
 from fait.store.postgres.watcher import Watcher
-from fait.testing.contract.store import added, write
+from fait.testing.contract.store import START, added, new, write
 from tests.faults.load import until
 
 
@@ -37,17 +46,191 @@ async def test_news_of_other_processes_comes_without_being_looked_for(
 
 
 class Marks:
-    """A database that tells marks, and where the log ends."""
+    """A database that tells marks, and where the log ends; a mark of None is one that it cannot tell."""
 
-    def __init__(self, *told: tuple[int, int]) -> None:
+    def __init__(self, *told: tuple[int | None, int]) -> None:
         self._told = list(told)
 
-    async def fetch(self, statement: str) -> list[tuple[int, int]]:
-        assert statement == "mark"
-        return [self._told.pop(0)]
+    async def fetch(self, statement: str, *_values: Any) -> list[tuple[int, int, int]]:
+        assert statement in ("mark", "tail")
+        mark, end = self._told.pop(0)
+        if mark is None:
+            raise StoreUnavailable("it is away.")
+        return [(mark, end, 0)]
+
+
+def database_of(store: Store) -> Database:
+    return vars(store)["_database"]
+
+
+def remembered(log: Log) -> list[StoredEvent]:
+    watching: Watcher = vars(log)["_watcher"]
+    return vars(watching.recent)["_events"]
+
+
+def watching(*told: tuple[int | None, int]) -> Watcher:
+    found = Watcher(cast("Database", cast("Any", Marks(*told))), "channel")
+    vars(found.announcer)["start"] = lambda: None
+    return found
 
 
 async def test_a_mark_that_lies_below_an_earlier_one_is_no_restored_database() -> None:
-    known = Watcher(cast("Database", cast("Any", Marks((5, 5), (3, 6), (7, 7)))), "channel")
+    known = watching((5, 5), (3, 6), (7, 7))
 
     assert [await known.mark(beyond) for beyond in (0, 5, 6)] == [5, 5, 7]
+
+
+async def test_news_is_looked_for_again_when_that_failed() -> None:
+    known = watching((5, 5), (None, 0), (6, 6))
+    waiting = asyncio.create_task(known.wait(5))
+    await until(lambda: known.known == 5)
+
+    known.hear(6)
+
+    await asyncio.wait_for(waiting, 5)
+    await known.close()
+
+
+async def test_a_word_is_told_without_waiting_for_the_disk_and_no_other_transaction_is(
+    postgres_url: Callable[..., str],
+) -> None:
+    store = await open_store(postgres_url())
+    database = database_of(store)
+    try:
+        async with database.connection() as connection:
+            told = await connection.fetchval(database.sql["notify"], "channel", "1")
+            left = await connection.fetchval("SHOW synchronous_commit")
+    finally:
+        await store.close()
+
+    assert (told, left) == ("off", "on")
+
+
+class Following:
+    """A reader that stays at the end of a log, and what its process asks the server meanwhile."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.log = store.log
+        self.asked: list[str] = []
+        database = database_of(store)
+        fetch = database.fetch
+
+        async def counted(statement: str, *values: Any) -> list[Any]:
+            self.asked.append(statement)
+            return await fetch(statement, *values)
+
+        monkeypatch.setattr(database, "fetch", counted)
+
+    async def caught_up(self, to: int, query: Query = EVERYTHING, after: int = 0) -> Page:
+        """Wait until the log is final up to a position; the page that ends there."""
+        await asyncio.wait_for(self.log.changed(to - 1), 10)
+        return await self.log.read(after, query=query)
+
+
+@pytest.fixture
+async def stores(postgres_url: Callable[..., str]) -> AsyncIterator[tuple[Store, Store]]:
+    """One to append, one to read."""
+    url = postgres_url()
+    stores = await open_store(url, clock=ManualClock(START)), await open_store(url)
+    yield stores
+    for store in stores:
+        await store.close()
+
+
+async def test_one_question_serves_all_who_wait(stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, reader = stores[0], Following(stores[1], monkeypatch)
+    await added(writer.log, write("a"))
+    await reader.caught_up(1)
+    waiting = [asyncio.create_task(reader.caught_up(2, after=1)) for _ in range(5)]
+    await asyncio.sleep(0.1)
+    reader.asked.clear()
+
+    await added(writer.log, write("a"))
+    pages = await asyncio.gather(*waiting)
+
+    assert {(page.position, len(page.events), page.more) for page in pages} == {(2, 1, False)}
+    assert set(reader.asked) == {"tail"}
+
+
+EVENTS = [
+    (f"{category}-{number}", new(type, tags=tags, data='{"text":"Grüße"}'))
+    for number, (category, type, tags) in enumerate(
+        itertools.product(["order", "orders", "order-line"], ["a", "b"], [(), ("x",), ("x", "y")])
+    )
+]
+QUERIES = [
+    Query(types, tags, category)
+    for types in ((), ("a",), ("a", "b"), ("c",))
+    for tags in ((), ("x",), ("y", "x"), ("z",))
+    for category in (None, "order", "orders", "line")
+]
+
+
+async def test_a_page_from_memory_is_the_page_of_the_database(
+    stores: tuple[Store, Store], postgres_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = stores[0], Following(stores[1], monkeypatch)
+    for number, (stream, event) in enumerate(EVENTS):
+        await added(writer.log, write(stream, [msgspec.structs.replace(event, expires=number % 3 == 0)]))
+        await reader.caught_up(number + 1)
+    monkeypatch.setattr(watcher, "FRESH_S", 60.0)
+    await reader.log.head()
+    reader.asked.clear()
+
+    cases = list(itertools.product(QUERIES, (1, 2, 9, len(EVENTS) - 1), (3, 1000)))
+    kept = [await reader.log.read(after, query=query, limit=limit) for query, after, limit in cases]
+    asked = len(reader.asked)
+    vars(reader.log)["_watcher"].recent = Recent()
+    read = [await reader.log.read(after, query=query, limit=limit) for query, after, limit in cases]
+
+    assert kept == read
+    assert asked < len(cases) < len(reader.asked)
+
+
+@pytest.mark.parametrize(("bound", "value"), [("MOST", 3), ("ROOM", 20)])
+async def test_more_than_memory_may_hold_is_read_from_the_database(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+) -> None:
+    for module in (watcher, recent):
+        monkeypatch.setattr(module, bound, value)
+    writer, reader = stores[0], Following(stores[1], monkeypatch)
+    seen = list[StoredEvent]()
+    for count in (1, 2, 2, 9, 1, 1, 1, 1, 4, 2):
+        last = await added(writer.log, write("a", count))
+        seen += (await reader.caught_up(last.position, after=len(seen))).events
+        assert len(remembered(reader.log)) <= 3
+
+    assert [event.version for event in seen] == list(range(1, 25))
+    assert {"tail", "read_log"} <= set(reader.asked)
+
+
+async def test_what_was_dropped_is_not_remembered(stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, reader = stores[0], Following(stores[1], monkeypatch)
+    mail = [msgspec.structs.replace(new("mail"), expires=True) for _ in range(2)]
+    for number, event in enumerate([new(), *mail, new()]):
+        await added(writer.log, write("a", [event]))
+        await reader.caught_up(number + 1)
+    assert len((await reader.log.read(1)).events) == 3
+
+    await writer.log.expire("mail", START.replace(year=2025), 4, limit=1)
+    await asyncio.sleep(2 * watcher.FRESH_S)
+    assert [event.type for event in (await reader.log.read(1)).events] == ["mail", "thing-happened"]
+
+    monkeypatch.setattr(watcher, "FRESH_S", 60.0)  # nothing is asked between the reader's own drop and its read
+    await reader.log.expire("mail", START.replace(year=2025), 4)
+    assert [event.type for event in (await reader.log.read(2)).events] == ["thing-happened"]
+
+
+async def test_the_server_sends_no_more_than_memory_may_hold(stores: tuple[Store, Store]) -> None:
+    await added(stores[0].log, write("a", 5))
+
+    async def sent(most: int, room: int) -> tuple[int, list[int]]:
+        rows = await database_of(stores[0]).fetch("tail", 2, most, room)
+        return rows[0]["mark"], [row["position"] for row in rows if row["position"] is not None]
+
+    assert [await sent(3, 1000), await sent(2, 1000), await sent(3, 25), await sent(3, 1)] == [
+        (5, [3, 4, 5]),
+        (5, [3, 4]),
+        (5, [3, 4]),
+        (5, []),
+    ]

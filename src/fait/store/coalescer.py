@@ -22,6 +22,7 @@ __all__ = [
     "MAX_BATCH_EVENTS",
     "MAX_WAITING_BYTES",
     "MAX_WAITING_EVENTS",
+    "Answer",
     "Busy",
     "Coalescer",
     "Outcome",

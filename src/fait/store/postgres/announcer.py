@@ -46,6 +46,7 @@ class Announcer:
         self._sent_at = 0.0
         self._news = asyncio.Event()
         self._echo = asyncio.Event()
+        self._prepared: Any = None
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
@@ -86,7 +87,7 @@ class Announcer:
             await asyncio.sleep(pause)
 
     async def _serve(self) -> None:
-        connection = await self._database.connect()
+        connection, self._prepared = await self._database.connect(), None
         try:
             await connection.add_listener(self._channel, self._heard)
             await self._check_ears()
@@ -122,7 +123,13 @@ class Announcer:
         self._sent, self._sent_at = position, time.monotonic()
 
     async def _notify(self, connection: Any, position: int) -> None:
-        await connection.execute(self._database.sql["notify"], self._channel, str(position))
+        sql, values = self._database.sql["notify"], (self._channel, str(position))
+        if not self._database.address.prepare:
+            await connection.execute(sql, *values)
+            return
+        if self._prepared is None:  # and not earlier: between this and its first run a connection hears nothing
+            self._prepared = await connection.prepare(sql)
+        await self._prepared.fetch(*values)
 
     def _heard(self, connection: Any, pid: int, channel: str, payload: str) -> None:
         self._echo.set()

@@ -12,7 +12,6 @@ from typing import Final, Literal
 
 from fait.clock import Clock, SystemClock
 from fait.errors import StoreUnavailable
-from fait.events.append import Verdict
 from fait.store.coalescer import BUSY, Busy, Outcome, Request
 from fait.store.postgres.bulk import MANY, copy
 from fait.store.postgres.call import (
@@ -35,8 +34,11 @@ from fait.store.postgres.connection import (
     lost,
     unavailable,
 )
+from fait.store.postgres.prompt import Prompt
 
 __all__ = ["Appender"]
+
+Outcomes = list[Outcome | Exception]
 
 PATIENCE_S: Final = 0.05
 """How long a batch waits for a lock, before its appends are sent one by one so that only one of them waits on."""
@@ -75,11 +77,16 @@ class Appender:
         self._turns = asyncio.Semaphore(min(ALONE, database.address.pool - 2))
         self._unsettled: set[str] = set()
 
-    async def send(self, requests: Sequence[Request]) -> list[Outcome | Exception]:
+    def begin(self, requests: Sequence[Request]) -> Prompt[Outcomes] | asyncio.Task[Outcomes]:
         """Store requests, in order, in as few calls as can be; an outcome for each."""
         if requests[0].alone:
-            return [await self._send_alone((requests[0].writes, requests[0].condition))]
-        outcomes: list[Outcome | Exception] = []
+            append = (requests[0].writes, requests[0].condition)
+            return asyncio.create_task(self._send_alone(append), name="fait-postgres-append")
+        return Prompt(self._send(requests))
+
+    async def _send(self, requests: Sequence[Request]) -> Outcomes:
+        """All of them, on the lane; runs in no task."""
+        outcomes: Outcomes = []
         for appends, in_turn in _calls(requests):
             if outcomes and isinstance(outcomes[-1], StoreUnavailable):
                 outcomes += [StoreUnavailable(f"{self._where} went away before the append was sent.")] * len(appends)
@@ -102,12 +109,12 @@ class Appender:
         while True:
             try:
                 if self._lane is None:
-                    self._lane = await self._database.take()
+                    self._lane = await asyncio.create_task(self._database.take())
                 attempt.sent = not self._lane.is_closed()
                 outcomes = await self._store(self._lane, appends, PATIENCE_S, in_turn=in_turn)
             except Exception as problem:
                 if lost(problem):
-                    await self._drop_lane()
+                    await asyncio.create_task(self._drop_lane())
                     await attempt.wait_for_server(problem)
                 elif isinstance(problem, PostgresError):
                     return self._left_alone(appends, [BUSY] * len(appends), attempt)
@@ -125,7 +132,7 @@ class Appender:
             self._unsettled.update(map(_name, left))
         return outcomes
 
-    async def _send_alone(self, append: Append) -> Verdict:
+    async def _send_alone(self, append: Append) -> Outcomes:
         """In turns; in the first it waits little, so that it holds up nobody who need not wait at all."""
         attempt = _Attempt(self._where, unsettled=_name(append) in self._unsettled)
         self._unsettled.discard(_name(append))
@@ -135,7 +142,7 @@ class Appender:
                 async with turns:
                     outcome = await self._take_turn(append, patience_s, attempt)
                 if not isinstance(outcome, Busy):
-                    return outcome
+                    return [outcome]
                 attempt.repeat()
             except IdTaken:
                 attempt.repeat(look_up=True)
@@ -173,7 +180,8 @@ class Appender:
         writes, condition = appends[0]
         with self._database.deadline(connection, ANSWER_S):
             if condition is None and len(appends) == 1 and sum(len(write.events) for write in writes) >= MANY:
-                stored = await copy(connection, self._database, writes, moment, patience)
+                bulk = copy(connection, self._database, writes, moment, patience)
+                stored = await asyncio.create_task(bulk)
                 if stored is not None:
                     return [stored]
             if is_one(appends) and not look_up:

@@ -1,8 +1,10 @@
 """Appends as the arguments of one call of the append function, and the rows that come back as verdicts."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain, count
 from typing import Any, TypeVar
 
 import msgspec
@@ -67,32 +69,61 @@ def arguments_of_one(append: Append, moment: datetime | None, *, patience: int |
 def arguments(appends: Sequence[Append], moment: datetime | None, *, look_up: bool, patience: int | None) -> list[Any]:
     """The arguments of one call: several appends of one write each, or one append of any number of writes."""
     writes = [write for each, _ in appends for write in each]
-    events = [(number, place, event) for number, write in enumerate(writes, 1) for place, event in _numbered(write)]
-    bare = [event for _, _, event in events]
-    return [
+    events = [event for write in writes for event in write.events]
+    tags = [event.tags for event in events]
+    occurred = [event.occurred_at for event in events]
+    expires = [event.expires for event in events]
+    separator, streams, ids, types, data, metadata, *tagged = _joined(
         [write.stream for write in writes],
-        [write.expected for write in writes],
-        [len(write.events) for write in writes],
-        [number for number, _, _ in events],
-        [place for _, place, _ in events],
-        [event.id for event in bare],
-        [event.type for event in bare],
-        [event.schema for event in bare],
-        [event.data for event in bare],
-        [event.metadata for event in bare],
-        [array(event.tags) if event.tags else None for event in bare] if any(event.tags for event in bare) else None,
-        [event.occurred_at for event in bare] if any(event.occurred_at for event in bare) else None,
-        [event.expires for event in bare] if any(event.expires for event in bare) else None,
+        [event.id for event in events],
+        [event.type for event in events],
+        [event.data for event in events],
+        [event.metadata for event in events],
+        *([[array(each) if each else "" for each in tags]] if any(tags) else []),
+    )
+    return [
+        separator, streams, _numbers([write.expected for write in writes]), *_places(writes, len(events)),
+        ids, types, _numbers([event.schema for event in events]), data, metadata, tagged[0] if tagged else None,
+        occurred if any(occurred) else None, expires if any(expires) else None,
         *_queries(appends),
-        moment,
-        len(appends) == 1,
-        look_up,
-        patience,
-    ]
+        moment, len(appends) == 1, look_up, patience,
+    ]  # fmt: skip
 
 
-def _numbered(write: Write) -> list[tuple[int, NewEvent]]:
-    return list(enumerate(write.events, 1))
+def _joined(*columns: list[str]) -> list[str]:
+    """A separator, and each column as one text with it between the values.
+
+    The driver sends an array value by value, which takes many times as long. A separator occurs in no value, and does
+    not begin with its own end, so that it is found where it was put and nowhere else.
+    """
+    for separator in chain("\x1f", (f"\x1f{number}\x1e" for number in count())):
+        texts = [separator.join(column) for column in columns]
+        if all(text.count(separator) == len(column) - 1 for text, column in zip(texts, columns, strict=True)):
+            return [separator, *texts]
+    raise AssertionError("there are more separators than texts")
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    """An array of numbers as PostgreSQL writes it."""
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _places(writes: Sequence[Write], events: int) -> tuple[str, str, str]:
+    """How many events each write has, and for each event the number of its write and its place in it."""
+    if events == len(writes):
+        return _ones(events)
+    counts = [len(write.events) for write in writes]
+    numbers, places = list[int](), list[int]()
+    for number, length in enumerate(counts, 1):
+        numbers += [number] * length
+        places += range(1, length + 1)
+    return _numbers(counts), _numbers(numbers), _numbers(places)
+
+
+@lru_cache
+def _ones(writes: int) -> tuple[str, str, str]:
+    """The same for writes of one event each."""
+    return _numbers([1] * writes), _numbers(range(1, writes + 1)), _numbers([1] * writes)
 
 
 def _queries(appends: Sequence[Append]) -> list[list[Any] | None]:
@@ -171,10 +202,18 @@ def verdicts_of_each(appends: Sequence[Append], rows: Sequence[Any]) -> list[Out
 
 def verdicts(appends: Sequence[Append], rows: Sequence[Any]) -> list[Outcome]:
     """A verdict for each append of a call; `BUSY` for one that is to be sent again."""
+    if len(rows) == 1:
+        return [_verdict_of_one(appends[0][0], rows[0])]
     if len(appends) == 1:
         return [_verdict(appends[0][0], {row[0]: row for row in rows})]
     by_write = {row[0]: row for row in rows}
-    return [_verdict(writes, {1: by_write[number]}) for number, (writes, _) in enumerate(appends, 1)]
+    return [_verdict_of_one(writes, by_write[number]) for number, (writes, _) in enumerate(appends, 1)]
+
+
+def _verdict_of_one(writes: Sequence[Write], row: Any) -> Outcome:
+    if row[1] == "appended":
+        return Appended(row[3], (row[2],))
+    return _verdict(writes, {1: row})
 
 
 def _verdict(writes: Sequence[Write], rows: dict[int, Any]) -> Outcome:

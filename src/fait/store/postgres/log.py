@@ -20,7 +20,7 @@ from fait.events.append import (
 )
 from fait.events.envelope import Bare, StoredEvent
 from fait.events.query import EVERYTHING, Query
-from fait.store.coalescer import Coalescer, Outcome, Request
+from fait.store.coalescer import Answer, Coalescer, Request
 from fait.store.log import Dropped, Features, Identity, OldestMessage, StreamInfo
 from fait.store.postgres.appender import Appender
 from fait.store.postgres.connection import Database
@@ -45,7 +45,8 @@ class PostgresLog:
         self._appender = Appender(database, clock)
         self._watcher = Watcher(database, channel)
         self._coalescer = Coalescer(self._flush)
-        self._flushes: set[asyncio.Task[list[Outcome | Exception]]] = set()
+        self._flushes = 0
+        self._ended = asyncio.Event()
         self._closed = False
 
     async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
@@ -57,15 +58,17 @@ class PostgresLog:
             return repetition(writes, {event.id: event for event in await self.find(ids)})
         return await self._coalescer.append(writes, condition)
 
-    def _flush(self, requests: Sequence[Request]) -> "asyncio.Task[list[Outcome | Exception]]":
-        flush = asyncio.create_task(self._appender.send(requests), name="fait-postgres-flush")
-        self._flushes.add(flush)
+    def _flush(self, requests: Sequence[Request]) -> Answer:
+        flush = self._appender.begin(requests)
+        self._flushes += 1
         flush.add_done_callback(self._flushed)
         return flush
 
-    def _flushed(self, flush: "asyncio.Task[list[Outcome | Exception]]") -> None:
+    def _flushed(self, flush: Answer) -> None:
         """Spread the news, also of appends that nobody waits for any more."""
-        self._flushes.discard(flush)
+        self._flushes -= 1
+        if self._closed:
+            asyncio.get_running_loop().call_soon(self._ended.set)  # after those who wait have begun the next flush
         if not flush.cancelled() and flush.exception() is None:
             stored = [each.position for each in flush.result() if isinstance(each, Appended)]
             if stored:
@@ -97,11 +100,18 @@ class PostgresLog:
         if len(events) < limit and seen < end:
             mark = await self._watcher.mark(beyond=seen)  # first: what commits after this is for the next page
             if min(mark, end) > seen:
-                events += await self._read(seen, min(mark, end), query, limit - len(events))
+                events += await self._read_recent(seen, min(mark, end), query, limit - len(events))
                 seen = min(mark, end)
         if len(events) == limit:
             return Page(events, events[-1].position, more=True)
         return Page(events, seen, more=seen < mark)
+
+    async def _read_recent(self, after: int, mark: int, query: Query, limit: int) -> list[StoredEvent]:
+        """Up to a mark that was asked for just now: the last events may have come with it."""
+        recent = self._watcher.recent.between(after, mark)
+        if recent is None:
+            return await self._read(after, mark, query, limit)
+        return [event for event in recent if query.matches(event)][:limit]
 
     async def _read(self, after: int, mark: int, query: Query, limit: int) -> list[StoredEvent]:
         values = (after, mark, limit, list(query.types) or None, query.category)
@@ -122,6 +132,7 @@ class PostgresLog:
     async def expire(self, type: str, before: datetime, behind: int, *, after: int = 0, limit: int = PAGE) -> Dropped:
         values = (type, before, behind, after, check_limit(limit))
         [(gone, old, last)] = await self._database.fetch("expire", *values)
+        self._watcher.recent.drop(last or 0)
         return Dropped(gone, last or after, more=old == limit)
 
     async def expired(self) -> int:
@@ -141,6 +152,7 @@ class PostgresLog:
         """Finish the appends that are under way, and stop watching."""
         self._closed = True
         while self._flushes:
-            await asyncio.wait(self._flushes)
+            self._ended.clear()
+            await self._ended.wait()
         await self._watcher.close()
         await self._appender.close()

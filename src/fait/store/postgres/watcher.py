@@ -1,6 +1,7 @@
 """Knows how far the log is final: one reader of the high-water mark per process, for all its subscriptions.
 
-The mark is asked for when somebody needs more than is known, when news comes, and now and then although none came.
+The mark is asked for when somebody needs more than is known, when news comes, and now and then although none came. With
+it come the events that are new, if they are few: whoever reads at the end of the log need not ask for them again.
 """
 
 import asyncio
@@ -10,6 +11,8 @@ from fait.errors import FaitError, StoreUnavailable
 from fait.store.doorbell import Doorbell
 from fait.store.postgres.announcer import Announcer
 from fait.store.postgres.connection import Database
+from fait.store.postgres.recent import MOST, ROOM, Recent
+from fait.store.postgres.rows import stored_events
 from fait.telemetry import logger
 
 __all__ = ["Watcher"]
@@ -31,10 +34,15 @@ UNFINISHED_S: Final = (0.001, 0.05)
 
 
 class Watcher:
-    """Belongs to the event loop it was made in."""
+    """Belongs to the event loop it was made in.
+
+    Attributes:
+        recent: the last events of the log, up to the mark that is known.
+    """
 
     def __init__(self, database: Database, channel: str) -> None:
         self.announcer = Announcer(database, channel, self.hear)
+        self.recent = Recent()
         self._database = database
         self._final = Doorbell()
         self._closed = False
@@ -45,6 +53,7 @@ class Watcher:
         self._asked_at = 0.0
         self._news = asyncio.Event()
         self._waiters = 0
+        self._is_near = False
         self._asking: asyncio.Task[int] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -56,7 +65,10 @@ class Watcher:
     async def mark(self, beyond: int) -> int:
         """The mark as it is now: asked for, unless it was a moment ago and lies beyond a position."""
         fresh = self._heard <= self.known and asyncio.get_running_loop().time() - self._asked_at < FRESH_S
-        return self.known if fresh and beyond < self.known else await self._ask()
+        if fresh and beyond < self.known:
+            return self.known
+        self._is_near = self._is_near or beyond >= self.recent.start
+        return await self._ask()
 
     def hear(self, position: int) -> None:
         """Somebody says that the log reaches a position."""
@@ -121,8 +133,12 @@ class Watcher:
 
     async def _fetch(self) -> int:
         asked_at = asyncio.get_running_loop().time()
-        [(mark, end)] = await self._database.fetch("mark")
-        self._asked_at = asked_at
+        near, self._is_near = self._is_near or self._waiters > 0, False
+        if near and self.known and self._heard - self.known <= MOST:
+            rows = await self._database.fetch("tail", self.known, MOST, ROOM)
+        else:
+            rows = await self._database.fetch("mark")
+        mark, end, expired, *event = rows[0]
         if end < self._final.position or self._went_back_to is not None:  # and new events do not make up for it
             self._went_back_to = end if self._went_back_to is None else self._went_back_to
             raise StoreUnavailable(
@@ -130,6 +146,10 @@ class Watcher:
                 f"{self._went_back_to}: the database was restored to an older state while this process ran. Stop all "
                 "processes, and run: fait log adopt --in-place"
             )
+        self._asked_at = asked_at
+        has_events = any(each is not None for each in event)
+        self.recent.learn(mark, stored_events(row[3:] for row in rows) if has_events else ())
+        self.recent.drop(expired)  # the database knows what is left of it
         self._final.ring(mark)
         return self.known
 

@@ -212,6 +212,18 @@ class ConditionContract(StoreContract):
             assert sorted(map(told, verdicts)) == ["appended"] + ["condition failed"] * 59
             assert len(await everything(log)) == 1
 
+    async def test_a_condition_sees_what_is_stored_together_with_it(self, log: Log) -> None:
+        seat = Query(("sold",), ("seat:1",))
+
+        verdicts = await asyncio.gather(
+            log.append([write("first")]),  # those after it go together, once it is stored
+            log.append([write("a", [new("sold", tags=seat.tags)])]),
+            log.append([write("b", [new("sold", tags=seat.tags)])], AppendCondition((seat,), 0)),
+            log.append([write("c")], AppendCondition((seat,), 0)),
+        )
+
+        assert [told(each) for each in verdicts] == ["appended", "appended", "condition failed", "condition failed"]
+
     @pytest.mark.parametrize("seed", range(4))
     async def test_concurrent_verdicts_are_right_about_what_came_before_them(
         self, log: Log, opener: Opener, seed: int

@@ -19,7 +19,8 @@
 -- patience  how many milliseconds to wait for a lock before the whole call fails; NULL: as the session has it.
 -- joined    how many milliseconds the transaction may stand idle from here on, if it may longer; NULL: it ends with this call.
 --
--- A plan that is made while the tables are small must do when they have grown: `enable_seqscan` is off.
+-- A plan that is made while the tables are small must do when they have grown: `enable_seqscan` is off. And it is made once in a
+-- session: `plan_cache_mode`; the server would take short arrays for a reason to plan anew in every call.
 --
 -- A row for each write: appended, or lost and why: conflict, or condition with the events that came between. A loser is told
 -- which of its ids are stored already.
@@ -47,7 +48,7 @@ CREATE FUNCTION {schema}.fait_append_1(
     moment timestamptz DEFAULT NULL, whole boolean DEFAULT false, look_up boolean DEFAULT false,
     patience integer DEFAULT NULL, joined integer DEFAULT NULL
 ) RETURNS TABLE (write_no integer, verdict text, last_version bigint, last_position bigint, stored json, between_events json)
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
@@ -58,6 +59,7 @@ DECLARE
     moments  timestamptz[];
     horizon  bigint;
     bucket   record;
+    locked   text; -- nothing: but to assign it runs no query, as PERFORM does
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'events are appended in READ COMMITTED only: this transaction is %', current_setting('transaction_isolation')
@@ -67,7 +69,7 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     IF patience IS NOT NULL THEN
-        PERFORM set_config('lock_timeout', patience::text, true);
+        locked := set_config('lock_timeout', patience::text, true);
     END IF;
     IF joined IS NOT NULL AND {schema}.fait_may_idle_1(joined) THEN
         PERFORM set_config('idle_in_transaction_session_timeout', joined::text, true);
@@ -93,9 +95,9 @@ BEGIN
         GROUP BY b ORDER BY b
     LOOP
         IF bucket.exclusive THEN
-            PERFORM pg_advisory_xact_lock(space | bucket.b);
+            locked := pg_advisory_xact_lock(space | bucket.b);
         ELSE
-            PERFORM pg_advisory_xact_lock_shared(space | bucket.b);
+            locked := pg_advisory_xact_lock_shared(space | bucket.b);
         END IF;
     END LOOP;
 
@@ -172,7 +174,7 @@ BEGIN
             RAISE unique_violation USING MESSAGE = 'an event id is taken';
         END IF;
         -- 4
-        PERFORM pg_advisory_xact_lock_shared(
+        locked := pg_advisory_xact_lock_shared(
             (space >> 32)::integer,
             (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
         );
@@ -252,6 +254,7 @@ LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 DECLARE
     space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
     recorded timestamptz := coalesce(moment, clock_timestamp());
+    locked   text;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'events are appended in READ COMMITTED only: this transaction is %', current_setting('transaction_isolation')
@@ -261,11 +264,11 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     IF patience IS NOT NULL THEN
-        PERFORM set_config('lock_timeout', patience::text, true);
+        locked := set_config('lock_timeout', patience::text, true);
     END IF;
 
     -- Steps 1, 3, 4 and 5 of above.
-    PERFORM pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(event_type));
+    locked := pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(event_type));
     IF event_tags IS NOT NULL THEN
         PERFORM pg_advisory_xact_lock_shared(space | b)
         FROM (SELECT DISTINCT {schema}.fait_tag_bucket_1(t) AS b FROM unnest(event_tags) AS t ORDER BY b) AS buckets;
@@ -294,7 +297,7 @@ BEGIN
         RETURN;
     END IF;
 
-    PERFORM pg_advisory_xact_lock_shared(
+    locked := pg_advisory_xact_lock_shared(
         (space >> 32)::integer,
         (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
     );

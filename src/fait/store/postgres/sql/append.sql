@@ -1,7 +1,10 @@
--- append: see migrations/0004_append_1.sql.
--- In:   $1-$3 writes · $4-$13 events · $14-$18 queries · $19 moment · $20 whole · $21 look_up · $22 patience
+-- append: see migrations/0004_append_1.sql. Columns of texts come as one text each, those of numbers as arrays' texts.
+-- In:   $1 separator · $2-$4 writes · $5-$14 events · $15-$19 queries · $20 moment · $21 whole · $22 look_up · $23 patience
 -- Out:  a verdict for each write
 SELECT write_no, verdict, last_version, last_position, stored, between_events
 FROM {schema}.fait_append_1(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22
+    string_to_array($2, $1), $3::text::bigint[], $4::text::integer[],
+    $5::text::integer[], $6::text::integer[], string_to_array($7, $1)::uuid[], string_to_array($8, $1),
+    $9::text::integer[], string_to_array($10, $1), string_to_array($11, $1), string_to_array($12, $1, ''), $13, $14,
+    $15, $16, $17, $18, $19, $20, $21, $22, $23
 );

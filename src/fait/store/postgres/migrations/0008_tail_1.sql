@@ -1,0 +1,37 @@
+-- Tail: the high-water mark, and the events between a position and it, if they are few: who waits for news needs both.
+--
+-- beyond  the position.
+-- most    how many events there may be.
+-- room    how many bytes they may take, as they are stored.
+--
+-- At least one row, each with the mark, the last position that can be seen at all, and the highest of those that were dropped;
+-- without an event if there is none. If the last event is not at the mark, there were more than may be.
+--
+-- The rows are selected by a statement that begins when the mark is known: by one with it, those would be missed that are
+-- committed after it has begun and before it looks for tickets.
+
+CREATE FUNCTION {schema}.fait_tail_1(beyond bigint, most integer, room bigint) RETURNS TABLE (
+    mark bigint, last bigint, expired bigint,
+    "position" bigint, stream text, version bigint, type text, schema integer, id text, data json, metadata json, tags text[],
+    recorded_at timestamptz, occurred_at timestamptz
+)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+    mark := {schema}.fait_mark_1();
+    RETURN QUERY
+    SELECT fait_tail_1.mark,
+        greatest((SELECT max(position) FROM {schema}.fait_events), (SELECT max(position) FROM {schema}.fait_expiring), 0),
+        (SELECT expired FROM {schema}.fait_log),
+        e.position, e.stream, e.version, e.type, e.schema, e.id::text, e.data, e.metadata, e.tags, e.recorded_at, e.occurred_at
+    FROM (VALUES (true)) AS always LEFT JOIN (
+        SELECT *, sum(pg_column_size(data) + pg_column_size(metadata)) OVER (ORDER BY position) AS size
+        FROM (
+            SELECT * FROM {schema}.fait_all
+            WHERE position > beyond AND position <= fait_tail_1.mark
+            ORDER BY position
+            LIMIT most
+        ) AS few
+    ) AS e ON e.size <= room
+    ORDER BY e.position;
+END $$;

@@ -1,0 +1,63 @@
+"""A coroutine that begins at once, and whose end is told at once: a task takes turns of the event loop for either."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+__all__ = ["Prompt"]
+
+T = TypeVar("T")
+
+
+class Prompt(Generic[T]):
+    """What a coroutine comes to. It cannot be cancelled.
+
+    The coroutine runs outside of any task. It may await futures and other coroutines; what asks for the task that it
+    runs in, as every time-out does, it awaits as a task of its own.
+    """
+
+    __slots__ = ("_callbacks", "_coroutine", "_problem", "_value")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._callbacks: list[Callable[[Prompt[T]], object]] | None = []
+        self._coroutine = coroutine
+        self._problem: BaseException | None = None
+        self._value: T | None = None
+        self._go_on()
+
+    def add_done_callback(self, callback: "Callable[[Prompt[T]], object]", /) -> None:
+        """Have this called when it ends, in the same turn of the event loop."""
+        if self._callbacks is None:
+            asyncio.get_running_loop().call_soon(callback, self)
+        else:
+            self._callbacks.append(callback)
+
+    def cancelled(self) -> bool:
+        """Whether something that it waited for was."""
+        return isinstance(self._problem, asyncio.CancelledError)
+
+    def exception(self) -> BaseException | None:
+        """What it raised."""
+        return self._problem
+
+    def result(self) -> T:
+        """What it returned."""
+        if self._problem is not None:
+            raise self._problem
+        return self._value  # pyright: ignore[reportReturnType] - it has ended, and with a value
+
+    def _go_on(self, _done: object = None) -> None:
+        """To the next future that it waits for, as `asyncio.Task` would."""
+        try:
+            future = self._coroutine.send(None)
+        except StopIteration as end:
+            self._value = end.value
+        except (Exception, asyncio.CancelledError) as problem:
+            self._problem = problem
+        else:
+            future._asyncio_future_blocking = False
+            future.add_done_callback(self._go_on)
+            return
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            callback(self)
