@@ -33,7 +33,8 @@ def main(subject: str, workload: str, n: int, url: str) -> int:
         return NOT_INSTALLED
     if found is not None:  # else it has said so itself
         table = module.table(url) if hasattr(module, "table") else module.TABLE
-        print(json.dumps({**found, "table": table}), flush=True)
+        with open(sys.stdout.fileno(), "w", closefd=False) as answer:  # whole, even if PYTHONUNBUFFERED is set
+            print(json.dumps({**found, "table": table}), file=answer)
     return 0
 
 

@@ -186,10 +186,10 @@ class App:
             name: of the subscription; by default the function's. It names the checkpoint: keep it.
             start: where a new subscription begins: "now", or at the "beginning" of the log.
             retry: pauses between attempts.
-            timeout_s: how long an async handler may take for one event.
+            timeout_s: how long a handler may take for one event. One that is not async may go on, as a thread does.
             batch: most events whose `ctx.execute` and checkpoint are committed together. With more than 1 a handler is
                 much faster, does not see yet what it executed for the event before, and is given up to so many events
-                again after a crash.
+                again after a crash, or when one of their statements fails.
         """
 
         def declared(name: str, handler: Handler) -> Reaction:

@@ -19,11 +19,11 @@ FAULTS = [
         "::test_an_event_of_newer_code_is_handled_by_the_newer_process_and_once[sqlite]",
     ),
     Mutant(
-        "a batch that failed is not handled one by one",
+        "what was done of a batch is done again",
         "subscriptions/reactor.py",
-        "done = await self._one_by_one(batch, desk)",
-        "done = len(batch)",
-        BATCHES + "one_that_fails_in_a_batch_holds_up_what_comes_after_it_and_repeats_no_statement[sqlite]",
+        "            if done:\n                await",
+        "            if problem is not None:\n                return 0\n            if done:\n                await",
+        BATCHES + "one_that_fails_in_a_batch_holds_up_what_comes_after_it_and_repeats_nothing_else[sqlite]",
     ),
     Mutant(
         "a late subscription starts silently",

@@ -9,6 +9,7 @@ import pytest
 
 from fait.clock import SystemClock
 from fait.store.postgres.connection import SILENT_S, Database, parse
+from fait.store.postgres.names import quote
 from fait.store.postgres.store import open_store
 
 
@@ -52,6 +53,22 @@ async def test_what_was_cancelled_is_not_at_hand(database: Database) -> None:
         sleeping.cancel()
         await asyncio.gather(sleeping, return_exceptions=True)
         assert await pid(database)
+
+
+async def test_a_value_that_cannot_be_sent_leaves_no_transaction_open(database: Database) -> None:
+    for _ in range(3):
+        with pytest.raises(Exception, match=r"Error"):
+            async with database.connection() as connection:
+                await connection.fetch(f"SELECT * FROM {quote(database.schema)}.fait_all WHERE stream = $1", "\ud800")
+
+    other = await database.connect()
+    open_ones = await other.fetch(
+        "SELECT state FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND datname = "
+        "current_database() AND backend_type = 'client backend' AND query LIKE '%' || $1 || '%'",
+        database.schema,
+    )
+    await other.close()
+    assert [tuple(row) for row in open_ones] == []
 
 
 async def test_what_the_server_has_ended_is_not_at_hand(database: Database) -> None:

@@ -72,3 +72,37 @@ async def test_what_it_waits_for_may_be_cancelled() -> None:
     await asyncio.sleep(0)
 
     assert prompt.cancelled()
+
+
+async def test_it_lets_others_go_first() -> None:
+    said = list[str]()
+
+    async def ask() -> None:
+        await asyncio.sleep(0)
+        said.append("asked")
+
+    asyncio.get_running_loop().call_soon(said.append, "others")
+    prompt = Prompt(ask())
+    prompt.add_done_callback(lambda _: said.append("told"))
+    await asyncio.sleep(0)
+
+    assert said == ["others", "asked", "told"]
+
+
+async def test_one_callback_that_fails_keeps_no_other_from_being_told() -> None:
+    loop, said, problems = asyncio.get_running_loop(), list[str](), list[object]()
+    answer: asyncio.Future[None] = loop.create_future()
+    loop.set_exception_handler(lambda _, told: problems.append(told["exception"]))
+
+    async def ask() -> None:
+        await answer
+
+    prompt = Prompt(ask())
+    prompt.add_done_callback(lambda _: {}["not there"])
+    prompt.add_done_callback(lambda _: said.append("told"))
+    answer.set_result(None)
+    await asyncio.sleep(0)
+    loop.set_exception_handler(None)
+
+    assert said == ["told"]
+    assert [type(each) for each in problems] == [KeyError]

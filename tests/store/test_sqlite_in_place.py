@@ -16,7 +16,7 @@ from fait.store.open import open_store
 from fait.store.sqlite import threads
 from fait.store.sqlite.connection import Connection
 from fait.store.sqlite.store import SqliteStore
-from fait.testing.contract.store import added, everything, write
+from fait.testing.contract.store import added, everything, new, write
 
 
 @pytest.fixture
@@ -93,10 +93,12 @@ async def test_what_is_large_or_comes_together_is_not_committed_in_place(
     quick: None, store: SqliteStore, committed_in: list[bool]
 ) -> None:
     await added(store.log, write("a", 11))
+    await added(store.log, write("a", [new(data=f'"{"x" * 70_000}"')]))
+    await added(store.log, write("a", [new(tags=tuple(f"t:{number}" for number in range(11)))]))
     await asyncio.gather(*(added(store.log, write(f"b-{number}")) for number in range(8)))
 
-    assert committed_in == [False, True, False]  # of the eight, the first found nobody waiting
-    assert len(await everything(store.log)) == 19
+    assert committed_in == [False, False, False, True, False]  # of the eight, the first found nobody waiting
+    assert len(await everything(store.log)) == 21
 
 
 async def test_the_event_loop_never_waits_for_another_process(

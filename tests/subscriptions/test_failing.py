@@ -112,6 +112,51 @@ async def test_an_event_of_newer_code_is_handled_by_the_newer_process_and_once(o
         assert [each.problem for each in await old.status()] == [None, None]
 
 
+async def test_a_handler_that_fails_lets_another_process_try(url: str) -> None:
+    broken, repaired, tried, heard = deployed(), deployed(), list[int](), list[int]()
+
+    @broken.on(Moved, name="hear")
+    def fail(event: Moved, ctx: fait.Context) -> None:
+        tried.append(ctx.attempt)
+        raise ValueError("broken")
+
+    @repaired.on(Moved, name="hear")
+    def hear(event: Moved) -> None:
+        heard.append(event.steps)
+
+    async with broken.open(url) as old:
+        done = await old.publish(Moved(1), stream="parcel-1")
+        async with asyncio.timeout(5):
+            while len(tried) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        async with repaired.open(url) as new:
+            await new.wait(done, timeout_s=10)
+
+        assert heard == [1]
+        assert tried == list(range(1, len(tried) + 1))
+        assert len(tried) < 8
+
+
+async def test_a_handler_that_fails_alone_is_tried_on_and_says_why(url: str) -> None:
+    app, tried = deployed(), list[int]()
+
+    @app.on(Moved, retry=fait.Retry(first_s=0.6, longest_s=0.6))
+    def hear(event: Moved, ctx: fait.Context) -> None:
+        tried.append(ctx.attempt)
+        if ctx.attempt < 4:
+            raise ValueError("not yet")
+
+    async with app.open(url) as s:
+        done = await s.publish(Moved(1), stream="parcel-1")
+        await asyncio.sleep(0.4)
+        told = await of(s, "hear")
+        await s.wait(done, timeout_s=20)
+
+    assert tried == [1, 2, 3, 4]
+    assert told.state == "failing"
+    assert isinstance(told.problem, ValueError)
+
+
 async def test_where_nobody_can_handle_it_the_old_process_goes_on_and_says_why(old: fait.System, url: str) -> None:
     async with fait.App("newer").open(url, run="elsewhere") as s:
         done = await s.publish(Moved(2, "there"), stream="parcel-1")
@@ -135,7 +180,7 @@ async def test_a_constraint_that_somebody_added_to_a_read_model_is_told_and_can_
         await s.wait(await s.publish(Told("CREATE UNIQUE INDEX one_of_each ON moves (steps)"), stream="told-1"))
         await s.get(Moves, "1", after=await s.publish(Moved(7), stream="parcel-1"))
         done = await s.publish(Moved(7), stream="parcel-2")
-        with pytest.raises(fait.Stale, match=r"UsageError: a constraint \(unique.*'moves'"):
+        with pytest.raises(fait.Stale, match=r"UsageError: a constraint or trigger \(unique.*'moves'"):
             await s.get(Moves, "2", after=done, timeout_s=0.5)
 
         assert (await of(s, "moves")).state == "failing"

@@ -102,8 +102,8 @@ def refused_by_constraint(tables: Iterable[Table], kind: str) -> UsageError:
     """What a ledger says when a constraint that is not of its own making refuses a row; without the row's values."""
     names = ", ".join(sorted({repr(table.name) for table in tables}))
     return UsageError(
-        f"a constraint ({kind}) that somebody has added to the table refuses a row of {names}. Nothing was "
-        f"recorded, and it will be tried again. Drop the constraint, or let `evolve` give rows that keep it."
+        f"a constraint or trigger ({kind}) that somebody has added to the table refuses a row of {names}. Nothing was "
+        f"recorded, and it will be tried again. Drop it, or let `evolve` give rows that it accepts."
     )
 
 

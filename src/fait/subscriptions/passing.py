@@ -5,6 +5,7 @@ fence of its lease tells, which grows with that and with each new owner. So what
 was read from a table that had passed the position; if the fence has grown, it is read again.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -50,7 +51,9 @@ async def once_passed(
             return found
         processor.seen(lease)
         if patience.rest_s <= 0:
-            raise Stale(lease.name, processor.position, target, patience.timeout_s, "It was built anew meanwhile.")
+            why = "It was built anew, or taken over by another process, meanwhile."
+            raise Stale(lease.name, processor.position, target, patience.timeout_s, why)
+        await asyncio.sleep(_FIRST_LOOK_S)
 
 
 async def nothing() -> None:

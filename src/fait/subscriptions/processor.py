@@ -26,7 +26,7 @@ from fait.store.log import Log
 from fait.subscriptions.failure import Retry
 from fait.telemetry import logger
 
-__all__ = ["LEASE_S", "PASS_OVER_S", "Desk", "Processor", "State", "Subscription"]
+__all__ = ["LEASE_S", "PASS_OVER_S", "Desk", "MadeWay", "Processor", "State", "Subscription"]
 
 State = Literal["waiting", "catching_up", "live", "failing", "stopping", "stopped"]
 
@@ -41,6 +41,10 @@ FAILURES: Final = 3
 
 PASS_OVER_S: Final = 0.1
 """How soon a checkpoint is written when only events that do not concern the subscription have passed."""
+
+
+class MadeWay(LeaseLost):
+    """The lease was given back of our own will."""
 
 
 class Desk(Protocol):
@@ -77,8 +81,11 @@ class Desk(Protocol):
         """What failed works again."""
         ...
 
-    async def pause(self, seconds: float) -> None:
-        """Wait, but not longer than until the system stops."""
+    async def rest(self, seconds: float) -> None:
+        """Wait before what failed is tried again, but not longer than until the system stops.
+
+        In a long pause the lease is given back: another process may know better. Then `MadeWay` is raised.
+        """
         ...
 
 
@@ -172,12 +179,14 @@ class Processor:
             try:
                 if await self._own():
                     await self._work()
+            except MadeWay:
+                pass  # what failed here is still to be seen
             except LeaseLost as lost:
                 self._lose()
                 self.state, self.problem = "waiting", None
                 logger.info("%s", lost)
             except Exception as problem:
-                failures = failures + 1 if self._recorded <= reached else 1  # it got further: a new trouble
+                failures = failures + 1 if self._recorded == reached else 1  # elsewhere it is a new trouble
                 reached = self._recorded
                 self.failed(problem)
                 logger.error("%s stopped and will start again", self.subscription.name, exc_info=problem)
@@ -188,6 +197,8 @@ class Processor:
 
     async def _make_way(self) -> None:
         """Give the lease back, and let others look twice before it is asked for again."""
+        if not self.fence or self._lost:
+            return
         try:
             await self._ledger.give_back(self._lease)
         except Exception as problem:  # then the lease stays here, and is tried again under
@@ -216,6 +227,17 @@ class Processor:
         """What failed works again."""
         if self.state == "failing":
             self.state, self.problem = "live", None
+
+    async def rest(self, seconds: float) -> None:
+        """Wait before what failed is tried again; raises `MadeWay` if others may try meanwhile."""
+        others_need = 2 * LOOK * self._lease_s
+        if seconds < others_need:
+            await self.pause(seconds)
+            return
+        await self._make_way()
+        await self.pause(seconds - others_need)
+        if self._lost:
+            raise MadeWay(f"{self.subscription.name!r} failed and may be run by another process now")
 
     async def pause(self, seconds: float) -> None:
         """Wait, but not longer than until the system stops."""

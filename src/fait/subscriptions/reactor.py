@@ -4,8 +4,8 @@ Delivery is at least once: an event is handled again when the process dies befor
 goes through the context happens once all the same: `ctx.execute` runs in the checkpoint's transaction, and decisions
 and events made through the context carry ids made from the event's, so that a second time is recognised.
 
-Where a handler allows it (`batch`), many events are recorded in one transaction. If that fails, they are handled again
-one by one, and it shows whose fault it was.
+Where a handler allows it (`batch`), many events are recorded in one transaction. If one of their statements fails, they
+are handled again one by one, and it shows whose fault it was.
 """
 
 import inspect
@@ -30,7 +30,7 @@ __all__ = ["HANDLER_TIMEOUT_S", "Context", "Reaction", "Reactor", "Start"]
 Start = Literal["beginning", "now"]
 
 HANDLER_TIMEOUT_S: Final = 60.0
-"""How long an async handler may take for one event before it counts as failed."""
+"""How long a handler may take for one event before it counts as failed."""
 
 
 class Reaction:
@@ -112,65 +112,79 @@ class Reactor:
         self._reaction = reaction
         self._codec = codec
         self._caller = caller
+        self._failed = (0, 0)
+        self._alone_until = 0
 
     async def handle(self, page: Page, desk: Desk) -> None:
         """Handle a page's events, each recorded before the next is begun, or each batch before the next batch."""
         left = [stored for stored in page.events if self._codec.registry.takes(self._taken, stored.type)]
         while left and not desk.stopping:
-            batch = left[: self._reaction.batch]
-            done = await self._together(batch, desk) if len(batch) > 1 else 0
+            done = await self._together(left[: self._reaction.batch], desk)
             if not done:
-                done = await self._one_by_one(batch, desk)
-            left = left[done:]
+                await self._until_done(left[0], desk)
+            left = left[done or 1 :]
         if page.position > desk.position and not desk.stopping:
             desk.pass_over(page.position)
 
     async def _together(self, batch: Sequence[StoredEvent], desk: Desk) -> int:
-        """Handle the first events of a batch and record them at once; how many, and 0 if anything went wrong."""
+        """Handle the first events of a batch and record them at once, up to one that fails; how many they are."""
+        if len(batch) == 1 or batch[0].position <= self._alone_until:
+            return 0
         try:
-            contexts = [self._context(self._codec.recorded(stored), 1) for stored in batch]
-            done = await self._call(contexts, desk)
-            await self._record(batch[done - 1], contexts[:done], desk)
+            contexts = [self._context(stored) for stored in batch]
+        except Exception:  # one of them cannot be read: those before it can be handled
+            return self._apart(batch)
+        done, problem = await self._call(contexts, desk)
+        if problem is not None:
+            self._failed = (batch[done].position, self._failures(batch[done]) + 1)
+        try:
+            if done:
+                await self._record(batch[done - 1], contexts[:done], desk)
         except (StoreUnavailable, LeaseLost):
             raise
-        except Exception as problem:
-            logger.info("%s: a batch met %s; its events are handled one by one", self.name, type(problem).__name__)
-            return 0
+        except Exception:  # a statement of one of them
+            return self._apart(batch)
+        if isinstance(problem, StoreUnavailable | LeaseLost):
+            raise problem
         return done
 
-    async def _one_by_one(self, batch: Sequence[StoredEvent], desk: Desk) -> int:
-        for stored in batch:
-            if not desk.stopping:
-                await self._until_done(stored, desk)
-        return len(batch)
+    def _apart(self, batch: Sequence[StoredEvent]) -> int:
+        self._alone_until = batch[-1].position
+        logger.info("%s handles the events up to %d one by one", self.name, self._alone_until)
+        return 0
 
     async def _until_done(self, stored: StoredEvent, desk: Desk) -> None:
         """Handle an event and record it, again and again until that succeeds or the system stops."""
-        at = self._codec.recorded(stored)
-        failures = 0
         while not desk.stopping:
-            context = self._context(at, failures + 1)
+            context = self._context(stored)
             try:
-                await self._call([context], desk)
+                _, problem = await self._call([context], desk)
+                if problem is not None:
+                    raise problem
                 await self._record(stored, [context], desk)
                 return
             except (StoreUnavailable, LeaseLost):
                 raise  # not the event's fault: the processor waits
             except Exception as problem:
-                failures += 1
-                pause_s = self._reaction.retry.pause_s(failures)
+                self._failed = (stored.position, self._failures(stored) + 1)
+                pause_s = self._reaction.retry.pause_s(self._failures(stored))
                 desk.failed(problem)
                 logger.warning(
                     "%s failed at position %d, attempt %d (%s: %s); again in %.2f s",
-                    self.name, stored.position, failures, type(problem).__name__, problem, pause_s,
+                    self.name, stored.position, self._failures(stored), type(problem).__name__, problem, pause_s,
                 )  # fmt: skip
-                await desk.pause(pause_s)
+                await desk.rest(pause_s)
 
-    def _context(self, at: Recorded[Any], attempt: int) -> Context:
-        return Context(self._caller, self.name, at, attempt)
+    def _failures(self, stored: StoredEvent) -> int:
+        """How often an event has failed here in a row, whoever had the lease meanwhile."""
+        position, failures = self._failed
+        return failures if position == stored.position else 0
 
-    async def _call(self, contexts: Sequence[Context], desk: Desk) -> int:
-        """Call the handler for these events, until it is time to record; how many it were."""
+    def _context(self, stored: StoredEvent) -> Context:
+        return Context(self._caller, self.name, self._codec.recorded(stored), self._failures(stored) + 1)
+
+    async def _call(self, contexts: Sequence[Context], desk: Desk) -> tuple[int, Exception | None]:
+        """Call the handler for these events until it is time to record; how many are done, and what the next raised."""
         of, end = self._reaction, time.monotonic() + BATCH_S
         return await call_each(
             of.handler, contexts, wants_call=of.wants_context, timeout_s=of.timeout_s,

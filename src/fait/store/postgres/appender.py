@@ -119,6 +119,7 @@ class Appender:
                 elif isinstance(problem, PostgresError):
                     return self._left_alone(appends, [BUSY] * len(appends), attempt)
                 else:
+                    await asyncio.create_task(self._drop_lane())  # a statement may be half begun on it
                     raise attempt.failure(problem) from problem
             else:
                 return self._left_alone(appends, outcomes, attempt)
@@ -162,7 +163,7 @@ class Appender:
         try:
             [outcome] = await self._store(connection, [append], patience_s, look_up=attempt.look_up)
         except Exception as problem:
-            await (self._database.discard if lost(problem) else self._database.give_back)(connection)
+            await (self._database.discard if lost(problem) else self._database.clean)(connection)
             raise
         await self._database.give_back(connection)
         return outcome

@@ -115,9 +115,10 @@ class Connection(Protocol):
 
 
 class _Bare(asyncpg.Connection):
-    """A connection whose line is watched, and that is given back as it is.
+    """A connection whose line is watched.
 
-    Our statements leave no setting or lock that a reset would undo.
+    Our statements leave no setting or lock behind that the driver's reset would have to undo. But a value that the
+    driver cannot send leaves a statement half begun, and with it a transaction: any other statement ends both.
     """
 
     def __init__(self, protocol: Any, transport: Any, *others: Any) -> None:
@@ -125,7 +126,7 @@ class _Bare(asyncpg.Connection):
         _watch_line(transport.get_extra_info("socket"))
 
     def get_reset_query(self) -> str:
-        return ""
+        return "SELECT"
 
 
 def _watch_line(line: Any) -> None:
@@ -248,7 +249,7 @@ class Database:
                 give_back, outcome = self.discard, _UNKNOWN
                 raise
             except BaseException:
-                give_back = self._release  # it waits until what was under way is cancelled
+                give_back = self.clean  # whatever was under way
                 raise
             finally:
                 await give_back(connection)
@@ -274,7 +275,7 @@ class Database:
             connection = self._at_hand.pop()
             if not _is_closed(connection):
                 return connection
-            await self._release(connection)
+            await self.clean(connection)
         self._waiting += 1
         try:
             return cast("Connection", await self._pool.acquire())
@@ -286,10 +287,12 @@ class Database:
         if len(self._at_hand) < AT_HAND and not self._waiting and not self._closing:
             self._at_hand.append(connection)
         else:
-            await self._release(connection)
+            await self.clean(connection)
 
-    async def _release(self, connection: Connection) -> None:
-        await self._pool.release(connection)
+    async def clean(self, connection: Connection) -> None:
+        """Give back what was perhaps left in the middle of something: the driver waits for its end and cleans up."""
+        with self.deadline(connection, ANSWER_S):
+            await self._pool.release(connection)
 
     async def discard(self, connection: Connection) -> None:
         """The other half of `take` for a connection that is lost: it is closed, whatever is under way on it."""
@@ -313,7 +316,7 @@ class Database:
         """Close all connections, once what is under way on them is done."""
         self._closing = True
         while self._at_hand:
-            await self._release(self._at_hand.pop())
+            await self.clean(self._at_hand.pop())
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._pool.close()

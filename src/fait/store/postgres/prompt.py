@@ -12,8 +12,8 @@ T = TypeVar("T")
 class Prompt(Generic[T]):
     """What a coroutine comes to. It cannot be cancelled.
 
-    The coroutine runs outside of any task. It may await futures and other coroutines; what asks for the task that it
-    runs in, as every time-out does, it awaits as a task of its own.
+    The coroutine runs outside of any task: whatever asks for the current one, as every time-out does, has to be given a
+    task of its own by whoever writes the coroutine.
     """
 
     __slots__ = ("_callbacks", "_coroutine", "_problem", "_value")
@@ -55,9 +55,20 @@ class Prompt(Generic[T]):
         except (Exception, asyncio.CancelledError) as problem:
             self._problem = problem
         else:
-            future._asyncio_future_blocking = False
-            future.add_done_callback(self._go_on)
+            if future is None:  # as of `asyncio.sleep(0)`
+                asyncio.get_running_loop().call_soon(self._go_on)
+            else:
+                future._asyncio_future_blocking = False
+                future.add_done_callback(self._go_on)
             return
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
+            self._tell(callback)
+
+    def _tell(self, callback: "Callable[[Prompt[T]], object]") -> None:
+        """Call it; what it raises is told where the event loop tells of callbacks, and keeps nobody from being told."""
+        try:
             callback(self)
+        except Exception as problem:
+            told = {"message": f"a callback of a prompt failed: {callback!r}", "exception": problem}
+            asyncio.get_running_loop().call_exception_handler(told)

@@ -167,7 +167,8 @@ def _change(connection: Connection, change: RowChange) -> None:
         keys = tables.keys_into(table, change.deletes)
         connection.executemany(tables.delete_row(table), [(key,) for key in keys])
     except apsw.ConstraintError as problem:  # its text may hold values, as of a trigger
-        kind = str(apsw.mapping_extended_result_codes[cast("Any", problem).extendedresult])
+        code: Any = cast("Any", problem).extendedresult
+        kind = str(apsw.mapping_extended_result_codes.get(code, "constraint"))
         raise refused_by_constraint([table], kind.removeprefix("SQLITE_CONSTRAINT_").lower()) from None
 
 

@@ -50,7 +50,10 @@ NEAR: Final = 128
 """Rows that are read in place, by the event loop itself: less work than handing the question to a thread and back."""
 
 FEW: Final = 10
-"""Events that are stored in place, if they come alone and the disk is quick."""
+"""Events, and tags of them, that are stored in place, if they come alone and the disk is quick."""
+
+LIGHT: Final = 64 << 10
+"""Bytes of such events."""
 
 T = TypeVar("T")
 
@@ -87,8 +90,7 @@ class SqliteLog:
         return await self._coalescer.append(writes, condition)
 
     def _flush(self, requests: Sequence[Request]) -> Direct:
-        is_small = len(requests) == 1 and requests[0].events <= FEW and requests[0].condition is None
-        begin = self._writer.begin_small if is_small else self._writer.begin
+        begin = self._writer.begin_small if len(requests) == 1 and _is_small(requests[0]) else self._writer.begin
         return begin(partial(self._append_all, requests), self._tell)
 
     def _tell(self, verdicts: Sequence[Outcome | Exception]) -> None:
@@ -214,6 +216,13 @@ class SqliteLog:
             await asyncio.gather(self._watcher, return_exceptions=True)
         self._bell.close()
         self._near.close()
+
+
+def _is_small(request: Request) -> bool:
+    """Whether it takes little time to store, whatever is there already."""
+    if request.condition is not None or request.events > FEW or request.bytes > LIGHT:
+        return False
+    return sum(len(event.tags) for write in request.writes for event in write.events) <= FEW
 
 
 def _history(connection: Connection, stream: str, after: int, limit: int, limits: Sequence[Any]) -> list[Bare]:

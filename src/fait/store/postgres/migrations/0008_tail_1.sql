@@ -5,7 +5,7 @@
 -- room    how many bytes they may take, as they are stored.
 --
 -- At least one row, each with the mark, the last position that can be seen at all, and the highest of those that were dropped;
--- without an event if there is none. If the last event is not at the mark, there were more than may be.
+-- without an event if there is none, or if there are more than may be: some of them would be of no use.
 --
 -- The rows are selected by a statement that begins when the mark is known: by one with it, those would be missed that are
 -- committed after it has begun and before it looks for tickets.
@@ -15,7 +15,7 @@ CREATE FUNCTION {schema}.fait_tail_1(beyond bigint, most integer, room bigint) R
     "position" bigint, stream text, version bigint, type text, schema integer, id text, data json, metadata json, tags text[],
     recorded_at timestamptz, occurred_at timestamptz
 )
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
     mark := {schema}.fait_mark_1();
@@ -25,13 +25,13 @@ BEGIN
         (SELECT expired FROM {schema}.fait_log),
         e.position, e.stream, e.version, e.type, e.schema, e.id::text, e.data, e.metadata, e.tags, e.recorded_at, e.occurred_at
     FROM (VALUES (true)) AS always LEFT JOIN (
-        SELECT *, sum(pg_column_size(data) + pg_column_size(metadata)) OVER (ORDER BY position) AS size
+        SELECT *, count(*) OVER () AS number, sum(pg_column_size(data) + pg_column_size(metadata)) OVER () AS size
         FROM (
             SELECT * FROM {schema}.fait_all
             WHERE position > beyond AND position <= fait_tail_1.mark
             ORDER BY position
-            LIMIT most
+            LIMIT most + 1
         ) AS few
-    ) AS e ON e.size <= room
+    ) AS e ON e.number <= most AND e.size <= room
     ORDER BY e.position;
 END $$;
