@@ -107,8 +107,10 @@ async def _numbers(path: Path) -> list[int]:
 
 
 def _changed(path: Path) -> int:
-    wal = path.with_name(path.name + "-wal")
-    return wal.stat().st_mtime_ns if wal.exists() else 0
+    try:
+        return path.with_name(path.name + "-wal").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _head(path: Path) -> int:

@@ -163,7 +163,8 @@ class Appender:
         try:
             [outcome] = await self._store(connection, [append], patience_s, look_up=attempt.look_up)
         except Exception as problem:
-            await (self._database.discard if lost(problem) else self._database.clean)(connection)
+            ended = self._database.give_back if isinstance(problem, PostgresError) else self._database.clean
+            await (self._database.discard if lost(problem) else ended)(connection)
             raise
         await self._database.give_back(connection)
         return outcome

@@ -291,7 +291,7 @@ class Database:
 
     async def clean(self, connection: Connection) -> None:
         """Give back what was perhaps left in the middle of something: the driver waits for its end and cleans up."""
-        with self.deadline(connection, ANSWER_S):
+        with self.deadline(connection, ANSWER_S), suppress(*LOST, PostgresError):  # then the driver closes it
             await self._pool.release(connection)
 
     async def discard(self, connection: Connection) -> None:

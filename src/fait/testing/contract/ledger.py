@@ -228,7 +228,9 @@ class LedgerContract(LeaseContract):
         added = Statement("CREATE UNIQUE INDEX one_of_each ON notes (text)")
         await ledger.record(Work("s", 0, 5, fence, (RowChange(NOTES, [(1, "secret")]),), (added,)))
 
-        with pytest.raises(UsageError, match=r"constraint \(unique.*'notes'.*Nothing was recorded") as told_so:
+        with pytest.raises(
+            UsageError, match=r"constraint or trigger \(unique.*'notes'.*Nothing was recorded"
+        ) as told_so:
             await ledger.record(Work("s", 5, 6, fence, (RowChange(NOTES, [(2, "secret")]),)))
 
         assert "secret" not in str(told_so.value)
