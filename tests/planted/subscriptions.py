@@ -37,7 +37,7 @@ FAULTS = [
         "a reactor gives up",
         "subscriptions/reactor.py",
         "while not desk.stopping:",
-        "while not desk.stopping and failures < 5:",
+        "while not desk.stopping and self._failures(stored) < 5:",
         RUNNING + "a_reactor_tries_until_it_succeeds_and_goes_on_only_then",
     ),
     Mutant(

@@ -75,7 +75,8 @@ async def test_what_the_server_has_ended_is_not_at_hand(database: Database) -> N
     first = await pid(database)
     other = await database.connect()
     await other.fetch("SELECT pg_terminate_backend($1)", first)
-    await asyncio.sleep(0.1)
+    while await other.fetch("SELECT 1 FROM pg_stat_activity WHERE pid = $1", first):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
 
     assert await pid(database) != first
     await other.close()

@@ -142,7 +142,7 @@ async def test_one_question_serves_all_who_wait(stores: tuple[Store, Store], mon
     await added(writer.log, write("a"))
     await reader.caught_up(1)
     waiting = [asyncio.create_task(reader.caught_up(2, after=1)) for _ in range(5)]
-    await asyncio.sleep(0.1)
+    await until(lambda: vars(reader.log)["_watcher"]._waiters == 5)
     reader.asked.clear()
 
     await added(writer.log, write("a"))
@@ -213,7 +213,7 @@ async def test_what_was_dropped_is_not_remembered(stores: tuple[Store, Store], m
     assert len((await reader.log.read(1)).events) == 3
 
     await writer.log.expire("mail", START.replace(year=2025), 4, limit=1)
-    await asyncio.sleep(2 * watcher.FRESH_S)
+    monkeypatch.setattr(watcher, "FRESH_S", 0.0)
     assert [event.type for event in (await reader.log.read(1)).events] == ["mail", "thing-happened"]
 
     monkeypatch.setattr(watcher, "FRESH_S", 60.0)  # nothing is asked between the reader's own drop and its read

@@ -167,6 +167,21 @@ async def test_a_statement_that_fails_in_a_batch_lets_pass_what_came_before_it(s
     assert status.state == "failing"
 
 
+async def test_an_outage_in_a_batch_is_no_attempt_of_the_event(sql_url: str) -> None:
+    app, attempts = App("batches"), list[tuple[int, int]]()
+
+    @app.on(Counted, start="beginning", batch=6)
+    async def note(event: Counted, ctx: fait.Context) -> None:
+        attempts.append((event.number, ctx.attempt))
+        if event.number == 3 and len(attempts) == 4:
+            raise fait.StoreUnavailable("another store is away.")
+
+    async with opened(app, sql_url, 6) as s:
+        await s.wait(timeout_s=20)
+
+    assert attempts == [(number, 1) for number in (0, 1, 2, 3, 3, 4, 5)]
+
+
 async def test_a_batch_that_takes_too_long_in_its_thread_repeats_no_event_before(sql_url: str) -> None:
     app, calls, go_on = App("batches"), list[int](), threading.Event()
 

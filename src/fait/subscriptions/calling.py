@@ -37,79 +37,66 @@ async def call_each(
     Returns how many events it has handled, and what it raised at the next, if it did. `timeout_s` is for one event; a
     thread cannot be stopped, so that one that takes too long may go on with its event, but begins no other.
     """
-
-    def result_of(call: Call) -> Any:
-        return handler(call.at.event, call) if wants_call else handler(call.at.event)
-
-    progress = _Progress()
-    way = _in_loop if inspect.iscoroutinefunction(handler) else _in_thread
+    batch = _Batch(lambda call: handler(call.at.event, call) if wants_call else handler(call.at.event), calls, goes_on)
     try:
-        await way(result_of, calls, progress, timeout_s, goes_on)
+        await (batch.in_loop if inspect.iscoroutinefunction(handler) else batch.in_thread)(timeout_s)
     except Exception as problem:
-        return progress.done, problem
+        return batch.done, problem
     finally:
-        progress.abandoned = True
-    return progress.done, None
+        batch.abandoned = True
+    return batch.done, None
 
 
-class _Progress:
-    """How far a batch is.
+class _Batch:
+    """Calls of one handler, one after another.
 
     Attributes:
         done: how many events have been handled.
         abandoned: nobody waits for the rest.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, handle: Callable[[Call], Any], calls: Sequence[Call], goes_on: Callable[[], bool]) -> None:
         self.done = 0
         self.abandoned = False
+        self._handle = handle
+        self._calls = calls
+        self._goes_on = goes_on
 
+    async def in_loop(self, timeout_s: float) -> None:
+        """Call a coroutine function."""
+        while self._has_next():
+            async with _in_time(timeout_s):
+                with self._cause():
+                    await self._handle(self._calls[self.done])
+            self.done += 1
 
-async def _in_loop(
-    result_of: Callable[[Call], Any],
-    calls: Sequence[Call],
-    progress: _Progress,
-    timeout_s: float,
-    goes_on: Callable[[], bool],
-) -> None:
-    while not progress.done or (progress.done < len(calls) and goes_on()):
-        async with _in_time(timeout_s):
-            with _cause(calls[progress.done]):
-                await result_of(calls[progress.done])
-        progress.done += 1
+    async def in_thread(self, timeout_s: float) -> None:
+        """In one thread for all: to get there takes longer than a small handler does."""
+        limit_s = timeout_s + (BATCH_S if len(self._calls) > 1 else 0)
+        while self._has_next():
+            async with _in_time(limit_s):
+                answer = await asyncio.to_thread(self._run)
+                if answer is not None:
+                    with self._cause():
+                        await answer
+                    self.done += 1
 
-
-async def _in_thread(
-    result_of: Callable[[Call], Any],
-    calls: Sequence[Call],
-    progress: _Progress,
-    timeout_s: float,
-    goes_on: Callable[[], bool],
-) -> None:
-    """In one thread for all: to get there takes longer than a small handler does."""
-
-    def run() -> Any:
-        while not progress.done or (progress.done < len(calls) and goes_on() and not progress.abandoned):
-            with _cause(calls[progress.done]):
-                result = result_of(calls[progress.done])
-            if inspect.isawaitable(result):  # a decorated coroutine function does not look like one
-                return result
-            progress.done += 1
+    def _run(self) -> Any:
+        """As far as it gets; gives what is to be awaited, of a coroutine function that does not look like one."""
+        while self._has_next() and not self.abandoned:
+            with self._cause():
+                answer = self._handle(self._calls[self.done])
+            if inspect.isawaitable(answer):
+                return answer
+            self.done += 1
         return None
 
-    waits = True
-    while waits:
-        async with _in_time(timeout_s + (BATCH_S if len(calls) > 1 else 0)):
-            waits = await asyncio.to_thread(run)
-            if waits is not None:
-                with _cause(calls[progress.done]):
-                    await waits
-                progress.done += 1
+    def _has_next(self) -> bool:
+        return not self.done or (self.done < len(self._calls) and self._goes_on())
 
-
-def _cause(call: Call) -> AbstractContextManager[Origin]:
-    at = call.at
-    return caused_by(correlation_id=at.metadata.correlation_id or at.id, causation_id=at.id)
+    def _cause(self) -> AbstractContextManager[Origin]:
+        at = self._calls[self.done].at
+        return caused_by(correlation_id=at.metadata.correlation_id or at.id, causation_id=at.id)
 
 
 @asynccontextmanager

@@ -135,7 +135,8 @@ class Reactor:
         except Exception:  # one of them cannot be read: those before it can be handled
             return self._apart(batch)
         done, problem = await self._call(contexts, desk)
-        if problem is not None:
+        away = isinstance(problem, StoreUnavailable | LeaseLost)  # not the event's fault
+        if problem is not None and not away:
             self._failed = (batch[done].position, self._failures(batch[done]) + 1)
         try:
             if done:
@@ -144,7 +145,7 @@ class Reactor:
             raise
         except Exception:  # a statement of one of them
             return self._apart(batch)
-        if isinstance(problem, StoreUnavailable | LeaseLost):
+        if problem is not None and away:
             raise problem
         return done
 
