@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["END", "FOLDER", "README", "Line", "between", "publish", "table"]
+__all__ = ["END", "FOLDER", "README", "Line", "between", "box", "publish", "table"]
 
 FOLDER = Path(__file__).parent / "published"
 README = Path(__file__).parents[1] / "README.md"
@@ -33,6 +33,11 @@ class Line(NamedTuple):
     figure: str
     peers: dict[str, float]
     limits: dict[str, float]
+
+
+def box(machine: dict[str, Any]) -> str:
+    """The machine that a run was on, in a few words."""
+    return f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB"
 
 
 def table(lines: Sequence[Line]) -> list[str]:

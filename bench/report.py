@@ -117,7 +117,7 @@ def page(result: Result) -> str:
 
 def _about(result: Result) -> list[str]:
     where, with_ = result["machine"], result["versions"]
-    box = f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB"
+    box = published.box(where)
     return [
         f"Measured on {result['date']}: {box}, {where['system']}, {where['file_system']}. {result['durability']}.",
         "",
@@ -169,8 +169,8 @@ def _probe(found: dict[str, int]) -> list[str]:
 def summary(result: Result) -> str:
     """The figures in short, as Markdown."""
     where = result["machine"]
-    box = f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB, {where['file_system']}"
-    return "\n".join([f"SQLite, {result['date']}: {box}.", "", *published.table(_lines(result))])
+    said = f"SQLite, {result['date']}: {published.box(where)}, {where['file_system']}."
+    return "\n".join([said, "", *published.table(_lines(result))])
 
 
 def _lines(result: Result) -> list[published.Line]:

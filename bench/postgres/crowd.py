@@ -3,12 +3,13 @@
 A part prints "ready" when it could begin, and begins when its input says so.
 """
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from measure import CALLERS, Outcome, check, outcome
@@ -20,6 +21,7 @@ __all__ = [
     "Part",
     "begin",
     "child",
+    "keep_reading",
     "own_numbers",
     "race",
     "ready",
@@ -58,6 +60,17 @@ def begin() -> None:
     """Say that this process is ready, and wait for the word."""
     ready()
     wait_for_word()
+
+
+async def keep_reading(reading: Coroutine[Any, Any, None]) -> None:
+    """Say that this process is ready once a reader is at work in it, and end the reader at the word."""
+    reader = asyncio.create_task(reading)
+    await asyncio.sleep(0.2)  # no subject says when its first look is over
+    ready()
+    await asyncio.to_thread(wait_for_word)
+    check("the reader goes on", reader.done(), False)
+    reader.cancel()
+    await asyncio.gather(reader, return_exceptions=True)
 
 
 class Part:

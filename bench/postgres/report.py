@@ -165,7 +165,7 @@ def page(result: Result) -> str:
 
 def _about(result: Result) -> list[str]:
     where = result["machine"]
-    box = f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB"
+    box = published.box(where)
     trips = ", ".join(f"{us:,.0f} µs at {ms} ms" for ms, us in result["round_trip_us"].items())
     left_out = [f"Left out: {SUBJECTS[name].title} ({why})." for name, why in result["left_out"].items()]
     left_out += _without_figure(result)
@@ -266,8 +266,8 @@ def _growth_table(result: Result) -> list[str]:
 def summary(result: Result) -> str:
     """The figures in short, as Markdown: without a slow network, on asyncio's event loop."""
     where, version = result["machine"], result["versions"]["postgresql"]
-    box = f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB, {where['file_system']}"
-    return "\n".join([f"PostgreSQL {version}, {result['date']}: {box}.", "", *published.table(_lines(result))])
+    said = f"PostgreSQL {version}, {result['date']}: {published.box(where)}, {where['file_system']}."
+    return "\n".join([said, "", *published.table(_lines(result))])
 
 
 def _lines(result: Result) -> list[published.Line]:

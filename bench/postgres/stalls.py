@@ -28,7 +28,7 @@ from typing import Any
 import asyncpg
 import psycopg
 from measure import WrongResult, check, percentile
-from postgres.crowd import Part, ready, wait_for_word
+from postgres.crowd import Part, keep_reading, ready, wait_for_word
 from postgres.servers import Servers
 from subjects.fait_system import OrderPlaced, facts, opened, placed
 
@@ -228,13 +228,7 @@ async def follow(url: str, _seconds: float, _windows: int) -> list[tuple[int, fl
     """The reader in another process: it hears of events by NOTIFY."""
     seen = dict[int, float]()
     async with opened(url) as s:
-        reader = asyncio.create_task(_note(s, seen))
-        await asyncio.sleep(0.2)
-        ready()
-        await asyncio.to_thread(wait_for_word)
-        check("the reader goes on", reader.done(), False)
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
+        await keep_reading(_note(s, seen))
     return list(seen.items())
 
 

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
-from measure import Outcome, check, concurrently, outcome
+from measure import Outcome, concurrently, outcome
 from order import EVENTS_PER_ORDER
-from postgres.crowd import PART_CALLERS, Follower, begin, own_numbers, ready, report, wait_for_word
+from postgres.crowd import PART_CALLERS, Follower, begin, keep_reading, own_numbers, ready, report
 from subjects import fait_system as same
 from subjects.fait_system import Order, OrderPlaced, OrderUpdated, facts, fill, made, opened, placed, updated
 
@@ -135,13 +135,7 @@ async def probe_read(url: str, _n: int) -> dict[str, Any]:
 
     async with opened(url) as s:
         await s.append(*[facts(number, 1) for number in range(CONTENDED)])
-        reader = asyncio.create_task(read())
-        await asyncio.sleep(0.2)
-        ready()
-        await asyncio.to_thread(wait_for_word)
-        check("the reader goes on", reader.done(), False)
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
+        await keep_reading(read())
     return {"seen": seen}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 from measure import Outcome, check, concurrently, outcome, timed_async
 from order import EVENTS_PER_ORDER
-from postgres.crowd import PART_CALLERS, Follower, begin, own_numbers, ready, report, wait_for_word
+from postgres.crowd import PART_CALLERS, Follower, begin, keep_reading, own_numbers, ready, report
 from postgres.subjects.raw import (
     BULK,
     FOLLOW,
@@ -301,13 +301,7 @@ async def probe_read(url: str, _n: int) -> dict[str, Any]:
         async for row in tail(url, look_s=0.005):
             seen.append(row[0])
 
-    reader = asyncio.create_task(read())
-    await asyncio.sleep(0.2)
-    ready()
-    await asyncio.to_thread(wait_for_word)
-    check("the reader goes on", reader.done(), False)
-    reader.cancel()
-    await asyncio.gather(reader, return_exceptions=True)
+    await keep_reading(read())
     return {"seen": seen}
 
 
