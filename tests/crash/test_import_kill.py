@@ -54,7 +54,6 @@ class _Lane:
     def __init__(self, file: Path, directory: Path, chance: random.Random) -> None:
         directory.mkdir()
         self._file, self._directory, self._chance = file, directory, chance
-        self._write_s = 0.6  # how long an import writes; learned from those that are through
 
     def run(self, kills: int) -> list[int]:
         """Returns how many events were stored after each kill."""
@@ -73,22 +72,21 @@ class _Lane:
         """The exit code; None if it was killed before."""
         command = [*COMMAND, "import", str(self._file), "-s", f"sqlite:///{path}", "--batch", "50"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-            begun = self._wait_for_a_write(process, path)
-            if kill:
-                time.sleep(self._chance.uniform(0, self._write_s))
-                if process.poll() is None:
-                    process.kill()
-                    return None
+            if kill and _head(path) < LINES and self._is_alive_at_a_random_moment(process, path):
+                process.kill()
+                return None
             _, errors = process.communicate()
             assert process.returncode == 0, errors
-            self._write_s = max(self._write_s, time.monotonic() - begun)
             return process.returncode
 
-    def _wait_for_a_write(self, process: subprocess.Popen[bytes], path: Path) -> float:
-        before = _changed(path)
-        while _changed(path) == before and process.poll() is None and self._chance.random() > 0.0005:
-            time.sleep(0.001)
-        return time.monotonic()
+    def _is_alive_at_a_random_moment(self, process: subprocess.Popen[bytes], path: Path) -> bool:
+        """Random in what is done, not in time, of which starting takes most: a while before or after some line."""
+        stored = _head(path)
+        line = min(LINES, self._chance.randrange(stored, stored + 1_000)) if self._chance.random() < 0.9 else 0
+        while process.poll() is None and _head(path) < line:
+            time.sleep(0.003)
+        time.sleep(self._chance.uniform(0, 0.01 if line else 0.5))
+        return process.poll() is None
 
     def _check(self, path: Path) -> None:
         lines = self._file.read_bytes().splitlines()
@@ -106,21 +104,14 @@ async def _numbers(path: Path) -> list[int]:
         await store.close()
 
 
-def _changed(path: Path) -> int:
-    try:
-        return path.with_name(path.name + "-wal").stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
-
-
 def _head(path: Path) -> int:
-    """What the dead process left, looked at without helping it: neither recovered nor moved out of the WAL."""
+    """What is stored, looked at without helping a dead process: neither recovered nor moved out of the WAL."""
     if not path.exists():
         return 0
     connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY)
     try:
         return connection.execute("SELECT count(*) FROM fait_events").get
-    except apsw.SQLError:
+    except (apsw.SQLError, apsw.BusyError, apsw.CantOpenError):  # it is being made
         return 0
     finally:
         connection.close()

@@ -130,7 +130,7 @@ async def test_an_app_at_work(runs: dict[str, "Future[Run]"], name: str, app: fa
             found.add(ends.get(subscription, 0))
 
             await added(store.log, ONE_MORE)
-            async with app.open(f"sqlite:///{path}", lease_s=0.1), asyncio.timeout(10):
+            async with app.open(f"sqlite:///{path}", lease_s=0.1), asyncio.timeout(30):
                 await passed(store, subscription, 4)
             await consistent(store, path)
     assert {0, 3, 4} <= found

@@ -403,7 +403,7 @@ class Slow:
 
 async def test_no_command_waits_for_it_and_there_is_one_at_a_time(s: System) -> None:
     slow = Slow(s)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await fill(s, 20)
 
     await asyncio.sleep(0)  # a store in memory lets nobody in between

@@ -120,7 +120,7 @@ async def test_a_server_that_stays_away_leaves_the_outcome_unknown(line: Line, m
     line.proxy.away = True
 
     with pytest.raises(StoreUnavailable) as raised:
-        await asyncio.wait_for(line.append(append), 5)
+        await asyncio.wait_for(line.append(append), 30)
 
     assert raised.value.outcome == "unknown"
     line.proxy.away = False
@@ -135,7 +135,7 @@ async def test_a_server_that_was_away_before_has_written_nothing(line: Line) -> 
     await asyncio.sleep(0.05)  # the client hears of it
 
     with pytest.raises(StoreUnavailable) as raised:
-        await asyncio.wait_for(line.append(append), 5)
+        await asyncio.wait_for(line.append(append), 30)
 
     assert raised.value.outcome == "nothing"
     assert await line.stored(append) == []
@@ -180,7 +180,7 @@ async def test_what_was_sent_in_a_batch_and_may_be_written_is_not_denied_when_it
     line.proxy.away_after = 1
 
     with pytest.raises(StoreUnavailable) as raised:
-        await asyncio.wait_for(line.append(append), 5)
+        await asyncio.wait_for(line.append(append), 30)
 
     assert raised.value.outcome == "unknown"
     assert len(await line.stored(append)) == 1
@@ -204,7 +204,7 @@ async def test_a_line_that_is_dead_without_a_word_is_noticed(
     line.proxy.silent = True
 
     with pytest.raises(StoreUnavailable) as raised:
-        await asyncio.wait_for(line.append(append), 5)
+        await asyncio.wait_for(line.append(append), 30)
 
     assert raised.value.outcome == "unknown"
     line.proxy.leave()
@@ -251,7 +251,7 @@ async def test_connections_that_the_server_ends_while_they_are_idle_are_replaced
         await line.store.log.read(head)
     assert isinstance(await line.append(append_of("any", "kept-1", 3)), Appended)
 
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 30)
     assert [each.stream for each in (await line.store.log.read(head)).events] == ["kept-1"]
 
 
@@ -265,6 +265,6 @@ async def test_readers_go_on_when_the_line_is_back(line: Line) -> None:
 
     await line.append(append_of("any", "kept-1", 3))
 
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 30)
     page = await line.store.log.read(head)
     assert [each.stream for each in page.events] == ["kept-1"]

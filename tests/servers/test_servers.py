@@ -117,7 +117,7 @@ def test_a_killed_test_run_leaves_no_server() -> None:
 
     child.kill()
 
-    until(lambda: all(postgres.is_gone(each) for each in processes) and not Path(home).exists(), timeout_s=5)
+    until(lambda: all(postgres.is_gone(each) for each in processes) and not Path(home).exists(), timeout_s=30)
 
 
 def test_a_server_that_does_not_start_says_why() -> None:

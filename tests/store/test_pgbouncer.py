@@ -90,7 +90,7 @@ async def test_news_of_other_processes_is_found_by_looking(
     other = await open_store(f"{pooler.url}?schema={schema}&prepare=no")
     try:
         waiting = asyncio.create_task(store.log.changed(0))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while "LISTEN hears nothing" not in caplog.text:  # noqa: ASYNC110 - a log has no event to wait for
                 await asyncio.sleep(0.02)
         appended = await added(other.log, write("a"))
@@ -132,5 +132,5 @@ async def test_an_app_runs_behind_it(pooler: PgBouncer, schema: str) -> None:
 
     async with app.open(f"{pooler.url}?schema={schema}&prepare=no") as s:
         await s.publish(Rung(1), stream="bell-1")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await rung.wait()

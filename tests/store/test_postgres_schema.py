@@ -351,7 +351,7 @@ async def test_an_application_needs_no_more_than_the_guide_gives_it(roles: tuple
             done = await system.transact(Seat.take, "1", name)
         assert [row.by for row in await system.find(SeatRow, after=done)] == ["bob"]
         assert len(await everything(system.store.log)) == 2
-        await asyncio.wait_for(both.wait(), 10)
+        await asyncio.wait_for(both.wait(), 30)
         assert heard == ["ann", "bob"]
     async with seats.open(url, create=False, rebuild=["seat_row"]) as system:
         done = await system.transact(Seat.take, "1", "eve")

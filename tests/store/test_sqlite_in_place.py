@@ -106,7 +106,7 @@ async def test_the_event_loop_never_waits_for_another_process(
 ) -> None:
     other = cast("Connection", apsw.Connection(str(path)))
     other.execute("BEGIN IMMEDIATE")
-    release = threading.Timer(1.0, other.execute, ["ROLLBACK"])  # from outside: the loop may be waiting
+    release = threading.Timer(3.0, other.execute, ["ROLLBACK"])  # from outside: the loop may be waiting
     release.start()
     appending = asyncio.create_task(added(store.log, write("a")))
     longest, last = 0.0, time.monotonic()
@@ -117,7 +117,7 @@ async def test_the_event_loop_never_waits_for_another_process(
 
     assert isinstance(await appending, Appended)
     assert committed_in == [True, False]
-    assert longest < 0.5
+    assert longest < 2
 
 
 async def test_the_event_loop_keeps_off_the_connection_while_the_thread_has_it(

@@ -32,7 +32,7 @@ async def handled(handler: Any, **options: Any) -> None:
     app = fait.App("bells")
     app.on(Rang, name="handler", retry=QUICKLY, **options)(handler)
     async with app.open("memory:") as s:
-        await s.wait(await s.publish(Rang(7), stream="tower-1"), timeout_s=3)
+        await s.wait(await s.publish(Rang(7), stream="tower-1"), timeout_s=30)
 
 
 def logged(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -140,7 +140,7 @@ async def test_what_a_handler_causes_tells_its_cause() -> None:
 
 @pytest.mark.parametrize("url", ["memory:", "sqlite:///{}/bells.db"])
 async def test_events_end_where_the_log_ends(url: str, tmp_path: Path) -> None:
-    async with fait.App("bells").open(url.format(tmp_path)) as s, asyncio.timeout(5):
+    async with fait.App("bells").open(url.format(tmp_path)) as s, asyncio.timeout(30):
         assert [each async for each in s.events()] == []
         done = await s.publish(Rang(), stream="tower-1")
         assert [each.position async for each in s.events()] == [1]

@@ -364,7 +364,7 @@ async def _same(app: fait.App, system: fait.System) -> AsyncIterator[fait.System
 
 
 async def _until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await condition():  # noqa: ASYNC110 - it lies in a database
             await asyncio.sleep(0.01)
 

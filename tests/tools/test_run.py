@@ -57,7 +57,7 @@ def until(worker: subprocess.Popen[str], word: str) -> list[str]:
 
 
 async def heard(folder: Path, times: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (folder / "heard").exists() or len((folder / "heard").read_text()) < times:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

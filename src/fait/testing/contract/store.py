@@ -21,7 +21,7 @@ __all__ = ["START", "Opener", "StoreContract", "added", "everything", "new", "so
 START = datetime(2024, 1, 15, 12, tzinfo=UTC)
 """What the clock of each test shows at first."""
 
-SOON_S = 5.0
+SOON_S = 30.0
 """How long a test waits for what should happen at once."""
 
 Opener = Callable[[], AbstractAsyncContextManager[Store]]
