@@ -115,21 +115,39 @@ async def test_what_gathers_during_a_flush_goes_together_and_each_gets_its_own_v
     assert [await append for append in appends] == [position_of("a"), position_of("b"), conflict, position_of("d")]
 
 
-async def test_there_are_no_more_flushes_at_a_time_than_lanes() -> None:
-    asked = Asked(lanes=2)
+async def test_there_are_no_more_flushes_at_a_time_than_lanes_and_they_share_evenly() -> None:
+    asked = Asked(lanes=2, worth_a_lane=1)
     for name in "abcdef":
         await asked(write(name))
     assert asked.backend.streams == [["a"], ["b"]]
 
     await asked.backend.answer(1)
-    assert asked.backend.streams[2:] == [["c", "d", "e", "f"]]
+    assert asked.backend.streams[2:] == [["c", "d", "e"]]
     await asked(write("g"))
     assert len(asked.backend.batches) == 3
+    await asked.backend.answer(0)
+    assert asked.backend.streams[3:] == [["f", "g"]]
+    await asked.backend.answer_all()
+
+
+async def test_few_do_not_go_beside_a_flush_but_with_the_next() -> None:
+    asked = Asked(lanes=2, worth_a_lane=3)
+    for name in "abc":
+        await asked(write(name))
+    assert asked.backend.streams == [["a"]]
+
+    await asked(write("d"))
+    assert asked.backend.streams[1:] == [["b", "c", "d"]]
+    await asked(write("e"))
+    await asked.backend.answer(0)
+    assert len(asked.backend.batches) == 2
+    await asked.backend.answer(1)
+    assert asked.backend.streams[2:] == [["e"]]
     await asked.backend.answer_all()
 
 
 async def test_requests_on_one_stream_are_never_under_way_together_and_stay_in_order() -> None:
-    asked = Asked(lanes=2)
+    asked = Asked(lanes=2, worth_a_lane=1)
     first = await asked(write("a"))
     for writes in ([write("a", 2)], [write("b"), write("a")], [write("b", 3)], [write("c")]):
         await asked(*writes)
@@ -437,7 +455,7 @@ async def test_cancelled_while_it_waits_for_room_an_append_takes_none() -> None:
 
 
 async def test_when_one_gives_up_its_place_those_behind_it_move_up_at_once() -> None:
-    asked = Asked(max_waiting_events=10, lanes=2)
+    asked = Asked(max_waiting_events=10, lanes=2, worth_a_lane=1)
     await asked(write("first", 6))
     large, _ = await asked(write("large", 9)), await asked(write("small", 4))
     assert asked.backend.streams == [["first"]]
@@ -483,7 +501,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.appends: list[tuple[list[str], asyncio.Task[Verdict]]] = []
 
     async def opened(self) -> Asked:
-        return Asked(lanes=2, max_waiting_events=8)
+        return Asked(lanes=2, worth_a_lane=2, max_waiting_events=8)
 
     def under_way(self) -> list[int]:
         return [n for n, answer in enumerate(self.backend.answers) if not answer.done()]

@@ -3,12 +3,13 @@
     append ─► room ─► queue ─► batch ─► flush ─► verdicts
               (back-pressure)  (whatever has gathered while the last flush was under way)
 
-There is no timer: when a lane is free, everything queued goes at once, so that an idle system pays nothing and a
-busy one shares one round trip and one fsync among many. A batch that fails is run again one by one, so that nobody
-pays for a neighbour.
+There is no timer: when nothing is under way, everything queued goes at once, so that an idle system pays nothing and a
+busy one shares one round trip and one fsync among many. With several lanes, a busy one also prepares a batch while the
+last is being stored. A batch that fails is run again one by one, so that nobody pays for a neighbour.
 """
 
 import asyncio
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -34,6 +35,9 @@ MAX_BATCH_EVENTS: Final = 1_000
 
 MAX_BATCH_BYTES: Final = 4 << 20
 """Bytes of one flush."""
+
+WORTH_A_LANE: Final = 24
+"""Requests that make a batch beside another: fewer share the next fsync for less than one of their own would cost."""
 
 MAX_WAITING_EVENTS: Final = 50_000
 """Events that may wait; who asks for more waits until there is room."""
@@ -104,7 +108,9 @@ class Coalescer:
     Args:
         flush: begins to store a batch in one transaction; its future gives an outcome for each request, in order. A
             request that is run `alone`, after a first answer `BUSY`, waits for its locks.
-        lanes: how many flushes may be under way, beside those of single requests that are run again.
+        lanes: how many flushes may be under way when there is enough for them, beside those of single requests that are
+            run again.
+        worth_a_lane: how many requests have to wait before a flush is begun beside another.
         disjoint: whether requests on one stream must not meet in flushes that are under way at the same time: they
             stay in order, come what may. Appends that expect the same version of one stream go together: one of them
             wins, and no other needs a flush of its own to be told so. A backend that runs flushes strictly one after
@@ -119,12 +125,16 @@ class Coalescer:
         flush: Flush,
         *,
         lanes: int = 1,
+        worth_a_lane: int = WORTH_A_LANE,
         disjoint: bool = True,
         max_waiting_events: int = MAX_WAITING_EVENTS,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         self._flush = flush
+        self._lanes = lanes
+        self._worth_a_lane = worth_a_lane
         self._free_lanes = lanes
+        self._in_lanes = 0
         self._disjoint = disjoint
         self._max_events = max_waiting_events
         self._max_bytes = max_waiting_bytes
@@ -213,15 +223,20 @@ class Coalescer:
 
     def _pump(self) -> None:
         """Start flushes while there are lanes and requests."""
-        while self._free_lanes and self._queue and (batch := self._take()):
+        while self._has_lane() and self._queue and (batch := self._take()):
             self._free_lanes -= 1
+            self._in_lanes += len(batch)
             self._start(batch, lanes=1)
 
+    def _has_lane(self) -> bool:
+        return self._free_lanes == self._lanes or (self._free_lanes > 0 and len(self._queue) >= self._worth_a_lane)
+
     def _take(self) -> list[Request]:
-        """The next batch, in order, within its bounds."""
+        """The next batch, in order, within its bounds: an even share for each lane, if there are many."""
         batch: list[Request] = []
         events = size = 0
-        while self._queue:
+        most = max(self._worth_a_lane, math.ceil((len(self._queue) + self._in_lanes) / self._lanes))
+        while self._queue and len(batch) < most:
             request = self._queue.popleft()
             if request.future.cancelled():
                 self._leave(request)
@@ -256,6 +271,8 @@ class Coalescer:
                 alone.append(request)
             else:
                 self._resolve(request, outcome)
+        if lanes:
+            self._in_lanes -= len(batch)
         self._admit()
         for request in alone:
             self._start([request], lanes=0)  # beside the others, however long it takes; it holds its streams meanwhile

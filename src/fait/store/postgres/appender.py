@@ -59,20 +59,28 @@ RETURN_S: Final = 10.0
 MAX_REPEATED: Final = 20
 """How often an append is sent again at once before something else must be wrong."""
 
+LANES: Final = 2
+"""Batches under way at a time: one is prepared here while the server stores the other. A small pool has one lane."""
+
 ALONE: Final = 4
-"""Most appends that wait for locks at a time; fewer if the pool is small. The batch and one first turn have a
+"""Most appends that wait for locks at a time; fewer if the pool is small. The batches and one first turn have a
 connection each beside them: from a pool of 7 on, readers have one left, and else may wait for the end of a turn."""
 
 
 class Appender:
-    """Belongs to the event loop it was made in."""
+    """Belongs to the event loop it was made in.
+
+    Attributes:
+        lanes: how many batches may be begun before the first of them has ended.
+    """
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._where = database.address.shown
         self._clock = None if isinstance(clock, SystemClock) else clock  # one clock for all: the server's
         self._last_moment: datetime | None = None
-        self._lane: Connection | None = None
+        self._lanes: list[Connection] = []  # that are free
+        self.lanes = LANES if database.address.pool > ALONE + 1 + LANES else 1
         self._first_turns = asyncio.Semaphore(1)
         self._turns = asyncio.Semaphore(min(ALONE, database.address.pool - 2))
         self._unsettled: set[str] = set()
@@ -85,7 +93,7 @@ class Appender:
         return Prompt(self._send(requests))
 
     async def _send(self, requests: Sequence[Request]) -> Outcomes:
-        """All of them, on the lane; runs in no task."""
+        """All of them, on one lane; runs in no task."""
         outcomes: Outcomes = []
         for appends, in_turn in _calls(requests):
             if outcomes and isinstance(outcomes[-1], StoreUnavailable):
@@ -99,30 +107,36 @@ class Appender:
 
     async def close(self) -> None:
         """Give the connection back."""
-        if self._lane is not None:
-            await self._database.give_back(self._lane)
-            self._lane = None
+        while self._lanes:
+            await self._database.give_back(self._lanes.pop())
 
     async def _send_together(self, appends: Sequence[Append], in_turn: bool) -> Sequence[Outcome | Exception]:
         """One call for several; if it fails, they run alone, and it shows whose fault it was."""
         attempt = _Attempt(self._where)
         while True:
             try:
-                if self._lane is None:
-                    self._lane = await asyncio.create_task(self._database.take())
-                attempt.sent = not self._lane.is_closed()
-                outcomes = await self._store(self._lane, appends, PATIENCE_S, in_turn=in_turn)
+                lane = self._lanes.pop() if self._lanes else await asyncio.create_task(self._database.take())
+                outcomes = await self._send_on(lane, appends, in_turn, attempt)
             except Exception as problem:
-                if lost(problem):
-                    await asyncio.create_task(self._drop_lane())
-                    await attempt.wait_for_server(problem)
-                elif isinstance(problem, PostgresError):
-                    return self._left_alone(appends, [BUSY] * len(appends), attempt)
-                else:
-                    await asyncio.create_task(self._drop_lane())  # a statement may be half begun on it
+                if not lost(problem):
                     raise attempt.failure(problem) from problem
+                await attempt.wait_for_server(problem)
             else:
                 return self._left_alone(appends, outcomes, attempt)
+
+    async def _send_on(
+        self, lane: Connection, appends: Sequence[Append], in_turn: bool, attempt: "_Attempt"
+    ) -> Sequence[Outcome]:
+        attempt.sent = not lane.is_closed()
+        try:
+            outcomes = await self._store(lane, appends, PATIENCE_S, in_turn=in_turn)
+        except Exception as problem:
+            if lost(problem) or not isinstance(problem, PostgresError):  # then a statement may be half begun on it
+                await asyncio.create_task(self._database.discard(lane))
+                raise
+            outcomes = [BUSY] * len(appends)
+        self._lanes.append(lane)
+        return outcomes
 
     def _left_alone(
         self, appends: Sequence[Append], outcomes: Sequence[Outcome], attempt: "_Attempt"
@@ -201,11 +215,6 @@ class Appender:
         now = self._clock.now()
         self._last_moment = max(now, self._last_moment or now)
         return self._last_moment
-
-    async def _drop_lane(self) -> None:
-        lane, self._lane = self._lane, None
-        if lane is not None:
-            await self._database.discard(lane)
 
 
 class _Attempt:

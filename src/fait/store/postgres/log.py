@@ -44,7 +44,7 @@ class PostgresLog:
         self._database = database
         self._appender = Appender(database, clock)
         self._watcher = Watcher(database, channel)
-        self._coalescer = Coalescer(self._flush)
+        self._coalescer = Coalescer(self._flush, lanes=self._appender.lanes)
         self._flushes = 0
         self._ended = asyncio.Event()
         self._closed = False
