@@ -44,7 +44,7 @@ BY_MARK = Reader(
 )
 
 
-BY_TAIL = Reader(by_tail, BY_MARK.steps)
+BY_TAIL = Reader(by_tail, {"new": frozenset({("events", "read")})} | dict(BY_MARK.steps))
 
 
 class Case(Struct, frozen=True):

@@ -7,7 +7,7 @@ from msgspec import Struct
 from fait.store.migrations import load
 from fait.store.postgres.names import in_schema
 from tests.interleavings.actors import Log, Pause, Reading, as_row, by_mark, by_tail
-from tests.interleavings.cases import BY_MARK, Reader
+from tests.interleavings.cases import BY_MARK, BY_TAIL, Reader
 from tests.interleavings.schedules import Touches
 from tests.interleavings.stepped import Edit
 
@@ -39,10 +39,10 @@ def derived(sql: str, *pieces: tuple[str, str]) -> str:
     return sql
 
 
-def from_to(first: str, last: str) -> str:
-    """A piece of the append by its first and its last line."""
-    sql = load("fait.store.postgres")[3].sql
-    assert sql.count(first) == 1, f"the append has no {first!r}"
+def from_to(first: str, last: str, migration: int = 4) -> str:
+    """A piece of the append, or of another migration, by its first and its last line."""
+    sql = load("fait.store.postgres")[migration - 1].sql
+    assert sql.count(first) == 1, f"migration {migration} has no {first!r}"
     start = sql.index(first)
     return sql[start : sql.index(last, start) + len(last)]
 
@@ -149,7 +149,7 @@ VARIANTS = [
         "plain, two streams",
         "missed",
         (
-            Edit(8, "    mark := {schema}.fait_mark_1();\n", ""),
+            Edit(8, from_to("    IF found NOT BETWEEN", "END IF;\n", migration=8), ""),
             Edit(8, "SELECT fait_tail_1.mark,", "SELECT now.mark,"),
             Edit(
                 8,
@@ -158,7 +158,14 @@ VARIANTS = [
             ),
             Edit(8, "position <= fait_tail_1.mark", "position <= now.mark"),
         ),
-        Reader(by_tail, {"rows": READ} | IN_MARK),
+        Reader(by_tail, {"new": READ, "rows": READ} | IN_MARK),
+    ),
+    Variant(
+        "the last of the new events is the mark although there is a gap before it",
+        "plain, two streams",
+        "missed",
+        (Edit(8, "OR mark <> beyond + found", ""),),
+        BY_TAIL,
     ),
     Variant(
         "a reader in REPEATABLE READ, and nothing that refuses it",

@@ -63,9 +63,30 @@ FAULTS = [
     Mutant(
         "a lower mark is taken for a restored database",
         "store/postgres/watcher.py",
-        "if end < self._final.position",
-        "if mark < self._final.position",
+        "if end < known",
+        "if mark < known",
         WATCHER + "a_mark_that_lies_below_an_earlier_one_is_no_restored_database",
+    ),
+    Mutant(
+        "an answer that was under way is taken for a restored database",
+        "store/postgres/watcher.py",
+        "if end < known",
+        "if end < self.known",
+        WATCHER + "an_answer_that_was_under_way_is_no_older_state",
+    ),
+    Mutant(
+        "what this process appends is final whatever lies before it",
+        "store/postgres/watcher.py",
+        "event.position == self.known + 1",
+        "event.position > self.known",
+        WATCHER + "behind_an_open_append_what_this_process_appends_is_waited_for",
+    ),
+    Mutant(
+        "what was learned while it was asked for is learned twice",
+        "store/postgres/recent.py",
+        "if event.position > known]",
+        "if known]",
+        WATCHER + "what_was_learned_while_it_was_asked_for_is_learned_once",
     ),
     Mutant(
         "nobody is told of news",

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
 import msgspec
@@ -11,11 +12,12 @@ import pytest
 from fait.clock import ManualClock
 from fait.errors import StoreUnavailable
 from fait.events.append import Page
-from fait.events.envelope import StoredEvent
+from fait.events.envelope import NewEvent, StoredEvent
 from fait.events.query import EVERYTHING, Query
 from fait.store.log import Log
 from fait.store.open import Store, open_store
 from fait.store.postgres import recent, watcher
+from fait.store.postgres.call import arguments_of_one
 from fait.store.postgres.connection import Database
 from fait.store.postgres.recent import Recent
 from fait.store.postgres.watcher import Watcher
@@ -151,6 +153,104 @@ async def test_one_question_serves_all_who_wait(stores: tuple[Store, Store], mon
 
     assert {(page.position, len(page.events), page.more) for page in pages} == {(2, 1, False)}
     assert set(reader.asked) == {"tail"}
+
+
+EASTERN = datetime(2023, 5, 6, 7, tzinfo=timezone(timedelta(hours=2)))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        msgspec.structs.replace(
+            new("mail", tags=("x", "y"), data='{"text": "Grüße"}'), metadata='{"by":1}', expires=True
+        ),
+        msgspec.structs.replace(new(), occurred_at=EASTERN),
+    ],
+)
+async def test_who_waits_for_what_this_process_appends_is_given_it_without_a_question(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, event: NewEvent
+) -> None:
+    other, here = stores[1], Following(stores[0], monkeypatch)
+    for name in ("LOOK_S", "FRESH_S"):
+        monkeypatch.setattr(watcher, name, 60.0)
+    await added(here.log, write("a"))
+    await here.caught_up(1)
+    about = vars(here.log)["_watcher"]
+    waiting = asyncio.create_task(here.caught_up(2, after=1))
+    await until(lambda: about._waiters and about._asking.done())
+
+    async def unanswered(_statement: str, *_values: Any) -> list[Any]:
+        return await asyncio.Future()
+
+    monkeypatch.setattr(database_of(stores[0]), "fetch", unanswered)
+    await added(here.log, write("a", [event]))
+    page = await asyncio.wait_for(waiting, 30)
+
+    assert repr(page) == repr(await other.log.read(1))  # times in UTC, too
+
+
+async def test_behind_an_open_append_what_this_process_appends_is_waited_for(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, here = stores[1], Following(stores[0], monkeypatch)
+    await added(here.log, write("a"))
+    await here.caught_up(1)
+    waiting = asyncio.create_task(here.caught_up(2, after=1))
+    about = vars(here.log)["_watcher"]
+    await until(lambda: about._waiters and about._asking.done())
+    async with database_of(other).transaction() as connection:
+        values = arguments_of_one(([write("b")], None), None, patience=None)
+        await connection.fetch(database_of(other).sql["append_one"], *values)
+        assert (await added(here.log, write("a"))).position == 3
+
+        done, _ = await asyncio.wait([waiting], timeout=0.1)
+        assert not done
+    page = await waiting
+
+    assert [event.position for event in page.events] == [2, 3]
+
+
+async def test_an_answer_that_was_under_way_is_no_older_state(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, database = stores[0].log, database_of(stores[0])
+    await added(log, write("a"))
+    await asyncio.wait_for(log.changed(0), 30)
+    about, fetch = vars(log)["_watcher"], database.fetch
+    read, told = asyncio.Event(), asyncio.Event()
+
+    async def slow(statement: str, *values: Any) -> list[Any]:
+        rows = await fetch(statement, *values)
+        read.set()
+        await told.wait()
+        return rows
+
+    waiting = asyncio.create_task(log.changed(1))
+    await until(lambda: about._waiters and about._asking.done())
+    monkeypatch.setattr(database, "fetch", slow)
+    asked = asyncio.create_task(about.mark(beyond=1))
+    await read.wait()
+
+    await added(log, write("a"))
+    await asyncio.wait_for(waiting, 30)
+    told.set()
+
+    assert await asked == 2
+
+
+def test_what_was_learned_while_it_was_asked_for_is_learned_once() -> None:
+    known = Recent()
+    one, two, three = (stored_at(position) for position in (1, 2, 3))
+    known.learn(1, [one])
+    known.learn(2, [two])
+
+    known.learn(3, [two, three])
+
+    assert known.between(0, 3) == [one, two, three]
+
+
+def stored_at(position: int) -> StoredEvent:
+    return StoredEvent(position, "a", position, "thing-happened", 1, str(position), "{}", "{}", (), START, START)
 
 
 EVENTS = [

@@ -6,12 +6,13 @@ append, and the verdict is certain. Only when the server stays away is the outco
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
 from fait.clock import Clock, SystemClock
 from fait.errors import StoreUnavailable
+from fait.events.envelope import StoredEvent
 from fait.store.coalescer import BUSY, Busy, Outcome, Request
 from fait.store.postgres.bulk import MANY, copy
 from fait.store.postgres.call import (
@@ -21,6 +22,7 @@ from fait.store.postgres.call import (
     as_json,
     is_one,
     meet,
+    stored_alone,
     verdicts,
     verdicts_of_each,
 )
@@ -74,8 +76,9 @@ class Appender:
         lanes: how many batches may be begun before the first of them has ended.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, tell: Callable[[StoredEvent, float], None]) -> None:
         self._database = database
+        self._tell = tell
         self._where = database.address.shown
         self._clock = None if isinstance(clock, SystemClock) else clock  # one clock for all: the server's
         self._last_moment: datetime | None = None
@@ -201,13 +204,23 @@ class Appender:
                 if stored is not None:
                     return [stored]
             if is_one(appends) and not look_up:
-                one = arguments_of_one(appends[0], moment, patience=patience)
-                return verdicts(appends, await connection.fetch(self._database.sql["append_one"], *one))
+                return await self._store_one(connection, appends[0], moment, patience)
             if in_turn:
                 each = (as_json(appends), moment, look_up, patience)
                 return verdicts_of_each(appends, await connection.fetch(self._database.sql["append_each"], *each))
             values = arguments(appends, moment, look_up=look_up, patience=patience)
             return verdicts(appends, await connection.fetch(self._database.sql["append"], *values))
+
+    async def _store_one(
+        self, connection: Connection, append: Append, moment: datetime | None, patience: int
+    ) -> Sequence[Outcome]:
+        began = asyncio.get_running_loop().time()
+        values = arguments_of_one(append, moment, patience=patience)
+        rows = await connection.fetch(self._database.sql["append_one"], *values)
+        event = stored_alone(append, rows[0])
+        if event is not None:
+            self._tell(event, began)
+        return verdicts([append], rows)
 
     def _moment(self) -> datetime | None:
         if self._clock is None:

@@ -25,6 +25,7 @@ __all__ = [
     "as_json",
     "is_one",
     "meet",
+    "stored_alone",
     "verdicts",
     "verdicts_of_each",
 ]
@@ -190,6 +191,20 @@ def _event(event: NewEvent) -> dict[str, Any]:
         "occurred_at": event.occurred_at,
         "expires": event.expires,
     }
+
+
+def stored_alone(append: Append, row: Any) -> StoredEvent | None:
+    """The event of a call for one, as a reader would be given it; None if it was not stored."""
+    [write] = append[0]
+    [event] = write.events
+    _, _, version, position, *_, recorded_at = row
+    if recorded_at is None:
+        return None
+    occurred_at = event.occurred_at.astimezone(UTC) if event.occurred_at else recorded_at
+    return StoredEvent(
+        position, write.stream, version, event.type, event.schema, event.id, event.data, event.metadata, event.tags,
+        recorded_at, occurred_at,
+    )  # fmt: skip
 
 
 def verdicts_of_each(appends: Sequence[Append], rows: Sequence[Any]) -> list[Outcome]:

@@ -42,8 +42,8 @@ class PostgresLog:
     def __init__(self, identity: Identity, clock: Clock, database: Database, channel: str) -> None:
         self.identity = identity
         self._database = database
-        self._appender = Appender(database, clock)
         self._watcher = Watcher(database, channel)
+        self._appender = Appender(database, clock, self._watcher.stored)
         self._coalescer = Coalescer(self._flush, lanes=self._appender.lanes)
         self._flushes = 0
         self._ended = asyncio.Event()

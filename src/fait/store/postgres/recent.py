@@ -42,12 +42,13 @@ class Recent:
         """Go on to a mark, with the events up to it. If the last is not at the mark, they are not all: none is kept."""
         if mark <= self._end:
             return
-        self._end = mark
+        known, self._end = self._end, mark
         if not events or events[-1].position < mark:
             self.drop(mark)
             return
-        self._events += events
-        self._bytes += sum(map(_size, events))
+        new = [event for event in events if event.position > known]  # some were learned while these were asked for
+        self._events += new
+        self._bytes += sum(map(_size, new))
         while len(self._events) > MOST or self._bytes > ROOM:
             self.drop(self._events[0].position)
 

@@ -1,13 +1,15 @@
 """Knows how far the log is final: one reader of the high-water mark per process, for all its subscriptions.
 
 The mark is asked for when somebody needs more than is known, when news comes, and now and then although none came. With
-it come the events that are new, if they are few: whoever reads at the end of the log need not ask for them again.
+it come the events that are new, if they are few: whoever reads at the end of the log need not ask for them again. Nor
+need anybody ask when this process has appended the one event that follows what is known.
 """
 
 import asyncio
 from typing import Final
 
 from fait.errors import FaitError, StoreUnavailable
+from fait.events.envelope import StoredEvent
 from fait.store.doorbell import Doorbell
 from fait.store.postgres.announcer import Announcer
 from fait.store.postgres.connection import Database
@@ -53,7 +55,7 @@ class Watcher:
         self._asked_at = 0.0
         self._news = asyncio.Event()
         self._waiters = 0
-        self._is_near = False
+        self._with_events = False
         self._asking: asyncio.Task[int] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -67,8 +69,7 @@ class Watcher:
         fresh = self._heard <= self.known and asyncio.get_running_loop().time() - self._asked_at < FRESH_S
         if fresh and beyond < self.known:
             return self.known
-        self._is_near = self._is_near or beyond >= self.recent.start
-        return await self._ask()
+        return await self._ask(with_events=beyond >= self.recent.start)
 
     def hear(self, position: int) -> None:
         """Somebody says that the log reaches a position."""
@@ -88,6 +89,18 @@ class Watcher:
             self.announcer.tell(await self._ask())
         except FaitError as problem:
             logger.warning("the log could not be looked at: %s", problem)
+
+    def stored(self, event: StoredEvent, began: float) -> None:
+        """This process has appended an event, in a call that began at a moment of the event loop.
+
+        If it follows what is known, it is the mark: up to there all was final, and no number is left in between. Those
+        who wait are given it, and nobody need ask.
+        """
+        if self._waiters and event.position == self.known + 1:
+            self._heard = max(self._heard, event.position)
+            self._asked_at = max(self._asked_at, began)
+            self.recent.learn(event.position, [event])
+            self._final.ring(event.position)
 
     def appended(self, position: int) -> None:
         """This process has appended up to a position."""
@@ -115,11 +128,12 @@ class Watcher:
         self._final.close()
         await self.announcer.close()
 
-    async def _ask(self) -> int:
+    async def _ask(self, *, with_events: bool = False) -> int:
         """Ask the server. An answer under way may be too old for a new question; all new questions share the next."""
         under_way = self._asking
         if under_way is not None and not under_way.done():
             await asyncio.wait([under_way])
+        self._with_events = self._with_events or with_events  # if one of those who share it can use them
         if self._asking is under_way:
             self._asking = asyncio.create_task(self._fetch(), name="fait-postgres-mark")
         asking = self._asking
@@ -132,21 +146,21 @@ class Watcher:
             raise
 
     async def _fetch(self) -> int:
-        asked_at = asyncio.get_running_loop().time()
-        near, self._is_near = self._is_near or self._waiters > 0, False
-        if near and self.known and self._heard - self.known <= MOST:
-            rows = await self._database.fetch("tail", self.known, MOST, ROOM)
+        asked_at, known = asyncio.get_running_loop().time(), self.known
+        with_events, self._with_events = self._with_events or self._waiters > 0, False
+        if with_events and known and self._heard - known <= MOST:
+            rows = await self._database.fetch("tail", known, MOST, ROOM)
         else:
             rows = await self._database.fetch("mark")
         mark, end, expired, *event = rows[0]
-        if end < self._final.position or self._went_back_to is not None:  # and new events do not make up for it
+        if end < known or self._went_back_to is not None:  # and new events do not make up for it
             self._went_back_to = end if self._went_back_to is None else self._went_back_to
             raise StoreUnavailable(
-                f"{self._database.address.shown}: the log ended at {self._final.position} and then at "
+                f"{self._database.address.shown}: the log ended at {known} and then at "
                 f"{self._went_back_to}: the database was restored to an older state while this process ran. Stop all "
                 "processes, and run: fait log adopt --in-place"
             )
-        self._asked_at = asked_at
+        self._asked_at = max(self._asked_at, asked_at)
         has_events = any(each is not None for each in event)
         self.recent.learn(mark, stored_events(row[3:] for row in rows) if has_events else ())
         self.recent.drop(expired)  # the database knows what is left of it

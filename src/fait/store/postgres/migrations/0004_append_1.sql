@@ -248,12 +248,14 @@ END $$;
 CREATE FUNCTION {schema}.fait_append_one_1(
     to_stream text, expected_version bigint, event_id uuid, event_type text, event_schema integer, event_data json,
     event_metadata json, event_tags text[], occurred timestamptz, expires boolean, moment timestamptz, patience integer
-) RETURNS TABLE (write_no integer, verdict text, last_version bigint, last_position bigint, stored json, between_events json)
+) RETURNS TABLE (
+    write_no integer, verdict text, last_version bigint, last_position bigint, stored json, between_events json,
+    recorded timestamptz
+)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
-    recorded timestamptz := coalesce(moment, clock_timestamp());
     locked   text;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -266,6 +268,8 @@ BEGIN
     IF patience IS NOT NULL THEN
         locked := set_config('lock_timeout', patience::text, true);
     END IF;
+
+    recorded := coalesce(moment, clock_timestamp());
 
     -- Steps 1, 3, 4 and 5 of above.
     locked := pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(event_type));
@@ -288,12 +292,12 @@ BEGIN
     END IF;
     IF last_version IS NULL THEN
         RETURN QUERY
-        SELECT *
+        SELECT f.*, NULL::timestamptz
         FROM {schema}.fait_append_1(
             ARRAY[to_stream], ARRAY[expected_version], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[event_id], ARRAY[event_type],
             ARRAY[event_schema], ARRAY[event_data::text], ARRAY[event_metadata::text], ARRAY[event_tags::text],
             ARRAY[occurred], ARRAY[expires], moment => moment, whole => true
-        );
+        ) AS f;
         RETURN;
     END IF;
 

@@ -34,7 +34,8 @@ BEGIN
         END IF;
         write := appends #> '{0,writes,0}';
         event := write #> '{events,0}';
-        RETURN QUERY SELECT 1, f.* FROM {schema}.fait_append_one_1(
+        RETURN QUERY SELECT 1, f.write_no, f.verdict, f.last_version, f.last_position, f.stored, f.between_events
+        FROM {schema}.fait_append_one_1(
             write ->> 'stream', (write ->> 'expected')::bigint, (event ->> 'id')::uuid, event ->> 'type',
             coalesce((event ->> 'schema')::integer, 1), event -> 'data', coalesce(event -> 'metadata', '{}'),
             CASE WHEN json_array_length(event -> 'tags') > 0 THEN ARRAY(SELECT json_array_elements_text(event -> 'tags')) END,

@@ -1,11 +1,14 @@
 -- Tail: the high-water mark, and the events between a position and it, if they are few: who waits for news needs both.
 --
--- beyond  the position.
+-- beyond  the position: a high-water mark.
 -- most    how many events there may be.
 -- room    how many bytes they may take, as they are stored.
 --
 -- At least one row, each with the mark, the last position that can be seen at all, and the highest of those that were dropped;
 -- without an event if there is none, or if there are more than may be: some of them would be of no use.
+--
+-- beyond is a mark already: so if the events that follow it have no gap, no number up to the last of them is left for anybody, and
+-- that one is the mark, whoever is appending. Tickets are looked at only where there is a gap, or nothing new.
 --
 -- The rows are selected by a statement that begins when the mark is known: by one with it, those would be missed that are
 -- committed after it has begun and before it looks for tickets.
@@ -17,8 +20,14 @@ CREATE FUNCTION {schema}.fait_tail_1(beyond bigint, most integer, room bigint) R
 )
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 #variable_conflict use_column
+DECLARE
+    found bigint;
 BEGIN
-    mark := {schema}.fait_mark_1();
+    SELECT max(position), count(*) INTO mark, found
+    FROM (SELECT position FROM {schema}.fait_all WHERE position > beyond ORDER BY position LIMIT most + 1) AS few;
+    IF found NOT BETWEEN 1 AND most OR mark <> beyond + found THEN
+        mark := {schema}.fait_mark_1();
+    END IF;
     RETURN QUERY
     SELECT fait_tail_1.mark,
         greatest((SELECT max(position) FROM {schema}.fait_events), (SELECT max(position) FROM {schema}.fait_expiring), 0),
