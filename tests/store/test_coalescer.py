@@ -146,6 +146,24 @@ async def test_few_do_not_go_beside_a_flush_but_with_the_next() -> None:
     await asked.backend.answer_all()
 
 
+async def test_a_large_append_neither_waits_for_others_nor_do_they_for_it() -> None:
+    asked = Asked(lanes=2)
+    for writes in (write("a"), write("small"), write("large", 500)):
+        await asked(writes)
+    assert asked.backend.streams == [["a"]]  # the large one is behind a small one
+
+    await asked.backend.answer(0)
+    assert asked.backend.streams[1:] == [["small", "large"]]
+    await asked.backend.answer(1)
+
+    for writes in (write("b"), write("large", 500), write("c"), write("d")):
+        await asked(writes)
+    assert asked.backend.streams[2:] == [["b"], ["large"]]
+    await asked.backend.answer(2)
+    assert asked.backend.streams[4:] == [["c", "d"]]
+    await asked.backend.answer_all()
+
+
 async def test_requests_on_one_stream_are_never_under_way_together_and_stay_in_order() -> None:
     asked = Asked(lanes=2, worth_a_lane=1)
     first = await asked(write("a"))

@@ -39,6 +39,9 @@ MAX_BATCH_BYTES: Final = 4 << 20
 WORTH_A_LANE: Final = 24
 """Requests that make a batch beside another: fewer share the next fsync for less than one of their own would cost."""
 
+LARGE: Final = 500
+"""Events of an append that is worth a lane whoever else is under way; nor does anybody wait for the end of one."""
+
 MAX_WAITING_EVENTS: Final = 50_000
 """Events that may wait; who asks for more waits until there is room."""
 
@@ -135,6 +138,7 @@ class Coalescer:
         self._worth_a_lane = worth_a_lane
         self._free_lanes = lanes
         self._in_lanes = 0
+        self._large = 0
         self._disjoint = disjoint
         self._max_events = max_waiting_events
         self._max_bytes = max_waiting_bytes
@@ -223,13 +227,17 @@ class Coalescer:
 
     def _pump(self) -> None:
         """Start flushes while there are lanes and requests."""
-        while self._has_lane() and self._queue and (batch := self._take()):
+        while self._queue and self._has_lane() and (batch := self._take()):
             self._free_lanes -= 1
             self._in_lanes += len(batch)
+            self._large += batch[0].events >= LARGE
             self._start(batch, lanes=1)
 
     def _has_lane(self) -> bool:
-        return self._free_lanes == self._lanes or (self._free_lanes > 0 and len(self._queue) >= self._worth_a_lane)
+        """Whether a flush may begin: if others are under way, only one that is worth it."""
+        if self._free_lanes in (0, self._lanes):
+            return self._free_lanes > 0
+        return self._large > 0 or len(self._queue) >= self._worth_a_lane or self._queue[0].events >= LARGE
 
     def _take(self) -> list[Request]:
         """The next batch, in order, within its bounds: an even share for each lane, if there are many."""
@@ -273,6 +281,7 @@ class Coalescer:
                 self._resolve(request, outcome)
         if lanes:
             self._in_lanes -= len(batch)
+            self._large -= batch[0].events >= LARGE
         self._admit()
         for request in alone:
             self._start([request], lanes=0)  # beside the others, however long it takes; it holds its streams meanwhile
