@@ -224,9 +224,16 @@ FAULTS = [
     Mutant(
         "a sign of life does not protect the lease",
         "store/sqlite/sql/take_lease.sql",
-        "WHERE owner = ?3 AND fence = ?4 AND beat = ?5",
+        "WHERE owner = ?3 AND fence = ?4 AND (beat = ?5 OR owner = ?2)",
         "WHERE owner = ?3 AND fence = ?4",
         LEDGER + "an_owner_who_shows_life_keeps_the_lease",
+    ),
+    Mutant(
+        "an owner's own sign of life keeps it from its lease",
+        "store/sqlite/sql/take_lease.sql",
+        "(beat = ?5 OR owner = ?2)",
+        "beat = ?5",
+        LEDGER + "its_own_sign_of_life_keeps_no_owner_from_taking_a_lease_anew",
     ),
     Mutant(
         "the last row of a page comes again",

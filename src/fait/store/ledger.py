@@ -221,7 +221,10 @@ class Ledger(Protocol):
         ...
 
     async def take(self, seen: Lease, owner: str) -> Lease | None:
-        """Become the owner if the lease is still as `seen`; None if somebody was quicker."""
+        """Become the owner if the lease is still as `seen`; None if somebody was quicker.
+
+        An owner may take its own anew although it has shown life meanwhile: nobody else did anything.
+        """
         ...
 
     async def beat(self, owner: str) -> list[str]:

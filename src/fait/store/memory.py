@@ -260,9 +260,10 @@ class MemoryLedger:
         return self._leases.get(name, Lease(name, "", 0, 0))
 
     async def take(self, seen: Lease, owner: str) -> Lease | None:
-        if await self.lease(seen.name) != seen:
+        now = await self.lease(seen.name)
+        if (now.owner, now.fence) != (seen.owner, seen.fence) or (now.beat != seen.beat and now.owner != owner):
             return None
-        self._leases[seen.name] = Lease(seen.name, owner, seen.fence + 1, seen.beat + 1)
+        self._leases[seen.name] = Lease(seen.name, owner, now.fence + 1, now.beat + 1)
         return self._leases[seen.name]
 
     async def beat(self, owner: str) -> list[str]:

@@ -100,7 +100,7 @@ class Watcher:
             self._heard = max(self._heard, event.position)
             self._asked_at = max(self._asked_at, began)
             self.recent.learn(event.position, [event])
-            asyncio.get_running_loop().call_soon(self._final.ring, event.position)  # first, the one who appended goes on
+            asyncio.get_running_loop().call_soon(self._final.ring, event.position)  # who appended goes on first
 
     def appended(self, position: int) -> None:
         """This process has appended up to a position."""

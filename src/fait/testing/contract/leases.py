@@ -54,6 +54,20 @@ class LeaseContract(StoreContract):
         assert (now.owner, now.fence) == ("me", mine.fence)
         assert now.beat != mine.beat
 
+    async def test_its_own_sign_of_life_keeps_no_owner_from_taking_a_lease_anew(self, ledger: Ledger) -> None:
+        await ledger.take(await ledger.lease("s"), "me")
+        seen = await ledger.lease("s")
+        await ledger.beat("me")
+        beaten = await ledger.lease("s")
+
+        again = await ledger.take(seen, "me")
+
+        assert again is not None
+        assert again == await ledger.lease("s")
+        assert again.fence > seen.fence
+        assert again.beat != beaten.beat
+        assert await ledger.take(seen, "me") is None
+
     async def test_a_sign_of_life_is_for_all_leases_of_its_owner_and_no_others(self, ledger: Ledger) -> None:
         for name, owner in (("a", "me"), ("b", "you"), ("c", "me")):
             await ledger.take(await ledger.lease(name), owner)
