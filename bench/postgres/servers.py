@@ -26,11 +26,12 @@ from tests.servers.postgres import PostgresServer, installations
 __all__ = ["SETTINGS", "Servers", "events_in", "positions_in"]
 
 VERSION = 18
+QUARTER_OF_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
-    "shared_buffers": "1GB",
+    "shared_buffers": f"{QUARTER_OF_MEMORY >> 20}MB",  # as its manual advises
     "max_wal_size": "8GB",
     "max_connections": "300",
     "checkpoint_timeout": "30min",
