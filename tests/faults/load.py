@@ -14,7 +14,7 @@ from fait.events.envelope import StoredEvent
 from fait.store.open import Store, open_store
 from tests.faults.appends import append_of, ids, whole
 
-CALLERS = 16
+CALLERS = 64
 KINDS = ("any", "any", "any", "many", "streams", "on-tags", "exact")
 
 
@@ -71,7 +71,7 @@ class Load:
             else:
                 assert isinstance(verdict, Conflict), verdict
                 self.refused.update(ids(append))
-            await asyncio.sleep(self._chance.random() * 0.01)
+            await asyncio.sleep(self._chance.random() * 0.002)
 
     async def _follow(self) -> None:
         position = 0
@@ -114,7 +114,7 @@ class Load:
 
 @contextlib.asynccontextmanager
 async def load(server_url: str, schema: str) -> AsyncIterator[Load]:
-    """Sixteen callers and a reader for the length of a block; then what they know is compared with what is stored."""
+    """Many callers, who keep both lanes busy, and a reader; then what they know is compared with what is stored."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
     store, reader = [await open_store(f"{server_url}?schema={schema}") for _ in range(2)]
@@ -124,6 +124,7 @@ async def load(server_url: str, schema: str) -> AsyncIterator[Load]:
         yield going
         going.end()
         await asyncio.gather(*callers)
+        assert len(vars(vars(store.log)["_appender"])["_lanes"]) == 2  # both were at work, and are free
         await going.check(server_url, schema)
     finally:
         for task in (going.following, *callers):
