@@ -11,6 +11,7 @@ import asyncpg
 from fait.errors import StoreUnavailable
 from fait.events.append import Appended, Conflict
 from fait.events.envelope import StoredEvent
+from fait.store.log import Log
 from fait.store.open import Store, open_store
 from tests.faults.appends import append_of, ids, whole
 
@@ -27,6 +28,30 @@ async def until(is_so: Callable[[], object], timeout_s: float = 30.0) -> None:
     raise AssertionError("it did not happen in time")
 
 
+class Follower:
+    """A reader at the end of a log.
+
+    Attributes:
+        seen: what it was given, in order.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self.seen: list[StoredEvent] = []
+        self.task = asyncio.create_task(self._follow(log), name="follower")
+
+    async def _follow(self, log: Log) -> None:
+        position = 0
+        while True:
+            try:
+                page = await log.read(position)
+                self.seen += page.events
+                position = page.position
+                if not page.more:
+                    await log.changed(position)
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
+
+
 class Load:
     """What callers were told of their appends, by event id, and what a reader was given.
 
@@ -35,7 +60,8 @@ class Load:
         refused: certainly not stored.
         unknown: those that nobody knows of.
         problems: what callers were told instead of a verdict.
-        seen: what the reader was given, in order.
+        most_flushes: how many batches were under way at a time, those of single appends included.
+        followers: one has a store of its own, and one shares that of the callers.
     """
 
     def __init__(self, store: Store, reader: Store, seed: int) -> None:
@@ -43,9 +69,9 @@ class Load:
         self.refused: set[str] = set()
         self.unknown: set[str] = set()
         self.problems: list[StoreUnavailable] = []
-        self.seen: list[StoredEvent] = []
-        self._store, self._reader = store, reader
-        self.following = asyncio.create_task(self._follow(), name="reader")
+        self.most_flushes = 0
+        self.followers = [Follower(each.log) for each in (reader, store)]
+        self._store = store
         self._chance = random.Random(seed)
         self._ended = asyncio.Event()
 
@@ -58,6 +84,7 @@ class Load:
         while not self._ended.is_set():
             stream = f"shared-{self._chance.randrange(5)}" if self._chance.random() < 0.3 else f"own-{caller}"
             append = append_of(self._chance.choice(KINDS), stream, self._chance.randrange(20))
+            self.most_flushes = max(self.most_flushes, vars(self._store.log)["_flushes"])
             try:
                 verdict = await self._store.log.append(*append)
             except StoreUnavailable as problem:
@@ -72,18 +99,6 @@ class Load:
                 assert isinstance(verdict, Conflict), verdict
                 self.refused.update(ids(append))
             await asyncio.sleep(self._chance.random() * 0.002)
-
-    async def _follow(self) -> None:
-        position = 0
-        while True:
-            try:
-                page = await self._reader.log.read(position)
-                self.seen += page.events
-                position = page.position
-                if not page.more:
-                    await self._reader.log.changed(position)
-            except StoreUnavailable:
-                await asyncio.sleep(0.05)
 
     def end(self) -> None:
         self._ended.set()
@@ -106,10 +121,12 @@ class Load:
         assert max(Counter(row["id"] for row in rows).values()) == 1
         assert set(found) <= set(self.stored) | self.unknown
         await whole(url, schema)
-        await until(lambda: len(self.seen) >= len(rows) or self.following.done())
-        if self.following.done():
-            self.following.result()
-        assert [(each.position, each.id) for each in self.seen] == [(row["position"], row["id"]) for row in rows]
+        for follower in self.followers:
+            await until(lambda follower=follower: len(follower.seen) >= len(rows) or follower.task.done())
+            if follower.task.done():
+                follower.task.result()
+            given = [(each.position, each.id) for each in follower.seen]
+            assert given == [(row["position"], row["id"]) for row in rows]
 
 
 @contextlib.asynccontextmanager
@@ -124,11 +141,12 @@ async def load(server_url: str, schema: str) -> AsyncIterator[Load]:
         yield going
         going.end()
         await asyncio.gather(*callers)
-        assert len(vars(vars(store.log)["_appender"])["_lanes"]) == 2  # both were at work, and are free
+        assert going.most_flushes > 1
         await going.check(server_url, schema)
     finally:
-        for task in (going.following, *callers):
+        tasks = [*callers, *(each.task for each in going.followers)]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(going.following, *callers, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await store.close()
         await reader.close()

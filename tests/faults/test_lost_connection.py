@@ -1,7 +1,7 @@
 """The connection is lost at every point of an append: the verdict is right, and the events are stored exactly once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from uuid import uuid4
 
@@ -34,10 +34,16 @@ class Line:
 
 
 @pytest.fixture
-async def line(postgres_servers: Callable[..., PostgresServer]) -> AsyncIterator[Line]:
+def pool() -> int:
+    """With so few connections there is one lane."""
+    return 4
+
+
+@pytest.fixture
+async def line(postgres_servers: Callable[..., PostgresServer], pool: int) -> AsyncIterator[Line]:
     server, schema = postgres_servers(), f"lost_{uuid4().hex}"
     async with Proxy(server.port) as proxy:
-        store = await open_store(proxy.url(schema=schema, pool=4))
+        store = await open_store(proxy.url(schema=schema, pool=pool))
         try:
             await store.log.append([write("kept-1", count=3)])
             yield Line(server, proxy, schema, store)
@@ -92,9 +98,13 @@ async def test_a_loser_is_told_the_truth_wherever_the_line_is_cut(line: Line, mo
     await line.whole()
 
 
+@pytest.mark.parametrize("kinds", [("any", "on-tags"), ("any", "any", "streams")], ids=lambda kinds: kinds[-1])
+@pytest.mark.parametrize("pool", [4, 10], ids=["one-lane", "two-lanes"])
 @pytest.mark.parametrize("moment", MOMENTS)
-async def test_a_batch_of_callers_is_stored_once_wherever_the_line_is_cut(line: Line, moment: Moment) -> None:
-    appends = [append_of(kind, f"kept-{number}", 0) for number in range(2, 18) for kind in ("any", "on-tags")]
+async def test_a_batch_of_callers_is_stored_once_wherever_the_line_is_cut(
+    line: Line, moment: Moment, kinds: Sequence[str]
+) -> None:
+    appends = [append_of(kind, f"kept-{number}", 0) for number in range(2, 34) for kind in kinds]
     refused: Append = ([write("kept-1", expected=1)], None)
     line.proxy.cuts.extend([moment, moment])
 

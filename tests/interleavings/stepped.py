@@ -78,7 +78,7 @@ _PAUSES = (
     _before(3, "last := coalesce(pg_sequence_last_value(", "sequence"),
     _before(3, "-- A ticket keeps the low 32 bits", "tickets"),
     _before(3, "last := coalesce(lowest, last);", "visible"),
-    _before(8, "SELECT max(position), count(*) INTO mark, found", "new"),
+    _before(8, "SELECT max(position), count(*) INTO mark, several", "new"),
     _before(8, "    RETURN QUERY\n", "rows"),
     # One event without a condition.
     _after(4, "    -- Steps 1, 3, 4 and 5 of above.\n", "locks"),

@@ -149,7 +149,7 @@ VARIANTS = [
         "plain, two streams",
         "missed",
         (
-            Edit(8, from_to("    IF found NOT BETWEEN", "END IF;\n", migration=8), ""),
+            Edit(8, from_to("    IF several NOT BETWEEN", "END IF;\n", migration=8), ""),
             Edit(8, "SELECT fait_tail_1.mark,", "SELECT now.mark,"),
             Edit(
                 8,
@@ -164,7 +164,7 @@ VARIANTS = [
         "the last of the new events is the mark although there is a gap before it",
         "plain, two streams",
         "missed",
-        (Edit(8, "OR mark <> beyond + found", ""),),
+        (Edit(8, "OR mark <> beyond + several", ""),),
         BY_TAIL,
     ),
     Variant(

@@ -68,6 +68,20 @@ FAULTS = [
         WATCHER + "a_mark_that_lies_below_an_earlier_one_is_no_restored_database",
     ),
     Mutant(
+        "after a restore what this process appends is final",
+        "store/postgres/watcher.py",
+        "event.position == self.known + 1 and self._went_back_to is None",
+        "event.position == self.known + 1",
+        WATCHER + "when_the_database_went_back_nothing_that_is_appended_is_final",
+    ),
+    Mutant(
+        "a connection that cannot be had fails the batch",
+        "store/postgres/lanes.py",
+        "elif not self._used:",
+        "else:",
+        "tests/store/test_postgres_lanes.py::test_when_no_more_are_to_be_had_the_one_there_is_is_waited_for",
+    ),
+    Mutant(
         "an answer that was under way is taken for a restored database",
         "store/postgres/watcher.py",
         "if end < known",

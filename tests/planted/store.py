@@ -1,6 +1,6 @@
 """Faults in the stores: what they share, memory and SQLite."""
 
-from tests.planted.mutant import IN_PLACE, LEDGER, LOG, MEMORY, PROPERTY, RETENTION, Mutant
+from tests.planted.mutant import COALESCER, IN_PLACE, LEDGER, LOG, MEMORY, PROPERTY, RETENTION, Mutant
 
 FAULTS = [
     Mutant(
@@ -92,7 +92,35 @@ FAULTS = [
         "store/coalescer.py",
         "if (one_is_at_fault or outcome is BUSY) and",
         "if outcome is BUSY and",
-        "tests/store/test_coalescer.py::test_a_flush_that_cannot_even_begin_is_an_error_of_each",
+        COALESCER + "a_flush_that_cannot_even_begin_is_an_error_of_each",
+    ),
+    Mutant(
+        "one lane takes everybody",
+        "store/coalescer.py",
+        "(here + self._in_lanes) / self._lanes",
+        "here + self._in_lanes",
+        COALESCER + "there_are_no_more_flushes_at_a_time_than_lanes_and_they_share_evenly",
+    ),
+    Mutant(
+        "what is left of a share waits for a whole flush",
+        "store/coalescer.py",
+        "is_worth_another = here - even >= self._worth_a_lane and not self._conditions",
+        "is_worth_another = True",
+        COALESCER + "what_is_left_of_a_share_is_worth_another_lane_or_goes_along",
+    ),
+    Mutant(
+        "conditions go beside others",
+        "store/coalescer.py",
+        "if self._free_lanes in (0, self._lanes) or self._conditions:",
+        "if self._free_lanes in (0, self._lanes):",
+        COALESCER + "as_long_as_one_has_a_condition_flushes_go_one_after_another",
+    ),
+    Mutant(
+        "a lane is not given back after a batch",
+        "store/coalescer.py",
+        "self._loop.call_soon(self._free, lanes)",
+        "self._loop.call_soon(self._free, lanes and not alone)",
+        COALESCER + "in_whatever_order_things_come_each_gets_its_answer_and_each_stream_its_order",
     ),
     Mutant(
         "what was checked last holds for all conditions",

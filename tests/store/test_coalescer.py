@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from fait.errors import StoreUnavailable, UsageError
 from fait.events.append import AppendCondition, Appended, Conflict, Verdict, Write
 from fait.events.envelope import NewEvent
 from fait.events.version import ANY
-from fait.store.coalescer import BUSY, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Coalescer, Outcome, Request
+from fait.store import coalescer
+from fait.store.coalescer import BUSY, LARGE, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Coalescer, Outcome, Request
 
 
 def write(stream: str, events: int = 1, size: int = 0) -> Write:
@@ -24,9 +26,9 @@ def write(stream: str, events: int = 1, size: int = 0) -> Write:
     return Write(stream, tuple(NewEvent("x", 1, f"{stream}/{n}", each, "") for n, each in enumerate(data)), ANY)
 
 
-def expecting(stream: str, version: int) -> Write:
+def expecting(stream: str, version: int, size: int = 0) -> Write:
     """One event for a stream that must be at a version."""
-    return Write(stream, write(stream).events, version)
+    return Write(stream, write(stream, size=size).events, version)
 
 
 class Backend:
@@ -146,21 +148,63 @@ async def test_few_do_not_go_beside_a_flush_but_with_the_next() -> None:
     await asked.backend.answer_all()
 
 
-async def test_a_large_append_neither_waits_for_others_nor_do_they_for_it() -> None:
+async def test_what_is_left_of_a_share_is_worth_another_lane_or_goes_along() -> None:
+    asked = Asked(lanes=2, worth_a_lane=3)
+    for name in "abcdefghi":
+        await asked(write(name))
+    assert asked.backend.streams == [["a"], ["b", "c", "d"]]
+
+    for flush in (0, 1):  # in one turn
+        asked.backend.answers[flush].set_result(stored(asked.backend.batches[flush]))
+    await turn()
+
+    assert asked.backend.streams[2:] == [["e", "f", "g", "h", "i"]]
+    await asked.backend.answer_all()
+
+
+async def test_a_large_append_goes_alone_and_few_need_not_wait_for_it() -> None:
     asked = Asked(lanes=2)
-    for writes in (write("a"), write("small"), write("large", 500)):
+    for writes in (write("a"), write("large", LARGE)):
         await asked(writes)
-    assert asked.backend.streams == [["a"]]  # the large one is behind a small one
+    assert asked.backend.streams == [["a"], ["large"]]
+
+    await asked(write("b"))
+    await asked(write("larger", LARGE))
+    await asked(write("c"))
+    await asked.backend.answer(0)
+    assert asked.backend.streams[2:] == [["b"]]
+    await asked.backend.answer(2)
+    assert asked.backend.streams[3:] == [["larger"]]
+    await asked.backend.answer(1)
+    assert asked.backend.streams[4:] == [["c"]]
+    await asked.backend.answer_all()
+
+
+async def test_with_one_lane_a_large_append_shares_the_commit() -> None:
+    asked = Asked()
+    for writes in (write("a"), write("b"), write("large", LARGE)):
+        await asked(writes)
 
     await asked.backend.answer(0)
-    assert asked.backend.streams[1:] == [["small", "large"]]
-    await asked.backend.answer(1)
 
-    for writes in (write("b"), write("large", 500), write("c"), write("d")):
-        await asked(writes)
-    assert asked.backend.streams[2:] == [["b"], ["large"]]
-    await asked.backend.answer(2)
-    assert asked.backend.streams[4:] == [["c", "d"]]
+    assert asked.backend.streams[1:] == [["b", "large"]]
+    await asked.backend.answer_all()
+
+
+async def test_as_long_as_one_has_a_condition_flushes_go_one_after_another() -> None:
+    asked = Asked(lanes=2, worth_a_lane=1)
+    await asked(write("a"))
+    await asked(write("b"), condition=AppendCondition((), 7))
+    await asked(write("c"))
+    assert asked.backend.streams == [["a"]]
+
+    await asked.backend.answer(0)
+    assert asked.backend.streams[1:] == [["b", "c"]]
+    await asked(write("d"))
+    assert len(asked.backend.batches) == 2
+    await asked.backend.answer(1)
+    await asked(write("e"))
+    assert asked.backend.streams[2:] == [["d"], ["e"]]
     await asked.backend.answer_all()
 
 
@@ -529,6 +573,16 @@ class AnyOrder(RuleBasedStateMachine):
         ordered = [write(each, events, size=len(self.appends) + 1) for each in streams]
         self.appends.append((streams, self.runner.run(self.asked(*ordered))))
 
+    @rule(stream=st.sampled_from("abcd"), version=st.integers(0, 1))
+    def append_expecting(self, stream: str, version: int) -> None:
+        asked = self.asked(expecting(stream, version, size=len(self.appends) + 1))
+        self.appends.append(([stream], self.runner.run(asked)))
+
+    @rule(stream=st.sampled_from("abcd"))
+    def append_under_a_condition(self, stream: str) -> None:
+        asked = self.asked(write(stream, size=len(self.appends) + 1), condition=AppendCondition((), 7))
+        self.appends.append(([stream], self.runner.run(asked)))
+
     @precondition(lambda self: self.under_way())
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
@@ -551,14 +605,24 @@ class AnyOrder(RuleBasedStateMachine):
         self.runner.run(turn())
 
     @invariant()
-    def no_stream_is_under_way_twice(self) -> None:
-        streams = [w.stream for n in self.under_way() for each in self.backend.batches[n] for w in each.writes]
-        assert len(streams) == len(set(streams))
+    def no_stream_is_under_way_twice_but_for_rivals(self) -> None:
+        expected = defaultdict[str, list[int]](list)
+        for each in (each for n in self.under_way() for batch in [self.backend.batches[n]] for each in batch):
+            for asked in each.writes:
+                expected[asked.stream].append(asked.expected)
+        for versions in expected.values():
+            assert len(versions) == 1 or versions == [abs(versions[0])] * len(versions)
+
+    @invariant()
+    def there_are_no_more_flushes_than_lanes(self) -> None:
+        batches = [self.backend.batches[n] for n in self.under_way()]
+        assert sum(not batch[0].alone for batch in batches) <= 2
 
     @invariant()
     def each_stream_is_flushed_in_order(self) -> None:
         for stream in "abcd":
-            order = [len(r.writes[0].events[0].data) for b in self.backend.batches for r in b if _has(r, stream)]
+            flushed = [request for batch in self.backend.batches for request in batch if _has(request, stream)]
+            order = [len(each.writes[0].events[0].data) for each in flushed if not _is_rival_run_again(each)]
             assert order == sorted(order)
 
     def teardown(self) -> None:
@@ -573,11 +637,18 @@ class AnyOrder(RuleBasedStateMachine):
         self.runner.close()
 
 
+def _is_rival_run_again(request: Request) -> bool:
+    return request.alone and request.writes[0].expected >= 0
+
+
 def _has(request: Request, stream: str) -> bool:
     return any(write.stream == stream for write in request.writes)
 
 
-def test_in_whatever_order_things_come_each_gets_its_answer_and_each_stream_its_order() -> None:
+def test_in_whatever_order_things_come_each_gets_its_answer_and_each_stream_its_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(coalescer, "LARGE", 4)
     run_state_machine_as_test(
         AnyOrder,
         settings=settings(

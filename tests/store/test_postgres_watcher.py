@@ -82,6 +82,20 @@ async def test_a_mark_that_lies_below_an_earlier_one_is_no_restored_database() -
     assert [await known.mark(beyond) for beyond in (0, 5, 6)] == [5, 5, 7]
 
 
+async def test_when_the_database_went_back_nothing_that_is_appended_is_final() -> None:
+    known = watching((8, 8), *[(3, 3)] * 99)
+    assert await known.mark(beyond=0) == 8
+    waiting = asyncio.create_task(known.wait(8))
+    await until(lambda: vars(known)["_went_back_to"] == 3)
+
+    known.stored(stored_at(9), asyncio.get_running_loop().time())
+    await asyncio.sleep(0)
+
+    assert known.known == 8
+    waiting.cancel()
+    await known.close()
+
+
 async def test_news_is_looked_for_again_when_that_failed() -> None:
     known = watching((5, 5), (None, 0), (6, 6))
     waiting = asyncio.create_task(known.wait(5))
@@ -221,8 +235,9 @@ async def test_an_answer_that_was_under_way_is_no_older_state(
 
     async def slow(statement: str, *values: Any) -> list[Any]:
         rows = await fetch(statement, *values)
-        read.set()
-        await told.wait()
+        if statement == "tail":
+            read.set()
+            await told.wait()
         return rows
 
     waiting = asyncio.create_task(log.changed(1))

@@ -40,7 +40,7 @@ WORTH_A_LANE: Final = 24
 """Requests that make a batch beside another: fewer share the next fsync for less than one of their own would cost."""
 
 LARGE: Final = 500
-"""Events of an append that is worth a lane whoever else is under way; nor does anybody wait for the end of one."""
+"""Events of an append that goes alone where there are lanes; beside it, or before it, others need not be many."""
 
 MAX_WAITING_EVENTS: Final = 50_000
 """Events that may wait; who asks for more waits until there is room."""
@@ -139,6 +139,7 @@ class Coalescer:
         self._free_lanes = lanes
         self._in_lanes = 0
         self._large = 0
+        self._conditions = 0
         self._disjoint = disjoint
         self._max_events = max_waiting_events
         self._max_bytes = max_waiting_bytes
@@ -190,6 +191,7 @@ class Coalescer:
     def _enter(self, request: Request) -> None:
         self._waiting_events += request.events
         self._waiting_bytes += request.bytes
+        self._conditions += request.condition is not None
         if not self._disjoint or self._joins_lines(request):
             self._queue.append(request)
 
@@ -222,6 +224,7 @@ class Coalescer:
     def _leave(self, request: Request) -> None:
         self._waiting_events -= request.events
         self._waiting_bytes -= request.bytes
+        self._conditions -= request.condition is not None
         if self._disjoint:
             self._leave_lines(request)
 
@@ -234,28 +237,41 @@ class Coalescer:
             self._start(batch, lanes=1)
 
     def _has_lane(self) -> bool:
-        """Whether a flush may begin: if others are under way, only one that is worth it."""
-        if self._free_lanes in (0, self._lanes):
-            return self._free_lanes > 0
+        """Whether a flush may begin: if others are under way, only one that is worth it, and waits for none of them.
+
+        Appends with conditions might: they lock what they depend on until their flush ends.
+        """
+        if self._free_lanes in (0, self._lanes) or self._conditions:
+            return self._free_lanes == self._lanes
         return self._large > 0 or len(self._queue) >= self._worth_a_lane or self._queue[0].events >= LARGE
 
     def _take(self) -> list[Request]:
-        """The next batch, in order, within its bounds: an even share for each lane, if there are many."""
+        """The next batch, in order, within its bounds."""
         batch: list[Request] = []
         events = size = 0
-        most = max(self._worth_a_lane, math.ceil((len(self._queue) + self._in_lanes) / self._lanes))
+        most = self._share()
         while self._queue and len(batch) < most:
             request = self._queue.popleft()
             if request.future.cancelled():
                 self._leave(request)
                 self._admit()
                 continue
-            if batch and (events + request.events > MAX_BATCH_EVENTS or size + request.bytes > MAX_BATCH_BYTES):
+            events, size = events + request.events, size + request.bytes
+            alone = self._lanes > 1 and request.events >= LARGE
+            if batch and (alone or events > MAX_BATCH_EVENTS or size > MAX_BATCH_BYTES):
                 self._queue.appendleft(request)
                 break
             batch.append(request)
-            events, size = events + request.events, size + request.bytes
+            if alone:
+                break
         return batch
+
+    def _share(self) -> int:
+        """Most requests of the next batch: an even part for each lane, if what is left is worth another."""
+        here = len(self._queue)
+        even = max(self._worth_a_lane, math.ceil((here + self._in_lanes) / self._lanes))
+        is_worth_another = here - even >= self._worth_a_lane and not self._conditions
+        return even if self._in_lanes or is_worth_another else here
 
     def _start(self, batch: list[Request], *, lanes: int) -> None:
         for request in batch:

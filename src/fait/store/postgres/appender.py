@@ -1,4 +1,4 @@
-"""Sends appends to the server: batches through a connection of their own, and alone whatever must not hold others up.
+"""Sends appends to the server: batches through connections of their own, and alone whatever must not hold others up.
 
 An append whose connection is lost is sent again: its events have ids, so that the server tells a repetition from a new
 append, and the verdict is certain. Only when the server stays away is the outcome unknown.
@@ -36,6 +36,7 @@ from fait.store.postgres.connection import (
     lost,
     unavailable,
 )
+from fait.store.postgres.lanes import Lanes
 from fait.store.postgres.prompt import Prompt
 
 __all__ = ["Appender"]
@@ -82,7 +83,7 @@ class Appender:
         self._where = database.address.shown
         self._clock = None if isinstance(clock, SystemClock) else clock  # one clock for all: the server's
         self._last_moment: datetime | None = None
-        self._lanes: list[Connection] = []  # that are free
+        self._lanes = Lanes(database)
         self.lanes = LANES if database.address.pool > ALONE + 1 + LANES else 1
         self._first_turns = asyncio.Semaphore(1)
         self._turns = asyncio.Semaphore(min(ALONE, database.address.pool - 2))
@@ -109,16 +110,15 @@ class Appender:
         return outcomes
 
     async def close(self) -> None:
-        """Give the connection back."""
-        while self._lanes:
-            await self._database.give_back(self._lanes.pop())
+        """Give the connections back."""
+        await self._lanes.close()
 
     async def _send_together(self, appends: Sequence[Append], in_turn: bool) -> Sequence[Outcome | Exception]:
         """One call for several; if it fails, they run alone, and it shows whose fault it was."""
         attempt = _Attempt(self._where)
         while True:
             try:
-                lane = self._lanes.pop() if self._lanes else await asyncio.create_task(self._database.take())
+                lane = await self._lanes.take()
                 outcomes = await self._send_on(lane, appends, in_turn, attempt)
             except Exception as problem:
                 if not lost(problem):
@@ -135,10 +135,10 @@ class Appender:
             outcomes = await self._store(lane, appends, PATIENCE_S, in_turn=in_turn)
         except Exception as problem:
             if lost(problem) or not isinstance(problem, PostgresError):  # then a statement may be half begun on it
-                await asyncio.create_task(self._database.discard(lane))
+                await asyncio.create_task(self._lanes.discard(lane))
                 raise
             outcomes = [BUSY] * len(appends)
-        self._lanes.append(lane)
+        self._lanes.give_back(lane)
         return outcomes
 
     def _left_alone(

@@ -26,7 +26,7 @@ LOOK_S: Final = 1.0
 """How often the mark is asked for although no news came."""
 
 LOOK_DEAF_S: Final = (0.02, 0.25)
-"""… when news cannot come: at first, and at most, as long as nothing changes."""
+"""… when news cannot come: at first, and at most, as long as nothing is found."""
 
 BELIEVED_S: Final = 5.0
 """How long the log is expected to reach a position that was heard of: who said so may have been wrong."""
@@ -96,7 +96,7 @@ class Watcher:
         If it follows what is known, it is the mark: up to there all was final, and no number is left in between. Those
         who wait are given it, and nobody need ask.
         """
-        if self._waiters and event.position == self.known + 1:
+        if self._waiters and event.position == self.known + 1 and self._went_back_to is None:
             self._heard = max(self._heard, event.position)
             self._asked_at = max(self._asked_at, began)
             self.recent.learn(event.position, [event])

@@ -8,7 +8,7 @@
 -- without an event if there is none, or if there are more than may be: some of them would be of no use.
 --
 -- beyond is a mark already: so if the events that follow it have no gap, no number up to the last of them is left for anybody, and
--- that one is the mark, whoever is appending. Tickets are looked at only where there is a gap, or nothing new.
+-- that one is the mark, whoever is appending. Tickets are looked at only where there is a gap, nothing new, or more than may be.
 --
 -- The rows are selected by a statement that begins when the mark is known: by one with it, those would be missed that are
 -- committed after it has begun and before it looks for tickets.
@@ -21,11 +21,11 @@ CREATE FUNCTION {schema}.fait_tail_1(beyond bigint, most integer, room bigint) R
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
-    found bigint;
+    several bigint;
 BEGIN
-    SELECT max(position), count(*) INTO mark, found
+    SELECT max(position), count(*) INTO mark, several
     FROM (SELECT position FROM {schema}.fait_all WHERE position > beyond ORDER BY position LIMIT most + 1) AS few;
-    IF found NOT BETWEEN 1 AND most OR mark <> beyond + found THEN
+    IF several NOT BETWEEN 1 AND most OR mark <> beyond + several THEN
         mark := {schema}.fait_mark_1();
     END IF;
     RETURN QUERY

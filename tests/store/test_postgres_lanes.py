@@ -1,0 +1,139 @@
+"""The connections of batches: who finds none free is given the first there is; one that cannot be had harms nobody."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from fait.errors import StoreUnavailable
+from fait.store.postgres.connection import Connection, Database
+from fait.store.postgres.lanes import Lanes
+
+
+class Pool:
+    """Opens a connection when the test says so, or says why not."""
+
+    def __init__(self) -> None:
+        self.asked: list[asyncio.Future[Any]] = []
+        self.given_back: list[Any] = []
+        self.discarded: list[Any] = []
+
+    async def take(self) -> Any:
+        self.asked.append(asyncio.get_running_loop().create_future())
+        return await self.asked[-1]
+
+    async def give_back(self, connection: Any) -> None:
+        self.given_back.append(connection)
+
+    async def discard(self, connection: Any) -> None:
+        self.discarded.append(connection)
+
+
+FULL = StoreUnavailable("there are no more connections.")
+
+
+async def turn() -> None:
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+class Asked:
+    """Lanes of a pool, and those who take them."""
+
+    def __init__(self) -> None:
+        self.pool = Pool()
+        self.lanes = Lanes(cast("Database", cast("Any", self.pool)))
+
+    async def take(self) -> "asyncio.Task[Connection]":
+        task = asyncio.create_task(self.lanes.take())
+        await turn()
+        return task
+
+    async def opened(self, connection: Any) -> None:
+        self.pool.asked[-1].set_result(connection)
+        await turn()
+
+    async def refused(self) -> None:
+        self.pool.asked[-1].set_exception(FULL)
+        await turn()
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+async def test_a_lane_that_is_given_back_serves_the_next(asked: Asked) -> None:
+    first = await asked.take()
+    await asked.opened("one")
+    asked.lanes.give_back(first.result())
+
+    second = await asked.take()
+
+    assert second.result() == cast("Any", "one")
+    assert len(asked.pool.asked) == 1
+
+
+async def test_who_waits_for_a_new_one_is_given_one_that_comes_back(asked: Asked) -> None:
+    first = await asked.take()
+    await asked.opened("one")
+    second = await asked.take()
+    assert len(asked.pool.asked) == 2
+
+    asked.lanes.give_back(first.result())
+    await turn()
+    assert second.result() == cast("Any", "one")
+    await asked.opened("two")
+
+    assert (await asked.take()).result() == cast("Any", "two")
+
+
+async def test_when_no_more_are_to_be_had_the_one_there_is_is_waited_for(asked: Asked) -> None:
+    first = await asked.take()
+    await asked.opened("one")
+    second = await asked.take()
+
+    await asked.refused()
+    assert not second.done()
+    asked.lanes.give_back(first.result())
+    await turn()
+
+    assert second.result() == cast("Any", "one")
+
+
+async def test_when_there_is_none_everybody_is_told_why(asked: Asked) -> None:
+    takers = [await asked.take(), await asked.take()]
+    assert len(asked.pool.asked) == 1
+
+    await asked.refused()
+
+    assert [taker.exception() for taker in takers] == [FULL, FULL]
+
+
+async def test_when_the_one_there_is_was_lost_another_is_opened(asked: Asked) -> None:
+    first = await asked.take()
+    await asked.opened("one")
+    second = await asked.take()
+    await asked.refused()
+
+    await asked.lanes.discard(first.result())
+    await turn()
+    await asked.opened("two")
+
+    assert second.result() == cast("Any", "two")
+    assert asked.pool.discarded == ["one"]
+
+
+async def test_at_the_end_all_go_back_and_none_is_opened_any_more(asked: Asked) -> None:
+    first = await asked.take()
+    await asked.opened("one")
+    second = await asked.take()
+    asked.lanes.give_back(first.result())
+    await turn()
+    asked.lanes.give_back(second.result())
+
+    await asked.lanes.close()
+    await turn()
+
+    assert asked.pool.given_back == ["one"]
+    assert asked.pool.asked[-1].cancelled()
