@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import asyncpg
 
@@ -16,7 +16,11 @@ from fait.store.open import Store, open_store
 from tests.faults.appends import append_of, ids, whole
 
 CALLERS = 64
-KINDS = ("any", "any", "any", "many", "streams", "on-tags", "exact")
+UNCONDITIONAL = ("any", "any", "any", "many", "streams", "exact")
+"""With these, both lanes are at work."""
+
+WITH_CONDITIONS = (*UNCONDITIONAL, "on-tags")
+"""With these, batches go one after another."""
 
 
 async def until(is_so: Callable[[], object], timeout_s: float = 30.0) -> None:
@@ -64,14 +68,14 @@ class Load:
         followers: one has a store of its own, and one shares that of the callers.
     """
 
-    def __init__(self, store: Store, reader: Store, seed: int) -> None:
+    def __init__(self, store: Store, reader: Store, kinds: Sequence[str], seed: int) -> None:
         self.stored: dict[str, tuple[str, int]] = {}
         self.refused: set[str] = set()
         self.unknown: set[str] = set()
         self.problems: list[StoreUnavailable] = []
         self.most_flushes = 0
         self.followers = [Follower(each.log) for each in (reader, store)]
-        self._store = store
+        self._store, self._kinds = store, kinds
         self._chance = random.Random(seed)
         self._ended = asyncio.Event()
 
@@ -83,7 +87,7 @@ class Load:
     async def call(self, caller: int) -> None:
         while not self._ended.is_set():
             stream = f"shared-{self._chance.randrange(5)}" if self._chance.random() < 0.3 else f"own-{caller}"
-            append = append_of(self._chance.choice(KINDS), stream, self._chance.randrange(20))
+            append = append_of(self._chance.choice(self._kinds), stream, self._chance.randrange(20))
             self.most_flushes = max(self.most_flushes, vars(self._store.log)["_flushes"])
             try:
                 verdict = await self._store.log.append(*append)
@@ -130,18 +134,18 @@ class Load:
 
 
 @contextlib.asynccontextmanager
-async def load(server_url: str, schema: str) -> AsyncIterator[Load]:
-    """Many callers, who keep both lanes busy, and a reader; then what they know is compared with what is stored."""
+async def load(server_url: str, schema: str, kinds: Sequence[str] = UNCONDITIONAL) -> AsyncIterator[Load]:
+    """Many callers and two readers; at the end, what they know is compared with what is stored."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
     store, reader = [await open_store(f"{server_url}?schema={schema}") for _ in range(2)]
-    going = Load(store, reader, seed)
+    going = Load(store, reader, kinds, seed)
     callers = [asyncio.create_task(going.call(caller)) for caller in range(CALLERS)]
     try:
         yield going
         going.end()
         await asyncio.gather(*callers)
-        assert going.most_flushes > 1
+        assert going.most_flushes > 1 or kinds != UNCONDITIONAL
         await going.check(server_url, schema)
     finally:
         tasks = [*callers, *(each.task for each in going.followers)]

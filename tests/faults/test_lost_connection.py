@@ -104,7 +104,7 @@ async def test_a_loser_is_told_the_truth_wherever_the_line_is_cut(line: Line, mo
 async def test_a_batch_of_callers_is_stored_once_wherever_the_line_is_cut(
     line: Line, moment: Moment, kinds: Sequence[str]
 ) -> None:
-    appends = [append_of(kind, f"kept-{number}", 0) for number in range(2, 34) for kind in kinds]
+    appends = [append_of(kind, f"{kind}-{number}", 0) for number in range(2, 34) for kind in kinds]
     refused: Append = ([write("kept-1", expected=1)], None)
     line.proxy.cuts.extend([moment, moment])
 

@@ -16,7 +16,7 @@ from fait.events.append import Appended, Verdict, Write
 from fait.store.open import Store, open_store
 from fait.store.postgres import appender
 from tests.faults.appends import ANY, KINDS, Append, append_of, event, ids, join, stored, whole, write
-from tests.faults.load import load, until
+from tests.faults.load import UNCONDITIONAL, WITH_CONDITIONS, load, until
 from tests.servers.home import NOBODY
 from tests.servers.postgres import PostgresServer
 
@@ -42,8 +42,11 @@ async def owner(server: PostgresServer, schema: str) -> AsyncIterator[asyncpg.Co
     await connection.close()
 
 
-async def test_an_immediate_stop_under_load_loses_nothing(server: PostgresServer, schema: str) -> None:
-    async with load(server.url, schema) as going:
+@pytest.mark.parametrize("kinds", [UNCONDITIONAL, WITH_CONDITIONS], ids=["two-lanes", "conditions"])
+async def test_an_immediate_stop_under_load_loses_nothing(
+    server: PostgresServer, schema: str, kinds: Sequence[str]
+) -> None:
+    async with load(server.url, schema, kinds) as going:
         for _ in range(2):
             await going.more()
             await asyncio.to_thread(server.stop, "immediate")

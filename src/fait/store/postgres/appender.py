@@ -130,8 +130,8 @@ class Appender:
     async def _send_on(
         self, lane: Connection, appends: Sequence[Append], in_turn: bool, attempt: "_Attempt"
     ) -> Sequence[Outcome]:
-        attempt.sent = not lane.is_closed()
         try:
+            attempt.sent = not lane.is_closed()
             outcomes = await self._store(lane, appends, PATIENCE_S, in_turn=in_turn)
         except Exception as problem:
             if lost(problem) or not isinstance(problem, PostgresError):  # then a statement may be half begun on it

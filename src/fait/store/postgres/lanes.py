@@ -40,9 +40,11 @@ class Lanes:
     async def discard(self, lane: Connection) -> None:
         """The other half of `take` for a lane that can be used no more."""
         self._used -= 1
-        await self._database.discard(lane)
-        if self._waiting and not self._used:
-            self._open()
+        try:
+            await self._database.discard(lane)
+        finally:
+            if self._waiting and not self._used:
+                self._open()
 
     async def close(self) -> None:
         """Give all of them back to the pool, once nobody uses them."""
