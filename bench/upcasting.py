@@ -21,7 +21,7 @@ from fait.decisions.decider import Model
 from fait.decisions.load import Loader
 from fait.events.append import PAGE, Until
 from fait.events.codec import Codec
-from fait.events.envelope import Bare, StoredEvent
+from fait.events.envelope import Bare
 from fait.events.registry import Registry
 
 __all__ = ["main"]
@@ -48,7 +48,7 @@ class Kept:
     async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
         return self.page
 
-    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
+    async def histories(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[tuple[str, list[Bare]]]:
         raise NotImplementedError
 
 

@@ -62,17 +62,18 @@ class Asked:
 
     def __init__(self, s: System, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = self.events = self.longest = 0
-        read = s.store.log.read_streams
+        read = s.store.log.histories
 
         async def counting(streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> Any:
             found = await read(streams, limit=limit)
             self.times += 1
-            self.events += len(found)
+            events = sum(len(each) for _, each in found)
+            self.events += events
             self.longest = max(self.longest, len(streams))
-            assert len(found) <= PAGE
+            assert events <= PAGE
             return found
 
-        monkeypatch.setattr(s.store.log, "read_streams", counting)
+        monkeypatch.setattr(s.store.log, "histories", counting)
 
 
 async def test_all_that_are_asked_for_are_given_in_that_order(s: System) -> None:

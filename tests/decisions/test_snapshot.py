@@ -21,7 +21,7 @@ from fait.decisions.snapshot import PROVEN, Snapshot
 from fait.errors import StoreUnavailable
 from fait.events.append import PAGE, Until
 from fait.events.codec import Codec
-from fait.events.envelope import Bare, StoredEvent
+from fait.events.envelope import Bare
 from fait.store.open import BACKENDS
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -121,16 +121,20 @@ class Counted:
 
     def __init__(self, s: System, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read = 0
-        for verb in ("history", "read_streams"):
-            monkeypatch.setattr(s.store.log, verb, self._counting(getattr(s.store.log, verb)))
+        history, histories = s.store.log.history, s.store.log.histories
 
-    def _counting(self, read: Any) -> Any:
-        async def counting(*values: Any, **named: Any) -> Any:
-            found = await read(*values, **named)
+        async def one(*values: Any, **named: Any) -> Any:
+            found = await history(*values, **named)
             self.read += len(found)
             return found
 
-        return counting
+        async def several(*values: Any, **named: Any) -> Any:
+            found = await histories(*values, **named)
+            self.read += sum(len(events) for _, events in found)
+            return found
+
+        monkeypatch.setattr(s.store.log, "history", one)
+        monkeypatch.setattr(s.store.log, "histories", several)
 
 
 # When one is kept, and what is read with it
@@ -555,7 +559,7 @@ class Endless:
             for n in range(after + 1, min(after + limit, self.length) + 1)
         ]
 
-    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
+    async def histories(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[tuple[str, list[Bare]]]:
         raise AssertionError
 
 

@@ -137,6 +137,8 @@ class SameAnswers(RuleBasedStateMachine):
             after, until = data.draw(st.integers(0, 5)), data.draw(untils(self.same("head")))
             for verb in ("read_stream", "history"):
                 self.same(verb, stream, after=after, limit=limit, until=until)
+        several = data.draw(st.permutations(STREAMS))
+        self.same("histories", [(stream, data.draw(st.integers(0, 5))) for stream in several], limit=limit)
 
     @rule(data=st.data(), asked=st.lists(queries(), min_size=1, max_size=4), limit=LIMITS)
     def read_pages(self, data: st.DataObject, asked: list[Query], limit: int) -> None:

@@ -6,7 +6,7 @@ However long a stream is, one page of its events is in memory.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import groupby, islice
+from itertools import islice
 from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -16,7 +16,7 @@ from fait.decisions.decider import Model
 from fait.decisions.snapshot import Kept, Snapshot, Snapshots
 from fait.events.append import PAGE, Until
 from fait.events.codec import Codec, Reader, Readers, undecodable
-from fait.events.envelope import Bare, StoredEvent
+from fait.events.envelope import Bare
 from fait.events.stream import stream_name
 from fait.telemetry import logger
 
@@ -37,8 +37,8 @@ class Reads(Protocol):
         """What a fold needs of a stream's events, in order."""
         ...
 
-    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = ...) -> list[StoredEvent]:
-        """Events of several streams, one stream after another."""
+    async def histories(self, streams: Sequence[tuple[str, int]], *, limit: int = ...) -> list[tuple[str, list[Bare]]]:
+        """The same of several streams, one after another."""
         ...
 
 
@@ -99,17 +99,16 @@ class Loader:
         rest = list(ids)
         while rest:
             asked = [(each, kept[each].version - 1 if each in kept else loaded[each].version) for each in rest]
-            page = await self._log.read_streams(asked, limit=PAGE)
-            for stream, group in groupby(page, key=lambda event: event.stream):
-                events = [(each.version, each.position, each.id, each.type, each.schema, each.data) for each in group]
+            page = await self._log.histories(asked, limit=PAGE)
+            for stream, events in page:
                 if stream not in kept:
                     self._fold(model, loaded[stream], events, stream)
                 elif begun := self._from_kept(model, kept.pop(stream), events, stream):
                     loaded[stream] = begun
                 else:
                     unlike.add(stream)
-            full = len(page) == PAGE
-            rest = [each for each in rest[rest.index(page[-1].stream) :] if each not in unlike] if full else []
+            full = sum(len(events) for _, events in page) == PAGE
+            rest = [each for each in rest[rest.index(page[-1][0]) :] if each not in unlike] if full else []
         for stream in unlike | kept.keys():
             loaded[stream] = await self.load(model, ids[stream])
         return {id: loaded[stream] for stream, id in ids.items()}

@@ -114,17 +114,17 @@ class Log(Protocol):
         """Events of one stream beyond version `after`, in order, at most `limit`. No stream: an empty list."""
         ...
 
-    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
-        """Events of several streams, each beyond a version, at most `limit` in all.
-
-        One stream after another, in the order given; each in the order of its versions. When the list is full, go on
-        with the last event's stream beyond its version, and those after it. Each stream is given once. They need not
-        be of one moment.
-        """
-        ...
-
     async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
         """The same events as `read_stream` gives, but only what a fold needs of them."""
+        ...
+
+    async def histories(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[tuple[str, list[Bare]]]:
+        """What a fold needs of several streams' events, each stream beyond a version, at most `limit` events in all.
+
+        Streams in the order given, without those of which there is nothing; each in the order of its versions. When
+        there are `limit` events, go on with the last stream beyond its last version, and those after it. Each stream
+        is asked for once. They need not be of one moment.
+        """
         ...
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:

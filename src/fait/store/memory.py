@@ -135,13 +135,6 @@ class MemoryLog:
         ends = [bisect_right(history, last, key=of) for last, of in limits if last is not None]
         return _beyond(history[: min(ends, default=len(history))], after)[:limit]
 
-    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
-        found: list[StoredEvent] = []
-        for stream, after in streams:
-            if len(found) < limit:
-                found += await self.read_stream(stream, after=after, limit=limit - len(found))
-        return found
-
     async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
         check_limit(limit)
         meant = [
@@ -150,6 +143,15 @@ class MemoryLog:
             if until.occurred_at is None or event.occurred_at <= until.occurred_at
         ]
         return meant[:limit]
+
+    async def histories(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[tuple[str, list[Bare]]]:
+        check_limit(limit)
+        found, room = list[tuple[str, list[Bare]]](), limit
+        for stream, after in streams:
+            if room and (events := await self.history(stream, after=after, limit=room)):
+                found.append((stream, events))
+                room -= len(events)
+        return found
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
         check_limit(limit)

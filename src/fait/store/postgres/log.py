@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from fait.clock import Clock
@@ -80,14 +82,15 @@ class PostgresLog:
         values = (stream, after, check_limit(limit), until.version, until.position, until.recorded_at)
         return stored_events(await self._database.fetch("read_stream", *values))
 
-    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
-        names, after = [stream for stream, _ in streams], [version for _, version in streams]
-        return stored_events(await self._database.fetch("read_streams", names, after, check_limit(limit)))
-
     async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
         limits = (until.version, until.position, until.recorded_at, until.occurred_at)
         rows = await self._database.fetch("history", stream, after, check_limit(limit), *limits)
         return [tuple(row) for row in rows]
+
+    async def histories(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[tuple[str, list[Bare]]]:
+        names, after = [stream for stream, _ in streams], [version for _, version in streams]
+        rows = await self._database.fetch("histories", names, after, check_limit(limit))
+        return [(names[place - 1], [row[1:] for row in group]) for place, group in groupby(rows, key=itemgetter(0))]
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
         check_limit(limit)

@@ -31,7 +31,7 @@ from fait.store.sqlite.batch import Batch, known
 from fait.store.sqlite.connection import Connection, unavailable
 from fait.store.sqlite.moment import stored_moment
 from fait.store.sqlite.retention import expire
-from fait.store.sqlite.rows import head, read_events, read_page, read_streams
+from fait.store.sqlite.rows import head, read_events, read_page
 from fait.store.sqlite.statements import SQL
 from fait.store.sqlite.threads import Direct, Readers, Writer
 from fait.telemetry import logger
@@ -117,9 +117,6 @@ class SqliteLog:
         values = (stream, after, check_limit(limit), until.version, until.position, recorded_at)
         return await self._readers.run(lambda connection: read_events(connection, "read_stream", values))
 
-    async def read_streams(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[StoredEvent]:
-        return await self._readers.run(lambda connection: read_streams(connection, streams, limit))
-
     async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
         recorded_at = until.recorded_at and stored_moment(until.recorded_at)
         occurred_at = until.occurred_at and stored_moment(until.occurred_at)
@@ -129,6 +126,10 @@ class SqliteLog:
         if rows is not None and (len(rows) < near or near == limit):
             return rows
         return await self._readers.run(lambda connection: _history(connection, stream, after, limit, limits))
+
+    async def histories(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[tuple[str, list[Bare]]]:
+        check_limit(limit)
+        return await self._readers.run(lambda connection: _histories(connection, streams, limit))
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
         check_limit(limit)
@@ -227,6 +228,16 @@ def _is_small(request: Request) -> bool:
 
 def _history(connection: Connection, stream: str, after: int, limit: int, limits: Sequence[Any]) -> list[Bare]:
     return connection.execute(SQL["history"], (stream, after, limit, *limits)).fetchall()
+
+
+def _histories(connection: Connection, streams: Sequence[tuple[str, int]], limit: int) -> list[tuple[str, list[Bare]]]:
+    # One statement for each: a join with the list would have to sort all their events to promise the order.
+    found, room = list[tuple[str, list[Bare]]](), limit
+    for stream, after in streams:
+        if room and (events := _history(connection, stream, after, room, (None,) * 4)):
+            found.append((stream, events))
+            room -= len(events)
+    return found
 
 
 def _finding(wanted: Sequence[Any]) -> Callable[[Connection], list[StoredEvent]]:

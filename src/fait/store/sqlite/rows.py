@@ -13,7 +13,7 @@ from fait.events.query import Query
 from fait.store.sqlite.connection import Connection
 from fait.store.sqlite.statements import SQL
 
-__all__ = ["head", "read_events", "read_page", "read_streams"]
+__all__ = ["head", "read_events", "read_page"]
 
 _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _encode = msgspec.json.encode
@@ -38,17 +38,6 @@ def read_page(connection: Connection, after: int, query: Query, limit: int, mark
     if len(events) == limit:
         return Page(events, events[-1].position, more=True)
     return Page(events, max(after, mark), more=False)
-
-
-def read_streams(connection: Connection, streams: Sequence[tuple[str, int]], limit: int) -> list[StoredEvent]:
-    """Events of several streams, as `Log.read_streams` promises them."""
-    # One statement for each: a join with the list would have to sort all their events to promise the order.
-    found: list[StoredEvent] = []
-    for stream, after in streams:
-        found += read_events(connection, "read_stream", (stream, after, limit - len(found), None, None, None))
-        if len(found) >= limit:
-            break
-    return found
 
 
 def read_events(connection: Connection, statement: str, values: Sequence[Any]) -> list[StoredEvent]:

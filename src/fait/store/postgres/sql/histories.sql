@@ -1,11 +1,11 @@
--- read_streams: events of several streams, each beyond a version, one stream after another.
+-- histories: what a fold needs of the events of several streams, each beyond a version, one stream after another.
 -- In:   $1 streams · $2 after, for each · $3 limit
--- Out:  events, by the streams' order and version
+-- Out:  the stream's place among those asked for, then as history
 -- Plan: Nested Loop over the streams, index scans on (stream, version)
-SELECT e.*
+SELECT w.place, e.*
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (stream, after, place)
 CROSS JOIN LATERAL (
-    SELECT position, stream, version, type, schema, id::text, data, metadata, tags, recorded_at, occurred_at
+    SELECT version, position, id::text, type, schema, data
     FROM {schema}.fait_all AS a
     WHERE a.stream = w.stream AND a.version > w.after
     ORDER BY a.version
