@@ -68,6 +68,13 @@ FAULTS = [
         WATCHER + "a_mark_that_lies_below_an_earlier_one_is_no_restored_database",
     ),
     Mutant(
+        "a plan that only looks costly is compiled",
+        "store/postgres/migrations/0008_tail_1.sql",
+        " SET jit = off",
+        "",
+        SCHEMA + "no_function_compiles_a_plan_that_only_looks_costly",
+    ),
+    Mutant(
         "after a restore what this process appends is final",
         "store/postgres/watcher.py",
         "event.position == self.known + 1 and self._went_back_to is None",

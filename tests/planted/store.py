@@ -120,7 +120,7 @@ FAULTS = [
         "store/coalescer.py",
         "self._loop.call_soon(self._free, lanes)",
         "self._loop.call_soon(self._free, lanes and not alone)",
-        COALESCER + "in_whatever_order_things_come_each_gets_its_answer_and_each_stream_its_order",
+        "tests/store/test_coalescer_orders.py::test_each_gets_its_answer_and_each_stream_its_order",
     ),
     Mutant(
         "what was checked last holds for all conditions",

@@ -234,6 +234,21 @@ async def test_older_code_uses_a_newer_schema_that_it_can_live_with(
     assert [each.number for each in await open_schema(url).steps()][-1] == len(STEPS) + 1
 
 
+async def test_no_function_compiles_a_plan_that_only_looks_costly(fresh: Fresh) -> None:
+    """Without sequential scans allowed, one of a table of one row counts as costly before PostgreSQL 18."""
+    url = fresh()
+    async with opened(url):
+        settings = await asked(
+            url,
+            "SELECT proname, proconfig FROM pg_proc WHERE pronamespace = $1::regnamespace AND proconfig IS NOT NULL",
+            f'"{schema_of(url)}"',
+        )
+
+    careful = {name for name, config in settings if "enable_seqscan=off" in config}
+    assert careful >= {"fait_append_1", "fait_append_one_1", "fait_tail_1"}
+    assert {name for name, config in settings if name in careful and "jit=off" not in config} == set()
+
+
 async def test_a_changed_step_is_refused(fresh: Fresh) -> None:
     url = fresh()
     await open_schema(url).migrate()

@@ -19,8 +19,9 @@
 -- patience  how many milliseconds to wait for a lock before the whole call fails; NULL: as the session has it.
 -- joined    how many milliseconds the transaction may stand idle from here on, if it may longer; NULL: it ends with this call.
 --
--- A plan that is made while the tables are small must do when they have grown: `enable_seqscan` is off. And it is made once in a
--- session: `plan_cache_mode`; the server would take short arrays for a reason to plan anew in every call.
+-- A plan that is made while the tables are small must do when they have grown: `enable_seqscan` is off, and so is `jit`, which would
+-- compile what only looks costly for it. And it is made once in a session: `plan_cache_mode`; the server would take short arrays for
+-- a reason to plan anew in every call.
 --
 -- A row for each write: appended, or lost and why: conflict, or condition with the events that came between. A loser is told
 -- which of its ids are stored already.
@@ -48,7 +49,7 @@ CREATE FUNCTION {schema}.fait_append_1(
     moment timestamptz DEFAULT NULL, whole boolean DEFAULT false, look_up boolean DEFAULT false,
     patience integer DEFAULT NULL, joined integer DEFAULT NULL
 ) RETURNS TABLE (write_no integer, verdict text, last_version bigint, last_position bigint, stored json, between_events json)
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
@@ -252,7 +253,7 @@ CREATE FUNCTION {schema}.fait_append_one_1(
     write_no integer, verdict text, last_version bigint, last_position bigint, stored json, between_events json,
     recorded timestamptz
 )
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;

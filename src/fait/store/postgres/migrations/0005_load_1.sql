@@ -13,7 +13,7 @@ CREATE FUNCTION {schema}.fait_load_1(
     w_stream text[], w_expected bigint[], w_count integer[], types text[], tags text[], moment timestamptz,
     patience integer, idle integer
 ) RETURNS TABLE (write_no integer, last_version bigint, last_position bigint)
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;

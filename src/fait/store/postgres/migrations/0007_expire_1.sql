@@ -13,7 +13,7 @@
 
 CREATE FUNCTION {schema}.fait_expire_1(kind text, before timestamptz, behind bigint, beyond bigint, most integer)
 RETURNS TABLE (dropped bigint, considered bigint, last_position bigint)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 BEGIN
     -- A subscription that starts holds the other side of this lock: either its checkpoint is seen by the next statement, or it
     -- sees what was dropped.

@@ -18,7 +18,7 @@ CREATE FUNCTION {schema}.fait_tail_1(beyond bigint, most integer, room bigint) R
     "position" bigint, stream text, version bigint, type text, schema integer, id text, data json, metadata json, tags text[],
     recorded_at timestamptz, occurred_at timestamptz
 )
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     several bigint;
