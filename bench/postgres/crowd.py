@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Sequence, Sized
 from typing import Any
 
 from measure import CALLERS, Outcome, check, outcome
@@ -62,10 +62,11 @@ def begin() -> None:
     wait_for_word()
 
 
-async def keep_reading(reading: Coroutine[Any, Any, None]) -> None:
-    """Say that this process is ready once a reader is at work in it, and end the reader at the word."""
+async def keep_reading(reading: Coroutine[Any, Any, None], seen: Sized) -> None:
+    """Say that this process is ready once a reader has seen an event that was there before, and end it at the word."""
     reader = asyncio.create_task(reading)
-    await asyncio.sleep(0.2)  # no subject says when its first look is over
+    while not (seen or reader.done()):  # noqa: ASYNC110 - nobody rings for it
+        await asyncio.sleep(0.005)
     ready()
     await asyncio.to_thread(wait_for_word)
     check("the reader goes on", reader.done(), False)

@@ -28,7 +28,7 @@ from typing import Any
 import asyncpg
 import psycopg
 from measure import WrongResult, check, percentile
-from postgres.crowd import Part, keep_reading, ready, wait_for_word
+from postgres.crowd import Part, keep_reading, own_numbers, ready, wait_for_word
 from postgres.servers import Servers
 from subjects.fait_system import OrderPlaced, facts, opened, placed
 
@@ -228,7 +228,8 @@ async def follow(url: str, _seconds: float, _windows: int) -> list[tuple[int, fl
     """The reader in another process: it hears of events by NOTIFY."""
     seen = dict[int, float]()
     async with opened(url) as s:
-        await keep_reading(_note(s, seen))
+        await s.append(facts(own_numbers(1)[0], 1))
+        await keep_reading(_note(s, seen), seen)
     return list(seen.items())
 
 

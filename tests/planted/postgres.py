@@ -75,6 +75,20 @@ FAULTS = [
         SCHEMA + "no_function_compiles_a_plan_that_only_looks_costly",
     ),
     Mutant(
+        "who waits goes on before who appended",
+        "store/postgres/watcher.py",
+        "asyncio.get_running_loop().call_soon(self._final.ring, event.position)",
+        "self._final.ring(event.position)",
+        WATCHER + "who_appended_goes_on_before_those_who_wait",
+    ),
+    Mutant(
+        "an append makes the end of the log fresh",
+        "store/postgres/watcher.py",
+        "self._asked_at = max(self._asked_at, began)",
+        "self._asked_at = asyncio.get_running_loop().time()",
+        WATCHER + "what_this_process_appends_makes_the_end_no_fresher_than_its_call",
+    ),
+    Mutant(
         "after a restore what this process appends is final",
         "store/postgres/watcher.py",
         "event.position == self.known + 1 and self._went_back_to is None",

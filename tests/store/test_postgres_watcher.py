@@ -169,6 +169,11 @@ async def test_one_question_serves_all_who_wait(stores: tuple[Store, Store], mon
     assert set(reader.asked) == {"tail"}
 
 
+async def unanswered(_statement: str, *_values: Any) -> list[Any]:
+    """A server that tells nothing any more."""
+    return await asyncio.Future()
+
+
 EASTERN = datetime(2023, 5, 6, 7, tzinfo=timezone(timedelta(hours=2)))
 
 
@@ -192,15 +197,45 @@ async def test_who_waits_for_what_this_process_appends_is_given_it_without_a_que
     about = vars(here.log)["_watcher"]
     waiting = asyncio.create_task(here.caught_up(2, after=1))
     await until(lambda: about._waiters and about._asking.done())
-
-    async def unanswered(_statement: str, *_values: Any) -> list[Any]:
-        return await asyncio.Future()
-
     monkeypatch.setattr(database_of(stores[0]), "fetch", unanswered)
     await added(here.log, write("a", [event]))
     page = await asyncio.wait_for(waiting, 30)
 
     assert repr(page) == repr(await other.log.read(1))  # times in UTC, too
+
+
+async def test_who_appended_goes_on_before_those_who_wait(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, order = stores[0].log, list[str]()
+    await added(log, write("a"))
+    await asyncio.wait_for(log.changed(0), 30)
+
+    async def wait() -> None:
+        await log.changed(1)
+        order.append("woken")
+
+    about, waiting = vars(log)["_watcher"], asyncio.create_task(wait())
+    await until(lambda: about._waiters and about._asking.done())
+    monkeypatch.setattr(database_of(stores[0]), "fetch", unanswered)
+
+    await log.append([write("a")])
+    order.append("appended")
+    await asyncio.wait_for(waiting, 30)
+
+    assert order == ["appended", "woken"]
+
+
+async def test_what_this_process_appends_makes_the_end_no_fresher_than_its_call() -> None:
+    known = watching((8, 8), (10, 10))
+    assert await known.mark(beyond=0) == 8
+    vars(known).update(_waiters=1, _asked_at=0.0)
+
+    known.stored(stored_at(9), asyncio.get_running_loop().time() - 1)
+    await asyncio.sleep(0)
+
+    assert known.known == 9
+    assert await known.mark(beyond=0) == 10  # what others have appended meanwhile
 
 
 async def test_behind_an_open_append_what_this_process_appends_is_waited_for(

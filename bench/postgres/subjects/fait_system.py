@@ -135,7 +135,7 @@ async def probe_read(url: str, _n: int) -> dict[str, Any]:
 
     async with opened(url) as s:
         await s.append(*[facts(number, 1) for number in range(CONTENDED)])
-        await keep_reading(read())
+        await keep_reading(read(), seen)
     return {"seen": seen}
 
 

@@ -301,7 +301,9 @@ async def probe_read(url: str, _n: int) -> dict[str, Any]:
         async for row in tail(url, look_s=0.005):
             seen.append(row[0])
 
-    await keep_reading(read())
+    async with connected(url) as connection:
+        await fill(connection, events(range(1), 1), url)
+    await keep_reading(read(), seen)
     return {"seen": seen}
 
 

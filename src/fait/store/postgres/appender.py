@@ -74,7 +74,7 @@ class Appender:
     """Belongs to the event loop it was made in.
 
     Attributes:
-        lanes: how many batches may be begun before the first of them has ended.
+        most_batches: how many may be begun before the first of them has ended.
     """
 
     def __init__(self, database: Database, clock: Clock, tell: Callable[[StoredEvent, float], None]) -> None:
@@ -84,7 +84,7 @@ class Appender:
         self._clock = None if isinstance(clock, SystemClock) else clock  # one clock for all: the server's
         self._last_moment: datetime | None = None
         self._lanes = Lanes(database)
-        self.lanes = LANES if database.address.pool > ALONE + 1 + LANES else 1
+        self.most_batches = LANES if database.address.pool > ALONE + 1 + LANES else 1
         self._first_turns = asyncio.Semaphore(1)
         self._turns = asyncio.Semaphore(min(ALONE, database.address.pool - 2))
         self._unsettled: set[str] = set()

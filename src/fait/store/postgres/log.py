@@ -46,7 +46,7 @@ class PostgresLog:
         self._database = database
         self._watcher = Watcher(database, channel)
         self._appender = Appender(database, clock, self._watcher.stored)
-        self._coalescer = Coalescer(self._flush, lanes=self._appender.lanes)
+        self._coalescer = Coalescer(self._flush, lanes=self._appender.most_batches)
         self._flushes = 0
         self._ended = asyncio.Event()
         self._closed = False
