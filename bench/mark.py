@@ -32,12 +32,12 @@ from order import order
 from outbox_ways import shop
 from subjects.fait_system import Item, OrderPlaced
 
-from fait.clock import new_id
-from fait.events.append import Appended, Write
-from fait.events.envelope import NewEvent
-from fait.events.version import ANY
-from fait.store.open import Store, open_schema, open_store
-from fait.store.postgres.names import statements
+from fait._clock import new_id
+from fait._events.append import Appended, Write
+from fait._events.envelope import NewEvent
+from fait._events.version import ANY
+from fait._store.open import Store, open_schema, open_store
+from fait._store.postgres.names import statements
 from tests.servers.postgres import PostgresServer
 
 __all__ = ["main", "markdown"]

@@ -36,7 +36,7 @@ from order import order
 from outbox_ways import LIBRARIES, POSTGRES, SQLITE, WAYS, Made, Ways
 from subjects.fait_system import Item, OrderPlaced
 
-from fait.store.open import open_schema
+from fait._store.open import open_schema
 from tests.servers.postgres import PostgresServer
 
 __all__ = ["main", "markdown"]

@@ -18,11 +18,11 @@ import apsw
 import asyncpg
 from measure import check
 
-from fait.clock import ManualClock, SystemClock, new_id
-from fait.events.append import Appended, Write
-from fait.events.envelope import NewEvent
-from fait.events.version import expected_number
-from fait.store.open import Store, open_store
+from fait._clock import ManualClock, SystemClock, new_id
+from fait._events.append import Appended, Write
+from fait._events.envelope import NewEvent
+from fait._events.version import expected_number
+from fait._store.open import Store, open_store
 
 __all__ = ["main"]
 

@@ -17,12 +17,12 @@ from order import order
 from subjects.fait_system import Item
 
 import fait
-from fait.decisions.decider import Model
-from fait.decisions.load import Loader
-from fait.events.append import PAGE, Until
-from fait.events.codec import Codec
-from fait.events.envelope import Bare
-from fait.events.registry import Registry
+from fait._decisions.decider import Model
+from fait._decisions.load import Loader
+from fait._events.append import PAGE, Until
+from fait._events.codec import Codec
+from fait._events.envelope import Bare
+from fait._events.registry import Registry
 
 __all__ = ["main"]
 

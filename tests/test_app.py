@@ -9,7 +9,7 @@ from typing import Self
 import pytest
 
 import fait
-from fait.store.ledger import Work
+from fait._store.ledger import Work
 
 
 @fait.event("app.happened")

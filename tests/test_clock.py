@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import fait
-from fait.clock import freeze
+from fait._clock import freeze
 
 
 def test_ids_are_canonical_version_7_uuids_that_sort_by_time() -> None:

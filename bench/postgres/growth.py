@@ -24,11 +24,11 @@ from postgres.servers import Servers
 from subjects import fait_system
 
 import fait
-from fait.clock import new_id
-from fait.events.append import AppendCondition, Write
-from fait.events.codec import Codec
-from fait.events.query import Query
-from fait.events.registry import Registry
+from fait._clock import new_id
+from fait._events.append import AppendCondition, Write
+from fait._events.codec import Codec
+from fait._events.query import Query
+from fait._events.registry import Registry
 
 __all__ = ["growth"]
 

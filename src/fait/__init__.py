@@ -1,13 +1,13 @@
 """fait: event sourcing, CQRS and durable messaging. A fact is a thing done."""
 
-from fait.app import App, Status, System
-from fait.clock import Clock, ManualClock, SystemClock, new_id, now
-from fait.decisions.aggregate import Aggregate, fold
-from fait.decisions.boundary import Boundary, Found
-from fait.decisions.decider import Decider
-from fait.decisions.facts import Facts
-from fait.decisions.transact import Done
-from fait.errors import (
+from fait._app import App, Status, System
+from fait._clock import Clock, ManualClock, SystemClock, new_id, now
+from fait._decisions.aggregate import Aggregate, fold
+from fait._decisions.boundary import Boundary, Found
+from fait._decisions.decider import Decider
+from fait._decisions.facts import Facts
+from fait._decisions.transact import Done
+from fait._errors import (
     AppendConditionFailed,
     CheckpointMismatch,
     DeclarationError,
@@ -30,16 +30,16 @@ from fait.errors import (
     UsageError,
     WrongExpectedVersion,
 )
-from fait.events.envelope import Metadata, Recorded, Untyped
-from fait.events.event import describe, event, field, replace
-from fait.events.query import Query
-from fait.events.upcast import upcast
-from fait.events.value import Json
-from fait.subscriptions.failure import Retry
-from fait.subscriptions.find import Rows, between, desc, ge, gt, le, lt, ne, one_of
-from fait.subscriptions.reactor import Context
-from fait.subscriptions.read_model import ReadModel
-from fait.telemetry import caused_by
+from fait._events.envelope import Metadata, Recorded, Untyped
+from fait._events.event import describe, event, field, replace
+from fait._events.query import Query
+from fait._events.upcast import upcast
+from fait._events.value import Json
+from fait._subscriptions.failure import Retry
+from fait._subscriptions.find import Rows, between, desc, ge, gt, le, lt, ne, one_of
+from fait._subscriptions.reactor import Context
+from fait._subscriptions.read_model import ReadModel
+from fait._telemetry import caused_by
 
 __all__ = [
     "Aggregate",

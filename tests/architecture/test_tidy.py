@@ -16,7 +16,7 @@ BANNED_NAMES = {"base", "common", "core", "helper", "helpers", "manager", "manag
 POSTPONED = re.compile(r"\b(TODO|FIXME)\b")
 STATEMENT = re.compile(r"\s*(SELECT|INSERT|REPLACE|UPDATE|DELETE|CREATE)\s+\S")
 # A read model's table has the columns that its user declares, so its statements are made: in one room of each backend.
-MAKES_STATEMENTS = {SRC / "store" / backend / "tables.py" for backend in ("sqlite", "postgres")}
+MAKES_STATEMENTS = {SRC / "_store" / backend / "tables.py" for backend in ("sqlite", "postgres")}
 
 
 def files(suffix: str, *folders: Path) -> list[Path]:

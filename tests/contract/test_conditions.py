@@ -1,6 +1,6 @@
 """Every backend keeps what a log promises of append conditions."""
 
-from fait.store.open import BACKENDS
+from fait._store.open import BACKENDS
 from fait.testing.contract import ConditionContract
 from tests.contract.test_stores import Memory, Postgres, Sqlite
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 import fait
-from fait.events.append import Until
-from fait.store.open import BACKENDS, Store, open_store
+from fait._events.append import Until
+from fait._store.open import BACKENDS, Store, open_store
 from fait.testing.contract.store import START, added, new, write
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from fait.decisions.snapshot import Snapshot
-from fait.store.ledger import Ledger
-from fait.store.log import Log
-from fait.store.open import BACKENDS
+from fait._decisions.snapshot import Snapshot
+from fait._store.ledger import Ledger
+from fait._store.log import Log
+from fait._store.open import BACKENDS
 from fait.testing.contract.store import Opener, StoreContract, added, write
 from tests.contract.test_stores import Memory, Postgres, Sqlite
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fait.store.open import BACKENDS
+from fait._store.open import BACKENDS
 from fait.testing.contract import LedgerContract, LogContract, SubscriptionContract
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import fait
-from fait.store.open import BACKENDS
+from fait._store.open import BACKENDS
 
 
 @fait.event("hostile.said")

@@ -9,9 +9,9 @@ import apsw
 import msgspec
 
 import fait
-from fait.events.envelope import StoredEvent
-from fait.store.sqlite.store import SqliteStore
-from fait.subscriptions.read_model import shape_of
+from fait._events.envelope import StoredEvent
+from fait._store.sqlite.store import SqliteStore
+from fait._subscriptions.read_model import shape_of
 from fait.testing.contract.store import everything
 from tests.crash.counting import Counted, Totals
 

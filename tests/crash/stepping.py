@@ -19,12 +19,12 @@ from typing import Any, Final, NamedTuple, cast
 import apsw
 
 import fait
-from fait.events.append import AppendCondition, Write
-from fait.events.query import Query
-from fait.store.open import Store, open_store
-from fait.store.sqlite.store import SqliteStore
+from fait._events.append import AppendCondition, Write
+from fait._events.query import Query
+from fait._store.open import Store, open_store
+from fait._store.sqlite.store import SqliteStore
+from fait._tools.cli.transfer import import_file
 from fait.testing.contract.store import added, new, write
-from fait.tools.cli.transfer import import_file
 from tests.crash.consistency import COUNTED, effecting_app
 from tests.crash.counting import counting_app
 

@@ -8,12 +8,12 @@ from typing import cast
 import apsw
 import pytest
 
-from fait.errors import StoreUnavailable
-from fait.events.append import AppendCondition, Appended, ConditionFailed, Conflict, Duplicate
-from fait.events.envelope import NewEvent, StoredEvent
-from fait.events.query import Query
-from fait.store.open import open_store
-from fait.store.sqlite.store import SqliteStore
+from fait._errors import StoreUnavailable
+from fait._events.append import AppendCondition, Appended, ConditionFailed, Conflict, Duplicate
+from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.query import Query
+from fait._store.open import open_store
+from fait._store.sqlite.store import SqliteStore
 from fait.testing.contract.store import added, everything, new, write
 from tests.crash.power import Disk, recorded
 from tests.crash.stepping import writer_kept_busy

@@ -14,13 +14,13 @@ from typing import cast
 import apsw
 import pytest
 
-from fait.store.open import open_store
-from fait.store.sqlite.store import SqliteStore
+from fait._store.open import open_store
+from fait._store.sqlite.store import SqliteStore
 from tests.crash.consistency import consistent
 
 KILLS, LANES = 50, 2
 LINES = 3_000
-COMMAND = [sys.executable, "-c", "from fait.tools.cli.main import run; run()"]
+COMMAND = [sys.executable, "-c", "from fait._tools.cli.main import run; run()"]
 
 
 @pytest.mark.timeout(300)

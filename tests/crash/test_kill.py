@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 
 import fait
-from fait.events.append import Page
+from fait._events.append import Page
 from tests.crash.counting import Counted, Counter, Totals, counting_app, reacting_app
 from tests.crash.processes import Child, program, until
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 import fait
-from fait.events.envelope import StoredEvent
-from fait.store.ledger import Work
-from fait.store.open import Store, open_store
-from fait.store.sqlite.store import SqliteStore
+from fait._events.envelope import StoredEvent
+from fait._store.ledger import Work
+from fait._store.open import Store, open_store
+from fait._store.sqlite.store import SqliteStore
 from fait.testing.contract.store import added, everything, new, write
 from tests.crash.consistency import consistent, effecting_app
 from tests.crash.counting import Counter, Totals

@@ -13,12 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 import fait
-from fait.events.append import Appended, Write
-from fait.events.envelope import StoredEvent
-from fait.store.open import open_store
-from fait.store.sqlite.store import SqliteStore
+from fait._events.append import Appended, Write
+from fait._events.envelope import StoredEvent
+from fait._store.open import open_store
+from fait._store.sqlite.store import SqliteStore
+from fait._tools.cli.commands import fait as command_line
 from fait.testing.contract.store import added
-from fait.tools.cli.commands import fait as command_line
 from tests.crash.consistency import consistent, effecting_app
 from tests.crash.counting import counting_app
 from tests.crash.stepping import APPENDS, BEFORE, COUNTS, ONE_MORE, passed

@@ -3,7 +3,7 @@
 import pytest
 
 import fait
-from fait.decisions.aggregate import command_of, describe_aggregate, model_of
+from fait._decisions.aggregate import command_of, describe_aggregate, model_of
 
 
 @fait.event("lamp.switched")

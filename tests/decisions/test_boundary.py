@@ -13,15 +13,15 @@ import pytest
 from msgspec import Struct
 
 import fait
-from fait.app import System
-from fait.decisions.caller import Caller
-from fait.decisions.transact import Loop
-from fait.events.append import AppendCondition, Page, Verdict, Write
-from fait.events.codec import Codec
-from fait.events.envelope import NewEvent, StoredEvent
-from fait.events.query import EVERYTHING, Query
-from fait.events.version import ANY
-from fait.store.open import BACKENDS
+from fait._app import System
+from fait._decisions.caller import Caller
+from fait._decisions.transact import Loop
+from fait._events.append import AppendCondition, Page, Verdict, Write
+from fait._events.codec import Codec
+from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.query import EVERYTHING, Query
+from fait._events.version import ANY
+from fait._store.open import BACKENDS
 
 FAIT = Path(sys.executable).with_name("fait")
 T0 = datetime(2024, 1, 1, tzinfo=UTC)

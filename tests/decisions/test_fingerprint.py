@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fait.decisions.aggregate import model_of
-from fait.decisions.fingerprint import fingerprint
-from fait.events.registry import Registry
+from fait._decisions.aggregate import model_of
+from fait._decisions.fingerprint import fingerprint
+from fait._events.registry import Registry
 
 EVENTS = '''
 import fait
@@ -245,9 +245,9 @@ def test_every_process_makes_the_same_one(tmp_path: Path) -> None:
     write(tmp_path, {})
     program = textwrap.dedent("""
         from shelf.till import Till
-        from fait.decisions.aggregate import model_of
-        from fait.decisions.fingerprint import fingerprint
-        from fait.events.registry import Registry
+        from fait._decisions.aggregate import model_of
+        from fait._decisions.fingerprint import fingerprint
+        from fait._events.registry import Registry
         print(fingerprint(Till.evolve, Till, Till, model_of(Till).events, Registry()))
     """)
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 import fait
-from fait.app import System
-from fait.decisions.load import STREAMS
-from fait.events.append import MAX_APPEND_EVENTS, PAGE
-from fait.store.open import BACKENDS
+from fait._app import System
+from fait._decisions.load import STREAMS
+from fait._events.append import MAX_APPEND_EVENTS, PAGE
+from fait._store.open import BACKENDS
 
 
 @fait.event("jar.filled")

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fait
-from fait.app import System
-from fait.decisions.load import Loader
-from fait.decisions.snapshot import PROVEN, Snapshot
-from fait.errors import StoreUnavailable
-from fait.events.append import PAGE, Until
-from fait.events.codec import Codec
-from fait.events.envelope import Bare
-from fait.store.open import BACKENDS
+from fait._app import System
+from fait._decisions.load import Loader
+from fait._decisions.snapshot import PROVEN, Snapshot
+from fait._errors import StoreUnavailable
+from fait._events.append import PAGE, Until
+from fait._events.codec import Codec
+from fait._events.envelope import Bare
+from fait._store.open import BACKENDS
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 EVERY = 5
@@ -572,8 +572,8 @@ async def test_of_a_long_stream_one_page_is_in_memory(monkeypatch: pytest.Monkey
         def evolve(self, event: Filled) -> None:
             self.level += event.litres
 
-    from fait.decisions.aggregate import model_of
-    from fait.events.registry import Registry
+    from fait._decisions.aggregate import model_of
+    from fait._events.registry import Registry
 
     async def peak(pages: int) -> int:
         log = Endless(pages * PAGE)

@@ -10,13 +10,13 @@ from uuid import UUID
 import pytest
 
 import fait
-from fait.app import System
-from fait.decisions.caller import Caller
-from fait.decisions.transact import Loop
-from fait.errors import StoreUnavailable
-from fait.events.append import AppendCondition, Verdict, Write
-from fait.events.codec import Codec
-from fait.store.open import BACKENDS
+from fait._app import System
+from fait._decisions.caller import Caller
+from fait._decisions.transact import Loop
+from fait._errors import StoreUnavailable
+from fait._events.append import AppendCondition, Verdict, Write
+from fait._events.codec import Codec
+from fait._store.open import BACKENDS
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 

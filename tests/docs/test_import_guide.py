@@ -18,7 +18,7 @@ import apsw
 import pytest
 
 from examples.permits.app import durations, open_on, permits
-from fait.tools.cli.transfer import import_file
+from fait._tools.cli.transfer import import_file
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "import.md"

@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from fait.store.postgres.health import CHECKS
+from fait._store.postgres.health import CHECKS
 from tests.servers.postgres import PostgresServer
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "postgres.md").read_text("utf-8")

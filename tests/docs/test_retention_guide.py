@@ -15,7 +15,7 @@ import asyncio
 import logging
 import sys
 
-from fait.clock import ManualClock, SystemClock
+from fait._clock import ManualClock, SystemClock
 
 logging.basicConfig(format="%(message)s", level=sys.argv[1], stream=sys.stdout)
 

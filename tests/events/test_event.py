@@ -24,9 +24,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fait.errors import DeclarationError, InvalidValue
-from fait.events.event import EventType, describe, event, event_type, field, replace
-from fait.events.value import Json
+from fait._errors import DeclarationError, InvalidValue
+from fait._events.event import EventType, describe, event, event_type, field, replace
+from fait._events.value import Json
 
 T = TypeVar("T")
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
@@ -286,7 +286,7 @@ class OfModule:
 
 
 def test_neither_pydantic_nor_attrs_is_imported_to_recognise_their_classes() -> None:
-    program = "import sys, fait.events.event; print({'pydantic', 'attr', 'attrs'} & set(sys.modules))"
+    program = "import sys, fait._events.event; print({'pydantic', 'attr', 'attrs'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"

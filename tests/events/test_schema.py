@@ -16,9 +16,9 @@ import msgspec
 import pydantic
 import pytest
 
-from fait.errors import DeclarationError, InvalidValue
-from fait.events.event import EventType, describe, event, event_type
-from fait.events.value import Json
+from fait._errors import DeclarationError, InvalidValue
+from fait._events.event import EventType, describe, event, event_type
+from fait._events.value import Json
 
 T = TypeVar("T")
 Bound = TypeVar("Bound", bound=int)
@@ -396,7 +396,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fait.events.event import event
+from fait._events.event import event
 
 if TYPE_CHECKING:
     from decimal import Decimal

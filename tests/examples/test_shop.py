@@ -45,12 +45,12 @@ from examples.shop.orders import (
 )
 from examples.shop.summaries import CustomerSummary, OrderSummary
 from examples.shop.traffic import SCARCE, TEAS, Wish, deliveries, wishes
-from fait.clock import freeze
-from fait.decisions.aggregate import pending
-from fait.events.append import Write
-from fait.events.envelope import NewEvent
-from fait.events.version import expected_number
-from fait.store.open import BACKENDS
+from fait._clock import freeze
+from fait._decisions.aggregate import pending
+from fait._events.append import Write
+from fait._events.envelope import NewEvent
+from fait._events.version import expected_number
+from fait._store.open import BACKENDS
 
 ROOT = Path(__file__).parents[2]
 FAIT = Path(sys.executable).with_name("fait")

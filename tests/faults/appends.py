@@ -5,10 +5,10 @@ from uuid import uuid4
 
 import asyncpg
 
-from fait.events.append import AppendCondition, Write
-from fait.events.envelope import NewEvent
-from fait.events.query import Query
-from fait.events.version import expected_number
+from fait._events.append import AppendCondition, Write
+from fait._events.envelope import NewEvent
+from fait._events.query import Query
+from fait._events.version import expected_number
 
 Append = tuple[Sequence[Write], AppendCondition | None]
 

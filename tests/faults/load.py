@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import asyncpg
 
-from fait.errors import StoreUnavailable
-from fait.events.append import Appended, Conflict
-from fait.events.envelope import StoredEvent
-from fait.store.log import Log
-from fait.store.open import Store, open_store
+from fait._errors import StoreUnavailable
+from fait._events.append import Appended, Conflict
+from fait._events.envelope import StoredEvent
+from fait._store.log import Log
+from fait._store.open import Store, open_store
 from tests.faults.appends import append_of, ids, whole
 
 CALLERS = 64

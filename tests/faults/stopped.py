@@ -14,8 +14,8 @@ from typing import Any
 
 import asyncpg
 
-from fait.store.open import open_store
-from fait.store.postgres import bulk as bulk_appends
+from fait._store.open import open_store
+from fait._store.postgres import bulk as bulk_appends
 from tests.faults.appends import join, write
 
 IDLE_MS = 1500

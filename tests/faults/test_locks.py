@@ -13,12 +13,12 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from fait.events.append import AppendCondition, Appended, ConditionFailed, Verdict, Write
-from fait.events.query import Query
-from fait.store.open import Store, open_store
-from fait.store.postgres import appender
-from fait.store.postgres.call import arguments
-from fait.store.postgres.names import statements
+from fait._events.append import AppendCondition, Appended, ConditionFailed, Verdict, Write
+from fait._events.query import Query
+from fait._store.open import Store, open_store
+from fait._store.postgres import appender
+from fait._store.postgres.call import arguments
+from fait._store.postgres.names import statements
 from tests.faults.appends import ANY, append_of, event, join, whole, write
 from tests.servers.postgres import PostgresServer
 

@@ -7,11 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from fait.errors import StoreUnavailable
-from fait.events.append import AppendCondition, Appended, ConditionFailed, Conflict, Duplicate, Verdict, Write
-from fait.events.query import Query
-from fait.store.open import Store, open_store
-from fait.store.postgres import appender, connection
+from fait._errors import StoreUnavailable
+from fait._events.append import AppendCondition, Appended, ConditionFailed, Conflict, Duplicate, Verdict, Write
+from fait._events.query import Query
+from fait._store.open import Store, open_store
+from fait._store.postgres import appender, connection
 from tests.faults.appends import ANY, KINDS, NO_STREAM, Append, append_of, event, ids, stored, whole, write
 from tests.faults.wire import MOMENTS, Moment, Proxy
 from tests.servers.postgres import PostgresServer

@@ -11,10 +11,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from fait.errors import StoreUnavailable
-from fait.events.append import Appended, Verdict, Write
-from fait.store.open import Store, open_store
-from fait.store.postgres import appender
+from fait._errors import StoreUnavailable
+from fait._events.append import Appended, Verdict, Write
+from fait._store.open import Store, open_store
+from fait._store.postgres import appender
 from tests.faults.appends import ANY, KINDS, Append, append_of, event, ids, join, stored, whole, write
 from tests.faults.load import UNCONDITIONAL, WITH_CONDITIONS, load, until
 from tests.servers.home import NOBODY

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fait.errors import CheckpointMismatch, StoreUnavailable
-from fait.events.append import Appended
-from fait.store.open import open_schema, open_store
+from fait._errors import CheckpointMismatch, StoreUnavailable
+from fait._events.append import Appended
+from fait._store.open import open_schema, open_store
 from tests.crash.counting import Counter, Totals, counting_app
 from tests.faults.appends import write
 from tests.faults.wire import Proxy

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from fait.events.append import AppendCondition, Appended, ConditionFailed, Conflict, Write
-from fait.events.query import Query
-from fait.store.open import Store, open_store
+from fait._events.append import AppendCondition, Appended, ConditionFailed, Conflict, Write
+from fait._events.query import Query
+from fait._store.open import Store, open_store
 from tests.faults.appends import KINDS, append_of, event, write
 from tests.faults.load import until
 from tests.faults.wire import Proxy

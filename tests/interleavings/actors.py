@@ -7,12 +7,12 @@ from uuid import uuid4
 import asyncpg
 from msgspec import Struct
 
-from fait.events.append import AppendCondition, Appended, Verdict, Write
-from fait.events.envelope import NewEvent
-from fait.events.query import Query
-from fait.store.postgres.call import arguments, arguments_of_one, is_one, verdicts
-from fait.store.postgres.names import statements
-from fait.store.postgres.recent import MOST, ROOM
+from fait._events.append import AppendCondition, Appended, Verdict, Write
+from fait._events.envelope import NewEvent
+from fait._events.query import Query
+from fait._store.postgres.call import arguments, arguments_of_one, is_one, verdicts
+from fait._store.postgres.names import statements
+from fait._store.postgres.recent import MOST, ROOM
 from tests.interleavings.schedules import Free, Part, Touches
 
 __all__ = [

@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from fait.events.query import Query
+from fait._events.query import Query
 from tests.interleavings.actors import EXISTS, Log, To, Writer
 from tests.interleavings.cases import BY_MARK, BY_TAIL, Case, Outcome, Reader, World, violations
 from tests.interleavings.schedules import Arena, Beginning, explore

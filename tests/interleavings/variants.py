@@ -4,8 +4,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from fait.store.migrations import load
-from fait.store.postgres.names import in_schema
+from fait._store.migrations import load
+from fait._store.postgres.names import in_schema
 from tests.interleavings.actors import Log, Pause, Reading, as_row, by_mark, by_tail
 from tests.interleavings.cases import BY_MARK, BY_TAIL, Reader
 from tests.interleavings.schedules import Touches
@@ -41,7 +41,7 @@ def derived(sql: str, *pieces: tuple[str, str]) -> str:
 
 def from_to(first: str, last: str, migration: int = 4) -> str:
     """A piece of the append, or of another migration, by its first and its last line."""
-    sql = load("fait.store.postgres")[migration - 1].sql
+    sql = load("fait._store.postgres")[migration - 1].sql
     assert sql.count(first) == 1, f"migration {migration} has no {first!r}"
     start = sql.index(first)
     return sql[start : sql.index(last, start) + len(last)]

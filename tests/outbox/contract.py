@@ -18,7 +18,7 @@ from uuid import uuid4
 import pytest
 
 import fait
-from fait.store.postgres import watcher
+from fait._store.postgres import watcher
 from tests.outbox.clients import Changed, Client, Place, Placed, Reminded, shop
 from tests.servers.postgres import PostgresServer
 

@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
 import fait
-from fait.delivery.adapters import sqlalchemy_commit
-from fait.delivery.open import open_outbox
-from fait.events.codec import Codec
+from fait._delivery.adapters import sqlalchemy_commit
+from fait._delivery.open import open_outbox
+from fait._events.codec import Codec
 from tests.outbox.clients import Changed, Place, Placed, shop
 from tests.outbox.contract import InPostgres, InSqlite
 from tests.outbox.sqlalchemy_clients import Order, Other, address, engine, statements

@@ -5,14 +5,14 @@ from tests.planted.mutant import MEMORY, RUNNING, Mutant
 FAULTS = [
     Mutant(
         "`exists` means `any`, in the reference",
-        "events/version.py",
+        "_events/version.py",
         "number == EXISTS and actual > 0",
         "number == EXISTS and actual >= 0",
         MEMORY + "an_append_is_stored_if_and_only_if_its_expectation_holds[0-exists]",
     ),
     Mutant(
         "a snapshot of another fold is used",
-        "decisions/snapshot.py",
+        "_decisions/snapshot.py",
         "key = (policy.evolve, policy.initial)",
         "key = policy.evolve",
         "tests/decisions/test_decider_snapshots.py::"
@@ -20,14 +20,14 @@ FAULTS = [
     ),
     Mutant(
         "calls of a handler are told apart by their order alone",
-        "decisions/caller.py",
+        "_decisions/caller.py",
         "key=self._keys(what)",
         "key=self._keys('')",
         "tests/subscriptions/test_reactor.py::test_calls_made_in_another_order_at_the_second_attempt_still_happen_once",
     ),
     Mutant(
         "what a handler publishes has chance ids",
-        "decisions/caller.py",
+        "_decisions/caller.py",
         "return msgspec.structs.replace(options, key=self._keys(what))",
         "return options",
         RUNNING + "what_a_handler_publishes_happens_once_however_often_it_is_tried",

@@ -14,17 +14,17 @@ import pytest
 from msgspec import Struct
 
 import fait
-from fait.app import System
-from fait.clock import ManualClock
-from fait.decisions import boundary as boundary_module
-from fait.decisions.caller import Caller
-from fait.decisions.transact import Loop
-from fait.events.append import AppendCondition, Page, Verdict, Write
-from fait.events.codec import Codec
-from fait.events.envelope import StoredEvent
-from fait.events.query import EVERYTHING, Query
-from fait.events.registry import Registry
-from fait.store.memory import MemoryLog
+from fait._app import System
+from fait._clock import ManualClock
+from fait._decisions import boundary as boundary_module
+from fait._decisions.caller import Caller
+from fait._decisions.transact import Loop
+from fait._events.append import AppendCondition, Page, Verdict, Write
+from fait._events.codec import Codec
+from fait._events.envelope import StoredEvent
+from fait._events.query import EVERYTHING, Query
+from fait._events.registry import Registry
+from fait._store.memory import MemoryLog
 from fait.testing.contract.store import START
 
 INTERLEAVINGS = max(10_000, int(os.environ.get("FAIT_EXAMPLES", "0")))

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from fait.clock import ManualClock
-from fait.events.append import Appended, Page, Until, Write
-from fait.events.envelope import StoredEvent
-from fait.events.query import Query
-from fait.store.open import BACKENDS, open_store
+from fait._clock import ManualClock
+from fait._events.append import Appended, Page, Until, Write
+from fait._events.envelope import StoredEvent
+from fait._events.query import Query
+from fait._store.open import BACKENDS, open_store
 from fait.testing.strategies import CATEGORIES, STREAMS, TYPES, queries, untils, writes
 
 REFERENCE = "memory"

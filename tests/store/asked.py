@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from fait.events.append import AppendCondition, Appended, Verdict, Write
-from fait.events.envelope import NewEvent
-from fait.events.version import ANY
-from fait.store.coalescer import Coalescer, Outcome, Request
+from fait._events.append import AppendCondition, Appended, Verdict, Write
+from fait._events.envelope import NewEvent
+from fait._events.version import ANY
+from fait._store.coalescer import Coalescer, Outcome, Request
 
 __all__ = ["Asked", "Backend", "expecting", "position_of", "stored", "turn", "write"]
 

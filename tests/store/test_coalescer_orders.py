@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from fait.events.append import AppendCondition, Verdict
-from fait.store import coalescer
-from fait.store.coalescer import BUSY, Request
+from fait._events.append import AppendCondition, Verdict
+from fait._store import coalescer
+from fait._store.coalescer import BUSY, Request
 from tests.store.asked import Asked, expecting, position_of, turn, write
 
 

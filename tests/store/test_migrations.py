@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, cast
 import apsw
 import pytest
 
-from fait.errors import StoreTooNew, StoreUnavailable
-from fait.store.migrations import Migration, Step, load, pending
-from fait.store.open import open_store
-from fait.store.sqlite.statements import SQL
+from fait._errors import StoreTooNew, StoreUnavailable
+from fait._store.migrations import Migration, Step, load, pending
+from fait._store.open import open_store
+from fait._store.sqlite.statements import SQL
 from fait.testing.contract.store import everything, write
 
 if TYPE_CHECKING:
-    from fait.store.sqlite.store import SqliteStore
+    from fait._store.sqlite.store import SqliteStore
 
-STEPS = load("fait.store.sqlite")
+STEPS = load("fait._store.sqlite")
 MOMENT = "2024-01-15T12:00:00.000000Z"
 APPLIED = {1: "dafe8144c2d7ab20", 2: "c292803f1995452f"}
 """The steps as they were released: text that was applied somewhere never changes."""

@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 
 import fait
-from fait.errors import StoreUnavailable
-from fait.events.append import AppendCondition, Appended, ConditionFailed, Conflict
-from fait.events.query import Query
-from fait.store.ledger import Checkpoint, Column, RowChange, Table, Work
-from fait.store.open import Store, open_store
+from fait._errors import StoreUnavailable
+from fait._events.append import AppendCondition, Appended, ConditionFailed, Conflict
+from fait._events.query import Query
+from fait._store.ledger import Checkpoint, Column, RowChange, Table, Work
+from fait._store.open import Store, open_store
 from fait.testing.contract.store import added, everything, new, write
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer

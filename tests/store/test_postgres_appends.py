@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fait.events.append import Appended, Conflict, Write
-from fait.events.envelope import NewEvent
-from fait.events.version import EXISTS
-from fait.store.log import Log
-from fait.store.open import open_store
-from fait.store.postgres import appender
+from fait._events.append import Appended, Conflict, Write
+from fait._events.envelope import NewEvent
+from fait._events.version import EXISTS
+from fait._store.log import Log
+from fait._store.open import open_store
+from fait._store.postgres import appender
 from fait.testing.contract.store import added, everything, new_id, write
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from fait.clock import SystemClock
-from fait.store.postgres.connection import SILENT_S, Database, parse
-from fait.store.postgres.names import quote
-from fait.store.postgres.store import open_store
+from fait._clock import SystemClock
+from fait._store.postgres.connection import SILENT_S, Database, parse
+from fait._store.postgres.names import quote
+from fait._store.postgres.store import open_store
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from fait.errors import StoreUnavailable
-from fait.store.postgres.connection import Connection, Database
-from fait.store.postgres.lanes import Lanes
+from fait._errors import StoreUnavailable
+from fait._store.postgres.connection import Connection, Database
+from fait._store.postgres.lanes import Lanes
 
 
 class Pool:

@@ -9,17 +9,17 @@ import asyncpg
 import msgspec
 import pytest
 
-from fait.clock import ManualClock
-from fait.errors import StoreUnavailable
-from fait.events.envelope import NewEvent
-from fait.store.ledger import Checkpoint
-from fait.store.open import Store, open_store
+from fait._clock import ManualClock
+from fait._errors import StoreUnavailable
+from fait._events.envelope import NewEvent
+from fait._store.ledger import Checkpoint
+from fait._store.open import Store, open_store
 from fait.testing.contract.store import START, added, everything, new, write
 from tests.store.test_postgres_health import connected, in_schema
 from tests.store.test_postgres_schema import grants
 
 if TYPE_CHECKING:
-    from fait.store.postgres.store import PostgresStore
+    from fait._store.postgres.store import PostgresStore
 
 APPEND = (
     "SELECT {0}.fait_append_1('{slow-1}', '{-1}', '{1}', '{1}', '{1}', array[gen_random_uuid()], '{t}', '{1}', "

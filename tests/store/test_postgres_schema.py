@@ -16,21 +16,21 @@ import asyncpg
 import pytest
 
 import fait
-from fait.errors import FaitError, StoreTooNew, StoreUnavailable, UsageError
-from fait.events.query import Query
-from fait.store.adoption import Adopted
-from fait.store.health import Finding
-from fait.store.migrations import Migration, load
-from fait.store.open import Store, open_schema, open_store
+from fait._errors import FaitError, StoreTooNew, StoreUnavailable, UsageError
+from fait._events.query import Query
+from fait._store.adoption import Adopted
+from fait._store.health import Finding
+from fait._store.migrations import Migration, load
+from fait._store.open import Store, open_schema, open_store
 from fait.testing.contract.store import added, everything, new, write
 from tests.servers.postgres import installations
 
 if TYPE_CHECKING:
-    from fait.store.postgres.store import PostgresStore
+    from fait._store.postgres.store import PostgresStore
 
 Fresh = Callable[..., str]
 
-STEPS = load("fait.store.postgres")
+STEPS = load("fait._store.postgres")
 GUIDE = Path(__file__).parents[2] / "docs" / "postgres.md"
 HOSTILE = [
     "Shop",
@@ -187,7 +187,7 @@ async def test_a_log_that_is_not_there_is_not_made_by_looking(fresh: Fresh) -> N
 async def test_a_step_that_fails_leaves_nothing_behind(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     url = fresh()
     wrong = Migration(len(STEPS) + 1, "wrong", "SELECT 1 / 0;")
-    monkeypatch.setattr("fait.store.postgres.schema.load", lambda _: [*STEPS, wrong])
+    monkeypatch.setattr("fait._store.postgres.schema.load", lambda _: [*STEPS, wrong])
 
     with pytest.raises(StoreUnavailable, match="division by zero"):
         await open_store(url)
@@ -201,7 +201,7 @@ async def test_a_step_that_fails_leaves_nothing_behind(fresh: Fresh, monkeypatch
 def known(monkeypatch: pytest.MonkeyPatch, *later: str) -> None:
     """From now on, fait has these steps more."""
     steps = [Migration(len(STEPS) + number, "later", sql) for number, sql in enumerate(later, 1)]
-    monkeypatch.setattr("fait.store.postgres.schema.load", lambda _: [*STEPS, *steps])
+    monkeypatch.setattr("fait._store.postgres.schema.load", lambda _: [*STEPS, *steps])
 
 
 async def test_older_code_is_locked_out_by_a_step_that_says_nothing(

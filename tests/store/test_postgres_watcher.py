@@ -9,18 +9,18 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from fait.clock import ManualClock
-from fait.errors import StoreUnavailable
-from fait.events.append import Page
-from fait.events.envelope import NewEvent, StoredEvent
-from fait.events.query import EVERYTHING, Query
-from fait.store.log import Log
-from fait.store.open import Store, open_store
-from fait.store.postgres import recent, watcher
-from fait.store.postgres.call import arguments_of_one
-from fait.store.postgres.connection import Database
-from fait.store.postgres.recent import Recent
-from fait.store.postgres.watcher import Watcher
+from fait._clock import ManualClock
+from fait._errors import StoreUnavailable
+from fait._events.append import Page
+from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.query import EVERYTHING, Query
+from fait._store.log import Log
+from fait._store.open import Store, open_store
+from fait._store.postgres import recent, watcher
+from fait._store.postgres.call import arguments_of_one
+from fait._store.postgres.connection import Database
+from fait._store.postgres.recent import Recent
+from fait._store.postgres.watcher import Watcher
 from fait.testing.contract.store import START, added, new, write
 from tests.faults.load import until
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from fait.events.append import Page
-from fait.events.query import Query
-from fait.store.open import open_store
-from fait.store.postgres import log as postgres
+from fait._events.append import Page
+from fait._events.query import Query
+from fait._store.open import open_store
+from fait._store.postgres import log as postgres
 from fait.testing.contract.store import added, new, write
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import apsw
 import pytest
 
-from fait.clock import ManualClock, SystemClock
-from fait.errors import StoreTooNew, StoreUnavailable, UsageError
-from fait.events.query import EVERYTHING
-from fait.store.ledger import Checkpoint, Statement, Work
-from fait.store.open import Store, open_store
-from fait.store.sqlite.rows import read_page
+from fait._clock import ManualClock, SystemClock
+from fait._errors import StoreTooNew, StoreUnavailable, UsageError
+from fait._events.query import EVERYTHING
+from fait._store.ledger import Checkpoint, Statement, Work
+from fait._store.open import Store, open_store
+from fait._store.sqlite.rows import read_page
 from fait.testing.contract.store import START, added, everything, new, write
 
 URL = "sqlite:///{}"
@@ -134,7 +134,7 @@ async def test_a_page_skips_nothing_that_is_appended_while_it_is_read(store: Sto
 
 OPEN = """
 import asyncio, sys
-from fait.store.open import open_store
+from fait._store.open import open_store
 
 async def main():
     store = await open_store(sys.argv[1])

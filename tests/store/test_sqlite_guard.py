@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import fait
-from fait.store.open import open_store
+from fait._store.open import open_store
 
 
 async def test_sqlite3_cannot_open_a_file_that_fait_has_open(tmp_path: Path) -> None:

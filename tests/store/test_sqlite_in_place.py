@@ -10,12 +10,12 @@ from typing import Any, cast
 import apsw
 import pytest
 
-from fait.errors import StoreUnavailable
-from fait.events.append import Appended
-from fait.store.open import open_store
-from fait.store.sqlite import threads
-from fait.store.sqlite.connection import Connection
-from fait.store.sqlite.store import SqliteStore
+from fait._errors import StoreUnavailable
+from fait._events.append import Appended
+from fait._store.open import open_store
+from fait._store.sqlite import threads
+from fait._store.sqlite.connection import Connection
+from fait._store.sqlite.store import SqliteStore
 from fait.testing.contract.store import added, everything, new, write
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 import fait
-from fait.app import App, System
-from fait.store.ledger import Work
-from fait.store.open import BACKENDS
-from fait.store.postgres.ledger import PostgresLedger
-from fait.store.postgres.names import quote
-from fait.store.sqlite.connection import Connection
-from fait.subscriptions import reactor
+from fait._app import App, System
+from fait._store.ledger import Work
+from fait._store.open import BACKENDS
+from fait._store.postgres.ledger import PostgresLedger
+from fait._store.postgres.names import quote
+from fait._store.sqlite.connection import Connection
+from fait._subscriptions import reactor
 
 SQL = [name for name in sorted(BACKENDS) if name != "memory"]
 QUICKLY = fait.Retry(first_s=0.005, longest_s=0.01)

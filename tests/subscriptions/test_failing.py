@@ -10,9 +10,9 @@ from typing import Any, Self
 import pytest
 
 import fait
-from fait.store.ledger import Checkpoint
-from fait.store.open import Store, open_store
-from fait.subscriptions.processor import LOOK, Processor
+from fait._store.ledger import Checkpoint
+from fait._store.open import Store, open_store
+from fait._subscriptions.processor import LOOK, Processor
 from fait.testing.contract.store import added, new, write
 from fait.testing.contract.subscriptions import Broken
 

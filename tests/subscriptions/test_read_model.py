@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 import fait
-from fait.store.open import BACKENDS
-from fait.subscriptions.read_model import shape_of
+from fait._store.open import BACKENDS
+from fait._subscriptions.read_model import shape_of
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from fait.tools.cli.commands import fait
+from fait._tools.cli.commands import fait
 
 Run = Callable[..., Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fait.tools.cli.output import visible
+from fait._tools.cli.output import visible
 
 Write = Callable[..., Path]
 Run = Callable[..., Any]
@@ -217,7 +217,7 @@ def test_data_cannot_drive_a_terminal(
     }
     run("import", jsonl([line]), "-s", store)
     monkeypatch.setenv("COLUMNS", "500")
-    monkeypatch.setattr("fait.tools.cli.output.is_terminal", lambda: terminal)
+    monkeypatch.setattr("fait._tools.cli.output.is_terminal", lambda: terminal)
 
     for command in (["streams"], ["events"], ["stream", f"evil-{EVIL}"], ["state", f"evil-{EVIL}"], ["stream", EVIL]):
         for option in ([], ["--json"]):
@@ -231,7 +231,7 @@ def test_markup_in_data_is_text(run: Run, store: str, jsonl: Write, monkeypatch:
     line = {"stream": "a", "type": "[bold]t[/bold]", "time": "2024-01-01T00:00:00Z", "data": "[link=x]y[/link]"}
     run("import", jsonl([line]), "-s", store)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("fait.tools.cli.output.is_terminal", lambda: True)
+    monkeypatch.setattr("fait._tools.cli.output.is_terminal", lambda: True)
 
     told = run("stream", "a", "-s", store).stdout
 
@@ -245,7 +245,7 @@ def test_a_narrow_terminal_folds_and_loses_nothing(
     words = "".join(f"{n:04}" for n in range(100))
     run("import", jsonl([{"stream": words, "type": "t", "time": "2024-01-01T00:00:00Z", "data": 1}]), "-s", store)
     monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setattr("fait.tools.cli.output.is_terminal", lambda: True)
+    monkeypatch.setattr("fait._tools.cli.output.is_terminal", lambda: True)
 
     told = run("streams", "-s", store).stdout
 

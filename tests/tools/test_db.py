@@ -12,8 +12,8 @@ import apsw
 import asyncpg
 import pytest
 
-from fait.store import migrations
-from fait.store.migrations import Migration
+from fait._store import migrations
+from fait._store.migrations import Migration
 from tests.servers.postgres import installations
 
 Run = Callable[..., Any]
@@ -32,9 +32,9 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Once called, fait has one more step for PostgreSQL."""
 
     def begin() -> None:
-        known = migrations.load("fait.store.postgres")
+        known = migrations.load("fait._store.postgres")
         step = Migration(len(known) + 1, LATER.name, LATER.sql)
-        monkeypatch.setattr("fait.store.postgres.schema.load", lambda _: [*known, step])
+        monkeypatch.setattr("fait._store.postgres.schema.load", lambda _: [*known, step])
 
     return begin
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fait.tools.cli import source
+from fait._tools.cli import source
 
 Write = Callable[..., Path]
 Run = Callable[..., Any]

@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 LINES = 20_000
-FAIT = (sys.executable, "-c", "from fait.tools.cli.main import run; run()")
+FAIT = (sys.executable, "-c", "from fait._tools.cli.main import run; run()")
 
 
 @pytest.fixture(scope="module")

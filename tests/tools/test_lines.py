@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fait.events.envelope import StoredEvent
-from fait.tools.cli.lines import BadLine, Line, line_of, read_line
+from fait._events.envelope import StoredEvent
+from fait._tools.cli.lines import BadLine, Line, line_of, read_line
 
 TIME = "2010-10-02T09:20:39.266000+02:00"
 

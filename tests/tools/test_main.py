@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fait.tools.cli import main
+from fait._tools.cli import main
 
 Run = Callable[..., Any]
 
@@ -52,7 +52,7 @@ def test_the_demo_ends_as_its_sums_do(run: Run, monkeypatch: pytest.MonkeyPatch,
         called.append((path.name, orders))
         return well
 
-    monkeypatch.setattr("fait.tools.cli.demo._found", lambda: shop)
+    monkeypatch.setattr("fait._tools.cli.demo._found", lambda: shop)
 
     assert run("demo", "--orders", 7).exit_code == code
     assert called == [("shop.db", 7)]

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import fait
-from fait.tools.cli import main
+from fait._tools.cli import main
 
 APP = """
 import fait
@@ -128,7 +128,7 @@ def test_ctrl_c_while_the_command_itself_is_imported_ends_it_quietly(monkeypatch
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules, "fait.tools.cli.commands", SimpleNamespace(fait=interrupted))
+    monkeypatch.setitem(sys.modules, "fait._tools.cli.commands", SimpleNamespace(fait=interrupted))
 
     with pytest.raises(SystemExit) as ended:
         main.run()

@@ -16,17 +16,17 @@ from typing import Any
 import asyncpg
 import pytest
 
-from fait.errors import StoreUnavailable
-from fait.events.envelope import StoredEvent
-from fait.store.open import beside, open_schema
-from fait.tools.verify.order import Order
-from fait.tools.verify.report import FAULTS, REORDERED
+from fait._errors import StoreUnavailable
+from fait._events.envelope import StoredEvent
+from fait._store.open import beside, open_schema
+from fait._tools.verify.order import Order
+from fait._tools.verify.report import FAULTS, REORDERED
 from tests.servers.postgres import PostgresServer
 
 Run = Callable[..., Any]
 Servers = Callable[..., PostgresServer]
 
-FAIT = (sys.executable, "-c", "from fait.tools.cli.main import run; run()")
+FAIT = (sys.executable, "-c", "from fait._tools.cli.main import run; run()")
 SMALL = ("--processes", 1, "--callers", 8)
 SEED = 31  # its first kill comes after 1.5 s, its second after at least 3 s
 
@@ -166,7 +166,7 @@ def test_what_cannot_be_meant_is_refused(run: Run, arguments: list[str], said: s
 async def test_a_schema_that_is_in_use_stays_and_the_message_says_how_to_remove_it(
     postgres_servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fait.store.postgres.schema.DROP_S", 0.1)
+    monkeypatch.setattr("fait._store.postgres.schema.DROP_S", 0.1)
     schema = open_schema(beside(postgres_servers().url, "verify used"))
     await schema.migrate()
     user = await asyncpg.connect(postgres_servers().url)

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar, assert_type
 import msgspec
 import pydantic
 
-from fait.events.event import EventType, describe, event, event_type, field, replace
-from fait.events.value import Json
+from fait._events.event import EventType, describe, event, event_type, field, replace
+from fait._events.value import Json
 
 T = TypeVar("T", bound=str)
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from fait.events.event import event, event_type, replace
-from fait.events.value import Json
+from fait._events.event import event, event_type, replace
+from fait._events.value import Json
 
 
 @event("shop.order-placed")

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from fait.events.append import Until, Write
-from fait.events.envelope import NewEvent
-from fait.events.query import Query
-from fait.events.version import ANY, EXISTS
+from fait._events.append import Until, Write
+from fait._events.envelope import NewEvent
+from fait._events.query import Query
+from fait._events.version import ANY, EXISTS
 
 __all__ = ["CATEGORIES", "STREAMS", "TAGS", "TYPES", "moments", "new_events", "queries", "untils", "writes"]
 

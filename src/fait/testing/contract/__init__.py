@@ -19,7 +19,7 @@
     class TestMyLedger(Opened, LedgerContract): ...
     class TestMySubscriptions(Opened, SubscriptionContract): ...
 
-The URL's scheme must be known: add it to `fait.store.open.BACKENDS`. Needs pytest and anyio.
+The URL's scheme must be known: add it to `fait._store.open.BACKENDS`. Needs pytest and anyio.
 """
 
 import pytest

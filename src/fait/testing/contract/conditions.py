@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from fait.clock import new_id
-from fait.events.append import PAGE, AppendCondition, Appended, ConditionFailed, Conflict, Duplicate, Verdict, Write
-from fait.events.envelope import NewEvent, StoredEvent
-from fait.events.query import EVERYTHING, Query
-from fait.store.log import Log, StreamInfo
+from fait._clock import new_id
+from fait._events.append import PAGE, AppendCondition, Appended, ConditionFailed, Conflict, Duplicate, Verdict, Write
+from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.query import EVERYTHING, Query
+from fait._store.log import Log, StreamInfo
 from fait.testing.contract.store import Opener, StoreContract, added, everything, new, told, write
 
 __all__ = ["ConditionContract"]

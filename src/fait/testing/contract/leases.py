@@ -5,8 +5,8 @@ import asyncio
 
 import pytest
 
-from fait.errors import LeaseLost
-from fait.store.ledger import Checkpoint, Column, Lease, Ledger, Order, Row, RowChange, Table, Work
+from fait._errors import LeaseLost
+from fait._store.ledger import Checkpoint, Column, Lease, Ledger, Order, Row, RowChange, Table, Work
 from fait.testing.contract.store import StoreContract
 
 __all__ = ["NOTES", "WORDS", "LeaseContract", "checkpoint_at", "owned", "prepared", "refused", "state"]

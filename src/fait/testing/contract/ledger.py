@@ -1,4 +1,4 @@
-"""What every ledger promises: `fait.store.ledger.Ledger`, sentence by sentence."""
+"""What every ledger promises: `fait._store.ledger.Ledger`, sentence by sentence."""
 # ruff: noqa: D102, S311 - the name of a test is its sentence; chance is seeded, not secret
 
 import asyncio
@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from fait.errors import LeaseLost, UsageError
-from fait.store.ledger import (
+from fait._errors import LeaseLost, UsageError
+from fait._store.ledger import (
     Column,
     Condition,
     Kind,
@@ -25,7 +25,7 @@ from fait.store.ledger import (
     Table,
     Work,
 )
-from fait.store.open import Store
+from fait._store.open import Store
 from fait.testing.contract.leases import NOTES, WORDS, LeaseContract, checkpoint_at, owned, prepared, refused, state
 from fait.testing.contract.store import Opener, soon, told, write
 

@@ -1,4 +1,4 @@
-"""What every log promises: `fait.store.log.Log`, sentence by sentence."""
+"""What every log promises: `fait._store.log.Log`, sentence by sentence."""
 # ruff: noqa: D102, S311 - the name of a test is its sentence; chance is seeded, not secret
 
 import asyncio
@@ -9,13 +9,13 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from fait.clock import ManualClock, new_id
-from fait.errors import UsageError
-from fait.events.append import AppendCondition, Appended, ConditionFailed, Conflict, Duplicate, Until, Write
-from fait.events.envelope import NewEvent, StoredEvent
-from fait.events.query import EVERYTHING, Query
-from fait.events.version import Expected, expected_number
-from fait.store.log import Log, StreamInfo
+from fait._clock import ManualClock, new_id
+from fait._errors import UsageError
+from fait._events.append import AppendCondition, Appended, ConditionFailed, Conflict, Duplicate, Until, Write
+from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.query import EVERYTHING, Query
+from fait._events.version import Expected, expected_number
+from fait._store.log import Log, StreamInfo
 from fait.testing.contract.store import START, Opener, StoreContract, added, everything, new, soon, told, write
 
 __all__ = ["LogContract"]

@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from fait.clock import ManualClock
-from fait.errors import UsageError
-from fait.events.append import AppendCondition, Appended, Conflict, Duplicate, Until
-from fait.events.envelope import NewEvent, StoredEvent
-from fait.events.query import Query
-from fait.events.version import Expected
-from fait.store.ledger import Checkpoint, Column, Table
-from fait.store.log import Dropped, Log, OldestMessage, StreamInfo
-from fait.store.open import Store
+from fait._clock import ManualClock
+from fait._errors import UsageError
+from fait._events.append import AppendCondition, Appended, Conflict, Duplicate, Until
+from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.query import Query
+from fait._events.version import Expected
+from fait._store.ledger import Checkpoint, Column, Table
+from fait._store.log import Dropped, Log, OldestMessage, StreamInfo
+from fait._store.open import Store
 from fait.testing.contract.store import START, Opener, StoreContract, added, everything, new, told, write
 
 __all__ = ["RetentionContract"]

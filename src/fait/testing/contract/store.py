@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fait.clock import ManualClock, new_id
-from fait.events.append import Appended, ConditionFailed, Conflict, Duplicate, Verdict, Write
-from fait.events.envelope import NewEvent, StoredEvent
-from fait.events.query import EVERYTHING, Query
-from fait.events.version import Expected, expected_number
-from fait.store.ledger import Ledger
-from fait.store.log import Log
-from fait.store.open import Store, open_store
+from fait._clock import ManualClock, new_id
+from fait._events.append import Appended, ConditionFailed, Conflict, Duplicate, Verdict, Write
+from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.query import EVERYTHING, Query
+from fait._events.version import Expected, expected_number
+from fait._store.ledger import Ledger
+from fait._store.log import Log
+from fait._store.open import Store, open_store
 
 __all__ = ["START", "Opener", "StoreContract", "added", "everything", "new", "soon", "told", "write"]
 

@@ -1,4 +1,4 @@
-"""What subscriptions promise on every store: read models, reactors, and what runs them, through `fait.app.App`."""
+"""What subscriptions promise on every store: read models, reactors, and what runs them, through `fait._app.App`."""
 # ruff: noqa: D102, S311 - the name of a test is its sentence; chance is seeded, not secret
 
 import asyncio
@@ -11,19 +11,19 @@ from typing import Any, Literal
 
 import pytest
 
-from fait.app import App, System
-from fait.decisions.caller import Facts
-from fait.errors import LeaseLost, Stale
-from fait.events.append import Page
-from fait.events.envelope import Recorded
-from fait.events.event import event
-from fait.events.query import Query
-from fait.store.ledger import Checkpoint, Row, Work
-from fait.store.open import Store
-from fait.subscriptions.failure import Retry
-from fait.subscriptions.processor import Desk, Processor
-from fait.subscriptions.reactor import Context
-from fait.subscriptions.read_model import ReadModel, shape_of
+from fait._app import App, System
+from fait._decisions.caller import Facts
+from fait._errors import LeaseLost, Stale
+from fait._events.append import Page
+from fait._events.envelope import Recorded
+from fait._events.event import event
+from fait._events.query import Query
+from fait._store.ledger import Checkpoint, Row, Work
+from fait._store.open import Store
+from fait._subscriptions.failure import Retry
+from fait._subscriptions.processor import Desk, Processor
+from fait._subscriptions.reactor import Context
+from fait._subscriptions.read_model import ReadModel, shape_of
 from fait.testing.contract.store import Opener, StoreContract, added, everything, new, soon, write
 
 __all__ = ["SubscriptionContract"]

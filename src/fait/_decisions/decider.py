@@ -1,0 +1,107 @@
+"""A decider is a decision as three functions: the initial state, what a command decides, how an event changes state.
+
+    cart = Decider(category="cart", initial=Cart, decide=decide, evolve=evolve)
+
+It is the functional form of an aggregate; both run through the same loop. Everything that happens to state is a `fold`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+
+from fait._errors import DeclarationError
+from fait._events.annotation import events_taken
+
+__all__ = ["Decider", "Model", "Policy", "Tagged"]
+
+C = TypeVar("C")
+S = TypeVar("S")
+E = TypeVar("E")
+
+
+class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
+    """A decision in three pure functions.
+
+    Attributes:
+        category: of the streams it decides for: "cart" for `cart-7`.
+        initial: gives the state before the first event.
+        decide: what a command means in a state: the events to store; raises `Rejected` to say no. It may run again when
+            somebody else was quicker, so it has no effects.
+        evolve: the state after an event. It never refuses: the event has happened. Its annotation says which events
+        there are.
+        snapshot_every: keep the state when so many events have come since it was last kept; None = never. Then the
+        annotation of what `evolve` returns must be a type that JSON holds exactly.
+    """
+
+    category: str
+    initial: Callable[[], S]
+    decide: Callable[[C, S], Iterable[E]]
+    evolve: Callable[[S, E], S]
+    snapshot_every: int | None = None
+
+    def fold(self, events: Iterable[E], state: S | None = None) -> S:
+        """The state after these events, from the initial state or the one given."""
+        current = self.initial() if state is None else state
+        for event in events:
+            current = self.evolve(current, event)
+        return current
+
+    @property
+    def model(self) -> "Model[S]":
+        """How the loop folds it."""
+        policy = None
+        if self.snapshot_every is not None:
+            policy = Policy(self.snapshot_every, self.evolve, self.initial)
+        return Model(self.category, events_taken(self.evolve, 1, {}), lambda _: self.initial(), self.evolve, policy)
+
+
+class Policy(Struct, frozen=True):
+    """When the state of a fold is kept as a snapshot, and what the fold is.
+
+    Attributes:
+        every: so many events after the last one.
+        evolve: the fold as its user wrote it.
+        initial: what gives the first state.
+        state: the type of the state; None = what `evolve` is annotated to return.
+        names: what local classes are called where the state was declared.
+        restored: tells a state that was read back its id.
+    """
+
+    every: int
+    evolve: Callable[..., Any]
+    initial: Callable[..., Any]
+    state: type | None = None
+    names: Mapping[str, Any] = {}
+    restored: Callable[[Any, str], Any] = lambda state, id: state
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise DeclarationError(f"snapshot_every is a number of events, at least 1, not {self.every}")
+
+
+class Tagged(Struct, frozen=True):
+    """A decided event and the other things it belongs to."""
+
+    event: Any
+    tags: tuple[str, ...] = ()
+
+
+class Model(Struct, Generic[S], frozen=True):
+    """State as the loop sees it, whichever form it was written in.
+
+    Attributes:
+        category: of its streams.
+        events: the classes its `evolve` takes.
+        initial: the state before the first event, for an id.
+        evolve: the state after an event; may be the same object, changed.
+        snapshots: whether and when the state is kept.
+        versioned: tells the state the version it is folded from, if it wants to know.
+    """
+
+    category: str
+    events: tuple[type, ...]
+    initial: Callable[[str], S]
+    evolve: Callable[[S, Any], S]
+    snapshots: Policy | None = None
+    versioned: Callable[[S, int], None] | None = None

@@ -1,0 +1,95 @@
+"""Which events a function takes is what the annotation of its event parameter says: said once, and checked statically.
+
+Only that one annotation is evaluated. Others in the signature may name things that exist for type checkers alone.
+"""
+
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fait._errors import DeclarationError
+
+__all__ = ["events_taken", "local_names"]
+
+
+def events_taken(function: Callable[..., Any], parameter: int, names: Mapping[str, Any]) -> tuple[type, ...]:
+    """The classes in the annotation of a function's parameter (counted from 0), in order, without repetition.
+
+    Understands `A | B`, `Union`, aliases, `type` statements, `Annotated`, quoted names and type variables with bounds.
+
+    Args:
+        function: a function, or the function behind a method.
+        parameter: which one.
+        names: what local classes are called where the function was defined; see `local_names`.
+    """
+    function = getattr(function, "__func__", function)
+    code = function.__code__
+    where = f"{code.co_filename}:{code.co_firstlineno}"
+    if parameter >= code.co_argcount:
+        raise DeclarationError(
+            f"{function.__qualname__} ({where}) needs a parameter for the event, annotated with the events it takes"
+        )
+    name = code.co_varnames[parameter]
+    try:
+        annotation = _annotation(function, name, names)
+        classes = tuple(dict.fromkeys(_members(annotation, lambda text: _evaluate(function, text, names))))
+    except NameError as missing:
+        raise DeclarationError(
+            f"{function.__qualname__} ({where}): the annotation of {name!r} names {missing.name}, which is not known "
+            f"at run "
+            "time. Is it imported under TYPE_CHECKING, or defined later? Move the import out of that block."
+        ) from None
+    if not classes:
+        raise DeclarationError(
+            f"{function.__qualname__} ({where}): annotate {name!r} with the events it takes, as in `event: "
+            f"OrderPlaced | OrderPaid`"
+        )
+    return classes
+
+
+def local_names(depth: int) -> Mapping[str, Any]:
+    """The names of the function `depth` frames above the caller; none at module level, where globals suffice."""
+    frame = sys._getframe(depth + 1)  # pyright: ignore[reportPrivateUsage]
+    return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
+
+
+def _annotation(function: Any, name: str, names: Mapping[str, Any]) -> Any:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        raw = annotationlib.get_annotations(function, format=annotationlib.Format.FORWARDREF).get(name)
+        if isinstance(raw, annotationlib.ForwardRef):
+            raw = raw.evaluate(globals=function.__globals__, locals=dict(names))
+        return raw
+    return function.__annotations__.get(name)
+
+
+def _evaluate(function: Any, text: str, names: Mapping[str, Any]) -> Any:
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    closure = {name: cell.cell_contents for name, cell in cells}
+    parameters = {parameter.__name__: parameter for parameter in getattr(function, "__type_params__", ())}
+    return eval(text, function.__globals__, {**names, **closure, **parameters})  # noqa: S307 - the program's own annotation
+
+
+def _members(annotation: Any, evaluate: Callable[[str], Any]) -> list[type]:
+    """The classes an annotation stands for."""
+    if annotation is None or annotation is Any or annotation is object:
+        return []
+    if isinstance(annotation, str):
+        return _members(evaluate(annotation), evaluate)
+    if isinstance(annotation, typing.ForwardRef):
+        return _members(annotation.__forward_arg__, evaluate)
+    if isinstance(annotation, typing.TypeVar):
+        parts = annotation.__constraints__ or (annotation.__bound__,)
+        return [member for part in parts for member in _members(part, evaluate)]
+    if hasattr(annotation, "__value__"):  # a `type` statement
+        return _members(annotation.__value__, evaluate)
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _members(typing.get_args(annotation)[0], evaluate)
+    if origin in (typing.Union, types.UnionType):
+        return [member for part in typing.get_args(annotation) for member in _members(part, evaluate)]
+    found = origin or annotation
+    return [found] if isinstance(found, type) and found is not types.NoneType else []

@@ -1,0 +1,371 @@
+"""The log and the ledger in plain Python: the reference for every other backend, and a store for tests.
+
+Nothing survives the process, and no other process can see it. Everything else is as the ports say: each method runs
+without an `await` in the middle, so it is atomic for all tasks of the event loop.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cmp_to_key
+from itertools import islice, takewhile
+from operator import attrgetter
+from typing import Any
+from uuid import uuid4
+
+from fait._clock import Clock
+from fait._decisions.snapshot import Snapshot
+from fait._errors import LeaseLost, UsageError
+from fait._events.append import (
+    PAGE,
+    AppendCondition,
+    Appended,
+    ConditionFailed,
+    Conflict,
+    Duplicate,
+    Page,
+    Until,
+    Verdict,
+    Write,
+    check_limit,
+    check_writes,
+)
+from fait._events.envelope import Bare, StoredEvent
+from fait._events.query import EVERYTHING, Query
+from fait._events.stream import category_of
+from fait._events.version import is_expected
+from fait._store.doorbell import Doorbell
+from fait._store.ledger import Checkpoint, Condition, Lease, Order, Row, Table, Work
+from fait._store.log import Dropped, Features, Identity, OldestMessage, StreamInfo
+from fait._store.repetition import repetition
+
+__all__ = ["MemoryLedger", "MemoryLog", "MemoryStore"]
+
+_position = attrgetter("position")
+_version = attrgetter("version")
+
+
+class MemoryLog:
+    """`Log` in a list."""
+
+    features = Features(durable=False, shared=False, sql=False)
+
+    def __init__(self, clock: Clock) -> None:
+        self.identity = Identity(str(uuid4()), 1)
+        self._clock = clock
+        self._events: list[StoredEvent] = []
+        self._streams: defaultdict[str, list[StoredEvent]] = defaultdict(list)
+        self._by_id: dict[str, StoredEvent] = {}
+        self._messages: defaultdict[str, list[StoredEvent]] = defaultdict(list)
+        self._expired = 0
+        self._bell = Doorbell()
+
+    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
+        check_writes(writes)
+        return self._repeated(writes) or self._failed(condition) or self._conflict(writes) or self._store(writes)
+
+    def _repeated(self, writes: Sequence[Write]) -> Appended | Duplicate | None:
+        ids = [event.id for write in writes for event in write.events]
+        stored = {event_id: self._by_id[event_id] for event_id in ids if event_id in self._by_id}
+        return repetition(writes, stored) if stored or len(set(ids)) < len(ids) else None
+
+    def _conflict(self, writes: Sequence[Write]) -> Conflict | None:
+        for write in writes:
+            actual = self._version(write.stream)
+            if not is_expected(write.expected, actual):
+                return Conflict(write.stream, write.expected, actual)
+        return None
+
+    def _failed(self, condition: AppendCondition | None) -> ConditionFailed | None:
+        if condition is None:
+            return None
+        between = self._after(condition.after)
+        events = tuple(event for event in between if any(query.matches(event) for query in condition.queries))
+        return ConditionFailed(events, self._head) if events else None
+
+    def _store(self, writes: Sequence[Write]) -> Appended:
+        last = self._events[-1].recorded_at if self._events else None
+        moment = max(self._clock.now(), last) if last else self._clock.now()
+        for write in writes:
+            history = self._streams[write.stream]
+            for new in write.events:
+                stored = StoredEvent(
+                    position=self._head + 1,
+                    stream=write.stream,
+                    version=self._version(write.stream) + 1,
+                    type=new.type,
+                    schema=new.schema,
+                    id=new.id,
+                    data=new.data,
+                    metadata=new.metadata,
+                    tags=new.tags,
+                    recorded_at=moment,
+                    occurred_at=new.occurred_at.astimezone(UTC) if new.occurred_at else moment,
+                )
+                history.append(stored)
+                self._events.append(stored)
+                self._by_id[new.id] = stored
+                if new.expires:
+                    self._messages[new.type].append(stored)
+        self._bell.ring(self._head)
+        return Appended(self._head, tuple(self._version(write.stream) for write in writes))
+
+    @property
+    def _head(self) -> int:
+        return self._events[-1].position if self._events else 0
+
+    def _version(self, stream: str) -> int:
+        history = self._streams.get(stream)
+        return history[-1].version if history else 0
+
+    def _after(self, position: int) -> list[StoredEvent]:
+        return self._events[bisect_right(self._events, position, key=_position) :]
+
+    async def read_stream(
+        self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
+    ) -> list[StoredEvent]:
+        check_limit(limit)
+        history = self._streams.get(stream, [])
+        limits = (
+            (until.version, _version),
+            (until.position, _position),
+            (until.recorded_at, attrgetter("recorded_at")),
+        )
+        ends = [bisect_right(history, last, key=of) for last, of in limits if last is not None]
+        return _beyond(history[: min(ends, default=len(history))], after)[:limit]
+
+    async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
+        check_limit(limit)
+        meant = [
+            (event.version, event.position, event.id, event.type, event.schema, event.data)
+            for event in await self.read_stream(stream, after=after, limit=len(self._events) + 1, until=until)
+            if until.occurred_at is None or event.occurred_at <= until.occurred_at
+        ]
+        return meant[:limit]
+
+    async def histories(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[tuple[str, list[Bare]]]:
+        check_limit(limit)
+        found, room = list[tuple[str, list[Bare]]](), limit
+        for stream, after in streams:
+            if room and (events := await self.history(stream, after=after, limit=room)):
+                found.append((stream, events))
+                room -= len(events)
+        return found
+
+    async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
+        check_limit(limit)
+        found: list[StoredEvent] = []
+        for event in self._after(after):
+            if query.matches(event):
+                found.append(event)
+                if len(found) == limit:
+                    return Page(found, event.position, more=True)
+        return Page(found, max(after, self._head), more=False)
+
+    async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
+        found = {event_id: self._by_id[event_id] for event_id in event_ids if event_id in self._by_id}
+        return sorted(found.values(), key=lambda event: event.position)
+
+    async def streams(self, *, category: str | None = None, after: str = "", limit: int = PAGE) -> list[StreamInfo]:
+        names = sorted(
+            name for name in self._streams if name > after and (category is None or category_of(name) == category)
+        )
+        return [StreamInfo(name, self._version(name)) for name in names[:limit]]
+
+    async def head(self) -> int:
+        return self._head
+
+    async def expire(self, type: str, before: datetime, behind: int, *, after: int = 0, limit: int = PAGE) -> Dropped:
+        check_limit(limit)
+        passed = (each for each in self._messages[type] if after < each.position <= behind)
+        old = list(takewhile(lambda each: each.recorded_at < before, islice(passed, limit)))
+        gone = [each for each in old if each is not self._streams[each.stream][-1]]
+        for each in gone:
+            self._drop(each)
+        self._expired = max([self._expired, *(each.position for each in gone)])
+        return Dropped(len(gone), old[-1].position if old else after, more=len(old) == limit)
+
+    def _drop(self, event: StoredEvent) -> None:
+        for events in (self._events, self._streams[event.stream], self._messages[event.type]):
+            events.remove(event)
+        del self._by_id[event.id]
+
+    async def expired(self) -> int:
+        return self._expired
+
+    async def oldest_messages(self, after: int) -> list[OldestMessage]:
+        found = list[OldestMessage]()
+        for name, messages in sorted(self._messages.items()):
+            for each in messages[bisect_right(messages, after, key=_position) :][:1]:
+                found.append(OldestMessage(name, each.position, each.recorded_at))
+        return found
+
+    def hear(self) -> None:
+        """Nobody else can append."""
+
+    async def changed(self, after: int) -> None:
+        await self._bell.wait(after)
+
+    def close(self) -> None:
+        """Tell those who wait that nothing more will come."""
+        self._bell.close()
+
+
+def _beyond(history: list[StoredEvent], version: int) -> list[StoredEvent]:
+    return history[bisect_right(history, version, key=_version) :]
+
+
+class MemoryLedger:
+    """`Ledger` in dictionaries."""
+
+    def __init__(self) -> None:
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._leases: dict[str, Lease] = {}
+        self._tables: dict[str, dict[Any, Row]] = {}
+        self._snapshots: dict[str, Snapshot] = {}
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        return [self._checkpoints[name] for name in sorted(self._checkpoints)]
+
+    async def checkpoint(self, subscription: str) -> Checkpoint | None:
+        return self._checkpoints.get(subscription)
+
+    async def start(self, checkpoint: Checkpoint) -> Checkpoint:
+        return self._checkpoints.setdefault(checkpoint.subscription, checkpoint)
+
+    async def rename(self, old: str, new: str) -> None:
+        if checkpoint := self._checkpoints.pop(old, None):
+            self._checkpoints[new] = _moved(checkpoint, subscription=new)
+
+    async def forget(self, subscription: str) -> None:
+        self._checkpoints.pop(subscription, None)
+        if lease := self._leases.get(subscription):  # it stays, free, so that its fences are never given again
+            self._leases[subscription] = Lease(subscription, "", lease.fence + 1, lease.beat + 1)
+
+    async def record(self, work: Work) -> None:
+        checkpoint = self._checkpoints.get(work.subscription)
+        lease = self._leases.get(work.subscription)
+        if checkpoint is None or checkpoint.position != work.after or lease is None or lease.fence != work.fence:
+            raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
+        if work.statements:
+            raise UsageError("the memory store runs no SQL: use sqlite:// for ctx.execute. Nothing was recorded.")
+        tables = [self._tables[change.table.name] for change in work.rows]  # all are there before one is touched
+        for rows, change in zip(tables, work.rows, strict=True):
+            place = change.table.index_of(change.table.key)
+            rows.update({row[place]: tuple(row) for row in change.upserts})
+            for key in change.deletes:
+                rows.pop(key, None)
+        self._checkpoints[work.subscription] = _moved(checkpoint, position=work.position)
+
+    async def lease(self, name: str) -> Lease:
+        return self._leases.get(name, Lease(name, "", 0, 0))
+
+    async def take(self, seen: Lease, owner: str) -> Lease | None:
+        now = await self.lease(seen.name)
+        if (now.owner, now.fence) != (seen.owner, seen.fence) or (now.beat != seen.beat and now.owner != owner):
+            return None
+        self._leases[seen.name] = Lease(seen.name, owner, now.fence + 1, now.beat + 1)
+        return self._leases[seen.name]
+
+    async def beat(self, owner: str) -> list[str]:
+        mine = [lease for lease in self._leases.values() if lease.owner == owner]
+        for lease in mine:
+            self._leases[lease.name] = Lease(lease.name, owner, lease.fence, lease.beat + 1)
+        return [lease.name for lease in mine]
+
+    async def give_back(self, lease: Lease) -> None:
+        now = self._leases.get(lease.name)
+        if now is not None and (now.owner, now.fence) == (lease.owner, lease.fence):
+            self._leases[lease.name] = Lease(lease.name, "", lease.fence, now.beat + 1)
+
+    async def release(self, owner: str) -> None:
+        for lease in [lease for lease in self._leases.values() if lease.owner == owner]:
+            self._leases[lease.name] = Lease(lease.name, "", lease.fence, lease.beat + 1)
+
+    async def create_table(self, table: Table) -> None:
+        self._tables.setdefault(table.name, {})
+
+    async def reset(self, table: Table, checkpoint: Checkpoint) -> None:
+        self._tables[table.name] = {}
+        await self.forget(checkpoint.subscription)
+        self._checkpoints[checkpoint.subscription] = checkpoint
+
+    async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
+        rows = self._tables[table.name]
+        return [rows[key] for key in dict.fromkeys(keys) if key in rows]
+
+    async def select(
+        self,
+        table: Table,
+        where: Sequence[Condition] = (),
+        *,
+        order: Sequence[Order] = (),
+        beyond: Sequence[Any] | None = None,
+        limit: int | None = None,
+    ) -> list[Row]:
+        tests = [_test(table, condition) for condition in where]
+        compare = _comparison(table, order)
+        found = [row for row in self._tables[table.name].values() if all(test(row) for test in tests)]
+        found.sort(key=cmp_to_key(compare))
+        if beyond is not None:
+            edge: list[Any] = [None] * len(table.columns)
+            for each, value in zip(order, beyond, strict=True):
+                edge[table.index_of(each.column)] = value
+            found = [row for row in found if compare(row, tuple(edge)) > 0]
+        return found[:limit]
+
+    async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
+        return [self._snapshots[stream] for stream in streams if stream in self._snapshots]
+
+    async def keep(self, snapshot: Snapshot) -> None:
+        self._snapshots[snapshot.stream] = snapshot
+
+
+class MemoryStore:
+    """Both ports, without a database."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.log = MemoryLog(clock)
+        self.ledger = MemoryLedger()
+
+    async def close(self) -> None:
+        """Nothing to give back; whoever waits is told."""
+        self.log.close()
+
+
+_TESTS: dict[str, Callable[[Any, tuple[Any, ...]], bool]] = {
+    "=": lambda value, to: value == to[0],
+    "!=": lambda value, to: value != to[0],
+    "<": lambda value, to: value is not None and value < to[0],
+    "<=": lambda value, to: value is not None and value <= to[0],
+    ">": lambda value, to: value is not None and value > to[0],
+    ">=": lambda value, to: value is not None and value >= to[0],
+    "in": lambda value, to: value in to,
+    "between": lambda value, to: value is not None and to[0] <= value <= to[1],
+}
+
+
+def _test(table: Table, condition: Condition) -> Callable[[Row], bool]:
+    place, test, values = table.index_of(condition.column), _TESTS[condition.operator], condition.values
+    if None in values and condition.operator not in ("=", "!=", "in"):
+        return lambda _: False  # nothing is less or greater than a missing value
+    return lambda row: test(row[place], values)
+
+
+def _comparison(table: Table, order: Sequence[Order]) -> Callable[[Row, Row], int]:
+    places = [(table.index_of(each.column), -1 if each.descending else 1) for each in order]
+
+    def compare(one: Row, other: Row) -> int:
+        for place, sign in places:
+            a, b = one[place], other[place]
+            if a != b:
+                smaller = a is None or (b is not None and a < b)  # missing values are the smallest
+                return -sign if smaller else sign
+        return 0
+
+    return compare
+
+
+def _moved(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
+    return Checkpoint(**{name: changes.get(name, getattr(checkpoint, name)) for name in checkpoint.__struct_fields__})

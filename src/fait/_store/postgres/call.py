@@ -1,0 +1,264 @@
+"""Appends as the arguments of one call of the append function, and the rows that come back as verdicts."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain, count
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from fait._events.append import PAGE, AppendCondition, Appended, ConditionFailed, Conflict, Write
+from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.query import Query
+from fait._events.version import is_expected
+from fait._store.coalescer import BUSY, Outcome
+from fait._store.repetition import repetition
+
+__all__ = [
+    "Append",
+    "arguments",
+    "arguments_of_one",
+    "array",
+    "as_json",
+    "is_one",
+    "meet",
+    "stored_alone",
+    "verdicts",
+    "verdicts_of_each",
+]
+
+T = TypeVar("T")
+
+Append = tuple[Sequence[Write], AppendCondition | None]
+
+
+class _Stored(Struct):
+    """An event that has one of the ids already."""
+
+    id: str
+    stream: str
+    version: int
+    position: int
+
+
+def array(texts: Sequence[str]) -> str:
+    """An array of texts as PostgreSQL writes it."""
+    return "{" + ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts) + "}"
+
+
+def is_one(appends: Sequence[Append]) -> bool:
+    """Whether a call is for one event without a condition."""
+    if len(appends) > 1:
+        return False
+    writes, condition = appends[0]
+    return len(writes) == 1 and len(writes[0].events) == 1 and not (condition and condition.queries)
+
+
+def arguments_of_one(append: Append, moment: datetime | None, *, patience: int | None) -> tuple[Any, ...]:
+    """The arguments of a call for one event."""
+    [write] = append[0]
+    [event] = write.events
+    return (
+        write.stream, write.expected, event.id, event.type, event.schema, event.data, event.metadata,
+        event.tags or None, event.occurred_at, event.expires, moment, patience,
+    )  # fmt: skip
+
+
+def arguments(appends: Sequence[Append], moment: datetime | None, *, look_up: bool, patience: int | None) -> list[Any]:
+    """The arguments of one call: several appends of one write each, or one append of any number of writes."""
+    writes = [write for each, _ in appends for write in each]
+    events = [event for write in writes for event in write.events]
+    tags = [event.tags for event in events]
+    occurred = [event.occurred_at for event in events]
+    expires = [event.expires for event in events]
+    separator, streams, ids, types, data, metadata, *tagged = _joined(
+        [write.stream for write in writes],
+        [event.id for event in events],
+        [event.type for event in events],
+        [event.data for event in events],
+        [event.metadata for event in events],
+        *([[array(each) if each else "" for each in tags]] if any(tags) else []),
+    )
+    return [
+        separator, streams, _numbers([write.expected for write in writes]), *_places(writes, len(events)),
+        ids, types, _numbers([event.schema for event in events]), data, metadata, tagged[0] if tagged else None,
+        occurred if any(occurred) else None, expires if any(expires) else None,
+        *_queries(appends),
+        moment, len(appends) == 1, look_up, patience,
+    ]  # fmt: skip
+
+
+def _joined(*columns: list[str]) -> list[str]:
+    """A separator, and each column as one text with it between the values.
+
+    The driver sends an array value by value, which takes many times as long. A separator occurs in no value, and does
+    not begin with its own end, so that it is found where it was put and nowhere else.
+    """
+    for separator in chain("\x1f", (f"\x1f{number}\x1e" for number in count())):
+        texts = [separator.join(column) for column in columns]
+        if all(text.count(separator) == len(column) - 1 for text, column in zip(texts, columns, strict=True)):
+            return [separator, *texts]
+    raise AssertionError("there are more separators than texts")
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    """An array of numbers as PostgreSQL writes it."""
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _places(writes: Sequence[Write], events: int) -> tuple[str, str, str]:
+    """How many events each write has, and for each event the number of its write and its place in it."""
+    if events == len(writes):
+        return _ones(events)
+    counts = [len(write.events) for write in writes]
+    numbers, places = list[int](), list[int]()
+    for number, length in enumerate(counts, 1):
+        numbers += [number] * length
+        places += range(1, length + 1)
+    return _numbers(counts), _numbers(numbers), _numbers(places)
+
+
+@lru_cache
+def _ones(writes: int) -> tuple[str, str, str]:
+    """The same for writes of one event each."""
+    return _numbers([1] * writes), _numbers(range(1, writes + 1)), _numbers([1] * writes)
+
+
+def _queries(appends: Sequence[Append]) -> list[list[Any] | None]:
+    queries = [
+        (number, condition.after, query)
+        for number, (_, condition) in enumerate(appends, 1)
+        if condition is not None
+        for query in condition.queries
+    ]
+    if not queries:
+        return [None] * 5
+    return [
+        [number for number, _, _ in queries],
+        [after for _, after, _ in queries],
+        [array(query.types) if query.types else None for _, _, query in queries],
+        [array(query.tags) if query.tags else None for _, _, query in queries],
+        [query.category for _, _, query in queries],
+    ]
+
+
+def meet(append: Append, others: Sequence[Append]) -> bool:
+    """Whether one append's condition may mean an event of another: in one call they would not see each other."""
+    writes, condition = append
+    return (condition is not None and any(_concerns(condition, each) for each, _ in others)) or any(
+        _concerns(each, writes) for _, each in others if each is not None
+    )
+
+
+def _concerns(condition: AppendCondition, writes: Sequence[Write]) -> bool:
+    return any(_means(query, write, event) for query in condition.queries for write in writes for event in write.events)
+
+
+def _means(query: Query, write: Write, event: NewEvent) -> bool:
+    return (not query.types or event.type in query.types) and all(tag in event.tags for tag in query.tags)
+
+
+def as_json(appends: Sequence[Append]) -> str:
+    """The text for appends that are stored one after another."""
+    return msgspec.json.encode([_append(*each) for each in appends]).decode()
+
+
+def _append(writes: Sequence[Write], condition: AppendCondition | None) -> dict[str, Any]:
+    said: dict[str, Any] = {"writes": [_write(each) for each in writes]}
+    if condition is not None and condition.queries:
+        said["after"] = condition.after
+        said["queries"] = [
+            {"types": query.types, "tags": query.tags, "category": query.category} for query in condition.queries
+        ]
+    return said
+
+
+def _write(write: Write) -> dict[str, Any]:
+    return {"stream": write.stream, "expected": write.expected, "events": [_event(each) for each in write.events]}
+
+
+def _event(event: NewEvent) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "type": event.type,
+        "schema": event.schema,
+        "data": Raw(event.data.encode()),
+        "metadata": Raw(event.metadata.encode()),
+        "tags": event.tags,
+        "occurred_at": event.occurred_at,
+        "expires": event.expires,
+    }
+
+
+def stored_alone(append: Append, row: Any) -> StoredEvent | None:
+    """The event of a call for one, as a reader would be given it; None if it was not stored."""
+    [write] = append[0]
+    [event] = write.events
+    _, _, version, position, *_, recorded_at = row
+    if recorded_at is None:
+        return None
+    occurred_at = event.occurred_at.astimezone(UTC) if event.occurred_at else recorded_at
+    return StoredEvent(
+        position, write.stream, version, event.type, event.schema, event.id, event.data, event.metadata, event.tags,
+        recorded_at, occurred_at,
+    )  # fmt: skip
+
+
+def verdicts_of_each(appends: Sequence[Append], rows: Sequence[Any]) -> list[Outcome]:
+    """A verdict for each of the appends that were stored one after another."""
+    by_append: defaultdict[int, dict[int, Any]] = defaultdict(dict)
+    for number, *row in rows:
+        by_append[number][row[0]] = row
+    return [_verdict(writes, by_append[number]) for number, (writes, _) in enumerate(appends, 1)]
+
+
+def verdicts(appends: Sequence[Append], rows: Sequence[Any]) -> list[Outcome]:
+    """A verdict for each append of a call; `BUSY` for one that is to be sent again."""
+    if len(rows) == 1:
+        return [_verdict_of_one(appends[0][0], rows[0])]
+    if len(appends) == 1:
+        return [_verdict(appends[0][0], {row[0]: row for row in rows})]
+    by_write = {row[0]: row for row in rows}
+    return [_verdict_of_one(writes, by_write[number]) for number, (writes, _) in enumerate(appends, 1)]
+
+
+def _verdict_of_one(writes: Sequence[Write], row: Any) -> Outcome:
+    if row[1] == "appended":
+        return Appended(row[3], (row[2],))
+    return _verdict(writes, {1: row})
+
+
+def _verdict(writes: Sequence[Write], rows: dict[int, Any]) -> Outcome:
+    """What the function's rows, by the number of the write, mean for one append."""
+    if all(row[1] == "appended" for row in rows.values()):
+        position = max(row[3] for row in rows.values())
+        return Appended(position, tuple([rows[number][2] for number in range(1, len(writes) + 1)]))
+    if (stored := next(iter(rows.values()))[4]) is not None:
+        return repetition(writes, {each.id: each for each in _values(stored, list[_Stored])})
+    for row in rows.values():
+        if row[1] == "condition":
+            if row[5] is None:
+                return BUSY  # what it met has expired meanwhile
+            return ConditionFailed(*_between(row))
+    for number, write in enumerate(writes, 1):
+        if not is_expected(write.expected, rows[number][2]):
+            return Conflict(write.stream, write.expected, rows[number][2])
+    return BUSY  # it was in the way of another when the versions were looked at, and would not be now
+
+
+def _values(json: Any, kind: type[T]) -> T:
+    """A column of JSON, as text or read already."""
+    return msgspec.json.decode(json, type=kind) if isinstance(json, str) else msgspec.convert(json, kind)
+
+
+def _between(row: Any) -> tuple[tuple[StoredEvent, ...], int]:
+    events = tuple(
+        msgspec.structs.replace(
+            event, recorded_at=event.recorded_at.astimezone(UTC), occurred_at=event.occurred_at.astimezone(UTC)
+        )
+        for event in _values(row[5], list[StoredEvent])
+    )
+    return events, events[-1].position if len(events) == PAGE else row[3]

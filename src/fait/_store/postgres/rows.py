@@ -1,0 +1,19 @@
+"""Rows of the log as events."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from fait._events.envelope import StoredEvent
+
+__all__ = ["stored_events"]
+
+
+def stored_events(rows: Iterable[Any]) -> list[StoredEvent]:
+    """The events that a statement gives, whole."""
+    return [
+        StoredEvent(
+            position, stream, version, name, schema, event_id, data, metadata, tuple(tags) if tags else (),
+            recorded_at, occurred_at,
+        )
+        for position, stream, version, name, schema, event_id, data, metadata, tags, recorded_at, occurred_at in rows
+    ]  # fmt: skip

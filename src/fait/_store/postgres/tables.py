@@ -1,0 +1,278 @@
+"""SQL for the tables that users declare. The only place where SQL is built: names pass `quote`, values are parameters.
+
+Columns have the types that whoever reads them with plain SQL expects: a decimal is a `numeric`, a moment a
+`timestamptz`. Texts sort by code point, as everywhere else, whatever the database's language is.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from fait._errors import UsageError
+from fait._store.ledger import Column, Condition, Kind, Order, Row, RowChange, Table
+from fait._store.postgres.names import quote
+
+__all__ = ["check_names", "create_table", "drop_table", "from_rows", "record_rows", "select_keys", "select_rows"]
+
+MAX_NAME_BYTES: Final = 63
+"""PostgreSQL cuts longer names off, silently."""
+
+_SYSTEM_COLUMNS: Final = {"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"}
+
+_TYPES: Final[dict[Kind, str]] = {
+    "text": "text",
+    "integer": "bigint",
+    "real": "double precision",
+    "boolean": "boolean",
+    "decimal": "numeric",
+    "timestamp": "timestamptz",
+    "date": "date",
+    "uuid": "uuid",
+    "bytes": "bytea",
+    "json": "json",
+}
+
+
+def _decimal(value: Decimal) -> str:
+    if not value.is_finite():
+        raise UsageError(f"a decimal column cannot hold {value}. Nothing was written.")
+    return str(value)
+
+
+def _timestamp(value: datetime) -> str:
+    try:
+        return value.astimezone(UTC).isoformat()
+    except OverflowError:
+        raise UsageError("a moment lies outside the years 1 to 9999 in UTC. Nothing was written.") from None
+
+
+# These go as text. The driver would send the greatest and the smallest date and moment as infinity, and the greatest
+# decimals as 0.
+_AS_TEXT: Final[dict[Kind, Callable[[Any], str]]] = {
+    "decimal": _decimal,
+    "timestamp": _timestamp,
+    "date": date.isoformat,
+}
+
+
+def check_names(table: Table) -> None:
+    """Refuse names that PostgreSQL would not keep as they are."""
+    for name in (table.name, *(column.name for column in table.columns)):
+        if len(name.encode()) > MAX_NAME_BYTES:
+            raise UsageError(f"{name!r} is longer than a name in PostgreSQL can be: {MAX_NAME_BYTES} bytes")
+    for column in table.columns:
+        if column.name in _SYSTEM_COLUMNS:
+            raise UsageError(
+                f"{table.name}: {column.name!r} is a system column of PostgreSQL; name the column otherwise"
+            )
+
+
+def create_table(schema: str, table: Table) -> dict[str, str]:
+    """Statements that make the table and its indexes, by the names of these."""
+    columns = ", ".join(
+        f"{quote(column.name)} {_TYPES[column.kind]}"
+        + (' COLLATE "C"' if column.kind == "text" else "")
+        + ("" if column.nullable else " NOT NULL")
+        + (" PRIMARY KEY" if column.name == table.key else "")
+        for column in table.columns
+    )
+    made = {table.name: f"CREATE TABLE IF NOT EXISTS {_table(schema, table)} ({columns})"}
+    for names in table.indexes:
+        index = _index_name(table, names)
+        ordered = ", ".join(_ordered(table, Order(name)) for name in names)
+        made[index] = f"CREATE INDEX IF NOT EXISTS {quote(index)} ON {_table(schema, table)} ({ordered})"
+    return made
+
+
+def drop_table(schema: str, table: Table) -> str:
+    """The statement that removes the table, if it is there."""
+    return f"DROP TABLE IF EXISTS {_table(schema, table)}"
+
+
+def record_rows(schema: str, move: str, changes: Sequence[RowChange]) -> tuple[str, list[Any]]:
+    """The statement that moves a checkpoint and writes rows, all or nothing, and its values beyond those of `move`.
+
+    Args:
+        schema: of the tables.
+        move: the statement that moves the checkpoint: it has four parameters, and gives a row if it could.
+        changes: to rows. The last one of a key counts.
+    """
+    tables = {change.table.name: change.table for change in changes}
+    rows: dict[str, dict[Any, Row | None]] = {name: {} for name in tables}
+    for change in changes:
+        place, kept = change.table.index_of(change.table.key), rows[change.table.name]
+        kept.update({row[place]: row for row in change.upserts})
+        kept.update(dict.fromkeys(change.deletes))
+    parameters = _Parameters(4)
+    parts = [f"moved AS ({move})"]
+    for number, (name, table) in enumerate(tables.items()):
+        parts.append(f"gone_{number} AS ({_delete(schema, table, rows[name], parameters)})")
+        parts.append(f"kept_{number} AS ({_upsert(schema, table, rows[name], parameters)})")
+    return f"WITH {', '.join(parts)} SELECT FROM moved", parameters.values
+
+
+def select_keys(schema: str, table: Table, keys: Sequence[Any]) -> tuple[str, list[Any]]:
+    """The statement that reads rows by key, and its value."""
+    parameters = _Parameters()
+    where = f"{quote(table.key)} = ANY({parameters.array(_column(table, table.key), keys)})"
+    return f"SELECT {_columns(table)} FROM {_table(schema, table)} WHERE {where}", parameters.values  # noqa: S608
+
+
+def select_rows(
+    schema: str,
+    table: Table,
+    where: Sequence[Condition],
+    order: Sequence[Order],
+    beyond: Sequence[Any] | None,
+    limit: int | None,
+) -> tuple[str, list[Any]]:
+    """The statement that answers a `select`, and its values."""
+    parameters = _Parameters()
+    tests = [_condition(table, condition, parameters) for condition in where]
+    if beyond is not None:
+        tests.append(_beyond(table, order, beyond, parameters))
+    sql = f"SELECT {_columns(table)} FROM {_table(schema, table)}"  # noqa: S608
+    if tests:
+        sql += " WHERE " + " AND ".join(tests)
+    if order:
+        sql += " ORDER BY " + ", ".join(_ordered(table, each) for each in order)
+    if limit is not None:
+        sql += f" LIMIT {parameters.add(limit, 'bigint')}"
+    return sql, parameters.values
+
+
+def from_rows(table: Table, rows: Sequence[Sequence[Any]]) -> list[Row]:
+    """The driver's rows as Python has them: it has a class of its own for UUIDs."""
+    if all(column.kind != "uuid" for column in table.columns):
+        return [tuple(row) for row in rows]
+    return [tuple(UUID(int=value.int) if isinstance(value, UUID) else value for value in row) for row in rows]
+
+
+class _Parameters:
+    """The values of a statement that is being made, and how the statement names them."""
+
+    def __init__(self, taken: int = 0) -> None:
+        self.values: list[Any] = []
+        self._taken = taken
+
+    def add(self, value: Any, type: str) -> str:
+        """A value of a type."""
+        self.values.append(value)
+        return f"${self._taken + len(self.values)}::{type}"
+
+    def one(self, column: Column, value: Any) -> str:
+        """A value to compare a column with."""
+        if convert := _AS_TEXT.get(column.kind):
+            return self.add(None if value is None else convert(value), f"text::{_TYPES[column.kind]}")
+        return self.add(value, _compared_type(column))
+
+    def array(self, column: Column, values: Sequence[Any]) -> str:
+        """Any number of values to compare a column with."""
+        return self._several(column, values, _compared_type(column))
+
+    def unnested(self, column: Column, values: Sequence[Any]) -> str:
+        """Any number of values to write into a column."""
+        return self._several(column, values, _TYPES[column.kind])
+
+    def _several(self, column: Column, values: Sequence[Any], type: str) -> str:
+        if convert := _AS_TEXT.get(column.kind):
+            return self.add([None if value is None else convert(value) for value in values], f"text[]::{type}[]")
+        return self.add(list(values), f"{type}[]")
+
+
+def _delete(schema: str, table: Table, rows: Mapping[Any, Row | None], parameters: _Parameters) -> str:
+    keys = [key for key, row in rows.items() if row is None]
+    return (
+        f"DELETE FROM {_table(schema, table)} "  # noqa: S608
+        f"WHERE EXISTS (SELECT FROM moved) "
+        f"AND {quote(table.key)} = ANY({parameters.array(_column(table, table.key), keys)})"
+    )
+
+
+def _upsert(schema: str, table: Table, rows: Mapping[Any, Row | None], parameters: _Parameters) -> str:
+    written = [row for row in rows.values() if row is not None]
+    arrays = ", ".join(
+        parameters.unnested(column, [row[place] for row in written]) for place, column in enumerate(table.columns)
+    )
+    others = [quote(column.name) for column in table.columns if column.name != table.key]
+    update = f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in others)}" if others else "NOTHING"
+    return (
+        f"INSERT INTO {_table(schema, table)} ({_columns(table)}) "  # noqa: S608
+        f"SELECT * FROM unnest({arrays}) WHERE EXISTS (SELECT FROM moved) "
+        f"ON CONFLICT ({quote(table.key)}) DO {update}"
+    )
+
+
+def _condition(table: Table, condition: Condition, parameters: _Parameters) -> str:
+    column, name = _column(table, condition.column), _comparable(table, condition.column)
+    values = condition.values
+    match condition.operator:
+        case "=" | "!=" if values[0] is None:
+            return f"{name} IS {'NOT ' if condition.operator == '!=' else ''}NULL"
+        case "=":
+            return f"{name} = {parameters.one(column, values[0])}"
+        case "!=":
+            return f"{name} IS DISTINCT FROM {parameters.one(column, values[0])}"
+        case "in":
+            test = f"{name} = ANY({parameters.array(column, [value for value in values if value is not None])})"
+            return f"({test} OR {name} IS NULL)" if None in values else test
+        case "between":
+            return f"{name} BETWEEN {parameters.one(column, values[0])} AND {parameters.one(column, values[1])}"
+        case operator:
+            return f"{name} {operator} {parameters.one(column, values[0])}"
+
+
+def _beyond(table: Table, order: Sequence[Order], beyond: Sequence[Any], parameters: _Parameters) -> str:
+    """Rows after the one whose order columns are `beyond`: later in the first, or equal there and later in the rest."""
+    first, rest = order[0], order[1:]
+    column, name = _column(table, first.column), _comparable(table, first.column)
+    if beyond[0] is None:
+        later, same = "FALSE" if first.descending else f"{name} IS NOT NULL", f"{name} IS NULL"
+        return f"({later} OR ({same} AND {_beyond(table, rest, beyond[1:], parameters)}))" if rest else later
+    value = parameters.one(column, beyond[0])
+    later = f"{name} {'<' if first.descending else '>'} {value}"
+    if rest:
+        # The comparison on the left says nothing new: it is what an index can begin at.
+        start = f"{name} {'<=' if first.descending else '>='} {value}"
+        later = f"({start} AND ({later} OR {_beyond(table, rest, beyond[1:], parameters)}))"
+    return f"({later} OR {name} IS NULL)" if first.descending and column.nullable else later
+
+
+def _table(schema: str, table: Table) -> str:
+    return f"{quote(schema)}.{quote(table.name)}"
+
+
+def _columns(table: Table) -> str:
+    return ", ".join(quote(column.name) for column in table.columns)
+
+
+def _column(table: Table, name: str) -> Column:
+    return table.columns[table.index_of(name)]
+
+
+def _comparable(table: Table, name: str) -> str:
+    """A column as it can be compared and sorted: JSON as its text."""
+    return f'({quote(name)}::text COLLATE "C")' if _column(table, name).kind == "json" else quote(name)
+
+
+def _compared_type(column: Column) -> str:
+    return "text" if column.kind == "json" else _TYPES[column.kind]
+
+
+def _ordered(table: Table, order: Order) -> str:
+    """A column in an order, or in an index that serves it in both directions."""
+    direction = " DESC" if order.descending else ""
+    if _column(table, order.column).nullable:
+        direction += " NULLS LAST" if order.descending else " NULLS FIRST"
+    return _comparable(table, order.column) + direction
+
+
+def _index_name(table: Table, columns: Sequence[str]) -> str:
+    """A name that can be read, and that no other index or table of the schema has."""
+    names = (table.name, *columns)
+    distinct = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:8]
+    return "_".join(names).encode()[: MAX_NAME_BYTES - 9].decode(errors="ignore") + "_" + distinct

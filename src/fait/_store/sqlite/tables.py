@@ -1,0 +1,208 @@
+"""SQL for the tables that users declare. The only place where SQL is built: names pass `quote`, values are parameters.
+
+In a file everybody can read: times, dates, UUIDs and decimals are text. Decimals compare as numbers through a collation
+named `decimal`, as the `sqlite3` shell has one.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from fait._store.ledger import Condition, Kind, Order, Row, Table
+from fait._store.sqlite.moment import stored_moment
+
+__all__ = [
+    "create_table",
+    "delete_row",
+    "drop_table",
+    "from_rows",
+    "keys_into",
+    "quote",
+    "select_keys",
+    "select_rows",
+    "to_rows",
+    "upsert_row",
+]
+
+_TYPES: Final[dict[Kind, str]] = {
+    "text": "TEXT",
+    "integer": "INTEGER",
+    "real": "REAL",
+    "boolean": "INTEGER",
+    "decimal": "TEXT",
+    "timestamp": "TEXT",
+    "date": "TEXT",
+    "uuid": "TEXT",
+    "bytes": "BLOB",
+    "json": "TEXT",
+}
+
+_INTO: Final[dict[Kind, Callable[[Any], Any]]] = {
+    "decimal": str,
+    "timestamp": stored_moment,
+    "date": date.isoformat,
+    "uuid": str,
+    "boolean": int,
+}
+
+_OUT_OF: Final[dict[Kind, Callable[[Any], Any]]] = {
+    "decimal": Decimal,
+    "timestamp": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "uuid": UUID,
+    "boolean": bool,
+}
+
+
+def quote(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def create_table(table: Table) -> list[str]:
+    """Statements that make the table and its indexes."""
+    columns = ", ".join(
+        f"{quote(column.name)} {_TYPES[column.kind]}"
+        + ("" if column.nullable else " NOT NULL")
+        + (" PRIMARY KEY" if column.name == table.key else "")
+        for column in table.columns
+    )
+    indexes = [
+        f"CREATE INDEX IF NOT EXISTS {quote('_'.join((table.name, *columns)))} ON {quote(table.name)} "
+        f"({', '.join(_sortable(table, name) for name in columns)})"
+        for columns in table.indexes
+    ]
+    return [f"CREATE TABLE IF NOT EXISTS {quote(table.name)} ({columns}) STRICT", *indexes]
+
+
+def drop_table(table: Table) -> str:
+    """The statement that removes the table, if it is there."""
+    return f"DROP TABLE IF EXISTS {quote(table.name)}"
+
+
+def upsert_row(table: Table) -> str:
+    """The statement that writes a row by its key: parameters are its values, in the order of the columns.
+
+    Not INSERT OR REPLACE: under a unique index that a user has added, it would silently remove another row.
+    """
+    names = [quote(column.name) for column in table.columns]
+    changed = ", ".join(f"{name} = excluded.{name}" for name in names if name != quote(table.key))
+    return (
+        f"INSERT INTO {quote(table.name)} ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)}) "  # noqa: S608
+        f"ON CONFLICT ({quote(table.key)}) DO " + (f"UPDATE SET {changed}" if changed else "NOTHING")
+    )
+
+
+def delete_row(table: Table) -> str:
+    """The statement that removes a row: its parameter is the key."""
+    return f"DELETE FROM {quote(table.name)} WHERE {quote(table.key)} = ?"  # noqa: S608
+
+
+def select_keys(table: Table) -> str:
+    """The statement that reads rows by key: its parameter is a JSON array of keys."""
+    return (
+        f"SELECT {_columns(table)} FROM {quote(table.name)} "  # noqa: S608
+        f"WHERE {quote(table.key)} IN (SELECT value FROM json_each(?))"
+    )
+
+
+def select_rows(
+    table: Table, where: Sequence[Condition], order: Sequence[Order], beyond: Sequence[Any] | None, limit: int | None
+) -> tuple[str, list[Any]]:
+    """The statement that answers a `select`, and its values."""
+    values: list[Any] = []
+    tests = [_condition(table, condition, values) for condition in where]
+    if beyond is not None:
+        tests.append(_beyond(table, order, beyond, values))
+    sql = f"SELECT {_columns(table)} FROM {quote(table.name)}"  # noqa: S608
+    if tests:
+        sql += " WHERE " + " AND ".join(tests)
+    if order:
+        sql += " ORDER BY " + ", ".join(
+            _sortable(table, each.column) + (" DESC" if each.descending else "") for each in order
+        )
+    if limit is not None:
+        sql += " LIMIT ?"
+        values.append(limit)
+    return sql, values
+
+
+def to_rows(table: Table, rows: Sequence[Row]) -> Sequence[Row]:
+    """Python values as SQLite keeps them."""
+    return _converted(rows, [_INTO.get(column.kind) for column in table.columns])
+
+
+def from_rows(table: Table, rows: Sequence[Row]) -> Sequence[Row]:
+    """SQLite's values as Python has them."""
+    return _converted(rows, [_OUT_OF.get(column.kind) for column in table.columns])
+
+
+def keys_into(table: Table, keys: Sequence[Any]) -> Sequence[Any]:
+    """Keys as SQLite keeps them."""
+    convert = _INTO.get(table.columns[table.index_of(table.key)].kind)
+    return keys if convert is None else [convert(key) for key in keys]
+
+
+def _converted(rows: Sequence[Row], converts: Sequence[Callable[[Any], Any] | None]) -> Sequence[Row]:
+    if not any(converts):
+        return rows
+    return [
+        tuple(
+            value if convert is None or value is None else convert(value)
+            for convert, value in zip(converts, row, strict=True)
+        )
+        for row in rows
+    ]
+
+
+def _into(table: Table, column: str, value: Any) -> Any:
+    convert = _INTO.get(table.columns[table.index_of(column)].kind)
+    return value if convert is None or value is None else convert(value)
+
+
+def _columns(table: Table) -> str:
+    return ", ".join(quote(column.name) for column in table.columns)
+
+
+def _sortable(table: Table, name: str) -> str:
+    decimal = table.columns[table.index_of(name)].kind == "decimal"
+    return quote(name) + (" COLLATE decimal" if decimal else "")
+
+
+def _condition(table: Table, condition: Condition, values: list[Any]) -> str:
+    column = _sortable(table, condition.column)
+    given = [_into(table, condition.column, value) for value in condition.values]
+    match condition.operator:
+        case "=" | "!=":
+            values.extend(given)
+            return f"{column} IS {'NOT ' if condition.operator == '!=' else ''}?"
+        case "in":
+            values.extend(value for value in given if value is not None)
+            test = f"{column} IN ({', '.join('?' for value in given if value is not None)})"
+            return f"({test} OR {column} IS NULL)" if None in given else test
+        case "between":
+            values.extend(given)
+            return f"{column} BETWEEN ? AND ?"
+        case operator:
+            values.extend(given)
+            return f"{column} {operator} ?"
+
+
+def _beyond(table: Table, order: Sequence[Order], beyond: Sequence[Any], values: list[Any]) -> str:
+    """Rows after the one whose order columns are `beyond`: later in the first, or equal there and later in the rest."""
+    first, rest = order[0], order[1:]
+    column, value = _sortable(table, first.column), _into(table, first.column, beyond[0])
+    if value is None:
+        later = "FALSE" if first.descending else f"{column} IS NOT NULL"
+    elif first.descending:
+        later = f"({column} < ? OR {column} IS NULL)"
+        values.append(value)
+    else:
+        later = f"{column} > ?"
+        values.append(value)
+    if not rest:
+        return later
+    values.append(value)
+    return f"({later} OR ({column} IS ? AND {_beyond(table, rest, beyond[1:], values)}))"

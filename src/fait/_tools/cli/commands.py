@@ -1,0 +1,53 @@
+"""All commands under one roof."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from fait._tools.cli import browse, demo, doctor, rebuild, run, state, transfer, verify
+from fait._tools.cli.db import db
+from fait._tools.cli.log import log
+
+__all__ = ["fait"]
+
+fait = typer.Typer(
+    name="fait",
+    help="Move facts in and out of a store, look at them, and see whether the store is well.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fait {version('fait')}")
+        raise typer.Exit
+
+
+@fait.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+fait.command("import")(transfer.import_file)
+fait.command("export")(transfer.export_file)
+fait.command("streams")(browse.streams)
+fait.command("stream")(browse.stream)
+fait.command("events")(browse.events)
+fait.command("tail")(browse.tail)
+fait.command("state")(state.state)
+fait.command("doctor")(doctor.doctor)
+fait.command("verify-store")(verify.verify_store)
+fait.command("run")(run.run)
+fait.command("rebuild")(rebuild.rebuild)
+fait.command("demo")(demo.demo)
+fait.add_typer(db, name="db")
+fait.add_typer(log, name="log")

@@ -1,0 +1,78 @@
+"""`fait run`: a worker. It runs an app's handlers and read models, beside any others, until it is told to stop."""
+
+import asyncio
+import signal
+from typing import Annotated, Final
+
+import typer
+
+from fait._app import Status, System
+from fait._errors import StoreUnavailable
+from fait._store.open import shown_url
+from fait._tools.cli.opening import JsonOption, StoreOption, load_app
+from fait._tools.cli.output import command, json_line, say
+
+__all__ = ["run"]
+
+_LOOK_S: Final = 1.0
+
+
+@command
+async def run(
+    store: StoreOption,
+    app: Annotated[
+        str,
+        typer.Option(
+            "--app", metavar="MODULE:APP", help="Where the app is, as in shop.app:shop; found from this directory."
+        ),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Run the app's subscriptions until SIGINT or SIGTERM; events in hand are finished first."""
+    declared, stop = load_app(app), asyncio.Event()
+    await asyncio.sleep(0)  # Ctrl-C during the import ends it here
+    loop = asyncio.get_running_loop()
+
+    def told(number: int) -> None:
+        stop.set()
+        loop.remove_signal_handler(number)  # told again, it ends at once
+
+    loop.add_signal_handler(signal.SIGTERM, told, signal.SIGTERM)
+    async with declared.open(store, create=False) as system:
+        loop.add_signal_handler(signal.SIGINT, told, signal.SIGINT)  # until now it ended the start itself
+        names = ", ".join(system.runner.processors) or "nothing"
+        say(f"{declared.name} on {shown_url(store)} runs {names}; stop with Ctrl-C")
+        await _told_changes(system, stop, as_json)
+        say("finishing the events in hand")
+
+
+async def _told_changes(system: System, stop: asyncio.Event, as_json: bool) -> None:
+    """Say what each subscription does whenever that changes."""
+    told: dict[str, tuple[str, str]] = {}
+    away = False
+    while not stop.is_set():
+        try:
+            found = await system.status()
+        except StoreUnavailable as problem:  # handlers wait for it, and so does this
+            found = list[Status]()
+            if not away:
+                say(str(problem))
+        away = not found and bool(system.runner.processors)
+        for status in found:
+            now = (status.state, str(status.problem or ""))
+            if told.get(status.name) != now:
+                told[status.name] = now
+                _tell(status, as_json)
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+def _tell(status: Status, as_json: bool) -> None:
+    problem = status.problem and f"{type(status.problem).__name__}: {status.problem}"
+    if as_json:
+        json_line({"subscription": status.name, "state": status.state, "position": status.position, "problem": problem})
+    else:
+        say(f"{status.name}: {status.state} at position {status.position:,}" + (f": {problem}" if problem else ""))

@@ -1,9 +1,0 @@
-"""The backend's SQL by name, read once."""
-
-from typing import Final
-
-from fait.store.sql import load
-
-__all__ = ["SQL"]
-
-SQL: Final = load("fait.store.sqlite")
