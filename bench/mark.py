@@ -37,7 +37,7 @@ from fait._events.append import Appended, Write
 from fait._events.envelope import NewEvent
 from fait._events.version import ANY
 from fait._store.open import Store, open_schema, open_store
-from fait._store.postgres.names import statements
+from fait._store.postgres.identifiers import statements
 from tests.servers.postgres import PostgresServer
 
 __all__ = ["main", "markdown"]

@@ -33,7 +33,7 @@ from postgres.servers import Servers
 from subjects.fait_system import OrderPlaced, facts, opened, placed
 
 import fait
-from fait._store.postgres.announcer import Announcer
+from fait._store.postgres.notifier import Announcer
 
 __all__ = ["against_neighbours", "compared", "divided", "stalls"]
 

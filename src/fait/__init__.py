@@ -5,7 +5,7 @@ from fait._clock import Clock, ManualClock, SystemClock, new_id, now
 from fait._decisions.aggregate import Aggregate, fold
 from fait._decisions.boundary import Boundary, Found
 from fait._decisions.decider import Decider
-from fait._decisions.facts import Facts
+from fait._decisions.new_events import Facts
 from fait._decisions.transact import Done
 from fait._errors import (
     AppendConditionFailed,
@@ -34,7 +34,7 @@ from fait._events.envelope import Metadata, Recorded, Untyped
 from fait._events.event import describe, event, field, replace
 from fait._events.query import Query
 from fait._events.upcast import upcast
-from fait._events.value import Json
+from fait._events.validation import Json
 from fait._subscriptions.failure import Retry
 from fait._subscriptions.find import Rows, between, desc, ge, gt, le, lt, ne, one_of
 from fait._subscriptions.reactor import Context

@@ -24,7 +24,7 @@ from msgspec import Struct
 from fait._clock import Clock, SystemClock
 from fait._decisions.aggregate import Aggregate, describe_aggregate, model_of
 from fait._decisions.boundary import Boundary
-from fait._decisions.caller import Caller
+from fait._decisions.client import Caller
 from fait._decisions.decider import Decider, Model
 from fait._decisions.snapshot import Snapshots, state_decoder
 from fait._decisions.transact import Done, Loop
@@ -47,15 +47,15 @@ from fait._events.registry import Registry
 from fait._events.upcast import Upcaster
 from fait._store.ledger import Checkpoint
 from fait._store.open import Store, open_store
-from fait._subscriptions.calling import Handler
 from fait._subscriptions.failure import Retry
 from fait._subscriptions.feed import follow
 from fait._subscriptions.find import Rows, conditions, cursor_of, orders, values_of
-from fait._subscriptions.passing import Patience, nothing, once_passed
+from fait._subscriptions.handler_calls import Handler
 from fait._subscriptions.processor import LEASE_S, State
 from fait._subscriptions.projection import Projection
 from fait._subscriptions.reactor import HANDLER_TIMEOUT_S, Context, Reaction, Reactor, Start
 from fait._subscriptions.read_model import ReadModel, Shape, shape_of
+from fait._subscriptions.read_your_writes import Patience, nothing, once_passed
 from fait._subscriptions.retention import Retention
 from fait._subscriptions.runner import Runner
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 import fait
 from fait._app import System
-from fait._decisions.caller import Caller
+from fait._decisions.client import Caller
 from fait._decisions.transact import Loop
 from fait._events.append import AppendCondition, Page, Verdict, Write
 from fait._events.codec import Codec

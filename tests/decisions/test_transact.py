@@ -11,7 +11,7 @@ import pytest
 
 import fait
 from fait._app import System
-from fait._decisions.caller import Caller
+from fait._decisions.client import Caller
 from fait._decisions.transact import Loop
 from fait._errors import StoreUnavailable
 from fait._events.append import AppendCondition, Verdict, Write

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from fait._errors import DeclarationError, InvalidValue
 from fait._events.event import EventType, describe, event, event_type, field, replace
-from fait._events.value import Json
+from fait._events.validation import Json
 
 T = TypeVar("T")
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)

@@ -17,8 +17,8 @@ from fait._events.append import AppendCondition, Appended, ConditionFailed, Verd
 from fait._events.query import Query
 from fait._store.open import Store, open_store
 from fait._store.postgres import appender
-from fait._store.postgres.call import arguments
-from fait._store.postgres.names import statements
+from fait._store.postgres.append_protocol import arguments
+from fait._store.postgres.identifiers import statements
 from tests.faults.appends import ANY, append_of, event, join, whole, write
 from tests.servers.postgres import PostgresServer
 

@@ -10,9 +10,9 @@ from msgspec import Struct
 from fait._events.append import AppendCondition, Appended, Verdict, Write
 from fait._events.envelope import NewEvent
 from fait._events.query import Query
-from fait._store.postgres.call import arguments, arguments_of_one, is_one, verdicts
-from fait._store.postgres.names import statements
-from fait._store.postgres.recent import MOST, ROOM
+from fait._store.postgres.append_protocol import arguments, arguments_of_one, is_one, verdicts
+from fait._store.postgres.identifiers import statements
+from fait._store.postgres.tail_cache import MOST, ROOM
 from tests.interleavings.schedules import Free, Part, Touches
 
 __all__ = [

@@ -9,7 +9,7 @@ from msgspec import Struct
 from fait._events.append import Appended, ConditionFailed, Conflict
 from fait._events.query import Query
 from fait._events.version import is_expected
-from fait._store.postgres.names import in_schema
+from fait._store.postgres.identifiers import in_schema
 from tests.interleavings.actors import Deed, Log, Poll, Reading, Row, Writer, as_row, by_mark, by_tail, reader, writer
 from tests.interleavings.schedules import Arena, Beginning, Free, Part, Schedule, Touches
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from fait._store.migrations import load
-from fait._store.postgres.names import in_schema, quote
+from fait._store.postgres.identifiers import in_schema, quote
 
 __all__ = ["STEPS", "Edit", "edited", "schema_script"]
 

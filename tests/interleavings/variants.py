@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from fait._store.migrations import load
-from fait._store.postgres.names import in_schema
+from fait._store.postgres.identifiers import in_schema
 from tests.interleavings.actors import Log, Pause, Reading, as_row, by_mark, by_tail
 from tests.interleavings.cases import BY_MARK, BY_TAIL, Reader
 from tests.interleavings.schedules import Touches

@@ -18,7 +18,7 @@ from uuid import uuid4
 import pytest
 
 import fait
-from fait._store.postgres import watcher
+from fait._store.postgres import high_water_mark
 from tests.outbox.clients import Changed, Client, Place, Placed, Reminded, shop
 from tests.servers.postgres import PostgresServer
 
@@ -403,7 +403,7 @@ class OutboxContract:
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(shop, "_systems", {system})
                 for name in ("LOOK_S", "BELIEVED_S"):
-                    patched.setattr(watcher, name, 60.0)  # it is not found by looking now and then
+                    patched.setattr(high_water_mark, name, 60.0)  # it is not found by looking now and then
                 for number in range(3):
                     async with client.transaction():
                         await client.add(Changed(number), stream=order)

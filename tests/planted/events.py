@@ -20,14 +20,14 @@ FAULTS = [
     ),
     Mutant(
         "calls of a handler are told apart by their order alone",
-        "_decisions/caller.py",
+        "_decisions/client.py",
         "key=self._keys(what)",
         "key=self._keys('')",
         "tests/subscriptions/test_reactor.py::test_calls_made_in_another_order_at_the_second_attempt_still_happen_once",
     ),
     Mutant(
         "what a handler publishes has chance ids",
-        "_decisions/caller.py",
+        "_decisions/client.py",
         "return msgspec.structs.replace(options, key=self._keys(what))",
         "return options",
         RUNNING + "what_a_handler_publishes_happens_once_however_often_it_is_tried",

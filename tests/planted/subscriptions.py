@@ -5,7 +5,7 @@ from tests.planted.mutant import BATCHES, RUNNING, Mutant
 FAULTS = [
     Mutant(
         "find does not see that the table was built anew meanwhile",
-        "_subscriptions/passing.py",
+        "_subscriptions/read_your_writes.py",
         "if lease.fence == fence",
         "if True",
         RUNNING + "a_read_model_that_is_built_anew_while_it_is_asked_is_asked_again",

@@ -17,7 +17,7 @@ import fait
 from fait._app import System
 from fait._clock import ManualClock
 from fait._decisions import boundary as boundary_module
-from fait._decisions.caller import Caller
+from fait._decisions.client import Caller
 from fait._decisions.transact import Loop
 from fait._events.append import AppendCondition, Page, Verdict, Write
 from fait._events.codec import Codec

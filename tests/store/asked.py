@@ -7,7 +7,7 @@ from typing import Any
 from fait._events.append import AppendCondition, Appended, Verdict, Write
 from fait._events.envelope import NewEvent
 from fait._events.version import ANY
-from fait._store.coalescer import Coalescer, Outcome, Request
+from fait._store.group_commit import Coalescer, Outcome, Request
 
 __all__ = ["Asked", "Backend", "expecting", "position_of", "stored", "turn", "write"]
 

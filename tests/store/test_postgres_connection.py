@@ -9,7 +9,7 @@ import pytest
 
 from fait._clock import SystemClock
 from fait._store.postgres.connection import SILENT_S, Database, parse
-from fait._store.postgres.names import quote
+from fait._store.postgres.identifiers import quote
 from fait._store.postgres.store import open_store
 
 

@@ -15,8 +15,8 @@ import fait
 from fait._app import App, System
 from fait._store.ledger import Work
 from fait._store.open import BACKENDS
+from fait._store.postgres.identifiers import quote
 from fait._store.postgres.ledger import PostgresLedger
-from fait._store.postgres.names import quote
 from fait._store.sqlite.connection import Connection
 from fait._subscriptions import reactor
 

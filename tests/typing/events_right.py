@@ -9,7 +9,7 @@ import msgspec
 import pydantic
 
 from fait._events.event import EventType, describe, event, event_type, field, replace
-from fait._events.value import Json
+from fait._events.validation import Json
 
 T = TypeVar("T", bound=str)
 

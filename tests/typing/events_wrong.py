@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from fait._events.event import event, event_type, replace
-from fait._events.value import Json
+from fait._events.validation import Json
 
 
 @event("shop.order-placed")

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from fait._clock import Clock, freeze
-from fait._decisions.facts import Facts, ids_for, writes_of
+from fait._decisions.new_events import Facts, ids_for, writes_of
 from fait._decisions.transact import (
     Done,
     Options,

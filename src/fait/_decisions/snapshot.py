@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Struct
 
 from fait._decisions.decider import Model, Policy
-from fait._decisions.fingerprint import fingerprint
+from fait._decisions.fold_hash import fingerprint
 from fait._errors import DeclarationError, StoreUnavailable
 from fait._events.event import event_type
 from fait._events.registry import Registry
-from fait._events.schema import survey
+from fait._events.type_inspection import survey
 from fait._telemetry import logger
 
 __all__ = ["PROVEN", "Keeper", "Kept", "Snapshot", "Snapshots", "state_decoder"]

@@ -9,7 +9,7 @@ from fait._delivery.outbox import AsyncOutbox, Dialect, Letter, Letters, Outbox,
 from fait._errors import UsageError
 from fait._events.append import raised
 from fait._events.codec import Codec
-from fait._store.joined import Ask, Rows, converse, converse_async
+from fait._store.external_transaction import Ask, Rows, converse, converse_async
 
 __all__ = ["AsyncConnection", "AsyncConnectionOutbox", "Connection", "ConnectionOutbox"]
 

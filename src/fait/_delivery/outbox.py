@@ -20,12 +20,12 @@ from typing import Literal
 from msgspec import Struct
 
 from fait._clock import new_id
-from fait._decisions.facts import Facts, ids_for, writes_of
+from fait._decisions.new_events import Facts, ids_for, writes_of
 from fait._decisions.transact import Options, metadata_of
 from fait._events.append import Write
 from fait._events.codec import Codec
 from fait._events.version import ANY, Expected
-from fait._store.joined import Conversation
+from fait._store.external_transaction import Conversation
 from fait._store.open import join
 
 __all__ = ["AsyncOutbox", "Dialect", "Letter", "Letters", "Outbox", "Ring"]

@@ -19,7 +19,7 @@ from fait._events.event import EventType, event_type, is_event_name
 from fait._events.registry import Registry, Taken
 from fait._events.stream import check_tags
 from fait._events.upcast import Upcaster
-from fait._events.value import encode_json, prove
+from fait._events.validation import encode_json, prove
 
 __all__ = [
     "Codec",

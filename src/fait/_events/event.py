@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from fait._errors import DeclarationError
-from fait._events import schema, value
+from fait._events import type_inspection, validation
 
 __all__ = ["KEEP", "EventType", "describe", "event", "event_type", "field", "is_event_name", "replace"]
 
@@ -163,14 +163,16 @@ class EventType:
         """
         if self._checked:
             return
-        shape = schema.survey(self.cls, _scope)
+        shape = type_inspection.survey(self.cls, _scope)
         if shape.problems:
-            raise DeclarationError(schema.report(self.name, self.cls, self.where, self._place.file, shape.problems))
+            raise DeclarationError(
+                type_inspection.report(self.name, self.cls, self.where, self._place.file, shape.problems)
+            )
         self._bind(shape)
         self._checked = True
         self._place.scope = None
 
-    def _bind(self, shape: schema.Shape) -> None:
+    def _bind(self, shape: type_inspection.Shape) -> None:
         cls: Any = self.cls
         if hasattr(cls, "__pydantic_fields__") and hasattr(cls, "model_validate_json"):
             self.decode = cls.model_validate_json
@@ -179,8 +181,10 @@ class EventType:
             try:
                 self.decode = msgspec.json.Decoder(cls).decode
             except Exception as problem:  # its types are whatever the annotations of strangers evaluate to
-                reason = schema.Problem(cls, "", None, str(problem), "another type for the field in question")
-                raise DeclarationError(schema.report(self.name, cls, self.where, self._place.file, [reason])) from None
+                reason = type_inspection.Problem(cls, "", None, str(problem), "another type for the field in question")
+                raise DeclarationError(
+                    type_inspection.report(self.name, cls, self.where, self._place.file, [reason])
+                ) from None
             dump = _encode
         self.encode = _encoder(f"event {self.name!r}", cls, dump, self.decode, shape)
 
@@ -194,9 +198,11 @@ class EventType:
 
 
 def _encoder(
-    what: str, cls: type, dump: Callable[[Any], bytes], load: Callable[[bytes | str], Any], shape: schema.Shape
+    what: str, cls: type, dump: Callable[[Any], bytes], load: Callable[[bytes | str], Any], shape: type_inspection.Shape
 ) -> Callable[[Any], bytes]:
-    doubtful = value.screen(integers=shape.integers, deep=shape.unbounded, naive=shape.naive, decimals=shape.decimals)
+    doubtful = validation.screen(
+        integers=shape.integers, deep=shape.unbounded, naive=shape.naive, decimals=shape.decimals
+    )
 
     def encode(event: Any) -> bytes:
         """The whole proof of a good event; whatever fails it is looked at again, slowly, to say why."""
@@ -207,7 +213,7 @@ def _encoder(
                     return data
             except Exception:  # noqa: S110 - user code may run in here; `explain` runs it again and tells
                 pass
-        return value.explain(event, what, cls, dump, load)
+        return validation.explain(event, what, cls, dump, load)
 
     return encode
 
@@ -224,7 +230,7 @@ class _Place:
 
     def __init__(self, frame: Any) -> None:
         self.file: str = frame.f_code.co_filename
-        self.where = f"{schema.short(self.file)}:{frame.f_lineno}"
+        self.where = f"{type_inspection.short(self.file)}:{frame.f_lineno}"
         self.scope: Mapping[str, Any] | None = None if frame.f_locals is frame.f_globals else dict(frame.f_locals)
 
 

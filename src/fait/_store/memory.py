@@ -35,10 +35,10 @@ from fait._events.envelope import Bare, StoredEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.stream import category_of
 from fait._events.version import is_expected
-from fait._store.doorbell import Doorbell
+from fait._store.duplicate_append import repetition
 from fait._store.ledger import Checkpoint, Condition, Lease, Order, Row, Table, Work
 from fait._store.log import Dropped, Features, Identity, OldestMessage, StreamInfo
-from fait._store.repetition import repetition
+from fait._store.position_signal import Doorbell
 
 __all__ = ["MemoryLedger", "MemoryLog", "MemoryStore"]
 

@@ -15,7 +15,7 @@ from fait._clock import Clock, SystemClock
 from fait._errors import MissingExtra, UsageError
 from fait._events.append import Write
 from fait._store.adoption import Adopted
-from fait._store.joined import Conversation
+from fait._store.external_transaction import Conversation
 from fait._store.ledger import Ledger
 from fait._store.log import Log
 from fait._store.migrations import Migration, Step
@@ -142,10 +142,10 @@ def join(dialect: str, writes: Sequence[Write], schema: str, now: datetime, *, l
         look_up: whether the ids may be stored already.
     """
     if dialect == "postgresql":
-        from fait._store.postgres import joined as postgres
+        from fait._store.postgres import external_transaction as postgres
 
         return postgres.append(writes, schema, look_up=look_up)
-    from fait._store.sqlite import joined as sqlite
+    from fait._store.sqlite import external_transaction as sqlite
 
     return sqlite.append(writes, now, look_up=look_up)
 
@@ -176,11 +176,11 @@ def open_schema(url: str) -> Schema:
     try:
         match url.partition(":")[0].lower():
             case "sqlite":
-                from fait._store.sqlite.schema import SqliteSchema
+                from fait._store.sqlite.admin import SqliteSchema
 
                 return SqliteSchema(*_file(url))
             case "postgresql":
-                from fait._store.postgres.schema import PostgresSchema
+                from fait._store.postgres.admin import PostgresSchema
 
                 return PostgresSchema(url, shown_url(url))
             case _:

@@ -20,9 +20,9 @@ from typing import Final, Literal, Protocol
 from fait._errors import CheckpointMismatch, EventFromTheFuture, LeaseLost
 from fait._events.append import Page
 from fait._events.query import Query
-from fait._store.doorbell import Doorbell
 from fait._store.ledger import Lease, Ledger, Work
 from fait._store.log import Log
+from fait._store.position_signal import Doorbell
 from fait._subscriptions.failure import Retry
 from fait._telemetry import logger
 

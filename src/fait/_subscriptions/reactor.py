@@ -14,14 +14,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from fait._decisions.caller import Caller
+from fait._decisions.client import Caller
 from fait._errors import DeclarationError, LeaseLost, StoreUnavailable
 from fait._events.append import PAGE, Page
 from fait._events.codec import Codec
 from fait._events.envelope import Recorded, StoredEvent
 from fait._store.ledger import Statement, Work
-from fait._subscriptions.calling import BATCH_S, Handler, call_each
 from fait._subscriptions.failure import Retry
+from fait._subscriptions.handler_calls import BATCH_S, Handler, call_each
 from fait._subscriptions.processor import Desk
 from fait._telemetry import logger
 

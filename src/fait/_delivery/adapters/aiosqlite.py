@@ -7,12 +7,12 @@ from typing import Any
 
 import aiosqlite
 
-from fait._delivery.adapters.problems import explained, not_a_connection, warn_of_old_sqlite
+from fait._delivery.adapters.driver_errors import explained, not_a_connection, warn_of_old_sqlite
 from fait._delivery.adapters.sqlite3 import begun_already, no_transaction, plain
 from fait._delivery.connection import AsyncConnectionOutbox
 from fait._delivery.outbox import AsyncOutbox, Dialect, Ring
 from fait._events.codec import Codec
-from fait._store.joined import Ask, Rows
+from fait._store.external_transaction import Ask, Rows
 
 __all__ = ["outbox"]
 

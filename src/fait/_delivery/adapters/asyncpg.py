@@ -4,13 +4,13 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from fait._delivery.adapters.marks import numbered
-from fait._delivery.adapters.problems import explained, not_a_connection
+from fait._delivery.adapters.driver_errors import explained, not_a_connection
+from fait._delivery.adapters.placeholders import numbered
 from fait._delivery.connection import AsyncConnectionOutbox
 from fait._delivery.outbox import AsyncOutbox, Dialect, Ring
 from fait._errors import UsageError
 from fait._events.codec import Codec
-from fait._store.joined import Ask, Rows
+from fait._store.external_transaction import Ask, Rows
 
 __all__ = ["outbox"]
 

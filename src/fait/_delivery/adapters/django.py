@@ -14,13 +14,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import atomic, mark_for_rollback_on_error
 from django.utils.connection import ConnectionProxy
 
-from fait._delivery.adapters.marks import percent
-from fait._delivery.adapters.problems import explained, not_a_connection, warn_of_old_sqlite
+from fait._delivery.adapters.driver_errors import explained, not_a_connection, warn_of_old_sqlite
+from fait._delivery.adapters.placeholders import percent
 from fait._delivery.connection import ConnectionOutbox
 from fait._delivery.outbox import Dialect, Letters, Outbox, Ring
 from fait._errors import UsageError
 from fait._events.codec import Codec
-from fait._store.joined import Ask, Rows
+from fait._store.external_transaction import Ask, Rows
 from fait._store.open import join
 
 __all__ = ["outbox"]

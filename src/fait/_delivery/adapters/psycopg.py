@@ -8,13 +8,13 @@ from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
-from fait._delivery.adapters.marks import percent
-from fait._delivery.adapters.problems import explained, failed_before, not_a_connection
+from fait._delivery.adapters.driver_errors import explained, failed_before, not_a_connection
+from fait._delivery.adapters.placeholders import percent
 from fait._delivery.connection import AsyncConnectionOutbox, ConnectionOutbox
 from fait._delivery.outbox import AsyncOutbox, Dialect, Outbox, Ring
 from fait._errors import UsageError
 from fait._events.codec import Codec
-from fait._store.joined import Ask, Rows
+from fait._store.external_transaction import Ask, Rows
 
 __all__ = ["outbox"]
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, table, update
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Session
 
-from fait._delivery.adapters.problems import warn_of_old_sqlite
+from fait._delivery.adapters.driver_errors import warn_of_old_sqlite
 from fait._delivery.adapters.sqlalchemy_commit import gather, savepoints, wake
 from fait._delivery.outbox import AsyncOutbox, Letter, Letters, Outbox, Ring
 from fait._errors import UsageError

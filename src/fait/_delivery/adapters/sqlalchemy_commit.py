@@ -14,15 +14,15 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.sql.elements import TextClause
 
-from fait._delivery.adapters.marks import named
-from fait._delivery.adapters.problems import explained
+from fait._delivery.adapters.driver_errors import explained
+from fait._delivery.adapters.placeholders import named
 from fait._delivery.adapters.sqlite3 import plain
 from fait._delivery.outbox import Letters, Ring
 from fait._errors import UsageError
 from fait._events.append import raised
 from fait._events.codec import Codec
 from fait._events.registry import Registry
-from fait._store.joined import Ask, Rows, converse
+from fait._store.external_transaction import Ask, Rows, converse
 
 __all__ = ["gather", "savepoints", "wake"]
 

@@ -5,12 +5,12 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from fait._delivery.adapters.problems import explained, not_a_connection, warn_of_old_sqlite
+from fait._delivery.adapters.driver_errors import explained, not_a_connection, warn_of_old_sqlite
 from fait._delivery.connection import ConnectionOutbox
 from fait._delivery.outbox import Dialect, Outbox, Ring
 from fait._errors import UsageError
 from fait._events.codec import Codec
-from fait._store.joined import Ask, Rows
+from fait._store.external_transaction import Ask, Rows
 
 __all__ = ["begun_already", "no_transaction", "outbox", "plain"]
 

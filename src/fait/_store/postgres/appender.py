@@ -13,9 +13,8 @@ from typing import Final, Literal
 from fait._clock import Clock, SystemClock
 from fait._errors import StoreUnavailable
 from fait._events.envelope import StoredEvent
-from fait._store.coalescer import BUSY, Busy, Outcome, Request
-from fait._store.postgres.bulk import MANY, copy
-from fait._store.postgres.call import (
+from fait._store.group_commit import BUSY, Busy, Outcome, Request
+from fait._store.postgres.append_protocol import (
     Append,
     arguments,
     arguments_of_one,
@@ -26,6 +25,7 @@ from fait._store.postgres.call import (
     verdicts,
     verdicts_of_each,
 )
+from fait._store.postgres.bulk import MANY, copy
 from fait._store.postgres.connection import (
     Connection,
     Database,
@@ -36,8 +36,8 @@ from fait._store.postgres.connection import (
     lost,
     unavailable,
 )
-from fait._store.postgres.lanes import Lanes
-from fait._store.postgres.prompt import Prompt
+from fait._store.postgres.eager_task import Prompt
+from fait._store.postgres.sender_pool import Lanes
 
 __all__ = ["Appender"]
 

@@ -16,7 +16,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 from msgspec import Struct
 
 from fait._errors import FaitError, StoreUnavailable, UsageError
-from fait._store.postgres.names import statements
+from fait._store.postgres.identifiers import statements
 
 __all__ = [
     "LOST",

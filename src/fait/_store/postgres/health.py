@@ -9,10 +9,10 @@ from typing import Any, Final, Literal
 from fait._errors import FaitError
 from fait._store.health import Finding
 from fait._store.migrations import load
+from fait._store.postgres.admin import applied_steps
 from fait._store.postgres.connection import Connection, Database, PostgresError
+from fait._store.postgres.identifiers import quote
 from fait._store.postgres.identity import identify
-from fait._store.postgres.names import quote
-from fait._store.postgres.schema import applied_steps
 
 __all__ = ["CHECKS", "examine"]
 

@@ -18,7 +18,7 @@ from fait._errors import LeaseLost, UsageError
 from fait._store.ledger import Checkpoint, Condition, Lease, Order, Row, Table, Work, refused_by_constraint
 from fait._store.postgres import tables
 from fait._store.postgres.connection import LOST, Connection, Database, unavailable
-from fait._store.postgres.names import quote
+from fait._store.postgres.identifiers import quote
 
 __all__ = ["PostgresLedger"]
 

@@ -22,13 +22,13 @@ from fait._events.append import (
 )
 from fait._events.envelope import Bare, StoredEvent
 from fait._events.query import EVERYTHING, Query
-from fait._store.coalescer import Answer, Coalescer, Request
+from fait._store.duplicate_append import repetition
+from fait._store.group_commit import Answer, Coalescer, Request
 from fait._store.log import Dropped, Features, Identity, OldestMessage, StreamInfo
 from fait._store.postgres.appender import Appender
 from fait._store.postgres.connection import Database
+from fait._store.postgres.high_water_mark import Watcher
 from fait._store.postgres.rows import stored_events
-from fait._store.postgres.watcher import Watcher
-from fait._store.repetition import repetition
 
 __all__ = ["WINDOW", "PostgresLog"]
 

@@ -5,12 +5,12 @@ import asyncio
 from fait._clock import Clock
 from fait._errors import UsageError
 from fait._store.health import Finding
+from fait._store.postgres.admin import migrate, missing
 from fait._store.postgres.connection import Connection, Database, parse
 from fait._store.postgres.health import examine
 from fait._store.postgres.identity import confirm, identify, place_of
 from fait._store.postgres.ledger import PostgresLedger
 from fait._store.postgres.log import PostgresLog
-from fait._store.postgres.schema import migrate, missing
 
 __all__ = ["PostgresStore", "open_store"]
 

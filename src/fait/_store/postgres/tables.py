@@ -14,7 +14,7 @@ from uuid import UUID
 
 from fait._errors import UsageError
 from fait._store.ledger import Column, Condition, Kind, Order, Row, RowChange, Table
-from fait._store.postgres.names import quote
+from fait._store.postgres.identifiers import quote
 
 __all__ = ["check_names", "create_table", "drop_table", "from_rows", "record_rows", "select_keys", "select_rows"]
 

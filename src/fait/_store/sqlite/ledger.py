@@ -23,7 +23,7 @@ from fait._store.ledger import (
 from fait._store.sqlite import tables
 from fait._store.sqlite.connection import Connection
 from fait._store.sqlite.statements import SQL
-from fait._store.sqlite.threads import Readers, Writer
+from fait._store.sqlite.worker_threads import Readers, Writer
 
 __all__ = ["SqliteLedger"]
 

@@ -24,16 +24,16 @@ from fait._events.append import (
 )
 from fait._events.envelope import Bare, StoredEvent
 from fait._events.query import EVERYTHING, Query
-from fait._store.coalescer import Coalescer, Outcome, Request
-from fait._store.doorbell import Doorbell
+from fait._store.group_commit import Coalescer, Outcome, Request
 from fait._store.log import Dropped, Features, Identity, OldestMessage, StreamInfo
-from fait._store.sqlite.batch import Batch, known
+from fait._store.position_signal import Doorbell
+from fait._store.sqlite.append_batch import Batch, known
 from fait._store.sqlite.connection import Connection, unavailable
-from fait._store.sqlite.moment import stored_moment
 from fait._store.sqlite.retention import expire
 from fait._store.sqlite.rows import head, read_events, read_page
 from fait._store.sqlite.statements import SQL
-from fait._store.sqlite.threads import Direct, Readers, Writer
+from fait._store.sqlite.timestamps import stored_moment
+from fait._store.sqlite.worker_threads import Direct, Readers, Writer
 from fait._telemetry import logger
 
 __all__ = ["NEAR", "POLL_IDLE_S", "POLL_S", "SqliteLog"]

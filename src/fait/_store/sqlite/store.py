@@ -13,13 +13,13 @@ from fait._store.health import Finding
 from fait._store.log import Identity
 from fait._store.migrations import Migration, Step, load, pending
 from fait._store.sqlite.connection import Connection, Synchronous, connect, connect_reading, unavailable
-from fait._store.sqlite.guard import File, claim, release
 from fait._store.sqlite.health import examine
 from fait._store.sqlite.ledger import SqliteLedger
 from fait._store.sqlite.log import SqliteLog
-from fait._store.sqlite.moment import stored_moment
+from fait._store.sqlite.multi_driver_guard import File, claim, release
 from fait._store.sqlite.statements import SQL
-from fait._store.sqlite.threads import Readers, Writer
+from fait._store.sqlite.timestamps import stored_moment
+from fait._store.sqlite.worker_threads import Readers, Writer
 
 __all__ = ["SqliteStore", "applied_steps", "open_store"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from fait._store.ledger import Condition, Kind, Order, Row, Table
-from fait._store.sqlite.moment import stored_moment
+from fait._store.sqlite.timestamps import stored_moment
 
 __all__ = [
     "create_table",

@@ -17,7 +17,7 @@ from msgspec import Meta, Raw, Struct
 from fait._errors import InvalidValue
 from fait._events.envelope import NewEvent, StoredEvent
 from fait._events.stream import check_stream, check_tag
-from fait._events.value import prove
+from fait._events.validation import prove
 
 __all__ = ["BadLine", "Line", "canonical_time", "line_of", "read_line"]
 

@@ -22,7 +22,7 @@ from fait._events.query import Query
 from fait._events.stream import category_of
 from fait._store.log import Log
 from fait._store.open import open_store, shown_url
-from fait._tools.cli.importing import BadLines, Batches, store_batch
+from fait._tools.cli.import_batches import BadLines, Batches, store_batch
 from fait._tools.cli.lines import line_of
 from fait._tools.cli.opening import JsonOption, StoreOption, looked_at
 from fait._tools.cli.output import INTERRUPTED, CommandFailed, command, json_line, say

@@ -18,8 +18,8 @@ from fait._events.envelope import NewEvent
 from fait._events.version import ANY
 from fait._store.health import Finding
 from fait._store.open import Store, open_store
+from fait._tools.verify.checker import Judge
 from fait._tools.verify.child import PATIENCE_S, Child
-from fait._tools.verify.judge import Judge
 from fait._tools.verify.plan import END, Plan
 from fait._tools.verify.reader import KINDS, given
 from fait._tools.verify.report import FAILED, Feed, Report

@@ -15,10 +15,10 @@ from typing import BinaryIO, Final
 from fait._errors import FaitError
 from fait._events.append import Page
 from fait._store.open import open_store
-from fait._tools.verify.actor import PAUSE_S, Orders, play, say
+from fait._tools.verify.fault_injection import Readable, tampered
 from fait._tools.verify.order import Order
 from fait._tools.verify.plan import Plan, name_of
-from fait._tools.verify.plants import Readable, tampered
+from fait._tools.verify.process import PAUSE_S, Orders, play, say
 from fait._tools.verify.report import Fault
 
 __all__ = ["KINDS", "Reader", "given"]

@@ -13,8 +13,8 @@ from typing import Final
 from uuid import uuid4
 
 from fait._events.envelope import Untyped
-from fait._tools.verify.actor import PAUSE_S, Orders, play, say
 from fait._tools.verify.plan import CLOSED, JOINED, SHARED, Plan
+from fait._tools.verify.process import PAUSE_S, Orders, play, say
 from fait._tools.verify.sessions import Session, open_session
 
 __all__ = ["Foreign", "Joined", "list_rows"]

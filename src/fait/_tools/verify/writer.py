@@ -18,8 +18,8 @@ from fait._events.query import Query
 from fait._events.version import ANY
 from fait._store.log import Log
 from fait._store.open import open_store
-from fait._tools.verify.actor import PAUSE_S, Orders, play, say
 from fait._tools.verify.plan import BOOKED, CLOSED, ENTERED, PLAIN, SHARED, SOLD, TURN, Plan
+from fait._tools.verify.process import PAUSE_S, Orders, play, say
 from fait._tools.verify.report import WRONG_ANSWER
 
 __all__ = ["Writer"]

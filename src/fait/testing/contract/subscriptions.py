@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from fait._app import App, System
-from fait._decisions.caller import Facts
+from fait._decisions.client import Facts
 from fait._errors import LeaseLost, Stale
 from fait._events.append import Page
 from fait._events.envelope import Recorded

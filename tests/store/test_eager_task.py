@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from fait._store.postgres.prompt import Prompt
+from fait._store.postgres.eager_task import Prompt
 
 
 async def test_it_begins_at_once_and_tells_in_the_turn_in_which_it_can_go_on() -> None:

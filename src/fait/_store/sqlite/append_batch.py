@@ -21,11 +21,11 @@ from fait._events.append import (
 )
 from fait._events.envelope import StoredEvent
 from fait._events.version import is_expected
-from fait._store.repetition import repetition
+from fait._store.duplicate_append import repetition
 from fait._store.sqlite.connection import Connection
-from fait._store.sqlite.moment import stored_moment
 from fait._store.sqlite.rows import read_events, read_page
 from fait._store.sqlite.statements import SQL
+from fait._store.sqlite.timestamps import stored_moment
 
 __all__ = ["Batch", "known"]
 

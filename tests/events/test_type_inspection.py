@@ -18,7 +18,7 @@ import pytest
 
 from fait._errors import DeclarationError, InvalidValue
 from fait._events.event import EventType, describe, event, event_type
-from fait._events.value import Json
+from fait._events.validation import Json
 
 T = TypeVar("T")
 Bound = TypeVar("Bound", bound=int)

@@ -13,7 +13,7 @@ from fait._store.adoption import Adopted
 from fait._store.migrations import Migration, Step, all_steps, load, pending
 from fait._store.postgres import identity
 from fait._store.postgres.connection import Address, Connection, Database, NotAllowed, parse
-from fait._store.postgres.names import in_schema, literal, statements
+from fait._store.postgres.identifiers import in_schema, literal, statements
 
 __all__ = ["PostgresSchema", "applied_steps", "migrate", "missing"]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fait._errors import InvalidValue
-from fait._events.value import MAX_DEPTH, MAX_EVENT_BYTES, encode_json, prove
+from fait._events.validation import MAX_DEPTH, MAX_EVENT_BYTES, encode_json, prove
 
 SCALARS = (
     st.none()

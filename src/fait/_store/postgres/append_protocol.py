@@ -14,8 +14,8 @@ from fait._events.append import PAGE, AppendCondition, Appended, ConditionFailed
 from fait._events.envelope import NewEvent, StoredEvent
 from fait._events.query import Query
 from fait._events.version import is_expected
-from fait._store.coalescer import BUSY, Outcome
-from fait._store.repetition import repetition
+from fait._store.duplicate_append import repetition
+from fait._store.group_commit import BUSY, Outcome
 
 __all__ = [
     "Append",

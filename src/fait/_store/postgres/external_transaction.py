@@ -7,10 +7,10 @@ import msgspec
 
 from fait._errors import StoreUnavailable
 from fait._events.append import Write
-from fait._store.coalescer import Busy
-from fait._store.joined import Ask, Conversation
-from fait._store.postgres.call import as_json, verdicts_of_each
-from fait._store.postgres.names import statements
+from fait._store.external_transaction import Ask, Conversation
+from fait._store.group_commit import Busy
+from fait._store.postgres.append_protocol import as_json, verdicts_of_each
+from fait._store.postgres.identifiers import statements
 
 __all__ = ["append"]
 

@@ -13,7 +13,7 @@ import pytest
 from fait._errors import StoreUnavailable
 from fait._events.append import Appended
 from fait._store.open import open_store
-from fait._store.sqlite import threads
+from fait._store.sqlite import worker_threads as threads
 from fait._store.sqlite.connection import Connection
 from fait._store.sqlite.store import SqliteStore
 from fait.testing.contract.store import added, everything, new, write

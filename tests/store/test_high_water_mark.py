@@ -16,11 +16,12 @@ from fait._events.envelope import NewEvent, StoredEvent
 from fait._events.query import EVERYTHING, Query
 from fait._store.log import Log
 from fait._store.open import Store, open_store
-from fait._store.postgres import recent, watcher
-from fait._store.postgres.call import arguments_of_one
+from fait._store.postgres import high_water_mark
+from fait._store.postgres import tail_cache as recent
+from fait._store.postgres.append_protocol import arguments_of_one
 from fait._store.postgres.connection import Database
-from fait._store.postgres.recent import Recent
-from fait._store.postgres.watcher import Watcher
+from fait._store.postgres.high_water_mark import Watcher
+from fait._store.postgres.tail_cache import Recent
 from fait.testing.contract.store import START, added, new, write
 from tests.faults.load import until
 
@@ -28,7 +29,7 @@ from tests.faults.load import until
 async def test_news_of_other_processes_comes_without_being_looked_for(
     postgres_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watcher, "LOOK_S", 60.0)
+    monkeypatch.setattr(high_water_mark, "LOOK_S", 60.0)
     url = postgres_url()
     reader, writer = await open_store(url), await open_store(url)
     announcer = vars(reader.log)["_watcher"].announcer
@@ -191,7 +192,7 @@ async def test_who_waits_for_what_this_process_appends_is_given_it_without_a_que
 ) -> None:
     other, here = stores[1], Following(stores[0], monkeypatch)
     for name in ("LOOK_S", "FRESH_S"):
-        monkeypatch.setattr(watcher, name, 60.0)
+        monkeypatch.setattr(high_water_mark, name, 60.0)
     await added(here.log, write("a"))
     await here.caught_up(1)
     about = vars(here.log)["_watcher"]
@@ -324,7 +325,7 @@ async def test_a_page_from_memory_is_the_page_of_the_database(
     for number, (stream, event) in enumerate(EVENTS):
         await added(writer.log, write(stream, [msgspec.structs.replace(event, expires=number % 3 == 0)]))
         await reader.caught_up(number + 1)
-    monkeypatch.setattr(watcher, "FRESH_S", 60.0)
+    monkeypatch.setattr(high_water_mark, "FRESH_S", 60.0)
     await reader.log.head()
     reader.asked.clear()
 
@@ -342,7 +343,7 @@ async def test_a_page_from_memory_is_the_page_of_the_database(
 async def test_more_than_memory_may_hold_is_read_from_the_database(
     stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
-    for module in (watcher, recent):
+    for module in (high_water_mark, recent):
         monkeypatch.setattr(module, bound, value)
     writer, reader = stores[0], Following(stores[1], monkeypatch)
     seen = list[StoredEvent]()
@@ -364,10 +365,10 @@ async def test_what_was_dropped_is_not_remembered(stores: tuple[Store, Store], m
     assert len((await reader.log.read(1)).events) == 3
 
     await writer.log.expire("mail", START.replace(year=2025), 4, limit=1)
-    monkeypatch.setattr(watcher, "FRESH_S", 0.0)
+    monkeypatch.setattr(high_water_mark, "FRESH_S", 0.0)
     assert [event.type for event in (await reader.log.read(1)).events] == ["mail", "thing-happened"]
 
-    monkeypatch.setattr(watcher, "FRESH_S", 60.0)  # nothing is asked between the reader's own drop and its read
+    monkeypatch.setattr(high_water_mark, "FRESH_S", 60.0)  # nothing is asked between the reader's own drop and its read
     await reader.log.expire("mail", START.replace(year=2025), 4)
     assert [event.type for event in (await reader.log.read(2)).events] == ["thing-happened"]
 

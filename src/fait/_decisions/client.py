@@ -16,7 +16,7 @@ import msgspec
 from fait._decisions.aggregate import Aggregate, command_of, model_of, pending
 from fait._decisions.boundary import Boundary, Found, decide_within, find_all
 from fait._decisions.decider import Decider, Model, Tagged
-from fait._decisions.facts import Facts, ids_for, writes_of
+from fait._decisions.new_events import Facts, ids_for, writes_of
 from fait._decisions.transact import Decision, Done, Loop, Options, Streams, metadata_of, settled
 from fait._errors import UsageError
 from fait._events.append import Until, raised

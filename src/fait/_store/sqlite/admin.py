@@ -14,7 +14,7 @@ from fait._store.adoption import Adopted, Carried
 from fait._store.log import Identity
 from fait._store.migrations import Migration, Step, all_steps, load, pending
 from fait._store.sqlite.connection import Connection, connect, connect_reading, unavailable
-from fait._store.sqlite.guard import claim, release
+from fait._store.sqlite.multi_driver_guard import claim, release
 from fait._store.sqlite.statements import SQL
 from fait._store.sqlite.store import applied_steps, open_store
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fait._decisions.aggregate import model_of
-from fait._decisions.fingerprint import fingerprint
+from fait._decisions.fold_hash import fingerprint
 from fait._events.registry import Registry
 
 EVENTS = '''
@@ -246,7 +246,7 @@ def test_every_process_makes_the_same_one(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         from shelf.till import Till
         from fait._decisions.aggregate import model_of
-        from fait._decisions.fingerprint import fingerprint
+        from fait._decisions.fold_hash import fingerprint
         from fait._events.registry import Registry
         print(fingerprint(Till.evolve, Till, Till, model_of(Till).events, Registry()))
     """)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from fait._events.append import AppendCondition, Verdict
-from fait._store import coalescer
-from fait._store.coalescer import BUSY, Request
+from fait._store import group_commit
+from fait._store.group_commit import BUSY, Request
 from tests.store.asked import Asked, expecting, position_of, turn, write
 
 
@@ -110,7 +110,7 @@ def _has(request: Request, stream: str) -> bool:
 def test_each_gets_its_answer_and_each_stream_its_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(coalescer, "LARGE", 4)
+    monkeypatch.setattr(group_commit, "LARGE", 4)
     run_state_machine_as_test(
         AnyOrder,
         settings=settings(

@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from fait._events.append import Appended, Conflict, Verdict, Write
 from fait._events.version import is_expected
-from fait._store.joined import Ask, Conversation, Rows
-from fait._store.repetition import repetition
-from fait._store.sqlite.moment import stored_moment
+from fait._store.duplicate_append import repetition
+from fait._store.external_transaction import Ask, Conversation, Rows
 from fait._store.sqlite.statements import SQL
+from fait._store.sqlite.timestamps import stored_moment
 
 __all__ = ["LOCK", "append"]
 

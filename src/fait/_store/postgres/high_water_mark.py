@@ -10,11 +10,11 @@ from typing import Final
 
 from fait._errors import FaitError, StoreUnavailable
 from fait._events.envelope import StoredEvent
-from fait._store.doorbell import Doorbell
-from fait._store.postgres.announcer import Announcer
+from fait._store.position_signal import Doorbell
 from fait._store.postgres.connection import Database
-from fait._store.postgres.recent import MOST, ROOM, Recent
+from fait._store.postgres.notifier import Announcer
 from fait._store.postgres.rows import stored_events
+from fait._store.postgres.tail_cache import MOST, ROOM, Recent
 from fait._telemetry import logger
 
 __all__ = ["Watcher"]

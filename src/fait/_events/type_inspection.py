@@ -16,7 +16,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, UnsetType
 
-from fait._events.value import FREE_FORM, weaknesses
+from fait._events.validation import FREE_FORM, weaknesses
 
 __all__ = ["Problem", "Shape", "report", "short", "survey"]
 

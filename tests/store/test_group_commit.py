@@ -9,7 +9,7 @@ import pytest
 
 from fait._errors import StoreUnavailable, UsageError
 from fait._events.append import AppendCondition, Conflict, Write
-from fait._store.coalescer import BUSY, LARGE, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Coalescer, Outcome, Request
+from fait._store.group_commit import BUSY, LARGE, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Coalescer, Outcome, Request
 from tests.store.asked import Asked, Backend, expecting, position_of, stored, turn, write
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fait._errors import StoreUnavailable
 from fait._store.postgres.connection import Connection, Database
-from fait._store.postgres.lanes import Lanes
+from fait._store.postgres.sender_pool import Lanes
 
 
 class Pool:
