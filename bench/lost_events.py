@@ -53,10 +53,10 @@ async def write(path: str, seed: int, count: int) -> None:
                         await s.publish(new, stream=f"order-{number}")
                     case 1:
                         contended = f"order-{chance.randrange(CONTENDED)}"
-                        await s.append(fait.Facts(contended, [new], chance.choice([0, turn, "exists"])))
+                        await s.append(fait.NewEvents(contended, [new], chance.choice([0, turn, "exists"])))
                     case 2:  # the second stream is never at that version, so the first is rolled back
-                        wrong = fait.Facts("order-0", [placed(NEVER + number)], 1 << 30)
-                        await s.append(fait.Facts(f"order-{number}", [placed(NEVER + number)], "no_stream"), wrong)
+                        wrong = fait.NewEvents("order-0", [placed(NEVER + number)], 1 << 30)
+                        await s.append(fait.NewEvents(f"order-{number}", [placed(NEVER + number)], "no_stream"), wrong)
                     case _:
                         await s.transact(Order.update, str(chance.randrange(CONTENDED)), updated(number))
             except fait.WrongExpectedVersion:

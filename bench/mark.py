@@ -33,10 +33,10 @@ from outbox_ways import shop
 from subjects.fait_system import Item, OrderPlaced
 
 from fait._clock import new_id
-from fait._events.append import Appended, Write
-from fait._events.envelope import NewEvent
+from fait._events.append import Appended, StreamWrite
+from fait._events.envelope import EncodedEvent
 from fait._events.version import ANY
-from fait._store.open import Store, open_schema, open_store
+from fait._store.open import Store, open_admin, open_store
 from fait._store.postgres.identifiers import statements
 from tests.servers.postgres import PostgresServer
 
@@ -83,7 +83,7 @@ def _options() -> argparse.Namespace:
 
 
 async def _fill(url: str) -> None:
-    await open_schema(url).migrate()
+    await open_admin(url).migrate()
     store = await open_store(url)
     try:
         for number in range(LOGGED):
@@ -124,7 +124,7 @@ def _placed(number: int) -> OrderPlaced:
 
 async def _beside(url: str, n: int) -> Found:
     sql, store, connection = statements("public"), await open_store(url), await asyncpg.connect(url)
-    mark = await connection.prepare(sql["mark"])
+    mark = await connection.prepare(sql["high_water_mark"])
     page = await connection.prepare(sql["read_log"])
     last = LOGGED // 2
 
@@ -154,8 +154,8 @@ async def _timed(name: str, act: Callable[[int], Awaitable[object]], n: int) -> 
 
 
 async def _append(store: Store, stream: str) -> None:
-    event = NewEvent("bench.order-placed", 1, new_id(), '{"total":131.94}')
-    check("an append", type(await store.log.append([Write(stream, (event,), ANY)])), Appended)
+    event = EncodedEvent("bench.order-placed", 1, new_id(), '{"total":131.94}')
+    check("an append", type(await store.log.append([StreamWrite(stream, (event,), ANY)])), Appended)
 
 
 @asynccontextmanager

@@ -36,7 +36,7 @@ from order import order
 from outbox_ways import LIBRARIES, POSTGRES, SQLITE, WAYS, Made, Ways
 from subjects.fait_system import Item, OrderPlaced
 
-from fait._store.open import open_schema
+from fait._store.open import open_admin
 from tests.servers.postgres import PostgresServer
 
 __all__ = ["main", "markdown"]
@@ -134,7 +134,7 @@ class FileGauge:
 def round_of(library: str, n: int, url: str, log: str) -> Found:
     """One round of one library, on a new database."""
     warnings.filterwarnings("ignore", "SQLite 3")  # of its age; nothing is checkpointed here
-    asyncio.run(open_schema(url).migrate())
+    asyncio.run(open_admin(url).migrate())
     _create_tables(url)
     measured = _measured(
         LIBRARIES[library], n, url, FileGauge(url) if url.startswith("sqlite") else ServerGauge(url, log)

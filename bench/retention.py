@@ -19,8 +19,8 @@ import asyncpg
 from measure import check
 
 from fait._clock import ManualClock, SystemClock, new_id
-from fait._events.append import Appended, Write
-from fait._events.envelope import NewEvent
+from fait._events.append import Appended, StreamWrite
+from fait._events.envelope import EncodedEvent
 from fait._events.version import expected_number
 from fait._store.open import Store, open_store
 
@@ -60,16 +60,16 @@ async def _publish(store: Store, messages: int) -> None:
         for first in range(0, messages // STREAMS, 20):
             events = [_message(stream) for _ in range(min(20, messages // STREAMS - first))]
             await _append(store, f"mail-{stream}", events)
-        await _append(store, f"mail-{stream}", [NewEvent("bench.fact", 1, new_id(), "{}")])
+        await _append(store, f"mail-{stream}", [EncodedEvent("bench.fact", 1, new_id(), "{}")])
 
 
-def _message(stream: int) -> NewEvent:
+def _message(stream: int) -> EncodedEvent:
     data = f'{{"to":"customer-{stream}@example.org","text":"{"x" * 300}"}}'
-    return NewEvent("bench.mail-wanted", 1, new_id(), data, tags=(f"customer:{stream}",), expires=True)
+    return EncodedEvent("bench.mail-wanted", 1, new_id(), data, tags=(f"customer:{stream}",), expires=True)
 
 
-async def _append(store: Store, stream: str, events: list[NewEvent]) -> None:
-    verdict = await store.log.append([Write(stream, tuple(events), expected_number("any"))])
+async def _append(store: Store, stream: str, events: list[EncodedEvent]) -> None:
+    verdict = await store.log.append([StreamWrite(stream, tuple(events), expected_number("any"))])
     check("an append", type(verdict), Appended)
 
 
@@ -78,7 +78,7 @@ async def _expire(store: Store, clock: ManualClock) -> int:
     before = clock.now() - KEPT_DAYS * DAY
     while more:
         done = await store.log.expire("bench.mail-wanted", before, await store.log.head(), after=after)
-        total, after, more = total + done.messages, done.position, done.more
+        total, after, more = total + done.dropped, done.position, done.more
     return total
 
 
@@ -105,7 +105,7 @@ async def _postgres(url: str, store: Store) -> Any:
         elif day == HELD[-1]:
             await foreign.execute("ROLLBACK")
         found = dict[str, Any]()
-        for table in ("fait_expiring", "fait_tags", "fait_log"):
+        for table in ("fait_messages", "fait_tags", "fait_log"):
             await connection.execute(f'VACUUM (ANALYZE) "{schema}".{table}')
             [(live, dead, size, indexes)] = await connection.fetch(SIZES, schema, table)
             found[table] = {"live": live, "dead": dead, "table_kb": size, "indexes_kb": indexes}

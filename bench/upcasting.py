@@ -17,11 +17,11 @@ from order import order
 from subjects.fait_system import Item
 
 import fait
-from fait._decisions.decider import Model
+from fait._decisions.decider import FoldDefinition
 from fait._decisions.load import Loader
-from fait._events.append import PAGE, Until
+from fait._events.append import PAGE_SIZE, Until
 from fait._events.codec import Codec
-from fait._events.envelope import Bare
+from fait._events.envelope import EventSlice
 from fait._events.registry import Registry
 
 __all__ = ["main"]
@@ -42,23 +42,27 @@ class OrderKept:
 class Kept:
     """A log of one page, in memory."""
 
-    def __init__(self, page: list[Bare]) -> None:
+    def __init__(self, page: list[EventSlice]) -> None:
         self.page = page
 
-    async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
+    async def history(
+        self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
+    ) -> list[EventSlice]:
         return self.page
 
-    async def histories(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[tuple[str, list[Bare]]]:
+    async def histories(
+        self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
+    ) -> list[tuple[str, list[EventSlice]]]:
         raise NotImplementedError
 
 
 async def main(n: int) -> dict[str, Any]:
     """Microseconds for an event, in turn by both; each at its quickest, since the difference is small."""
-    n = min(n, PAGE - 1)
+    n = min(n, PAGE_SIZE - 1)
     codec = Codec(_registry())
-    datas = [codec.new(_made(number), id="").data for number in range(n)]
+    datas = [codec.encode(_made(number), id="").data for number in range(n)]
     page = [(at + 1, at + 1, "", NAME.encode().decode(), VERSION, data) for at, data in enumerate(datas)]
-    loader, model = Loader(Kept(page), codec, None), Model("order", (OrderKept,), lambda _: 0, _counted)
+    loader, model = Loader(Kept(page), codec, None), FoldDefinition("order", (OrderKept,), lambda _: 0, _counted)
     decoders = {NAME: msgspec.json.Decoder(OrderKept).decode}
 
     def by_hand(_turn: int) -> None:

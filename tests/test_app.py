@@ -9,7 +9,7 @@ from typing import Self
 import pytest
 
 import fait
-from fait._store.ledger import Work
+from fait._store.ledger import UnitOfWork
 
 
 @fait.event("app.happened")
@@ -24,7 +24,7 @@ def counts(columns: int = 1, version: int = 1) -> type[fait.ReadModel]:
             id: str
 
             @classmethod
-            def evolve(cls, row: Self | None, event: Happened, at: fait.Recorded) -> Self | None:
+            def evolve(cls, row: Self | None, event: Happened, at: fait.Envelope) -> Self | None:
                 return cls(id=at.stream_id)
 
         return Counts
@@ -34,7 +34,7 @@ def counts(columns: int = 1, version: int = 1) -> type[fait.ReadModel]:
         number: int = 0
 
         @classmethod
-        def evolve(cls, row: Self | None, event: Happened, at: fait.Recorded) -> Self | None:
+        def evolve(cls, row: Self | None, event: Happened, at: fait.Envelope) -> Self | None:
             return cls(id=at.stream_id, number=(row.number if row else 0) + 1)
 
     return Counts
@@ -70,7 +70,7 @@ async def test_a_renamed_subscription_stops_the_start_and_asks(url: str) -> None
         async with app_with("new", "kept").open(url):
             pass
 
-    assert (changed.value.vanished, changed.value.appeared) == (("old",), ("new",))
+    assert (changed.value.removed, changed.value.added) == (("old",), ("new",))
     async with app_with("new", "kept").open(url, renamed={"old": "new"}, run="elsewhere") as s:
         assert await positions(s) == {"kept": 1, "new": 1}
     async with app_with("newer", "kept").open(url, forget=["new"], run="elsewhere") as s:
@@ -116,9 +116,9 @@ async def test_a_checkpoint_beyond_the_log_does_not_start(url: str, tmp_path: Pa
         await s.wait(await s.publish(Happened(), stream="x-1"))
         assert await positions(s) == {"one": 2}
     async with app_with("one").open(f"sqlite:///{tmp_path}/backup.db", run="elsewhere") as s:
-        lease = await s.store.ledger.take(await s.store.ledger.lease("one"), "x")
+        lease = await s.store.ledger.acquire(await s.store.ledger.lease("one"), "x")
         assert lease is not None
-        await s.store.ledger.record(Work("one", 0, 2, lease.fence))
+        await s.store.ledger.record(UnitOfWork("one", 0, 2, lease.fencing_token))
 
     with pytest.raises(fait.CheckpointMismatch, match="at position 2, the log ends at 1"):
         async with app_with("one").open(f"sqlite:///{tmp_path}/backup.db"):
@@ -216,9 +216,9 @@ async def test_a_read_model_that_was_forgotten_is_not_folded_on_top_of_its_old_r
 
 async def test_a_ring_of_another_log_makes_nobody_spin(store_url: Callable[[str], str]) -> None:
     async with fait.App("rung").open(store_url("sqlite")) as s:
-        waiting = asyncio.create_task(s.store.log.changed(0))
+        waiting = asyncio.create_task(s.store.log.wait_for_events(0))
         await asyncio.sleep(0.05)
-        s.hear()
+        s.notify_commit()
         await asyncio.sleep(0.05)
         assert not waiting.done()
         waiting.cancel()
@@ -234,5 +234,5 @@ class Tally(fait.ReadModel, key="id", table="tally"):
     total: int
 
     @classmethod
-    def evolve(cls, row: "Tally | None", event: Tallied, at: fait.Recorded) -> "Tally | None":
+    def evolve(cls, row: "Tally | None", event: Tallied, at: fait.Envelope) -> "Tally | None":
         return cls(id=at.stream_id, total=(row.total if row else 0) + event.number)

@@ -25,7 +25,7 @@ from subjects import fait_system
 
 import fait
 from fait._clock import new_id
-from fait._events.append import AppendCondition, Write
+from fait._events.append import AppendCondition, StreamWrite
 from fait._events.codec import Codec
 from fait._events.query import Query
 from fait._events.registry import Registry
@@ -38,7 +38,7 @@ BYTES_PER_EVENT = 1500
 FILLING = 2
 TOLD_S = 20.0
 TIMEOUT_S = 3600
-TABLES = ("fait_events", "fait_expiring", "fait_streams", "fait_tags")
+TABLES = ("fait_events", "fait_messages", "fait_streams", "fait_tags")
 MEASURED = ("append_p50_us", "conditional_p50_us", "read_p50_us", "feed_events_s", "catch_up_events_s")
 
 
@@ -150,14 +150,14 @@ async def _read(s: fait.System, number: int) -> None:
     check("events", len(await s.read(f"order-{number}")), EVENTS_PER_ORDER)
 
 
-def _conditional(number: int) -> tuple[Write, AppendCondition]:
+def _conditional(number: int) -> tuple[StreamWrite, AppendCondition]:
     """An event with a tag that no other event may have."""
     tag = f"order:{number}"
-    event = _codec.new(fait_system.placed(number), id=new_id(), tags=[tag])
-    return Write(f"order-{number}", (event,), 0), AppendCondition((Query(tags=(tag,)),), after=0)
+    event = _codec.encode(fait_system.placed(number), id=new_id(), tags=[tag])
+    return StreamWrite(f"order-{number}", (event,), 0), AppendCondition((Query(tags=(tag,)),), after=0)
 
 
-async def _append_if_first(s: fait.System, write: Write, condition: AppendCondition) -> None:
+async def _append_if_first(s: fait.System, write: StreamWrite, condition: AppendCondition) -> None:
     verdict = await s.store.log.append([write], condition)
     check("verdict", type(verdict).__name__, "Appended")
 

@@ -33,7 +33,7 @@ from postgres.servers import Servers
 from subjects.fait_system import OrderPlaced, facts, opened, placed
 
 import fait
-from fait._store.postgres.notifier import Announcer
+from fait._store.postgres.notifier import Notifier
 
 __all__ = ["against_neighbours", "compared", "divided", "stalls"]
 
@@ -157,7 +157,7 @@ async def _append_at_last(s: fait.System, stream: str) -> None:
     """It is refused when the stream was locked for as long as an append waits; then it comes again."""
     while True:
         try:
-            await s.append(fait.Facts(stream, [placed(0)]))
+            await s.append(fait.NewEvents(stream, [placed(0)]))
         except fait.StoreUnavailable:
             continue
         return
@@ -328,7 +328,7 @@ async def idle(url: str, _seconds: float, _windows: int) -> Found:
 
 async def deaf(url: str, seconds: float, windows: int) -> Found:
     """As behind a pooler that hands on no news: nobody listens, so the log is looked at."""
-    Announcer.start = lambda _: None
+    Notifier.start = lambda _: None
     return await idle(url, seconds, windows)
 
 

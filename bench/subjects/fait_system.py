@@ -83,7 +83,7 @@ class OrderView(fait.ReadModel, key="order_id", table="order_view"):
 
     @classmethod
     def evolve(
-        cls, row: "OrderView | None", event: OrderPlaced | OrderUpdated, at: fait.Recorded
+        cls, row: "OrderView | None", event: OrderPlaced | OrderUpdated, at: fait.Envelope
     ) -> "OrderView | None":
         if row is None:
             return cls(order_id=at.stream_id, customer_id=event.customer_id, total=event.total, n=1)
@@ -102,13 +102,13 @@ def updated(number: int) -> OrderUpdated:
     return OrderUpdated(**{**fields, "items": [Item(**item) for item in fields["items"]]})
 
 
-def facts(number: int, events: int) -> fait.Facts:
+def facts(number: int, events: int) -> fait.NewEvents:
     """A new stream of so many events."""
     later = [updated(number) for _ in range(events - 1)]
-    return fait.Facts(f"order-{number}", [placed(number), *later], "no_stream")
+    return fait.NewEvents(f"order-{number}", [placed(number), *later], "no_stream")
 
 
-def made(streams: range, events: int) -> list[fait.Facts]:
+def made(streams: range, events: int) -> list[fait.NewEvents]:
     return [facts(number, events) for number in streams]
 
 
@@ -175,9 +175,9 @@ async def w4_bulk(path: str, n: int) -> Outcome:
 async def w5_one(path: str, n: int) -> Outcome:
     loads, events = 10, n
     async with opened(path) as s:
-        await s.append(fait.Facts("order-0", [placed(0)], "no_stream"))
+        await s.append(fait.NewEvents("order-0", [placed(0)], "no_stream"))
         for first in range(1, events, 1000):
-            await s.append(fait.Facts("order-0", [updated(i) for i in range(first, min(first + 1000, events))]))
+            await s.append(fait.NewEvents("order-0", [updated(i) for i in range(first, min(first + 1000, events))]))
         await s.load(Order, "0")
         seconds, latencies = await timed_async(lambda _: s.load(Order, "0"), range(loads))
         check("events folded", (await s.load(Order, "0")).changes, events)

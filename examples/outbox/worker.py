@@ -23,9 +23,11 @@ def keep_stock(event: OrderPlaced | OrderCancelled, ctx: fait.Context) -> None:
 @shop.on(OrderPlaced, OrderCancelled, start="beginning")
 def send_email(event: OrderPlaced | OrderCancelled, ctx: fait.Context) -> None:
     """Put a mail into the table that the mail server sends from."""
-    order_id = ctx.at.stream_id
+    order_id = ctx.envelope.stream_id
     subject = f"Thank you for order {order_id}" if isinstance(event, OrderPlaced) else f"Order {order_id} is cancelled"
-    ctx.execute("INSERT INTO outgoing_mail VALUES ($1, $2, $3)", ctx.at.id, f"{event.customer}@example.com", subject)
+    ctx.execute(
+        "INSERT INTO outgoing_mail VALUES ($1, $2, $3)", ctx.envelope.id, f"{event.customer}@example.com", subject
+    )
 
 
 async def work(url: str) -> None:

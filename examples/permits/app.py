@@ -17,7 +17,7 @@ class PermitCase(fait.ReadModel, key="case_id", indexes=[("first_at", "last_at")
     last_at: datetime
 
     @classmethod
-    def evolve(cls, row: Self | None, event: fait.Untyped, at: fait.Recorded) -> Self:
+    def evolve(cls, row: Self | None, event: fait.Untyped, at: fait.Envelope) -> Self:
         if row is None:
             channel = event.data["case"]["channel"]  # only the first event of a case carries this
             return cls(case_id=at.stream_id, channel=channel, events=1, first_at=at.occurred_at, last_at=at.occurred_at)

@@ -105,7 +105,7 @@ class Demo:
         for reason, times in Counter(refused).most_common():
             self.say(f"{times} commands were rejected: “{reason}”")
 
-    async def place(self, wish: Wish) -> fait.Done[None]:
+    async def place(self, wish: Wish) -> fait.WriteResult[None]:
         with fait.caused_by(actor=wish.customer_id):
             return await self.system.transact(Order.place, wish.order_id, wish.customer_id, wish.items)
 
@@ -198,7 +198,7 @@ class Demo:
         )
         for command, outcome in zip(("pay", "cancel"), outcomes, strict=True):
             times = f"decided {runs[command]}×"
-            if isinstance(outcome, fait.Done):
+            if isinstance(outcome, fait.WriteResult):
                 self.say(f"{command:6}  {times}  stored as version {outcome.version}")
             else:
                 self.say(f"{command:6}  {times}  rejected: {outcome}")
@@ -283,7 +283,7 @@ class Demo:
                 for name, bar in bars.items():
                     progress.update(bar, completed=processors[name].position, total=head)
                 with suppress(fait.Stale):
-                    await self.system.wait(fait.Done(None, "", 0, head), timeout_s=LOOK_S)
+                    await self.system.wait(fait.WriteResult(None, "", 0, head), timeout_s=LOOK_S)
                     seen = head
                 head = await store.log.head()
 

@@ -14,7 +14,7 @@ from .orders import Order, OrderCancelled, OrderPlaced, OrderShipped
 
 async def reserve_stock(event: OrderPlaced, ctx: fait.Context) -> None:
     """Reserve every item, or cancel the order."""
-    order_id, quantities = ctx.at.stream_id, Counter[str]()
+    order_id, quantities = ctx.envelope.stream_id, Counter[str]()
     for item in event.items:
         quantities[item.sku] += item.quantity
     try:
@@ -26,12 +26,12 @@ async def reserve_stock(event: OrderPlaced, ctx: fait.Context) -> None:
 
 async def release_stock(_event: OrderCancelled, ctx: fait.Context) -> None:
     """Give back what was reserved for a cancelled order."""
-    await ctx.decide(release, Release(ctx.at.stream_id))
+    await ctx.decide(release, Release(ctx.envelope.stream_id))
 
 
 async def send_email(event: OrderPlaced | OrderShipped, ctx: fait.Context) -> None:
     """Put a mail into the table that the mail server sends from: once, for it is written with the checkpoint."""
-    order = await ctx.load(Order, ctx.at.stream_id, version=ctx.at.version)
+    order = await ctx.load(Order, ctx.envelope.stream_id, version=ctx.envelope.version)
     recipient = await address_book.look_up(order.customer_id)
     match event:
         case OrderPlaced():
@@ -39,7 +39,7 @@ async def send_email(event: OrderPlaced | OrderShipped, ctx: fait.Context) -> No
         case OrderShipped():
             subject = f"On its way to you: {event.tracking_number}"
     ctx.execute("CREATE TABLE IF NOT EXISTS outgoing_mail (event_id TEXT, recipient TEXT, subject TEXT)")
-    ctx.execute("INSERT INTO outgoing_mail VALUES ($1, $2, $3)", ctx.at.id, recipient, subject)
+    ctx.execute("INSERT INTO outgoing_mail VALUES ($1, $2, $3)", ctx.envelope.id, recipient, subject)
 
 
 class AddressBook:

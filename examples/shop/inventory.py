@@ -73,7 +73,7 @@ class Release:
     order_id: str
 
 
-def decide_reserve(command: Reserve, stock: Stock) -> list[fait.Facts]:
+def decide_reserve(command: Reserve, stock: Stock) -> list[fait.NewEvents]:
     if command.order_id in stock.reserved or command.order_id in stock.released:
         return []
     for sku, quantity in command.quantities.items():
@@ -82,21 +82,21 @@ def decide_reserve(command: Reserve, stock: Stock) -> list[fait.Facts]:
     return [_about(StockReserved(command.order_id, dict(command.quantities)))]
 
 
-def decide_release(command: Release, stock: Stock) -> list[fait.Facts]:
+def decide_release(command: Release, stock: Stock) -> list[fait.NewEvents]:
     # A cancellation may arrive before the reservation. It is remembered, so that nothing is reserved for nobody.
     if command.order_id in stock.released:
         return []
     return [_about(StockReleased(command.order_id, dict(stock.reserved.get(command.order_id, {}))))]
 
 
-def received(sku: str, quantity: int) -> fait.Facts:
+def received(sku: str, quantity: int) -> fait.NewEvents:
     """A delivery, to be appended: there is nothing to decide."""
-    return fait.Facts(f"stock-{sku}", [StockReceived(sku, quantity)], tags=[f"product:{sku}"])
+    return fait.NewEvents(f"stock-{sku}", [StockReceived(sku, quantity)], tags=[f"product:{sku}"])
 
 
-def _about(event: StockReserved | StockReleased) -> fait.Facts:
+def _about(event: StockReserved | StockReleased) -> fait.NewEvents:
     tags = [f"order:{event.order_id}", *(f"product:{sku}" for sku in event.quantities)]
-    return fait.Facts(f"reservation-{event.order_id}", [event], tags=tags)
+    return fait.NewEvents(f"reservation-{event.order_id}", [event], tags=tags)
 
 
 def of_products(*skus: str) -> list[fait.Query]:

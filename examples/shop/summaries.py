@@ -22,7 +22,7 @@ class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "pla
 
     @classmethod
     def evolve(
-        cls, row: Self | None, event: OrderPlaced | OrderPaid | OrderShipped | OrderCancelled, at: fait.Recorded
+        cls, row: Self | None, event: OrderPlaced | OrderPaid | OrderShipped | OrderCancelled, at: fait.Envelope
     ) -> Self | None:
         if isinstance(event, OrderPlaced):
             return cls(
@@ -54,12 +54,12 @@ class CustomerSummary(fait.ReadModel, key="customer_id"):
     last_order_at: datetime
 
     @classmethod
-    def key_of(cls, event: OrderPlaced, at: fait.Recorded) -> str:
+    def key_of(cls, event: OrderPlaced, at: fait.Envelope) -> str:
         """An order's events lie in its own stream; the row is the customer's."""
         return event.customer_id
 
     @classmethod
-    def evolve(cls, row: Self | None, event: OrderPlaced, at: fait.Recorded) -> Self | None:
+    def evolve(cls, row: Self | None, event: OrderPlaced, at: fait.Envelope) -> Self | None:
         row = row or cls(customer_id=event.customer_id, last_order_at=event.placed_at)
         row.orders += 1
         row.pieces += sum(item.quantity for item in event.items)

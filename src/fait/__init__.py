@@ -1,18 +1,18 @@
 """fait: event sourcing, CQRS and durable messaging. A fact is a thing done."""
 
-from fait._app import App, Status, System
+from fait._app import App, SubscriptionStatus, System
 from fait._clock import Clock, ManualClock, SystemClock, new_id, now
 from fait._decisions.aggregate import Aggregate, fold
-from fait._decisions.boundary import Boundary, Found
+from fait._decisions.boundary import Boundary, QueryResult
 from fait._decisions.decider import Decider
-from fait._decisions.new_events import Facts
-from fait._decisions.transact import Done
+from fait._decisions.new_events import NewEvents
+from fait._decisions.transact import WriteResult
 from fait._errors import (
     AppendConditionFailed,
     CheckpointMismatch,
     DeclarationError,
     DuplicateEventId,
-    EventFromTheFuture,
+    EventTooNew,
     FaitError,
     InvalidValue,
     KeyReused,
@@ -30,7 +30,7 @@ from fait._errors import (
     UsageError,
     WrongExpectedVersion,
 )
-from fait._events.envelope import Metadata, Recorded, Untyped
+from fait._events.envelope import Envelope, Metadata, Untyped
 from fait._events.event import describe, event, field, replace
 from fait._events.query import Query
 from fait._events.upcast import upcast
@@ -51,12 +51,10 @@ __all__ = [
     "Context",
     "Decider",
     "DeclarationError",
-    "Done",
     "DuplicateEventId",
-    "EventFromTheFuture",
-    "Facts",
+    "Envelope",
+    "EventTooNew",
     "FaitError",
-    "Found",
     "InvalidValue",
     "Json",
     "KeyReused",
@@ -64,18 +62,19 @@ __all__ = [
     "ManualClock",
     "Metadata",
     "MissingExtra",
+    "NewEvents",
     "PositionExpired",
     "Query",
+    "QueryResult",
     "ReadModel",
     "ReadModelChanged",
-    "Recorded",
     "Rejected",
     "Retry",
     "Rows",
     "Stale",
-    "Status",
     "StoreTooNew",
     "StoreUnavailable",
+    "SubscriptionStatus",
     "SubscriptionsChanged",
     "System",
     "SystemClock",
@@ -83,6 +82,7 @@ __all__ = [
     "UnknownEventType",
     "Untyped",
     "UsageError",
+    "WriteResult",
     "WrongExpectedVersion",
     "between",
     "caused_by",

@@ -22,13 +22,13 @@ from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, cas
 from msgspec import Struct
 
 from fait._clock import Clock, SystemClock
-from fait._decisions.aggregate import Aggregate, describe_aggregate, model_of
+from fait._decisions.aggregate import Aggregate, describe_aggregate, fold_definition_of
 from fait._decisions.boundary import Boundary
-from fait._decisions.client import Caller
-from fait._decisions.decider import Decider, Model
+from fait._decisions.client import Client
+from fait._decisions.decider import Decider, FoldDefinition
 from fait._decisions.snapshot import Snapshots, state_decoder
-from fait._decisions.transact import Done, Loop
-from fait._delivery.open import Async, Asyncpg, Sync, open_outbox
+from fait._decisions.transact import DecisionRunner, WriteResult
+from fait._delivery.open import AsyncConnection, AsyncpgConnection, SyncConnection, open_outbox
 from fait._delivery.outbox import AsyncOutbox, Outbox
 from fait._errors import (
     CheckpointMismatch,
@@ -40,7 +40,7 @@ from fait._errors import (
 )
 from fait._events.append import Until
 from fait._events.codec import Codec
-from fait._events.envelope import Recorded
+from fait._events.envelope import Envelope
 from fait._events.event import event_type
 from fait._events.query import EVERYTHING, Query
 from fait._events.registry import Registry
@@ -49,17 +49,17 @@ from fait._store.ledger import Checkpoint
 from fait._store.open import Store, open_store
 from fait._subscriptions.failure import Retry
 from fait._subscriptions.feed import follow
-from fait._subscriptions.find import Rows, conditions, cursor_of, orders, values_of
+from fait._subscriptions.find import Rows, column_conditions, decode_cursor, encode_cursor, sort_orders
 from fait._subscriptions.handler_calls import Handler
-from fait._subscriptions.processor import LEASE_S, State
+from fait._subscriptions.processor import LEASE_DURATION_S, State
 from fait._subscriptions.projection import Projection
-from fait._subscriptions.reactor import HANDLER_TIMEOUT_S, Context, Reaction, Reactor, Start
-from fait._subscriptions.read_model import ReadModel, Shape, shape_of
-from fait._subscriptions.read_your_writes import Patience, nothing, once_passed
+from fait._subscriptions.reactor import HANDLER_TIMEOUT_S, Context, Reactor, ReactorDefinition, Start
+from fait._subscriptions.read_model import ReadModel, ReadModelDefinition, definition_of
+from fait._subscriptions.read_your_writes import Deadline, read_nothing, wait_for_position
 from fait._subscriptions.retention import Retention
 from fait._subscriptions.runner import Runner
 
-__all__ = ["App", "Status", "System"]
+__all__ = ["App", "SubscriptionStatus", "System"]
 
 M = TypeVar("M", bound=ReadModel)
 E = TypeVar("E")
@@ -76,10 +76,10 @@ FIND_TIMEOUT_S: Final = 5.0
 _LIMIT: Final = 1000
 
 
-class _On(Generic[E]):
+class _HandlerDecorator(Generic[E]):
     """What `app.on(...)` gives: a decorator for handlers of these events."""
 
-    def __init__(self, app: "App", name: str | None, declared: Callable[[str, Handler], Reaction]) -> None:
+    def __init__(self, app: "App", name: str | None, declared: Callable[[str, Handler], ReactorDefinition]) -> None:
         self._app = app
         self._name = name
         self._declared = declared
@@ -99,7 +99,7 @@ class _On(Generic[E]):
         name = self._name or getattr(handler, "__name__", None)
         if name is None:
             raise DeclarationError(f"{handler!r} has no name of its own: @app.on(..., name='...')")
-        self._app.add_reaction(self._declared(name, handler))
+        self._app.add_reactor(self._declared(name, handler))
         return handler
 
 
@@ -124,7 +124,7 @@ class App:
         self._codec = Codec(self.registry)  # of outboxes, which only write: to read, all must be included first
         self.aggregates: dict[str, type[Aggregate]] = {}
         self.read_models: dict[str, type[ReadModel]] = {}
-        self.reactions: dict[str, Reaction] = {}
+        self.reactors: dict[str, ReactorDefinition] = {}
         self._deferred: list[Any] = []
         self._systems: set[System] = set()
 
@@ -145,19 +145,21 @@ class App:
                 )
 
     @overload
-    def on(self, e1: type[E1], /, **options: Unpack[_Options]) -> _On[E1]: ...
+    def on(self, e1: type[E1], /, **options: Unpack[_Options]) -> _HandlerDecorator[E1]: ...
     @overload
-    def on(self, e1: type[E1], e2: type[E2], /, **options: Unpack[_Options]) -> _On[E1 | E2]: ...
+    def on(self, e1: type[E1], e2: type[E2], /, **options: Unpack[_Options]) -> _HandlerDecorator[E1 | E2]: ...
     @overload
-    def on(self, e1: type[E1], e2: type[E2], e3: type[E3], /, **options: Unpack[_Options]) -> _On[E1 | E2 | E3]: ...
+    def on(
+        self, e1: type[E1], e2: type[E2], e3: type[E3], /, **options: Unpack[_Options]
+    ) -> _HandlerDecorator[E1 | E2 | E3]: ...
     @overload
     def on(
         self, e1: type[E1], e2: type[E2], e3: type[E3], e4: type[E4], /, **options: Unpack[_Options]
-    ) -> _On[E1 | E2 | E3 | E4]: ...
+    ) -> _HandlerDecorator[E1 | E2 | E3 | E4]: ...
     @overload
     def on(
         self, e1: type[E1], e2: type[E2], e3: type[E3], e4: type[E4], e5: type[E5], /, **options: Unpack[_Options]
-    ) -> _On[E1 | E2 | E3 | E4 | E5]: ...
+    ) -> _HandlerDecorator[E1 | E2 | E3 | E4 | E5]: ...
     @overload
     def on(
         self,
@@ -169,7 +171,7 @@ class App:
         e6: type[E6],
         /,
         **options: Unpack[_Options],
-    ) -> _On[E1 | E2 | E3 | E4 | E5 | E6]: ...
+    ) -> _HandlerDecorator[E1 | E2 | E3 | E4 | E5 | E6]: ...
     def on(
         self,
         *events: type,
@@ -192,25 +194,25 @@ class App:
                 again after a crash, or when one of their statements fails.
         """
 
-        def declared(name: str, handler: Handler) -> Reaction:
-            return Reaction(name, events, handler, start, retry, timeout_s, batch)
+        def declared(name: str, handler: Handler) -> ReactorDefinition:
+            return ReactorDefinition(name, events, handler, start, retry, timeout_s, batch)
 
-        on: _On[Any] = _On(self, name, declared)
+        on: _HandlerDecorator[Any] = _HandlerDecorator(self, name, declared)
         return on
 
-    def add_reaction(self, reaction: Reaction) -> None:
+    def add_reactor(self, reaction: ReactorDefinition) -> None:
         """Know a reactor; two of one name are an error."""
         if not reaction.events:
             raise DeclarationError("on(...) needs the events to react to: @app.on(OrderPlaced)")
-        if self.reactions.setdefault(reaction.name, reaction) is not reaction:
+        if self.reactors.setdefault(reaction.name, reaction) is not reaction:
             raise DeclarationError(
                 f"two reactors are named {reaction.name!r}: give one a name, @app.on(..., name='...')"
             )
 
     @overload
-    def outbox(self, connection: Sync, /, *, schema: str = "public") -> Outbox: ...
+    def outbox(self, connection: SyncConnection, /, *, schema: str = "public") -> Outbox: ...
     @overload
-    def outbox(self, connection: Async | Asyncpg, /, *, schema: str = "public") -> AsyncOutbox: ...
+    def outbox(self, connection: AsyncConnection | AsyncpgConnection, /, *, schema: str = "public") -> AsyncOutbox: ...
     def outbox(self, connection: Any, /, *, schema: str = "public") -> Outbox | AsyncOutbox:
         """Events in a transaction of your own: stored with what you change in it, or not at all.
 
@@ -225,52 +227,52 @@ class App:
             UsageError: there is no adapter for it.
         """
         self.resolve()
-        return open_outbox(connection, self._codec, schema, self._ring)
+        return open_outbox(connection, self._codec, schema, self._notify_systems)
 
-    def _ring(self) -> None:
+    def _notify_systems(self) -> None:
         """Something was committed: tell the systems that are open in this process."""
         for system in tuple(self._systems):  # another thread may close one meanwhile
-            system.hear()
+            system.notify_commit()
 
     def resolve(self) -> None:
         """Find out all events, now that all names are defined, and refuse what does not fit together."""
         while self._deferred:
             self._resolve(self._deferred.pop(0))
-        for reaction in self.reactions.values():
-            self.registry.taken(reaction.events)
+        for reaction in self.reactors.values():
+            self.registry.handled_types(reaction.events)
         self.registry.check()
-        if taken := self.reactions.keys() & self.read_models.keys():
+        if taken := self.reactors.keys() & self.read_models.keys():
             raise DeclarationError(f"a reactor and a read model are both named {taken.pop()!r}")
 
     def _resolve(self, thing: Any) -> None:
         if isinstance(thing, Upcaster):
             self.registry.add_upcaster(thing)
         elif isinstance(thing, Decider):
-            self._fold(cast("Decider[Any, Any, Any]", thing).model)
+            self._fold(cast("Decider[Any, Any, Any]", thing).fold_definition)
         elif isinstance(thing, Boundary):
             self._folded(cast("Boundary[Any, Any, Any]", thing).events)
         elif issubclass(thing, Aggregate):
             description = describe_aggregate(thing)
             if self.aggregates.setdefault(description.category, thing) is not thing:
                 raise DeclarationError(f"two aggregates have the category {description.category!r}")
-            self._fold(model_of(thing))
+            self._fold(fold_definition_of(thing))
         elif issubclass(thing, ReadModel):
-            shape = shape_of(thing)
+            shape = definition_of(thing)
             if self.read_models.setdefault(shape.name, thing) is not thing:
                 raise DeclarationError(f"two read models have the table {shape.name!r}: give one table='...'")
-            self.registry.taken(shape.events)
+            self.registry.handled_types(shape.events)
         else:
             self.registry.add(thing)
 
-    def _fold(self, model: Model[Any]) -> None:
+    def _fold(self, model: FoldDefinition[Any]) -> None:
         self._folded(model.events)
         if model.snapshots is not None:
             state_decoder(model.snapshots)
 
     def _folded(self, events: Sequence[type]) -> None:
         """Know events that a decision folds: its state must not depend on what is dropped one day."""
-        for name in sorted(self.registry.taken(events).types):
-            if self.registry.types[name].keep is not None:
+        for name in sorted(self.registry.handled_types(events).types):
+            if self.registry.types[name].retention is not None:
                 raise DeclarationError(
                     f"{self.registry.types[name]!r} expires, and a decision folds it: its state would change when the "
                     "message is dropped. Decide on facts, and let a reactor publish the message."
@@ -287,7 +289,7 @@ class App:
         forget: Sequence[str] = (),
         rebuild: Sequence[str] = (),
         create: bool = True,
-        lease_s: float = LEASE_S,
+        lease_s: float = LEASE_DURATION_S,
     ) -> AsyncGenerator["System", None]:
         """Run the app on a store.
 
@@ -323,7 +325,7 @@ class App:
             await store.close()
 
 
-class Status(Struct, frozen=True):
+class SubscriptionStatus(Struct, frozen=True):
     """How far a subscription is.
 
     Attributes:
@@ -338,31 +340,31 @@ class Status(Struct, frozen=True):
     state: State
     position: int
     lag: int
-    problem: Exception | None
+    error: Exception | None
 
 
-class System(Caller):
+class System(Client):
     """A running app: decisions and facts as `Caller` has them, and questions to read models and to the log."""
 
     def __init__(self, app: App, store: Store, clock: Clock, lease_s: float) -> None:
         codec = Codec(app.registry)
         self.snapshots = Snapshots(store.ledger, app.registry)
-        super().__init__(store.log, codec, Loop(store.log, codec, clock, self.snapshots))
+        super().__init__(store.log, codec, DecisionRunner(store.log, codec, clock, self.snapshots))
         self.app = app
         self.store = store
         self._event_loop = asyncio.get_running_loop()
         self._projections = {
-            name: Projection(shape_of(model), codec, store.ledger) for name, model in app.read_models.items()
+            name: Projection(definition_of(model), codec, store.ledger) for name, model in app.read_models.items()
         }
-        reactors = [Reactor(reaction, codec, self) for reaction in app.reactions.values()]
+        reactors = [Reactor(reaction, codec, self) for reaction in app.reactors.values()]
         self._subscriptions: list[Projection | Reactor] = [*self._projections.values(), *reactors]
         retention = Retention(app.name, app.registry, store.log, store.ledger, clock)
         self.runner = Runner(self._subscriptions, store.log, store.ledger, retention, lease_s=lease_s)
 
-    def hear(self) -> None:
+    def notify_commit(self) -> None:
         """Be told, from any thread, that somebody has committed events."""
         with suppress(RuntimeError):  # its event loop has ended
-            self._event_loop.call_soon_threadsafe(self.store.log.hear)
+            self._event_loop.call_soon_threadsafe(self.store.log.notify)
 
     async def prepare(self, renamed: Mapping[str, str], forget: Sequence[str], rebuild: Sequence[str]) -> None:
         """Create tables and first checkpoints; refuse to start on what does not fit."""
@@ -370,9 +372,9 @@ class System(Caller):
         for old, new in renamed.items():
             if await ledger.checkpoint(old) and await ledger.checkpoint(new):
                 raise UsageError(f"{old!r} cannot go on as {new!r}, which has a checkpoint itself: forget one of them")
-            await ledger.rename(old, new)
+            await ledger.rename_subscription(old, new)
         for name in forget:
-            await ledger.forget(name)
+            await ledger.forget_subscription(name)
         for name in rebuild:
             await self.rebuild(self._model(name))
         known = {each.subscription: each for each in await ledger.checkpoints() if each.app == self.app.name}
@@ -387,7 +389,7 @@ class System(Caller):
     async def _start(self, subscription: Projection | Reactor, head: int, *, is_new: bool) -> None:
         name, ledger = subscription.name, self.store.ledger
         position = 0 if subscription.start == "beginning" else head
-        found = await ledger.start(self._checkpoint(name, position, subscription.fingerprint))
+        found = await ledger.start_checkpoint(self._checkpoint(name, position, subscription.definition_hash))
         if found.app != self.app.name:
             raise DeclarationError(
                 f"the subscription {name!r} belongs to the app {found.app!r} in this store; choose another name"
@@ -400,26 +402,26 @@ class System(Caller):
             )
         if found.position > head and found.position > (head := await self.store.log.head()):  # others append meanwhile
             raise CheckpointMismatch(name, f"it is at position {found.position}, the log ends at {head}")
-        if found.shape != subscription.fingerprint:
+        if found.definition_hash != subscription.definition_hash:
             raise ReadModelChanged(name)
         try:
             await self._refuse_late(subscription, found.position)
         except PositionExpired:
             if is_new:
-                await ledger.forget(name)
+                await ledger.forget_subscription(name)
             raise
         if isinstance(subscription, Projection):  # last: a table that does not fit is left as it is
-            await ledger.create_table(subscription.shape.table)
+            await ledger.create_table(subscription.definition.table)
             if is_new:
                 await self._refuse_old_rows(subscription)
 
     async def _refuse_old_rows(self, projection: Projection) -> None:
         """Refuse to fold on top of rows of an earlier life, unless another process has just begun this one."""
-        table, checkpoint = projection.shape.table, await self.store.ledger.checkpoint(projection.name)
+        table, checkpoint = projection.definition.table, await self.store.ledger.checkpoint(projection.name)
         if await self.store.ledger.select(table, limit=1) and checkpoint and checkpoint.position == 0:
             lease = await self.store.ledger.lease(projection.name)
             if not lease.owner:
-                await self.store.ledger.forget(projection.name)
+                await self.store.ledger.forget_subscription(projection.name)
                 raise UsageError(
                     f"the table {table.name!r} has rows, and no subscription is known that wrote them: was the read "
                     f"model forgotten, and declared again? Nothing was changed. Build it anew: "
@@ -428,7 +430,7 @@ class System(Caller):
 
     async def _refuse_late(self, subscription: Projection | Reactor, position: int) -> None:
         """Refuse to begin where messages were dropped. Asked once there is a checkpoint: from then on none are."""
-        if subscription.expiring and (expired := await self.store.log.expired()) > position:
+        if subscription.may_expire and (expired := await self.store.log.expired_position()) > position:
             raise PositionExpired(subscription.name, position, expired)
 
     def _checkpoint(self, name: str, position: int, fingerprint: str) -> Checkpoint:
@@ -442,10 +444,10 @@ class System(Caller):
         return self.app.read_models[table]
 
     async def get(
-        self, model: type[M], key: Any, /, *, after: Done[Any] | None = None, timeout_s: float = FIND_TIMEOUT_S
+        self, model: type[M], key: Any, /, *, after: WriteResult[Any] | None = None, timeout_s: float = FIND_TIMEOUT_S
     ) -> M | None:
         """The row with this key; None if there is none. `after` as in `find`."""
-        found = await self.find(model, after=after, timeout_s=timeout_s, limit=1, **{shape_of(model).key: key})
+        found = await self.find(model, after=after, timeout_s=timeout_s, limit=1, **{definition_of(model).key: key})
         return found[0] if found else None
 
     async def find(
@@ -456,7 +458,7 @@ class System(Caller):
         order_by: object = None,
         limit: int = _LIMIT,
         cursor: str | None = None,
-        after: Done[Any] | None = None,
+        after: WriteResult[Any] | None = None,
         timeout_s: float = FIND_TIMEOUT_S,
         **where: Any,
     ) -> Rows[M]:
@@ -478,23 +480,23 @@ class System(Caller):
         if limit < 1:
             raise UsageError(f"find gives at least one row, not {limit}")
         shape = self._shape(model)
-        if after is not None and not isinstance(after, Done):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if after is not None and not isinstance(after, WriteResult):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError("after= takes what a decision or an append returned, a Done")
-        order = orders(shape, order_by)
-        beyond = None if cursor is None else values_of(shape, order, cursor)
-        tests, select = conditions(shape, where), self.store.ledger.select
-        read = partial(select, shape.table, tests, order=order, beyond=beyond, limit=limit + 1)
+        order = sort_orders(shape, order_by)
+        beyond = None if cursor is None else decode_cursor(shape, order, cursor)
+        tests, select = column_conditions(shape, where), self.store.ledger.select
+        read = partial(select, shape.table, tests, order=order, after_row=beyond, limit=limit + 1)
         if after is not None:
-            found = await self._once_passed(shape.name, after.position, Patience(timeout_s), read)
+            found = await self._once_passed(shape.name, after.position, Deadline(timeout_s), read)
         else:
             found = await read()
         rows: Rows[M] = Rows(shape.from_row(row) for row in found[:limit])
         if len(found) > limit > 0:
-            rows.cursor = cursor_of(shape, order, found[limit - 1])
+            rows.cursor = encode_cursor(shape, order, found[limit - 1])
         return rows
 
     async def wait(
-        self, after: Done[Any] | None = None, /, *models: type[ReadModel], timeout_s: float = FIND_TIMEOUT_S
+        self, after: WriteResult[Any] | None = None, /, *models: type[ReadModel], timeout_s: float = FIND_TIMEOUT_S
     ) -> None:
         """Wait until read models have passed a decision or an append.
 
@@ -508,24 +510,24 @@ class System(Caller):
         """
         names = [self._shape(model).name for model in models] or [each.name for each in self._subscriptions]
         position = await self.store.log.head() if after is None else after.position
-        patience = Patience(timeout_s)
+        patience = Deadline(timeout_s)
         for name in names:
-            await self._once_passed(name, position, patience, nothing)
+            await self._once_passed(name, position, patience, read_nothing)
 
-    async def _once_passed(self, name: str, target: int, patience: Patience, read: Callable[[], Awaitable[E]]) -> E:
-        return await once_passed(self.runner.processors[name], self.store.ledger, target, patience, read)
+    async def _once_passed(self, name: str, target: int, patience: Deadline, read: Callable[[], Awaitable[E]]) -> E:
+        return await wait_for_position(self.runner.processors[name], self.store.ledger, target, patience, read)
 
-    async def status(self) -> list[Status]:
+    async def status(self) -> list[SubscriptionStatus]:
         """How far each subscription is, and what it does in this process."""
         checkpoints = {each.subscription: each.position for each in await self.store.ledger.checkpoints()}
-        head, found = await self.store.log.head(), list[Status]()
+        head, found = await self.store.log.head(), list[SubscriptionStatus]()
         for name, processor in self.runner.processors.items():
             position = max(processor.position, checkpoints.get(name, 0))
-            found.append(Status(name, processor.state, position, max(0, head - position), processor.problem))
+            found.append(SubscriptionStatus(name, processor.state, position, max(0, head - position), processor.error))
         return found
 
-    def _shape(self, model: type[ReadModel]) -> Shape:
-        shape = shape_of(model)
+    def _shape(self, model: type[ReadModel]) -> ReadModelDefinition:
+        shape = definition_of(model)
         if self.app.read_models.get(shape.name) is not model:
             raise UsageError(f"{model.__name__} is not included in the app {self.app.name!r}")
         return shape
@@ -538,28 +540,28 @@ class System(Caller):
         """
         projection = self._projections[self._shape(model).name]
         await self._refuse_late(projection, 0)  # before anything is changed
-        checkpoint = self._checkpoint(projection.name, 0, projection.fingerprint)
-        await self.store.ledger.reset(projection.shape.table, checkpoint)
+        checkpoint = self._checkpoint(projection.name, 0, projection.definition_hash)
+        await self.store.ledger.reset_table(projection.definition.table, checkpoint)
         await self._refuse_late(projection, 0)  # and now that nothing can be dropped any more
         self.runner.processors[projection.name].restart()
 
     async def read(
         self, stream: str, /, *, after: int = 0, until: Until = Until(), limit: int = _LIMIT
-    ) -> list[Recorded[Any]]:
+    ) -> list[Envelope[Any]]:
         """Events of a stream beyond version `after`, with their envelopes; undeclared ones come as `Untyped`."""
         stored = await self.store.log.read_stream(stream, after=after, until=until, limit=limit)
-        return [self._codec.recorded(each) for each in stored]
+        return [self._codec.decode_envelope(each) for each in stored]
 
     async def events(
         self, *, after: int = 0, query: Query = EVERYTHING, follow_on: bool = False
-    ) -> AsyncIterator[Recorded[Any]]:
+    ) -> AsyncIterator[Envelope[Any]]:
         """Events of the log beyond position `after`, in order; with `follow_on` also those still to come.
 
         Messages that were dropped are passed over.
         """
         async for page in follow(self.store.log, after, query, live=follow_on):
             for stored in page.events:
-                yield self._codec.recorded(stored)
+                yield self._codec.decode_envelope(stored)
 
 
 def _defined_in(module: ModuleType) -> list[Any]:

@@ -66,23 +66,23 @@ def freeze(moment: datetime) -> Generator[datetime]:
 
 def new_id() -> str:
     """A new UUIDv7 (RFC 9562) as text: ids made later sort later, so that indexes grow at their right edge."""
-    whole = (time.time_ns() // 1_000_000).to_bytes(6, "big") + _chance()
+    whole = (time.time_ns() // 1_000_000).to_bytes(6, "big") + _random_bytes()
     return f"{whole[:4].hex()}-{whole[4:10].hex('-', 2)}-{whole[10:].hex()}"
 
 
 _pool: list[bytes] = []
-_AT_ONCE: Final = 400
+_IDS_PER_REFILL: Final = 400
 _VERSION: Final = bytes(0x70 | byte & 0x0F for byte in range(256))
 _VARIANT: Final = bytes(0x80 | byte & 0x3F for byte in range(256))
 
 
-def _chance() -> bytes:
+def _random_bytes() -> bytes:
     """The ten bytes of an id that chance gives, with version and variant in place; they are made in portions."""
     while True:
         try:
             return _pool.pop()  # in one step, so that no two threads draw the same
         except IndexError:
-            made = bytearray(os.urandom(10 * _AT_ONCE))
+            made = bytearray(os.urandom(10 * _IDS_PER_REFILL))
             made[::10] = made[::10].translate(_VERSION)
             made[2::10] = made[2::10].translate(_VARIANT)
             _pool.extend([bytes(made[at : at + 10]) for at in range(0, len(made), 10)])

@@ -34,7 +34,7 @@ __all__ = [
     "CheckpointMismatch",
     "DeclarationError",
     "DuplicateEventId",
-    "EventFromTheFuture",
+    "EventTooNew",
     "FaitError",
     "InvalidValue",
     "KeyReused",
@@ -184,7 +184,7 @@ class UnknownEventType(UndecodableEvent):
     """The log holds an event whose type no included class declares."""
 
 
-class EventFromTheFuture(UndecodableEvent):
+class EventTooNew(UndecodableEvent):
     """The log holds an event of a schema version newer than the declared one: it was written by newer code."""
 
 
@@ -216,8 +216,8 @@ class SubscriptionsChanged(FaitError):
     """
 
     def __init__(self, app: str, vanished: Sequence[str], appeared: Sequence[str]) -> None:
-        self.vanished = tuple(vanished)
-        self.appeared = tuple(appeared)
+        self.removed = tuple(vanished)
+        self.added = tuple(appeared)
         gone, new = ", ".join(map(repr, vanished)), ", ".join(map(repr, appeared))
         super().__init__(
             f"app {app!r} had the subscriptions {gone}, which are not declared any more, and declares {new}, which "

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 
 from msgspec import Struct
 
-__all__ = ["NOBODY", "Origin", "caused_by", "logger", "origin"]
+__all__ = ["NO_ORIGIN", "Origin", "caused_by", "logger", "origin"]
 
 logger = logging.getLogger("fait")
 
@@ -33,8 +33,8 @@ class Origin(Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
 
 
-NOBODY = Origin()
-_origin: ContextVar[Origin] = ContextVar("fait_origin", default=NOBODY)
+NO_ORIGIN = Origin()
+_origin: ContextVar[Origin] = ContextVar("fait_origin", default=NO_ORIGIN)
 
 
 def origin() -> Origin:

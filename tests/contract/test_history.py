@@ -35,7 +35,9 @@ async def test_a_history_is_the_stream(store: Store, after: int, limit: int, unt
 
     history = await store.log.history("a", after=after, limit=limit, until=until)
 
-    assert history == [(each.version, each.position, each.id, each.type, each.schema, each.data) for each in stream]
+    assert history == [
+        (each.version, each.position, each.id, each.type, each.schema_version, each.data) for each in stream
+    ]
 
 
 @pytest.mark.parametrize("minutes", [-21, -5, 0, 5, 30])

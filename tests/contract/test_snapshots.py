@@ -14,36 +14,36 @@ FIRST = Snapshot("order-1", 100, "id-100", "fold-1", '{"n": "ä😀\\u0000"}')
 
 class Snapshots(StoreContract):
     async def test_a_snapshot_is_given_back_as_it_was_kept(self, ledger: Ledger) -> None:
-        await ledger.keep(FIRST)
+        await ledger.save_snapshot(FIRST)
 
-        assert await ledger.snapshots(["order-1"]) == [FIRST]
+        assert await ledger.load_snapshots(["order-1"]) == [FIRST]
 
     async def test_only_what_is_asked_for_and_there_is_given(self, ledger: Ledger) -> None:
         others = [Snapshot(f"order-{n}", n, "id", "fold", "0") for n in range(2, 6)]
         for each in (FIRST, *others):
-            await ledger.keep(each)
+            await ledger.save_snapshot(each)
 
-        found = await ledger.snapshots(["order-3", "order-9", "order-1"])
+        found = await ledger.load_snapshots(["order-3", "order-9", "order-1"])
 
         assert sorted(each.stream for each in found) == ["order-1", "order-3"]
-        assert await ledger.snapshots([]) == []
+        assert await ledger.load_snapshots([]) == []
 
     @pytest.mark.parametrize("version", [99, 100, 101])
     async def test_the_last_one_takes_the_place_of_any(self, ledger: Ledger, version: int) -> None:
         last = Snapshot("order-1", version, f"id-{version}", "fold-2", "{}")
-        await ledger.keep(FIRST)
-        await ledger.keep(last)
+        await ledger.save_snapshot(FIRST)
+        await ledger.save_snapshot(last)
 
-        assert await ledger.snapshots(["order-1"]) == [last]
+        assert await ledger.load_snapshots(["order-1"]) == [last]
 
     async def test_a_snapshot_outlives_the_store_that_kept_it(self, opener: Opener) -> None:
         async with opener() as store:
             if not store.log.features.durable:
                 pytest.skip("this store keeps nothing")
-            await store.ledger.keep(FIRST)
+            await store.ledger.save_snapshot(FIRST)
 
         async with opener() as again:
-            assert await again.ledger.snapshots(["order-1"]) == [FIRST]
+            assert await again.ledger.load_snapshots(["order-1"]) == [FIRST]
 
     async def test_many_streams_are_read_one_after_another(self, log: Log) -> None:
         for _ in range(3):

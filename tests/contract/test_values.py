@@ -121,7 +121,7 @@ async def test_what_cannot_be_kept_is_refused_with_its_path(s: fait.System, fiel
 
 @pytest.mark.parametrize("stream", STREAMS)
 async def test_a_stream_may_have_any_name_that_is_text(s: fait.System, stream: str) -> None:
-    done = await s.append(fait.Facts(stream, [Said()], tags=[f"tag:{stream}"]))
+    done = await s.append(fait.NewEvents(stream, [Said()], tags=[f"tag:{stream}"]))
 
     [recorded] = await s.read(stream)
     assert (recorded.stream, done.stream, recorded.tags) == (stream, stream, (f"tag:{stream}",))

@@ -9,9 +9,9 @@ import apsw
 import msgspec
 
 import fait
-from fait._events.envelope import StoredEvent
+from fait._events.envelope import RecordedEvent
 from fait._store.sqlite.store import SqliteStore
-from fait._subscriptions.read_model import shape_of
+from fait._subscriptions.read_model import definition_of
 from fait.testing.contract.store import everything
 from tests.crash.counting import Counted, Totals
 
@@ -25,14 +25,14 @@ def effecting_app() -> fait.App:
     @app.on(Counted, start="beginning")
     async def effect(event: Counted, ctx: fait.Context) -> None:
         ctx.execute("CREATE TABLE IF NOT EXISTS effects (event_id TEXT, position INTEGER)")
-        ctx.execute("INSERT INTO effects VALUES ($1, $2)", ctx.at.id, ctx.at.position)
+        ctx.execute("INSERT INTO effects VALUES ($1, $2)", ctx.envelope.id, ctx.envelope.position)
 
     return app
 
 
-async def consistent(store: SqliteStore, path: Path) -> tuple[list[StoredEvent], dict[str, int]]:
+async def consistent(store: SqliteStore, path: Path) -> tuple[list[RecordedEvent], dict[str, int]]:
     """Check everything that is there; return the events, and how far each subscription is."""
-    assert [each for each in await store.examine() if each.verdict != "ok"] == []
+    assert [each for each in await store.examine() if each.status != "ok"] == []
     events = await everything(store.log)
     ends = {each.subscription: each.position for each in await store.ledger.checkpoints()}
     connection = apsw.Connection(str(path))
@@ -50,16 +50,16 @@ def _rows(connection: apsw.Connection, table: str) -> list[Any]:
     return connection.execute(f"SELECT * FROM {table} ORDER BY rowid").fetchall()
 
 
-async def _check_totals(store: SqliteStore, events: Sequence[StoredEvent], checkpoint: int) -> None:
+async def _check_totals(store: SqliteStore, events: Sequence[RecordedEvent], checkpoint: int) -> None:
     expected = defaultdict[str, list[int]](list)
     for each in _counted(events, checkpoint):
         expected[each.stream.partition("-")[2]].append(msgspec.json.decode(each.data)["by"])
     try:
-        rows = await store.ledger.select(shape_of(Totals).table)
+        rows = await store.ledger.select(definition_of(Totals).table)
     except apsw.SQLError:  # it ended before there was a table
         rows = []
     assert {row[0]: row[1:] for row in rows} == {name: (sum(all), len(all)) for name, all in expected.items()}
 
 
-def _counted(events: Sequence[StoredEvent], until: int) -> list[StoredEvent]:
+def _counted(events: Sequence[RecordedEvent], until: int) -> list[RecordedEvent]:
     return [each for each in events if each.type == COUNTED and each.position <= until]

@@ -35,7 +35,7 @@ class Totals(fait.ReadModel, key="counter"):
     events: int
 
     @classmethod
-    def evolve(cls, row: Self | None, event: Counted, at: fait.Recorded) -> Self | None:
+    def evolve(cls, row: Self | None, event: Counted, at: fait.Envelope) -> Self | None:
         row = row or cls(counter=at.stream_id, total=0, events=0)
         row.total += event.by
         row.events += 1
@@ -54,7 +54,7 @@ def reacting_app() -> fait.App:
     @app.on(Counted, start="beginning")
     async def effect(event: Counted, ctx: fait.Context) -> None:
         await asyncio.sleep(0.003)
-        ctx.execute("INSERT INTO effects (event_id, position) VALUES ($1, $2)", ctx.at.id, ctx.at.position)
+        ctx.execute("INSERT INTO effects (event_id, position) VALUES ($1, $2)", ctx.envelope.id, ctx.envelope.position)
 
     return app
 

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, cast
 import apsw
 
 import fait
-from fait._events.append import AppendCondition, Write
+from fait._events.append import AppendCondition, StreamWrite
 from fait._events.query import Query
 from fait._store.open import Store, open_store
 from fait._store.sqlite.store import SqliteStore
@@ -32,7 +32,7 @@ STEPPING_THREADS = ("fait-sqlite-writer", "asyncio")  # the second one opens the
 
 
 class Append(NamedTuple):
-    writes: list[Write]
+    writes: list[StreamWrite]
     condition: AppendCondition | None = None
 
 
@@ -98,7 +98,7 @@ def writer_kept_busy(store: SqliteStore) -> Iterator[None]:
         started.set()
         go_on.wait()
 
-    store._writer.begin(wait).add_done_callback(lambda _: None)
+    store._writer.submit(wait).add_done_callback(lambda _: None)
     started.wait()
     try:
         yield

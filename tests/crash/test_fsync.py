@@ -9,8 +9,8 @@ import apsw
 import pytest
 
 from fait._errors import StoreUnavailable
-from fait._events.append import AppendCondition, Appended, ConditionFailed, Conflict, Duplicate
-from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.append import AppendCondition, Appended, ConditionFailed, IdConflict, VersionConflict
+from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import Query
 from fait._store.open import open_store
 from fait._store.sqlite.store import SqliteStore
@@ -95,8 +95,8 @@ async def test_refused_appends_sync_nothing(disk: Disk, store: SqliteStore) -> N
     of_several = await store.log.append([write("other"), write("first", expected=7)])
     seen = await store.log.append([write("other")], AppendCondition((Query(tags=("seen",)),), 0))
 
-    assert isinstance(conflict, Conflict)
-    assert isinstance(of_several, Conflict)
+    assert isinstance(conflict, VersionConflict)
+    assert isinstance(of_several, VersionConflict)
     assert isinstance(seen, ConditionFailed)
     assert disk.operations[start:] == []
 
@@ -104,7 +104,7 @@ async def test_refused_appends_sync_nothing(disk: Disk, store: SqliteStore) -> N
 async def test_a_taken_id_costs_one_sync_at_most(disk: Disk, store: SqliteStore) -> None:
     before = new()
     await added(store.log, write("first", [before]))
-    for stream, answer in ("other", Duplicate), ("first", Appended):
+    for stream, answer in ("other", IdConflict), ("first", Appended):
         start = len(disk.operations)
         assert isinstance(await store.log.append([write(stream, [before])]), answer)
         assert syncs(disk, start) <= 1
@@ -127,7 +127,7 @@ async def test_all_connections_have_the_synchronous_that_was_asked_for(url: str,
     assert set(levels) == {level}
 
 
-def _big(count: int) -> list[NewEvent]:
+def _big(count: int) -> list[EncodedEvent]:
     return [new(data='"' + "x" * 20_000 + '"') for _ in range(count)]
 
 
@@ -154,7 +154,7 @@ async def test_a_full_disk_loses_nothing_and_writes_nothing_wherever_it_is_met(
 
     assert _ids(await everything(store.log)) == _ids(before, *(each.events for each in writes))
     await added(store.log, write("a"))
-    assert [each for each in await store.examine() if each.verdict != "ok"] == []
+    assert [each for each in await store.examine() if each.status != "ok"] == []
 
 
 def _rooms(kind: str) -> Iterator[int]:
@@ -189,7 +189,7 @@ async def test_many_that_meet_a_failing_sync_are_stored_once_when_they_are_asked
     for each in writes:
         await added(store.log, each)
     assert sorted(_ids(await everything(store.log))) == sorted(_ids(before, *(each.events for each in writes)))
-    assert [each for each in await store.examine() if each.verdict != "ok"] == []
+    assert [each for each in await store.examine() if each.status != "ok"] == []
 
 
 async def test_a_new_store_on_a_full_disk_is_not_opened_and_can_be_opened_later(disk: Disk, url: str) -> None:
@@ -227,7 +227,7 @@ async def test_a_disk_that_fails_while_the_wal_is_moved_into_the_file_takes_noth
 ) -> None:
     with recorded(wal_autocheckpoint=5) as disk:
         store = cast("SqliteStore", await open_store(f"sqlite:///{tmp_path}/moved.db"))
-        stored, answered = list[NewEvent](), set[str]()
+        stored, answered = list[EncodedEvent](), set[str]()
         for number in range(60):
             each = write(f"s-{number % 3}", 2)
             setattr(disk, failing, number % 30)
@@ -237,7 +237,7 @@ async def test_a_disk_that_fails_while_the_wal_is_moved_into_the_file_takes_noth
             stored += each.events
             assert _ids(await everything(store.log)) == _ids(stored)
         assert answered == {"done", "nothing" if failing == "writes_left" else "unknown"}
-        assert [each for each in await store.examine() if each.verdict != "ok"] == []
+        assert [each for each in await store.examine() if each.status != "ok"] == []
         await store.close()
 
 
@@ -249,5 +249,5 @@ async def _outcome(attempt: Awaitable[object]) -> str:
     return "done"
 
 
-def _ids(*events: Sequence[NewEvent | StoredEvent]) -> list[str]:
+def _ids(*events: Sequence[EncodedEvent | RecordedEvent]) -> list[str]:
     return [each.id for several in events for each in several]

@@ -60,8 +60,8 @@ async def _check(url: str, acknowledged: list[list[str]]) -> None:
         await _read_model_is_a_fresh_fold(system, events)
 
 
-async def _read_model_is_a_fresh_fold(system: fait.System, events: list[fait.Recorded]) -> None:
-    last = fait.Done(None, "", 0, events[-1].position)
+async def _read_model_is_a_fresh_fold(system: fait.System, events: list[fait.Envelope]) -> None:
+    last = fait.WriteResult(None, "", 0, events[-1].position)
     rows = {row.counter: row for row in await system.find(Totals, after=last, timeout_s=20, limit=10_000)}
     totals: defaultdict[str, list[int]] = defaultdict(list)
     for each in events:
@@ -79,7 +79,7 @@ async def test_two_processes_with_one_reactor_cause_each_effect_once_though_one_
     async with reacting_app().open(url, run="elsewhere") as system:
         # No unique key: a repeated effect would show.
         apsw.Connection(str(path)).execute("CREATE TABLE effects (event_id TEXT, position INTEGER)")
-        await system.append(fait.Facts("counter-1", [Counted(1)] * count))
+        await system.append(fait.NewEvents("counter-1", [Counted(1)] * count))
         children = [Child(program("counting.py"), "react", url)]
         try:
             until(lambda: _effects(path) > 0)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 import fait
-from fait._events.envelope import StoredEvent
-from fait._store.ledger import Work
+from fait._events.envelope import RecordedEvent
+from fait._store.ledger import UnitOfWork
 from fait._store.open import Store, open_store
 from fait._store.sqlite.store import SqliteStore
 from fait.testing.contract.store import added, everything, new, write
@@ -35,7 +35,7 @@ class Truth(NamedTuple):
 
     disk: Disk
     promises: list[Promise]
-    events: list[StoredEvent]
+    events: list[RecordedEvent]
 
 
 class Survived(NamedTuple):
@@ -74,7 +74,7 @@ async def run(path: Path, synchronous: str, chance: random.Random) -> Truth:
 
             reader = asyncio.create_task(read_on())
             await asyncio.gather(*(call(caller) for caller in range(CALLERS)))
-            last = fait.Done(None, "", 0, await system.store.log.head())
+            last = fait.WriteResult(None, "", 0, await system.store.log.head())
             await system.find(Totals, after=last, timeout_s=20)
             events = await everything(system.store.log)
             reader.cancel()
@@ -85,7 +85,7 @@ async def run(path: Path, synchronous: str, chance: random.Random) -> Truth:
 def _note_recorded(store: Store, promise: Any) -> None:
     record = store.ledger.record
 
-    async def noted(work: Work) -> None:
+    async def noted(work: UnitOfWork) -> None:
         await record(work)
         promise(work.subscription, work.position)
 
@@ -130,7 +130,7 @@ async def _look(truth: Truth, operations: int, directory: Path) -> Survived:
     return Survived(ends["append"], len(broken))
 
 
-async def _check_it_goes_on(store: Store, events: Sequence[StoredEvent]) -> None:
+async def _check_it_goes_on(store: Store, events: Sequence[RecordedEvent]) -> None:
     for stream in {"new", *(each.stream for each in events[-3:])}:
         before = max((each.version for each in events if each.stream == stream), default=0)
         appended = await added(store.log, write(stream))

@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 import fait
-from fait._events.append import Appended, Write
-from fait._events.envelope import StoredEvent
+from fait._events.append import Appended, StreamWrite
+from fait._events.envelope import RecordedEvent
 from fait._store.open import open_store
 from fait._store.sqlite.store import SqliteStore
 from fait._tools.cli.commands import fait as command_line
@@ -71,11 +71,11 @@ async def _opened(path: Path) -> AsyncIterator[SqliteStore]:
         await store.close()
 
 
-def _ids(*writes: Write) -> list[str]:
+def _ids(*writes: StreamWrite) -> list[str]:
     return [event.id for each in writes for event in each.events]
 
 
-def _in_order(events: list[StoredEvent], wanted: list[str]) -> list[str]:
+def _in_order(events: list[RecordedEvent], wanted: list[str]) -> list[str]:
     return [event.id for event in events if event.id in wanted]
 
 
@@ -109,7 +109,7 @@ async def test_appends(runs: dict[str, "Future[Run]"], name: str) -> None:
     assert {0, len(APPENDS[name])} <= seen
 
 
-def _all_writes(name: str) -> list[Write]:
+def _all_writes(name: str) -> list[StreamWrite]:
     return [write for each in APPENDS[name] for write in each.writes]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 import fait
-from fait._decisions.aggregate import command_of, describe_aggregate, model_of
+from fait._decisions.aggregate import command_of, describe_aggregate, fold_definition_of
 
 
 @fait.event("lamp.switched")
@@ -48,7 +48,7 @@ def test_an_id_and_a_version_belong_to_every_aggregate() -> None:
 def test_an_inherited_command_belongs_to_the_class_it_is_named_through() -> None:
     assert command_of(Bright.switch).name == "bright.switch"
     assert command_of(Lamp.switch).name == "lamp.switch"
-    assert model_of(Bright).category == "bright"
+    assert fold_definition_of(Bright).category == "bright"
 
 
 def test_state_that_is_not_declared_cannot_be_set() -> None:

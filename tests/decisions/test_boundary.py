@@ -14,11 +14,11 @@ from msgspec import Struct
 
 import fait
 from fait._app import System
-from fait._decisions.client import Caller
-from fait._decisions.transact import Loop
-from fait._events.append import AppendCondition, Page, Verdict, Write
+from fait._decisions.client import Client
+from fait._decisions.transact import DecisionRunner
+from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite
 from fait._events.codec import Codec
-from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import ANY
 from fait._store.open import BACKENDS
@@ -78,11 +78,11 @@ def evolve(state: Seats, event: Opened | Sold | Closed) -> Seats:
     return state
 
 
-def decide(command: Sell, state: Seats) -> Iterable[fait.Facts]:
+def decide(command: Sell, state: Seats) -> Iterable[fait.NewEvents]:
     if command.seats > state.free:
         raise fait.Rejected(f"{state.free} seats left")
     if command.seats:
-        yield fait.Facts(f"order-{command.to}", [Sold(command.seats, command.to)], tags=[f"show:{command.show}"])
+        yield fait.NewEvents(f"order-{command.to}", [Sold(command.seats, command.to)], tags=[f"show:{command.show}"])
 
 
 def of_show(command: Sell) -> Query:
@@ -135,7 +135,7 @@ class Watched:
         self.read_positions: list[int] = []
         self.appends: list[AppendCondition | None] = []
 
-    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
+    async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         self.appends.append(condition)
         if self._before:
             await self._before.pop(0)()
@@ -146,13 +146,13 @@ class Watched:
         self.read_positions += [event.position for event in page.events]
         return page
 
-    async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
+    async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
         return await self._log.find(event_ids)
 
 
-def caller_on(log: Any, system: System) -> Caller:
+def caller_on(log: Any, system: System) -> Client:
     codec = Codec(system.app.registry)
-    return Caller(log, codec, Loop(log, codec, fait.ManualClock(T0)))
+    return Client(log, codec, DecisionRunner(log, codec, fait.ManualClock(T0)))
 
 
 def buying(s: System, *orders: str, show: str = "hamlet") -> list[Before]:
@@ -171,7 +171,7 @@ async def test_a_decision_is_made_on_all_that_its_query_means_in_whatever_stream
 
     done = await s.decide(sell, Sell("hamlet", 4))
 
-    assert done.result == [fait.Facts("order-ada", [Sold(4, "ada")], tags=["show:hamlet"])]
+    assert done.value == [fait.NewEvents("order-ada", [Sold(4, "ada")], tags=["show:hamlet"])]
     assert (done.stream, done.version, done.position, done.attempts) == ("order-ada", 1, 4, 1)
     assert (await s.read("order-ada"))[0].tags == ("show:hamlet",)
     with pytest.raises(fait.Rejected, match="0 seats left"):
@@ -238,12 +238,12 @@ async def test_nothing_to_do_writes_nothing_and_tells_what_it_rests_on(s: System
     await opened(s, "hamlet", 5)
     await s.publish(Reviewed(1), stream="other")
 
-    assert await s.decide(sell, Sell("hamlet", 0)) == fait.Done([], "", 0, 2)
+    assert await s.decide(sell, Sell("hamlet", 0)) == fait.WriteResult([], "", 0, 2)
     assert await s.store.log.head() == 2
 
 
 async def test_each_decision_gets_a_state_of_its_own(s: System) -> None:
-    def spoil(command: Sell, state: Seats) -> Iterable[fait.Facts]:
+    def spoil(command: Sell, state: Seats) -> Iterable[fait.NewEvents]:
         facts = list(decide(command, state))
         for each in facts:
             for event in each.events:
@@ -264,8 +264,8 @@ async def test_an_expected_version_belongs_into_the_facts(s: System) -> None:
     with pytest.raises(fait.UsageError, match="say it in the Facts"):
         await s.using(expected=1).decide(sell, Sell("hamlet", 1))
 
-    def first(command: Sell, state: Seats) -> list[fait.Facts]:
-        return [fait.Facts(f"order-{command.to}", [Sold(1, command.to)], expected="no_stream")]
+    def first(command: Sell, state: Seats) -> list[fait.NewEvents]:
+        return [fait.NewEvents(f"order-{command.to}", [Sold(1, command.to)], expected="no_stream")]
 
     once = fait.Boundary(name="once", depends_on=of_show, initial=Seats, decide=first, evolve=evolve)
     await s.decide(once, Sell("hamlet", 1))
@@ -274,10 +274,10 @@ async def test_an_expected_version_belongs_into_the_facts(s: System) -> None:
 
 
 async def test_who_lost_a_race_decides_again_though_its_stream_is_there_now(s: System) -> None:
-    def take(command: Sell, state: Seats) -> list[fait.Facts]:
+    def take(command: Sell, state: Seats) -> list[fait.NewEvents]:
         if "Sold" in state.log:
             raise fait.Rejected("somebody sits there")
-        return [fait.Facts("seat-1", [Sold(1, command.to)], expected="no_stream", tags=["show:hamlet"])]
+        return [fait.NewEvents("seat-1", [Sold(1, command.to)], expected="no_stream", tags=["show:hamlet"])]
 
     seat = fait.Boundary(name="seat", depends_on=of_show, initial=Seats, decide=take, evolve=evolve)
 
@@ -299,11 +299,11 @@ async def test_a_boundary_that_depends_on_nothing_is_refused(s: System) -> None:
 
 
 async def test_events_of_an_older_version_are_folded_as_they_are_today(s: System) -> None:
-    old = NewEvent("show.opened", 1, fait.new_id(), '{"seats":7}', tags=("show:hamlet",))
-    await s.store.log.append([Write("show-hamlet", (old,), ANY)])
+    old = EncodedEvent("show.opened", 1, fait.new_id(), '{"seats":7}', tags=("show:hamlet",))
+    await s.store.log.append([StreamWrite("show-hamlet", (old,), ANY)])
     halls: list[str] = []
 
-    def look(_command: Sell, state: Seats) -> list[fait.Facts]:
+    def look(_command: Sell, state: Seats) -> list[fait.NewEvents]:
         halls.append(state.hall)
         return []
 
@@ -321,7 +321,7 @@ async def test_several_queries_are_folded_once_each_event_in_order(s: System) ->
     await s.publish(Closed(), stream="show-hamlet", tags=["show:hamlet"])
     seen: list[list[str]] = []
 
-    def look(_command: Sell, state: Seats) -> list[fait.Facts]:
+    def look(_command: Sell, state: Seats) -> list[fait.NewEvents]:
         seen.append(state.log)
         return []
 
@@ -357,8 +357,8 @@ async def test_undeclared_events_can_be_folded_as_plain_data(s: System) -> None:
     def count(state: int, event: fait.Untyped) -> int:
         return state + 1
 
-    def note(command: str, state: int) -> list[fait.Facts]:
-        return [fait.Facts("notes", [fait.Untyped("noted", {"before": state})], tags=[command])]
+    def note(command: str, state: int) -> list[fait.NewEvents]:
+        return [fait.NewEvents("notes", [fait.Untyped("noted", {"before": state})], tags=[command])]
 
     noting = fait.Boundary(name="note", depends_on=lambda c: Query(tags=(c,)), initial=int, decide=note, evolve=count)
     for _ in range(3):
@@ -369,7 +369,7 @@ async def test_undeclared_events_can_be_folded_as_plain_data(s: System) -> None:
 
 async def test_a_long_past_is_read_page_by_page(s: System) -> None:
     await opened(s, "hamlet", 3000)
-    await s.append(fait.Facts("order-bob", [Sold(1, "bob")] * 2500, tags=["show:hamlet"]))
+    await s.append(fait.NewEvents("order-bob", [Sold(1, "bob")] * 2500, tags=["show:hamlet"]))
 
     with pytest.raises(fait.Rejected, match="500 seats left"):
         await s.decide(sell, Sell("hamlet", 501))
@@ -379,10 +379,10 @@ async def test_a_long_past_is_read_page_by_page(s: System) -> None:
 
 
 async def test_the_same_key_is_decided_once_and_answered_again(s: System, clock: fait.ManualClock) -> None:
-    def twice(command: Sell, state: Seats) -> list[fait.Facts]:
+    def twice(command: Sell, state: Seats) -> list[fait.NewEvents]:
         sold = [Sold(1, f"{command.to} at {fait.now():%H}, {state.free} left")] * 2
         tags = [f"show:{command.show}"]
-        return [fait.Facts(f"order-{command.to}", sold, tags=tags), fait.Facts("all", sold[:1], tags=tags)]
+        return [fait.NewEvents(f"order-{command.to}", sold, tags=tags), fait.NewEvents("all", sold[:1], tags=tags)]
 
     pair = fait.Boundary(name="pair", depends_on=of_show, initial=Seats, decide=twice, evolve=evolve)
     await opened(s, "hamlet", 9)
@@ -391,7 +391,7 @@ async def test_the_same_key_is_decided_once_and_answered_again(s: System, clock:
     clock.advance(hours=3)
     again = await s.using(key="k").decide(pair, Sell("hamlet", 2))
 
-    assert again == fait.Done(first.result, first.stream, first.version, first.position, repeated=True)
+    assert again == fait.WriteResult(first.value, first.stream, first.version, first.position, repeated=True)
     assert (first.version, first.position, await s.store.log.head()) == (2, 4, 5)
 
 
@@ -413,7 +413,7 @@ async def test_a_rival_under_the_same_key_is_the_same_decision(s: System) -> Non
 
     done = await caller_on(Watched(s, rival), s).using(key="k").decide(sell, command)
 
-    assert (done.repeated, done.result) == (True, [fait.Facts("order-ada", [Sold(2, "ada")], tags=["show:hamlet"])])
+    assert (done.repeated, done.value) == (True, [fait.NewEvents("order-ada", [Sold(2, "ada")], tags=["show:hamlet"])])
     assert len(await s.read("order-ada")) == 1
 
 
@@ -445,8 +445,8 @@ async def test_a_rival_with_another_command_under_the_same_key_is_told(s: System
 
 
 async def test_a_rival_that_decided_otherwise_under_the_same_key_is_answered_as_it_was(s: System) -> None:
-    def rest(command: Sell, state: Seats) -> list[fait.Facts]:
-        return [fait.Facts(f"order-{command.to}", [Sold(1, command.to)] * state.free, tags=["show:hamlet"])]
+    def rest(command: Sell, state: Seats) -> list[fait.NewEvents]:
+        return [fait.NewEvents(f"order-{command.to}", [Sold(1, command.to)] * state.free, tags=["show:hamlet"])]
 
     everything = fait.Boundary(name="rest", depends_on=of_show, initial=Seats, decide=rest, evolve=evolve)
     await opened(s, "hamlet", 3)
@@ -457,7 +457,7 @@ async def test_a_rival_that_decided_otherwise_under_the_same_key_is_answered_as_
 
     done = await caller_on(Watched(s, rival), s).using(key="k").decide(everything, Sell("hamlet", 0))
 
-    assert (done.repeated, len(done.result[0].events), done.version) == (True, 2, 2)
+    assert (done.repeated, len(done.value[0].events), done.version) == (True, 2, 2)
 
 
 # Whoever appends, by whatever way
@@ -468,7 +468,9 @@ async def _published(s: System, _file: Path) -> None:
 
 
 async def _appended(s: System, _file: Path) -> None:
-    await s.append(fait.Facts("x", [Reviewed(1)]), fait.Facts("order-bob", [Sold(1, "bob")], tags=["show:hamlet"]))
+    await s.append(
+        fait.NewEvents("x", [Reviewed(1)]), fait.NewEvents("order-bob", [Sold(1, "bob")], tags=["show:hamlet"])
+    )
 
 
 async def _transacted(s: System, _file: Path) -> None:
@@ -493,7 +495,7 @@ async def test_a_decision_by_hand_holds_only_if_nothing_was_added_by_any_path(
     if path is _imported and not s.store.log.features.shared:
         pytest.skip("another process does the import")
     await opened(s, "hamlet", 5)
-    facts = fait.Facts("order-ada", [Sold(1, "ada")], tags=["show:hamlet"])
+    facts = fait.NewEvents("order-ada", [Sold(1, "ada")], tags=["show:hamlet"])
     query = Query.of(Opened, Sold, tags=["show:hamlet"])
     found = await s.query(query)
     assert [each.event for each in found.events] == [Opened(5, "main")]
@@ -501,7 +503,7 @@ async def test_a_decision_by_hand_holds_only_if_nothing_was_added_by_any_path(
     await path(url if path is _imported else s, tmp_path / "lines.jsonl")
 
     with pytest.raises(fait.AppendConditionFailed) as failed:
-        await s.append(facts, fait.Facts("y", [Reviewed(1)]), only_if=found)
+        await s.append(facts, fait.NewEvents("y", [Reviewed(1)]), only_if=found)
     assert failed.value.types == ("show.sold",)
     assert await s.read("order-ada") == await s.read("y") == []
     found = await s.query(query)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fait._decisions.aggregate import model_of
-from fait._decisions.fold_hash import fingerprint
+from fait._decisions.aggregate import fold_definition_of
+from fait._decisions.fold_hash import fold_hash
 from fait._events.registry import Registry
 
 EVENTS = '''
@@ -146,7 +146,7 @@ def print_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prints
         registry = Registry()
         registry.add_upcaster(importlib.import_module("shelf.events").with_pieces)
         till = importlib.import_module("shelf.till").Till
-        return fingerprint(till.evolve, till, till, model_of(till).events, registry)
+        return fold_hash(till.evolve, till, till, fold_definition_of(till).events, registry)
 
     yield made
     forget()
@@ -238,7 +238,7 @@ def test_it_is_of_the_code_that_runs_not_of_a_file_that_was_replaced(print_of: P
 
     registry = Registry()
     registry.add_upcaster(sys.modules["shelf.events"].with_pieces)
-    assert fingerprint(till.evolve, till, till, model_of(till).events, registry) == before
+    assert fold_hash(till.evolve, till, till, fold_definition_of(till).events, registry) == before
 
 
 def test_every_process_makes_the_same_one(tmp_path: Path) -> None:
@@ -264,5 +264,5 @@ def test_a_fold_that_calls_itself_has_one() -> None:
     def evolve(state: int, event: type, depth: int = 0) -> int:
         return evolve(state, event, depth + 1) if depth < 3 else state
 
-    assert fingerprint(evolve, int, int, (), Registry()) == fingerprint(evolve, int, int, (), Registry())
-    assert fingerprint(evolve, int, int, (), Registry()) != fingerprint(evolve, float, int, (), Registry())
+    assert fold_hash(evolve, int, int, (), Registry()) == fold_hash(evolve, int, int, (), Registry())
+    assert fold_hash(evolve, int, int, (), Registry()) != fold_hash(evolve, float, int, (), Registry())

@@ -7,8 +7,8 @@ import pytest
 
 import fait
 from fait._app import System
-from fait._decisions.load import STREAMS
-from fait._events.append import MAX_APPEND_EVENTS, PAGE
+from fait._decisions.load import MAX_STREAMS_PER_READ
+from fait._events.append import MAX_APPEND_EVENTS, PAGE_SIZE
 from fait._store.open import BACKENDS
 
 
@@ -45,13 +45,15 @@ async def s(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> 
     app = fait.App("jars")
     app.include(Jar, OftenKept)
     async with app.open(store_url(request.param)) as system:
-        system.snapshots.chance = lambda: 1.0
+        system.snapshots.random = lambda: 1.0
         yield system
 
 
 async def fill(s: System, sizes: dict[str, int], category: str = "jar") -> None:
     facts = [
-        fait.Facts(f"{category}-{id}", [Filled(number) for number in range(size)]) for id, size in sizes.items() if size
+        fait.NewEvents(f"{category}-{id}", [Filled(number) for number in range(size)])
+        for id, size in sizes.items()
+        if size
     ]
     for start in range(0, len(facts), 100):
         await s.append(*facts[start : start + 100])
@@ -64,13 +66,13 @@ class Asked:
         self.times = self.events = self.longest = 0
         read = s.store.log.histories
 
-        async def counting(streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> Any:
+        async def counting(streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE) -> Any:
             found = await read(streams, limit=limit)
             self.times += 1
             events = sum(len(each) for _, each in found)
             self.events += events
             self.longest = max(self.longest, len(streams))
-            assert events <= PAGE
+            assert events <= PAGE_SIZE
             return found
 
         monkeypatch.setattr(s.store.log, "histories", counting)
@@ -97,7 +99,9 @@ async def test_a_decider_has_it_too(s: System) -> None:
 
 
 @pytest.mark.parametrize("kind", [Jar, OftenKept])
-@pytest.mark.parametrize("sizes", [(PAGE - 1, 2), (PAGE, 2), (PAGE + 1, 2), (1, PAGE - 1, 1), (0, 2 * PAGE, 0, 3)])
+@pytest.mark.parametrize(
+    "sizes", [(PAGE_SIZE - 1, 2), (PAGE_SIZE, 2), (PAGE_SIZE + 1, 2), (1, PAGE_SIZE - 1, 1), (0, 2 * PAGE_SIZE, 0, 3)]
+)
 async def test_pages_may_end_anywhere(s: System, sizes: tuple[int, ...], kind: Any) -> None:
     ids = {str(place): size for place, size in enumerate(sizes)}
     category = "jar" if kind is Jar else "often"
@@ -111,14 +115,14 @@ async def test_pages_may_end_anywhere(s: System, sizes: tuple[int, ...], kind: A
 
 
 async def test_few_requests_are_made_for_many_things(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = {str(number): number % 3 for number in range(2 * STREAMS + 1)}
+    ids = {str(number): number % 3 for number in range(2 * MAX_STREAMS_PER_READ + 1)}
     await fill(s, ids)
 
     asked = Asked(s, monkeypatch)
     found = await s.load_many(Jar, ids)
 
     assert {id: len(jar.numbers) for id, jar in found.items()} == ids
-    assert (asked.times, asked.longest) == (3, STREAMS)
+    assert (asked.times, asked.longest) == (3, MAX_STREAMS_PER_READ)
 
 
 async def test_snapshots_are_begun_at(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +142,7 @@ async def test_snapshots_are_begun_at(s: System, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_stream_longer_than_an_append_is_read_to_its_end(s: System) -> None:
-    await s.append(fait.Facts("jar-a", [Filled(1)] * MAX_APPEND_EVENTS))
-    await s.append(fait.Facts("jar-a", [Filled(2)]))
+    await s.append(fait.NewEvents("jar-a", [Filled(1)] * MAX_APPEND_EVENTS))
+    await s.append(fait.NewEvents("jar-a", [Filled(2)]))
 
     assert (await s.load_many(Jar, ["z", "a"]))["a"].numbers[-1] == 2

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 import fait
 from fait._app import System
 from fait._decisions.load import Loader
-from fait._decisions.snapshot import PROVEN, Snapshot
+from fait._decisions.snapshot import VERIFIED_SHARE, Snapshot
 from fait._errors import StoreUnavailable
-from fait._events.append import PAGE, Until
+from fait._events.append import PAGE_SIZE, Until
 from fait._events.codec import Codec
-from fait._events.envelope import Bare
+from fait._events.envelope import EventSlice
 from fait._store.open import BACKENDS
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -92,7 +92,7 @@ async def s(
     request: pytest.FixtureRequest, store_url: Callable[[str], str], clock: fait.ManualClock
 ) -> AsyncIterator[System]:
     async with opened(store_url(request.param), clock=clock) as system:
-        system.snapshots.chance = lambda: 1.0
+        system.snapshots.random = lambda: 1.0
         yield system
 
 
@@ -112,7 +112,7 @@ async def fill(s: System, times: int, id: str = "1") -> None:
 async def kept(s: System, id: str = "1") -> Snapshot | None:
     """The snapshot of a tank, once none is under way."""
     await s.snapshots.close()
-    found = await s.store.ledger.snapshots([f"tank-{id}"])
+    found = await s.store.ledger.load_snapshots([f"tank-{id}"])
     return found[0] if found else None
 
 
@@ -153,16 +153,16 @@ async def test_one_is_kept_when_so_many_events_have_come(s: System) -> None:
 
 async def test_without_a_policy_none_is_kept(tmp_path: Path) -> None:
     async with opened("memory:", aggregate=PlainTank) as s:
-        await s.append(fait.Facts("tank-1", [Filled(Decimal(1))] * 20))
+        await s.append(fait.NewEvents("tank-1", [Filled(Decimal(1))] * 20))
         await s.load(PlainTank, "1")
         assert await kept(s) is None
 
 
 async def test_a_load_reads_only_what_came_after_it(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    await s.append(fait.Facts("tank-1", [Filled(Decimal(1))] * 100))
+    await s.append(fait.NewEvents("tank-1", [Filled(Decimal(1))] * 100))
     await s.load(Tank, "1")
     assert await kept(s) is not None
-    await s.append(fait.Facts("tank-1", [Filled(Decimal(1))] * 3))
+    await s.append(fait.NewEvents("tank-1", [Filled(Decimal(1))] * 3))
 
     counted = Counted(s, monkeypatch)
     tank = await s.load(Tank, "1")
@@ -247,7 +247,7 @@ async def test_a_changed_fold_does_not_use_it_and_replaces_it(tmp_path: Path, qu
     assert before is not None
     assert after is not None
     assert (before.version, after.version) == (5, 8)
-    assert after.fold != before.fold
+    assert after.fold_hash != before.fold_hash
     assert "made by another fold" in quiet.text
 
 
@@ -261,10 +261,10 @@ async def test_one_of_another_history_is_not_used(s: System) -> None:
         msgspec.structs.replace(found, version=4, state=state),
         msgspec.structs.replace(found, version=60, state=state),
     ):
-        await s.store.ledger.keep(wrong)
+        await s.store.ledger.save_snapshot(wrong)
 
         assert (await s.load_many(Tank, ["1"]))["1"].level == 6
-        await s.store.ledger.keep(wrong)
+        await s.store.ledger.save_snapshot(wrong)
         assert (await s.load(Tank, "1")).level == 6
         assert (
             await kept(s)
@@ -272,7 +272,7 @@ async def test_one_of_another_history_is_not_used(s: System) -> None:
                 "tank-1",
                 6,
                 (await s.read("tank-1"))[-1].id,
-                found.fold,
+                found.fold_hash,
                 found.state.replace('"level":"5"', '"level":"6"'),
             )
             or (await kept(s)) != wrong
@@ -283,7 +283,7 @@ async def test_one_that_cannot_be_read_is_not_used(s: System, caplog: pytest.Log
     await fill(s, 6)
     found = await kept(s)
     assert found is not None
-    await s.store.ledger.keep(msgspec.structs.replace(found, state='{"level":{}}'))
+    await s.store.ledger.save_snapshot(msgspec.structs.replace(found, state='{"level":{}}'))
 
     assert (await s.load(Tank, "1")).level == 6
     assert "cannot be read" in caplog.text
@@ -293,13 +293,15 @@ async def test_one_that_cannot_be_read_is_not_used(s: System, caplog: pytest.Log
 # The proof
 
 
-@pytest.mark.parametrize(("chance", "proven"), [(0.0, True), (PROVEN - 1e-9, True), (PROVEN, False), (0.9, False)])
+@pytest.mark.parametrize(
+    ("chance", "proven"), [(0.0, True), (VERIFIED_SHARE - 1e-9, True), (VERIFIED_SHARE, False), (0.9, False)]
+)
 async def test_now_and_then_one_is_proven(
     s: System, monkeypatch: pytest.MonkeyPatch, chance: float, proven: bool
 ) -> None:
     await fill(s, 6)
     assert await kept(s) is not None
-    s.snapshots.chance = lambda: chance
+    s.snapshots.random = lambda: chance
 
     counted = Counted(s, monkeypatch)
     await s.load(Tank, "1")
@@ -313,16 +315,16 @@ async def test_one_that_is_proven_wrong_is_told_replaced_and_not_used(
     await fill(s, 6)
     found = await kept(s)
     assert found is not None
-    await s.store.ledger.keep(msgspec.structs.replace(found, state=found.state.replace('"5"', '"7"', 1)))
+    await s.store.ledger.save_snapshot(msgspec.structs.replace(found, state=found.state.replace('"5"', '"7"', 1)))
     assert (await s.load(Tank, "1")).level == 8  # what nobody doubts is believed
 
-    s.snapshots.chance = lambda: 0.0
+    s.snapshots.random = lambda: 0.0
     assert (await s.load(Tank, "1")).level == 6
     (told,) = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert "tank-1" in told.getMessage()
     assert "Tank.evolve" in told.getMessage()
 
-    s.snapshots.chance = lambda: 1.0
+    s.snapshots.random = lambda: 1.0
     mended = await kept(s)
     assert mended is not None
     assert mended.version == 6
@@ -376,7 +378,7 @@ async def test_a_state_that_does_not_read_back_is_not_kept_and_told_once(
             self.level = "many"  # type: ignore[assignment]
 
     async with opened("memory:", aggregate=Loose) as s:
-        await s.append(fait.Facts("tank-1", [Filled(Decimal(1))] * 5))
+        await s.append(fait.NewEvents("tank-1", [Filled(Decimal(1))] * 5))
         for _ in range(3):
             assert (await s.load(Loose, "1")).level == "many"
         assert await kept(s) is None
@@ -394,8 +396,8 @@ class Slow:
         self.go = asyncio.Event()
         self.asked = 0
         self._problem = problem
-        self._keep = s.store.ledger.keep
-        s.store.ledger.keep = self.keep  # type: ignore[method-assign]
+        self._keep = s.store.ledger.save_snapshot
+        s.store.ledger.save_snapshot = self.keep  # type: ignore[method-assign]
 
     async def keep(self, snapshot: Snapshot) -> None:
         self.asked += 1
@@ -422,13 +424,13 @@ async def test_it_is_begun_after_the_append(s: System) -> None:
     slow = Slow(s)
     slow.go.set()
     heads: list[int] = []
-    keep = s.store.ledger.keep
+    keep = s.store.ledger.save_snapshot
 
     async def watched(snapshot: Snapshot) -> None:
         heads.append(await s.store.log.head())
         await keep(snapshot)
 
-    s.store.ledger.keep = watched  # type: ignore[method-assign]
+    s.store.ledger.save_snapshot = watched  # type: ignore[method-assign]
     await fill(s, 6)
     await s.snapshots.close()
 
@@ -452,7 +454,7 @@ async def test_snapshots_that_cannot_be_read_are_done_without(s: System, caplog:
         raise StoreUnavailable("the ledger is away.")
 
     await fill(s, 7)
-    s.store.ledger.snapshots = broken  # type: ignore[method-assign]
+    s.store.ledger.load_snapshots = broken  # type: ignore[method-assign]
 
     assert (await s.load(Tank, "1")).level == 7
     assert "the ledger is away" in caplog.text
@@ -511,7 +513,7 @@ def test_loads_are_equal_with_and_without_them(
     async def run() -> None:
         clock = fait.ManualClock(T0)
         async with opened(store_url(backend), clock=clock, aggregate=kind) as s:
-            s.snapshots.chance = lambda: float(not proven)
+            s.snapshots.random = lambda: float(not proven)
             for together, litres, times in moves:
                 clock.advance(minutes=1)
                 amounts = [Decimal(litres)] * times
@@ -539,7 +541,7 @@ async def same(s: System, kind: Any, **past: Any) -> None:
 async def test_concurrent_commands_are_all_decided_on_what_came_before(s: System) -> None:
     done = await asyncio.gather(*(s.transact(Tank.fill, "1", Decimal(1)) for _ in range(64)))
 
-    assert sorted(each.result for each in done) == [Decimal(n) for n in range(1, 65)]
+    assert sorted(each.value for each in done) == [Decimal(n) for n in range(1, 65)]
     assert (await s.load(Tank, "1")).level == 64
 
 
@@ -553,13 +555,17 @@ class Endless:
         self.length = length
         self.largest = 0
 
-    async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
+    async def history(
+        self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
+    ) -> list[EventSlice]:
         return [
             (n, n, str(n), "tank.filled", 1, '{"litres":"1"}' + " " * (1000 + n % 2))
             for n in range(after + 1, min(after + limit, self.length) + 1)
         ]
 
-    async def histories(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[tuple[str, list[Bare]]]:
+    async def histories(
+        self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
+    ) -> list[tuple[str, list[EventSlice]]]:
         raise AssertionError
 
 
@@ -572,15 +578,15 @@ async def test_of_a_long_stream_one_page_is_in_memory(monkeypatch: pytest.Monkey
         def evolve(self, event: Filled) -> None:
             self.level += event.litres
 
-    from fait._decisions.aggregate import model_of
+    from fait._decisions.aggregate import fold_definition_of
     from fait._events.registry import Registry
 
     async def peak(pages: int) -> int:
-        log = Endless(pages * PAGE)
+        log = Endless(pages * PAGE_SIZE)
         loader = Loader(log, Codec(Registry()), None)
         tracemalloc.start()
         try:
-            assert (await loader.load(model_of(Level), "1")).version == pages * PAGE
+            assert (await loader.load(fold_definition_of(Level), "1")).version == pages * PAGE_SIZE
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -11,10 +11,10 @@ import pytest
 
 import fait
 from fait._app import System
-from fait._decisions.client import Caller
-from fait._decisions.transact import Loop
+from fait._decisions.client import Client
+from fait._decisions.transact import DecisionRunner
 from fait._errors import StoreUnavailable
-from fait._events.append import AppendCondition, Verdict, Write
+from fait._events.append import AppendCondition, AppendResult, StreamWrite
 from fait._events.codec import Codec
 from fait._store.open import BACKENDS
 
@@ -75,7 +75,7 @@ async def s(
 async def test_a_command_returns_its_result_and_where_its_events_are(s: System) -> None:
     done = await s.transact(Account.deposit, "1", Decimal(5))
 
-    assert done == fait.Done(Decimal(5), "account-1", 1, 1)
+    assert done == fait.WriteResult(Decimal(5), "account-1", 1, 1)
 
 
 async def test_a_rejected_command_writes_nothing(s: System) -> None:
@@ -101,7 +101,7 @@ async def test_a_command_is_recorded_by_name_and_arguments_with_its_events(s: Sy
 async def test_concurrent_commands_on_one_stream_are_all_decided_on_what_came_before(s: System) -> None:
     done = await asyncio.gather(*(s.transact(Account.deposit, "1", Decimal(1)) for _ in range(64)))
 
-    assert sorted(each.result for each in done) == [Decimal(n) for n in range(1, 65)]
+    assert sorted(each.value for each in done) == [Decimal(n) for n in range(1, 65)]
     assert (await s.load(Account, "1")).balance == 64
     assert s.store.log.features.durable is (max(each.attempts for each in done) > 1)  # memory lets nobody in between
 
@@ -122,7 +122,7 @@ async def test_the_same_key_is_decided_once_and_answered_again(s: System, clock:
     clock.advance(days=1)
     again = await s.using(key="k").transact(Account.deposit, "1", Decimal(5))
 
-    assert again == fait.Done(first.result, "account-1", first.version, first.position, repeated=True)
+    assert again == fait.WriteResult(first.value, "account-1", first.version, first.position, repeated=True)
     assert (await s.load(Account, "1")).balance == 75
 
 
@@ -167,17 +167,17 @@ async def test_a_command_knows_its_id_and_the_version_it_decides_on(s: System) -
 
     await s.transact(Account.deposit, "1", Decimal(5))
 
-    assert (await s.transact(Knowing.tell, "1")).result == ("1", 1)
+    assert (await s.transact(Knowing.tell, "1")).value == ("1", 1)
 
 
 async def test_calls_that_cannot_be_meant_are_refused(s: System) -> None:
     with pytest.raises(fait.UsageError, match="at least once"):
         s.using(attempts=0)
     with pytest.raises(fait.UsageError, match=r"Facts\(\.\.\., expected"):
-        await s.using(expected=1).append(fait.Facts("account-1", [Deposited(Decimal(1))]))
+        await s.using(expected=1).append(fait.NewEvents("account-1", [Deposited(Decimal(1))]))
     for tags in ("ab", ["ab", ""]):
         with pytest.raises(fait.FaitError):
-            await s.append(fait.Facts("account-1", [Deposited(Decimal(1))], tags=tags))
+            await s.append(fait.NewEvents("account-1", [Deposited(Decimal(1))], tags=tags))
     with pytest.raises(fait.UsageError, match="several texts"):
         fait.Query(tags="ab")  # type: ignore[arg-type]
 
@@ -193,7 +193,7 @@ async def test_publishing_under_a_key_writes_once(s: System) -> None:
 async def test_the_moment_stands_still_during_a_decision(s: System, clock: fait.ManualClock) -> None:
     clock.advance(hours=1)
 
-    assert (await s.transact(Account.twice, "1")).result == (clock.moment, clock.moment)
+    assert (await s.transact(Account.twice, "1")).value == (clock.moment, clock.moment)
 
 
 async def test_a_command_that_emits_nothing_tells_what_it_rests_on(s: System) -> None:
@@ -234,7 +234,7 @@ class FlakyLog:
         self.appends = 0
         self.answers = 1
 
-    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
+    async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         self.appends += 1
         if self.appends > 1 and self.answers:
             return await self._log.append(writes, condition)
@@ -243,9 +243,9 @@ class FlakyLog:
         raise StoreUnavailable("the connection broke.", "unknown")
 
 
-def caller_on(log: Any, system: System) -> Caller:
+def caller_on(log: Any, system: System) -> Client:
     codec = Codec(system.app.registry)
-    return Caller(log, codec, Loop(log, codec, fait.SystemClock()))
+    return Client(log, codec, DecisionRunner(log, codec, fait.SystemClock()))
 
 
 @pytest.mark.parametrize("written", [True, False])
@@ -332,12 +332,12 @@ async def test_an_undeclared_event_stops_a_fold_and_a_foreign_one_does_not(s: Sy
 async def test_append_to_several_streams_is_all_or_nothing(s: System) -> None:
     with pytest.raises(fait.WrongExpectedVersion):
         await s.append(
-            fait.Facts("account-1", [Deposited(Decimal(1))]),
-            fait.Facts("account-2", [Deposited(Decimal(1))], expected=5),
+            fait.NewEvents("account-1", [Deposited(Decimal(1))]),
+            fait.NewEvents("account-2", [Deposited(Decimal(1))], expected=5),
         )
 
     assert await s.store.log.head() == 0
-    done = await s.append(fait.Facts("account-1", [Deposited(Decimal(1))] * 3, tags=["owner:ada"]))
+    done = await s.append(fait.NewEvents("account-1", [Deposited(Decimal(1))] * 3, tags=["owner:ada"]))
     assert (done.version, done.position) == (3, 3)
     assert (await s.read("account-1"))[2].tags == ("owner:ada",)
 
@@ -353,7 +353,7 @@ async def test_a_decider_is_the_same_in_functions(s: System) -> None:
 
     jar = fait.Decider(category="jar", initial=int, decide=decide, evolve=evolve)
 
-    assert (await s.decide(jar, "1", "abc")).result == [Deposited(Decimal(3))]
+    assert (await s.decide(jar, "1", "abc")).value == [Deposited(Decimal(3))]
     await s.decide(jar, "1", "ab")
     with pytest.raises(fait.Rejected):
         await s.decide(jar, "1", "a")

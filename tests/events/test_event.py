@@ -179,8 +179,8 @@ def test_every_kind_of_value_comes_back_exactly(given_event: Any) -> None:
 def test_an_event_type_says_what_was_declared() -> None:
     kind = declared(Everything)
 
-    assert (kind.name, kind.version, kind.cls) == ("test.everything", 3, Everything)
-    file, _, line = kind.where.partition(":")
+    assert (kind.name, kind.schema_version, kind.cls) == ("test.everything", 3, Everything)
+    file, _, line = kind.source_location.partition(":")
     assert file == "test_event.py"
     assert int(line) > 1
 
@@ -363,7 +363,7 @@ def test_a_class_of_others_is_described_by_a_call() -> None:
         a: int
 
     assert describe("test.theirs", version=2)(Theirs) is Theirs
-    assert declared(Theirs).version == 2
+    assert declared(Theirs).schema_version == 2
 
 
 def test_an_undeclared_subclass_of_an_event_is_no_event() -> None:
@@ -385,7 +385,7 @@ def test_an_event_may_extend_an_event_and_inherits_its_rules() -> None:
         until: "datetime"
 
     kind = declared(Child)
-    assert (kind.name, kind.version) == ("test.child", 2)
+    assert (kind.name, kind.schema_version) == ("test.child", 2)
     assert kind.decode(kind.encode(Child(NOW, NOW))) == Child(NOW, NOW)
     for naive in ({"at": "2024-01-01T00:00:00"}, {"until": "2024-01-01T00:00:00"}):
         text = msgspec.json.encode({"at": NOW, "until": NOW} | naive)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fait._errors import InvalidValue
-from fait._events.validation import MAX_DEPTH, MAX_EVENT_BYTES, encode_json, prove
+from fait._events.validation import MAX_DEPTH, MAX_EVENT_BYTES, encode_json, validate
 
 SCALARS = (
     st.none()
@@ -28,8 +28,8 @@ def nested(levels: int) -> bytes:
 
 @given(DOCUMENTS)
 def test_what_every_store_keeps_is_accepted_however_it_is_escaped(document: object) -> None:
-    prove(json.dumps(document).encode(), "it")
-    prove(json.dumps(document, ensure_ascii=False).encode(), "it")
+    validate(json.dumps(document).encode(), "it")
+    validate(json.dumps(document, ensure_ascii=False).encode(), "it")
 
 
 @given(DOCUMENTS)
@@ -54,7 +54,7 @@ def test_free_form_data_comes_back_equal(document: object) -> None:
     ],
 )
 def test_what_only_looks_suspicious_is_accepted(data: bytes) -> None:
-    prove(data, "it")
+    validate(data, "it")
 
 
 @pytest.mark.parametrize(
@@ -84,16 +84,16 @@ def test_what_only_looks_suspicious_is_accepted(data: bytes) -> None:
 )
 def test_what_some_store_would_lose_is_refused_with_its_path(data: bytes, path: str, reason: str) -> None:
     with pytest.raises(InvalidValue) as refused:
-        prove(data, "it")
+        validate(data, "it")
 
     assert refused.value.path == path
     assert reason in refused.value.reason
 
 
 def test_a_caller_can_allow_less() -> None:
-    prove(b'"12345"', "metadata", limit=7)
+    validate(b'"12345"', "metadata", limit=7)
     with pytest.raises(InvalidValue, match=r"metadata .* 8 bytes"):
-        prove(b'"123456"', "metadata", limit=7)
+        validate(b'"123456"', "metadata", limit=7)
 
 
 @pytest.mark.parametrize(

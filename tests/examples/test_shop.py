@@ -46,9 +46,9 @@ from examples.shop.orders import (
 from examples.shop.summaries import CustomerSummary, OrderSummary
 from examples.shop.traffic import SCARCE, TEAS, Wish, deliveries, wishes
 from fait._clock import freeze
-from fait._decisions.aggregate import pending
-from fait._events.append import Write
-from fait._events.envelope import NewEvent
+from fait._decisions.aggregate import pending_events
+from fait._events.append import StreamWrite
+from fait._events.envelope import EncodedEvent
 from fait._events.version import expected_number
 from fait._store.open import BACKENDS
 
@@ -67,7 +67,7 @@ def decided(aggregate: fait.Aggregate, command: Callable[..., None], *arguments:
     """The events that a command emits in a state."""
     with freeze(NOON):
         command(aggregate, *arguments)
-    return [each.event for each in pending(aggregate)]
+    return [each.event for each in pending_events(aggregate)]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ async def settled(system: fait.System) -> None:
     """Handlers append too: wait until nothing has come while waiting."""
     head, seen = await system.store.log.head(), -1
     while head > seen:
-        await system.wait(fait.Done(None, "", 0, head))
+        await system.wait(fait.WriteResult(None, "", 0, head))
         head, seen = await system.store.log.head(), head
 
 
@@ -218,8 +218,8 @@ async def test_an_order_from_before_currencies_is_in_dollars(url: str) -> None:
         '"total":"15.60","placed_at":"2019-05-01T09:00:00Z"}'
     )
     async with opened(without_mail(), url, sencha=9) as s:
-        event = NewEvent("shop.order-placed", 1, fait.new_id(), old)
-        await s.store.log.append([Write("order-o-1", (event,), expected_number("no_stream"))])
+        event = EncodedEvent("shop.order-placed", 1, fait.new_id(), old)
+        await s.store.log.append([StreamWrite("order-o-1", (event,), expected_number("no_stream"))])
         await settled(s)
 
         recorded = (await s.read("order-o-1"))[0]

@@ -5,23 +5,23 @@ from uuid import uuid4
 
 import asyncpg
 
-from fait._events.append import AppendCondition, Write
-from fait._events.envelope import NewEvent
+from fait._events.append import AppendCondition, StreamWrite
+from fait._events.envelope import EncodedEvent
 from fait._events.query import Query
 from fait._events.version import expected_number
 
-Append = tuple[Sequence[Write], AppendCondition | None]
+Append = tuple[Sequence[StreamWrite], AppendCondition | None]
 
 ANY, EXISTS, NO_STREAM = (expected_number(each) for each in ("any", "exists", "no_stream"))
 KINDS = ("any", "exact", "new", "exists", "many", "streams", "tags", "condition", "on-tags")
 
 
-def event(type: str = "fault.happened", *tags: str, data: str = "{}") -> NewEvent:
-    return NewEvent(type, 1, str(uuid4()), data, "{}", tags)
+def event(type: str = "fault.happened", *tags: str, data: str = "{}") -> EncodedEvent:
+    return EncodedEvent(type, 1, str(uuid4()), data, "{}", tags)
 
 
-def write(stream: str, *, expected: int = ANY, count: int = 1) -> Write:
-    return Write(stream, tuple(event() for _ in range(count)), expected)
+def write(stream: str, *, expected: int = ANY, count: int = 1) -> StreamWrite:
+    return StreamWrite(stream, tuple(event() for _ in range(count)), expected)
 
 
 def append_of(kind: str, stream: str, version: int) -> Append:
@@ -41,13 +41,13 @@ def append_of(kind: str, stream: str, version: int) -> Append:
         case "streams":
             writes = [write(stream, expected=version, count=2), write(f"{stream}-other", count=3)]
         case "tags":
-            writes = [Write(stream, (event("fault.tagged", "seat:1", "row:2"),), ANY)]
+            writes = [StreamWrite(stream, (event("fault.tagged", "seat:1", "row:2"),), ANY)]
         case "condition":
-            writes = [Write(stream, (event("fault.guarded"),), version)]
+            writes = [StreamWrite(stream, (event("fault.guarded"),), version)]
             condition = AppendCondition((Query(types=("fault.never",)),), 0)
         case "on-tags":
             tag = f"seat:{uuid4().hex}"
-            writes = [Write(stream, (event("fault.sold", tag), event("fault.sold", tag)), ANY)]
+            writes = [StreamWrite(stream, (event("fault.sold", tag), event("fault.sold", tag)), ANY)]
             condition = AppendCondition((Query(types=("fault.sold",), tags=(tag,)),), 0)
         case _:
             raise ValueError(kind)
@@ -71,7 +71,7 @@ async def stored(url: str, schema: str, wanted: Sequence[str]) -> list[tuple[str
     connection = await asyncpg.connect(url)
     try:
         rows = await connection.fetch(
-            f'SELECT id::text, stream, version FROM "{schema}".fait_all WHERE id = ANY ($1::uuid[]) ORDER BY position',
+            f'SELECT id::text, stream, version FROM "{schema}".fait_all_events WHERE id = ANY ($1::uuid[]) ORDER BY position',
             wanted,
         )
     finally:
@@ -86,7 +86,7 @@ async def whole(url: str, schema: str) -> None:
         broken = await connection.fetch(
             f"""
             SELECT stream, array_agg(e.version ORDER BY position) FROM (
-                SELECT *, row_number() OVER (PARTITION BY stream ORDER BY position) AS n FROM "{schema}".fait_all
+                SELECT *, row_number() OVER (PARTITION BY stream ORDER BY position) AS n FROM "{schema}".fait_all_events
             ) AS e LEFT JOIN "{schema}".fait_streams AS s USING (stream)
             GROUP BY stream HAVING bool_or(e.version <> n) OR max(e.version) IS DISTINCT FROM max(s.version)
             """

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import asyncpg
 
 from fait._errors import StoreUnavailable
-from fait._events.append import Appended, Conflict
-from fait._events.envelope import StoredEvent
+from fait._events.append import Appended, VersionConflict
+from fait._events.envelope import RecordedEvent
 from fait._store.log import Log
 from fait._store.open import Store, open_store
 from tests.faults.appends import append_of, ids, whole
@@ -40,7 +40,7 @@ class Follower:
     """
 
     def __init__(self, log: Log) -> None:
-        self.seen: list[StoredEvent] = []
+        self.seen: list[RecordedEvent] = []
         self.task = asyncio.create_task(self._follow(log), name="follower")
 
     async def _follow(self, log: Log) -> None:
@@ -51,7 +51,7 @@ class Follower:
                 self.seen += page.events
                 position = page.position
                 if not page.more:
-                    await log.changed(position)
+                    await log.wait_for_events(position)
             except StoreUnavailable:
                 await asyncio.sleep(0.05)
 
@@ -100,7 +100,7 @@ class Load:
                     self.stored |= {each.id: (write.stream, 0) for each in write.events}
                     self.stored[write.events[-1].id] = (write.stream, version)
             else:
-                assert isinstance(verdict, Conflict), verdict
+                assert isinstance(verdict, VersionConflict), verdict
                 self.refused.update(ids(append))
             await asyncio.sleep(self._chance.random() * 0.002)
 
@@ -112,7 +112,7 @@ class Load:
         connection = await asyncpg.connect(url)
         try:
             rows = await connection.fetch(
-                f'SELECT position, id::text, stream, version FROM "{schema}".fait_all ORDER BY position'
+                f'SELECT position, id::text, stream, version FROM "{schema}".fait_all_events ORDER BY position'
             )
         finally:
             await connection.close()

@@ -57,7 +57,7 @@ def stop_when_loaded() -> None:
 
     async def and_stop(connection: Any, sql: str, *values: Any, **options: Any) -> Any:
         rows = await fetch(connection, sql, *values, **options)
-        if "fait_load_1" in sql:
+        if "fait_append_bulk_1" in sql:
             stop()
         return rows
 

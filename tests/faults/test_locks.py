@@ -13,11 +13,11 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from fait._events.append import AppendCondition, Appended, ConditionFailed, Verdict, Write
+from fait._events.append import AppendCondition, Appended, AppendResult, ConditionFailed, StreamWrite
 from fait._events.query import Query
 from fait._store.open import Store, open_store
 from fait._store.postgres import appender
-from fait._store.postgres.append_protocol import arguments
+from fait._store.postgres.append_protocol import batch_arguments
 from fait._store.postgres.identifiers import statements
 from tests.faults.appends import ANY, append_of, event, join, whole, write
 from tests.servers.postgres import PostgresServer
@@ -67,7 +67,7 @@ async def timed(awaitable: Awaitable[R]) -> tuple[float, R]:
     return time.monotonic() - start, result
 
 
-def all_appended(verdicts: Sequence[Verdict]) -> bool:
+def all_appended(verdicts: Sequence[AppendResult]) -> bool:
     return all(isinstance(each, Appended) for each in verdicts)
 
 
@@ -186,7 +186,7 @@ async def test_a_stopped_appender_delays_others_for_as_long_as_it_may(stage: Sta
         if what != "copying":  # which holds nothing yet
             assert (await store.log.read(head)).events == []
         assert isinstance(await store.log.append([write("held-1")]), Appended)
-        await asyncio.wait_for(store.log.changed(verdict.position), 20)
+        await asyncio.wait_for(store.log.wait_for_events(verdict.position), 20)
 
         events = (await store.log.read(head)).events
         assert [each.stream for each in events] == ["free-1", "held-1"]
@@ -219,7 +219,7 @@ async def test_a_transaction_that_does_not_append_delays_no_reader(stage: Stage)
 
     slowest = 0.0
     for _ in range(50):
-        waiting = asyncio.create_task(reader.log.changed(position))
+        waiting = asyncio.create_task(reader.log.wait_for_events(position))
         await asyncio.sleep(0.01)
         verdict = await writer.log.append([write("free-1")])
         assert isinstance(verdict, Appended)
@@ -244,7 +244,7 @@ async def test_a_condition_waits_for_an_open_append_that_may_break_it(stage: Sta
 
     slowest, end = 0.0, time.monotonic() + HELD_S
     while time.monotonic() < end:
-        took, verdict = await timed(store.log.append([Write("free-1", (event("fault.other"),), ANY)], on_others))
+        took, verdict = await timed(store.log.append([StreamWrite("free-1", (event("fault.other"),), ANY)], on_others))
         assert isinstance(verdict, Appended)
         slowest = max(slowest, took)
 
@@ -262,11 +262,13 @@ async def test_very_many_events_wait_for_an_open_append_whose_condition_they_may
     store, other = await stage.store(), await stage.connection()
     head = await store.log.head()
     for query in (Query(types=("fault.happened",)), Query(tags=("seat:1",))):
-        guarded = ([Write("guarded-1", (event("fault.guarded"),), ANY)], AppendCondition((query,), head))
+        guarded = ([StreamWrite("guarded-1", (event("fault.guarded"),), ANY)], AppendCondition((query,), head))
         await other.execute("BEGIN")
-        await other.fetch(statements(stage.schema)["append"], *arguments([guarded], None, look_up=False, patience=None))
+        await other.fetch(
+            statements(stage.schema)["append"], *batch_arguments([guarded], None, look_up=False, patience=None)
+        )
         many = tuple(event("fault.happened", "seat:1") for _ in range(7))
-        waiting = asyncio.create_task(store.log.append([Write("many-1", many, ANY)]))
+        waiting = asyncio.create_task(store.log.append([StreamWrite("many-1", many, ANY)]))
         await asyncio.sleep(0.3)
 
         assert not waiting.done()

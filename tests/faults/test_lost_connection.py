@@ -8,7 +8,15 @@ from uuid import uuid4
 import pytest
 
 from fait._errors import StoreUnavailable
-from fait._events.append import AppendCondition, Appended, ConditionFailed, Conflict, Duplicate, Verdict, Write
+from fait._events.append import (
+    AppendCondition,
+    Appended,
+    AppendResult,
+    ConditionFailed,
+    IdConflict,
+    StreamWrite,
+    VersionConflict,
+)
 from fait._events.query import Query
 from fait._store.open import Store, open_store
 from fait._store.postgres import appender, connection
@@ -23,7 +31,7 @@ class Line:
     def __init__(self, server: PostgresServer, proxy: Proxy, schema: str, store: Store) -> None:
         self.url, self.proxy, self.schema, self.store = server.url, proxy, schema, store
 
-    async def append(self, append: Append) -> Verdict:
+    async def append(self, append: Append) -> AppendResult:
         return await self.store.log.append(*append)
 
     async def stored(self, *appends: Append) -> list[tuple[str, str, int]]:
@@ -83,18 +91,18 @@ async def test_cut_twice_it_is_stored_once(line: Line, first: Moment, second: Mo
 @pytest.mark.parametrize("moment", MOMENTS)
 async def test_a_loser_is_told_the_truth_wherever_the_line_is_cut(line: Line, moment: Moment) -> None:
     taken = event()
-    await line.append(([Write("kept-2", (taken, event("fault.sold", "seat:9")), NO_STREAM)], None))
+    await line.append(([StreamWrite("kept-2", (taken, event("fault.sold", "seat:9")), NO_STREAM)], None))
     late = AppendCondition((Query(types=("fault.sold",), tags=("seat:9",)),), 0)
     losers: list[tuple[Append, type]] = [
-        (([write("kept-1", expected=1)], None), Conflict),
-        (([write("kept-1"), write("kept-2", expected=1)], None), Conflict),
+        (([write("kept-1", expected=1)], None), VersionConflict),
+        (([write("kept-1"), write("kept-2", expected=1)], None), VersionConflict),
         (([write("sold-1")], late), ConditionFailed),
-        (([Write("kept-3", (taken,), NO_STREAM)], None), Duplicate),
+        (([StreamWrite("kept-3", (taken,), NO_STREAM)], None), IdConflict),
     ]
     for append, verdict in losers:
         line.proxy.cuts.append(moment)
         assert isinstance(await line.append(append), verdict)
-        assert len(await line.stored(append)) == (verdict is Duplicate)
+        assert len(await line.stored(append)) == (verdict is IdConflict)
     await line.whole()
 
 
@@ -110,7 +118,7 @@ async def test_a_batch_of_callers_is_stored_once_wherever_the_line_is_cut(
 
     verdicts = await asyncio.gather(*(line.append(each) for each in [*appends, refused]))
 
-    assert verdicts[-1] == Conflict("kept-1", 1, 3)
+    assert verdicts[-1] == VersionConflict("kept-1", 1, 3)
     assert all(isinstance(each, Appended) for each in verdicts[:-1])
     assert len(await line.stored(*appends)) == sum(len(ids(each)) for each in appends)
     assert await line.stored(refused) == []
@@ -178,9 +186,9 @@ async def test_what_was_sent_in_a_batch_and_may_be_written_is_not_denied_when_it
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is stored, and the answer lost; sent again it is refused, as its id is taken; then the server is away."""
-    append, take = append_of("any", "kept-1", 3), connection.Database.take
+    append, take = append_of("any", "kept-1", 3), connection.Database.acquire
 
-    async def taken(database: connection.Database) -> connection.Connection:
+    async def taken(database: connection.Database) -> connection.PostgresConnection:
         if line.proxy.away:
             raise ConnectionRefusedError
         return await take(database)
@@ -225,7 +233,7 @@ async def test_a_line_that_is_dead_without_a_word_is_noticed(
 
 BULK = [
     (request, moment)
-    for request in (b"BEGIN", b"CREATE TEMP", b"COPY", b"fait_load_1($1", b"COMMIT")
+    for request in (b"BEGIN", b"CREATE TEMP", b"COPY", b"fait_append_bulk_1($1", b"COMMIT")
     for moment in MOMENTS
     if request != b"COPY" or moment in ("before", "unanswered")  # what it says first is that it may be sent
 ]
@@ -237,7 +245,7 @@ async def test_a_bulk_append_is_stored_once_wherever_the_line_is_cut(
     line: Line, request_: bytes, moment: Moment, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(appender, "MANY", 5)
-    append: Append = ([Write("kept-1", tuple(event("fault.tagged", "seat:1") for _ in range(7)), expected)], None)
+    append: Append = ([StreamWrite("kept-1", tuple(event("fault.tagged", "seat:1") for _ in range(7)), expected)], None)
     line.proxy.request = request_
     line.proxy.cuts.append(moment)
 
@@ -252,7 +260,7 @@ async def test_a_bulk_append_is_stored_once_wherever_the_line_is_cut(
 
 async def test_connections_that_the_server_ends_while_they_are_idle_are_replaced(line: Line) -> None:
     head = await line.store.log.head()
-    waiting = asyncio.create_task(line.store.log.changed(head))
+    waiting = asyncio.create_task(line.store.log.wait_for_events(head))
     await asyncio.sleep(0.1)
     line.proxy.say_farewell()
     await asyncio.sleep(0.05)  # it is heard, and the connection is still there
@@ -267,7 +275,7 @@ async def test_connections_that_the_server_ends_while_they_are_idle_are_replaced
 
 async def test_readers_go_on_when_the_line_is_back(line: Line) -> None:
     head = await line.store.log.head()
-    waiting = asyncio.create_task(line.store.log.changed(head))
+    waiting = asyncio.create_task(line.store.log.wait_for_events(head))
     await asyncio.sleep(0.1)
     line.proxy.leave()
     await asyncio.sleep(0.1)

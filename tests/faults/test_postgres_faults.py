@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from fait._errors import StoreUnavailable
-from fait._events.append import Appended, Verdict, Write
+from fait._events.append import Appended, AppendResult, StreamWrite
 from fait._store.open import Store, open_store
 from fait._store.postgres import appender
 from tests.faults.appends import ANY, KINDS, Append, append_of, event, ids, join, stored, whole, write
@@ -187,7 +187,7 @@ async def test_a_victim_of_a_deadlock_is_sent_again_and_hits_nobody(
     await owner.execute(TROUBLE.format(code=code))
     store = await open_store(f"{server.url}?schema={schema}")
     try:
-        unlucky: Append = ([Write("unlucky-1", (event("fault.unlucky"),), ANY)], None)
+        unlucky: Append = ([StreamWrite("unlucky-1", (event("fault.unlucky"),), ANY)], None)
         others = [append_of(kind, f"{kind}-1", 0) for kind in KINDS if kind not in ("exists",)]
 
         verdicts = await asyncio.gather(*(store.log.append(*each) for each in [*others[:3], unlucky, *others[3:]]))
@@ -244,12 +244,12 @@ async def test_a_full_disk_is_said_and_passes(
         await owner.execute(f"DROP TABLESPACE {space}")
 
 
-def _large(stream: str) -> Write:
-    return Write(stream, (event(data=f'"{os.urandom(60_000).hex()}"'),), ANY)
+def _large(stream: str) -> StreamWrite:
+    return StreamWrite(stream, (event(data=f'"{os.urandom(60_000).hex()}"'),), ANY)
 
 
-async def _append_all(store: Store, writes: Sequence[Write]) -> list[tuple[str, Verdict | StoreUnavailable]]:
-    outcomes: list[tuple[str, Verdict | StoreUnavailable]] = []
+async def _append_all(store: Store, writes: Sequence[StreamWrite]) -> list[tuple[str, AppendResult | StoreUnavailable]]:
+    outcomes: list[tuple[str, AppendResult | StoreUnavailable]] = []
     for each in writes:
         try:
             outcomes.append((each.events[0].id, await store.log.append([each])))

@@ -11,7 +11,7 @@ import pytest
 
 from fait._errors import CheckpointMismatch, StoreUnavailable
 from fait._events.append import Appended
-from fait._store.open import open_schema, open_store
+from fait._store.open import open_admin, open_store
 from tests.crash.counting import Counter, Totals, counting_app
 from tests.faults.appends import write
 from tests.faults.wire import Proxy
@@ -77,8 +77,8 @@ async def test_a_restore_in_place_is_noticed_by_who_was_there(server: PostgresSe
             await fresh.close()
     finally:
         await running.close()
-    adopted = await open_schema(url).adopt(in_place=True, rehearse=False)
-    assert (adopted.was.epoch, adopted.now.epoch) == (1, 2)
+    adopted = await open_admin(url).adopt(in_place=True, dry_run=False)
+    assert (adopted.previous.epoch, adopted.current.epoch) == (1, 2)
 
 
 async def test_a_checkpoint_beyond_the_end_stops_its_subscription(server: PostgresServer) -> None:
@@ -104,11 +104,11 @@ async def test_a_copy_in_another_cluster_is_refused_until_it_is_adopted(
     with pytest.raises(StoreUnavailable, match=r"another cluster.*fait log adopt"):
         await open_store(address(other, "dumped"))
 
-    adopted = await open_schema(address(other, "dumped")).adopt(in_place=False, rehearse=False)
+    adopted = await open_admin(address(other, "dumped")).adopt(in_place=False, dry_run=False)
     store = await open_store(address(other, "dumped"))
     try:
-        assert store.log.identity == adopted.now
-        assert adopted.now.log_id == adopted.was.log_id
+        assert store.log.identity == adopted.current
+        assert adopted.current.log_id == adopted.previous.log_id
         assert [each.version for each in (await store.log.read(0)).events] == [1, 2, 3]
         assert isinstance(await store.log.append([write("kept-1", expected=3)]), Appended)
     finally:
@@ -156,8 +156,8 @@ async def test_a_standby_is_refused_and_when_it_is_promoted_until_it_is_adopted(
 
         with pytest.raises(StoreUnavailable, match=r"timeline 2, and was on 1.*fait log adopt"):
             await open_store(url)
-        adopted = await open_schema(url).adopt(in_place=False, rehearse=False)
-        assert (adopted.now.epoch, adopted.head) == (2, 3)
+        adopted = await open_admin(url).adopt(in_place=False, dry_run=False)
+        assert (adopted.current.epoch, adopted.head) == (2, 3)
         promoted = await open_store(url)
         assert isinstance(await promoted.log.append([write("kept-1", expected=3)]), Appended)
         await promoted.close()

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from fait._events.append import AppendCondition, Appended, ConditionFailed, Conflict, Write
+from fait._events.append import AppendCondition, Appended, ConditionFailed, StreamWrite, VersionConflict
 from fait._events.query import Query
 from fait._store.open import Store, open_store
 from tests.faults.appends import KINDS, append_of, event, write
@@ -51,7 +51,7 @@ async def test_an_append_is_one_round_trip(counted: Counted, kind: str) -> None:
 
 async def test_one_that_is_refused_is_one_round_trip(counted: Counted) -> None:
     proxy, store = counted
-    await store.log.append([Write("sold-1", (event("fault.sold", "seat:1"),), 0)])
+    await store.log.append([StreamWrite("sold-1", (event("fault.sold", "seat:1"),), 0)])
     condition = AppendCondition((Query(types=("fault.sold",), tags=("seat:1",)),), 0)
     proxy.asked.clear()
 
@@ -61,7 +61,7 @@ async def test_one_that_is_refused_is_one_round_trip(counted: Counted) -> None:
         await store.log.append([write("sold-2")], condition),
     ]
 
-    assert [type(each) for each in verdicts] == [Conflict, Conflict, ConditionFailed]
+    assert [type(each) for each in verdicts] == [VersionConflict, VersionConflict, ConditionFailed]
     assert appends(proxy.asked) == len(verdicts)
 
 
@@ -100,4 +100,4 @@ async def test_a_page_of_the_log_is_one_round_trip_and_its_mark_another(counted:
     page = await store.log.read(0)
 
     assert len(page.events) == 3
-    assert [("fait_mark" in each, "fait_all" in each) for each in proxy.asked] == [(True, False), (False, True)]
+    assert [("fait_mark" in each, "fait_all_events" in each) for each in proxy.asked] == [(True, False), (False, True)]

@@ -7,12 +7,12 @@ from uuid import uuid4
 import asyncpg
 from msgspec import Struct
 
-from fait._events.append import AppendCondition, Appended, Verdict, Write
-from fait._events.envelope import NewEvent
+from fait._events.append import AppendCondition, Appended, AppendResult, StreamWrite
+from fait._events.envelope import EncodedEvent
 from fait._events.query import Query
-from fait._store.postgres.append_protocol import arguments, arguments_of_one, is_one, verdicts
+from fait._store.postgres.append_protocol import batch_arguments, is_single_event, read_results, single_arguments
 from fait._store.postgres.identifiers import statements
-from fait._store.postgres.tail_cache import MOST, ROOM
+from fait._store.postgres.tail_cache import MAX_CACHED_BYTES, MAX_CACHED_EVENTS
 from tests.interleavings.schedules import Free, Part, Touches
 
 __all__ = [
@@ -85,8 +85,8 @@ class Deed(Struct):
     """What became of an append."""
 
     writer: Writer
-    writes: tuple[Write, ...]
-    verdict: Verdict | None = None
+    writes: tuple[StreamWrite, ...]
+    verdict: AppendResult | None = None
     error: str = ""
     committed: bool = False
 
@@ -115,11 +115,11 @@ Poll = Callable[[Any, Pause, Log, Reading], Awaitable[None]]
 """Reads on, given a connection and what to do before a statement that is a step of its own."""
 
 
-def new_writes(plan: Writer, number: int) -> tuple[Write, ...]:
+def new_writes(plan: Writer, number: int) -> tuple[StreamWrite, ...]:
     return tuple(
-        Write(
+        StreamWrite(
             f"{to.stream}-{number}",
-            tuple(NewEvent(to.type, 1, str(uuid4()), "{}", tags=to.tags) for _ in range(to.events)),
+            tuple(EncodedEvent(to.type, 1, str(uuid4()), "{}", tags=to.tags) for _ in range(to.events)),
             to.expected,
         )
         for to in plan.to
@@ -153,12 +153,12 @@ def writer(name: str, plan: Writer, log: Log, number: int, order: list[Deed]) ->
 async def _append(connection: Any, log: Log, deed: Deed) -> None:
     condition = AppendCondition(deed.writer.unless, log.start) if deed.writer.unless else None
     append = (deed.writes, condition)
-    if is_one([append]):
-        rows = await connection.fetch(log.sql["append_one"], *arguments_of_one(append, None, patience=None))
+    if is_single_event([append]):
+        rows = await connection.fetch(log.sql["append_one"], *single_arguments(append, None, patience=None))
     else:
-        rows = await connection.fetch(log.sql["append"], *arguments([append], None, look_up=False, patience=None))
+        rows = await connection.fetch(log.sql["append"], *batch_arguments([append], None, look_up=False, patience=None))
     try:
-        deed.verdict = verdicts([append], rows)[0]
+        deed.verdict = read_results([append], rows)[0]
     except AssertionError as problem:
         deed.error = str(problem)
 
@@ -187,7 +187,7 @@ def writer_steps(plan: Writer) -> dict[str, Touches]:
 
 async def by_mark(connection: Any, pause: Pause, log: Log, reading: Reading) -> None:
     """As the log is read: the mark, then all up to it."""
-    mark = await connection.fetchval(log.sql["mark"])
+    mark = await connection.fetchval(log.sql["high_water_mark"])
     await pause("rows")
     rows = await connection.fetch(log.sql["read_log"], reading.after, mark, 1000, None, None)
     reading.marks.append(mark)
@@ -197,7 +197,7 @@ async def by_mark(connection: Any, pause: Pause, log: Log, reading: Reading) -> 
 
 async def by_tail(connection: Any, _pause: Pause, log: Log, reading: Reading) -> None:
     """As it is read by who waits at its end: the mark comes with all up to it."""
-    rows = await connection.fetch(log.sql["tail"], reading.after, MOST, ROOM)
+    rows = await connection.fetch(log.sql["read_tail"], reading.after, MAX_CACHED_EVENTS, MAX_CACHED_BYTES)
     mark = rows[0]["mark"]
     reading.marks.append(mark)
     reading.rows += [as_row(row) for row in rows if row["position"] is not None]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from fait._events.append import Appended, ConditionFailed, Conflict
+from fait._events.append import Appended, ConditionFailed, VersionConflict
 from fait._events.query import Query
 from fait._events.version import is_expected
 from fait._store.postgres.identifiers import in_schema
@@ -16,7 +16,7 @@ from tests.interleavings.schedules import Arena, Beginning, Free, Part, Schedule
 __all__ = ["BY_MARK", "BY_TAIL", "Case", "Outcome", "Reader", "World", "violations"]
 
 _STORED = """
-    SELECT position, stream, version, type, tags, id::text FROM {schema}.fait_all WHERE position > $1 ORDER BY position
+    SELECT position, stream, version, type, tags, id::text FROM {schema}.fait_all_events WHERE position > $1 ORDER BY position
 """
 _VERSIONS = "SELECT stream, version FROM {schema}.fait_streams WHERE stream = ANY ($1)"
 
@@ -96,7 +96,7 @@ class World:
         if case.seed is not None:
             await self._seed(case.seed)
         for log in self.logs:
-            log.start = await controller.fetchval(log.sql["mark"])
+            log.start = await controller.fetchval(log.sql["high_water_mark"])
         parts: list[Part] = []
         for name, plan in zip("AB", case.writers, strict=True):
             part, deed = writer(name, plan, self.logs[plan.log], self._number, order)
@@ -175,7 +175,7 @@ def _verdicts(outcome: Outcome) -> list[str]:
                 found.append(f"{name} expected {write.expected} and became version {rows[0].version}")
         if isinstance(deed.verdict, Appended) and deed.committed:
             found += _appended(name, deed, deed.verdict, stored)
-        if isinstance(deed.verdict, Conflict) and is_expected(deed.verdict.expected, deed.verdict.actual):
+        if isinstance(deed.verdict, VersionConflict) and is_expected(deed.verdict.expected, deed.verdict.actual):
             found.append(f"{name} lost for no reason: {deed.verdict}")
         if deed.error and not (deed.error == "SerializationError" and len(deed.writes) > 1):
             found.append(f"{name} failed: {deed.error}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from fait._store.migrations import load
+from fait._store.migrations import load_migrations
 from fait._store.postgres.identifiers import in_schema, quote
 
 __all__ = ["STEPS", "Edit", "edited", "schema_script"]
@@ -108,7 +108,7 @@ def edited(texts: Mapping[int, str], edits: Iterable[Edit]) -> dict[int, str]:
 
 def schema_script(schema: str, edits: Iterable[Edit] = ()) -> str:
     """Everything of a log in a new schema, with pauses, and with something planted if edits are given."""
-    real = {migration.number: migration.sql for migration in load("fait._store.postgres")}
+    real = {migration.number: migration.sql for migration in load_migrations("fait._store.postgres")}
     steps = edited(edited(real, edits), _PAUSES)
     sql = "\n".join(steps[number] for number in sorted(steps))
     return f"CREATE SCHEMA {quote(schema)};\n" + in_schema(PAUSE + sql, schema)

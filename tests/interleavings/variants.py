@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from fait._store.migrations import load
+from fait._store.migrations import load_migrations
 from fait._store.postgres.identifiers import in_schema
 from tests.interleavings.actors import Log, Pause, Reading, as_row, by_mark, by_tail
 from tests.interleavings.cases import BY_MARK, BY_TAIL, Reader
@@ -41,7 +41,7 @@ def derived(sql: str, *pieces: tuple[str, str]) -> str:
 
 def from_to(first: str, last: str, migration: int = 4) -> str:
     """A piece of the append, or of another migration, by its first and its last line."""
-    sql = load("fait._store.postgres")[migration - 1].sql
+    sql = load_migrations("fait._store.postgres")[migration - 1].sql
     assert sql.count(first) == 1, f"migration {migration} has no {first!r}"
     start = sql.index(first)
     return sql[start : sql.index(last, start) + len(last)]
@@ -66,7 +66,7 @@ async def by_number(connection: Any, pause: Pause, log: Log, reading: Reading) -
 
 async def by_transaction(connection: Any, pause: Pause, log: Log, reading: Reading) -> None:
     await pause("rows")
-    cursor = in_schema("SELECT xid, position FROM {schema}.fait_all WHERE id = $2", log.schema)
+    cursor = in_schema("SELECT xid, position FROM {schema}.fait_all_events WHERE id = $2", log.schema)
     sql = derived(
         log.sql["read_log"],
         (RANGE, f"position > $1 AND ($2::uuid IS NULL OR (xid, position) > ({cursor})) AND {FINISHED}"),
@@ -150,13 +150,13 @@ VARIANTS = [
         "missed",
         (
             Edit(8, from_to("    IF several NOT BETWEEN", "END IF;\n", migration=8), ""),
-            Edit(8, "SELECT fait_tail_1.mark,", "SELECT now.mark,"),
+            Edit(8, "SELECT fait_read_tail_1.mark,", "SELECT now.mark,"),
             Edit(
                 8,
                 "(VALUES (true)) AS always LEFT JOIN (",
-                "(SELECT {schema}.fait_mark_1()) AS now (mark) LEFT JOIN LATERAL (",
+                "(SELECT {schema}.fait_high_water_mark_1()) AS now (mark) LEFT JOIN LATERAL (",
             ),
-            Edit(8, "position <= fait_tail_1.mark", "position <= now.mark"),
+            Edit(8, "position <= fait_read_tail_1.mark", "position <= now.mark"),
         ),
         Reader(by_tail, {"new": READ, "rows": READ} | IN_MARK),
     ),

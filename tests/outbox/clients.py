@@ -75,7 +75,7 @@ class Place(NamedTuple):
 
     async def events(self, order: str) -> list[Event]:
         """What was committed to the stream of an order."""
-        table = "fait_events" if self.dialect == "sqlite" else f"{self.schema}.fait_all"
+        table = "fait_events" if self.dialect == "sqlite" else f"{self.schema}.fait_all_events"
         data = "data" if self.dialect == "sqlite" else "data::text"
         rows = await self.fetch(f"SELECT type, version, {data} FROM {table} WHERE stream = '{order}' ORDER BY position")
         return [(type.removeprefix("outbox."), version, json.loads(data)["count"]) for type, version, data in rows]
@@ -83,7 +83,7 @@ class Place(NamedTuple):
     async def expiring(self, order: str) -> list[int]:
         """Versions of those that expire."""
         table = (
-            "fait_events WHERE expires = 1" if self.dialect == "sqlite" else f"{self.schema}.fait_expiring WHERE true"
+            "fait_events WHERE expires = 1" if self.dialect == "sqlite" else f"{self.schema}.fait_messages WHERE true"
         )
         rows = await self.fetch(f"SELECT version FROM {table} AND stream = '{order}' ORDER BY version")
         return [version for (version,) in rows]

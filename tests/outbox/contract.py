@@ -133,7 +133,7 @@ class OutboxContract:
         for number, stream in enumerate([order, f"{order}-b", order, f"{order}-a", f"{order}-b"]):
             await client.add(Changed(number), stream=stream)
         await client.commit()
-        table = "fait_events" if place.dialect == "sqlite" else f"{place.schema}.fait_all"
+        table = "fait_events" if place.dialect == "sqlite" else f"{place.schema}.fait_all_events"
         rows = await place.fetch(f"SELECT stream, version FROM {table} WHERE stream LIKE '{order}%' ORDER BY position")
 
         suffixes = [(stream.removeprefix(order), version) for stream, version in rows]

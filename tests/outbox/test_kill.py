@@ -66,7 +66,7 @@ class KillContract:
 
     async def found(self, place: Place) -> tuple[dict[str, int], dict[str, list[int]]]:
         """The count of each order, and the counts of its events."""
-        table = "fait_events" if place.dialect == "sqlite" else f"{place.schema}.fait_all"
+        table = "fait_events" if place.dialect == "sqlite" else f"{place.schema}.fait_all_events"
         events = defaultdict[str, list[int]](list)
         for stream, data in await place.fetch(f"SELECT stream, CAST(data AS text) FROM {table} ORDER BY position"):
             events[stream].append(json.loads(data)["count"])

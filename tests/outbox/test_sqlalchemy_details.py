@@ -394,7 +394,7 @@ class Details:
         after = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
 
-        assert len(sqlalchemy_commit._gathered) == 0
+        assert len(sqlalchemy_commit._buffers) == 0
         assert len(registry._key_to_collection) == listeners
         assert after - before < 100_000  # of 600; a session alone takes 2,000
 

@@ -12,14 +12,14 @@ FAULTS = [
     ),
     Mutant(
         "the mark does not wait for who still appends",
-        "_store/postgres/migrations/0003_mark_1.sql",
+        "_store/postgres/migrations/0003_high_water_mark_1.sql",
         "WHERE locktype = 'advisory'",
         "WHERE locktype = 'tuple'",
         ORDERS + "[plain, two streams]",
     ),
     Mutant(
         "the mark lies beyond the last event",
-        "_store/postgres/migrations/0003_mark_1.sql",
+        "_store/postgres/migrations/0003_high_water_mark_1.sql",
         "(SELECT max(position) FROM {schema}.fait_events WHERE position <= last),",
         "last,",
         "tests/faults/test_postgres_faults.py::test_numbers_that_a_crash_gives_back_are_not_passed_over",
@@ -33,7 +33,7 @@ FAULTS = [
     ),
     Mutant(
         "very many events slip past conditions",
-        "_store/postgres/migrations/0005_load_1.sql",
+        "_store/postgres/migrations/0005_append_bulk_1.sql",
         "PERFORM pg_advisory_xact_lock_shared(space | bucket);",
         "NULL;",
         "tests/faults/test_locks.py::test_very_many_events_wait_for_an_open_append_whose_condition_they_may_break",
@@ -69,7 +69,7 @@ FAULTS = [
     ),
     Mutant(
         "a plan that only looks costly is compiled",
-        "_store/postgres/migrations/0008_tail_1.sql",
+        "_store/postgres/migrations/0008_read_tail_1.sql",
         " SET jit = off",
         "",
         SCHEMA + "no_function_compiles_a_plan_that_only_looks_costly",
@@ -139,7 +139,7 @@ FAULTS = [
     ),
     Mutant(
         "messages go before their checkpoint, in PostgreSQL",
-        "_store/postgres/migrations/0007_expire_1.sql",
+        "_store/postgres/migrations/0007_expire_messages_1.sql",
         "least(behind, (SELECT min(c.position) FROM {schema}.fait_checkpoints AS c))",
         "behind",
         "tests/contract/test_retention.py::TestPostgresRetention::"

@@ -17,11 +17,11 @@ import fait
 from fait._app import System
 from fait._clock import ManualClock
 from fait._decisions import boundary as boundary_module
-from fait._decisions.client import Caller
-from fait._decisions.transact import Loop
-from fait._events.append import AppendCondition, Page, Verdict, Write
+from fait._decisions.client import Client
+from fait._decisions.transact import DecisionRunner
+from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite
 from fait._events.codec import Codec
-from fait._events.envelope import StoredEvent
+from fait._events.envelope import RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.registry import Registry
 from fait._store.memory import MemoryLog
@@ -61,12 +61,12 @@ def evolve(state: Show, event: Sold | Closed) -> Show:
     return state
 
 
-def decide(command: Sell, state: Show) -> list[fait.Facts]:
+def decide(command: Sell, state: Show) -> list[fait.NewEvents]:
     if state.closed:
         raise fait.Rejected("closed")
     if state.sold + command.seats > CAPACITY:
         raise fait.Rejected("sold out")
-    return [fait.Facts(f"order-{command.order}", [Sold(command.seats)], tags=[f"show:{s}" for s in command.shows])]
+    return [fait.NewEvents(f"order-{command.order}", [Sold(command.seats)], tags=[f"show:{s}" for s in command.shows])]
 
 
 sell = fait.Boundary(
@@ -96,7 +96,7 @@ class Stepping:
         self._conditions = conditions
         self.history = log.history
 
-    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
+    async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         await step()
         return await self._log.append(writes, condition if self._conditions else None)
 
@@ -104,7 +104,7 @@ class Stepping:
         await step()
         return await self._log.read(after, query=query, limit=limit)
 
-    async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
+    async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
         await step()
         return await self._log.find(event_ids)
 
@@ -131,7 +131,7 @@ def race(seed: int, codec: Codec, *, conditions: bool = True) -> list[str]:
     chance = random.Random(seed)
     log = MemoryLog(ManualClock(START))
     stepping = Stepping(log, conditions=conditions)
-    caller = Caller(stepping, codec, Loop(stepping, codec, ManualClock(START)))
+    caller = Client(stepping, codec, DecisionRunner(stepping, codec, ManualClock(START)))
     commands = [
         Sell(str(n), tuple(chance.sample("ab", chance.choice((1, 1, 2)))), chance.randint(1, 2))
         for n in range(chance.randint(2, 4))
@@ -144,7 +144,7 @@ def race(seed: int, codec: Codec, *, conditions: bool = True) -> list[str]:
     return [*broken(stored), *wrong(stored, zip(commands, outcomes, strict=False))]
 
 
-def broken(stored: Sequence[StoredEvent]) -> list[str]:
+def broken(stored: Sequence[RecordedEvent]) -> list[str]:
     """The rules of the theatre that do not hold for what is in the log."""
     sold, closed, found = Counter[str](), set[str](), list[str]()
     for event in stored:
@@ -159,7 +159,7 @@ def broken(stored: Sequence[StoredEvent]) -> list[str]:
     return found
 
 
-def wrong(stored: Sequence[StoredEvent], answers: Iterable[tuple[Sell, Any]]) -> list[str]:
+def wrong(stored: Sequence[RecordedEvent], answers: Iterable[tuple[Sell, Any]]) -> list[str]:
     """What callers were told that is not so."""
     found: list[str] = []
     for command, answer in answers:
@@ -167,7 +167,7 @@ def wrong(stored: Sequence[StoredEvent], answers: Iterable[tuple[Sell, Any]]) ->
         tags = {f"show:{show}" for show in command.shows}
         seats = sum(json.loads(e.data).get("seats", 0) for e in stored if tags.intersection(e.tags))
         closed = any(e.type == "race.closed" and tags.intersection(e.tags) for e in stored)
-        if isinstance(answer, fait.Done):
+        if isinstance(answer, fait.WriteResult):
             if [event.position for event in written] != [answer.position]:
                 found.append("told to be stored, and is not, or twice")
         elif not isinstance(answer, fait.Rejected):
@@ -207,10 +207,10 @@ class Buy(Struct, frozen=True):
     seats: int
 
 
-def allot(command: Buy, sold: int) -> list[fait.Facts]:
+def allot(command: Buy, sold: int) -> list[fait.NewEvents]:
     if sold + command.seats > SEATS:
         raise fait.Rejected("sold out")
-    return [fait.Facts(f"order-{fait.new_id()}", [Sold(command.seats)], tags=["show:a"])]
+    return [fait.NewEvents(f"order-{fait.new_id()}", [Sold(command.seats)], tags=["show:a"])]
 
 
 def seats_sold(sold: int, event: Sold) -> int:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from fait._clock import ManualClock
-from fait._events.append import Appended, Page, Until, Write
-from fait._events.envelope import StoredEvent
+from fait._events.append import Appended, Page, StreamWrite, Until
+from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
 from fait._store.open import BACKENDS, open_store
 from fait.testing.strategies import CATEGORIES, STREAMS, TYPES, queries, untils, writes
@@ -44,7 +44,7 @@ class SameAnswers(RuleBasedStateMachine):
         self.clock = ManualClock(datetime(2024, 1, 15, 18, tzinfo=UTC))
         self.known = self.run(open_store("memory:", clock=self.clock))
         self.asked = self.run(self.opened())
-        self.appended: list[list[Write]] = []
+        self.appended: list[list[StreamWrite]] = []
         self.places: list[int] = []
 
     def run(self, asking: Any) -> Any:
@@ -100,13 +100,13 @@ class SameAnswers(RuleBasedStateMachine):
                 return (version, self.here(position), *rest)
             case Page(events, position):
                 return msgspec.structs.replace(answer, events=self.here(events), position=self.here(position))
-            case Appended() | StoredEvent():
+            case Appended() | RecordedEvent():
                 return msgspec.structs.replace(answer, position=self.here(answer.position))
             case _:
                 return answer
 
     @rule(several=st.lists(writes(IDS), min_size=1, max_size=4))
-    def append(self, several: list[list[Write]]) -> None:
+    def append(self, several: list[list[StreamWrite]]) -> None:
         for asked in several:
             if isinstance(self.same("append", asked), Appended):
                 self.appended.append(asked)
@@ -121,7 +121,7 @@ class SameAnswers(RuleBasedStateMachine):
             first = asked[0]
             events = data.draw(st.permutations(first.events)) if data.draw(st.booleans()) else first.events[:1]
             asked = [
-                Write(data.draw(st.sampled_from([first.stream, "other-1"])), tuple(events), first.expected),
+                StreamWrite(data.draw(st.sampled_from([first.stream, "other-1"])), tuple(events), first.expected),
                 *asked[1:],
             ]
         self.same("append", asked)

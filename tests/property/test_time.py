@@ -136,7 +136,7 @@ async def test_a_log_imported_today_knew_nothing_yesterday_though_it_was_true_th
 
 async def test_events_of_one_moment_are_all_known_at_it() -> None:
     async with app.open("memory:", clock=fait.ManualClock(T0)) as system:
-        await system.append(fait.Facts("notes-1", [Noted(1), Noted(2)]))
+        await system.append(fait.NewEvents("notes-1", [Noted(1), Noted(2)]))
         await system.publish(Noted(3), stream="notes-1")
 
         assert (await system.load(Notes, "1", at=T0)).numbers == [1, 2, 3]

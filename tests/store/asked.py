@@ -4,33 +4,35 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from fait._events.append import AppendCondition, Appended, Verdict, Write
-from fait._events.envelope import NewEvent
+from fait._events.append import AppendCondition, Appended, AppendResult, StreamWrite
+from fait._events.envelope import EncodedEvent
 from fait._events.version import ANY
-from fait._store.group_commit import Coalescer, Outcome, Request
+from fait._store.group_commit import AppendOutcome, GroupCommit, PendingAppend
 
 __all__ = ["Asked", "Backend", "expecting", "position_of", "stored", "turn", "write"]
 
 
-def write(stream: str, events: int = 1, size: int = 0) -> Write:
+def write(stream: str, events: int = 1, size: int = 0) -> StreamWrite:
     """So many events, of so many bytes together."""
     data = [" " * (size if place == 0 else 0) for place in range(events)]
-    return Write(stream, tuple(NewEvent("x", 1, f"{stream}/{n}", each, "") for n, each in enumerate(data)), ANY)
+    return StreamWrite(
+        stream, tuple(EncodedEvent("x", 1, f"{stream}/{n}", each, "") for n, each in enumerate(data)), ANY
+    )
 
 
-def expecting(stream: str, version: int, size: int = 0) -> Write:
+def expecting(stream: str, version: int, size: int = 0) -> StreamWrite:
     """One event for a stream that must be at a version."""
-    return Write(stream, write(stream, size=size).events, version)
+    return StreamWrite(stream, write(stream, size=size).events, version)
 
 
 class Backend:
     """Its flushes end when the test says so, in the order that the test wants."""
 
     def __init__(self) -> None:
-        self.batches: list[list[Request]] = []
-        self.answers: list[asyncio.Future[Sequence[Outcome]]] = []
+        self.batches: list[list[PendingAppend]] = []
+        self.answers: list[asyncio.Future[Sequence[AppendOutcome]]] = []
 
-    def flush(self, batch: Sequence[Request]) -> "asyncio.Future[Sequence[Outcome]]":
+    def flush(self, batch: Sequence[PendingAppend]) -> "asyncio.Future[Sequence[AppendOutcome]]":
         self.batches.append(list(batch))
         self.answers.append(asyncio.get_running_loop().create_future())
         return self.answers[-1]
@@ -40,7 +42,7 @@ class Backend:
         """The first stream of each request of each batch, in the order in which they were flushed."""
         return [[request.writes[0].stream for request in batch] for batch in self.batches]
 
-    async def answer(self, flush: int, *outcomes: Outcome | BaseException) -> None:
+    async def answer(self, flush: int, *outcomes: AppendOutcome | BaseException) -> None:
         """End a flush: with these outcomes, with a failure of all, or well."""
         batch, answer = self.batches[flush], self.answers[flush]
         if outcomes and isinstance(outcomes[0], BaseException):
@@ -56,7 +58,7 @@ class Backend:
                 await self.answer(flush)
 
 
-def stored(batch: Sequence[Request]) -> list[Outcome]:
+def stored(batch: Sequence[PendingAppend]) -> list[AppendOutcome]:
     return [position_of(request.writes[0].stream) for request in batch]
 
 
@@ -76,9 +78,11 @@ class Asked:
 
     def __init__(self, **options: Any) -> None:
         self.backend = Backend()
-        self.coalescer = Coalescer(self.backend.flush, **options)
+        self.coalescer = GroupCommit(self.backend.flush, **options)
 
-    async def __call__(self, *writes: Write, condition: AppendCondition | None = None) -> "asyncio.Task[Verdict]":
+    async def __call__(
+        self, *writes: StreamWrite, condition: AppendCondition | None = None
+    ) -> "asyncio.Task[AppendResult]":
         task = asyncio.create_task(self.coalescer.append(writes, condition))
         await turn()
         return task

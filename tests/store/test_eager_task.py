@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from fait._store.postgres.eager_task import Prompt
+from fait._store.postgres.eager_task import EagerTask
 
 
 async def test_it_begins_at_once_and_tells_in_the_turn_in_which_it_can_go_on() -> None:
@@ -14,7 +14,7 @@ async def test_it_begins_at_once_and_tells_in_the_turn_in_which_it_can_go_on() -
         said.append("asked")
         return await answer + 1
 
-    prompt = Prompt(ask())
+    prompt = EagerTask(ask())
     prompt.add_done_callback(lambda done: said.append(done.result()))
     assert said == ["asked"]
 
@@ -32,7 +32,7 @@ async def test_who_asks_when_it_has_ended_is_told_in_the_next_turn() -> None:
     async def known() -> int:
         return 3
 
-    prompt = Prompt(known())
+    prompt = EagerTask(known())
     prompt.add_done_callback(lambda done: told.append(done.result()))
 
     assert told == []
@@ -51,7 +51,7 @@ async def test_it_raises_what_it_waited_for() -> None:
             await asyncio.create_task(asyncio.wait_for(asyncio.sleep(0), 1))  # a time-out needs a task
             raise KeyError from None
 
-    prompt = Prompt(ask())
+    prompt = EagerTask(ask())
     first.set_exception(ValueError())
     ended = asyncio.Event()
     prompt.add_done_callback(lambda _: ended.set())
@@ -67,7 +67,7 @@ async def test_what_it_waits_for_may_be_cancelled() -> None:
     async def ask() -> None:
         await first
 
-    prompt = Prompt(ask())
+    prompt = EagerTask(ask())
     first.cancel()
     await asyncio.sleep(0)
 
@@ -82,7 +82,7 @@ async def test_it_lets_others_go_first() -> None:
         said.append("asked")
 
     asyncio.get_running_loop().call_soon(said.append, "others")
-    prompt = Prompt(ask())
+    prompt = EagerTask(ask())
     prompt.add_done_callback(lambda _: said.append("told"))
     await asyncio.sleep(0)
 
@@ -97,7 +97,7 @@ async def test_one_callback_that_fails_keeps_no_other_from_being_told() -> None:
     async def ask() -> None:
         await answer
 
-    prompt = Prompt(ask())
+    prompt = EagerTask(ask())
     prompt.add_done_callback(lambda _: {}["not there"])
     prompt.add_done_callback(lambda _: said.append("told"))
     answer.set_result(None)

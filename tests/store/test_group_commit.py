@@ -8,8 +8,16 @@ from collections.abc import Sequence
 import pytest
 
 from fait._errors import StoreUnavailable, UsageError
-from fait._events.append import AppendCondition, Conflict, Write
-from fait._store.group_commit import BUSY, LARGE, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Coalescer, Outcome, Request
+from fait._events.append import AppendCondition, StreamWrite, VersionConflict
+from fait._store.group_commit import (
+    LARGE_APPEND_EVENTS,
+    LOCK_TIMEOUT,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_EVENTS,
+    AppendOutcome,
+    GroupCommit,
+    PendingAppend,
+)
 from tests.store.asked import Asked, Backend, expecting, position_of, stored, turn, write
 
 
@@ -32,7 +40,7 @@ async def test_what_gathers_during_a_flush_goes_together_and_each_gets_its_own_v
 
     await asked.backend.answer(0)
     assert asked.backend.streams == [["a"], ["b", "c", "d"]]
-    conflict = Conflict("c", 1, 2)
+    conflict = VersionConflict("c", 1, 2)
     await asked.backend.answer(1, position_of("b"), conflict, position_of("d"))
 
     assert [await append for append in appends] == [position_of("a"), position_of("b"), conflict, position_of("d")]
@@ -85,12 +93,12 @@ async def test_what_is_left_of_a_share_is_worth_another_lane_or_goes_along() -> 
 
 async def test_a_large_append_goes_alone_and_few_need_not_wait_for_it() -> None:
     asked = Asked(lanes=2)
-    for writes in (write("a"), write("large", LARGE)):
+    for writes in (write("a"), write("large", LARGE_APPEND_EVENTS)):
         await asked(writes)
     assert asked.backend.streams == [["a"], ["large"]]
 
     await asked(write("b"))
-    await asked(write("larger", LARGE))
+    await asked(write("larger", LARGE_APPEND_EVENTS))
     await asked(write("c"))
     await asked.backend.answer(0)
     assert asked.backend.streams[2:] == [["b"]]
@@ -103,7 +111,7 @@ async def test_a_large_append_goes_alone_and_few_need_not_wait_for_it() -> None:
 
 async def test_with_one_lane_a_large_append_shares_the_commit() -> None:
     asked = Asked()
-    for writes in (write("a"), write("b"), write("large", LARGE)):
+    for writes in (write("a"), write("b"), write("large", LARGE_APPEND_EVENTS)):
         await asked(writes)
 
     await asked.backend.answer(0)
@@ -163,7 +171,7 @@ async def test_a_stream_is_free_when_the_last_of_those_who_share_it_has_its_answ
     for _ in range(3):
         await asked(expecting("b", 3))
     await asked.backend.answer(0)
-    await asked.backend.answer(1, BUSY, BUSY)
+    await asked.backend.answer(1, LOCK_TIMEOUT, LOCK_TIMEOUT)
     assert asked.backend.streams == [["b"], ["b", "b"], ["b"], ["b"]]  # each alone
 
     await asked(write("b"))
@@ -194,13 +202,13 @@ async def test_who_has_an_answer_and_asks_again_at_once_goes_with_those_who_wait
 
 @pytest.mark.parametrize("several", [1, 20])
 async def test_what_waits_for_one_stream_costs_no_more_when_more_of_it_waits(several: int) -> None:
-    def flush(batch: Sequence[Request]) -> "asyncio.Future[Sequence[Outcome]]":
+    def flush(batch: Sequence[PendingAppend]) -> "asyncio.Future[Sequence[AppendOutcome]]":
         answer = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(answer.set_result, stored(batch))
         return answer
 
     async def calls(appends: int) -> float:
-        coalescer, taken = Coalescer(flush), 0
+        coalescer, taken = GroupCommit(flush), 0
 
         def count(*_: object) -> None:
             nonlocal taken
@@ -237,7 +245,7 @@ async def test_where_flushes_run_one_after_another_streams_may_repeat() -> None:
     ],
 )
 async def test_a_batch_is_bounded_by_events_and_bytes_and_what_is_larger_goes_alone(
-    large: Write, batches: list[list[str]]
+    large: StreamWrite, batches: list[list[str]]
 ) -> None:
     asked = Asked()
     await asked(write("first"))
@@ -253,7 +261,7 @@ async def test_who_meets_a_lock_runs_alone_while_the_others_go_on() -> None:
     await asked(write("first"))
     appends = {name: await asked(write(name)) for name in ("a", "locked", "stuck", "b")}
     await asked.backend.answer(0)
-    await asked.backend.answer(1, position_of("a"), BUSY, BUSY, position_of("b"))
+    await asked.backend.answer(1, position_of("a"), LOCK_TIMEOUT, LOCK_TIMEOUT, position_of("b"))
 
     assert asked.backend.streams[2:] == [["locked"], ["stuck"]]
     assert [name for name, append in appends.items() if append.done()] == ["a", "b"]
@@ -316,12 +324,12 @@ async def test_a_flush_that_cannot_even_begin_is_an_error_of_each() -> None:
     raised = iter(problems)
     backend = Backend()
 
-    def flush(batch: Sequence[Request]) -> "asyncio.Future[Sequence[Outcome]]":
+    def flush(batch: Sequence[PendingAppend]) -> "asyncio.Future[Sequence[AppendOutcome]]":
         if len(backend.batches):
             raise next(raised)
         return backend.flush(batch)
 
-    coalescer = Coalescer(flush)
+    coalescer = GroupCommit(flush)
     first, *others = [asyncio.create_task(coalescer.append([write(name)])) for name in ("first", "a", "b")]
     await turn()
     await backend.answer(0)
@@ -378,7 +386,7 @@ async def test_cancelled_during_its_flush_an_append_is_not_run_again() -> None:
     await asked.backend.answer(0)
     append.cancel()
     await turn()
-    await asked.backend.answer(1, BUSY, BUSY, position_of("c"))
+    await asked.backend.answer(1, LOCK_TIMEOUT, LOCK_TIMEOUT, position_of("c"))
     await asked.backend.answer(2)
 
     assert asked.backend.streams[2:] == [["b"]]
@@ -387,7 +395,7 @@ async def test_cancelled_during_its_flush_an_append_is_not_run_again() -> None:
 
 @pytest.mark.parametrize("limit", [{"max_waiting_events": 10}, {"max_waiting_bytes": 10}])
 async def test_without_room_appends_wait_in_order(limit: dict[str, int]) -> None:
-    def sized(stream: str, size: int) -> Write:
+    def sized(stream: str, size: int) -> StreamWrite:
         return write(stream, size) if "max_waiting_events" in limit else write(stream, 1, size)
 
     asked = Asked(**limit)
@@ -415,7 +423,7 @@ async def test_who_is_let_in_stays_before_who_comes_later() -> None:
     await asked.backend.answer_all()
     await later
 
-    assert [batch[0].bytes for batch in asked.backend.batches] == [0, 1, 2]
+    assert [batch[0].size_bytes for batch in asked.backend.batches] == [0, 1, 2]
 
 
 async def test_cancelled_while_it_waits_for_room_an_append_takes_none() -> None:

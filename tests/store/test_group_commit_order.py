@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from fait._events.append import AppendCondition, Verdict
+from fait._events.append import AppendCondition, AppendResult
 from fait._store import group_commit
-from fait._store.group_commit import BUSY, Request
+from fait._store.group_commit import LOCK_TIMEOUT, PendingAppend
 from tests.store.asked import Asked, expecting, position_of, turn, write
 
 
@@ -22,7 +22,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.asked = self.runner.run(self.opened())
         self.backend = self.asked.backend
-        self.appends: list[tuple[list[str], asyncio.Task[Verdict]]] = []
+        self.appends: list[tuple[list[str], asyncio.Task[AppendResult]]] = []
 
     async def opened(self) -> Asked:
         return Asked(lanes=2, worth_a_lane=2, max_waiting_events=8)
@@ -54,7 +54,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.runner.run(self.backend.answer(flush, ValueError()))
             return
         outcomes = [
-            BUSY if len(batch) > 1 and data.draw(st.booleans()) else position_of(each.writes[0].stream)
+            LOCK_TIMEOUT if len(batch) > 1 and data.draw(st.booleans()) else position_of(each.writes[0].stream)
             for each in batch
         ]
         self.runner.run(self.backend.answer(flush, *outcomes))
@@ -78,7 +78,7 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def there_are_no_more_flushes_than_lanes(self) -> None:
         batches = [self.backend.batches[n] for n in self.under_way()]
-        assert sum(not batch[0].alone for batch in batches) <= 2
+        assert sum(not batch[0].retry_individually for batch in batches) <= 2
 
     @invariant()
     def each_stream_is_flushed_in_order(self) -> None:
@@ -99,11 +99,11 @@ class AnyOrder(RuleBasedStateMachine):
         self.runner.close()
 
 
-def _is_rival_run_again(request: Request) -> bool:
-    return request.alone and request.writes[0].expected >= 0
+def _is_rival_run_again(request: PendingAppend) -> bool:
+    return request.retry_individually and request.writes[0].expected >= 0
 
 
-def _has(request: Request, stream: str) -> bool:
+def _has(request: PendingAppend, stream: str) -> bool:
     return any(write.stream == stream for write in request.writes)
 
 

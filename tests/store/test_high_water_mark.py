@@ -12,16 +12,16 @@ import pytest
 from fait._clock import ManualClock
 from fait._errors import StoreUnavailable
 from fait._events.append import Page
-from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._store.log import Log
 from fait._store.open import Store, open_store
 from fait._store.postgres import high_water_mark
 from fait._store.postgres import tail_cache as recent
-from fait._store.postgres.append_protocol import arguments_of_one
+from fait._store.postgres.append_protocol import single_arguments
 from fait._store.postgres.connection import Database
-from fait._store.postgres.high_water_mark import Watcher
-from fait._store.postgres.tail_cache import Recent
+from fait._store.postgres.high_water_mark import HighWaterMark
+from fait._store.postgres.tail_cache import TailCache
 from fait.testing.contract.store import START, added, new, write
 from tests.faults.load import until
 
@@ -34,12 +34,12 @@ async def test_news_of_other_processes_comes_without_being_looked_for(
     reader, writer = await open_store(url), await open_store(url)
     announcer = vars(reader.log)["_watcher"].announcer
     try:
-        waiting = asyncio.create_task(reader.log.changed(0))
+        waiting = asyncio.create_task(reader.log.wait_for_events(0))
         await until(lambda: announcer.hears)
         await added(writer.log, write("a"))
         await asyncio.wait_for(waiting, 30)  # by looking, perhaps: until now it looked often
 
-        waiting = asyncio.create_task(reader.log.changed(1))
+        waiting = asyncio.create_task(reader.log.wait_for_events(1))
         await asyncio.sleep(0.1)
         await added(writer.log, write("a"))
         await asyncio.wait_for(waiting, 30)
@@ -66,30 +66,30 @@ def database_of(store: Store) -> Database:
     return vars(store)["_database"]
 
 
-def remembered(log: Log) -> list[StoredEvent]:
-    watching: Watcher = vars(log)["_watcher"]
-    return vars(watching.recent)["_events"]
+def remembered(log: Log) -> list[RecordedEvent]:
+    watching: HighWaterMark = vars(log)["_watcher"]
+    return vars(watching.tail_cache)["_events"]
 
 
-def watching(*told: tuple[int | None, int]) -> Watcher:
-    found = Watcher(cast("Database", cast("Any", Marks(*told))), "channel")
-    vars(found.announcer)["start"] = lambda: None
+def watching(*told: tuple[int | None, int]) -> HighWaterMark:
+    found = HighWaterMark(cast("Database", cast("Any", Marks(*told))), "channel")
+    vars(found.notifier)["start"] = lambda: None
     return found
 
 
 async def test_a_mark_that_lies_below_an_earlier_one_is_no_restored_database() -> None:
     known = watching((5, 5), (3, 6), (7, 7))
 
-    assert [await known.mark(beyond) for beyond in (0, 5, 6)] == [5, 5, 7]
+    assert [await known.refresh(beyond) for beyond in (0, 5, 6)] == [5, 5, 7]
 
 
 async def test_when_the_database_went_back_nothing_that_is_appended_is_final() -> None:
     known = watching((8, 8), *[(3, 3)] * 99)
-    assert await known.mark(beyond=0) == 8
+    assert await known.refresh(beyond=0) == 8
     waiting = asyncio.create_task(known.wait(8))
     await until(lambda: vars(known)["_went_back_to"] == 3)
 
-    known.stored(stored_at(9), asyncio.get_running_loop().time())
+    known.event_appended(stored_at(9), asyncio.get_running_loop().time())
     await asyncio.sleep(0)
 
     assert known.known == 8
@@ -102,7 +102,7 @@ async def test_news_is_looked_for_again_when_that_failed() -> None:
     waiting = asyncio.create_task(known.wait(5))
     await until(lambda: known.known == 5)
 
-    known.hear(6)
+    known.report(6)
 
     await asyncio.wait_for(waiting, 30)
     await known.close()
@@ -140,7 +140,7 @@ class Following:
 
     async def caught_up(self, to: int, query: Query = EVERYTHING, after: int = 0) -> Page:
         """Wait until the log is final up to a position; the page that ends there."""
-        await asyncio.wait_for(self.log.changed(to - 1), 30)
+        await asyncio.wait_for(self.log.wait_for_events(to - 1), 30)
         return await self.log.read(after, query=query)
 
 
@@ -188,7 +188,7 @@ EASTERN = datetime(2023, 5, 6, 7, tzinfo=timezone(timedelta(hours=2)))
     ],
 )
 async def test_who_waits_for_what_this_process_appends_is_given_it_without_a_question(
-    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, event: NewEvent
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, event: EncodedEvent
 ) -> None:
     other, here = stores[1], Following(stores[0], monkeypatch)
     for name in ("LOOK_S", "FRESH_S"):
@@ -210,10 +210,10 @@ async def test_who_appended_goes_on_before_those_who_wait(
 ) -> None:
     log, order = stores[0].log, list[str]()
     await added(log, write("a"))
-    await asyncio.wait_for(log.changed(0), 30)
+    await asyncio.wait_for(log.wait_for_events(0), 30)
 
     async def wait() -> None:
-        await log.changed(1)
+        await log.wait_for_events(1)
         order.append("woken")
 
     about, waiting = vars(log)["_watcher"], asyncio.create_task(wait())
@@ -229,14 +229,14 @@ async def test_who_appended_goes_on_before_those_who_wait(
 
 async def test_what_this_process_appends_makes_the_end_no_fresher_than_its_call() -> None:
     known = watching((8, 8), (10, 10))
-    assert await known.mark(beyond=0) == 8
+    assert await known.refresh(beyond=0) == 8
     vars(known).update(_waiters=1, _asked_at=0.0)
 
-    known.stored(stored_at(9), asyncio.get_running_loop().time() - 1)
+    known.event_appended(stored_at(9), asyncio.get_running_loop().time() - 1)
     await asyncio.sleep(0)
 
     assert known.known == 9
-    assert await known.mark(beyond=0) == 10  # what others have appended meanwhile
+    assert await known.refresh(beyond=0) == 10  # what others have appended meanwhile
 
 
 async def test_behind_an_open_append_what_this_process_appends_is_waited_for(
@@ -249,7 +249,7 @@ async def test_behind_an_open_append_what_this_process_appends_is_waited_for(
     about = vars(here.log)["_watcher"]
     await until(lambda: about._waiters and about._asking.done())
     async with database_of(other).transaction() as connection:
-        values = arguments_of_one(([write("b")], None), None, patience=None)
+        values = single_arguments(([write("b")], None), None, patience=None)
         await connection.fetch(database_of(other).sql["append_one"], *values)
         assert (await added(here.log, write("a"))).position == 3
 
@@ -265,7 +265,7 @@ async def test_an_answer_that_was_under_way_is_no_older_state(
 ) -> None:
     log, database = stores[0].log, database_of(stores[0])
     await added(log, write("a"))
-    await asyncio.wait_for(log.changed(0), 30)
+    await asyncio.wait_for(log.wait_for_events(0), 30)
     about, fetch = vars(log)["_watcher"], database.fetch
     read, told = asyncio.Event(), asyncio.Event()
 
@@ -276,7 +276,7 @@ async def test_an_answer_that_was_under_way_is_no_older_state(
             await told.wait()
         return rows
 
-    waiting = asyncio.create_task(log.changed(1))
+    waiting = asyncio.create_task(log.wait_for_events(1))
     await until(lambda: about._waiters and about._asking.done())
     monkeypatch.setattr(database, "fetch", slow)
     asked = asyncio.create_task(about.mark(beyond=1))
@@ -290,18 +290,18 @@ async def test_an_answer_that_was_under_way_is_no_older_state(
 
 
 def test_what_was_learned_while_it_was_asked_for_is_learned_once() -> None:
-    known = Recent()
+    known = TailCache()
     one, two, three = (stored_at(position) for position in (1, 2, 3))
-    known.learn(1, [one])
-    known.learn(2, [two])
+    known.extend(1, [one])
+    known.extend(2, [two])
 
-    known.learn(3, [two, three])
+    known.extend(3, [two, three])
 
     assert known.between(0, 3) == [one, two, three]
 
 
-def stored_at(position: int) -> StoredEvent:
-    return StoredEvent(position, "a", position, "thing-happened", 1, str(position), "{}", "{}", (), START, START)
+def stored_at(position: int) -> RecordedEvent:
+    return RecordedEvent(position, "a", position, "thing-happened", 1, str(position), "{}", "{}", (), START, START)
 
 
 EVENTS = [
@@ -332,7 +332,7 @@ async def test_a_page_from_memory_is_the_page_of_the_database(
     cases = list(itertools.product(QUERIES, (1, 2, 9, len(EVENTS) - 1), (3, 1000)))
     kept = [await reader.log.read(after, query=query, limit=limit) for query, after, limit in cases]
     asked = len(reader.asked)
-    vars(reader.log)["_watcher"].recent = Recent()
+    vars(reader.log)["_watcher"].recent = TailCache()
     read = [await reader.log.read(after, query=query, limit=limit) for query, after, limit in cases]
 
     assert kept == read
@@ -346,7 +346,7 @@ async def test_more_than_memory_may_hold_is_read_from_the_database(
     for module in (high_water_mark, recent):
         monkeypatch.setattr(module, bound, value)
     writer, reader = stores[0], Following(stores[1], monkeypatch)
-    seen = list[StoredEvent]()
+    seen = list[RecordedEvent]()
     for count in (1, 2, 2, 9, 1, 1, 1, 1, 4, 2):
         last = await added(writer.log, write("a", count))
         seen += (await reader.caught_up(last.position, after=len(seen))).events

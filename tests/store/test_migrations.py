@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from fait._errors import StoreTooNew, StoreUnavailable
-from fait._store.migrations import Migration, Step, load, pending
+from fait._store.migrations import Migration, MigrationStatus, load_migrations, pending_migrations
 from fait._store.open import open_store
 from fait._store.sqlite.statements import SQL
 from fait.testing.contract.store import everything, write
@@ -17,7 +17,7 @@ from fait.testing.contract.store import everything, write
 if TYPE_CHECKING:
     from fait._store.sqlite.store import SqliteStore
 
-STEPS = load("fait._store.sqlite")
+STEPS = load_migrations("fait._store.sqlite")
 MOMENT = "2024-01-15T12:00:00.000000Z"
 APPLIED = {1: "dafe8144c2d7ab20", 2: "c292803f1995452f"}
 """The steps as they were released: text that was applied somewhere never changes."""
@@ -34,7 +34,7 @@ def written_at(version: int, path: Path) -> None:
     connection.execute(SQL["create_migrations"])
     for step in STEPS[:version]:
         connection.execute(step.sql)
-        values = (step.number, step.name, step.fingerprint, step.compatible_from, MOMENT)
+        values = (step.number, step.name, step.checksum, step.compatible_from, MOMENT)
         connection.execute(SQL["insert_migration"], values)
     connection.execute(SQL["create_log"], ("3f0f2c5e-0000-4000-8000-000000000001", MOMENT))
     for number in (1, 2, 3):
@@ -102,8 +102,8 @@ async def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> No
     assert schema_of(path) == schema_of(copy)
 
 
-def applied(*steps: Migration) -> list[Step]:
-    return [Step(each.number, each.name, each.fingerprint, each.compatible_from) for each in steps]
+def applied(*steps: Migration) -> list[MigrationStatus]:
+    return [MigrationStatus(each.number, each.name, each.checksum, each.compatible_from) for each in steps]
 
 
 def later(number: int, compatible_from: int | None = None) -> Migration:
@@ -113,11 +113,11 @@ def later(number: int, compatible_from: int | None = None) -> Migration:
 
 def test_a_changed_and_a_missing_step_are_refused() -> None:
     with pytest.raises(StoreUnavailable, match="another schema 1"):
-        pending(STEPS, applied(Migration(1, "initial", "other"), *STEPS[1:]), "it")
+        pending_migrations(STEPS, applied(Migration(1, "initial", "other"), *STEPS[1:]), "it")
     with pytest.raises(StoreUnavailable, match="another schema 1"):
-        pending(STEPS, applied(*STEPS[1:]), "it")
-    assert pending(STEPS, applied(*STEPS), "it") == []
-    assert pending(STEPS, applied(STEPS[0]), "it") == STEPS[1:]
+        pending_migrations(STEPS, applied(*STEPS[1:]), "it")
+    assert pending_migrations(STEPS, applied(*STEPS), "it") == []
+    assert pending_migrations(STEPS, applied(STEPS[0]), "it") == STEPS[1:]
 
 
 NEWEST = len(STEPS)
@@ -139,10 +139,10 @@ def test_a_newer_schema_says_which_code_may_use_it(beyond: list[Migration], may_
     there = applied(*STEPS, *beyond)
 
     if may_use:
-        assert pending(STEPS, there, "it") == []
+        assert pending_migrations(STEPS, there, "it") == []
     else:
         with pytest.raises(StoreTooNew, match=f"schema {beyond[-1].number}; this one knows {NEWEST}"):
-            pending(STEPS, there, "it")
+            pending_migrations(STEPS, there, "it")
 
 
 @pytest.mark.parametrize(("compatible_from", "opens"), [(None, False), (NEWEST, True)])
@@ -152,7 +152,7 @@ async def test_a_file_with_a_later_step_opens_if_the_step_allows_it(
     path, step = tmp_path / "new.db", later(NEWEST + 1, compatible_from)
     written_at(NEWEST, path)
     connection = apsw.Connection(str(path))
-    values = (step.number, step.name, step.fingerprint, step.compatible_from, MOMENT)
+    values = (step.number, step.name, step.checksum, step.compatible_from, MOMENT)
     connection.execute(SQL["insert_migration"], values)
     connection.close()
 
@@ -163,6 +163,6 @@ async def test_a_file_with_a_later_step_opens_if_the_step_allows_it(
     store = await open_store(f"sqlite:///{path}")
     try:
         assert await store.log.head() == 3
-        assert {each.verdict for each in await cast("SqliteStore", store).examine()} == {"ok"}
+        assert {each.status for each in await cast("SqliteStore", store).examine()} == {"ok"}
     finally:
         await store.close()

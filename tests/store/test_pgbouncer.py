@@ -9,9 +9,9 @@ import pytest
 
 import fait
 from fait._errors import StoreUnavailable
-from fait._events.append import AppendCondition, Appended, ConditionFailed, Conflict
+from fait._events.append import AppendCondition, Appended, ConditionFailed, VersionConflict
 from fait._events.query import Query
-from fait._store.ledger import Checkpoint, Column, RowChange, Table, Work
+from fait._store.ledger import Checkpoint, Column, RowChange, Table, UnitOfWork
 from fait._store.open import Store, open_store
 from fait.testing.contract.store import added, everything, new, write
 from tests.servers.pgbouncer import PgBouncer
@@ -43,7 +43,7 @@ async def test_every_kind_of_append_gets_its_verdict(store: Store) -> None:
     await added(log, write("a", 3), write("b", [new(tags=("t:1",))]))
     await added(log, write("many", 700))
 
-    assert isinstance(await log.append([write("a", 1, "no_stream")]), Conflict)
+    assert isinstance(await log.append([write("a", 1, "no_stream")]), VersionConflict)
     failed = await log.append([write("c")], AppendCondition((Query(tags=("t:1",)),), 0))
     assert isinstance(failed, ConditionFailed)
     assert [event.stream for event in failed.events] == ["b"]
@@ -72,11 +72,11 @@ async def test_rows_and_checkpoints_are_recorded_together(store: Store) -> None:
     ledger, identity = store.ledger, store.log.identity
     table = Table("pooled", (Column("id", "text", False),), "id")
     await ledger.create_table(table)
-    await ledger.start(Checkpoint("pooled", "app", 0, identity.log_id, identity.epoch))
-    lease = await ledger.take(await ledger.lease("pooled"), "me")
+    await ledger.start_checkpoint(Checkpoint("pooled", "app", 0, identity.log_id, identity.epoch))
+    lease = await ledger.acquire(await ledger.lease("pooled"), "me")
     assert lease is not None
 
-    await ledger.record(Work("pooled", 0, 5, lease.fence, rows=[RowChange(table, [("x",)])]))
+    await ledger.record(UnitOfWork("pooled", 0, 5, lease.fencing_token, rows=[RowChange(table, [("x",)])]))
 
     assert await ledger.rows(table, ["x"]) == [("x",)]
     checkpoint = await ledger.checkpoint("pooled")
@@ -89,7 +89,7 @@ async def test_news_of_other_processes_is_found_by_looking(
 ) -> None:
     other = await open_store(f"{pooler.url}?schema={schema}&prepare=no")
     try:
-        waiting = asyncio.create_task(store.log.changed(0))
+        waiting = asyncio.create_task(store.log.wait_for_events(0))
         async with asyncio.timeout(30):
             while "LISTEN hears nothing" not in caplog.text:  # noqa: ASYNC110 - a log has no event to wait for
                 await asyncio.sleep(0.02)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fait._events.append import Appended, Conflict, Write
-from fait._events.envelope import NewEvent
+from fait._events.append import Appended, StreamWrite, VersionConflict
+from fait._events.envelope import EncodedEvent
 from fait._events.version import EXISTS
 from fait._store.log import Log
 from fait._store.open import open_store
@@ -31,14 +31,14 @@ async def test_a_stream_that_must_exist_and_does_not_refuses_those_beside_it(log
 
     verdict = await log.append([write("there", 2), write("new", 2), write("missing", 2, "exists")])
 
-    assert verdict == Conflict("missing", EXISTS, 0)
+    assert verdict == VersionConflict("missing", EXISTS, 0)
     assert len(await everything(log)) == 1
 
 
 async def test_what_is_refused_moves_no_stream(log: Log) -> None:
     verdict = await log.append([write("a", 3), write("b", 3, 7)])
 
-    assert verdict == Conflict("b", 7, 0)
+    assert verdict == VersionConflict("b", 7, 0)
     assert await log.streams() == []
     assert isinstance(await log.append([write("a", 3, 0), write("b", 3, 0)]), Appended)
 
@@ -49,9 +49,9 @@ SEPARATORS = ["\x1f", "\x1f0\x1e", "0\x1e\x1f", "\x1f1\x1e\x1f0", "\x1e", '"', "
 @pytest.mark.parametrize("together", [True, False], ids=["of one append", "of several"])
 async def test_values_that_look_like_what_separates_them_come_back(log: Log, together: bool) -> None:
     writes = [
-        Write(
+        StreamWrite(
             f"odd-{odd}{number}",
-            (NewEvent("test.odd", 1, new_id(), f'{{"n":{number}}}', tags=(odd, f"{odd}x")[: number % 3]),),
+            (EncodedEvent("test.odd", 1, new_id(), f'{{"n":{number}}}', tags=(odd, f"{odd}x")[: number % 3]),),
             0,
         )
         for number, odd in enumerate(SEPARATORS)
@@ -73,20 +73,20 @@ async def test_values_that_look_like_what_separates_them_come_back(log: Log, tog
 
 async def test_events_of_appends_that_go_together_stay_in_their_places(log: Log) -> None:
     moment = datetime(2024, 1, 15, tzinfo=UTC)
-    rare = NewEvent("test.rare", 7, new_id(), "[]", '{"actor":"a"}', ("seat:1", "seat:2"), moment, expires=True)
+    rare = EncodedEvent("test.rare", 7, new_id(), "[]", '{"actor":"a"}', ("seat:1", "seat:2"), moment, expires=True)
     await added(log, write("first"))
 
     verdicts = await asyncio.gather(
-        log.append([write("one")]), log.append([write("three", 3)]), log.append([Write("rare", (rare,), -1)]),
+        log.append([write("one")]), log.append([write("three", 3)]), log.append([StreamWrite("rare", (rare,), -1)]),
         log.append([write("two", 2)]), log.append([write("late", 2, 9)]),
     )  # fmt: skip
 
     assert [each.versions if isinstance(each, Appended) else each for each in verdicts] == [
-        (1,), (3,), (1,), (2,), Conflict("late", 9, 0),
+        (1,), (3,), (1,), (2,), VersionConflict("late", 9, 0),
     ]  # fmt: skip
     stored = [each for each in await everything(log) if each.stream != "first"]
     places = sorted((each.stream, each.version) for each in stored)
     assert places == [("one", 1), ("rare", 1), ("three", 1), ("three", 2), ("three", 3), ("two", 1), ("two", 2)]
     [found] = [each for each in stored if each.stream == "rare"]
-    assert (found.type, found.schema, found.data, found.metadata) == ("test.rare", 7, "[]", '{"actor":"a"}')
+    assert (found.type, found.schema_version, found.data, found.metadata) == ("test.rare", 7, "[]", '{"actor":"a"}')
     assert (found.tags, found.occurred_at) == (rare.tags, moment)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fait._clock import SystemClock
-from fait._store.postgres.connection import SILENT_S, Database, parse
+from fait._store.postgres.connection import KEEPALIVE_IDLE_S, Database, parse_url
 from fait._store.postgres.identifiers import quote
 from fait._store.postgres.store import open_store
 
@@ -17,7 +17,7 @@ from fait._store.postgres.store import open_store
 async def database(postgres_url: Callable[..., str]) -> AsyncGenerator[Database]:
     url = f"{postgres_url()}&pool=4"
     await (await open_store(url, url, SystemClock())).close()
-    database = await Database.open(parse(url, "the server"))
+    database = await Database.open(parse_url(url, "the server"))
     yield database
     await database.close()
 
@@ -59,7 +59,9 @@ async def test_a_value_that_cannot_be_sent_leaves_no_transaction_open(database: 
     for _ in range(3):
         with pytest.raises(Exception, match=r"Error"):
             async with database.connection() as connection:
-                await connection.fetch(f"SELECT * FROM {quote(database.schema)}.fait_all WHERE stream = $1", "\ud800")
+                await connection.fetch(
+                    f"SELECT * FROM {quote(database.schema)}.fait_all_events WHERE stream = $1", "\ud800"
+                )
 
     other = await database.connect()
     open_ones = await other.fetch(
@@ -90,7 +92,7 @@ async def test_every_line_is_watched(database: Database) -> None:
             line: socket.socket = transport.get_extra_info("socket")
             assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             if hasattr(socket, "TCP_USER_TIMEOUT"):
-                assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2 * SILENT_S * 1000
+                assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2 * KEEPALIVE_IDLE_S * 1000
     await listening.close()
 
 

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from fait._store.health import Finding
-from fait._store.open import open_schema, open_store
+from fait._store.open import open_admin, open_store
 from fait.testing.contract.store import added, new, write
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
@@ -67,14 +67,14 @@ async def examined(url: str) -> dict[str, Finding]:
 
 
 def wrong(found: dict[str, Finding]) -> dict[str, str]:
-    assert all(each.advice for each in found.values() if each.verdict == "finding")
-    return {name: each.verdict for name, each in found.items() if each.verdict != "ok"}
+    assert all(each.advice for each in found.values() if each.status == "finding")
+    return {name: each.status for name, each in found.items() if each.status != "ok"}
 
 
 @pytest.mark.parametrize("version", [15, 18])
 async def test_a_well_log_is_well(postgres_url: Callable[..., str], version: int) -> None:
     url = postgres_url(version)
-    await open_schema(url).migrate()
+    await open_admin(url).migrate()
 
     found = await examined(url)
 
@@ -85,11 +85,11 @@ async def test_a_well_log_is_well(postgres_url: Callable[..., str], version: int
 @pytest.mark.parametrize(
     ("damage", "check"),
     [
-        ("ALTER TABLE {0}.fait_events DISABLE TRIGGER fait_events_are_facts", "append-only"),
-        ("ALTER TABLE {0}.fait_events ENABLE REPLICA TRIGGER fait_events_are_not_emptied", "append-only"),
-        ("DROP TRIGGER fait_events_are_facts ON {0}.fait_expiring", "append-only"),
-        ("ALTER FUNCTION {0}.fait_mark_1() STABLE", "functions"),
-        ("DROP FUNCTION {0}.fait_append_each_1", "functions"),
+        ("ALTER TABLE {0}.fait_events DISABLE TRIGGER fait_events_append_only", "append-only"),
+        ("ALTER TABLE {0}.fait_events ENABLE REPLICA TRIGGER fait_events_no_truncate", "append-only"),
+        ("DROP TRIGGER fait_events_append_only ON {0}.fait_messages", "append-only"),
+        ("ALTER FUNCTION {0}.fait_high_water_mark_1() STABLE", "functions"),
+        ("DROP FUNCTION {0}.fait_append_batch_1", "functions"),
         ("ALTER SEQUENCE {0}.fait_position CYCLE", "sequence"),
         ("ALTER SEQUENCE {0}.fait_position INCREMENT 2", "sequence"),
         ("SELECT setval('{0}.fait_position', 3)", "sequence"),
@@ -120,10 +120,10 @@ async def test_an_event_that_is_gone_is_missed(url: str, gone: int, monkeypatch:
     monkeypatch.setattr("fait._store.postgres.health.WINDOW", 3)
     newest = await examined(url)
 
-    assert found["versions"].verdict == "finding"
+    assert found["versions"].status == "finding"
     assert "order-2" in found["versions"].detail
     # Among the newest, where a stream begins is not known.
-    assert newest["versions"].verdict == ("ok" if gone == 1 else "finding")
+    assert newest["versions"].status == ("ok" if gone == 1 else "finding")
     assert newest["versions"].detail.endswith("among the newest 3 positions")
 
 
@@ -132,10 +132,10 @@ async def test_of_a_long_log_the_newest_part_is_checked(url: str, monkeypatch: p
         await connection.execute(in_schema(url, "DELETE FROM {0}.fait_tags WHERE position IN (1, 4)"))
 
     monkeypatch.setattr("fait._store.postgres.health.WINDOW", 2)
-    assert (await examined(url))["tags"].verdict == "ok"
+    assert (await examined(url))["tags"].status == "ok"
     monkeypatch.setattr("fait._store.postgres.health.WINDOW", 3)
     found = (await examined(url))["tags"]
-    assert (found.verdict, ": 4," in found.detail) == ("finding", True)
+    assert (found.status, ": 4," in found.detail) == ("finding", True)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ async def test_settings_of_the_role_are_seen(url: str, setting: str, verdicts: d
 async def test_a_server_that_may_lose_data_is_found() -> None:
     options = {"fsync": "on", "full_page_writes": "off", "max_connections": "14"}
     with PostgresServer(options=options) as server:
-        await open_schema(server.url).migrate()
+        await open_admin(server.url).migrate()
         assert wrong(await examined(server.url)) == {"full_page_writes": "finding"}
         assert wrong(await examined(f"{server.url}?pool=11")) == {
             "full_page_writes": "finding",
@@ -169,7 +169,7 @@ async def test_a_server_that_may_lose_data_is_found() -> None:
         found = await examined(server.url)
         for each in others:
             await each.close()
-        assert found["connections"].verdict == "finding"
+        assert found["connections"].status == "finding"
 
 
 async def test_an_append_that_does_not_end_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,8 +184,8 @@ async def test_an_append_that_does_not_end_is_named(url: str, monkeypatch: pytes
         old = (await examined(url))["oldest append"]
         await transaction.rollback()
 
-    assert young.verdict == "ok"
-    assert old.verdict == "finding"
+    assert young.status == "ok"
+    assert old.status == "finding"
     assert f"process {pid} (somebody), idle in transaction" in old.detail
     assert f"pg_terminate_backend({pid})" in old.advice
     assert "does not end its transaction" in old.advice
@@ -259,5 +259,5 @@ async def test_statements_that_a_pooler_loses_are_a_finding(
 
     found = await examined(f"{bouncer.url}?schema={schema_of(url)}")
 
-    assert found["prepared statements"].verdict == "finding"
+    assert found["prepared statements"].status == "finding"
     assert "prepare=no" in found["prepared statements"].advice

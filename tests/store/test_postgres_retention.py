@@ -11,7 +11,7 @@ import pytest
 
 from fait._clock import ManualClock
 from fait._errors import StoreUnavailable
-from fait._events.envelope import NewEvent
+from fait._events.envelope import EncodedEvent
 from fait._store.ledger import Checkpoint
 from fait._store.open import Store, open_store
 from fait.testing.contract.store import START, added, everything, new, write
@@ -27,7 +27,7 @@ APPEND = (
 )
 
 
-def message(*tags: str) -> NewEvent:
+def message(*tags: str) -> EncodedEvent:
     return msgspec.structs.replace(new("mail", tags=tags), expires=True)
 
 
@@ -50,7 +50,7 @@ async def store(url: str, clock: ManualClock) -> AsyncIterator[Store]:
 
 async def expired(store: Store, clock: ManualClock, behind: int) -> int:
     clock.moment = START.replace(year=2025)
-    return (await store.log.expire("mail", clock.now(), behind)).messages
+    return (await store.log.expire("mail", clock.now(), behind)).dropped
 
 
 async def test_the_log_does_not_end_earlier_for_what_was_dropped_at_its_mark(
@@ -77,9 +77,9 @@ async def test_a_subscription_cannot_start_while_messages_are_dropped(url: str, 
     checkpoint = Checkpoint("late", "app", 0, store.log.identity.log_id, store.log.identity.epoch)
     async with connected(url) as dropping:
         await dropping.execute("BEGIN")
-        await dropping.execute(in_schema(url, "SELECT {0}.fait_expire_1('mail', now(), 0, 0, 1)"))
+        await dropping.execute(in_schema(url, "SELECT {0}.fait_expire_messages_1('mail', now(), 0, 0, 1)"))
 
-        starting = asyncio.create_task(store.ledger.start(checkpoint))
+        starting = asyncio.create_task(store.ledger.start_checkpoint(checkpoint))
         await asyncio.sleep(0.1)
 
         assert not starting.done()
@@ -98,13 +98,13 @@ async def test_the_doctor_knows_what_was_dropped_from_what_is_missing(
 
     async with connected(url) as connection:
         await connection.execute("SET fait.maintenance = 'retention'")
-        await connection.execute(in_schema(url, "DELETE FROM {0}.fait_expiring WHERE version = 6"))
+        await connection.execute(in_schema(url, "DELETE FROM {0}.fait_messages WHERE version = 6"))
     assert await ill(store) == {"versions"}
 
 
 async def ill(store: Store) -> set[str]:
     found = await cast("PostgresStore", store).examine()
-    return {each.name for each in found if each.verdict != "ok"} - {"fsync"}
+    return {each.name for each in found if each.status != "ok"} - {"fsync"}
 
 
 @pytest.mark.parametrize("setting", ["", "SET fait.maintenance = 'other'; "])
@@ -112,8 +112,8 @@ async def test_messages_are_not_deleted_by_accident(url: str, store: Store, sett
     await added(store.log, write("a", [message(), new()]))
 
     async with connected(url) as connection:
-        with pytest.raises(asyncpg.RestrictViolationError, match="events are facts: fait_expiring takes no DELETE"):
-            await connection.execute(in_schema(url, f"{setting}DELETE FROM {{0}}.fait_expiring"))
+        with pytest.raises(asyncpg.RestrictViolationError, match="events are facts: fait_messages takes no DELETE"):
+            await connection.execute(in_schema(url, f"{setting}DELETE FROM {{0}}.fait_messages"))
         with pytest.raises(asyncpg.RestrictViolationError, match="fait_events takes no DELETE"):
             await connection.execute(in_schema(url, "SET fait.maintenance = 'retention'; DELETE FROM {0}.fait_events"))
 
@@ -125,9 +125,9 @@ async def test_dropping_leaves_no_right_to_delete_behind(url: str, store: Store,
 
     async with connected(url) as connection:
         await connection.execute("BEGIN")
-        await connection.execute(in_schema(url, "SELECT {0}.fait_expire_1('mail', '2025-01-01', 1, 0, 1)"))
+        await connection.execute(in_schema(url, "SELECT {0}.fait_expire_messages_1('mail', '2025-01-01', 1, 0, 1)"))
         with pytest.raises(asyncpg.RestrictViolationError):
-            await connection.execute(in_schema(url, "DELETE FROM {0}.fait_expiring"))
+            await connection.execute(in_schema(url, "DELETE FROM {0}.fait_messages"))
 
 
 async def test_an_application_may_drop_messages_with_what_the_guide_grants_and_a_reader_may_not(

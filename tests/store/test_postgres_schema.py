@@ -18,10 +18,10 @@ import pytest
 import fait
 from fait._errors import FaitError, StoreTooNew, StoreUnavailable, UsageError
 from fait._events.query import Query
-from fait._store.adoption import Adopted
+from fait._store.adoption import Adoption
 from fait._store.health import Finding
-from fait._store.migrations import Migration, load
-from fait._store.open import Store, open_schema, open_store
+from fait._store.migrations import Migration, load_migrations
+from fait._store.open import Store, open_admin, open_store
 from fait.testing.contract.store import added, everything, new, write
 from tests.servers.postgres import installations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Fresh = Callable[..., str]
 
-STEPS = load("fait._store.postgres")
+STEPS = load_migrations("fait._store.postgres")
 GUIDE = Path(__file__).parents[2] / "docs" / "postgres.md"
 HOSTILE = [
     "Shop",
@@ -104,7 +104,7 @@ async def test_stores_that_are_opened_at_once_are_one_log(fresh: Fresh) -> None:
     url = fresh()
     await asked(url, "ALTER DATABASE postgres SET default_transaction_isolation = 'serializable'")
     try:
-        schemas = [open_schema(url) for _ in range(4)]
+        schemas = [open_admin(url) for _ in range(4)]
         applied = await asyncio.gather(*(each.migrate() for each in schemas))
     finally:
         await asked(url, "ALTER DATABASE postgres RESET default_transaction_isolation")
@@ -114,19 +114,19 @@ async def test_stores_that_are_opened_at_once_are_one_log(fresh: Fresh) -> None:
 
 async def test_of_two_adoptions_at_once_one_begins_an_epoch(fresh: Fresh) -> None:
     url = fresh()
-    await open_schema(url).migrate()
+    await open_admin(url).migrate()
     await asked(url, "UPDATE {0}.fait_log SET timeline = timeline + 1")
     other = await asyncpg.connect(url.partition("?")[0])
     try:
         async with other.transaction():  # in the way of both, so that they are under way at once
             await other.execute(f"SELECT FROM {schema_of(url)}.fait_log FOR UPDATE")
-            adoptions = [asyncio.create_task(open_schema(url).adopt(in_place=False, rehearse=False)) for _ in range(2)]
+            adoptions = [asyncio.create_task(open_admin(url).adopt(in_place=False, dry_run=False)) for _ in range(2)]
             await asyncio.sleep(0.5)
         done = await asyncio.gather(*adoptions, return_exceptions=True)
     finally:
         await other.close()
 
-    assert [each.now.epoch for each in done if isinstance(each, Adopted)] == [2]
+    assert [each.current.epoch for each in done if isinstance(each, Adoption)] == [2]
     assert [type(each) for each in done if isinstance(each, Exception)] == [UsageError]
 
 
@@ -139,8 +139,8 @@ async def test_any_name_will_do(fresh: Fresh, schema: str) -> None:
 
         assert len(await everything(store.log)) == 603
         assert len(await everything(store.log, Query(tags=("a:1",)))) == 1
-        assert {each.verdict for each in await examined(store) if each.name != "fsync"} == {"ok"}
-    assert all(each.applied_at for each in await open_schema(url).steps())
+        assert {each.status for each in await examined(store) if each.name != "fsync"} == {"ok"}
+    assert all(each.applied_at for each in await open_admin(url).migrations())
     await asked(url, "DROP SCHEMA {0} CASCADE")
 
 
@@ -156,9 +156,9 @@ async def test_a_script_run_by_psql_makes_the_same(fresh: Fresh, schema: str) ->
     dumps = list[str]()
     for way in ("migrate", "script"):
         if way == "migrate":
-            await open_schema(url).migrate()
+            await open_admin(url).migrate()
         else:
-            program("psql", url, "-v", "ON_ERROR_STOP=1", "-q", text=await open_schema(url).script(whole=True))
+            program("psql", url, "-v", "ON_ERROR_STOP=1", "-q", text=await open_admin(url).script(from_scratch=True))
         dumps.append(re.sub(r"\\(un)?restrict .*", "", program("pg_dump", url, "--schema-only", "-n", f'"{schema}"')))
         async with opened(url, create=False) as store:
             assert store.log.identity.epoch == 1
@@ -179,7 +179,7 @@ async def test_a_log_that_is_not_there_is_not_made_by_looking(fresh: Fresh) -> N
     with pytest.raises(UsageError, match="Nothing was created"):
         await open_store(url, create=False)
     with pytest.raises(UsageError, match="Nothing was changed"):
-        await open_schema(url).adopt(in_place=True, rehearse=False)
+        await open_admin(url).adopt(in_place=True, dry_run=False)
 
     assert not await exists(url)
 
@@ -209,13 +209,13 @@ async def test_older_code_is_locked_out_by_a_step_that_says_nothing(
 ) -> None:
     url = fresh()
     known(monkeypatch, "CREATE TABLE {schema}.later (n int);")
-    await open_schema(url).migrate()
+    await open_admin(url).migrate()
     known(monkeypatch)
 
     with pytest.raises(StoreTooNew, match="Upgrade fait"):
         await open_store(url)
     with pytest.raises(StoreTooNew):
-        await open_schema(url).steps()
+        await open_admin(url).migrations()
 
 
 async def test_older_code_uses_a_newer_schema_that_it_can_live_with(
@@ -223,15 +223,15 @@ async def test_older_code_uses_a_newer_schema_that_it_can_live_with(
 ) -> None:
     url = fresh()
     known(monkeypatch, f"-- compatible-from: {len(STEPS)}\nCREATE TABLE {{schema}}.later (n int);")
-    await open_schema(url).migrate()
+    await open_admin(url).migrate()
     known(monkeypatch)
 
     async with opened(url) as store:
         await added(store.log, write("order-1", 1))
         found = {each.name: each for each in await examined(store)}
-    assert found["schema"].verdict == "ok"
+    assert found["schema"].status == "ok"
     assert f"this fait knows {len(STEPS)}" in found["schema"].detail
-    assert [each.number for each in await open_schema(url).steps()][-1] == len(STEPS) + 1
+    assert [each.number for each in await open_admin(url).migrations()][-1] == len(STEPS) + 1
 
 
 async def test_no_function_compiles_a_plan_that_only_looks_costly(fresh: Fresh) -> None:
@@ -245,13 +245,13 @@ async def test_no_function_compiles_a_plan_that_only_looks_costly(fresh: Fresh) 
         )
 
     careful = {name for name, config in settings if "enable_seqscan=off" in config}
-    assert careful >= {"fait_append_1", "fait_append_one_1", "fait_tail_1"}
+    assert careful >= {"fait_append_1", "fait_append_one_1", "fait_read_tail_1"}
     assert {name for name, config in settings if name in careful and "jit=off" not in config} == set()
 
 
 async def test_a_changed_step_is_refused(fresh: Fresh) -> None:
     url = fresh()
-    await open_schema(url).migrate()
+    await open_admin(url).migrate()
     await asked(url, "UPDATE {0}.fait_migrations SET fingerprint = 'other' WHERE number = 3")
 
     with pytest.raises(StoreUnavailable, match="another schema 3"):
@@ -261,7 +261,7 @@ async def test_a_changed_step_is_refused(fresh: Fresh) -> None:
 # Facts
 
 
-@pytest.mark.parametrize("table", ["fait_events", "fait_expiring"])
+@pytest.mark.parametrize("table", ["fait_events", "fait_messages"])
 @pytest.mark.parametrize(
     "statement",
     ["UPDATE {0}.{1} SET version = 7", "DELETE FROM {0}.{1}", "TRUNCATE {0}.{1}", "TRUNCATE {0}.{1} CASCADE"],
@@ -272,14 +272,14 @@ async def test_events_are_not_changed_even_by_their_owner(fresh: Fresh, table: s
         await added(store.log, write("order-1", 1))
     await asked(
         url,
-        "INSERT INTO {0}.fait_expiring (version, recorded_at, occurred_at, id, schema, stream, type, data, metadata) "
+        "INSERT INTO {0}.fait_messages (version, recorded_at, occurred_at, id, schema, stream, type, data, metadata) "
         "SELECT 1, recorded_at, occurred_at, gen_random_uuid(), 1, 'note-1', type, data, metadata FROM {0}.fait_events",
     )
 
     with pytest.raises(asyncpg.RestrictViolationError, match=f"events are facts: {table}"):
         await asked(url, statement.replace("{1}", table))
 
-    assert len(await asked(url, "SELECT FROM {0}.fait_all")) == 2
+    assert len(await asked(url, "SELECT FROM {0}.fait_all_events")) == 2
 
 
 # Neighbours
@@ -328,7 +328,7 @@ class SeatRow(fait.ReadModel, key="seat"):
     by: str
 
     @classmethod
-    def evolve(cls, row: "SeatRow | None", event: SeatTaken, at: fait.Recorded) -> "SeatRow | None":
+    def evolve(cls, row: "SeatRow | None", event: SeatTaken, at: fait.Envelope) -> "SeatRow | None":
         return SeatRow(seat=at.stream_id, by=event.by)
 
 
@@ -342,7 +342,7 @@ def grants(url: str, app: str, reader: str) -> str:
 async def roles(fresh: Fresh) -> AsyncIterator[tuple[str, str, str]]:
     """URLs of a log for its owner, for an application, and for a reader."""
     url, (app, reader) = fresh(), [f"role_{uuid4().hex[:8]}" for _ in range(2)]
-    await open_schema(url).migrate()
+    await open_admin(url).migrate()
     connection = await asyncpg.connect(url.partition("?")[0])
     await connection.execute(f"CREATE ROLE {app} LOGIN; CREATE ROLE {reader} LOGIN; {grants(url, app, reader)}")
     yield url, url.replace("postgres@", f"{app}@"), url.replace("postgres@", f"{reader}@")
@@ -379,14 +379,14 @@ async def test_an_application_needs_no_more_than_the_guide_gives_it(roles: tuple
         "UPDATE {0}.fait_events SET data = '1'",
         "DELETE FROM {0}.fait_events",
         "TRUNCATE {0}.fait_events",
-        "DELETE FROM {0}.fait_expiring",
+        "DELETE FROM {0}.fait_messages",
         "DELETE FROM {0}.fait_streams",
         "DELETE FROM {0}.fait_tags",
         "UPDATE {0}.fait_log SET epoch = 2",
         "INSERT INTO {0}.fait_migrations SELECT * FROM {0}.fait_migrations",
         "ALTER TABLE {0}.fait_events DISABLE TRIGGER ALL",
         "SELECT setval('{0}.fait_position', 1)",
-        "DROP FUNCTION {0}.fait_mark_1()",
+        "DROP FUNCTION {0}.fait_high_water_mark_1()",
     ],
 )
 async def test_an_application_may_not_touch_what_is_stored(roles: tuple[str, str, str], statement: str) -> None:
@@ -406,7 +406,7 @@ async def test_a_reader_may_look_and_do_nothing_else(roles: tuple[str, str, str]
         assert len(await store.log.read_stream("order-1")) == 2
         assert await store.log.head() == 2
         assert await store.ledger.checkpoints() == []
-        assert {each.verdict for each in await examined(store) if each.name != "fsync"} == {"ok"}
+        assert {each.status for each in await examined(store) if each.name != "fsync"} == {"ok"}
         with pytest.raises(StoreUnavailable, match="does not allow this to this role") as refused:
             await store.log.append([write("order-1", 1)])
         assert refused.value.outcome == "nothing"

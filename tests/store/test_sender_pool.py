@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 
 from fait._errors import StoreUnavailable
-from fait._store.postgres.connection import Connection, Database
-from fait._store.postgres.sender_pool import Lanes
+from fait._store.postgres.connection import Database, PostgresConnection
+from fait._store.postgres.sender_pool import SenderPool
 
 
 class Pool:
@@ -42,10 +42,10 @@ class Asked:
 
     def __init__(self) -> None:
         self.pool = Pool()
-        self.lanes = Lanes(cast("Database", cast("Any", self.pool)))
+        self.lanes = SenderPool(cast("Database", cast("Any", self.pool)))
 
-    async def take(self) -> "asyncio.Task[Connection]":
-        task = asyncio.create_task(self.lanes.take())
+    async def take(self) -> "asyncio.Task[PostgresConnection]":
+        task = asyncio.create_task(self.lanes.acquire())
         await turn()
         return task
 
@@ -66,7 +66,7 @@ def asked() -> Asked:
 async def test_a_lane_that_is_given_back_serves_the_next(asked: Asked) -> None:
     first = await asked.take()
     await asked.opened("one")
-    asked.lanes.give_back(first.result())
+    asked.lanes.release(first.result())
 
     second = await asked.take()
 
@@ -80,7 +80,7 @@ async def test_who_waits_for_a_new_one_is_given_one_that_comes_back(asked: Asked
     second = await asked.take()
     assert len(asked.pool.asked) == 2
 
-    asked.lanes.give_back(first.result())
+    asked.lanes.release(first.result())
     await turn()
     assert second.result() == cast("Any", "one")
     await asked.opened("two")
@@ -95,7 +95,7 @@ async def test_when_no_more_are_to_be_had_the_one_there_is_is_waited_for(asked: 
 
     await asked.refused()
     assert not second.done()
-    asked.lanes.give_back(first.result())
+    asked.lanes.release(first.result())
     await turn()
 
     assert second.result() == cast("Any", "one")
@@ -128,9 +128,9 @@ async def test_at_the_end_all_go_back_and_none_is_opened_any_more(asked: Asked) 
     first = await asked.take()
     await asked.opened("one")
     second = await asked.take()
-    asked.lanes.give_back(first.result())
+    asked.lanes.release(first.result())
     await turn()
-    asked.lanes.give_back(second.result())
+    asked.lanes.release(second.result())
 
     await asked.lanes.close()
     await turn()

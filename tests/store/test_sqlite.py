@@ -14,7 +14,7 @@ import pytest
 from fait._clock import ManualClock, SystemClock
 from fait._errors import StoreTooNew, StoreUnavailable, UsageError
 from fait._events.query import EVERYTHING
-from fait._store.ledger import Checkpoint, Statement, Work
+from fait._store.ledger import Checkpoint, HandlerStatement, UnitOfWork
 from fait._store.open import Store, open_store
 from fait._store.sqlite.rows import read_page
 from fait.testing.contract.store import START, added, everything, new, write
@@ -64,7 +64,7 @@ async def test_facts_do_not_change(store: Store, path: Path, change: str) -> Non
         "DELETE FROM fait_leases",
         "DROP TABLE fait_tags",
         "ALTER TABLE fait_tags RENAME TO tags",
-        "DROP TRIGGER fait_events_are_facts_delete",
+        "DROP TRIGGER fait_events_append_only_delete",
         "CREATE TRIGGER mine AFTER INSERT ON fait_events BEGIN SELECT 1; END",
         "SELECT 1; DELETE FROM fait_tags",
     ],
@@ -77,7 +77,7 @@ async def test_a_handlers_statement_keeps_its_hands_off_transactions_and_what_is
     before = apsw.Connection(str(path)).execute(schema).fetchall()
 
     with pytest.raises(UsageError):
-        await store.ledger.record(Work("s", 0, 5, fence, statements=(Statement(statement),)))
+        await store.ledger.record(UnitOfWork("s", 0, 5, fence, statements=(HandlerStatement(statement),)))
 
     assert apsw.Connection(str(path)).execute(schema).fetchall() == before
     checkpoint = await store.ledger.checkpoint("s")
@@ -88,9 +88,12 @@ async def test_a_handlers_statement_keeps_its_hands_off_transactions_and_what_is
 async def test_a_handlers_statement_takes_its_values_as_parameters(store: Store, path: Path) -> None:
     fence = await owned(store)
     nasty = "'); DROP TABLE mine; --"
-    statements = [Statement("CREATE TABLE mine (a, b)"), Statement("INSERT INTO mine VALUES (?, ?)", (nasty, 1))]
+    statements = [
+        HandlerStatement("CREATE TABLE mine (a, b)"),
+        HandlerStatement("INSERT INTO mine VALUES (?, ?)", (nasty, 1)),
+    ]
 
-    await store.ledger.record(Work("s", 0, 5, fence, statements=statements))
+    await store.ledger.record(UnitOfWork("s", 0, 5, fence, statements=statements))
 
     assert apsw.Connection(str(path)).execute("SELECT * FROM mine").fetchall() == [(nasty, 1)]
 
@@ -215,7 +218,7 @@ async def test_a_closed_store_says_so(path: Path) -> None:
 
 
 async def owned(store: Store) -> int:
-    await store.ledger.start(Checkpoint("s", "app", 0, "log", 1))
-    taken = await store.ledger.take(await store.ledger.lease("s"), "me")
+    await store.ledger.start_checkpoint(Checkpoint("s", "app", 0, "log", 1))
+    taken = await store.ledger.acquire(await store.ledger.lease("s"), "me")
     assert taken is not None
-    return taken.fence
+    return taken.fencing_token

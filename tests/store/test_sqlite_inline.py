@@ -14,7 +14,7 @@ from fait._errors import StoreUnavailable
 from fait._events.append import Appended
 from fait._store.open import open_store
 from fait._store.sqlite import worker_threads as threads
-from fait._store.sqlite.connection import Connection
+from fait._store.sqlite.connection import SqliteConnection
 from fait._store.sqlite.store import SqliteStore
 from fait.testing.contract.store import added, everything, new, write
 
@@ -35,7 +35,7 @@ async def store(path: Path) -> AsyncGenerator[SqliteStore]:
 def quick(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any disk is quick, and has shown it."""
     monkeypatch.setattr(threads, "QUICK_S", 1000.0)
-    store._writer._slowest_s = 0.0  # pyright: ignore[reportPrivateUsage]
+    store._writer._commit_time_s = 0.0  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def committed_in(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Of each transaction of the writer, whether the event loop's thread did it."""
     found, home, transaction = list[bool](), threading.get_ident(), threads._transaction  # pyright: ignore[reportPrivateUsage]
 
-    def watched(connection: Connection, jobs: Any) -> list[Any]:
+    def watched(connection: SqliteConnection, jobs: Any) -> list[Any]:
         found.append(threading.get_ident() == home)
         return transaction(connection, jobs)
 
@@ -80,7 +80,7 @@ async def test_after_a_pause_of_the_disk_the_thread_commits_for_a_while(
 ) -> None:
     await added(store.log, write("a"))
     monkeypatch.setattr(threads, "QUICK_S", 0.1)
-    store._writer._slowest_s = 0.15  # pyright: ignore[reportPrivateUsage]
+    store._writer._commit_time_s = 0.15  # pyright: ignore[reportPrivateUsage]
     for _ in range(10):
         await added(store.log, write("a"))
 
@@ -104,7 +104,7 @@ async def test_what_is_large_or_comes_together_is_not_committed_in_place(
 async def test_the_event_loop_never_waits_for_another_process(
     quick: None, store: SqliteStore, path: Path, committed_in: list[bool]
 ) -> None:
-    other = cast("Connection", apsw.Connection(str(path)))
+    other = cast("SqliteConnection", apsw.Connection(str(path)))
     other.execute("BEGIN IMMEDIATE")
     release = threading.Timer(3.0, other.execute, ["ROLLBACK"])  # from outside: the loop may be waiting
     release.start()
@@ -125,7 +125,7 @@ async def test_the_event_loop_keeps_off_the_connection_while_the_thread_has_it(
 ) -> None:
     go_on = threading.Event()
 
-    def slow(_connection: Connection) -> None:
+    def slow(_connection: SqliteConnection) -> None:
         go_on.wait(10)
 
     working = asyncio.create_task(store._writer.run(slow))  # pyright: ignore[reportPrivateUsage]
@@ -142,14 +142,14 @@ async def test_the_event_loop_keeps_off_the_connection_while_the_thread_has_it(
 async def test_the_log_is_moved_into_the_file_by_the_thread(
     quick: None, store: SqliteStore, path: Path, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store._writer._most_pages = 20  # pyright: ignore[reportPrivateUsage]
-    found, home, tidy = list[bool](), threading.get_ident(), threads.Writer._tidy  # pyright: ignore[reportPrivateUsage]
+    store._writer._max_wal_pages = 20  # pyright: ignore[reportPrivateUsage]
+    found, home, tidy = list[bool](), threading.get_ident(), threads.WriterThread._tidy  # pyright: ignore[reportPrivateUsage]
 
-    def watched(writer: threads.Writer, connection: Connection) -> None:
+    def watched(writer: threads.WriterThread, connection: SqliteConnection) -> None:
         found.append(threading.get_ident() == home)
         tidy(writer, connection)
 
-    monkeypatch.setattr(threads.Writer, "_tidy", watched)
+    monkeypatch.setattr(threads.WriterThread, "_tidy", watched)
     before = size(path)
     for _ in range(100):
         await added(store.log, write("a"))
@@ -164,7 +164,7 @@ async def test_the_log_is_moved_into_the_file_by_the_thread(
 async def test_what_was_asked_for_before_the_end_is_done(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "QUICK_S", 1000.0)
     store = cast("SqliteStore", await open_store(f"sqlite:///{path}"))
-    store._writer._slowest_s = 0.0  # pyright: ignore[reportPrivateUsage]
+    store._writer._commit_time_s = 0.0  # pyright: ignore[reportPrivateUsage]
     appending = asyncio.create_task(added(store.log, write("a")))
     await asyncio.sleep(0)
     await store.close()

@@ -13,15 +13,15 @@ import pytest
 
 import fait
 from fait._app import App, System
-from fait._store.ledger import Work
+from fait._store.ledger import UnitOfWork
 from fait._store.open import BACKENDS
 from fait._store.postgres.identifiers import quote
 from fait._store.postgres.ledger import PostgresLedger
-from fait._store.sqlite.connection import Connection
+from fait._store.sqlite.connection import SqliteConnection
 from fait._subscriptions import reactor
 
 SQL = [name for name in sorted(BACKENDS) if name != "memory"]
-QUICKLY = fait.Retry(first_s=0.005, longest_s=0.01)
+QUICKLY = fait.Retry(initial_s=0.005, max_s=0.01)
 SEEN = "CREATE TABLE IF NOT EXISTS seen (number INTEGER, position BIGINT)"
 NOTE = "INSERT INTO seen (number, position) VALUES ($1, $2)"
 
@@ -51,21 +51,21 @@ async def opened(app: App, url: str, counted: int) -> AsyncGenerator[System]:
     """A system whose handlers find that many events when they begin."""
     if url.startswith("memory"):
         async with app.open(url) as s:
-            await s.append(fait.Facts("counter-1", [Counted(number) for number in range(counted)]))
+            await s.append(fait.NewEvents("counter-1", [Counted(number) for number in range(counted)]))
             yield s
         return
     async with App("filling").open(url) as s:
-        await s.append(fait.Facts("counter-1", [Counted(number) for number in range(counted)]))
+        await s.append(fait.NewEvents("counter-1", [Counted(number) for number in range(counted)]))
     async with app.open(url) as s:
         yield s
 
 
-def records(monkeypatch: pytest.MonkeyPatch) -> list[Work]:
+def records(monkeypatch: pytest.MonkeyPatch) -> list[UnitOfWork]:
     """What every reactor records from now on."""
-    made = list[Work]()
+    made = list[UnitOfWork]()
 
-    def work(*what: Any, **more: Any) -> Work:
-        made.append(Work(*what, **more))
+    def work(*what: Any, **more: Any) -> UnitOfWork:
+        made.append(UnitOfWork(*what, **more))
         return made[-1]
 
     monkeypatch.setattr(reactor, "Work", work)
@@ -80,7 +80,7 @@ async def seen(s: System) -> list[tuple[int, int]]:
             rows = await connection.fetch(f"SELECT * FROM {quote(database.schema)}.seen ORDER BY position")
             return [tuple(row) for row in rows]
 
-    def read(connection: Connection) -> list[tuple[int, int]]:
+    def read(connection: SqliteConnection) -> list[tuple[int, int]]:
         return connection.execute("SELECT * FROM seen ORDER BY position").fetchall()
 
     return await ledger._readers.run(read)
@@ -134,7 +134,7 @@ async def test_one_that_fails_in_a_batch_holds_up_what_comes_after_it_and_repeat
     def note(event: Counted, ctx: fait.Context) -> None:
         calls[event.number] += 1
         ctx.execute(SEEN)
-        ctx.execute(NOTE, event.number, ctx.at.position)
+        ctx.execute(NOTE, event.number, ctx.envelope.position)
         if event.number == 5:
             attempts.append(ctx.attempt)
         if event.number == 5 and calls[5] < 4:
@@ -154,7 +154,7 @@ async def test_a_statement_that_fails_in_a_batch_lets_pass_what_came_before_it(s
     @app.on(Counted, start="beginning", batch=10, retry=QUICKLY)
     def note(event: Counted, ctx: fait.Context) -> None:
         ctx.execute(SEEN)
-        ctx.execute(NOTE, event.number, ctx.at.position)
+        ctx.execute(NOTE, event.number, ctx.envelope.position)
         if event.number == 6:
             ctx.execute("INSERT INTO not_there VALUES (1)")
 

@@ -12,7 +12,7 @@ import pytest
 import fait
 from fait._store.ledger import Checkpoint
 from fait._store.open import Store, open_store
-from fait._subscriptions.processor import LOOK, Processor
+from fait._subscriptions.processor import LEASE_POLL_SHARE, Processor
 from fait.testing.contract.store import added, new, write
 from fait.testing.contract.subscriptions import Broken
 
@@ -43,7 +43,7 @@ class OldMoves(fait.ReadModel, key="parcel", table="moves"):
     seen: int
 
     @classmethod
-    def evolve(cls, row: Self | None, event: MovedOnce, at: fait.Recorded) -> Self | None:
+    def evolve(cls, row: Self | None, event: MovedOnce, at: fait.Envelope) -> Self | None:
         return moved(cls, row, event, at)
 
 
@@ -53,11 +53,11 @@ class Moves(fait.ReadModel, key="parcel", table="moves"):
     seen: int
 
     @classmethod
-    def evolve(cls, row: Self | None, event: Moved, at: fait.Recorded) -> Self | None:
+    def evolve(cls, row: Self | None, event: Moved, at: fait.Envelope) -> Self | None:
         return moved(cls, row, event, at)
 
 
-def moved(cls: Any, row: Any, event: Moved | MovedOnce, at: fait.Recorded) -> Any:
+def moved(cls: Any, row: Any, event: Moved | MovedOnce, at: fait.Envelope) -> Any:
     return cls(parcel=at.stream_id, steps=event.steps + (row.steps if row else 0), seen=1 + (row.seen if row else 0))
 
 
@@ -72,7 +72,7 @@ def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
     return store_url(request.param)
 
 
-async def of(s: fait.System, name: str) -> fait.Status:
+async def of(s: fait.System, name: str) -> fait.SubscriptionStatus:
     return next(each for each in await s.status() if each.name == name)
 
 
@@ -109,7 +109,7 @@ async def test_an_event_of_newer_code_is_handled_by_the_newer_process_and_once(o
 
         assert row == Moves(parcel="1", steps=3, seen=2)
         assert heard == [2]
-        assert [each.problem for each in await old.status()] == [None, None]
+        assert [each.error for each in await old.status()] == [None, None]
 
 
 async def test_a_handler_that_fails_lets_another_process_try(url: str) -> None:
@@ -140,7 +140,7 @@ async def test_a_handler_that_fails_lets_another_process_try(url: str) -> None:
 async def test_a_handler_that_fails_alone_is_tried_on_and_says_why(url: str) -> None:
     app, tried = deployed(), list[int]()
 
-    @app.on(Moved, retry=fait.Retry(first_s=0.6, longest_s=0.6))
+    @app.on(Moved, retry=fait.Retry(initial_s=0.6, max_s=0.6))
     def hear(event: Moved, ctx: fait.Context) -> None:
         tried.append(ctx.attempt)
         if ctx.attempt < 4:
@@ -149,13 +149,13 @@ async def test_a_handler_that_fails_alone_is_tried_on_and_says_why(url: str) -> 
     async with app.open(url) as s:
         done = await s.publish(Moved(1), stream="parcel-1")
         async with asyncio.timeout(30):
-            while (told := await of(s, "hear")).problem is None:  # noqa: ASYNC110
+            while (told := await of(s, "hear")).error is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         await s.wait(done, timeout_s=20)
 
     assert tried == [1, 2, 3, 4]
     assert told.state == "failing"
-    assert isinstance(told.problem, ValueError)
+    assert isinstance(told.error, ValueError)
 
 
 async def test_where_nobody_can_handle_it_the_old_process_goes_on_and_says_why(old: fait.System, url: str) -> None:
@@ -166,7 +166,7 @@ async def test_where_nobody_can_handle_it_the_old_process_goes_on_and_says_why(o
         await old.get(OldMoves, "1", after=done, timeout_s=1.5)
 
     told = await of(old, "moves")
-    assert isinstance(told.problem, fait.EventFromTheFuture)
+    assert isinstance(told.error, fait.EventTooNew)
     assert told.position < done.position
 
 
@@ -196,7 +196,7 @@ async def store() -> AsyncIterator[Store]:
     """With a subscription at the beginning, and three events for it."""
     store = await open_store("memory:", clock=fait.SystemClock())
     mine = store.log.identity
-    await store.ledger.start(Checkpoint("recorder", "parcels", 0, mine.log_id, mine.epoch))
+    await store.ledger.start_checkpoint(Checkpoint("recorder", "parcels", 0, mine.log_id, mine.epoch))
     await added(store.log, write("a", [new("wanted") for _ in range(3)]))
     yield store
     await store.close()
@@ -213,14 +213,14 @@ async def running(processor: Processor) -> AsyncGenerator[None]:
 async def test_who_makes_way_leaves_others_the_time_to_look_twice(store: Store) -> None:
     broken = Processor(Broken(1, math.inf), store.log, store.ledger, "owner", lease_s=10)
     async with running(broken), asyncio.timeout(30):
-        while not (lease := await store.ledger.lease("recorder")).fence or lease.owner:  # noqa: ASYNC110
+        while not (lease := await store.ledger.lease("recorder")).fencing_token or lease.owner:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         free_since = time.monotonic()
 
-        while (await store.ledger.lease("recorder")).fence == lease.fence:  # noqa: ASYNC110
+        while (await store.ledger.lease("recorder")).fencing_token == lease.fencing_token:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
-    assert time.monotonic() - free_since > 2 * LOOK * 10
+    assert time.monotonic() - free_since > 2 * LEASE_POLL_SHARE * 10
 
 
 async def test_under_a_new_lease_nothing_is_known_of_the_position_until_the_checkpoint_is_read(

@@ -10,7 +10,7 @@ import pytest
 
 import fait
 
-QUICKLY = fait.Retry(first_s=0.001)
+QUICKLY = fait.Retry(initial_s=0.001)
 
 
 @fait.event("rung.rang")
@@ -63,7 +63,7 @@ async def test_methods_partials_and_plain_functions_are_handlers() -> None:
             seen.append(event.number)
 
         async def with_context(self, event: Rang, ctx: fait.Context) -> None:
-            seen.append(ctx.at.stream)
+            seen.append(ctx.envelope.stream)
 
     await handled(Keeper().plain)
     await handled(Keeper().with_context)
@@ -108,7 +108,7 @@ async def test_calls_made_in_another_order_at_the_second_attempt_still_happen_on
 
     @app.on(Rang, retry=QUICKLY)
     async def handler(event: Rang, ctx: fait.Context) -> None:
-        if ctx.at.category != "tower":
+        if ctx.envelope.category != "tower":
             return
         for name in ("a", "b") if ctx.attempt == 1 else ("b", "a"):
             await ctx.transact(Bell.ring, name)
@@ -128,7 +128,7 @@ async def test_what_a_handler_causes_tells_its_cause() -> None:
 
     @app.on(Rang)
     async def handler(event: Rang, ctx: fait.Context) -> None:
-        if ctx.at.category == "tower":
+        if ctx.envelope.category == "tower":
             await ctx.publish(Rang(), stream="echo-1")
 
     async with app.open("memory:") as s:
@@ -163,7 +163,7 @@ async def test_a_table_that_does_not_fit_is_left_as_it_is(tmp_path: Path) -> Non
     def model(**options: Any) -> type[fait.ReadModel]:
         fields = {"id": str, **({"number": int} if options else {})}
 
-        def evolve(cls: type[Self], row: Any, event: Rang, at: fait.Recorded) -> Any: ...
+        def evolve(cls: type[Self], row: Any, event: Rang, at: fait.Envelope) -> Any: ...
 
         namespace = {"__annotations__": fields, "__module__": __name__, "evolve": classmethod(evolve)}
         return type(fait.ReadModel)("Sums", (fait.ReadModel,), namespace, key="id", **options)

@@ -11,7 +11,7 @@ import pytest
 
 import fait
 from fait._store.open import BACKENDS
-from fait._subscriptions.read_model import shape_of
+from fait._subscriptions.read_model import definition_of
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -48,7 +48,7 @@ class Parcel(fait.ReadModel, key="parcel", indexes=[("weight",), ("colour", "see
     blob: bytes = b"\x00\xff"
 
     @classmethod
-    def evolve(cls, row: Self | None, event: Weighed | Lost, at: fait.Recorded) -> Self | None:
+    def evolve(cls, row: Self | None, event: Weighed | Lost, at: fait.Envelope) -> Self | None:
         match event:
             case Weighed():
                 history = [*(row.history if row else []), event.weight]
@@ -70,11 +70,11 @@ class ByColour(fait.ReadModel, key="colour"):
     parcels: int
 
     @classmethod
-    def key_of(cls, event: Weighed, at: fait.Recorded) -> str | None:
+    def key_of(cls, event: Weighed, at: fait.Envelope) -> str | None:
         return None if event.note == "ignored" else event.colour.value
 
     @classmethod
-    def evolve(cls, row: Self | None, event: Weighed, at: fait.Recorded) -> Self | None:
+    def evolve(cls, row: Self | None, event: Weighed, at: fait.Envelope) -> Self | None:
         row = row or cls(colour=event.colour.value, parcels=0)
         row.parcels += 1
         return row
@@ -88,14 +88,16 @@ async def s(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> 
         yield system
 
 
-async def weigh(s: fait.System, parcel: str, weight: str, colour: Colour = Colour.RED, **more: Any) -> fait.Done[None]:
+async def weigh(
+    s: fait.System, parcel: str, weight: str, colour: Colour = Colour.RED, **more: Any
+) -> fait.WriteResult[None]:
     number = int(parcel[1:])
     return await s.publish(
         Weighed(Decimal(weight), colour, **more), stream=f"parcel-{parcel}", occurred_at=T0 + timedelta(hours=number)
     )
 
 
-async def some(s: fait.System) -> fait.Done[None]:
+async def some(s: fait.System) -> fait.WriteResult[None]:
     await weigh(s, "p1", "9.0", note="first")
     await weigh(s, "p2", "10.5", Colour.BLUE)
     await weigh(s, "p3", "10")
@@ -214,7 +216,7 @@ class Unserved(fait.ReadModel, key="id"):
     id: str
 
     @classmethod
-    def evolve(cls, row: Self | None, event: Lost, at: fait.Recorded) -> Self | None:
+    def evolve(cls, row: Self | None, event: Lost, at: fait.Envelope) -> Self | None:
         raise RuntimeError("broken")
 
 
@@ -240,7 +242,7 @@ def declared(**said: Any) -> None:
     def evolve(cls: Any, row: Any, event: Lost, at: Any) -> Any: ...
 
     namespace = {"__annotations__": fields, "__module__": __name__, "evolve": classmethod(evolve), **said}
-    shape_of(type(fait.ReadModel)("Odd", (fait.ReadModel,), namespace, **keywords))
+    definition_of(type(fait.ReadModel)("Odd", (fait.ReadModel,), namespace, **keywords))
 
 
 def test_an_ordinary_declaration_is_fine() -> None:

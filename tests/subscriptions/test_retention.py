@@ -38,7 +38,7 @@ class Letters(fait.ReadModel, key="post_id", table="post_letters"):
     post_id: str
 
     @classmethod
-    def evolve(cls, row: Self | None, event: LetterSent, at: fait.Recorded) -> Self | None:
+    def evolve(cls, row: Self | None, event: LetterSent, at: fait.Envelope) -> Self | None:
         return cls(post_id=at.stream_id)
 
 
@@ -46,7 +46,7 @@ class Wishes(fait.ReadModel, key="post_id", table="post_wishes"):
     post_id: str
 
     @classmethod
-    def evolve(cls, row: Self | None, event: MailWanted, at: fait.Recorded) -> Self | None:
+    def evolve(cls, row: Self | None, event: MailWanted, at: fait.Envelope) -> Self | None:
         return cls(post_id=at.stream_id)
 
 
@@ -152,7 +152,7 @@ async def test_one_process_of_an_app_does_it_until_it_falls_silent(
         async with app.open(kept_url, clock=clock, run="elsewhere") as two:
             second = asyncio.create_task(two.runner.retention.run("second", 0.05))
             for _ in range(30):
-                await one.store.ledger.beat("first")
+                await one.store.ledger.heartbeat("first")
                 await asyncio.sleep(0.01)
                 assert await _owner_is(two, "first")
 
@@ -282,8 +282,8 @@ async def test_a_checkpoint_that_lies_before_what_was_dropped_is_refused_and_kep
     app.on(MailWanted, name="old")(_nothing)
     async with app.open(expired_url, clock=clock, run="elsewhere") as s:
         [now] = await s.store.ledger.checkpoints()
-        await s.store.ledger.forget("old")
-        await s.store.ledger.start(type(now)("old", "post", 0, now.log_id, now.epoch))
+        await s.store.ledger.forget_subscription("old")
+        await s.store.ledger.start_checkpoint(type(now)("old", "post", 0, now.log_id, now.epoch))
 
     with pytest.raises(fait.PositionExpired, match=r"forget=\['old'\]"):
         async with app.open(expired_url, clock=clock):
@@ -342,7 +342,7 @@ def test_a_class_of_others_can_expire_too() -> None:
 
     declared = [event_type(each) for each in (Theirs, LetterSent)]
 
-    assert [each and each.keep for each in declared] == [3 * DAY, None]
+    assert [each and each.retention for each in declared] == [3 * DAY, None]
 
 
 # What the tests share
@@ -355,7 +355,7 @@ async def _nothing(event: Any) -> None: ...
 async def _same(app: fait.App, system: fait.System) -> AsyncIterator[fait.System]:
     """Another app on the very store that a system has open."""
     app.resolve()
-    other = fait.System(app, system.store, system._loop.clock, 5.0)
+    other = fait.System(app, system.store, system._runner.clock, 5.0)
     await other.prepare({}, (), ())
     try:
         yield other

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fait._tools.cli.output import visible
+from fait._tools.cli.output import escape_controls
 
 Write = Callable[..., Path]
 Run = Callable[..., Any]
@@ -198,10 +198,10 @@ EVIL = "\x1b]0;owned\x07\x1b[2J \x9b31m \u202egnp.exe \u2066 [red]x[/red] \x7f \
 
 
 def test_control_characters_are_made_visible() -> None:
-    assert visible(EVIL) == (
+    assert escape_controls(EVIL) == (
         "\\u001b]0;owned\\u0007\\u001b[2J \\u009b31m \\u202egnp.exe \\u2066 [red]x[/red] \\u007f \\u000d\\u000a\\u0009"
     )
-    assert visible("half \ud800, whole \U0001f600, naïve") == "half \\ud800, whole \U0001f600, naïve"
+    assert escape_controls("half \ud800, whole \U0001f600, naïve") == "half \\ud800, whole \U0001f600, naïve"
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -222,7 +222,7 @@ def test_data_cannot_drive_a_terminal(
     for command in (["streams"], ["events"], ["stream", f"evil-{EVIL}"], ["state", f"evil-{EVIL}"], ["stream", EVIL]):
         for option in ([], ["--json"]):
             done = run(*command, "-s", store, *option)
-            left = {char for char in done.output if visible(char) != char} - {"\n", "\t"}
+            left = {char for char in done.output if escape_controls(char) != char} - {"\n", "\t"}
             assert left == set()
     assert shown(run("stream", f"evil-{EVIL}", "-s", store, "--json"))[0]["data"] == {EVIL: EVIL}
 

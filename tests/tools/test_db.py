@@ -32,7 +32,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Once called, fait has one more step for PostgreSQL."""
 
     def begin() -> None:
-        known = migrations.load("fait._store.postgres")
+        known = migrations.load_migrations("fait._store.postgres")
         step = Migration(len(known) + 1, LATER.name, LATER.sql)
         monkeypatch.setattr("fait._store.postgres.admin.load", lambda _: [*known, step])
 

@@ -43,13 +43,13 @@ def test_a_well_store_is_well(run: Run, store: str) -> None:
 @pytest.mark.parametrize(
     ("statements", "found"),
     [
-        ("DROP TRIGGER fait_events_are_facts_update", {"append-only"}),
+        ("DROP TRIGGER fait_events_append_only_update", {"append-only"}),
         (
-            "DROP TRIGGER fait_events_are_facts_delete; DELETE FROM fait_events WHERE position = 7",
+            "DROP TRIGGER fait_events_append_only_delete; DELETE FROM fait_events WHERE position = 7",
             {"append-only", "versions", "tags"},
         ),
         (
-            "DROP TRIGGER fait_events_are_facts_delete; DELETE FROM fait_events WHERE position = 497",
+            "DROP TRIGGER fait_events_append_only_delete; DELETE FROM fait_events WHERE position = 497",
             {"append-only", "tags"},
         ),
         ("DELETE FROM fait_tags WHERE position = 3", {"tags"}),

@@ -9,23 +9,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fait._events.envelope import StoredEvent
-from fait._tools.cli.lines import BadLine, Line, line_of, read_line
+from fait._events.envelope import RecordedEvent
+from fait._tools.cli.lines import BadLine, EventLine, format_line, parse_line
 
 TIME = "2010-10-02T09:20:39.266000+02:00"
 
 
-def stored(line: Line) -> StoredEvent:
+def stored(line: EventLine) -> RecordedEvent:
     new = line.event
     assert new.occurred_at is not None
     moment = datetime(2024, 1, 1, tzinfo=UTC)
-    return StoredEvent(
-        1, line.stream, 1, new.type, new.schema, new.id, new.data, new.metadata, new.tags, moment, new.occurred_at
+    return RecordedEvent(
+        1,
+        line.stream,
+        1,
+        new.type,
+        new.schema_version,
+        new.id,
+        new.data,
+        new.metadata,
+        new.tags,
+        moment,
+        new.occurred_at,
     )
 
 
 def there_and_back(raw: bytes, category: str | None = None) -> bytes:
-    return line_of(stored(read_line(1, raw, category)))
+    return format_line(stored(parse_line(1, raw, category)))
 
 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -76,17 +86,17 @@ def test_usual_lines_come_back_byte_by_byte(raw: bytes) -> None:
 
 
 def test_white_space_between_values_is_not_kept_across_lines() -> None:
-    line = read_line(1, b'{"stream":"a","type":"b","time":"2019-05-20T07:07:47Z","data":{"n":1.50}}', None)
+    line = parse_line(1, b'{"stream":"a","type":"b","time":"2019-05-20T07:07:47Z","data":{"n":1.50}}', None)
     spread = msgspec.structs.replace(stored(line), data='{\n "n": 1.50}')
 
-    assert line_of(spread) == b'{"stream":"a","type":"b","time":"2019-05-20T07:07:47Z","data":{"n":1.50}}'
+    assert format_line(spread) == b'{"stream":"a","type":"b","time":"2019-05-20T07:07:47Z","data":{"n":1.50}}'
 
 
 def test_what_an_app_keeps_in_its_metadata_stays_out_of_the_line() -> None:
-    line = read_line(1, b'{"stream":"a","type":"b","time":"2019-05-20T07:07:47.000000Z","data":1}', None)
+    line = parse_line(1, b'{"stream":"a","type":"b","time":"2019-05-20T07:07:47.000000Z","data":1}', None)
     foreign = msgspec.structs.replace(stored(line), metadata='{"actor":"me","extra":{"imported_line":7}}')
 
-    assert line_of(foreign) == b'{"stream":"a","type":"b","time":"2019-05-20T07:07:47.000000Z","data":1}'
+    assert format_line(foreign) == b'{"stream":"a","type":"b","time":"2019-05-20T07:07:47.000000Z","data":1}'
 
 
 @pytest.mark.parametrize(
@@ -99,14 +109,14 @@ def test_what_an_app_keeps_in_its_metadata_stays_out_of_the_line() -> None:
     ],
 )
 def test_a_line_without_a_stream_takes_it_from_its_tags(tags: list[str], category: str | None, stream: str) -> None:
-    line = read_line(1, msgspec.json.encode({"type": "t", "time": TIME, "tags": tags, "data": {}}), category)
+    line = parse_line(1, msgspec.json.encode({"type": "t", "time": TIME, "tags": tags, "data": {}}), category)
 
     assert (line.stream, line.event.tags) == (stream, tuple(tags))
 
 
 def test_the_id_is_made_of_the_line_and_its_number() -> None:
     raw = msgspec.json.encode({"stream": "a", "type": "t", "time": TIME, "data": {}})
-    ids = [read_line(number, raw, None).event.id for number in (1, 1, 2)]
+    ids = [parse_line(number, raw, None).event.id for number in (1, 1, 2)]
 
     assert ids[0] == ids[1] != ids[2]
     assert {(UUID(each).version, UUID(each).variant) for each in ids} == {(8, "specified in RFC 4122")}
@@ -144,6 +154,6 @@ def test_a_bad_line_is_refused_with_the_reason(raw: Any, reason: str) -> None:
     encoded = raw if isinstance(raw, bytes) else msgspec.json.encode(raw)
 
     with pytest.raises(BadLine) as refused:
-        read_line(1, encoded, None)
+        parse_line(1, encoded, None)
 
     assert reason in str(refused.value)

@@ -17,9 +17,9 @@ import asyncpg
 import pytest
 
 from fait._errors import StoreUnavailable
-from fait._events.envelope import StoredEvent
-from fait._store.open import beside, open_schema
-from fait._tools.verify.order import Order
+from fait._events.envelope import RecordedEvent
+from fait._store.open import open_admin, sibling_url
+from fait._tools.verify.order import OrderCheck
 from fait._tools.verify.report import FAULTS, REORDERED
 from tests.servers.postgres import PostgresServer
 
@@ -90,12 +90,12 @@ def test_planted_faults_are_found_and_named(run: Run, store: str, planted: dict[
 
 
 def test_events_of_several_streams_are_in_order_too() -> None:
-    order, at = Order(), datetime(2024, 1, 15, tzinfo=UTC)
+    order, at = OrderCheck(), datetime(2024, 1, 15, tzinfo=UTC)
 
     given = [(1, "a", 1), (3, "b", 1), (2, "c", 1), (4, "a", 2)]
 
     found = [
-        order.take(StoredEvent(position, stream, version, "t", 1, "", "", "", (), at, at))
+        order.add(RecordedEvent(position, stream, version, "t", 1, "", "", "", (), at, at))
         for position, stream, version in given
     ]
     assert found == [None, None, REORDERED, None]
@@ -167,7 +167,7 @@ async def test_a_schema_that_is_in_use_stays_and_the_message_says_how_to_remove_
     postgres_servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fait._store.postgres.admin.DROP_S", 0.1)
-    schema = open_schema(beside(postgres_servers().url, "verify used"))
+    schema = open_admin(sibling_url(postgres_servers().url, "verify used"))
     await schema.migrate()
     user = await asyncpg.connect(postgres_servers().url)
     try:
@@ -176,7 +176,7 @@ async def test_a_schema_that_is_in_use_stays_and_the_message_says_how_to_remove_
             await schema.drop()
         await user.execute("ROLLBACK")
         await schema.drop()
-        assert not any(each.applied_at for each in await schema.steps())
+        assert not any(each.applied_at for each in await schema.migrations())
     finally:
         await user.close()
 

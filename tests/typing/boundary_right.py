@@ -22,11 +22,11 @@ class Sell:
         self.seats = seats
 
 
-def decide(command: Sell, free: int) -> list[fait.Facts]:
-    return [fait.Facts("order-1", [Sold(command.seats)], tags=[f"show:{command.show}"], expected="no_stream")]
+def decide(command: Sell, free: int) -> list[fait.NewEvents]:
+    return [fait.NewEvents("order-1", [Sold(command.seats)], tags=[f"show:{command.show}"], expected="no_stream")]
 
 
-def decide_lazily(command: Sell, free: int) -> Iterator[fait.Facts]:
+def decide_lazily(command: Sell, free: int) -> Iterator[fait.NewEvents]:
     if command.seats > free:
         raise fait.Rejected("sold out")
     yield from decide(command, free)
@@ -61,12 +61,12 @@ app.include(sell, lazy)
 @app.on(Opened)
 async def first(event: Opened, ctx: fait.Context) -> None:
     done = await ctx.decide(sell, Sell("hamlet", 1))
-    assert_type(done, fait.Done[Sequence[fait.Facts]])
+    assert_type(done, fait.WriteResult[Sequence[fait.NewEvents]])
 
 
 async def use(s: fait.System) -> None:
     done = await s.using(key="k", attempts=3).decide(sell, Sell("hamlet", 1))
-    assert_type(done.result[0].stream, str)
+    assert_type(done.value[0].stream, str)
     found = await s.query(of_show(Sell("hamlet", 1)), fait.Query.of(Sold, tags=["show:hamlet"]))
-    assert_type(found, fait.Found)
-    await s.append(fait.Facts("order-2", [Sold(1)]), fait.Facts("order-3", [Sold(1)]), only_if=found)
+    assert_type(found, fait.QueryResult)
+    await s.append(fait.NewEvents("order-2", [Sold(1)]), fait.NewEvents("order-3", [Sold(1)]), only_if=found)

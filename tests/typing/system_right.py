@@ -53,7 +53,7 @@ class Summary(fait.ReadModel, key="order", indexes=[("customer",)]):
     paid_at: datetime | None = None
 
     @classmethod
-    def evolve(cls, row: Self | None, event: Placed | Cancelled, at: fait.Recorded) -> Self | None:
+    def evolve(cls, row: Self | None, event: Placed | Cancelled, at: fait.Envelope) -> Self | None:
         match event:
             case Placed():
                 return cls(order=at.stream_id, customer=event.customer, total=event.total)
@@ -89,7 +89,7 @@ app.include(Order, Summary, cart, with_total)
 @app.on(Placed)
 async def greet(event: Placed, ctx: fait.Context) -> None:
     ctx.execute("INSERT INTO greetings VALUES ($1)", event.customer)
-    await ctx.transact(Order.cancel, ctx.at.stream_id, reason="test")
+    await ctx.transact(Order.cancel, ctx.envelope.stream_id, reason="test")
 
 
 @app.on(Placed, Cancelled, name="count", start="beginning")
@@ -100,16 +100,16 @@ async def use(ctx: fait.Context) -> None:
     await greet(Placed("c", Decimal(1), fait.now()), ctx)
     async with app.open("sqlite:///typed.db", run="elsewhere") as s:
         placed = await s.transact(Order.place, "o-1", "c-1", Decimal(9))
-        assert_type(placed, fait.Done[int])
+        assert_type(placed, fait.WriteResult[int])
         await s.using(key="k", expected=1).transact(Order.cancel, "o-1", reason="none")
-        assert_type(await s.decide(cart, "c-1", Add("tea")), fait.Done[Sequence[Added]])
+        assert_type(await s.decide(cart, "c-1", Add("tea")), fait.WriteResult[Sequence[Added]])
         assert_type(await s.load(Order, "o-1", at=datetime(2024, 1, 15, tzinfo=UTC)), Order)
         assert_type(await s.load(cart, "c-1"), list[str])
         rows = await s.find(Summary, customer="c-1", total=fait.ge(3), order_by=fait.desc(Summary.total), after=placed)
         assert_type(rows, fait.Rows[Summary])
         assert_type(await s.get(Summary, "o-1"), Summary | None)
         await s.publish(fait.Untyped("from elsewhere", {"a": 1}), stream="other-1", tags=["order:o-1"])
-        await s.append(fait.Facts("order-o-2", [Placed("c", Decimal(1), fait.now())], expected="no_stream"))
+        await s.append(fait.NewEvents("order-o-2", [Placed("c", Decimal(1), fait.now())], expected="no_stream"))
 
 
 assert_type(fait.fold(Order, [Placed("c", Decimal(1), fait.now())]), Order)

@@ -18,7 +18,7 @@ import fait
 
 __all__ = ["POSITION", "TABLE", "WORKLOADS"]
 
-TABLE, POSITION = "fait_all", "position"
+TABLE, POSITION = "fait_all_events", "position"
 CONTENDED = 8
 HELD_S = 0.02
 UPSERT = (

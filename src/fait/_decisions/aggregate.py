@@ -22,12 +22,21 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, dataclass_transf
 import msgspec
 from msgspec import Struct, field
 
-from fait._decisions.decider import Model, Policy, Tagged
+from fait._decisions.decider import DecidedEvent, FoldDefinition, SnapshotPolicy
 from fait._errors import DeclarationError, UsageError
-from fait._events.annotation import events_taken, local_names
+from fait._events.annotation import annotated_events, local_names
 from fait._events.stream import check_stream, check_tags
 
-__all__ = ["Aggregate", "Command", "at_version", "command_of", "describe_aggregate", "fold", "model_of", "pending"]
+__all__ = [
+    "Aggregate",
+    "Command",
+    "command_of",
+    "describe_aggregate",
+    "fold",
+    "fold_definition_of",
+    "pending_events",
+    "set_version",
+]
 
 A = TypeVar("A", bound="Aggregate")
 E_contra = TypeVar("E_contra", contravariant=True)
@@ -36,7 +45,7 @@ E = TypeVar("E")
 _RESERVED = {"id", "version", "emit", "evolve"}
 
 
-class Evolves(Protocol[E_contra]):
+class SupportsEvolve(Protocol[E_contra]):
     """Whatever has an `evolve`: what it takes is what may be emitted."""
 
     def evolve(self, event: E_contra, /) -> None:
@@ -105,7 +114,7 @@ if TYPE_CHECKING:
             """Of the last event folded into the state when it was loaded; 0 = no stream."""
             ...
 
-        def emit(self: Evolves[E], event: E, /, *, tags: Iterable[str] = ()) -> None:
+        def emit(self: SupportsEvolve[E], event: E, /, *, tags: Iterable[str] = ()) -> None:
             """Say that something has happened: the state changes now, the event is stored when the command is done.
 
             Args:
@@ -126,7 +135,7 @@ else:
                     namespace[attribute] = Command(value)
             cls = super().__new__(mcs, name, bases, namespace, kw_only=True, **options)
             if namespace.get("__module__") != __name__:
-                _declare(cls, namespace, category, snapshot_every, names)
+                _check_declaration(cls, namespace, category, snapshot_every, names)
             return cls
 
     class Aggregate(_Hidden, Struct, metaclass=_AggregateMeta):
@@ -156,7 +165,7 @@ else:
                     "Nothing was written."
                 )
             self.evolve(event)
-            self._pending.append(Tagged(event, check_tags(tags)))
+            self._pending.append(DecidedEvent(event, check_tags(tags)))
 
 
 class _Description:
@@ -167,14 +176,14 @@ class _Description:
         self.category = category
         self.snapshots = None
         if snapshot_every is not None:
-            self.snapshots = Policy(snapshot_every, cast("Any", cls).evolve, cls, cls, names, _named)
+            self.snapshots = SnapshotPolicy(snapshot_every, cast("Any", cls).evolve, cls, cls, names, _with_id)
         self._names = names
         self._events: tuple[type, ...] | None = None
 
     @property
     def events(self) -> tuple[type, ...]:
         if self._events is None:
-            self._events = events_taken(self.cls.evolve, 1, self._names)  # type: ignore[attr-defined]
+            self._events = annotated_events(self.cls.evolve, 1, self._names)  # type: ignore[attr-defined]
         return self._events
 
 
@@ -202,14 +211,16 @@ def command_of(function: object) -> Command:
     )
 
 
-def model_of(cls: "type[A]") -> Model[A]:
+def fold_definition_of(cls: "type[A]") -> FoldDefinition[A]:
     """How the loop folds an aggregate."""
     description = describe_aggregate(cls)
 
     def initial(id: str) -> A:
-        return cast("A", _named(cls(), id))
+        return cast("A", _with_id(cls(), id))
 
-    return Model(description.category, description.events, initial, _evolve, description.snapshots, at_version)
+    return FoldDefinition(
+        description.category, description.events, initial, _evolve, description.snapshots, set_version
+    )
 
 
 def fold(cls: "type[A]", events: Iterable[object], *, id: str = "") -> A:
@@ -220,18 +231,18 @@ def fold(cls: "type[A]", events: Iterable[object], *, id: str = "") -> A:
         events: facts its `evolve` takes, in order.
         id: the id it knows itself by.
     """
-    state = model_of(cls).initial(id)
+    state = fold_definition_of(cls).initial(id)
     for event in events:
         _evolve(state, event)
     return state
 
 
-def pending(state: "Aggregate") -> list[Tagged]:
+def pending_events(state: "Aggregate") -> list[DecidedEvent]:
     """The events that a command has emitted."""
-    return cast("list[Tagged]", cast("Any", state)._pending)
+    return cast("list[DecidedEvent]", cast("Any", state)._pending)
 
 
-def at_version(state: "Aggregate", version: int) -> None:
+def set_version(state: "Aggregate", version: int) -> None:
     """Tell a state which version it is folded from."""
     cast("Any", state)._version = version
 
@@ -241,12 +252,12 @@ def _evolve(state: Any, event: object) -> Any:
     return state
 
 
-def _named(state: Any, id: str) -> Any:
+def _with_id(state: Any, id: str) -> Any:
     state._id = id
     return state
 
 
-def _declare(
+def _check_declaration(
     cls: Any, namespace: dict[str, Any], category: str | None, snapshot_every: int | None, names: Mapping[str, Any]
 ) -> None:
     if category is None:

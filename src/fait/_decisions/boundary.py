@@ -19,26 +19,26 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from fait._clock import Clock, freeze
-from fait._decisions.new_events import Facts, ids_for, writes_of
+from fait._decisions.new_events import NewEvents, encode_writes, event_ids
 from fait._decisions.transact import (
-    Done,
+    DecisionLog,
     Options,
-    Streams,
-    check_intention,
+    WriteResult,
+    append_with_retry,
+    back_off,
+    build_metadata,
+    check_key_reuse,
     command_record,
-    key_id,
-    metadata_of,
-    pause,
-    settled,
+    event_id_for_key,
 )
 from fait._errors import DeclarationError, UsageError
-from fait._events.annotation import events_taken
-from fait._events.append import PAGE, AppendCondition, Appended, ConditionFailed, Duplicate, raised
+from fait._events.annotation import annotated_events
+from fait._events.append import PAGE_SIZE, AppendCondition, Appended, ConditionFailed, IdConflict, raise_on_conflict
 from fait._events.codec import Codec
-from fait._events.envelope import CommandRecord, StoredEvent
+from fait._events.envelope import CommandRecord, RecordedEvent
 from fait._events.query import Query
 
-__all__ = ["Boundary", "Found", "decide_within", "find_all"]
+__all__ = ["Boundary", "QueryResult", "decide_boundary", "read_matching_events"]
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -61,16 +61,16 @@ class Boundary(Struct, Generic[C, S, E], frozen=True, kw_only=True):
     name: str
     depends_on: Callable[[C], Query | Sequence[Query]]
     initial: Callable[[], S]
-    decide: Callable[[C, S], Iterable[Facts]]
+    decide: Callable[[C, S], Iterable[NewEvents]]
     evolve: Callable[[S, E], S]
 
     @property
     def events(self) -> tuple[type, ...]:
         """The classes that `evolve` takes."""
-        return events_taken(self.evolve, 1, {})
+        return annotated_events(self.evolve, 1, {})
 
 
-class Found(Struct, frozen=True):
+class QueryResult(Struct, frozen=True):
     """What queries found in the log, and how far it was known: a decision on it holds `only_if` nothing was added.
 
     Attributes:
@@ -89,18 +89,20 @@ class Found(Struct, frozen=True):
         return AppendCondition(self.queries, self.position)
 
 
-async def find_all(log: Streams, queries: Sequence[Query], after: int = 0) -> tuple[list[StoredEvent], int]:
+async def read_matching_events(
+    log: DecisionLog, queries: Sequence[Query], after: int = 0
+) -> tuple[list[RecordedEvent], int]:
     """All events beyond `after` that any of the queries means, in order, and the position up to which that is all.
 
     Several queries are read one after another; what only a later one could see is left out, so that the answer is
     one moment's.
     """
-    found: dict[int, StoredEvent] = {}
+    found: dict[int, RecordedEvent] = {}
     ends: list[int] = []
     for query in queries:
         at, more = after, True
         while more:
-            page = await log.read(at, query=query, limit=PAGE)
+            page = await log.read(at, query=query, limit=PAGE_SIZE)
             found.update((event.position, event) for event in page.events)
             at, more = page.position, page.more
         ends.append(at)
@@ -108,9 +110,9 @@ async def find_all(log: Streams, queries: Sequence[Query], after: int = 0) -> tu
     return [found[position] for position in sorted(found) if position <= end], end
 
 
-async def decide_within(
-    log: Streams, codec: Codec, clock: Clock, boundary: Boundary[C, S, E], command: C, options: Options
-) -> Done[Sequence[Facts]]:
+async def decide_boundary(
+    log: DecisionLog, codec: Codec, clock: Clock, boundary: Boundary[C, S, E], command: C, options: Options
+) -> WriteResult[Sequence[NewEvents]]:
     """Fold what the command depends on, decide, append on condition; fold what came between and decide again."""
     if options.expected is not None:
         raise UsageError(
@@ -118,73 +120,77 @@ async def decide_within(
             f"Nothing was written."
         )
     record = command_record(f"{boundary.name}.{type(command).__name__}", {"command": command})
-    metadata = metadata_of(options, record)
-    past = _Past(log, codec, boundary, command)
+    metadata = build_metadata(options, record)
+    past = _BoundaryHistory(log, codec, boundary, command)
     failed: ConditionFailed | None = None
     for attempt in range(1, options.attempts + 1):
         if attempt > 2:  # the answer to a first conflict is as new as can be; whoever meets more makes way
-            await pause(attempt)
+            await back_off(attempt)
         if attempt != 2:
-            await past.read_on()
+            await past.read_new_events()
         # Asked after reading: a decision must not rest on what a rival has just stored under the same key.
-        if done := await past.answered(options.key, record):
+        if done := await past.find_result_of_key(options.key, record):
             return done
         facts = past.decide(clock.now())
         if not facts:
-            return Done(facts, "", 0, past.position, attempts=attempt)
-        writes = writes_of(codec, facts, ids_for(boundary.name, options.key), metadata)
-        verdict = await settled(log, writes, AppendCondition(past.queries, past.position), new_ids=options.key is None)
+            return WriteResult(facts, "", 0, past.position, attempts=attempt)
+        writes = encode_writes(codec, facts, event_ids(boundary.name, options.key), metadata)
+        verdict = await append_with_retry(
+            log, writes, AppendCondition(past.queries, past.position), new_ids=options.key is None
+        )
         match verdict:
             case ConditionFailed(events, position):
                 failed = verdict
-                past.learn(events, position)
-            case Appended(repeated=True) | Duplicate() if done := await past.answered(options.key, record):
+                past.add_events(events, position)
+            case Appended(repeated=True) | IdConflict() if done := await past.find_result_of_key(options.key, record):
                 return done
             case _:
-                stored = raised(verdict)
-                return Done(facts, facts[0].stream, stored.versions[0], stored.position, stored.repeated, attempt)
+                stored = raise_on_conflict(verdict)
+                return WriteResult(
+                    facts, facts[0].stream, stored.versions[0], stored.position, stored.repeated, attempt
+                )
     assert failed is not None
-    raised(failed)
+    raise_on_conflict(failed)
     raise AssertionError
 
 
-class _Past(Generic[C, S, E]):
+class _BoundaryHistory(Generic[C, S, E]):
     """What a command depends on, as far as it is known.
 
     Events are kept, not the state, so that each decision gets a state of its own: one that changes it harms nobody.
     """
 
-    def __init__(self, log: Streams, codec: Codec, boundary: Boundary[C, S, E], command: C) -> None:
+    def __init__(self, log: DecisionLog, codec: Codec, boundary: Boundary[C, S, E], command: C) -> None:
         self._log = log
         self._codec = codec
         self._boundary = boundary
         self._command = command
-        self._taken = codec.registry.taken(boundary.events)
+        self._handled = codec.registry.handled_types(boundary.events)
         self._events: list[tuple[int, E]] = []
-        self.queries = self._asked()
+        self.queries = self._effective_queries()
         self.position = 0
 
-    def _asked(self) -> tuple[Query, ...]:
+    def _effective_queries(self) -> tuple[Query, ...]:
         asked = self._boundary.depends_on(self._command)
         queries = (asked,) if isinstance(asked, Query) else tuple(asked)
         if not queries:
             raise DeclarationError(
                 f"the boundary {self._boundary.name!r} depends on nothing: then any append would do, without it"
             )
-        types = self._taken.query.types
+        types = self._handled.query.types
         return tuple(query if query.types else Query(types, query.tags, query.category) for query in queries)
 
-    async def read_on(self) -> None:
+    async def read_new_events(self) -> None:
         """Learn what has come since."""
-        self.learn(*await find_all(self._log, self.queries, self.position))
+        self.add_events(*await read_matching_events(self._log, self.queries, self.position))
 
-    def learn(self, events: Iterable[StoredEvent], position: int) -> None:
+    def add_events(self, events: Iterable[RecordedEvent], position: int) -> None:
         """Know these events too, and that there are no others up to the position."""
-        takes, decode = self._codec.registry.takes, self._codec.any_event
-        self._events += [(each.position, decode(each)) for each in events if takes(self._taken, each.type)]
+        takes, decode = self._codec.registry.handles, self._codec.decode_any
+        self._events += [(each.position, decode(each)) for each in events if takes(self._handled, each.type)]
         self.position = position
 
-    def decide(self, now: datetime, before: int | None = None) -> list[Facts]:
+    def decide(self, now: datetime, before: int | None = None) -> list[NewEvents]:
         """Decide at a moment, on all that is known or on what came before a position."""
         state = self._boundary.initial()
         for position, event in self._events:
@@ -193,18 +199,20 @@ class _Past(Generic[C, S, E]):
         with freeze(now):
             return list(self._boundary.decide(self._command, state))
 
-    async def answered(self, key: str | None, record: CommandRecord) -> Done[Sequence[Facts]] | None:
+    async def find_result_of_key(
+        self, key: str | None, record: CommandRecord
+    ) -> WriteResult[Sequence[NewEvents]] | None:
         """The answer that the key got before: decided as it was decided then; nothing is appended."""
         if key is None:
             return None
         name = self._boundary.name
-        first = next(iter(await self._log.find([key_id(name, key, 0)])), None)
+        first = next(iter(await self._log.find([event_id_for_key(name, key, 0)])), None)
         if first is None:
             return None
-        check_intention(first, key, record)
-        await self.read_on()
+        check_key_reuse(first, key, record)
+        await self.read_new_events()
         facts = self.decide(first.recorded_at, before=first.position)
         count = sum(len(each.events) for each in facts)
-        stored = await self._log.find([key_id(name, key, place) for place in range(max(1, count))])
+        stored = await self._log.find([event_id_for_key(name, key, place) for place in range(max(1, count))])
         version = max(event.version for event in stored if event.stream == first.stream)
-        return Done(facts, first.stream, version, stored[-1].position, repeated=True)
+        return WriteResult(facts, first.stream, version, stored[-1].position, repeated=True)

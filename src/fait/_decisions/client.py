@@ -13,18 +13,26 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
-from fait._decisions.aggregate import Aggregate, command_of, model_of, pending
-from fait._decisions.boundary import Boundary, Found, decide_within, find_all
-from fait._decisions.decider import Decider, Model, Tagged
-from fait._decisions.new_events import Facts, ids_for, writes_of
-from fait._decisions.transact import Decision, Done, Loop, Options, Streams, metadata_of, settled
+from fait._decisions.aggregate import Aggregate, command_of, fold_definition_of, pending_events
+from fait._decisions.boundary import Boundary, QueryResult, decide_boundary, read_matching_events
+from fait._decisions.decider import DecidedEvent, Decider, FoldDefinition
+from fait._decisions.new_events import NewEvents, encode_writes, event_ids
+from fait._decisions.transact import (
+    Decision,
+    DecisionLog,
+    DecisionRunner,
+    Options,
+    WriteResult,
+    append_with_retry,
+    build_metadata,
+)
 from fait._errors import UsageError
-from fait._events.append import Until, raised
+from fait._events.append import Until, raise_on_conflict
 from fait._events.codec import Codec
 from fait._events.query import Query
 from fait._events.version import Expected
 
-__all__ = ["Caller"]
+__all__ = ["Client"]
 
 A = TypeVar("A", bound=Aggregate)
 C = TypeVar("C")
@@ -34,22 +42,22 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 
-class Caller:
+class Client:
     """Makes decisions and appends facts, under some options."""
 
     def __init__(
         self,
-        log: Streams,
+        log: DecisionLog,
         codec: Codec,
-        loop: Loop,
+        loop: DecisionRunner,
         options: Options = Options(),
         keys: Callable[[str], str] | None = None,
     ) -> None:
         self._log = log
         self._codec = codec
-        self._loop = loop
+        self._runner = loop
         self._options = options
-        self._keys = keys  # a handler's context gives each call a key of its own, by what is asked
+        self._next_key = keys  # a handler's context gives each call a key of its own, by what is asked
 
     def using(
         self,
@@ -58,7 +66,7 @@ class Caller:
         expected: Expected | None = None,
         attempts: int | None = None,
         extra: Mapping[str, Any] | None = None,
-    ) -> "Caller":
+    ) -> "Client":
         """The same system under these options.
 
         Args:
@@ -72,25 +80,25 @@ class Caller:
         if key is not None and not key:
             raise UsageError("a key is a text that names the intention; this one is empty")
         was = self._options
-        return Caller(
+        return Client(
             self._log,
             self._codec,
-            self._loop,
+            self._runner,
             Options(
                 key=was.key if key is None else key,
                 expected=was.expected if expected is None else expected,
                 attempts=was.attempts if attempts is None else attempts,
                 extra=was.extra if extra is None else extra,
             ),
-            self._keys,
+            self._next_key,
         )
 
     def _next_options(self, what: str) -> Options:
         """The options of the next call."""
         options = self._options
-        if self._keys is None or options.key is not None:
+        if self._next_key is None or options.key is not None:
             return options
-        return msgspec.structs.replace(options, key=self._keys(what))
+        return msgspec.structs.replace(options, key=self._next_key(what))
 
     async def transact(
         self,
@@ -99,7 +107,7 @@ class Caller:
         /,
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> Done[R]:
+    ) -> WriteResult[R]:
         """Run a command of an aggregate and store what it emits; decide again if somebody else was quicker.
 
         Args:
@@ -121,19 +129,19 @@ class Caller:
                 f"was written."
             )
 
-        def decide(state: A) -> tuple[R, Sequence[Tagged]]:
+        def decide(state: A) -> tuple[R, Sequence[DecidedEvent]]:
             result = run(state, *args, **kwargs)
-            return cast("R", result), pending(state)
+            return cast("R", result), pending_events(state)
 
-        model = cast("Model[A]", model_of(cast("type[Aggregate]", known.aggregate)))
+        model = cast("FoldDefinition[A]", fold_definition_of(cast("type[Aggregate]", known.aggregate)))
         decision = Decision(model, id, known.name, known.arguments(args, kwargs), decide)
-        return await self._loop.run(decision, self._next_options(f"{known.name}/{id}"))
+        return await self._runner.run(decision, self._next_options(f"{known.name}/{id}"))
 
     @overload
-    async def decide(self, decider: Decider[C, S, E], id: str, command: C, /) -> Done[Sequence[E]]: ...
+    async def decide(self, decider: Decider[C, S, E], id: str, command: C, /) -> WriteResult[Sequence[E]]: ...
     @overload
-    async def decide(self, boundary: Boundary[C, S, E], command: C, /) -> Done[Sequence[Facts]]: ...
-    async def decide(self, what: Decider[Any, Any, Any] | Boundary[Any, Any, Any], *arguments: Any) -> Done[Any]:
+    async def decide(self, boundary: Boundary[C, S, E], command: C, /) -> WriteResult[Sequence[NewEvents]]: ...
+    async def decide(self, what: Decider[Any, Any, Any] | Boundary[Any, Any, Any], *arguments: Any) -> WriteResult[Any]:
         """Let a decider, for an id, or a boundary decide a command, and store what was decided.
 
         Raises:
@@ -143,27 +151,27 @@ class Caller:
         if isinstance(what, Boundary):
             (command,) = arguments
             options = self._next_options(what.name)
-            return await decide_within(self._log, self._codec, self._loop.clock, what, command, options)
+            return await decide_boundary(self._log, self._codec, self._runner.clock, what, command, options)
         id, command = arguments
         decider = what
 
-        def run(state: Any) -> tuple[Sequence[Any], Sequence[Tagged]]:
+        def run(state: Any) -> tuple[Sequence[Any], Sequence[DecidedEvent]]:
             events = list(decider.decide(command, state))
-            return events, [Tagged(event) for event in events]
+            return events, [DecidedEvent(event) for event in events]
 
         name = f"{decider.category}.{type(command).__name__}"
-        decision = Decision(decider.model, id, name, {"command": command}, run)
-        return await self._loop.run(decision, self._next_options(f"{name}/{id}"))
+        decision = Decision(decider.fold_definition, id, name, {"command": command}, run)
+        return await self._runner.run(decision, self._next_options(f"{name}/{id}"))
 
-    async def query(self, *queries: Query) -> Found:
+    async def query(self, *queries: Query) -> QueryResult:
         """All events that any of the queries means; with `append(…, only_if=found)` a decision on them holds or fails.
 
         Undeclared events come as `Untyped`.
         """
         if not queries:
             raise UsageError("query needs at least one Query; Query() means all events. Nothing was read.")
-        stored, position = await find_all(self._log, queries)
-        return Found([self._codec.recorded(each) for each in stored], queries, position)
+        stored, position = await read_matching_events(self._log, queries)
+        return QueryResult([self._codec.decode_envelope(each) for each in stored], queries, position)
 
     async def publish(
         self,
@@ -174,7 +182,7 @@ class Caller:
         tags: Iterable[str] = (),
         occurred_at: datetime | None = None,
         id: str | None = None,
-    ) -> Done[None]:
+    ) -> WriteResult[None]:
         """Store one event: whoever subscribes to it will handle it. No aggregate is needed.
 
         Args:
@@ -186,9 +194,9 @@ class Caller:
         """
         options = self._next_options(f"publish/{stream}")
         expected = "any" if options.expected is None else options.expected
-        return await self._store([Facts(stream, [event], expected, tuple(tags), occurred_at)], options, id)
+        return await self._append([NewEvents(stream, [event], expected, tuple(tags), occurred_at)], options, id)
 
-    async def append(self, *facts: Facts, only_if: Found | None = None) -> Done[None]:
+    async def append(self, *facts: NewEvents, only_if: QueryResult | None = None) -> WriteResult[None]:
         """Store events of one or several streams: all of them, or none.
 
         Args:
@@ -202,18 +210,24 @@ class Caller:
         options = self._next_options(f"append/{facts[0].stream}" if facts else "append")
         if options.expected is not None:
             raise UsageError("append takes what is expected from each Facts(..., expected=...). Nothing was written.")
-        return await self._store(facts, options, only_if=only_if)
+        return await self._append(facts, options, only_if=only_if)
 
-    async def _store(
-        self, facts: Sequence[Facts], options: Options, event_id: str | None = None, only_if: Found | None = None
-    ) -> Done[None]:
+    async def _append(
+        self,
+        facts: Sequence[NewEvents],
+        options: Options,
+        event_id: str | None = None,
+        only_if: QueryResult | None = None,
+    ) -> WriteResult[None]:
         if not facts:
             raise UsageError("append needs at least one Facts(stream, events). Nothing was written.")
-        ids = ids_for(facts[0].stream, options.key, event_id)
-        writes = writes_of(self._codec, facts, ids, metadata_of(options))
+        ids = event_ids(facts[0].stream, options.key, event_id)
+        writes = encode_writes(self._codec, facts, ids, build_metadata(options))
         new_ids = options.key is None and event_id is None
-        done = raised(await settled(self._log, writes, only_if and only_if.condition, new_ids=new_ids))
-        return Done(None, facts[0].stream, done.versions[0], done.position, done.repeated)
+        done = raise_on_conflict(
+            await append_with_retry(self._log, writes, only_if and only_if.condition, new_ids=new_ids)
+        )
+        return WriteResult(None, facts[0].stream, done.versions[0], done.position, done.repeated)
 
     @overload
     async def load(
@@ -268,8 +282,8 @@ class Caller:
                 raise UsageError("a moment in the past needs a time zone: datetime(2024, 1, 15, tzinfo=UTC)")
         until = Until(version, position, at)
         if isinstance(what, Decider):
-            return (await self._loop.load(what.model, id, until, as_of)).state
-        return (await self._loop.load(model_of(what), id, until, as_of)).state
+            return (await self._runner.load(what.fold_definition, id, until, as_of)).state
+        return (await self._runner.load(fold_definition_of(what), id, until, as_of)).state
 
     @overload
     async def load_many(self, what: type[A], ids: Iterable[str], /) -> dict[str, A]: ...
@@ -286,5 +300,9 @@ class Caller:
             ids: of the things.
         """
         if isinstance(what, Decider):
-            return {id: loaded.state for id, loaded in (await self._loop.load_many(what.model, ids)).items()}
-        return {id: loaded.state for id, loaded in (await self._loop.load_many(model_of(what), ids)).items()}
+            return {
+                id: loaded.state for id, loaded in (await self._runner.load_many(what.fold_definition, ids)).items()
+            }
+        return {
+            id: loaded.state for id, loaded in (await self._runner.load_many(fold_definition_of(what), ids)).items()
+        }

@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from fait._errors import DeclarationError
-from fait._events.annotation import events_taken
+from fait._events.annotation import annotated_events
 
-__all__ = ["Decider", "Model", "Policy", "Tagged"]
+__all__ = ["DecidedEvent", "Decider", "FoldDefinition", "SnapshotPolicy"]
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -48,15 +48,17 @@ class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
         return current
 
     @property
-    def model(self) -> "Model[S]":
+    def fold_definition(self) -> "FoldDefinition[S]":
         """How the loop folds it."""
         policy = None
         if self.snapshot_every is not None:
-            policy = Policy(self.snapshot_every, self.evolve, self.initial)
-        return Model(self.category, events_taken(self.evolve, 1, {}), lambda _: self.initial(), self.evolve, policy)
+            policy = SnapshotPolicy(self.snapshot_every, self.evolve, self.initial)
+        return FoldDefinition(
+            self.category, annotated_events(self.evolve, 1, {}), lambda _: self.initial(), self.evolve, policy
+        )
 
 
-class Policy(Struct, frozen=True):
+class SnapshotPolicy(Struct, frozen=True):
     """When the state of a fold is kept as a snapshot, and what the fold is.
 
     Attributes:
@@ -72,22 +74,22 @@ class Policy(Struct, frozen=True):
     evolve: Callable[..., Any]
     initial: Callable[..., Any]
     state: type | None = None
-    names: Mapping[str, Any] = {}
-    restored: Callable[[Any, str], Any] = lambda state, id: state
+    local_names: Mapping[str, Any] = {}
+    on_restore: Callable[[Any, str], Any] = lambda state, id: state
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise DeclarationError(f"snapshot_every is a number of events, at least 1, not {self.every}")
 
 
-class Tagged(Struct, frozen=True):
+class DecidedEvent(Struct, frozen=True):
     """A decided event and the other things it belongs to."""
 
     event: Any
     tags: tuple[str, ...] = ()
 
 
-class Model(Struct, Generic[S], frozen=True):
+class FoldDefinition(Struct, Generic[S], frozen=True):
     """State as the loop sees it, whichever form it was written in.
 
     Attributes:
@@ -103,5 +105,5 @@ class Model(Struct, Generic[S], frozen=True):
     events: tuple[type, ...]
     initial: Callable[[str], S]
     evolve: Callable[[S, Any], S]
-    snapshots: Policy | None = None
-    versioned: Callable[[S, int], None] | None = None
+    snapshots: SnapshotPolicy | None = None
+    set_version: Callable[[S, int], None] | None = None

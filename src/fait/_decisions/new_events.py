@@ -6,16 +6,16 @@ from datetime import datetime
 from msgspec import Struct
 
 from fait._clock import new_id
-from fait._decisions.transact import key_id
-from fait._events.append import Write
+from fait._decisions.transact import event_id_for_key
+from fait._events.append import StreamWrite
 from fait._events.codec import Codec, check_event_id
 from fait._events.stream import check_stream
 from fait._events.version import Expected, expected_number
 
-__all__ = ["Facts", "ids_for", "writes_of"]
+__all__ = ["NewEvents", "encode_writes", "event_ids"]
 
 
-class Facts(Struct, frozen=True):
+class NewEvents(Struct, frozen=True):
     """Events for one stream.
 
     Attributes:
@@ -33,23 +33,23 @@ class Facts(Struct, frozen=True):
     occurred_at: datetime | None = None
 
 
-def ids_for(scope: str, key: str | None, event_id: str | None = None) -> Callable[[], str]:
+def event_ids(scope: str, key: str | None, event_id: str | None = None) -> Callable[[], str]:
     """Where an append's event ids come from: the caller, its key, or chance."""
     if event_id is not None:
         return iter([check_event_id(event_id)]).__next__
     if key is None:
         return new_id
     places = iter(range(1 << 30))
-    return lambda: key_id(scope, key, next(places))
+    return lambda: event_id_for_key(scope, key, next(places))
 
 
-def writes_of(codec: Codec, facts: Iterable[Facts], ids: Callable[[], str], metadata: str) -> list[Write]:
+def encode_writes(codec: Codec, facts: Iterable[NewEvents], ids: Callable[[], str], metadata: str) -> list[StreamWrite]:
     """The facts as a log takes them, each event encoded and proven."""
     return [
-        Write(
+        StreamWrite(
             check_stream(each.stream),
             tuple(
-                codec.new(event, id=ids(), metadata=metadata, tags=each.tags, occurred_at=each.occurred_at)
+                codec.encode(event, id=ids(), metadata=metadata, tags=each.tags, occurred_at=each.occurred_at)
                 for event in each.events
             ),
             expected_number(each.expected),

@@ -3,11 +3,11 @@
 from importlib import import_module
 from typing import Any, Final, Protocol
 
-from fait._delivery.outbox import AsyncOutbox, Outbox, Ring
+from fait._delivery.outbox import AsyncOutbox, OnCommit, Outbox
 from fait._errors import UsageError
 from fait._events.codec import Codec
 
-__all__ = ["ADAPTERS", "Async", "Asyncpg", "Sync", "open_outbox"]
+__all__ = ["ADAPTERS", "AsyncConnection", "AsyncpgConnection", "SyncConnection", "open_outbox"]
 
 ADAPTERS: Final = {
     "aiosqlite": "aiosqlite",
@@ -21,7 +21,7 @@ ADAPTERS: Final = {
 """The module under `delivery.adapters` for each package that a connection's class, or one it is made from, lies in."""
 
 
-class Sync(Protocol):
+class SyncConnection(Protocol):
     """A connection or session of a library that does not wait."""
 
     def commit(self) -> None:
@@ -29,7 +29,7 @@ class Sync(Protocol):
         ...
 
 
-class Async(Protocol):
+class AsyncConnection(Protocol):
     """A connection or session of a library that waits."""
 
     async def commit(self) -> None:
@@ -37,7 +37,7 @@ class Async(Protocol):
         ...
 
 
-class Asyncpg(Protocol):
+class AsyncpgConnection(Protocol):
     """A connection of asyncpg, which has no `commit` of its own."""
 
     def is_in_transaction(self) -> bool:
@@ -45,11 +45,11 @@ class Asyncpg(Protocol):
         ...
 
 
-def open_outbox(connection: Any, codec: Codec, schema: str, ring: Ring) -> Outbox | AsyncOutbox:
+def open_outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox | AsyncOutbox:
     """The outbox in the transaction that is open on a connection or session."""
     for cls in type(connection).__mro__:
         for package, adapter in ADAPTERS.items():
             if f"{cls.__module__}.".startswith(f"{package}."):
-                return import_module(f"fait._delivery.adapters.{adapter}").outbox(connection, codec, schema, ring)
+                return import_module(f"fait._delivery.adapters.{adapter}").outbox(connection, codec, schema, on_commit)
     known = ", ".join(sorted({package.partition(".")[0] for package in ADAPTERS}))
     raise UsageError(f"outbox(...) takes a connection or session of {known}, not {type(connection).__qualname__}")

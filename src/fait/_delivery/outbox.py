@@ -20,23 +20,23 @@ from typing import Literal
 from msgspec import Struct
 
 from fait._clock import new_id
-from fait._decisions.new_events import Facts, ids_for, writes_of
-from fait._decisions.transact import Options, metadata_of
-from fait._events.append import Write
+from fait._decisions.new_events import NewEvents, encode_writes, event_ids
+from fait._decisions.transact import Options, build_metadata
+from fait._events.append import StreamWrite
 from fait._events.codec import Codec
 from fait._events.version import ANY, Expected
-from fait._store.external_transaction import Conversation
-from fait._store.open import join
+from fait._store.external_transaction import StatementProtocol
+from fait._store.open import append_in_transaction
 
-__all__ = ["AsyncOutbox", "Dialect", "Letter", "Letters", "Outbox", "Ring"]
+__all__ = ["AsyncOutbox", "Dialect", "OnCommit", "Outbox", "OutboxBuffer", "OutboxEntry"]
 
 Dialect = Literal["postgresql", "sqlite"]
 
-Ring = Callable[[], None]
+OnCommit = Callable[[], None]
 """Told after a commit: the log may have grown."""
 
 
-class Letter(Struct, frozen=True):
+class OutboxEntry(Struct, frozen=True):
     """What was said when an event was added; see `Outbox.add`."""
 
     event: object
@@ -48,54 +48,54 @@ class Letter(Struct, frozen=True):
     key: str | None
 
 
-class Letters:
+class OutboxBuffer:
     """Events that are to be stored together, proven and in order."""
 
     def __init__(self, codec: Codec, schema: str) -> None:
         self._codec = codec
         self._schema = schema
-        self._written: list[tuple[Write, bool]] = []
+        self._writes: list[tuple[StreamWrite, bool]] = []
 
     def __len__(self) -> int:
-        return len(self._written)
+        return len(self._writes)
 
-    def write(self, letter: Letter) -> None:
+    def add(self, letter: OutboxEntry) -> None:
         """Prove an event and keep it."""
         stream, tags, key = letter.stream, letter.tags, letter.key
         several = tags if isinstance(tags, str) else tuple(tags)  # one text is refused, not taken for its characters
-        facts = Facts(stream, [letter.event], letter.expected, several, letter.occurred_at)
+        facts = NewEvents(stream, [letter.event], letter.expected, several, letter.occurred_at)
         named = bool(letter.id or key)
-        ids = ids_for(f"outbox/{stream}", key, letter.id) if named else new_id
-        [write] = writes_of(self._codec, [facts], ids, metadata_of(Options(key=key)))
-        self._written.append((write, named))
+        ids = event_ids(f"outbox/{stream}", key, letter.id) if named else new_id
+        [write] = encode_writes(self._codec, [facts], ids, build_metadata(Options(key=key)))
+        self._writes.append((write, named))
 
-    def keep(self, chosen: Iterable[bool]) -> None:
+    def keep_selected(self, chosen: Iterable[bool]) -> None:
         """Drop those that were not chosen; there is an answer for each, in their order."""
-        self._written = list(compress(self._written, chosen))
+        self._writes = list(compress(self._writes, chosen))
 
-    def forget(self, beyond: int = 0) -> None:
+    def truncate(self, beyond: int = 0) -> None:
         """Drop those written last: their part of the transaction was rolled back."""
-        del self._written[beyond:]
+        del self._writes[beyond:]
 
-    def conversations(self, dialect: Dialect) -> Iterator[Conversation]:
+    def statements(self, dialect: Dialect) -> Iterator[StatementProtocol]:
         """What is to be said to store them, in the order they were written: mostly one conversation."""
-        for writes, look_up in _together(self._written):
-            yield join(dialect, writes, self._schema, datetime.now(UTC), look_up=look_up)
+        for writes, look_up in _group_writes(self._writes):
+            yield append_in_transaction(dialect, writes, self._schema, datetime.now(UTC), look_up=look_up)
 
 
-def _together(written: Sequence[tuple[Write, bool]]) -> Iterator[tuple[list[Write], bool]]:
+def _group_writes(written: Sequence[tuple[StreamWrite, bool]]) -> Iterator[tuple[list[StreamWrite], bool]]:
     """Writes that can be one append, with whether their ids may be stored already; the order of all events stays.
 
     A stream stands in an append once. What may be stored already stands alone, or its repetition would refuse the rest.
     """
-    group: list[Write] = []
+    group: list[StreamWrite] = []
     streams: set[str] = set()
     look_up = False
     for write, search in written:
         last = group[-1] if group else None
         alone = search or look_up
         if last and not alone and last.stream == write.stream and write.expected == ANY:
-            group[-1] = Write(last.stream, last.events + write.events, last.expected)
+            group[-1] = StreamWrite(last.stream, last.events + write.events, last.expected)
             continue
         if last and (alone or write.stream in streams):
             yield group, look_up
@@ -139,7 +139,7 @@ class Outbox(ABC):
             WrongExpectedVersion: the stream is at another version. Roll back. In a `transaction` of the outbox's own on
                 PostgreSQL, raised at its end; with SQLAlchemy, by the commit.
         """
-        self._write(Letter(event, stream, expected, tags, occurred_at, id, key))
+        self._write(OutboxEntry(event, stream, expected, tags, occurred_at, id, key))
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager["Outbox"]:
@@ -150,7 +150,7 @@ class Outbox(ABC):
         ...
 
     @abstractmethod
-    def _write(self, letter: Letter) -> None: ...
+    def _write(self, letter: OutboxEntry) -> None: ...
 
 
 class AsyncOutbox(ABC):
@@ -169,7 +169,7 @@ class AsyncOutbox(ABC):
         key: str | None = None,
     ) -> None:
         """Add an event to the open transaction: as `Outbox.add`."""
-        await self._write(Letter(event, stream, expected, tags, occurred_at, id, key))
+        await self._write(OutboxEntry(event, stream, expected, tags, occurred_at, id, key))
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager["AsyncOutbox"]:
@@ -177,4 +177,4 @@ class AsyncOutbox(ABC):
         ...
 
     @abstractmethod
-    async def _write(self, letter: Letter) -> None: ...
+    async def _write(self, letter: OutboxEntry) -> None: ...

@@ -11,10 +11,10 @@ from typing import Any
 
 from fait._errors import DeclarationError
 
-__all__ = ["events_taken", "local_names"]
+__all__ = ["annotated_events", "local_names"]
 
 
-def events_taken(function: Callable[..., Any], parameter: int, names: Mapping[str, Any]) -> tuple[type, ...]:
+def annotated_events(function: Callable[..., Any], parameter: int, names: Mapping[str, Any]) -> tuple[type, ...]:
     """The classes in the annotation of a function's parameter (counted from 0), in order, without repetition.
 
     Understands `A | B`, `Union`, aliases, `type` statements, `Annotated`, quoted names and type variables with bounds.

@@ -10,36 +10,36 @@ from typing import Final
 from msgspec import Struct
 
 from fait._errors import AppendConditionFailed, DuplicateEventId, UsageError, WrongExpectedVersion
-from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import Query
 from fait._events.version import expected_name
 
 __all__ = [
     "MAX_APPEND_EVENTS",
-    "PAGE",
+    "PAGE_SIZE",
     "AppendCondition",
+    "AppendResult",
     "Appended",
     "ConditionFailed",
-    "Conflict",
-    "Duplicate",
+    "IdConflict",
     "Page",
+    "StreamWrite",
     "Until",
-    "Verdict",
-    "Write",
+    "VersionConflict",
     "check_limit",
     "check_writes",
-    "raised",
+    "raise_on_conflict",
 ]
 
 MAX_APPEND_EVENTS: Final = 10_000
 """Most events of one append. Larger imports are several appends."""
 
 
-PAGE: Final = 1_000
+PAGE_SIZE: Final = 1_000
 """Events a reader takes at a time, unless it says otherwise."""
 
 
-class Write(Struct, frozen=True):
+class StreamWrite(Struct, frozen=True):
     """Events for one stream.
 
     Attributes:
@@ -49,7 +49,7 @@ class Write(Struct, frozen=True):
     """
 
     stream: str
-    events: tuple[NewEvent, ...]
+    events: tuple[EncodedEvent, ...]
     expected: int
 
 
@@ -87,11 +87,11 @@ class ConditionFailed(Struct, frozen=True):
         position: how far a new decision knows the log, once it has folded these events.
     """
 
-    events: tuple[StoredEvent, ...]
+    events: tuple[RecordedEvent, ...]
     position: int
 
 
-class Conflict(Struct, frozen=True):
+class VersionConflict(Struct, frozen=True):
     """A stream is not at the expected version; nothing was written."""
 
     stream: str
@@ -99,13 +99,13 @@ class Conflict(Struct, frozen=True):
     actual: int
 
 
-class Duplicate(Struct, frozen=True):
+class IdConflict(Struct, frozen=True):
     """An event id is taken, and this is not a repetition of the append that took it; nothing was written."""
 
     event_id: str
 
 
-Verdict = Appended | Conflict | ConditionFailed | Duplicate
+AppendResult = Appended | VersionConflict | ConditionFailed | IdConflict
 
 
 class Page(Struct, frozen=True):
@@ -117,7 +117,7 @@ class Page(Struct, frozen=True):
         more: there may be more at once: the page was full, or so far only a part was looked through.
     """
 
-    events: list[StoredEvent]
+    events: list[RecordedEvent]
     position: int
     more: bool
 
@@ -145,7 +145,7 @@ def check_limit(limit: int) -> int:
     return limit
 
 
-def check_writes(writes: Sequence[Write]) -> None:
+def check_writes(writes: Sequence[StreamWrite]) -> None:
     """Refuse an append that no backend takes: without events, too many, or one stream twice."""
     if len(writes) == 1 and 0 < len(writes[0].events) <= MAX_APPEND_EVENTS:
         return  # the usual case, without ceremony
@@ -158,14 +158,14 @@ def check_writes(writes: Sequence[Write]) -> None:
         raise UsageError(f"an append takes at most {MAX_APPEND_EVENTS} events, not {count}. Nothing was written.")
 
 
-def raised(verdict: Verdict) -> Appended:
+def raise_on_conflict(verdict: AppendResult) -> Appended:
     """The verdict at the edge, where a conflict becomes an exception."""
     match verdict:
         case Appended():
             return verdict
-        case Conflict(stream, expected, actual):
+        case VersionConflict(stream, expected, actual):
             raise WrongExpectedVersion(stream, expected_name(expected), actual)
         case ConditionFailed(events, position):
             raise AppendConditionFailed(tuple(event.type for event in events), position)
-        case Duplicate(event_id):
+        case IdConflict(event_id):
             raise DuplicateEventId(event_id)

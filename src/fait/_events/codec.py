@@ -13,28 +13,28 @@ from uuid import UUID
 
 import msgspec
 
-from fait._errors import EventFromTheFuture, FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
-from fait._events.envelope import Metadata, NewEvent, Recorded, StoredEvent, Untyped
+from fait._errors import EventTooNew, FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
+from fait._events.envelope import EncodedEvent, Envelope, Metadata, RecordedEvent, Untyped
 from fait._events.event import EventType, event_type, is_event_name
-from fait._events.registry import Registry, Taken
+from fait._events.registry import HandledTypes, Registry
 from fait._events.stream import check_tags
 from fait._events.upcast import Upcaster
-from fait._events.validation import encode_json, prove
+from fait._events.validation import encode_json, validate
 
 __all__ = [
     "Codec",
-    "Reader",
-    "Readers",
+    "Decode",
+    "DecodeTable",
     "check_event_id",
+    "decode_error",
     "encode_metadata",
-    "undecodable",
     "untyped",
-    "untyped_reader",
+    "untyped_decoder",
 ]
 
-Reader = Callable[[str], Any]
+Decode = Callable[[str], Any]
 
-Readers = defaultdict[str, dict[int, Reader | None]]
+DecodeTable = defaultdict[str, dict[int, Decode | None]]
 """What decodes events, by type and schema version; None = events that are not taken. A key of two parts would be slow:
 asking would take a fifth of the time of decoding."""
 
@@ -47,10 +47,10 @@ class Codec:
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
-        self._known: dict[type, EventType] = {}
-        self._readers: Readers = defaultdict(dict)
+        self._declared_types: dict[type, EventType] = {}
+        self._decoders: DecodeTable = defaultdict(dict)
 
-    def new(
+    def encode(
         self,
         event: object,
         *,
@@ -58,39 +58,39 @@ class Codec:
         metadata: str = "{}",
         tags: Iterable[str] = (),
         occurred_at: datetime | None = None,
-    ) -> NewEvent:
+    ) -> EncodedEvent:
         """Encode an event and prove that it can be read again. Raises `InvalidValue` with the path to a bad value."""
-        declared, expires = self._known.get(type(event)), False
+        declared, expires = self._declared_types.get(type(event)), False
         if declared is not None:
-            name, schema, data = declared.name, declared.version, declared.encode(event)
-            expires = declared.keep is not None
+            name, schema, data = declared.name, declared.schema_version, declared.encode(event)
+            expires = declared.retention is not None
         elif isinstance(event, Untyped):
-            name, schema, data = event.type, event.version, self._encode_untyped(event)
+            name, schema, data = event.type, event.schema_version, self._encode_untyped(event)
         else:
-            declared = self._known[type(event)] = self._declared(event)
-            name, schema, data = declared.name, declared.version, declared.encode(event)
-            expires = declared.keep is not None
+            declared = self._declared_types[type(event)] = self._declared(event)
+            name, schema, data = declared.name, declared.schema_version, declared.encode(event)
+            expires = declared.retention is not None
         if occurred_at is not None:
             _check_moment(name, occurred_at)
         known_tags = check_tags(tags) if tags else ()
-        return NewEvent(name, schema, id, data.decode(), metadata, known_tags, occurred_at, expires)
+        return EncodedEvent(name, schema, id, data.decode(), metadata, known_tags, occurred_at, expires)
 
-    def event(self, stored: StoredEvent) -> Any:
+    def decode(self, stored: RecordedEvent) -> Any:
         """Decode the fact itself. An event of an unknown type is an error; `recorded` can give it as `Untyped`."""
-        reader = self.reader(stored.type, stored.schema, stored.stream, stored.version)
+        reader = self.decoder(stored.type, stored.schema_version, stored.stream, stored.version)
         try:
             return reader(stored.data)
         except Exception as problem:
-            raise undecodable(problem, stored.stream, stored.version, stored.type) from None
+            raise decode_error(problem, stored.stream, stored.version, stored.type) from None
 
-    def reader(self, name: str, schema: int, stream: str, version: int) -> Reader:
+    def decoder(self, name: str, schema: int, stream: str, version: int) -> Decode:
         """What decodes the data of an event type at a schema version; stream and version are for the error's text."""
-        reader = self._readers[name].get(schema)
+        reader = self._decoders[name].get(schema)
         if reader is None:
-            reader = self._readers[name][schema] = self._find_reader(name, schema, stream, version)
+            reader = self._decoders[name][schema] = self._find_decoder(name, schema, stream, version)
         return reader
 
-    def reader_for(self, taken: Taken, name: str, schema: int, stream: str, version: int) -> Reader | None:
+    def decoder_for(self, taken: HandledTypes, name: str, schema: int, stream: str, version: int) -> Decode | None:
         """What decodes events of a kind for somebody who takes these; None if they are none of his business.
 
         An undeclared event that he does not take as `Untyped` is an error: it may be one that he ought to know.
@@ -99,16 +99,16 @@ class Codec:
         if known and name not in taken.types:
             return None
         if not known and taken.untyped:
-            return untyped_reader(name, schema)
-        return self.reader(name, schema, stream, version)
+            return untyped_decoder(name, schema)
+        return self.decoder(name, schema, stream, version)
 
-    def recorded(self, stored: StoredEvent) -> Recorded[Any]:
+    def decode_envelope(self, stored: RecordedEvent) -> Envelope[Any]:
         """Decode an event with its envelope; one of an undeclared type comes as `Untyped`."""
-        return Recorded(self.any_event(stored), stored)
+        return Envelope(self.decode_any(stored), stored)
 
-    def any_event(self, stored: StoredEvent) -> Any:
+    def decode_any(self, stored: RecordedEvent) -> Any:
         """Decode the fact itself; one of an undeclared type comes as `Untyped`."""
-        return self.event(stored) if stored.type in self.registry.types else untyped(stored)
+        return self.decode(stored) if stored.type in self.registry.types else untyped(stored)
 
     def _declared(self, event: object) -> EventType:
         cls = type(event)
@@ -126,44 +126,44 @@ class Codec:
         if not is_event_name(event.type):
             raise InvalidValue(f"event type {event.type[:80]!r}", "type", "it is empty, too long, or not printable")
         known = self.registry.types.get(event.type)
-        if known is not None and event.version != known.version:
+        if known is not None and event.schema_version != known.schema_version:
             raise UsageError(
-                f"{event.type!r} is at schema version {known.version}: version {event.version} is not written any "
+                f"{event.type!r} is at schema version {known.schema_version}: version {event.schema_version} is not written any "
                 f"more. "
                 "Nothing was written."
             )
         if not isinstance(event.data, msgspec.Raw):
             return encode_json(event.data, event.type)
         data = bytes(event.data)
-        prove(data, event.type)
+        validate(data, event.type)
         return data
 
-    def _find_reader(self, name: str, schema: int, stream: str, version: int) -> Reader:
+    def _find_decoder(self, name: str, schema: int, stream: str, version: int) -> Decode:
         declared = self.registry.types.get(name)
         if declared is None:
             why = "no included event has that name; include its class"
             raise UnknownEventType(stream, version, name, why)
-        if schema > declared.version:
-            known = declared.version
+        if schema > declared.schema_version:
+            known = declared.schema_version
             why = f"it was written as schema version {schema}, this code knows {known}: deploy newer code first"
-            raise EventFromTheFuture(stream, version, name, why)
-        steps = self.registry.steps(declared, schema)
-        return _through(steps, declared.decode) if steps else declared.decode
+            raise EventTooNew(stream, version, name, why)
+        steps = self.registry.upcasters_from(declared, schema)
+        return _upcast_decoder(steps, declared.decode) if steps else declared.decode
 
 
-def untyped(stored: StoredEvent) -> Untyped:
+def untyped(stored: RecordedEvent) -> Untyped:
     """The event as plain JSON values, whatever classes there are."""
-    return untyped_reader(stored.type, stored.schema)(stored.data)
+    return untyped_decoder(stored.type, stored.schema_version)(stored.data)
 
 
-def untyped_reader(name: str, schema: int) -> Reader:
+def untyped_decoder(name: str, schema: int) -> Decode:
     """What decodes an event of this type as plain JSON values."""
     return lambda text: Untyped(name, _decode(text), schema)
 
 
-def undecodable(problem: Exception, stream: str, version: int, name: str) -> FaitError:
+def decode_error(problem: Exception, stream: str, version: int, name: str) -> FaitError:
     """What is told when an event could not be decoded."""
-    return problem if isinstance(problem, FaitError) else UndecodableEvent(stream, version, name, _reason(problem))
+    return problem if isinstance(problem, FaitError) else UndecodableEvent(stream, version, name, _describe(problem))
 
 
 def encode_metadata(metadata: Metadata) -> str:
@@ -174,18 +174,18 @@ def encode_metadata(metadata: Metadata) -> str:
         data = _encode(metadata)
     except (TypeError, ValueError, OverflowError, RecursionError) as problem:
         raise InvalidValue("metadata", "$", f"JSON cannot hold it ({type(problem).__name__})") from None
-    prove(data, "metadata")
+    validate(data, "metadata")
     return data.decode()
 
 
-_INFINITE = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+_UNSTORABLE_MOMENTS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 def _check_moment(name: str, occurred_at: datetime) -> None:
     if not isinstance(occurred_at, datetime) or occurred_at.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(name, "occurred_at", "it is not a datetime with a time zone")
     try:
-        known = occurred_at.astimezone(UTC) not in _INFINITE
+        known = occurred_at.astimezone(UTC) not in _UNSTORABLE_MOMENTS
     except OverflowError:
         known = False
     if not known:  # to a database they may be infinite
@@ -200,7 +200,7 @@ def check_event_id(text: str) -> str:
         raise InvalidValue(f"event id {text!r}", "id", "it is not a UUID") from None
 
 
-def _through(steps: tuple[Upcaster, ...], decode: Callable[[bytes], Any]) -> Reader:
+def _upcast_decoder(steps: tuple[Upcaster, ...], decode: Callable[[bytes], Any]) -> Decode:
     def read(text: str) -> Any:
         data = _decode(text)
         for step in steps:
@@ -210,7 +210,7 @@ def _through(steps: tuple[Upcaster, ...], decode: Callable[[bytes], Any]) -> Rea
     return read
 
 
-def _reason(problem: Exception) -> str:
+def _describe(problem: Exception) -> str:
     # A decoder's message names types and paths; a Pydantic one would quote the input, so only its class is told.
     text = str(problem) if isinstance(problem, msgspec.ValidationError) else type(problem).__name__
     return f"{text}. Was a field renamed or its type changed? Then raise the version and add @fait.upcast"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a default for the type variable, so that a bare `Recorded` 
 else:
     E_co = typing.TypeVar("E_co", covariant=True)
 
-__all__ = ["Bare", "CommandRecord", "Metadata", "NewEvent", "Recorded", "StoredEvent", "Untyped"]
+__all__ = ["CommandRecord", "EncodedEvent", "Envelope", "EventSlice", "Metadata", "RecordedEvent", "Untyped"]
 
 
 class Untyped(Struct, frozen=True):
@@ -36,7 +36,7 @@ class Untyped(Struct, frozen=True):
 
     type: str
     data: Any
-    version: int = 1
+    schema_version: int = 1
 
 
 class CommandRecord(Struct, frozen=True):
@@ -76,7 +76,7 @@ class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
 _decode_metadata = msgspec.json.Decoder(Metadata).decode
 
 
-class NewEvent(Struct, frozen=True, gc=False):
+class EncodedEvent(Struct, frozen=True, gc=False):
     """An event ready to be appended.
 
     Attributes:
@@ -89,7 +89,7 @@ class NewEvent(Struct, frozen=True, gc=False):
     """
 
     type: str
-    schema: int
+    schema_version: int
     id: str
     data: str
     metadata: str = "{}"
@@ -98,14 +98,14 @@ class NewEvent(Struct, frozen=True, gc=False):
     expires: bool = False
 
 
-class StoredEvent(Struct, frozen=True, gc=False):
+class RecordedEvent(Struct, frozen=True, gc=False):
     """An event as the log keeps it; `data` and `metadata` are JSON text."""
 
     position: int
     stream: str
     version: int
     type: str
-    schema: int
+    schema_version: int
     id: str
     data: str
     metadata: str
@@ -114,11 +114,11 @@ class StoredEvent(Struct, frozen=True, gc=False):
     occurred_at: datetime
 
 
-Bare = tuple[int, int, str, str, int, str]
+EventSlice = tuple[int, int, str, str, int, str]
 """What a fold needs of a stored event: version, position, id, type, schema version, data."""
 
 
-class Recorded(Struct, Generic[E_co], frozen=True, gc=False):
+class Envelope(Struct, Generic[E_co], frozen=True, gc=False):
     """An event with its envelope, as handlers and read models see it.
 
     Attributes:
@@ -127,59 +127,59 @@ class Recorded(Struct, Generic[E_co], frozen=True, gc=False):
     """
 
     event: E_co
-    stored: StoredEvent
+    recorded_event: RecordedEvent
 
     @property
     def position(self) -> int:
         """Place in the whole log."""
-        return self.stored.position
+        return self.recorded_event.position
 
     @property
     def stream(self) -> str:
         """Name of its stream."""
-        return self.stored.stream
+        return self.recorded_event.stream
 
     @property
     def category(self) -> str:
         """The stream's category: "order" of "order-7"."""
-        return category_of(self.stored.stream)
+        return category_of(self.recorded_event.stream)
 
     @property
     def stream_id(self) -> str:
         """The stream's id: "7" of "order-7"."""
-        return id_of(self.stored.stream)
+        return id_of(self.recorded_event.stream)
 
     @property
     def version(self) -> int:
         """Place in its stream, from 1."""
-        return self.stored.version
+        return self.recorded_event.version
 
     @property
     def type(self) -> str:
         """Stored name of its type."""
-        return self.stored.type
+        return self.recorded_event.type
 
     @property
     def id(self) -> str:
         """UUID, as text."""
-        return self.stored.id
+        return self.recorded_event.id
 
     @property
     def tags(self) -> tuple[str, ...]:
         """The other things it belongs to."""
-        return self.stored.tags
+        return self.recorded_event.tags
 
     @property
     def recorded_at(self) -> datetime:
         """When the log learned it (UTC)."""
-        return self.stored.recorded_at
+        return self.recorded_event.recorded_at
 
     @property
     def occurred_at(self) -> datetime:
         """When it became true (UTC)."""
-        return self.stored.occurred_at
+        return self.recorded_event.occurred_at
 
     @property
     def metadata(self) -> Metadata:
         """Who, why and as part of which story. Decoded at each access."""
-        return _decode_metadata(self.stored.metadata)
+        return _decode_metadata(self.recorded_event.metadata)

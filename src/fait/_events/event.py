@@ -22,7 +22,7 @@ from msgspec import Struct, field, structs
 from fait._errors import DeclarationError
 from fait._events import type_inspection, validation
 
-__all__ = ["KEEP", "EventType", "describe", "event", "event_type", "field", "is_event_name", "replace"]
+__all__ = ["DEFAULT_RETENTION", "EventType", "describe", "event", "event_type", "field", "is_event_name", "replace"]
 
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
@@ -30,7 +30,7 @@ T = TypeVar("T")
 Kind = Literal["plain", "struct", "dataclass", "attrs", "pydantic"]
 MAX_NAME: Final = 200
 
-KEEP: Final = timedelta(days=7)
+DEFAULT_RETENTION: Final = timedelta(days=7)
 """How long a message is kept that says no more than that it expires."""
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -56,9 +56,9 @@ def event(
     Raises:
         DeclarationError: the name or version is not usable, or the class is mutable or cannot be an event.
     """
-    place = _Place(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the one way to the caller's line
+    place = _DeclarationSite(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the one way to the caller's line
     _check_name(name, version, place)
-    keep = _keep(name, expires, place)
+    keep = _retention(name, expires, place)
 
     def declare(cls: type[T]) -> type[T]:
         return _declare(cls, name, version, place, keep, kw_only=kw_only)
@@ -79,9 +79,9 @@ def describe(name: str, /, *, version: int = 1, expires: bool | timedelta | None
     Raises:
         DeclarationError: the name or version is not usable, or the class is a plain class.
     """
-    place = _Place(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the one way to the caller's line
+    place = _DeclarationSite(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the one way to the caller's line
     _check_name(name, version, place)
-    keep = _keep(name, expires, place)
+    keep = _retention(name, expires, place)
 
     def declare(cls: C) -> C:
         if _kind(cls, place) == "plain":
@@ -128,19 +128,30 @@ class EventType:
         decode: turns that JSON back into an event. Raises the error of msgspec or Pydantic.
     """
 
-    __slots__ = ("_checked", "_place", "_rebuilt", "cls", "decode", "encode", "keep", "name", "version", "where")
+    __slots__ = (
+        "_checked",
+        "_place",
+        "_rebuilt",
+        "cls",
+        "decode",
+        "encode",
+        "name",
+        "retention",
+        "schema_version",
+        "source_location",
+    )
 
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes | str], Any]
 
     def __init__(
-        self, name: str, version: int, cls: type, place: "_Place", keep: timedelta | None, *, rebuilt: bool
+        self, name: str, version: int, cls: type, place: "_DeclarationSite", keep: timedelta | None, *, rebuilt: bool
     ) -> None:
         self.name = name
-        self.version = version
+        self.schema_version = version
         self.cls = cls
-        self.where = place.where
-        self.keep = keep
+        self.source_location = place.where
+        self.retention = keep
         self.encode = self._encode_first
         self.decode = self._decode_first
         self._place = place
@@ -148,7 +159,7 @@ class EventType:
         self._checked = False
 
     def __repr__(self) -> str:
-        return f"<event {self.name!r} version {self.version}: {self.cls.__qualname__} ({self.where})>"
+        return f"<event {self.name!r} version {self.schema_version}: {self.cls.__qualname__} ({self.source_location})>"
 
     @property
     def scope(self) -> Mapping[str, Any] | None:
@@ -163,16 +174,18 @@ class EventType:
         """
         if self._checked:
             return
-        shape = type_inspection.survey(self.cls, _scope)
+        shape = type_inspection.inspect_types(self.cls, _scope)
         if shape.problems:
             raise DeclarationError(
-                type_inspection.report(self.name, self.cls, self.where, self._place.file, shape.problems)
+                type_inspection.format_problems(
+                    self.name, self.cls, self.source_location, self._place.file, shape.problems
+                )
             )
         self._bind(shape)
         self._checked = True
         self._place.scope = None
 
-    def _bind(self, shape: type_inspection.Shape) -> None:
+    def _bind(self, shape: type_inspection.TypeReport) -> None:
         cls: Any = self.cls
         if hasattr(cls, "__pydantic_fields__") and hasattr(cls, "model_validate_json"):
             self.decode = cls.model_validate_json
@@ -183,7 +196,7 @@ class EventType:
             except Exception as problem:  # its types are whatever the annotations of strangers evaluate to
                 reason = type_inspection.Problem(cls, "", None, str(problem), "another type for the field in question")
                 raise DeclarationError(
-                    type_inspection.report(self.name, cls, self.where, self._place.file, [reason])
+                    type_inspection.format_problems(self.name, cls, self.source_location, self._place.file, [reason])
                 ) from None
             dump = _encode
         self.encode = _encoder(f"event {self.name!r}", cls, dump, self.decode, shape)
@@ -198,10 +211,17 @@ class EventType:
 
 
 def _encoder(
-    what: str, cls: type, dump: Callable[[Any], bytes], load: Callable[[bytes | str], Any], shape: type_inspection.Shape
+    what: str,
+    cls: type,
+    dump: Callable[[Any], bytes],
+    load: Callable[[bytes | str], Any],
+    shape: type_inspection.TypeReport,
 ) -> Callable[[Any], bytes]:
-    doubtful = validation.screen(
-        integers=shape.integers, deep=shape.unbounded, naive=shape.naive, decimals=shape.decimals
+    doubtful = validation.precheck(
+        integers=shape.has_integers,
+        deep=shape.is_recursive,
+        naive=shape.has_naive_datetimes,
+        decimals=shape.has_decimals,
     )
 
     def encode(event: Any) -> bytes:
@@ -213,7 +233,7 @@ def _encoder(
                     return data
             except Exception:  # noqa: S110 - user code may run in here; `explain` runs it again and tells
                 pass
-        return validation.explain(event, what, cls, dump, load)
+        return validation.validate_slow(event, what, cls, dump, load)
 
     return encode
 
@@ -223,14 +243,14 @@ def _dump_pydantic(event: Any) -> bytes:
     return text.encode()
 
 
-class _Place:
+class _DeclarationSite:
     """Where a class was declared, and the local names it may refer to until its types are resolved."""
 
     __slots__ = ("file", "scope", "where")
 
     def __init__(self, frame: Any) -> None:
         self.file: str = frame.f_code.co_filename
-        self.where = f"{type_inspection.short(self.file)}:{frame.f_lineno}"
+        self.where = f"{type_inspection.base_name(self.file)}:{frame.f_lineno}"
         self.scope: Mapping[str, Any] | None = None if frame.f_locals is frame.f_globals else dict(frame.f_locals)
 
 
@@ -244,7 +264,7 @@ def is_event_name(name: str) -> bool:
     return 1 <= len(name) <= MAX_NAME and name.isprintable() and name == name.strip() and "  " not in name
 
 
-def _check_name(name: object, version: object, place: _Place) -> None:
+def _check_name(name: object, version: object, place: _DeclarationSite) -> None:
     if not isinstance(name, str):
         raise DeclarationError(f'an event needs its stored name: @fait.event("shop.order-placed") ({place.where})')
     if not is_event_name(name):
@@ -256,19 +276,21 @@ def _check_name(name: object, version: object, place: _Place) -> None:
         raise DeclarationError(f"the version of event {name!r} is {version!r}; versions are 1, 2, 3, … ({place.where})")
 
 
-def _keep(name: str, expires: object, place: _Place) -> timedelta | None:
+def _retention(name: str, expires: object, place: _DeclarationSite) -> timedelta | None:
     if expires is None or expires is False:
         return None
-    keep = KEEP if expires is True else expires
+    keep = DEFAULT_RETENTION if expires is True else expires
     if not isinstance(keep, timedelta) or keep <= timedelta():
         raise DeclarationError(
-            f"expires= of event {name!r} is {expires!r}: it takes True, for {KEEP.days} days, or a timedelta above "
+            f"expires= of event {name!r} is {expires!r}: it takes True, for {DEFAULT_RETENTION.days} days, or a timedelta above "
             f"zero ({place.where})"
         )
     return keep
 
 
-def _declare(cls: type[T], name: str, version: int, place: _Place, keep: timedelta | None, *, kw_only: bool) -> type[T]:
+def _declare(
+    cls: type[T], name: str, version: int, place: _DeclarationSite, keep: timedelta | None, *, kw_only: bool
+) -> type[T]:
     kind = _kind(cls, place)
     if kind == "plain":
         new = _freeze(cls, place, kw_only=kw_only)
@@ -295,12 +317,12 @@ _HOW_TO_FREEZE: Mapping[Kind, str] = {
 }
 
 
-def _kind(cls: Any, place: _Place) -> Kind:
+def _kind(cls: Any, place: _DeclarationSite) -> Kind:
     if not _is_class(cls):
         raise DeclarationError(f"an event is a class, and a {type(cls).__name__} is none ({place.where})")
     if (known := event_type(cls)) is not None:
         raise DeclarationError(
-            f"{cls.__qualname__} is declared already, as {known.name!r} ({known.where}) ({place.where})"
+            f"{cls.__qualname__} is declared already, as {known.name!r} ({known.source_location}) ({place.where})"
         )
     if hasattr(cls, "__pydantic_fields__") and hasattr(cls, "model_validate_json"):
         return "pydantic"
@@ -340,7 +362,7 @@ def _mark(cls: type, declared: EventType) -> None:
     cast("Any", cls).__fait__ = declared
 
 
-def _freeze(cls: type, place: _Place, *, kw_only: bool) -> type:
+def _freeze(cls: type, place: _DeclarationSite, *, kw_only: bool) -> type:
     _check_plain(cls, place)
     namespace = {k: v for k, v in cls.__dict__.items() if k not in ("__dict__", "__weakref__")}
     bases = tuple(base for base in cls.__bases__ if base is not object)
@@ -357,7 +379,7 @@ def _freeze(cls: type, place: _Place, *, kw_only: bool) -> type:
     return new
 
 
-def _check_plain(cls: type, place: _Place) -> None:
+def _check_plain(cls: type, place: _DeclarationSite) -> None:
     def refuse(why: str) -> DeclarationError:
         return DeclarationError(f"{cls.__qualname__} cannot be an event: {why} ({place.where})")
 
@@ -365,7 +387,7 @@ def _check_plain(cls: type, place: _Place) -> None:
     for base in bases:
         if base.__module__ == "builtins" or issubclass(base, tuple):
             raise refuse(f"it is a {base.__name__}; make it a class of its own")
-        if base.__module__ != "typing" and "__annotations__" in base.__dict__ | _lazy(base):
+        if base.__module__ != "typing" and "__annotations__" in base.__dict__ | _lazy_annotations(base):
             raise refuse(
                 f"its base {base.__qualname__} has fields but is a plain class; declare it too, or drop its fields"
             )
@@ -378,7 +400,7 @@ def _check_plain(cls: type, place: _Place) -> None:
             raise refuse(f"cached_property {name} needs a place to write to; use property")
 
 
-def _lazy(cls: Any) -> Mapping[str, Any]:
+def _lazy_annotations(cls: Any) -> Mapping[str, Any]:
     """From Python 3.14 on, annotations live behind a function."""
     return {"__annotations__": None} if cls.__dict__.get("__annotate_func__") is not None else {}
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 from msgspec import Struct
 
 from fait._errors import UsageError
-from fait._events.envelope import StoredEvent
+from fait._events.envelope import RecordedEvent
 from fait._events.event import event_type
 from fait._events.stream import category_of, check_tags
 
@@ -38,7 +38,7 @@ class Query(Struct, frozen=True):
         declared = [event_type(each) or _undeclared(each) for each in events]
         return cls(tuple(each.name for each in declared), check_tags(tags), category)
 
-    def matches(self, event: StoredEvent) -> bool:
+    def matches(self, event: RecordedEvent) -> bool:
         """Whether the event is meant: the definition that every backend's SQL must agree with."""
         return (
             (not self.types or event.type in self.types)

@@ -13,10 +13,10 @@ from fait._events.event import EventType, event_type
 from fait._events.query import Query
 from fait._events.upcast import Upcaster
 
-__all__ = ["Registry", "Taken"]
+__all__ = ["HandledTypes", "Registry"]
 
 
-class Taken(Struct, frozen=True):
+class HandledTypes(Struct, frozen=True):
     """The events that a fold or a handler takes.
 
     Attributes:
@@ -57,16 +57,16 @@ class Registry:
         declared.check()
         return declared
 
-    def taken(self, classes: Iterable[type]) -> Taken:
+    def handled_types(self, classes: Iterable[type]) -> HandledTypes:
         """Know all these classes; what a function that takes them takes."""
         declared = [cls for cls in classes if cls is not Untyped]
-        return Taken(frozenset(self.add(cls).name for cls in declared), Untyped in classes)
+        return HandledTypes(frozenset(self.add(cls).name for cls in declared), Untyped in classes)
 
-    def expiring(self, taken: Taken) -> bool:
+    def may_expire(self, taken: HandledTypes) -> bool:
         """Whether some of them may be dropped one day. Of undeclared ones nobody here knows."""
-        return taken.untyped or any(self.types[name].keep is not None for name in taken.types)
+        return taken.untyped or any(self.types[name].retention is not None for name in taken.types)
 
-    def takes(self, taken: Taken, name: str) -> bool:
+    def handles(self, taken: HandledTypes, name: str) -> bool:
         """Whether an event of this stored name is among them."""
         return name in taken.types or (taken.untyped and name not in self.types)
 
@@ -75,8 +75,8 @@ class Registry:
         known = self.upcasters.setdefault((upcaster.name, upcaster.from_version), upcaster)
         if known is not upcaster:
             raise DeclarationError(
-                f"two upcasters read version {upcaster.from_version} of {upcaster.name!r}: {known.where} and "
-                f"{upcaster.where}"
+                f"two upcasters read version {upcaster.from_version} of {upcaster.name!r}: {known.source_location} and "
+                f"{upcaster.source_location}"
             )
 
     def check(self) -> None:
@@ -85,19 +85,19 @@ class Registry:
             declared = self.types.get(name)
             if declared is None:
                 raise DeclarationError(
-                    f"the upcaster at {upcaster.where} is for {name!r}, but no included event has that name"
+                    f"the upcaster at {upcaster.source_location} is for {name!r}, but no included event has that name"
                 )
-            if version >= declared.version:
+            if version >= declared.schema_version:
                 raise DeclarationError(
-                    f"the upcaster at {upcaster.where} reads version {version} of {name!r}, whose current version is "
-                    f"{declared.version}: raise the event's version, or remove the upcaster"
+                    f"the upcaster at {upcaster.source_location} reads version {version} of {name!r}, whose current version is "
+                    f"{declared.schema_version}: raise the event's version, or remove the upcaster"
                 )
 
-    def steps(self, declared: EventType, schema: int) -> tuple[Upcaster, ...]:
+    def upcasters_from(self, declared: EventType, schema: int) -> tuple[Upcaster, ...]:
         """The upcasters that lead from a stored schema version to today's, in order."""
-        versions = range(schema, declared.version)
+        versions = range(schema, declared.schema_version)
         return tuple(self.upcasters[declared.name, v] for v in versions if (declared.name, v) in self.upcasters)
 
 
 def _place(declared: EventType) -> str:
-    return f"{declared.cls.__qualname__} ({declared.where})"
+    return f"{declared.cls.__qualname__} ({declared.source_location})"

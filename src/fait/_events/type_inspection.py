@@ -16,9 +16,9 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, UnsetType
 
-from fait._events.validation import FREE_FORM, weaknesses
+from fait._events.validation import FREE_FORM, find_invalid
 
-__all__ = ["Problem", "Shape", "report", "short", "survey"]
+__all__ = ["Problem", "TypeReport", "base_name", "format_problems", "inspect_types"]
 
 Scopes = Callable[[type], Mapping[str, Any] | None]
 """The local names that a class fait has built may refer to; None for every other class."""
@@ -38,11 +38,11 @@ class Problem(NamedTuple):
     cls: type
     field: str
     type: object
-    why: str
-    do: str
+    reason: str
+    advice: str
 
 
-class Shape(Struct):
+class TypeReport(Struct):
     """What a walk over the types of a class found.
 
     Attributes:
@@ -54,45 +54,45 @@ class Shape(Struct):
     """
 
     problems: list[Problem] = []
-    naive: bool = False
-    decimals: bool = False
-    integers: bool = False
-    unbounded: bool = False
+    has_naive_datetimes: bool = False
+    has_decimals: bool = False
+    has_integers: bool = False
+    is_recursive: bool = False
 
 
 class _Unresolved(NamedTuple):
     name: str
 
 
-class _At(NamedTuple):
+class _Location(NamedTuple):
     cls: type
     field: str
     foreign: bool
     """Inside a Pydantic model, which has decided itself what types it can hold."""
 
 
-def survey(cls: type, scopes: Scopes) -> Shape:
+def inspect_types(cls: type, scopes: Scopes) -> TypeReport:
     """Walks over the types of an event class.
 
     Of classes that fait has built, the resolved annotations are written back, with `datetime` made to demand a time
     zone; so this comes before the first decoder is built.
     """
-    walk = _Walk(scopes)
-    walk.record(cls, _At(cls, "", foreign=False), {})
+    walk = _TypeWalk(scopes)
+    walk.record(cls, _Location(cls, "", foreign=False), {})
     return walk.shape
 
 
-class _Walk:
+class _TypeWalk:
     def __init__(self, scopes: Scopes) -> None:
-        self.shape = Shape()
+        self.shape = TypeReport()
         self._scopes = scopes
         self._open: list[object] = []
         self._done: set[object] = set()
 
-    def record(self, cls: Any, at: _At, bound: Mapping[Any, Any]) -> None:
+    def record(self, cls: Any, at: _Location, bound: Mapping[Any, Any]) -> None:
         """Visits the fields of a class once."""
         key = (cls, str(bound))
-        self.shape.unbounded |= key in self._open
+        self.shape.is_recursive |= key in self._open
         if key in self._done:
             return
         self._done.add(key)
@@ -101,25 +101,27 @@ class _Walk:
             self._refuse(at, cls, f"two equal {cls.__qualname__} would not compare equal", "drop eq=False")
         foreign = _is_pydantic(cls)
         if foreign:  # its own serializers may write anything
-            self.shape.unbounded = self.shape.decimals = self.shape.integers = self.shape.naive = True
+            self.shape.is_recursive = self.shape.has_decimals = self.shape.has_integers = (
+                self.shape.has_naive_datetimes
+            ) = True
         for name, kind in _fields(cls, self._scopes, bound).items():
-            self._visit(kind, _At(cls, name, foreign))
+            self._visit(kind, _Location(cls, name, foreign))
         for name, value in _defaults(cls).items():
-            for _, reason in weaknesses(value):
+            for _, reason in find_invalid(value):
                 self._refuse(
-                    _At(cls, name, foreign), value, f"its default cannot be stored: {reason}", "another default"
+                    _Location(cls, name, foreign), value, f"its default cannot be stored: {reason}", "another default"
                 )
         self._open.pop()
 
-    def _refuse(self, at: _At, kind: object, why: str, do: str) -> None:
+    def _refuse(self, at: _Location, kind: object, why: str, do: str) -> None:
         self.shape.problems.append(Problem(at.cls, at.field, kind, why, do))
 
-    def _visit(self, kind: Any, at: _At) -> None:
+    def _visit(self, kind: Any, at: _Location) -> None:
         origin = get_origin(kind)
         if isinstance(kind, _Unresolved):
             self._refuse(at, kind.name, *_unresolved(kind.name, at.cls))
-        elif (bare := kind if origin is None else origin if not get_args(kind) else None) in _VAGUE:
-            self._refuse(at, kind, f"{_name(kind)} {_VAGUE_WHY}", _VAGUE[bare])
+        elif (bare := kind if origin is None else origin if not get_args(kind) else None) in _UNSPECIFIC:
+            self._refuse(at, kind, f"{_name(kind)} {_UNSPECIFIC_REASON}", _UNSPECIFIC[bare])
         elif isinstance(kind, TypeVar):
             self._variable(kind, at)
         elif hasattr(kind, "__supertype__"):
@@ -133,7 +135,7 @@ class _Walk:
         elif not at.foreign:
             self._refuse(at, kind, f"{_name(kind)} has no JSON form", "a type that holds data")
 
-    def _alias(self, kind: Any, at: _At) -> None:
+    def _alias(self, kind: Any, at: _Location) -> None:
         if (key := str(kind)) in self._open:
             self._refuse(at, kind, f"{key} contains itself", "fait.Json, or a record that contains itself")
         else:
@@ -141,14 +143,14 @@ class _Walk:
             self._visit(_alias_value(kind), at)
             self._open.pop()
 
-    def _variable(self, kind: Any, at: _At) -> None:
+    def _variable(self, kind: Any, at: _Location) -> None:
         if kind.__bound__ is not None:
             self._visit(kind.__bound__, at)
         else:
             do = f"give {kind.__name__} a bound, or declare one event per type"
             self._refuse(at, kind, f"{kind.__name__} can be anything here", do)
 
-    def _form(self, kind: Any, origin: Any, at: _At) -> None:
+    def _form(self, kind: Any, origin: Any, at: _Location) -> None:
         args = get_args(kind)
         if origin is Annotated:
             self._annotated(args[0], kind.__metadata__, at)
@@ -171,9 +173,9 @@ class _Walk:
         elif not at.foreign:
             self._refuse(at, kind, *_abstract(origin))
 
-    def _annotated(self, inner: Any, marks: tuple[Any, ...], at: _At) -> None:
+    def _annotated(self, inner: Any, marks: tuple[Any, ...], at: _Location) -> None:
         if FREE_FORM in marks:
-            self.shape.unbounded = self.shape.integers = True
+            self.shape.is_recursive = self.shape.has_integers = True
             return
         zones = [mark.tz for mark in marks if isinstance(mark, Meta) and mark.tz is not None]
         if False in zones:
@@ -183,30 +185,30 @@ class _Walk:
         elif not (inner is datetime and True in zones):
             self._visit(inner, at)
 
-    def _union(self, kind: Any, args: tuple[Any, ...], at: _At) -> None:
+    def _union(self, kind: Any, args: tuple[Any, ...], at: _Location) -> None:
         texts = [arg for arg in args if _is_textual(arg)]
         if len(texts) > 1 and not at.foreign and not _all_literal_or_str(texts):
-            names = " and ".join(_name(_bare(text)) for text in texts)
+            names = " and ".join(_name(_unwrap(text)) for text in texts)
             do = "one of them, or tagged Structs that say which one it is"
             self._refuse(at, kind, f"{names} are both text in JSON: reading cannot tell them apart", do)
         for arg in args:
             self._visit(arg, at)
 
-    def _key(self, kind: Any, at: _At) -> None:
-        inner = _bare(kind)
+    def _key(self, kind: Any, at: _Location) -> None:
+        inner = _unwrap(kind)
         fine = inner in _KEYS or (isinstance(inner, type) and issubclass(inner, Enum)) or get_origin(inner) is Literal
         if not fine and not at.foreign and not isinstance(inner, TypeVar | _Unresolved):
             self._refuse(
                 at, kind, f"JSON cannot hold {_name(inner)} as a key exactly", "str keys, or a list of records"
             )
 
-    def _class(self, kind: Any, at: _At) -> None:
+    def _class(self, kind: Any, at: _Location) -> None:
         if kind is datetime:
-            self.shape.naive = True
+            self.shape.has_naive_datetimes = True
         elif kind is Decimal:
-            self.shape.decimals = True
+            self.shape.has_decimals = True
         elif kind is int:
-            self.shape.integers = True
+            self.shape.has_integers = True
         elif kind in _SCALARS or kind is UnsetType:
             return
         elif issubclass(kind, Enum):
@@ -220,10 +222,14 @@ class _Walk:
         elif kind.__module__.startswith("pydantic") and kind.__name__ == "NaiveDatetime":
             self._refuse(at, kind, "a moment without a time zone is not a moment", "AwareDatetime")
         elif not at.foreign:
-            do = _PLAIN_DO if _own_annotations(kind) else "a type that holds data: a Struct, a dataclass, str, …"
-            self._refuse(at, kind, f"{kind.__qualname__} has no JSON form", _INSTEAD.get(kind, do))
+            do = (
+                _PLAIN_CLASS_ADVICE
+                if _own_annotations(kind)
+                else "a type that holds data: a Struct, a dataclass, str, …"
+            )
+            self._refuse(at, kind, f"{kind.__qualname__} has no JSON form", _REPLACEMENTS.get(kind, do))
 
-    def _enum(self, kind: Any, at: _At) -> None:
+    def _enum(self, kind: Any, at: _Location) -> None:
         kinds: set[Any] = {type(member.value) for member in kind}
         if at.foreign:
             return
@@ -241,7 +247,7 @@ _KEYS: Final = frozenset({str, int, UUID, date, datetime, time, timedelta, Decim
 _WRAPPERS: Final = tuple(
     getattr(typing, name) for name in ("Required", "NotRequired", "ReadOnly", "Final") if hasattr(typing, name)
 )
-_VAGUE: Final[Mapping[Any, str]] = {
+_UNSPECIFIC: Final[Mapping[Any, str]] = {
     Any: "name the type, or fait.Json for free-form JSON",
     object: "name the type, or fait.Json for free-form JSON",
     dict: "dict[str, X] with the type of its values, or fait.Json",
@@ -250,9 +256,9 @@ _VAGUE: Final[Mapping[Any, str]] = {
     set: "set[X] with the type of its members",
     frozenset: "frozenset[X] with the type of its members",
 }
-_VAGUE_WHY: Final = "says nothing about what is in it: no later version can be checked against it"
-_PLAIN_DO = "make it a dataclass or a msgspec.Struct"
-_INSTEAD: Final[Mapping[type, str]] = {
+_UNSPECIFIC_REASON: Final = "says nothing about what is in it: no later version can be checked against it"
+_PLAIN_CLASS_ADVICE = "make it a dataclass or a msgspec.Struct"
+_REPLACEMENTS: Final[Mapping[type, str]] = {
     complex: "two floats",
     bytearray: "bytes",
     memoryview: "bytes",
@@ -269,7 +275,7 @@ def _abstract(origin: Any) -> tuple[str, str]:
     return f"{_name(origin)} has no JSON form", "a type that holds data"
 
 
-def _bare(kind: Any) -> Any:
+def _unwrap(kind: Any) -> Any:
     while True:
         if get_origin(kind) is Annotated:
             kind = get_args(kind)[0]
@@ -282,7 +288,7 @@ def _bare(kind: Any) -> Any:
 
 
 def _is_textual(kind: Any) -> bool:
-    inner = _bare(kind)
+    inner = _unwrap(kind)
     if get_origin(inner) is Literal:
         return any(isinstance(arg, str) for arg in get_args(inner))
     if isinstance(inner, type) and issubclass(inner, Enum):
@@ -291,7 +297,7 @@ def _is_textual(kind: Any) -> bool:
 
 
 def _all_literal_or_str(kinds: list[Any]) -> bool:
-    return all(_bare(kind) is str or get_origin(_bare(kind)) is Literal for kind in kinds)
+    return all(_unwrap(kind) is str or get_origin(_unwrap(kind)) is Literal for kind in kinds)
 
 
 def _is_alias(kind: Any) -> bool:
@@ -447,18 +453,18 @@ def _with_zone(kind: Any) -> Any:
     return Union[inside] if origin in (Union, types.UnionType) else origin[inside]  # noqa: UP007
 
 
-def report(name: str, cls: type, where: str, file: str, problems: list[Problem]) -> str:
+def format_problems(name: str, cls: type, where: str, file: str, problems: list[Problem]) -> str:
     """The message of a DeclarationError: every problem with its line, what it is and what to write instead."""
     lines = [f"event {name!r} cannot be stored as {cls.__qualname__} declares it ({where}). Nothing was written."]
     for problem in problems:
         place, source = _locate(problem, file if problem.cls is cls else None)
         owner = f"{problem.cls.__qualname__}." if problem.cls is not cls else ""
         head = f"{owner}{problem.field}: {source}" if problem.field else problem.cls.__qualname__
-        lines += [f"  {place}  {head}", f"      {problem.why}", f"      do: {problem.do}"]
+        lines += [f"  {place}  {head}", f"      {problem.reason}", f"      do: {problem.advice}"]
     return "\n".join(lines)
 
 
-def short(file: str) -> str:
+def base_name(file: str) -> str:
     """The last part of a file's path."""
     return file.replace("\\", "/").rpartition("/")[2]
 
@@ -472,8 +478,8 @@ def _locate(problem: Problem, file: str | None) -> tuple[str, str]:
     body = _class_body(file, problem.cls)
     for node in body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == problem.field:
-            return f"{short(file)}:{node.lineno}", ast.unparse(node.annotation)
-    place = f"{short(file)}:{body[0].lineno - 1}" if body else short(file) or problem.cls.__module__
+            return f"{base_name(file)}:{node.lineno}", ast.unparse(node.annotation)
+    place = f"{base_name(file)}:{body[0].lineno - 1}" if body else base_name(file) or problem.cls.__module__
     return place, shown
 
 
@@ -513,6 +519,6 @@ def _unresolved(name: str, cls: type) -> tuple[str, str]:
         if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test):
             for node in ast.walk(block):
                 if isinstance(node, ast.Import | ast.ImportFrom) and name in {a.asname or a.name for a in node.names}:
-                    why = f"{name} is imported for type checkers only ({short(file)}:{node.lineno})"
+                    why = f"{name} is imported for type checkers only ({base_name(file)}:{node.lineno})"
                     return why, "move that import out of the TYPE_CHECKING block"
     return f"{name} is not known where the class is declared", "import it, or declare it at the top of the module"

@@ -26,10 +26,10 @@ __all__ = [
     "MAX_EVENT_BYTES",
     "Json",
     "encode_json",
-    "explain",
-    "prove",
-    "screen",
-    "weaknesses",
+    "find_invalid",
+    "precheck",
+    "validate",
+    "validate_slow",
 ]
 
 MAX_EVENT_BYTES: Final = 1 << 20
@@ -54,7 +54,7 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
-def screen(
+def precheck(
     *, integers: bool = True, deep: bool = True, naive: bool = False, decimals: bool = False
 ) -> Callable[[bytes], bool]:
     """Makes the quick question: can well-formed JSON hold what not every store keeps? No is certain, yes is not.
@@ -80,10 +80,10 @@ def screen(
     return doubtful
 
 
-_doubtful = screen()
+_needs_check = precheck()
 
 
-def prove(data: bytes, what: str, *, limit: int = MAX_EVENT_BYTES) -> None:
+def validate(data: bytes, what: str, *, limit: int = MAX_EVENT_BYTES) -> None:
     """Accepts a JSON document that every store keeps exactly, and refuses any other.
 
     Args:
@@ -100,12 +100,12 @@ def prove(data: bytes, what: str, *, limit: int = MAX_EVENT_BYTES) -> None:
     try:
         _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        _refuse(data, what)
-    if _doubtful(data):
+        _raise_invalid(data, what)
+    if _needs_check(data):
         _examine(data, what)
 
 
-def _step(path: str, key: object) -> str:
+def _child_path(path: str, key: object) -> str:
     """The path of a member: `$.items`, `$.items[2]`, or `$["two words"]` for a key that is no identifier."""
     if isinstance(key, int):
         return f"{path}[{key}]"
@@ -113,7 +113,7 @@ def _step(path: str, key: object) -> str:
     return f"{path}.{text}" if text.isidentifier() else f"{path}[{text[:40]!a}]"
 
 
-def _refuse(data: bytes, what: str) -> NoReturn:
+def _raise_invalid(data: bytes, what: str) -> NoReturn:
     _examine(data, what)
     raise InvalidValue(what, "$", "it is not well-formed JSON")
 
@@ -126,13 +126,15 @@ def _examine(data: bytes, what: str) -> None:
 
     try:
         text = data.decode()
-        tree = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_Bad, object_pairs_hook=_Pairs)
+        tree = json.loads(
+            text, parse_int=_integer, parse_float=_number, parse_constant=_InvalidNumber, object_pairs_hook=_JsonObject
+        )
     except UnicodeDecodeError as error:
         raise InvalidValue(what, "$", f"byte {error.start} is not UTF-8") from None
     except ValueError as error:
         at = getattr(error, "pos", 0)
         raise InvalidValue(what, "$", f"it is not well-formed JSON (at character {at})") from None
-    for path, reason in _faults(tree, "$"):
+    for path, reason in _find_text_faults(tree, "$"):
         raise InvalidValue(what, path, reason)
 
 
@@ -145,36 +147,36 @@ def _is_deep(data: bytes) -> bool:
     return False
 
 
-class _Bad(str):
+class _InvalidNumber(str):
     """A number that cannot be kept, as it was written."""
 
 
-class _Pairs(list[tuple[str, Any]]):
+class _JsonObject(list[tuple[str, Any]]):
     """The members of one JSON object, twice-named ones included."""
 
 
 def _integer(text: str) -> object:
-    return 0 if len(text) <= 20 and _fits(int(text)) else _Bad(text)
+    return 0 if len(text) <= 20 and _fits(int(text)) else _InvalidNumber(text)
 
 
 def _number(text: str) -> object:
-    return 0 if abs(float(text)) != float("inf") else _Bad(text)
+    return 0 if abs(float(text)) != float("inf") else _InvalidNumber(text)
 
 
-def _faults(node: object, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(node, _Bad):
+def _find_text_faults(node: object, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, _InvalidNumber):
         yield path, "the number is not finite" if "N" in node or "I" in node else _number_reason(node)
     elif isinstance(node, str):
         if reason := _text_fault(node):
             yield path, reason
-    elif isinstance(node, _Pairs):
+    elif isinstance(node, _JsonObject):
         for name, value in node:
             if reason := _text_fault(name):
                 yield path, f"a key in it: {reason}"
-            yield from _faults(value, _step(path, name))
+            yield from _find_text_faults(value, _child_path(path, name))
     elif isinstance(node, list):
         for index, value in enumerate(cast("list[object]", node)):
-            yield from _faults(value, _step(path, index))
+            yield from _find_text_faults(value, _child_path(path, index))
 
 
 def _number_reason(text: str) -> str:
@@ -205,14 +207,14 @@ def encode_json(data: object, what: str) -> bytes:
     """
     try:
         text = _encode(data)
-        if _decode(text) == data and not _doubtful(text):
+        if _decode(text) == data and not _needs_check(text):
             return text
     except Exception:  # noqa: S110 - done again below, slowly, to say what is wrong
         pass
-    return explain(data, what, type(data), _encode, _decode)
+    return validate_slow(data, what, type(data), _encode, _decode)
 
 
-def explain(
+def validate_slow(
     value: Any, what: str, cls: type, dump: Callable[[Any], bytes], load: Callable[[bytes | str], Any]
 ) -> bytes:
     """The slow and careful form of the proof: the JSON of a value, or the error that says what is wrong with it where.
@@ -229,36 +231,36 @@ def explain(
     """
     if type(value) is not cls:
         raise InvalidValue(what, "$", f"it is a {type(value).__qualname__}, not a {cls.__qualname__}")
-    for path, reason in weaknesses(value):
+    for path, reason in find_invalid(value):
         raise InvalidValue(what, path, reason)
     try:
         data = dump(value)
     except Exception as problem:
-        for path, reason in _strangers(value, "$"):
+        for path, reason in _find_unsupported(value, "$"):
             raise InvalidValue(what, path, reason) from None
-        raise InvalidValue(what, *_told(problem)) from None
-    prove(data, what)
+        raise InvalidValue(what, *_path_and_reason(problem)) from None
+    validate(data, what)
     try:
         again = load(data)
     except Exception as problem:
-        raise InvalidValue(what, *_told(problem)) from None
+        raise InvalidValue(what, *_path_and_reason(problem)) from None
     if (found := _difference(value, again, "$")) is not None:
         raise InvalidValue(what, *found)
     return data
 
 
-def weaknesses(value: Any, path: str = "$", depth: int = 0) -> Iterator[tuple[str, str]]:
+def find_invalid(value: Any, path: str = "$", depth: int = 0) -> Iterator[tuple[str, str]]:
     """Path and reason of all in a value that JSON or some store would change or refuse, whatever its type says."""
-    reason = _weakness(value)
+    reason = _invalid_reason(value)
     if depth > MAX_DEPTH:
         reason = f"it is nested deeper than {MAX_DEPTH} levels"
     if reason is not None:
         yield path, reason
         return
     for key, member in _members(value):
-        if isinstance(value, dict) and (fault := _weakness(key)):
+        if isinstance(value, dict) and (fault := _invalid_reason(key)):
             yield path, f"a key in it: {fault}"
-        yield from weaknesses(member, _step(path, key), depth + 1)
+        yield from find_invalid(member, _child_path(path, key), depth + 1)
 
 
 _LEAVES: Final = frozenset(
@@ -266,7 +268,7 @@ _LEAVES: Final = frozenset(
 )
 
 
-def _weakness(value: Any) -> str | None:
+def _invalid_reason(value: Any) -> str | None:
     match value:
         case str():
             return _text_fault(value)
@@ -306,32 +308,32 @@ def _field_names(cls: Any) -> Iterator[str]:
     return iter(getattr(cls, "__pydantic_fields__", None) or getattr(cls, "__dataclass_fields__", None) or ())
 
 
-def _strangers(value: Any, path: str) -> Iterator[tuple[str, str]]:
+def _find_unsupported(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if type(value) in _LEAVES or isinstance(value, Enum):
         return
     members = list(_members(value))
     if not members and not isinstance(value, dict | list | tuple | set | frozenset | msgspec.Struct):
         yield path, f"a {type(value).__qualname__} has no JSON form"
     for key, member in members:
-        yield from _strangers(member, _step(path, key))
+        yield from _find_unsupported(member, _child_path(path, key))
 
 
-def _told(problem: Exception) -> tuple[str, str]:
+def _path_and_reason(problem: Exception) -> tuple[str, str]:
     """Path and reason from the error of an encoder or decoder, without the values that some of them quote."""
     if isinstance(problem, msgspec.ValidationError):
         text, _, path = str(problem).partition(" - at `")
-        return path.rstrip("`") or "$", _QUOTING.sub(r"\1", text)
+        return path.rstrip("`") or "$", _QUOTED_VALUE.sub(r"\1", text)
     errors = getattr(problem, "errors", None)
     if callable(errors):
         first = cast("list[dict[str, Any]]", errors())[0]
         path = "$"
         for key in first["loc"]:
-            path = _step(path, key)
+            path = _child_path(path, key)
         return path, str(first["msg"])
     return "$", f"{type(problem).__name__} when it was turned into JSON or back"
 
 
-_QUOTING = re.compile(r"^(Invalid (?:enum )?value)\b.*", re.DOTALL)
+_QUOTED_VALUE = re.compile(r"^(Invalid (?:enum )?value)\b.*", re.DOTALL)
 
 
 def _difference(one: Any, two: Any, path: str) -> tuple[str, str] | None:
@@ -350,7 +352,7 @@ def _difference(one: Any, two: Any, path: str) -> tuple[str, str] | None:
         return path, "it would read back as another value"
     unequal = False
     for (key, mine), (_, other) in zip(ours, theirs, strict=True):
-        if (found := _difference(mine, other, _step(path, key))) is not None:
+        if (found := _difference(mine, other, _child_path(path, key))) is not None:
             return found
         unequal = unequal or not _equal(mine, other)
     return None if unequal else (path, "it would read back unequal, though its fields are equal: see its __eq__")

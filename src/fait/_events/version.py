@@ -10,8 +10,8 @@ from fait._errors import UsageError
 
 __all__ = ["ANY", "EXISTS", "NO_STREAM", "Expected", "expected_name", "expected_number", "is_expected"]
 
-Word = Literal["no_stream", "exists", "any"]
-Expected = int | Word
+ExpectedWord = Literal["no_stream", "exists", "any"]
+Expected = int | ExpectedWord
 """What an append may expect of its stream."""
 
 NO_STREAM: Final = 0

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from fait._store.log import Identity
 
-__all__ = ["Adopted", "Carried"]
+__all__ = ["Adoption", "CarriedCheckpoint"]
 
 
-class Carried(Struct, frozen=True):
+class CarriedCheckpoint(Struct, frozen=True):
     """A checkpoint at an adoption.
 
     Attributes:
@@ -22,10 +22,10 @@ class Carried(Struct, frozen=True):
 
     subscription: str
     position: int
-    taken: bool
+    carried_over: bool
 
 
-class Adopted(Struct, frozen=True):
+class Adoption(Struct, frozen=True):
     """What an adoption did.
 
     Attributes:
@@ -34,7 +34,7 @@ class Adopted(Struct, frozen=True):
         checkpoints: all of them, by name.
     """
 
-    was: Identity
-    now: Identity
+    previous: Identity
+    current: Identity
     head: int
-    checkpoints: list[Carried]
+    checkpoints: list[CarriedCheckpoint]

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from fait._events.append import Appended, Duplicate, Write
+from fait._events.append import Appended, IdConflict, StreamWrite
 
-__all__ = ["repetition"]
+__all__ = ["resolve_duplicate"]
 
 
-class Stored(Protocol):
+class EventPlace(Protocol):
     """Where an event is stored."""
 
     @property
@@ -27,7 +27,7 @@ class Stored(Protocol):
         ...
 
 
-def repetition(writes: Sequence[Write], stored: Mapping[str, Stored]) -> Appended | Duplicate:
+def resolve_duplicate(writes: Sequence[StreamWrite], stored: Mapping[str, EventPlace]) -> Appended | IdConflict:
     """The answer to an append of which some ids are taken, given where those are stored.
 
     It is a repetition if every event is stored, in the stream it is meant for, in the same order and without others
@@ -41,6 +41,6 @@ def repetition(writes: Sequence[Write], stored: Mapping[str, Stored]) -> Appende
         for place, event in enumerate(found):
             if event is None or event.stream != write.stream or event.version != first + place:
                 taken = next((each for each in ids if each in stored), None)
-                return Duplicate(taken or next(each for each in ids if ids.count(each) > 1))
+                return IdConflict(taken or next(each for each in ids if ids.count(each) > 1))
         versions.append(first + len(found) - 1)
     return Appended(max(event.position for event in stored.values()), tuple(versions), repeated=True)

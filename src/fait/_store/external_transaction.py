@@ -10,24 +10,24 @@ Whoever holds the connection runs it, with or without an event loop, and in what
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
-from fait._events.append import Verdict
+from fait._events.append import AppendResult
 
-__all__ = ["Ask", "Conversation", "Rows", "converse", "converse_async"]
+__all__ = ["Rows", "Statement", "StatementProtocol", "run", "run_async"]
 
 Rows = Sequence[Sequence[Any]]
 
 
-class Ask(NamedTuple):
+class Statement(NamedTuple):
     """A statement to run; `?` stands for its values, and occurs in it for nothing else."""
 
     sql: str
     values: tuple[Any, ...] = ()
 
 
-Conversation = Generator[Ask, Rows, Verdict]
+StatementProtocol = Generator[Statement, Rows, AppendResult]
 
 
-def converse(conversation: Conversation, run: Callable[[Ask], Rows]) -> Verdict:
+def run(conversation: StatementProtocol, run: Callable[[Statement], Rows]) -> AppendResult:
     """Run a conversation to its end."""
     try:
         ask = next(conversation)
@@ -37,7 +37,7 @@ def converse(conversation: Conversation, run: Callable[[Ask], Rows]) -> Verdict:
         return end.value
 
 
-async def converse_async(conversation: Conversation, run: Callable[[Ask], Awaitable[Rows]]) -> Verdict:
+async def run_async(conversation: StatementProtocol, run: Callable[[Statement], Awaitable[Rows]]) -> AppendResult:
     """Run a conversation to its end, with a driver that waits."""
     try:
         ask = next(conversation)

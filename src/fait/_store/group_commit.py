@@ -16,18 +16,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
 from fait._errors import StoreUnavailable, UsageError
-from fait._events.append import AppendCondition, Verdict, Write
+from fait._events.append import AppendCondition, AppendResult, StreamWrite
 
 __all__ = [
     "MAX_BATCH_BYTES",
     "MAX_BATCH_EVENTS",
-    "MAX_WAITING_BYTES",
-    "MAX_WAITING_EVENTS",
-    "Answer",
-    "Busy",
-    "Coalescer",
-    "Outcome",
-    "Request",
+    "MAX_QUEUED_BYTES",
+    "MAX_QUEUED_EVENTS",
+    "AppendOutcome",
+    "FlushFuture",
+    "GroupCommit",
+    "LockTimeout",
+    "PendingAppend",
 ]
 
 MAX_BATCH_EVENTS: Final = 1_000
@@ -36,51 +36,61 @@ MAX_BATCH_EVENTS: Final = 1_000
 MAX_BATCH_BYTES: Final = 4 << 20
 """Bytes of one flush."""
 
-WORTH_A_LANE: Final = 24
+MIN_OVERLAPPING_APPENDS: Final = 24
 """Requests that make a batch beside another: fewer share the next fsync for less than one of their own would cost."""
 
-LARGE: Final = 500
+LARGE_APPEND_EVENTS: Final = 500
 """Events of an append that goes alone where there are lanes; beside it, or before it, others need not be many."""
 
-MAX_WAITING_EVENTS: Final = 50_000
+MAX_QUEUED_EVENTS: Final = 50_000
 """Events that may wait; who asks for more waits until there is room."""
 
-MAX_WAITING_BYTES: Final = 64 << 20
+MAX_QUEUED_BYTES: Final = 64 << 20
 """Bytes that may wait."""
 
 
-class Busy:
+class LockTimeout:
     """An answer of a flush: a stream of this request is locked by somebody else; let it run alone."""
 
 
-BUSY: Final = Busy()
+LOCK_TIMEOUT: Final = LockTimeout()
 
-Outcome = Verdict | Busy
+AppendOutcome = AppendResult | LockTimeout
 
 
-class Request:
+class PendingAppend:
     """An append that somebody waits for."""
 
-    __slots__ = ("alone", "behind", "bytes", "condition", "events", "flushing", "future", "streams", "writes")
+    __slots__ = (
+        "blocking_streams",
+        "condition",
+        "events",
+        "flushing",
+        "future",
+        "retry_individually",
+        "size_bytes",
+        "streams",
+        "writes",
+    )
 
     def __init__(
-        self, writes: Sequence[Write], condition: AppendCondition | None, future: "asyncio.Future[Verdict]"
+        self, writes: Sequence[StreamWrite], condition: AppendCondition | None, future: "asyncio.Future[AppendResult]"
     ) -> None:
         self.writes = writes
         self.condition = condition
         self.future = future
         self.flushing = False
-        self.alone = False
-        self.behind = 0
+        self.retry_individually = False
+        self.blocking_streams = 0
         self.streams = [write.stream for write in writes]
-        self.events = self.bytes = 0
+        self.events = self.size_bytes = 0
         for write in writes:
             self.events += len(write.events)
             for event in write.events:
-                self.bytes += len(event.data) + len(event.metadata)
+                self.size_bytes += len(event.data) + len(event.metadata)
 
 
-class Answer(Protocol):
+class FlushFuture(Protocol):
     """What a flush will have come to. An `asyncio.Future` is one; a backend may have a quicker one."""
 
     def add_done_callback(self, callback: Callable[[Any], object], /) -> object:
@@ -95,15 +105,15 @@ class Answer(Protocol):
         """Why the whole flush failed; None if it did not."""
         ...
 
-    def result(self) -> Sequence[Outcome | Exception]:
+    def result(self) -> Sequence[AppendOutcome | Exception]:
         """An outcome for each request, in order."""
         ...
 
 
-Flush = Callable[[Sequence[Request]], Answer]
+Flush = Callable[[Sequence[PendingAppend]], FlushFuture]
 
 
-class Coalescer:
+class GroupCommit:
     """Gathers appends into batches for a backend's `flush`.
 
     Belongs to the event loop and the process it was made in.
@@ -127,55 +137,55 @@ class Coalescer:
         self,
         flush: Flush,
         *,
-        lanes: int = 1,
-        worth_a_lane: int = WORTH_A_LANE,
-        disjoint: bool = True,
-        max_waiting_events: int = MAX_WAITING_EVENTS,
-        max_waiting_bytes: int = MAX_WAITING_BYTES,
+        max_batches: int = 1,
+        min_overlapping_appends: int = MIN_OVERLAPPING_APPENDS,
+        disjoint_streams: bool = True,
+        max_queued_events: int = MAX_QUEUED_EVENTS,
+        max_queued_bytes: int = MAX_QUEUED_BYTES,
     ) -> None:
         self._flush = flush
-        self._lanes = lanes
-        self._worth_a_lane = worth_a_lane
-        self._free_lanes = lanes
-        self._in_lanes = 0
-        self._large = 0
-        self._conditions = 0
-        self._disjoint = disjoint
-        self._max_events = max_waiting_events
-        self._max_bytes = max_waiting_bytes
+        self._max_batches = max_batches
+        self._min_overlapping_appends = min_overlapping_appends
+        self._free_batches = max_batches
+        self._appends_in_flight = 0
+        self._large_in_flight = 0
+        self._conditional_appends = 0
+        self._disjoint_streams = disjoint_streams
+        self._max_events = max_queued_events
+        self._max_bytes = max_queued_bytes
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
-        self._queue: deque[Request] = deque()
-        self._outside: deque[Request] = deque()
-        self._waiting_events = 0
-        self._waiting_bytes = 0
-        self._lines: dict[str, _Line] = {}
+        self._queue: deque[PendingAppend] = deque()
+        self._over_limit: deque[PendingAppend] = deque()
+        self._queued_events = 0
+        self._queued_bytes = 0
+        self._stream_queues: dict[str, _StreamQueue] = {}
 
-    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
+    async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         """Queue an append and wait for its verdict.
 
         Cancelled before its flush began: nothing is written. Cancelled later: a note on the error says that it may
         have been.
         """
-        self._check_home()
-        request = Request(writes, condition, self._loop.create_future())
-        if self._outside or not self._fits(request):
-            self._outside.append(request)
+        self._check_process_and_loop()
+        request = PendingAppend(writes, condition, self._loop.create_future())
+        if self._over_limit or not self._fits(request):
+            self._over_limit.append(request)
         else:
             self._enter(request)
-            self._pump()
+            self._start_batches()
         try:
             return await request.future
         except asyncio.CancelledError as cancelled:
             if request.flushing:
                 cancelled.add_note("The append was under way: it may have been written. The same event ids settle it.")
-            elif request in self._outside:
-                self._outside.remove(request)
+            elif request in self._over_limit:
+                self._over_limit.remove(request)
                 self._admit()  # it may have been the one for whom there was no room
-                self._pump()
+                self._start_batches()
             raise
 
-    def _check_home(self) -> None:
+    def _check_process_and_loop(self) -> None:
         if os.getpid() != self._process:
             raise UsageError(
                 "this store was opened before a fork: open the app in the child process. Nothing was written."
@@ -185,79 +195,83 @@ class Coalescer:
 
     def _admit(self) -> None:
         """Queue, in order, those for whom there is room; one larger than all the room enters when it is empty."""
-        while self._outside and self._fits(self._outside[0]):
-            self._enter(self._outside.popleft())
+        while self._over_limit and self._fits(self._over_limit[0]):
+            self._enter(self._over_limit.popleft())
 
-    def _enter(self, request: Request) -> None:
-        self._waiting_events += request.events
-        self._waiting_bytes += request.bytes
-        self._conditions += request.condition is not None
-        if not self._disjoint or self._joins_lines(request):
+    def _enter(self, request: PendingAppend) -> None:
+        self._queued_events += request.events
+        self._queued_bytes += request.size_bytes
+        self._conditional_appends += request.condition is not None
+        if not self._disjoint_streams or self._enter_stream_queues(request):
             self._queue.append(request)
 
-    def _joins_lines(self, request: Request) -> bool:
+    def _enter_stream_queues(self, request: PendingAppend) -> bool:
         """Take a place in the line of each stream; whether it is the first in all of them."""
-        rival = _rival(request)
+        rival = _shared_version(request)
         for stream in request.streams:
-            line = self._lines.setdefault(stream, _Line())
+            line = self._stream_queues.setdefault(stream, _StreamQueue())
             if not line.join(request, rival):
-                request.behind += 1
-        return not request.behind
+                request.blocking_streams += 1
+        return not request.blocking_streams
 
-    def _leave_lines(self, request: Request) -> None:
+    def _leave_stream_queues(self, request: PendingAppend) -> None:
         """Make way on all streams; who was waiting for nothing else is queued, before those who came later."""
         for stream in request.streams:
-            line = self._lines[stream]
+            line = self._stream_queues[stream]
             for following in reversed(line.leave()):
-                following.behind -= 1
-                if not following.behind:
+                following.blocking_streams -= 1
+                if not following.blocking_streams:
                     self._queue.appendleft(following)
-            if not line.inside:
-                del self._lines[stream]
+            if not line.active:
+                del self._stream_queues[stream]
 
-    def _fits(self, request: Request) -> bool:
-        return not self._waiting_events or (
-            self._waiting_events + request.events <= self._max_events
-            and self._waiting_bytes + request.bytes <= self._max_bytes
+    def _fits(self, request: PendingAppend) -> bool:
+        return not self._queued_events or (
+            self._queued_events + request.events <= self._max_events
+            and self._queued_bytes + request.size_bytes <= self._max_bytes
         )
 
-    def _leave(self, request: Request) -> None:
-        self._waiting_events -= request.events
-        self._waiting_bytes -= request.bytes
-        self._conditions -= request.condition is not None
-        if self._disjoint:
-            self._leave_lines(request)
+    def _leave(self, request: PendingAppend) -> None:
+        self._queued_events -= request.events
+        self._queued_bytes -= request.size_bytes
+        self._conditional_appends -= request.condition is not None
+        if self._disjoint_streams:
+            self._leave_stream_queues(request)
 
-    def _pump(self) -> None:
+    def _start_batches(self) -> None:
         """Start flushes while there are lanes and requests."""
-        while self._queue and self._has_lane() and (batch := self._take()):
-            self._free_lanes -= 1
-            self._in_lanes += len(batch)
-            self._large += batch[0].events >= LARGE
-            self._start(batch, lanes=1)
+        while self._queue and self._can_start_batch() and (batch := self._next_batch()):
+            self._free_batches -= 1
+            self._appends_in_flight += len(batch)
+            self._large_in_flight += batch[0].events >= LARGE_APPEND_EVENTS
+            self._start(batch, batches=1)
 
-    def _has_lane(self) -> bool:
+    def _can_start_batch(self) -> bool:
         """Whether a flush may begin: if others are under way, only one that is worth it, and waits for none of them.
 
         Appends with conditions might: they lock what they depend on until their flush ends.
         """
-        if self._free_lanes in (0, self._lanes) or self._conditions:
-            return self._free_lanes == self._lanes
-        return self._large > 0 or len(self._queue) >= self._worth_a_lane or self._queue[0].events >= LARGE
+        if self._free_batches in (0, self._max_batches) or self._conditional_appends:
+            return self._free_batches == self._max_batches
+        return (
+            self._large_in_flight > 0
+            or len(self._queue) >= self._min_overlapping_appends
+            or self._queue[0].events >= LARGE_APPEND_EVENTS
+        )
 
-    def _take(self) -> list[Request]:
+    def _next_batch(self) -> list[PendingAppend]:
         """The next batch, in order, within its bounds."""
-        batch: list[Request] = []
+        batch: list[PendingAppend] = []
         events = size = 0
-        most = self._share()
+        most = self._batch_limit()
         while self._queue and len(batch) < most:
             request = self._queue.popleft()
             if request.future.cancelled():
                 self._leave(request)
                 self._admit()
                 continue
-            events, size = events + request.events, size + request.bytes
-            alone = self._lanes > 1 and request.events >= LARGE
+            events, size = events + request.events, size + request.size_bytes
+            alone = self._max_batches > 1 and request.events >= LARGE_APPEND_EVENTS
             if batch and (alone or events > MAX_BATCH_EVENTS or size > MAX_BATCH_BYTES):
                 self._queue.appendleft(request)
                 break
@@ -266,14 +280,14 @@ class Coalescer:
                 break
         return batch
 
-    def _share(self) -> int:
+    def _batch_limit(self) -> int:
         """Most requests of the next batch: an even part for each lane, if what is left is worth another."""
         here = len(self._queue)
-        even = max(self._worth_a_lane, math.ceil((here + self._in_lanes) / self._lanes))
-        is_worth_another = here - even >= self._worth_a_lane and not self._conditions
-        return even if self._in_lanes or is_worth_another else here
+        even = max(self._min_overlapping_appends, math.ceil((here + self._appends_in_flight) / self._max_batches))
+        is_worth_another = here - even >= self._min_overlapping_appends and not self._conditional_appends
+        return even if self._appends_in_flight or is_worth_another else here
 
-    def _start(self, batch: list[Request], *, lanes: int) -> None:
+    def _start(self, batch: list[PendingAppend], *, batches: int) -> None:
         for request in batch:
             request.flushing = True
         try:
@@ -281,34 +295,36 @@ class Coalescer:
         except Exception as problem:
             answer = self._loop.create_future()
             answer.set_exception(problem)
-        answer.add_done_callback(lambda done: self._finish(batch, lanes, done))
+        answer.add_done_callback(lambda done: self._finish(batch, batches, done))
 
-    def _finish(self, batch: list[Request], lanes: int, done: Answer) -> None:
+    def _finish(self, batch: list[PendingAppend], batches: int, done: FlushFuture) -> None:
         """Give the verdicts out; run again, alone, whoever was in a failed batch or met a lock."""
         problem = _interrupted() if done.cancelled() else done.exception()
         outcomes = cast("Sequence[Any]", [problem] * len(batch) if problem else done.result())
         one_is_at_fault = problem is not None and len(batch) > 1 and not isinstance(problem, StoreUnavailable)
-        alone: list[Request] = []
+        alone: list[PendingAppend] = []
         for request, outcome in zip(batch, outcomes, strict=True):
-            if (one_is_at_fault or outcome is BUSY) and not request.future.cancelled():
-                request.alone = True
+            if (one_is_at_fault or outcome is LOCK_TIMEOUT) and not request.future.cancelled():
+                request.retry_individually = True
                 alone.append(request)
             else:
                 self._resolve(request, outcome)
-        if lanes:
-            self._in_lanes -= len(batch)
-            self._large -= batch[0].events >= LARGE
+        if batches:
+            self._appends_in_flight -= len(batch)
+            self._large_in_flight -= batch[0].events >= LARGE_APPEND_EVENTS
         self._admit()
         for request in alone:
-            self._start([request], lanes=0)  # beside the others, however long it takes; it holds its streams meanwhile
+            self._start(
+                [request], batches=0
+            )  # beside the others, however long it takes; it holds its streams meanwhile
         # Who has just been answered may ask again in this turn of the loop, and go along with those who waited.
-        self._loop.call_soon(self._free, lanes)
+        self._loop.call_soon(self._free, batches)
 
-    def _free(self, lanes: int) -> None:
-        self._free_lanes += lanes
-        self._pump()
+    def _free(self, batches: int) -> None:
+        self._free_batches += batches
+        self._start_batches()
 
-    def _resolve(self, request: Request, outcome: Any) -> None:
+    def _resolve(self, request: PendingAppend, outcome: Any) -> None:
         self._leave(request)
         if request.future.done():
             return
@@ -318,45 +334,45 @@ class Coalescer:
             request.future.set_result(outcome)
 
 
-class _Line:
+class _StreamQueue:
     """Those who append to one stream, in order: who is inside, alone or with rivals, and who waits.
 
     Attributes:
         inside: how many have not had their answer.
     """
 
-    __slots__ = ("_rival", "_waiting", "inside")
+    __slots__ = ("_shared_version", "_waiting", "active")
 
     def __init__(self) -> None:
-        self.inside = 0
-        self._rival: int | None = None
-        self._waiting: deque[tuple[Request, int | None]] = deque()
+        self.active = 0
+        self._shared_version: int | None = None
+        self._waiting: deque[tuple[PendingAppend, int | None]] = deque()
 
-    def join(self, request: Request, rival: int | None) -> bool:
+    def join(self, request: PendingAppend, rival: int | None) -> bool:
         """Come inside, or wait; whether it is inside."""
-        if self.inside and (self._waiting or rival is None or rival != self._rival):
+        if self.active and (self._waiting or rival is None or rival != self._shared_version):
             self._waiting.append((request, rival))
             return False
-        self.inside += 1
-        self._rival = rival
+        self.active += 1
+        self._shared_version = rival
         return True
 
-    def leave(self) -> list[Request]:
+    def leave(self) -> list[PendingAppend]:
         """One of those inside goes; who comes inside now, as nobody else is."""
-        self.inside -= 1
-        following: list[Request] = []
+        self.active -= 1
+        following: list[PendingAppend] = []
         while self._waiting:
             request, rival = self._waiting[0]
-            if self.inside and (rival is None or rival != self._rival):
+            if self.active and (rival is None or rival != self._shared_version):
                 break
             self._waiting.popleft()
-            self.inside += 1
-            self._rival = rival
+            self.active += 1
+            self._shared_version = rival
             following.append(request)
         return following
 
 
-def _rival(request: Request) -> int | None:
+def _shared_version(request: PendingAppend) -> int | None:
     """The version that a request expects of its one stream: of those that expect the same, one can win."""
     if len(request.writes) > 1 or request.condition is not None or request.writes[0].expected < 0:
         return None

@@ -6,13 +6,13 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from fait._clock import SystemClock
-from fait._events.event import KEEP
+from fait._events.event import DEFAULT_RETENTION
 from fait._store.ledger import Checkpoint, Ledger
 from fait._store.log import Log
 
 __all__ = ["Finding", "examine_subscriptions"]
 
-HELD: Final = KEEP
+MAX_HELD_AGE: Final = DEFAULT_RETENTION
 """How old a message may be before a subscription that has not passed it is a finding."""
 
 
@@ -27,7 +27,7 @@ class Finding(Struct, frozen=True):
     """
 
     name: str
-    verdict: Literal["ok", "finding", "unknown"]
+    status: Literal["ok", "finding", "unknown"]
     detail: str
     advice: str = ""
 
@@ -52,16 +52,16 @@ async def examine_subscriptions(log: Log, ledger: Ledger) -> list[Finding]:
         else:
             run_by = f"run by process {owner[:8]}" if owner else "no process runs it, and nothing is to be done"
             found.append(Finding(name, "ok", f"{where}, {run_by}"))
-        found += await _held_back(log, checkpoint, where)
+        found += await _find_held_messages(log, checkpoint, where)
     return found
 
 
-async def _held_back(log: Log, checkpoint: Checkpoint, where: str) -> list[Finding]:
+async def _find_held_messages(log: Log, checkpoint: Checkpoint, where: str) -> list[Finding]:
     """Whether messages that are old enough to be dropped wait for a subscription to pass them."""
     now = SystemClock().now()
     old = [(now - each.recorded_at, each.type) for each in await log.oldest_messages(checkpoint.position)]
     age, type = max(old, default=(timedelta(), ""))
-    if age <= HELD:
+    if age <= MAX_HELD_AGE:
         return []
     detail = f"{where}: the oldest message that it has not passed, a {type!r}, is {age.days} days old"
     advice = "no message behind it is dropped: let it go on, or if it is gone for good, open(url, forget=[its name])"

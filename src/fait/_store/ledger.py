@@ -20,21 +20,21 @@ __all__ = [
     "PYTHON_TYPES",
     "Checkpoint",
     "Column",
-    "Condition",
-    "Kind",
+    "ColumnCondition",
+    "ColumnKind",
+    "HandlerStatement",
     "Lease",
     "Ledger",
-    "Order",
     "Row",
     "RowChange",
-    "Statement",
+    "SortOrder",
     "Table",
-    "Work",
-    "fits",
-    "refused_by_constraint",
+    "UnitOfWork",
+    "constraint_violation",
+    "fits_column",
 ]
 
-Kind = Literal["text", "integer", "real", "boolean", "decimal", "timestamp", "date", "uuid", "bytes", "json"]
+ColumnKind = Literal["text", "integer", "real", "boolean", "decimal", "timestamp", "date", "uuid", "bytes", "json"]
 """What a column holds. In Python: str, int, float, bool, Decimal, aware datetime, date, UUID, bytes, JSON text."""
 
 Row = tuple[Any, ...]
@@ -45,7 +45,7 @@ class Column(Struct, frozen=True):
     """A column of a read model's table."""
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     nullable: bool
 
 
@@ -69,7 +69,7 @@ class Table(Struct, frozen=True):
         return next(place for place, each in enumerate(self.columns) if each.name == column)
 
 
-PYTHON_TYPES: Final[dict[Kind, type]] = {
+PYTHON_TYPES: Final[dict[ColumnKind, type]] = {
     "text": str,
     "integer": int,
     "real": float,
@@ -84,7 +84,7 @@ PYTHON_TYPES: Final[dict[Kind, type]] = {
 """The class of the values of each kind."""
 
 
-def fits(column: Column, value: Any) -> bool:
+def fits_column(column: Column, value: Any) -> bool:
     """Whether a column can hold a value, exactly and on every backend alike."""
     if value is None:
         return column.nullable
@@ -98,7 +98,7 @@ def fits(column: Column, value: Any) -> bool:
     return given is expected or (column.kind != "date" and isinstance(value, expected))
 
 
-def refused_by_constraint(tables: Iterable[Table], kind: str) -> UsageError:
+def constraint_violation(tables: Iterable[Table], kind: str) -> UsageError:
     """What a ledger says when a constraint that is not of its own making refuses a row; without the row's values."""
     names = ", ".join(sorted({repr(table.name) for table in tables}))
     return UsageError(
@@ -107,7 +107,7 @@ def refused_by_constraint(tables: Iterable[Table], kind: str) -> UsageError:
     )
 
 
-class Condition(Struct, frozen=True):
+class ColumnCondition(Struct, frozen=True):
     """A comparison of a column: `in` takes any number of values, `between` two (both included), the others one."""
 
     column: str
@@ -115,7 +115,7 @@ class Condition(Struct, frozen=True):
     values: tuple[Any, ...]
 
 
-class Order(Struct, frozen=True):
+class SortOrder(Struct, frozen=True):
     """A column to sort by. Missing values come first when ascending, last when descending."""
 
     column: str
@@ -138,7 +138,7 @@ class Checkpoint(Struct, frozen=True):
     position: int
     log_id: str
     epoch: int
-    shape: str = ""
+    definition_hash: str = ""
 
 
 class Lease(Struct, frozen=True):
@@ -150,8 +150,8 @@ class Lease(Struct, frozen=True):
 
     name: str
     owner: str
-    fence: int
-    beat: int
+    fencing_token: int
+    heartbeat: int
 
 
 class RowChange(Struct, frozen=True):
@@ -162,14 +162,14 @@ class RowChange(Struct, frozen=True):
     deletes: Sequence[Any] = ()
 
 
-class Statement(Struct, frozen=True):
+class HandlerStatement(Struct, frozen=True):
     """An SQL statement of a handler, with its values as parameters."""
 
     sql: str
     values: Sequence[Any] = ()
 
 
-class Work(Struct, frozen=True):
+class UnitOfWork(Struct, frozen=True):
     """What a subscription did with the events beyond `after` up to `position`.
 
     Attributes:
@@ -179,9 +179,9 @@ class Work(Struct, frozen=True):
     subscription: str
     after: int
     position: int
-    fence: int
+    fencing_token: int
     rows: Sequence[RowChange] = ()
-    statements: Sequence[Statement] = ()
+    statements: Sequence[HandlerStatement] = ()
 
 
 class Ledger(Protocol):
@@ -195,19 +195,19 @@ class Ledger(Protocol):
         """One checkpoint; None if the subscription never started."""
         ...
 
-    async def start(self, checkpoint: Checkpoint) -> Checkpoint:
+    async def start_checkpoint(self, checkpoint: Checkpoint) -> Checkpoint:
         """Write a subscription's first checkpoint, unless it has one; return the one in force."""
         ...
 
-    async def rename(self, old: str, new: str) -> None:
+    async def rename_subscription(self, old: str, new: str) -> None:
         """Give a subscription's checkpoint another name; nothing happens if there is none."""
         ...
 
-    async def forget(self, subscription: str) -> None:
+    async def forget_subscription(self, subscription: str) -> None:
         """Remove a subscription's checkpoint and free its lease; its fences are never given again."""
         ...
 
-    async def record(self, work: Work) -> None:
+    async def record(self, work: UnitOfWork) -> None:
         """Write rows, run statements and move the checkpoint from `after` to `position`: all of it, or nothing.
 
         Raises:
@@ -220,22 +220,22 @@ class Ledger(Protocol):
         """The lease as it is; without an owner, `owner` is ""."""
         ...
 
-    async def take(self, seen: Lease, owner: str) -> Lease | None:
+    async def acquire(self, seen: Lease, owner: str) -> Lease | None:
         """Become the owner if the lease is still as `seen`; None if somebody was quicker.
 
         An owner may take its own anew although it has shown life meanwhile: nobody else did anything.
         """
         ...
 
-    async def beat(self, owner: str) -> list[str]:
+    async def heartbeat(self, owner: str) -> list[str]:
         """Show that the owner lives: count its leases up, and return their names."""
         ...
 
-    async def give_back(self, lease: Lease) -> None:
+    async def release(self, lease: Lease) -> None:
         """Give one lease back, unless it has another owner or fence by now."""
         ...
 
-    async def release(self, owner: str) -> None:
+    async def release_all(self, owner: str) -> None:
         """Give all leases of an owner back, so that others need not wait."""
         ...
 
@@ -243,7 +243,7 @@ class Ledger(Protocol):
         """Create a read model's table and indexes if they are not there."""
         ...
 
-    async def reset(self, table: Table, checkpoint: Checkpoint) -> None:
+    async def reset_table(self, table: Table, checkpoint: Checkpoint) -> None:
         """Drop the table, create it anew, set the checkpoint and free the lease, in one transaction.
 
         Whoever runs the subscription loses it, and begins again from the checkpoint.
@@ -257,10 +257,10 @@ class Ledger(Protocol):
     async def select(
         self,
         table: Table,
-        where: Sequence[Condition] = (),
+        where: Sequence[ColumnCondition] = (),
         *,
-        order: Sequence[Order] = (),
-        beyond: Sequence[Any] | None = None,
+        order: Sequence[SortOrder] = (),
+        after_row: Sequence[Any] | None = None,
         limit: int | None = None,
     ) -> list[Row]:
         """Rows that fulfil all conditions, sorted by `order` (which ends in the key, so that it is total).
@@ -269,10 +269,10 @@ class Ledger(Protocol):
         """
         ...
 
-    async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
+    async def load_snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
         """The snapshots of these streams that there are, in any order."""
         ...
 
-    async def keep(self, snapshot: Snapshot) -> None:
+    async def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a snapshot in place of its stream's last one, whatever that was: an older one is as true as a newer."""
         ...

@@ -10,11 +10,11 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from fait._events.append import PAGE, AppendCondition, Page, Until, Verdict, Write
-from fait._events.envelope import Bare, StoredEvent
+from fait._events.append import PAGE_SIZE, AppendCondition, AppendResult, Page, StreamWrite, Until
+from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 
-__all__ = ["Dropped", "Features", "Identity", "Log", "OldestMessage", "StreamInfo"]
+__all__ = ["ExpireResult", "Features", "Identity", "Log", "OldestMessage", "StreamInfo"]
 
 
 class Identity(Struct, frozen=True):
@@ -50,7 +50,7 @@ class StreamInfo(Struct, frozen=True):
     version: int
 
 
-class Dropped(Struct, frozen=True):
+class ExpireResult(Struct, frozen=True):
     """What became of messages that are old enough.
 
     Attributes:
@@ -59,7 +59,7 @@ class Dropped(Struct, frozen=True):
         more: there may be more at once.
     """
 
-    messages: int
+    dropped: int
     position: int
     more: bool
 
@@ -91,7 +91,7 @@ class Log(Protocol):
         """Which log this is."""
         ...
 
-    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
+    async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         """Store events of one or several streams: all of them, or none.
 
         The events get consecutive versions in their streams, in the order given, and `recorded_at`, which never goes
@@ -109,16 +109,20 @@ class Log(Protocol):
         ...
 
     async def read_stream(
-        self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
-    ) -> list[StoredEvent]:
+        self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
+    ) -> list[RecordedEvent]:
         """Events of one stream beyond version `after`, in order, at most `limit`. No stream: an empty list."""
         ...
 
-    async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
+    async def history(
+        self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
+    ) -> list[EventSlice]:
         """The same events as `read_stream` gives, but only what a fold needs of them."""
         ...
 
-    async def histories(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[tuple[str, list[Bare]]]:
+    async def histories(
+        self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
+    ) -> list[tuple[str, list[EventSlice]]]:
         """What a fold needs of several streams' events, each stream beyond a version, at most `limit` events in all.
 
         Streams in the order given, without those of which there is nothing; each in the order of its versions. When
@@ -127,7 +131,7 @@ class Log(Protocol):
         """
         ...
 
-    async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
+    async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
         """Events of the log beyond position `after`, in order, at most `limit`.
 
         Guarantees: an event at or below the page's `position` that the query means, and that was not given, does not
@@ -135,11 +139,13 @@ class Log(Protocol):
         """
         ...
 
-    async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
+    async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
         """Those of the events that are stored, in order of position."""
         ...
 
-    async def streams(self, *, category: str | None = None, after: str = "", limit: int = PAGE) -> list[StreamInfo]:
+    async def streams(
+        self, *, category: str | None = None, after: str = "", limit: int = PAGE_SIZE
+    ) -> list[StreamInfo]:
         """Streams by name (code point order), beyond the name `after`, at most `limit`."""
         ...
 
@@ -147,7 +153,9 @@ class Log(Protocol):
         """Position of the last event; 0 for an empty log."""
         ...
 
-    async def expire(self, type: str, before: datetime, behind: int, *, after: int = 0, limit: int = PAGE) -> Dropped:
+    async def expire(
+        self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE
+    ) -> ExpireResult:
         """Drop messages of a type: events that were appended as expiring, in order of position.
 
         At most `limit` are considered in one transaction: those beyond position `after`, up to `behind`, that were
@@ -159,7 +167,7 @@ class Log(Protocol):
         """
         ...
 
-    async def expired(self) -> int:
+    async def expired_position(self) -> int:
         """The highest position of all dropped messages; 0 if none ever was."""
         ...
 
@@ -167,11 +175,11 @@ class Log(Protocol):
         """For each type with messages beyond a position the first of them, by type."""
         ...
 
-    def hear(self) -> None:
+    def notify(self) -> None:
         """Be told that somebody may have committed events: those who wait look at once."""
         ...
 
-    async def changed(self, after: int) -> None:
+    async def wait_for_events(self, after: int) -> None:
         """Wait until the log may hold something beyond position `after`.
 
         Returns at once if it does. May also return for nothing: read, and wait again.

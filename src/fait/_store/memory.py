@@ -18,27 +18,27 @@ from fait._clock import Clock
 from fait._decisions.snapshot import Snapshot
 from fait._errors import LeaseLost, UsageError
 from fait._events.append import (
-    PAGE,
+    PAGE_SIZE,
     AppendCondition,
     Appended,
+    AppendResult,
     ConditionFailed,
-    Conflict,
-    Duplicate,
+    IdConflict,
     Page,
+    StreamWrite,
     Until,
-    Verdict,
-    Write,
+    VersionConflict,
     check_limit,
     check_writes,
 )
-from fait._events.envelope import Bare, StoredEvent
+from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.stream import category_of
 from fait._events.version import is_expected
-from fait._store.duplicate_append import repetition
-from fait._store.ledger import Checkpoint, Condition, Lease, Order, Row, Table, Work
-from fait._store.log import Dropped, Features, Identity, OldestMessage, StreamInfo
-from fait._store.position_signal import Doorbell
+from fait._store.duplicate_append import resolve_duplicate
+from fait._store.ledger import Checkpoint, ColumnCondition, Lease, Row, SortOrder, Table, UnitOfWork
+from fait._store.log import ExpireResult, Features, Identity, OldestMessage, StreamInfo
+from fait._store.position_signal import PositionSignal
 
 __all__ = ["MemoryLedger", "MemoryLog", "MemoryStore"]
 
@@ -54,48 +54,53 @@ class MemoryLog:
     def __init__(self, clock: Clock) -> None:
         self.identity = Identity(str(uuid4()), 1)
         self._clock = clock
-        self._events: list[StoredEvent] = []
-        self._streams: defaultdict[str, list[StoredEvent]] = defaultdict(list)
-        self._by_id: dict[str, StoredEvent] = {}
-        self._messages: defaultdict[str, list[StoredEvent]] = defaultdict(list)
+        self._events: list[RecordedEvent] = []
+        self._streams: defaultdict[str, list[RecordedEvent]] = defaultdict(list)
+        self._by_id: dict[str, RecordedEvent] = {}
+        self._messages: defaultdict[str, list[RecordedEvent]] = defaultdict(list)
         self._expired = 0
-        self._bell = Doorbell()
+        self._signal = PositionSignal()
 
-    async def append(self, writes: Sequence[Write], condition: AppendCondition | None = None) -> Verdict:
+    async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         check_writes(writes)
-        return self._repeated(writes) or self._failed(condition) or self._conflict(writes) or self._store(writes)
+        return (
+            self._find_duplicate(writes)
+            or self._check_condition(condition)
+            or self._check_versions(writes)
+            or self._store(writes)
+        )
 
-    def _repeated(self, writes: Sequence[Write]) -> Appended | Duplicate | None:
+    def _find_duplicate(self, writes: Sequence[StreamWrite]) -> Appended | IdConflict | None:
         ids = [event.id for write in writes for event in write.events]
         stored = {event_id: self._by_id[event_id] for event_id in ids if event_id in self._by_id}
-        return repetition(writes, stored) if stored or len(set(ids)) < len(ids) else None
+        return resolve_duplicate(writes, stored) if stored or len(set(ids)) < len(ids) else None
 
-    def _conflict(self, writes: Sequence[Write]) -> Conflict | None:
+    def _check_versions(self, writes: Sequence[StreamWrite]) -> VersionConflict | None:
         for write in writes:
             actual = self._version(write.stream)
             if not is_expected(write.expected, actual):
-                return Conflict(write.stream, write.expected, actual)
+                return VersionConflict(write.stream, write.expected, actual)
         return None
 
-    def _failed(self, condition: AppendCondition | None) -> ConditionFailed | None:
+    def _check_condition(self, condition: AppendCondition | None) -> ConditionFailed | None:
         if condition is None:
             return None
         between = self._after(condition.after)
         events = tuple(event for event in between if any(query.matches(event) for query in condition.queries))
         return ConditionFailed(events, self._head) if events else None
 
-    def _store(self, writes: Sequence[Write]) -> Appended:
+    def _store(self, writes: Sequence[StreamWrite]) -> Appended:
         last = self._events[-1].recorded_at if self._events else None
         moment = max(self._clock.now(), last) if last else self._clock.now()
         for write in writes:
             history = self._streams[write.stream]
             for new in write.events:
-                stored = StoredEvent(
+                stored = RecordedEvent(
                     position=self._head + 1,
                     stream=write.stream,
                     version=self._version(write.stream) + 1,
                     type=new.type,
-                    schema=new.schema,
+                    schema_version=new.schema_version,
                     id=new.id,
                     data=new.data,
                     metadata=new.metadata,
@@ -108,7 +113,7 @@ class MemoryLog:
                 self._by_id[new.id] = stored
                 if new.expires:
                     self._messages[new.type].append(stored)
-        self._bell.ring(self._head)
+        self._signal.advance(self._head)
         return Appended(self._head, tuple(self._version(write.stream) for write in writes))
 
     @property
@@ -119,12 +124,12 @@ class MemoryLog:
         history = self._streams.get(stream)
         return history[-1].version if history else 0
 
-    def _after(self, position: int) -> list[StoredEvent]:
+    def _after(self, position: int) -> list[RecordedEvent]:
         return self._events[bisect_right(self._events, position, key=_position) :]
 
     async def read_stream(
-        self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()
-    ) -> list[StoredEvent]:
+        self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
+    ) -> list[RecordedEvent]:
         check_limit(limit)
         history = self._streams.get(stream, [])
         limits = (
@@ -135,27 +140,31 @@ class MemoryLog:
         ends = [bisect_right(history, last, key=of) for last, of in limits if last is not None]
         return _beyond(history[: min(ends, default=len(history))], after)[:limit]
 
-    async def history(self, stream: str, *, after: int = 0, limit: int = PAGE, until: Until = Until()) -> list[Bare]:
+    async def history(
+        self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
+    ) -> list[EventSlice]:
         check_limit(limit)
         meant = [
-            (event.version, event.position, event.id, event.type, event.schema, event.data)
+            (event.version, event.position, event.id, event.type, event.schema_version, event.data)
             for event in await self.read_stream(stream, after=after, limit=len(self._events) + 1, until=until)
             if until.occurred_at is None or event.occurred_at <= until.occurred_at
         ]
         return meant[:limit]
 
-    async def histories(self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE) -> list[tuple[str, list[Bare]]]:
+    async def histories(
+        self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
+    ) -> list[tuple[str, list[EventSlice]]]:
         check_limit(limit)
-        found, room = list[tuple[str, list[Bare]]](), limit
+        found, room = list[tuple[str, list[EventSlice]]](), limit
         for stream, after in streams:
             if room and (events := await self.history(stream, after=after, limit=room)):
                 found.append((stream, events))
                 room -= len(events)
         return found
 
-    async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE) -> Page:
+    async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
         check_limit(limit)
-        found: list[StoredEvent] = []
+        found: list[RecordedEvent] = []
         for event in self._after(after):
             if query.matches(event):
                 found.append(event)
@@ -163,11 +172,13 @@ class MemoryLog:
                     return Page(found, event.position, more=True)
         return Page(found, max(after, self._head), more=False)
 
-    async def find(self, event_ids: Sequence[str]) -> list[StoredEvent]:
+    async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
         found = {event_id: self._by_id[event_id] for event_id in event_ids if event_id in self._by_id}
         return sorted(found.values(), key=lambda event: event.position)
 
-    async def streams(self, *, category: str | None = None, after: str = "", limit: int = PAGE) -> list[StreamInfo]:
+    async def streams(
+        self, *, category: str | None = None, after: str = "", limit: int = PAGE_SIZE
+    ) -> list[StreamInfo]:
         names = sorted(
             name for name in self._streams if name > after and (category is None or category_of(name) == category)
         )
@@ -176,22 +187,24 @@ class MemoryLog:
     async def head(self) -> int:
         return self._head
 
-    async def expire(self, type: str, before: datetime, behind: int, *, after: int = 0, limit: int = PAGE) -> Dropped:
+    async def expire(
+        self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE
+    ) -> ExpireResult:
         check_limit(limit)
-        passed = (each for each in self._messages[type] if after < each.position <= behind)
+        passed = (each for each in self._messages[type] if after < each.position <= up_to)
         old = list(takewhile(lambda each: each.recorded_at < before, islice(passed, limit)))
         gone = [each for each in old if each is not self._streams[each.stream][-1]]
         for each in gone:
             self._drop(each)
         self._expired = max([self._expired, *(each.position for each in gone)])
-        return Dropped(len(gone), old[-1].position if old else after, more=len(old) == limit)
+        return ExpireResult(len(gone), old[-1].position if old else after, more=len(old) == limit)
 
-    def _drop(self, event: StoredEvent) -> None:
+    def _drop(self, event: RecordedEvent) -> None:
         for events in (self._events, self._streams[event.stream], self._messages[event.type]):
             events.remove(event)
         del self._by_id[event.id]
 
-    async def expired(self) -> int:
+    async def expired_position(self) -> int:
         return self._expired
 
     async def oldest_messages(self, after: int) -> list[OldestMessage]:
@@ -201,18 +214,18 @@ class MemoryLog:
                 found.append(OldestMessage(name, each.position, each.recorded_at))
         return found
 
-    def hear(self) -> None:
+    def notify(self) -> None:
         """Nobody else can append."""
 
-    async def changed(self, after: int) -> None:
-        await self._bell.wait(after)
+    async def wait_for_events(self, after: int) -> None:
+        await self._signal.wait(after)
 
     def close(self) -> None:
         """Tell those who wait that nothing more will come."""
-        self._bell.close()
+        self._signal.close()
 
 
-def _beyond(history: list[StoredEvent], version: int) -> list[StoredEvent]:
+def _beyond(history: list[RecordedEvent], version: int) -> list[RecordedEvent]:
     return history[bisect_right(history, version, key=_version) :]
 
 
@@ -231,22 +244,27 @@ class MemoryLedger:
     async def checkpoint(self, subscription: str) -> Checkpoint | None:
         return self._checkpoints.get(subscription)
 
-    async def start(self, checkpoint: Checkpoint) -> Checkpoint:
+    async def start_checkpoint(self, checkpoint: Checkpoint) -> Checkpoint:
         return self._checkpoints.setdefault(checkpoint.subscription, checkpoint)
 
-    async def rename(self, old: str, new: str) -> None:
+    async def rename_subscription(self, old: str, new: str) -> None:
         if checkpoint := self._checkpoints.pop(old, None):
-            self._checkpoints[new] = _moved(checkpoint, subscription=new)
+            self._checkpoints[new] = _replace(checkpoint, subscription=new)
 
-    async def forget(self, subscription: str) -> None:
+    async def forget_subscription(self, subscription: str) -> None:
         self._checkpoints.pop(subscription, None)
         if lease := self._leases.get(subscription):  # it stays, free, so that its fences are never given again
-            self._leases[subscription] = Lease(subscription, "", lease.fence + 1, lease.beat + 1)
+            self._leases[subscription] = Lease(subscription, "", lease.fencing_token + 1, lease.heartbeat + 1)
 
-    async def record(self, work: Work) -> None:
+    async def record(self, work: UnitOfWork) -> None:
         checkpoint = self._checkpoints.get(work.subscription)
         lease = self._leases.get(work.subscription)
-        if checkpoint is None or checkpoint.position != work.after or lease is None or lease.fence != work.fence:
+        if (
+            checkpoint is None
+            or checkpoint.position != work.after
+            or lease is None
+            or lease.fencing_token != work.fencing_token
+        ):
             raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
         if work.statements:
             raise UsageError("the memory store runs no SQL: use sqlite:// for ctx.execute. Nothing was recorded.")
@@ -256,39 +274,41 @@ class MemoryLedger:
             rows.update({row[place]: tuple(row) for row in change.upserts})
             for key in change.deletes:
                 rows.pop(key, None)
-        self._checkpoints[work.subscription] = _moved(checkpoint, position=work.position)
+        self._checkpoints[work.subscription] = _replace(checkpoint, position=work.position)
 
     async def lease(self, name: str) -> Lease:
         return self._leases.get(name, Lease(name, "", 0, 0))
 
-    async def take(self, seen: Lease, owner: str) -> Lease | None:
+    async def acquire(self, seen: Lease, owner: str) -> Lease | None:
         now = await self.lease(seen.name)
-        if (now.owner, now.fence) != (seen.owner, seen.fence) or (now.beat != seen.beat and now.owner != owner):
+        if (now.owner, now.fencing_token) != (seen.owner, seen.fencing_token) or (
+            now.heartbeat != seen.heartbeat and now.owner != owner
+        ):
             return None
-        self._leases[seen.name] = Lease(seen.name, owner, now.fence + 1, now.beat + 1)
+        self._leases[seen.name] = Lease(seen.name, owner, now.fencing_token + 1, now.heartbeat + 1)
         return self._leases[seen.name]
 
-    async def beat(self, owner: str) -> list[str]:
+    async def heartbeat(self, owner: str) -> list[str]:
         mine = [lease for lease in self._leases.values() if lease.owner == owner]
         for lease in mine:
-            self._leases[lease.name] = Lease(lease.name, owner, lease.fence, lease.beat + 1)
+            self._leases[lease.name] = Lease(lease.name, owner, lease.fencing_token, lease.heartbeat + 1)
         return [lease.name for lease in mine]
 
-    async def give_back(self, lease: Lease) -> None:
+    async def release(self, lease: Lease) -> None:
         now = self._leases.get(lease.name)
-        if now is not None and (now.owner, now.fence) == (lease.owner, lease.fence):
-            self._leases[lease.name] = Lease(lease.name, "", lease.fence, now.beat + 1)
+        if now is not None and (now.owner, now.fencing_token) == (lease.owner, lease.fencing_token):
+            self._leases[lease.name] = Lease(lease.name, "", lease.fencing_token, now.heartbeat + 1)
 
-    async def release(self, owner: str) -> None:
+    async def release_all(self, owner: str) -> None:
         for lease in [lease for lease in self._leases.values() if lease.owner == owner]:
-            self._leases[lease.name] = Lease(lease.name, "", lease.fence, lease.beat + 1)
+            self._leases[lease.name] = Lease(lease.name, "", lease.fencing_token, lease.heartbeat + 1)
 
     async def create_table(self, table: Table) -> None:
         self._tables.setdefault(table.name, {})
 
-    async def reset(self, table: Table, checkpoint: Checkpoint) -> None:
+    async def reset_table(self, table: Table, checkpoint: Checkpoint) -> None:
         self._tables[table.name] = {}
-        await self.forget(checkpoint.subscription)
+        await self.forget_subscription(checkpoint.subscription)
         self._checkpoints[checkpoint.subscription] = checkpoint
 
     async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
@@ -298,27 +318,27 @@ class MemoryLedger:
     async def select(
         self,
         table: Table,
-        where: Sequence[Condition] = (),
+        where: Sequence[ColumnCondition] = (),
         *,
-        order: Sequence[Order] = (),
-        beyond: Sequence[Any] | None = None,
+        order: Sequence[SortOrder] = (),
+        after_row: Sequence[Any] | None = None,
         limit: int | None = None,
     ) -> list[Row]:
-        tests = [_test(table, condition) for condition in where]
+        tests = [_predicate(table, condition) for condition in where]
         compare = _comparison(table, order)
         found = [row for row in self._tables[table.name].values() if all(test(row) for test in tests)]
         found.sort(key=cmp_to_key(compare))
-        if beyond is not None:
+        if after_row is not None:
             edge: list[Any] = [None] * len(table.columns)
-            for each, value in zip(order, beyond, strict=True):
+            for each, value in zip(order, after_row, strict=True):
                 edge[table.index_of(each.column)] = value
             found = [row for row in found if compare(row, tuple(edge)) > 0]
         return found[:limit]
 
-    async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
+    async def load_snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
         return [self._snapshots[stream] for stream in streams if stream in self._snapshots]
 
-    async def keep(self, snapshot: Snapshot) -> None:
+    async def save_snapshot(self, snapshot: Snapshot) -> None:
         self._snapshots[snapshot.stream] = snapshot
 
 
@@ -334,7 +354,7 @@ class MemoryStore:
         self.log.close()
 
 
-_TESTS: dict[str, Callable[[Any, tuple[Any, ...]], bool]] = {
+_OPERATORS: dict[str, Callable[[Any, tuple[Any, ...]], bool]] = {
     "=": lambda value, to: value == to[0],
     "!=": lambda value, to: value != to[0],
     "<": lambda value, to: value is not None and value < to[0],
@@ -346,14 +366,14 @@ _TESTS: dict[str, Callable[[Any, tuple[Any, ...]], bool]] = {
 }
 
 
-def _test(table: Table, condition: Condition) -> Callable[[Row], bool]:
-    place, test, values = table.index_of(condition.column), _TESTS[condition.operator], condition.values
+def _predicate(table: Table, condition: ColumnCondition) -> Callable[[Row], bool]:
+    place, test, values = table.index_of(condition.column), _OPERATORS[condition.operator], condition.values
     if None in values and condition.operator not in ("=", "!=", "in"):
         return lambda _: False  # nothing is less or greater than a missing value
     return lambda row: test(row[place], values)
 
 
-def _comparison(table: Table, order: Sequence[Order]) -> Callable[[Row, Row], int]:
+def _comparison(table: Table, order: Sequence[SortOrder]) -> Callable[[Row, Row], int]:
     places = [(table.index_of(each.column), -1 if each.descending else 1) for each in order]
 
     def compare(one: Row, other: Row) -> int:
@@ -367,5 +387,5 @@ def _comparison(table: Table, order: Sequence[Order]) -> Callable[[Row, Row], in
     return compare
 
 
-def _moved(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
+def _replace(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
     return Checkpoint(**{name: changes.get(name, getattr(checkpoint, name)) for name in checkpoint.__struct_fields__})

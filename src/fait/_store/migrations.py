@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from fait._errors import StoreTooNew, StoreUnavailable
 
-__all__ = ["Migration", "Step", "all_steps", "load", "pending"]
+__all__ = ["Migration", "MigrationStatus", "load_migrations", "migration_statuses", "pending_migrations"]
 
 
 class Migration(Struct, frozen=True):
@@ -30,7 +30,7 @@ class Migration(Struct, frozen=True):
     sql: str
 
     @property
-    def fingerprint(self) -> str:
+    def checksum(self) -> str:
         """Changes when the text does: a migration that was applied must never change."""
         import hashlib  # slow to import, and needed where a store is opened
 
@@ -43,7 +43,7 @@ class Migration(Struct, frozen=True):
         return int(declared[1]) if declared else self.number
 
 
-class Step(Struct, frozen=True):
+class MigrationStatus(Struct, frozen=True):
     """A migration as a store remembers it, or as it is still to be applied.
 
     Attributes:
@@ -53,12 +53,12 @@ class Step(Struct, frozen=True):
 
     number: int
     name: str
-    fingerprint: str
+    checksum: str
     compatible_from: int
     applied_at: datetime | None = None
 
 
-def load(package: str) -> list[Migration]:
+def load_migrations(package: str) -> list[Migration]:
     """All `NNNN_name.sql` files of a package's `migrations` folder, in order."""
     from importlib.resources import files  # slow to import, and needed where a store is opened
 
@@ -70,7 +70,7 @@ def load(package: str) -> list[Migration]:
     return sorted(found, key=lambda migration: migration.number)
 
 
-def pending(known: list[Migration], applied: Sequence[Step], where: str) -> list[Migration]:
+def pending_migrations(known: list[Migration], applied: Sequence[MigrationStatus], where: str) -> list[Migration]:
     """Those still to apply. Refuses a schema that was changed, and a newer one that this code cannot live with."""
     newest = max((step.number for step in applied), default=0)
     needed = max((step.compatible_from for step in applied if step.number > len(known)), default=0)
@@ -79,9 +79,9 @@ def pending(known: list[Migration], applied: Sequence[Step], where: str) -> list
             f"{where} was written by a newer fait (schema {newest}; this one knows {len(known)}). Upgrade fait to "
             f"open it."
         )
-    fingerprints = {step.number: step.fingerprint for step in applied}
+    fingerprints = {step.number: step.checksum for step in applied}
     for migration in known[:newest]:
-        if fingerprints.get(migration.number) != migration.fingerprint:
+        if fingerprints.get(migration.number) != migration.checksum:
             raise StoreUnavailable(
                 f"{where} has another schema {migration.number} ({migration.name}) than this fait: it was written by a "
                 "development version, or changed by hand. Restore it from a backup, or export and import its events."
@@ -89,12 +89,12 @@ def pending(known: list[Migration], applied: Sequence[Step], where: str) -> list
     return known[newest:]
 
 
-def all_steps(known: list[Migration], applied: Sequence[Step], where: str) -> list[Step]:
+def migration_statuses(known: list[Migration], applied: Sequence[MigrationStatus], where: str) -> list[MigrationStatus]:
     """Steps that were applied, then those that are pending; refuses what `pending` refuses."""
     return [
         *sorted(applied, key=lambda step: step.number),
         *(
-            Step(each.number, each.name, each.fingerprint, each.compatible_from)
-            for each in pending(known, applied, where)
+            MigrationStatus(each.number, each.name, each.checksum, each.compatible_from)
+            for each in pending_migrations(known, applied, where)
         ),
     ]

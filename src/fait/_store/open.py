@@ -13,14 +13,14 @@ from typing import Final, Protocol
 
 from fait._clock import Clock, SystemClock
 from fait._errors import MissingExtra, UsageError
-from fait._events.append import Write
-from fait._store.adoption import Adopted
-from fait._store.external_transaction import Conversation
+from fait._events.append import StreamWrite
+from fait._store.adoption import Adoption
+from fait._store.external_transaction import StatementProtocol
 from fait._store.ledger import Ledger
 from fait._store.log import Log
-from fait._store.migrations import Migration, Step
+from fait._store.migrations import Migration, MigrationStatus
 
-__all__ = ["BACKENDS", "Schema", "Store", "beside", "open_schema", "open_store", "shown_url"]
+__all__ = ["BACKENDS", "Store", "StoreAdmin", "open_admin", "open_store", "redacted_url", "sibling_url"]
 
 
 class Store(Protocol):
@@ -41,15 +41,15 @@ class Store(Protocol):
         ...
 
 
-class Schema(Protocol):
+class StoreAdmin(Protocol):
     """The tables and functions of a store, without opening it: what is there, and how it is brought up to date."""
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         """Where it is, for messages."""
         ...
 
-    async def steps(self) -> list[Step]:
+    async def migrations(self) -> list[MigrationStatus]:
         """All steps, applied or pending, in order. Nothing is changed or created."""
         ...
 
@@ -57,11 +57,11 @@ class Schema(Protocol):
         """Apply what is pending, all of it or nothing, and return it; create what does not exist."""
         ...
 
-    async def script(self, *, whole: bool) -> str:
+    async def script(self, *, from_scratch: bool) -> str:
         """SQL that does what `migrate` does; "" if nothing is pending. `whole`: for a new store, without looking."""
         ...
 
-    async def adopt(self, *, in_place: bool, rehearse: bool) -> Adopted:
+    async def adopt(self, *, in_place: bool, dry_run: bool) -> Adoption:
         """Begin a new epoch of the log.
 
         Args:
@@ -89,8 +89,8 @@ async def _open_sqlite(url: str, clock: Clock, create: bool) -> Store:
     try:
         from fait._store.sqlite.store import open_store
     except ModuleNotFoundError as missing:
-        raise _explained(missing) from None
-    path, options = _file(url)
+        raise _missing_extra(missing) from None
+    path, options = _sqlite_path(url)
     return await open_store(path, options, clock, create=create)
 
 
@@ -98,11 +98,11 @@ async def _open_postgres(url: str, clock: Clock, create: bool) -> Store:
     try:
         from fait._store.postgres.store import open_store
     except ModuleNotFoundError as missing:
-        raise _explained(missing) from None
-    return await open_store(url, shown_url(url), clock, create=create)
+        raise _missing_extra(missing) from None
+    return await open_store(url, redacted_url(url), clock, create=create)
 
 
-def _explained(missing: ModuleNotFoundError) -> Exception:
+def _missing_extra(missing: ModuleNotFoundError) -> Exception:
     match missing.name:
         case "apsw":
             return MissingExtra("SQLite", "sqlite")
@@ -112,14 +112,14 @@ def _explained(missing: ModuleNotFoundError) -> Exception:
             return missing
 
 
-def _file(url: str) -> tuple[str, dict[str, str]]:
+def _sqlite_path(url: str) -> tuple[str, dict[str, str]]:
     """The path and the options of an SQLite URL."""
     from urllib.parse import parse_qsl, unquote, urlsplit  # here, and not above: it is slow to import
 
     parts = urlsplit(url)
     path = unquote(parts.path.removeprefix("/"))
     if parts.netloc or not path:
-        raise UsageError(f"{shown_url(url)} names no file: write sqlite:///name.db, or sqlite:////absolute/path.db")
+        raise UsageError(f"{redacted_url(url)} names no file: write sqlite:///name.db, or sqlite:////absolute/path.db")
     return path, dict(parse_qsl(parts.query))
 
 
@@ -131,7 +131,9 @@ BACKENDS: Final[dict[str, Callable[[str, Clock, bool], Awaitable[Store]]]] = {
 """How each URL scheme is opened. The contract tests run on all of them."""
 
 
-def join(dialect: str, writes: Sequence[Write], schema: str, now: datetime, *, look_up: bool) -> Conversation:
+def append_in_transaction(
+    dialect: str, writes: Sequence[StreamWrite], schema: str, now: datetime, *, look_up: bool
+) -> StatementProtocol:
     """How events are appended in a transaction that somebody else began.
 
     Args:
@@ -162,11 +164,11 @@ async def open_store(url: str, *, clock: Clock | None = None, create: bool = Tru
     backend = BACKENDS.get(scheme)
     if backend is None:
         known = ", ".join(f"{name}:" for name in BACKENDS)
-        raise UsageError(f"no store is called {shown_url(url)!r}: a store's URL begins with one of {known}")
+        raise UsageError(f"no store is called {redacted_url(url)!r}: a store's URL begins with one of {known}")
     return await backend(url, clock or SystemClock(), create)
 
 
-def open_schema(url: str) -> Schema:
+def open_admin(url: str) -> StoreAdmin:
     """The schema of the store that a URL names; the store is not looked at before something is asked.
 
     Raises:
@@ -176,20 +178,20 @@ def open_schema(url: str) -> Schema:
     try:
         match url.partition(":")[0].lower():
             case "sqlite":
-                from fait._store.sqlite.admin import SqliteSchema
+                from fait._store.sqlite.admin import SqliteAdmin
 
-                return SqliteSchema(*_file(url))
+                return SqliteAdmin(*_sqlite_path(url))
             case "postgresql":
-                from fait._store.postgres.admin import PostgresSchema
+                from fait._store.postgres.admin import PostgresAdmin
 
-                return PostgresSchema(url, shown_url(url))
+                return PostgresAdmin(url, redacted_url(url))
             case _:
-                raise UsageError(f"{shown_url(url)!r} has no schema: sqlite: and postgresql: stores have one")
+                raise UsageError(f"{redacted_url(url)!r} has no schema: sqlite: and postgresql: stores have one")
     except ModuleNotFoundError as missing:
-        raise _explained(missing) from None
+        raise _missing_extra(missing) from None
 
 
-def beside(url: str, name: str) -> str:
+def sibling_url(url: str, name: str) -> str:
     """The URL of another store in the same place: a schema of that name, or a file in the same directory.
 
     Raises:
@@ -198,9 +200,9 @@ def beside(url: str, name: str) -> str:
     from pathlib import Path
     from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-    open_schema(url)  # refuses what names no place
+    open_admin(url)  # refuses what names no place
     if url.lower().startswith("sqlite:"):
-        path, options = _file(url)
+        path, options = _sqlite_path(url)
         query = f"?{urlencode(options)}" if options else ""
         return f"sqlite:///{quote(str(Path(path).with_name(f'{name}.db')))}{query}"
     parts = urlsplit(url)
@@ -208,7 +210,7 @@ def beside(url: str, name: str) -> str:
     return urlunsplit(parts._replace(query=urlencode(options)))
 
 
-def shown_url(url: str) -> str:
+def redacted_url(url: str) -> str:
     """The URL as it may be printed: without its password."""
     url = re.sub(r"(?i)([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", r"\1***", url)
     head, separator, rest = url.partition("://")

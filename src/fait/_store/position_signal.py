@@ -4,10 +4,10 @@ import asyncio
 
 from fait._errors import StoreUnavailable
 
-__all__ = ["Doorbell"]
+__all__ = ["PositionSignal"]
 
 
-class Doorbell:
+class PositionSignal:
     """Knows the highest position heard of, and wakes those who wait for more.
 
     Belongs to one event loop.
@@ -15,10 +15,10 @@ class Doorbell:
 
     def __init__(self, position: int = 0) -> None:
         self.position = position
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiters: set[asyncio.Future[None]] = set()
         self._closed = False
 
-    def ring(self, position: int) -> None:
+    def advance(self, position: int) -> None:
         """Tell that the log reaches at least this position."""
         if position > self.position:
             self.position = position
@@ -30,7 +30,7 @@ class Doorbell:
         self._wake()
 
     def _wake(self) -> None:
-        for each in self._waiting:
+        for each in self._waiters:
             if not each.done():
                 each.set_result(None)
 
@@ -40,11 +40,11 @@ class Doorbell:
             if self._closed:
                 raise StoreUnavailable("the store is closed.")
             rung = asyncio.get_running_loop().create_future()
-            self._waiting.add(rung)
+            self._waiters.add(rung)
             try:
                 async with asyncio.timeout(timeout_s):
                     await rung
             except TimeoutError:
                 return
             finally:
-                self._waiting.remove(rung)
+                self._waiters.remove(rung)

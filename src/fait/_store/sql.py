@@ -3,10 +3,10 @@
 import re
 from importlib.resources import files
 
-__all__ = ["load"]
+__all__ = ["load_statements"]
 
 
-def load(package: str) -> dict[str, str]:
+def load_statements(package: str) -> dict[str, str]:
     """Every statement of a package's `sql` folder by its file's stem, without the header that describes it."""
     folder = files(package).joinpath("sql")
     return {

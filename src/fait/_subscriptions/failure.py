@@ -13,12 +13,12 @@ class Retry(Struct, frozen=True):
         longest_s: pauses do not grow beyond it.
     """
 
-    first_s: float = 0.1
-    longest_s: float = 30.0
+    initial_s: float = 0.1
+    max_s: float = 30.0
 
-    def pause_s(self, failures: int) -> float:
+    def delay_s(self, failures: int) -> float:
         """A pause after so many failures: by chance in the upper half of a bound that doubles each time."""
         import random  # slow to import, and needed when something fails
 
-        bound = min(self.longest_s, self.first_s * 2 ** min(failures - 1, 32))
+        bound = min(self.max_s, self.initial_s * 2 ** min(failures - 1, 32))
         return random.uniform(bound / 2, bound)  # noqa: S311 - not a secret

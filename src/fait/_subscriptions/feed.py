@@ -18,4 +18,4 @@ async def follow(log: Log, after: int, query: Query = EVERYTHING, *, live: bool 
         if not page.more:
             if not live:
                 return
-            await log.changed(after)
+            await log.wait_for_events(after)

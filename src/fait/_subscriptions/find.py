@@ -13,25 +13,25 @@ import msgspec
 from msgspec import Struct
 
 from fait._errors import UsageError
-from fait._store.ledger import PYTHON_TYPES, Column, Condition, Order, Row, fits
-from fait._subscriptions.read_model import Shape
+from fait._store.ledger import PYTHON_TYPES, Column, ColumnCondition, Row, SortOrder, fits_column
+from fait._subscriptions.read_model import ReadModelDefinition
 
 __all__ = [
-    "Compare",
+    "Comparison",
     "Descending",
     "Rows",
     "between",
-    "conditions",
-    "cursor_of",
+    "column_conditions",
+    "decode_cursor",
     "desc",
+    "encode_cursor",
     "ge",
     "gt",
     "le",
     "lt",
     "ne",
     "one_of",
-    "orders",
-    "values_of",
+    "sort_orders",
 ]
 
 M = TypeVar("M")
@@ -39,46 +39,46 @@ M = TypeVar("M")
 Operator = Literal["!=", "<", "<=", ">", ">=", "in", "between"]
 
 
-class Compare(Struct, frozen=True):
+class Comparison(Struct, frozen=True):
     """A comparison other than equality, made by `gt`, `ge`, `lt`, `le`, `ne`, `one_of` or `between`."""
 
     operator: Operator
     values: tuple[Any, ...]
 
 
-def gt(value: Any, /) -> Compare:
+def gt(value: Any, /) -> Comparison:
     """Greater than the value."""
-    return Compare(">", (value,))
+    return Comparison(">", (value,))
 
 
-def ge(value: Any, /) -> Compare:
+def ge(value: Any, /) -> Comparison:
     """Greater than the value, or equal to it."""
-    return Compare(">=", (value,))
+    return Comparison(">=", (value,))
 
 
-def lt(value: Any, /) -> Compare:
+def lt(value: Any, /) -> Comparison:
     """Less than the value."""
-    return Compare("<", (value,))
+    return Comparison("<", (value,))
 
 
-def le(value: Any, /) -> Compare:
+def le(value: Any, /) -> Comparison:
     """Less than the value, or equal to it."""
-    return Compare("<=", (value,))
+    return Comparison("<=", (value,))
 
 
-def ne(value: Any, /) -> Compare:
+def ne(value: Any, /) -> Comparison:
     """Not equal to the value; a missing value is not equal to any."""
-    return Compare("!=", (value,))
+    return Comparison("!=", (value,))
 
 
-def one_of(*values: Any) -> Compare:
+def one_of(*values: Any) -> Comparison:
     """Equal to one of the values."""
-    return Compare("in", values)
+    return Comparison("in", values)
 
 
-def between(low: Any, high: Any, /) -> Compare:
+def between(low: Any, high: Any, /) -> Comparison:
     """From the low to the high value, both included."""
-    return Compare("between", (low, high))
+    return Comparison("between", (low, high))
 
 
 class Descending(Struct, frozen=True):
@@ -102,20 +102,20 @@ class Rows(list[M], Generic[M]):
     cursor: str | None = None
 
 
-def conditions(shape: Shape, given: Mapping[str, Any]) -> list[Condition]:
+def column_conditions(shape: ReadModelDefinition, given: Mapping[str, Any]) -> list[ColumnCondition]:
     """The filters of `find` as the ledger takes them."""
-    found: list[Condition] = []
+    found: list[ColumnCondition] = []
     for name, value in given.items():
         _check_column(shape, name)
-        operator, values = (value.operator, value.values) if isinstance(value, Compare) else ("=", (value,))
-        kept = tuple(shape.into(name, each) for each in values)
+        operator, values = (value.operator, value.values) if isinstance(value, Comparison) else ("=", (value,))
+        kept = tuple(shape.to_column(name, each) for each in values)
         for each in kept:
             _check_value(shape, name, each)
-        found.append(Condition(name, operator, kept))
+        found.append(ColumnCondition(name, operator, kept))
     return found
 
 
-def orders(shape: Shape, order_by: object) -> list[Order]:
+def sort_orders(shape: ReadModelDefinition, order_by: object) -> list[SortOrder]:
     """The order of `find`: always total, so that paging never skips or repeats a row."""
     asked = (
         cast("Sequence[object]", order_by)
@@ -126,11 +126,11 @@ def orders(shape: Shape, order_by: object) -> list[Order]:
     )
     found = [_order(shape, each) for each in asked]
     if shape.key not in (order.column for order in found):
-        found.append(Order(shape.key, found[-1].descending if found else False))
+        found.append(SortOrder(shape.key, found[-1].descending if found else False))
     return found
 
 
-def cursor_of(shape: Shape, order: Sequence[Order], row: Row) -> str:
+def encode_cursor(shape: ReadModelDefinition, order: Sequence[SortOrder], row: Row) -> str:
     """Where to go on behind a row, as text that may travel."""
     place = (
         [[each.column, each.descending] for each in order],
@@ -139,7 +139,7 @@ def cursor_of(shape: Shape, order: Sequence[Order], row: Row) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode()
 
 
-def values_of(shape: Shape, order: Sequence[Order], cursor: str) -> list[Any]:
+def decode_cursor(shape: ReadModelDefinition, order: Sequence[SortOrder], cursor: str) -> list[Any]:
     """What `cursor_of` put in, or an error if it was made for another order."""
     try:
         asked, values = msgspec.json.decode(
@@ -154,17 +154,17 @@ def values_of(shape: Shape, order: Sequence[Order], cursor: str) -> list[Any]:
         raise UsageError("this is not a cursor that find(...) gave") from None
 
 
-def _from_json(shape: Shape, column: str, value: Any) -> Any:
+def _from_json(shape: ReadModelDefinition, column: str, value: Any) -> Any:
     kind = shape.table.columns[shape.table.index_of(column)].kind
     into: Any = PYTHON_TYPES[kind]
     return None if value is None else msgspec.convert(value, into, strict=False)
 
 
-def _order(shape: Shape, asked: object) -> Order:
+def _order(shape: ReadModelDefinition, asked: object) -> SortOrder:
     if isinstance(asked, Descending):
-        return Order(_check_column(shape, asked.column), descending=True)
+        return SortOrder(_check_column(shape, asked.column), descending=True)
     name = _column_name(asked)
-    return Order(_check_column(shape, name.removeprefix("-")), descending=name.startswith("-"))
+    return SortOrder(_check_column(shape, name.removeprefix("-")), descending=name.startswith("-"))
 
 
 def _column_name(column: object) -> str:
@@ -175,7 +175,7 @@ def _column_name(column: object) -> str:
     return name
 
 
-def _check_column(shape: Shape, name: str) -> str:
+def _check_column(shape: ReadModelDefinition, name: str) -> str:
     if name not in shape.fields:
         import difflib  # for an error alone
 
@@ -185,7 +185,7 @@ def _check_column(shape: Shape, name: str) -> str:
     return name
 
 
-def _check_value(shape: Shape, name: str, value: Any) -> None:
+def _check_value(shape: ReadModelDefinition, name: str, value: Any) -> None:
     kind = shape.table.columns[shape.table.index_of(name)].kind
-    if not fits(Column(name, kind, nullable=True), value):
+    if not fits_column(Column(name, kind, nullable=True), value):
         raise UsageError(f"{shape.cls.__name__}.{name} is {kind}: it cannot be compared with a {type(value).__name__}")

@@ -9,37 +9,46 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
 
-from fait._events.envelope import Recorded
+from fait._events.envelope import Envelope
 from fait._telemetry import Origin, caused_by
 
-__all__ = ["BATCH_S", "Call", "Handler", "call_each"]
+__all__ = ["MAX_BATCH_DURATION_S", "Handler", "HandlerCall", "call_each"]
 
 Handler = Callable[..., Awaitable[None] | None]
 
-BATCH_S: Final = 1.0
+MAX_BATCH_DURATION_S: Final = 1.0
 """For so long a batch takes further events: what is handled and not recorded yet is handled again after a crash."""
 
 
-class Call(Protocol):
+class HandlerCall(Protocol):
     """What a handler is called with beside the event."""
 
     @property
-    def at(self) -> Recorded[Any]:
+    def envelope(self) -> Envelope[Any]:
         """The event with its envelope."""
         ...
 
 
 async def call_each(
-    handler: Handler, calls: Sequence[Call], *, wants_call: bool, timeout_s: float, goes_on: Callable[[], bool]
+    handler: Handler,
+    calls: Sequence[HandlerCall],
+    *,
+    pass_call: bool,
+    timeout_s: float,
+    may_continue: Callable[[], bool],
 ) -> tuple[int, Exception | None]:
     """Call a handler for one event after another: for the first in any case, for the others while it may go on.
 
     Returns how many events it has handled, and what it raised at the next, if it did. `timeout_s` is for one event; a
     thread cannot be stopped, so that one that takes too long may go on with its event, but begins no other.
     """
-    batch = _Batch(lambda call: handler(call.at.event, call) if wants_call else handler(call.at.event), calls, goes_on)
+    batch = _HandlerBatch(
+        lambda call: handler(call.envelope.event, call) if pass_call else handler(call.envelope.event),
+        calls,
+        may_continue,
+    )
     try:
-        await (batch.in_loop if inspect.iscoroutinefunction(handler) else batch.in_thread)(timeout_s)
+        await (batch.run_in_loop if inspect.iscoroutinefunction(handler) else batch.run_in_thread)(timeout_s)
     except Exception as problem:
         return batch.done, problem
     finally:
@@ -47,7 +56,7 @@ async def call_each(
     return batch.done, None
 
 
-class _Batch:
+class _HandlerBatch:
     """Calls of one handler, one after another.
 
     Attributes:
@@ -55,26 +64,28 @@ class _Batch:
         abandoned: nobody waits for the rest.
     """
 
-    def __init__(self, handle: Callable[[Call], Any], calls: Sequence[Call], goes_on: Callable[[], bool]) -> None:
+    def __init__(
+        self, handle: Callable[[HandlerCall], Any], calls: Sequence[HandlerCall], goes_on: Callable[[], bool]
+    ) -> None:
         self.done = 0
         self.abandoned = False
         self._handle = handle
         self._calls = calls
-        self._goes_on = goes_on
+        self._may_continue = goes_on
 
-    async def in_loop(self, timeout_s: float) -> None:
+    async def run_in_loop(self, timeout_s: float) -> None:
         """Call a coroutine function."""
         while self._has_next():
-            async with _in_time(timeout_s):
+            async with _time_limit(timeout_s):
                 with self._cause():
                     await self._handle(self._calls[self.done])
             self.done += 1
 
-    async def in_thread(self, timeout_s: float) -> None:
+    async def run_in_thread(self, timeout_s: float) -> None:
         """In one thread for all: to get there takes longer than a small handler does."""
-        limit_s = timeout_s + (BATCH_S if len(self._calls) > 1 else 0)
+        limit_s = timeout_s + (MAX_BATCH_DURATION_S if len(self._calls) > 1 else 0)
         while self._has_next():
-            async with _in_time(limit_s):
+            async with _time_limit(limit_s):
                 answer = await asyncio.to_thread(self._run)
                 if answer is not None:
                     with self._cause():
@@ -92,15 +103,15 @@ class _Batch:
         return None
 
     def _has_next(self) -> bool:
-        return not self.done or (self.done < len(self._calls) and self._goes_on())
+        return not self.done or (self.done < len(self._calls) and self._may_continue())
 
     def _cause(self) -> AbstractContextManager[Origin]:
-        at = self._calls[self.done].at
+        at = self._calls[self.done].envelope
         return caused_by(correlation_id=at.metadata.correlation_id or at.id, causation_id=at.id)
 
 
 @asynccontextmanager
-async def _in_time(timeout_s: float) -> AsyncGenerator[None]:
+async def _time_limit(timeout_s: float) -> AsyncGenerator[None]:
     task = asyncio.current_task()
     try:
         async with asyncio.timeout(timeout_s):

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 from fait._errors import UsageError
 from fait._events.append import Page
-from fait._events.codec import Codec, Reader, Readers, undecodable
-from fait._events.envelope import Recorded, StoredEvent
-from fait._store.ledger import Ledger, RowChange, Work
-from fait._subscriptions.processor import Desk
-from fait._subscriptions.read_model import Shape
+from fait._events.codec import Codec, Decode, DecodeTable, decode_error
+from fait._events.envelope import Envelope, RecordedEvent
+from fait._store.ledger import Ledger, RowChange, UnitOfWork
+from fait._subscriptions.processor import ProcessingContext
+from fait._subscriptions.read_model import ReadModelDefinition
 
 __all__ = ["Projection"]
 
@@ -24,29 +24,31 @@ class Projection:
 
     start = "beginning"
 
-    def __init__(self, shape: Shape, codec: Codec, ledger: Ledger) -> None:
-        self.shape = shape
+    def __init__(self, shape: ReadModelDefinition, codec: Codec, ledger: Ledger) -> None:
+        self.definition = shape
         self.name = shape.name
-        self.fingerprint = shape.fingerprint
-        self._taken = codec.registry.taken(shape.events)
-        self.expiring = codec.registry.expiring(self._taken)
-        self._readers: Readers = defaultdict(dict)
-        self.query = self._taken.query
+        self.definition_hash = shape.definition_hash
+        self._handled = codec.registry.handled_types(shape.events)
+        self.may_expire = codec.registry.may_expire(self._handled)
+        self._decoders: DecodeTable = defaultdict(dict)
+        self.query = self._handled.query
         self._codec = codec
         self._ledger = ledger
 
-    async def handle(self, page: Page, desk: Desk) -> None:
+    async def handle(self, page: Page, context: ProcessingContext) -> None:
         """Fold a page into the table."""
         change = await self._fold(page)
-        await desk.record(Work(self.name, desk.position, page.position, desk.fence, rows=(change,)))
+        await context.record(
+            UnitOfWork(self.name, context.position, page.position, context.fencing_token, rows=(change,))
+        )
 
     async def _fold(self, page: Page) -> RowChange:
-        shape, evolve = self.shape, cast("Any", self.shape.cls).evolve
-        events = [(stored, reader) for stored in page.events if (reader := self._reader(stored)) is not None]
+        shape, evolve = self.definition, cast("Any", self.definition.cls).evolve
+        events = [(stored, reader) for stored in page.events if (reader := self._decoder(stored)) is not None]
         if shape.keyed_by_stream:  # rows are known before any event is decoded: each lives only while it is folded
             key_of = {stream: shape.key_of_stream(stream) for stream in {stored.stream: None for stored, _ in events}}
             keys = list(dict.fromkeys(key_of.values()))
-            touched = ((key_of[at.stored.stream], at) for at in _decoded(events))
+            touched = ((key_of[at.recorded_event.stream], at) for at in _decoded(events))
         else:
             touched = [(key, at) for at in _decoded(events) for key in shape.keys_of(at)]
             keys = list(dict.fromkeys(key for key, _ in touched))
@@ -57,28 +59,28 @@ class Projection:
         upserts = [self._row(key, row) for key, row in rows.items() if row is not None]
         return RowChange(shape.table, upserts, [key for key, row in rows.items() if row is None and key in stored])
 
-    def _reader(self, stored: StoredEvent) -> Reader | None:
-        name, schema = stored.type, stored.schema
+    def _decoder(self, stored: RecordedEvent) -> Decode | None:
+        name, schema = stored.type, stored.schema_version
         try:
-            return self._readers[name][schema]
+            return self._decoders[name][schema]
         except KeyError:
-            reader = self._codec.reader_for(self._taken, name, schema, stored.stream, stored.version)
-            self._readers[name][schema] = reader
+            reader = self._codec.decoder_for(self._handled, name, schema, stored.stream, stored.version)
+            self._decoders[name][schema] = reader
             return reader
 
     def _row(self, key: Any, instance: Any) -> Any:
-        if not isinstance(instance, self.shape.cls) or getattr(instance, self.shape.key) != key:
+        if not isinstance(instance, self.definition.cls) or getattr(instance, self.definition.key) != key:
             raise UsageError(
-                f"{self.shape.cls.__name__}.evolve must return the row of the key it was given ({self.shape.key}), or "
+                f"{self.definition.cls.__name__}.evolve must return the row of the key it was given ({self.definition.key}), or "
                 f"None"
             )
-        return self.shape.to_row(instance)
+        return self.definition.to_row(instance)
 
 
-def _decoded(events: Iterable[tuple[StoredEvent, Reader]]) -> Iterator[Recorded[Any]]:
+def _decoded(events: Iterable[tuple[RecordedEvent, Decode]]) -> Iterator[Envelope[Any]]:
     for stored, reader in events:
         try:
             event = reader(stored.data)
         except Exception as problem:
-            raise undecodable(problem, stored.stream, stored.version, stored.type) from None
-        yield Recorded(event, stored)
+            raise decode_error(problem, stored.stream, stored.version, stored.type) from None
+        yield Envelope(event, stored)

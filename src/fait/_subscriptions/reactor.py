@@ -14,18 +14,18 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from fait._decisions.client import Caller
+from fait._decisions.client import Client
 from fait._errors import DeclarationError, LeaseLost, StoreUnavailable
-from fait._events.append import PAGE, Page
+from fait._events.append import PAGE_SIZE, Page
 from fait._events.codec import Codec
-from fait._events.envelope import Recorded, StoredEvent
-from fait._store.ledger import Statement, Work
+from fait._events.envelope import Envelope, RecordedEvent
+from fait._store.ledger import HandlerStatement, UnitOfWork
 from fait._subscriptions.failure import Retry
-from fait._subscriptions.handler_calls import BATCH_S, Handler, call_each
-from fait._subscriptions.processor import Desk
+from fait._subscriptions.handler_calls import MAX_BATCH_DURATION_S, Handler, call_each
+from fait._subscriptions.processor import ProcessingContext
 from fait._telemetry import logger
 
-__all__ = ["HANDLER_TIMEOUT_S", "Context", "Reaction", "Reactor", "Start"]
+__all__ = ["HANDLER_TIMEOUT_S", "Context", "Reactor", "ReactorDefinition", "Start"]
 
 Start = Literal["beginning", "now"]
 
@@ -33,7 +33,7 @@ HANDLER_TIMEOUT_S: Final = 60.0
 """How long a handler may take for one event before it counts as failed."""
 
 
-class Reaction:
+class ReactorDefinition:
     """A declared reactor: what `app.on` keeps."""
 
     def __init__(
@@ -46,8 +46,10 @@ class Reaction:
         timeout_s: float,
         batch: int,
     ) -> None:
-        if not 1 <= batch <= PAGE:
-            raise DeclarationError(f"batch={batch!r} of the handler {name!r}: it is a number of events, 1 to {PAGE:,}")
+        if not 1 <= batch <= PAGE_SIZE:
+            raise DeclarationError(
+                f"batch={batch!r} of the handler {name!r}: it is a number of events, 1 to {PAGE_SIZE:,}"
+            )
         self.name = name
         self.events = events
         self.handler = handler
@@ -70,7 +72,7 @@ def _wants_context(name: str, handler: Handler) -> bool:
     raise DeclarationError(f"the handler {name!r} must take the event, or the event and the context: {signature}")
 
 
-class Context(Caller):
+class Context(Client):
     """What a handler is given beside the event, and what it can do once in effect.
 
     Attributes:
@@ -78,83 +80,83 @@ class Context(Caller):
         attempt: 1 at first; more when it failed before.
     """
 
-    def __init__(self, caller: Caller, subscription: str, at: Recorded[Any], attempt: int) -> None:
+    def __init__(self, caller: Client, subscription: str, at: Envelope[Any], attempt: int) -> None:
         calls = Counter[str]()
 
         def key(what: str) -> str:
             calls[what] += 1
             return f"{subscription}/{at.id}/{what}/{calls[what]}"
 
-        super().__init__(caller._log, caller._codec, caller._loop, keys=key)  # pyright: ignore[reportPrivateUsage]
-        self.at = at
+        super().__init__(caller._log, caller._codec, caller._runner, keys=key)  # pyright: ignore[reportPrivateUsage]
+        self.envelope = at
         self.attempt = attempt
-        self.statements: list[Statement] = []
+        self.statements: list[HandlerStatement] = []
 
     def execute(self, sql: str, /, *values: Any) -> None:
         """Run an SQL statement in the transaction that records this event as handled: once, or not at all.
 
         It runs after the handler has returned. Values are parameters, never part of the text.
         """
-        self.statements.append(Statement(sql, values))
+        self.statements.append(HandlerStatement(sql, values))
 
 
 class Reactor:
     """The subscription of one handler: one event at a time, in the order of the log, each until it succeeds."""
 
-    fingerprint = ""
+    definition_hash = ""
 
-    def __init__(self, reaction: Reaction, codec: Codec, caller: Caller) -> None:
+    def __init__(self, reaction: ReactorDefinition, codec: Codec, caller: Client) -> None:
         self.name = reaction.name
         self.start: Start = reaction.start
-        self._taken = codec.registry.taken(reaction.events)
-        self.expiring = codec.registry.expiring(self._taken)
-        self.query = self._taken.query
-        self._reaction = reaction
+        self._handled = codec.registry.handled_types(reaction.events)
+        self.may_expire = codec.registry.may_expire(self._handled)
+        self.query = self._handled.query
+        self._definition = reaction
         self._codec = codec
-        self._caller = caller
-        self._failed = (0, 0)
-        self._alone_until = 0
+        self._client = caller
+        self._last_failure = (0, 0)
+        self._one_by_one_until = 0
 
-    async def handle(self, page: Page, desk: Desk) -> None:
+    async def handle(self, page: Page, context: ProcessingContext) -> None:
         """Handle a page's events, each recorded before the next is begun, or each batch before the next batch."""
-        left = [stored for stored in page.events if self._codec.registry.takes(self._taken, stored.type)]
-        while left and not desk.stopping:
-            done = await self._together(left[: self._reaction.batch], desk)
+        left = [stored for stored in page.events if self._codec.registry.handles(self._handled, stored.type)]
+        while left and not context.stopping:
+            done = await self._handle_batch(left[: self._definition.batch], context)
             if not done:
-                await self._until_done(left[0], desk)
+                await self._handle_with_retries(left[0], context)
             left = left[done or 1 :]
-        if page.position > desk.position and not desk.stopping:
-            desk.pass_over(page.position)
+        if page.position > context.position and not context.stopping:
+            context.skip_to(page.position)
 
-    async def _together(self, batch: Sequence[StoredEvent], desk: Desk) -> int:
+    async def _handle_batch(self, batch: Sequence[RecordedEvent], desk: ProcessingContext) -> int:
         """Handle the first events of a batch and record them at once, up to one that fails; how many they are."""
-        if len(batch) == 1 or batch[0].position <= self._alone_until:
+        if len(batch) == 1 or batch[0].position <= self._one_by_one_until:
             return 0
         try:
             contexts = [self._context(stored) for stored in batch]
         except Exception:  # one of them cannot be read: those before it can be handled
-            return self._apart(batch)
+            return self._split_batch(batch)
         done, problem = await self._call(contexts, desk)
         away = isinstance(problem, StoreUnavailable | LeaseLost)  # not the event's fault
         if problem is not None and not away:
-            self._failed = (batch[done].position, self._failures(batch[done]) + 1)
+            self._last_failure = (batch[done].position, self._failures(batch[done]) + 1)
         try:
             if done:
                 await self._record(batch[done - 1], contexts[:done], desk)
         except (StoreUnavailable, LeaseLost):
             raise
         except Exception:  # a statement of one of them
-            return self._apart(batch)
+            return self._split_batch(batch)
         if problem is not None and away:
             raise problem
         return done
 
-    def _apart(self, batch: Sequence[StoredEvent]) -> int:
-        self._alone_until = batch[-1].position
-        logger.info("%s handles the events up to %d one by one", self.name, self._alone_until)
+    def _split_batch(self, batch: Sequence[RecordedEvent]) -> int:
+        self._one_by_one_until = batch[-1].position
+        logger.info("%s handles the events up to %d one by one", self.name, self._one_by_one_until)
         return 0
 
-    async def _until_done(self, stored: StoredEvent, desk: Desk) -> None:
+    async def _handle_with_retries(self, stored: RecordedEvent, desk: ProcessingContext) -> None:
         """Handle an event and record it, again and again until that succeeds or the system stops."""
         while not desk.stopping:
             context = self._context(stored)
@@ -167,32 +169,34 @@ class Reactor:
             except (StoreUnavailable, LeaseLost):
                 raise  # not the event's fault: the processor waits
             except Exception as problem:
-                self._failed = (stored.position, self._failures(stored) + 1)
-                pause_s = self._reaction.retry.pause_s(self._failures(stored))
+                self._last_failure = (stored.position, self._failures(stored) + 1)
+                pause_s = self._definition.retry.delay_s(self._failures(stored))
                 desk.failed(problem)
                 logger.warning(
                     "%s failed at position %d, attempt %d (%s: %s); again in %.2f s",
                     self.name, stored.position, self._failures(stored), type(problem).__name__, problem, pause_s,
                 )  # fmt: skip
-                await desk.rest(pause_s)
+                await desk.back_off(pause_s)
 
-    def _failures(self, stored: StoredEvent) -> int:
+    def _failures(self, stored: RecordedEvent) -> int:
         """How often an event has failed here in a row, whoever had the lease meanwhile."""
-        position, failures = self._failed
+        position, failures = self._last_failure
         return failures if position == stored.position else 0
 
-    def _context(self, stored: StoredEvent) -> Context:
-        return Context(self._caller, self.name, self._codec.recorded(stored), self._failures(stored) + 1)
+    def _context(self, stored: RecordedEvent) -> Context:
+        return Context(self._client, self.name, self._codec.decode_envelope(stored), self._failures(stored) + 1)
 
-    async def _call(self, contexts: Sequence[Context], desk: Desk) -> tuple[int, Exception | None]:
+    async def _call(self, contexts: Sequence[Context], desk: ProcessingContext) -> tuple[int, Exception | None]:
         """Call the handler for these events until it is time to record; how many are done, and what the next raised."""
-        of, end = self._reaction, time.monotonic() + BATCH_S
+        of, end = self._definition, time.monotonic() + MAX_BATCH_DURATION_S
         return await call_each(
-            of.handler, contexts, wants_call=of.wants_context, timeout_s=of.timeout_s,
-            goes_on=lambda: not desk.stopping and time.monotonic() < end,
+            of.handler, contexts, pass_call=of.wants_context, timeout_s=of.timeout_s,
+            may_continue=lambda: not desk.stopping and time.monotonic() < end,
         )  # fmt: skip
 
-    async def _record(self, last: StoredEvent, contexts: Sequence[Context], desk: Desk) -> None:
+    async def _record(self, last: RecordedEvent, contexts: Sequence[Context], desk: ProcessingContext) -> None:
         statements = [statement for context in contexts for statement in context.statements]
-        await desk.record(Work(self.name, desk.position, last.position, desk.fence, statements=statements))
-        desk.working()
+        await desk.record(
+            UnitOfWork(self.name, desk.position, last.position, desk.fencing_token, statements=statements)
+        )
+        desk.recovered()

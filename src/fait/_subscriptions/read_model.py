@@ -26,20 +26,20 @@ import msgspec
 from msgspec import Struct, field
 
 from fait._errors import DeclarationError, UsageError
-from fait._events.annotation import events_taken, local_names
-from fait._events.envelope import Recorded
+from fait._events.annotation import annotated_events, local_names
+from fait._events.envelope import Envelope
 from fait._events.event import event_type
 from fait._events.stream import id_of
-from fait._store.ledger import PYTHON_TYPES, Column, Kind, Row, Table, fits
+from fait._store.ledger import PYTHON_TYPES, Column, ColumnKind, Row, Table, fits_column
 
-__all__ = ["ReadModel", "Shape", "shape_of"]
+__all__ = ["ReadModel", "ReadModelDefinition", "definition_of"]
 
 M = TypeVar("M", bound="ReadModel")
 Convert = Callable[[Any], Any]
 
-RESERVED: Final = {"where", "order_by", "limit", "after", "cursor", "timeout_s"}
+RESERVED_NAMES: Final = {"where", "order_by", "limit", "after", "cursor", "timeout_s"}
 
-_KINDS: Final[dict[type, Kind]] = {
+_KINDS: Final[dict[type, ColumnKind]] = {
     str: "text",
     bool: "boolean",
     int: "integer",
@@ -79,14 +79,16 @@ else:
             if namespace.get("__module__") != __name__:
                 if key is None:
                     raise DeclarationError(f'{cls.__qualname__} needs a key: class {name}(fait.ReadModel, key="...")')
-                cls.__fait_read_model__ = Shape(cls, key, table or _snake_case(name), tuple(indexes), version, names)
+                cls.__fait_read_model__ = ReadModelDefinition(
+                    cls, key, table or _snake_case(name), tuple(indexes), version, names
+                )
             return cls
 
     class ReadModel(Struct, metaclass=_ReadModelMeta):
         """Base class of read models. See the module's docstring."""
 
 
-class Shape:
+class ReadModelDefinition:
     """What a read model's class statement said: its table, and how rows become instances and back."""
 
     def __init__(
@@ -106,33 +108,33 @@ class Shape:
         self._names = names
         self._resolved = False
 
-    def resolve(self) -> "Shape":
+    def resolve(self) -> "ReadModelDefinition":
         """Find out types and events, once all names are defined. Refuses what a table cannot hold."""
         if self._resolved:
             return self
         hints = typing.get_type_hints(self.cls, localns=dict(self._names), include_extras=True)
         fields = cast("tuple[str, ...]", cast("Any", self.cls).__struct_fields__)
-        kinds = [_kind(hints[name]) for name in fields]
+        kinds = [_column_type(hints[name]) for name in fields]
         columns = tuple(
             Column(name, kind, nullable) for name, (kind, nullable, _, _) in zip(fields, kinds, strict=True)
         )
         self._check(columns)
         self.table = Table(self.name, columns, self.key, self._indexes)
         self.fields = fields
-        self._into: list[Convert | None] = [into for _, _, into, _ in kinds]
-        self._out_of: list[Convert | None] = [out_of for _, _, _, out_of in kinds]
-        self._exact = tuple(PYTHON_TYPES[column.kind] for column in columns)
-        self._bounded = [
+        self._to_column: list[Convert | None] = [into for _, _, into, _ in kinds]
+        self._from_column: list[Convert | None] = [out_of for _, _, _, out_of in kinds]
+        self._exact_types = tuple(PYTHON_TYPES[column.kind] for column in columns)
+        self._range_checked = [
             (place, column) for place, column in enumerate(columns) if column.kind in ("integer", "timestamp")
         ]
         self._key_of: Callable[[Any, Any], Any] | None = getattr(self.cls, "key_of", None)
         self._key_from_text = _KEY_FROM_TEXT[self.table.columns[self.table.index_of(self.key)].kind]
-        self.events = events_taken(self._evolve(), 2, self._names)
+        self.events = annotated_events(self._evolve(), 2, self._names)
         self._resolved = True
         return self
 
     @property
-    def fingerprint(self) -> str:
+    def definition_hash(self) -> str:
         """Differs when the table must be built anew."""
         import hashlib  # slow to import, and needed once a system is open
 
@@ -149,7 +151,7 @@ class Shape:
         """The key of the row that belongs to a stream."""
         return self._key_from_text(id_of(stream))
 
-    def keys_of(self, at: Recorded[Any]) -> Sequence[Any]:
+    def keys_of(self, at: Envelope[Any]) -> Sequence[Any]:
         """Keys of the rows that an event changes, where its stream does not say it."""
         assert self._key_of is not None
         found = self._key_of(at.event, at)
@@ -160,15 +162,15 @@ class Shape:
     def to_row(self, instance: ReadModel) -> Row:
         """An instance as column values."""
         row: Row = msgspec.structs.astuple(cast("Any", instance))
-        if any(self._into):
+        if any(self._to_column):
             row = tuple(
                 value if convert is None or value is None else convert(value)
-                for value, convert in zip(row, self._into, strict=True)
+                for value, convert in zip(row, self._to_column, strict=True)
             )
-        usual = tuple(map(type, row)) == self._exact  # then only values that have bounds can be unfit
-        for place, column in self._bounded if usual else enumerate(self.table.columns):
+        usual = tuple(map(type, row)) == self._exact_types  # then only values that have bounds can be unfit
+        for place, column in self._range_checked if usual else enumerate(self.table.columns):
             value = row[place]
-            if not fits(column, value):
+            if not fits_column(column, value):
                 raise UsageError(
                     f"{self.cls.__name__}.{column.name} is {column.kind}{' or None' if column.nullable else ''}: "
                     f"evolve gave it a {type(value).__name__} that it cannot hold"
@@ -179,13 +181,13 @@ class Shape:
         """Column values as an instance."""
         values = {
             name: value if convert is None or value is None else convert(value)
-            for name, value, convert in zip(self.fields, row, self._out_of, strict=True)
+            for name, value, convert in zip(self.fields, row, self._from_column, strict=True)
         }
         return self.cls(**values)
 
-    def into(self, column: str, value: Any) -> Any:
+    def to_column(self, column: str, value: Any) -> Any:
         """A value to compare a column with, as the column keeps it."""
-        convert = self._into[self.table.index_of(column)]
+        convert = self._to_column[self.table.index_of(column)]
         return value if convert is None or value is None else convert(value)
 
     def _evolve(self) -> Any:
@@ -206,7 +208,7 @@ class Shape:
                 f"{where}: {self.name!r} cannot be a table's name: use letters, digits and _, and no prefix of a "
                 f"system's"
             )
-        if taken := sorted(RESERVED & by_name.keys()):
+        if taken := sorted(RESERVED_NAMES & by_name.keys()):
             raise DeclarationError(f"{where}: {', '.join(taken)} are words of find(...); name the column otherwise")
         if self.key not in by_name:
             raise DeclarationError(f"{where}: the key {self.key!r} is not one of its columns: {', '.join(by_name)}")
@@ -220,18 +222,23 @@ class Shape:
                 )
 
 
-_KEY_FROM_TEXT: Final[dict[Kind, Convert]] = {"text": str, "integer": int, "uuid": UUID, "date": date.fromisoformat}
+_KEY_FROM_TEXT: Final[dict[ColumnKind, Convert]] = {
+    "text": str,
+    "integer": int,
+    "uuid": UUID,
+    "date": date.fromisoformat,
+}
 
 
-def shape_of(cls: type[ReadModel]) -> Shape:
+def definition_of(cls: type[ReadModel]) -> ReadModelDefinition:
     """The resolved shape of a read model."""
     found = cls.__dict__.get("__fait_read_model__")
     if found is None:
         raise DeclarationError(f"{cls.__qualname__} is not a read model: class {cls.__name__}(fait.ReadModel, key=...)")
-    return cast("Shape", found).resolve()
+    return cast("ReadModelDefinition", found).resolve()
 
 
-def _kind(annotation: Any) -> tuple[Kind, bool, Convert | None, Convert | None]:
+def _column_type(annotation: Any) -> tuple[ColumnKind, bool, Convert | None, Convert | None]:
     """What a column of this type holds, whether it may be missing, and how values get into it and out of it."""
     bare, nullable = _without_none(annotation)
     if typing.get_origin(bare) is Literal:

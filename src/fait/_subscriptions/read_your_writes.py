@@ -14,15 +14,15 @@ from fait._errors import Stale
 from fait._store.ledger import Ledger
 from fait._subscriptions.processor import Processor
 
-__all__ = ["Patience", "nothing", "once_passed"]
+__all__ = ["Deadline", "read_nothing", "wait_for_position"]
 
 T = TypeVar("T")
 
-_FIRST_LOOK_S: Final = 0.001
-_LONGEST_LOOK_S: Final = 0.05
+_INITIAL_POLL_INTERVAL_S: Final = 0.001
+_MAX_POLL_INTERVAL_S: Final = 0.05
 
 
-class Patience:
+class Deadline:
     """How long somebody waits, from now on."""
 
     def __init__(self, timeout_s: float) -> None:
@@ -30,13 +30,13 @@ class Patience:
         self._end = time.monotonic() + timeout_s
 
     @property
-    def rest_s(self) -> float:
+    def remaining_s(self) -> float:
         """What is left of it; less than 0 when it is over."""
         return self._end - time.monotonic()
 
 
-async def once_passed(
-    processor: Processor, ledger: Ledger, target: int, patience: Patience, read: Callable[[], Awaitable[T]]
+async def wait_for_position(
+    processor: Processor, ledger: Ledger, target: int, patience: Deadline, read: Callable[[], Awaitable[T]]
 ) -> T:
     """What `read` gives while the processor's subscription is at the target or beyond it.
 
@@ -44,42 +44,44 @@ async def once_passed(
         Stale: it did not get there in time, or did not stay there.
     """
     while True:
-        fence = await _passed(processor, ledger, target, patience)
+        fence = await _wait_until_passed(processor, ledger, target, patience)
         found = await read()
         lease = await ledger.lease(processor.subscription.name)
-        if lease.fence == fence:
+        if lease.fencing_token == fence:
             return found
-        processor.seen(lease)
-        if patience.rest_s <= 0:
+        processor.observe_lease(lease)
+        if patience.remaining_s <= 0:
             why = "It was built anew, or taken over by another process, meanwhile."
             raise Stale(lease.name, processor.position, target, patience.timeout_s, why)
-        await asyncio.sleep(_FIRST_LOOK_S)
+        await asyncio.sleep(_INITIAL_POLL_INTERVAL_S)
 
 
-async def nothing() -> None:
+async def read_nothing() -> None:
     """Read nothing: for who only waits."""
 
 
-async def _passed(processor: Processor, ledger: Ledger, target: int, patience: Patience) -> int:
+async def _wait_until_passed(processor: Processor, ledger: Ledger, target: int, patience: Deadline) -> int:
     """Wait here, if the subscription runs here; else look at its checkpoint, ever less often.
 
     Returns the fence under which it has passed the target.
     """
-    name, fence, look_s = processor.subscription.name, None, _FIRST_LOOK_S
+    name, fence, look_s = processor.subscription.name, None, _INITIAL_POLL_INTERVAL_S
     while not 0 < target <= processor.position:
-        fence = (await ledger.lease(name)).fence if fence is None else fence  # before the checkpoint: it may grow after
+        fence = (
+            (await ledger.lease(name)).fencing_token if fence is None else fence
+        )  # before the checkpoint: it may grow after
         checkpoint = await ledger.checkpoint(name)
         position = checkpoint.position if checkpoint else 0
         if position >= target:
             return fence
-        if patience.rest_s <= 0:
-            raise Stale(name, max(position, processor.position), target, patience.timeout_s, _why_late(processor))
-        await processor.passed.wait(target - 1, min(patience.rest_s, look_s))
-        look_s = min(look_s * 2, _LONGEST_LOOK_S)
-    return processor.fence
+        if patience.remaining_s <= 0:
+            raise Stale(name, max(position, processor.position), target, patience.timeout_s, _lag_reason(processor))
+        await processor.position_signal.wait(target - 1, min(patience.remaining_s, look_s))
+        look_s = min(look_s * 2, _MAX_POLL_INTERVAL_S)
+    return processor.fencing_token
 
 
-def _why_late(processor: Processor) -> str:
-    if processor.problem is not None:
-        return f"It fails in this process: {type(processor.problem).__name__}: {processor.problem}"
+def _lag_reason(processor: Processor) -> str:
+    if processor.error is not None:
+        return f"It fails in this process: {type(processor.error).__name__}: {processor.error}"
     return f"In this process it is {processor.state}; is a process running that opened the app with run='here'?"

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from fait._events.append import Until, Write
-from fait._events.envelope import NewEvent
+from fait._events.append import StreamWrite, Until
+from fait._events.envelope import EncodedEvent
 from fait._events.query import Query
 from fait._events.version import ANY, EXISTS
 
@@ -26,11 +26,11 @@ def moments() -> st.SearchStrategy[datetime]:
 
 
 @st.composite
-def new_events(draw: st.DrawFn, ids: st.SearchStrategy[str]) -> NewEvent:
+def new_events(draw: st.DrawFn, ids: st.SearchStrategy[str]) -> EncodedEvent:
     """An event of some type, with some tags, kept or expiring."""
-    return NewEvent(
+    return EncodedEvent(
         type=draw(st.sampled_from(TYPES)),
-        schema=draw(st.integers(1, 3)),
+        schema_version=draw(st.integers(1, 3)),
         id=draw(ids),
         data=draw(st.sampled_from(['{"n":1}', ' {"ä": "\\ud83d\\ude00 😀"} ', "[]"])),
         tags=tuple(draw(st.lists(st.sampled_from(TAGS), max_size=2))),
@@ -40,12 +40,12 @@ def new_events(draw: st.DrawFn, ids: st.SearchStrategy[str]) -> NewEvent:
 
 
 @st.composite
-def writes(draw: st.DrawFn, ids: st.SearchStrategy[str]) -> list[Write]:
+def writes(draw: st.DrawFn, ids: st.SearchStrategy[str]) -> list[StreamWrite]:
     """An append to one or several streams, whose expectations may hold or not."""
     streams = draw(st.lists(st.sampled_from(STREAMS), min_size=1, max_size=3, unique=True))
     expected = st.sampled_from([ANY, ANY, ANY, EXISTS]) | st.integers(0, 6)
     return [
-        Write(stream, tuple(draw(st.lists(new_events(ids), min_size=1, max_size=3))), draw(expected))
+        StreamWrite(stream, tuple(draw(st.lists(new_events(ids), min_size=1, max_size=3))), draw(expected))
         for stream in streams
     ]
 

@@ -7,22 +7,22 @@ from typing import Any
 
 import aiosqlite
 
-from fait._delivery.adapters.driver_errors import explained, not_a_connection, warn_of_old_sqlite
-from fait._delivery.adapters.sqlite3 import begun_already, no_transaction, plain
+from fait._delivery.adapters.driver_errors import translate_errors, unsupported_connection, warn_if_sqlite_outdated
+from fait._delivery.adapters.sqlite3 import decode_rows, no_transaction, transaction_already_open
 from fait._delivery.connection import AsyncConnectionOutbox
-from fait._delivery.outbox import AsyncOutbox, Dialect, Ring
+from fait._delivery.outbox import AsyncOutbox, Dialect, OnCommit
 from fait._events.codec import Codec
-from fait._store.external_transaction import Ask, Rows
+from fait._store.external_transaction import Rows, Statement
 
 __all__ = ["outbox"]
 
 
-def outbox(connection: Any, codec: Codec, schema: str, ring: Ring) -> AsyncOutbox:
+def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> AsyncOutbox:
     """The outbox in the transaction that is open on a connection, or that the connection begins by itself."""
     if not isinstance(connection, aiosqlite.Connection):
-        raise not_a_connection(connection)
-    warn_of_old_sqlite(sqlite3.sqlite_version_info)
-    return AsyncConnectionOutbox(_Aiosqlite(connection), codec, schema, ring)
+        raise unsupported_connection(connection)
+    warn_if_sqlite_outdated(sqlite3.sqlite_version_info)
+    return AsyncConnectionOutbox(_Aiosqlite(connection), codec, schema, on_commit)
 
 
 class _Aiosqlite:
@@ -34,8 +34,8 @@ class _Aiosqlite:
         if not self._connection.in_transaction and self._connection.isolation_level is None:
             raise no_transaction()
 
-    async def run(self, ask: Ask) -> Rows:
-        with explained():
+    async def run(self, ask: Statement) -> Rows:
+        with translate_errors():
             async with self._connection.cursor() as cursor:
                 cursor.row_factory = None  # rows are tuples, whatever the connection makes of its own
                 await cursor.execute(ask.sql, ask.values)
@@ -44,7 +44,7 @@ class _Aiosqlite:
             not self._connection.in_transaction
         ):  # each way of sqlite3 to be in autocommit mode; the first ask changes nothing
             raise no_transaction()
-        return plain([tuple(row) for row in rows])
+        return decode_rows([tuple(row) for row in rows])
 
     def transaction(self) -> AbstractAsyncContextManager[bool]:
         return self._immediate()
@@ -52,9 +52,9 @@ class _Aiosqlite:
     @asynccontextmanager
     async def _immediate(self) -> AsyncGenerator[bool]:
         if self._connection.in_transaction:
-            raise begun_already()
+            raise transaction_already_open()
         try:  # from the beginning on: whoever is cancelled while it begins has to end it
-            with explained():
+            with translate_errors():
                 await self._connection.execute("BEGIN IMMEDIATE")
             yield True
             await self._connection.commit()

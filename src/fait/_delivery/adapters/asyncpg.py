@@ -4,22 +4,22 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from fait._delivery.adapters.driver_errors import explained, not_a_connection
-from fait._delivery.adapters.placeholders import numbered
+from fait._delivery.adapters.driver_errors import translate_errors, unsupported_connection
+from fait._delivery.adapters.placeholders import dollar_numbered
 from fait._delivery.connection import AsyncConnectionOutbox
-from fait._delivery.outbox import AsyncOutbox, Dialect, Ring
+from fait._delivery.outbox import AsyncOutbox, Dialect, OnCommit
 from fait._errors import UsageError
 from fait._events.codec import Codec
-from fait._store.external_transaction import Ask, Rows
+from fait._store.external_transaction import Rows, Statement
 
 __all__ = ["outbox"]
 
 
-def outbox(connection: Any, codec: Codec, schema: str, ring: Ring) -> AsyncOutbox:
+def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> AsyncOutbox:
     """The outbox in the transaction that is open on a connection."""
     if not hasattr(connection, "is_in_transaction"):
-        raise not_a_connection(connection)
-    return AsyncConnectionOutbox(_Asyncpg(connection), codec, schema, ring)
+        raise unsupported_connection(connection)
+    return AsyncConnectionOutbox(_Asyncpg(connection), codec, schema, on_commit)
 
 
 class _Asyncpg:
@@ -34,9 +34,9 @@ class _Asyncpg:
                 "Nothing was written."
             )
 
-    async def run(self, ask: Ask) -> Rows:
-        with explained():
-            rows = await self._connection.fetch(numbered(ask.sql), *ask.values)
+    async def run(self, ask: Statement) -> Rows:
+        with translate_errors():
+            rows = await self._connection.fetch(dollar_numbered(ask.sql), *ask.values)
         return [tuple(row.values()) for row in rows]  # not by iteration, which a class of the user's may mean otherwise
 
     def transaction(self) -> AbstractAsyncContextManager[bool]:

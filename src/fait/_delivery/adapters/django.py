@@ -14,28 +14,28 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import atomic, mark_for_rollback_on_error
 from django.utils.connection import ConnectionProxy
 
-from fait._delivery.adapters.driver_errors import explained, not_a_connection, warn_of_old_sqlite
-from fait._delivery.adapters.placeholders import percent
+from fait._delivery.adapters.driver_errors import translate_errors, unsupported_connection, warn_if_sqlite_outdated
+from fait._delivery.adapters.placeholders import percent_s
 from fait._delivery.connection import ConnectionOutbox
-from fait._delivery.outbox import Dialect, Letters, Outbox, Ring
+from fait._delivery.outbox import Dialect, OnCommit, Outbox, OutboxBuffer
 from fait._errors import UsageError
 from fait._events.codec import Codec
-from fait._store.external_transaction import Ask, Rows
-from fait._store.open import join
+from fait._store.external_transaction import Rows, Statement
+from fait._store.open import append_in_transaction
 
 __all__ = ["outbox"]
 
 _PROXIES: Final[set[type]] = {ConnectionProxy}
 
 
-def outbox(connection: Any, codec: Codec, schema: str, ring: Ring) -> Outbox:
+def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox:
     """The outbox in the transaction that is open on a connection of this thread."""
     if type(connection) in _PROXIES and hasattr(connection, "alias"):  # a cache is behind one, too
         connection = connections[connection.alias]
     if not isinstance(connection, BaseDatabaseWrapper):
-        raise not_a_connection(connection)
+        raise unsupported_connection(connection)
     if connection.vendor == "sqlite":
-        warn_of_old_sqlite(connection.get_database_version())
+        warn_if_sqlite_outdated(connection.get_database_version())
     elif connection.vendor != "postgresql":
         raise UsageError(
             f"no log can be in {connection.display_name}, only in PostgreSQL or SQLite. Nothing was written."
@@ -45,22 +45,22 @@ def outbox(connection: Any, codec: Codec, schema: str, ring: Ring) -> Outbox:
             f"this connection is a copy, or another thread's, and atomic() does not lead to it: take "
             f"connections[{connection.alias!r}] of django.db, in this thread. Nothing was written."
         )
-    return _Outbox(connection, codec, schema, ring)
+    return _Outbox(connection, codec, schema, on_commit)
 
 
 class _Outbox(ConnectionOutbox):
     """Wakes handlers as Django does such things: after the commit of the outermost block, and only if that comes."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, codec: Codec, schema: str, ring: Ring) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper, codec: Codec, schema: str, ring: OnCommit) -> None:
         super().__init__(_Django(connection), codec, schema, ring)
         self._database = connection
 
-    def _store(self, letters: Letters) -> None:
+    def _store(self, letters: OutboxBuffer) -> None:
         # As after a `save()` that fails: who catches the error in the block does not commit the change alone.
         with mark_for_rollback_on_error(self._database.alias):
             super()._store(letters)
         if self._database.in_atomic_block:  # without, there are no hooks: set_autocommit(False)
-            self._database.on_commit(self._ring)
+            self._database.on_commit(self._on_commit)
 
 
 class _Django:
@@ -78,9 +78,9 @@ class _Django:
                 "atomic block of its own. Nothing was written."
             )
 
-    def run(self, ask: Ask) -> Rows:
-        with explained(), self._connection.cursor() as cursor:
-            cursor.execute(percent(ask.sql), ask.values)
+    def run(self, ask: Statement) -> Rows:
+        with translate_errors(), self._connection.cursor() as cursor:
+            cursor.execute(percent_s(ask.sql), ask.values)
             rows = cursor.fetchall()
         if self.dialect == "sqlite" and not self._connection.connection.in_transaction:
             raise self._no_transaction()  # it was ended by hand; the first ask changes nothing
@@ -92,11 +92,11 @@ class _Django:
     @contextmanager
     def _atomic(self) -> Generator[bool]:
         with ExitStack() as block:
-            with explained():
+            with translate_errors():
                 block.enter_context(atomic(using=self._connection.alias))
             self.check()
             if self.dialect == "sqlite":  # become the writer now, though it may be DEFERRED: later it could be too late
-                self.run(next(join(self.dialect, (), "", datetime.now(UTC), look_up=False)))
+                self.run(next(append_in_transaction(self.dialect, (), "", datetime.now(UTC), look_up=False)))
             yield False  # `on_commit` rings
             self.check()  # or Django would roll back in silence
 

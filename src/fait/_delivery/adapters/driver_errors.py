@@ -7,31 +7,31 @@ from typing import Final
 
 from fait._errors import StoreUnavailable, UsageError
 
-__all__ = ["explained", "failed_before", "not_a_connection", "warn_of_old_sqlite"]
+__all__ = ["transaction_failed", "translate_errors", "unsupported_connection", "warn_if_sqlite_outdated"]
 
 _NO_LOG = {"42883", "42P01", "3F000", "3D000"}  # no such function, table, schema, database
 _NOT_READ_COMMITTED = "FA001"
 _FAILED_BEFORE = "25P02"
 _STANDBY = "25006"
 _NO_RIGHT = "42501"
-_READ_WHAT_IS_OLD = 517  # SQLITE_BUSY_SNAPSHOT
+_STALE_SNAPSHOT = 517  # SQLITE_BUSY_SNAPSHOT
 
 _FIRST_WITHOUT_WAL_RESET_BUG = (3, 51, 3)
 _warned: Final[list[bool]] = []
 
 
 @contextmanager
-def explained() -> Generator[None]:
+def translate_errors() -> Generator[None]:
     """Raise our own error, from the driver's, where it says more."""
     try:
         yield
     except Exception as problem:
-        if (meant := _meant(problem)) is not None:
+        if (meant := _translate(problem)) is not None:
             raise meant from problem
         raise
 
 
-def not_a_connection(given: object) -> UsageError:
+def unsupported_connection(given: object) -> UsageError:
     """What to say to whoever passes something else of a library, such as a pool or a cursor."""
     return UsageError(
         f"outbox(...) takes a connection, not {type(given).__qualname__}: of a pool, acquire one; of a cursor, take "
@@ -39,7 +39,7 @@ def not_a_connection(given: object) -> UsageError:
     )
 
 
-def warn_of_old_sqlite(version: tuple[int, ...]) -> None:
+def warn_if_sqlite_outdated(version: tuple[int, ...]) -> None:
     """Say, once per process, that the SQLite which the user's library has can lose a commit."""
     if version >= _FIRST_WITHOUT_WAL_RESET_BUG or _warned:
         return
@@ -53,7 +53,7 @@ def warn_of_old_sqlite(version: tuple[int, ...]) -> None:
     )
 
 
-def _meant(problem: Exception) -> Exception | None:
+def _translate(problem: Exception) -> Exception | None:
     """Decided by the SQLSTATE, which every driver for PostgreSQL has, and by SQLite's codes and texts."""
     causes = list(_causes(problem))
     states = {getattr(each, "sqlstate", None) or getattr(each, "pgcode", None) for each in causes}
@@ -71,10 +71,10 @@ def _meant(problem: Exception) -> Exception | None:
             "READ COMMITTED, the default of PostgreSQL. Roll back. Nothing was written."
         )
     if _FAILED_BEFORE in states:
-        return failed_before()
+        return transaction_failed()
     if states & {_STANDBY, _NO_RIGHT}:
         return StoreUnavailable("the transaction is READ ONLY, or this role may not append, or this is a standby.")
-    if _READ_WHAT_IS_OLD in codes:
+    if _STALE_SNAPSHOT in codes:
         return StoreUnavailable(
             "SQLite does not let this transaction write: it began DEFERRED and has read what is no longer true, as "
             "another process has written since. Begin it with BEGIN IMMEDIATE. Roll back, and try again."
@@ -88,7 +88,7 @@ def _meant(problem: Exception) -> Exception | None:
     return None
 
 
-def failed_before() -> UsageError:
+def transaction_failed() -> UsageError:
     """What to say of a transaction in PostgreSQL that can only be rolled back."""
     return UsageError(
         "an earlier statement of this transaction failed, so that it can only be rolled back. Roll back, and find out "

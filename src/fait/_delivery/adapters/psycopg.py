@@ -8,24 +8,24 @@ from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
-from fait._delivery.adapters.driver_errors import explained, failed_before, not_a_connection
-from fait._delivery.adapters.placeholders import percent
+from fait._delivery.adapters.driver_errors import transaction_failed, translate_errors, unsupported_connection
+from fait._delivery.adapters.placeholders import percent_s
 from fait._delivery.connection import AsyncConnectionOutbox, ConnectionOutbox
-from fait._delivery.outbox import AsyncOutbox, Dialect, Outbox, Ring
+from fait._delivery.outbox import AsyncOutbox, Dialect, OnCommit, Outbox
 from fait._errors import UsageError
 from fait._events.codec import Codec
-from fait._store.external_transaction import Ask, Rows
+from fait._store.external_transaction import Rows, Statement
 
 __all__ = ["outbox"]
 
 
-def outbox(connection: object, codec: Codec, schema: str, ring: Ring) -> Outbox | AsyncOutbox:
+def outbox(connection: object, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox | AsyncOutbox:
     """The outbox in the transaction that is open on a connection, or that the connection begins by itself."""
     if isinstance(connection, AsyncConnection):
-        return AsyncConnectionOutbox(_AsyncPsycopg(cast("AsyncConnection[Any]", connection)), codec, schema, ring)
+        return AsyncConnectionOutbox(_AsyncPsycopg(cast("AsyncConnection[Any]", connection)), codec, schema, on_commit)
     if isinstance(connection, Connection):
-        return ConnectionOutbox(_Psycopg(cast("Connection[Any]", connection)), codec, schema, ring)
-    raise not_a_connection(connection)
+        return ConnectionOutbox(_Psycopg(cast("Connection[Any]", connection)), codec, schema, on_commit)
+    raise unsupported_connection(connection)
 
 
 class _Psycopg:
@@ -36,10 +36,10 @@ class _Psycopg:
     def check(self) -> None:
         _check(self._connection, "with")
 
-    def run(self, ask: Ask) -> Rows:
+    def run(self, ask: Statement) -> Rows:
         # A cursor of our own: the connection's may bind differently, and make other things of rows than tuples.
-        with explained(), Cursor(self._connection, row_factory=tuple_row) as cursor:
-            return cursor.execute(percent(ask.sql).encode(), ask.values).fetchall()
+        with translate_errors(), Cursor(self._connection, row_factory=tuple_row) as cursor:
+            return cursor.execute(percent_s(ask.sql).encode(), ask.values).fetchall()
 
     def transaction(self) -> AbstractContextManager[bool]:
         return self._transaction()
@@ -59,10 +59,10 @@ class _AsyncPsycopg:
     def check(self) -> None:
         _check(self._connection, "async with")
 
-    async def run(self, ask: Ask) -> Rows:
-        with explained():
+    async def run(self, ask: Statement) -> Rows:
+        with translate_errors():
             async with AsyncCursor(self._connection, row_factory=tuple_row) as cursor:
-                await cursor.execute(percent(ask.sql).encode(), ask.values)
+                await cursor.execute(percent_s(ask.sql).encode(), ask.values)
                 return await cursor.fetchall()
 
     def transaction(self) -> AbstractAsyncContextManager[bool]:
@@ -92,7 +92,7 @@ def _check(connection: Connection[Any] | AsyncConnection[Any], begin: str) -> No
                 f"`{begin} connection.transaction():` around your change and the event. Nothing was written."
             )
         case TransactionStatus.INERROR:
-            raise failed_before()
+            raise transaction_failed()
         case TransactionStatus.ACTIVE:
             raise UsageError(
                 "the connection is busy with another statement: add the event when that has ended. Nothing was written."

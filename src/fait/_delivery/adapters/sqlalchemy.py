@@ -12,32 +12,32 @@ from sqlalchemy import Connection, table, update
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Session
 
-from fait._delivery.adapters.driver_errors import warn_of_old_sqlite
-from fait._delivery.adapters.sqlalchemy_commit import gather, savepoints, wake
-from fait._delivery.outbox import AsyncOutbox, Letter, Letters, Outbox, Ring
+from fait._delivery.adapters.driver_errors import warn_if_sqlite_outdated
+from fait._delivery.adapters.sqlalchemy_commit import buffer_of, run_callbacks, savepoints
+from fait._delivery.outbox import AsyncOutbox, OnCommit, Outbox, OutboxBuffer, OutboxEntry
 from fait._errors import UsageError
 from fait._events.codec import Codec
 
 __all__ = ["outbox"]
 
-_Gather = Callable[[Connection, str | None], Letters]
+_GetBuffer = Callable[[Connection, str | None], OutboxBuffer]
 
 _WRITES_LOG: Final[Any] = {"clause": update(table("fait_log"))}
 """Told to a session that leads to several databases: it is to give the connection it writes with."""
 
 
-def outbox(given: Any, codec: Codec, schema: str, ring: Ring) -> Outbox | AsyncOutbox:
+def outbox(given: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox | AsyncOutbox:
     """The outbox in the transaction of a session, or in the one that is open on a connection."""
     if callable(registry := getattr(given, "registry", None)):  # of sessions: one for each thread, or task
         given = registry()
     dialect = _dialect(given)
     if dialect.name == "sqlite":
-        warn_of_old_sqlite(dialect.dbapi.sqlite_version_info)
+        warn_if_sqlite_outdated(dialect.dbapi.sqlite_version_info)
     elif dialect.name != "postgresql":
         raise UsageError(f"no log can be in {dialect.name}, only in PostgreSQL or SQLite. Nothing was written.")
 
-    def gathered(connection: Connection, own: str | None = None) -> Letters:
-        return gather(connection, codec, schema, ring, own)
+    def gathered(connection: Connection, own: str | None = None) -> OutboxBuffer:
+        return buffer_of(connection, codec, schema, on_commit, own)
 
     if isinstance(given, Session):
         return _Outbox(partial(_of_session, given, gathered), given.begin)
@@ -70,7 +70,9 @@ def _dialect(given: Any) -> Any:
 class _Outbox(Outbox):
     """Writes to letters that wait for the library's own commit."""
 
-    def __init__(self, letters: Callable[[], Letters], begin: Callable[[], AbstractContextManager[object]]) -> None:
+    def __init__(
+        self, letters: Callable[[], OutboxBuffer], begin: Callable[[], AbstractContextManager[object]]
+    ) -> None:
         self._letters = letters
         self._begin = begin
 
@@ -79,15 +81,15 @@ class _Outbox(Outbox):
         with self._begin():
             yield self
 
-    def _write(self, letter: Letter) -> None:
-        self._letters().write(letter)
+    def _write(self, letter: OutboxEntry) -> None:
+        self._letters().add(letter)
 
 
 class _AsyncOutbox(AsyncOutbox):
     """Writes to letters that wait for the library's own commit."""
 
     def __init__(
-        self, letters: Callable[[], Awaitable[Letters]], begin: Callable[[], AbstractAsyncContextManager[object]]
+        self, letters: Callable[[], Awaitable[OutboxBuffer]], begin: Callable[[], AbstractAsyncContextManager[object]]
     ) -> None:
         self._letters = letters
         self._begin = begin
@@ -97,23 +99,23 @@ class _AsyncOutbox(AsyncOutbox):
         async with self._begin():
             yield self
 
-    async def _write(self, letter: Letter) -> None:
-        (await self._letters()).write(letter)
+    async def _write(self, letter: OutboxEntry) -> None:
+        (await self._letters()).add(letter)
 
 
-def _of_session(session: Session, gathered: _Gather) -> Letters:
+def _of_session(session: Session, gathered: _GetBuffer) -> OutboxBuffer:
     _check_begun(session)
     connection = session.connection(_WRITES_LOG)
     return gathered(connection, _own_savepoint(session, connection))
 
 
-async def _of_async_session(session: Any, gathered: _Gather) -> Letters:
+async def _of_async_session(session: Any, gathered: _GetBuffer) -> OutboxBuffer:
     _check_begun(session.sync_session)
     connection = (await session.connection(_WRITES_LOG)).sync_connection
     return gathered(connection, _own_savepoint(session.sync_session, connection))
 
 
-async def _of_async_connection(connection: Any, gathered: _Gather) -> Letters:
+async def _of_async_connection(connection: Any, gathered: _GetBuffer) -> OutboxBuffer:
     return gathered(connection.sync_connection, None)
 
 
@@ -138,11 +140,11 @@ def _own_savepoint(session: Session, connection: Connection) -> str | None:
 def _begin(connection: Connection) -> Generator[None]:
     with connection.begin():
         yield
-    wake(connection.info)
+    run_callbacks(connection.info)
 
 
 @asynccontextmanager
 async def _begin_async(connection: Any) -> AsyncGenerator[None]:
     async with connection.begin():
         yield
-    wake(connection.sync_connection.info)
+    run_callbacks(connection.sync_connection.info)

@@ -14,88 +14,90 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.sql.elements import TextClause
 
-from fait._delivery.adapters.driver_errors import explained
-from fait._delivery.adapters.placeholders import named
-from fait._delivery.adapters.sqlite3 import plain
-from fait._delivery.outbox import Letters, Ring
+from fait._delivery.adapters.driver_errors import translate_errors
+from fait._delivery.adapters.placeholders import colon_named
+from fait._delivery.adapters.sqlite3 import decode_rows
+from fait._delivery.outbox import OnCommit, OutboxBuffer
 from fait._errors import UsageError
-from fait._events.append import raised
+from fait._events.append import raise_on_conflict
 from fait._events.codec import Codec
 from fait._events.registry import Registry
-from fait._store.external_transaction import Ask, Rows, converse
+from fait._store.external_transaction import Rows, Statement, run
 
-__all__ = ["gather", "savepoints", "wake"]
+__all__ = ["buffer_of", "run_callbacks", "savepoints"]
 
-_RINGS: Final = "fait.rings"
+_CALLBACKS: Final = "fait.rings"
 """What is to be told when a commit has succeeded, in the `info` of the driver's connection."""
 
-_hooked: Final = WeakSet[Engine]()
-_gathered: Final = WeakKeyDictionary[Connection, "_Gathered"]()
+_listening_engines: Final = WeakSet[Engine]()
+_buffers: Final = WeakKeyDictionary[Connection, "_TransactionBuffers"]()
 
 _Undo = Callable[[], object]
 
 
-class _Letters(Letters):
+class _SavepointAwareBuffer(OutboxBuffer):
     """Letters that know in which savepoints they were written."""
 
-    def __init__(self, codec: Codec, schema: str, ring: Ring) -> None:
+    def __init__(self, codec: Codec, schema: str, ring: OnCommit) -> None:
         super().__init__(codec, schema)
-        self.ring = ring
-        self.stored = False
+        self.on_commit = ring
+        self.is_stored = False
         self._before: dict[str, int] = {}
 
-    def enter(self, names: list[str]) -> None:
+    def enter_savepoints(self, names: list[str]) -> None:
         """Note how many were written before these savepoints, from the outermost to the innermost, began."""
         for name in names:
             self._before.setdefault(name, len(self))
 
-    def undo(self, name: str) -> None:
+    def undo_savepoint(self, name: str) -> None:
         """Forget what was written since a savepoint began."""
-        self.forget(self._before.pop(name, len(self)))
+        self.truncate(self._before.pop(name, len(self)))
 
     def store(self, connection: Connection) -> None:
         """Store all."""
-        for conversation in self.conversations("sqlite" if connection.dialect.name == "sqlite" else "postgresql"):
-            raised(converse(conversation, lambda ask: _run(connection, ask)))
-            self.stored = True
-        self.forget()
+        for conversation in self.statements("sqlite" if connection.dialect.name == "sqlite" else "postgresql"):
+            raise_on_conflict(run(conversation, lambda ask: _run(connection, ask)))
+            self.is_stored = True
+        self.truncate()
 
 
-class _Gathered:
+class _TransactionBuffers:
     """What was added in a transaction: for most, of one app and in one schema."""
 
     def __init__(self) -> None:
-        self.own: set[str] = set()
+        self.session_savepoints: set[str] = set()
         """Savepoints that stand for a session's own transaction: with their release it believes to have committed."""
-        self._letters: dict[tuple[Registry, str], _Letters] = {}
+        self._buffers: dict[tuple[Registry, str], _SavepointAwareBuffer] = {}
 
-    def letters(self, codec: Codec, schema: str, ring: Ring) -> _Letters:
+    def buffer(self, codec: Codec, schema: str, ring: OnCommit) -> _SavepointAwareBuffer:
         """Those of an app in a schema."""
         key = (codec.registry, schema)
-        if key not in self._letters:
-            self._letters[key] = _Letters(codec, schema, ring)
-        return self._letters[key]
+        if key not in self._buffers:
+            self._buffers[key] = _SavepointAwareBuffer(codec, schema, ring)
+        return self._buffers[key]
 
-    def undo(self, name: str) -> None:
+    def undo_savepoint(self, name: str) -> None:
         """Forget what was added since a savepoint began."""
-        for each in self._letters.values():
-            each.undo(name)
+        for each in self._buffers.values():
+            each.undo_savepoint(name)
 
     def store(self, connection: Connection) -> None:
         """Store all."""
-        if not any(self._letters.values()):
+        if not any(self._buffers.values()):
             return
         if connection.dialect.name == "sqlite" and not _driver(connection).in_transaction:
             raise _not_in_transaction()
-        for each in self._letters.values():
+        for each in self._buffers.values():
             each.store(connection)
 
-    def rings(self) -> list[Ring]:
+    def callbacks(self) -> list[OnCommit]:
         """Whom to tell of a commit."""
-        return [each.ring for each in self._letters.values() if each.stored]
+        return [each.on_commit for each in self._buffers.values() if each.is_stored]
 
 
-def gather(connection: Connection, codec: Codec, schema: str, ring: Ring, own: str | None = None) -> Letters:
+def buffer_of(
+    connection: Connection, codec: Codec, schema: str, on_commit: OnCommit, own: str | None = None
+) -> OutboxBuffer:
     """Where to write what the transaction that is open on a connection is to store.
 
     `own` is a savepoint that stands for the whole transaction of a session.
@@ -105,13 +107,13 @@ def gather(connection: Connection, codec: Codec, schema: str, ring: Ring, own: s
     """
     names = savepoints(connection)
     _check(connection, bool(names))
-    _hook(connection.engine)
-    wake(connection.info)
-    gathered = _gathered.setdefault(connection, _Gathered())
+    _listen(connection.engine)
+    run_callbacks(connection.info)
+    gathered = _buffers.setdefault(connection, _TransactionBuffers())
     if own is not None:
-        gathered.own.add(own)
-    letters = gathered.letters(codec, schema, ring)
-    letters.enter(names)
+        gathered.session_savepoints.add(own)
+    letters = gathered.buffer(codec, schema, on_commit)
+    letters.enter_savepoints(names)
     return letters
 
 
@@ -125,9 +127,9 @@ def savepoints(connection: Connection) -> list[str]:
     return names[::-1]
 
 
-def wake(info: dict[Any, Any]) -> None:
+def run_callbacks(info: dict[Any, Any]) -> None:
     """Tell of the last commit, if nobody has yet."""
-    for ring in info.pop(_RINGS, ()):
+    for ring in info.pop(_CALLBACKS, ()):
         ring()
 
 
@@ -144,7 +146,7 @@ def _check(connection: Connection, nested: bool) -> None:
             "Nothing was written."
         )
     if connection.dialect.name == "sqlite":
-        if nested and _begins_late(driver):
+        if nested and _is_legacy_transaction_control(driver):
             raise _not_in_transaction()
     elif level not in (None, "READ COMMITTED"):
         raise UsageError(
@@ -160,7 +162,7 @@ def _is_autocommit(connection: Connection, driver: Any) -> bool:
     return sqlite and driver.isolation_level is None and not _driver(connection).in_transaction
 
 
-def _begins_late(driver: Any) -> bool:
+def _is_legacy_transaction_control(driver: Any) -> bool:
     """Whether sqlite3 begins a transaction only for INSERT, UPDATE and DELETE; aiosqlite does not always say."""
     said = hasattr(driver, "autocommit") or sys.version_info < (3, 12)
     return said and getattr(driver, "autocommit", -1) == -1 and driver.isolation_level is not None
@@ -179,24 +181,24 @@ def _not_in_transaction() -> UsageError:
 
 @cache
 def _statement(sql: str) -> TextClause:
-    return text(named(sql.replace(":", r"\:")))
+    return text(colon_named(sql.replace(":", r"\:")))
 
 
-def _run(connection: Connection, ask: Ask) -> Rows:
+def _run(connection: Connection, ask: Statement) -> Rows:
     values = {f"v{number}": value for number, value in enumerate(ask.values, 1)}
-    with explained():
+    with translate_errors():
         result = connection.execute(_statement(ask.sql), values, execution_options={"stream_results": False})
-        return plain(result.all()) if result.returns_rows else ()
+        return decode_rows(result.all()) if result.returns_rows else ()
 
 
-def _hook(engine: Engine) -> None:
+def _listen(engine: Engine) -> None:
     """Listen to an engine: once, as that costs as much as a transaction."""
-    if engine in _hooked:
+    if engine in _listening_engines:
         return
     for name, hook in _HOOKS.items():
         event.listen(engine, name, hook)
     event.listen(engine.pool, "checkin", _on_checkin)
-    _hooked.add(engine)
+    _listening_engines.add(engine)
 
 
 def _on_commit(connection: Connection) -> None:
@@ -214,46 +216,46 @@ def _on_commit_twophase(connection: Connection, xid: Any, is_prepared: bool) -> 
 
 
 def _end(connection: Connection, undo: _Undo) -> None:
-    gathered = _gathered.pop(connection, None)
+    gathered = _buffers.pop(connection, None)
     if gathered is not None:
-        with _undone(connection, undo):
+        with _undo_on_error(connection, undo):
             gathered.store(connection)
-        connection.info[_RINGS] = gathered.rings()
+        connection.info[_CALLBACKS] = gathered.callbacks()
 
 
 def _on_prepare_twophase(connection: Connection, xid: Any) -> None:
-    if gathered := _gathered.get(connection):
+    if gathered := _buffers.get(connection):
         gathered.store(connection)
 
 
 def _on_rollback(connection: Connection, *_: Any) -> None:
-    _gathered.pop(connection, None)
+    _buffers.pop(connection, None)
 
 
 def _on_rollback_savepoint(connection: Connection, name: str, context: None) -> None:
-    if gathered := _gathered.get(connection):
-        gathered.undo(name)
+    if gathered := _buffers.get(connection):
+        gathered.undo_savepoint(name)
 
 
 def _on_release_savepoint(connection: Connection, name: str, context: None) -> None:
-    gathered = _gathered.get(connection)
-    if gathered is None or name not in gathered.own:
+    gathered = _buffers.get(connection)
+    if gathered is None or name not in gathered.session_savepoints:
         return
 
     def undo() -> None:
-        gathered.undo(name)
+        gathered.undo_savepoint(name)
         connection.dialect.do_rollback_to_savepoint(connection, name)
 
-    with _undone(connection, undo):
+    with _undo_on_error(connection, undo):
         gathered.store(connection)
 
 
 def _on_checkin(connection: Any, record: Any) -> None:
-    wake(record.info)
+    run_callbacks(record.info)
 
 
 @contextmanager
-def _undone(connection: Connection, undo: _Undo) -> Generator[None]:
+def _undo_on_error(connection: Connection, undo: _Undo) -> Generator[None]:
     """Undo a transaction whose end fails here: SQLAlchemy takes it for ended, but the database does not know."""
     try:
         yield

@@ -2,7 +2,7 @@
 
 Every statement of ours names its schema, and none leaves a setting or a lock behind in its session, so that a
 connection can be given on as it is, also by a pooler between us and the server. Only an append of very many events
-leaves something there: a temporary table, `fait_load_1`, empty.
+leaves something there: a temporary table, `fait_append_bulk_1`, empty.
 """
 
 import asyncio
@@ -19,29 +19,29 @@ from fait._errors import FaitError, StoreUnavailable, UsageError
 from fait._store.postgres.identifiers import statements
 
 __all__ = [
-    "LOST",
-    "Address",
-    "Connection",
+    "CONNECTION_ERRORS",
+    "RETRYABLE_ERRORS",
+    "ConnectionOptions",
     "Database",
-    "IdTaken",
+    "InsufficientPrivilege",
     "LockNotAvailable",
-    "NotAllowed",
+    "PostgresConnection",
     "PostgresError",
-    "Retry",
-    "lost",
-    "parse",
-    "unavailable",
+    "UniqueViolation",
+    "is_connection_lost",
+    "map_error",
+    "parse_url",
 ]
 
 PostgresError = asyncpg.PostgresError
-IdTaken = asyncpg.UniqueViolationError
-NotAllowed = asyncpg.InsufficientPrivilegeError
+UniqueViolation = asyncpg.UniqueViolationError
+InsufficientPrivilege = asyncpg.InsufficientPrivilegeError
 LockNotAvailable = asyncpg.LockNotAvailableError
-Retry = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+RETRYABLE_ERRORS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
 _driver: Any = asyncpg  # it brings no types; `Connection` below has those of the part that is used
 
-LOST: Final = (
+CONNECTION_ERRORS: Final = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -53,30 +53,30 @@ LOST: Final = (
 )
 """The connection is gone, or was never made: what was under way on it may or may not have been done."""
 
-Known = Literal["nothing", "unknown"]
-_NOTHING: Final[Known] = "nothing"
-_UNKNOWN: Final[Known] = "unknown"
+WriteOutcome = Literal["nothing", "unknown"]
+_NOTHING: Final[WriteOutcome] = "nothing"
+_UNKNOWN: Final[WriteOutcome] = "unknown"
 
-CLOSE_S: Final = 10.0
+CLOSE_TIMEOUT_S: Final = 10.0
 """How long connections may take to end what is under way on them when the store closes."""
 
-CONNECT_S: Final = 10.0
+CONNECT_TIMEOUT_S: Final = 10.0
 """How long a new connection may take."""
 
-ANSWER_S: Final = 60.0
+RESPONSE_TIMEOUT_S: Final = 60.0
 """How long the server may take for an answer before the connection counts as lost."""
 
-SILENT_S: Final = 30
+KEEPALIVE_IDLE_S: Final = 30
 """How long a line may be silent before the other end is asked whether it is there; twice that, and it is lost."""
 
-DEFAULT_POOL: Final = 10
+DEFAULT_POOL_SIZE: Final = 10
 
-AT_HAND: Final = 2
+MAX_IDLE_CONNECTIONS: Final = 2
 """Connections that are not given back to the pool while nobody waits for one: to take one from it takes as long as a
 small statement does."""
 
 
-class Connection(Protocol):
+class PostgresConnection(Protocol):
     """The part of `asyncpg.Connection` that is used here, with types that say what comes out."""
 
     async def execute(self, sql: str, *values: Any) -> str:
@@ -114,7 +114,7 @@ class Connection(Protocol):
         ...
 
 
-class _Bare(asyncpg.Connection):
+class _MonitoredConnection(asyncpg.Connection):
     """A connection whose line is watched.
 
     Our statements leave no setting or lock behind that the driver's reset would have to undo. But a value that the
@@ -123,29 +123,29 @@ class _Bare(asyncpg.Connection):
 
     def __init__(self, protocol: Any, transport: Any, *others: Any) -> None:
         super().__init__(protocol, transport, *others)
-        _watch_line(transport.get_extra_info("socket"))
+        _enable_keepalive(transport.get_extra_info("socket"))
 
     def get_reset_query(self) -> str:
         return "SELECT"
 
 
-def _watch_line(line: Any) -> None:
+def _enable_keepalive(line: Any) -> None:
     """Have the operating system find out when the other end is gone: without this, who waits for it waits for hours."""
     if line is None or line.family not in (socket.AF_INET, socket.AF_INET6):
         return
     line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
-        ("TCP_KEEPIDLE", SILENT_S),
-        ("TCP_KEEPALIVE", SILENT_S),  # what macOS calls the same
-        ("TCP_KEEPINTVL", SILENT_S // 3),
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
+        ("TCP_KEEPALIVE", KEEPALIVE_IDLE_S),  # what macOS calls the same
+        ("TCP_KEEPINTVL", KEEPALIVE_IDLE_S // 3),
         ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 2 * SILENT_S * 1000),
+        ("TCP_USER_TIMEOUT", 2 * KEEPALIVE_IDLE_S * 1000),
     ):
         if hasattr(socket, option):
             line.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-class Address(Struct, frozen=True):
+class ConnectionOptions(Struct, frozen=True):
     """Where a store is.
 
     Attributes:
@@ -158,17 +158,17 @@ class Address(Struct, frozen=True):
 
     dsn: str
     schema: str
-    pool: int
-    prepare: bool
-    shown: str
+    pool_size: int
+    use_prepared_statements: bool
+    redacted_url: str
 
 
-def parse(url: str, shown: str) -> Address:
+def parse_url(url: str, shown: str) -> ConnectionOptions:
     """Take our own options out of a URL: `schema`, `pool` and `prepare`; the driver is given the rest."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise _malformed(shown) from None
+        raise _invalid_url(shown) from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     schema, pool, prepare = options.pop("schema", "public"), options.pop("pool", ""), options.pop("prepare", "yes")
     if not schema or "\0" in schema or "$$" in schema or len(schema.encode()) > 63:
@@ -178,10 +178,10 @@ def parse(url: str, shown: str) -> Address:
     if prepare not in ("yes", "no"):
         raise UsageError(f"prepare= is yes, or no for a pooler that knows no prepared statements, not {prepare!r}")
     dsn = urlunsplit(parts._replace(query=urlencode(options)))
-    return Address(dsn, schema, int(pool or DEFAULT_POOL), prepare == "yes", shown)
+    return ConnectionOptions(dsn, schema, int(pool or DEFAULT_POOL_SIZE), prepare == "yes", shown)
 
 
-def _malformed(shown: str) -> UsageError:
+def _invalid_url(shown: str) -> UsageError:
     return UsageError(
         f"{shown} is no URL of a database, as in postgresql://user@host:5432/database. Nothing was opened. In a name "
         "or a password, / ? # @ : % are written %2F %3F %23 %40 %3A %25."
@@ -197,110 +197,115 @@ class Database:
         greet: looks at each new connection before it is used, and raises if it leads to the wrong place.
     """
 
-    def __init__(self, address: Address) -> None:
-        self.address = address
+    def __init__(self, address: ConnectionOptions) -> None:
+        self.options = address
         self.schema = address.schema
         self.sql = statements(address.schema)
-        self.greet: Callable[[Connection], Awaitable[None]] | None = None
+        self.on_connect: Callable[[PostgresConnection], Awaitable[None]] | None = None
         self._pool: Any = None
-        self._at_hand: list[Connection] = []
-        self._waiting = 0
+        self._idle: list[PostgresConnection] = []
+        self._waiters = 0
         self._closing = False
 
     @classmethod
-    async def open(cls, address: Address) -> "Database":
+    async def open(cls, address: ConnectionOptions) -> "Database":
         """Connect once, to see that it can be done; more connections follow when they are needed."""
         database = cls(address)
         try:
             database._pool = await _driver.create_pool(
                 min_size=0,  # the driver would try to keep it up, and log whatever it meets
-                max_size=address.pool,
-                init=database._meet,
-                statement_cache_size=200 if address.prepare else 0,
-                **_how(address),
+                max_size=address.pool_size,
+                init=database._init_connection,
+                statement_cache_size=200 if address.use_prepared_statements else 0,
+                **_connect_arguments(address),
             )
             async with database.connection():
                 pass
-        except (*LOST, PostgresError) as problem:
-            raise unavailable(problem, address.shown) from problem
+        except (*CONNECTION_ERRORS, PostgresError) as problem:
+            raise map_error(problem, address.redacted_url) from problem
         except ValueError:  # its text may hold a part of the password
-            raise _malformed(address.shown) from None
+            raise _invalid_url(address.redacted_url) from None
         return database
 
-    async def _meet(self, connection: Any) -> None:
-        if self.greet is not None:
-            await self.greet(connection)
+    async def _init_connection(self, connection: Any) -> None:
+        if self.on_connect is not None:
+            await self.on_connect(connection)
 
     async def fetch(self, statement: str, *values: Any) -> list[Any]:
         """Rows of one of our statements, in a transaction of its own."""
         async with self.connection() as connection:
-            with self.deadline(connection, ANSWER_S):
+            with self.deadline(connection, RESPONSE_TIMEOUT_S):
                 return await connection.fetch(self.sql[statement], *values)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncGenerator[Connection]:
+    async def connection(self) -> AsyncGenerator[PostgresConnection]:
         """A connection for the length of a block; the server's errors come out of it as ours."""
-        give_back, outcome = self.give_back, _NOTHING
+        give_back, outcome = self.release, _NOTHING
         try:
-            connection = await self.take()
+            connection = await self.acquire()
             try:
                 yield connection
-            except LOST:
+            except CONNECTION_ERRORS:
                 give_back, outcome = self.discard, _UNKNOWN
                 raise
             except BaseException:
-                give_back = self.clean  # whatever was under way
+                give_back = self.release_to_pool  # whatever was under way
                 raise
             finally:
                 await give_back(connection)
         except FaitError:
             raise
         except PostgresError as problem:
-            if not lost(problem):  # its details hold values, which must not get into a log by way of its traceback
-                shown = problem if isinstance(problem, NotAllowed) else None
-                raise unavailable(problem, self.address.shown) from shown
-            raise unavailable(problem, self.address.shown, outcome) from problem
-        except LOST as problem:
-            raise unavailable(problem, self.address.shown, outcome) from problem
+            if not is_connection_lost(
+                problem
+            ):  # its details hold values, which must not get into a log by way of its traceback
+                shown = problem if isinstance(problem, InsufficientPrivilege) else None
+                raise map_error(problem, self.options.redacted_url) from shown
+            raise map_error(problem, self.options.redacted_url, outcome) from problem
+        except CONNECTION_ERRORS as problem:
+            raise map_error(problem, self.options.redacted_url, outcome) from problem
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Connection]:
+    async def transaction(self) -> AsyncGenerator[PostgresConnection]:
         """A connection with a transaction: committed at the block's end, taken back when it raises."""
         async with self.connection() as connection, connection.transaction():
             yield connection
 
-    async def take(self) -> Connection:
+    async def acquire(self) -> PostgresConnection:
         """A connection to keep until it is given back."""
-        while self._at_hand:
-            connection = self._at_hand.pop()
+        while self._idle:
+            connection = self._idle.pop()
             if not _is_closed(connection):
                 return connection
-            await self.clean(connection)
-        self._waiting += 1
+            await self.release_to_pool(connection)
+        self._waiters += 1
         try:
-            return cast("Connection", await self._pool.acquire())
+            return cast("PostgresConnection", await self._pool.acquire())
         finally:
-            self._waiting -= 1
+            self._waiters -= 1
 
-    async def give_back(self, connection: Connection) -> None:
+    async def release(self, connection: PostgresConnection) -> None:
         """The other half of `take`."""
-        if len(self._at_hand) < AT_HAND and not self._waiting and not self._closing:
-            self._at_hand.append(connection)
+        if len(self._idle) < MAX_IDLE_CONNECTIONS and not self._waiters and not self._closing:
+            self._idle.append(connection)
         else:
-            await self.clean(connection)
+            await self.release_to_pool(connection)
 
-    async def clean(self, connection: Connection) -> None:
+    async def release_to_pool(self, connection: PostgresConnection) -> None:
         """Give back what was perhaps left in the middle of something: the driver waits for its end and cleans up."""
-        with self.deadline(connection, ANSWER_S), suppress(*LOST, PostgresError):  # then the driver closes it
+        with (
+            self.deadline(connection, RESPONSE_TIMEOUT_S),
+            suppress(*CONNECTION_ERRORS, PostgresError),
+        ):  # then the driver closes it
             await self._pool.release(connection)
 
-    async def discard(self, connection: Connection) -> None:
+    async def discard(self, connection: PostgresConnection) -> None:
         """The other half of `take` for a connection that is lost: it is closed, whatever is under way on it."""
         _terminate(connection)
         await self._pool.release(connection)
 
     @contextmanager
-    def deadline(self, connection: Connection, timeout_s: float) -> Generator[None]:
+    def deadline(self, connection: PostgresConnection, timeout_s: float) -> Generator[None]:
         """Close the connection if a block takes longer: a server that is gone answers no cancellation."""
         timer = asyncio.get_running_loop().call_later(timeout_s, _terminate, connection)
         try:
@@ -310,46 +315,46 @@ class Database:
 
     async def connect(self) -> Any:
         """A connection beside the pool, for what needs one of its own."""
-        return await _driver.connect(statement_cache_size=0, **_how(self.address))
+        return await _driver.connect(statement_cache_size=0, **_connect_arguments(self.options))
 
     async def close(self) -> None:
         """Close all connections, once what is under way on them is done."""
         self._closing = True
-        while self._at_hand:
-            await self.clean(self._at_hand.pop())
+        while self._idle:
+            await self.release_to_pool(self._idle.pop())
         try:
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
 
 
-def _how(address: Address) -> dict[str, Any]:
+def _connect_arguments(address: ConnectionOptions) -> dict[str, Any]:
     """How every connection is made."""
     named = "application_name=" in address.dsn
     return {
         "dsn": address.dsn,
-        "connection_class": _Bare,
-        "timeout": CONNECT_S,
+        "connection_class": _MonitoredConnection,
+        "timeout": CONNECT_TIMEOUT_S,
         "server_settings": {} if named else {"application_name": "fait"},
     }
 
 
-def _is_closed(connection: Connection) -> bool:
+def _is_closed(connection: PostgresConnection) -> bool:
     try:
         return connection.is_closed()
     except asyncpg.InterfaceError:  # the driver has taken it back by itself
         return True
 
 
-def _terminate(connection: Connection) -> None:
+def _terminate(connection: PostgresConnection) -> None:
     with suppress(asyncpg.InterfaceError):  # the driver has taken it back by itself
         connection.terminate()
 
 
-def lost(problem: BaseException) -> bool:
+def is_connection_lost(problem: BaseException) -> bool:
     """Whether the connection is gone, so that what was under way on it may or may not have been done."""
-    return isinstance(problem, LOST) and not isinstance(problem, ValueError)  # a value it could not encode
+    return isinstance(problem, CONNECTION_ERRORS) and not isinstance(problem, ValueError)  # a value it could not encode
 
 
 def _message(problem: BaseException) -> str:
@@ -357,7 +362,7 @@ def _message(problem: BaseException) -> str:
     return getattr(problem, "message", None) or str(problem)
 
 
-def unavailable(problem: BaseException, where: str, outcome: Literal["nothing", "unknown"] = "nothing") -> FaitError:
+def map_error(problem: BaseException, where: str, outcome: Literal["nothing", "unknown"] = "nothing") -> FaitError:
     """What an error of the server or of the connection means for a caller; decided by its class, never by its text."""
     match problem:
         case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():
@@ -380,7 +385,7 @@ def unavailable(problem: BaseException, where: str, outcome: Literal["nothing", 
             text = f"{where}: another transaction holds what this one needs. Try again when it has ended."
         case asyncpg.IdleInTransactionSessionTimeoutError():
             text = f"{where}: the transaction stood idle for too long, and the server ended it."
-        case _ if lost(problem):
+        case _ if is_connection_lost(problem):
             text = f"{where} cannot be reached ({type(problem).__name__}). Is the server running?"
         case _:
             text = f"{where}: {type(problem).__name__}: {_message(problem)}."

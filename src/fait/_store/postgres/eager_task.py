@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Prompt"]
+__all__ = ["EagerTask"]
 
 T = TypeVar("T")
 
 
-class Prompt(Generic[T]):
+class EagerTask(Generic[T]):
     """What a coroutine comes to. It cannot be cancelled.
 
     The coroutine runs outside of any task: whatever asks for the current one, as every time-out does, has to be given a
@@ -19,13 +19,13 @@ class Prompt(Generic[T]):
     __slots__ = ("_callbacks", "_coroutine", "_problem", "_value")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
-        self._callbacks: list[Callable[[Prompt[T]], object]] | None = []
+        self._callbacks: list[Callable[[EagerTask[T]], object]] | None = []
         self._coroutine = coroutine
         self._problem: BaseException | None = None
         self._value: T | None = None
-        self._go_on()
+        self._step()
 
-    def add_done_callback(self, callback: "Callable[[Prompt[T]], object]", /) -> None:
+    def add_done_callback(self, callback: "Callable[[EagerTask[T]], object]", /) -> None:
         """Have this called when it ends, in the same turn of the event loop."""
         if self._callbacks is None:
             asyncio.get_running_loop().call_soon(callback, self)
@@ -46,7 +46,7 @@ class Prompt(Generic[T]):
             raise self._problem
         return self._value  # pyright: ignore[reportReturnType] - it has ended, and with a value
 
-    def _go_on(self, _done: object = None) -> None:
+    def _step(self, _done: object = None) -> None:
         """To the next future that it waits for, as `asyncio.Task` would."""
         try:
             future = self._coroutine.send(None)
@@ -56,16 +56,16 @@ class Prompt(Generic[T]):
             self._problem = problem
         else:
             if future is None:  # as of `asyncio.sleep(0)`
-                asyncio.get_running_loop().call_soon(self._go_on)
+                asyncio.get_running_loop().call_soon(self._step)
             else:
                 future._asyncio_future_blocking = False
-                future.add_done_callback(self._go_on)
+                future.add_done_callback(self._step)
             return
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
-            self._tell(callback)
+            self._call_back(callback)
 
-    def _tell(self, callback: "Callable[[Prompt[T]], object]") -> None:
+    def _call_back(self, callback: "Callable[[EagerTask[T]], object]") -> None:
         """Call it; what it raises is told where the event loop tells of callbacks, and keeps nobody from being told."""
         try:
             callback(self)

@@ -8,30 +8,30 @@ from typing import Any, Final, Literal
 
 from fait._errors import FaitError
 from fait._store.health import Finding
-from fait._store.migrations import load
-from fait._store.postgres.admin import applied_steps
-from fait._store.postgres.connection import Connection, Database, PostgresError
+from fait._store.migrations import load_migrations
+from fait._store.postgres.admin import applied_migrations
+from fait._store.postgres.connection import Database, PostgresConnection, PostgresError
 from fait._store.postgres.identifiers import quote
-from fait._store.postgres.identity import identify
+from fait._store.postgres.identity import read_identity
 
 __all__ = ["CHECKS", "examine"]
 
-Check = Callable[[Database, Connection], Awaitable[tuple[Literal["ok", "finding", "unknown"], str, str]]]
-Verdict = tuple[Literal["ok", "finding", "unknown"], str, str]
+Check = Callable[[Database, PostgresConnection], Awaitable[tuple[Literal["ok", "finding", "unknown"], str, str]]]
+CheckResult = tuple[Literal["ok", "finding", "unknown"], str, str]
 
-OLD_TICKET_S: Final = 5.0
+MAX_TICKET_AGE_S: Final = 5.0
 """An append that takes longer keeps readers from what came after it."""
 
-WINDOW: Final = 250_000
+MAX_CHECKED_POSITIONS: Final = 250_000
 """Positions that are checked, the newest ones: bounds the time, to a few seconds."""
 
-NEARLY_ALL: Final = 0.9
+MAX_CONNECTION_SHARE: Final = 0.9
 """Part of all connections that may be in use."""
 
-CHECK_S: Final = 60.0
+CHECK_TIMEOUT_S: Final = 60.0
 """How long one check may take."""
 
-ANSWER_S: Final = 2.0
+NOTIFY_TIMEOUT_S: Final = 2.0
 """How long to wait for what comes at once, if it comes."""
 
 _PACKAGE: Final = "fait._store.postgres"
@@ -43,10 +43,10 @@ _DAMAGE: Final = (
 
 async def examine(database: Database) -> list[Finding]:
     """All checks; one that fails in itself is "unknown", and does not stop the others."""
-    return [await _checked(name, check, database) for name, check in CHECKS.items()]
+    return [await _run_check(name, check, database) for name, check in CHECKS.items()]
 
 
-async def _checked(name: str, check: Check, database: Database) -> Finding:
+async def _run_check(name: str, check: Check, database: Database) -> Finding:
     try:
         async with database.connection() as connection:
             return Finding(name, *await check(database, connection))
@@ -55,15 +55,15 @@ async def _checked(name: str, check: Check, database: Database) -> Finding:
 
 
 def _setting(name: str, wanted: str, well: str, ill: str, advice: str) -> Check:
-    async def check(database: Database, connection: Connection) -> Verdict:
+    async def check(database: Database, connection: PostgresConnection) -> CheckResult:
         value = await connection.fetchval(f"SHOW {name}")
         return ("ok", f"{value}: {well}", "") if value == wanted else ("finding", f"{value}: {ill}", advice)
 
     return check
 
 
-async def _server(database: Database, connection: Connection) -> Verdict:
-    identity, _, place = await identify(database, connection)
+async def _server(database: Database, connection: PostgresConnection) -> CheckResult:
+    identity, _, place = await read_identity(database, connection)
     version = await connection.fetchval("SHOW server_version")
     detail = f"{version}, the primary, on timeline {place.timeline}; log {identity.log_id}, epoch {identity.epoch}"
     if place.cluster:
@@ -76,15 +76,15 @@ async def _server(database: Database, connection: Connection) -> Verdict:
     )
 
 
-async def _synchronous_commit(database: Database, connection: Connection) -> Verdict:
+async def _synchronous_commit(database: Database, connection: PostgresConnection) -> CheckResult:
     value = await connection.fetchval("SHOW synchronous_commit")
     if value in ("on", "remote_apply"):
         return "ok", f"{value}: what is acknowledged survives a crash", ""
     return "ok", f"{value}: appends set it to on for themselves; checkpoints may be lost, and work is then repeated", ""
 
 
-async def _schema(database: Database, connection: Connection) -> Verdict:
-    known, applied = len(load(_PACKAGE)), len(await applied_steps(database, connection))
+async def _schema(database: Database, connection: PostgresConnection) -> CheckResult:
+    known, applied = len(load_migrations(_PACKAGE)), len(await applied_migrations(database, connection))
     if applied > known:
         return "ok", f"version {applied}; this fait knows {known}, and may use it", ""
     if applied == known:
@@ -92,7 +92,7 @@ async def _schema(database: Database, connection: Connection) -> Verdict:
     return "finding", f"version {applied}, this fait knows {known}", "fait db migrate"
 
 
-async def _sequence(database: Database, connection: Connection) -> Verdict:
+async def _sequence(database: Database, connection: PostgresConnection) -> CheckResult:
     [(step, cache, cycle, given, stored, may_see)] = await connection.fetch(database.sql["health_sequence"])
     name = f"{quote(database.schema)}.fait_position"
     if not may_see:
@@ -106,10 +106,10 @@ async def _sequence(database: Database, connection: Connection) -> Verdict:
     return "ok", f"one at a time, {given:,} given", ""
 
 
-async def _triggers(database: Database, connection: Connection) -> Verdict:
+async def _triggers(database: Database, connection: PostgresConnection) -> CheckResult:
     expected = {
         (table, trigger)
-        for migration in load(_PACKAGE)
+        for migration in load_migrations(_PACKAGE)
         for trigger, table in re.findall(r"^CREATE TRIGGER (\w+)[^;]*? ON \{schema\}\.(\w+)", migration.sql, flags=re.M)
     }
     rows = await connection.fetch(database.sql["health_triggers"], database.schema)
@@ -126,10 +126,10 @@ async def _triggers(database: Database, connection: Connection) -> Verdict:
     return "ok", f"all {len(expected)} triggers are there and enabled", ""
 
 
-async def _functions(database: Database, connection: Connection) -> Verdict:
+async def _functions(database: Database, connection: PostgresConnection) -> CheckResult:
     expected = {
         name: volatility.lower()[0]
-        for migration in load(_PACKAGE)
+        for migration in load_migrations(_PACKAGE)
         for name, volatility in re.findall(
             r"^CREATE FUNCTION \{schema\}\.(\w+)\([^;]*?\b(VOLATILE|STABLE|IMMUTABLE)\b", migration.sql, flags=re.M
         )
@@ -142,7 +142,7 @@ async def _functions(database: Database, connection: Connection) -> Verdict:
     return "ok", f"all {len(expected)} are there and take the snapshots they need", ""
 
 
-async def _ticket(database: Database, connection: Connection) -> Verdict:
+async def _ticket(database: Database, connection: PostgresConnection) -> CheckResult:
     rows = await connection.fetch(database.sql["health_ticket"])
     if not rows:
         return "ok", "nobody is appending", ""
@@ -151,7 +151,7 @@ async def _ticket(database: Database, connection: Connection) -> Verdict:
         detail = f"process {pid} of role {role!r} is appending; this role may not see for how long"
         return "unknown", detail, "GRANT pg_read_all_stats TO the role that runs fait doctor"
     detail = f"process {pid} ({application or 'without a name'}), {state}, its transaction is {age:.1f} s old"
-    if age < OLD_TICKET_S:
+    if age < MAX_TICKET_AGE_S:
         return "ok", detail, ""
     idle = (
         "it appended, and does not end its transaction" if state.startswith("idle") else "it is slow, or waits itself"
@@ -160,12 +160,12 @@ async def _ticket(database: Database, connection: Connection) -> Verdict:
     return "finding", detail, advice
 
 
-async def _connections(database: Database, connection: Connection) -> Verdict:
+async def _connections(database: Database, connection: PostgresConnection) -> CheckResult:
     most, reserved = [
         int(await connection.fetchval(f"SHOW {name}")) for name in ("max_connections", "superuser_reserved_connections")
     ]
     [(used, limit)] = await connection.fetch(database.sql["health_connections"])
-    room, needed = most - reserved, database.address.pool + 1
+    room, needed = most - reserved, database.options.pool_size + 1
     detail = f"{used} of {room} are in use; a process takes up to {needed}"
     if needed > room or 0 <= limit < needed:
         return (
@@ -173,12 +173,12 @@ async def _connections(database: Database, connection: Connection) -> Verdict:
             f"{detail}, which it can never have",
             "lower ?pool=, or raise max_connections or the role's limit",
         )
-    if used > room * NEARLY_ALL:
+    if used > room * MAX_CONNECTION_SHARE:
         return "finding", detail, "lower ?pool=, raise max_connections, or put a pooler in between"
     return "ok", detail, ""
 
 
-async def _listen(database: Database, connection: Connection) -> Verdict:
+async def _listen(database: Database, connection: PostgresConnection) -> CheckResult:
     heard = asyncio.Event()
 
     def hear(connection: Any, pid: int, channel: str, payload: str) -> None:
@@ -186,10 +186,10 @@ async def _listen(database: Database, connection: Connection) -> Verdict:
 
     ears = await database.connect()
     try:
-        await ears.add_listener("fait_health", hear)
-        await connection.execute("NOTIFY fait_health")
+        await ears.add_listener("fait_doctor", hear)
+        await connection.execute("NOTIFY fait_doctor")
         with suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(NOTIFY_TIMEOUT_S):
                 await heard.wait()
     finally:
         ears.terminate()
@@ -198,9 +198,9 @@ async def _listen(database: Database, connection: Connection) -> Verdict:
     return "ok", "not heard, through a pooler: events of other processes are found by looking, up to 0.25 s later", ""
 
 
-async def _prepared(database: Database, connection: Connection) -> Verdict:
+async def _prepared(database: Database, connection: PostgresConnection) -> CheckResult:
     driver: Any = connection
-    if not database.address.prepare:
+    if not database.options.use_prepared_statements:
         return "ok", "not used: prepare=no", ""
     if driver.get_server_pid() == await connection.fetchval(database.sql["health_backend"]):
         return "ok", "the server is reached directly", ""
@@ -209,7 +209,7 @@ async def _prepared(database: Database, connection: Connection) -> Verdict:
         # It holds the server's process that has the statement; the pooler must now use another.
         await other.fetchval(database.sql["health_backend"])
         try:
-            await connection.fetch(database.sql["health_backend"], timeout=ANSWER_S)
+            await connection.fetch(database.sql["health_backend"], timeout=NOTIFY_TIMEOUT_S)
         except TimeoutError:
             return "unknown", "a pooler gives one connection at a time: it could not be tried", advice
         except PostgresError as problem:
@@ -217,7 +217,7 @@ async def _prepared(database: Database, connection: Connection) -> Verdict:
     return "ok", "the pooler carries them", ""
 
 
-async def _leases(database: Database, connection: Connection) -> Verdict:
+async def _leases(database: Database, connection: PostgresConnection) -> CheckResult:
     names = [name for (name,) in await connection.fetch(database.sql["health_leases"])]
     if names:
         return "finding", f"held for subscriptions that are gone: {', '.join(names)}", "stop whatever holds them"
@@ -227,13 +227,13 @@ async def _leases(database: Database, connection: Connection) -> Verdict:
 def _rule(statement: str, well: str, ill: str) -> Check:
     """A rule whose statement gives the first few of those that break it."""
 
-    async def check(database: Database, connection: Connection) -> Verdict:
-        after = await connection.fetchval(database.sql["health_window"], WINDOW)
+    async def check(database: Database, connection: PostgresConnection) -> CheckResult:
+        after = await connection.fetchval(database.sql["health_window"], MAX_CHECKED_POSITIONS)
         try:
-            rows = await connection.fetch(database.sql[statement], after, timeout=CHECK_S)
+            rows = await connection.fetch(database.sql[statement], after, timeout=CHECK_TIMEOUT_S)
         except TimeoutError:
-            return "unknown", f"it took longer than {CHECK_S:g} s", ""
-        where = f", among the newest {WINDOW:,} positions" if after else ""
+            return "unknown", f"it took longer than {CHECK_TIMEOUT_S:g} s", ""
+        where = f", among the newest {MAX_CHECKED_POSITIONS:,} positions" if after else ""
         if rows:
             return "finding", f"{ill}: {', '.join(str(row[0]) for row in rows)}{where}", _DAMAGE
         return "ok", well + where, ""

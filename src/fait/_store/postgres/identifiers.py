@@ -4,11 +4,11 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from fait._store.sql import load
+from fait._store.sql import load_statements
 
 __all__ = ["in_schema", "literal", "quote", "statements"]
 
-_SQL: Final = load("fait._store.postgres")
+_SQL: Final = load_statements("fait._store.postgres")
 
 
 def quote(name: str) -> str:

@@ -10,52 +10,54 @@ from typing import Final
 from msgspec import Struct
 
 from fait._errors import StoreUnavailable, UsageError
-from fait._store.adoption import Adopted, Carried
+from fait._store.adoption import Adoption, CarriedCheckpoint
 from fait._store.log import Identity
-from fait._store.postgres.connection import Connection, Database
+from fait._store.postgres.connection import Database, PostgresConnection
 
-__all__ = ["Place", "adopt", "confirm", "identify", "place_of"]
+__all__ = ["ServerTimeline", "adopt", "check_not_moved", "read_identity", "server_timeline"]
 
-MIN_SERVER: Final = 150_000
+MIN_SERVER_VERSION: Final = 150_000
 """PostgreSQL 15."""
 
 
-class Place(Struct, frozen=True):
+class ServerTimeline(Struct, frozen=True):
     """Where a server writes: its cluster ("" if this role may not know), and the timeline."""
 
     cluster: str
     timeline: int
 
 
-async def place_of(database: Database, connection: Connection) -> Place:
+async def server_timeline(database: Database, connection: PostgresConnection) -> ServerTimeline:
     """Where the server writes. Refuses a standby, and a server that is too old."""
-    [(version, standby, timeline, may_ask)] = await connection.fetch(database.sql["server"])
-    if version < MIN_SERVER:
-        raise StoreUnavailable(f"{database.address.shown} runs PostgreSQL {version // 10_000}: 15 or newer is needed.")
+    [(version, standby, timeline, may_ask)] = await connection.fetch(database.sql["server_state"])
+    if version < MIN_SERVER_VERSION:
+        raise StoreUnavailable(
+            f"{database.options.redacted_url} runs PostgreSQL {version // 10_000}: 15 or newer is needed."
+        )
     if standby:
-        raise StoreUnavailable(f"{database.address.shown} is a standby: connect to the primary.")
-    cluster = await connection.fetchval(database.sql["cluster"]) if may_ask else ""
-    return Place(cluster, timeline)
+        raise StoreUnavailable(f"{database.options.redacted_url} is a standby: connect to the primary.")
+    cluster = await connection.fetchval(database.sql["system_identifier"]) if may_ask else ""
+    return ServerTimeline(cluster, timeline)
 
 
-async def identify(database: Database, connection: Connection) -> tuple[Identity, int, Place]:
+async def read_identity(database: Database, connection: PostgresConnection) -> tuple[Identity, int, ServerTimeline]:
     """The log's identity, the oid of its sequence, and the place it was confirmed at."""
     rows = await connection.fetch(database.sql["identity"])
     if not rows:
         raise StoreUnavailable(
-            f"the log at {database.address.shown} has lost its identity: somebody emptied {database.schema}.fait_log. "
+            f"the log at {database.options.redacted_url} has lost its identity: somebody emptied {database.schema}.fait_log. "
             "Restore that row from a backup."
         )
     [(log_id, epoch, cluster, timeline, sequence, cache)] = rows
     if cache != 1:
         raise StoreUnavailable(
-            f"the sequence fait_position in {database.address.shown} has CACHE {cache}: readers would skip events. "
+            f"the sequence fait_position in {database.options.redacted_url} has CACHE {cache}: readers would skip events. "
             f"Run: ALTER SEQUENCE fait_position CACHE 1"
         )
-    return Identity(log_id, epoch), sequence, Place(cluster, timeline)
+    return Identity(log_id, epoch), sequence, ServerTimeline(cluster, timeline)
 
 
-def confirm(was: Place, found: Place, where: str) -> None:
+def check_not_moved(was: ServerTimeline, found: ServerTimeline, where: str) -> None:
     """Refuse a log that has been moved since it was last confirmed."""
     if was.cluster and found.cluster and was.cluster != found.cluster:
         what = "was copied or restored into another cluster"
@@ -69,7 +71,7 @@ def confirm(was: Place, found: Place, where: str) -> None:
     )
 
 
-async def adopt(database: Database, *, in_place: bool, rehearse: bool) -> Adopted:
+async def adopt(database: Database, *, in_place: bool, dry_run: bool) -> Adoption:
     """Begin a new epoch at the place where the log is now.
 
     Args:
@@ -85,21 +87,21 @@ async def adopt(database: Database, *, in_place: bool, rehearse: bool) -> Adopte
         except BaseException:
             await transaction.rollback()
             raise
-        await (transaction.rollback() if rehearse else transaction.commit())
+        await (transaction.rollback() if dry_run else transaction.commit())
         return adopted
 
 
-async def _adopt(database: Database, connection: Connection, in_place: bool) -> Adopted:
+async def _adopt(database: Database, connection: PostgresConnection, in_place: bool) -> Adoption:
     await connection.execute(database.sql["lock_schema"])  # two at once would each begin an epoch
-    place = await place_of(database, connection)
-    old, _, was = await identify(database, connection)
+    place = await server_timeline(database, connection)
+    old, _, was = await read_identity(database, connection)
     if was == place and not in_place:
         raise UsageError(
-            f"the log at {database.address.shown} is in the cluster and on the timeline where it was: there is nothing "
+            f"the log at {database.options.redacted_url} is in the cluster and on the timeline where it was: there is nothing "
             "to adopt. Nothing was changed. If it was restored or copied there all the same: fait log adopt --in-place"
         )
     [(log_id, epoch)] = await connection.fetch(database.sql["adopt_log"], place.cluster, place.timeline)
     head = await connection.fetchval(database.sql["head"], (1 << 63) - 1)
     rows = await connection.fetch(database.sql["adopt_checkpoints"], log_id, old.epoch, epoch, head)
-    carried = [Carried(name, position, found == epoch) for name, position, found in rows]
-    return Adopted(old, Identity(log_id, epoch), head, carried)
+    carried = [CarriedCheckpoint(name, position, found == epoch) for name, position, found in rows]
+    return Adoption(old, Identity(log_id, epoch), head, carried)

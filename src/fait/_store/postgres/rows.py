@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-from fait._events.envelope import StoredEvent
+from fait._events.envelope import RecordedEvent
 
-__all__ = ["stored_events"]
+__all__ = ["recorded_events"]
 
 
-def stored_events(rows: Iterable[Any]) -> list[StoredEvent]:
+def recorded_events(rows: Iterable[Any]) -> list[RecordedEvent]:
     """The events that a statement gives, whole."""
     return [
-        StoredEvent(
+        RecordedEvent(
             position, stream, version, name, schema, event_id, data, metadata, tuple(tags) if tags else (),
             recorded_at, occurred_at,
         )

@@ -5,10 +5,10 @@ import asyncio
 from fait._clock import Clock
 from fait._errors import UsageError
 from fait._store.health import Finding
-from fait._store.postgres.admin import migrate, missing
-from fait._store.postgres.connection import Connection, Database, parse
+from fait._store.postgres.admin import migrate, missing_migrations
+from fait._store.postgres.connection import Database, PostgresConnection, parse_url
 from fait._store.postgres.health import examine
-from fait._store.postgres.identity import confirm, identify, place_of
+from fait._store.postgres.identity import check_not_moved, read_identity, server_timeline
 from fait._store.postgres.ledger import PostgresLedger
 from fait._store.postgres.log import PostgresLog
 
@@ -43,17 +43,17 @@ async def open_store(url: str, shown: str, clock: Clock, *, create: bool = True)
 
     Options of the URL: `schema` (`public`), `pool` (10), `prepare` (`yes`); the driver takes the others.
     """
-    database = await Database.open(parse(url, shown))
+    database = await Database.open(parse_url(url, shown))
     try:
         await _bring_up_to_date(database, create)
         async with database.connection() as connection:
-            identity, sequence, was = await identify(database, connection)
-            confirm(was, await place_of(database, connection), shown)
+            identity, sequence, was = await read_identity(database, connection)
+            check_not_moved(was, await server_timeline(database, connection), shown)
 
-        async def greet(connection: Connection) -> None:
-            confirm(was, await place_of(database, connection), shown)
+        async def greet(connection: PostgresConnection) -> None:
+            check_not_moved(was, await server_timeline(database, connection), shown)
 
-        database.greet = greet
+        database.on_connect = greet
     except BaseException:
         await database.close()
         raise
@@ -62,11 +62,11 @@ async def open_store(url: str, shown: str, clock: Clock, *, create: bool = True)
 
 
 async def _bring_up_to_date(database: Database, create: bool) -> None:
-    steps = await missing(database)
+    steps = await missing_migrations(database)
     if steps and create:
         await migrate(database)
     elif steps:
-        where, first = f"{database.address.shown} (schema {database.schema})", steps[0].number == 1
+        where, first = f"{database.options.redacted_url} (schema {database.schema})", steps[0].number == 1
         raise UsageError(
             f"there is no store at {where}; is the URL right? Nothing was created."
             if first

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from fait._errors import UsageError
-from fait._store.ledger import Column, Condition, Kind, Order, Row, RowChange, Table
+from fait._store.ledger import Column, ColumnCondition, ColumnKind, Row, RowChange, SortOrder, Table
 from fait._store.postgres.identifiers import quote
 
 __all__ = ["check_names", "create_table", "drop_table", "from_rows", "record_rows", "select_keys", "select_rows"]
@@ -23,7 +23,7 @@ MAX_NAME_BYTES: Final = 63
 
 _SYSTEM_COLUMNS: Final = {"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"}
 
-_TYPES: Final[dict[Kind, str]] = {
+_TYPES: Final[dict[ColumnKind, str]] = {
     "text": "text",
     "integer": "bigint",
     "real": "double precision",
@@ -52,7 +52,7 @@ def _timestamp(value: datetime) -> str:
 
 # These go as text. The driver would send the greatest and the smallest date and moment as infinity, and the greatest
 # decimals as 0.
-_AS_TEXT: Final[dict[Kind, Callable[[Any], str]]] = {
+_AS_TEXT: Final[dict[ColumnKind, Callable[[Any], str]]] = {
     "decimal": _decimal,
     "timestamp": _timestamp,
     "date": date.isoformat,
@@ -83,7 +83,7 @@ def create_table(schema: str, table: Table) -> dict[str, str]:
     made = {table.name: f"CREATE TABLE IF NOT EXISTS {_table(schema, table)} ({columns})"}
     for names in table.indexes:
         index = _index_name(table, names)
-        ordered = ", ".join(_ordered(table, Order(name)) for name in names)
+        ordered = ", ".join(_sort_expression(table, SortOrder(name)) for name in names)
         made[index] = f"CREATE INDEX IF NOT EXISTS {quote(index)} ON {_table(schema, table)} ({ordered})"
     return made
 
@@ -125,21 +125,21 @@ def select_keys(schema: str, table: Table, keys: Sequence[Any]) -> tuple[str, li
 def select_rows(
     schema: str,
     table: Table,
-    where: Sequence[Condition],
-    order: Sequence[Order],
-    beyond: Sequence[Any] | None,
+    where: Sequence[ColumnCondition],
+    order: Sequence[SortOrder],
+    after_row: Sequence[Any] | None,
     limit: int | None,
 ) -> tuple[str, list[Any]]:
     """The statement that answers a `select`, and its values."""
     parameters = _Parameters()
     tests = [_condition(table, condition, parameters) for condition in where]
-    if beyond is not None:
-        tests.append(_beyond(table, order, beyond, parameters))
+    if after_row is not None:
+        tests.append(_after_row(table, order, after_row, parameters))
     sql = f"SELECT {_columns(table)} FROM {_table(schema, table)}"  # noqa: S608
     if tests:
         sql += " WHERE " + " AND ".join(tests)
     if order:
-        sql += " ORDER BY " + ", ".join(_ordered(table, each) for each in order)
+        sql += " ORDER BY " + ", ".join(_sort_expression(table, each) for each in order)
     if limit is not None:
         sql += f" LIMIT {parameters.add(limit, 'bigint')}"
     return sql, parameters.values
@@ -157,14 +157,14 @@ class _Parameters:
 
     def __init__(self, taken: int = 0) -> None:
         self.values: list[Any] = []
-        self._taken = taken
+        self._offset = taken
 
     def add(self, value: Any, type: str) -> str:
         """A value of a type."""
         self.values.append(value)
-        return f"${self._taken + len(self.values)}::{type}"
+        return f"${self._offset + len(self.values)}::{type}"
 
-    def one(self, column: Column, value: Any) -> str:
+    def value(self, column: Column, value: Any) -> str:
         """A value to compare a column with."""
         if convert := _AS_TEXT.get(column.kind):
             return self.add(None if value is None else convert(value), f"text::{_TYPES[column.kind]}")
@@ -174,7 +174,7 @@ class _Parameters:
         """Any number of values to compare a column with."""
         return self._several(column, values, _compared_type(column))
 
-    def unnested(self, column: Column, values: Sequence[Any]) -> str:
+    def column_values(self, column: Column, values: Sequence[Any]) -> str:
         """Any number of values to write into a column."""
         return self._several(column, values, _TYPES[column.kind])
 
@@ -196,7 +196,7 @@ def _delete(schema: str, table: Table, rows: Mapping[Any, Row | None], parameter
 def _upsert(schema: str, table: Table, rows: Mapping[Any, Row | None], parameters: _Parameters) -> str:
     written = [row for row in rows.values() if row is not None]
     arrays = ", ".join(
-        parameters.unnested(column, [row[place] for row in written]) for place, column in enumerate(table.columns)
+        parameters.column_values(column, [row[place] for row in written]) for place, column in enumerate(table.columns)
     )
     others = [quote(column.name) for column in table.columns if column.name != table.key]
     update = f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in others)}" if others else "NOTHING"
@@ -207,38 +207,38 @@ def _upsert(schema: str, table: Table, rows: Mapping[Any, Row | None], parameter
     )
 
 
-def _condition(table: Table, condition: Condition, parameters: _Parameters) -> str:
+def _condition(table: Table, condition: ColumnCondition, parameters: _Parameters) -> str:
     column, name = _column(table, condition.column), _comparable(table, condition.column)
     values = condition.values
     match condition.operator:
         case "=" | "!=" if values[0] is None:
             return f"{name} IS {'NOT ' if condition.operator == '!=' else ''}NULL"
         case "=":
-            return f"{name} = {parameters.one(column, values[0])}"
+            return f"{name} = {parameters.value(column, values[0])}"
         case "!=":
-            return f"{name} IS DISTINCT FROM {parameters.one(column, values[0])}"
+            return f"{name} IS DISTINCT FROM {parameters.value(column, values[0])}"
         case "in":
             test = f"{name} = ANY({parameters.array(column, [value for value in values if value is not None])})"
             return f"({test} OR {name} IS NULL)" if None in values else test
         case "between":
-            return f"{name} BETWEEN {parameters.one(column, values[0])} AND {parameters.one(column, values[1])}"
+            return f"{name} BETWEEN {parameters.value(column, values[0])} AND {parameters.value(column, values[1])}"
         case operator:
-            return f"{name} {operator} {parameters.one(column, values[0])}"
+            return f"{name} {operator} {parameters.value(column, values[0])}"
 
 
-def _beyond(table: Table, order: Sequence[Order], beyond: Sequence[Any], parameters: _Parameters) -> str:
+def _after_row(table: Table, order: Sequence[SortOrder], beyond: Sequence[Any], parameters: _Parameters) -> str:
     """Rows after the one whose order columns are `beyond`: later in the first, or equal there and later in the rest."""
     first, rest = order[0], order[1:]
     column, name = _column(table, first.column), _comparable(table, first.column)
     if beyond[0] is None:
         later, same = "FALSE" if first.descending else f"{name} IS NOT NULL", f"{name} IS NULL"
-        return f"({later} OR ({same} AND {_beyond(table, rest, beyond[1:], parameters)}))" if rest else later
-    value = parameters.one(column, beyond[0])
+        return f"({later} OR ({same} AND {_after_row(table, rest, beyond[1:], parameters)}))" if rest else later
+    value = parameters.value(column, beyond[0])
     later = f"{name} {'<' if first.descending else '>'} {value}"
     if rest:
         # The comparison on the left says nothing new: it is what an index can begin at.
         start = f"{name} {'<=' if first.descending else '>='} {value}"
-        later = f"({start} AND ({later} OR {_beyond(table, rest, beyond[1:], parameters)}))"
+        later = f"({start} AND ({later} OR {_after_row(table, rest, beyond[1:], parameters)}))"
     return f"({later} OR {name} IS NULL)" if first.descending and column.nullable else later
 
 
@@ -263,7 +263,7 @@ def _compared_type(column: Column) -> str:
     return "text" if column.kind == "json" else _TYPES[column.kind]
 
 
-def _ordered(table: Table, order: Order) -> str:
+def _sort_expression(table: Table, order: SortOrder) -> str:
     """A column in an order, or in an index that serves it in both directions."""
     direction = " DESC" if order.descending else ""
     if _column(table, order.column).nullable:

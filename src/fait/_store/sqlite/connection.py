@@ -14,18 +14,18 @@ from fait._errors import FaitError, StoreUnavailable
 __all__ = [
     "BUSY_TIMEOUT_MS",
     "MIN_SQLITE",
-    "Connection",
-    "Patience",
+    "BusyHandler",
+    "SqliteConnection",
     "Synchronous",
     "connect",
-    "connect_reading",
-    "unavailable",
+    "connect_readonly",
+    "map_error",
 ]
 
 Synchronous = Literal["FULL", "NORMAL"]
 
 
-class Rows(Protocol):
+class Cursor(Protocol):
     """What a statement gives: `get` is its only value, None without a row, or a tuple or list of them."""
 
     get: Any
@@ -37,16 +37,16 @@ class Rows(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class Connection(Protocol):
+class SqliteConnection(Protocol):
     """The part of `apsw.Connection` that is used here, with types that say what comes out."""
 
     authorizer: Any
 
-    def execute(self, statements: str, bindings: Sequence[Any] | None = None) -> Rows:
+    def execute(self, statements: str, bindings: Sequence[Any] | None = None) -> Cursor:
         """Run statements."""
         ...
 
-    def executemany(self, statements: str, sequenceofbindings: Sequence[Sequence[Any]]) -> Rows:
+    def executemany(self, statements: str, sequenceofbindings: Sequence[Sequence[Any]]) -> Cursor:
         """Run a statement for each of the bindings."""
         ...
 
@@ -83,7 +83,9 @@ BUSY_TIMEOUT_MS: Final = 30_000
 """How long a writer waits for another process's transaction before it gives up."""
 
 
-def connect(path: str, *, synchronous: Synchronous = "FULL", busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Connection:
+def connect(
+    path: str, *, synchronous: Synchronous = "FULL", busy_timeout_ms: int = BUSY_TIMEOUT_MS
+) -> SqliteConnection:
     """Open a file with the settings every connection of fait has, and make sure that they hold."""
     if apsw.SQLITE_VERSION_NUMBER < MIN_SQLITE:
         raise StoreUnavailable(
@@ -92,25 +94,25 @@ def connect(path: str, *, synchronous: Synchronous = "FULL", busy_timeout_ms: in
         )
     try:
         driver = apsw.Connection(path)
-        driver.set_busy_handler(Patience(busy_timeout_ms / 1000))
+        driver.set_busy_handler(BusyHandler(busy_timeout_ms / 1000))
         driver.create_collation("decimal", _compare_decimals)
         # Plans do not depend on parameters. Without this, SQLite prepares many statements anew for each value.
         driver.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         # A quoted name that is misspelt is an error, not a text.
         driver.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
         driver.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
-        connection = cast("Connection", driver)
+        connection = cast("SqliteConnection", driver)
         if connection.pragma("journal_mode", "WAL") != "wal":
             raise StoreUnavailable(f"{path} cannot be put into WAL mode: is it on a network file system?")
         connection.pragma("synchronous", synchronous)
         if sys.platform == "darwin":
             connection.pragma("fullfsync", 1)
     except apsw.Error as problem:
-        raise unavailable(problem, path) from problem
+        raise map_error(problem, path) from problem
     return connection
 
 
-class Patience:
+class BusyHandler:
     """Waits for another process's transaction with short pauses, so that writers take turns.
 
     SQLite's own pauses grow to 100 ms: whoever has waited long then waits longest.
@@ -131,12 +133,12 @@ class Patience:
         return True
 
 
-def connect_reading(path: str) -> Connection:
+def connect_readonly(path: str) -> SqliteConnection:
     """Open a file to look at it: nothing of it is changed, and it is not created."""
-    return cast("Connection", apsw.Connection(path, apsw.SQLITE_OPEN_READONLY))
+    return cast("SqliteConnection", apsw.Connection(path, apsw.SQLITE_OPEN_READONLY))
 
 
-def unavailable(problem: apsw.Error, path: str | None = None) -> FaitError:
+def map_error(problem: apsw.Error, path: str | None = None) -> FaitError:
     """What an SQLite error means for a caller; decided by its class, never by its text."""
     where = path or "the database"
     match problem:

@@ -7,8 +7,8 @@ from typing import Any, Final
 import apsw
 
 from fait._store.health import Finding
-from fait._store.migrations import load
-from fait._store.sqlite.connection import MIN_SQLITE, Connection
+from fait._store.migrations import load_migrations
+from fait._store.sqlite.connection import MIN_SQLITE, SqliteConnection
 from fait._store.sqlite.statements import SQL
 
 __all__ = ["examine"]
@@ -18,12 +18,12 @@ _DAMAGE: Final = "an event, a stream or a tag was changed by hand, or the file i
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
-def examine(connection: Connection) -> list[Finding]:
+def examine(connection: SqliteConnection) -> list[Finding]:
     """All checks; one that fails in itself is "unknown", and does not stop the others."""
-    return [_checked(name, check, connection) for name, check in _CHECKS.items()]
+    return [_run_check(name, check, connection) for name, check in _CHECKS.items()]
 
 
-def _checked(name: str, check: Callable[[str, Connection], Finding], connection: Connection) -> Finding:
+def _run_check(name: str, check: Callable[[str, SqliteConnection], Finding], connection: SqliteConnection) -> Finding:
     try:
         return check(name, connection)
     except apsw.CorruptError as problem:
@@ -32,7 +32,7 @@ def _checked(name: str, check: Callable[[str, Connection], Finding], connection:
         return Finding(name, "unknown", f"it could not be checked: {type(problem).__name__}: {problem}")
 
 
-def _library(name: str, _connection: Connection) -> Finding:
+def _library(name: str, _connection: SqliteConnection) -> Finding:
     version = apsw.sqlite_lib_version()
     if apsw.SQLITE_VERSION_NUMBER >= MIN_SQLITE:
         return Finding(name, "ok", f"{version}, which has the WAL-reset fix of 3.51.3")
@@ -40,23 +40,23 @@ def _library(name: str, _connection: Connection) -> Finding:
     return Finding(name, "finding", f"{version} can lose commits in WAL mode; fixed in 3.51.3", advice)
 
 
-def _journal(name: str, connection: Connection) -> Finding:
+def _journal(name: str, connection: SqliteConnection) -> Finding:
     mode = str(connection.pragma("journal_mode"))
     if mode == "wal":
         return Finding(name, "ok", "wal")
     return Finding(name, "finding", f"{mode}: readers and the writer wait for each other", "open it once with fait")
 
 
-def _synchronous(name: str, connection: Connection) -> Finding:
+def _synchronous(name: str, connection: SqliteConnection) -> Finding:
     level = _SYNCHRONOUS[int(connection.pragma("synchronous"))]
     if level in ("FULL", "EXTRA"):
         return Finding(name, "ok", f"{level}: what is acknowledged survives a loss of power")
     return Finding(name, "finding", f"{level}: the last commits may be lost with the power", "use ?synchronous=FULL")
 
 
-def _schema(name: str, connection: Connection) -> Finding:
+def _schema(name: str, connection: SqliteConnection) -> Finding:
     applied = [row[0] for row in connection.execute(SQL["applied_migrations"])]
-    known = [migration.number for migration in load("fait._store.sqlite")]
+    known = [migration.number for migration in load_migrations("fait._store.sqlite")]
     if applied == known:
         return Finding(name, "ok", f"version {len(known)}, the newest this fait knows")
     if applied[: len(known)] == known:
@@ -64,17 +64,17 @@ def _schema(name: str, connection: Connection) -> Finding:
     return Finding(name, "finding", f"it has the steps {applied}, this fait knows {known}", "use one version of fait")
 
 
-def _pages(name: str, connection: Connection) -> Finding:
+def _pages(name: str, connection: SqliteConnection) -> Finding:
     problems = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
     if problems == ["ok"]:
         return Finding(name, "ok", "quick_check found nothing")
     return Finding(name, "finding", "; ".join(problems), _RESTORE)
 
 
-def _triggers(name: str, connection: Connection) -> Finding:
+def _triggers(name: str, connection: SqliteConnection) -> Finding:
     expected = {
         trigger
-        for migration in load("fait._store.sqlite")
+        for migration in load_migrations("fait._store.sqlite")
         for trigger in re.findall(r"^CREATE TRIGGER (\w+)", migration.sql, flags=re.MULTILINE)
     }
     missing = sorted(expected - {row[0] for row in connection.execute(SQL["health_triggers"])})
@@ -84,10 +84,10 @@ def _triggers(name: str, connection: Connection) -> Finding:
     return Finding(name, "finding", f"missing: {', '.join(missing)}", advice)
 
 
-def _rule(statement: str, well: str, ill: str) -> Callable[[str, Connection], Finding]:
+def _rule(statement: str, well: str, ill: str) -> Callable[[str, SqliteConnection], Finding]:
     """A rule whose statement gives the first few of those that break it."""
 
-    def check(name: str, connection: Connection) -> Finding:
+    def check(name: str, connection: SqliteConnection) -> Finding:
         rows: list[Any] = connection.execute(SQL[statement]).fetchall()
         if not rows:
             return Finding(name, "ok", well)
@@ -96,7 +96,7 @@ def _rule(statement: str, well: str, ill: str) -> Callable[[str, Connection], Fi
     return check
 
 
-_CHECKS: Final[dict[str, Callable[[str, Connection], Finding]]] = {
+_CHECKS: Final[dict[str, Callable[[str, SqliteConnection], Finding]]] = {
     "SQLite": _library,
     "journal mode": _journal,
     "synchronous": _synchronous,

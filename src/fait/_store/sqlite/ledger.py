@@ -10,24 +10,24 @@ from fait._decisions.snapshot import Snapshot
 from fait._errors import LeaseLost, UsageError
 from fait._store.ledger import (
     Checkpoint,
-    Condition,
+    ColumnCondition,
+    HandlerStatement,
     Lease,
-    Order,
     Row,
     RowChange,
-    Statement,
+    SortOrder,
     Table,
-    Work,
-    refused_by_constraint,
+    UnitOfWork,
+    constraint_violation,
 )
 from fait._store.sqlite import tables
-from fait._store.sqlite.connection import Connection
+from fait._store.sqlite.connection import SqliteConnection
 from fait._store.sqlite.statements import SQL
-from fait._store.sqlite.worker_threads import Readers, Writer
+from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
 
 __all__ = ["SqliteLedger"]
 
-_OWN: Final = "fait_"
+_RESERVED_PREFIX: Final = "fait_"
 _FORBIDDEN: Final = {
     apsw.SQLITE_CREATE_TRIGGER,
     apsw.SQLITE_CREATE_TEMP_TRIGGER,
@@ -51,70 +51,70 @@ _WRITES: Final = {
 class SqliteLedger:
     """`Ledger` in an SQLite file."""
 
-    def __init__(self, writer: Writer, readers: Readers) -> None:
+    def __init__(self, writer: WriterThread, readers: ReaderThreads) -> None:
         self._writer = writer
         self._readers = readers
 
     async def checkpoints(self) -> list[Checkpoint]:
-        rows = await self._read("checkpoints", None)
+        rows = await self._read("read_checkpoints", None)
         return [Checkpoint(*row) for row in rows]
 
     async def checkpoint(self, subscription: str) -> Checkpoint | None:
-        rows = await self._read("checkpoints", subscription)
+        rows = await self._read("read_checkpoints", subscription)
         return Checkpoint(*rows[0]) if rows else None
 
-    async def start(self, checkpoint: Checkpoint) -> Checkpoint:
-        def job(connection: Connection) -> Checkpoint:
+    async def start_checkpoint(self, checkpoint: Checkpoint) -> Checkpoint:
+        def job(connection: SqliteConnection) -> Checkpoint:
             connection.execute(SQL["start_checkpoint"], _values(checkpoint))
-            return Checkpoint(*connection.execute(SQL["checkpoints"], (checkpoint.subscription,)).fetchall()[0])
+            return Checkpoint(*connection.execute(SQL["read_checkpoints"], (checkpoint.subscription,)).fetchall()[0])
 
         return await self._writer.run(job)
 
-    async def rename(self, old: str, new: str) -> None:
+    async def rename_subscription(self, old: str, new: str) -> None:
         await self._write("rename_checkpoint", old, new)
 
-    async def forget(self, subscription: str) -> None:
-        await self._write("forget_checkpoint", subscription)
-        await self._write("forget_lease", subscription)
+    async def forget_subscription(self, subscription: str) -> None:
+        await self._write("delete_checkpoint", subscription)
+        await self._write("free_lease", subscription)
 
-    async def record(self, work: Work) -> None:
+    async def record(self, work: UnitOfWork) -> None:
         await self._writer.run(lambda connection: _record(connection, work))
 
     async def lease(self, name: str) -> Lease:
-        rows = await self._read("lease", name)
+        rows = await self._read("read_lease", name)
         return Lease(name, *rows[0]) if rows else Lease(name, "", 0, 0)
 
-    async def take(self, seen: Lease, owner: str) -> Lease | None:
-        rows = await self._write("take_lease", seen.name, owner, seen.owner, seen.fence, seen.beat)
+    async def acquire(self, seen: Lease, owner: str) -> Lease | None:
+        rows = await self._write("acquire_lease", seen.name, owner, seen.owner, seen.fencing_token, seen.heartbeat)
         return Lease(seen.name, owner, *rows[0]) if rows else None
 
-    async def beat(self, owner: str) -> list[str]:
-        return [name for (name,) in await self._write("beat_leases", owner)]
+    async def heartbeat(self, owner: str) -> list[str]:
+        return [name for (name,) in await self._write("heartbeat_leases", owner)]
 
-    async def give_back(self, lease: Lease) -> None:
-        await self._write("give_back_lease", lease.name, lease.owner, lease.fence)
+    async def release(self, lease: Lease) -> None:
+        await self._write("release_lease", lease.name, lease.owner, lease.fencing_token)
 
-    async def release(self, owner: str) -> None:
-        await self._write("release_leases", owner)
+    async def release_all(self, owner: str) -> None:
+        await self._write("release_all_leases", owner)
 
     async def create_table(self, table: Table) -> None:
-        def job(connection: Connection) -> None:
+        def job(connection: SqliteConnection) -> None:
             for statement in tables.create_table(table):
                 connection.execute(statement)
 
         await self._writer.run(job)
 
-    async def reset(self, table: Table, checkpoint: Checkpoint) -> None:
-        def job(connection: Connection) -> None:
+    async def reset_table(self, table: Table, checkpoint: Checkpoint) -> None:
+        def job(connection: SqliteConnection) -> None:
             for statement in (tables.drop_table(table), *tables.create_table(table)):
                 connection.execute(statement)
             connection.execute(SQL["set_checkpoint"], _values(checkpoint))
-            connection.execute(SQL["forget_lease"], (checkpoint.subscription,))
+            connection.execute(SQL["free_lease"], (checkpoint.subscription,))
 
         await self._writer.run(job)
 
     async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
-        wanted = msgspec.json.encode(tables.keys_into(table, keys)).decode()
+        wanted = msgspec.json.encode(tables.keys_to_sql(table, keys)).decode()
         statement = tables.select_keys(table)
         found = await self._readers.run(lambda connection: connection.execute(statement, (wanted,)).fetchall())
         return list(tables.from_rows(table, found))
@@ -122,22 +122,22 @@ class SqliteLedger:
     async def select(
         self,
         table: Table,
-        where: Sequence[Condition] = (),
+        where: Sequence[ColumnCondition] = (),
         *,
-        order: Sequence[Order] = (),
-        beyond: Sequence[Any] | None = None,
+        order: Sequence[SortOrder] = (),
+        after_row: Sequence[Any] | None = None,
         limit: int | None = None,
     ) -> list[Row]:
-        statement, values = tables.select_rows(table, where, order, beyond, limit)
+        statement, values = tables.select_rows(table, where, order, after_row, limit)
         found = await self._readers.run(lambda connection: connection.execute(statement, values).fetchall())
         return list(tables.from_rows(table, found))
 
-    async def snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
-        rows = await self._read("snapshots", msgspec.json.encode(streams).decode())
+    async def load_snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
+        rows = await self._read("load_snapshots", msgspec.json.encode(streams).decode())
         return [Snapshot(*row) for row in rows]
 
-    async def keep(self, snapshot: Snapshot) -> None:
-        await self._write("keep_snapshot", *msgspec.structs.astuple(snapshot))
+    async def save_snapshot(self, snapshot: Snapshot) -> None:
+        await self._write("save_snapshot", *msgspec.structs.astuple(snapshot))
 
     async def _read(self, statement: str, *values: Any) -> list[Any]:
         return await self._readers.run(lambda connection: connection.execute(SQL[statement], values).fetchall())
@@ -150,8 +150,10 @@ def _values(checkpoint: Checkpoint) -> tuple[Any, ...]:
     return msgspec.structs.astuple(checkpoint)
 
 
-def _record(connection: Connection, work: Work) -> None:
-    moved = connection.execute(SQL["move_checkpoint"], (work.subscription, work.after, work.position, work.fence)).get
+def _record(connection: SqliteConnection, work: UnitOfWork) -> None:
+    moved = connection.execute(
+        SQL["move_checkpoint"], (work.subscription, work.after, work.position, work.fencing_token)
+    ).get
     if moved is None:
         raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
     for change in work.rows:
@@ -160,21 +162,21 @@ def _record(connection: Connection, work: Work) -> None:
         _run(connection, work.statements)
 
 
-def _change(connection: Connection, change: RowChange) -> None:
+def _change(connection: SqliteConnection, change: RowChange) -> None:
     table = change.table
     try:
         connection.executemany(tables.upsert_row(table), tables.to_rows(table, change.upserts))
-        keys = tables.keys_into(table, change.deletes)
+        keys = tables.keys_to_sql(table, change.deletes)
         connection.executemany(tables.delete_row(table), [(key,) for key in keys])
     except apsw.ConstraintError as problem:  # its text may hold values, as of a trigger
         code: Any = cast("Any", problem).extendedresult
         kind = str(apsw.mapping_extended_result_codes.get(code, "constraint"))
-        raise refused_by_constraint([table], kind.removeprefix("SQLITE_CONSTRAINT_").lower()) from None
+        raise constraint_violation([table], kind.removeprefix("SQLITE_CONSTRAINT_").lower()) from None
 
 
-def _run(connection: Connection, statements: Sequence[Statement]) -> None:
+def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -> None:
     """Run a handler's statements, which may do anything but end the transaction or touch fait's own tables."""
-    connection.authorizer = _allow
+    connection.authorizer = _authorize
     try:
         for statement in statements:
             connection.execute(statement.sql, tuple(statement.values)).fetchall()  # apsw stops at the first row
@@ -189,8 +191,8 @@ def _run(connection: Connection, statements: Sequence[Statement]) -> None:
         connection.authorizer = None
 
 
-def _allow(operation: int, name: str | None, second: str | None, *_: object) -> int:
+def _authorize(operation: int, name: str | None, second: str | None, *_: object) -> int:
     if operation == apsw.SQLITE_ALTER_TABLE:
         name = second  # the first is the database's name
-    own = operation in _WRITES and name is not None and name.startswith(_OWN)
+    own = operation in _WRITES and name is not None and name.startswith(_RESERVED_PREFIX)
     return apsw.SQLITE_DENY if own or operation in _FORBIDDEN else apsw.SQLITE_OK

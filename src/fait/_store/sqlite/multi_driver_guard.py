@@ -13,69 +13,69 @@ from typing import Any, Final, TypeVar
 
 from fait._errors import UsageError
 
-__all__ = ["File", "claim", "release"]
+__all__ = ["FileId", "claim", "release"]
 
 T = TypeVar("T")
 
-File = tuple[int, int]
+FileId = tuple[int, int]
 
-_guarded: Final[dict[File, int]] = {}
+_claimed: Final[dict[FileId, int]] = {}
 """Files open here, by device and inode, and how many stores hold each."""
 
-_hooked: Final[list[bool]] = []
+_hook_installed: Final[list[bool]] = []
 _lock: Final = threading.Lock()
 
 
-def claim(path: str, open_connection: Callable[[], T]) -> tuple[T, File]:
+def claim(path: str, open_connection: Callable[[], T]) -> tuple[T, FileId]:
     """Open a file that nothing else in this process has open, and from now on refuse `sqlite3.connect` to it.
 
     Returns the connection, and what `release` takes.
     """
     with _lock:
-        if not _hooked:  # a hook cannot be removed, so there is one for the whole process
-            _hooked.append(True)
-            sys.addaudithook(_watch)
-        _refuse_open_elsewhere(path)
+        if not _hook_installed:  # a hook cannot be removed, so there is one for the whole process
+            _hook_installed.append(True)
+            sys.addaudithook(_audit_hook)
+        _check_not_open(path)
         connection = open_connection()
-        file = _file(path)
+        file = _file_id(path)
         assert file is not None
-        _guarded[file] = _guarded.get(file, 0) + 1
+        _claimed[file] = _claimed.get(file, 0) + 1
         return connection, file
 
 
-def release(file: File) -> None:
+def release(file: FileId) -> None:
     """Forget a file, once the last store that held it is closed."""
     with _lock:
-        _guarded[file] -= 1
-        if not _guarded[file]:
-            del _guarded[file]
+        _claimed[file] -= 1
+        if not _claimed[file]:
+            del _claimed[file]
 
 
-def _refuse_open_elsewhere(path: str) -> None:
-    file = _file(path)
-    if file is None or file in _guarded:
+def _check_not_open(path: str) -> None:
+    file = _file_id(path)
+    if file is None or file in _claimed:
         return
-    for name in _handles():
+    for name in _open_descriptors():
         try:
             status = os.fstat(int(name))
         except OSError:
             continue
         if (status.st_dev, status.st_ino) == file:
-            raise UsageError(_advice(path))
+            raise UsageError(_message(path))
 
 
-def _handles() -> list[str]:
+def _open_descriptors() -> list[str]:
     try:
         return os.listdir("/dev/fd")
     except OSError:
         return []
 
 
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "sqlite3.connect" and _guarded:
+def _audit_hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "sqlite3.connect" and _claimed:
         path = _path(arguments[0])
-        if path and _file(path) in _guarded:
-            raise UsageError(_advice(path))
+        if path and _file_id(path) in _claimed:
+            raise UsageError(_message(path))
 
 
 def _path(database: Any) -> str | None:
@@ -86,7 +86,7 @@ def _path(database: Any) -> str | None:
     return database.removeprefix("file:").partition("?")[0] if database.startswith("file:") else database
 
 
-def _file(path: str) -> File | None:
+def _file_id(path: str) -> FileId | None:
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -94,7 +94,7 @@ def _file(path: str) -> File | None:
     return (status.st_dev, status.st_ino)
 
 
-def _advice(path: str) -> str:
+def _message(path: str) -> str:
     return (
         f"{path} is, or would be, open in this process through two copies of SQLite: the one fait uses (apsw) and "
         "another, such as the standard library's sqlite3. Each would drop the other's locks, and commits would be "

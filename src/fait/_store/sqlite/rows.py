@@ -8,24 +8,26 @@ from typing import Any
 import msgspec
 
 from fait._events.append import Page
-from fait._events.envelope import StoredEvent
+from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
-from fait._store.sqlite.connection import Connection
+from fait._store.sqlite.connection import SqliteConnection
 from fait._store.sqlite.statements import SQL
 
 __all__ = ["head", "read_events", "read_page"]
 
 _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _encode = msgspec.json.encode
-_moment = lru_cache(256)(datetime.fromisoformat)  # an event's two times are mostly one, and those of its append
+_parse_timestamp = lru_cache(256)(
+    datetime.fromisoformat
+)  # an event's two times are mostly one, and those of its append
 
 
-def head(connection: Connection) -> int:
+def head(connection: SqliteConnection) -> int:
     """The last position."""
     return connection.execute(SQL["head"]).get
 
 
-def read_page(connection: Connection, after: int, query: Query, limit: int, mark: int | None = None) -> Page:
+def read_page(connection: SqliteConnection, after: int, query: Query, limit: int, mark: int | None = None) -> Page:
     """A page of the log, as `Log.read` promises it; up to `mark`, where the head has been read before."""
     if mark is None:
         mark = head(connection)  # first: what commits after this is for the next page
@@ -40,12 +42,12 @@ def read_page(connection: Connection, after: int, query: Query, limit: int, mark
     return Page(events, max(after, mark), more=False)
 
 
-def read_events(connection: Connection, statement: str, values: Sequence[Any]) -> list[StoredEvent]:
+def read_events(connection: SqliteConnection, statement: str, values: Sequence[Any]) -> list[RecordedEvent]:
     """The events that a statement gives, whole."""
     return [
-        StoredEvent(
+        RecordedEvent(
             position, stream, version, name, schema, event_id, data, metadata,
-            _decode_tags(tags) if tags else (), _moment(recorded_at), _moment(occurred_at),
+            _decode_tags(tags) if tags else (), _parse_timestamp(recorded_at), _parse_timestamp(occurred_at),
         )
         for position, stream, version, name, schema, event_id, data, metadata, tags, recorded_at, occurred_at
         in connection.execute(SQL[statement], values)

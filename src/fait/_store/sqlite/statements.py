@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from fait._store.sql import load
+from fait._store.sql import load_statements
 
 __all__ = ["SQL"]
 
-SQL: Final = load("fait._store.sqlite")
+SQL: Final = load_statements("fait._store.sqlite")

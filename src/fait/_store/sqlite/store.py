@@ -11,23 +11,25 @@ from fait._clock import Clock
 from fait._errors import UsageError
 from fait._store.health import Finding
 from fait._store.log import Identity
-from fait._store.migrations import Migration, Step, load, pending
-from fait._store.sqlite.connection import Connection, Synchronous, connect, connect_reading, unavailable
+from fait._store.migrations import Migration, MigrationStatus, load_migrations, pending_migrations
+from fait._store.sqlite.connection import SqliteConnection, Synchronous, connect, connect_readonly, map_error
 from fait._store.sqlite.health import examine
 from fait._store.sqlite.ledger import SqliteLedger
 from fait._store.sqlite.log import SqliteLog
-from fait._store.sqlite.multi_driver_guard import File, claim, release
+from fait._store.sqlite.multi_driver_guard import FileId, claim, release
 from fait._store.sqlite.statements import SQL
-from fait._store.sqlite.timestamps import stored_moment
-from fait._store.sqlite.worker_threads import Readers, Writer
+from fait._store.sqlite.timestamps import to_timestamp
+from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
 
-__all__ = ["SqliteStore", "applied_steps", "open_store"]
+__all__ = ["SqliteStore", "applied_migrations", "open_store"]
 
 
 class SqliteStore:
     """Both ports on one file."""
 
-    def __init__(self, log: SqliteLog, ledger: SqliteLedger, writer: Writer, readers: Readers, file: File) -> None:
+    def __init__(
+        self, log: SqliteLog, ledger: SqliteLedger, writer: WriterThread, readers: ReaderThreads, file: FileId
+    ) -> None:
         self._file = file
         self.log = log
         self.ledger = ledger
@@ -63,31 +65,31 @@ async def open_store(path: str, options: dict[str, str], clock: Clock, *, create
     synchronous: Synchronous = "NORMAL" if chosen == "NORMAL" else "FULL"
     open_connection = partial(connect, path, synchronous=synchronous)
     if not create:
-        _refuse_other(path)
+        _check_is_store(path)
     first, file = claim(path, open_connection)
-    threads: list[Writer | Readers] = []
+    threads: list[WriterThread | ReaderThreads] = []
     try:
-        identity = await asyncio.to_thread(_prepare, path, first, clock)
-        threads.append(writer := Writer(open_connection))
-        threads.append(readers := Readers(open_connection))
+        identity = await asyncio.to_thread(_migrate, path, first, clock)
+        threads.append(writer := WriterThread(open_connection))
+        threads.append(readers := ReaderThreads(open_connection))
         near = open_connection(busy_timeout_ms=0)  # the event loop reads through it: it must never wait
     except BaseException as problem:
         for each in threads:
             await each.close()
         release(file)
         if isinstance(problem, apsw.Error):
-            raise unavailable(problem, path) from problem
+            raise map_error(problem, path) from problem
         raise
     log = SqliteLog(identity, clock, writer, readers, near, durable=synchronous == "FULL")
     return SqliteStore(log, SqliteLedger(writer, readers), writer, readers, file)
 
 
-def _refuse_other(path: str) -> None:
+def _check_is_store(path: str) -> None:
     """Refuse a file that is not a store yet, without touching it."""
     try:
-        found = connect_reading(path).pragma("table_info", "fait_migrations")
+        found = connect_readonly(path).pragma("table_info", "fait_migrations")
     except apsw.NotADBError as problem:
-        raise unavailable(problem, path) from problem
+        raise map_error(problem, path) from problem
     except apsw.Error as problem:
         raise UsageError(f"there is no store at {path}; is the path right? Nothing was created.") from problem
     if not found:
@@ -96,12 +98,14 @@ def _refuse_other(path: str) -> None:
         )
 
 
-def _prepare(path: str, connection: Connection, clock: Clock) -> Identity:
-    moment = stored_moment(clock.now())
+def _migrate(path: str, connection: SqliteConnection, clock: Clock) -> Identity:
+    moment = to_timestamp(clock.now())
     connection.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
     try:
         connection.execute(SQL["create_migrations"])
-        for migration in pending(load("fait._store.sqlite"), applied_steps(connection), path):
+        for migration in pending_migrations(
+            load_migrations("fait._store.sqlite"), applied_migrations(connection), path
+        ):
             _apply(connection, migration, moment)
         if not connection.execute(SQL["identity"]).fetchall():
             connection.execute(SQL["create_log"], (str(uuid4()), moment))
@@ -114,13 +118,13 @@ def _prepare(path: str, connection: Connection, clock: Clock) -> Identity:
     return identity
 
 
-def _apply(connection: Connection, migration: Migration, moment: str) -> None:
+def _apply(connection: SqliteConnection, migration: Migration, moment: str) -> None:
     connection.execute(migration.sql)
-    values = (migration.number, migration.name, migration.fingerprint, migration.compatible_from, moment)
+    values = (migration.number, migration.name, migration.checksum, migration.compatible_from, moment)
     connection.execute(SQL["insert_migration"], values)
 
 
-def applied_steps(connection: Connection) -> list[Step]:
+def applied_migrations(connection: SqliteConnection) -> list[MigrationStatus]:
     """The steps that were applied, in a file that has any."""
     rows = connection.execute(SQL["applied_migrations"]).fetchall()
-    return [Step(*what, applied_at=datetime.fromisoformat(applied_at)) for *what, applied_at in rows]
+    return [MigrationStatus(*what, applied_at=datetime.fromisoformat(applied_at)) for *what, applied_at in rows]

@@ -10,15 +10,15 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from fait._store.ledger import Condition, Kind, Order, Row, Table
-from fait._store.sqlite.timestamps import stored_moment
+from fait._store.ledger import ColumnCondition, ColumnKind, Row, SortOrder, Table
+from fait._store.sqlite.timestamps import to_timestamp
 
 __all__ = [
     "create_table",
     "delete_row",
     "drop_table",
     "from_rows",
-    "keys_into",
+    "keys_to_sql",
     "quote",
     "select_keys",
     "select_rows",
@@ -26,7 +26,7 @@ __all__ = [
     "upsert_row",
 ]
 
-_TYPES: Final[dict[Kind, str]] = {
+_TYPES: Final[dict[ColumnKind, str]] = {
     "text": "TEXT",
     "integer": "INTEGER",
     "real": "REAL",
@@ -39,15 +39,15 @@ _TYPES: Final[dict[Kind, str]] = {
     "json": "TEXT",
 }
 
-_INTO: Final[dict[Kind, Callable[[Any], Any]]] = {
+_TO_SQL: Final[dict[ColumnKind, Callable[[Any], Any]]] = {
     "decimal": str,
-    "timestamp": stored_moment,
+    "timestamp": to_timestamp,
     "date": date.isoformat,
     "uuid": str,
     "boolean": int,
 }
 
-_OUT_OF: Final[dict[Kind, Callable[[Any], Any]]] = {
+_FROM_SQL: Final[dict[ColumnKind, Callable[[Any], Any]]] = {
     "decimal": Decimal,
     "timestamp": datetime.fromisoformat,
     "date": date.fromisoformat,
@@ -71,7 +71,7 @@ def create_table(table: Table) -> list[str]:
     )
     indexes = [
         f"CREATE INDEX IF NOT EXISTS {quote('_'.join((table.name, *columns)))} ON {quote(table.name)} "
-        f"({', '.join(_sortable(table, name) for name in columns)})"
+        f"({', '.join(_sort_expression(table, name) for name in columns)})"
         for columns in table.indexes
     ]
     return [f"CREATE TABLE IF NOT EXISTS {quote(table.name)} ({columns}) STRICT", *indexes]
@@ -109,19 +109,23 @@ def select_keys(table: Table) -> str:
 
 
 def select_rows(
-    table: Table, where: Sequence[Condition], order: Sequence[Order], beyond: Sequence[Any] | None, limit: int | None
+    table: Table,
+    where: Sequence[ColumnCondition],
+    order: Sequence[SortOrder],
+    after_row: Sequence[Any] | None,
+    limit: int | None,
 ) -> tuple[str, list[Any]]:
     """The statement that answers a `select`, and its values."""
     values: list[Any] = []
     tests = [_condition(table, condition, values) for condition in where]
-    if beyond is not None:
-        tests.append(_beyond(table, order, beyond, values))
+    if after_row is not None:
+        tests.append(_after_row(table, order, after_row, values))
     sql = f"SELECT {_columns(table)} FROM {quote(table.name)}"  # noqa: S608
     if tests:
         sql += " WHERE " + " AND ".join(tests)
     if order:
         sql += " ORDER BY " + ", ".join(
-            _sortable(table, each.column) + (" DESC" if each.descending else "") for each in order
+            _sort_expression(table, each.column) + (" DESC" if each.descending else "") for each in order
         )
     if limit is not None:
         sql += " LIMIT ?"
@@ -131,17 +135,17 @@ def select_rows(
 
 def to_rows(table: Table, rows: Sequence[Row]) -> Sequence[Row]:
     """Python values as SQLite keeps them."""
-    return _converted(rows, [_INTO.get(column.kind) for column in table.columns])
+    return _converted(rows, [_TO_SQL.get(column.kind) for column in table.columns])
 
 
 def from_rows(table: Table, rows: Sequence[Row]) -> Sequence[Row]:
     """SQLite's values as Python has them."""
-    return _converted(rows, [_OUT_OF.get(column.kind) for column in table.columns])
+    return _converted(rows, [_FROM_SQL.get(column.kind) for column in table.columns])
 
 
-def keys_into(table: Table, keys: Sequence[Any]) -> Sequence[Any]:
+def keys_to_sql(table: Table, keys: Sequence[Any]) -> Sequence[Any]:
     """Keys as SQLite keeps them."""
-    convert = _INTO.get(table.columns[table.index_of(table.key)].kind)
+    convert = _TO_SQL.get(table.columns[table.index_of(table.key)].kind)
     return keys if convert is None else [convert(key) for key in keys]
 
 
@@ -157,8 +161,8 @@ def _converted(rows: Sequence[Row], converts: Sequence[Callable[[Any], Any] | No
     ]
 
 
-def _into(table: Table, column: str, value: Any) -> Any:
-    convert = _INTO.get(table.columns[table.index_of(column)].kind)
+def _to_sql(table: Table, column: str, value: Any) -> Any:
+    convert = _TO_SQL.get(table.columns[table.index_of(column)].kind)
     return value if convert is None or value is None else convert(value)
 
 
@@ -166,14 +170,14 @@ def _columns(table: Table) -> str:
     return ", ".join(quote(column.name) for column in table.columns)
 
 
-def _sortable(table: Table, name: str) -> str:
+def _sort_expression(table: Table, name: str) -> str:
     decimal = table.columns[table.index_of(name)].kind == "decimal"
     return quote(name) + (" COLLATE decimal" if decimal else "")
 
 
-def _condition(table: Table, condition: Condition, values: list[Any]) -> str:
-    column = _sortable(table, condition.column)
-    given = [_into(table, condition.column, value) for value in condition.values]
+def _condition(table: Table, condition: ColumnCondition, values: list[Any]) -> str:
+    column = _sort_expression(table, condition.column)
+    given = [_to_sql(table, condition.column, value) for value in condition.values]
     match condition.operator:
         case "=" | "!=":
             values.extend(given)
@@ -190,10 +194,10 @@ def _condition(table: Table, condition: Condition, values: list[Any]) -> str:
             return f"{column} {operator} ?"
 
 
-def _beyond(table: Table, order: Sequence[Order], beyond: Sequence[Any], values: list[Any]) -> str:
+def _after_row(table: Table, order: Sequence[SortOrder], beyond: Sequence[Any], values: list[Any]) -> str:
     """Rows after the one whose order columns are `beyond`: later in the first, or equal there and later in the rest."""
     first, rest = order[0], order[1:]
-    column, value = _sortable(table, first.column), _into(table, first.column, beyond[0])
+    column, value = _sort_expression(table, first.column), _to_sql(table, first.column, beyond[0])
     if value is None:
         later = "FALSE" if first.descending else f"{column} IS NOT NULL"
     elif first.descending:
@@ -205,4 +209,4 @@ def _beyond(table: Table, order: Sequence[Order], beyond: Sequence[Any], values:
     if not rest:
         return later
     values.append(value)
-    return f"({later} OR ({column} IS ? AND {_beyond(table, rest, beyond[1:], values)}))"
+    return f"({later} OR ({column} IS ? AND {_after_row(table, rest, beyond[1:], values)}))"

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-__all__ = ["stored_moment"]
+__all__ = ["to_timestamp"]
 
 
-def stored_moment(moment: datetime) -> str:
+def to_timestamp(moment: datetime) -> str:
     """UTC text of fixed width: it sorts as time does."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"

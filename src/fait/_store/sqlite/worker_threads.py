@@ -17,25 +17,25 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from fait._errors import StoreUnavailable
-from fait._store.sqlite.connection import Connection, Patience, unavailable
+from fait._store.sqlite.connection import BusyHandler, SqliteConnection, map_error
 from fait._telemetry import logger
 
-__all__ = ["MAX_BATCH", "QUICK_S", "Direct", "Readers", "Writer"]
+__all__ = ["MAX_INLINE_COMMIT_S", "MAX_TRANSACTION_JOBS", "ImmediateFuture", "ReaderThreads", "WriterThread"]
 
 T = TypeVar("T")
-Job = Callable[[Connection], Any]
+Job = Callable[[SqliteConnection], Any]
 
-MAX_BATCH: Final = 256
+MAX_TRANSACTION_JOBS: Final = 256
 """Most requests of one transaction: bounds how long the first of them waits for the last."""
 
-QUICK_S: Final = 0.001
+MAX_INLINE_COMMIT_S: Final = 0.001
 """A disk is quick as long as transactions take no longer than this: so long they may stop the event loop."""
 
-FORGET: Final = 0.9
+COMMIT_TIME_DECAY: Final = 0.9
 """What is left of the longest transaction's time with each one after it: a pause of the disk is forgotten slowly."""
 
 
-class Direct:
+class ImmediateFuture:
     """A future whose callback is called at once when the answer arrives, not in the event loop's next turn."""
 
     __slots__ = ("_callback", "_outcome", "_then")
@@ -81,24 +81,24 @@ class Direct:
         self._callback(self)
 
 
-class _Request:
+class _QueuedJob:
     """A job and who waits for it."""
 
     __slots__ = ("future", "job")
 
-    def __init__(self, job: Job, future: "asyncio.Future[Any] | Direct") -> None:
+    def __init__(self, job: Job, future: "asyncio.Future[Any] | ImmediateFuture") -> None:
         self.job = job
         self.future = future
 
 
-class _Threads:
+class _WorkerThreads:
     """Threads that each own a connection and take requests from one queue."""
 
-    def __init__(self, open_connection: Callable[[], Connection], count: int, name: str) -> None:
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+    def __init__(self, open_connection: Callable[[], SqliteConnection], count: int, name: str) -> None:
+        self._requests: queue.SimpleQueue[_QueuedJob | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._closed = False
-        self._under_way = 0
+        self._pending = 0
         connections = [open_connection() for _ in range(count)]
         self._threads = [
             threading.Thread(target=self._serve, args=(connection,), name=name, daemon=True)
@@ -107,23 +107,25 @@ class _Threads:
         for thread in self._threads:
             thread.start()
 
-    def _submit(self, request: _Request) -> None:
+    def _enqueue(self, request: _QueuedJob) -> None:
         """Have a job done in a thread; it may be done again if others in its transaction fail."""
         if self._closed:
             raise StoreUnavailable("the store is closed.")
-        self._under_way += 1
+        self._pending += 1
         self._requests.put(request)
 
-    async def run(self, job: Callable[[Connection], T]) -> T:
+    async def run(self, job: Callable[[SqliteConnection], T]) -> T:
         """Run a job and wait for it."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._submit(_Request(job, future))
+        self._enqueue(_QueuedJob(job, future))
         return await future
 
-    def begin(self, job: Callable[[Connection], T], then: Callable[[T], object] | None = None) -> Direct:
+    def submit(
+        self, job: Callable[[SqliteConnection], T], then: Callable[[T], object] | None = None
+    ) -> ImmediateFuture:
         """Run a job, and have a callback called when it is done; then another one, if it went well."""
-        answer = Direct(then)
-        self._submit(_Request(job, answer))
+        answer = ImmediateFuture(then)
+        self._enqueue(_QueuedJob(job, answer))
         return answer
 
     async def close(self) -> None:
@@ -136,28 +138,28 @@ class _Threads:
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: SqliteConnection) -> None:
         while (request := self._requests.get()) is not None:
-            gathered = self._gather(request)
+            gathered = self._collect(request)
             requests = [each for each in gathered if not each.future.cancelled()]
-            outcomes = self._answer(connection, requests) if requests else []
-            if self._is_untidy():  # those who waited have their answer first, and the connection is not free yet
+            outcomes = self._run_jobs(connection, requests) if requests else []
+            if self._needs_checkpoint():  # those who waited have their answer first, and the connection is not free yet
                 self._in_loop(self._resolve, requests, outcomes, 0)
-                self._tidy(connection)
+                self._checkpoint(connection)
                 requests, outcomes = [], []
             self._in_loop(self._resolve, requests, outcomes, len(gathered))
         connection.close()
 
-    def _gather(self, first: _Request) -> list[_Request]:
+    def _collect(self, first: _QueuedJob) -> list[_QueuedJob]:
         return [first]
 
-    def _answer(self, connection: Connection, requests: list[_Request]) -> list[Any]:
-        return [_outcome(connection, request.job) for request in requests]
+    def _run_jobs(self, connection: SqliteConnection, requests: list[_QueuedJob]) -> list[Any]:
+        return [_run_job(connection, request.job) for request in requests]
 
-    def _is_untidy(self) -> bool:
+    def _needs_checkpoint(self) -> bool:
         return False
 
-    def _tidy(self, connection: Connection) -> None:
+    def _checkpoint(self, connection: SqliteConnection) -> None:
         """What can be done while nobody waits."""
 
     def _in_loop(self, function: Callable[..., object], *arguments: object) -> None:
@@ -166,8 +168,8 @@ class _Threads:
         except RuntimeError:
             logger.debug("the event loop ended before its answer came")
 
-    def _resolve(self, requests: list[_Request], outcomes: list[Any], done: int) -> None:
-        self._under_way -= done
+    def _resolve(self, requests: list[_QueuedJob], outcomes: list[Any], done: int) -> None:
+        self._pending -= done
         for request, outcome in zip(requests, outcomes, strict=True):
             if request.future.done():
                 continue
@@ -177,63 +179,65 @@ class _Threads:
                 request.future.set_result(outcome)
 
 
-class Readers(_Threads):
+class ReaderThreads(_WorkerThreads):
     """Threads that only read."""
 
-    def __init__(self, open_connection: Callable[[], Connection], count: int = 2) -> None:
+    def __init__(self, open_connection: Callable[[], SqliteConnection], count: int = 2) -> None:
         super().__init__(open_connection, count, "fait-sqlite-reader")
 
 
-class Writer(_Threads):
+class WriterThread(_WorkerThreads):
     """The one thread that writes: a transaction for everything that has gathered."""
 
-    def __init__(self, open_connection: Callable[[], Connection]) -> None:
-        self._slowest_s = 2 * QUICK_S  # of late; a disk has to show that it is quick
-        self._pages = 0
+    def __init__(self, open_connection: Callable[[], SqliteConnection]) -> None:
+        self._commit_time_s = 2 * MAX_INLINE_COMMIT_S  # of late; a disk has to show that it is quick
+        self._wal_pages = 0
         self._connection = connection = open_connection()
-        self._most_pages: int = connection.pragma("wal_autocheckpoint")
-        connection.set_wal_hook(self._committed)
+        self._max_wal_pages: int = connection.pragma("wal_autocheckpoint")
+        connection.set_wal_hook(self._on_commit)
         super().__init__(lambda: connection, 1, "fait-sqlite-writer")
 
-    def begin_small(self, job: Callable[[Connection], T], then: Callable[[T], object] | None = None) -> Direct:
+    def submit_inline(
+        self, job: Callable[[SqliteConnection], T], then: Callable[[T], object] | None = None
+    ) -> ImmediateFuture:
         """`begin` for a job of a few rows, which is done in place if that is quick."""
-        if self._slowest_s > QUICK_S:
-            return self.begin(job, then)
-        answer = Direct(then)
-        self._loop.call_soon(self._do_in_place, _Request(job, answer))
+        if self._commit_time_s > MAX_INLINE_COMMIT_S:
+            return self.submit(job, then)
+        answer = ImmediateFuture(then)
+        self._loop.call_soon(self._run_inline, _QueuedJob(job, answer))
         return answer
 
-    def _do_in_place(self, request: _Request) -> None:
-        if self._under_way or self._closed:  # the thread has the connection
-            self._hand_over(request)
+    def _run_inline(self, request: _QueuedJob) -> None:
+        if self._pending or self._closed:  # the thread has the connection
+            self._submit_to_thread(request)
             return
         self._connection.set_busy_handler(None)
         try:
-            [outcome] = self._do(self._connection, [request.job])
+            [outcome] = self._run_transaction(self._connection, [request.job])
         except apsw.BusyError:  # another process writes: nothing was done, and the thread can wait
-            self._hand_over(request)
+            self._submit_to_thread(request)
             return
         except Exception as problem:
-            outcome = _known(problem)
+            outcome = _translate_error(problem)
         finally:
-            self._connection.set_busy_handler(Patience())
+            self._connection.set_busy_handler(BusyHandler())
         self._resolve([request], [outcome], 0)
         if self._is_untidy():
-            self.begin(_nothing).add_done_callback(_nothing)  # the thread has the time to move them
+            self.submit(_no_op).add_done_callback(_no_op)  # the thread has the time to move them
 
-    def _hand_over(self, request: _Request) -> None:
+    def _submit_to_thread(self, request: _QueuedJob) -> None:
         try:
-            self._submit(request)
+            self._enqueue(request)
         except StoreUnavailable as closed:
             self._resolve([request], [closed], 0)
 
-    def _committed(self, _connection: Connection, _name: str, pages: int) -> int:
-        self._pages = pages
+    def _on_commit(self, _connection: SqliteConnection, _name: str, pages: int) -> int:
+        self._wal_pages = pages
         return apsw.SQLITE_OK
 
-    def _gather(self, first: _Request) -> list[_Request]:
+    def _gather(self, first: _QueuedJob) -> list[_QueuedJob]:
         requests = [first]
-        while len(requests) < MAX_BATCH and not self._requests.empty():
+        while len(requests) < MAX_TRANSACTION_JOBS and not self._requests.empty():
             request = self._requests.get_nowait()
             if request is None:
                 self._requests.put(None)
@@ -241,36 +245,36 @@ class Writer(_Threads):
             requests.append(request)
         return requests
 
-    def _answer(self, connection: Connection, requests: list[_Request]) -> list[Any]:
+    def _answer(self, connection: SqliteConnection, requests: list[_QueuedJob]) -> list[Any]:
         try:
-            return self._do(connection, [request.job for request in requests])
+            return self._run_transaction(connection, [request.job for request in requests])
         except Exception as problem:
-            known = _known(problem)
+            known = _translate_error(problem)
             if len(requests) == 1 or isinstance(known, StoreUnavailable):
                 return [known] * len(requests)
             # One bad request must not fail its neighbours: all are run again, alone.
             return [outcome for request in requests for outcome in self._answer(connection, [request])]
 
-    def _do(self, connection: Connection, jobs: Sequence[Job]) -> list[Any]:
+    def _run_transaction(self, connection: SqliteConnection, jobs: Sequence[Job]) -> list[Any]:
         started = time.perf_counter()
         try:
             return _transaction(connection, jobs)
         finally:
-            self._slowest_s = max(time.perf_counter() - started, self._slowest_s * FORGET)
+            self._commit_time_s = max(time.perf_counter() - started, self._commit_time_s * COMMIT_TIME_DECAY)
 
     def _is_untidy(self) -> bool:
-        return self._pages >= self._most_pages
+        return self._wal_pages >= self._max_wal_pages
 
-    def _tidy(self, connection: Connection) -> None:
+    def _tidy(self, connection: SqliteConnection) -> None:
         """Move the write-ahead log into the file, once it is as long as SQLite lets it become."""
-        self._pages = 0
+        self._wal_pages = 0
         try:
             connection.wal_checkpoint()
         except apsw.Error as problem:  # it stays where it is, and is as safe there
             logger.debug("the write-ahead log stays as long as it is: %s", type(problem).__name__)
 
 
-def _transaction(connection: Connection, jobs: Sequence[Job]) -> list[Any]:
+def _transaction(connection: SqliteConnection, jobs: Sequence[Job]) -> list[Any]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         answers = [job(connection) for job in jobs]
@@ -282,28 +286,28 @@ def _transaction(connection: Connection, jobs: Sequence[Job]) -> list[Any]:
     except BaseException as problem:
         _roll_back(connection)
         if isinstance(problem, apsw.BusyError | apsw.FullError):
-            raise unavailable(problem) from problem
+            raise map_error(problem) from problem
         raise StoreUnavailable(f"the commit failed ({type(problem).__name__}: {problem}).", "unknown") from problem
     return answers
 
 
-def _roll_back(connection: Connection) -> None:
+def _roll_back(connection: SqliteConnection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
-def _outcome(connection: Connection, job: Job) -> Any:
+def _run_job(connection: SqliteConnection, job: Job) -> Any:
     try:
         return job(connection)
     except Exception as problem:
-        return _known(problem)
+        return _translate_error(problem)
 
 
-def _known(problem: Exception) -> Exception:
+def _translate_error(problem: Exception) -> Exception:
     if isinstance(problem, apsw.Error) and not isinstance(problem, apsw.ConstraintError | apsw.SQLError):
-        return unavailable(problem)
+        return map_error(problem)
     return problem
 
 
-def _nothing(_of: object) -> None:
+def _no_op(_of: object) -> None:
     """A job that only wakes the thread."""

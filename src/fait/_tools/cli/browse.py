@@ -9,16 +9,16 @@ import typer
 from msgspec import Raw
 
 from fait._errors import UsageError
-from fait._events.append import PAGE, Until
-from fait._events.envelope import StoredEvent
+from fait._events.append import PAGE_SIZE, Until
+from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
 from fait._store.log import Log
 from fait._subscriptions.feed import follow
 from fait._tools.cli.lines import canonical_time
-from fait._tools.cli.opening import JsonOption, StoreOption, looked_at
-from fait._tools.cli.output import CommandFailed, command, json_line, line, say, table
+from fait._tools.cli.opening import JsonOption, StoreOption, open_readonly
+from fait._tools.cli.output import CommandFailed, command, print_json, print_line, print_message, print_table
 
-__all__ = ["events", "moment_of", "stream", "streams", "tail"]
+__all__ = ["events", "parse_moment", "stream", "streams", "tail"]
 
 TypeOption = Annotated[
     list[str] | None, typer.Option("--type", metavar="TYPE", help="Only events of this type; may be repeated.")
@@ -34,16 +34,16 @@ async def streams(
     store: StoreOption, category: CategoryOption = None, limit: LimitOption = 100, as_json: JsonOption = False
 ) -> None:
     """List streams by name, each with its version: the number of its events."""
-    async with looked_at(store) as opened:
+    async with open_readonly(store) as opened:
         found = await opened.log.streams(category=category, limit=limit + 1)
     shown = found[:limit]
     if as_json:
         for each in shown:
-            json_line(each)
+            print_json(each)
     else:
-        table(("stream", "version"), [(each.stream, str(each.version)) for each in shown])
+        print_table(("stream", "version"), [(each.stream, str(each.version)) for each in shown])
     if len(found) > limit:
-        say(f"There are more: only the first {limit:,} are shown; see --limit.")
+        print_message(f"There are more: only the first {limit:,} are shown; see --limit.")
 
 
 @command
@@ -56,13 +56,13 @@ async def stream(
     as_json: JsonOption = False,
 ) -> None:
     """Show the events of one stream."""
-    async with looked_at(store) as opened:
+    async with open_readonly(store) as opened:
         found = await opened.log.read_stream(name, after=first - 1, limit=limit + 1, until=Until(version=last))
         if not found and not await opened.log.read_stream(name, limit=1):
             raise CommandFailed(f"there is no stream {name!r}: see fait streams")
     _show(found[:limit], as_json)
     if len(found) > limit:
-        say(f"There are more, from version {found[limit].version} on; see --limit and --from.")
+        print_message(f"There are more, from version {found[limit].version} on; see --limit and --from.")
 
 
 @command
@@ -87,13 +87,13 @@ async def events(
     if since is not None and since.isdecimal():
         after = max(int(since) - 1, 0)
     elif since is not None:
-        moment = moment_of("--since", since)
+        moment = parse_moment("--since", since)
     query = Query(types=tuple(types or ()), tags=tuple(tags or ()), category=category)
-    async with looked_at(store) as opened:
+    async with open_readonly(store) as opened:
         found = await _find(opened.log, after, query, moment, limit + 1)
     _show(found[:limit], as_json)
     if len(found) > limit:
-        say(f"There are more, from position {found[limit].position} on; see --limit and --since.")
+        print_message(f"There are more, from position {found[limit].position} on; see --limit and --since.")
 
 
 @command
@@ -104,20 +104,20 @@ async def tail(
     as_json: JsonOption = False,
 ) -> None:
     """Show events as they are appended, until Ctrl-C."""
-    async with looked_at(store) as opened:
+    async with open_readonly(store) as opened:
         after = 0 if from_start else await opened.log.head()
         if not from_start:
-            say(f"Waiting for events beyond position {after}. Ctrl-C ends.")
+            print_message(f"Waiting for events beyond position {after}. Ctrl-C ends.")
         async for page in follow(opened.log, after, Query(types=tuple(types or ()))):
             for event in page.events:
                 if as_json:
-                    json_line(_plain(event))
+                    print_json(_event_as_json(event))
                 else:
-                    line("  ".join(_row(event)))
+                    print_line("  ".join(_row(event)))
             print(end="", flush=True)
 
 
-def moment_of(option: str, text: str) -> datetime:
+def parse_moment(option: str, text: str) -> datetime:
     """A moment as it was typed."""
     try:
         moment = datetime.fromisoformat(text)
@@ -128,11 +128,11 @@ def moment_of(option: str, text: str) -> datetime:
     return moment
 
 
-async def _find(log: Log, after: int, query: Query, moment: datetime | None, limit: int) -> list[StoredEvent]:
+async def _find(log: Log, after: int, query: Query, moment: datetime | None, limit: int) -> list[RecordedEvent]:
     """The first events that are meant. A moment is compared with `occurred_at`, which has no order in the log."""
-    found: list[StoredEvent] = []
+    found: list[RecordedEvent] = []
     while len(found) < limit:
-        page = await log.read(after, query=query, limit=limit if moment is None else PAGE)
+        page = await log.read(after, query=query, limit=limit if moment is None else PAGE_SIZE)
         found.extend(event for event in page.events if moment is None or event.occurred_at >= moment)
         if not page.more:
             break
@@ -140,21 +140,21 @@ async def _find(log: Log, after: int, query: Query, moment: datetime | None, lim
     return found[:limit]
 
 
-def _show(found: Sequence[StoredEvent], as_json: bool) -> None:
+def _show(found: Sequence[RecordedEvent], as_json: bool) -> None:
     if as_json:
         for event in found:
-            json_line(_plain(event))
+            print_json(_event_as_json(event))
     else:
-        table(("position", "stream", "version", "type", "occurred at", "data"), [_row(event) for event in found])
+        print_table(("position", "stream", "version", "type", "occurred at", "data"), [_row(event) for event in found])
 
 
-def _row(event: StoredEvent) -> tuple[str, ...]:
+def _row(event: RecordedEvent) -> tuple[str, ...]:
     """What a person sees of an event."""
     at = canonical_time(event.occurred_at)
     return (str(event.position), event.stream, str(event.version), event.type, at, event.data)
 
 
-def _plain(event: StoredEvent) -> dict[str, Any]:
+def _event_as_json(event: RecordedEvent) -> dict[str, Any]:
     """All of an event, as JSON."""
     plain = msgspec.structs.asdict(event)
     return {**plain, "data": Raw(event.data.encode()), "metadata": Raw(event.metadata.encode())}

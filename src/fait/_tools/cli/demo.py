@@ -25,12 +25,12 @@ async def demo(
     ] = None,
 ) -> None:
     """Run the shop: customers, stock and mail on a store of its own; then add everything up. The file stays."""
-    run = _found()
+    run = _load_demo()
     if not await run(keep or Path(mkdtemp(prefix="fait-demo-")) / "shop.db", orders=orders):
         raise typer.Exit(1)
 
 
-def _found() -> Demo:
+def _load_demo() -> Demo:
     """The example: in an installed package beside the library, else in the tree that the library runs from."""
     package = Path(__file__).parents[2]
     if (package / "examples" / "shop" / "demo.py").is_file():

@@ -15,19 +15,19 @@ import msgspec
 from msgspec import Struct, field
 
 from fait._errors import StoreUnavailable
-from fait._events.append import Appended, Duplicate, Verdict, Write, raised
+from fait._events.append import Appended, AppendResult, IdConflict, StreamWrite, raise_on_conflict
 from fait._events.version import ANY
 from fait._store.log import Log
-from fait._tools.cli.lines import BadLine, Line, read_line
+from fait._tools.cli.lines import BadLine, EventLine, parse_line
 from fait._tools.cli.output import CommandFailed
-from fait._tools.cli.source import MAX_LINE_BYTES, RawLine, Source
+from fait._tools.cli.source import MAX_LINE_BYTES, LineSource, RawLine
 
-__all__ = ["BadLines", "Batch", "Batches", "store_batch"]
+__all__ = ["BadLineFile", "BatchReader", "ImportBatch", "store_batch"]
 
-SEGMENT_LINES: Final = 256
-SEGMENT_BYTES: Final = 4 << 20
-BATCH_BYTES: Final = 16 << 20
-ATTEMPTS: Final = 10
+MAX_SEGMENT_LINES: Final = 256
+MAX_SEGMENT_BYTES: Final = 4 << 20
+MAX_BATCH_BYTES: Final = 16 << 20
+MAX_ATTEMPTS: Final = 10
 """How often a batch is looked up again when somebody else imports the same file."""
 
 
@@ -35,25 +35,25 @@ class Segment:
     """Lines that are appended together: no stream comes back after another one."""
 
     def __init__(self) -> None:
-        self.lines: list[Line] = []
+        self.lines: list[EventLine] = []
         self.size = 0
         self._streams: set[str] = set()
 
-    def takes(self, line: Line) -> bool:
+    def accepts(self, line: EventLine) -> bool:
         """Whether the line still belongs to it."""
         if not self.lines:
             return True
-        full = len(self.lines) >= SEGMENT_LINES or self.size >= SEGMENT_BYTES
+        full = len(self.lines) >= MAX_SEGMENT_LINES or self.size >= MAX_SEGMENT_BYTES
         return not full and (line.stream not in self._streams or line.stream == self.lines[-1].stream)
 
-    def add(self, line: Line) -> None:
+    def add(self, line: EventLine) -> None:
         """Put a line at its end."""
         self.lines.append(line)
         self.size += line.size
         self._streams.add(line.stream)
 
 
-class Batch(Struct):
+class ImportBatch(Struct):
     """What is stored between two looks at the clock and at the progress.
 
     Attributes:
@@ -64,15 +64,15 @@ class Batch(Struct):
 
     segments: list[Segment] = field(default_factory=list[Segment])
     bad: int = 0
-    problem: CommandFailed | None = None
+    error: CommandFailed | None = None
 
     @property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[EventLine]:
         """Its lines, in order."""
         return [line for segment in self.segments for line in segment.lines]
 
 
-class BadLines:
+class BadLineFile:
     """Where bad lines are set aside: a file beside the one that is imported, there only if it is needed."""
 
     def __init__(self, path: Path) -> None:
@@ -93,7 +93,7 @@ class BadLines:
             self._file.close()
 
 
-class Batches:
+class BatchReader:
     """The batches of a file.
 
     Args:
@@ -103,22 +103,22 @@ class Batches:
         bad_lines: where bad lines are set aside; None = the first one ends the import.
     """
 
-    def __init__(self, source: Source, category: str | None, size: int, bad_lines: BadLines | None) -> None:
+    def __init__(self, source: LineSource, category: str | None, size: int, bad_lines: BadLineFile | None) -> None:
         self._source = iter(source)
         self._category = category
         self._size = size
         self._bad_lines = bad_lines
         self._open = Segment()
 
-    def next(self) -> Batch | None:
+    def next(self) -> ImportBatch | None:
         """The next batch; None at the end of the file."""
-        batch, count, size = Batch(), 0, 0
+        batch, count, size = ImportBatch(), 0, 0
         for raw in self._source:
             line = self._line(raw, batch)
-            if batch.problem is not None:
+            if batch.error is not None:
                 # The segment that is open is not stored: it would be another one when the line is right.
                 return batch
-            if line is None or self._open.takes(line):
+            if line is None or self._open.accepts(line):
                 if line is not None:
                     self._open.add(line)
                 continue
@@ -126,21 +126,21 @@ class Batches:
             batch.segments.append(self._open)
             self._open = Segment()
             self._open.add(line)
-            if count >= self._size or size >= BATCH_BYTES:
+            if count >= self._size or size >= MAX_BATCH_BYTES:
                 return batch
         if self._open.lines:
             batch.segments.append(self._open)
             self._open = Segment()
         return batch if batch.segments or batch.bad else None
 
-    def _line(self, raw: RawLine, batch: Batch) -> Line | None:
+    def _line(self, raw: RawLine, batch: ImportBatch) -> EventLine | None:
         try:
             if raw.too_long:
                 raise BadLine(f"it is longer than {MAX_LINE_BYTES:,} bytes")
-            return read_line(raw.number, raw.data, self._category)
+            return parse_line(raw.number, raw.data, self._category)
         except BadLine as problem:
             if self._bad_lines is None:
-                batch.problem = CommandFailed(
+                batch.error = CommandFailed(
                     f"line {raw.number}: {problem}. Put the line right, or set it aside with --skip-bad."
                 )
             else:
@@ -149,7 +149,7 @@ class Batches:
             return None
 
 
-async def store_batch(log: Log, batch: Batch) -> int:
+async def store_batch(log: Log, batch: ImportBatch) -> int:
     """Append what is not stored yet; return how many events were.
 
     Raises:
@@ -157,7 +157,7 @@ async def store_batch(log: Log, batch: Batch) -> int:
         StoreUnavailable: what was stored before it is a beginning of the file.
     """
     written = 0
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         ids = [line.event.id for line in batch.lines]
         stored = {event.id for event in await log.find(ids)} if ids else set[str]()
         missing = list(_missing(batch.segments, stored))
@@ -169,16 +169,16 @@ async def store_batch(log: Log, batch: Batch) -> int:
             for lines, verdict in zip(missing, verdicts, strict=True)
             if isinstance(verdict, Appended) and not verdict.repeated
         )
-        if not any(isinstance(verdict, Duplicate) for verdict in verdicts):
+        if not any(isinstance(verdict, IdConflict) for verdict in verdicts):
             return written
     raise CommandFailed("another import of the same file was always quicker. Run the same command again.")
 
 
-def _missing(segments: Sequence[Segment], stored: set[str]) -> Iterator[list[Line]]:
+def _missing(segments: Sequence[Segment], stored: set[str]) -> Iterator[list[EventLine]]:
     """What is to be appended of each segment."""
-    first: Line | None = None
+    first: EventLine | None = None
     for segment in segments:
-        missing: list[Line] = []
+        missing: list[EventLine] = []
         for line in segment.lines:
             if line.event.id not in stored:
                 first = first or line
@@ -193,25 +193,25 @@ def _missing(segments: Sequence[Segment], stored: set[str]) -> Iterator[list[Lin
             yield missing
 
 
-async def _append(log: Log, segments: Sequence[list[Line]]) -> list[Verdict]:
+async def _append(log: Log, segments: Sequence[list[EventLine]]) -> list[AppendResult]:
     """Hand all segments to the store at once, in order; it answers each, and commits many together."""
     answers = await asyncio.gather(*(log.append(_writes(lines)) for lines in segments), return_exceptions=True)
     problems = [answer for answer in answers if isinstance(answer, BaseException)]
     for problem in sorted(problems, key=lambda each: not isinstance(each, StoreUnavailable)):
         raise problem
     return [
-        verdict if isinstance(verdict, Duplicate) else raised(verdict)
+        verdict if isinstance(verdict, IdConflict) else raise_on_conflict(verdict)
         for verdict in answers
         if not isinstance(verdict, BaseException)
     ]
 
 
-def _writes(lines: Sequence[Line]) -> list[Write]:
+def _writes(lines: Sequence[EventLine]) -> list[StreamWrite]:
     """A write for each run of lines of one stream."""
-    runs: list[list[Line]] = []
+    runs: list[list[EventLine]] = []
     for line in lines:
         if runs and runs[-1][0].stream == line.stream:
             runs[-1].append(line)
         else:
             runs.append([line])
-    return [Write(run[0].stream, tuple(line.event for line in run), ANY) for run in runs]
+    return [StreamWrite(run[0].stream, tuple(line.event for line in run), ANY) for run in runs]

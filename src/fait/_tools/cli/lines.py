@@ -15,11 +15,11 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from fait._errors import InvalidValue
-from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.stream import check_stream, check_tag
-from fait._events.validation import prove
+from fait._events.validation import validate
 
-__all__ = ["BadLine", "Line", "canonical_time", "line_of", "read_line"]
+__all__ = ["BadLine", "EventLine", "canonical_time", "format_line", "parse_line"]
 
 _NULL: Final = Raw(b"null")
 
@@ -34,20 +34,20 @@ class _Extra(Struct, frozen=True):
     imported_line: dict[str, Raw] = {}
 
 
-class _KeptMetadata(Struct, frozen=True):
+class _ImportMetadata(Struct, frozen=True):
     """The part of `Metadata` that is an import's, with values as they were written."""
 
     extra: _Extra = _Extra()
 
 
-_decode_kept = msgspec.json.Decoder(_KeptMetadata).decode
+_decode_kept = msgspec.json.Decoder(_ImportMetadata).decode
 
 
 class BadLine(Exception):
     """A line that is no event, with the reason."""
 
 
-class Line(Struct, frozen=True):
+class EventLine(Struct, frozen=True):
     """A line of a file as an event.
 
     Attributes:
@@ -59,11 +59,11 @@ class Line(Struct, frozen=True):
 
     number: int
     stream: str
-    event: NewEvent
+    event: EncodedEvent
     size: int
 
 
-def read_line(number: int, raw: bytes, category: str | None) -> Line:
+def parse_line(number: int, raw: bytes, category: str | None) -> EventLine:
     """The event that a line means; its id is made of the line and its number, so the same file gives the same ids.
 
     Args:
@@ -81,15 +81,15 @@ def read_line(number: int, raw: bytes, category: str | None) -> Line:
         raise BadLine(f"{where}{problem.reason}") from None
 
 
-def line_of(stored: StoredEvent) -> bytes:
+def format_line(stored: RecordedEvent) -> bytes:
     """The line of an event, without its end: the one it was imported from, if it was imported."""
     try:
         kept = _decode_kept(stored.metadata).extra.imported_line
     except msgspec.ValidationError:  # somebody else's `extra`
         kept = {}
     known: dict[str, Any] = {"stream": stored.stream, "type": stored.type}
-    if stored.schema != 1:
-        known["schema"] = stored.schema
+    if stored.schema_version != 1:
+        known["schema"] = stored.schema_version
     known["time"] = canonical_time(stored.occurred_at)
     if stored.tags:
         known["tags"] = stored.tags
@@ -106,10 +106,10 @@ def canonical_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _read(number: int, raw: bytes, category: str | None) -> Line:
+def _read(number: int, raw: bytes, category: str | None) -> EventLine:
     rest = _object(raw)
     data = rest.pop("data", None)
-    name = _checked("type", _text(rest, "type"))
+    name = _check_name("type", _text(rest, "type"))
     moment = _moment(_text(rest, "time"), rest)
     tags = _tags(rest)
     stream = check_stream(_text(rest, "stream")) if "stream" in rest else _stream_of(tags, category, rest)
@@ -117,10 +117,10 @@ def _read(number: int, raw: bytes, category: str | None) -> Line:
     if data is None:
         raise BadLine('it has no "data"')
     content = bytes(data)
-    prove(content, "data")
+    validate(content, "data")
     metadata = _encode_kept(rest) if rest else "{}"
-    event = NewEvent(name, schema, _event_id(number, raw), content.decode(), metadata, tags, moment)
-    return Line(number, stream, event, len(raw))
+    event = EncodedEvent(name, schema, _event_id(number, raw), content.decode(), metadata, tags, moment)
+    return EventLine(number, stream, event, len(raw))
 
 
 def _object(raw: bytes) -> dict[str, Raw]:
@@ -145,7 +145,7 @@ def _text(rest: dict[str, Raw], key: str) -> str:
         raise BadLine(f'its "{key}" is not text') from None
 
 
-def _checked(key: str, text: str) -> str:
+def _check_name(key: str, text: str) -> str:
     try:
         return check_tag(text)  # what a database can keep as a name is the same for types and tags
     except InvalidValue as problem:
@@ -170,7 +170,7 @@ def _tags(rest: dict[str, Raw]) -> tuple[str, ...]:
     if value is None:
         return ()
     try:
-        tags = tuple(_checked("tags", tag) for tag in _decode_tags(value))
+        tags = tuple(_check_name("tags", tag) for tag in _decode_tags(value))
     except msgspec.MsgspecError:
         raise BadLine('its "tags" are not a list of texts') from None
     if not tags:
@@ -202,8 +202,8 @@ def _schema(rest: dict[str, Raw]) -> int:
 
 
 def _encode_kept(rest: dict[str, Raw]) -> str:
-    metadata = _encode(_KeptMetadata(_Extra(rest)))
-    prove(metadata, "other keys")
+    metadata = _encode(_ImportMetadata(_Extra(rest)))
+    validate(metadata, "other keys")
     return metadata.decode()
 
 

@@ -13,7 +13,7 @@ from fait._app import App
 from fait._errors import UsageError
 from fait._store.open import Store, open_store
 
-__all__ = ["AppOption", "JsonOption", "StoreOption", "load_app", "looked_at"]
+__all__ = ["AppOption", "JsonOption", "StoreOption", "load_app", "open_readonly"]
 
 StoreOption = Annotated[
     str,
@@ -31,7 +31,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing
 
 
 @asynccontextmanager
-async def looked_at(url: str) -> AsyncGenerator[Store, None]:
+async def open_readonly(url: str) -> AsyncGenerator[Store, None]:
     """Open a store that exists, and close it again."""
     store = await open_store(url, create=False)
     try:

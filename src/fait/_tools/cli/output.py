@@ -24,13 +24,13 @@ __all__ = [
     "INTERRUPTED",
     "CommandFailed",
     "command",
-    "fields",
-    "json_line",
-    "line",
-    "say",
-    "stderr",
-    "table",
-    "visible",
+    "escape_controls",
+    "print_fields",
+    "print_json",
+    "print_line",
+    "print_message",
+    "print_table",
+    "stderr_console",
 ]
 
 P = ParamSpec("P")
@@ -47,38 +47,38 @@ class CommandFailed(FaitError):
     """A command could not do what it was asked for."""
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     """The text with everything that a terminal would obey, or hide, shown as an escape: all from a log passes here."""
     return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def say(text: str) -> None:
+def print_message(text: str) -> None:
     """Say something that is not the result, on standard error."""
-    print("\n".join(visible(each) for each in text.split("\n")), file=sys.stderr)
+    print("\n".join(escape_controls(each) for each in text.split("\n")), file=sys.stderr)
 
 
-def line(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line of the result."""
-    print(visible(text))
+    print(escape_controls(text))
 
 
-def json_line(value: object) -> None:
+def print_json(value: object) -> None:
     """Print a value as one line of JSON. What a terminal would obey is escaped, as JSON allows inside of texts."""
     data = msgspec.json.format(msgspec.json.encode(value), indent=-1)
-    print(visible(data.decode()))
+    print(escape_controls(data.decode()))
 
 
-def fields(values: Mapping[str, str]) -> None:
+def print_fields(values: Mapping[str, str]) -> None:
     """Print names and values, one pair a line."""
     if not is_terminal():
         return _tab_separated(values.items())
     grid = Table.grid(padding=(0, 2))
     for name, value in values.items():
-        grid.add_row(Text(visible(name), style="bold"), Text(visible(value), overflow="fold"))
+        grid.add_row(Text(escape_controls(name), style="bold"), Text(escape_controls(value), overflow="fold"))
     return _console().print(grid)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows: folded into the width of a terminal, or tab-separated and whole where there is none."""
     if not is_terminal():
         return _tab_separated([columns, *rows])
@@ -86,7 +86,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for name in columns:
         shown.add_column(name, overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(visible(cell)) for cell in row))
+        shown.add_row(*(Text(escape_controls(cell)) for cell in row))
     return _console().print(shown)
 
 
@@ -95,7 +95,7 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def stderr() -> Console:
+def stderr_console() -> Console:
     """Where progress is drawn."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
@@ -108,7 +108,7 @@ def command(run: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
         try:
             asyncio.run(run(*args, **kwargs))
         except FaitError as problem:
-            say(f"fait: {problem}")
+            print_message(f"fait: {problem}")
             raise typer.Exit(2 if isinstance(problem, UsageError) else 1) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
@@ -117,7 +117,7 @@ def command(run: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
         except OSError as problem:
-            say(f"fait: {problem.filename or 'the operating system'}: {problem.strerror}")
+            print_message(f"fait: {problem.filename or 'the operating system'}: {problem.strerror}")
             raise typer.Exit(1) from None
 
     return started
@@ -129,4 +129,4 @@ def _console() -> Console:
 
 def _tab_separated(rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
-        print(*(visible(cell) for cell in row), sep="\t")
+        print(*(escape_controls(cell) for cell in row), sep="\t")

@@ -2,16 +2,16 @@
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fait._tools.cli.output import stderr
+from fait._tools.cli.output import stderr_console
 
-__all__ = ["Meter"]
+__all__ = ["ProgressMeter"]
 
 
-class Meter:
+class ProgressMeter:
     """A bar from 0 to `total`, with a count of events and their rate."""
 
     def __init__(self, what: str, total: int) -> None:
-        console = stderr()
+        console = stderr_console()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -24,14 +24,14 @@ class Meter:
         )
         self._task = self._progress.add_task(what, total=max(total, 1), events=0, rate=0.0)
 
-    def __enter__(self) -> "Meter":
+    def __enter__(self) -> "ProgressMeter":
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, completed: int, events: int) -> None:
+    def update(self, completed: int, events: int) -> None:
         """Say where things are."""
         elapsed_s = self._progress.tasks[0].elapsed or 0.0
         rate = events / elapsed_s if elapsed_s else 0.0

@@ -9,12 +9,12 @@ import typer
 from fait._app import App, System
 from fait._errors import UsageError
 from fait._tools.cli.opening import JsonOption, StoreOption, load_app
-from fait._tools.cli.output import CommandFailed, command, json_line
-from fait._tools.cli.progress import Meter
+from fait._tools.cli.output import CommandFailed, command, print_json
+from fait._tools.cli.progress import ProgressMeter
 
 __all__ = ["rebuild"]
 
-_LOOK_S = 0.1
+_POLL_INTERVAL_S = 0.1
 
 
 @command
@@ -31,17 +31,17 @@ async def rebuild(
 ) -> None:
     """Empty a read model's table and build it anew; until it has caught up, its rows are incomplete."""
     started = time.monotonic()
-    only = _only(load_app(app), name)
+    only = _app_with_only(load_app(app), name)
     async with only.open(store, rebuild=[name], create=False) as system:
-        position = await _caught_up(system, name)
+        position = await _wait_until_caught_up(system, name)
     seconds = time.monotonic() - started
     if as_json:
-        json_line({"read_model": name, "position": position, "seconds": seconds})
+        print_json({"read_model": name, "position": position, "seconds": seconds})
     else:
         print(f"{name} was built anew up to position {position:,} in {seconds:.1f} s")
 
 
-def _only(app: App, name: str) -> App:
+def _app_with_only(app: App, name: str) -> App:
     """The app with this read model alone, so that this process takes over none of its other subscriptions."""
     model = app.read_models.get(name)
     if model is None:
@@ -53,19 +53,19 @@ def _only(app: App, name: str) -> App:
     return only
 
 
-async def _caught_up(system: System, name: str) -> int:
+async def _wait_until_caught_up(system: System, name: str) -> int:
     """Wait until the read model has passed what is in the log now; whichever process does the work."""
     processor, head = system.runner.processors[name], await system.store.log.head()
-    with Meter(f"rebuild {name}", head) as meter:
+    with ProgressMeter(f"rebuild {name}", head) as meter:
         while True:
             checkpoint = await system.store.ledger.checkpoint(name)
             position = max(processor.position, checkpoint.position if checkpoint else 0)
-            meter.show(position, position)
+            meter.update(position, position)
             if position >= head:
                 return head
-            if processor.problem is not None:
-                problem = processor.problem
+            if processor.error is not None:
+                problem = processor.error
                 raise CommandFailed(
                     f"{name} stopped after position {position:,} of {head:,}: {type(problem).__name__}: {problem}"
                 ) from problem
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_INTERVAL_S)

@@ -6,15 +6,15 @@ from typing import Annotated, Final
 
 import typer
 
-from fait._app import Status, System
+from fait._app import SubscriptionStatus, System
 from fait._errors import StoreUnavailable
-from fait._store.open import shown_url
+from fait._store.open import redacted_url
 from fait._tools.cli.opening import JsonOption, StoreOption, load_app
-from fait._tools.cli.output import command, json_line, say
+from fait._tools.cli.output import command, print_json, print_message
 
 __all__ = ["run"]
 
-_LOOK_S: Final = 1.0
+_POLL_INTERVAL_S: Final = 1.0
 
 
 @command
@@ -41,12 +41,12 @@ async def run(
     async with declared.open(store, create=False) as system:
         loop.add_signal_handler(signal.SIGINT, told, signal.SIGINT)  # until now it ended the start itself
         names = ", ".join(system.runner.processors) or "nothing"
-        say(f"{declared.name} on {shown_url(store)} runs {names}; stop with Ctrl-C")
-        await _told_changes(system, stop, as_json)
-        say("finishing the events in hand")
+        print_message(f"{declared.name} on {redacted_url(store)} runs {names}; stop with Ctrl-C")
+        await _report_changes(system, stop, as_json)
+        print_message("finishing the events in hand")
 
 
-async def _told_changes(system: System, stop: asyncio.Event, as_json: bool) -> None:
+async def _report_changes(system: System, stop: asyncio.Event, as_json: bool) -> None:
     """Say what each subscription does whenever that changes."""
     told: dict[str, tuple[str, str]] = {}
     away = False
@@ -54,25 +54,29 @@ async def _told_changes(system: System, stop: asyncio.Event, as_json: bool) -> N
         try:
             found = await system.status()
         except StoreUnavailable as problem:  # handlers wait for it, and so does this
-            found = list[Status]()
+            found = list[SubscriptionStatus]()
             if not away:
-                say(str(problem))
+                print_message(str(problem))
         away = not found and bool(system.runner.processors)
         for status in found:
-            now = (status.state, str(status.problem or ""))
+            now = (status.state, str(status.error or ""))
             if told.get(status.name) != now:
                 told[status.name] = now
-                _tell(status, as_json)
+                _print_status(status, as_json)
         try:
-            async with asyncio.timeout(_LOOK_S):
+            async with asyncio.timeout(_POLL_INTERVAL_S):
                 await stop.wait()
         except TimeoutError:
             continue
 
 
-def _tell(status: Status, as_json: bool) -> None:
-    problem = status.problem and f"{type(status.problem).__name__}: {status.problem}"
+def _print_status(status: SubscriptionStatus, as_json: bool) -> None:
+    problem = status.error and f"{type(status.error).__name__}: {status.error}"
     if as_json:
-        json_line({"subscription": status.name, "state": status.state, "position": status.position, "problem": problem})
+        print_json(
+            {"subscription": status.name, "state": status.state, "position": status.position, "problem": problem}
+        )
     else:
-        say(f"{status.name}: {status.state} at position {status.position:,}" + (f": {problem}" if problem else ""))
+        print_message(
+            f"{status.name}: {status.state} at position {status.position:,}" + (f": {problem}" if problem else "")
+        )

@@ -13,13 +13,13 @@ from msgspec import Struct
 
 from fait._tools.cli.output import CommandFailed
 
-__all__ = ["MAX_LINE_BYTES", "RawLine", "Source"]
+__all__ = ["MAX_LINE_BYTES", "LineSource", "RawLine"]
 
 MAX_LINE_BYTES: Final = 2 << 20
 """Longest line: twice the largest event."""
 
-MAX_RATIO: Final = 200
-RATIO_FROM_BYTES: Final = 64 << 20
+MAX_EXPANSION_RATIO: Final = 200
+EXPANSION_CHECK_FROM_BYTES: Final = 64 << 20
 """A file that expands to more than `MAX_RATIO` times its size is refused once so much of it has been seen."""
 
 _SHOWN_BYTES: Final = 1000
@@ -35,7 +35,7 @@ class RawLine(Struct, frozen=True):
     too_long: bool
 
 
-class Source:
+class LineSource:
     """The lines of a file.
 
     Attributes:
@@ -100,8 +100,10 @@ class Source:
                 f"{self._path}: line {self._number} is beyond {self._max_expanded:,} bytes of expanded data. If the "
                 "file is what it should be, raise --max-expanded."
             )
-        if self._expanded > RATIO_FROM_BYTES and self._expanded > MAX_RATIO * max(self.read_bytes, 1):
+        if self._expanded > EXPANSION_CHECK_FROM_BYTES and self._expanded > MAX_EXPANSION_RATIO * max(
+            self.read_bytes, 1
+        ):
             raise CommandFailed(
-                f"{self._path}: up to line {self._number} it expands to more than {MAX_RATIO} times its size, as no "
+                f"{self._path}: up to line {self._number} it expands to more than {MAX_EXPANSION_RATIO} times its size, as no "
                 "real log does. If it is what it should be, expand it yourself: gunzip."
             )

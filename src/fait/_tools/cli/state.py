@@ -9,18 +9,18 @@ from msgspec import Raw
 
 from fait._app import App
 from fait._clock import SystemClock
-from fait._decisions.aggregate import Aggregate, model_of
-from fait._decisions.transact import Loop
+from fait._decisions.aggregate import Aggregate, fold_definition_of
+from fait._decisions.transact import DecisionRunner
 from fait._errors import UsageError
-from fait._events.append import PAGE, Until
+from fait._events.append import PAGE_SIZE, Until
 from fait._events.codec import Codec
-from fait._events.envelope import StoredEvent
+from fait._events.envelope import RecordedEvent
 from fait._events.stream import category_of, id_of
 from fait._store.log import Log
-from fait._tools.cli.browse import moment_of
+from fait._tools.cli.browse import parse_moment
 from fait._tools.cli.lines import canonical_time
-from fait._tools.cli.opening import AppOption, JsonOption, StoreOption, load_app, looked_at
-from fait._tools.cli.output import CommandFailed, command, fields, json_line, line
+from fait._tools.cli.opening import AppOption, JsonOption, StoreOption, load_app, open_readonly
+from fait._tools.cli.output import CommandFailed, command, print_fields, print_json, print_line
 
 __all__ = ["state"]
 
@@ -40,11 +40,11 @@ async def state(
     """Fold a stream: with --app by its aggregate; else by merging the events' data, where the last one wins."""
     if sum(each is not None for each in (version, at, as_of)) > 1:
         raise UsageError("--version, --at and --as-of are three different questions: ask one at a time")
-    until = Until(version=version, recorded_at=None if at is None else moment_of("--at", at))
-    true_at = None if as_of is None else moment_of("--as-of", as_of)
+    until = Until(version=version, recorded_at=None if at is None else parse_moment("--at", at))
+    true_at = None if as_of is None else parse_moment("--as-of", as_of)
     declared = App(name) if app is None else load_app(app)
     aggregate = None if app is None else _aggregate(declared, name)
-    async with looked_at(store) as opened:
+    async with open_readonly(store) as opened:
         events = [
             each for each in await _read(opened.log, name, until) if true_at is None or each.occurred_at <= true_at
         ]
@@ -55,16 +55,16 @@ async def state(
         if aggregate is None:
             folded, values = "the events' data merged, the last one wins", _merged(events)
         else:
-            loaded = await Loop(opened.log, Codec(declared.registry), SystemClock()).load(
-                model_of(aggregate), id_of(name), until, true_at
+            loaded = await DecisionRunner(opened.log, Codec(declared.registry), SystemClock()).load(
+                fold_definition_of(aggregate), id_of(name), until, true_at
             )
             folded, values = aggregate.__qualname__, _fields(loaded.state)
     _show(name, folded, values, events, as_json)
 
 
-async def _read(log: Log, name: str, until: Until) -> list[StoredEvent]:
-    events: list[StoredEvent] = []
-    while page := await log.read_stream(name, after=events[-1].version if events else 0, until=until, limit=PAGE):
+async def _read(log: Log, name: str, until: Until) -> list[RecordedEvent]:
+    events: list[RecordedEvent] = []
+    while page := await log.read_stream(name, after=events[-1].version if events else 0, until=until, limit=PAGE_SIZE):
         events.extend(page)
     return events
 
@@ -79,7 +79,7 @@ def _aggregate(app: App, name: str) -> type[Aggregate]:
     return found
 
 
-def _merged(events: Sequence[StoredEvent]) -> dict[str, Raw]:
+def _merged(events: Sequence[RecordedEvent]) -> dict[str, Raw]:
     """The members of all objects, each with its last value."""
     merged: dict[str, Raw] = {}
     for event in events:
@@ -92,7 +92,7 @@ def _fields(state: Any) -> dict[str, Raw]:
     return {key: Raw(_encode(value)) for key, value in msgspec.structs.asdict(state).items()}
 
 
-def _show(name: str, folded: str, values: dict[str, Raw], events: Sequence[StoredEvent], as_json: bool) -> None:
+def _show(name: str, folded: str, values: dict[str, Raw], events: Sequence[RecordedEvent], as_json: bool) -> None:
     last = events[-1]
     about = {
         "stream": name,
@@ -103,8 +103,8 @@ def _show(name: str, folded: str, values: dict[str, Raw], events: Sequence[Store
         "folded_by": folded,
     }
     if as_json:
-        json_line({**about, "state": values})
+        print_json({**about, "state": values})
         return
-    fields({key.replace("_", " "): str(value) for key, value in about.items()})
-    line("")
-    fields({key: bytes(value).decode() for key, value in values.items()})
+    print_fields({key.replace("_", " "): str(value) for key, value in about.items()})
+    print_line("")
+    print_fields({key: bytes(value).decode() for key, value in values.items()})

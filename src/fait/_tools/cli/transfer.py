@@ -16,25 +16,25 @@ import typer
 from msgspec import Struct
 
 from fait._errors import FaitError
-from fait._events.append import PAGE
-from fait._events.envelope import StoredEvent
+from fait._events.append import PAGE_SIZE
+from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
 from fait._events.stream import category_of
 from fait._store.log import Log
-from fait._store.open import open_store, shown_url
-from fait._tools.cli.import_batches import BadLines, Batches, store_batch
-from fait._tools.cli.lines import line_of
-from fait._tools.cli.opening import JsonOption, StoreOption, looked_at
-from fait._tools.cli.output import INTERRUPTED, CommandFailed, command, json_line, say
-from fait._tools.cli.progress import Meter
-from fait._tools.cli.source import Source
+from fait._store.open import open_store, redacted_url
+from fait._tools.cli.import_batches import BadLineFile, BatchReader, store_batch
+from fait._tools.cli.lines import format_line
+from fait._tools.cli.opening import JsonOption, StoreOption, open_readonly
+from fait._tools.cli.output import INTERRUPTED, CommandFailed, command, print_json, print_message
+from fait._tools.cli.progress import ProgressMeter
+from fait._tools.cli.source import LineSource
 
 __all__ = ["export_file", "import_file"]
 
 MAX_EXPANDED_BYTES: Final = 16 << 30
 
 
-class Summary(Struct):
+class ImportSummary(Struct):
     """What an import did. `already_stored` were there from an earlier run; `bad` were set aside."""
 
     file: str
@@ -46,7 +46,7 @@ class Summary(Struct):
     seconds: float = 0.0
     finished: bool = False
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """In words."""
         rate = f" ({self.written / self.seconds:,.0f}/s)" if self.seconds > 0 and self.written else ""
         return (
@@ -78,12 +78,12 @@ async def import_file(
     A line is {"stream" and/or "tags", "type", "time", "data"}, the time in ISO 8601 with its zone. A line without
     "stream" takes it from its tags: "order:7" gives order-7.
     """
-    summary = Summary(str(file), shown_url(store))
-    bad_lines = BadLines(file.with_name(file.name + ".bad.jsonl")) if skip_bad else None
+    summary = ImportSummary(str(file), redacted_url(store))
+    bad_lines = BadLineFile(file.with_name(file.name + ".bad.jsonl")) if skip_bad else None
     opened = await open_store(store)
     try:
-        with Source(file, max_expanded) as source, _until_interrupted() as interrupted:
-            batches = Batches(source, category, batch, bad_lines)
+        with LineSource(file, max_expanded) as source, _until_interrupted() as interrupted:
+            batches = BatchReader(source, category, batch, bad_lines)
             await _run(opened.log, source, batches, summary, interrupted)
     except FaitError as problem:
         raise CommandFailed(f"{problem} {_so_far(summary)} Run the same command to go on.") from None
@@ -93,18 +93,20 @@ async def import_file(
             summary.bad_file = str(bad_lines.path) if summary.bad else None
         await opened.close()
     if as_json:
-        json_line(summary)
+        print_json(summary)
     else:
-        print(summary.told())
+        print(summary.describe())
     if not summary.finished:
-        say(f"Interrupted. {_so_far(summary)} Run the same command to go on.")
+        print_message(f"Interrupted. {_so_far(summary)} Run the same command to go on.")
         raise typer.Exit(INTERRUPTED)
 
 
-async def _run(log: Log, source: Source, batches: Batches, summary: Summary, interrupted: asyncio.Event) -> None:
+async def _run(
+    log: Log, source: LineSource, batches: BatchReader, summary: ImportSummary, interrupted: asyncio.Event
+) -> None:
     """Store batch by batch; the next one is read while one is stored."""
     started = time.monotonic()
-    with Meter("import", source.size) as meter:
+    with ProgressMeter("import", source.size) as meter:
         batch = await asyncio.to_thread(batches.next)
         while batch is not None and not interrupted.is_set():
             following = asyncio.create_task(asyncio.to_thread(batches.next))
@@ -116,14 +118,14 @@ async def _run(log: Log, source: Source, batches: Batches, summary: Summary, int
             summary.already_stored += len(batch.lines) - written
             summary.bad += batch.bad
             summary.seconds = time.monotonic() - started
-            meter.show(source.read_bytes, summary.written + summary.already_stored)
-            if batch.problem is not None:
-                raise batch.problem
+            meter.update(source.read_bytes, summary.written + summary.already_stored)
+            if batch.error is not None:
+                raise batch.error
             batch = following.result()
         summary.finished = batch is None
 
 
-def _so_far(summary: Summary) -> str:
+def _so_far(summary: ImportSummary) -> str:
     stored = summary.written + summary.already_stored
     return f"The first {stored:,} events of the file are stored, {summary.written:,} of them by this run."
 
@@ -157,29 +159,29 @@ async def export_file(
     ] = None,
 ) -> None:
     """Write the events as JSON lines, in the order of the log: what was imported comes out as it went in."""
-    async with looked_at(store) as opened:
+    async with open_readonly(store) as opened:
         pages = _pages(opened.log, stream, category)
         if output is None:
             async for _, page in pages:
-                sys.stdout.write("".join(f"{line_of(event).decode()}\n" for event in page))
+                sys.stdout.write("".join(f"{format_line(event).decode()}\n" for event in page))
             sys.stdout.flush()
             return
         head, count = await opened.log.head(), 0
-        with _replaced(output) as file, Meter("export", head) as meter:
+        with _atomic_output(output) as file, ProgressMeter("export", head) as meter:
             async for position, page in pages:
-                file.writelines(line_of(event) + b"\n" for event in page)
+                file.writelines(format_line(event) + b"\n" for event in page)
                 count += len(page)
-                meter.show(position, count)
-    say(f"{count:,} events written to {output}")
+                meter.update(position, count)
+    print_message(f"{count:,} events written to {output}")
 
 
 async def _pages(
     log: Log, stream: str | None, category: str | None
-) -> AsyncGenerator[tuple[int, list[StoredEvent]], None]:
+) -> AsyncGenerator[tuple[int, list[RecordedEvent]], None]:
     """Events by the page, each with the position it reaches to."""
     if stream is not None:
         version = 0
-        while events := await log.read_stream(stream, after=version, limit=PAGE):
+        while events := await log.read_stream(stream, after=version, limit=PAGE_SIZE):
             version = events[-1].version
             yield events[-1].position, [each for each in events if category in (None, category_of(each.stream))]
         return
@@ -191,7 +193,7 @@ async def _pages(
 
 
 @contextmanager
-def _replaced(path: Path) -> Generator[IO[bytes]]:
+def _atomic_output(path: Path) -> Generator[IO[bytes]]:
     """A file that takes its place when it is complete; until then, and if it fails, what was there stays."""
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
         part = Path(temporary.name)

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from fait._events.envelope import StoredEvent
+from fait._events.envelope import RecordedEvent
 from fait._store.health import Finding
-from fait._tools.verify.order import Order
+from fait._tools.verify.order import OrderCheck
 from fait._tools.verify.plan import CLOSED, ENTERED, JOINED, limit_of, name_of
 from fait._tools.verify.report import (
     CONDITION,
@@ -23,19 +23,19 @@ from fait._tools.verify.report import (
     TORN,
     UNKNOWN,
     Fault,
-    Feed,
+    FeedReport,
     feed,
 )
 
-__all__ = ["Judge"]
+__all__ = ["Checker"]
 
-EXAMPLES: Final = 5
+MAX_EXAMPLES: Final = 5
 
 _Told = tuple[str, int | None, float]
 """Stream, version if it is known, and the moment."""
 
 
-class Judge:
+class Checker:
     """Takes in what is said while it goes on, and compares at the end.
 
     Attributes:
@@ -58,7 +58,7 @@ class Judge:
         self._rows: set[bytes] = set()
         self._stored: dict[bytes, int] = {}
         self._with_row: set[bytes] = set()
-        self._order = Order()
+        self._order = OrderCheck()
         self._taken: Counter[str] = Counter()
         self._closed: dict[str, int] = {}
 
@@ -87,13 +87,13 @@ class Judge:
         """How many are known so far."""
         return self.broken.total() + sum(count for each in self._seen.values() for count, _ in each.values())
 
-    def blame(self, fault: Fault, example: Any, count: int = 1) -> None:
+    def report(self, fault: Fault, example: Any, count: int = 1) -> None:
         """A promise was broken."""
         self.broken[fault] += count
-        if len(self.examples[fault]) < EXAMPLES:
+        if len(self.examples[fault]) < MAX_EXAMPLES:
             self.examples[fault].append(example)
 
-    def take(self, said: list[Any], reader: str = "") -> None:
+    def add(self, said: list[Any], reader: str = "") -> None:
         """Something that a process said."""
         match said:
             case ["stored", moment, stream, version, names]:
@@ -108,79 +108,79 @@ class Judge:
             case ["rows", names]:
                 for key in map(_key, names):
                     if key in self._rows:
-                        self.blame(TORN, f"row {key.hex()} is there twice")
+                        self.report(TORN, f"row {key.hex()} is there twice")
                     self._rows.add(key)
             case ["error", kind, text]:
                 self.errors[kind] = (self.errors.get(kind, (0, ""))[0] + 1, text)
             case ["fault", fault, example]:
-                self.blame(fault, example)
+                self.report(fault, example)
             case ["unsafe", text]:
                 self.unsafe = [Finding("your own connections", "finding", text)]
             case _:
                 pass
 
-    def take_stored(self, event: StoredEvent) -> None:
+    def add_recorded(self, event: RecordedEvent) -> None:
         """The next event of the log, as it is read when all is over."""
         key = _key(name_of(event))
         where = f"{event.type} {event.id} at position {event.position}, {event.stream} version {event.version}"
-        if fault := self._order.take(event):
-            self.blame(fault, where)
+        if fault := self._order.add(event):
+            self.report(fault, where)
         if key in self._stored:
-            self.blame(DUPLICATED, f"stored twice: {where}")
+            self.report(DUPLICATED, f"stored twice: {where}")
         self._stored[key] = event.position
         if event.type in (JOINED, CLOSED):
             self._with_row.add(key)
         told = self._told.get(key)
         if told and (told[0] != event.stream or told[1] not in (None, event.version)):
-            self.blame(MOVED, f"{where}, and not {told[0]} version {told[1]}")
+            self.report(MOVED, f"{where}, and not {told[0]} version {told[1]}")
         if key in self._refused:
-            self.blame(REFUSED_STORED, where)
-        self._hold(event, where)
+            self.report(REFUSED_STORED, where)
+        self._check_conditions(event, where)
 
-    def _hold(self, event: StoredEvent, where: str) -> None:
+    def _check_conditions(self, event: RecordedEvent, where: str) -> None:
         """Whether the conditions that events were appended on still hold when they are looked at in order."""
         if event.type == CLOSED:
             self._closed[event.tags[0]] = event.position
         elif event.type == ENTERED:
             after, closed = msgspec.json.decode(event.data)["after"], self._closed.get(event.tags[0], 0)
             if closed > after:
-                self.blame(CONDITION, f"{where}, on what was known at {after}, but {event.tags[0]} closed at {closed}")
+                self.report(CONDITION, f"{where}, on what was known at {after}, but {event.tags[0]} closed at {closed}")
         elif limited := limit_of(event):
             what, limit = limited
             self._taken[what] += 1
             if self._taken[what] > limit:
-                self.blame(CONDITION, f"{where}: {what} for the {self._taken[what]}. time, and there is {limit}")
+                self.report(CONDITION, f"{where}: {what} for the {self._taken[what]}. time, and there is {limit}")
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """All of the log, and all rows, were taken in."""
         for key, (stream, version, _) in self._told.items():
             if key not in self._stored:
-                self.blame(NOT_STORED, f"{key.hex()} in {stream}, version {version or 'unknown'}")
+                self.report(NOT_STORED, f"{key.hex()} in {stream}, version {version or 'unknown'}")
         for key in self._rolled_back.keys() & self._stored.keys():
-            self.blame(ROLLED_BACK, f"{key.hex()} at position {self._stored[key]}")
+            self.report(ROLLED_BACK, f"{key.hex()} at position {self._stored[key]}")
         for key in self._rows - self._stored.keys():
-            self.blame(TORN, f"the row {key.hex()} has no event")
+            self.report(TORN, f"the row {key.hex()} has no event")
         for key in self._with_row - self._rows:
-            self.blame(TORN, f"the event {key.hex()} has no row")
+            self.report(TORN, f"the event {key.hex()} has no row")
 
-    def settle_reader(self, name: str, given: Iterable[tuple[int, float, bytes]]) -> Feed:
+    def finish_reader(self, name: str, given: Iterable[tuple[int, float, bytes]]) -> FeedReport:
         """Compare what one reader was given with what is stored."""
         moments: dict[bytes, float] = {}
         for position, moment, key in given:
             if self._stored.get(key) != position:
-                self.blame(ROLLED_BACK if key in self._rolled_back else UNKNOWN, f"{name}: {key.hex()} at {position}")
+                self.report(ROLLED_BACK if key in self._rolled_back else UNKNOWN, f"{name}: {key.hex()} at {position}")
             moments.setdefault(key, moment)
-        self._blame_reader(name, self._stored.keys() - moments.keys())
+        self._report_reader(name, self._stored.keys() - moments.keys())
         told = sorted((self._told[key][2], moment) for key, moment in moments.items() if key in self._told)
         delays = [max(0.0, moment - told_at) for told_at, moment in told]
         return feed(len(moments), delays, self._after_rollback(told))
 
-    def _blame_reader(self, name: str, missed: Collection[bytes]) -> None:
+    def _report_reader(self, name: str, missed: Collection[bytes]) -> None:
         for key in missed:
-            self.blame(MISSED, f"{name}: {key.hex()} at position {self._stored[key]}")
+            self.report(MISSED, f"{name}: {key.hex()} at position {self._stored[key]}")
         for fault, (count, example) in self._seen.pop(name, {}).items():
             if fault != MISSED:  # a gap; what is missing is known by now
-                self.blame(fault, f"{name}: {example}", count)
+                self.report(fault, f"{name}: {example}", count)
 
     def _after_rollback(self, told: list[tuple[float, float]]) -> list[float]:
         """After each rollback, how long until everything was delivered that had been acknowledged before it."""

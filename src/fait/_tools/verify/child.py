@@ -11,13 +11,13 @@ import msgspec
 
 from fait._tools.verify.plan import Plan
 
-__all__ = ["PATIENCE_S", "Child"]
+__all__ = ["EXIT_TIMEOUT_S", "ChildProcess"]
 
-PATIENCE_S: Final = 60.0
+EXIT_TIMEOUT_S: Final = 60.0
 """How long a process may take for what it has in hand."""
 
 
-class Child:
+class ChildProcess:
     """One process.
 
     Attributes:
@@ -36,7 +36,7 @@ class Child:
     @classmethod
     async def start(
         cls, plan: Plan, take: Callable[[list[Any]], None], directory: Path, module: str, *words: str
-    ) -> "Child":
+    ) -> "ChildProcess":
         """Start a module of this package.
 
         Args:
@@ -72,7 +72,7 @@ class Child:
         """Whether it has not ended."""
         return self._process.returncode is None
 
-    def tell(self, line: str = "") -> None:
+    def send(self, line: str = "") -> None:
         """Say a last line to it."""
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
@@ -88,11 +88,11 @@ class Child:
     async def ended(self) -> str:
         """Wait until it has ended and all it said was taken in; what is wrong with its end, or ""."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(EXIT_TIMEOUT_S):
                 code = await self._process.wait()
         except TimeoutError:
             await self.kill()
-            return f"{self.name} did not come to an end within {PATIENCE_S:g} s"
+            return f"{self.name} did not come to an end within {EXIT_TIMEOUT_S:g} s"
         await self._listener
         return f"{self.name} ended with {code}: {_last(self._errors)}" if code else ""
 

@@ -13,20 +13,20 @@ from msgspec import Struct
 
 from fait._clock import new_id
 from fait._errors import FaitError, StoreUnavailable
-from fait._events.append import Appended, Write
-from fait._events.envelope import NewEvent
+from fait._events.append import Appended, StreamWrite
+from fait._events.envelope import EncodedEvent
 from fait._events.version import ANY
 from fait._store.health import Finding
 from fait._store.open import Store, open_store
-from fait._tools.verify.checker import Judge
-from fait._tools.verify.child import PATIENCE_S, Child
+from fait._tools.verify.checker import Checker
+from fait._tools.verify.child import EXIT_TIMEOUT_S, ChildProcess
 from fait._tools.verify.plan import END, Plan
 from fait._tools.verify.reader import KINDS, given
-from fait._tools.verify.report import FAILED, Feed, Report
+from fait._tools.verify.report import FAILED, FeedReport, VerifyReport
 
-__all__ = ["Engine", "Progress"]
+__all__ = ["Progress", "VerifyRun"]
 
-LOOK_S: Final = 0.2
+POLL_INTERVAL_S: Final = 0.2
 
 
 class Progress(Struct, frozen=True):
@@ -45,7 +45,7 @@ class Progress(Struct, frozen=True):
     faults: int
 
 
-class Engine:
+class VerifyRun:
     """One run of a plan.
 
     Args:
@@ -59,14 +59,14 @@ class Engine:
         self._stop = stop
         self._show = show
         self._chance = random.Random(plan.seed)  # noqa: S311 - to be repeated, not to be secret
-        self._judge = Judge()
-        self._children: list[Child] = []
+        self._judge = Checker()
+        self._children: list[ChildProcess] = []
         self._roles = [("writer",)] * plan.processes + [("transactions", "joined")] * max(1, plan.processes // 2)
         self._started = 0
         self._killed = 0
         self._seconds = 0.0
 
-    async def run(self) -> Report:
+    async def run(self) -> VerifyReport:
         """Do it; no process of it is left afterwards, however it ends."""
         with TemporaryDirectory(prefix="fait-verify-") as directory:
             try:
@@ -74,7 +74,7 @@ class Engine:
             finally:
                 await asyncio.gather(*(child.kill() for child in self._children))
 
-    async def _run(self, directory: Path) -> Report:
+    async def _run(self, directory: Path) -> VerifyReport:
         foreign = await self._start(directory, "transactions", "foreign")
         await self._ready([foreign])
         files = {kind: directory / kind for kind in KINDS}
@@ -82,40 +82,42 @@ class Engine:
         writers = [await self._writer(directory, role) for role in self._roles]
         await self._ready([*readers, *writers])
         await self._write(directory, writers, [foreign, *readers])
-        async with _opened(self._plan.url) as store:
+        async with _open_existing(self._plan.url) as store:
             await self._read_out(store, readers)
             await self._end([foreign])
             await self._end([await self._start(directory, "transactions", "rows")])
             unsafe = await _examine(store)
-        self._judge.settle()
-        feeds = {kind: self._judge.settle_reader(kind, given(file)) for kind, file in files.items()}
+        self._judge.finish()
+        feeds = {kind: self._judge.finish_reader(kind, given(file)) for kind, file in files.items()}
         return self._report(feeds, unsafe)
 
-    async def _start(self, directory: Path, module: str, *words: str) -> Child:
+    async def _start(self, directory: Path, module: str, *words: str) -> ChildProcess:
         reader = words[0] if module == "reader" else ""
-        child = await Child.start(self._plan, lambda said: self._judge.take(said, reader), directory, module, *words)
+        child = await ChildProcess.start(
+            self._plan, lambda said: self._judge.add(said, reader), directory, module, *words
+        )
         self._children.append(child)
         return child
 
-    async def _writer(self, directory: Path, role: Sequence[str]) -> Child:
+    async def _writer(self, directory: Path, role: Sequence[str]) -> ChildProcess:
         self._started += 1
         return await self._start(directory, *role, str(self._started))
 
-    async def _ready(self, children: Sequence[Child]) -> None:
+    async def _ready(self, children: Sequence[ChildProcess]) -> None:
         """Wait until they have begun."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(EXIT_TIMEOUT_S):
                 await asyncio.gather(*(child.ready.wait() for child in children))
         except TimeoutError:
             late = ", ".join(child.name for child in children if not child.ready.is_set())
-            raise StoreUnavailable(f"{late} did not begin within {PATIENCE_S:g} s.") from None
+            raise StoreUnavailable(f"{late} did not begin within {EXIT_TIMEOUT_S:g} s.") from None
 
-    async def _write(self, directory: Path, writers: list[Child], others: Sequence[Child]) -> None:
+    async def _write(self, directory: Path, writers: list[ChildProcess], others: Sequence[ChildProcess]) -> None:
         """Let them write, and now and then kill one and start another in its place."""
         began = time.monotonic()
         kill_at = began + self._pause()
         while (now := time.monotonic()) - began < self._plan.seconds and not self._stop.is_set():
-            self._tell(now - began)
+            self._show_progress(now - began)
             if not all(child.running for child in (*writers, *others)):
                 break  # by itself: it says why when it is waited for
             if now >= kill_at:
@@ -125,10 +127,10 @@ class Engine:
                     await writers[number].kill()
                     self._killed += 1
                     writers[number] = await self._writer(directory, self._roles[number])
-            await self._sleep(LOOK_S)
+            await self._sleep(POLL_INTERVAL_S)
         self._seconds = time.monotonic() - began
         await self._end(writers)
-        self._tell(self._seconds)
+        self._show_progress(self._seconds)
 
     def _pause(self) -> float:
         return self._plan.kill_every_s * (0.5 + self._chance.random())
@@ -140,46 +142,46 @@ class Engine:
         except TimeoutError:
             return
 
-    async def _end(self, children: Sequence[Child], last: str = "") -> None:
+    async def _end(self, children: Sequence[ChildProcess], last: str = "") -> None:
         for child in children:
-            child.tell(last)
+            child.send(last)
         for child in children:
             if problem := await child.ended():
-                self._judge.blame(FAILED, problem)
+                self._judge.report(FAILED, problem)
 
-    async def _read_out(self, store: Store, readers: Sequence[Child]) -> None:
+    async def _read_out(self, store: Store, readers: Sequence[ChildProcess]) -> None:
         """Append a last event, and read everything up to it; have the readers do the same."""
-        last = NewEvent(END, 1, new_id(), "{}")
-        verdict = await store.log.append([Write("end", (last,), ANY)])
+        last = EncodedEvent(END, 1, new_id(), "{}")
+        verdict = await store.log.append([StreamWrite("end", (last,), ANY)])
         assert isinstance(verdict, Appended)
         reading = asyncio.create_task(self._read_all(store, verdict.position))
         await self._end(readers, str(verdict.position))
         if not await reading:
-            self._judge.blame(FAILED, f"the log's end was not to be read within {PATIENCE_S:g} s")
+            self._judge.report(FAILED, f"the log's end was not to be read within {EXIT_TIMEOUT_S:g} s")
 
     async def _read_all(self, store: Store, end: int) -> bool:
-        position, late = 0, time.monotonic() + PATIENCE_S
+        position, late = 0, time.monotonic() + EXIT_TIMEOUT_S
         while position < end and time.monotonic() < late:
             page = await store.log.read(position)
             for event in page.events:
-                self._judge.take_stored(event)
+                self._judge.add_recorded(event)
             if page.events:
-                late = time.monotonic() + PATIENCE_S
+                late = time.monotonic() + EXIT_TIMEOUT_S
             elif position < end:
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
             position = page.position
         return position >= end
 
-    def _tell(self, seconds: float) -> None:
+    def _show_progress(self, seconds: float) -> None:
         judge = self._judge
         delivered = min((judge.delivered.get(kind, 0) for kind in KINDS), default=0)
         self._show(Progress(seconds, judge.acknowledged, delivered, judge.faults))
 
-    def _report(self, feeds: dict[str, Feed], unsafe: list[Finding]) -> Report:
+    def _report(self, feeds: dict[str, FeedReport], unsafe: list[Finding]) -> VerifyReport:
         judge = self._judge
         if not (judge.acknowledged and judge.stored):
-            judge.blame(FAILED, "nothing was stored")
-        return Report(
+            judge.report(FAILED, "nothing was stored")
+        return VerifyReport(
             seed=self._plan.seed,
             seconds=round(self._seconds, 1),
             stored=judge.stored,
@@ -197,7 +199,7 @@ class Engine:
 
 
 @asynccontextmanager
-async def _opened(url: str) -> AsyncGenerator[Store]:
+async def _open_existing(url: str) -> AsyncGenerator[Store]:
     store = await open_store(url, create=False)
     try:
         yield store
@@ -212,4 +214,4 @@ async def _examine(store: Store) -> list[Finding]:
         found = [] if examine is None else await examine()
     except FaitError as problem:
         return [Finding("settings", "unknown", str(problem))]
-    return [each for each in found if each.verdict != "ok"]
+    return [each for each in found if each.status != "ok"]

@@ -3,13 +3,13 @@
 from collections import defaultdict
 from datetime import datetime
 
-from fait._events.envelope import StoredEvent
+from fait._events.envelope import RecordedEvent
 from fait._tools.verify.report import DUPLICATED, MISSED, REORDERED, TIME_BACK, Fault
 
-__all__ = ["Order"]
+__all__ = ["OrderCheck"]
 
 
-class Order:
+class OrderCheck:
     """Follows one reader."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Order:
         self._versions: defaultdict[str, int] = defaultdict(int)
         self._times: dict[str, datetime] = {}
 
-    def take(self, event: StoredEvent) -> Fault | None:
+    def add(self, event: RecordedEvent) -> Fault | None:
         """The next event; what is wrong with it. A gap in a stream's versions may be filled later, out of order."""
         if event.position in self._given:
             return DUPLICATED

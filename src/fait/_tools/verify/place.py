@@ -6,23 +6,23 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from fait._errors import FaitError, UsageError
-from fait._store.open import Schema, beside, open_schema
+from fait._store.open import StoreAdmin, open_admin, sibling_url
 
-__all__ = ["made", "own_place"]
+__all__ = ["scratch_store", "scratch_url"]
 
 
-def own_place(url: str) -> tuple[str, str]:
+def scratch_url(url: str) -> tuple[str, str]:
     """A URL beside the given one, and a name that nobody else has: of the schema, or the file."""
     if url.lower().startswith("memory:"):
         raise UsageError("memory: belongs to one process: there is nothing that could go wrong between several")
     name = f"fait_verify_{secrets.token_hex(5)}"
-    return beside(url, name), name
+    return sibling_url(url, name), name
 
 
 @asynccontextmanager
-async def made(url: str, warn: Callable[[str], None]) -> AsyncGenerator[Schema]:
+async def scratch_store(url: str, warn: Callable[[str], None]) -> AsyncGenerator[StoreAdmin]:
     """An empty log for the length of a block, and then nothing; `warn` is told if it could not be removed."""
-    schema = open_schema(url)
+    schema = open_admin(url)
     try:
         await schema.migrate()
     except BaseException as problem:
@@ -40,7 +40,7 @@ async def made(url: str, warn: Callable[[str], None]) -> AsyncGenerator[Schema]:
         await _dropped(schema, warn)
 
 
-async def _dropped(schema: Schema, warn: Callable[[str], None]) -> None:
+async def _dropped(schema: StoreAdmin, warn: Callable[[str], None]) -> None:
     """Remove it, also when the caller is cancelled meanwhile."""
     dropping = asyncio.ensure_future(schema.drop())
     try:

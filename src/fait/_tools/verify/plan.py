@@ -5,26 +5,26 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 from msgspec import Struct
 
-from fait._events.envelope import StoredEvent
+from fait._events.envelope import RecordedEvent
 
 __all__ = [
     "BOOKED",
     "CLOSED",
     "END",
     "ENTERED",
+    "FAULT_NAMES",
     "JOINED",
     "PLAIN",
-    "PLANTS",
     "SHARED",
     "SOLD",
     "TURN",
+    "FaultName",
     "Plan",
-    "Plant",
     "limit_of",
     "name_of",
 ]
 
-Plant = Literal["ack", "condition", "duplicate", "mark", "order", "rollback", "skip", "time", "torn"]
+FaultName = Literal["ack", "condition", "duplicate", "mark", "order", "rollback", "skip", "time", "torn"]
 """A fault that an actor commits, so that it can be seen whether it is found out:
 
 ack         a writer acknowledges what it never appended
@@ -38,7 +38,7 @@ time        a reader is given some events with a time before that of the event b
 torn        a transaction's row is stored without its event
 """
 
-PLANTS: Final[tuple[Plant, ...]] = get_args(Plant)
+FAULT_NAMES: Final[tuple[FaultName, ...]] = get_args(FaultName)
 
 PLAIN: Final = "verify.happened"
 SOLD: Final = "verify.sold"
@@ -76,10 +76,10 @@ class Plan(Struct, frozen=True):
     processes: int = 3
     callers: int = 8
     kill_every_s: float = 3.0
-    plants: tuple[Plant, ...] = ()
+    faults: tuple[FaultName, ...] = ()
 
 
-def limit_of(event: StoredEvent) -> tuple[str, int] | None:
+def limit_of(event: RecordedEvent) -> tuple[str, int] | None:
     """What there is only so much of, and how much, when the event takes one of it: a seat is sold once."""
     limit = _LIMITS.get(event.type.partition("-")[0])
     return None if limit is None else ((event.tags or (event.type,))[0], limit)
@@ -88,6 +88,6 @@ def limit_of(event: StoredEvent) -> tuple[str, int] | None:
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def name_of(event: StoredEvent) -> str:
+def name_of(event: RecordedEvent) -> str:
     """By what an event is known to whoever wrote it: its id, or a name in its data where the outbox makes the id."""
     return _decode(event.data)["name"] if event.type in (JOINED, CLOSED) else event.id

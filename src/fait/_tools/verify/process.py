@@ -13,13 +13,13 @@ import msgspec
 
 from fait._tools.verify.plan import Plan
 
-__all__ = ["PAUSE_S", "Orders", "play", "say"]
+__all__ = ["FLUSH_INTERVAL_S", "ParentMessages", "main", "report"]
 
-PAUSE_S: Final = 0.2
+FLUSH_INTERVAL_S: Final = 0.2
 """How long to wait after an error, before trying again."""
 
 
-class Orders:
+class ParentMessages:
     """What the parent says after the plan: a last line, or nothing, and then the end.
 
     Attributes:
@@ -30,7 +30,7 @@ class Orders:
         self._task = asyncio.create_task(lines.readline())
 
     @property
-    def come(self) -> bool:
+    def arrived(self) -> bool:
         """Whether the last line has come, or the end without one."""
         return self._task.done()
 
@@ -48,19 +48,19 @@ class Orders:
             await asyncio.gather(each, return_exceptions=True)
 
 
-def play(part: Callable[[Plan, Orders], Awaitable[None]]) -> None:
+def main(part: Callable[[Plan, ParentMessages], Awaitable[None]]) -> None:
     """Play a part to its end."""
-    asyncio.run(_play(part))
+    asyncio.run(_main(part))
 
 
-async def _play(part: Callable[[Plan, Orders], Awaitable[None]]) -> None:
+async def _main(part: Callable[[Plan, ParentMessages], Awaitable[None]]) -> None:
     lines = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     plan = msgspec.json.decode(await lines.readline(), type=Plan)
-    await part(plan, Orders(lines))
+    await part(plan, ParentMessages(lines))
 
 
-def say(*words: Any) -> None:
+def report(*words: Any) -> None:
     """Tell the parent: what was said has happened, even if this process is killed right after."""
     sys.stdout.buffer.write(msgspec.json.encode(words) + b"\n")
     sys.stdout.buffer.flush()

@@ -23,10 +23,10 @@ __all__ = [
     "UNKNOWN",
     "WRONG_ANSWER",
     "Fault",
-    "Feed",
-    "Report",
+    "FeedReport",
+    "VerifyReport",
+    "describe",
     "feed",
-    "verdict",
 ]
 
 Fault = Literal[
@@ -63,7 +63,7 @@ WRONG_ANSWER: Final = "wrong answer"
 FAILED: Final = "failed"
 
 
-class Feed(Struct, frozen=True):
+class FeedReport(Struct, frozen=True):
     """How one reader was served; times in milliseconds.
 
     Attributes:
@@ -79,7 +79,7 @@ class Feed(Struct, frozen=True):
     after_rollback_p99_ms: float
 
 
-class Report(Struct):
+class VerifyReport(Struct):
     """What was done and found.
 
     Attributes:
@@ -106,7 +106,7 @@ class Report(Struct):
     rolled_back: int
     killed: int
     errors: dict[str, tuple[int, str]]
-    feeds: dict[str, Feed]
+    feeds: dict[str, FeedReport]
     broken: dict[Fault, int]
     examples: dict[Fault, list[Any]]
     unsafe: list[Finding]
@@ -118,9 +118,9 @@ class Report(Struct):
         return not self.broken
 
 
-def feed(delivered: int, delays: Sequence[float], after_rollback: Sequence[float]) -> Feed:
+def feed(delivered: int, delays: Sequence[float], after_rollback: Sequence[float]) -> FeedReport:
     """From delays in seconds, in any order."""
-    return Feed(delivered, *_percentiles(delays), *_percentiles(after_rollback))
+    return FeedReport(delivered, *_percentiles(delays), *_percentiles(after_rollback))
 
 
 def _percentiles(delays: Sequence[float]) -> tuple[float, float]:
@@ -128,7 +128,7 @@ def _percentiles(delays: Sequence[float]) -> tuple[float, float]:
     return round(ordered[len(ordered) // 2] * 1000, 1), round(ordered[len(ordered) * 99 // 100] * 1000, 1)
 
 
-def verdict(report: Report) -> str:
+def describe(report: VerifyReport) -> str:
     """A sentence or two for a person."""
     done = (
         f"{report.stored:,} events stored, {report.refused:,} refused, {report.rolled_back:,} transactions rolled back "
@@ -137,7 +137,7 @@ def verdict(report: Report) -> str:
     until = "Interrupted; until then: " if report.interrupted else ""
     if report.good:
         kept = f"{until}every promise was kept. {done}."
-        unsafe = len([each for each in report.unsafe if each.verdict == "finding"])
+        unsafe = len([each for each in report.unsafe if each.status == "finding"])
         settings = "1 setting is" if unsafe == 1 else f"{unsafe} settings are"
         return f"{kept} But {settings} unsafe: see above." if unsafe else kept
     found = ", ".join(f"{count:,} {name}" for name, count in report.broken.items())

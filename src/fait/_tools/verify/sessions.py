@@ -9,12 +9,12 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from fait._app import App
 from fait._events.envelope import Untyped
-from fait._store.sql import load
+from fait._store.sql import load_statements
 from fait._tools.verify.plan import Plan
 
 __all__ = ["Session", "open_session"]
 
-_SQL: Final = load("fait._tools.verify")
+_SQL: Final = load_statements("fait._tools.verify")
 _APP: Final = App("verify")
 _BUSY_S: Final = 0.005
 """How long SQLite waits for others by itself: its pauses grow, so that who waits long would hardly ever get a turn."""

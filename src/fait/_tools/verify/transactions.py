@@ -14,10 +14,10 @@ from uuid import uuid4
 
 from fait._events.envelope import Untyped
 from fait._tools.verify.plan import CLOSED, JOINED, SHARED, Plan
-from fait._tools.verify.process import PAUSE_S, Orders, play, say
+from fait._tools.verify.process import FLUSH_INTERVAL_S, ParentMessages, main, report
 from fait._tools.verify.sessions import Session, open_session
 
-__all__ = ["Foreign", "Joined", "list_rows"]
+__all__ = ["ForeignTransaction", "OutboxWriter", "list_rows"]
 
 OPEN_S: Final = 0.02
 """How long a transaction stays open after its event, at most."""
@@ -32,10 +32,10 @@ HELD_S: Final = (0.1, 0.9)
 """How long a foreign transaction that keeps all others from writing is held, and the pause after it."""
 
 
-class Joined:
+class OutboxWriter:
     """One transaction after another, each with a row and an event of the same name."""
 
-    def __init__(self, plan: Plan, name: str, orders: Orders) -> None:
+    def __init__(self, plan: Plan, name: str, orders: ParentMessages) -> None:
         self._plan = plan
         self._name = name
         self._orders = orders
@@ -45,17 +45,17 @@ class Joined:
     async def run(self) -> None:
         """Go on until told to end; a lost connection is made again."""
         session = await open_session(self._plan)
-        say("ready")
-        while not self._orders.come:
+        report("ready")
+        while not self._orders.arrived:
             try:
                 await self._transact(session)
             except Exception as problem:  # of whatever driver: it is not known whether the transaction was committed
-                say("error", type(problem).__name__, str(problem))
+                report("error", type(problem).__name__, str(problem))
                 await session.close()
                 session = await _again(self._plan, self._orders) or session
             if session.unsafe and not self._unsafe:
                 self._unsafe = session.unsafe
-                say("unsafe", self._unsafe)
+                report("unsafe", self._unsafe)
             await self._orders.wait(timeout_s=self._chance.random() * PAUSED_S)
         await session.close()
 
@@ -70,21 +70,21 @@ class Joined:
         event = Untyped(CLOSED if gates else JOINED, {"name": name})
         await session.add(event, stream, tags, name if self._chance.random() < 0.5 else None)
         await asyncio.sleep(self._chance.random() * OPEN_S)
-        await session.end(commit=commit or "rollback" in self._plan.plants)
+        await session.end(commit=commit or "rollback" in self._plan.faults)
         if commit:
-            say("stored", time.monotonic(), stream, None, [name])
+            report("stored", time.monotonic(), stream, None, [name])
             return
-        say("rolled back", time.monotonic(), [name])
-        if "torn" in self._plan.plants:
+        report("rolled back", time.monotonic(), [name])
+        if "torn" in self._plan.faults:
             await session.begin()
             await session.run("insert_row", name)
             await session.end(commit=True)
 
 
-class Foreign:
+class ForeignTransaction:
     """Holds a transaction open, from before the first event until it is told to end."""
 
-    def __init__(self, plan: Plan, orders: Orders) -> None:
+    def __init__(self, plan: Plan, orders: ParentMessages) -> None:
         self._plan = plan
         self._orders = orders
 
@@ -94,12 +94,12 @@ class Foreign:
         await session.begin()
         await session.run("create_rows")
         await session.end(commit=True)
-        say("ready")
-        while not self._orders.come:
+        report("ready")
+        while not self._orders.arrived:
             try:
                 await self._hold(session)
             except Exception as problem:  # of whatever driver
-                say("error", type(problem).__name__, str(problem))
+                report("error", type(problem).__name__, str(problem))
                 await session.close()
                 session = await _again(self._plan, self._orders) or session
         await session.close()
@@ -114,7 +114,7 @@ class Foreign:
         await self._orders.wait(timeout_s=pause_s)
 
 
-async def list_rows(plan: Plan, _: Orders) -> None:
+async def list_rows(plan: Plan, _: ParentMessages) -> None:
     """Say the names of all rows, some at a time."""
     session = await open_session(plan)
     await session.begin()
@@ -122,24 +122,24 @@ async def list_rows(plan: Plan, _: Orders) -> None:
     await session.end(commit=False)
     await session.close()
     for start in range(0, len(names), 1000):
-        say("rows", names[start : start + 1000])
+        report("rows", names[start : start + 1000])
 
 
-async def _again(plan: Plan, orders: Orders) -> Session | None:
-    while not orders.come:
-        await orders.wait(timeout_s=PAUSE_S)
+async def _again(plan: Plan, orders: ParentMessages) -> Session | None:
+    while not orders.arrived:
+        await orders.wait(timeout_s=FLUSH_INTERVAL_S)
         try:
             return await open_session(plan)
         except Exception as problem:  # of whatever driver
-            say("error", type(problem).__name__, str(problem))
+            report("error", type(problem).__name__, str(problem))
     return None
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["joined", name]:
-            play(lambda plan, orders: Joined(plan, name, orders).run())
+            main(lambda plan, orders: OutboxWriter(plan, name, orders).run())
         case ["foreign"]:
-            play(lambda plan, orders: Foreign(plan, orders).run())
+            main(lambda plan, orders: ForeignTransaction(plan, orders).run())
         case _:
-            play(list_rows)
+            main(list_rows)

@@ -8,8 +8,17 @@ from collections.abc import Sequence
 import pytest
 
 from fait._clock import new_id
-from fait._events.append import PAGE, AppendCondition, Appended, ConditionFailed, Conflict, Duplicate, Verdict, Write
-from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.append import (
+    PAGE_SIZE,
+    AppendCondition,
+    Appended,
+    AppendResult,
+    ConditionFailed,
+    IdConflict,
+    StreamWrite,
+    VersionConflict,
+)
+from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._store.log import Log, StreamInfo
 from fait.testing.contract.store import Opener, StoreContract, added, everything, new, told, write
@@ -39,7 +48,7 @@ CASES: list[tuple[tuple[Query, ...], str]] = [
 """Queries, and which of the events below they mean."""
 
 
-async def _four(log: Log) -> dict[str, StoredEvent]:
+async def _four(log: Log) -> dict[str, RecordedEvent]:
     """Four events, each of its own stream, by a letter."""
     for stream, type, tags in (
         ("one-1", "x", ("t:1",)),
@@ -132,13 +141,13 @@ class ConditionContract(StoreContract):
         self, log: Log, queries: tuple[Query, ...]
     ) -> None:
         for n in range(5):
-            events = [new(tags=("t:1",)) for _ in range(PAGE // 2)]
+            events = [new(tags=("t:1",)) for _ in range(PAGE_SIZE // 2)]
             await added(log, write("a", [*events, new("rare" if n % 2 else "unasked")]))
         await added(log, write("b"))
         meant = [event for event in await everything(log) if any(query.matches(event) for query in queries)]
-        assert len(meant) > 2 * PAGE
+        assert len(meant) > 2 * PAGE_SIZE
 
-        seen: list[StoredEvent] = []
+        seen: list[RecordedEvent] = []
         known = 0
         verdict = await log.append([write("other")], AppendCondition(queries, known))
         while isinstance(verdict, ConditionFailed):
@@ -175,12 +184,12 @@ class ConditionContract(StoreContract):
 
         assert await log.append(asked, fails) == Appended(first.position, first.versions, repeated=True)
         assert await log.append(asked, holds) == Appended(first.position, first.versions, repeated=True)
-        assert await log.append(mixed, fails) == await log.append(mixed, holds) == Duplicate(asked[0].events[0].id)
+        assert await log.append(mixed, fails) == await log.append(mixed, holds) == IdConflict(asked[0].events[0].id)
         twice = [new(id=new_id())] * 2
-        assert await log.append([write("c", twice)], fails) == Duplicate(twice[0].id)
+        assert await log.append([write("c", twice)], fails) == IdConflict(twice[0].id)
         for writes in (wrong, wrong[:1]):
             assert told(await log.append(writes, fails)) == "condition failed"
-            assert await log.append(writes, holds) == Conflict("a", 0, 1)
+            assert await log.append(writes, holds) == VersionConflict("a", 0, 1)
         assert await log.streams() == [StreamInfo("a", 1), StreamInfo("b", 1)]
 
     async def test_cancelled_it_is_settled_by_the_same_ids(self, log: Log) -> None:
@@ -232,7 +241,7 @@ class ConditionContract(StoreContract):
         async with opener() as second:
             logs = [log, second.log] if log.features.shared else [log]
 
-            async def append(number: int) -> tuple[AppendCondition | None, list[Write], Verdict]:
+            async def append(number: int) -> tuple[AppendCondition | None, list[StreamWrite], AppendResult]:
                 for _ in range(chance.randrange(5)):
                     await asyncio.sleep(0)
                 writes = [write(f"s-{n}", [_any_event(chance)]) for n in chance.sample(range(8), chance.randint(1, 2))]
@@ -248,7 +257,7 @@ class ConditionContract(StoreContract):
             _check(stored, condition, writes, verdict)
 
 
-def _any_event(chance: random.Random) -> NewEvent:
+def _any_event(chance: random.Random) -> EncodedEvent:
     return new(chance.choice("xyz"), tags=tuple(f"t:{n}" for n in range(3) if chance.random() < 0.4))
 
 
@@ -261,7 +270,10 @@ def _any_queries(chance: random.Random) -> tuple[Query, ...]:
 
 
 def _check(
-    stored: Sequence[StoredEvent], condition: AppendCondition | None, writes: Sequence[Write], verdict: Verdict
+    stored: Sequence[RecordedEvent],
+    condition: AppendCondition | None,
+    writes: Sequence[StreamWrite],
+    verdict: AppendResult,
 ) -> None:
     """Whether a verdict is right, now that everything is known."""
     ids = {event.id for each in writes for event in each.events}

@@ -11,8 +11,16 @@ import pytest
 
 from fait._clock import ManualClock, new_id
 from fait._errors import UsageError
-from fait._events.append import AppendCondition, Appended, ConditionFailed, Conflict, Duplicate, Until, Write
-from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.append import (
+    AppendCondition,
+    Appended,
+    ConditionFailed,
+    IdConflict,
+    StreamWrite,
+    Until,
+    VersionConflict,
+)
+from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import Expected, expected_number
 from fait._store.log import Log, StreamInfo
@@ -78,7 +86,7 @@ class LogContract(StoreContract):
             assert (verdict.versions, verdict.repeated) == ((actual + 2,), False)
             assert len(await log.read_stream("order-1")) == actual + 2
         else:
-            assert verdict == Conflict("order-1", expected_number(expected), actual)
+            assert verdict == VersionConflict("order-1", expected_number(expected), actual)
             assert len(await log.read_stream("order-1")) == actual
             assert await log.head() == head
 
@@ -138,14 +146,14 @@ class LogContract(StoreContract):
 
         verdict = await log.append([*writes, write("s-3")])
 
-        assert verdict == Conflict(f"s-{wrong}", 7, 1)
+        assert verdict == VersionConflict(f"s-{wrong}", 7, 1)
         assert await everything(log) == before
         assert await log.streams() == [StreamInfo(f"s-{n}", 1) for n in range(3)]
 
     async def test_a_conflict_names_the_first_stream_that_is_wrong(self, log: Log) -> None:
         verdict = await log.append([write("right"), write("b-wrong", 1, 2), write("a-wrong", 1, "exists")])
 
-        assert verdict == Conflict("b-wrong", 2, 0)
+        assert verdict == VersionConflict("b-wrong", 2, 0)
 
     async def test_an_append_names_a_stream_once_and_has_events(self, log: Log) -> None:
         for writes in ([], [write("a", 0)], [write("a"), write("b", 0)], [write("a"), write("b"), write("a")]):
@@ -245,7 +253,7 @@ class LogContract(StoreContract):
             [write(stream, [new(id=ids[each]) for each in events]) for stream, events in asked.items()]
         )
 
-        assert verdict == Duplicate(ids[taken])
+        assert verdict == IdConflict(ids[taken])
         assert await everything(log) == before
         assert await log.streams() == [StreamInfo("a", 3), StreamInfo("b", 1)]
 
@@ -337,12 +345,14 @@ class LogContract(StoreContract):
 
     async def test_an_event_is_given_back_as_it_was_stored(self, log: Log) -> None:
         tags = ("customer:ä", "order:1", "customer:ä", "'\"%_[]")
-        events = [NewEvent("größe'; --", 3, new_id(), data, ' {"key": "😀"} ', tags, START) for data in DATA]
-        await added(log, Write("a", tuple(events), 0))
+        events = [EncodedEvent("größe'; --", 3, new_id(), data, ' {"key": "😀"} ', tags, START) for data in DATA]
+        await added(log, StreamWrite("a", tuple(events), 0))
 
         stored = await everything(log)
 
-        assert [NewEvent(e.type, e.schema, e.id, e.data, e.metadata, e.tags, e.occurred_at) for e in stored] == events
+        assert [
+            EncodedEvent(e.type, e.schema_version, e.id, e.data, e.metadata, e.tags, e.occurred_at) for e in stored
+        ] == events
         assert await log.read_stream("a") == stored
         assert await log.find([event.id for event in events]) == stored
 
@@ -479,15 +489,15 @@ class LogContract(StoreContract):
         await added(log, write("a", 2))
 
         async with soon():
-            await log.changed(0)
+            await log.wait_for_events(0)
             if log.features.shared:
                 async with opener() as other:
-                    await other.log.changed(0)
+                    await other.log.wait_for_events(0)
 
     async def test_changed_wakes_everybody_when_something_is_appended(self, log: Log) -> None:
         await added(log, write("a"))
         head = await log.head()
-        waiters = [asyncio.create_task(log.changed(head)) for _ in range(5)]
+        waiters = [asyncio.create_task(log.wait_for_events(head)) for _ in range(5)]
         await asyncio.sleep(0.02)
         assert not any(waiter.done() for waiter in waiters)
 
@@ -500,7 +510,7 @@ class LogContract(StoreContract):
         self._shared(log)
         async with opener() as other:
             for _ in range(3):
-                waiter = asyncio.create_task(other.log.changed(await log.head()))
+                waiter = asyncio.create_task(other.log.wait_for_events(await log.head()))
                 await asyncio.sleep(0.02)
                 verdict = await added(log, write("a"))
                 async with soon():
@@ -546,7 +556,7 @@ class LogContract(StoreContract):
         if not log.features.shared:
             pytest.skip("this store belongs to one process, and does not say otherwise")
 
-    async def _various(self, log: Log) -> list[StoredEvent]:
+    async def _various(self, log: Log) -> list[RecordedEvent]:
         """21 events of several types, tags and categories."""
         for n in range(21):
             tags = tuple(tag for tag, every in (("t:2", 2), ("t:3", 3), ("t:ä", 7)) if n % every == 0)
@@ -561,11 +571,11 @@ class LogContract(StoreContract):
             for _ in range(20):
                 await added(writers[number % len(writers)], write(f"own-{number}", 2), write("all", 1))
 
-        async def read() -> list[StoredEvent]:
-            seen: list[StoredEvent] = []
+        async def read() -> list[RecordedEvent]:
+            seen: list[RecordedEvent] = []
             position = 0
             while len(seen) < wanted:
-                await log.changed(position)
+                await log.wait_for_events(position)
                 page = await log.read(position, limit=7)
                 seen += page.events
                 position = page.position
@@ -580,7 +590,7 @@ class LogContract(StoreContract):
         assert [event.version for event in seen if event.stream == "all"] == list(range(1, 161))
 
 
-def _within(event: StoredEvent, until: Until) -> bool:
+def _within(event: RecordedEvent, until: Until) -> bool:
     return (
         (until.version is None or event.version <= until.version)
         and (until.position is None or event.position <= until.position)

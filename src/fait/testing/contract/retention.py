@@ -10,12 +10,12 @@ import pytest
 
 from fait._clock import ManualClock
 from fait._errors import UsageError
-from fait._events.append import AppendCondition, Appended, Conflict, Duplicate, Until
-from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.append import AppendCondition, Appended, IdConflict, Until, VersionConflict
+from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import Query
 from fait._events.version import Expected
 from fait._store.ledger import Checkpoint, Column, Table
-from fait._store.log import Dropped, Log, OldestMessage, StreamInfo
+from fait._store.log import ExpireResult, Log, OldestMessage, StreamInfo
 from fait._store.open import Store
 from fait.testing.contract.store import START, Opener, StoreContract, added, everything, new, told, write
 
@@ -24,17 +24,17 @@ __all__ = ["RetentionContract"]
 WEEK = timedelta(days=7)
 
 
-def message(type: str = "mail-wanted", **given: Any) -> NewEvent:
+def message(type: str = "mail-wanted", **given: Any) -> EncodedEvent:
     """An event that expires."""
     return msgspec.structs.replace(new(type, **given), expires=True)
 
 
-def places(events: list[StoredEvent]) -> list[tuple[str, int]]:
+def places(events: list[RecordedEvent]) -> list[tuple[str, int]]:
     """Streams and versions."""
     return [(each.stream, each.version) for each in events]
 
 
-async def dropped(log: Log, clock: ManualClock, type: str = "mail-wanted", **limits: int) -> Dropped:
+async def dropped(log: Log, clock: ManualClock, type: str = "mail-wanted", **limits: int) -> ExpireResult:
     """Drop what was recorded before now."""
     behind = limits.pop("behind", await log.head())
     return await log.expire(type, clock.now(), behind, **limits)
@@ -51,7 +51,7 @@ class RetentionContract(StoreContract):
         await added(log, write("a", [message()]))
         last = (await everything(log))[-1].position
 
-        assert (await dropped(log, clock)).messages == 3
+        assert (await dropped(log, clock)).dropped == 3
 
         left = await everything(log)
         assert places(left) == [("a", 2), ("b", 2), ("b", 3), ("a", 4)]
@@ -67,7 +67,7 @@ class RetentionContract(StoreContract):
 
         done = await log.expire("mail-wanted", START + timedelta(hours=2), await log.head())
 
-        assert (done.messages, done.more) == (2, False)
+        assert (done.dropped, done.more) == (2, False)
         assert places(await everything(log)) == [("a", 3), ("a", 4), ("a", 5)]
 
     async def test_nothing_is_dropped_beyond_the_position(self, log: Log, clock: ManualClock) -> None:
@@ -75,7 +75,7 @@ class RetentionContract(StoreContract):
         clock.moment += WEEK
         second = (await everything(log))[1].position
 
-        assert (await dropped(log, clock, behind=second)).messages == 2
+        assert (await dropped(log, clock, behind=second)).dropped == 2
 
         assert places(await everything(log)) == [("a", 3), ("a", 4), ("a2", 1)]
 
@@ -83,13 +83,13 @@ class RetentionContract(StoreContract):
         await added(log, write("a", [new(), message(), message()]), write("b", [message()]), write("c", [message()]))
         clock.moment += WEEK
 
-        assert (await dropped(log, clock)).messages == 1
+        assert (await dropped(log, clock)).dropped == 1
 
         assert places(await everything(log)) == [("a", 1), ("a", 3), ("b", 1), ("c", 1)]
-        assert (await dropped(log, clock)).messages == 0
+        assert (await dropped(log, clock)).dropped == 0
         await added(log, write("b", [message()]))
         clock.moment += WEEK
-        assert (await dropped(log, clock)).messages == 1
+        assert (await dropped(log, clock)).dropped == 1
         assert places(await everything(log)) == [("a", 1), ("a", 3), ("c", 1), ("b", 2)]
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 7])
@@ -102,18 +102,18 @@ class RetentionContract(StoreContract):
 
         while more:
             done = await dropped(log, clock, after=after, limit=limit)
-            total, after, more, batches = total + done.messages, done.position, done.more, batches + 1
+            total, after, more, batches = total + done.dropped, done.position, done.more, batches + 1
 
         assert (total, after, batches) == (3, positions[-1], 6 // limit + 1)
-        assert await dropped(log, clock, after=after) == Dropped(0, after, more=False)
+        assert await dropped(log, clock, after=after) == ExpireResult(0, after, more=False)
 
     async def test_a_batch_of_nothing_is_refused(self, log: Log, clock: ManualClock) -> None:
         with pytest.raises(UsageError):
             await dropped(log, clock, limit=0)
 
     async def test_on_an_empty_log_nothing_is_dropped(self, log: Log, clock: ManualClock) -> None:
-        assert await dropped(log, clock) == Dropped(0, 0, more=False)
-        assert (await log.expired(), await log.oldest_messages(0)) == (0, [])
+        assert await dropped(log, clock) == ExpireResult(0, 0, more=False)
+        assert (await log.expired_position(), await log.oldest_messages(0)) == (0, [])
 
     async def test_what_a_checkpoint_has_not_passed_is_kept_whatever_the_caller_believes(
         self, store: Store, clock: ManualClock
@@ -124,18 +124,18 @@ class RetentionContract(StoreContract):
         await added(log, write("a", [message() for _ in range(6)]), write("b"))
         clock.moment += WEEK
         place = [each.position for each in await everything(log)]
-        await ledger.start(self._checkpoint(log, "one", place[3]))
-        await ledger.start(self._checkpoint(log, "two", place[1]))
+        await ledger.start_checkpoint(self._checkpoint(log, "one", place[3]))
+        await ledger.start_checkpoint(self._checkpoint(log, "two", place[1]))
 
-        assert (await dropped(log, clock)).messages == 2
+        assert (await dropped(log, clock)).dropped == 2
 
         table = Table("retention_rows", (Column("id", "text", False),), "id")
-        await ledger.forget("two")
-        await ledger.reset(table, self._checkpoint(log, "three", place[2]))
-        assert (await dropped(log, clock)).messages == 1
-        await ledger.forget("one")
-        await ledger.forget("three")
-        assert (await dropped(log, clock)).messages == 2
+        await ledger.forget_subscription("two")
+        await ledger.reset_table(table, self._checkpoint(log, "three", place[2]))
+        assert (await dropped(log, clock)).dropped == 1
+        await ledger.forget_subscription("one")
+        await ledger.forget_subscription("three")
+        assert (await dropped(log, clock)).dropped == 2
         assert places(await everything(log)) == [("a", 6), ("b", 1)]
 
     # What is known afterwards
@@ -148,14 +148,14 @@ class RetentionContract(StoreContract):
 
         for type, behind in (("never", place[3]), ("one", place[0]), ("two", place[3]), ("two", place[3])):
             await dropped(log, clock, type, behind=behind)
-            seen.append(await log.expired())
+            seen.append(await log.expired_position())
         await dropped(log, clock, "one")
         if log.features.shared:
             async with opener() as other:
-                assert await other.log.expired() == place[2]
+                assert await other.log.expired_position() == place[2]
 
         assert seen == [0, place[0], place[1], place[1]]
-        assert await log.expired() == place[2]
+        assert await log.expired_position() == place[2]
 
     async def test_the_oldest_message_of_each_type_is_known(self, log: Log, clock: ManualClock) -> None:
         await added(log, write("a", [new("b-type"), message("b-type"), message("c-type")]))
@@ -206,8 +206,8 @@ class RetentionContract(StoreContract):
         await dropped(log, clock)
 
         assert await log.streams() == [StreamInfo("a", 3), StreamInfo("b", 1)]
-        assert await log.append([write("a", 1, 1)]) == Conflict("a", 1, 3)
-        assert await log.append([write("a", 1, "no_stream")]) == Conflict("a", 0, 3)
+        assert await log.append([write("a", 1, 1)]) == VersionConflict("a", 1, 3)
+        assert await log.append([write("a", 1, "no_stream")]) == VersionConflict("a", 0, 3)
         expectations: list[tuple[Expected, int]] = [(3, 4), ("exists", 5), ("any", 6)]
         for expected, version in expectations:
             assert (await added(log, write("a", 1, expected))).versions == (version,)
@@ -234,9 +234,9 @@ class RetentionContract(StoreContract):
         assert told(await log.append([write("a", [as_mail])])) == "repeated"
         assert told(await log.append([write("b", [as_fact])])) == "repeated"
         for taken in (as_mail, as_fact):
-            assert await log.append([write("c", [taken])]) == Duplicate(taken.id)
-            assert await log.append([write("c", [new(), taken])]) == Duplicate(taken.id)
-            assert await log.append([write("c", [new() for _ in range(600)] + [taken])]) == Duplicate(taken.id)
+            assert await log.append([write("c", [taken])]) == IdConflict(taken.id)
+            assert await log.append([write("c", [new(), taken])]) == IdConflict(taken.id)
+            assert await log.append([write("c", [new() for _ in range(600)] + [taken])]) == IdConflict(taken.id)
         assert len(await everything(log)) == 2
 
     async def test_an_append_is_recognised_as_long_as_all_of_it_is_there(self, log: Log, clock: ManualClock) -> None:
@@ -247,7 +247,7 @@ class RetentionContract(StoreContract):
         clock.moment += WEEK
         await dropped(log, clock)
 
-        assert await log.append([write("mixed", mixed)]) == Duplicate(mixed[1].id)
+        assert await log.append([write("mixed", mixed)]) == IdConflict(mixed[1].id)
         assert told(await log.append([write("mixed", [mixed[3]])])) == "repeated"
         assert told(await log.append([write("gone", gone)])) == "appended"
 
@@ -255,7 +255,7 @@ class RetentionContract(StoreContract):
         await added(log, write("a", [message(tags=("t:1",)) for _ in range(700)]), write("b", [message(), new()]))
         clock.moment += WEEK
 
-        assert (await dropped(log, clock)).messages == 700
+        assert (await dropped(log, clock)).dropped == 700
 
         assert places(await everything(log)) == [("a", 700), ("b", 2)]
         assert len(await everything(log, Query(tags=("t:1",)))) == 1

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from fait._clock import ManualClock, new_id
-from fait._events.append import Appended, ConditionFailed, Conflict, Duplicate, Verdict, Write
-from fait._events.envelope import NewEvent, StoredEvent
+from fait._events.append import Appended, AppendResult, ConditionFailed, IdConflict, StreamWrite, VersionConflict
+from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import Expected, expected_number
 from fait._store.ledger import Ledger
@@ -81,40 +81,40 @@ def new(
     data: str = '{"n":1}',
     tags: tuple[str, ...] = (),
     occurred_at: datetime | None = None,
-) -> NewEvent:
+) -> EncodedEvent:
     """An event to append."""
-    return NewEvent(type, 1, id or new_id(), data, "{}", tags, occurred_at)
+    return EncodedEvent(type, 1, id or new_id(), data, "{}", tags, occurred_at)
 
 
-def write(stream: str, events: int | list[NewEvent] = 1, expected: Expected = "any") -> Write:
+def write(stream: str, events: int | list[EncodedEvent] = 1, expected: Expected = "any") -> StreamWrite:
     """Events for a stream: these, or so many."""
     given = [new() for _ in range(events)] if isinstance(events, int) else events
-    return Write(stream, tuple(given), expected_number(expected))
+    return StreamWrite(stream, tuple(given), expected_number(expected))
 
 
-async def added(log: Log, *writes: Write) -> Appended:
+async def added(log: Log, *writes: StreamWrite) -> Appended:
     """Append what must not be refused."""
     verdict = await log.append(writes)
     assert isinstance(verdict, Appended), verdict
     return verdict
 
 
-def told(verdict: Verdict) -> str:
+def told(verdict: AppendResult) -> str:
     """A verdict in one word."""
     match verdict:
         case Appended():
             return "repeated" if verdict.repeated else "appended"
-        case Conflict():
+        case VersionConflict():
             return "conflict"
         case ConditionFailed():
             return "condition failed"
-        case Duplicate():
+        case IdConflict():
             return "duplicate"
 
 
-async def everything(log: Log, query: Query = EVERYTHING, *, limit: int = 1000) -> list[StoredEvent]:
+async def everything(log: Log, query: Query = EVERYTHING, *, limit: int = 1000) -> list[RecordedEvent]:
     """The whole log, page by page."""
-    found: list[StoredEvent] = []
+    found: list[RecordedEvent] = []
     page = await log.read(0, query=query, limit=limit)
     while page.events:
         assert page.events[-1].position > (found[-1].position if found else 0), (

@@ -12,23 +12,23 @@ from typing import Any, Literal
 import pytest
 
 from fait._app import App, System
-from fait._decisions.client import Facts
+from fait._decisions.client import NewEvents
 from fait._errors import LeaseLost, Stale
 from fait._events.append import Page
-from fait._events.envelope import Recorded
+from fait._events.envelope import Envelope
 from fait._events.event import event
 from fait._events.query import Query
-from fait._store.ledger import Checkpoint, Row, Work
+from fait._store.ledger import Checkpoint, Row, UnitOfWork
 from fait._store.open import Store
 from fait._subscriptions.failure import Retry
-from fait._subscriptions.processor import Desk, Processor
+from fait._subscriptions.processor import ProcessingContext, Processor
 from fait._subscriptions.reactor import Context
-from fait._subscriptions.read_model import ReadModel, shape_of
+from fait._subscriptions.read_model import ReadModel, definition_of
 from fait.testing.contract.store import Opener, StoreContract, added, everything, new, soon, write
 
 __all__ = ["SubscriptionContract"]
 
-QUICKLY = Retry(first_s=0.005, longest_s=0.01)
+QUICKLY = Retry(initial_s=0.005, max_s=0.01)
 
 
 @event("contract.paid-in")
@@ -66,7 +66,7 @@ class Account(ReadModel, key="account_id", table="contract_accounts"):
     version: int
 
     @classmethod
-    def evolve(cls, row: "Account | None", event: PaidIn | PaidOut | Closed, at: Recorded[Any]) -> "Account | None":
+    def evolve(cls, row: "Account | None", event: PaidIn | PaidOut | Closed, at: Envelope[Any]) -> "Account | None":
         """Add up; a closed account is no row."""
         if isinstance(event, Closed):
             return None
@@ -88,17 +88,17 @@ class Recorder:
         self._stop_at = stop_at
         self._work_s = work_s
 
-    async def handle(self, page: Page, desk: Desk) -> None:
+    async def handle(self, page: Page, context: ProcessingContext) -> None:
         for each in page.events:
-            if desk.stopping:
+            if context.stopping:
                 return
             await asyncio.sleep(self._work_s)
             self.seen.append(each.position)
-            if len(self.seen) == self._stop_at and isinstance(desk, Processor):
-                desk.stop()
-            await desk.record(Work(self.name, desk.position, each.position, desk.fence))
-        if page.position > desk.position:
-            desk.pass_over(page.position)
+            if len(self.seen) == self._stop_at and isinstance(context, Processor):
+                context.stop()
+            await context.record(UnitOfWork(self.name, context.position, each.position, context.fencing_token))
+        if page.position > context.position:
+            context.skip_to(page.position)
 
 
 class Broken(Recorder):
@@ -110,9 +110,9 @@ class Broken(Recorder):
         self._times = times
         self.failed = 0
 
-    async def handle(self, page: Page, desk: Desk) -> None:
+    async def handle(self, page: Page, context: ProcessingContext) -> None:
         sound = [each for each in page.events if each.position < self._fails_at or self.failed >= self._times]
-        await super().handle(Page(sound, sound[-1].position if sound else desk.position, more=False), desk)
+        await super().handle(Page(sound, sound[-1].position if sound else context.position, more=False), context)
         if len(sound) < len(page.events):
             self.failed += 1
             raise ValueError("old code")
@@ -147,7 +147,7 @@ class SubscriptionContract(StoreContract):
     async def test_events_that_do_not_concern_a_read_model_do_not_hold_it_up(self, url: str) -> None:
         async with _app(Account, Noted).open(url) as s:
             await s.publish(PaidIn(1), stream="account-1")
-            done = await s.append(*(Facts(f"note-{n}", [Noted()] * 50) for n in range(30)))
+            done = await s.append(*(NewEvents(f"note-{n}", [Noted()] * 50) for n in range(30)))
 
             assert len(await s.find(Account, after=done)) == 1
 
@@ -187,7 +187,7 @@ class SubscriptionContract(StoreContract):
 
     async def test_a_rebuilt_read_model_has_its_rows_again_though_nothing_new_happens(self, url: str) -> None:
         async with _app(Account).open(url) as s:
-            done = await s.append(*(Facts(f"account-{n}", [PaidIn(n)]) for n in range(5)))
+            done = await s.append(*(NewEvents(f"account-{n}", [PaidIn(n)]) for n in range(5)))
             before = await s.find(Account, after=done)
             await _until(lambda: s.runner.processors["contract_accounts"].state == "live")
 
@@ -199,7 +199,7 @@ class SubscriptionContract(StoreContract):
         self, url: str
     ) -> None:
         async with _app(Account).open(url) as s:
-            done = await s.append(*(Facts(f"account-{n}", [PaidIn(n)]) for n in range(5)))
+            done = await s.append(*(NewEvents(f"account-{n}", [PaidIn(n)]) for n in range(5)))
             whole = await s.find(Account, after=done)
 
             await _built_anew_elsewhere(s)
@@ -215,7 +215,7 @@ class SubscriptionContract(StoreContract):
         app = _app(Account)
         async with app.open(url) as owner, app.open(url, run=run) as other:
             s = other if owner.store.log.features.shared else owner
-            done = await s.append(*(Facts(f"account-{n}", [PaidIn(n)]) for n in range(5)))
+            done = await s.append(*(NewEvents(f"account-{n}", [PaidIn(n)]) for n in range(5)))
             whole, select, looked = await s.find(Account, after=done), s.store.ledger.select, list[int]()
 
             async def set_back_just_before(*args: Any, **kwargs: Any) -> list[Row]:
@@ -234,12 +234,12 @@ class SubscriptionContract(StoreContract):
     # Reactors
 
     async def test_a_reactor_handles_every_event_once_in_the_order_of_the_log(self, url: str) -> None:
-        app, seen = _app(), list[Recorded[Any]]()
+        app, seen = _app(), list[Envelope[Any]]()
 
         @app.on(PaidIn, PaidOut)
         async def react(event: Any, ctx: Context) -> None:
             await asyncio.sleep(0)
-            seen.append(ctx.at)
+            seen.append(ctx.envelope)
 
         async with app.open(url) as s:
             chance = random.Random(2)
@@ -353,7 +353,7 @@ class SubscriptionContract(StoreContract):
 
         @app.on(PaidIn)
         async def react(event: PaidIn, ctx: Context) -> None:
-            calls[ctx.at.position] += 1
+            calls[ctx.envelope.position] += 1
             ctx.execute("UPDATE contract_accounts SET version = version + 100 WHERE account_id = 'counter'")
 
         async with app.open(url) as one:
@@ -382,13 +382,13 @@ class SubscriptionContract(StoreContract):
         await _until(lambda: owner.state == "live")
         running.append(asyncio.create_task(thief.run()))
         for _ in range(10):
-            await store.ledger.beat("owner")
+            await store.ledger.heartbeat("owner")
             await asyncio.sleep(0.1)
 
         lease = await store.ledger.lease("recorder")
 
         await _stopped(running, owner, thief)
-        assert (lease.owner, lease.fence) == ("owner", 1)
+        assert (lease.owner, lease.fencing_token) == ("owner", 1)
 
     async def test_an_owner_who_falls_silent_is_replaced_and_its_work_refused(self, store: Store) -> None:
         await _start(store, "recorder")
@@ -402,7 +402,7 @@ class SubscriptionContract(StoreContract):
         await _until(lambda: len(heir.seen) == 3)
 
         with pytest.raises(LeaseLost):
-            await old.record(Work("recorder", 0, 99, old.fence))
+            await old.record(UnitOfWork("recorder", 0, 99, old.fencing_token))
 
         await _stopped(running, old, new_owner)
         assert heir.seen == [each.position for each in await everything(store.log)]
@@ -427,7 +427,7 @@ class SubscriptionContract(StoreContract):
         running.pop(1).cancel()
         await _stopped(running, owner, heir)
         assert broken.seen + sound.seen == positions
-        assert owner.problem is None
+        assert owner.error is None
 
     async def test_an_owner_that_made_way_for_nobody_tries_again_and_says_meanwhile_what_is_wrong(
         self, store: Store
@@ -439,9 +439,9 @@ class SubscriptionContract(StoreContract):
         running = [asyncio.create_task(owner.run()), asyncio.create_task(_shows_life(store, "owner"))]
         made_way = list[tuple[int, str, str]]()
         while not alone.seen:
-            told = (alone.failed, owner.state, str(owner.problem))
+            told = (alone.failed, owner.state, str(owner.error))
             lease = await store.ledger.lease("recorder")
-            if lease.fence and not lease.owner and told == (alone.failed, owner.state, str(owner.problem)):
+            if lease.fencing_token and not lease.owner and told == (alone.failed, owner.state, str(owner.error)):
                 made_way.append(told)
             await asyncio.sleep(0.01)
         await _until(lambda: owner.state == "live")
@@ -449,7 +449,7 @@ class SubscriptionContract(StoreContract):
         running.pop().cancel()
         await _stopped(running, owner)
         assert set(made_way) == {(3, "failing", "old code"), (4, "failing", "old code")}
-        assert owner.problem is None
+        assert owner.error is None
 
     async def test_who_stops_in_the_middle_of_a_page_skips_nothing(self, store: Store) -> None:
         await _start(store, "recorder")
@@ -459,7 +459,7 @@ class SubscriptionContract(StoreContract):
         async with soon():
             await Processor(stops, store.log, store.ledger, "one").run()
         checkpoint = await store.ledger.checkpoint("recorder")
-        await store.ledger.release("one")
+        await store.ledger.release_all("one")
         heir = Processor(goes_on, store.log, store.ledger, "two")
         running = [asyncio.create_task(heir.run())]
         await _until(lambda: heir.position >= 1001)
@@ -474,7 +474,7 @@ class SubscriptionContract(StoreContract):
         async with app.open(url) as busy:
             _needs(busy, shared=True)
             async with opener() as store:
-                late = System(app, store, busy._loop.clock, 5.0)  # pyright: ignore[reportPrivateUsage]
+                late = System(app, store, busy._runner.clock, 5.0)  # pyright: ignore[reportPrivateUsage]
                 head = store.log.head
 
                 async def then_others_go_on() -> int:
@@ -495,7 +495,7 @@ class SubscriptionContract(StoreContract):
         async def react(event: PaidIn, ctx: Context) -> None:
             said = ctx.using(**options) if options else ctx
             await said.publish(Noted("first"), stream="notes")
-            await said.append(Facts("notes", [Noted("second")]), Facts("others", [Noted()]))
+            await said.append(NewEvents("notes", [Noted("second")]), NewEvents("others", [Noted()]))
             if ctx.attempt < 3:
                 raise ValueError("not yet")
 
@@ -523,11 +523,11 @@ def _into(seen: list[int], name: str) -> Callable[[PaidIn], None]:
     return handle
 
 
-def _payments(chance: random.Random) -> list[Facts]:
+def _payments(chance: random.Random) -> list[NewEvents]:
     """Facts for one or two accounts."""
     streams = chance.sample([f"account-{n}" for n in range(12)], chance.randint(1, 2))
     return [
-        Facts(stream, [chance.choice([PaidIn(chance.randint(1, 9)), PaidOut(2), Closed()]) for _ in range(3)])
+        NewEvents(stream, [chance.choice([PaidIn(chance.randint(1, 9)), PaidOut(2), Closed()]) for _ in range(3)])
         for stream in streams
     ]
 
@@ -550,21 +550,23 @@ def _needs(s: System, **features: bool) -> None:
 async def _start(store: Store, name: str) -> None:
     """Write the first checkpoint of a subscription that no app declares."""
     mine = store.log.identity
-    await store.ledger.start(Checkpoint(name, "contract", 0, mine.log_id, mine.epoch))
+    await store.ledger.start_checkpoint(Checkpoint(name, "contract", 0, mine.log_id, mine.epoch))
 
 
 async def _shows_life(store: Store, owner: str) -> None:
     while True:
-        await store.ledger.beat(owner)
+        await store.ledger.heartbeat(owner)
         await asyncio.sleep(0.1)
 
 
 async def _built_anew_elsewhere(s: System) -> None:
     """Set the read model back as another process would, which tells nobody."""
-    table = shape_of(Account).table
+    table = definition_of(Account).table
     was = await s.store.ledger.checkpoint(table.name)
     assert was is not None
-    await s.store.ledger.reset(table, Checkpoint(table.name, was.app, 0, was.log_id, was.epoch, was.shape))
+    await s.store.ledger.reset_table(
+        table, Checkpoint(table.name, was.app, 0, was.log_id, was.epoch, was.definition_hash)
+    )
 
 
 async def _checkpoint_is(s: System, name: str, position: int) -> bool:

@@ -6,14 +6,14 @@ CREATE TABLE {schema}.fait_checkpoints (
     position     bigint           NOT NULL,
     log_id       text             NOT NULL,
     epoch        bigint           NOT NULL,
-    shape        text             NOT NULL
+    definition_hash        text             NOT NULL
 );
 
 CREATE TABLE {schema}.fait_leases (
     name  text COLLATE "C" PRIMARY KEY,
     owner text             NOT NULL,
-    fence bigint           NOT NULL,
-    beat  bigint           NOT NULL
+    fencing_token bigint           NOT NULL,
+    heartbeat  bigint           NOT NULL
 );
 
 -- States that were folded already: no facts. They are made again as they are needed, and may be deleted at any time.
@@ -21,6 +21,6 @@ CREATE TABLE {schema}.fait_snapshots (
     stream   text COLLATE "C" PRIMARY KEY,
     version  bigint           NOT NULL,
     event_id text             NOT NULL,
-    fold     text             NOT NULL,
+    fold_hash     text             NOT NULL,
     state    json             NOT NULL
 );

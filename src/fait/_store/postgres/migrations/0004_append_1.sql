@@ -33,7 +33,7 @@ CREATE FUNCTION {schema}.fait_tag_bucket_1(tag text) RETURNS bigint LANGUAGE sql
 AS 'SELECT 1024 + (hashtextextended(tag, 0) & 1023)';
 
 -- Whether this transaction may stand idle for longer than so many milliseconds; 0 means for ever.
-CREATE FUNCTION {schema}.fait_may_idle_1(most integer) RETURNS boolean LANGUAGE sql STABLE AS $$
+CREATE FUNCTION {schema}.fait_idle_timeout_exceeds_1(most integer) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT milliseconds = 0 OR milliseconds > most
     FROM (
         SELECT 1000 * extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval) AS milliseconds
@@ -42,18 +42,18 @@ $$;
 
 CREATE FUNCTION {schema}.fait_append_1(
     w_stream text[], w_expected bigint[], w_count integer[],
-    e_write integer[], e_place integer[], e_id uuid[], e_type text[], e_schema integer[], e_data text[], e_metadata text[],
+    e_write integer[], e_place integer[], e_id uuid[], e_type text[], e_schema_version integer[], e_data text[], e_metadata text[],
     e_tags text[] DEFAULT NULL, e_occurred timestamptz[] DEFAULT NULL, e_expires boolean[] DEFAULT NULL,
     q_write integer[] DEFAULT NULL, q_after bigint[] DEFAULT NULL, q_types text[] DEFAULT NULL, q_tags text[] DEFAULT NULL,
     q_category text[] DEFAULT NULL,
-    moment timestamptz DEFAULT NULL, whole boolean DEFAULT false, look_up boolean DEFAULT false,
-    patience integer DEFAULT NULL, joined integer DEFAULT NULL
-) RETURNS TABLE (write_no integer, verdict text, last_version bigint, last_position bigint, stored json, between_events json)
+    now_override timestamptz DEFAULT NULL, atomic boolean DEFAULT false, check_ids boolean DEFAULT false,
+    lock_timeout_ms integer DEFAULT NULL, idle_timeout_ms integer DEFAULT NULL
+) RETURNS TABLE (write_no integer, result text, last_version bigint, last_position bigint, existing_events json, conflicting_events json)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
-    recorded timestamptz := coalesce(moment, clock_timestamp());
+    recorded timestamptz := coalesce(now_override, clock_timestamp());
     failed   integer[] := '{}';
     known    integer[] := '{}';
     versions bigint[];
@@ -69,11 +69,11 @@ BEGIN
     IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    IF patience IS NOT NULL THEN
-        locked := set_config('lock_timeout', patience::text, true);
+    IF lock_timeout_ms IS NOT NULL THEN
+        locked := set_config('lock_timeout', lock_timeout_ms::text, true);
     END IF;
-    IF joined IS NOT NULL AND {schema}.fait_may_idle_1(joined) THEN
-        PERFORM set_config('idle_in_transaction_session_timeout', joined::text, true);
+    IF idle_timeout_ms IS NOT NULL AND {schema}.fait_idle_timeout_exceeds_1(idle_timeout_ms) THEN
+        PERFORM set_config('idle_in_transaction_session_timeout', idle_timeout_ms::text, true);
     END IF;
 
     -- 1
@@ -107,13 +107,13 @@ BEGIN
         -- All that the conditions mean can be seen now, and what will come lies above. (The sequence may be ahead, and fall
         -- back in a crash.)
         horizon := greatest(
-            (SELECT max(position) FROM {schema}.fait_events), (SELECT max(position) FROM {schema}.fait_expiring), 0
+            (SELECT max(position) FROM {schema}.fait_events), (SELECT max(position) FROM {schema}.fait_messages), 0
         );
         SELECT coalesce(array_agg(DISTINCT q.w), '{}') INTO failed
         FROM unnest(q_write, q_after, q_types, q_tags, q_category) AS q (w, after, types, tags, category)
         WHERE CASE WHEN q.tags IS NOT NULL
             THEN (
-                SELECT t.position FROM {schema}.fait_tags AS t JOIN {schema}.fait_all AS e ON e.position = t.position
+                SELECT t.position FROM {schema}.fait_tags AS t JOIN {schema}.fait_all_events AS e ON e.position = t.position
                 WHERE t.tag = hashtextextended((q.tags::text[])[1], 0) AND t.position > q.after
                     AND e.tags @> q.tags::text[]
                     AND (q.types IS NULL OR e.type = ANY (q.types::text[]))
@@ -121,7 +121,7 @@ BEGIN
                 ORDER BY t.position LIMIT 1
             )
             ELSE (
-                SELECT e.position FROM {schema}.fait_all AS e
+                SELECT e.position FROM {schema}.fait_all_events AS e
                 WHERE e.position > q.after
                     AND (q.types IS NULL OR e.type = ANY (q.types::text[]))
                     AND (q.category IS NULL OR split_part(e.stream, '-', 1) = q.category)
@@ -129,21 +129,21 @@ BEGIN
             )
         END IS NOT NULL;
     END IF;
-    IF look_up THEN
+    IF check_ids THEN
         SELECT coalesce(array_agg(DISTINCT e.w), '{}') INTO known
         FROM unnest(e_write, e_id) AS e (w, i)
-        CROSS JOIN LATERAL (SELECT FROM {schema}.fait_all AS a WHERE a.id = e.i LIMIT 1) AS a;
+        CROSS JOIN LATERAL (SELECT FROM {schema}.fait_all_events AS a WHERE a.id = e.i LIMIT 1) AS a;
     END IF;
 
     -- 3
-    IF whole AND (failed <> '{}' OR known <> '{}') THEN
+    IF atomic AND (failed <> '{}' OR known <> '{}') THEN
         versions := array_fill(NULL::bigint, ARRAY[cardinality(w_stream)]);
     ELSE
         WITH fit AS (
             SELECT w.*, bool_and(
                     (w.x = -1 OR w.x = coalesce(s.version, 0) OR (w.x = -2 AND s.stream IS NOT NULL))
                     AND w.n <> ALL (failed) AND w.n <> ALL (known)
-                ) OVER (PARTITION BY CASE WHEN whole THEN 0 ELSE w.n END) AS fits
+                ) OVER (PARTITION BY CASE WHEN atomic THEN 0 ELSE w.n END) AS fits
             FROM unnest(w_stream, w_expected, w_count) WITH ORDINALITY AS w (stream, x, k, n)
             LEFT JOIN LATERAL (SELECT * FROM {schema}.fait_streams AS s WHERE s.stream = w.stream LIMIT 1) AS s ON true
         ), first AS (
@@ -159,7 +159,7 @@ BEGIN
         SELECT array_agg(m.version ORDER BY w.n), array_agg(m.recorded_at ORDER BY w.n) INTO versions, moments
         FROM generate_subscripts(w_stream, 1) AS w (n)
         LEFT JOIN (SELECT f.n, m.* FROM first AS f JOIN moved AS m ON m.stream = f.stream) AS m ON m.n = w.n;
-        IF whole AND array_position(versions, NULL) IS NOT NULL AND array_remove(versions, NULL) <> '{}' THEN
+        IF atomic AND array_position(versions, NULL) IS NOT NULL AND array_remove(versions, NULL) <> '{}' THEN
             RAISE EXCEPTION 'a stream moved between the check and its lock' USING ERRCODE = 'serialization_failure';
         END IF;
     END IF;
@@ -169,7 +169,7 @@ BEGIN
             SELECT FROM unnest(e_write, e_id, e_expires) AS e (w, i, expires)
             WHERE versions[e.w] IS NOT NULL AND CASE WHEN e.expires
                 THEN (SELECT a.position FROM {schema}.fait_events AS a WHERE a.id = e.i LIMIT 1)
-                ELSE (SELECT a.position FROM {schema}.fait_expiring AS a WHERE a.id = e.i LIMIT 1)
+                ELSE (SELECT a.position FROM {schema}.fait_messages AS a WHERE a.id = e.i LIMIT 1)
             END IS NOT NULL
         ) THEN
             RAISE unique_violation USING MESSAGE = 'an event id is taken';
@@ -185,10 +185,10 @@ BEGIN
             SELECT nextval('{schema}.fait_position') AS position, e.*
             FROM (
                 SELECT e.w, w.version - w.k + e.place AS version, w.recorded_at,
-                    coalesce(e.occurred, w.recorded_at) AS occurred_at, e.id, e.schema, w.stream, e.type,
+                    coalesce(e.occurred, w.recorded_at) AS occurred_at, e.id, e.schema_version, w.stream, e.type,
                     e.data::json AS data, e.metadata::json AS metadata, e.tags::text[] AS tags, e.expires
-                FROM unnest(e_write, e_place, e_id, e_type, e_schema, e_data, e_metadata, e_tags, e_occurred, e_expires)
-                        WITH ORDINALITY AS e (w, place, id, type, schema, data, metadata, tags, occurred, expires, n)
+                FROM unnest(e_write, e_place, e_id, e_type, e_schema_version, e_data, e_metadata, e_tags, e_occurred, e_expires)
+                        WITH ORDINALITY AS e (w, place, id, type, schema_version, data, metadata, tags, occurred, expires, n)
                 JOIN unnest(w_stream, w_count, versions, moments)
                         WITH ORDINALITY AS w (stream, k, version, recorded_at, n) ON w.n = e.w
                 WHERE w.version IS NOT NULL
@@ -196,13 +196,13 @@ BEGIN
             ) AS e
         ), kept AS (
             INSERT INTO {schema}.fait_events
-                (position, version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
-            SELECT position, version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags
+                (position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
+            SELECT position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags
             FROM new WHERE expires IS NOT TRUE
         ), expiring AS (
-            INSERT INTO {schema}.fait_expiring
-                (position, version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
-            SELECT position, version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags
+            INSERT INTO {schema}.fait_messages
+                (position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
+            SELECT position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags
             FROM new WHERE expires
         ), tagged AS (
             INSERT INTO {schema}.fait_tags (tag, position)
@@ -218,14 +218,14 @@ BEGIN
             (
                 SELECT json_agg(json_build_object('id', a.id, 'stream', a.stream, 'version', a.version, 'position', a.position))
                 FROM unnest(e_write, e_id) AS e (w, i)
-                CROSS JOIN LATERAL (SELECT * FROM {schema}.fait_all AS a WHERE a.id = e.i LIMIT 1) AS a
-                WHERE whole OR e.w = w.n
+                CROSS JOIN LATERAL (SELECT * FROM {schema}.fait_all_events AS a WHERE a.id = e.i LIMIT 1) AS a
+                WHERE atomic OR e.w = w.n
             ),
             CASE WHEN w.n = ANY (failed) THEN (
                 SELECT json_agg(row_to_json(b)) FROM (
-                    SELECT a.position, a.stream, a.version, a.type, a.schema, a.id, a.data::text AS data,
+                    SELECT a.position, a.stream, a.version, a.type, a.schema_version, a.id, a.data::text AS data,
                         a.metadata::text AS metadata, coalesce(a.tags, '{}') AS tags, a.recorded_at, a.occurred_at
-                    FROM {schema}.fait_all AS a
+                    FROM {schema}.fait_all_events AS a
                     WHERE EXISTS (
                         SELECT FROM unnest(q_write, q_after, q_types, q_tags, q_category) AS q (w, after, types, tags, category)
                         WHERE q.w = w.n AND a.position > q.after
@@ -247,10 +247,10 @@ END $$;
 -- One event without a condition, as most appends are: the same steps in half the time. Whoever loses goes the long way round,
 -- which says why.
 CREATE FUNCTION {schema}.fait_append_one_1(
-    to_stream text, expected_version bigint, event_id uuid, event_type text, event_schema integer, event_data json,
-    event_metadata json, event_tags text[], occurred timestamptz, expires boolean, moment timestamptz, patience integer
+    to_stream text, expected_version bigint, event_id uuid, event_type text, event_schema_version integer, event_data json,
+    event_metadata json, event_tags text[], occurred timestamptz, expires boolean, now_override timestamptz, lock_timeout_ms integer
 ) RETURNS TABLE (
-    write_no integer, verdict text, last_version bigint, last_position bigint, stored json, between_events json,
+    write_no integer, result text, last_version bigint, last_position bigint, existing_events json, conflicting_events json,
     recorded timestamptz
 )
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
@@ -266,11 +266,11 @@ BEGIN
     IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    IF patience IS NOT NULL THEN
-        locked := set_config('lock_timeout', patience::text, true);
+    IF lock_timeout_ms IS NOT NULL THEN
+        locked := set_config('lock_timeout', lock_timeout_ms::text, true);
     END IF;
 
-    recorded := coalesce(moment, clock_timestamp());
+    recorded := coalesce(now_override, clock_timestamp());
 
     -- Steps 1, 3, 4 and 5 of above.
     locked := pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(event_type));
@@ -296,8 +296,8 @@ BEGIN
         SELECT f.*, NULL::timestamptz
         FROM {schema}.fait_append_1(
             ARRAY[to_stream], ARRAY[expected_version], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[event_id], ARRAY[event_type],
-            ARRAY[event_schema], ARRAY[event_data::text], ARRAY[event_metadata::text], ARRAY[event_tags::text],
-            ARRAY[occurred], ARRAY[expires], moment => moment, whole => true
+            ARRAY[event_schema_version], ARRAY[event_data::text], ARRAY[event_metadata::text], ARRAY[event_tags::text],
+            ARRAY[occurred], ARRAY[expires], now_override => now_override, atomic => true
         ) AS f;
         RETURN;
     END IF;
@@ -307,18 +307,18 @@ BEGIN
         (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
     );
     IF expires THEN
-        INSERT INTO {schema}.fait_expiring
-            (version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
-        SELECT last_version, recorded, coalesce(occurred, recorded), event_id, event_schema, to_stream, event_type, event_data,
+        INSERT INTO {schema}.fait_messages
+            (version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
+        SELECT last_version, recorded, coalesce(occurred, recorded), event_id, event_schema_version, to_stream, event_type, event_data,
             event_metadata, event_tags
         WHERE NOT EXISTS (SELECT FROM {schema}.fait_events AS a WHERE a.id = event_id)
         RETURNING position INTO last_position;
     ELSE
         INSERT INTO {schema}.fait_events
-            (version, recorded_at, occurred_at, id, schema, stream, type, data, metadata, tags)
-        SELECT last_version, recorded, coalesce(occurred, recorded), event_id, event_schema, to_stream, event_type, event_data,
+            (version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
+        SELECT last_version, recorded, coalesce(occurred, recorded), event_id, event_schema_version, to_stream, event_type, event_data,
             event_metadata, event_tags
-        WHERE NOT EXISTS (SELECT FROM {schema}.fait_expiring AS a WHERE a.id = event_id)
+        WHERE NOT EXISTS (SELECT FROM {schema}.fait_messages AS a WHERE a.id = event_id)
         RETURNING position INTO last_position;
     END IF;
     IF last_position IS NULL THEN
@@ -329,6 +329,6 @@ BEGIN
         SELECT DISTINCT hashtextextended(t, 0), last_position FROM unnest(event_tags) AS t;
     END IF;
     write_no := 1;
-    verdict := 'appended';
+    result := 'appended';
     RETURN NEXT;
 END $$;

@@ -1,7 +1,7 @@
 -- append: see migrations/0004_append_1.sql. Columns of texts come as one text each, those of numbers as arrays' texts.
 -- In:   $1 separator · $2-$4 writes · $5-$14 events · $15-$19 queries · $20 moment · $21 whole · $22 look_up · $23 patience
 -- Out:  a verdict for each write
-SELECT write_no, verdict, last_version, last_position, stored, between_events
+SELECT write_no, result, last_version, last_position, existing_events, conflicting_events
 FROM {schema}.fait_append_1(
     string_to_array($2, $1), $3::text::bigint[], $4::text::integer[],
     $5::text::integer[], $6::text::integer[], string_to_array($7, $1)::uuid[], string_to_array($8, $1),

@@ -1,4 +1,4 @@
 -- applied_migrations: which steps of the schema were applied, with what text, and when.
 -- In:   nothing
 -- Out:  number, name, fingerprint, compatible_from, applied_at
-SELECT number, name, fingerprint, compatible_from, applied_at FROM {schema}.fait_migrations ORDER BY number;
+SELECT number, name, checksum, compatible_from, applied_at FROM {schema}.fait_migrations ORDER BY number;

@@ -4,7 +4,7 @@
 CREATE TABLE IF NOT EXISTS {schema}.fait_migrations (
     number          integer     PRIMARY KEY,
     name            text        NOT NULL,
-    fingerprint     text        NOT NULL,
+    checksum     text        NOT NULL,
     compatible_from integer     NOT NULL,
     applied_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );

@@ -2,7 +2,7 @@
 -- In:   $1 ids
 -- Out:  those that exist, by position
 -- Plan: Index scans on id
-SELECT position, stream, version, type, schema, id::text, data, metadata, tags, recorded_at, occurred_at
-FROM {schema}.fait_all
+SELECT position, stream, version, type, schema_version, id::text, data, metadata, tags, recorded_at, occurred_at
+FROM {schema}.fait_all_events
 WHERE id = ANY ($1::uuid[])
 ORDER BY position;

@@ -4,6 +4,6 @@
 -- Plan: backward index scans on the primary keys
 SELECT greatest(
     (SELECT max(position) FROM {schema}.fait_events WHERE position <= $1),
-    (SELECT max(position) FROM {schema}.fait_expiring WHERE position <= $1),
+    (SELECT max(position) FROM {schema}.fait_messages WHERE position <= $1),
     0
 );

@@ -3,7 +3,7 @@
 -- Out:  positions of the first few
 SELECT position FROM (
     SELECT e.position
-    FROM {schema}.fait_all AS e, unnest(e.tags) AS t (tag)
+    FROM {schema}.fait_all_events AS e, unnest(e.tags) AS t (tag)
     WHERE e.position > $1 AND NOT EXISTS (
         SELECT FROM {schema}.fait_tags AS i WHERE i.tag = hashtextextended(t.tag, 0) AND i.position = e.position
     )
@@ -12,7 +12,7 @@ SELECT position FROM (
         SELECT position, tag FROM {schema}.fait_tags WHERE $1 = 0
         EXCEPT
         SELECT e.position, hashtextextended(t.tag, 0)
-        FROM {schema}.fait_all AS e, unnest(e.tags) AS t (tag) WHERE $1 = 0
+        FROM {schema}.fait_all_events AS e, unnest(e.tags) AS t (tag) WHERE $1 = 0
     ) AS without_event
 ) AS different
 ORDER BY position

@@ -5,11 +5,11 @@
 -- Plan: WindowAgg over index scans on the primary keys
 WITH found AS (
     SELECT stream, max(version) AS last,
-        bool_or(version <> before + 1 AND place >= (SELECT expired FROM {schema}.fait_log)) AS gap
+        bool_or(version <> before + 1 AND place >= (SELECT expired_position FROM {schema}.fait_log)) AS gap
     FROM (
         SELECT stream, version, lag(version, 1, CASE WHEN $1 = 0 THEN 0 ELSE version - 1 END) OVER one AS before,
             lag(position, 1, 0::bigint) OVER one AS place
-        FROM {schema}.fait_all
+        FROM {schema}.fait_all_events
         WHERE position > $1
         WINDOW one AS (PARTITION BY stream ORDER BY version)
     ) AS e

@@ -5,8 +5,8 @@
 SELECT w.place, e.*
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (stream, after, place)
 CROSS JOIN LATERAL (
-    SELECT version, position, id::text, type, schema, data
-    FROM {schema}.fait_all AS a
+    SELECT version, position, id::text, type, schema_version, data
+    FROM {schema}.fait_all_events AS a
     WHERE a.stream = w.stream AND a.version > w.after
     ORDER BY a.version
     LIMIT $3

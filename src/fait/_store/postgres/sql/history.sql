@@ -2,8 +2,8 @@
 -- In:   $1-$6 as in read_stream · $7 last occurred_at or NULL
 -- Out:  version, position, id, type, schema, data, by version
 -- Plan: Merge Append of index scans on (stream, version)
-SELECT version, position, id::text, type, schema, data
-FROM {schema}.fait_all
+SELECT version, position, id::text, type, schema_version, data
+FROM {schema}.fait_all_events
 WHERE stream = $1 AND version > $2
     AND ($4::bigint IS NULL OR version <= $4)
     AND ($5::bigint IS NULL OR position <= $5)

@@ -2,8 +2,8 @@
 -- In:   $1 after · $2 mark, the last position considered · $3 limit · $4 types or NULL · $5 category or NULL
 -- Out:  events, by position
 -- Plan: Merge Append of index scans on the primary keys
-SELECT position, stream, version, type, schema, id::text, data, metadata, tags, recorded_at, occurred_at
-FROM {schema}.fait_all
+SELECT position, stream, version, type, schema_version, id::text, data, metadata, tags, recorded_at, occurred_at
+FROM {schema}.fait_all_events
 WHERE position > $1 AND position <= $2
     AND ($4::text[] IS NULL OR type = ANY ($4))
     AND ($5::text IS NULL OR split_part(stream, '-', 1) = $5)

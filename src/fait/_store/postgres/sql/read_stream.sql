@@ -2,8 +2,8 @@
 -- In:   $1 stream · $2 after · $3 limit · $4 last version or NULL · $5 last position or NULL · $6 last recorded_at or NULL
 -- Out:  events, by version
 -- Plan: Merge Append of index scans on (stream, version)
-SELECT position, stream, version, type, schema, id::text, data, metadata, tags, recorded_at, occurred_at
-FROM {schema}.fait_all
+SELECT position, stream, version, type, schema_version, id::text, data, metadata, tags, recorded_at, occurred_at
+FROM {schema}.fait_all_events
 WHERE stream = $1 AND version > $2
     AND ($4::bigint IS NULL OR version <= $4)
     AND ($5::bigint IS NULL OR position <= $5)

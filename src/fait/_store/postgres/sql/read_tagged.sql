@@ -2,8 +2,8 @@
 -- In:   $1-$5 as in read_log · $6 tags
 -- Out:  events, by position
 -- Plan: Index Only Scan using fait_tags_pkey, and the events by their primary keys
-SELECT e.position, stream, version, type, schema, id::text, data, metadata, tags, recorded_at, occurred_at
-FROM {schema}.fait_tags AS t JOIN {schema}.fait_all AS e ON e.position = t.position
+SELECT e.position, stream, version, type, schema_version, id::text, data, metadata, tags, recorded_at, occurred_at
+FROM {schema}.fait_tags AS t JOIN {schema}.fait_all_events AS e ON e.position = t.position
 WHERE t.tag = hashtextextended(($6::text[])[1], 0) AND t.position > $1 AND t.position <= $2
     AND e.tags @> $6::text[]
     AND ($4::text[] IS NULL OR type = ANY ($4))

@@ -2,9 +2,9 @@
 -- In:   $1 subscription · $2 app · $3 position · $4 log_id · $5 epoch · $6 shape
 -- Out:  nothing
 -- Plan: Insert on fait_checkpoints, after a lock: no message is dropped before it can be seen
-INSERT INTO {schema}.fait_checkpoints (subscription, app, position, log_id, epoch, shape)
+INSERT INTO {schema}.fait_checkpoints (subscription, app, position, log_id, epoch, definition_hash)
 SELECT $1, $2, $3::bigint, $4, $5::bigint, $6
 FROM pg_advisory_xact_lock_shared(hashtextextended('{schema}.fait_retention', 0))
 ON CONFLICT (subscription) DO UPDATE SET
     app = excluded.app, position = excluded.position, log_id = excluded.log_id, epoch = excluded.epoch,
-    shape = excluded.shape;
+    definition_hash = excluded.definition_hash;

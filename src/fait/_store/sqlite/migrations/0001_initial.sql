@@ -4,7 +4,7 @@ CREATE TABLE fait_log (
     log_id     TEXT NOT NULL,
     epoch      INTEGER NOT NULL,
     created_at TEXT NOT NULL,
-    expired    INTEGER NOT NULL DEFAULT 0
+    expired_position    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- The writer gives positions and versions: the next after the last. The last event of each stream is never deleted, and
@@ -15,7 +15,7 @@ CREATE TABLE fait_events (
     stream      TEXT NOT NULL,
     version     INTEGER NOT NULL,
     type        TEXT NOT NULL,
-    schema      INTEGER NOT NULL,
+    schema_version      INTEGER NOT NULL,
     id          TEXT NOT NULL,
     data        TEXT NOT NULL,
     metadata    TEXT NOT NULL,
@@ -27,7 +27,7 @@ CREATE TABLE fait_events (
     CONSTRAINT fait_events_id UNIQUE (id)
 ) STRICT;
 
-CREATE INDEX fait_events_expiring ON fait_events (type) WHERE expires = 1;
+CREATE INDEX fait_events_messages ON fait_events (type) WHERE expires = 1;
 
 CREATE TABLE fait_tags (
     tag      TEXT NOT NULL,
@@ -41,23 +41,23 @@ CREATE TABLE fait_checkpoints (
     position     INTEGER NOT NULL,
     log_id       TEXT NOT NULL,
     epoch        INTEGER NOT NULL,
-    shape        TEXT NOT NULL
+    definition_hash        TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE fait_leases (
     name  TEXT PRIMARY KEY,
     owner TEXT NOT NULL,
-    fence INTEGER NOT NULL,
-    beat  INTEGER NOT NULL
+    fencing_token INTEGER NOT NULL,
+    heartbeat  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Facts do not change. These stop accidents; whoever owns the database can get around them.
-CREATE TRIGGER fait_events_are_facts_update BEFORE UPDATE ON fait_events
+CREATE TRIGGER fait_events_append_only_update BEFORE UPDATE ON fait_events
 BEGIN
     SELECT RAISE(ABORT, 'events are facts: fait_events takes no UPDATE');
 END;
 
-CREATE TRIGGER fait_events_are_facts_delete BEFORE DELETE ON fait_events WHEN OLD.expires = 0
+CREATE TRIGGER fait_events_append_only_delete BEFORE DELETE ON fait_events WHEN OLD.expires = 0
 BEGIN
     SELECT RAISE(ABORT, 'events are facts: fait_events takes no DELETE');
 END;

@@ -5,6 +5,6 @@ CREATE TABLE fait_snapshots (
     stream   TEXT PRIMARY KEY,
     version  INTEGER NOT NULL,
     event_id TEXT NOT NULL,
-    fold     TEXT NOT NULL,
+    fold_hash     TEXT NOT NULL,
     state    TEXT NOT NULL
 ) STRICT;

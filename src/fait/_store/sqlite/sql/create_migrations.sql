@@ -4,7 +4,7 @@
 CREATE TABLE IF NOT EXISTS fait_migrations (
     number          INTEGER PRIMARY KEY,
     name            TEXT NOT NULL,
-    fingerprint     TEXT NOT NULL,
+    checksum     TEXT NOT NULL,
     compatible_from INTEGER NOT NULL,
     applied_at      TEXT NOT NULL
 ) STRICT;

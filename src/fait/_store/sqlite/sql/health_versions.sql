@@ -8,6 +8,6 @@ FROM (
     FROM fait_events
     WINDOW one AS (PARTITION BY stream ORDER BY version)
 )
-WHERE version != before + 1 AND place >= (SELECT expired FROM fait_log)
+WHERE version != before + 1 AND place >= (SELECT expired_position FROM fait_log)
 ORDER BY stream
 LIMIT 5;

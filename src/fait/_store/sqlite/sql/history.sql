@@ -2,7 +2,7 @@
 -- In:   ?1-?6 as in read_stream · ?7 last occurred_at or NULL
 -- Out:  version, position, id, type, schema, data, by version
 -- Plan: SEARCH fait_events USING INDEX sqlite_autoindex_fait_events_1 (stream=? AND version>?)
-SELECT version, position, id, type, schema, data
+SELECT version, position, id, type, schema_version, data
 FROM fait_events
 WHERE stream = ?1 AND version > ?2
     AND (?4 IS NULL OR version <= ?4)

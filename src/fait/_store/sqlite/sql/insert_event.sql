@@ -3,5 +3,5 @@
 --       expires
 -- Out:  nothing
 INSERT INTO fait_events
-    (position, stream, version, type, schema, id, data, metadata, tags, recorded_at, occurred_at, expires)
+    (position, stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at, expires)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);

@@ -3,5 +3,5 @@
 -- Out:  one row; no row = another process has taken over
 UPDATE fait_checkpoints SET position = ?3
 WHERE subscription = ?1 AND position = ?2
-    AND EXISTS (SELECT 1 FROM fait_leases WHERE name = ?1 AND fence = ?4)
+    AND EXISTS (SELECT 1 FROM fait_leases WHERE name = ?1 AND fencing_token = ?4)
 RETURNING position;

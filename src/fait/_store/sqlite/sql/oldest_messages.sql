@@ -1,7 +1,7 @@
 -- oldest_messages: the first message of each type beyond a position. It leaps from one type to the next in the index.
 -- In:   ?1 after
 -- Out:  type, position, recorded_at, by type
--- Plan: SEARCH fait_events USING COVERING INDEX fait_events_expiring (type>?)
+-- Plan: SEARCH fait_events USING COVERING INDEX fait_events_messages (type>?)
 WITH RECURSIVE types (type) AS (
     SELECT min(type) FROM fait_events WHERE expires = 1
     UNION ALL

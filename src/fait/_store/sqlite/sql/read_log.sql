@@ -2,7 +2,7 @@
 -- In:   ?1 after · ?2 mark, the last position considered · ?3 limit · ?4 types as a JSON array or NULL · ?5 category or NULL
 -- Out:  events, by position
 -- Plan: SEARCH fait_events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)
-SELECT position, stream, version, type, schema, id, data, metadata, tags, recorded_at, occurred_at
+SELECT position, stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at
 FROM fait_events
 WHERE position > ?1 AND position <= ?2
     AND (?4 IS NULL OR type IN (SELECT value FROM json_each(?4)))

@@ -2,7 +2,7 @@
 -- In:   ?1 stream · ?2 after · ?3 limit · ?4 last version or NULL · ?5 last position or NULL · ?6 last recorded_at or NULL
 -- Out:  events, by version
 -- Plan: SEARCH fait_events USING INDEX sqlite_autoindex_fait_events_1 (stream=? AND version>?)
-SELECT position, stream, version, type, schema, id, data, metadata, tags, recorded_at, occurred_at
+SELECT position, stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at
 FROM fait_events
 WHERE stream = ?1 AND version > ?2
     AND (?4 IS NULL OR version <= ?4)

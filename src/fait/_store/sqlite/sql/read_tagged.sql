@@ -2,7 +2,7 @@
 -- In:   ?1-?5 as in read_log · ?6 the first tag · ?7 all tags as a JSON array
 -- Out:  events, by position
 -- Plan: SEARCH t USING PRIMARY KEY (tag=? AND position>? AND position<?)
-SELECT e.position, stream, version, type, schema, id, data, metadata, tags, recorded_at, occurred_at
+SELECT e.position, stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at
 FROM fait_tags AS t
 CROSS JOIN fait_events AS e ON e.position = t.position
 WHERE t.tag = ?6 AND t.position > ?1 AND t.position <= ?2

@@ -2,8 +2,8 @@
 -- In:   ? after
 -- Out:  events, by position
 -- Plan: Merge Append of index scans on the primary keys
-SELECT position, stream, version, type, schema, id::text, data, metadata, tags, recorded_at, occurred_at
-FROM fait_all
+SELECT position, stream, version, type, schema_version, id::text, data, metadata, tags, recorded_at, occurred_at
+FROM fait_all_events
 WHERE position > CAST(? AS bigint)
 ORDER BY position
 LIMIT 1000;

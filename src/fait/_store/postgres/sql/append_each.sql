@@ -1,5 +1,0 @@
--- append_each: see migrations/0006_append_each_1.sql.
--- In:   $1 appends · $2 moment · $3 look_up · $4 patience
--- Out:  a verdict for each write of each append
-SELECT append_no, write_no, verdict, last_version, last_position, stored, between_events
-FROM {schema}.fait_append_each_1($1, $2, $3, $4);

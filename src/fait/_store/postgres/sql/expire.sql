@@ -1,4 +1,0 @@
--- expire: see migrations/0007_expire_1.sql.
--- In:   $1 type · $2 recorded before · $3 behind, the last position considered · $4 after · $5 limit
--- Out:  how many were dropped, how many were considered, the last position of these
-SELECT dropped, considered, last_position FROM {schema}.fait_expire_1($1, $2, $3, $4, $5);

@@ -1,8 +1,0 @@
--- keep_snapshot: keep a stream's state in place of the last one.
--- In:   $1 stream · $2 version · $3 event_id · $4 fold · $5 state
--- Out:  nothing
--- Plan: Insert on fait_snapshots
-INSERT INTO {schema}.fait_snapshots (stream, version, event_id, fold, state)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (stream) DO UPDATE SET
-    version = excluded.version, event_id = excluded.event_id, fold = excluded.fold, state = excluded.state;

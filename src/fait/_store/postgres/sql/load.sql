@@ -1,4 +1,0 @@
--- load: see migrations/0005_load_1.sql.
--- In:   $1-$3 writes · $4 types · $5 tags · $6 moment · $7 patience · $8 idle
--- Out:  version and last position of each write; no row = a stream is not as expected
-SELECT write_no, last_version, last_position FROM {schema}.fait_load_1($1, $2, $3, $4, $5, $6, $7, $8);

@@ -1,9 +1,0 @@
--- mark: the position up to which the log is final, the last one that can be seen at all, the highest that was dropped.
--- In:   nothing
--- Out:  mark, end, expired; 0 = empty log, nothing dropped
--- Plan: backward index scans on the primary keys
-SELECT {schema}.fait_mark_1(), greatest(
-    (SELECT max(position) FROM {schema}.fait_events),
-    (SELECT max(position) FROM {schema}.fait_expiring),
-    0
-), (SELECT expired FROM {schema}.fait_log);

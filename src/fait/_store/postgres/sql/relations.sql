@@ -1,7 +1,0 @@
--- relations: which tables and indexes of these names there are in a schema.
--- In:   $1 schema · $2 names
--- Out:  the names that there are
--- Plan: Index Scan using pg_class_relname_nsp_index
-SELECT c.relname::text
-FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relname = ANY($2::name[]);

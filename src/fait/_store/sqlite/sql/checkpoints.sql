@@ -1,7 +1,0 @@
--- checkpoints: how far the subscriptions are.
--- In:   ?1 one subscription, or NULL for all
--- Out:  checkpoints, by subscription
-SELECT subscription, app, position, log_id, epoch, shape
-FROM fait_checkpoints
-WHERE ?1 IS NULL OR subscription = ?1
-ORDER BY subscription;

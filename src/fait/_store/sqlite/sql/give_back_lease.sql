@@ -1,4 +1,0 @@
--- give_back_lease: an owner makes way; nothing happens if the lease is somebody else's by now.
--- In:   ?1 name · ?2 owner · ?3 fence
--- Out:  nothing
-UPDATE fait_leases SET owner = '', beat = beat + 1 WHERE name = ?1 AND owner = ?2 AND fence = ?3;

@@ -1,4 +1,0 @@
--- lease: who may run a subscription.
--- In:   ?1 name
--- Out:  owner, fence, beat; no row = nobody ever did
-SELECT owner, fence, beat FROM fait_leases WHERE name = ?1;

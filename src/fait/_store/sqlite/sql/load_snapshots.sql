@@ -1,0 +1,7 @@
+-- load_snapshots: the states that are kept of some streams.
+-- In:   ?1 streams as a JSON array
+-- Out:  the snapshots that there are
+-- Plan: SEARCH fait_snapshots USING INDEX sqlite_autoindex_fait_snapshots_1 (stream=?)
+SELECT stream, version, event_id, fold_hash, state
+FROM fait_snapshots
+WHERE stream IN (SELECT value FROM json_each(?1));
