@@ -289,13 +289,13 @@ class StoreUnavailable(FaitError):
     """The store cannot be reached or used.
 
     Attributes:
-        outcome: "nothing" = certainly not written; "unknown" = it may have been written: the same event ids, or the
+        outcome: "not_written" = certainly not written; "unknown" = it may have been written: the same event ids, or the
             same key, make a retry safe.
     """
 
-    def __init__(self, message: str, outcome: Literal["nothing", "unknown"] = "nothing") -> None:
-        self.outcome: Literal["nothing", "unknown"] = outcome
-        known = "Nothing was written." if outcome == "nothing" else "It may or may not have been written."
+    def __init__(self, message: str, outcome: Literal["not_written", "unknown"] = "not_written") -> None:
+        self.outcome: Literal["not_written", "unknown"] = outcome
+        known = "Nothing was written." if outcome == "not_written" else "It may or may not have been written."
         super().__init__(f"{message} {known}")
 
 

@@ -147,7 +147,7 @@ async def test_a_full_disk_loses_nothing_and_writes_nothing_wherever_it_is_met(
         disk.writes_left = None
         if outcome == "done":
             break
-        assert outcome == "nothing"
+        assert outcome == "not_written"
         assert await everything(store.log) == before
         refused += 1
     assert refused > 3
@@ -168,7 +168,7 @@ async def test_many_that_meet_a_full_disk_are_all_told_so_and_work_again(disk: D
     answers = await asyncio.gather(*(store.log.append([each]) for each in writes), return_exceptions=True)
     disk.writes_left = None
 
-    assert [answer.outcome for answer in answers if isinstance(answer, StoreUnavailable)] == ["nothing"] * 40
+    assert [answer.outcome for answer in answers if isinstance(answer, StoreUnavailable)] == ["not_written"] * 40
     assert await everything(store.log) == before
     assert [(await added(store.log, each)).repeated for each in writes] == [False] * 40
 
@@ -201,7 +201,7 @@ async def test_a_new_store_on_a_full_disk_is_not_opened_and_can_be_opened_later(
         disk.writes_left = len(outcomes)
         outcomes.append(await _outcome(opened()))
     disk.writes_left = None
-    assert outcomes == ["nothing"] * (len(outcomes) - 1) + ["done"]
+    assert outcomes == ["not_written"] * (len(outcomes) - 1) + ["done"]
     assert len(outcomes) > 10
 
     store = await open_store(url)
@@ -236,7 +236,7 @@ async def test_a_disk_that_fails_while_the_wal_is_moved_into_the_file_takes_noth
             await added(store.log, each)  # repeated, if it is there
             stored += each.events
             assert _ids(await everything(store.log)) == _ids(stored)
-        assert answered == {"done", "nothing" if failing == "writes_left" else "unknown"}
+        assert answered == {"done", "not_written" if failing == "writes_left" else "unknown"}
         assert [each for each in await store.examine() if each.status != "ok"] == []
         await store.close()
 

@@ -93,7 +93,7 @@ class Load:
                 verdict = await self._store.log.append(*append)
             except StoreUnavailable as problem:
                 self.problems.append(problem)
-                (self.refused if problem.outcome == "nothing" else self.unknown).update(ids(append))
+                (self.refused if problem.outcome == "not_written" else self.unknown).update(ids(append))
                 continue
             if isinstance(verdict, Appended):
                 for write, version in zip(append[0], verdict.versions, strict=True):

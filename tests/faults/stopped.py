@@ -62,7 +62,7 @@ def stop_when_loaded() -> None:
         return rows
 
     asyncpg.Connection.fetch = and_stop
-    vars(bulk_appends)["IDLE_MS"] = IDLE_MS
+    vars(bulk_appends)["IDLE_TIMEOUT_MS"] = IDLE_MS
 
 
 if __name__ == "__main__":

@@ -258,7 +258,7 @@ async def test_a_condition_waits_for_an_open_append_that_may_break_it(stage: Sta
 async def test_very_many_events_wait_for_an_open_append_whose_condition_they_may_break(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(appender, "MANY", 5)
+    monkeypatch.setattr(appender, "MIN_BULK_EVENTS", 5)
     store, other = await stage.store(), await stage.connection()
     head = await store.log.head()
     for query in (Query(types=("fault.happened",)), Query(tags=("seat:1",))):

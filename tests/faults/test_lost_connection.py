@@ -127,7 +127,7 @@ async def test_a_batch_of_callers_is_stored_once_wherever_the_line_is_cut(
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(appender, "RETURN_S", 0.5)
+    monkeypatch.setattr(appender, "RECONNECT_TIMEOUT_S", 0.5)
 
 
 @pytest.mark.usefixtures("short")
@@ -155,7 +155,7 @@ async def test_a_server_that_was_away_before_has_written_nothing(line: Line) -> 
     with pytest.raises(StoreUnavailable) as raised:
         await asyncio.wait_for(line.append(append), 30)
 
-    assert raised.value.outcome == "nothing"
+    assert raised.value.outcome == "not_written"
     assert await line.stored(append) == []
     line.proxy.away = False
     assert isinstance(await line.append(append), Appended)
@@ -178,7 +178,7 @@ async def test_each_append_of_a_flush_is_told_its_own_outcome(line: Line) -> Non
     assert len(await line.stored(first, *others[:2])) == 3
     assert all(isinstance(each, StoreUnavailable) for each in outcomes[3:])
     assert await line.stored(*others[2:]) == []
-    assert {each.outcome for each in outcomes[4:]} == {"nothing"}
+    assert {each.outcome for each in outcomes[4:]} == {"not_written"}
 
 
 @pytest.mark.usefixtures("short")
@@ -193,7 +193,7 @@ async def test_what_was_sent_in_a_batch_and_may_be_written_is_not_denied_when_it
             raise ConnectionRefusedError
         return await take(database)
 
-    monkeypatch.setattr(connection.Database, "take", taken)
+    monkeypatch.setattr(connection.Database, "acquire", taken)
     line.proxy.cuts.append("answered")
     line.proxy.away_after = 1
 
@@ -206,9 +206,9 @@ async def test_what_was_sent_in_a_batch_and_may_be_written_is_not_denied_when_it
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(appender, "RETURN_S", 0.3)
-    monkeypatch.setattr(appender, "ANSWER_S", 0.5)
-    monkeypatch.setattr(connection, "CONNECT_S", 0.3)
+    monkeypatch.setattr(appender, "RECONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(appender, "RESPONSE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 0.3)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -217,7 +217,7 @@ async def test_a_line_that_is_dead_without_a_word_is_noticed(
     line: Line, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if kind == "many":
-        monkeypatch.setattr(appender, "MANY", 5)
+        monkeypatch.setattr(appender, "MIN_BULK_EVENTS", 5)
     append = append_of(kind, "kept-1", 3)
     line.proxy.silent = True
 
@@ -244,7 +244,7 @@ BULK = [
 async def test_a_bulk_append_is_stored_once_wherever_the_line_is_cut(
     line: Line, request_: bytes, moment: Moment, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(appender, "MANY", 5)
+    monkeypatch.setattr(appender, "MIN_BULK_EVENTS", 5)
     append: Append = ([StreamWrite("kept-1", tuple(event("fault.tagged", "seat:1") for _ in range(7)), expected)], None)
     line.proxy.request = request_
     line.proxy.cuts.append(moment)

@@ -65,7 +65,7 @@ async def test_a_killed_server_under_load_loses_nothing(server: PostgresServer, 
 async def test_a_server_that_is_away_for_long_is_an_error_in_time(
     server: PostgresServer, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(appender, "RETURN_S", 0.5)
+    monkeypatch.setattr(appender, "RECONNECT_TIMEOUT_S", 0.5)
     async with load(server.url, schema) as going:
         await going.more()
         await asyncio.to_thread(server.stop, "immediate")
@@ -159,7 +159,7 @@ async def test_statement_timeout_hits_only_who_runs_into_it(
 
         await transaction.rollback()
         assert isinstance(outcomes[0], StoreUnavailable)
-        assert outcomes[0].outcome == "nothing"
+        assert outcomes[0].outcome == "not_written"
         assert "statement_timeout" in str(outcomes[0])
         assert all(isinstance(each, Appended) for each in outcomes[1:])
         assert await stored(server.url, schema, ids(hit)) == []
@@ -229,7 +229,7 @@ async def test_a_full_disk_is_said_and_passes(
         told = [each for outcome in outcomes for each in outcome]
         refused = [each for each in told if isinstance(each[1], StoreUnavailable)]
         assert refused
-        assert {each.outcome for _, each in refused} == {"nothing"}
+        assert {each.outcome for _, each in refused} == {"not_written"}
         assert all("no room left" in str(each) for _, each in refused)
         assert await stored(server.url, schema, [each for each, _ in refused]) == []
         kept = [each for each, verdict in told if isinstance(verdict, Appended)]

@@ -25,8 +25,8 @@ async def counted(postgres_servers: Callable[..., PostgresServer]) -> AsyncItera
         try:
             for count in (1, 2):
                 await store.log.append([write("kept-1", count=count)])
-            announcer = vars(store.log)["_watcher"].announcer  # it begins beside what is counted here
-            await until(lambda: announcer.hears)
+            notifier = vars(store.log)["_high_water_mark"].notifier  # it begins beside what is counted here
+            await until(lambda: notifier.is_listening)
             yield proxy, store
         finally:
             await store.close()

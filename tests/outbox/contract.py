@@ -362,7 +362,7 @@ class OutboxContract:
         for end in (client.rollback, client.commit):
             await client.begin()
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(shop, "_ring", lambda: rung.append("once"))
+                patched.setattr(shop, "_notify_systems", lambda: rung.append("once"))
                 async with client.transaction():
                     await client.add(Changed(1), stream=order)
             await end()
@@ -378,7 +378,7 @@ class OutboxContract:
         if place.dialect == "sqlite":
             pytest.skip("handlers run in another process")
         rung: list[str] = []
-        monkeypatch.setattr(shop, "_ring", lambda: rung.append("once"))
+        monkeypatch.setattr(shop, "_notify_systems", lambda: rung.append("once"))
         async with client.transaction():
             await client.add(Changed(1), stream=order)
             await client.add(Changed(2), stream=order)
@@ -402,7 +402,7 @@ class OutboxContract:
                 pass
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(shop, "_systems", {system})
-                for name in ("LOOK_S", "BELIEVED_S"):
+                for name in ("POLL_INTERVAL_S", "REPORTED_POSITION_TIMEOUT_S"):
                     patched.setattr(high_water_mark, name, 60.0)  # it is not found by looking now and then
                 for number in range(3):
                     async with client.transaction():

@@ -32,7 +32,7 @@ class DjangoContract(OutboxContract):
     ) -> None:
         """As blocks of `atomic()` do, in SQLite too; and the handlers are woken when all has committed."""
         rung: list[str] = []
-        monkeypatch.setattr(shop, "_ring", lambda: rung.append("once"))
+        monkeypatch.setattr(shop, "_notify_systems", lambda: rung.append("once"))
         for end in (client.rollback, client.commit):
             await client.begin()
             async with client.transaction():

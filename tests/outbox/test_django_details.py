@@ -97,7 +97,7 @@ def database(place: Place) -> Generator[Database]:
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """How often the app was told of a commit."""
     rung: list[str] = []
-    monkeypatch.setattr(shop, "_ring", lambda: rung.append("once"))
+    monkeypatch.setattr(shop, "_notify_systems", lambda: rung.append("once"))
     return rung
 
 

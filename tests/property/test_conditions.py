@@ -179,7 +179,7 @@ def wrong(stored: Sequence[RecordedEvent], answers: Iterable[tuple[Sell, Any]]) 
 
 @pytest.fixture
 def codec(monkeypatch: pytest.MonkeyPatch) -> Codec:
-    monkeypatch.setattr(boundary_module, "pause", step)  # a pause is a step, too
+    monkeypatch.setattr(boundary_module, "back_off", step)  # a pause is a step, too
     return Codec(Registry())
 
 

@@ -47,7 +47,7 @@ async def test_what_gathers_during_a_flush_goes_together_and_each_gets_its_own_v
 
 
 async def test_there_are_no_more_flushes_at_a_time_than_lanes_and_they_share_evenly() -> None:
-    asked = Asked(lanes=2, worth_a_lane=1)
+    asked = Asked(max_batches=2, min_overlapping_appends=1)
     for name in "abcdef":
         await asked(write(name))
     assert asked.backend.streams == [["a"], ["b"]]
@@ -62,7 +62,7 @@ async def test_there_are_no_more_flushes_at_a_time_than_lanes_and_they_share_eve
 
 
 async def test_few_do_not_go_beside_a_flush_but_with_the_next() -> None:
-    asked = Asked(lanes=2, worth_a_lane=3)
+    asked = Asked(max_batches=2, min_overlapping_appends=3)
     for name in "abc":
         await asked(write(name))
     assert asked.backend.streams == [["a"]]
@@ -78,7 +78,7 @@ async def test_few_do_not_go_beside_a_flush_but_with_the_next() -> None:
 
 
 async def test_what_is_left_of_a_share_is_worth_another_lane_or_goes_along() -> None:
-    asked = Asked(lanes=2, worth_a_lane=3)
+    asked = Asked(max_batches=2, min_overlapping_appends=3)
     for name in "abcdefghi":
         await asked(write(name))
     assert asked.backend.streams == [["a"], ["b", "c", "d"]]
@@ -92,7 +92,7 @@ async def test_what_is_left_of_a_share_is_worth_another_lane_or_goes_along() -> 
 
 
 async def test_a_large_append_goes_alone_and_few_need_not_wait_for_it() -> None:
-    asked = Asked(lanes=2)
+    asked = Asked(max_batches=2)
     for writes in (write("a"), write("large", LARGE_APPEND_EVENTS)):
         await asked(writes)
     assert asked.backend.streams == [["a"], ["large"]]
@@ -121,7 +121,7 @@ async def test_with_one_lane_a_large_append_shares_the_commit() -> None:
 
 
 async def test_as_long_as_one_has_a_condition_flushes_go_one_after_another() -> None:
-    asked = Asked(lanes=2, worth_a_lane=1)
+    asked = Asked(max_batches=2, min_overlapping_appends=1)
     await asked(write("a"))
     await asked(write("b"), condition=AppendCondition((), 7))
     await asked(write("c"))
@@ -138,7 +138,7 @@ async def test_as_long_as_one_has_a_condition_flushes_go_one_after_another() -> 
 
 
 async def test_requests_on_one_stream_are_never_under_way_together_and_stay_in_order() -> None:
-    asked = Asked(lanes=2, worth_a_lane=1)
+    asked = Asked(max_batches=2, min_overlapping_appends=1)
     first = await asked(write("a"))
     for writes in ([write("a", 2)], [write("b"), write("a")], [write("b", 3)], [write("c")]):
         await asked(*writes)
@@ -154,7 +154,7 @@ async def test_requests_on_one_stream_are_never_under_way_together_and_stay_in_o
 
 
 async def test_those_who_expect_the_same_version_of_a_stream_go_together() -> None:
-    asked = Asked(lanes=1)
+    asked = Asked(max_batches=1)
     await asked(write("busy"))
     for one in (write("a"), expecting("b", 3), expecting("b", 3), expecting("b", 4), expecting("b", 3), write("a")):
         await asked(one)
@@ -167,7 +167,7 @@ async def test_those_who_expect_the_same_version_of_a_stream_go_together() -> No
 
 
 async def test_a_stream_is_free_when_the_last_of_those_who_share_it_has_its_answer() -> None:
-    asked = Asked(lanes=1)
+    asked = Asked(max_batches=1)
     for _ in range(3):
         await asked(expecting("b", 3))
     await asked.backend.answer(0)
@@ -182,7 +182,7 @@ async def test_a_stream_is_free_when_the_last_of_those_who_share_it_has_its_answ
 
 
 async def test_who_has_an_answer_and_asks_again_at_once_goes_with_those_who_waited() -> None:
-    asked = Asked(lanes=1)
+    asked = Asked(max_batches=1)
 
     async def twice() -> None:
         await asked.coalescer.append([write("a")])
@@ -225,7 +225,7 @@ async def test_what_waits_for_one_stream_costs_no_more_when_more_of_it_waits(sev
 
 
 async def test_where_flushes_run_one_after_another_streams_may_repeat() -> None:
-    asked = Asked(disjoint=False)
+    asked = Asked(disjoint_streams=False)
     for stream in "abbab":
         await asked(write(stream))
     await asked.backend.answer(0)
@@ -393,10 +393,10 @@ async def test_cancelled_during_its_flush_an_append_is_not_run_again() -> None:
     assert (await other, await third) == (position_of("b"), position_of("c"))
 
 
-@pytest.mark.parametrize("limit", [{"max_waiting_events": 10}, {"max_waiting_bytes": 10}])
+@pytest.mark.parametrize("limit", [{"max_queued_events": 10}, {"max_queued_bytes": 10}])
 async def test_without_room_appends_wait_in_order(limit: dict[str, int]) -> None:
     def sized(stream: str, size: int) -> StreamWrite:
-        return write(stream, size) if "max_waiting_events" in limit else write(stream, 1, size)
+        return write(stream, size) if "max_queued_events" in limit else write(stream, 1, size)
 
     asked = Asked(**limit)
     await asked(sized("first", 6))
@@ -414,7 +414,7 @@ async def test_without_room_appends_wait_in_order(limit: dict[str, int]) -> None
 
 
 async def test_who_is_let_in_stays_before_who_comes_later() -> None:
-    asked = Asked(max_waiting_events=2)
+    asked = Asked(max_queued_events=2)
     await asked(write("first", 2))
     await asked(write("s", 1, size=1))
     asked.backend.answers[0].set_result([position_of("first")])
@@ -427,7 +427,7 @@ async def test_who_is_let_in_stays_before_who_comes_later() -> None:
 
 
 async def test_cancelled_while_it_waits_for_room_an_append_takes_none() -> None:
-    asked = Asked(max_waiting_events=10)
+    asked = Asked(max_queued_events=10)
     await asked(write("first", 6))
     large, small = await asked(write("large", 9)), await asked(write("small", 4))
     large.cancel()
@@ -446,7 +446,7 @@ async def test_cancelled_while_it_waits_for_room_an_append_takes_none() -> None:
 
 
 async def test_when_one_gives_up_its_place_those_behind_it_move_up_at_once() -> None:
-    asked = Asked(max_waiting_events=10, lanes=2, worth_a_lane=1)
+    asked = Asked(max_queued_events=10, max_batches=2, min_overlapping_appends=1)
     await asked(write("first", 6))
     large, _ = await asked(write("large", 9)), await asked(write("small", 4))
     assert asked.backend.streams == [["first"]]

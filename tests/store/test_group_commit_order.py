@@ -25,7 +25,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.appends: list[tuple[list[str], asyncio.Task[AppendResult]]] = []
 
     async def opened(self) -> Asked:
-        return Asked(lanes=2, worth_a_lane=2, max_waiting_events=8)
+        return Asked(max_batches=2, min_overlapping_appends=2, max_queued_events=8)
 
     def under_way(self) -> list[int]:
         return [n for n, answer in enumerate(self.backend.answers) if not answer.done()]
@@ -110,7 +110,7 @@ def _has(request: PendingAppend, stream: str) -> bool:
 def test_each_gets_its_answer_and_each_stream_its_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(group_commit, "LARGE", 4)
+    monkeypatch.setattr(group_commit, "LARGE_APPEND_EVENTS", 4)
     run_state_machine_as_test(
         AnyOrder,
         settings=settings(

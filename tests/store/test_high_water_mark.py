@@ -29,13 +29,13 @@ from tests.faults.load import until
 async def test_news_of_other_processes_comes_without_being_looked_for(
     postgres_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(high_water_mark, "LOOK_S", 60.0)
+    monkeypatch.setattr(high_water_mark, "POLL_INTERVAL_S", 60.0)
     url = postgres_url()
     reader, writer = await open_store(url), await open_store(url)
-    announcer = vars(reader.log)["_watcher"].announcer
+    notifier = vars(reader.log)["_high_water_mark"].notifier
     try:
         waiting = asyncio.create_task(reader.log.wait_for_events(0))
-        await until(lambda: announcer.hears)
+        await until(lambda: notifier.is_listening)
         await added(writer.log, write("a"))
         await asyncio.wait_for(waiting, 30)  # by looking, perhaps: until now it looked often
 
@@ -67,7 +67,7 @@ def database_of(store: Store) -> Database:
 
 
 def remembered(log: Log) -> list[RecordedEvent]:
-    watching: HighWaterMark = vars(log)["_watcher"]
+    watching: HighWaterMark = vars(log)["_high_water_mark"]
     return vars(watching.tail_cache)["_events"]
 
 
@@ -87,7 +87,7 @@ async def test_when_the_database_went_back_nothing_that_is_appended_is_final() -
     known = watching((8, 8), *[(3, 3)] * 99)
     assert await known.refresh(beyond=0) == 8
     waiting = asyncio.create_task(known.wait(8))
-    await until(lambda: vars(known)["_went_back_to"] == 3)
+    await until(lambda: vars(known)["_regressed_to"] == 3)
 
     known.event_appended(stored_at(9), asyncio.get_running_loop().time())
     await asyncio.sleep(0)
@@ -159,8 +159,8 @@ async def test_one_question_serves_all_who_wait(stores: tuple[Store, Store], mon
     await added(writer.log, write("a"))
     await reader.caught_up(1)
     waiting = [asyncio.create_task(reader.caught_up(2, after=1)) for _ in range(5)]
-    about = vars(reader.log)["_watcher"]
-    await until(lambda: about._waiters == 5 and about._asking.done())  # what is under way might be answered with news
+    about = vars(reader.log)["_high_water_mark"]
+    await until(lambda: about._waiters == 5 and about._fetching.done())  # what is under way might be answered with news
     reader.asked.clear()
 
     await added(writer.log, write("a"))
@@ -191,13 +191,13 @@ async def test_who_waits_for_what_this_process_appends_is_given_it_without_a_que
     stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, event: EncodedEvent
 ) -> None:
     other, here = stores[1], Following(stores[0], monkeypatch)
-    for name in ("LOOK_S", "FRESH_S"):
+    for name in ("POLL_INTERVAL_S", "MAX_MARK_AGE_S"):
         monkeypatch.setattr(high_water_mark, name, 60.0)
     await added(here.log, write("a"))
     await here.caught_up(1)
-    about = vars(here.log)["_watcher"]
+    about = vars(here.log)["_high_water_mark"]
     waiting = asyncio.create_task(here.caught_up(2, after=1))
-    await until(lambda: about._waiters and about._asking.done())
+    await until(lambda: about._waiters and about._fetching.done())
     monkeypatch.setattr(database_of(stores[0]), "fetch", unanswered)
     await added(here.log, write("a", [event]))
     page = await asyncio.wait_for(waiting, 30)
@@ -216,8 +216,8 @@ async def test_who_appended_goes_on_before_those_who_wait(
         await log.wait_for_events(1)
         order.append("woken")
 
-    about, waiting = vars(log)["_watcher"], asyncio.create_task(wait())
-    await until(lambda: about._waiters and about._asking.done())
+    about, waiting = vars(log)["_high_water_mark"], asyncio.create_task(wait())
+    await until(lambda: about._waiters and about._fetching.done())
     monkeypatch.setattr(database_of(stores[0]), "fetch", unanswered)
 
     await log.append([write("a")])
@@ -230,7 +230,7 @@ async def test_who_appended_goes_on_before_those_who_wait(
 async def test_what_this_process_appends_makes_the_end_no_fresher_than_its_call() -> None:
     known = watching((8, 8), (10, 10))
     assert await known.refresh(beyond=0) == 8
-    vars(known).update(_waiters=1, _asked_at=0.0)
+    vars(known).update(_waiters=1, _fetched_at=0.0)
 
     known.event_appended(stored_at(9), asyncio.get_running_loop().time() - 1)
     await asyncio.sleep(0)
@@ -246,8 +246,8 @@ async def test_behind_an_open_append_what_this_process_appends_is_waited_for(
     await added(here.log, write("a"))
     await here.caught_up(1)
     waiting = asyncio.create_task(here.caught_up(2, after=1))
-    about = vars(here.log)["_watcher"]
-    await until(lambda: about._waiters and about._asking.done())
+    about = vars(here.log)["_high_water_mark"]
+    await until(lambda: about._waiters and about._fetching.done())
     async with database_of(other).transaction() as connection:
         values = single_arguments(([write("b")], None), None, patience=None)
         await connection.fetch(database_of(other).sql["append_one"], *values)
@@ -266,7 +266,7 @@ async def test_an_answer_that_was_under_way_is_no_older_state(
     log, database = stores[0].log, database_of(stores[0])
     await added(log, write("a"))
     await asyncio.wait_for(log.wait_for_events(0), 30)
-    about, fetch = vars(log)["_watcher"], database.fetch
+    about, fetch = vars(log)["_high_water_mark"], database.fetch
     read, told = asyncio.Event(), asyncio.Event()
 
     async def slow(statement: str, *values: Any) -> list[Any]:
@@ -277,7 +277,7 @@ async def test_an_answer_that_was_under_way_is_no_older_state(
         return rows
 
     waiting = asyncio.create_task(log.wait_for_events(1))
-    await until(lambda: about._waiters and about._asking.done())
+    await until(lambda: about._waiters and about._fetching.done())
     monkeypatch.setattr(database, "fetch", slow)
     asked = asyncio.create_task(about.mark(beyond=1))
     await read.wait()
@@ -325,21 +325,21 @@ async def test_a_page_from_memory_is_the_page_of_the_database(
     for number, (stream, event) in enumerate(EVENTS):
         await added(writer.log, write(stream, [msgspec.structs.replace(event, expires=number % 3 == 0)]))
         await reader.caught_up(number + 1)
-    monkeypatch.setattr(high_water_mark, "FRESH_S", 60.0)
+    monkeypatch.setattr(high_water_mark, "MAX_MARK_AGE_S", 60.0)
     await reader.log.head()
     reader.asked.clear()
 
     cases = list(itertools.product(QUERIES, (1, 2, 9, len(EVENTS) - 1), (3, 1000)))
     kept = [await reader.log.read(after, query=query, limit=limit) for query, after, limit in cases]
     asked = len(reader.asked)
-    vars(reader.log)["_watcher"].recent = TailCache()
+    vars(reader.log)["_high_water_mark"].tail_cache = TailCache()
     read = [await reader.log.read(after, query=query, limit=limit) for query, after, limit in cases]
 
     assert kept == read
     assert asked < len(cases) < len(reader.asked)
 
 
-@pytest.mark.parametrize(("bound", "value"), [("MOST", 3), ("ROOM", 20)])
+@pytest.mark.parametrize(("bound", "value"), [("MAX_CACHED_EVENTS", 3), ("MAX_CACHED_BYTES", 20)])
 async def test_more_than_memory_may_hold_is_read_from_the_database(
     stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
@@ -365,10 +365,10 @@ async def test_what_was_dropped_is_not_remembered(stores: tuple[Store, Store], m
     assert len((await reader.log.read(1)).events) == 3
 
     await writer.log.expire("mail", START.replace(year=2025), 4, limit=1)
-    monkeypatch.setattr(high_water_mark, "FRESH_S", 0.0)
+    monkeypatch.setattr(high_water_mark, "MAX_MARK_AGE_S", 0.0)
     assert [event.type for event in (await reader.log.read(1)).events] == ["mail", "thing-happened"]
 
-    monkeypatch.setattr(high_water_mark, "FRESH_S", 60.0)  # nothing is asked between the reader's own drop and its read
+    monkeypatch.setattr(high_water_mark, "MAX_MARK_AGE_S", 60.0)  # nothing is asked between the reader's own drop and its read
     await reader.log.expire("mail", START.replace(year=2025), 4)
     assert [event.type for event in (await reader.log.read(2)).events] == ["thing-happened"]
 

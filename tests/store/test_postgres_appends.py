@@ -20,7 +20,7 @@ async def log(
     request: pytest.FixtureRequest, postgres_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Log]:
     if request.param == "copied":
-        monkeypatch.setattr(appender, "MANY", 3)
+        monkeypatch.setattr(appender, "MIN_BULK_EVENTS", 3)
     store = await open_store(postgres_url())
     yield store.log
     await store.close()

@@ -117,7 +117,7 @@ async def test_an_event_that_is_gone_is_missed(url: str, gone: int, monkeypatch:
         )
 
     found = await examined(url)
-    monkeypatch.setattr("fait._store.postgres.health.WINDOW", 3)
+    monkeypatch.setattr("fait._store.postgres.health.MAX_CHECKED_POSITIONS", 3)
     newest = await examined(url)
 
     assert found["versions"].status == "finding"
@@ -131,9 +131,9 @@ async def test_of_a_long_log_the_newest_part_is_checked(url: str, monkeypatch: p
     async with connected(url) as connection:
         await connection.execute(in_schema(url, "DELETE FROM {0}.fait_tags WHERE position IN (1, 4)"))
 
-    monkeypatch.setattr("fait._store.postgres.health.WINDOW", 2)
+    monkeypatch.setattr("fait._store.postgres.health.MAX_CHECKED_POSITIONS", 2)
     assert (await examined(url))["tags"].status == "ok"
-    monkeypatch.setattr("fait._store.postgres.health.WINDOW", 3)
+    monkeypatch.setattr("fait._store.postgres.health.MAX_CHECKED_POSITIONS", 3)
     found = (await examined(url))["tags"]
     assert (found.status, ": 4," in found.detail) == ("finding", True)
 
@@ -180,7 +180,7 @@ async def test_an_append_that_does_not_end_is_named(url: str, monkeypatch: pytes
         pid = connection.get_server_pid()
 
         young = (await examined(url))["oldest append"]
-        monkeypatch.setattr("fait._store.postgres.health.OLD_TICKET_S", 0.0)
+        monkeypatch.setattr("fait._store.postgres.health.MAX_TICKET_AGE_S", 0.0)
         old = (await examined(url))["oldest append"]
         await transaction.rollback()
 
@@ -193,7 +193,7 @@ async def test_an_append_that_does_not_end_is_named(url: str, monkeypatch: pytes
 
 
 async def test_a_long_transaction_that_does_not_append_is_no_finding(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fait._store.postgres.health.OLD_TICKET_S", 0.0)
+    monkeypatch.setattr("fait._store.postgres.health.MAX_TICKET_AGE_S", 0.0)
     async with connected(url) as connection:
         transaction = connection.transaction()
         await transaction.start()
@@ -226,7 +226,7 @@ async def test_a_cluster_without_a_known_name_is_unknown(url: str) -> None:
 
 
 async def test_a_check_that_takes_too_long_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fait._store.postgres.health.CHECK_S", 0.05)
+    monkeypatch.setattr("fait._store.postgres.health.CHECK_TIMEOUT_S", 0.05)
     async with connected(url) as connection:
         transaction = connection.transaction()
         await transaction.start()

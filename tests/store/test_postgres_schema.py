@@ -187,7 +187,7 @@ async def test_a_log_that_is_not_there_is_not_made_by_looking(fresh: Fresh) -> N
 async def test_a_step_that_fails_leaves_nothing_behind(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     url = fresh()
     wrong = Migration(len(STEPS) + 1, "wrong", "SELECT 1 / 0;")
-    monkeypatch.setattr("fait._store.postgres.admin.load", lambda _: [*STEPS, wrong])
+    monkeypatch.setattr("fait._store.postgres.admin.load_migrations", lambda _: [*STEPS, wrong])
 
     with pytest.raises(StoreUnavailable, match="division by zero"):
         await open_store(url)
@@ -201,7 +201,7 @@ async def test_a_step_that_fails_leaves_nothing_behind(fresh: Fresh, monkeypatch
 def known(monkeypatch: pytest.MonkeyPatch, *later: str) -> None:
     """From now on, fait has these steps more."""
     steps = [Migration(len(STEPS) + number, "later", sql) for number, sql in enumerate(later, 1)]
-    monkeypatch.setattr("fait._store.postgres.admin.load", lambda _: [*STEPS, *steps])
+    monkeypatch.setattr("fait._store.postgres.admin.load_migrations", lambda _: [*STEPS, *steps])
 
 
 async def test_older_code_is_locked_out_by_a_step_that_says_nothing(
@@ -409,7 +409,7 @@ async def test_a_reader_may_look_and_do_nothing_else(roles: tuple[str, str, str]
         assert {each.status for each in await examined(store) if each.name != "fsync"} == {"ok"}
         with pytest.raises(StoreUnavailable, match="does not allow this to this role") as refused:
             await store.log.append([write("order-1", 1)])
-        assert refused.value.outcome == "nothing"
+        assert refused.value.outcome == "not_written"
 
 
 async def test_a_role_that_may_not_create_is_told_who_can(roles: tuple[str, str, str], fresh: Fresh) -> None:

@@ -16,7 +16,7 @@ from fait.testing.contract.store import added, new, write
 async def test_a_rare_type_is_found_however_little_a_statement_looks_through(
     postgres_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch, limit: int, again: bool
 ) -> None:
-    monkeypatch.setattr(postgres, "WINDOW", 7)
+    monkeypatch.setattr(postgres, "MAX_SCANNED_POSITIONS", 7)
     store = await open_store(postgres_url())
     try:
         for number in range(40):

@@ -214,7 +214,7 @@ async def test_a_closed_store_says_so(path: Path) -> None:
     with pytest.raises(StoreUnavailable) as closed:
         await store.log.append([write("a")])
 
-    assert closed.value.outcome == "nothing"
+    assert closed.value.outcome == "not_written"
 
 
 async def owned(store: Store) -> int:

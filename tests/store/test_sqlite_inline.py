@@ -34,7 +34,7 @@ async def store(path: Path) -> AsyncGenerator[SqliteStore]:
 @pytest.fixture
 def quick(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any disk is quick, and has shown it."""
-    monkeypatch.setattr(threads, "QUICK_S", 1000.0)
+    monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 1000.0)
     store._writer._commit_time_s = 0.0  # pyright: ignore[reportPrivateUsage]
 
 
@@ -68,7 +68,7 @@ async def test_on_a_quick_disk_a_small_append_is_committed_in_place(
 async def test_a_disk_has_to_show_that_it_is_quick(
     store: SqliteStore, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "QUICK_S", 0.0)
+    monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 0.0)
     for _ in range(5):
         await added(store.log, write("a"))
 
@@ -79,7 +79,7 @@ async def test_after_a_pause_of_the_disk_the_thread_commits_for_a_while(
     quick: None, store: SqliteStore, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await added(store.log, write("a"))
-    monkeypatch.setattr(threads, "QUICK_S", 0.1)
+    monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 0.1)
     store._writer._commit_time_s = 0.15  # pyright: ignore[reportPrivateUsage]
     for _ in range(10):
         await added(store.log, write("a"))
@@ -149,7 +149,7 @@ async def test_the_log_is_moved_into_the_file_by_the_thread(
         found.append(threading.get_ident() == home)
         tidy(writer, connection)
 
-    monkeypatch.setattr(threads.WriterThread, "_tidy", watched)
+    monkeypatch.setattr(threads.WriterThread, "_checkpoint", watched)
     before = size(path)
     for _ in range(100):
         await added(store.log, write("a"))
@@ -162,7 +162,7 @@ async def test_the_log_is_moved_into_the_file_by_the_thread(
 
 
 async def test_what_was_asked_for_before_the_end_is_done(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "QUICK_S", 1000.0)
+    monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 1000.0)
     store = cast("SqliteStore", await open_store(f"sqlite:///{path}"))
     store._writer._commit_time_s = 0.0  # pyright: ignore[reportPrivateUsage]
     appending = asyncio.create_task(added(store.log, write("a")))

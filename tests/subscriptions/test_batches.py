@@ -68,7 +68,7 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[UnitOfWork]:
         made.append(UnitOfWork(*what, **more))
         return made[-1]
 
-    monkeypatch.setattr(reactor, "Work", work)
+    monkeypatch.setattr(reactor, "UnitOfWork", work)
     return made
 
 
@@ -240,7 +240,7 @@ async def test_a_small_handler_is_called_in_one_thread_for_all(url: str) -> None
 async def test_a_batch_gathers_no_longer_than_it_may(
     sql_url: str, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reactor, "BATCH_S", 0.1)
+    monkeypatch.setattr(reactor, "MAX_BATCH_DURATION_S", 0.1)
     app, numbers, works = App("batches"), list[int](), records(monkeypatch)
     app.on(Counted, start="beginning", batch=30)(_slow(numbers, waits=waits))
 

@@ -123,7 +123,7 @@ async def test_no_subscription_misses_a_message_of_whatever_app(url: str, clock:
 async def test_it_happens_by_itself_where_the_app_runs(
     kept_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("fait._subscriptions.retention.EVERY_S", 0.02)
+    monkeypatch.setattr("fait._subscriptions.retention.SWEEP_INTERVAL_S", 0.02)
     caplog.set_level(logging.INFO, "fait")
     app = post()
     async with app.open(kept_url, clock=clock, run="elsewhere", lease_s=0.02) as s:
@@ -144,7 +144,7 @@ async def test_it_happens_by_itself_where_the_app_runs(
 async def test_one_process_of_an_app_does_it_until_it_falls_silent(
     kept_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fait._subscriptions.retention.EVERY_S", 0.05)
+    monkeypatch.setattr("fait._subscriptions.retention.SWEEP_INTERVAL_S", 0.05)
     app = post()
     async with app.open(kept_url, clock=clock, run="elsewhere") as one:
         first = asyncio.create_task(one.runner.retention.run("first", 0.05))
@@ -165,7 +165,7 @@ async def test_one_process_of_an_app_does_it_until_it_falls_silent(
 async def test_a_failure_does_not_end_it(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("fait._subscriptions.retention.EVERY_S", 0.01)
+    monkeypatch.setattr("fait._subscriptions.retention.SWEEP_INTERVAL_S", 0.01)
     async with post().open("memory:", clock=clock, run="elsewhere") as s:
         await publish(s, MailWanted("a"), LetterSent("a"))
         clock.moment += 8 * DAY

@@ -34,7 +34,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def begin() -> None:
         known = migrations.load_migrations("fait._store.postgres")
         step = Migration(len(known) + 1, LATER.name, LATER.sql)
-        monkeypatch.setattr("fait._store.postgres.admin.load", lambda _: [*known, step])
+        monkeypatch.setattr("fait._store.postgres.admin.load_migrations", lambda _: [*known, step])
 
     return begin
 

@@ -150,7 +150,7 @@ def test_what_cannot_be_checked_is_unknown(run: Run) -> None:
 
 
 def test_an_owner_without_signs_of_life_is_unknown(run: Run, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fait._tools.cli.doctor.LEASE_S", 0.3)
+    monkeypatch.setattr("fait._tools.cli.doctor.LEASE_DURATION_S", 0.3)
     damage(store, f"INSERT INTO fait_checkpoints VALUES ('sub', 'app', 9, {LOG}, 1, '')")
     damage(store, "INSERT INTO fait_leases VALUES ('sub', 'somebody', 1, 1)")
 

@@ -57,7 +57,7 @@ def test_a_failed_export_leaves_the_old_file(
     def fail(_: object) -> bytes:
         raise OSError(28, "No space left on device", "out.jsonl")
 
-    monkeypatch.setattr("fait._tools.cli.transfer.line_of", fail)
+    monkeypatch.setattr("fait._tools.cli.transfer.format_line", fail)
     target = tmp_path / "out.jsonl"
     target.write_bytes(b"old")
 

@@ -52,7 +52,7 @@ def test_the_demo_ends_as_its_sums_do(run: Run, monkeypatch: pytest.MonkeyPatch,
         called.append((path.name, orders))
         return well
 
-    monkeypatch.setattr("fait._tools.cli.demo._found", lambda: shop)
+    monkeypatch.setattr("fait._tools.cli.demo._load_demo", lambda: shop)
 
     assert run("demo", "--orders", 7).exit_code == code
     assert called == [("shop.db", 7)]

@@ -166,7 +166,7 @@ def test_what_cannot_be_meant_is_refused(run: Run, arguments: list[str], said: s
 async def test_a_schema_that_is_in_use_stays_and_the_message_says_how_to_remove_it(
     postgres_servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fait._store.postgres.admin.DROP_S", 0.1)
+    monkeypatch.setattr("fait._store.postgres.admin.DROP_TIMEOUT_S", 0.1)
     schema = open_admin(sibling_url(postgres_servers().url, "verify used"))
     await schema.migrate()
     user = await asyncpg.connect(postgres_servers().url)

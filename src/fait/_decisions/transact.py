@@ -293,7 +293,7 @@ async def append_with_retry(
     try:
         verdict = await log.append(writes, condition)
     except StoreUnavailable as problem:
-        if problem.outcome == "nothing":
+        if problem.outcome == "not_written":
             raise
         verdict = await log.append(writes, condition)
     if new_ids and isinstance(verdict, Appended) and verdict.repeated:

@@ -291,8 +291,8 @@ class _SendAttempt:
         return problem
 
     @property
-    def _outcome(self) -> Literal["nothing", "unknown"]:
-        return "unknown" if self.outcome_unknown else "nothing"
+    def _outcome(self) -> Literal["not_written", "unknown"]:
+        return "unknown" if self.outcome_unknown else "not_written"
 
 
 def _first_event_id(append: Append) -> str:

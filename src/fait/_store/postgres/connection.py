@@ -53,8 +53,8 @@ CONNECTION_ERRORS: Final = (
 )
 """The connection is gone, or was never made: what was under way on it may or may not have been done."""
 
-WriteOutcome = Literal["nothing", "unknown"]
-_NOTHING: Final[WriteOutcome] = "nothing"
+WriteOutcome = Literal["not_written", "unknown"]
+_NOT_WRITTEN: Final[WriteOutcome] = "not_written"
 _UNKNOWN: Final[WriteOutcome] = "unknown"
 
 CLOSE_TIMEOUT_S: Final = 10.0
@@ -240,7 +240,7 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[PostgresConnection]:
         """A connection for the length of a block; the server's errors come out of it as ours."""
-        give_back, outcome = self.release, _NOTHING
+        give_back, outcome = self.release, _NOT_WRITTEN
         try:
             connection = await self.acquire()
             try:
@@ -362,7 +362,7 @@ def _message(problem: BaseException) -> str:
     return getattr(problem, "message", None) or str(problem)
 
 
-def map_error(problem: BaseException, where: str, outcome: Literal["nothing", "unknown"] = "nothing") -> FaitError:
+def map_error(problem: BaseException, where: str, outcome: Literal["not_written", "unknown"] = "not_written") -> FaitError:
     """What an error of the server or of the connection means for a caller; decided by its class, never by its text."""
     match problem:
         case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():
