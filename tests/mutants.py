@@ -2,7 +2,7 @@
 
     python -m tests.mutants
 
-Each fault goes into a copy of `src`; only the named test runs, on the copy.
+Each fault goes into a copy of `src`, at its marker; only the named test runs, on the copy.
 """
 
 import os
@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.planted import events, postgres, store, subscriptions
-from tests.planted.mutant import Mutant
+from tests.planted.mutant import Mutant, plant
+from tests.planted.stale_names import stale_names
 
 ROOT = Path(__file__).parents[1]
 AT_ONCE = 2
@@ -51,10 +52,7 @@ def outcome(mutant: Mutant) -> str:
         source = Path(folder) / "src"
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
         file = source / "fait" / mutant.file
-        text = file.read_text(encoding="utf-8")
-        if text.count(mutant.old) != 1:
-            return f"the mutant no longer applies: its text stands {text.count(mutant.old)} times in {mutant.file}"
-        file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        file.write_text(plant(file.read_text(encoding="utf-8"), mutant), encoding="utf-8")
         try:
             done = pytest(source, folder, mutant.test)
         except subprocess.TimeoutExpired:
@@ -66,6 +64,11 @@ def outcome(mutant: Mutant) -> str:
 
 def main() -> int:
     """Plant all faults; 0 if each was noticed."""
+    stale = stale_names(MUTANTS, ROOT)
+    if stale:
+        print(*(f"{marker}: {message}" for marker, messages in stale.items() for message in messages), sep="\n")
+        print("the faults above use names that the code no longer has")
+        return 1
     with tempfile.TemporaryDirectory(prefix="fait-mutants-") as folder:
         whole = pytest(ROOT / "src", folder, *sorted({mutant.test for mutant in MUTANTS}))
     if whole.returncode:

@@ -421,6 +421,7 @@ class System(Client):
         if await self.store.ledger.select(table, limit=1) and checkpoint and checkpoint.position == 0:
             lease = await self.store.ledger.lease(projection.name)
             if not lease.owner:
+                # fault: old-rows-rejected-once
                 await self.store.ledger.forget_subscription(projection.name)
                 raise UsageError(
                     f"the table {table.name!r} has rows, and no subscription is known that wrote them: was the read "
@@ -430,6 +431,7 @@ class System(Client):
 
     async def _refuse_late(self, subscription: Projection | Reactor, position: int) -> None:
         """Refuse to begin where messages were dropped. Asked once there is a checkpoint: from then on none are."""
+        # fault: start-below-expired-position
         if subscription.may_expire and (expired := await self.store.log.expired_position()) > position:
             raise PositionExpired(subscription.name, position, expired)
 

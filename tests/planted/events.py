@@ -4,31 +4,31 @@ from tests.planted.mutant import MEMORY, RUNNING, Mutant
 
 FAULTS = [
     Mutant(
-        "`exists` means `any`, in the reference",
+        "`exists` matches a missing stream, in the reference",
         "_events/version.py",
-        "number == EXISTS and actual > 0",
-        "number == EXISTS and actual >= 0",
+        "exists-as-any-in-reference",
+        "return number in (actual, ANY) or (number == EXISTS and actual >= 0)",
         MEMORY + "an_append_is_stored_if_and_only_if_its_expectation_holds[0-exists]",
     ),
     Mutant(
         "a snapshot of another fold is used",
         "_decisions/snapshot.py",
-        "key = (policy.evolve, policy.initial)",
+        "snapshot-of-another-fold",
         "key = policy.evolve",
         "tests/decisions/test_decider_snapshots.py::"
         "test_two_deciders_with_one_fold_and_different_beginnings_keep_their_own",
     ),
     Mutant(
-        "calls of a handler are told apart by their order alone",
+        "idempotency keys of a handler's calls depend on their order alone",
         "_decisions/client.py",
-        "key=self._keys(what)",
-        "key=self._keys('')",
+        "key-by-order-alone",
+        'return msgspec.structs.replace(options, key=self._next_key(""))',
         "tests/subscriptions/test_reactor.py::test_calls_made_in_another_order_at_the_second_attempt_still_happen_once",
     ),
     Mutant(
-        "what a handler publishes has chance ids",
+        "events published by a handler have random ids",
         "_decisions/client.py",
-        "return msgspec.structs.replace(options, key=self._keys(what))",
+        "random-ids-in-handler",
         "return options",
         RUNNING + "what_a_handler_publishes_happens_once_however_often_it_is_tried",
     ),

@@ -1,5 +1,16 @@
-"""What a planted fault is, and how the tests that notice them begin."""
+"""What a planted fault is, how its marker anchors it in the code, and the prefixes of the tests that detect it.
 
+A marker is a comment line directly above the code that the fault replaces: `# fault: NAME` in Python, `-- fault: NAME`
+in SQL. A name occurs once in `src/fait`. Markers of several faults may be stacked; the code begins on the next line.
+
+In Python the fault replaces the statement that begins there. Of a compound statement it replaces only the header: all
+lines before the first statement of its body. `elif` begins a statement too, as in the syntax tree.
+
+In SQL the fault replaces whole lines: one, unless it says how many.
+"""
+
+import ast
+from textwrap import indent
 from typing import NamedTuple
 
 LOG = "tests/contract/test_stores.py::TestSqliteLog::test_"
@@ -21,10 +32,54 @@ PROPERTY = "tests/property/test_log.py::test_a_log_answers_as_the_reference_does
 
 
 class Mutant(NamedTuple):
-    """A fault: in a file of `src/fait`, the old text becomes the new one, and the test must fail."""
+    """A planted fault.
+
+    Attributes:
+        fault: what is wrong, as a sentence.
+        file: the path below `src/fait`.
+        marker: the name in the marker comment.
+        new: the complete replacement, without its indentation; empty to delete lines of SQL.
+        test: the id of the test that must fail.
+        lines: number of lines to replace; only for SQL.
+    """
 
     fault: str
     file: str
-    old: str
+    marker: str
     new: str
     test: str
+    lines: int = 1
+
+    @property
+    def is_python(self) -> bool:
+        return self.file.endswith(".py")
+
+
+class MarkerError(Exception):
+    """A marker does not name exactly one place in the code."""
+
+
+def plant(text: str, mutant: Mutant) -> str:
+    """The text of a file with the fault in it."""
+    lines = text.splitlines(keepends=True)
+    sign = "# fault:" if mutant.is_python else "-- fault:"
+    marker = f"{sign} {mutant.marker}"
+    places = [number for number, line in enumerate(lines) if line.strip() == marker]
+    if len(places) != 1:
+        raise MarkerError(f"{len(places)} lines are `{marker}` in {mutant.file}, not one")
+    start = places[0]
+    while lines[start].strip().startswith(sign):
+        start += 1
+    end = _statement_end(text, start) if mutant.is_python else start + mutant.lines
+    margin = lines[start].removesuffix(lines[start].lstrip())
+    lines[start:end] = [indent(mutant.new, margin) + "\n"] if mutant.new else []
+    return "".join(lines)
+
+
+def _statement_end(text: str, start: int) -> int:
+    """Index of the line after the statement, or after the header, that begins on a line."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.stmt) and node.lineno == start + 1:
+            body: list[ast.stmt] = getattr(node, "body", [])
+            return body[0].lineno - 1 if body else node.end_lineno or 0
+    raise MarkerError(f"no statement begins on line {start + 1}")

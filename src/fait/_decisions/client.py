@@ -98,6 +98,8 @@ class Client:
         options = self._options
         if self._next_key is None or options.key is not None:
             return options
+        # fault: key-by-order-alone
+        # fault: random-ids-in-handler
         return msgspec.structs.replace(options, key=self._next_key(what))
 
     async def transact(

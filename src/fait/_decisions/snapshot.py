@@ -157,6 +157,7 @@ class Snapshots:
             logger.exception("the snapshot of %s was not kept", snapshot.stream)
 
     def _fold(self, model: FoldDefinition[Any], policy: SnapshotPolicy) -> _Fold:
+        # fault: snapshot-of-another-fold
         key = (policy.evolve, policy.initial)
         if key not in self._folds:
             decode = state_decoder(policy)

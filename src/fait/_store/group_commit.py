@@ -251,6 +251,7 @@ class GroupCommit:
 
         Appends with conditions might: they lock what they depend on until their flush ends.
         """
+        # fault: conditional-batches-overlap
         if self._free_batches in (0, self._max_batches) or self._conditional_appends:
             return self._free_batches == self._max_batches
         return (
@@ -283,7 +284,9 @@ class GroupCommit:
     def _batch_limit(self) -> int:
         """Most requests of the next batch: an even part for each lane, if what is left is worth another."""
         here = len(self._queue)
+        # fault: batch-takes-whole-queue
         even = max(self._min_overlapping_appends, math.ceil((here + self._appends_in_flight) / self._max_batches))
+        # fault: rest-waits-for-batch
         is_worth_another = here - even >= self._min_overlapping_appends and not self._conditional_appends
         return even if self._appends_in_flight or is_worth_another else here
 
@@ -304,6 +307,7 @@ class GroupCommit:
         one_is_at_fault = problem is not None and len(batch) > 1 and not isinstance(problem, StoreUnavailable)
         alone: list[PendingAppend] = []
         for request, outcome in zip(batch, outcomes, strict=True):
+            # fault: no-individual-retry
             if (one_is_at_fault or outcome is LOCK_TIMEOUT) and not request.future.cancelled():
                 request.retry_individually = True
                 alone.append(request)
@@ -318,6 +322,7 @@ class GroupCommit:
                 [request], batches=0
             )  # beside the others, however long it takes; it holds its streams meanwhile
         # Who has just been answered may ask again in this turn of the loop, and go along with those who waited.
+        # fault: batch-with-retries-not-freed
         self._loop.call_soon(self._free, batches)
 
     def _free(self, batches: int) -> None:

@@ -63,6 +63,7 @@ class MemoryLog:
 
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         check_writes(writes)
+        # fault: repeated-append-not-recognized
         return (
             self._find_duplicate(writes)
             or self._check_condition(condition)
@@ -113,6 +114,7 @@ class MemoryLog:
                 self._by_id[new.id] = stored
                 if new.expires:
                     self._messages[new.type].append(stored)
+        # fault: append-wakes-no-reader
         self._signal.advance(self._head)
         return Appended(self._head, tuple(self._version(write.stream) for write in writes))
 

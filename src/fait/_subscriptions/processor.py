@@ -198,6 +198,7 @@ class Processor:
                 reached = self._checkpoint
                 self.failed(problem)
                 logger.error("%s stopped and will start again", self.subscription.name, exc_info=problem)
+                # fault: failing-worker-keeps-lease
                 if failures >= MAX_FAILURES_BEFORE_RELEASE or isinstance(problem, EventTooNew):
                     await self._release_lease()
                 await self.pause(self._retry.delay_s(failures))
@@ -264,6 +265,8 @@ class Processor:
             seen = await self._ledger.lease(self.subscription.name)
             if seen != watched:
                 watched, since = seen, time.monotonic()
+            # fault: lease-of-live-owner-acquired
+            # fault: lease-never-expires
             if seen.owner in ("", self._owner) or time.monotonic() - since > self._lease_s:
                 taken = await self._ledger.acquire(seen, self._owner)
                 if taken is not None:

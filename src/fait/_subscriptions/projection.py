@@ -53,6 +53,7 @@ class Projection:
             touched = [(key, at) for at in _decoded(events) for key in shape.keys_of(at)]
             keys = list(dict.fromkeys(key for key, _ in touched))
         stored = {row[shape.table.index_of(shape.key)]: row for row in await self._ledger.rows(shape.table, keys)}
+        # fault: fold-without-stored-rows
         rows: dict[Any, Any] = {key: shape.from_row(stored[key]) if key in stored else None for key in keys}
         for key, at in touched:
             rows[key] = evolve(rows[key], at.event, at)

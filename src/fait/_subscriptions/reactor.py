@@ -141,6 +141,7 @@ class Reactor:
         if problem is not None and not away:
             self._last_failure = (batch[done].position, self._failures(batch[done]) + 1)
         try:
+            # fault: recorded-part-repeated
             if done:
                 await self._record(batch[done - 1], contexts[:done], desk)
         except (StoreUnavailable, LeaseLost):
@@ -158,6 +159,7 @@ class Reactor:
 
     async def _handle_with_retries(self, stored: RecordedEvent, desk: ProcessingContext) -> None:
         """Handle an event and record it, again and again until that succeeds or the system stops."""
+        # fault: reactor-stops-retrying
         while not desk.stopping:
             context = self._context(stored)
             try:

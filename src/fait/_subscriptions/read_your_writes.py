@@ -47,6 +47,7 @@ async def wait_for_position(
         fence = await _wait_until_passed(processor, ledger, target, patience)
         found = await read()
         lease = await ledger.lease(processor.subscription.name)
+        # fault: rebuild-during-find
         if lease.fencing_token == fence:
             return found
         processor.observe_lease(lease)

@@ -28,6 +28,7 @@ class _Asyncpg:
         self._connection = connection
 
     def check(self) -> None:
+        # fault: outbox-outside-transaction
         if not self._connection.is_in_transaction():
             raise UsageError(
                 "no transaction is open: `async with connection.transaction():` around your change and the event. "

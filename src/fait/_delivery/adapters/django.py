@@ -60,6 +60,7 @@ class _Outbox(ConnectionOutbox):
         with mark_for_rollback_on_error(self._database.alias):
             super()._store(letters)
         if self._database.in_atomic_block:  # without, there are no hooks: set_autocommit(False)
+            # fault: wakeup-before-django-commit
             self._database.on_commit(self._on_commit)
 
 

@@ -203,6 +203,7 @@ def _listen(engine: Engine) -> None:
 
 def _on_commit(connection: Connection) -> None:
     def undo() -> None:
+        # fault: failed-commit-not-rolled-back
         connection.dialect.do_rollback(connection.connection)
 
     _end(connection, undo)

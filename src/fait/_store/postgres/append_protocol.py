@@ -101,6 +101,7 @@ def _joined(*columns: list[str]) -> list[str]:
     """
     for separator in chain("\x1f", (f"\x1f{number}\x1e" for number in count())):
         texts = [separator.join(column) for column in columns]
+        # fault: separator-in-value
         if all(text.count(separator) == len(column) - 1 for text, column in zip(texts, columns, strict=True)):
             return [separator, *texts]
     raise AssertionError("there are more separators than texts")

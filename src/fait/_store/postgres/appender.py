@@ -147,6 +147,7 @@ class Appender:
         self, appends: Sequence[Append], outcomes: Sequence[AppendOutcome], attempt: "_SendAttempt"
     ) -> Sequence[AppendOutcome]:
         """Remember of those that will run alone that they may have been written already."""
+        # fault: unknown-outcome-forgotten
         if attempt.outcome_unknown:
             left = (append for append, outcome in zip(appends, outcomes, strict=True) if outcome is LOCK_TIMEOUT)
             self._outcome_unknown.update(map(_first_event_id, left))

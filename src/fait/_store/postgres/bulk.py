@@ -42,6 +42,7 @@ async def append_bulk(
                 database.sql["append_bulk"], *_needs(writes), moment, patience, IDLE_TIMEOUT_MS
             )
             if not stored:
+                # fault: bulk-append-half-written
                 raise _BulkRejected
     except (_BulkRejected, UniqueViolation):
         return None

@@ -96,10 +96,14 @@ class HighWaterMark:
         If it follows what is known, it is the mark: up to there all was final, and no number is left in between. Those
         who wait are given it, and nobody need ask.
         """
+        # fault: append-advances-mark-after-restore
+        # fault: append-above-gap-advances-mark
         if self._waiters and event.position == self.known + 1 and self._regressed_to is None:
             self._reported = max(self._reported, event.position)
+            # fault: append-resets-mark-age
             self._fetched_at = max(self._fetched_at, began)
             self.tail_cache.extend(event.position, [event])
+            # fault: readers-before-appender
             asyncio.get_running_loop().call_soon(self._signal.advance, event.position)  # who appended goes on first
 
     def appended(self, position: int) -> None:
@@ -153,6 +157,8 @@ class HighWaterMark:
         else:
             rows = await self._database.fetch("high_water_mark")
         mark, end, expired, *event = rows[0]
+        # fault: lower-mark-as-restore
+        # fault: response-in-flight-as-restore
         if end < known or self._regressed_to is not None:  # and new events do not make up for it
             self._regressed_to = end if self._regressed_to is None else self._regressed_to
             raise StoreUnavailable(

@@ -61,6 +61,7 @@ def check_not_moved(was: ServerTimeline, found: ServerTimeline, where: str) -> N
     """Refuse a log that has been moved since it was last confirmed."""
     if was.cluster and found.cluster and was.cluster != found.cluster:
         what = "was copied or restored into another cluster"
+    # fault: earlier-timeline-not-noticed
     elif was.timeline != found.timeline:
         what = f"is on timeline {found.timeline}, and was on {was.timeline}: it was restored, or failed over"
     else:
@@ -92,6 +93,7 @@ async def adopt(database: Database, *, in_place: bool, dry_run: bool) -> Adoptio
 
 
 async def _adopt(database: Database, connection: PostgresConnection, in_place: bool) -> Adoption:
+    # fault: adoption-without-lock
     await connection.execute(database.sql["lock_schema"])  # two at once would each begin an epoch
     place = await server_timeline(database, connection)
     old, _, was = await read_identity(database, connection)

@@ -119,6 +119,7 @@ class Notifier:
         await asyncio.sleep(max(0.0, self._sent_at + MIN_NOTIFY_INTERVAL_S - time.monotonic()))
         self._pending.clear()
         position = self._position
+        # fault: no-notification
         await self._notify(connection, position)
         self._sent, self._sent_at = position, time.monotonic()
 

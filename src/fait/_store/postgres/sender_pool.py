@@ -65,6 +65,7 @@ class SenderPool:
         problem = opening.exception()
         if problem is None:
             self._hand_to_waiter(opening.result())
+        # fault: failed-connect-fails-all
         elif not self._used:  # else one comes back
             while self._waiters:
                 self._waiters.popleft().set_exception(problem)

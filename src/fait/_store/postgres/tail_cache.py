@@ -46,6 +46,7 @@ class TailCache:
         if not events or events[-1].position < mark:
             self.evict(mark)
             return
+        # fault: tail-cache-adds-twice
         new = [event for event in events if event.position > known]  # some were learned while these were asked for
         self._events += new
         self._bytes += sum(map(_size, new))

@@ -74,6 +74,7 @@ class AppendBatch:
         self._connection = connection
         first, *others = streams
         self._position, last_moment, version = connection.execute(SQL["log_end"], (first,)).get or (0, now, None)
+        # fault: recorded-at-decreases
         self._recorded_at = max(now, last_moment)
         self._versions: dict[str, int | None] = {first: version}
         if others:
@@ -88,6 +89,9 @@ class AppendBatch:
             return find_existing(self._connection, writes) or failed
         for write in writes:
             actual = self._versions[write.stream] or 0
+            # fault: version-conflict-ignored
+            # fault: exists-as-any
+            # fault: multi-stream-append-half-written
             if not is_expected(write.expected, actual):
                 self.flush()
                 return find_existing(self._connection, writes) or VersionConflict(write.stream, write.expected, actual)
@@ -106,6 +110,7 @@ class AppendBatch:
     def _add_rows(self, write: StreamWrite) -> int:
         stream, position, moment = write.stream, self._position, self._recorded_at
         version = self._versions[stream] or 0
+        # fault: reverse-order-in-append
         for event in write.events:
             position, version = position + 1, version + 1
             tags = None
@@ -123,11 +128,13 @@ class AppendBatch:
 
     def _check_condition(self, condition: AppendCondition) -> ConditionFailed | None:
         """What came after the condition's position and is meant by it; also what is only about to be stored."""
+        # fault: condition-ignores-own-batch
         self.flush()
         found: dict[int, RecordedEvent] = {}
         position = self._position
         for query in condition.queries:
             page = read_page(self._connection, condition.after, query, PAGE_SIZE)
+            # fault: only-last-query-counts
             found.update((event.position, event) for event in page.events)
             position = min(position, page.position)
         events = tuple(found[at] for at in sorted(found) if at <= position)

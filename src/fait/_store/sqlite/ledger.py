@@ -156,6 +156,7 @@ def _record(connection: SqliteConnection, work: UnitOfWork) -> None:
     ).get
     if moved is None:
         raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
+    # fault: checkpoint-committed-before-rows
     for change in work.rows:
         _change(connection, change)
     if work.statements:
@@ -179,6 +180,7 @@ def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -
     connection.authorizer = _authorize
     try:
         for statement in statements:
+            # fault: second-statement-skipped
             connection.execute(statement.sql, tuple(statement.values)).fetchall()  # apsw stops at the first row
     except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError) as problem:
         raise UsageError(f"a handler's statement failed ({problem}). Nothing was recorded.") from problem

@@ -110,6 +110,7 @@ class SqliteLog:
                 batch.flush()
                 return verdicts
             # One of them was refused by the database. Once more, in the same order, each on its own feet.
+        # fault: results-in-reverse-order
         return [_append_individually(connection, request, now) for request in requests]
 
     async def read_stream(
@@ -209,6 +210,7 @@ class SqliteLog:
     def _poll(self) -> bool:
         try:
             version = self._inline_reader.pragma("data_version")
+            # fault: other-process-not-noticed
             if version == self._polled_version:
                 return False
             self._signal.advance(head(self._inline_reader))
@@ -260,6 +262,7 @@ def _event_finder(wanted: Sequence[Any]) -> Callable[[SqliteConnection], list[Re
 
 def _append_individually(connection: SqliteConnection, request: PendingAppend, now: str) -> AppendOutcome | Exception:
     writes = request.writes
+    # fault: append-without-savepoint
     one_row = request.events == 1 and not writes[0].events[0].tags  # if it is refused, nothing is left behind
     with _Savepoint(connection, in_savepoint=not one_row) as attempt:
         batch = AppendBatch(connection, now, [write.stream for write in writes])

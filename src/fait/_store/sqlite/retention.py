@@ -17,7 +17,9 @@ _encode = msgspec.json.encode
 def expire(connection: SqliteConnection, type: str, before: str, up_to: int, after: int, limit: int) -> ExpireResult:
     """Drop messages as `Log.expire` promises it; inside the writer's transaction, so that no checkpoint moves."""
     found = connection.execute(SQL["old_messages"], (type, after, up_to, limit)).fetchall()
+    # fault: retention-limit-inclusive
     old = list(takewhile(lambda row: row[1] < before, found))
+    # fault: last-event-of-stream-expires
     gone = [(position, tags) for position, _, tags, is_last in old if not is_last]
     if gone:
         connection.execute(SQL["delete_messages"], (_encode([position for position, _ in gone]).decode(),))

@@ -38,7 +38,9 @@ def read_page(connection: SqliteConnection, after: int, query: Query, limit: int
     else:
         events = read_events(connection, "read_log", values)
     if len(events) == limit:
+        # fault: full-page-ends-at-mark
         return Page(events, events[-1].position, more=True)
+    # fault: log-end-read-after-rows
     return Page(events, max(after, mark), more=False)
 
 

@@ -172,6 +172,7 @@ def _columns(table: Table) -> str:
 
 def _sort_expression(table: Table, name: str) -> str:
     decimal = table.columns[table.index_of(name)].kind == "decimal"
+    # fault: decimals-compare-as-text
     return quote(name) + (" COLLATE decimal" if decimal else "")
 
 
@@ -201,9 +202,11 @@ def _after_row(table: Table, order: Sequence[SortOrder], beyond: Sequence[Any], 
     if value is None:
         later = "FALSE" if first.descending else f"{column} IS NOT NULL"
     elif first.descending:
+        # fault: row-page-omits-null
         later = f"({column} < ? OR {column} IS NULL)"
         values.append(value)
     else:
+        # fault: row-page-repeats-last
         later = f"{column} > ?"
         values.append(value)
     if not rest:

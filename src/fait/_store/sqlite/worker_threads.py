@@ -208,9 +208,11 @@ class WriterThread(_WorkerThreads):
         return answer
 
     def _run_inline(self, request: _QueuedJob) -> None:
+        # fault: connection-shared-with-thread
         if self._pending or self._closed:  # the thread has the connection
             self._submit_to_thread(request)
             return
+        # fault: busy-wait-in-event-loop
         self._connection.set_busy_handler(None)
         try:
             [outcome] = self._run_transaction(self._connection, [request.job])
@@ -253,6 +255,7 @@ class WriterThread(_WorkerThreads):
             if len(requests) == 1 or isinstance(known, StoreUnavailable):
                 return [known] * len(requests)
             # One bad request must not fail its neighbours: all are run again, alone.
+            # fault: failed-job-fails-transaction
             return [outcome for request in requests for outcome in self._answer(connection, [request])]
 
     def _run_transaction(self, connection: SqliteConnection, jobs: Sequence[Job]) -> list[Any]:

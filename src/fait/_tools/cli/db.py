@@ -37,6 +37,7 @@ async def init(store: StoreOption, as_json: JsonOption = False) -> None:
 async def migrate(store: StoreOption, as_json: JsonOption = False) -> None:
     """Apply what is pending to a store that exists: all of it, or nothing."""
     schema = open_admin(store)
+    # fault: migrate-creates-store
     if not any(each.applied_at for each in await schema.migrations()):
         raise UsageError(
             f"there is no store at {schema.location}; is the URL right? Nothing was created. To create one: fait db init"

@@ -28,6 +28,7 @@ class OrderCheck:
         self._versions[event.stream] = max(known, event.version)
         earlier = self._times.get(event.stream, event.recorded_at)
         self._times[event.stream] = max(earlier, event.recorded_at)
+        # fault: order-checked-by-stream-alone
         if behind or event.version <= known:
             return REORDERED
         if event.recorded_at < earlier:

@@ -36,11 +36,13 @@ BEGIN
     -- after the sequence was read: what comes under it lies higher still.
     SELECT min(last - ((last - objid::bigint) & 4294967295)) INTO lowest
     FROM pg_locks
+    -- fault: mark-ignores-open-appends
     WHERE locktype = 'advisory' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND ((last - objid::bigint) & 4294967295) < 2147483648;
     last := coalesce(lowest, last);
     RETURN greatest(
+        -- fault: mark-above-last-event
         (SELECT max(position) FROM {schema}.fait_events WHERE position <= last),
         (SELECT max(position) FROM {schema}.fait_messages WHERE position <= last),
         least(last, (SELECT expired_position FROM {schema}.fait_log)),

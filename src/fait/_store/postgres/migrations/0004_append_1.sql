@@ -80,6 +80,7 @@ BEGIN
     FOR bucket IN
         SELECT b, bool_or(exclusive) AS exclusive
         FROM (
+            -- fault: no-type-locks-for-several
             SELECT {schema}.fait_type_bucket_1(t), false FROM unnest(e_type) AS t
             UNION ALL
             SELECT {schema}.fait_tag_bucket_1(t), false FROM unnest(e_tags) AS a, unnest(a::text[]) AS t
@@ -141,6 +142,7 @@ BEGIN
     ELSE
         WITH fit AS (
             SELECT w.*, bool_and(
+                    -- fault: exists-null-for-missing-stream
                     (w.x = -1 OR w.x = coalesce(s.version, 0) OR (w.x = -2 AND s.stream IS NOT NULL))
                     AND w.n <> ALL (failed) AND w.n <> ALL (known)
                 ) OVER (PARTITION BY CASE WHEN atomic THEN 0 ELSE w.n END) AS fits

@@ -38,6 +38,7 @@ BEGIN
         SELECT {schema}.fait_tag_bucket_1(t) FROM unnest(tags) AS t
         ORDER BY 1
     LOOP
+        -- fault: no-locks-for-bulk-append
         PERFORM pg_advisory_xact_lock_shared(space | bucket);
     END LOOP;
 

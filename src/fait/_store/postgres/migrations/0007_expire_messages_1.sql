@@ -24,6 +24,7 @@ BEGIN
         SELECT e.position, e.stream, e.version, e.recorded_at
         FROM {schema}.fait_messages AS e
         WHERE e.type = kind AND e.position > beyond
+            -- fault: expire-above-checkpoint-in-postgres
             AND e.position <= least(behind, (SELECT min(c.position) FROM {schema}.fait_checkpoints AS c))
         ORDER BY e.position
         LIMIT most

@@ -18,6 +18,7 @@ CREATE FUNCTION {schema}.fait_read_tail_1(beyond bigint, most integer, room bigi
     "position" bigint, stream text, version bigint, type text, schema_version integer, id text, data json, metadata json, tags text[],
     recorded_at timestamptz, occurred_at timestamptz
 )
+-- fault: jit-not-disabled
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE

@@ -4,5 +4,6 @@
 -- Plan: Index Scan using fait_checkpoints_pkey, after one of fait_leases_pkey
 UPDATE {schema}.fait_checkpoints SET position = $3
 WHERE subscription = $1 AND position = $2
+    -- fault: stale-fencing-token-accepted-in-postgres
     AND EXISTS (SELECT FROM {schema}.fait_leases WHERE name = $1 AND fencing_token = $4)
 RETURNING position;

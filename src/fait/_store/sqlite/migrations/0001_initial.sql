@@ -24,6 +24,7 @@ CREATE TABLE fait_events (
     occurred_at TEXT NOT NULL,
     expires     INTEGER NOT NULL DEFAULT 0,
     CONSTRAINT fait_events_version UNIQUE (stream, version),
+    -- fault: event-id-not-unique
     CONSTRAINT fait_events_id UNIQUE (id)
 ) STRICT;
 

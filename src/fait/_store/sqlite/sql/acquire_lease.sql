@@ -4,5 +4,7 @@
 INSERT INTO fait_leases (name, owner, fencing_token, heartbeat)
 VALUES (?1, ?2, ?4 + 1, ?5 + 1)
 ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, fencing_token = excluded.fencing_token, heartbeat = heartbeat + 1
+-- fault: lease-acquired-despite-heartbeat
+-- fault: own-heartbeat-blocks-lease
 WHERE owner = ?3 AND fencing_token = ?4 AND (heartbeat = ?5 OR owner = ?2)
 RETURNING fencing_token, heartbeat;

@@ -3,6 +3,7 @@
 -- Out:  name and version
 -- Plan: SEARCH fait_events USING COVERING INDEX sqlite_autoindex_fait_events_1 (stream>?)
 WITH RECURSIVE names (stream) AS (
+    -- fault: stream-page-repeats-last
     SELECT min(stream) FROM fait_events WHERE stream > ?1
     UNION ALL
     SELECT (SELECT min(e.stream) FROM fait_events AS e WHERE e.stream > names.stream)

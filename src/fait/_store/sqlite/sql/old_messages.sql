@@ -5,6 +5,7 @@
 SELECT position, recorded_at, tags, version = (SELECT max(version) FROM fait_events WHERE stream = e.stream)
 FROM fait_events AS e
 WHERE type = ?1 AND expires = 1 AND position > ?2
+    -- fault: expire-above-checkpoint
     AND position <= min(?3, ifnull((SELECT min(position) FROM fait_checkpoints), ?3))
 ORDER BY position
 LIMIT ?4;

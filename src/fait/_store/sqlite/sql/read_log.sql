@@ -4,6 +4,7 @@
 -- Plan: SEARCH fait_events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)
 SELECT position, stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at
 FROM fait_events
+-- fault: log-page-repeats-last
 WHERE position > ?1 AND position <= ?2
     AND (?4 IS NULL OR type IN (SELECT value FROM json_each(?4)))
     AND (?5 IS NULL OR substr(stream, 1, instr(stream || '-', '-') - 1) = ?5)

@@ -5,8 +5,11 @@
 SELECT position, stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at
 FROM fait_events
 WHERE stream = ?1 AND version > ?2
+    -- fault: version-limit-exclusive
     AND (?4 IS NULL OR version <= ?4)
+    -- fault: position-limit-exclusive
     AND (?5 IS NULL OR position <= ?5)
+    -- fault: time-limit-exclusive
     AND (?6 IS NULL OR recorded_at <= ?6)
 ORDER BY version
 LIMIT ?3;

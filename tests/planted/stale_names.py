@@ -1,0 +1,54 @@
+"""Refuses faults whose replacement uses a name that the code no longer has.
+
+Such a replacement fails with an AttributeError or a NameError, so the failure of its test would prove nothing about the
+fault. Pyright checks all mutated Python files in one run; imports are absolute, so a copy type-checks in any folder.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.planted.mutant import Mutant, plant
+
+RULES = ("reportUndefinedVariable", "reportAttributeAccessIssue", "reportCallIssue")
+
+
+def stale_names(mutants: Iterable[Mutant], root: Path) -> dict[str, list[str]]:
+    """Errors by the marker of the fault that causes them: those that the unmutated file does not have."""
+    source = root / "src" / "fait"
+    texts: dict[str, str] = {}
+    originals: dict[str, str] = {}
+    for mutant in mutants:
+        if mutant.is_python:
+            text = (source / mutant.file).read_text(encoding="utf-8")
+            originals[mutant.marker] = original = mutant.file.replace("/", ".").removesuffix(".py")
+            texts |= {original: text, mutant.marker: plant(text, mutant)}
+    errors = _check(texts, root)
+    new = {marker: sorted(errors[marker] - errors[original]) for marker, original in originals.items()}
+    return {marker: messages for marker, messages in new.items() if messages}
+
+
+def _check(texts: dict[str, str], root: Path) -> dict[str, set[str]]:
+    """Messages of pyright by the name of the text."""
+    with tempfile.TemporaryDirectory(prefix="fait-mutants-") as folder:
+        for name, text in texts.items():
+            Path(folder, f"{name}.py").write_text(text, encoding="utf-8")
+        settings = {"typeCheckingMode": "off", "extraPaths": [str(root / "src")]} | dict.fromkeys(RULES, "error")
+        Path(folder, "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "--project", folder],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    report = json.loads(done.stdout)
+    assert report["summary"]["filesAnalyzed"] == len(texts), done.stdout[-2000:]
+    messages: defaultdict[str, set[str]] = defaultdict(set)
+    for each in report["generalDiagnostics"]:
+        if each.get("rule") in RULES or each["severity"] == "error":
+            messages[Path(each["file"]).stem].add(each["message"])
+    return messages
