@@ -47,7 +47,7 @@ SETTINGS = {"fsync": "on", "max_connections": "300", "shared_buffers": "256MB", 
 LOGGED, PAGE = 1000, 100
 KINDS = {"idle": "idle", "holding": "append under way"}
 FIGURES = {
-    "mark": "mark",
+    "mark": "high_water_mark",
     "page": "page of 100, mark known",
     "append": "append",
     "append_beside": "append beside marks",
@@ -175,7 +175,7 @@ async def _marks(url: str) -> Any:
 async def marks(url: str) -> None:
     over = threading.Thread(target=sys.stdin.read, daemon=True)
     connection = await asyncpg.connect(url)
-    mark = await connection.prepare(statements("public")["mark"])
+    mark = await connection.prepare(statements("public")["high_water_mark"])
     await mark.fetch()
     print("ready", flush=True)
     over.start()

@@ -24,15 +24,15 @@ BULK = 5000
 PAGE = 1000
 MOMENT = "2024-05-01T12:34:56.789012Z"
 INSERT = (
-    "INSERT INTO fait_events (stream, version, type, schema, id, data, metadata, tags, recorded_at, occurred_at) "
+    "INSERT INTO fait_events (stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 READ = (
-    "SELECT position, stream, version, type, schema, id, data, metadata, tags, recorded_at, occurred_at "
+    "SELECT position, stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at "
     "FROM fait_events WHERE stream = ? ORDER BY version"
 )
 FOLLOW = (
-    "SELECT position, stream, version, type, schema, id, data, metadata, tags, recorded_at, occurred_at "
+    "SELECT position, stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at "
     "FROM fait_events WHERE position > ? ORDER BY position LIMIT ?"
 )
 VIEW = "CREATE TABLE order_view (order_id TEXT PRIMARY KEY, customer_id TEXT, total REAL, n INTEGER) WITHOUT ROWID"

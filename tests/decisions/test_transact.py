@@ -155,7 +155,7 @@ async def test_of_two_intentions_under_one_key_one_is_refused(s: System) -> None
             call.transact(Account.deposit, "1", Decimal(2)),
             return_exceptions=True,
         )
-        assert sorted(type(each).__name__ for each in done) == ["Done", "KeyReused"]
+        assert sorted(type(each).__name__ for each in done) == ["KeyReused", "WriteResult"]
 
 
 async def test_a_command_knows_its_id_and_the_version_it_decides_on(s: System) -> None:

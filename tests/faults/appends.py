@@ -61,7 +61,7 @@ def ids(append: Append) -> list[str]:
 async def join(connection: asyncpg.Connection, stream: str, idle_ms: int) -> None:
     """Append one event in the connection's open transaction, which may stand idle for so long."""
     await connection.fetch(
-        "SELECT * FROM fait_append_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, joined => $11)",
+        "SELECT * FROM fait_append_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, idle_timeout_ms => $11)",
         [stream], [ANY], [1], [1], [1], [uuid4()], ["fault.joined"], [1], ["{}"], ["{}"], idle_ms,
     )  # fmt: skip
 

@@ -166,7 +166,7 @@ class SameAnswers(RuleBasedStateMachine):
             )
             assert msgspec.structs.replace(found, position=self.here(found.position)) == expected
             after, more = expected.position, expected.more
-        self.same("expired")
+        self.same("expired_position")
         found = self.run(self.asked.log.oldest_messages(self.place(behind)))
         assert [msgspec.structs.replace(each, position=self.here(each.position)) for each in found] == self.run(
             self.known.log.oldest_messages(behind)

@@ -55,7 +55,7 @@ class Marks:
         self._told = list(told)
 
     async def fetch(self, statement: str, *_values: Any) -> list[tuple[int, int, int]]:
-        assert statement in ("mark", "tail")
+        assert statement in ("high_water_mark", "read_tail")
         mark, end = self._told.pop(0)
         if mark is None:
             raise StoreUnavailable("it is away.")
@@ -167,7 +167,7 @@ async def test_one_question_serves_all_who_wait(stores: tuple[Store, Store], mon
     pages = await asyncio.gather(*waiting)
 
     assert {(page.position, len(page.events), page.more) for page in pages} == {(2, 1, False)}
-    assert set(reader.asked) == {"tail"}
+    assert set(reader.asked) == {"read_tail"}
 
 
 async def unanswered(_statement: str, *_values: Any) -> list[Any]:
@@ -271,7 +271,7 @@ async def test_an_answer_that_was_under_way_is_no_older_state(
 
     async def slow(statement: str, *values: Any) -> list[Any]:
         rows = await fetch(statement, *values)
-        if statement == "tail":
+        if statement == "read_tail":
             read.set()
             await told.wait()
         return rows
@@ -279,7 +279,7 @@ async def test_an_answer_that_was_under_way_is_no_older_state(
     waiting = asyncio.create_task(log.wait_for_events(1))
     await until(lambda: about._waiters and about._fetching.done())
     monkeypatch.setattr(database, "fetch", slow)
-    asked = asyncio.create_task(about.mark(beyond=1))
+    asked = asyncio.create_task(about.refresh(beyond=1))
     await read.wait()
 
     await added(log, write("a"))
@@ -353,7 +353,7 @@ async def test_more_than_memory_may_hold_is_read_from_the_database(
         assert len(remembered(reader.log)) <= 3
 
     assert [event.version for event in seen] == list(range(1, 25))
-    assert {"tail", "read_log"} <= set(reader.asked)
+    assert {"read_tail", "read_log"} <= set(reader.asked)
 
 
 async def test_what_was_dropped_is_not_remembered(stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,7 +368,9 @@ async def test_what_was_dropped_is_not_remembered(stores: tuple[Store, Store], m
     monkeypatch.setattr(high_water_mark, "MAX_MARK_AGE_S", 0.0)
     assert [event.type for event in (await reader.log.read(1)).events] == ["mail", "thing-happened"]
 
-    monkeypatch.setattr(high_water_mark, "MAX_MARK_AGE_S", 60.0)  # nothing is asked between the reader's own drop and its read
+    monkeypatch.setattr(
+        high_water_mark, "MAX_MARK_AGE_S", 60.0
+    )  # nothing is asked between the reader's own drop and its read
     await reader.log.expire("mail", START.replace(year=2025), 4)
     assert [event.type for event in (await reader.log.read(2)).events] == ["thing-happened"]
 
@@ -377,7 +379,7 @@ async def test_the_server_sends_all_of_them_or_none(stores: tuple[Store, Store])
     await added(stores[0].log, write("a", 5))
 
     async def sent(most: int, room: int) -> tuple[int, list[int]]:
-        rows = await database_of(stores[0]).fetch("tail", 2, most, room)
+        rows = await database_of(stores[0]).fetch("read_tail", 2, most, room)
         return rows[0]["mark"], [row["position"] for row in rows if row["position"] is not None]
 
     assert [await sent(3, 1000), await sent(2, 1000), await sent(3, 25), await sent(3, 1)] == [

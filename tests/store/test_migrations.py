@@ -23,7 +23,7 @@ APPLIED = {1: "dafe8144c2d7ab20", 2: "c292803f1995452f"}
 """The steps as they were released: text that was applied somewhere never changes."""
 
 EVENT = """
-INSERT INTO fait_events (stream, version, type, schema, id, data, metadata, tags, recorded_at, occurred_at)
+INSERT INTO fait_events (stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at)
 VALUES ('order-1', ?1, 'old', 1, ?2, '{"n":1}', '{}', NULL, ?3, ?3)
 """
 

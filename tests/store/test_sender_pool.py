@@ -18,11 +18,11 @@ class Pool:
         self.given_back: list[Any] = []
         self.discarded: list[Any] = []
 
-    async def take(self) -> Any:
+    async def acquire(self) -> Any:
         self.asked.append(asyncio.get_running_loop().create_future())
         return await self.asked[-1]
 
-    async def give_back(self, connection: Any) -> None:
+    async def release(self, connection: Any) -> None:
         self.given_back.append(connection)
 
     async def discard(self, connection: Any) -> None:

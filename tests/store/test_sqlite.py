@@ -117,7 +117,7 @@ class Interrupted:
     def execute(self, sql: str, values: Any = None) -> Any:
         self._count += 1
         self._other.execute(
-            "INSERT INTO fait_events (stream, version, type, schema, id, data, metadata, recorded_at, occurred_at) "
+            "INSERT INTO fait_events (stream, version, type, schema_version, id, data, metadata, recorded_at, occurred_at) "
             "VALUES ('b', ?1, 'x', 1, ?1, '{}', '{}', '2024-01-15T12:00:00.000000Z', '2024-01-15T12:00:00.000000Z')",
             (self._count,),
         )

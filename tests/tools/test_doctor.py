@@ -77,7 +77,7 @@ def test_what_is_wrong_is_found(run: Run, store: str, statements: str, found: se
 
 def test_messages_that_wait_too_long_for_a_subscription_are_a_finding_with_their_age(run: Run, store: str) -> None:
     message = (
-        "INSERT INTO fait_events (position, stream, version, type, schema, id, data, metadata, recorded_at, "
+        "INSERT INTO fait_events (position, stream, version, type, schema_version, id, data, metadata, recorded_at, "
         "occurred_at, expires) "
         "SELECT 501 + {0}, 'mail-1', 1 + {0}, 'mail', 1, 'm{0}', '{{}}', '{{}}', moment, moment, 1 "
         "FROM (SELECT strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-{1} hours') AS moment)"
@@ -103,11 +103,11 @@ def test_messages_that_wait_too_long_for_a_subscription_are_a_finding_with_their
 )
 def test_messages_that_were_dropped_are_no_gap_and_others_are(run: Run, store: str, gone: str, verdict: str) -> None:
     message = (
-        "INSERT INTO fait_events (position, stream, version, type, schema, id, data, metadata, recorded_at, "
+        "INSERT INTO fait_events (position, stream, version, type, schema_version, id, data, metadata, recorded_at, "
         "occurred_at, expires) VALUES ({0}, 'mail-1', {0} - 500, 'mail', 1, {0}, '{{}}', '{{}}', '2024', '2024', 1)"
     )
     damage(store, "; ".join(message.format(position) for position in range(501, 506)))
-    damage(store, f"DELETE FROM fait_events WHERE {gone}; UPDATE fait_log SET expired = 503")
+    damage(store, f"DELETE FROM fait_events WHERE {gone}; UPDATE fait_log SET expired_position = 503")
 
     assert verdicts(run("doctor", "-s", store, "--json"))["versions"] == verdict
 

@@ -119,7 +119,7 @@ class Layout(NamedTuple):
 LEAN = Layout("events", ("stream", "version", "type", "data"), ("text", "int4", "text", "bytea"))
 SAME = Layout(
     "fait_events",
-    ("version", "recorded_at", "occurred_at", "id", "schema", "stream", "type", "data", "metadata"),
+    ("version", "recorded_at", "occurred_at", "id", "schema_version", "stream", "type", "data", "metadata"),
     ("int8", "timestamptz", "timestamptz", "uuid", "int4", "text", "text", "json", "json"),
 )
 

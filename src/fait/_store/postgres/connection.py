@@ -362,7 +362,9 @@ def _message(problem: BaseException) -> str:
     return getattr(problem, "message", None) or str(problem)
 
 
-def map_error(problem: BaseException, where: str, outcome: Literal["not_written", "unknown"] = "not_written") -> FaitError:
+def map_error(
+    problem: BaseException, where: str, outcome: Literal["not_written", "unknown"] = "not_written"
+) -> FaitError:
     """What an error of the server or of the connection means for a caller; decided by its class, never by its text."""
     match problem:
         case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():

@@ -138,7 +138,7 @@ class PostgresLedger:
 
     async def acquire(self, seen: Lease, owner: str) -> Lease | None:
         rows = await self._database.fetch(
-            "take_lease", seen.name, owner, seen.owner, seen.fencing_token, seen.heartbeat
+            "acquire_lease", seen.name, owner, seen.owner, seen.fencing_token, seen.heartbeat
         )
         return Lease(seen.name, owner, *rows[0]) if rows else None
 

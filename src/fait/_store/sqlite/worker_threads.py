@@ -224,7 +224,7 @@ class WriterThread(_WorkerThreads):
         finally:
             self._connection.set_busy_handler(BusyHandler())
         self._resolve([request], [outcome], 0)
-        if self._is_untidy():
+        if self._needs_checkpoint():
             self.submit(_no_op).add_done_callback(_no_op)  # the thread has the time to move them
 
     def _submit_to_thread(self, request: _QueuedJob) -> None:
@@ -237,7 +237,7 @@ class WriterThread(_WorkerThreads):
         self._wal_pages = pages
         return apsw.SQLITE_OK
 
-    def _gather(self, first: _QueuedJob) -> list[_QueuedJob]:
+    def _collect(self, first: _QueuedJob) -> list[_QueuedJob]:
         requests = [first]
         while len(requests) < MAX_TRANSACTION_JOBS and not self._requests.empty():
             request = self._requests.get_nowait()
@@ -247,7 +247,7 @@ class WriterThread(_WorkerThreads):
             requests.append(request)
         return requests
 
-    def _answer(self, connection: SqliteConnection, requests: list[_QueuedJob]) -> list[Any]:
+    def _run_jobs(self, connection: SqliteConnection, requests: list[_QueuedJob]) -> list[Any]:
         try:
             return self._run_transaction(connection, [request.job for request in requests])
         except Exception as problem:
@@ -256,7 +256,7 @@ class WriterThread(_WorkerThreads):
                 return [known] * len(requests)
             # One bad request must not fail its neighbours: all are run again, alone.
             # fault: failed-job-fails-transaction
-            return [outcome for request in requests for outcome in self._answer(connection, [request])]
+            return [outcome for request in requests for outcome in self._run_jobs(connection, [request])]
 
     def _run_transaction(self, connection: SqliteConnection, jobs: Sequence[Job]) -> list[Any]:
         started = time.perf_counter()
@@ -265,10 +265,10 @@ class WriterThread(_WorkerThreads):
         finally:
             self._commit_time_s = max(time.perf_counter() - started, self._commit_time_s * COMMIT_TIME_DECAY)
 
-    def _is_untidy(self) -> bool:
+    def _needs_checkpoint(self) -> bool:
         return self._wal_pages >= self._max_wal_pages
 
-    def _tidy(self, connection: SqliteConnection) -> None:
+    def _checkpoint(self, connection: SqliteConnection) -> None:
         """Move the write-ahead log into the file, once it is as long as SQLite lets it become."""
         self._wal_pages = 0
         try:
