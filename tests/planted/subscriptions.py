@@ -65,14 +65,14 @@ FAULTS = [
         "`fait db migrate` creates a store",
         "_tools/cli/db.py",
         "migrate-creates-store",
-        "if not await schema.migrations():",
+        "if not await admin.migrations():",
         "tests/tools/test_db.py::test_nothing_is_created_by_migrating[postgresql]",
     ),
     Mutant(
         "verify-store checks the order in each stream alone",
         "_tools/verify/order.py",
         "order-checked-by-stream-alone",
-        "if event.version <= known:",
+        "if event.version <= last_version:",
         "tests/tools/test_verify.py::test_events_of_several_streams_are_in_order_too",
     ),
     Mutant(
