@@ -66,14 +66,14 @@ FAULTS = [
         "_tools/cli/db.py",
         "migrate-creates-store",
         "if not await admin.migrations():",
-        "tests/tools/test_db.py::test_nothing_is_created_by_migrating[postgresql]",
+        "tests/tools/test_db.py::test_migrate_without_store_creates_nothing[postgresql]",
     ),
     Mutant(
         "verify-store checks the order in each stream alone",
         "_tools/verify/order.py",
         "order-checked-by-stream-alone",
         "if event.version <= last_version:",
-        "tests/tools/test_verify.py::test_events_of_several_streams_are_in_order_too",
+        "tests/tools/test_verify.py::test_order_check_compares_positions_across_streams",
     ),
     Mutant(
         "rows of a forgotten read model are rejected only once",

@@ -4,7 +4,7 @@
     {"id": "1", "type": "place order", "time": "…", "tags": ["order:990001", "item:880001"], "data": {...}}
 
 `data` is stored byte for byte. What an event cannot represent (unknown keys, the original form of the time) is stored
-in the metadata under `extra.imported_line`, as key and JSON value. The value null marks a key that the line did not have.
+in the metadata under `extra.imported_line`, as key and JSON value. The value null marks a key that was absent.
 """
 
 import hashlib

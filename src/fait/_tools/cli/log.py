@@ -89,5 +89,6 @@ def _print_result(adopted: Adoption) -> None:
             f"These subscriptions do not start: {', '.join(blocked)}. Their checkpoints are beyond the end of the log "
             "or belong to another epoch or log: they may have processed events that are lost.\n"
             "For a read model, run: fait rebuild NAME --app MODULE:APP\n"
-            "For a reactor, first correct the effects of the lost events. Then reset its checkpoint by opening the app once with forget=['NAME'] in your code."
+            "For a reactor, first correct the effects of the lost events. Then reset its checkpoint by opening "
+            "the app once with forget=['NAME'] in your code."
         )

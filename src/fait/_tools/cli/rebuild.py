@@ -64,7 +64,7 @@ async def _wait_until_caught_up(system: System, name: str) -> int:
             if processor.error is not None:
                 error = processor.error
                 raise CommandFailed(
-                    f"rebuild of {name} failed after position {position:,} of {head:,}: {type(error).__name__}: {error}. The "
-                    "table is incomplete. Fix the cause and run the same command again."
+                    f"rebuild of {name} failed after position {position:,} of {head:,}; its table is incomplete. Fix the "
+                    f"cause and run the same command again. Cause: {type(error).__name__}: {error}"
                 ) from error
             await asyncio.sleep(_POLL_INTERVAL_S)

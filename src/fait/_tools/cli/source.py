@@ -104,8 +104,8 @@ class LineSource:
             if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
                 raise
             raise CommandFailed(
-                f"{self._path}: gzip data is damaged or truncated after line {self._number}. Get a complete copy of the file and run the "
-                "same command again."
+                f"{self._path}: gzip data is damaged or truncated after line {self._number}. Get a complete copy "
+                "of the file and run the same command again."
             ) from None
         self._decompressed_bytes += len(chunk)
         if self._is_gzip:
