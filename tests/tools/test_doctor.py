@@ -54,7 +54,7 @@ def test_intact_store_is_healthy(run: Run, store: str) -> None:
         ),
         ("DELETE FROM fait_tags WHERE position = 3", {"tags"}),
         ("INSERT INTO fait_tags VALUES ('n:77', 3)", {"tags"}),
-        ("INSERT INTO fait_leases VALUES ('gone', 'me', 1, 1)", {"leases"}),
+        ("INSERT INTO fait_leases VALUES ('unknown', 'owner', 1, 1)", {"leases"}),
         (f"INSERT INTO fait_checkpoints VALUES ('sub', 'app', 501, {LOG}, 1, '')", {"subscription sub"}),
         (f"INSERT INTO fait_checkpoints VALUES ('sub', 'app', 5, {LOG}, 2, '')", {"subscription sub"}),
         ("INSERT INTO fait_checkpoints VALUES ('sub', 'app', 5, 'other', 1, '')", {"subscription sub"}),
@@ -79,13 +79,13 @@ def test_message_held_too_long_by_a_subscription_is_a_finding_with_its_age(run: 
     message = (
         "INSERT INTO fait_events (position, stream, version, type, schema_version, id, data, metadata, recorded_at, "
         "occurred_at, expires) "
-        "SELECT 501 + {0}, 'mail-1', 1 + {0}, 'mail', 1, 'm{0}', '{{}}', '{{}}', moment, moment, 1 "
-        "FROM (SELECT strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-{1} hours') AS moment)"
+        "SELECT 501 + {0}, 'mail-1', 1 + {0}, 'mail', 1, 'm{0}', '{{}}', '{{}}', time, time, 1 "
+        "FROM (SELECT strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-{1} hours') AS time)"
     )
     damage(store, "; ".join(message.format(*each) for each in ((0, 9 * 24 + 1), (1, 6 * 24))))
     damage(store, f"INSERT INTO fait_checkpoints VALUES ('past', 'app', 501, {LOG}, 1, '')")
     damage(store, f"INSERT INTO fait_checkpoints VALUES ('stuck', 'app', 500, {LOG}, 1, '')")
-    damage(store, "INSERT INTO fait_leases VALUES ('fait:retention:app', 'me', 1, 1)")
+    damage(store, "INSERT INTO fait_leases VALUES ('fait:retention:app', 'owner', 1, 1)")
 
     result = run("doctor", "-s", store, "--json")
 

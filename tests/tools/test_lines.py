@@ -56,12 +56,12 @@ times = st.datetimes(
 ).map(datetime.isoformat)
 streams = names.filter(lambda name: not name.startswith("-"))
 tag_lists = st.lists(st.builds("{}:{}".format, st.from_regex(r"[a-z]+", fullmatch=True), names), min_size=1, max_size=3)
-places = st.fixed_dictionaries(
+stream_keys = st.fixed_dictionaries(
     {"stream": streams}, optional={"tags": st.lists(names, max_size=3)}
 ) | st.fixed_dictionaries({"tags": tag_lists})
 lines = st.builds(
-    lambda place, others, rest: {**others, **place, **rest},
-    places,
+    lambda place, unknown, known: {**unknown, **place, **known},
+    stream_keys,
     st.dictionaries(names, values, max_size=3),
     st.fixed_dictionaries({"type": names, "time": times, "data": values}, optional={"schema_version": values}),
 )

@@ -63,7 +63,7 @@ def totals(store: str) -> list[tuple[str, int]]:
 
 
 def test_rebuild_fills_changed_read_model(run: Run, store: str, version: Callable[..., str], tmp_path: Path) -> None:
-    expected = [(str(rest), sum(range(rest, 90, 3))) for rest in range(3)]
+    expected = [(str(n), sum(range(n, 90, 3))) for n in range(3)]
 
     result = run("rebuild", "total", "-s", store, "--app", version(1, 1), "--json")
     assert (result.exit_code, json.loads(result.stdout)["position"]) == (0, 90), result.stderr

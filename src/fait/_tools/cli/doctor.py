@@ -16,6 +16,7 @@ from fait._tools.cli.output import command, print_json, print_message, print_tab
 __all__ = ["doctor"]
 
 _POLL_INTERVAL_S: Final = 0.1
+"""Interval between reads of the leases."""
 
 
 @command

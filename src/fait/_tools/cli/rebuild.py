@@ -15,6 +15,7 @@ from fait._tools.cli.progress import ProgressMeter
 __all__ = ["rebuild"]
 
 _POLL_INTERVAL_S: Final = 0.1
+"""Interval between reads of the checkpoint."""
 
 
 @command
@@ -64,7 +65,7 @@ async def _wait_until_caught_up(system: System, name: str) -> int:
             if processor.error is not None:
                 error = processor.error
                 raise CommandFailed(
-                    f"rebuild of {name} failed after position {position:,} of {head:,}; its table is incomplete. Fix the "
-                    f"cause and run the same command again. Cause: {type(error).__name__}: {error}"
+                    f"rebuild of {name} failed after position {position:,} of {head:,}; its table is incomplete. Fix "
+                    f"the cause and run the same command again. Cause: {type(error).__name__}: {error}"
                 ) from error
             await asyncio.sleep(_POLL_INTERVAL_S)

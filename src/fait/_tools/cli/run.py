@@ -1,4 +1,4 @@
-"""`fait run`: a worker that runs the subscriptions of an app until it is told to stop."""
+"""`fait run`: a worker that runs the subscriptions of an app until it receives a stop signal."""
 
 import asyncio
 import signal
@@ -13,6 +13,7 @@ from fait._tools.cli.output import command, print_json, print_message
 __all__ = ["run"]
 
 _POLL_INTERVAL_S: Final = 1.0
+"""Interval between reads of the status of the subscriptions."""
 
 
 @command

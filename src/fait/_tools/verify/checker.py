@@ -22,7 +22,7 @@ MAX_EXAMPLES: Final = 5
 
 
 class Acknowledgment(Struct, frozen=True):
-    """What a caller was told about an event: its stream, its version if it is known, and when."""
+    """The acknowledgment of an event to a caller. The version is None if the caller does not know it."""
 
     stream: str
     version: int | None
