@@ -152,7 +152,7 @@ class BatchReader:
         except InvalidLine as error:
             if self._invalid_lines is None:
                 batch.error = CommandFailed(
-                    f"line {raw.number}: {error}. Correct it and run the same command again, or skip "
+                    f"line {raw.number}: {error}. Correct the line and run the same command again, or skip "
                     "invalid lines with --skip-invalid."
                 )
             else:
