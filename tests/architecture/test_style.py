@@ -50,8 +50,8 @@ else:
 
     class Subscription: ...
 ''',
-    "src/fait/_store/sql/read_lease.sql": "-- Out: owner, heartbeat\n-- a beat later\nSELECT owner, heartbeat FROM leases;\n",
-    "tests/test_ledger.py": 'def test_nobody_goes_on():\n    ...\n\nNAMES = ["test_nobody_goes_on", "nobody_goes_on"]\n',
+    "src/fait/_store/sql/read_lease.sql": "-- Out: heartbeat\n-- a beat later\nSELECT heartbeat FROM leases;\n",
+    "tests/test_ledger.py": 'def test_nobody_goes_on(): ...\n\nNAMES = ["test_nobody_goes_on", "nobody_goes_on"]\n',
     "uv.lock": "nobody\n",
 }
 
