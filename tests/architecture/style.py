@@ -227,17 +227,21 @@ _SENTENCE_ENDS = re.compile(r"[.!?][\"')*`]* +(?=[A-Z`*\[(\"])")
 def check_columns(path: str, text: str) -> Iterator[Offender]:
     """Long lines, apart from tables, code blocks, a link alone and one sentence alone."""
     in_code = False
-    for number, line in enumerate(text.splitlines(), 1):
+    lines = ["", *text.splitlines(), ""]
+    for number, line in enumerate(lines):
         in_code ^= bool(_FENCE.match(line))
-        if len(line) > MAX_COLUMNS and not in_code and not line.lstrip().startswith("|") and not stands_alone(line):
+        if len(line) <= MAX_COLUMNS or in_code or line.lstrip().startswith("|"):
+            continue
+        is_paragraph = not lines[number - 1].strip() and not lines[number + 1].strip()
+        if not stands_alone(line, is_paragraph):
             yield Offender(path, number, "columns", f"{len(line)} columns, more than {MAX_COLUMNS}")
 
 
-def stands_alone(line: str) -> bool:
+def stands_alone(line: str, is_paragraph: bool) -> bool:
     """Whether a line is a link or exactly one sentence."""
     content = _MARKER.sub("", line, count=1).strip()
-    is_sentence = not content[:1].islower() and re.search(r"[.!?:][\"')*`]*$", content) is not None
-    return bool(_LINK.match(content)) or (is_sentence and not _SENTENCE_ENDS.search(content))
+    is_sentence = (is_paragraph or not content[:1].islower()) and re.search(r"[.!?:][\"')*`]*$", content)
+    return bool(_LINK.match(content) or (is_sentence and not _SENTENCE_ENDS.search(content)))
 
 
 def check_title(path: str, text: str) -> Iterator[Offender]:

@@ -28,6 +28,8 @@ $ {LONG}
 
 * [a link alone](https://example.org/{"x" * 120})
 This single sentence may be as long as it has to be, {LONG}and it ends with the line.
+
+python 3.11, {LONG}, as a paragraph of its own.
 """,
     "adr/0001-leases-compare-no-clocks.md": "# 1. Leases compare no clocks\n",
     "src/fait/_store/ledger.py": '''
@@ -139,8 +141,8 @@ def test_glossary_class_that_does_not_exist_is_found() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        f"A sentence ends. And {LONG}and this is another.",
-        f"and {LONG}is the middle of one",
+        f"A sentence ends. And {LONG}is another.",
+        f"and {LONG}is the end of one.\nAnother begins",
         f"* [a link](https://example.org) {LONG}",
     ],
 )
