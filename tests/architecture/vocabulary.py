@@ -31,7 +31,6 @@ BANNED: dict[str, str] = {
     r"optimis(?:e|es|ed|ing|ation)": "optimize",
     r"organis(?:e|es|ed|ing|ation)": "organize",
     r"synchronis(?:e|es|ed|ing|ation)": "synchronize",
-    r"cancelling": "canceling",
     r"honours?|honoured|favours?|colours?|neighbours?": "-or-",
 }
 """Regular expression for whole words, in any case, and what to write instead; a space also matches a line break."""
