@@ -73,7 +73,7 @@ def test_the_example_runs_as_printed(backend: str, tmp_path: Path, store_url: Ca
         "Thank you, c-1: 9.00 USD for order o-1",
         "Thank you, c-2: 0 USD for order o-2",
         "done before: True",
-        "it was placed and is cancelled",
+        "it was placed and is canceled",
         "placed 9.00",
         "unknown in 2024: new",
     ]
