@@ -99,7 +99,7 @@ def expected_numbers(file: Path) -> tuple[dict[str, list[timedelta]], set[str]]:
 
 async def query_numbers(store: str) -> tuple[dict[str, list[timedelta]], set[str]]:
     async with permits.open(store) as system:
-        await system.runner.processors["permit_case"].position_signal.wait(await system.store.log.head() - 1, 30)
+        await system.wait(timeout_s=30)
         open_cases = await open_on(system, DAY, SUMMER_TIME)
         assert len(set(open_cases)) == len(open_cases)
         return await durations(system), set(open_cases)
