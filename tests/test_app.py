@@ -139,7 +139,7 @@ async def test_names_are_given_once() -> None:
     with pytest.raises(fait.DeclarationError, match="two reactors are named 'one'"):
         app.on(Happened, name="one")(_another)
     with pytest.raises(fait.DeclarationError, match="both named 'counts'"):
-        app_with("counts", model=counts()).resolve()
+        app_with("counts", model=counts())._declarations.resolve()
     with pytest.raises(fait.DeclarationError, match="include takes"):
         app.include("a string")
 
@@ -218,7 +218,7 @@ async def test_a_ring_of_another_log_makes_nobody_spin(store_url: Callable[[str]
     async with fait.App("rung").open(store_url("sqlite")) as s:
         waiting = asyncio.create_task(s.store.log.wait_for_events(0))
         await asyncio.sleep(0.05)
-        s.notify_commit()
+        s._notify_commit()
         await asyncio.sleep(0.05)
         assert not waiting.done()
         waiting.cancel()

@@ -275,13 +275,13 @@ class Demo:
 
     async def settled(self) -> None:
         """Wait until every subscription has seen the whole log. Handlers append too, so look again."""
-        store, processors = self.system.store, self.system.runner.processors
+        store = self.system.store
         with Progress(console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
-            bars = {name: progress.add_task(f"  {name}") for name in processors}
+            bars = {each.name: progress.add_task(f"  {each.name}") for each in await self.system.status()}
             head, seen = await store.log.head(), -1
             while head > seen:
-                for name, bar in bars.items():
-                    progress.update(bar, completed=processors[name].position, total=head)
+                for each in await self.system.status():
+                    progress.update(bars[each.name], completed=each.position, total=head)
                 with suppress(fait.Stale):
                     await self.system.wait(fait.WriteResult(None, "", 0, head), timeout_s=LOOK_S)
                     seen = head

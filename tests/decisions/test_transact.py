@@ -244,7 +244,7 @@ class FlakyLog:
 
 
 def caller_on(log: Any, system: System) -> Client:
-    codec = Codec(system.app.registry)
+    codec = Codec(system.app._declarations.registry)
     return Client(log, codec, DecisionRunner(log, codec, fait.SystemClock()))
 
 

@@ -98,7 +98,9 @@ def counted(file: Path) -> tuple[dict[str, list[timedelta]], set[str]]:
 
 async def asked(store: str) -> tuple[dict[str, list[timedelta]], set[str]]:
     async with permits.open(store) as system:
-        await system.runner.processors["permit_case"].position_signal.wait(await system.store.log.head() - 1, 30)
+        await system._subscription_runner.processors["permit_case"].position_signal.wait(
+            await system.store.log.head() - 1, 30
+        )
         found = await open_on(system, DAY, SUMMER_TIME)
         assert len(set(found)) == len(found)
         return await durations(system), set(found)

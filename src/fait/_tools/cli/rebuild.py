@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fait._app import App, System
+from fait._app import App, System, declarations_of
 from fait._errors import UsageError
 from fait._tools.cli.opening import JsonOption, StoreOption, load_app
 from fait._tools.cli.output import CommandFailed, command, print_json
@@ -43,19 +43,19 @@ async def rebuild(
 
 def _app_with_only(app: App, name: str) -> App:
     """The app with this read model alone, so that this process takes over none of its other subscriptions."""
-    model = app.read_models.get(name)
+    model = declarations_of(app).read_models.get(name)
     if model is None:
-        known = ", ".join(sorted(app.read_models)) or "none"
+        known = ", ".join(sorted(declarations_of(app).read_models)) or "none"
         raise UsageError(f"the app {app.name!r} has no read model {name!r}; it has: {known}")
     only = App(app.name)
-    only.registry = app.registry
+    declarations_of(only).registry = declarations_of(app).registry
     only.include(model)
     return only
 
 
 async def _wait_until_caught_up(system: System, name: str) -> int:
     """Wait until the read model has passed what is in the log now; whichever process does the work."""
-    processor, head = system.runner.processors[name], await system.store.log.head()
+    processor, head = system._subscription_runner.processors[name], await system.store.log.head()  # pyright: ignore[reportPrivateUsage]
     with ProgressMeter(f"rebuild {name}", head) as meter:
         while True:
             checkpoint = await system.store.ledger.checkpoint(name)

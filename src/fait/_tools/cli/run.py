@@ -40,7 +40,7 @@ async def run(
     loop.add_signal_handler(signal.SIGTERM, told, signal.SIGTERM)
     async with declared.open(store, create=False) as system:
         loop.add_signal_handler(signal.SIGINT, told, signal.SIGINT)  # until now it ended the start itself
-        names = ", ".join(system.runner.processors) or "nothing"
+        names = ", ".join(system._subscription_runner.processors) or "nothing"  # pyright: ignore[reportPrivateUsage]
         print_message(f"{declared.name} on {redacted_url(store)} runs {names}; stop with Ctrl-C")
         await _report_changes(system, stop, as_json)
         print_message("finishing the events in hand")
@@ -57,7 +57,7 @@ async def _report_changes(system: System, stop: asyncio.Event, as_json: bool) ->
             found = list[SubscriptionStatus]()
             if not away:
                 print_message(str(problem))
-        away = not found and bool(system.runner.processors)
+        away = not found and bool(system._subscription_runner.processors)  # pyright: ignore[reportPrivateUsage]
         for status in found:
             now = (status.state, str(status.error or ""))
             if told.get(status.name) != now:

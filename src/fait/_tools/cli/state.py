@@ -7,7 +7,7 @@ import msgspec
 import typer
 from msgspec import Raw
 
-from fait._app import App
+from fait._app import App, declarations_of
 from fait._clock import SystemClock
 from fait._decisions.aggregate import Aggregate, fold_definition_of
 from fait._decisions.transact import DecisionRunner
@@ -55,7 +55,7 @@ async def state(
         if aggregate is None:
             folded, values = "the events' data merged, the last one wins", _merged(events)
         else:
-            loaded = await DecisionRunner(opened.log, Codec(declared.registry), SystemClock()).load(
+            loaded = await DecisionRunner(opened.log, Codec(declarations_of(declared).registry), SystemClock()).load(
                 fold_definition_of(aggregate), id_of(name), until, true_at
             )
             folded, values = aggregate.__qualname__, _fields(loaded.state)
@@ -70,9 +70,9 @@ async def _read(log: Log, name: str, until: Until) -> list[RecordedEvent]:
 
 
 def _aggregate(app: App, name: str) -> type[Aggregate]:
-    found = app.aggregates.get(category_of(name))
+    found = declarations_of(app).aggregates.get(category_of(name))
     if found is None:
-        categories = ", ".join(sorted(app.aggregates)) or "none"
+        categories = ", ".join(sorted(declarations_of(app).aggregates)) or "none"
         raise UsageError(
             f"the app {app.name!r} has no aggregate of the category {category_of(name)!r}; it has: {categories}"
         )

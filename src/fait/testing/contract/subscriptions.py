@@ -189,7 +189,7 @@ class SubscriptionContract(StoreContract):
         async with _app(Account).open(url) as s:
             done = await s.append(*(NewEvents(f"account-{n}", [PaidIn(n)]) for n in range(5)))
             before = await s.find(Account, after=done)
-            await _until(lambda: s.runner.processors["contract_accounts"].state == "live")
+            await _until(lambda: s._subscription_runner.processors["contract_accounts"].state == "live")  # pyright: ignore[reportPrivateUsage]
 
             await s.rebuild(Account)
 
@@ -486,7 +486,7 @@ class SubscriptionContract(StoreContract):
 
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(store.log, "head", then_others_go_on)
-                    await late.prepare({}, (), ())
+                    await late._prepare({}, (), ())  # pyright: ignore[reportPrivateUsage]
 
     async def _published_once(self, url: str, options: dict[str, Any]) -> None:
         app = _app(Noted)
