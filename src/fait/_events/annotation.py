@@ -32,7 +32,8 @@ def annotated_events(function: Callable[..., Any], parameter: int, names: Mappin
     where = f"{code.co_filename}:{code.co_firstlineno}"
     if parameter >= code.co_argcount:
         raise DeclarationError(
-            f"{function.__qualname__} ({where}) needs a parameter for the event, annotated with the event classes it accepts"
+            f"{function.__qualname__} ({where}) needs a parameter for the event, annotated with the event classes "
+            "it accepts"
         )
     name = code.co_varnames[parameter]
     try:
@@ -40,8 +41,8 @@ def annotated_events(function: Callable[..., Any], parameter: int, names: Mappin
         classes = tuple(dict.fromkeys(_members(annotation, lambda text: _evaluate(function, text, names))))
     except NameError as missing:
         raise DeclarationError(
-            f"{function.__qualname__} ({where}): the annotation of {name!r} refers to {missing.name}, which is not defined "
-            "at run time. If it is imported under TYPE_CHECKING, move the import out of that block."
+            f"{function.__qualname__} ({where}): the annotation of {name!r} refers to {missing.name}, which is not "
+            "defined at run time. If it is imported under TYPE_CHECKING, move the import out of that block."
         ) from None
     if not classes:
         raise DeclarationError(

@@ -50,7 +50,7 @@ class Query(Struct, frozen=True):
         return cls(tuple(each.name for each in declared), check_tags(tags), category)
 
     def matches(self, event: RecordedEvent) -> bool:
-        """Return whether the query selects the event. This is the definition that the SQL of every backend implements."""
+        """Return whether the query selects the event. The SQL of every backend must agree with this definition."""
         return (
             (not self.types or event.type in self.types)
             and all(tag in event.tags for tag in self.tags)

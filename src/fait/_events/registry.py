@@ -85,7 +85,7 @@ class Registry:
             declared = self.types.get(name)
             if declared is None:
                 raise DeclarationError(
-                    f"the upcaster at {upcaster.source_location} is for {name!r}, but no included event class has that name"
+                    f"the upcaster at {upcaster.source_location} is for {name!r}, but no included event has that name"
                 )
             if version >= declared.schema_version:
                 raise DeclarationError(
