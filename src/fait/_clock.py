@@ -42,7 +42,7 @@ class ManualClock:
     """
 
     def __init__(self, moment: datetime) -> None:
-        self.moment = moment.astimezone(UTC)
+        self.moment: datetime = moment.astimezone(UTC)
 
     def now(self) -> datetime:
         """Return the time the clock is set to."""

@@ -32,7 +32,7 @@ class Declarations:
     """
 
     def __init__(self) -> None:
-        self.registry = Registry()
+        self.registry: Registry = Registry()
         self.aggregates: dict[str, type[Aggregate]] = {}
         self.read_models: dict[str, type[ReadModel]] = {}
         self.reactors: dict[str, ReactorDefinition] = {}

@@ -134,7 +134,7 @@ class AppendConditionFailed(FaitError):
     """
 
     def __init__(self, types: Sequence[str], position: int) -> None:
-        self.types = tuple(types)
+        self.types: tuple[str, ...] = tuple(types)
         self.position = position
         names = ", ".join(sorted(set(types)))
         super().__init__(
@@ -230,8 +230,8 @@ class SubscriptionsChanged(FaitError):
     """
 
     def __init__(self, app: str, removed: Sequence[str], added: Sequence[str]) -> None:
-        self.removed = tuple(removed)
-        self.added = tuple(added)
+        self.removed: tuple[str, ...] = tuple(removed)
+        self.added: tuple[str, ...] = tuple(added)
         old, new = ", ".join(map(repr, removed)), ", ".join(map(repr, added))
         super().__init__(
             f"app {app!r} has checkpoints of the subscriptions {old}, which it does not declare any more, and declares "

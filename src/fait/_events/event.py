@@ -148,6 +148,11 @@ class EventType:
         "source_location",
     )
 
+    name: str
+    schema_version: int
+    cls: type
+    source_location: str
+    retention: timedelta | None
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes | str], Any]
 
@@ -264,7 +269,7 @@ class _DeclarationSite:
 
     def __init__(self, frame: Any) -> None:
         self.file: str = frame.f_code.co_filename
-        self.location = f"{type_inspection.base_name(self.file)}:{frame.f_lineno}"
+        self.location: str = f"{type_inspection.base_name(self.file)}:{frame.f_lineno}"
         self.scope: Mapping[str, Any] | None = None if frame.f_locals is frame.f_globals else dict(frame.f_locals)
 
 

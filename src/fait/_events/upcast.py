@@ -35,7 +35,7 @@ class Upcaster:
         self.from_version = from_version
         self.function = function
         code = function.__code__
-        self.source_location = f"{code.co_filename}:{code.co_firstlineno}"
+        self.source_location: str = f"{code.co_filename}:{code.co_firstlineno}"
         self.__doc__ = function.__doc__
 
     def __call__(self, data: Data) -> Data:

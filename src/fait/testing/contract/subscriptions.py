@@ -80,7 +80,7 @@ class Account(ReadModel, key="account_id", table="contract_accounts"):
 class Recorder:
     """A subscription of everything, that says what it was given and can be told to stop in the middle."""
 
-    query = Query(types=("wanted",))
+    query: Query = Query(types=("wanted",))
 
     def __init__(self, name: str = "recorder", stop_at: int = 0, work_s: float = 0) -> None:
         self.name = name
@@ -108,7 +108,7 @@ class Broken(Recorder):
         super().__init__()
         self._fails_at = fails_at
         self._times = times
-        self.failed = 0
+        self.failed: int = 0
 
     async def handle(self, page: Page, context: ProcessingContext) -> None:
         sound = [each for each in page.events if each.position < self._fails_at or self.failed >= self._times]
