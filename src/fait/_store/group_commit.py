@@ -75,7 +75,7 @@ class PendingAppend:
 
     writes: Sequence[StreamWrite]
     condition: AppendCondition | None
-    future: "asyncio.Future[AppendResult]"
+    future: asyncio.Future[AppendResult]
     flushing: bool
     retry_individually: bool
     blocking_streams: int
