@@ -255,6 +255,8 @@ class App:
             lease_s: time without a heartbeat, in seconds, after which other processes may take over a subscription.
 
         Raises:
+            UsageError: the URL names no store.
+            MissingExtra: the driver of the store is not installed.
             DeclarationError: the declarations do not fit together.
             StoreUnavailable: the store cannot be opened.
             SubscriptionsChanged: subscriptions disappeared and others appeared.

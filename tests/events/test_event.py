@@ -473,14 +473,14 @@ def test_encode_of_value_that_would_change_raises_with_path(changes: dict[str, A
         {"weight": -0.0, "number": 2**63 - 1},
     ],
 )
-def test_a_value_that_only_looks_suspicious_is_stored(changes: dict[str, Any]) -> None:
+def test_encode_of_false_positive_of_the_precheck_succeeds(changes: dict[str, Any]) -> None:
     kind = declared(Values)
     back = kind.decode(kind.encode(Values(**changes)))
 
     assert back == Values(**changes)
 
 
-def test_the_hour_that_a_clock_change_repeats_keeps_its_moment() -> None:
+def test_encode_of_datetime_in_repeated_hour_of_clock_change_succeeds() -> None:
     moment = datetime(2024, 10, 27, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin"))
     kind = declared(Values)
 
@@ -490,7 +490,7 @@ def test_the_hour_that_a_clock_change_repeats_keeps_its_moment() -> None:
 @pytest.mark.parametrize(
     "name", ["a", "shop.order-placed", "T02 Check confirmation of receipt", "Bestellung geändert", "注文", "x" * 200]
 )
-def test_a_name_is_any_printable_text(name: str) -> None:
+def test_name_of_printable_characters_is_accepted(name: str) -> None:
     assert declared(event(name)(type("A", (), {}))).name == name
 
 
@@ -508,7 +508,7 @@ def test_version_below_one_or_not_an_int_raises(version: Any) -> None:
         event("test.version", version=version)
 
 
-def test_the_name_cannot_be_left_out() -> None:
+def test_event_without_name_raises() -> None:
     with pytest.raises(DeclarationError, match=r'@fait.event\("shop.order-placed"\)'):
 
         @event  # type: ignore[arg-type]
@@ -581,6 +581,6 @@ def test_describe_of_plain_class_raises() -> None:
         describe("test.plain")(_Fields)
 
 
-def test_keyword_only_is_refused_for_a_class_that_has_its_own_way() -> None:
+def test_kw_only_for_a_class_that_is_not_plain_raises() -> None:
     with pytest.raises(DeclarationError, match="kw_only"):
         event("test.own-way", kw_only=True)(Item)

@@ -35,7 +35,7 @@ class Plain:
 class Empty: ...
 
 
-class Shape(ABC):  # noqa: B024 - as people write them
+class Shape(ABC):  # noqa: B024 - an ABC without abstract methods is common
     pass
 
 
@@ -112,7 +112,7 @@ def declare(kind: Any, **default: Any) -> EventType:
 
 
 @pytest.mark.parametrize(
-    ("kind", "why", "do"),
+    ("kind", "reason", "advice"),
     [
         (Any, "does not specify", "fait.Json"),
         (object, "does not specify", "fait.Json"),
@@ -165,13 +165,13 @@ def declare(kind: Any, **default: Any) -> EventType:
         ("1 +", "SyntaxError", "import it"),
     ],
 )
-def test_type_that_json_cannot_store_raises_with_advice(kind: Any, why: str, do: str) -> None:
+def test_type_that_json_cannot_store_raises_with_advice(kind: Any, reason: str, advice: str) -> None:
     with pytest.raises(DeclarationError) as refused:
         declare(kind).check()
 
-    _, problem, advice = str(refused.value).rsplit("\n", 2)
-    assert why in problem
-    assert do in advice
+    _, reason_line, advice_line = str(refused.value).rsplit("\n", 2)
+    assert reason in reason_line
+    assert advice in advice_line
 
 
 @pytest.mark.parametrize(

@@ -422,8 +422,8 @@ def _resolve(raw: Any, cls: type, scope: Mapping[str, Any]) -> Any:
     holder.__annotations__ = {"it": raw}
     try:
         # Module names take precedence: a field may have the name of its type, and is a member of the class under it.
-        known = {**vars(cls), cls.__name__: cls}
-        return typing.get_type_hints(holder, known, {**names, **scope}, include_extras=True)["it"]
+        members = {**vars(cls), cls.__name__: cls}
+        return typing.get_type_hints(holder, members, {**names, **scope}, include_extras=True)["it"]
     except NameError as problem:
         return _Unresolved(str(problem.name))
     except Exception as problem:  # an annotation may be any expression
@@ -432,14 +432,14 @@ def _resolve(raw: Any, cls: type, scope: Mapping[str, Any]) -> Any:
 
 def _variables(cls: Any, bound: Mapping[Any, Any]) -> dict[Any, Mapping[Any, Any]]:
     """Return the values of the type variables of each class in the MRO."""
-    known: dict[Any, Mapping[Any, Any]] = {cls: bound}
+    bindings: dict[Any, Mapping[Any, Any]] = {cls: bound}
     for base in getattr(cls, "__mro__", ()):
         for generic in base.__dict__.get("__orig_bases__", ()):
             origin: Any = get_origin(generic)
             if parameters := getattr(origin, "__parameters__", ()):
-                args = [_substitute(arg, known.get(base, {})) for arg in get_args(generic)]
-                known.setdefault(origin, dict(zip(parameters, args, strict=False)))
-    return known
+                args = [_substitute(arg, bindings.get(base, {})) for arg in get_args(generic)]
+                bindings.setdefault(origin, dict(zip(parameters, args, strict=False)))
+    return bindings
 
 
 def _substitute(kind: Any, variables: Mapping[Any, Any]) -> Any:
