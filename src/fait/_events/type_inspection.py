@@ -204,8 +204,8 @@ class _TypeWalk:
 
     def _key(self, kind: Any, location: _Location) -> None:
         inner = _unwrap(kind)
-        fine = inner in _KEYS or (isinstance(inner, type) and issubclass(inner, Enum)) or get_origin(inner) is Literal
-        if not fine and not location.foreign and not isinstance(inner, TypeVar | _Unresolved):
+        is_key = inner in _KEYS or (isinstance(inner, type) and issubclass(inner, Enum)) or get_origin(inner) is Literal
+        if not is_key and not location.foreign and not isinstance(inner, TypeVar | _Unresolved):
             self._reject(
                 location,
                 kind,
