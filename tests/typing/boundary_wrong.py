@@ -40,8 +40,8 @@ def everything(command: Sell) -> fait.Query:
     return fait.Query()
 
 
-fait.Boundary(name="b", depends_on=everything, initial=int, decide=decide_events, evolve=evolve)  # E: events, not NewEvents
-fait.Boundary(name="b", depends_on=everything, initial=int, decide=decide_later, evolve=evolve)  # E: decide must not be async
+fait.Boundary(name="b", depends_on=everything, initial=int, decide=decide_events, evolve=evolve)  # E: events
+fait.Boundary(name="b", depends_on=everything, initial=int, decide=decide_later, evolve=evolve)  # E: async
 fait.Boundary(name="b", depends_on=everything, initial=int, decide=decide_text, evolve=evolve)  # E: another state
 fait.Boundary(name="b", depends_on="show:1", initial=int, decide=decide, evolve=evolve)  # E: not a function
 fait.Boundary(depends_on=everything, initial=int, decide=decide, evolve=evolve)  # E: no name
