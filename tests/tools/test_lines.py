@@ -147,7 +147,7 @@ GOOD = {"stream": "a-1", "type": "t", "time": TIME, "data": {}}
         ({**GOOD, "data": {"n": [1 << 63]}}, "$.n[0]: the integer exceeds 64 bits"),
         ({**GOOD, "data": {"t": "a\0b"}}, "$.t: the string contains a NUL"),
         ({**GOOD, "note": "a\0b"}, "the string contains a NUL"),
-        ({**GOOD, "data": "x" * (1 << 20)}, "more than the limit"),
+        ({**GOOD, "data": "x" * (1 << 20)}, "exceeds the limit"),
     ],
 )
 def test_a_bad_line_is_refused_with_the_reason(raw: Any, reason: str) -> None:
