@@ -327,9 +327,9 @@ def test_what_a_decision_folds_does_not_expire() -> None:
 
 @pytest.mark.parametrize("expires", [timedelta(), timedelta(days=-1), 7, "7 days"])
 def test_a_time_that_cannot_be_meant_is_refused(expires: Any) -> None:
-    with pytest.raises(fait.DeclarationError, match="above zero"):
+    with pytest.raises(fait.DeclarationError, match="greater than zero"):
         fait.event("post.odd", expires=expires)
-    with pytest.raises(fait.DeclarationError, match="above zero"):
+    with pytest.raises(fait.DeclarationError, match="greater than zero"):
         fait.describe("post.odd", expires=expires)
 
 
