@@ -29,7 +29,7 @@ FAULTS = [
         "a new subscription starts although its events have expired",
         "_subscriptions/start.py",
         "start-below-expired-position",
-        "if subscription.may_expire and (expired := await self.store.log.expired_position()) < position:",
+        "if subscription.may_expire and (expired := await self._log.expired_position()) < position:",
         "tests/subscriptions/test_retention.py::"
         "test_a_new_subscription_of_messages_that_are_gone_does_not_start[sqlite]",
     ),
