@@ -115,7 +115,7 @@ def test_two_aggregates_of_one_category_are_refused() -> None:
     app = fait.App("two")
     app.include(Lamp, Other)
     with pytest.raises(fait.DeclarationError, match="two aggregates have the category 'lamp'"):
-        app.resolve()
+        app._declarations.resolve()
 
 
 def test_two_events_of_one_name_are_refused_and_both_places_named() -> None:
@@ -126,4 +126,4 @@ def test_two_events_of_one_name_are_refused_and_both_places_named() -> None:
     app = fait.App("two")
     app.include(Lamp, Another)
     with pytest.raises(fait.DeclarationError, match=r"Switched \(test_aggregate.py:\d+\) and .*Another \(test_aggr"):
-        app.resolve()
+        app._declarations.resolve()

@@ -151,7 +151,7 @@ class Watched:
 
 
 def caller_on(log: Any, system: System) -> Client:
-    codec = Codec(system.app.registry)
+    codec = Codec(system.app._declarations.registry)
     return Client(log, codec, DecisionRunner(log, codec, fait.ManualClock(T0)))
 
 

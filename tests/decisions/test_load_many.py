@@ -45,7 +45,7 @@ async def s(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> 
     app = fait.App("jars")
     app.include(Jar, OftenKept)
     async with app.open(store_url(request.param)) as system:
-        system.snapshots.random = lambda: 1.0
+        system._snapshots.random = lambda: 1.0
         yield system
 
 
@@ -111,7 +111,7 @@ async def test_pages_may_end_anywhere(s: System, sizes: tuple[int, ...], kind: A
         assert {id: jar.numbers for id, jar in found.items()} == {id: list(range(size)) for id, size in ids.items()}
         for id in ids:
             await s.load(kind, id)
-        await s.snapshots.close()
+        await s._snapshots.close()
 
 
 async def test_few_requests_are_made_for_many_things(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ async def test_snapshots_are_begun_at(s: System, monkeypatch: pytest.MonkeyPatch
     await fill(s, {"a": 50, "b": 2, "c": 30}, "often")
     for id in ("a", "b", "c"):
         await s.load(OftenKept, id)
-    await s.snapshots.close()
+    await s._snapshots.close()
     await fill(s, {"c": 1}, "often")
 
     asked = Asked(s, monkeypatch)

@@ -92,7 +92,7 @@ async def s(
     request: pytest.FixtureRequest, store_url: Callable[[str], str], clock: fait.ManualClock
 ) -> AsyncIterator[System]:
     async with opened(store_url(request.param), clock=clock) as system:
-        system.snapshots.random = lambda: 1.0
+        system._snapshots.random = lambda: 1.0
         yield system
 
 
@@ -111,7 +111,7 @@ async def fill(s: System, times: int, id: str = "1") -> None:
 
 async def kept(s: System, id: str = "1") -> Snapshot | None:
     """The snapshot of a tank, once none is under way."""
-    await s.snapshots.close()
+    await s._snapshots.close()
     found = await s.store.ledger.load_snapshots([f"tank-{id}"])
     return found[0] if found else None
 
@@ -301,7 +301,7 @@ async def test_now_and_then_one_is_proven(
 ) -> None:
     await fill(s, 6)
     assert await kept(s) is not None
-    s.snapshots.random = lambda: chance
+    s._snapshots.random = lambda: chance
 
     counted = Counted(s, monkeypatch)
     await s.load(Tank, "1")
@@ -318,13 +318,13 @@ async def test_one_that_is_proven_wrong_is_told_replaced_and_not_used(
     await s.store.ledger.save_snapshot(msgspec.structs.replace(found, state=found.state.replace('"5"', '"7"', 1)))
     assert (await s.load(Tank, "1")).level == 8  # what nobody doubts is believed
 
-    s.snapshots.random = lambda: 0.0
+    s._snapshots.random = lambda: 0.0
     assert (await s.load(Tank, "1")).level == 6
     (told,) = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert "tank-1" in told.getMessage()
     assert "Tank.evolve" in told.getMessage()
 
-    s.snapshots.random = lambda: 1.0
+    s._snapshots.random = lambda: 1.0
     mended = await kept(s)
     assert mended is not None
     assert mended.version == 6
@@ -346,7 +346,7 @@ def test_a_state_that_json_does_not_hold_exactly_is_refused(kind: Any) -> None:
     app.include(made)
 
     with pytest.raises(fait.DeclarationError, match=r"Wrong has snapshot_every.*held"):
-        app.resolve()
+        app._declarations.resolve()
 
 
 def test_a_decider_must_say_what_its_state_is() -> None:
@@ -357,7 +357,7 @@ def test_a_decider_must_say_what_its_state_is() -> None:
     app.include(fait.Decider(category="x", initial=int, decide=lambda c, s: [], evolve=evolve, snapshot_every=5))
 
     with pytest.raises(fait.DeclarationError, match="annotate the type of the state"):
-        app.resolve()
+        app._declarations.resolve()
 
 
 @pytest.mark.parametrize("every", [0, -1])
@@ -432,7 +432,7 @@ async def test_it_is_begun_after_the_append(s: System) -> None:
 
     s.store.ledger.save_snapshot = watched  # type: ignore[method-assign]
     await fill(s, 6)
-    await s.snapshots.close()
+    await s._snapshots.close()
 
     assert heads == [6]
 
@@ -443,7 +443,7 @@ async def test_one_that_cannot_be_kept_is_logged_and_nothing_else(
 ) -> None:
     Slow(s, problem)
     await fill(s, 7)
-    await s.snapshots.close()
+    await s._snapshots.close()
 
     assert (await s.load(Tank, "1")).level == 7
     assert "was not kept" in caplog.text
@@ -513,7 +513,7 @@ def test_loads_are_equal_with_and_without_them(
     async def run() -> None:
         clock = fait.ManualClock(T0)
         async with opened(store_url(backend), clock=clock, aggregate=kind) as s:
-            s.snapshots.random = lambda: float(not proven)
+            s._snapshots.random = lambda: float(not proven)
             for together, litres, times in moves:
                 clock.advance(minutes=1)
                 amounts = [Decimal(litres)] * times

@@ -29,7 +29,7 @@ async def main(clock):
         await s.publish(OrderPlaced("Ada"), stream="mail-ada")
         if sys.argv[2] == "here":
             await s.wait()
-        await s.runner.retention.sweep()
+        await s._subscription_runner.retention.sweep()
 
 
 asyncio.run(main(ManualClock(SystemClock().now())))

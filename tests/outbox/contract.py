@@ -210,7 +210,7 @@ class OutboxContract:
             await client.add(Placed(float("nan")), stream=order)
         with pytest.raises(fait.InvalidValue, match="stream"):
             await client.add(Placed(1), stream="")
-        with pytest.raises(fait.UsageError, match="several texts"):
+        with pytest.raises(fait.UsageError, match="not one string"):
             await client.add(Placed(1), stream=order, tags="kind:1")
         await client.add(Placed(1), stream=order)
         await client.commit()

@@ -274,7 +274,7 @@ class Details:
             rung.append(engine.pool.checkedout())  # type: ignore[attr-defined]
 
         def outbox(connection: Any) -> Any:
-            return open_outbox(connection, Codec(shop.registry), place.schema, ring)
+            return open_outbox(connection, Codec(shop._declarations.registry), place.schema, ring)
 
         with Session(engine) as session:
             outbox(session).add(Placed(1), stream=order)

@@ -27,9 +27,9 @@ FAULTS = [
     ),
     Mutant(
         "a new subscription starts although its events have expired",
-        "_app.py",
+        "_subscriptions/start.py",
         "start-below-expired-position",
-        "if subscription.may_expire and (expired := await self.store.log.expired_position()) < position:",
+        "if subscription.may_expire and (expired := await self._log.expired_position()) < position:",
         "tests/subscriptions/test_retention.py::"
         "test_a_new_subscription_of_messages_that_are_gone_does_not_start[sqlite]",
     ),
@@ -77,9 +77,9 @@ FAULTS = [
     ),
     Mutant(
         "rows of a forgotten read model are rejected only once",
-        "_app.py",
+        "_subscriptions/start.py",
         "old-rows-rejected-once",
         "pass",
-        "tests/test_app.py::test_a_read_model_that_was_forgotten_is_not_folded_on_top_of_its_old_rows",
+        "tests/test_app.py::test_open_with_forgotten_read_model_and_old_rows_raises_until_rebuilt",
     ),
 ]

@@ -144,10 +144,10 @@ GOOD = {"stream": "a-1", "type": "t", "time": TIME, "data": {}}
         ({**GOOD, "tags": "order:1"}, "not a list of strings"),
         ({**GOOD, "tags": [""]}, '"tags" cannot be stored'),
         ({**GOOD, "stream": "-7"}, "the category"),
-        ({**GOOD, "data": {"n": [1 << 63]}}, "$.n[0]: the integer does not fit into 64 bits"),
-        ({**GOOD, "data": {"t": "a\0b"}}, "$.t: the text holds a NUL"),
-        ({**GOOD, "note": "a\0b"}, "the text holds a NUL"),
-        ({**GOOD, "data": "x" * (1 << 20)}, "more than the limit"),
+        ({**GOOD, "data": {"n": [1 << 63]}}, "$.n[0]: the integer exceeds 64 bits"),
+        ({**GOOD, "data": {"t": "a\0b"}}, "$.t: the string contains a NUL"),
+        ({**GOOD, "note": "a\0b"}, "the string contains a NUL"),
+        ({**GOOD, "data": "x" * (1 << 20)}, "exceeds the limit"),
     ],
 )
 def test_invalid_line_is_rejected_with_reason(raw: Any, reason: str) -> None:

@@ -93,7 +93,33 @@ if TYPE_CHECKING:
 
     @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
     class Aggregate:
-        """Base class of aggregates. See the module's docstring."""
+        """Base class of aggregates: fields are the state, public methods are commands, `evolve` is the fold.
+
+        Class options:
+            category: category of its streams: with "order", the stream of id "7" is `order-7`.
+            snapshot_every: save a snapshot after this many events since the last one, so that loading need not start at
+                version 1; None, the default: never. Useful for streams of hundreds of events or more.
+
+        Attributes:
+            id: the part of the stream's name after the category.
+            version: version of the stream when the state was loaded; 0: the stream does not exist.
+
+        Every field needs a default, which is its value before the first event. A command checks the state and emits
+        events; it may run again after a version conflict, so it must have no other effects. `evolve` changes the state
+        and must not raise; its annotation lists the events that the aggregate accepts.
+
+        Example:
+            class Order(fait.Aggregate, category="order", snapshot_every=500):
+                status: Literal["new", "placed"] = "new"
+
+                def place(self, customer_id: str) -> None:
+                    if self.status != "new":
+                        raise fait.Rejected("the order was already placed")
+                    self.emit(OrderPlaced(customer_id))
+
+                def evolve(self, event: OrderPlaced) -> None:
+                    self.status = "placed"
+        """
 
         def __init_subclass__(cls, *, category: str, snapshot_every: int | None = None) -> None:
             """Declare an aggregate.
@@ -139,7 +165,33 @@ else:
             return cls
 
     class Aggregate(_Hidden, Struct, metaclass=_AggregateMeta):
-        """Base class of aggregates. See the module's docstring."""
+        """Base class of aggregates: fields are the state, public methods are commands, `evolve` is the fold.
+
+        Class options:
+            category: category of its streams: with "order", the stream of id "7" is `order-7`.
+            snapshot_every: save a snapshot after this many events since the last one, so that loading need not start at
+                version 1; None, the default: never. Useful for streams of hundreds of events or more.
+
+        Attributes:
+            id: the part of the stream's name after the category.
+            version: version of the stream when the state was loaded; 0: the stream does not exist.
+
+        Every field needs a default, which is its value before the first event. A command checks the state and emits
+        events; it may run again after a version conflict, so it must have no other effects. `evolve` changes the state
+        and must not raise; its annotation lists the events that the aggregate accepts.
+
+        Example:
+            class Order(fait.Aggregate, category="order", snapshot_every=500):
+                status: Literal["new", "placed"] = "new"
+
+                def place(self, customer_id: str) -> None:
+                    if self.status != "new":
+                        raise fait.Rejected("the order was already placed")
+                    self.emit(OrderPlaced(customer_id))
+
+                def evolve(self, event: OrderPlaced) -> None:
+                    self.status = "placed"
+        """
 
         def __post_init__(self):
             self._pending = []

@@ -46,16 +46,29 @@ E = TypeVar("E")
 
 
 class Boundary(Struct, Generic[C, S, E], frozen=True, kw_only=True):
-    """A decision over all events that a query means.
+    """A decision over all events that match a query: a dynamic consistency boundary (DCB).
+
+    The append fails if another matching event was recorded after the events that the decision read. The decision is
+    then repeated with that event.
 
     Attributes:
-        name: as it is recorded with its events; also the scope of its idempotency keys.
-        depends_on: the events that a command's decision depends on. Where a query names no types, those of `evolve`
-            are meant; others that it names make the decision fail, and are not folded.
-        initial: gives the state before the first event.
-        decide: what a command means in a state: the facts to store, with their streams and tags; none = nothing to
-            do. It may run again, each time on a state folded anew, so it has no effects.
-        evolve: the state after an event; may be the same object, changed.
+        name: name of the decision; stored in the metadata of its events, and the scope of its idempotency keys.
+        depends_on: takes a command and returns the query, or the queries, for the events that the decision depends on.
+            A query without types gets the types that `evolve` accepts. Events of other types that a query names make
+            the append fail, but are not folded.
+        initial: returns the state before the first event.
+        decide: takes a command and the state, and returns the `NewEvents` to append, with their streams and tags;
+            raises `Rejected` to reject the command. It may run again, so it must have no other effects.
+        evolve: takes the state and an event, and returns the next state; it may change and return the state it got. The
+            annotation of its event parameter lists the events that it accepts.
+
+    Example:
+        sell = fait.Boundary(
+            name="sell-seats",
+            depends_on=lambda command: fait.Query(tags=(f"show:{command.show}",)),
+            initial=Seats, decide=decide, evolve=evolve,
+        )
+        await system.decide(sell, SellSeats("hamlet", 2))
     """
 
     name: str

@@ -21,17 +21,21 @@ E = TypeVar("E")
 
 
 class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
-    """A decision in three pure functions.
+    """A decision as three functions: `initial`, `decide` and `evolve`. The functional form of an aggregate.
 
     Attributes:
-        category: of the streams it decides for: "cart" for `cart-7`.
-        initial: gives the state before the first event.
-        decide: what a command means in a state: the events to store; raises `Rejected` to say no. It may run again when
-            somebody else was quicker, so it has no effects.
-        evolve: the state after an event. It never refuses: the event has happened. Its annotation says which events
-        there are.
-        snapshot_every: keep the state when so many events have come since it was last kept; None = never. Then the
-        annotation of what `evolve` returns must be a type that JSON holds exactly.
+        category: category of its streams: with "cart", the stream of id "7" is `cart-7`.
+        initial: returns the state before the first event.
+        decide: takes a command and the state, and returns the events to append; raises `Rejected` to reject the
+            command. It may run again after a version conflict, so it must have no other effects.
+        evolve: takes the state and an event, and returns the next state. It must not raise. The annotation of its event
+            parameter lists the events that the decider accepts.
+        snapshot_every: save a snapshot after this many events since the last one, so that loading need not start at
+            version 1; None: never. Requires that `evolve` is annotated with a return type that JSON can store exactly.
+
+    Example:
+        cart = fait.Decider(category="cart", initial=Cart, decide=decide, evolve=evolve)
+        await system.decide(cart, "c-1", AddItem("tea"))
     """
 
     category: str

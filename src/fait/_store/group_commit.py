@@ -73,6 +73,16 @@ class PendingAppend:
         "writes",
     )
 
+    writes: Sequence[StreamWrite]
+    condition: AppendCondition | None
+    future: asyncio.Future[AppendResult]
+    flushing: bool
+    retry_individually: bool
+    blocking_streams: int
+    streams: list[str]
+    events: int
+    size_bytes: int
+
     def __init__(
         self, writes: Sequence[StreamWrite], condition: AppendCondition | None, future: "asyncio.Future[AppendResult]"
     ) -> None:

@@ -14,7 +14,7 @@ class PositionSignal:
     """
 
     def __init__(self, position: int = 0) -> None:
-        self.position = position
+        self.position: int = position
         self._waiters: set[asyncio.Future[None]] = set()
         self._closed = False
 

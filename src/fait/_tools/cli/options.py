@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fait._app import App
+from fait._app import App, declarations_of
 from fait._errors import UsageError
 from fait._store.open import Store, open_store
 
@@ -62,5 +62,5 @@ def load_app(target: str) -> App:
     if not isinstance(app, App):
         available = ", ".join(key for key, value in vars(module).items() if isinstance(value, App)) or "none"
         raise UsageError(f"--app: {name!r} in module {module_name} is not a fait.App. Apps in this module: {available}")
-    app.resolve()
+    declarations_of(app).resolve()
     return app

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from fait._app import App, System
+from fait._app import App, System, declarations_of
 from fait._errors import UsageError
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import CommandFailed, command, print_json
@@ -42,19 +42,19 @@ async def rebuild(
 
 def _app_with_only(app: App, name: str) -> App:
     """Return an app with this read model alone, so that this process acquires no other lease."""
-    read_model = app.read_models.get(name)
+    read_model = declarations_of(app).read_models.get(name)
     if read_model is None:
-        available = ", ".join(sorted(app.read_models)) or "none"
+        available = ", ".join(sorted(declarations_of(app).read_models)) or "none"
         raise UsageError(f"app {app.name!r} has no read model {name!r}. Its read models: {available}")
     only = App(app.name)
-    only.registry = app.registry
+    declarations_of(only).registry = declarations_of(app).registry
     only.include(read_model)
     return only
 
 
 async def _wait_until_caught_up(system: System, name: str) -> int:
     """Wait until the read model has passed the current head. Another process may hold its lease and do the work."""
-    processor, head = system.runner.processors[name], await system.store.log.head()
+    processor, head = system._subscription_runner.processors[name], await system.store.log.head()  # pyright: ignore[reportPrivateUsage]
     with ProgressMeter(f"rebuild {name}", head) as meter:
         while True:
             checkpoint = await system.store.ledger.checkpoint(name)

@@ -35,7 +35,7 @@ async def run(store: StoreOption, app: AppOption, as_json: JsonOption = False) -
     loop.add_signal_handler(signal.SIGTERM, request_stop, signal.SIGTERM)
     async with declared.open(store, create=False) as system:
         loop.add_signal_handler(signal.SIGINT, request_stop, signal.SIGINT)  # before, Ctrl-C cancels the opening
-        names = ", ".join(system.runner.processors) or "nothing"
+        names = ", ".join(system._subscription_runner.processors) or "nothing"  # pyright: ignore[reportPrivateUsage]
         print_message(f"app {declared.name!r} on {redacted_url(store)} runs {names}. Stop with Ctrl-C.")
         await _report_changes(system, stop, as_json)
         print_message("stopping: finishing the current batches")
@@ -52,7 +52,7 @@ async def _report_changes(system: System, stop: asyncio.Event, as_json: bool) ->
             statuses = list[SubscriptionStatus]()
             if not unavailable:
                 print_message(str(error))
-        unavailable = not statuses and bool(system.runner.processors)
+        unavailable = not statuses and bool(system._subscription_runner.processors)  # pyright: ignore[reportPrivateUsage]
         for status in statuses:
             current = (status.state, str(status.error or ""))
             if reported.get(status.name) != current:

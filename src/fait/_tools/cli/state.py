@@ -7,7 +7,7 @@ import msgspec
 import typer
 from msgspec import Raw
 
-from fait._app import App
+from fait._app import App, declarations_of
 from fait._clock import SystemClock
 from fait._decisions.aggregate import Aggregate, fold_definition_of
 from fait._decisions.transact import DecisionRunner
@@ -69,7 +69,7 @@ async def state(
         if aggregate is None:
             folded_by, values = "merge of event data, last value wins", _merge_data(events)
         else:
-            loaded = await DecisionRunner(opened.log, Codec(declared.registry), SystemClock()).load(
+            loaded = await DecisionRunner(opened.log, Codec(declarations_of(declared).registry), SystemClock()).load(
                 fold_definition_of(aggregate), id_of(name), until, as_of_time
             )
             folded_by, values = aggregate.__qualname__, _encode_fields(loaded.state)
@@ -84,9 +84,9 @@ async def _read(log: Log, name: str, until: Until) -> list[RecordedEvent]:
 
 
 def _find_aggregate(app: App, name: str) -> type[Aggregate]:
-    aggregate = app.aggregates.get(category_of(name))
+    aggregate = declarations_of(app).aggregates.get(category_of(name))
     if aggregate is None:
-        categories = ", ".join(sorted(app.aggregates)) or "none"
+        categories = ", ".join(sorted(declarations_of(app).aggregates)) or "none"
         raise UsageError(
             f"app {app.name!r} has no aggregate for category {category_of(name)!r}. Categories with an aggregate: "
             f"{categories}. Without --app, the data of the events is merged."

@@ -31,7 +31,7 @@ Opener = Callable[[], AbstractAsyncContextManager[Store]]
 class StoreContract:
     """Fixtures of all contracts. A subclass gives `url`."""
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: pytest.MarkDecorator = pytest.mark.anyio
 
     @pytest.fixture
     def url(self) -> str:
