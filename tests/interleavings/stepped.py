@@ -75,24 +75,24 @@ def _after(migration: int, line: str, step: str) -> Edit:
 
 _FLOOR = "coalesce(pg_sequence_last_value('{schema}.fait_position'), 0)"
 _PAUSES = (
-    _before(3, "last := coalesce(pg_sequence_last_value(", "sequence"),
-    _before(3, "-- A ticket keeps the low 32 bits", "tickets"),
-    _before(3, "last := coalesce(lowest, last);", "visible"),
-    _before(8, "SELECT max(position), count(*) INTO mark, several", "new"),
-    _before(8, "    RETURN QUERY\n", "rows"),
+    _after(3, "    -- Step 1: the sequence.\n", "sequence"),
+    _before(3, "    -- Step 2: the tickets.", "tickets"),
+    _after(3, "    -- Step 3: the last visible event.\n", "visible"),
+    _after(8, "    -- Step 1: the events.\n", "new"),
+    _after(8, "    -- Step 3: the rows.\n", "rows"),
     # One event without a condition.
-    _after(4, "    -- Steps 1, 3, 4 and 5 of above.\n", "locks"),
-    _before(4, "IF expected_version IN (0, -1) THEN", "streams"),
-    _before(4, "    IF expires THEN", "insert"),
+    _after(4, "    -- Step 1: condition locks, all of them shared.\n", "locks"),
+    _after(4, "    -- Step 3: the stream.\n", "streams"),
+    _after(4, "    -- Step 5: the event and its tags.\n", "insert"),
     # Whatever else.
-    _after(4, "    -- 1\n", "locks"),
-    _before(4, "horizon := greatest(", "check"),
-    _after(4, "    -- 3\n", "streams"),
-    _after(4, "        -- 5\n", "insert"),
+    _after(4, "depends on its first tag, else on its types, else on all types.\n", "locks"),
+    _before(4, "log_head := greatest(", "check"),
+    _after(4, "    -- Step 3: streams.\n", "streams"),
+    _after(4, "        -- Step 5: events and tags.\n", "insert"),
     # Both. The sequence is read in the statement that takes the ticket; the pause between them is inside it.
-    _before(4, "locked := pg_advisory_xact_lock_shared(\n", "floor", times=2),
+    _before(4, "ignored := pg_advisory_xact_lock_shared(\n", "floor", times=2),
     Edit(4, f"({_FLOOR} << 32", f"({_FLOOR} + {_pause('ticket')} << 32", times=2),
-    _after(4, "    IF array_position(versions, NULL) IS NOT NULL THEN", "losers"),
+    _after(4, "    -- Step 6: rejected writes.\n    IF array_position(new_versions, NULL) IS NOT NULL THEN", "losers"),
 )
 
 

@@ -21,7 +21,7 @@ FAULTS = [
         "the high-water mark lies above the last event",
         "_store/postgres/migrations/0003_high_water_mark_1.sql",
         "mark-above-last-event",
-        "last,",
+        "upper_bound,",
         "tests/faults/test_postgres_faults.py::test_numbers_that_a_crash_gives_back_are_not_passed_over",
     ),
     Mutant(
@@ -43,7 +43,7 @@ FAULTS = [
         "in a batch, `exists` is NULL for a missing stream",
         "_store/postgres/migrations/0004_append_1.sql",
         "exists-null-for-missing-stream",
-        "(w.x = -1 OR w.x = coalesce(s.version, 0) OR (w.x = -2 AND s.version > 0))",
+        "(w.expected IN (-1, coalesce(s.version, 0)) OR (w.expected = -2 AND s.version > 0))",
         APPENDS + "a_stream_that_must_exist_and_does_not_refuses_those_beside_it[called]",
     ),
     Mutant(
@@ -142,7 +142,7 @@ FAULTS = [
         "events expire above a checkpoint, in PostgreSQL",
         "_store/postgres/migrations/0007_expire_messages_1.sql",
         "expire-above-checkpoint-in-postgres",
-        "AND e.position <= behind",
+        "AND e.position <= up_to",
         "tests/contract/test_retention.py::TestPostgresRetention::"
         "test_what_a_checkpoint_has_not_passed_is_kept_whatever_the_caller_believes[18]",
     ),

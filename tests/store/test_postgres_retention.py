@@ -112,9 +112,9 @@ async def test_messages_are_not_deleted_by_accident(url: str, store: Store, sett
     await added(store.log, write("a", [message(), new()]))
 
     async with connected(url) as connection:
-        with pytest.raises(asyncpg.RestrictViolationError, match="events are facts: fait_messages takes no DELETE"):
+        with pytest.raises(asyncpg.RestrictViolationError, match="DELETE on fait_messages is not allowed"):
             await connection.execute(in_schema(url, f"{setting}DELETE FROM {{0}}.fait_messages"))
-        with pytest.raises(asyncpg.RestrictViolationError, match="fait_events takes no DELETE"):
+        with pytest.raises(asyncpg.RestrictViolationError, match="DELETE on fait_events is not allowed"):
             await connection.execute(in_schema(url, "SET fait.maintenance = 'retention'; DELETE FROM {0}.fait_events"))
 
     assert len(await everything(store.log)) == 2

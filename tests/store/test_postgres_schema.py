@@ -252,7 +252,7 @@ async def test_no_function_compiles_a_plan_that_only_looks_costly(fresh: Fresh) 
 async def test_a_changed_step_is_refused(fresh: Fresh) -> None:
     url = fresh()
     await open_admin(url).migrate()
-    await asked(url, "UPDATE {0}.fait_migrations SET fingerprint = 'other' WHERE number = 3")
+    await asked(url, "UPDATE {0}.fait_migrations SET checksum = 'other' WHERE number = 3")
 
     with pytest.raises(StoreUnavailable, match="another schema 3"):
         await open_store(url)
@@ -276,7 +276,7 @@ async def test_events_are_not_changed_even_by_their_owner(fresh: Fresh, table: s
         "SELECT 1, recorded_at, occurred_at, gen_random_uuid(), 1, 'note-1', type, data, metadata FROM {0}.fait_events",
     )
 
-    with pytest.raises(asyncpg.RestrictViolationError, match=f"events are facts: {table}"):
+    with pytest.raises(asyncpg.RestrictViolationError, match=f"on {table} is not allowed: events are append-only"):
         await asked(url, statement.replace("{1}", table))
 
     assert len(await asked(url, "SELECT FROM {0}.fait_all_events")) == 2

@@ -244,7 +244,7 @@ def _append_result(writes: Sequence[StreamWrite], rows: dict[int, Any]) -> Appen
     if (stored := next(iter(rows.values()))[4]) is not None:
         return resolve_duplicate(writes, {each.id: each for each in _values(stored, list[_ExistingEvent])})
     for row in rows.values():
-        if row[1] == "condition":
+        if row[1] == "condition_failed":
             if row[5] is None:
                 return LOCK_TIMEOUT  # what it met has expired meanwhile
             return ConditionFailed(*_conflicting_events(row))

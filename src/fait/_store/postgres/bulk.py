@@ -15,7 +15,7 @@ MIN_BULK_EVENTS: Final = 500
 IDLE_TIMEOUT_MS: Final = 10_000
 """How long the transaction may stand idle before its commit: readers wait for its end."""
 
-_COLUMNS: Final = ("write_no", "place", "id", "type", "schema_version", "data", "metadata", "tags", "occurred")
+_COLUMNS: Final = ("write_no", "event_no", "id", "type", "schema_version", "data", "metadata", "tags", "occurred_at")
 
 
 class _BulkRejected(Exception):
