@@ -265,7 +265,7 @@ async def test_very_many_events_wait_for_an_open_append_whose_condition_they_may
         guarded = ([StreamWrite("guarded-1", (event("fault.guarded"),), ANY)], AppendCondition((query,), head))
         await other.execute("BEGIN")
         await other.fetch(
-            statements(stage.schema)["append"], *batch_arguments([guarded], None, look_up=False, patience=None)
+            statements(stage.schema)["append"], *batch_arguments([guarded], None, check_ids=False, lock_timeout_ms=None)
         )
         many = tuple(event("fault.happened", "seat:1") for _ in range(7))
         waiting = asyncio.create_task(store.log.append([StreamWrite("many-1", many, ANY)]))

@@ -230,7 +230,7 @@ async def test_a_full_disk_is_said_and_passes(
         refused = [each for each in told if isinstance(each[1], StoreUnavailable)]
         assert refused
         assert {each.outcome for _, each in refused} == {"not_written"}
-        assert all("no room left" in str(each) for _, each in refused)
+        assert all("out of disk space or memory" in str(each) for _, each in refused)
         assert await stored(server.url, schema, [each for each, _ in refused]) == []
         kept = [each for each, verdict in told if isinstance(verdict, Appended)]
         assert len(await stored(server.url, schema, kept)) == len(kept) > 0

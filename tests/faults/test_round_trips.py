@@ -100,4 +100,4 @@ async def test_a_page_of_the_log_is_one_round_trip_and_its_mark_another(counted:
     page = await store.log.read(0)
 
     assert len(page.events) == 3
-    assert [("fait_mark" in each, "fait_all_events" in each) for each in proxy.asked] == [(True, False), (False, True)]
+    assert [("fait_high_water_mark" in each, "fait_all_events" in each) for each in proxy.asked] == [(True, False), (False, True)]

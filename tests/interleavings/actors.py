@@ -154,9 +154,11 @@ async def _append(connection: Any, log: Log, deed: Deed) -> None:
     condition = AppendCondition(deed.writer.unless, log.start) if deed.writer.unless else None
     append = (deed.writes, condition)
     if is_single_event([append]):
-        rows = await connection.fetch(log.sql["append_one"], *single_arguments(append, None, patience=None))
+        rows = await connection.fetch(log.sql["append_one"], *single_arguments(append, None, lock_timeout_ms=None))
     else:
-        rows = await connection.fetch(log.sql["append"], *batch_arguments([append], None, look_up=False, patience=None))
+        rows = await connection.fetch(
+            log.sql["append"], *batch_arguments([append], None, check_ids=False, lock_timeout_ms=None)
+        )
     try:
         deed.verdict = read_results([append], rows)[0]
     except AssertionError as problem:

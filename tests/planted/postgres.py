@@ -65,7 +65,7 @@ FAULTS = [
         "a lower high-water mark is mistaken for a restored database",
         "_store/postgres/high_water_mark.py",
         "lower-mark-as-restore",
-        "if mark < known or self._regressed_to is not None:",
+        "if mark < previous or self._regressed_to is not None:",
         WATCHER + "a_mark_that_lies_below_an_earlier_one_is_no_restored_database",
     ),
     Mutant(
@@ -93,7 +93,7 @@ FAULTS = [
         "after a restore, an append advances the high-water mark",
         "_store/postgres/high_water_mark.py",
         "append-advances-mark-after-restore",
-        "if self._waiters and event.position == self.known + 1:",
+        "if self._waiters and event.position == self.position + 1:",
         WATCHER + "when_the_database_went_back_nothing_that_is_appended_is_final",
     ),
     Mutant(
@@ -107,21 +107,21 @@ FAULTS = [
         "a response in flight is mistaken for a restored database",
         "_store/postgres/high_water_mark.py",
         "response-in-flight-as-restore",
-        "if end < self.known or self._regressed_to is not None:",
+        "if head < self.position or self._regressed_to is not None:",
         WATCHER + "an_answer_that_was_under_way_is_no_older_state",
     ),
     Mutant(
         "an append above a gap advances the high-water mark",
         "_store/postgres/high_water_mark.py",
         "append-above-gap-advances-mark",
-        "if self._waiters and event.position > self.known and self._regressed_to is None:",
+        "if self._waiters and event.position > self.position and self._regressed_to is None:",
         WATCHER + "behind_an_open_append_what_this_process_appends_is_waited_for",
     ),
     Mutant(
         "the tail cache adds an event twice",
         "_store/postgres/tail_cache.py",
         "tail-cache-adds-twice",
-        "new = [event for event in events if known]",
+        "new = [event for event in events if previous_end]",
         WATCHER + "what_was_learned_while_it_was_asked_for_is_learned_once",
     ),
     Mutant(
@@ -157,7 +157,7 @@ FAULTS = [
         "an earlier timeline is not noticed",
         "_store/postgres/identity.py",
         "earlier-timeline-not-noticed",
-        "elif was.timeline < found.timeline:",
+        "elif confirmed.timeline < current.timeline:",
         "tests/tools/test_log_adopt.py::"
         "test_a_log_that_was_moved_is_refused_until_it_is_adopted[timeline = timeline + 1]",
     ),

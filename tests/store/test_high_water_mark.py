@@ -92,7 +92,7 @@ async def test_when_the_database_went_back_nothing_that_is_appended_is_final() -
     known.event_appended(stored_at(9), asyncio.get_running_loop().time())
     await asyncio.sleep(0)
 
-    assert known.known == 8
+    assert known.position == 8
     waiting.cancel()
     await known.close()
 
@@ -100,7 +100,7 @@ async def test_when_the_database_went_back_nothing_that_is_appended_is_final() -
 async def test_news_is_looked_for_again_when_that_failed() -> None:
     known = watching((5, 5), (None, 0), (6, 6))
     waiting = asyncio.create_task(known.wait(5))
-    await until(lambda: known.known == 5)
+    await until(lambda: known.position == 5)
 
     known.report(6)
 
@@ -235,7 +235,7 @@ async def test_what_this_process_appends_makes_the_end_no_fresher_than_its_call(
     known.event_appended(stored_at(9), asyncio.get_running_loop().time() - 1)
     await asyncio.sleep(0)
 
-    assert known.known == 9
+    assert known.position == 9
     assert await known.refresh(beyond=0) == 10  # what others have appended meanwhile
 
 
@@ -249,7 +249,7 @@ async def test_behind_an_open_append_what_this_process_appends_is_waited_for(
     about = vars(here.log)["_high_water_mark"]
     await until(lambda: about._waiters and about._fetching.done())
     async with database_of(other).transaction() as connection:
-        values = single_arguments(([write("b")], None), None, patience=None)
+        values = single_arguments(([write("b")], None), None, lock_timeout_ms=None)
         await connection.fetch(database_of(other).sql["append_one"], *values)
         assert (await added(here.log, write("a"))).position == 3
 

@@ -91,7 +91,7 @@ async def test_news_of_other_processes_is_found_by_looking(
     try:
         waiting = asyncio.create_task(store.log.wait_for_events(0))
         async with asyncio.timeout(30):
-            while "LISTEN hears nothing" not in caplog.text:  # noqa: ASYNC110 - a log has no event to wait for
+            while "LISTEN receives nothing" not in caplog.text:  # noqa: ASYNC110 - a log has no event to wait for
                 await asyncio.sleep(0.02)
         appended = await added(other.log, write("a"))
         async with asyncio.timeout(2):
@@ -116,7 +116,7 @@ async def test_with_prepared_statements_it_is_said_what_to_do(pooler: PgBouncer,
 
     problems = [each for each in outcomes if each is not None]  # who meets it, and when, depends
     assert problems
-    assert all(isinstance(each, StoreUnavailable) and "add prepare=no to the URL" in str(each) for each in problems)
+    assert all(isinstance(each, StoreUnavailable) and "Add prepare=no to the URL" in str(each) for each in problems)
 
 
 async def test_an_app_runs_behind_it(pooler: PgBouncer, schema: str) -> None:

@@ -38,7 +38,7 @@ def in_schema(url: str, sql: str) -> str:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(url.partition("?")[0], server_settings={"application_name": "somebody"})
+    connection = await asyncpg.connect(url.partition("?")[0], server_settings={"application_name": "other-app"})
     try:
         yield connection
     finally:
@@ -186,10 +186,10 @@ async def test_an_append_that_does_not_end_is_named(url: str, monkeypatch: pytes
 
     assert young.status == "ok"
     assert old.status == "finding"
-    assert f"process {pid} (somebody), idle in transaction" in old.detail
+    assert f"process {pid} (other-app), idle in transaction" in old.detail
     assert f"pg_terminate_backend({pid})" in old.advice
-    assert "does not end its transaction" in old.advice
-    assert (await examined(url))["oldest append"].detail == "nobody is appending"
+    assert "not ended its transaction" in old.advice
+    assert (await examined(url))["oldest append"].detail == "no append is open"
 
 
 async def test_a_long_transaction_that_does_not_append_is_no_finding(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +248,7 @@ async def test_a_pooler_is_noticed(
     found = await examined(through)
 
     assert wrong(found) == UNTESTED
-    assert "not heard" in found["LISTEN"].detail
+    assert "no notifications" in found["LISTEN"].detail
     assert found["prepared statements"].detail == "not used: prepare=no"
 
 

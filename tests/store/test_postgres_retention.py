@@ -142,7 +142,7 @@ async def test_an_application_may_drop_messages_with_what_the_guide_grants_and_a
                 mine = await open_store(url.replace("postgres@", f"{role}@"), clock=clock, create=False)
                 head = await mine.log.head()
                 if role == reader:
-                    with pytest.raises(StoreUnavailable, match="does not allow this to this role"):
+                    with pytest.raises(StoreUnavailable, match="the role lacks a privilege"):
                         await expired(mine, clock, head)
                 else:
                     assert await expired(mine, clock, head) == 1

@@ -230,7 +230,7 @@ async def test_older_code_uses_a_newer_schema_that_it_can_live_with(
         await added(store.log, write("order-1", 1))
         found = {each.name: each for each in await examined(store)}
     assert found["schema"].status == "ok"
-    assert f"this fait knows {len(STEPS)}" in found["schema"].detail
+    assert f"this version of fait has {len(STEPS)}" in found["schema"].detail
     assert [each.number for each in await open_admin(url).migrations()][-1] == len(STEPS) + 1
 
 
@@ -407,7 +407,7 @@ async def test_a_reader_may_look_and_do_nothing_else(roles: tuple[str, str, str]
         assert await store.log.head() == 2
         assert await store.ledger.checkpoints() == []
         assert {each.status for each in await examined(store) if each.name != "fsync"} == {"ok"}
-        with pytest.raises(StoreUnavailable, match="does not allow this to this role") as refused:
+        with pytest.raises(StoreUnavailable, match="the role lacks a privilege") as refused:
             await store.log.append([write("order-1", 1)])
         assert refused.value.outcome == "not_written"
 
@@ -416,7 +416,7 @@ async def test_a_role_that_may_not_create_is_told_who_can(roles: tuple[str, str,
     _, app, _ = roles
     url = named(app, schema_of(fresh()))
 
-    with pytest.raises(UsageError, match="fait db migrate, or run what fait db sql prints"):
+    with pytest.raises(UsageError, match="fait db migrate, or run the script that fait db sql prints"):
         await open_store(url)
     with pytest.raises(UsageError, match="Nothing was created"):
         await open_store(url, create=False)
@@ -429,7 +429,7 @@ async def test_a_role_without_any_grant_is_told(roles: tuple[str, str, str]) -> 
     role = urlsplit(app).username
     await asked(owner, f"REVOKE ALL ON SCHEMA {{0}} FROM {role}")
 
-    with pytest.raises(StoreUnavailable, match=r"does not allow this to this role \(permission denied for schema"):
+    with pytest.raises(StoreUnavailable, match=r"the role lacks a privilege \(permission denied for schema"):
         await open_store(app, create=False)
 
 
