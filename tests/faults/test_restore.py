@@ -1,4 +1,4 @@
-"""The database is restored, copied or failed over: nothing goes on by itself where positions may be used again."""
+"""The database is restored, copied or failed over: nothing continues where positions may be assigned again."""
 
 import asyncio
 import shutil
@@ -50,7 +50,7 @@ def copied(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", source, target], check=True)
 
 
-async def test_a_restore_in_place_is_noticed_by_who_was_there(server: PostgresServer) -> None:
+async def test_restore_in_place_is_noticed_by_running_process(server: PostgresServer) -> None:
     url, backup = address(server, "in_place"), server.data.with_name("backup")
     running = await open_store(url)
     try:
@@ -166,8 +166,8 @@ async def test_a_standby_is_refused_and_when_it_is_promoted_until_it_is_adopted(
         await store.close()
 
 
-async def test_a_process_that_runs_through_a_fail_over_does_not_go_on() -> None:
-    """Its address leads to the promoted server: every new connection is looked at first."""
+async def test_running_process_stops_after_failover() -> None:
+    """Its address leads to the promoted server: every new connection is checked first."""
     async with AsyncExitStack() as stack:
         primary = stack.enter_context(PostgresServer())
         proxy = await stack.enter_async_context(Proxy(primary.port))

@@ -1,4 +1,4 @@
-"""Planted faults: other ways to order, read and check that look right; each is the real SQL with a piece replaced."""
+"""Planted faults: plausible but wrong ways to order, read and check; each is the real SQL with an edit."""
 
 from typing import Any
 
@@ -93,14 +93,14 @@ async def in_repeatable_read(connection: Any, pause: Pause, log: Log, reading: R
 
 STREAM_UPDATED = "        RETURN;\n    END IF;\n\n    -- Step 4: the ticket.\n"
 TICKET = from_to(STREAM_UPDATED, ");\n").removeprefix(STREAM_UPDATED)
-"""Of one event without a condition."""
+"""The ticket of a single event without a condition."""
 
 TICKET_LATE = derived(
     TICKET,
     ("        (coalesce(", "        least((coalesce("),
     (")::integer\n", ")::integer, (last_position - 1)::integer)\n"),
 )
-"""The number is right, and only the moment is wrong."""
+"""The key is right, but the ticket is acquired too late."""
 
 LOCKS = from_to("    FOR bucket IN\n", "    END LOOP;\n")
 NEEDED = from_to("        SELECT number, bool_or(exclusive) AS exclusive\n", "GROUP BY number ORDER BY number\n")

@@ -84,7 +84,7 @@ async def test_rows_and_checkpoints_are_recorded_together(store: Store) -> None:
     assert checkpoint.position == 5
 
 
-async def test_news_of_other_processes_is_found_by_looking(
+async def test_events_of_other_processes_are_found_by_polling(
     store: Store, pooler: PgBouncer, schema: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = await open_store(f"{pooler.url}?schema={schema}&prepare=no")
@@ -102,7 +102,7 @@ async def test_news_of_other_processes_is_found_by_looking(
     assert appended.position == await store.log.head()
 
 
-async def test_with_prepared_statements_it_is_said_what_to_do(pooler: PgBouncer, schema: str) -> None:
+async def test_prepared_statements_error_names_url_option(pooler: PgBouncer, schema: str) -> None:
     async def use(n: int) -> None:
         store = await open_store(f"{pooler.url}?schema={schema}")
         try:

@@ -1,4 +1,4 @@
-"""Retention in PostgreSQL: what drops messages beside appenders, starting subscriptions, and people with SQL."""
+"""Retention in PostgreSQL: expiring messages during appends, starting subscriptions, and manual SQL."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

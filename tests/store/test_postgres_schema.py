@@ -1,4 +1,4 @@
-"""A schema in PostgreSQL: set up once whoever asks, in whatever name, for roles that may do no more than they need."""
+"""The database schema in PostgreSQL: concurrent setup, unusual names, and roles with least privileges."""
 
 import asyncio
 import logging
@@ -112,7 +112,7 @@ async def test_stores_that_are_opened_at_once_are_one_log(fresh: Fresh) -> None:
     assert sorted(map(len, applied)) == [0, 0, 0, len(STEPS)]
 
 
-async def test_of_two_adoptions_at_once_one_begins_an_epoch(fresh: Fresh) -> None:
+async def test_concurrent_adoptions_start_one_epoch(fresh: Fresh) -> None:
     url = fresh()
     await open_admin(url).migrate()
     await asked(url, "UPDATE {0}.fait_log SET timeline = timeline + 1")
@@ -199,7 +199,7 @@ async def test_a_step_that_fails_leaves_nothing_behind(fresh: Fresh, monkeypatch
 
 
 def known(monkeypatch: pytest.MonkeyPatch, *later: str) -> None:
-    """From now on, fait has these steps more."""
+    """Add migrations to those of fait."""
     steps = [Migration(len(STEPS) + number, "later", sql) for number, sql in enumerate(later, 1)]
     monkeypatch.setattr("fait._store.postgres.admin.load_migrations", lambda _: [*STEPS, *steps])
 
@@ -234,8 +234,8 @@ async def test_older_code_uses_a_newer_schema_that_it_can_live_with(
     assert [each.number for each in await open_admin(url).migrations()][-1] == len(STEPS) + 1
 
 
-async def test_no_function_compiles_a_plan_that_only_looks_costly(fresh: Fresh) -> None:
-    """Without sequential scans allowed, one of a table of one row counts as costly before PostgreSQL 18."""
+async def test_functions_without_seqscan_disable_jit(fresh: Fresh) -> None:
+    """Before PostgreSQL 18, a disabled sequential scan counts as very expensive, even of a table with one row."""
     url = fresh()
     async with opened(url):
         settings = await asked(

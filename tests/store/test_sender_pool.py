@@ -1,4 +1,4 @@
-"""The connections of batches: who finds none free is given the first there is; one that cannot be had harms nobody."""
+"""The sender pool: a waiter gets the first available connection; a failed connect fails no batch needlessly."""
 
 import asyncio
 from typing import Any, cast
@@ -11,7 +11,7 @@ from fait._store.postgres.sender_pool import SenderPool
 
 
 class Pool:
-    """Opens a connection when the test says so, or says why not."""
+    """A database that opens a connection, or fails, when the test says so."""
 
     def __init__(self) -> None:
         self.asked: list[asyncio.Future[Any]] = []
@@ -38,7 +38,7 @@ async def turn() -> None:
 
 
 class Asked:
-    """Lanes of a pool, and those who take them."""
+    """A sender pool, and its callers."""
 
     def __init__(self) -> None:
         self.pool = Pool()
@@ -63,7 +63,7 @@ def asked() -> Asked:
     return Asked()
 
 
-async def test_a_lane_that_is_given_back_serves_the_next(asked: Asked) -> None:
+async def test_released_connection_is_reused(asked: Asked) -> None:
     first = await asked.take()
     await asked.opened("one")
     asked.lanes.release(first.result())
@@ -74,7 +74,7 @@ async def test_a_lane_that_is_given_back_serves_the_next(asked: Asked) -> None:
     assert len(asked.pool.asked) == 1
 
 
-async def test_who_waits_for_a_new_one_is_given_one_that_comes_back(asked: Asked) -> None:
+async def test_waiter_gets_released_connection_before_new_one(asked: Asked) -> None:
     first = await asked.take()
     await asked.opened("one")
     second = await asked.take()
@@ -88,7 +88,7 @@ async def test_who_waits_for_a_new_one_is_given_one_that_comes_back(asked: Asked
     assert (await asked.take()).result() == cast("Any", "two")
 
 
-async def test_when_no_more_are_to_be_had_the_one_there_is_is_waited_for(asked: Asked) -> None:
+async def test_failed_connect_waits_for_connection_in_use(asked: Asked) -> None:
     first = await asked.take()
     await asked.opened("one")
     second = await asked.take()
@@ -101,7 +101,7 @@ async def test_when_no_more_are_to_be_had_the_one_there_is_is_waited_for(asked: 
     assert second.result() == cast("Any", "one")
 
 
-async def test_when_there_is_none_everybody_is_told_why(asked: Asked) -> None:
+async def test_failed_connect_without_connection_fails_all_waiters(asked: Asked) -> None:
     takers = [await asked.take(), await asked.take()]
     assert len(asked.pool.asked) == 1
 
@@ -110,7 +110,7 @@ async def test_when_there_is_none_everybody_is_told_why(asked: Asked) -> None:
     assert [taker.exception() for taker in takers] == [FULL, FULL]
 
 
-async def test_when_the_one_there_is_was_lost_another_is_opened(asked: Asked) -> None:
+async def test_discarded_connection_is_replaced_for_waiter(asked: Asked) -> None:
     first = await asked.take()
     await asked.opened("one")
     second = await asked.take()
@@ -124,7 +124,7 @@ async def test_when_the_one_there_is_was_lost_another_is_opened(asked: Asked) ->
     assert asked.pool.discarded == ["one"]
 
 
-async def test_at_the_end_all_go_back_and_none_is_opened_any_more(asked: Asked) -> None:
+async def test_close_releases_all_connections_and_opens_none(asked: Asked) -> None:
     first = await asked.take()
     await asked.opened("one")
     second = await asked.take()
