@@ -149,7 +149,7 @@ async def test_a_standby_is_refused_and_when_it_is_promoted_until_it_is_adopted(
     standby = Standby(server)
     url = f"{standby.url}?schema=followed"
     try:
-        with pytest.raises(StoreUnavailable, match="is a standby.*Connect to the primary"):
+        with pytest.raises(StoreUnavailable, match=r"is a standby.*Connect to the primary"):
             await open_store(url)
 
         standby.promote()

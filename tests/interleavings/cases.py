@@ -16,7 +16,8 @@ from tests.interleavings.schedules import Arena, Beginning, Free, Part, Schedule
 __all__ = ["BY_MARK", "BY_TAIL", "Case", "Outcome", "Reader", "World", "violations"]
 
 _STORED = """
-    SELECT position, stream, version, type, tags, id::text FROM {schema}.fait_all_events WHERE position > $1 ORDER BY position
+    SELECT position, stream, version, type, tags, id::text
+    FROM {schema}.fait_all_events WHERE position > $1 ORDER BY position
 """
 _VERSIONS = "SELECT stream, version FROM {schema}.fait_streams WHERE stream = ANY ($1)"
 
@@ -53,7 +54,7 @@ class Case(Struct, frozen=True):
     Attributes:
         name: for messages.
         writers: of two appends.
-        polls: Number of polls during the schedule. The reader polls once more at the end, and must then have all events.
+        polls: Number of polls during the schedule. It polls once more at the end, and must then have all events.
         seed: an append that comes before.
     """
 

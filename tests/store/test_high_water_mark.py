@@ -51,12 +51,12 @@ async def test_notification_of_another_process_wakes_reader(
 class Marks:
     """A database that returns the given marks and heads; a mark of None is a failure."""
 
-    def __init__(self, *told: tuple[int | None, int]) -> None:
-        self._told = list(told)
+    def __init__(self, *marks: tuple[int | None, int]) -> None:
+        self._marks = list(marks)
 
     async def fetch(self, statement: str, *_values: Any) -> list[tuple[int, int, int]]:
         assert statement in ("high_water_mark", "read_tail")
-        mark, end = self._told.pop(0)
+        mark, end = self._marks.pop(0)
         if mark is None:
             raise StoreUnavailable("it is away.")
         return [(mark, end, 0)]
@@ -66,46 +66,46 @@ def database_of(store: Store) -> Database:
     return vars(store)["_database"]
 
 
-def remembered(log: Log) -> list[RecordedEvent]:
-    watching: HighWaterMark = vars(log)["_high_water_mark"]
-    return vars(watching.tail_cache)["_events"]
+def cached_events(log: Log) -> list[RecordedEvent]:
+    mark: HighWaterMark = vars(log)["_high_water_mark"]
+    return vars(mark.tail_cache)["_events"]
 
 
-def watching(*told: tuple[int | None, int]) -> HighWaterMark:
-    found = HighWaterMark(cast("Database", cast("Any", Marks(*told))), "channel")
-    vars(found.notifier)["start"] = lambda: None
-    return found
+def tracker(*marks: tuple[int | None, int]) -> HighWaterMark:
+    mark = HighWaterMark(cast("Database", cast("Any", Marks(*marks))), "channel")
+    vars(mark.notifier)["start"] = lambda: None
+    return mark
 
 
 async def test_lower_mark_is_not_reported_as_restored_database() -> None:
-    known = watching((5, 5), (3, 6), (7, 7))
+    mark = tracker((5, 5), (3, 6), (7, 7))
 
-    assert [await known.refresh(beyond) for beyond in (0, 5, 6)] == [5, 5, 7]
+    assert [await mark.refresh(beyond) for beyond in (0, 5, 6)] == [5, 5, 7]
 
 
 async def test_append_after_restore_does_not_advance_mark() -> None:
-    known = watching((8, 8), *[(3, 3)] * 99)
-    assert await known.refresh(beyond=0) == 8
-    waiting = asyncio.create_task(known.wait(8))
-    await until(lambda: vars(known)["_regressed_to"] == 3)
+    mark = tracker((8, 8), *[(3, 3)] * 99)
+    assert await mark.refresh(beyond=0) == 8
+    waiting = asyncio.create_task(mark.wait(8))
+    await until(lambda: vars(mark)["_regressed_to"] == 3)
 
-    known.event_appended(stored_at(9), asyncio.get_running_loop().time())
+    mark.event_appended(stored_at(9), asyncio.get_running_loop().time())
     await asyncio.sleep(0)
 
-    assert known.position == 8
+    assert mark.position == 8
     waiting.cancel()
-    await known.close()
+    await mark.close()
 
 
 async def test_failed_poll_is_repeated() -> None:
-    known = watching((5, 5), (None, 0), (6, 6))
-    waiting = asyncio.create_task(known.wait(5))
-    await until(lambda: known.position == 5)
+    mark = tracker((5, 5), (None, 0), (6, 6))
+    waiting = asyncio.create_task(mark.wait(5))
+    await until(lambda: mark.position == 5)
 
-    known.report(6)
+    mark.report(6)
 
     await asyncio.wait_for(waiting, 30)
-    await known.close()
+    await mark.close()
 
 
 async def test_notification_is_sent_without_synchronous_commit(
@@ -230,15 +230,15 @@ async def test_appender_continues_before_waiting_readers(
 
 
 async def test_append_makes_mark_as_recent_as_its_call() -> None:
-    known = watching((8, 8), (10, 10))
-    assert await known.refresh(beyond=0) == 8
-    vars(known).update(_waiters=1, _fetched_at=0.0)
+    mark = tracker((8, 8), (10, 10))
+    assert await mark.refresh(beyond=0) == 8
+    vars(mark).update(_waiters=1, _fetched_at=0.0)
 
-    known.event_appended(stored_at(9), asyncio.get_running_loop().time() - 1)
+    mark.event_appended(stored_at(9), asyncio.get_running_loop().time() - 1)
     await asyncio.sleep(0)
 
-    assert known.position == 9
-    assert await known.refresh(beyond=0) == 10  # events that other processes have appended since
+    assert mark.position == 9
+    assert await mark.refresh(beyond=0) == 10  # events that other processes have appended since
 
 
 async def test_append_above_open_append_does_not_advance_mark(
@@ -292,14 +292,14 @@ async def test_response_in_flight_is_not_reported_as_restored_database(
 
 
 def test_event_appended_during_query_is_cached_once() -> None:
-    known = TailCache()
+    cache = TailCache()
     one, two, three = (stored_at(position) for position in (1, 2, 3))
-    known.extend(1, [one])
-    known.extend(2, [two])
+    cache.extend(1, [one])
+    cache.extend(2, [two])
 
-    known.extend(3, [two, three])
+    cache.extend(3, [two, three])
 
-    assert known.between(0, 3) == [one, two, three]
+    assert cache.between(0, 3) == [one, two, three]
 
 
 def stored_at(position: int) -> RecordedEvent:
@@ -352,7 +352,7 @@ async def test_events_beyond_cache_limits_are_read_from_database(
     for count in (1, 2, 2, 9, 1, 1, 1, 1, 4, 2):
         last = await added(writer.log, write("a", count))
         seen += (await reader.caught_up(last.position, after=len(seen))).events
-        assert len(remembered(reader.log)) <= 3
+        assert len(cached_events(reader.log)) <= 3
 
     assert [event.version for event in seen] == list(range(1, 25))
     assert {"read_tail", "read_log"} <= set(reader.asked)

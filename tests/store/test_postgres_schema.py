@@ -272,7 +272,8 @@ async def test_events_are_not_changed_even_by_their_owner(fresh: Fresh, table: s
         await added(store.log, write("order-1", 1))
     await asked(
         url,
-        "INSERT INTO {0}.fait_messages (version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata) "
+        "INSERT INTO {0}.fait_messages "
+        "(version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata) "
         "SELECT 1, recorded_at, occurred_at, gen_random_uuid(), 1, 'note-1', type, data, metadata FROM {0}.fait_events",
     )
 

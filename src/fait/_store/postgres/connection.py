@@ -182,10 +182,10 @@ def parse_url(url: str, redacted_url: str) -> ConnectionOptions:
             "postgresql://host/database?schema=shop"
         )
     if pool and not (pool.isdecimal() and 3 <= int(pool) <= 1000):
-        raise UsageError(f"invalid URL option pool={pool}: expected the maximum number of connections, from 3 to 1000")
+        raise UsageError(f"invalid URL option pool={pool!r}: expected the maximum number of connections, 3 to 1000")
     if prepare not in ("yes", "no"):
         raise UsageError(
-            f"invalid URL option prepare={prepare}: expected yes, or no for a pooler that does not support prepared "
+            f"invalid URL option prepare={prepare!r}: expected yes, or no for a pooler that does not support prepared "
             "statements"
         )
     dsn = urlunsplit(parts._replace(query=urlencode(options)))

@@ -229,8 +229,8 @@ def _check_statement(sql: str) -> None:
     if match is None or match[1].upper() not in _ALLOWED or _FORBIDDEN.search(sql):
         raise UsageError(
             "a handler's statement must not control transactions, change settings or use fait's own tables. It must "
-            f"begin with one of {', '.join(sorted(_ALLOWED))}, and must not contain set_config or a name that begins with fait_. "
-            "Nothing was recorded."
+            f"begin with one of {', '.join(sorted(_ALLOWED))}, and must not contain set_config or a name that begins "
+            "with fait_. Nothing was recorded."
         )
 
 

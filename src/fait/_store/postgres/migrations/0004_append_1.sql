@@ -15,8 +15,8 @@
 --   4. Ticket: a shared advisory lock on the sequence's last value (see fait_high_water_mark_1). Readers do not pass
 --      it. It is acquired after every lock that can block, so that readers wait only for the insert and the commit, and
 --      before the first position is drawn.
---   5. Insert the events and their tags. Before, check that no id exists in the other table of events: its unique index
---      covers one.
+--   5. Insert the events and their tags. The unique index of each table covers only that table, so the function has
+--      checked before step 4 that no id exists in the other one.
 --   6. Find out why writes were rejected. This snapshot includes the transactions that they lost to.
 --
 -- The locks are released at the end of the transaction.
@@ -52,6 +52,10 @@
 --   existing_events     rejected: the stored events with the same ids, as [{"id", "stream", "version", "position"}], or
 --                       NULL
 --   conflicting_events  condition_failed: the first 1000 events that match the condition, as an array of objects
+--
+-- Errors: unique_violation if an event id exists (without check_ids, or appended concurrently), serialization_failure
+-- if `atomic` is set and another transaction changed a stream during step 3, lock_not_available after the lock timeout,
+-- and FA001 for another isolation level than READ COMMITTED.
 --
 -- Settings. PL/pgSQL keeps plans for the session, and the tables grow. enable_seqscan = off: a sequential scan that
 -- suits small tables would remain the plan. jit = off: before PostgreSQL 18 a plan that needs a disabled scan counts as
