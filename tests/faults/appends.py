@@ -71,7 +71,8 @@ async def stored(url: str, schema: str, wanted: Sequence[str]) -> list[tuple[str
     connection = await asyncpg.connect(url)
     try:
         rows = await connection.fetch(
-            f'SELECT id::text, stream, version FROM "{schema}".fait_all_events WHERE id = ANY ($1::uuid[]) ORDER BY position',
+            f'SELECT id::text, stream, version FROM "{schema}".fait_all_events WHERE id = ANY ($1::uuid[]) '
+            "ORDER BY position",
             wanted,
         )
     finally:

@@ -62,7 +62,7 @@ class Load:
     Attributes:
         stored: acknowledged: stream and, for the last event of a stream, its version.
         refused: certainly not stored.
-        unknown: those that nobody knows of.
+        unknown: events whose outcome is unknown.
         problems: what callers were told instead of a verdict.
         most_flushes: how many batches were under way at a time, those of single appends included.
         followers: one has a store of its own, and one shares that of the callers.

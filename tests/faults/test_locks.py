@@ -1,4 +1,4 @@
-"""Transactions that stay open delay those who need what they hold, for as long as they may, and nobody else."""
+"""An open transaction delays only those who need its locks, and only up to a timeout."""
 
 import asyncio
 import subprocess
@@ -26,14 +26,14 @@ ROOT = Path(__file__).parents[2]
 R = TypeVar("R")
 
 HELD_S = 3.0
-"""How long others hold what they hold."""
+"""Time for which other transactions hold their locks."""
 
 UNAFFECTED_S = 1.0
-"""An append that nobody is in the way of takes milliseconds; this is for a machine that is busy with other things."""
+"""Maximum time of an append that is not blocked. It takes milliseconds; the rest is for a busy machine."""
 
 
 class Stage:
-    """A log, as many processes as wanted that have it open (here, stores), and connections of somebody else."""
+    """A log, any number of stores that have it open, and connections of other applications."""
 
     def __init__(self, url: str, schema: str, stack: AsyncExitStack) -> None:
         self.url, self.schema = url, schema
@@ -105,7 +105,7 @@ async def test_an_open_transaction_holds_up_only_its_stream(stage: Stage, stream
 
 
 async def test_appends_that_wait_leave_connections_to_others(stage: Stage) -> None:
-    """A pool of three, and eight streams that somebody holds."""
+    """A pool of three connections, and eight streams locked by another transaction."""
     store = await stage.store(pool=3)
     held = [f"busy-{number}" for number in range(8)]
     await store.log.append([write(stream) for stream in held])
@@ -233,7 +233,7 @@ async def test_a_transaction_that_does_not_append_delays_no_reader(stage: Stage)
 
 
 async def test_a_condition_waits_for_an_open_append_that_may_break_it(stage: Stage) -> None:
-    """And what has nothing to do with it goes on."""
+    """Unrelated appends are not delayed."""
     store = await stage.store()
     other = await stage.connection()
     await other.execute("BEGIN")
@@ -255,7 +255,7 @@ async def test_a_condition_waits_for_an_open_append_that_may_break_it(stage: Sta
     assert slowest < UNAFFECTED_S
 
 
-async def test_very_many_events_wait_for_an_open_append_whose_condition_they_may_break(
+async def test_bulk_append_waits_for_open_append_with_matching_condition(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(appender, "MIN_BULK_EVENTS", 5)
@@ -265,7 +265,7 @@ async def test_very_many_events_wait_for_an_open_append_whose_condition_they_may
         guarded = ([StreamWrite("guarded-1", (event("fault.guarded"),), ANY)], AppendCondition((query,), head))
         await other.execute("BEGIN")
         await other.fetch(
-            statements(stage.schema)["append"], *batch_arguments([guarded], None, look_up=False, patience=None)
+            statements(stage.schema)["append"], *batch_arguments([guarded], None, check_ids=False, lock_timeout_ms=None)
         )
         many = tuple(event("fault.happened", "seat:1") for _ in range(7))
         waiting = asyncio.create_task(store.log.append([StreamWrite("many-1", many, ANY)]))

@@ -182,7 +182,7 @@ async def test_each_append_of_a_flush_is_told_its_own_outcome(line: Line) -> Non
 
 
 @pytest.mark.usefixtures("short")
-async def test_what_was_sent_in_a_batch_and_may_be_written_is_not_denied_when_it_runs_alone(
+async def test_unknown_outcome_of_batch_is_kept_by_individual_retry(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is stored, and the answer lost; sent again it is refused, as its id is taken; then the server is away."""
@@ -273,7 +273,7 @@ async def test_connections_that_the_server_ends_while_they_are_idle_are_replaced
     assert [each.stream for each in (await line.store.log.read(head)).events] == ["kept-1"]
 
 
-async def test_readers_go_on_when_the_line_is_back(line: Line) -> None:
+async def test_readers_continue_after_reconnect(line: Line) -> None:
     head = await line.store.log.head()
     waiting = asyncio.create_task(line.store.log.wait_for_events(head))
     await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The database is restored, copied or failed over: nothing goes on by itself where positions may be used again."""
+"""The database is restored, copied or failed over: nothing continues where positions may be assigned again."""
 
 import asyncio
 import shutil
@@ -50,7 +50,7 @@ def copied(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", source, target], check=True)
 
 
-async def test_a_restore_in_place_is_noticed_by_who_was_there(server: PostgresServer) -> None:
+async def test_restore_in_place_is_noticed_by_running_process(server: PostgresServer) -> None:
     url, backup = address(server, "in_place"), server.data.with_name("backup")
     running = await open_store(url)
     try:
@@ -149,12 +149,12 @@ async def test_a_standby_is_refused_and_when_it_is_promoted_until_it_is_adopted(
     standby = Standby(server)
     url = f"{standby.url}?schema=followed"
     try:
-        with pytest.raises(StoreUnavailable, match="standby: connect to the primary"):
+        with pytest.raises(StoreUnavailable, match=r"is a standby.*Connect to the primary"):
             await open_store(url)
 
         standby.promote()
 
-        with pytest.raises(StoreUnavailable, match=r"timeline 2, and was on 1.*fait log adopt"):
+        with pytest.raises(StoreUnavailable, match=r"timeline changed from 1 to 2.*fait log adopt"):
             await open_store(url)
         adopted = await open_admin(url).adopt(in_place=False, dry_run=False)
         assert (adopted.current.epoch, adopted.head) == (2, 3)
@@ -166,8 +166,8 @@ async def test_a_standby_is_refused_and_when_it_is_promoted_until_it_is_adopted(
         await store.close()
 
 
-async def test_a_process_that_runs_through_a_fail_over_does_not_go_on() -> None:
-    """Its address leads to the promoted server: every new connection is looked at first."""
+async def test_running_process_stops_after_failover() -> None:
+    """Its address leads to the promoted server: every new connection is checked first."""
     async with AsyncExitStack() as stack:
         primary = stack.enter_context(PostgresServer())
         proxy = await stack.enter_async_context(Proxy(primary.port))
@@ -182,7 +182,7 @@ async def test_a_process_that_runs_through_a_fail_over_does_not_go_on() -> None:
         proxy.server_port, proxy.away = standby.port, False
         await asyncio.sleep(0.05)  # the client hears of it
 
-        with pytest.raises(StoreUnavailable, match=r"timeline 2, and was on 1.*fait log adopt"):
+        with pytest.raises(StoreUnavailable, match=r"timeline changed from 1 to 2.*fait log adopt"):
             await store.log.append([write("kept-1", expected=3)])
-        with pytest.raises(StoreUnavailable, match=r"timeline 2, and was on 1.*fait log adopt"):
+        with pytest.raises(StoreUnavailable, match=r"timeline changed from 1 to 2.*fait log adopt"):
             await store.log.read_stream("kept-1")

@@ -19,13 +19,13 @@ Counted = tuple[Proxy, Store]
 
 @pytest.fixture
 async def counted(postgres_servers: Callable[..., PostgresServer]) -> AsyncIterator[Counted]:
-    """A store whose statements are prepared, with nobody who reads."""
+    """A store with prepared statements and without readers."""
     async with Proxy(postgres_servers().port) as proxy:
         store = await open_store(proxy.url(schema=f"counted_{uuid4().hex}"))
         try:
             for count in (1, 2):
                 await store.log.append([write("kept-1", count=count)])
-            notifier = vars(store.log)["_high_water_mark"].notifier  # it begins beside what is counted here
+            notifier = vars(store.log)["_high_water_mark"].notifier  # it starts in the background
             await until(lambda: notifier.is_listening)
             yield proxy, store
         finally:
@@ -49,7 +49,7 @@ async def test_an_append_is_one_round_trip(counted: Counted, kind: str) -> None:
     assert appends(proxy.asked) == 1
 
 
-async def test_one_that_is_refused_is_one_round_trip(counted: Counted) -> None:
+async def test_rejected_append_is_one_round_trip(counted: Counted) -> None:
     proxy, store = counted
     await store.log.append([StreamWrite("sold-1", (event("fault.sold", "seat:1"),), 0)])
     condition = AppendCondition((Query(types=("fault.sold",), tags=("seat:1",)),), 0)
@@ -72,12 +72,12 @@ async def test_appends_of_many_callers_share_round_trips(counted: Counted) -> No
         verdicts = await asyncio.gather(*(store.log.append([write(f"mine-{number}")]) for number in range(64)))
         assert all(isinstance(each, Appended) for each in verdicts)
         if len(proxy.asked) <= 4:
-            break  # the connections of both lanes know the statements now
+            break  # both connections have prepared the statements now
 
-    assert appends(proxy.asked) <= 4  # the first goes at once, the others in shares of two lanes
+    assert appends(proxy.asked) <= 4  # the first append is sent immediately, the others in two batches
 
 
-async def test_a_repetition_takes_few(counted: Counted) -> None:
+async def test_repeated_append_takes_few_round_trips(counted: Counted) -> None:
     proxy, store = counted
     writes = [write("kept-1")]
     first = await store.log.append(writes)
@@ -91,7 +91,7 @@ async def test_a_repetition_takes_few(counted: Counted) -> None:
     assert appends(proxy.asked) <= 3
 
 
-async def test_a_page_of_the_log_is_one_round_trip_and_its_mark_another(counted: Counted) -> None:
+async def test_page_and_mark_take_one_round_trip_each(counted: Counted) -> None:
     proxy, store = counted
     await store.log.read(0)
     await asyncio.sleep(0.05)
@@ -100,4 +100,7 @@ async def test_a_page_of_the_log_is_one_round_trip_and_its_mark_another(counted:
     page = await store.log.read(0)
 
     assert len(page.events) == 3
-    assert [("fait_mark" in each, "fait_all_events" in each) for each in proxy.asked] == [(True, False), (False, True)]
+    assert [("fait_high_water_mark" in each, "fait_all_events" in each) for each in proxy.asked] == [
+        (True, False),
+        (False, True),
+    ]

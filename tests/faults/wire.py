@@ -27,7 +27,7 @@ class Proxy:
         cuts: where to cut the lines of the next such requests, one after another.
         away: refuse new connections; `leave()` cuts those that are there, too.
         away_after: be away as soon as so many more such requests were answered.
-        silent: pass nothing on, in no direction, and tell nobody.
+        silent: pass nothing on, in either direction, without closing the connection.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -74,7 +74,7 @@ class Proxy:
     def answered(self) -> None:
         if self.away_after is not None:
             self.away_after -= 1
-            self.away = not self.away_after  # who has an answer gets it; whoever asks next is cut
+            self.away = not self.away_after  # pending responses are delivered; the next request is cut
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.away:
@@ -118,7 +118,7 @@ class _Link:
     async def run(self) -> None:
         ways = [asyncio.create_task(self._requests()), asyncio.create_task(self._answers())]
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        if self._cut == "unanswered":  # the server goes on with what it was asked for
+        if self._cut == "unanswered":  # the server continues with the request
             await asyncio.wait([ways[1]], timeout=2)
         for way in ways:
             way.cancel()

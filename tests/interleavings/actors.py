@@ -1,4 +1,4 @@
-"""Who takes part: writers that append through the log's function, and a reader that polls; and what became of them."""
+"""The sessions of a schedule: writers that call the append functions, a reader that polls, and their results."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -154,9 +154,11 @@ async def _append(connection: Any, log: Log, deed: Deed) -> None:
     condition = AppendCondition(deed.writer.unless, log.start) if deed.writer.unless else None
     append = (deed.writes, condition)
     if is_single_event([append]):
-        rows = await connection.fetch(log.sql["append_one"], *single_arguments(append, None, patience=None))
+        rows = await connection.fetch(log.sql["append_one"], *single_arguments(append, None, lock_timeout_ms=None))
     else:
-        rows = await connection.fetch(log.sql["append"], *batch_arguments([append], None, look_up=False, patience=None))
+        rows = await connection.fetch(
+            log.sql["append"], *batch_arguments([append], None, check_ids=False, lock_timeout_ms=None)
+        )
     try:
         deed.verdict = read_results([append], rows)[0]
     except AssertionError as problem:
@@ -175,18 +177,18 @@ def writer_steps(plan: Writer) -> dict[str, Touches]:
         steps["check"] = frozenset({("events", "read")})
     steps["streams"] = frozenset(
         {locks, *streams} if len(plan.to) > 1 else streams
-    )  # one of several may have to give up
-    steps["floor"] = frozenset({(positions, "read")})
+    )  # with several streams, the append may fail here
+    steps["last value"] = frozenset({(positions, "read")})
     steps["ticket"] = frozenset({(tickets, "add")})
     steps["insert"] = frozenset({(positions, "write")})
     if plan.unless or any(to.expected != ANY for to in plan.to):
-        steps["losers"] = frozenset({locks, *streams, ("events", "read")})
+        steps["rejected"] = frozenset({locks, *streams, ("events", "read")})
     steps["rollback" if plan.rolls_back else "commit"] = ends if plan.rolls_back else ends | {("events", "add")}
     return steps
 
 
 async def by_mark(connection: Any, pause: Pause, log: Log, reading: Reading) -> None:
-    """As the log is read: the mark, then all up to it."""
+    """Read the mark, then the events up to it."""
     mark = await connection.fetchval(log.sql["high_water_mark"])
     await pause("rows")
     rows = await connection.fetch(log.sql["read_log"], reading.after, mark, 1000, None, None)
@@ -196,7 +198,7 @@ async def by_mark(connection: Any, pause: Pause, log: Log, reading: Reading) -> 
 
 
 async def by_tail(connection: Any, _pause: Pause, log: Log, reading: Reading) -> None:
-    """As it is read by who waits at its end: the mark comes with all up to it."""
+    """Read as a reader at the end of the log does: one call returns the mark and the events up to it."""
     rows = await connection.fetch(log.sql["read_tail"], reading.after, MAX_CACHED_EVENTS, MAX_CACHED_BYTES)
     mark = rows[0]["mark"]
     reading.marks.append(mark)

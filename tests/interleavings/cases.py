@@ -1,4 +1,4 @@
-"""Small cases: two writers and a reader of one log, and everything that must hold when they are through."""
+"""Cases of two writers and a reader, and the guarantees that must hold after every schedule."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,8 @@ from tests.interleavings.schedules import Arena, Beginning, Free, Part, Schedule
 __all__ = ["BY_MARK", "BY_TAIL", "Case", "Outcome", "Reader", "World", "violations"]
 
 _STORED = """
-    SELECT position, stream, version, type, tags, id::text FROM {schema}.fait_all_events WHERE position > $1 ORDER BY position
+    SELECT position, stream, version, type, tags, id::text
+    FROM {schema}.fait_all_events WHERE position > $1 ORDER BY position
 """
 _VERSIONS = "SELECT stream, version FROM {schema}.fait_streams WHERE stream = ANY ($1)"
 
@@ -53,7 +54,7 @@ class Case(Struct, frozen=True):
     Attributes:
         name: for messages.
         writers: of two appends.
-        polls: how often the reader polls beside them; in the end it polls once more, and must have all.
+        polls: Number of polls during the schedule. It polls once more at the end, and must then have all events.
         seed: an append that comes before.
     """
 
@@ -124,7 +125,7 @@ class World:
 
 
 def violations(outcome: Outcome) -> list[str]:
-    """Everything that must never be."""
+    """Return the violated guarantees."""
     found = ["deadlock"] if outcome.schedule.deadlock else []
     for check in (_delivery, _marks, _streams, _verdicts, _conditions):
         found += check(outcome)
@@ -168,15 +169,15 @@ def _verdicts(outcome: Outcome) -> list[str]:
         for write in deed.writes:
             rows = [stored[event.id] for event in write.events if event.id in stored]
             if not (deed.committed and isinstance(deed.verdict, Appended)):
-                found += [f"{name} has not appended, but there is {row}" for row in rows]
+                found += [f"{name} was not appended, but there is {row}" for row in rows]
             elif len(rows) < len(write.events):
-                found.append(f"{name} has appended and committed, but its events are not all there")
+                found.append(f"{name} was appended and committed, but events are missing")
             elif not is_expected(write.expected, rows[0].version - 1):
                 found.append(f"{name} expected {write.expected} and became version {rows[0].version}")
         if isinstance(deed.verdict, Appended) and deed.committed:
             found += _appended(name, deed, deed.verdict, stored)
         if isinstance(deed.verdict, VersionConflict) and is_expected(deed.verdict.expected, deed.verdict.actual):
-            found.append(f"{name} lost for no reason: {deed.verdict}")
+            found.append(f"{name} was rejected without a reason: {deed.verdict}")
         if deed.error and not (deed.error == "SerializationError" and len(deed.writes) > 1):
             found.append(f"{name} failed: {deed.error}")
     return found
@@ -186,7 +187,7 @@ def _appended(name: str, deed: Deed, verdict: Appended, stored: Mapping[str, Row
     last = [stored[write.events[-1].id] for write in deed.writes if write.events[-1].id in stored]
     said = (verdict.position, list(verdict.versions))
     true = (max((row.position for row in last), default=0), [row.version for row in last])
-    return [] if said == true else [f"{name} was told {said} instead of {true}"]
+    return [] if said == true else [f"{name} returned {said} instead of {true}"]
 
 
 def _conditions(outcome: Outcome) -> list[str]:
@@ -205,7 +206,9 @@ def _conditions(outcome: Outcome) -> list[str]:
             told = [event.position for event in deed.verdict.events]
             true = [row.position for row in rows if _meant(deed, row) and row.position <= deed.verdict.position]
             if told != true:
-                found.append(f"{name} was told of {told} up to {deed.verdict.position}, and there are {true}")
+                found.append(
+                    f"{name} returned the conflicting events {told} up to {deed.verdict.position} instead of {true}"
+                )
     return found
 
 

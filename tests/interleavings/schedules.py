@@ -1,14 +1,13 @@
-"""Runs a few sessions of a real server step by step, in every order that makes a difference.
+"""Runs sessions of a real server step by step, in every order that can make a difference.
 
 A session pauses before each of its steps, inside a function of the database (it waits for a lock that the arena holds,
-and says so by a notice) or between two statements. The arena lets one session take one step, waits until it pauses
-again, has ended, or waits for a lock of another session, and so on: a schedule. A session that waits for another takes
-part again when it waits no more. Where several could go on, each of the choices is tried, by running the schedule again
-from the start.
+and reports the step by a notice) or between two statements. The arena lets one session run one step, waits until it
+pauses again, ends, or is blocked by a lock of another session, and repeats: a schedule. A blocked session takes part
+again when it is no longer blocked. Where several sessions can continue, each choice is tried, by running the schedule
+again from the start.
 
-Schedules that differ only in the order of steps that have nothing to do with each other have the same outcome, and only
-one of them is run (sleep sets: once a choice has been tried, it is not tried again in the schedules beside it, until a
-step was taken that touches what it touches).
+Schedules that differ only in the order of independent steps have the same outcome, and only one of them is run (sleep
+sets: once a choice has been tried, it is not tried again in sibling schedules, until a dependent step was run).
 """
 
 import asyncio
@@ -23,7 +22,7 @@ from tests.interleavings.stepped import STEPS
 __all__ = ["Arena", "Beginning", "Free", "Line", "Part", "Schedule", "Session", "Touches", "explore", "meet"]
 
 MOMENT_S: Final = 0.002
-"""How long a session may take for a step before the server is asked what it waits for."""
+"""Time for a step, after which the server is asked which sessions block it."""
 
 Touches = frozenset[tuple[str, str]]
 """What a step touches, each thing with "read", "write", or "add": two that add can change places, as two that read."""
@@ -35,14 +34,14 @@ def meet(one: Touches, other: Touches) -> bool:
 
 
 class Line(Struct, frozen=True):
-    """One step of a schedule: who, which, and who had to wait or could go on."""
+    """One step of a schedule: session, step, and which sessions were then blocked or unblocked."""
 
     who: str
     step: str
     then: str
 
     def __str__(self) -> str:
-        return f"{self.who:>8}  {self.step:<9} {self.then}".rstrip()
+        return f"{self.who:>8}  {self.step:<10} {self.then}".rstrip()
 
 
 class Part(Struct, frozen=True):
@@ -67,7 +66,7 @@ class Part(Struct, frozen=True):
 
 
 class Free:
-    """One connection that nobody steps."""
+    """A connection that is not stepped."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -168,7 +167,7 @@ class Arena:
         self.controller = controller
         self.sessions = sessions
         self._pids = {session.pid for session in sessions}
-        self._opened = sessions[0].gates - 1  # nobody's gate, at first
+        self._opened = sessions[0].gates - 1  # initially no session's gate
 
     @classmethod
     async def open(cls, connect: Callable[[], Awaitable[Any]], sessions: int, number: int) -> "Arena":
@@ -206,7 +205,9 @@ class Arena:
                 continue
             if depth < len(beginning.choices):
                 choice = beginning.choices[depth]
-                assert choice in able, f"another time, {parts[choice].name} could go on here: {schedule.lines}"
+                assert choice in able, (
+                    f"not deterministic: {parts[choice].name} could continue here before: {schedule.lines}"
+                )
                 asleep = beginning.asleep if depth == len(beginning.choices) - 1 else asleep
             else:
                 awake = [index for index in able if index not in asleep]
@@ -229,7 +230,7 @@ class Arena:
         return schedule, others
 
     async def _leave(self) -> None:
-        """Let everybody go, as they like, to the end."""
+        """Let all sessions run freely to their end."""
         gates = [session.gates + step for session in self.sessions for step in range(len(STEPS))]
         for session in self.sessions:
             session.free = True
@@ -269,11 +270,11 @@ class Arena:
             await self.controller.fetchval("SELECT pg_advisory_lock($1), pg_advisory_unlock($2)", self._opened, gate)
             self._opened = gate
         await self._settle(session)
-        then = "waits" if session.waits else ""
+        then = "blocked" if session.waits else ""
         for index in waiting:
             await self._settle(self.sessions[index], patience=False)
             if not self.sessions[index].waits:
-                then += f"→ {parts[index].name} goes on "
+                then += f"→ {parts[index].name} continues "
                 touched |= parts[index].steps[self.sessions[index].taking or ""]
         schedule.choices.append(choice)
         schedule.lines.append(Line(parts[choice].name, step or "", then))

@@ -1,7 +1,7 @@
-"""The log's real SQL with pauses between its steps, so that somebody else decides when a session may take the next one.
+"""The SQL of the migrations with a pause before each step, so that the test decides which session continues.
 
-Every place of a pause, and every piece that a planted variant replaces, is found by its text and counted: a migration
-that changes the steps fails here, and cannot lose one silently.
+Pauses and planted faults are inserted at pieces of text, whose occurrences are counted: if a migration changes one of
+them, the tests fail instead of losing a step.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,17 +17,17 @@ STEPS = (
     "locks",
     "check",
     "streams",
-    "floor",
+    "last value",
     "ticket",
     "insert",
-    "losers",
+    "rejected",
     "new",
     "sequence",
     "tickets",
     "visible",
     "rows",
 )
-"""Steps inside the functions; a session pauses before each."""
+"""Steps inside the functions. A session pauses before each of them."""
 
 PAUSE = """
 CREATE FUNCTION {schema}.pause(step text, number integer) RETURNS integer LANGUAGE plpgsql VOLATILE AS $$
@@ -42,17 +42,17 @@ BEGIN
     RETURN 0;
 END $$;
 """
-"""A session without gates does not pause. The lock's key is no log's: those begin with the number of a sequence."""
+"""A session without gates does not pause. The lock keys do not collide with those of a log, which contain an oid."""
 
 
 class Edit(Struct, frozen=True):
-    """A piece of a migration, and what stands there instead.
+    """A replacement of text in a migration.
 
     Attributes:
-        migration: its number.
-        old: the piece.
-        new: what replaces it.
-        times: how often the piece is there.
+        migration: Number of the migration.
+        old: The text to replace.
+        new: The replacement.
+        times: Number of occurrences.
     """
 
     migration: int
@@ -73,41 +73,45 @@ def _after(migration: int, line: str, step: str) -> Edit:
     return Edit(migration, line, f"{line}\nPERFORM {_pause(step)};\n")
 
 
-_FLOOR = "coalesce(pg_sequence_last_value('{schema}.fait_position'), 0)"
+_LAST_VALUE = "coalesce(pg_sequence_last_value('{schema}.fait_position'), 0)"
 _PAUSES = (
-    _before(3, "last := coalesce(pg_sequence_last_value(", "sequence"),
-    _before(3, "-- A ticket keeps the low 32 bits", "tickets"),
-    _before(3, "last := coalesce(lowest, last);", "visible"),
-    _before(8, "SELECT max(position), count(*) INTO mark, several", "new"),
-    _before(8, "    RETURN QUERY\n", "rows"),
+    _after(3, "    -- Step 1: the sequence.\n", "sequence"),
+    _before(3, "    -- Step 2: the tickets.", "tickets"),
+    _after(3, "    -- Step 3: the last visible event.\n", "visible"),
+    _after(8, "    -- Step 1: the events.\n", "new"),
+    _after(8, "    -- Step 3: the rows.\n", "rows"),
     # One event without a condition.
-    _after(4, "    -- Steps 1, 3, 4 and 5 of above.\n", "locks"),
-    _before(4, "IF expected_version IN (0, -1) THEN", "streams"),
-    _before(4, "    IF expires THEN", "insert"),
-    # Whatever else.
-    _after(4, "    -- 1\n", "locks"),
-    _before(4, "horizon := greatest(", "check"),
-    _after(4, "    -- 3\n", "streams"),
-    _after(4, "        -- 5\n", "insert"),
-    # Both. The sequence is read in the statement that takes the ticket; the pause between them is inside it.
-    _before(4, "locked := pg_advisory_xact_lock_shared(\n", "floor", times=2),
-    Edit(4, f"({_FLOOR} << 32", f"({_FLOOR} + {_pause('ticket')} << 32", times=2),
-    _after(4, "    IF array_position(versions, NULL) IS NOT NULL THEN", "losers"),
+    _after(4, "    -- Step 1: condition locks, all of them shared.\n", "locks"),
+    _after(4, "    -- Step 3: the stream.\n", "streams"),
+    _after(4, "    -- Step 5: the event and its tags.\n", "insert"),
+    # All other appends.
+    _after(4, "depends on its first tag, else on its types, else on all types.\n", "locks"),
+    _before(4, "log_head := greatest(", "check"),
+    _after(4, "    -- Step 3: streams.\n", "streams"),
+    _after(4, "        -- Step 5: events and tags.\n", "insert"),
+    # Both. The statement that acquires the ticket reads the sequence; the pause is inside of it.
+    _before(4, "ignored := pg_advisory_xact_lock_shared(\n", "last value", times=2),
+    Edit(4, f"({_LAST_VALUE} << 32", f"({_LAST_VALUE} + {_pause('ticket')} << 32", times=2),
+    _after(
+        4, "    -- Step 6: rejected writes.\n    IF array_position(new_versions, NULL) IS NOT NULL THEN", "rejected"
+    ),
 )
 
 
 def edited(texts: Mapping[int, str], edits: Iterable[Edit]) -> dict[int, str]:
-    """Texts by number, each edit made wherever its piece stands."""
+    """Return the migrations, by number, with all edits applied."""
     result = dict(texts)
     for edit in edits:
-        found = result[edit.migration].count(edit.old)
-        assert found == edit.times, f"migration {edit.migration} has {found} times, not {edit.times}: {edit.old!r}"
+        count = result[edit.migration].count(edit.old)
+        assert count == edit.times, (
+            f"migration {edit.migration}: {count} occurrences, expected {edit.times}: {edit.old!r}"
+        )
         result[edit.migration] = result[edit.migration].replace(edit.old, edit.new)
     return result
 
 
 def schema_script(schema: str, edits: Iterable[Edit] = ()) -> str:
-    """Everything of a log in a new schema, with pauses, and with something planted if edits are given."""
+    """Return the SQL that creates a log in a new schema, with pauses, and with the edits of a planted fault."""
     real = {migration.number: migration.sql for migration in load_migrations("fait._store.postgres")}
     steps = edited(edited(real, edits), _PAUSES)
     sql = "\n".join(steps[number] for number in sorted(steps))

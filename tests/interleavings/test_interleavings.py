@@ -1,4 +1,4 @@
-"""Every order of the steps of two appends and a reader: what must never be is not, and planted faults are found."""
+"""Every order of the steps of two appends and a reader: guarantees hold, and planted faults are detected."""
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -115,12 +115,12 @@ def trace(outcome: Outcome) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_no_schedule_breaks_a_promise(postgres_servers: Callable[[], PostgresServer], case: Case) -> None:
+async def test_no_schedule_violates_a_guarantee(postgres_servers: Callable[[], PostgresServer], case: Case) -> None:
     await _hold(postgres_servers(), case, BY_MARK)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in AT_THE_END], ids=lambda case: case.name)
-async def test_nor_where_the_mark_comes_with_the_events(
+async def test_no_schedule_of_read_tail_violates_a_guarantee(
     postgres_servers: Callable[[], PostgresServer], case: Case
 ) -> None:
     await _hold(postgres_servers(), case, BY_TAIL)
@@ -136,7 +136,7 @@ async def _hold(server: PostgresServer, case: Case, how: Reader) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
-async def test_a_planted_fault_is_found(postgres_servers: Callable[[], PostgresServer], variant: Variant) -> None:
+async def test_planted_fault_is_detected(postgres_servers: Callable[[], PostgresServer], variant: Variant) -> None:
     [case] = [case for case in CASES if case.name == variant.case]
 
     def shows(outcome: Outcome) -> bool:
@@ -149,9 +149,9 @@ async def test_a_planted_fault_is_found(postgres_servers: Callable[[], PostgresS
     print(f"{variant.name}: found in {len(outcomes)} schedules of {case.name}", trace(found[0]))
 
 
-async def test_a_mark_may_lie_below_an_earlier_one(postgres_servers: Callable[[], PostgresServer]) -> None:
-    # A writer may stand between the number that its ticket will bear and the ticket itself, while others append and are
-    # read. What was final stays final: the writer has yet to draw a number. A reader keeps the highest mark.
+async def test_mark_may_be_lower_than_earlier_mark(postgres_servers: Callable[[], PostgresServer]) -> None:
+    # A writer has read the sequence's last value and not acquired its ticket yet, while others append and are read. No
+    # guarantee is violated: the writer has yet to draw its position. A reader keeps the highest mark.
     case = Case("plain, two polls", (PLAIN, PLAIN_B), polls=2)
 
     def sinks(outcome: Outcome) -> bool:

@@ -1,4 +1,4 @@
-"""Planted faults: other ways to order, read and check that look right; each is the real SQL with a piece replaced."""
+"""Planted faults: plausible but wrong ways to order, read and check; each is the real SQL with an edit."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ FINISHED = "xid < pg_snapshot_xmin(pg_current_snapshot())"
 
 async def in_one_statement(connection: Any, pause: Pause, log: Log, reading: Reading) -> None:
     await pause("snapshot")
-    mark = f"SELECT mark FROM ({log.sql['mark'].removesuffix(';')}) AS known (mark, last)"
+    mark = f"SELECT mark FROM ({log.sql['high_water_mark'].removesuffix(';')}) AS known (mark, head, expired)"
     sql = derived(log.sql["read_log"], (RANGE, f"position > $1 AND $2::bigint IS NULL AND position <= ({mark})"))
     await fetch(connection, sql, reading, reading.after, None)
 
@@ -91,31 +91,31 @@ async def in_repeatable_read(connection: Any, pause: Pause, log: Log, reading: R
         await by_mark(connection, pause, log, reading)
 
 
-MOVED_ON = "        RETURN;\n    END IF;\n\n"
-TICKET = from_to(MOVED_ON, ");\n").removeprefix(MOVED_ON)
-"""Of one event without a condition."""
+STREAM_UPDATED = "        RETURN;\n    END IF;\n\n    -- Step 4: the ticket.\n"
+TICKET = from_to(STREAM_UPDATED, ");\n").removeprefix(STREAM_UPDATED)
+"""The ticket of a single event without a condition."""
 
 TICKET_LATE = derived(
     TICKET,
     ("        (coalesce(", "        least((coalesce("),
     (")::integer\n", ")::integer, (last_position - 1)::integer)\n"),
 )
-"""The number is right, and only the moment is wrong."""
+"""The key is right, but the ticket is acquired too late."""
 
 LOCKS = from_to("    FOR bucket IN\n", "    END LOOP;\n")
-NEEDED = from_to("        SELECT b, bool_or(exclusive) AS exclusive\n", "GROUP BY b ORDER BY b\n")
-CHECK = "SELECT coalesce(array_agg(DISTINCT q.w), '{}') INTO failed\n        FROM unnest("
+NEEDED = from_to("        SELECT number, bool_or(exclusive) AS exclusive\n", "GROUP BY number ORDER BY number\n")
+CHECK = "SELECT coalesce(array_agg(DISTINCT q.write_no), '{}') INTO failed_writes\n        FROM unnest("
 CHECK_WITH_LOCKS = f"""
     WITH locked AS MATERIALIZED (
         SELECT count(taken.lock)
         FROM ({NEEDED}) AS bucket,
-            LATERAL (SELECT CASE WHEN exclusive THEN pg_advisory_xact_lock(space | b)::text
-                ELSE pg_advisory_xact_lock_shared(space | b)::text END) AS taken (lock)
+            LATERAL (SELECT CASE WHEN exclusive THEN pg_advisory_xact_lock(lock_space | number)::text
+                ELSE pg_advisory_xact_lock_shared(lock_space | number)::text END) AS taken (lock)
     )
     {CHECK.replace("FROM unnest(", "FROM locked, unnest(")}"""
 
 SHARED_LOCKS = from_to(
-    "    locked := pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(event_type));\n", "END IF;\n"
+    "    ignored := pg_advisory_xact_lock_shared(lock_space | {schema}.fait_type_bucket_1(event_type));\n", "END IF;\n"
 )
 
 VARIANTS = [
@@ -132,8 +132,8 @@ VARIANTS = [
         (
             Edit(
                 1,
-                "    tags        text[],\n",
-                "    tags        text[],\n    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),\n",
+                "    tags           text[],\n",
+                "    tags           text[],\n    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),\n",
             ),
         ),
         Reader(by_transaction, {"rows": READ}),
@@ -149,7 +149,7 @@ VARIANTS = [
         "plain, two streams",
         "missed",
         (
-            Edit(8, from_to("    IF several NOT BETWEEN", "END IF;\n", migration=8), ""),
+            Edit(8, from_to("    IF event_count NOT BETWEEN", "END IF;\n", migration=8), ""),
             Edit(8, "SELECT fait_read_tail_1.mark,", "SELECT now.mark,"),
             Edit(
                 8,
@@ -164,7 +164,7 @@ VARIANTS = [
         "the last of the new events is the mark although there is a gap before it",
         "plain, two streams",
         "missed",
-        (Edit(8, "OR mark <> beyond + several", ""),),
+        (Edit(8, "OR mark <> after + event_count", ""),),
         BY_TAIL,
     ),
     Variant(
@@ -179,7 +179,7 @@ VARIANTS = [
         "plain, two streams",
         "missed",
         (
-            Edit(4, MOVED_ON + TICKET, MOVED_ON),
+            Edit(4, STREAM_UPDATED + TICKET, STREAM_UPDATED),
             Edit(
                 4,
                 "    IF event_tags IS NOT NULL THEN\n        INSERT INTO",
@@ -193,7 +193,7 @@ VARIANTS = [
         "the mark fell",
         (
             Edit(3, "classid = '{schema}.fait_position'::regclass::oid", "classid = 4711"),
-            Edit(4, "(space >> 32)::integer,\n", "4711,\n", times=2),
+            Edit(4, "(lock_space >> 32)::integer,\n", "4711,\n", times=2),
         ),
     ),
     Variant(

@@ -46,7 +46,7 @@ class Home:
         self._watcher = subprocess.Popen(
             ["/bin/sh", "-c", WATCHER, "watcher", end_with, self.path],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,  # it outlives this process, whose output somebody may read to its end
+            stdout=subprocess.DEVNULL,  # it outlives this process, whose output another process may read to its end
             stderr=subprocess.DEVNULL,
             cwd="/",
             start_new_session=True,
@@ -127,7 +127,7 @@ def environment() -> Mapping[str, str]:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens at."""
+    """A port of the loopback interface without a listener."""
     chance = random.SystemRandom()  # seeded tests of several processes would all choose the same
     while True:
         port = chance.choice(PORTS)

@@ -61,7 +61,7 @@ class PostgresServer:
 
     Args:
         version: the major version; one of `installations()`.
-        options: settings of the server beside, or instead of, `DEFAULTS`; `{"fsync": "on"}` to survive a power loss.
+        options: server settings that extend or override `DEFAULTS`; `{"fsync": "on"}` to survive a power loss.
 
     Raises:
         KeyError: this version is not installed.

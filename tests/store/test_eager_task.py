@@ -1,4 +1,4 @@
-"""A coroutine that begins at once, and whose end is told at once."""
+"""Eager tasks: they start immediately, and their callbacks run as soon as they end."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from fait._store.postgres.eager_task import EagerTask
 
 
-async def test_it_begins_at_once_and_tells_in_the_turn_in_which_it_can_go_on() -> None:
+async def test_coroutine_starts_immediately_and_callbacks_run_in_same_iteration() -> None:
     loop, said = asyncio.get_running_loop(), list[Any]()
     answer: asyncio.Future[int] = loop.create_future()
 
@@ -26,7 +26,7 @@ async def test_it_begins_at_once_and_tells_in_the_turn_in_which_it_can_go_on() -
     assert (prompt.result(), prompt.exception(), prompt.cancelled()) == (2, None, False)
 
 
-async def test_who_asks_when_it_has_ended_is_told_in_the_next_turn() -> None:
+async def test_callback_added_after_end_runs_in_next_iteration() -> None:
     told = list[int]()
 
     async def known() -> int:
@@ -40,7 +40,7 @@ async def test_who_asks_when_it_has_ended_is_told_in_the_next_turn() -> None:
     assert told == [3]
 
 
-async def test_it_raises_what_it_waited_for() -> None:
+async def test_exception_of_awaited_future_is_raised() -> None:
     loop = asyncio.get_running_loop()
     first: asyncio.Future[None] = loop.create_future()
 
@@ -61,7 +61,7 @@ async def test_it_raises_what_it_waited_for() -> None:
     assert not prompt.cancelled()
 
 
-async def test_what_it_waits_for_may_be_cancelled() -> None:
+async def test_canceled_future_cancels_eager_task() -> None:
     first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def ask() -> None:
@@ -74,7 +74,7 @@ async def test_what_it_waits_for_may_be_cancelled() -> None:
     assert prompt.cancelled()
 
 
-async def test_it_lets_others_go_first() -> None:
+async def test_sleep_0_yields_to_other_tasks() -> None:
     said = list[str]()
 
     async def ask() -> None:
@@ -89,7 +89,7 @@ async def test_it_lets_others_go_first() -> None:
     assert said == ["others", "asked", "told"]
 
 
-async def test_one_callback_that_fails_keeps_no_other_from_being_told() -> None:
+async def test_failing_callback_does_not_stop_other_callbacks() -> None:
     loop, said, problems = asyncio.get_running_loop(), list[str](), list[object]()
     answer: asyncio.Future[None] = loop.create_future()
     loop.set_exception_handler(lambda _, told: problems.append(told["exception"]))

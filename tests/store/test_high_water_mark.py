@@ -1,4 +1,4 @@
-"""What is known of the log's end: news comes without being looked for, and with it the events that are new."""
+"""The high-water mark: notifications, polling, and the new events that are fetched with the mark."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ from fait.testing.contract.store import START, added, new, write
 from tests.faults.load import until
 
 
-async def test_news_of_other_processes_comes_without_being_looked_for(
+async def test_notification_of_another_process_wakes_reader(
     postgres_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(high_water_mark, "POLL_INTERVAL_S", 60.0)
@@ -37,7 +37,7 @@ async def test_news_of_other_processes_comes_without_being_looked_for(
         waiting = asyncio.create_task(reader.log.wait_for_events(0))
         await until(lambda: notifier.is_listening)
         await added(writer.log, write("a"))
-        await asyncio.wait_for(waiting, 30)  # by looking, perhaps: until now it looked often
+        await asyncio.wait_for(waiting, 30)  # perhaps by polling: the poll interval was short until now
 
         waiting = asyncio.create_task(reader.log.wait_for_events(1))
         await asyncio.sleep(0.1)
@@ -49,14 +49,14 @@ async def test_news_of_other_processes_comes_without_being_looked_for(
 
 
 class Marks:
-    """A database that tells marks, and where the log ends; a mark of None is one that it cannot tell."""
+    """A database that returns the given marks and heads; a mark of None is a failure."""
 
-    def __init__(self, *told: tuple[int | None, int]) -> None:
-        self._told = list(told)
+    def __init__(self, *marks: tuple[int | None, int]) -> None:
+        self._marks = list(marks)
 
     async def fetch(self, statement: str, *_values: Any) -> list[tuple[int, int, int]]:
         assert statement in ("high_water_mark", "read_tail")
-        mark, end = self._told.pop(0)
+        mark, end = self._marks.pop(0)
         if mark is None:
             raise StoreUnavailable("it is away.")
         return [(mark, end, 0)]
@@ -66,49 +66,49 @@ def database_of(store: Store) -> Database:
     return vars(store)["_database"]
 
 
-def remembered(log: Log) -> list[RecordedEvent]:
-    watching: HighWaterMark = vars(log)["_high_water_mark"]
-    return vars(watching.tail_cache)["_events"]
+def cached_events(log: Log) -> list[RecordedEvent]:
+    mark: HighWaterMark = vars(log)["_high_water_mark"]
+    return vars(mark.tail_cache)["_events"]
 
 
-def watching(*told: tuple[int | None, int]) -> HighWaterMark:
-    found = HighWaterMark(cast("Database", cast("Any", Marks(*told))), "channel")
-    vars(found.notifier)["start"] = lambda: None
-    return found
+def tracker(*marks: tuple[int | None, int]) -> HighWaterMark:
+    mark = HighWaterMark(cast("Database", cast("Any", Marks(*marks))), "channel")
+    vars(mark.notifier)["start"] = lambda: None
+    return mark
 
 
-async def test_a_mark_that_lies_below_an_earlier_one_is_no_restored_database() -> None:
-    known = watching((5, 5), (3, 6), (7, 7))
+async def test_lower_mark_is_not_reported_as_restored_database() -> None:
+    mark = tracker((5, 5), (3, 6), (7, 7))
 
-    assert [await known.refresh(beyond) for beyond in (0, 5, 6)] == [5, 5, 7]
+    assert [await mark.refresh(beyond) for beyond in (0, 5, 6)] == [5, 5, 7]
 
 
-async def test_when_the_database_went_back_nothing_that_is_appended_is_final() -> None:
-    known = watching((8, 8), *[(3, 3)] * 99)
-    assert await known.refresh(beyond=0) == 8
-    waiting = asyncio.create_task(known.wait(8))
-    await until(lambda: vars(known)["_regressed_to"] == 3)
+async def test_append_after_restore_does_not_advance_mark() -> None:
+    mark = tracker((8, 8), *[(3, 3)] * 99)
+    assert await mark.refresh(beyond=0) == 8
+    waiting = asyncio.create_task(mark.wait(8))
+    await until(lambda: vars(mark)["_regressed_to"] == 3)
 
-    known.event_appended(stored_at(9), asyncio.get_running_loop().time())
+    mark.event_appended(stored_at(9), asyncio.get_running_loop().time())
     await asyncio.sleep(0)
 
-    assert known.known == 8
+    assert mark.position == 8
     waiting.cancel()
-    await known.close()
+    await mark.close()
 
 
-async def test_news_is_looked_for_again_when_that_failed() -> None:
-    known = watching((5, 5), (None, 0), (6, 6))
-    waiting = asyncio.create_task(known.wait(5))
-    await until(lambda: known.known == 5)
+async def test_failed_poll_is_repeated() -> None:
+    mark = tracker((5, 5), (None, 0), (6, 6))
+    waiting = asyncio.create_task(mark.wait(5))
+    await until(lambda: mark.position == 5)
 
-    known.report(6)
+    mark.report(6)
 
     await asyncio.wait_for(waiting, 30)
-    await known.close()
+    await mark.close()
 
 
-async def test_a_word_is_told_without_waiting_for_the_disk_and_no_other_transaction_is(
+async def test_notification_is_sent_without_synchronous_commit(
     postgres_url: Callable[..., str],
 ) -> None:
     store = await open_store(postgres_url())
@@ -124,7 +124,7 @@ async def test_a_word_is_told_without_waiting_for_the_disk_and_no_other_transact
 
 
 class Following:
-    """A reader that stays at the end of a log, and what its process asks the server meanwhile."""
+    """A reader at the end of a log, and the statements that its process sends."""
 
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self.log = store.log
@@ -139,7 +139,7 @@ class Following:
         monkeypatch.setattr(database, "fetch", counted)
 
     async def caught_up(self, to: int, query: Query = EVERYTHING, after: int = 0) -> Page:
-        """Wait until the log is final up to a position; the page that ends there."""
+        """Wait until the mark reaches a position, and return the page that ends there."""
         await asyncio.wait_for(self.log.wait_for_events(to - 1), 30)
         return await self.log.read(after, query=query)
 
@@ -154,13 +154,15 @@ async def stores(postgres_url: Callable[..., str]) -> AsyncIterator[tuple[Store,
         await store.close()
 
 
-async def test_one_question_serves_all_who_wait(stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_query_serves_all_waiting_readers(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer, reader = stores[0], Following(stores[1], monkeypatch)
     await added(writer.log, write("a"))
     await reader.caught_up(1)
     waiting = [asyncio.create_task(reader.caught_up(2, after=1)) for _ in range(5)]
     about = vars(reader.log)["_high_water_mark"]
-    await until(lambda: about._waiters == 5 and about._fetching.done())  # what is under way might be answered with news
+    await until(lambda: about._waiters == 5 and about._fetching.done())  # a query in flight could return the new events
     reader.asked.clear()
 
     await added(writer.log, write("a"))
@@ -171,7 +173,7 @@ async def test_one_question_serves_all_who_wait(stores: tuple[Store, Store], mon
 
 
 async def unanswered(_statement: str, *_values: Any) -> list[Any]:
-    """A server that tells nothing any more."""
+    """A server that sends no notifications any more."""
     return await asyncio.Future()
 
 
@@ -187,7 +189,7 @@ EASTERN = datetime(2023, 5, 6, 7, tzinfo=timezone(timedelta(hours=2)))
         msgspec.structs.replace(new(), occurred_at=EASTERN),
     ],
 )
-async def test_who_waits_for_what_this_process_appends_is_given_it_without_a_question(
+async def test_reader_gets_event_of_own_process_without_query(
     stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, event: EncodedEvent
 ) -> None:
     other, here = stores[1], Following(stores[0], monkeypatch)
@@ -205,7 +207,7 @@ async def test_who_waits_for_what_this_process_appends_is_given_it_without_a_que
     assert repr(page) == repr(await other.log.read(1))  # times in UTC, too
 
 
-async def test_who_appended_goes_on_before_those_who_wait(
+async def test_appender_continues_before_waiting_readers(
     stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, order = stores[0].log, list[str]()
@@ -227,19 +229,19 @@ async def test_who_appended_goes_on_before_those_who_wait(
     assert order == ["appended", "woken"]
 
 
-async def test_what_this_process_appends_makes_the_end_no_fresher_than_its_call() -> None:
-    known = watching((8, 8), (10, 10))
-    assert await known.refresh(beyond=0) == 8
-    vars(known).update(_waiters=1, _fetched_at=0.0)
+async def test_append_makes_mark_as_recent_as_its_call() -> None:
+    mark = tracker((8, 8), (10, 10))
+    assert await mark.refresh(beyond=0) == 8
+    vars(mark).update(_waiters=1, _fetched_at=0.0)
 
-    known.event_appended(stored_at(9), asyncio.get_running_loop().time() - 1)
+    mark.event_appended(stored_at(9), asyncio.get_running_loop().time() - 1)
     await asyncio.sleep(0)
 
-    assert known.known == 9
-    assert await known.refresh(beyond=0) == 10  # what others have appended meanwhile
+    assert mark.position == 9
+    assert await mark.refresh(beyond=0) == 10  # events that other processes have appended since
 
 
-async def test_behind_an_open_append_what_this_process_appends_is_waited_for(
+async def test_append_above_open_append_does_not_advance_mark(
     stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other, here = stores[1], Following(stores[0], monkeypatch)
@@ -249,7 +251,7 @@ async def test_behind_an_open_append_what_this_process_appends_is_waited_for(
     about = vars(here.log)["_high_water_mark"]
     await until(lambda: about._waiters and about._fetching.done())
     async with database_of(other).transaction() as connection:
-        values = single_arguments(([write("b")], None), None, patience=None)
+        values = single_arguments(([write("b")], None), None, lock_timeout_ms=None)
         await connection.fetch(database_of(other).sql["append_one"], *values)
         assert (await added(here.log, write("a"))).position == 3
 
@@ -260,7 +262,7 @@ async def test_behind_an_open_append_what_this_process_appends_is_waited_for(
     assert [event.position for event in page.events] == [2, 3]
 
 
-async def test_an_answer_that_was_under_way_is_no_older_state(
+async def test_response_in_flight_is_not_reported_as_restored_database(
     stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, database = stores[0].log, database_of(stores[0])
@@ -289,15 +291,15 @@ async def test_an_answer_that_was_under_way_is_no_older_state(
     assert await asked == 2
 
 
-def test_what_was_learned_while_it_was_asked_for_is_learned_once() -> None:
-    known = TailCache()
+def test_event_appended_during_query_is_cached_once() -> None:
+    cache = TailCache()
     one, two, three = (stored_at(position) for position in (1, 2, 3))
-    known.extend(1, [one])
-    known.extend(2, [two])
+    cache.extend(1, [one])
+    cache.extend(2, [two])
 
-    known.extend(3, [two, three])
+    cache.extend(3, [two, three])
 
-    assert known.between(0, 3) == [one, two, three]
+    assert cache.between(0, 3) == [one, two, three]
 
 
 def stored_at(position: int) -> RecordedEvent:
@@ -318,7 +320,7 @@ QUERIES = [
 ]
 
 
-async def test_a_page_from_memory_is_the_page_of_the_database(
+async def test_page_from_cache_equals_page_from_database(
     stores: tuple[Store, Store], postgres_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer, reader = stores[0], Following(stores[1], monkeypatch)
@@ -340,7 +342,7 @@ async def test_a_page_from_memory_is_the_page_of_the_database(
 
 
 @pytest.mark.parametrize(("bound", "value"), [("MAX_CACHED_EVENTS", 3), ("MAX_CACHED_BYTES", 20)])
-async def test_more_than_memory_may_hold_is_read_from_the_database(
+async def test_events_beyond_cache_limits_are_read_from_database(
     stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
     for module in (high_water_mark, recent):
@@ -350,13 +352,15 @@ async def test_more_than_memory_may_hold_is_read_from_the_database(
     for count in (1, 2, 2, 9, 1, 1, 1, 1, 4, 2):
         last = await added(writer.log, write("a", count))
         seen += (await reader.caught_up(last.position, after=len(seen))).events
-        assert len(remembered(reader.log)) <= 3
+        assert len(cached_events(reader.log)) <= 3
 
     assert [event.version for event in seen] == list(range(1, 25))
     assert {"read_tail", "read_log"} <= set(reader.asked)
 
 
-async def test_what_was_dropped_is_not_remembered(stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_expired_events_are_evicted_from_cache(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer, reader = stores[0], Following(stores[1], monkeypatch)
     mail = [msgspec.structs.replace(new("mail"), expires=True) for _ in range(2)]
     for number, event in enumerate([new(), *mail, new()]):
@@ -368,14 +372,12 @@ async def test_what_was_dropped_is_not_remembered(stores: tuple[Store, Store], m
     monkeypatch.setattr(high_water_mark, "MAX_MARK_AGE_S", 0.0)
     assert [event.type for event in (await reader.log.read(1)).events] == ["mail", "thing-happened"]
 
-    monkeypatch.setattr(
-        high_water_mark, "MAX_MARK_AGE_S", 60.0
-    )  # nothing is asked between the reader's own drop and its read
+    monkeypatch.setattr(high_water_mark, "MAX_MARK_AGE_S", 60.0)  # no query between the expiry and the read
     await reader.log.expire("mail", START.replace(year=2025), 4)
     assert [event.type for event in (await reader.log.read(2)).events] == ["thing-happened"]
 
 
-async def test_the_server_sends_all_of_them_or_none(stores: tuple[Store, Store]) -> None:
+async def test_read_tail_returns_all_events_or_none(stores: tuple[Store, Store]) -> None:
     await added(stores[0].log, write("a", 5))
 
     async def sent(most: int, room: int) -> tuple[int, list[int]]:

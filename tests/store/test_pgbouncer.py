@@ -84,14 +84,14 @@ async def test_rows_and_checkpoints_are_recorded_together(store: Store) -> None:
     assert checkpoint.position == 5
 
 
-async def test_news_of_other_processes_is_found_by_looking(
+async def test_events_of_other_processes_are_found_by_polling(
     store: Store, pooler: PgBouncer, schema: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = await open_store(f"{pooler.url}?schema={schema}&prepare=no")
     try:
         waiting = asyncio.create_task(store.log.wait_for_events(0))
         async with asyncio.timeout(30):
-            while "LISTEN hears nothing" not in caplog.text:  # noqa: ASYNC110 - a log has no event to wait for
+            while "LISTEN receives nothing" not in caplog.text:  # noqa: ASYNC110 - a log has no event to wait for
                 await asyncio.sleep(0.02)
         appended = await added(other.log, write("a"))
         async with asyncio.timeout(2):
@@ -102,7 +102,7 @@ async def test_news_of_other_processes_is_found_by_looking(
     assert appended.position == await store.log.head()
 
 
-async def test_with_prepared_statements_it_is_said_what_to_do(pooler: PgBouncer, schema: str) -> None:
+async def test_prepared_statements_error_names_url_option(pooler: PgBouncer, schema: str) -> None:
     async def use(n: int) -> None:
         store = await open_store(f"{pooler.url}?schema={schema}")
         try:
@@ -116,7 +116,7 @@ async def test_with_prepared_statements_it_is_said_what_to_do(pooler: PgBouncer,
 
     problems = [each for each in outcomes if each is not None]  # who meets it, and when, depends
     assert problems
-    assert all(isinstance(each, StoreUnavailable) and "add prepare=no to the URL" in str(each) for each in problems)
+    assert all(isinstance(each, StoreUnavailable) and "Add prepare=no to the URL" in str(each) for each in problems)
 
 
 async def test_an_app_runs_behind_it(pooler: PgBouncer, schema: str) -> None:

@@ -26,7 +26,7 @@ async def log(
     await store.close()
 
 
-async def test_a_stream_that_must_exist_and_does_not_refuses_those_beside_it(log: Log) -> None:
+async def test_missing_stream_that_must_exist_rejects_whole_append(log: Log) -> None:
     await added(log, write("there"))
 
     verdict = await log.append([write("there", 2), write("new", 2), write("missing", 2, "exists")])
@@ -35,7 +35,7 @@ async def test_a_stream_that_must_exist_and_does_not_refuses_those_beside_it(log
     assert len(await everything(log)) == 1
 
 
-async def test_what_is_refused_moves_no_stream(log: Log) -> None:
+async def test_rejected_append_changes_no_stream(log: Log) -> None:
     verdict = await log.append([write("a", 3), write("b", 3, 7)])
 
     assert verdict == VersionConflict("b", 7, 0)
@@ -47,7 +47,7 @@ SEPARATORS = ["\x1f", "\x1f0\x1e", "0\x1e\x1f", "\x1f1\x1e\x1f0", "\x1e", '"', "
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["of one append", "of several"])
-async def test_values_that_look_like_what_separates_them_come_back(log: Log, together: bool) -> None:
+async def test_values_with_separators_are_stored_unchanged(log: Log, together: bool) -> None:
     writes = [
         StreamWrite(
             f"odd-{odd}{number}",
@@ -71,7 +71,7 @@ async def test_values_that_look_like_what_separates_them_come_back(log: Log, tog
         assert (found.stream, found.type, found.data, found.tags) == (each.stream, "test.odd", event.data, event.tags)
 
 
-async def test_events_of_appends_that_go_together_stay_in_their_places(log: Log) -> None:
+async def test_events_of_batched_appends_keep_their_order(log: Log) -> None:
     moment = datetime(2024, 1, 15, tzinfo=UTC)
     rare = EncodedEvent("test.rare", 7, new_id(), "[]", '{"actor":"a"}', ("seat:1", "seat:2"), moment, expires=True)
     await added(log, write("first"))

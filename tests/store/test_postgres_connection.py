@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: kept at hand where nobody waits for one, and on lines that are watched."""
+"""Connections to PostgreSQL: kept idle while no caller waits for one, and monitored by TCP keepalive."""
 
 import asyncio
 import socket
@@ -27,11 +27,11 @@ async def pid(database: Database) -> int:
         return await connection.fetchval("SELECT pg_backend_pid()")
 
 
-async def test_the_same_connection_serves_those_who_come_one_after_another(database: Database) -> None:
+async def test_sequential_callers_share_connection(database: Database) -> None:
     assert len({await pid(database) for _ in range(5)}) == 1
 
 
-async def test_one_at_hand_is_not_withheld_from_those_who_wait(database: Database) -> None:
+async def test_idle_connection_is_given_to_waiting_caller(database: Database) -> None:
     async def slow() -> None:
         async with database.connection() as connection:
             await connection.fetch("SELECT pg_sleep(0.02)")
@@ -42,7 +42,7 @@ async def test_one_at_hand_is_not_withheld_from_those_who_wait(database: Databas
             await asyncio.gather(*(pid(database) for _ in range(12)))
 
 
-async def test_what_was_cancelled_is_not_at_hand(database: Database) -> None:
+async def test_connection_of_canceled_statement_is_not_kept_idle(database: Database) -> None:
     async def sleep() -> None:
         async with database.connection() as connection:
             await connection.fetch("SELECT pg_sleep(30)")
@@ -73,7 +73,7 @@ async def test_a_value_that_cannot_be_sent_leaves_no_transaction_open(database: 
     assert [tuple(row) for row in open_ones] == []
 
 
-async def test_what_the_server_has_ended_is_not_at_hand(database: Database) -> None:
+async def test_connection_closed_by_server_is_not_reused(database: Database) -> None:
     first = await pid(database)
     other = await database.connect()
     await other.fetch("SELECT pg_terminate_backend($1)", first)
@@ -84,7 +84,7 @@ async def test_what_the_server_has_ended_is_not_at_hand(database: Database) -> N
     await other.close()
 
 
-async def test_every_line_is_watched(database: Database) -> None:
+async def test_every_connection_has_keepalive(database: Database) -> None:
     listening = await database.connect()
     async with database.connection() as connection:
         for each in (connection, listening):
@@ -96,7 +96,7 @@ async def test_every_line_is_watched(database: Database) -> None:
     await listening.close()
 
 
-async def test_every_connection_says_whose_it_is(database: Database) -> None:
+async def test_every_connection_has_application_name(database: Database) -> None:
     listening = await database.connect()
     async with database.connection() as connection:
         names = {await each.fetchval("SHOW application_name") for each in (connection, listening)}

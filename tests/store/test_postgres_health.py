@@ -1,4 +1,4 @@
-"""The doctor of a log in PostgreSQL finds each thing that can be wrong, and says what could not be checked."""
+"""`fait doctor` on PostgreSQL finds each kind of damage, and reports what could not be checked."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fait._store.postgres.store import PostgresStore
 
 UNTESTED = {"fsync": "finding"}
-"""The tests' servers do without."""
+"""The servers of the tests run without fsync."""
 
 APPEND = (
     "SELECT {0}.fait_append_1('{order-9}', '{-1}', '{1}', '{1}', '{1}', array[gen_random_uuid()], '{t}', '{1}', "
@@ -38,7 +38,7 @@ def in_schema(url: str, sql: str) -> str:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(url.partition("?")[0], server_settings={"application_name": "somebody"})
+    connection = await asyncpg.connect(url.partition("?")[0], server_settings={"application_name": "other-app"})
     try:
         yield connection
     finally:
@@ -72,7 +72,7 @@ def wrong(found: dict[str, Finding]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("version", [15, 18])
-async def test_a_well_log_is_well(postgres_url: Callable[..., str], version: int) -> None:
+async def test_healthy_log_has_no_findings(postgres_url: Callable[..., str], version: int) -> None:
     url = postgres_url(version)
     await open_admin(url).migrate()
 
@@ -101,7 +101,7 @@ async def test_a_well_log_is_well(postgres_url: Callable[..., str], version: int
         ("INSERT INTO {0}.fait_leases VALUES ('gone', 'me', 1, 1)", "leases"),
     ],
 )
-async def test_what_is_wrong_is_found(url: str, damage: str, check: str) -> None:
+async def test_damage_is_found(url: str, damage: str, check: str) -> None:
     async with connected(url) as connection:
         await connection.execute(in_schema(url, damage))
 
@@ -109,7 +109,7 @@ async def test_what_is_wrong_is_found(url: str, damage: str, check: str) -> None
 
 
 @pytest.mark.parametrize("gone", [1, 2, 3])
-async def test_an_event_that_is_gone_is_missed(url: str, gone: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_deleted_event_is_found(url: str, gone: int, monkeypatch: pytest.MonkeyPatch) -> None:
     async with connected(url) as connection:
         await connection.execute("SET session_replication_role = replica")
         await connection.execute(
@@ -122,12 +122,12 @@ async def test_an_event_that_is_gone_is_missed(url: str, gone: int, monkeypatch:
 
     assert found["versions"].status == "finding"
     assert "order-2" in found["versions"].detail
-    # Among the newest, where a stream begins is not known.
+    # If only the newest positions are checked, the beginning of a stream is unknown.
     assert newest["versions"].status == ("ok" if gone == 1 else "finding")
     assert newest["versions"].detail.endswith("among the newest 3 positions")
 
 
-async def test_of_a_long_log_the_newest_part_is_checked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_log_is_checked_at_newest_positions(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with connected(url) as connection:
         await connection.execute(in_schema(url, "DELETE FROM {0}.fait_tags WHERE position IN (1, 4)"))
 
@@ -146,7 +146,7 @@ async def test_of_a_long_log_the_newest_part_is_checked(url: str, monkeypatch: p
         ("synchronous_commit = off", {}),
     ],
 )
-async def test_settings_of_the_role_are_seen(url: str, setting: str, verdicts: dict[str, str]) -> None:
+async def test_settings_of_role_are_checked(url: str, setting: str, verdicts: dict[str, str]) -> None:
     role = f"role_{uuid4().hex[:8]}"
     async with connected(url) as connection:
         await connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER; ALTER ROLE {role} SET {setting}")
@@ -157,7 +157,7 @@ async def test_settings_of_the_role_are_seen(url: str, setting: str, verdicts: d
 
 
 @pytest.mark.server
-async def test_a_server_that_may_lose_data_is_found() -> None:
+async def test_unsafe_server_settings_are_found() -> None:
     options = {"fsync": "on", "full_page_writes": "off", "max_connections": "14"}
     with PostgresServer(options=options) as server:
         await open_admin(server.url).migrate()
@@ -173,7 +173,7 @@ async def test_a_server_that_may_lose_data_is_found() -> None:
         assert found["connections"].status == "finding"
 
 
-async def test_an_append_that_does_not_end_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_open_append_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with connected(url) as connection:
         transaction = connection.transaction()
         await transaction.start()
@@ -187,13 +187,13 @@ async def test_an_append_that_does_not_end_is_named(url: str, monkeypatch: pytes
 
     assert young.status == "ok"
     assert old.status == "finding"
-    assert f"process {pid} (somebody), idle in transaction" in old.detail
+    assert f"process {pid} (other-app), idle in transaction" in old.detail
     assert f"pg_terminate_backend({pid})" in old.advice
-    assert "does not end its transaction" in old.advice
-    assert (await examined(url))["oldest append"].detail == "nobody is appending"
+    assert "not ended its transaction" in old.advice
+    assert (await examined(url))["oldest append"].detail == "no append is open"
 
 
-async def test_a_long_transaction_that_does_not_append_is_no_finding(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_transaction_without_append_is_no_finding(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fait._store.postgres.health.MAX_TICKET_AGE_S", 0.0)
     async with connected(url) as connection:
         transaction = connection.transaction()
@@ -203,7 +203,7 @@ async def test_a_long_transaction_that_does_not_append_is_no_finding(url: str, m
         await transaction.rollback()
 
 
-async def test_what_a_role_may_not_see_is_unknown(url: str) -> None:
+async def test_check_without_privilege_is_unknown(url: str) -> None:
     role = f"role_{uuid4().hex[:8]}"
     async with connected(url) as connection:
         await connection.execute(in_schema(url, f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA {{0}} TO {role}"))
@@ -219,14 +219,14 @@ async def test_what_a_role_may_not_see_is_unknown(url: str) -> None:
     assert "GRANT SELECT ON SEQUENCE" in found["sequence"].advice
 
 
-async def test_a_cluster_without_a_known_name_is_unknown(url: str) -> None:
+async def test_missing_system_identifier_is_unknown(url: str) -> None:
     async with connected(url) as connection:
         await connection.execute(in_schema(url, "UPDATE {0}.fait_log SET system_identifier = ''"))
 
     assert wrong(await examined(url)) == {**UNTESTED, "PostgreSQL": "unknown"}
 
 
-async def test_a_check_that_takes_too_long_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_check_timeout_is_unknown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fait._store.postgres.health.CHECK_TIMEOUT_S", 0.05)
     async with connected(url) as connection:
         transaction = connection.transaction()
@@ -240,7 +240,7 @@ async def test_a_check_that_takes_too_long_is_given_up(url: str, monkeypatch: py
     assert wrong(found) == {**UNTESTED, "tags": "unknown"}
 
 
-async def test_a_pooler_is_noticed(
+async def test_pooler_is_detected(
     url: str, pgbouncer: Callable[..., PgBouncer], postgres_servers: Callable[..., PostgresServer]
 ) -> None:
     bouncer = pgbouncer(postgres_servers(), pool_size=4)
@@ -249,11 +249,11 @@ async def test_a_pooler_is_noticed(
     found = await examined(through)
 
     assert wrong(found) == UNTESTED
-    assert "not heard" in found["LISTEN"].detail
+    assert "no notifications" in found["LISTEN"].detail
     assert found["prepared statements"].detail == "not used: prepare=no"
 
 
-async def test_statements_that_a_pooler_loses_are_a_finding(
+async def test_pooler_without_prepared_statements_is_a_finding(
     url: str, pgbouncer: Callable[..., PgBouncer], postgres_servers: Callable[..., PostgresServer]
 ) -> None:
     bouncer = pgbouncer(postgres_servers(), pool_size=4)

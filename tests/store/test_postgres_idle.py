@@ -1,4 +1,4 @@
-"""How long a transaction may stand idle once an event has joined it: readers wait for its end."""
+"""The idle timeout of a transaction after an append: readers wait for its end."""
 
 from collections.abc import Callable
 

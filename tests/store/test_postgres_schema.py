@@ -1,4 +1,4 @@
-"""A schema in PostgreSQL: set up once whoever asks, in whatever name, for roles that may do no more than they need."""
+"""The database schema in PostgreSQL: concurrent setup, unusual names, and roles with least privileges."""
 
 import asyncio
 import logging
@@ -112,7 +112,7 @@ async def test_stores_that_are_opened_at_once_are_one_log(fresh: Fresh) -> None:
     assert sorted(map(len, applied)) == [0, 0, 0, len(STEPS)]
 
 
-async def test_of_two_adoptions_at_once_one_begins_an_epoch(fresh: Fresh) -> None:
+async def test_concurrent_adoptions_start_one_epoch(fresh: Fresh) -> None:
     url = fresh()
     await open_admin(url).migrate()
     await asked(url, "UPDATE {0}.fait_log SET timeline = timeline + 1")
@@ -199,7 +199,7 @@ async def test_a_step_that_fails_leaves_nothing_behind(fresh: Fresh, monkeypatch
 
 
 def known(monkeypatch: pytest.MonkeyPatch, *later: str) -> None:
-    """From now on, fait has these steps more."""
+    """Add migrations to those of fait."""
     steps = [Migration(len(STEPS) + number, "later", sql) for number, sql in enumerate(later, 1)]
     monkeypatch.setattr("fait._store.postgres.admin.load_migrations", lambda _: [*STEPS, *steps])
 
@@ -230,12 +230,12 @@ async def test_older_code_uses_a_newer_schema_that_it_can_live_with(
         await added(store.log, write("order-1", 1))
         found = {each.name: each for each in await examined(store)}
     assert found["schema"].status == "ok"
-    assert f"this fait knows {len(STEPS)}" in found["schema"].detail
+    assert f"this version of fait has {len(STEPS)}" in found["schema"].detail
     assert [each.number for each in await open_admin(url).migrations()][-1] == len(STEPS) + 1
 
 
-async def test_no_function_compiles_a_plan_that_only_looks_costly(fresh: Fresh) -> None:
-    """Without sequential scans allowed, one of a table of one row counts as costly before PostgreSQL 18."""
+async def test_functions_without_seqscan_disable_jit(fresh: Fresh) -> None:
+    """Before PostgreSQL 18, a disabled sequential scan counts as very expensive, even of a table with one row."""
     url = fresh()
     async with opened(url):
         settings = await asked(
@@ -252,7 +252,7 @@ async def test_no_function_compiles_a_plan_that_only_looks_costly(fresh: Fresh) 
 async def test_a_changed_step_is_refused(fresh: Fresh) -> None:
     url = fresh()
     await open_admin(url).migrate()
-    await asked(url, "UPDATE {0}.fait_migrations SET fingerprint = 'other' WHERE number = 3")
+    await asked(url, "UPDATE {0}.fait_migrations SET checksum = 'other' WHERE number = 3")
 
     with pytest.raises(StoreUnavailable, match="another schema 3"):
         await open_store(url)
@@ -272,11 +272,12 @@ async def test_events_are_not_changed_even_by_their_owner(fresh: Fresh, table: s
         await added(store.log, write("order-1", 1))
     await asked(
         url,
-        "INSERT INTO {0}.fait_messages (version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata) "
+        "INSERT INTO {0}.fait_messages "
+        "(version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata) "
         "SELECT 1, recorded_at, occurred_at, gen_random_uuid(), 1, 'note-1', type, data, metadata FROM {0}.fait_events",
     )
 
-    with pytest.raises(asyncpg.RestrictViolationError, match=f"events are facts: {table}"):
+    with pytest.raises(asyncpg.RestrictViolationError, match=f"on {table} is not allowed: events are append-only"):
         await asked(url, statement.replace("{1}", table))
 
     assert len(await asked(url, "SELECT FROM {0}.fait_all_events")) == 2
@@ -407,7 +408,7 @@ async def test_a_reader_may_look_and_do_nothing_else(roles: tuple[str, str, str]
         assert await store.log.head() == 2
         assert await store.ledger.checkpoints() == []
         assert {each.status for each in await examined(store) if each.name != "fsync"} == {"ok"}
-        with pytest.raises(StoreUnavailable, match="does not allow this to this role") as refused:
+        with pytest.raises(StoreUnavailable, match="the role lacks a privilege") as refused:
             await store.log.append([write("order-1", 1)])
         assert refused.value.outcome == "not_written"
 
@@ -416,7 +417,7 @@ async def test_a_role_that_may_not_create_is_told_who_can(roles: tuple[str, str,
     _, app, _ = roles
     url = named(app, schema_of(fresh()))
 
-    with pytest.raises(UsageError, match="fait db migrate, or run what fait db sql prints"):
+    with pytest.raises(UsageError, match="fait db migrate, or run the script that fait db sql prints"):
         await open_store(url)
     with pytest.raises(UsageError, match="Nothing was created"):
         await open_store(url, create=False)
@@ -429,7 +430,7 @@ async def test_a_role_without_any_grant_is_told(roles: tuple[str, str, str]) -> 
     role = urlsplit(app).username
     await asked(owner, f"REVOKE ALL ON SCHEMA {{0}} FROM {role}")
 
-    with pytest.raises(StoreUnavailable, match=r"does not allow this to this role \(permission denied for schema"):
+    with pytest.raises(StoreUnavailable, match=r"the role lacks a privilege \(permission denied for schema"):
         await open_store(app, create=False)
 
 

@@ -1,4 +1,4 @@
-"""Reading a rare type out of a long log: in pieces, each of which looks through so many positions and no more."""
+"""Reading a rare type from a long log: each statement scans a limited number of positions."""
 
 from collections.abc import Callable
 

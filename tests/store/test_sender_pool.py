@@ -1,4 +1,4 @@
-"""The connections of batches: who finds none free is given the first there is; one that cannot be had harms nobody."""
+"""The sender pool: a waiter gets the first available connection; a failed connect fails no batch needlessly."""
 
 import asyncio
 from typing import Any, cast
@@ -11,16 +11,16 @@ from fait._store.postgres.sender_pool import SenderPool
 
 
 class Pool:
-    """Opens a connection when the test says so, or says why not."""
+    """A database that opens a connection, or fails, when the test says so."""
 
     def __init__(self) -> None:
-        self.asked: list[asyncio.Future[Any]] = []
+        self.callers: list[asyncio.Future[Any]] = []
         self.given_back: list[Any] = []
         self.discarded: list[Any] = []
 
     async def acquire(self) -> Any:
-        self.asked.append(asyncio.get_running_loop().create_future())
-        return await self.asked[-1]
+        self.callers.append(asyncio.get_running_loop().create_future())
+        return await self.callers[-1]
 
     async def release(self, connection: Any) -> None:
         self.given_back.append(connection)
@@ -37,103 +37,103 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-class Asked:
-    """Lanes of a pool, and those who take them."""
+class Callers:
+    """A sender pool, and its callers."""
 
     def __init__(self) -> None:
         self.pool = Pool()
-        self.lanes = SenderPool(cast("Database", cast("Any", self.pool)))
+        self.senders = SenderPool(cast("Database", cast("Any", self.pool)))
 
     async def take(self) -> "asyncio.Task[PostgresConnection]":
-        task = asyncio.create_task(self.lanes.acquire())
+        task = asyncio.create_task(self.senders.acquire())
         await turn()
         return task
 
     async def opened(self, connection: Any) -> None:
-        self.pool.asked[-1].set_result(connection)
+        self.pool.callers[-1].set_result(connection)
         await turn()
 
     async def refused(self) -> None:
-        self.pool.asked[-1].set_exception(FULL)
+        self.pool.callers[-1].set_exception(FULL)
         await turn()
 
 
 @pytest.fixture
-def asked() -> Asked:
-    return Asked()
+def callers() -> Callers:
+    return Callers()
 
 
-async def test_a_lane_that_is_given_back_serves_the_next(asked: Asked) -> None:
-    first = await asked.take()
-    await asked.opened("one")
-    asked.lanes.release(first.result())
+async def test_released_connection_is_reused(callers: Callers) -> None:
+    first = await callers.take()
+    await callers.opened("one")
+    callers.senders.release(first.result())
 
-    second = await asked.take()
+    second = await callers.take()
 
     assert second.result() == cast("Any", "one")
-    assert len(asked.pool.asked) == 1
+    assert len(callers.pool.callers) == 1
 
 
-async def test_who_waits_for_a_new_one_is_given_one_that_comes_back(asked: Asked) -> None:
-    first = await asked.take()
-    await asked.opened("one")
-    second = await asked.take()
-    assert len(asked.pool.asked) == 2
+async def test_waiter_gets_released_connection_before_new_one(callers: Callers) -> None:
+    first = await callers.take()
+    await callers.opened("one")
+    second = await callers.take()
+    assert len(callers.pool.callers) == 2
 
-    asked.lanes.release(first.result())
+    callers.senders.release(first.result())
     await turn()
     assert second.result() == cast("Any", "one")
-    await asked.opened("two")
+    await callers.opened("two")
 
-    assert (await asked.take()).result() == cast("Any", "two")
+    assert (await callers.take()).result() == cast("Any", "two")
 
 
-async def test_when_no_more_are_to_be_had_the_one_there_is_is_waited_for(asked: Asked) -> None:
-    first = await asked.take()
-    await asked.opened("one")
-    second = await asked.take()
+async def test_failed_connect_waits_for_connection_in_use(callers: Callers) -> None:
+    first = await callers.take()
+    await callers.opened("one")
+    second = await callers.take()
 
-    await asked.refused()
+    await callers.refused()
     assert not second.done()
-    asked.lanes.release(first.result())
+    callers.senders.release(first.result())
     await turn()
 
     assert second.result() == cast("Any", "one")
 
 
-async def test_when_there_is_none_everybody_is_told_why(asked: Asked) -> None:
-    takers = [await asked.take(), await asked.take()]
-    assert len(asked.pool.asked) == 1
+async def test_failed_connect_without_connection_fails_all_waiters(callers: Callers) -> None:
+    takers = [await callers.take(), await callers.take()]
+    assert len(callers.pool.callers) == 1
 
-    await asked.refused()
+    await callers.refused()
 
     assert [taker.exception() for taker in takers] == [FULL, FULL]
 
 
-async def test_when_the_one_there_is_was_lost_another_is_opened(asked: Asked) -> None:
-    first = await asked.take()
-    await asked.opened("one")
-    second = await asked.take()
-    await asked.refused()
+async def test_discarded_connection_is_replaced_for_waiter(callers: Callers) -> None:
+    first = await callers.take()
+    await callers.opened("one")
+    second = await callers.take()
+    await callers.refused()
 
-    await asked.lanes.discard(first.result())
+    await callers.senders.discard(first.result())
     await turn()
-    await asked.opened("two")
+    await callers.opened("two")
 
     assert second.result() == cast("Any", "two")
-    assert asked.pool.discarded == ["one"]
+    assert callers.pool.discarded == ["one"]
 
 
-async def test_at_the_end_all_go_back_and_none_is_opened_any_more(asked: Asked) -> None:
-    first = await asked.take()
-    await asked.opened("one")
-    second = await asked.take()
-    asked.lanes.release(first.result())
+async def test_close_releases_all_connections_and_opens_none(callers: Callers) -> None:
+    first = await callers.take()
+    await callers.opened("one")
+    second = await callers.take()
+    callers.senders.release(first.result())
     await turn()
-    asked.lanes.release(second.result())
+    callers.senders.release(second.result())
 
-    await asked.lanes.close()
+    await callers.senders.close()
     await turn()
 
-    assert asked.pool.given_back == ["one"]
-    assert asked.pool.asked[-1].cancelled()
+    assert callers.pool.given_back == ["one"]
+    assert callers.pool.callers[-1].cancelled()

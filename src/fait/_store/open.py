@@ -146,7 +146,7 @@ def append_in_transaction(
     if dialect == "postgresql":
         from fait._store.postgres import external_transaction as postgres
 
-        return postgres.append(writes, schema, look_up=look_up)
+        return postgres.append(writes, schema, check_ids=look_up)
     from fait._store.sqlite import external_transaction as sqlite
 
     return sqlite.append(writes, now, look_up=look_up)

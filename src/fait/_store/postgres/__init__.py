@@ -1,1 +1,1 @@
-"""The PostgreSQL backend: any number of processes on any number of machines, and one order that nothing breaks."""
+"""The PostgreSQL backend: any number of processes on any number of machines share one log in one global order."""

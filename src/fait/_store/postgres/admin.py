@@ -1,6 +1,6 @@
-"""Our tables and functions in a database: what is there, what is missing, and how it is brought up to date.
+"""Manages the tables and functions of a store: lists and applies migrations, adopts a log, and removes a schema.
 
-All steps that are missing are applied in one transaction, under a lock, so that two deploys at once are one.
+All pending migrations are applied in one transaction and under a lock, so concurrent deploys do not conflict.
 """
 
 import re
@@ -26,73 +26,77 @@ __all__ = ["PostgresAdmin", "applied_migrations", "migrate", "missing_migrations
 _PACKAGE = "fait._store.postgres"
 
 DROP_TIMEOUT_S: Final = 20
-"""How long to wait for those who use a schema that is to be removed."""
+"""Timeout for the locks of other sessions on a schema that is dropped."""
 
 
 class PostgresAdmin:
-    """The schema that a URL names; it connects for each call, and only for as long."""
+    """Administration of the schema that a URL names. Each method opens a connection and closes it."""
 
-    def __init__(self, url: str, shown: str) -> None:
-        self._address = parse_url(url, shown)
-        self.location = _location(self._address)
+    def __init__(self, url: str, redacted_url: str) -> None:
+        self._options = parse_url(url, redacted_url)
+        self.location = _location(self._options)
 
     async def migrations(self) -> list[MigrationStatus]:
-        """All steps, applied or pending. Nothing is changed."""
-        async with _opened(self._address) as database, database.connection() as connection:
+        """Return all migrations, applied and pending. Changes nothing."""
+        async with _opened(self._options) as database, database.connection() as connection:
             return migration_statuses(
                 load_migrations(_PACKAGE), await applied_migrations(database, connection), self.location
             )
 
     async def migrate(self) -> list[Migration]:
-        """Apply what is pending, all of it or nothing; a schema that is not there is created."""
-        async with _opened(self._address) as database:
+        """Apply all pending migrations, or none if one fails, and return them. Creates the schema if it is missing."""
+        async with _opened(self._options) as database:
             return await migrate(database)
 
     async def script(self, *, from_scratch: bool) -> str:
-        """SQL that does what `migrate` does, "" if nothing is pending.
+        """Return an SQL script that does the same as `migrate`; "" if nothing is pending.
 
-        With `whole`, all of it, for a new schema; no server is asked.
+        Args:
+            from_scratch: Return the script for a new schema, without connecting to the server.
         """
         if from_scratch:
-            return script(self._address.schema, load_migrations(_PACKAGE), with_schema=self._address.schema != "public")
-        async with _opened(self._address) as database:
-            steps = await missing_migrations(database)
-            [(found,)] = await database.fetch("has_schema", database.schema)
-        return script(self._address.schema, steps, with_schema=not found) if steps else ""
+            migrations = load_migrations(_PACKAGE)
+            return script(self._options.schema, migrations, create_schema=self._options.schema != "public")
+        async with _opened(self._options) as database:
+            migrations = await missing_migrations(database)
+            [(has_schema,)] = await database.fetch("has_schema", database.schema)
+        return script(self._options.schema, migrations, create_schema=not has_schema) if migrations else ""
 
     async def adopt(self, *, in_place: bool, dry_run: bool) -> Adoption:
-        """Begin a new epoch."""
-        async with _opened(self._address) as database:
+        """Start a new epoch of the log in its current cluster and timeline."""
+        async with _opened(self._options) as database:
             if await missing_migrations(database):
-                raise UsageError(f"{self.location} has no log that is up to date: fait db status. Nothing was changed.")
+                raise UsageError(
+                    f"{self.location} has no store, or pending migrations: see fait db status. Nothing was changed."
+                )
             return await identity.adopt(database, in_place=in_place, dry_run=dry_run)
 
     async def drop(self) -> None:
-        """Remove the schema with everything in it; waits a while for those who use it."""
-        statement = statements(self._address.schema)["drop_schema"]
+        """Drop the schema with everything in it. Waits up to `DROP_TIMEOUT_S` for sessions that use it."""
+        statement = statements(self._options.schema)["drop_schema"]
         try:
-            async with _opened(self._address) as database, database.transaction() as connection:
+            async with _opened(self._options) as database, database.transaction() as connection:
                 await connection.execute(f"SET LOCAL lock_timeout = '{DROP_TIMEOUT_S}s'")
                 await connection.execute(statement)
-        except StoreUnavailable as problem:
-            raise StoreUnavailable(f"{problem} {self.location} is still there. To remove it: {statement}") from problem
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"{error} {self.location} was not dropped. To drop it, run: {statement}") from error
 
 
 @asynccontextmanager
-async def _opened(address: ConnectionOptions) -> AsyncGenerator[Database]:
-    database = await Database.open(address)
+async def _opened(options: ConnectionOptions) -> AsyncGenerator[Database]:
+    database = await Database.open(options)
     try:
         yield database
     finally:
         await database.close()
 
 
-def _location(address: ConnectionOptions) -> str:
-    return f"{address.redacted_url} (schema {address.schema})"
+def _location(options: ConnectionOptions) -> str:
+    return f"{options.redacted_url} (schema {options.schema})"
 
 
 async def missing_migrations(database: Database) -> list[Migration]:
-    """The steps that are still to be applied; all of them when there is no log yet."""
+    """Return the pending migrations; all of them if there is no store yet."""
     async with database.connection() as connection:
         return await _missing_migrations(database, connection)
 
@@ -104,61 +108,62 @@ async def _missing_migrations(database: Database, connection: PostgresConnection
 
 
 async def applied_migrations(database: Database, connection: PostgresConnection) -> list[MigrationStatus]:
-    """The steps that were applied; none where nobody set up a log."""
+    """Return the applied migrations; none if there is no store yet."""
     if not await connection.fetchval(database.sql["has_migrations"], database.schema):
         return []
     return [MigrationStatus(*row) for row in await connection.fetch(database.sql["applied_migrations"])]
 
 
 async def migrate(database: Database) -> list[Migration]:
-    """Apply what is missing, all of it or nothing; return it."""
+    """Apply all pending migrations, or none if one fails, and return them."""
     try:
         async with database.transaction() as connection:
-            # Above it, what another migration did while this one waited for the lock could not be seen.
+            # At other levels, the snapshot could be older than a migration that held the lock before.
             await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             await connection.fetch(database.sql["lock_schema"])
-            steps = await _missing_migrations(database, connection)
-            if steps:
-                await _apply(database, connection, steps)
-            return steps
-    except StoreUnavailable as problem:
-        if not isinstance(problem.__cause__, InsufficientPrivilege):
+            migrations = await _missing_migrations(database, connection)
+            if migrations:
+                await _apply(database, connection, migrations)
+            return migrations
+    except StoreUnavailable as error:
+        if not isinstance(error.__cause__, InsufficientPrivilege):
             raise
         raise UsageError(
-            f"the schema {database.schema!r} could not be brought up to date: {problem} A role that may create tables "
-            "there can do it: fait db migrate, or run what fait db sql prints."
-        ) from problem
+            f"failed to migrate the schema {database.schema!r}: {error} As a role that may create tables "
+            "there, run fait db migrate, or run the script that fait db sql prints."
+        ) from error
 
 
-async def _apply(database: Database, connection: PostgresConnection, steps: Sequence[Migration]) -> None:
+async def _apply(database: Database, connection: PostgresConnection, migrations: Sequence[Migration]) -> None:
     if not await connection.fetchval(database.sql["has_schema"], database.schema):
         await connection.execute(database.sql["create_schema"])
-    if steps[0].number == 1:
+    if migrations[0].number == 1:
         await connection.execute(database.sql["create_migrations"])
-    for step in steps:
-        await connection.execute(in_schema(step.sql, database.schema))
-        await connection.fetch(database.sql["insert_migration"], *_migration_row(step))
+    for migration in migrations:
+        await connection.execute(in_schema(migration.sql, database.schema))
+        await connection.fetch(database.sql["insert_migration"], *_migration_row(migration))
     await connection.execute(database.sql["create_log"])
 
 
-def _migration_row(step: Migration) -> tuple[Any, ...]:
-    return (step.number, step.name, step.checksum, step.compatible_from)
+def _migration_row(migration: Migration) -> tuple[Any, ...]:
+    return (migration.number, migration.name, migration.checksum, migration.compatible_from)
 
 
-def script(schema: str, steps: Sequence[Migration], *, with_schema: bool) -> str:
-    """SQL that does what `migrate` does, to be read and run by somebody else."""
+def script(schema: str, migrations: Sequence[Migration], *, create_schema: bool) -> str:
+    """Return an SQL script that applies migrations as `migrate` does, for a database administrator."""
     sql = statements(schema)
     parts = ["BEGIN ISOLATION LEVEL READ COMMITTED;", sql["lock_schema"]]
-    if with_schema:
+    if create_schema:
         parts.append(sql["create_schema"])
-    if steps[0].number == 1:
+    if migrations[0].number == 1:
         parts.append(sql["create_migrations"])
-    for step in steps:
-        parts += [in_schema(step.sql, schema).strip(), _with_values(sql["insert_migration"], _migration_row(step))]
+    for migration in migrations:
+        row = _migration_row(migration)
+        parts += [in_schema(migration.sql, schema).strip(), _with_values(sql["insert_migration"], row)]
     return "\n\n".join([*parts, sql["create_log"], "COMMIT;"]) + "\n"
 
 
 def _with_values(sql: str, values: Sequence[Any]) -> str:
-    """A statement with its parameters filled in, for a script."""
-    texts = [literal(each) if isinstance(each, str) else str(each) for each in values]
-    return re.sub(r"\$(\d)", lambda found: texts[int(found[1]) - 1], sql)
+    """Return a statement with its parameters replaced by literals, for a script."""
+    literals = [literal(value) if isinstance(value, str) else str(value) for value in values]
+    return re.sub(r"\$(\d)", lambda match: literals[int(match[1]) - 1], sql)

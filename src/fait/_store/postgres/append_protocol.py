@@ -1,4 +1,4 @@
-"""Appends as the arguments of one call of the append function, and the rows that come back as verdicts."""
+"""Encodes appends as arguments of the append functions, and decodes the rows that they return."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ Append = tuple[Sequence[StreamWrite], AppendCondition | None]
 
 
 class _ExistingEvent(Struct):
-    """An event that has one of the ids already."""
+    """A stored event with the id of an event to append."""
 
     id: str
     stream: str
@@ -45,92 +45,93 @@ class _ExistingEvent(Struct):
 
 
 def array_literal(texts: Sequence[str]) -> str:
-    """An array of texts as PostgreSQL writes it."""
+    """Return texts as a PostgreSQL array literal."""
     return "{" + ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts) + "}"
 
 
 def is_single_event(appends: Sequence[Append]) -> bool:
-    """Whether a call is for one event without a condition."""
+    """Whether the appends are a single event without a condition."""
     if len(appends) > 1:
         return False
     writes, condition = appends[0]
     return len(writes) == 1 and len(writes[0].events) == 1 and not (condition and condition.queries)
 
 
-def single_arguments(append: Append, moment: datetime | None, *, patience: int | None) -> tuple[Any, ...]:
-    """The arguments of a call for one event."""
+def single_arguments(append: Append, now: datetime | None, *, lock_timeout_ms: int | None) -> tuple[Any, ...]:
+    """Return the arguments of `append_one`."""
     [write] = append[0]
     [event] = write.events
     return (
         write.stream, write.expected, event.id, event.type, event.schema_version, event.data, event.metadata,
-        event.tags or None, event.occurred_at, event.expires, moment, patience,
+        event.tags or None, event.occurred_at, event.expires, now, lock_timeout_ms,
     )  # fmt: skip
 
 
 def batch_arguments(
-    appends: Sequence[Append], moment: datetime | None, *, look_up: bool, patience: int | None
+    appends: Sequence[Append], now: datetime | None, *, check_ids: bool, lock_timeout_ms: int | None
 ) -> list[Any]:
-    """The arguments of one call: several appends of one write each, or one append of any number of writes."""
-    writes = [write for each, _ in appends for write in each]
+    """Return the arguments of `append`: several appends of one write each, or one append of any number of writes."""
+    writes = [write for append_writes, _ in appends for write in append_writes]
     events = [event for write in writes for event in write.events]
     tags = [event.tags for event in events]
-    occurred = [event.occurred_at for event in events]
+    occurred_at = [event.occurred_at for event in events]
     expires = [event.expires for event in events]
-    separator, streams, ids, types, data, metadata, *tagged = _joined(
+    separator, streams, ids, types, data, metadata, *joined_tags = _join_columns(
         [write.stream for write in writes],
         [event.id for event in events],
         [event.type for event in events],
         [event.data for event in events],
         [event.metadata for event in events],
-        *([[array_literal(each) if each else "" for each in tags]] if any(tags) else []),
+        *([[array_literal(event_tags) if event_tags else "" for event_tags in tags]] if any(tags) else []),
     )
     return [
-        separator, streams, _numbers([write.expected for write in writes]), *_places(writes, len(events)),
-        ids, types, _numbers([event.schema_version for event in events]), data, metadata, tagged[0] if tagged else None,
-        occurred if any(occurred) else None, expires if any(expires) else None,
-        *_queries(appends),
-        moment, len(appends) == 1, look_up, patience,
+        separator, streams, _integers([write.expected for write in writes]), *_event_numbers(writes, len(events)),
+        ids, types, _integers([event.schema_version for event in events]), data, metadata,
+        joined_tags[0] if joined_tags else None,
+        occurred_at if any(occurred_at) else None, expires if any(expires) else None,
+        *_query_arguments(appends),
+        now, len(appends) == 1, check_ids, lock_timeout_ms,
     ]  # fmt: skip
 
 
-def _joined(*columns: list[str]) -> list[str]:
-    """A separator, and each column as one text with it between the values.
+def _join_columns(*columns: list[str]) -> list[str]:
+    """Return a separator, and each column as one text of values with the separator between them.
 
-    The driver sends an array value by value, which takes many times as long. A separator occurs in no value, and does
-    not begin with its own end, so that it is found where it was put and nowhere else.
+    The driver encodes an array value by value, which takes many times as long. The separator does not occur in any
+    value, and no prefix of it is also its suffix, so that the server splits the text exactly at the separators.
     """
     for separator in chain("\x1f", (f"\x1f{number}\x1e" for number in count())):
         texts = [separator.join(column) for column in columns]
         # fault: separator-in-value
         if all(text.count(separator) == len(column) - 1 for text, column in zip(texts, columns, strict=True)):
             return [separator, *texts]
-    raise AssertionError("there are more separators than texts")
+    raise AssertionError("unreachable: the number of separators is unlimited")
 
 
-def _numbers(numbers: Iterable[int]) -> str:
-    """An array of numbers as PostgreSQL writes it."""
+def _integers(numbers: Iterable[int]) -> str:
+    """Return integers as a PostgreSQL array literal."""
     return "{" + ",".join(map(str, numbers)) + "}"
 
 
-def _places(writes: Sequence[StreamWrite], events: int) -> tuple[str, str, str]:
-    """How many events each write has, and for each event the number of its write and its place in it."""
+def _event_numbers(writes: Sequence[StreamWrite], events: int) -> tuple[str, str, str]:
+    """Return the number of events of each write, and for each event the number of its write and its number in it."""
     if events == len(writes):
-        return _ones(events)
+        return _single_event_numbers(events)
     counts = [len(write.events) for write in writes]
-    numbers, places = list[int](), list[int]()
-    for number, length in enumerate(counts, 1):
-        numbers += [number] * length
-        places += range(1, length + 1)
-    return _numbers(counts), _numbers(numbers), _numbers(places)
+    write_nos, event_nos = list[int](), list[int]()
+    for write_no, length in enumerate(counts, 1):
+        write_nos += [write_no] * length
+        event_nos += range(1, length + 1)
+    return _integers(counts), _integers(write_nos), _integers(event_nos)
 
 
 @lru_cache
-def _ones(writes: int) -> tuple[str, str, str]:
+def _single_event_numbers(writes: int) -> tuple[str, str, str]:
     """The same for writes of one event each."""
-    return _numbers([1] * writes), _numbers(range(1, writes + 1)), _numbers([1] * writes)
+    return _integers([1] * writes), _integers(range(1, writes + 1)), _integers([1] * writes)
 
 
-def _queries(appends: Sequence[Append]) -> list[list[Any] | None]:
+def _query_arguments(appends: Sequence[Append]) -> list[list[Any] | None]:
     queries = [
         (number, condition.after, query)
         for number, (_, condition) in enumerate(appends, 1)
@@ -149,10 +150,10 @@ def _queries(appends: Sequence[Append]) -> list[list[Any] | None]:
 
 
 def may_conflict(append: Append, others: Sequence[Append]) -> bool:
-    """Whether one append's condition may mean an event of another: in one call they would not see each other."""
+    """Whether a condition may match an event of another append, which it would not see in the same call of `append`."""
     writes, condition = append
-    return (condition is not None and any(_may_match(condition, each) for each, _ in others)) or any(
-        _may_match(each, writes) for _, each in others if each is not None
+    return (condition is not None and any(_may_match(condition, other_writes) for other_writes, _ in others)) or any(
+        _may_match(other_condition, writes) for _, other_condition in others if other_condition is not None
     )
 
 
@@ -167,22 +168,22 @@ def _matches(query: Query, write: StreamWrite, event: EncodedEvent) -> bool:
 
 
 def appends_to_json(appends: Sequence[Append]) -> str:
-    """The text for appends that are stored one after another."""
-    return msgspec.json.encode([_append(*each) for each in appends]).decode()
+    """Encode appends that are stored one after another, as the JSON argument of `append_batch`."""
+    return msgspec.json.encode([_append(*append) for append in appends]).decode()
 
 
 def _append(writes: Sequence[StreamWrite], condition: AppendCondition | None) -> dict[str, Any]:
-    said: dict[str, Any] = {"writes": [_write(each) for each in writes]}
+    encoded: dict[str, Any] = {"writes": [_write(write) for write in writes]}
     if condition is not None and condition.queries:
-        said["after"] = condition.after
-        said["queries"] = [
+        encoded["after"] = condition.after
+        encoded["queries"] = [
             {"types": query.types, "tags": query.tags, "category": query.category} for query in condition.queries
         ]
-    return said
+    return encoded
 
 
 def _write(write: StreamWrite) -> dict[str, Any]:
-    return {"stream": write.stream, "expected": write.expected, "events": [_event(each) for each in write.events]}
+    return {"stream": write.stream, "expected": write.expected, "events": [_event(event) for event in write.events]}
 
 
 def _event(event: EncodedEvent) -> dict[str, Any]:
@@ -199,7 +200,7 @@ def _event(event: EncodedEvent) -> dict[str, Any]:
 
 
 def recorded_single(append: Append, row: Any) -> RecordedEvent | None:
-    """The event of a call for one, as a reader would be given it; None if it was not stored."""
+    """Return the event of an `append_one` call as a reader would get it; None if it was not stored."""
     [write] = append[0]
     [event] = write.events
     _, _, version, position, *_, recorded_at = row
@@ -207,27 +208,27 @@ def recorded_single(append: Append, row: Any) -> RecordedEvent | None:
         return None
     occurred_at = event.occurred_at.astimezone(UTC) if event.occurred_at else recorded_at
     return RecordedEvent(
-        position, write.stream, version, event.type, event.schema_version, event.id, event.data, event.metadata, event.tags,
-        recorded_at, occurred_at,
+        position, write.stream, version, event.type, event.schema_version, event.id, event.data, event.metadata,
+        event.tags, recorded_at, occurred_at,
     )  # fmt: skip
 
 
 def read_sequential_results(appends: Sequence[Append], rows: Sequence[Any]) -> list[AppendOutcome]:
-    """A verdict for each of the appends that were stored one after another."""
+    """Return an outcome for each append of an `append_batch` call."""
     by_append: defaultdict[int, dict[int, Any]] = defaultdict(dict)
-    for number, *row in rows:
-        by_append[number][row[0]] = row
-    return [_append_result(writes, by_append[number]) for number, (writes, _) in enumerate(appends, 1)]
+    for append_no, *row in rows:
+        by_append[append_no][row[0]] = row
+    return [_append_result(writes, by_append[append_no]) for append_no, (writes, _) in enumerate(appends, 1)]
 
 
 def read_results(appends: Sequence[Append], rows: Sequence[Any]) -> list[AppendOutcome]:
-    """A verdict for each append of a call; `BUSY` for one that is to be sent again."""
+    """Return an outcome for each append of a call; `LOCK_TIMEOUT` for one to send again."""
     if len(rows) == 1:
         return [_single_result(appends[0][0], rows[0])]
     if len(appends) == 1:
         return [_append_result(appends[0][0], {row[0]: row for row in rows})]
     by_write = {row[0]: row for row in rows}
-    return [_single_result(writes, by_write[number]) for number, (writes, _) in enumerate(appends, 1)]
+    return [_single_result(writes, by_write[write_no]) for write_no, (writes, _) in enumerate(appends, 1)]
 
 
 def _single_result(writes: Sequence[StreamWrite], row: Any) -> AppendOutcome:
@@ -237,26 +238,26 @@ def _single_result(writes: Sequence[StreamWrite], row: Any) -> AppendOutcome:
 
 
 def _append_result(writes: Sequence[StreamWrite], rows: dict[int, Any]) -> AppendOutcome:
-    """What the function's rows, by the number of the write, mean for one append."""
+    """Return the outcome of one append; `rows` are keyed by write number."""
     if all(row[1] == "appended" for row in rows.values()):
         position = max(row[3] for row in rows.values())
-        return Appended(position, tuple([rows[number][2] for number in range(1, len(writes) + 1)]))
-    if (stored := next(iter(rows.values()))[4]) is not None:
-        return resolve_duplicate(writes, {each.id: each for each in _values(stored, list[_ExistingEvent])})
+        return Appended(position, tuple([rows[write_no][2] for write_no in range(1, len(writes) + 1)]))
+    if (existing := next(iter(rows.values()))[4]) is not None:
+        return resolve_duplicate(writes, {each.id: each for each in _decode_json(existing, list[_ExistingEvent])})
     for row in rows.values():
-        if row[1] == "condition":
+        if row[1] == "condition_failed":
             if row[5] is None:
-                return LOCK_TIMEOUT  # what it met has expired meanwhile
+                return LOCK_TIMEOUT  # the conflicting events have expired since
             return ConditionFailed(*_conflicting_events(row))
-    for number, write in enumerate(writes, 1):
-        if not is_expected(write.expected, rows[number][2]):
-            return VersionConflict(write.stream, write.expected, rows[number][2])
-    return LOCK_TIMEOUT  # it was in the way of another when the versions were looked at, and would not be now
+    for write_no, write in enumerate(writes, 1):
+        if not is_expected(write.expected, rows[write_no][2]):
+            return VersionConflict(write.stream, write.expected, rows[write_no][2])
+    return LOCK_TIMEOUT  # a concurrent transaction changed a stream in between, and all versions match now
 
 
-def _values(json: Any, kind: type[T]) -> T:
-    """A column of JSON, as text or read already."""
-    return msgspec.json.decode(json, type=kind) if isinstance(json, str) else msgspec.convert(json, kind)
+def _decode_json(value: Any, kind: type[T]) -> T:
+    """Decode a JSON column, which is text or has already been parsed by the driver."""
+    return msgspec.json.decode(value, type=kind) if isinstance(value, str) else msgspec.convert(value, kind)
 
 
 def _conflicting_events(row: Any) -> tuple[tuple[RecordedEvent, ...], int]:
@@ -264,6 +265,6 @@ def _conflicting_events(row: Any) -> tuple[tuple[RecordedEvent, ...], int]:
         msgspec.structs.replace(
             event, recorded_at=event.recorded_at.astimezone(UTC), occurred_at=event.occurred_at.astimezone(UTC)
         )
-        for event in _values(row[5], list[RecordedEvent])
+        for event in _decode_json(row[5], list[RecordedEvent])
     )
     return events, events[-1].position if len(events) == PAGE_SIZE else row[3]

@@ -1,7 +1,7 @@
-"""Sends appends to the server: batches through connections of their own, and alone whatever must not hold others up.
+"""Sends appends to the server: in batches over the sender pool, and individually if one could block the others.
 
-An append whose connection is lost is sent again: its events have ids, so that the server tells a repetition from a new
-append, and the verdict is certain. Only when the server stays away is the outcome unknown.
+An append whose connection is lost is sent again. Its events have ids, so the server recognizes a repetition, and the
+outcome is certain. The outcome is unknown only if the server stays unreachable.
 """
 
 import asyncio
@@ -44,44 +44,57 @@ __all__ = ["Appender"]
 Outcomes = list[AppendOutcome | Exception]
 
 BATCH_LOCK_TIMEOUT_S: Final = 0.05
-"""How long a batch waits for a lock, before its appends are sent one by one so that only one of them waits on."""
+"""Lock timeout of a batch. After it, the appends of the batch are retried individually, so that a lock blocks only the
+appends that need it."""
 
 RETRY_LOCK_TIMEOUT_S: Final = 0.5
-"""How long an append that runs alone waits at a time: whoever comes after it to a lock waits behind it. Less than the
-server's `deadlock_timeout`: where it and a user's transaction wait for each other, it is the one that steps back."""
+"""Lock timeout of an append that is retried individually. While it waits, later requests for the lock queue behind it.
+It is less than the server's `deadlock_timeout`, so that in a deadlock with a transaction of the application, the append
+is the one that rolls back."""
 
 TOTAL_LOCK_TIMEOUT_S: Final = 30.0
-"""How long an append waits, in all its turns, for the locks of other transactions."""
+"""Timeout for an append on locks of other transactions, over all retries."""
 
 RESPONSE_TIMEOUT_S: Final = 60.0
-"""How long the server may take for a call, locks included, before its connection counts as lost."""
+"""Timeout for a call, including lock waits; after it, the connection counts as lost."""
 
 RECONNECT_TIMEOUT_S: Final = 10.0
-"""How long an append waits for a server that went away."""
+"""Timeout for an append while the server is unreachable."""
 
 MAX_RETRIES: Final = 20
-"""How often an append is sent again at once before something else must be wrong."""
+"""Maximum number of immediate retries of an append because of concurrent appends."""
 
 MAX_BATCHES: Final = 2
-"""Batches under way at a time: one is prepared here while the server stores the other. A small pool has one lane."""
+"""Maximum number of batches in flight: one is encoded while the server stores the other. With a small pool, 1."""
 
 MAX_CONCURRENT_RETRIES: Final = 4
-"""Most appends that wait for locks at a time; fewer if the pool is small. The batches and one first turn have a
-connection each beside them: from a pool of 7 on, readers have one left, and else may wait for the end of a turn."""
+"""Maximum number of appends that wait for locks at a time; fewer if the pool is small. The batches in flight and one
+first retry have further connections. So from a pool size of 7, one connection remains for readers; with a smaller pool,
+readers may have to wait until a retry ends."""
 
 
 class Appender:
-    """Belongs to the event loop it was made in.
+    """Sends batches of appends, and retries appends.
+
+    Belongs to the event loop in which it was created.
+
+    Args:
+        database: The database of the log.
+        clock: The clock for `recorded_at`; the server's clock is used in place of the system clock.
+        on_event_appended: Called after a call that appended a single event, with the event and the time at which the
+            call started.
 
     Attributes:
-        most_batches: how many may be begun before the first of them has ended.
+        max_batches: Maximum number of batches in flight.
     """
 
-    def __init__(self, database: Database, clock: Clock, tell: Callable[[RecordedEvent, float], None]) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, on_event_appended: Callable[[RecordedEvent, float], None]
+    ) -> None:
         self._database = database
-        self._on_event_appended = tell
+        self._on_event_appended = on_event_appended
         self._location = database.options.redacted_url
-        self._clock = None if isinstance(clock, SystemClock) else clock  # one clock for all: the server's
+        self._clock = None if isinstance(clock, SystemClock) else clock  # None: all processes use the server's clock
         self._last_recorded_at: datetime | None = None
         self._senders = SenderPool(database)
         self.max_batches = MAX_BATCHES if database.options.pool_size > MAX_CONCURRENT_RETRIES + 1 + MAX_BATCHES else 1
@@ -89,102 +102,102 @@ class Appender:
         self._retries = asyncio.Semaphore(min(MAX_CONCURRENT_RETRIES, database.options.pool_size - 2))
         self._outcome_unknown: set[str] = set()
 
-    def send(self, requests: Sequence[PendingAppend]) -> EagerTask[Outcomes] | asyncio.Task[Outcomes]:
-        """Store requests, in order, in as few calls as can be; an outcome for each."""
-        if requests[0].retry_individually:
-            append = (requests[0].writes, requests[0].condition)
+    def send(self, pending: Sequence[PendingAppend]) -> EagerTask[Outcomes] | asyncio.Task[Outcomes]:
+        """Send appends in order, in as few calls as possible. The result has an outcome for each."""
+        if pending[0].retry_individually:
+            append = (pending[0].writes, pending[0].condition)
             return asyncio.create_task(self._retry_individually(append), name="fait-postgres-append")
-        return EagerTask(self._send_batch(requests))
+        return EagerTask(self._send_batch(pending))
 
-    async def _send_batch(self, requests: Sequence[PendingAppend]) -> Outcomes:
-        """All of them, on one lane; runs in no task."""
+    async def _send_batch(self, pending: Sequence[PendingAppend]) -> Outcomes:
+        """Send a batch, one call after another. Runs outside of any task."""
         outcomes: Outcomes = []
-        for appends, in_turn in _split_into_calls(requests):
+        for appends, sequential in _split_into_calls(pending):
             if outcomes and isinstance(outcomes[-1], StoreUnavailable):
-                outcomes += [StoreUnavailable(f"{self._location} went away before the append was sent.")] * len(appends)
+                error = StoreUnavailable(f"{self._location} became unreachable before the append was sent.")
+                outcomes += [error] * len(appends)
                 continue
             try:
-                outcomes += await self._send_together(appends, in_turn)
-            except StoreUnavailable as problem:  # what was sent before has its verdicts
-                outcomes += [problem] * len(appends)
+                outcomes += await self._send_together(appends, sequential)
+            except StoreUnavailable as error:  # the outcomes of earlier calls are known
+                outcomes += [error] * len(appends)
         return outcomes
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Release the connections."""
         await self._senders.close()
 
-    async def _send_together(self, appends: Sequence[Append], in_turn: bool) -> Sequence[AppendOutcome | Exception]:
-        """One call for several; if it fails, they run alone, and it shows whose fault it was."""
+    async def _send_together(self, appends: Sequence[Append], sequential: bool) -> Sequence[AppendOutcome | Exception]:
+        """Send several appends in one call. If the server refuses it, each append is retried individually."""
         attempt = _SendAttempt(self._location)
         while True:
             try:
-                lane = await self._senders.acquire()
-                outcomes = await self._send_on(lane, appends, in_turn, attempt)
-            except Exception as problem:
-                if not is_connection_lost(problem):
-                    raise attempt.failure(problem) from problem
-                await attempt.wait_for_server(problem)
+                connection = await self._senders.acquire()
+                outcomes = await self._send_on(connection, appends, sequential, attempt)
+            except Exception as error:
+                if not is_connection_lost(error):
+                    raise attempt.failure(error) from error
+                await attempt.wait_for_server(error)
             else:
                 return self._note_unknown_outcomes(appends, outcomes, attempt)
 
     async def _send_on(
-        self, lane: PostgresConnection, appends: Sequence[Append], in_turn: bool, attempt: "_SendAttempt"
+        self, connection: PostgresConnection, appends: Sequence[Append], sequential: bool, attempt: "_SendAttempt"
     ) -> Sequence[AppendOutcome]:
         try:
-            attempt.sent = not lane.is_closed()
-            outcomes = await self._call_append(lane, appends, BATCH_LOCK_TIMEOUT_S, in_turn=in_turn)
-        except Exception as problem:
-            if is_connection_lost(problem) or not isinstance(
-                problem, PostgresError
-            ):  # then a statement may be half begun on it
-                await asyncio.create_task(self._senders.discard(lane))
+            attempt.sent = not connection.is_closed()
+            outcomes = await self._call_append(connection, appends, BATCH_LOCK_TIMEOUT_S, sequential=sequential)
+        except Exception as error:
+            # After an error that is not the server's, a statement may be unfinished on the connection.
+            if is_connection_lost(error) or not isinstance(error, PostgresError):
+                await asyncio.create_task(self._senders.discard(connection))
                 raise
             outcomes = [LOCK_TIMEOUT] * len(appends)
-        self._senders.release(lane)
+        self._senders.release(connection)
         return outcomes
 
     def _note_unknown_outcomes(
         self, appends: Sequence[Append], outcomes: Sequence[AppendOutcome], attempt: "_SendAttempt"
     ) -> Sequence[AppendOutcome]:
-        """Remember of those that will run alone that they may have been written already."""
+        """Remember which appends may already have been written, for their individual retries."""
         # fault: unknown-outcome-forgotten
         if attempt.outcome_unknown:
-            left = (append for append, outcome in zip(appends, outcomes, strict=True) if outcome is LOCK_TIMEOUT)
-            self._outcome_unknown.update(map(_first_event_id, left))
+            to_retry = (append for append, outcome in zip(appends, outcomes, strict=True) if outcome is LOCK_TIMEOUT)
+            self._outcome_unknown.update(map(_first_event_id, to_retry))
         return outcomes
 
     async def _retry_individually(self, append: Append) -> Outcomes:
-        """In turns; in the first it waits little, so that it holds up nobody who need not wait at all."""
-        attempt = _SendAttempt(self._location, unsettled=_first_event_id(append) in self._outcome_unknown)
+        """Send an append until it has a result. The first retry has a short lock timeout: most need not wait at all."""
+        attempt = _SendAttempt(self._location, outcome_unknown=_first_event_id(append) in self._outcome_unknown)
         self._outcome_unknown.discard(_first_event_id(append))
-        turns, patience_s = self._first_retries, BATCH_LOCK_TIMEOUT_S
+        semaphore, lock_timeout_s = self._first_retries, BATCH_LOCK_TIMEOUT_S
         while True:
             try:
-                async with turns:
-                    outcome = await self._send_once(append, patience_s, attempt)
+                async with semaphore:
+                    outcome = await self._send_once(append, lock_timeout_s, attempt)
                 if not isinstance(outcome, LockTimeout):
                     return [outcome]
                 attempt.retry()
             except UniqueViolation:
-                attempt.retry(look_up=True)
+                attempt.retry(check_ids=True)
             except RETRYABLE_ERRORS:
                 attempt.retry()
-            except LockNotAvailable as problem:
-                attempt.wait_for_lock(problem)
-                turns, patience_s = self._retries, RETRY_LOCK_TIMEOUT_S
-            except Exception as problem:
-                if not is_connection_lost(problem):
-                    raise attempt.failure(problem) from problem
-                await attempt.wait_for_server(problem)
+            except LockNotAvailable as error:
+                attempt.wait_for_lock(error)
+                semaphore, lock_timeout_s = self._retries, RETRY_LOCK_TIMEOUT_S
+            except Exception as error:
+                if not is_connection_lost(error):
+                    raise attempt.failure(error) from error
+                await attempt.wait_for_server(error)
 
-    async def _send_once(self, append: Append, patience_s: float, attempt: "_SendAttempt") -> AppendOutcome:
+    async def _send_once(self, append: Append, lock_timeout_s: float, attempt: "_SendAttempt") -> AppendOutcome:
         connection = await self._database.acquire()
         attempt.sent = True
         try:
-            [outcome] = await self._call_append(connection, [append], patience_s, look_up=attempt.check_ids)
-        except Exception as problem:
-            ended = self._database.release if isinstance(problem, PostgresError) else self._database.release_to_pool
-            await (self._database.discard if is_connection_lost(problem) else ended)(connection)
+            [outcome] = await self._call_append(connection, [append], lock_timeout_s, check_ids=attempt.check_ids)
+        except Exception as error:
+            release = self._database.release if isinstance(error, PostgresError) else self._database.release_to_pool
+            await (self._database.discard if is_connection_lost(error) else release)(connection)
             raise
         await self._database.release(connection)
         return outcome
@@ -193,12 +206,13 @@ class Appender:
         self,
         connection: PostgresConnection,
         appends: Sequence[Append],
-        patience_s: float,
+        lock_timeout_s: float,
         *,
-        look_up: bool = False,
-        in_turn: bool = False,
+        check_ids: bool = False,
+        sequential: bool = False,
     ) -> Sequence[AppendOutcome]:
-        moment, patience = self._recorded_at(), round(patience_s * 1000)
+        """Call the append function that fits. `sequential`: each append sees the events of those before it."""
+        now, lock_timeout_ms = self._recorded_at(), round(lock_timeout_s * 1000)
         writes, condition = appends[0]
         with self._database.deadline(connection, RESPONSE_TIMEOUT_S):
             if (
@@ -206,29 +220,28 @@ class Appender:
                 and len(appends) == 1
                 and sum(len(write.events) for write in writes) >= MIN_BULK_EVENTS
             ):
-                bulk = append_bulk(connection, self._database, writes, moment, patience)
-                stored = await asyncio.create_task(bulk)
-                if stored is not None:
-                    return [stored]
-            if is_single_event(appends) and not look_up:
-                return await self._call_append_one(connection, appends[0], moment, patience)
-            if in_turn:
-                each = (appends_to_json(appends), moment, look_up, patience)
-                return read_sequential_results(
-                    appends, await connection.fetch(self._database.sql["append_batch"], *each)
-                )
-            values = batch_arguments(appends, moment, look_up=look_up, patience=patience)
+                bulk = append_bulk(connection, self._database, writes, now, lock_timeout_ms)
+                appended = await asyncio.create_task(bulk)  # COPY needs a current task
+                if appended is not None:
+                    return [appended]
+            if is_single_event(appends) and not check_ids:
+                return await self._call_append_one(connection, appends[0], now, lock_timeout_ms)
+            if sequential:
+                arguments = (appends_to_json(appends), now, check_ids, lock_timeout_ms)
+                rows = await connection.fetch(self._database.sql["append_batch"], *arguments)
+                return read_sequential_results(appends, rows)
+            values = batch_arguments(appends, now, check_ids=check_ids, lock_timeout_ms=lock_timeout_ms)
             return read_results(appends, await connection.fetch(self._database.sql["append"], *values))
 
     async def _call_append_one(
-        self, connection: PostgresConnection, append: Append, moment: datetime | None, patience: int
+        self, connection: PostgresConnection, append: Append, now: datetime | None, lock_timeout_ms: int
     ) -> Sequence[AppendOutcome]:
-        began = asyncio.get_running_loop().time()
-        values = single_arguments(append, moment, patience=patience)
+        started = asyncio.get_running_loop().time()
+        values = single_arguments(append, now, lock_timeout_ms=lock_timeout_ms)
         rows = await connection.fetch(self._database.sql["append_one"], *values)
         event = recorded_single(append, rows[0])
         if event is not None:
-            self._on_event_appended(event, began)
+            self._on_event_appended(event, started)
         return read_results([append], rows)
 
     def _recorded_at(self) -> datetime | None:
@@ -240,56 +253,60 @@ class Appender:
 
 
 class _SendAttempt:
-    """What is known of an append that may have to be sent several times.
+    """The state of an append, or of a call with several, that may be sent more than once.
 
     Attributes:
-        sent: it is under way, or was when the connection was lost.
-        unsettled: it was lost on its way, and may have been written then.
-        look_up: the server is to look for its ids first.
+        sent: Whether it was sent to the server in this attempt.
+        outcome_unknown: Whether a connection was lost after it was sent, so that it may have been written.
+        check_ids: Whether the server must look up the event ids first.
     """
 
-    def __init__(self, where: str, *, unsettled: bool = False) -> None:
+    def __init__(self, location: str, *, outcome_unknown: bool = False) -> None:
         self.sent = False
-        self.outcome_unknown = unsettled
+        self.outcome_unknown = outcome_unknown
         self.check_ids = False
-        self._location = where
+        self._location = location
         self._start = time.monotonic()
         self._lost_since: float | None = None
         self._retries = 0
 
-    def retry(self, *, look_up: bool = False) -> None:
-        """Send it again at once: the server took it back, and said why."""
+    def retry(self, *, check_ids: bool = False) -> None:
+        """Prepare an immediate retry after the server rolled the append back; raise after `MAX_RETRIES`."""
         self.sent = False
         self._retries += 1
-        self.check_ids = self.check_ids or look_up
+        self.check_ids = self.check_ids or check_ids
         if self._retries > MAX_RETRIES:
-            text = f"{self._location}: an append met others {MAX_RETRIES} times. Try again."
-            raise StoreUnavailable(text, self._outcome)
+            raise StoreUnavailable(
+                f"{self._location}: the append failed after {MAX_RETRIES} retries because of concurrent appends.",
+                self._outcome,
+            )
 
-    def wait_for_lock(self, problem: Exception) -> None:
-        """Send it again, unless it has waited long enough."""
+    def wait_for_lock(self, error: Exception) -> None:
+        """Prepare a retry after a lock timeout; raise after `TOTAL_LOCK_TIMEOUT_S`."""
         self.sent = False
         if time.monotonic() - self._start >= TOTAL_LOCK_TIMEOUT_S:
-            raise self.failure(problem) from problem
+            raise self.failure(error) from error
 
-    async def wait_for_server(self, problem: Exception) -> None:
-        """Pause before it is sent again, unless the server has been away for too long."""
+    async def wait_for_server(self, error: Exception) -> None:
+        """Back off after a lost connection; raise if the server has been unreachable for too long."""
         self.outcome_unknown = self.outcome_unknown or self.sent
         self.sent = False
         now = time.monotonic()
         self._lost_since = self._lost_since or now
         if now - self._lost_since >= RECONNECT_TIMEOUT_S or now - self._start >= RESPONSE_TIMEOUT_S:
-            raise self.failure(problem) from problem
+            raise self.failure(error) from error
         await asyncio.sleep(min(0.5, 0.02 + (now - self._lost_since) / 4))
 
-    def failure(self, problem: Exception) -> Exception:
-        """What the caller is told when it ends with this problem."""
-        if isinstance(problem, PostgresError) or is_connection_lost(problem):
-            return map_error(problem, self._location, self._outcome)
-        if isinstance(problem, StoreUnavailable) and self.outcome_unknown:
-            why = str(problem).removesuffix(" Nothing was written.")
-            return StoreUnavailable(f"the connection was lost during the append, and then: {why}", "unknown")
-        return problem
+    def failure(self, error: Exception) -> Exception:
+        """Return the exception for the caller when the append fails with an error."""
+        if isinstance(error, PostgresError) or is_connection_lost(error):
+            return map_error(error, self._location, self._outcome)
+        if isinstance(error, StoreUnavailable) and self.outcome_unknown:
+            reason = str(error).removesuffix(" Nothing was written.")
+            return StoreUnavailable(
+                f"the connection was lost during the append, and the retry failed: {reason}", "unknown"
+            )
+        return error
 
     @property
     def _outcome(self) -> Literal["not_written", "unknown"]:
@@ -300,22 +317,22 @@ def _first_event_id(append: Append) -> str:
     return append[0][0].events[0].id
 
 
-def _split_into_calls(requests: Sequence[PendingAppend]) -> list[tuple[list[Append], bool]]:
-    """Requests as calls, in order, each with whether its appends are stored one after another.
+def _split_into_calls(pending: Sequence[PendingAppend]) -> list[tuple[list[Append], bool]]:
+    """Split appends into calls, in order; each call with whether its appends are stored sequentially.
 
-    An append of several streams stands alone, and so does one beside which there is another that it depends on.
+    A call that is not sequential has one append with several streams, or appends of one stream each that cannot match
+    each other's conditions.
     """
-    together: list[list[Append]] = [[]]
-    conditions = any(request.condition is not None for request in requests)
-    for request in requests:
-        append = (request.writes, request.condition)
-        last = together[-1]
-        if last and (len(request.writes) > 1 or len(last[0][0]) > 1 or (conditions and may_conflict(append, last))):
-            together.append([append])
+    groups: list[list[Append]] = [[]]
+    has_conditions = any(each.condition is not None for each in pending)
+    for each in pending:
+        append, group = (each.writes, each.condition), groups[-1]
+        if group and (len(each.writes) > 1 or len(group[0][0]) > 1 or (has_conditions and may_conflict(append, group))):
+            groups.append([append])
         else:
-            last.append(append)
+            group.append(append)
     calls: list[tuple[list[Append], bool]] = []
-    for appends in together:
+    for appends in groups:
         if calls and len(appends) == 1 and (calls[-1][1] or len(calls[-1][0]) == 1):
             calls[-1] = (calls[-1][0] + appends, True)
         else:

@@ -1,4 +1,4 @@
-"""Appends of very many events: COPY brings them into a table of the session, one statement appends them from there."""
+"""Appends of very many events: COPY into a temporary table, then one statement that appends from there."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -10,26 +10,32 @@ from fait._store.postgres.connection import Database, PostgresConnection, Unique
 __all__ = ["MIN_BULK_EVENTS", "append_bulk"]
 
 MIN_BULK_EVENTS: Final = 500
-"""Events from which on COPY is quicker than one call with everything in it."""
+"""Minimum number of events for which COPY is faster than one call with all events as arguments."""
 
 IDLE_TIMEOUT_MS: Final = 10_000
-"""How long the transaction may stand idle before its commit: readers wait for its end."""
+"""Maximum time for which the transaction may be idle before its commit: readers wait for its end."""
 
-_COLUMNS: Final = ("write_no", "place", "id", "type", "schema_version", "data", "metadata", "tags", "occurred")
+_COLUMNS: Final = (
+    "write_no", "event_no", "id", "type", "schema_version", "data", "metadata", "tags", "occurred_at",
+)  # fmt: skip
 
 
 class _BulkRejected(Exception):
-    """Takes the transaction back."""
+    """Rolls the transaction back."""
 
 
 async def append_bulk(
     connection: PostgresConnection,
     database: Database,
     writes: Sequence[StreamWrite],
-    moment: datetime | None,
-    patience: int,
+    now: datetime | None,
+    lock_timeout_ms: int,
 ) -> Appended | None:
-    """Store all of them; None, and nothing stored, if something is in the way: the append function says what."""
+    """Append all events in one transaction.
+
+    Returns None if nothing was written, because events expire, a stream is not at its expected version, or an id
+    exists. The caller then calls the general append function, which reports why.
+    """
     if any(event.expires for write in writes for event in write.events):
         return None
     try:
@@ -38,18 +44,18 @@ async def append_bulk(
             await connection.copy_records_to_table(
                 "fait_append_bulk_1", columns=_COLUMNS, records=list(_records(writes))
             )
-            stored = await connection.fetch(
-                database.sql["append_bulk"], *_needs(writes), moment, patience, IDLE_TIMEOUT_MS
+            rows = await connection.fetch(
+                database.sql["append_bulk"], *_write_arguments(writes), now, lock_timeout_ms, IDLE_TIMEOUT_MS
             )
-            if not stored:
+            if not rows:
                 # fault: bulk-append-half-written
                 raise _BulkRejected
     except (_BulkRejected, UniqueViolation):
         return None
-    return Appended(stored[-1][2], tuple(version for _, version, _ in stored))
+    return Appended(rows[-1][2], tuple(version for _, version, _ in rows))
 
 
-def _needs(writes: Sequence[StreamWrite]) -> list[list[Any]]:
+def _write_arguments(writes: Sequence[StreamWrite]) -> list[list[Any]]:
     events = [event for write in writes for event in write.events]
     return [
         [write.stream for write in writes],
@@ -61,9 +67,9 @@ def _needs(writes: Sequence[StreamWrite]) -> list[list[Any]]:
 
 
 def _records(writes: Sequence[StreamWrite]) -> Iterator[tuple[Any, ...]]:
-    for number, write in enumerate(writes, 1):
-        for place, event in enumerate(write.events, 1):
+    for write_no, write in enumerate(writes, 1):
+        for event_no, event in enumerate(write.events, 1):
             yield (
-                number, place, event.id, event.type, event.schema_version, event.data, event.metadata, event.tags or None,
-                event.occurred_at,
+                write_no, event_no, event.id, event.type, event.schema_version, event.data, event.metadata,
+                event.tags or None, event.occurred_at,
             )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL: a pool of them for one schema, and what the server's errors mean for a caller.
+"""A pool of connections to PostgreSQL for one schema, and the translation of server errors into fait's errors.
 
-Every statement of ours names its schema, and none leaves a setting or a lock behind in its session, so that a
-connection can be given on as it is, also by a pooler between us and the server. Only an append of very many events
-leaves something there: a temporary table, `fait_append_bulk_1`, empty.
+Every statement names its schema, and none leaves a setting or a lock in its session. A connection can therefore be
+reused without a reset, also by a pooler between fait and the server. The one exception is an append of very many
+events, which leaves an empty temporary table, `fait_append_bulk_1`.
 """
 
 import asyncio
@@ -39,86 +39,87 @@ InsufficientPrivilege = asyncpg.InsufficientPrivilegeError
 LockNotAvailable = asyncpg.LockNotAvailableError
 RETRYABLE_ERRORS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
-_driver: Any = asyncpg  # it brings no types; `Connection` below has those of the part that is used
+_driver: Any = asyncpg  # it has no type hints; `PostgresConnection` declares the part that is used
 
 CONNECTION_ERRORS: Final = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what the driver says of a connection that the server ended while it was idle
+    asyncpg.InternalClientError,  # raised for a connection that the server closed while it was idle
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
 )
-"""The connection is gone, or was never made: what was under way on it may or may not have been done."""
+"""The connection was lost or could not be made. If a statement was in flight, its outcome is unknown."""
 
 WriteOutcome = Literal["not_written", "unknown"]
 _NOT_WRITTEN: Final[WriteOutcome] = "not_written"
 _UNKNOWN: Final[WriteOutcome] = "unknown"
 
 CLOSE_TIMEOUT_S: Final = 10.0
-"""How long connections may take to end what is under way on them when the store closes."""
+"""Timeout for statements in flight when the store closes."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
-"""How long a new connection may take."""
+"""Timeout for a new connection."""
 
 RESPONSE_TIMEOUT_S: Final = 60.0
-"""How long the server may take for an answer before the connection counts as lost."""
+"""Timeout for a response of the server; after it, the connection counts as lost."""
 
 KEEPALIVE_IDLE_S: Final = 30
-"""How long a line may be silent before the other end is asked whether it is there; twice that, and it is lost."""
+"""Idle time before the first TCP keepalive probe; after twice this time without an answer, the connection is lost."""
 
 DEFAULT_POOL_SIZE: Final = 10
+"""Default maximum number of connections of a store, besides the one that listens."""
 
 MAX_IDLE_CONNECTIONS: Final = 2
-"""Connections that are not given back to the pool while nobody waits for one: to take one from it takes as long as a
-small statement does."""
+"""Maximum number of idle connections that are kept outside of the driver's pool, because acquiring one from the pool
+takes as long as a small statement."""
 
 
 class PostgresConnection(Protocol):
-    """The part of `asyncpg.Connection` that is used here, with types that say what comes out."""
+    """The part of `asyncpg.Connection` that is used here, with types."""
 
     async def execute(self, sql: str, *values: Any) -> str:
-        """Run a statement; without values, also several."""
+        """Run a statement; without values, also several statements."""
         ...
 
     async def executemany(self, sql: str, values: Sequence[Sequence[Any]]) -> None:
-        """Run a statement for each of several lists of values, in one round trip."""
+        """Run a statement once for each list of values, in one round trip."""
         ...
 
     async def fetch(self, sql: str, *values: Any, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109
-        """All rows of a statement."""
+        """Return all rows of a statement."""
         ...
 
     async def fetchval(self, sql: str, *values: Any) -> Any:
-        """The first column of the first row; None without one."""
+        """Return the first column of the first row; None if there is no row."""
         ...
 
     async def copy_records_to_table(
         self, table_name: str, *, records: Sequence[Sequence[Any]], columns: Sequence[str]
     ) -> str:
-        """Add rows to a table, quickly."""
+        """Insert rows into a table by COPY."""
         ...
 
     def is_closed(self) -> bool:
-        """Whether it can be used no more."""
+        """Whether the connection is closed."""
         ...
 
     def terminate(self) -> None:
-        """Close it at once, whatever is under way."""
+        """Close the connection immediately, even if a statement is in flight."""
         ...
 
     def transaction(self) -> Any:
-        """A transaction, as an async context manager."""
+        """Return a transaction, which is an async context manager."""
         ...
 
 
 class _MonitoredConnection(asyncpg.Connection):
-    """A connection whose line is watched.
+    """A connection with TCP keepalive, and without the driver's reset.
 
-    Our statements leave no setting or lock behind that the driver's reset would have to undo. But a value that the
-    driver cannot send leaves a statement half begun, and with it a transaction: any other statement ends both.
+    fait's statements leave no setting or lock behind that the driver's reset would have to undo. But a value that the
+    driver cannot encode leaves an unfinished statement and with it a transaction: any other statement ends both.
     """
 
     def __init__(self, protocol: Any, transport: Any, *others: Any) -> None:
@@ -129,31 +130,31 @@ class _MonitoredConnection(asyncpg.Connection):
         return "SELECT"
 
 
-def _enable_keepalive(line: Any) -> None:
-    """Have the operating system find out when the other end is gone: without this, who waits for it waits for hours."""
-    if line is None or line.family not in (socket.AF_INET, socket.AF_INET6):
+def _enable_keepalive(sock: Any) -> None:
+    """Let the operating system detect a lost peer; without keepalive, a read could block for hours."""
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
         ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
-        ("TCP_KEEPALIVE", KEEPALIVE_IDLE_S),  # what macOS calls the same
+        ("TCP_KEEPALIVE", KEEPALIVE_IDLE_S),  # its name on macOS
         ("TCP_KEEPINTVL", KEEPALIVE_IDLE_S // 3),
         ("TCP_KEEPCNT", 3),
         ("TCP_USER_TIMEOUT", 2 * KEEPALIVE_IDLE_S * 1000),
     ):
         if hasattr(socket, option):
-            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 class ConnectionOptions(Struct, frozen=True):
-    """Where a store is.
+    """How to connect to a store.
 
     Attributes:
-        dsn: as the driver takes it.
-        schema: of all its tables and functions.
-        pool: most connections at a time, beside one that listens.
-        prepare: whether statements may be prepared: not through an older pooler in transaction mode.
-        shown: for messages, without a password.
+        dsn: The URL for the driver.
+        schema: The schema of the store's tables and functions.
+        pool_size: Maximum number of connections, besides the one that listens.
+        use_prepared_statements: Whether statements may be prepared; some poolers in transaction mode lose them.
+        redacted_url: The URL without a password, for messages.
     """
 
     dsn: str
@@ -163,44 +164,57 @@ class ConnectionOptions(Struct, frozen=True):
     redacted_url: str
 
 
-def parse_url(url: str, shown: str) -> ConnectionOptions:
-    """Take our own options out of a URL: `schema`, `pool` and `prepare`; the driver is given the rest."""
+def parse_url(url: str, redacted_url: str) -> ConnectionOptions:
+    """Split a URL into fait's own options (`schema`, `pool`, `prepare`) and a URL for the driver.
+
+    Raises:
+        UsageError: The URL or one of these options is invalid.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise _invalid_url(shown) from None
+        raise _invalid_url(redacted_url) from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     schema, pool, prepare = options.pop("schema", "public"), options.pop("pool", ""), options.pop("prepare", "yes")
     if not schema or "\0" in schema or "$$" in schema or len(schema.encode()) > 63:
-        raise UsageError("schema= is a name of 1 to 63 bytes without $$, as in postgresql://host/database?schema=shop")
+        raise UsageError(
+            "invalid URL option schema=: expected a name of 1 to 63 bytes without $$, as in "
+            "postgresql://host/database?schema=shop"
+        )
     if pool and not (pool.isdecimal() and 3 <= int(pool) <= 1000):
-        raise UsageError(f"pool= is the most connections to open, 3 to 1000, not {pool!r}")
+        raise UsageError(f"invalid URL option pool={pool!r}: expected the maximum number of connections, 3 to 1000")
     if prepare not in ("yes", "no"):
-        raise UsageError(f"prepare= is yes, or no for a pooler that knows no prepared statements, not {prepare!r}")
+        raise UsageError(
+            f"invalid URL option prepare={prepare!r}: expected yes, or no for a pooler that does not support prepared "
+            "statements"
+        )
     dsn = urlunsplit(parts._replace(query=urlencode(options)))
-    return ConnectionOptions(dsn, schema, int(pool or DEFAULT_POOL_SIZE), prepare == "yes", shown)
+    return ConnectionOptions(dsn, schema, int(pool or DEFAULT_POOL_SIZE), prepare == "yes", redacted_url)
 
 
-def _invalid_url(shown: str) -> UsageError:
+def _invalid_url(redacted_url: str) -> UsageError:
     return UsageError(
-        f"{shown} is no URL of a database, as in postgresql://user@host:5432/database. Nothing was opened. In a name "
-        "or a password, / ? # @ : % are written %2F %3F %23 %40 %3A %25."
+        f"{redacted_url} is not a valid database URL; expected postgresql://user@host:5432/database. Nothing was "
+        "opened. In names and passwords, encode / ? # @ : % as %2F %3F %23 %40 %3A %25."
     )
 
 
 class Database:
-    """A pool of connections, and our statements for one schema.
+    """A pool of connections, and the statements for one schema.
 
-    Belongs to the event loop it was made in.
+    Belongs to the event loop in which it was created.
 
     Attributes:
-        greet: looks at each new connection before it is used, and raises if it leads to the wrong place.
+        options: How to connect.
+        schema: The schema of the store's tables and functions.
+        sql: The statements of the `sql` folder, by name.
+        on_connect: Called with each new connection before it is used; raises if the connection must not be used.
     """
 
-    def __init__(self, address: ConnectionOptions) -> None:
-        self.options = address
-        self.schema = address.schema
-        self.sql = statements(address.schema)
+    def __init__(self, options: ConnectionOptions) -> None:
+        self.options = options
+        self.schema = options.schema
+        self.sql = statements(options.schema)
         self.on_connect: Callable[[PostgresConnection], Awaitable[None]] | None = None
         self._pool: Any = None
         self._idle: list[PostgresConnection] = []
@@ -208,23 +222,23 @@ class Database:
         self._closing = False
 
     @classmethod
-    async def open(cls, address: ConnectionOptions) -> "Database":
-        """Connect once, to see that it can be done; more connections follow when they are needed."""
-        database = cls(address)
+    async def open(cls, options: ConnectionOptions) -> "Database":
+        """Open one connection, to check the options; more are opened when they are needed."""
+        database = cls(options)
         try:
             database._pool = await _driver.create_pool(
-                min_size=0,  # the driver would try to keep it up, and log whatever it meets
-                max_size=address.pool_size,
+                min_size=0,  # with more, the driver would reconnect in the background and log failures
+                max_size=options.pool_size,
                 init=database._init_connection,
-                statement_cache_size=200 if address.use_prepared_statements else 0,
-                **_connect_arguments(address),
+                statement_cache_size=200 if options.use_prepared_statements else 0,
+                **_connect_arguments(options),
             )
             async with database.connection():
                 pass
-        except (*CONNECTION_ERRORS, PostgresError) as problem:
-            raise map_error(problem, address.redacted_url) from problem
-        except ValueError:  # its text may hold a part of the password
-            raise _invalid_url(address.redacted_url) from None
+        except (*CONNECTION_ERRORS, PostgresError) as error:
+            raise map_error(error, options.redacted_url) from error
+        except ValueError:  # its message may contain a part of the password
+            raise _invalid_url(options.redacted_url) from None
         return database
 
     async def _init_connection(self, connection: Any) -> None:
@@ -232,47 +246,46 @@ class Database:
             await self.on_connect(connection)
 
     async def fetch(self, statement: str, *values: Any) -> list[Any]:
-        """Rows of one of our statements, in a transaction of its own."""
+        """Run a statement of the `sql` folder in its own transaction, and return its rows."""
         async with self.connection() as connection:
             with self.deadline(connection, RESPONSE_TIMEOUT_S):
                 return await connection.fetch(self.sql[statement], *values)
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[PostgresConnection]:
-        """A connection for the length of a block; the server's errors come out of it as ours."""
-        give_back, outcome = self.release, _NOT_WRITTEN
+        """Acquire a connection for a block. Errors of the server leave the block as `StoreUnavailable`."""
+        end, outcome = self.release, _NOT_WRITTEN
         try:
             connection = await self.acquire()
             try:
                 yield connection
             except CONNECTION_ERRORS:
-                give_back, outcome = self.discard, _UNKNOWN
+                end, outcome = self.discard, _UNKNOWN
                 raise
             except BaseException:
-                give_back = self.release_to_pool  # whatever was under way
+                end = self.release_to_pool  # a statement or a transaction may be unfinished
                 raise
             finally:
-                await give_back(connection)
+                await end(connection)
         except FaitError:
             raise
-        except PostgresError as problem:
-            if not is_connection_lost(
-                problem
-            ):  # its details hold values, which must not get into a log by way of its traceback
-                shown = problem if isinstance(problem, InsufficientPrivilege) else None
-                raise map_error(problem, self.options.redacted_url) from shown
-            raise map_error(problem, self.options.redacted_url, outcome) from problem
-        except CONNECTION_ERRORS as problem:
-            raise map_error(problem, self.options.redacted_url, outcome) from problem
+        except PostgresError as error:
+            if not is_connection_lost(error):
+                # Details of the server's error can contain values, which must not reach a log through the traceback.
+                cause = error if isinstance(error, InsufficientPrivilege) else None
+                raise map_error(error, self.options.redacted_url) from cause
+            raise map_error(error, self.options.redacted_url, outcome) from error
+        except CONNECTION_ERRORS as error:
+            raise map_error(error, self.options.redacted_url, outcome) from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[PostgresConnection]:
-        """A connection with a transaction: committed at the block's end, taken back when it raises."""
+        """Acquire a connection and begin a transaction. Commits at the end of the block; rolls back if it raises."""
         async with self.connection() as connection, connection.transaction():
             yield connection
 
     async def acquire(self) -> PostgresConnection:
-        """A connection to keep until it is given back."""
+        """Return a connection; `release`, `release_to_pool` or `discard` it afterwards."""
         while self._idle:
             connection = self._idle.pop()
             if not _is_closed(connection):
@@ -285,28 +298,26 @@ class Database:
             self._waiters -= 1
 
     async def release(self, connection: PostgresConnection) -> None:
-        """The other half of `take`."""
+        """Return a connection that has no statement in flight."""
         if len(self._idle) < MAX_IDLE_CONNECTIONS and not self._waiters and not self._closing:
             self._idle.append(connection)
         else:
             await self.release_to_pool(connection)
 
     async def release_to_pool(self, connection: PostgresConnection) -> None:
-        """Give back what was perhaps left in the middle of something: the driver waits for its end and cleans up."""
-        with (
-            self.deadline(connection, RESPONSE_TIMEOUT_S),
-            suppress(*CONNECTION_ERRORS, PostgresError),
-        ):  # then the driver closes it
+        """Return a connection to the driver's pool, which ends a statement or a transaction that is unfinished."""
+        # On an error, the driver closes the connection.
+        with self.deadline(connection, RESPONSE_TIMEOUT_S), suppress(*CONNECTION_ERRORS, PostgresError):
             await self._pool.release(connection)
 
     async def discard(self, connection: PostgresConnection) -> None:
-        """The other half of `take` for a connection that is lost: it is closed, whatever is under way on it."""
+        """Close a connection that is lost, and remove it from the pool."""
         _terminate(connection)
         await self._pool.release(connection)
 
     @contextmanager
     def deadline(self, connection: PostgresConnection, timeout_s: float) -> Generator[None]:
-        """Close the connection if a block takes longer: a server that is gone answers no cancellation."""
+        """Close the connection if a block takes longer. A server that is gone would not answer a cancel request."""
         timer = asyncio.get_running_loop().call_later(timeout_s, _terminate, connection)
         try:
             yield
@@ -314,11 +325,11 @@ class Database:
             timer.cancel()
 
     async def connect(self) -> Any:
-        """A connection beside the pool, for what needs one of its own."""
+        """Open a connection outside of the pool, such as for LISTEN."""
         return await _driver.connect(statement_cache_size=0, **_connect_arguments(self.options))
 
     async def close(self) -> None:
-        """Close all connections, once what is under way on them is done."""
+        """Close all connections after their statements have ended, or after `CLOSE_TIMEOUT_S`."""
         self._closing = True
         while self._idle:
             await self.release_to_pool(self._idle.pop())
@@ -329,66 +340,70 @@ class Database:
             self._pool.terminate()
 
 
-def _connect_arguments(address: ConnectionOptions) -> dict[str, Any]:
-    """How every connection is made."""
-    named = "application_name=" in address.dsn
+def _connect_arguments(options: ConnectionOptions) -> dict[str, Any]:
+    """The driver's arguments for every connection."""
+    has_name = "application_name=" in options.dsn
     return {
-        "dsn": address.dsn,
+        "dsn": options.dsn,
         "connection_class": _MonitoredConnection,
         "timeout": CONNECT_TIMEOUT_S,
-        "server_settings": {} if named else {"application_name": "fait"},
+        "server_settings": {} if has_name else {"application_name": "fait"},
     }
 
 
 def _is_closed(connection: PostgresConnection) -> bool:
     try:
         return connection.is_closed()
-    except asyncpg.InterfaceError:  # the driver has taken it back by itself
+    except asyncpg.InterfaceError:  # the driver has already returned it to its pool
         return True
 
 
 def _terminate(connection: PostgresConnection) -> None:
-    with suppress(asyncpg.InterfaceError):  # the driver has taken it back by itself
+    with suppress(asyncpg.InterfaceError):  # the driver has already returned it to its pool
         connection.terminate()
 
 
-def is_connection_lost(problem: BaseException) -> bool:
-    """Whether the connection is gone, so that what was under way on it may or may not have been done."""
-    return isinstance(problem, CONNECTION_ERRORS) and not isinstance(problem, ValueError)  # a value it could not encode
+def is_connection_lost(error: BaseException) -> bool:
+    """Whether the connection is lost, so that the outcome of a statement in flight is unknown."""
+    # A ValueError is the driver's for a value that it cannot encode.
+    return isinstance(error, CONNECTION_ERRORS) and not isinstance(error, ValueError)
 
 
-def _message(problem: BaseException) -> str:
-    """What the server says, without details: they hold values."""
-    return getattr(problem, "message", None) or str(problem)
+def _message(error: BaseException) -> str:
+    """The server's primary message, without its details, which contain values."""
+    return getattr(error, "message", None) or str(error)
 
 
 def map_error(
-    problem: BaseException, where: str, outcome: Literal["not_written", "unknown"] = "not_written"
+    error: BaseException, location: str, outcome: Literal["not_written", "unknown"] = "not_written"
 ) -> FaitError:
-    """What an error of the server or of the connection means for a caller; decided by its class, never by its text."""
-    match problem:
+    """Translate an error of the server or of the connection; the error's class decides, never its text."""
+    name = type(error).__name__
+    match error:
         case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():
-            text = f"{where}: the server has no room left ({type(problem).__name__}). Make room and try again."
+            text = f"{location}: the server is out of disk space or memory ({name}). Free some, and retry."
         case asyncpg.TooManyConnectionsError():
-            text = f"{where} takes no more connections: lower ?pool= or raise max_connections."
+            text = f"{location}: too many connections. Lower ?pool= in the URL, or raise max_connections on the server."
         case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
-            text = f"{where} does not let this user in: check the user's name and password."
+            text = f"{location}: authentication failed. Check the user name and the password."
         case asyncpg.InvalidCatalogNameError():
-            text = f"{where}: there is no such database. Create it first: createdb NAME"
+            text = f"{location}: the database does not exist. Create it with createdb NAME."
         case asyncpg.InsufficientPrivilegeError():
-            text = f"{where} does not allow this to this role ({_message(problem)})."
+            text = f"{location}: the role lacks a privilege ({_message(error)})."
         case asyncpg.ReadOnlySQLTransactionError():
-            text = f"{where} is a standby or read-only: connect to the primary."
+            text = f"{location} is a standby or read-only. Connect to the primary."
         case asyncpg.InvalidSQLStatementNameError() | asyncpg.DuplicatePreparedStatementError():
-            text = f"{where}: a pooler in between does not keep prepared statements: add prepare=no to the URL."
+            text = f"{location}: a connection pooler does not support prepared statements. Add prepare=no to the URL."
         case asyncpg.QueryCanceledError():
-            text = f"{where}: a statement was cancelled, by statement_timeout or by hand."
+            text = f"{location}: the statement was canceled, by statement_timeout or by an administrator."
         case asyncpg.LockNotAvailableError():
-            text = f"{where}: another transaction holds what this one needs. Try again when it has ended."
+            text = (
+                f"{location}: lock timeout: another transaction holds a lock that is needed. Retry after it has ended."
+            )
         case asyncpg.IdleInTransactionSessionTimeoutError():
-            text = f"{where}: the transaction stood idle for too long, and the server ended it."
-        case _ if is_connection_lost(problem):
-            text = f"{where} cannot be reached ({type(problem).__name__}). Is the server running?"
+            text = f"{location}: the server ended the session, because its transaction was idle for too long."
+        case _ if is_connection_lost(error):
+            text = f"{location} cannot be reached ({name}). Check that the server is running."
         case _:
-            text = f"{where}: {type(problem).__name__}: {_message(problem)}."
+            text = f"{location}: {name}: {_message(error)}."
     return StoreUnavailable(text, outcome)

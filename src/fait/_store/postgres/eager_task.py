@@ -1,4 +1,7 @@
-"""A coroutine that begins at once, and whose end is told at once: a task takes turns of the event loop for either."""
+"""An eager task: a coroutine that starts immediately, and whose callbacks run as soon as it ends.
+
+An `asyncio.Task` takes one more iteration of the event loop for each.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -10,52 +13,52 @@ T = TypeVar("T")
 
 
 class EagerTask(Generic[T]):
-    """What a coroutine comes to. It cannot be cancelled.
+    """The result of a coroutine. It cannot be cancelled.
 
-    The coroutine runs outside of any task: whatever asks for the current one, as every time-out does, has to be given a
-    task of its own by whoever writes the coroutine.
+    The coroutine runs outside of any `asyncio.Task`. It must create a task for calls that need the current one, such
+    as `asyncio.timeout`.
     """
 
-    __slots__ = ("_callbacks", "_coroutine", "_problem", "_value")
+    __slots__ = ("_callbacks", "_coroutine", "_error", "_value")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._callbacks: list[Callable[[EagerTask[T]], object]] | None = []
         self._coroutine = coroutine
-        self._problem: BaseException | None = None
+        self._error: BaseException | None = None
         self._value: T | None = None
         self._step()
 
     def add_done_callback(self, callback: "Callable[[EagerTask[T]], object]", /) -> None:
-        """Have this called when it ends, in the same turn of the event loop."""
+        """Call a function when the coroutine ends, in the same iteration of the event loop."""
         if self._callbacks is None:
             asyncio.get_running_loop().call_soon(callback, self)
         else:
             self._callbacks.append(callback)
 
     def cancelled(self) -> bool:
-        """Whether something that it waited for was."""
-        return isinstance(self._problem, asyncio.CancelledError)
+        """Whether the coroutine raised `CancelledError`, because a future that it awaited was cancelled."""
+        return isinstance(self._error, asyncio.CancelledError)
 
     def exception(self) -> BaseException | None:
-        """What it raised."""
-        return self._problem
+        """The exception that the coroutine raised, if any."""
+        return self._error
 
     def result(self) -> T:
-        """What it returned."""
-        if self._problem is not None:
-            raise self._problem
-        return self._value  # pyright: ignore[reportReturnType] - it has ended, and with a value
+        """The value that the coroutine returned. Raises its exception if it raised one."""
+        if self._error is not None:
+            raise self._error
+        return self._value  # pyright: ignore[reportReturnType] - the coroutine has returned it
 
-    def _step(self, _done: object = None) -> None:
-        """To the next future that it waits for, as `asyncio.Task` would."""
+    def _step(self, _future: object = None) -> None:
+        """Run to the next future that the coroutine awaits, as `asyncio.Task` does."""
         try:
             future = self._coroutine.send(None)
         except StopIteration as end:
             self._value = end.value
-        except (Exception, asyncio.CancelledError) as problem:
-            self._problem = problem
+        except (Exception, asyncio.CancelledError) as error:
+            self._error = error
         else:
-            if future is None:  # as of `asyncio.sleep(0)`
+            if future is None:  # `asyncio.sleep(0)` yields None
                 asyncio.get_running_loop().call_soon(self._step)
             else:
                 future._asyncio_future_blocking = False
@@ -66,9 +69,9 @@ class EagerTask(Generic[T]):
             self._call_back(callback)
 
     def _call_back(self, callback: "Callable[[EagerTask[T]], object]") -> None:
-        """Call it; what it raises is told where the event loop tells of callbacks, and keeps nobody from being told."""
+        """Run a callback. Its exception goes to the event loop's handler, and the other callbacks still run."""
         try:
             callback(self)
-        except Exception as problem:
-            told = {"message": f"a callback of a prompt failed: {callback!r}", "exception": problem}
-            asyncio.get_running_loop().call_exception_handler(told)
+        except Exception as error:
+            context = {"message": f"exception in a callback of EagerTask: {callback!r}", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)

@@ -1,4 +1,4 @@
-"""An append in PostgreSQL inside a transaction that somebody else began: one statement."""
+"""An append in a transaction of the application: one statement, which any driver can run."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,22 +15,26 @@ from fait._store.postgres.identifiers import statements
 __all__ = ["append"]
 
 IDLE_TIMEOUT_S: Final = 60
-"""How long the transaction may stand idle after the append, before the server ends it: readers wait for its end."""
+"""Maximum time for which the transaction may be idle after the append. Readers wait for its end, so the server ends the
+session after that time."""
 
 MAX_RETRIES: Final = 20
-"""How often it is asked for anew when a stream moves between the look at its version and its lock."""
+"""Maximum number of retries because a stream's version changed while the append waited for its lock."""
 
 _decode = msgspec.json.Decoder(list[tuple[int, int, str, int, int | None, Any, Any]]).decode
 
 
-def append(writes: Sequence[StreamWrite], schema: str, *, look_up: bool) -> StatementProtocol:
-    """The conversation; each stream stands in it once."""
-    ask = Statement(
-        statements(schema)["external_append"], (appends_to_json([(writes, None)]), look_up, IDLE_TIMEOUT_S * 1000)
+def append(writes: Sequence[StreamWrite], schema: str, *, check_ids: bool) -> StatementProtocol:
+    """Return the statement protocol of an append; `writes` names each stream once."""
+    statement = Statement(
+        statements(schema)["external_append"], (appends_to_json([(writes, None)]), check_ids, IDLE_TIMEOUT_S * 1000)
     )
     for _ in range(MAX_RETRIES):
-        [(answer,)] = yield ask
-        [verdict] = read_sequential_results([(writes, None)], _decode(answer))
-        if not isinstance(verdict, LockTimeout):
-            return verdict
-    raise StoreUnavailable(f"an append met others {MAX_RETRIES} times. Roll back, and try again.")
+        [(answer,)] = yield statement
+        [result] = read_sequential_results([(writes, None)], _decode(answer))
+        if not isinstance(result, LockTimeout):
+            return result
+    raise StoreUnavailable(
+        f"the append failed after {MAX_RETRIES} retries because of concurrent appends. Roll back and retry the "
+        "transaction."
+    )

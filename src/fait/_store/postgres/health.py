@@ -1,4 +1,4 @@
-"""What can go wrong in and around a log in PostgreSQL: the server, the way to it, appenders, the log's own rules."""
+"""The PostgreSQL checks of `fait doctor`: the server, the connection to it, open appends, and the rules of the log."""
 
 import asyncio
 import re
@@ -16,33 +16,35 @@ from fait._store.postgres.identity import read_identity
 
 __all__ = ["CHECKS", "examine"]
 
-Check = Callable[[Database, PostgresConnection], Awaitable[tuple[Literal["ok", "finding", "unknown"], str, str]]]
 CheckResult = tuple[Literal["ok", "finding", "unknown"], str, str]
+"""Status, detail and advice of a finding."""
+
+Check = Callable[[Database, PostgresConnection], Awaitable[CheckResult]]
 
 MAX_TICKET_AGE_S: Final = 5.0
-"""An append that takes longer keeps readers from what came after it."""
+"""Maximum age of an open append that is no finding; readers wait for its end."""
 
 MAX_CHECKED_POSITIONS: Final = 250_000
-"""Positions that are checked, the newest ones: bounds the time, to a few seconds."""
+"""Maximum number of positions to check, the newest ones; limits a check to a few seconds."""
 
 MAX_CONNECTION_SHARE: Final = 0.9
-"""Part of all connections that may be in use."""
+"""Maximum share of the server's connections in use that is no finding."""
 
 CHECK_TIMEOUT_S: Final = 60.0
-"""How long one check may take."""
+"""Timeout for one check of the log's rules."""
 
 NOTIFY_TIMEOUT_S: Final = 2.0
-"""How long to wait for what comes at once, if it comes."""
+"""Timeout for a notification, and for a statement through a pooler; either takes milliseconds if it works."""
 
 _PACKAGE: Final = "fait._store.postgres"
 _DAMAGE: Final = (
     "an event, a stream or a tag was changed by hand, or the database is damaged: stop writing to it, and restore a "
-    "backup, or import an export of it into a new store"
+    "backup, or export its events and import them into a new store"
 )
 
 
 async def examine(database: Database) -> list[Finding]:
-    """All checks; one that fails in itself is "unknown", and does not stop the others."""
+    """Run all checks. A check that fails with an error is reported as "unknown"; the others still run."""
     return [await _run_check(name, check, database) for name, check in CHECKS.items()]
 
 
@@ -50,60 +52,68 @@ async def _run_check(name: str, check: Check, database: Database) -> Finding:
     try:
         async with database.connection() as connection:
             return Finding(name, *await check(database, connection))
-    except FaitError as problem:
-        return Finding(name, "unknown", f"it could not be checked: {problem}")
+    except FaitError as error:
+        return Finding(name, "unknown", f"the check failed: {error}")
 
 
-def _setting(name: str, wanted: str, well: str, ill: str, advice: str) -> Check:
+def _setting(name: str, expected: str, good: str, bad: str, advice: str) -> Check:
+    """A check that a server setting has the expected value."""
+
     async def check(database: Database, connection: PostgresConnection) -> CheckResult:
         value = await connection.fetchval(f"SHOW {name}")
-        return ("ok", f"{value}: {well}", "") if value == wanted else ("finding", f"{value}: {ill}", advice)
+        return ("ok", f"{value}: {good}", "") if value == expected else ("finding", f"{value}: {bad}", advice)
 
     return check
 
 
 async def _server(database: Database, connection: PostgresConnection) -> CheckResult:
-    identity, _, place = await read_identity(database, connection)
+    identity, _, confirmed = await read_identity(database, connection)
     version = await connection.fetchval("SHOW server_version")
-    detail = f"{version}, the primary, on timeline {place.timeline}; log {identity.log_id}, epoch {identity.epoch}"
-    if place.cluster:
+    detail = f"{version}, primary, timeline {confirmed.timeline}; log {identity.log_id}, epoch {identity.epoch}"
+    if confirmed.cluster:
         return "ok", detail, ""
-    advice = "GRANT EXECUTE ON FUNCTION pg_control_system() TO the role that sets the schema up, then: fait log adopt"
-    return (
-        "unknown",
-        f"{detail}; no copy in another cluster would be noticed, as this cluster's name is unknown",
-        advice,
+    advice = (
+        "GRANT EXECUTE ON FUNCTION pg_control_system() TO the role that migrates the schema, and then run "
+        "fait log adopt with that role"
     )
+    return "unknown", f"{detail}; the system identifier is unknown, so a copy in another cluster is not noticed", advice
 
 
 async def _synchronous_commit(database: Database, connection: PostgresConnection) -> CheckResult:
     value = await connection.fetchval("SHOW synchronous_commit")
     if value in ("on", "remote_apply"):
-        return "ok", f"{value}: what is acknowledged survives a crash", ""
-    return "ok", f"{value}: appends set it to on for themselves; checkpoints may be lost, and work is then repeated", ""
+        return "ok", f"{value}: acknowledged appends survive a crash", ""
+    detail = f"{value}: appends use on; after a crash checkpoints may be lost, and their events are redelivered"
+    return "ok", detail, ""
 
 
 async def _schema(database: Database, connection: PostgresConnection) -> CheckResult:
     known, applied = len(load_migrations(_PACKAGE)), len(await applied_migrations(database, connection))
     if applied > known:
-        return "ok", f"version {applied}; this fait knows {known}, and may use it", ""
+        return "ok", f"migration {applied}; this version of fait has {known} and is compatible", ""
     if applied == known:
-        return "ok", f"version {known}, the newest this fait knows", ""
-    return "finding", f"version {applied}, this fait knows {known}", "fait db migrate"
+        return "ok", f"migration {known}, up to date", ""
+    return "finding", f"migration {applied} of {known}: {known - applied} pending", "run fait db migrate"
 
 
 async def _sequence(database: Database, connection: PostgresConnection) -> CheckResult:
-    [(step, cache, cycle, given, stored, may_see)] = await connection.fetch(database.sql["health_sequence"])
+    [row] = await connection.fetch(database.sql["health_sequence"])
+    increment, cache, cycle, last_value, last_position, may_read = row
     name = f"{quote(database.schema)}.fait_position"
-    if not may_see:
-        return "finding", "this role may not read it: it sees no events", f"GRANT SELECT ON SEQUENCE {name} TO the role"
-    if step != 1 or cache != 1 or cycle:
-        detail = f"INCREMENT {step}, CACHE {cache}, {'CYCLE' if cycle else 'NO CYCLE'}: readers would skip events"
-        return "finding", detail, f"ALTER SEQUENCE {name} INCREMENT 1 CACHE 1 NO CYCLE"
-    if given < stored:
-        advice = f"run SELECT setval('{name}', {stored}), and find out who set it, or how the database was restored"
-        return "finding", f"it stands at {given}, and an event has position {stored}: appends will fail", advice
-    return "ok", f"one at a time, {given:,} given", ""
+    if not may_read:
+        detail = "this role may not read the sequence, so it cannot read the log"
+        return "finding", detail, f"GRANT SELECT ON SEQUENCE {name} TO the role"
+    if increment != 1 or cache != 1 or cycle:
+        properties = f"INCREMENT {increment}, CACHE {cache}, {'CYCLE' if cycle else 'NO CYCLE'}"
+        advice = f"ALTER SEQUENCE {name} INCREMENT 1 CACHE 1 NO CYCLE"
+        return "finding", f"{properties}: readers would skip events", advice
+    if last_value < last_position:
+        detail = f"its last value {last_value} is below the last event at position {last_position}: appends will fail"
+        advice = (
+            f"run SELECT setval('{name}', {last_position}), and find out who set it, or how the database was restored"
+        )
+        return "finding", detail, advice
+    return "ok", f"INCREMENT 1, CACHE 1, last value {last_value:,}", ""
 
 
 async def _triggers(database: Database, connection: PostgresConnection) -> CheckResult:
@@ -113,17 +123,19 @@ async def _triggers(database: Database, connection: PostgresConnection) -> Check
         for trigger, table in re.findall(r"^CREATE TRIGGER (\w+)[^;]*? ON \{schema\}\.(\w+)", migration.sql, flags=re.M)
     }
     rows = await connection.fetch(database.sql["health_triggers"], database.schema)
-    firing = {(table, trigger) for table, trigger, enabled in rows if enabled in "OA"}
-    silent = sorted(f"{trigger} on {table}" for table, trigger in expected - firing)
-    if silent:
+    enabled_triggers = {(table, trigger) for table, trigger, enabled in rows if enabled in "OA"}
+    missing = sorted(f"{trigger} on {table}" for table, trigger in expected - enabled_triggers)
+    if missing:
         advice = (
-            "somebody removed what stops accidents: find out what was changed since, and create or enable them again"
+            "create or enable them as in the output of fait db sql, and find out whether events were changed: these "
+            "triggers prevent accidental changes"
         )
-        return "finding", f"missing or disabled: {', '.join(silent)}", advice
+        return "finding", f"missing or disabled: {', '.join(missing)}", advice
     role = await connection.fetchval("SHOW session_replication_role")
     if role == "replica":
-        return "finding", "session_replication_role is replica: no trigger fires", "RESET session_replication_role"
-    return "ok", f"all {len(expected)} triggers are there and enabled", ""
+        detail = "session_replication_role is replica: triggers do not fire"
+        return "finding", detail, "RESET session_replication_role, also for the role and the database"
+    return "ok", f"all {len(expected)} triggers exist and are enabled", ""
 
 
 async def _functions(database: Database, connection: PostgresConnection) -> CheckResult:
@@ -134,68 +146,64 @@ async def _functions(database: Database, connection: PostgresConnection) -> Chec
             r"^CREATE FUNCTION \{schema\}\.(\w+)\([^;]*?\b(VOLATILE|STABLE|IMMUTABLE)\b", migration.sql, flags=re.M
         )
     }
-    found = dict(await connection.fetch(database.sql["health_functions"], database.schema))
-    wrong = sorted(name for name, volatility in expected.items() if found.get(name) != volatility)
+    actual = dict(await connection.fetch(database.sql["health_functions"], database.schema))
+    wrong = sorted(name for name, volatility in expected.items() if actual.get(name) != volatility)
     if wrong:
-        advice = "restore them as the migrations have them (fait db sql): otherwise readers skip events"
-        return "finding", f"missing, or not volatile as they must be: {', '.join(wrong)}", advice
-    return "ok", f"all {len(expected)} are there and take the snapshots they need", ""
+        advice = "create them again as in the output of fait db sql: otherwise readers could skip events"
+        return "finding", f"missing, or of another volatility: {', '.join(wrong)}", advice
+    return "ok", f"all {len(expected)} functions exist with the right volatility", ""
 
 
 async def _ticket(database: Database, connection: PostgresConnection) -> CheckResult:
     rows = await connection.fetch(database.sql["health_ticket"])
     if not rows:
-        return "ok", "nobody is appending", ""
+        return "ok", "no append is open", ""
     [(pid, role, application, state, age)] = rows
     if age is None:
-        detail = f"process {pid} of role {role!r} is appending; this role may not see for how long"
+        detail = f"process {pid} of role {role!r} has an open append; this role may not read its age"
         return "unknown", detail, "GRANT pg_read_all_stats TO the role that runs fait doctor"
-    detail = f"process {pid} ({application or 'without a name'}), {state}, its transaction is {age:.1f} s old"
+    detail = f"process {pid} ({application or 'no application_name'}), {state}, transaction open for {age:.1f} s"
     if age < MAX_TICKET_AGE_S:
         return "ok", detail, ""
-    idle = (
-        "it appended, and does not end its transaction" if state.startswith("idle") else "it is slow, or waits itself"
-    )
-    advice = f"{idle}: readers wait for it. If it hangs: SELECT pg_terminate_backend({pid})"
+    reason = "it has appended and not ended its transaction" if state.startswith("idle") else "it is slow or blocked"
+    advice = f"{reason}: readers wait for its end. If it hangs, run SELECT pg_terminate_backend({pid})"
     return "finding", detail, advice
 
 
 async def _connections(database: Database, connection: PostgresConnection) -> CheckResult:
-    most, reserved = [
+    maximum, reserved = [
         int(await connection.fetchval(f"SHOW {name}")) for name in ("max_connections", "superuser_reserved_connections")
     ]
-    [(used, limit)] = await connection.fetch(database.sql["health_connections"])
-    room, needed = most - reserved, database.options.pool_size + 1
-    detail = f"{used} of {room} are in use; a process takes up to {needed}"
-    if needed > room or 0 <= limit < needed:
-        return (
-            "finding",
-            f"{detail}, which it can never have",
-            "lower ?pool=, or raise max_connections or the role's limit",
-        )
-    if used > room * MAX_CONNECTION_SHARE:
-        return "finding", detail, "lower ?pool=, raise max_connections, or put a pooler in between"
+    [(used, role_limit)] = await connection.fetch(database.sql["health_connections"])
+    available, needed = maximum - reserved, database.options.pool_size + 1
+    detail = f"{used} of {available} in use; a process needs up to {needed}"
+    if needed > available or 0 <= role_limit < needed:
+        advice = "lower ?pool= in the URL, or raise max_connections or the connection limit of the role"
+        return "finding", f"{detail}, which exceeds the server's or the role's limit", advice
+    if used > available * MAX_CONNECTION_SHARE:
+        return "finding", detail, "lower ?pool= in the URL, raise max_connections, or use a connection pooler"
     return "ok", detail, ""
 
 
 async def _listen(database: Database, connection: PostgresConnection) -> CheckResult:
-    heard = asyncio.Event()
+    received = asyncio.Event()
 
-    def hear(connection: Any, pid: int, channel: str, payload: str) -> None:
-        heard.set()
+    def on_notify(connection: Any, pid: int, channel: str, payload: str) -> None:
+        received.set()
 
-    ears = await database.connect()
+    listener = await database.connect()
     try:
-        await ears.add_listener("fait_doctor", hear)
+        await listener.add_listener("fait_doctor", on_notify)
         await connection.execute("NOTIFY fait_doctor")
         with suppress(TimeoutError):
             async with asyncio.timeout(NOTIFY_TIMEOUT_S):
-                await heard.wait()
+                await received.wait()
     finally:
-        ears.terminate()
-    if heard.is_set():
-        return "ok", "heard: events of other processes are noticed at once", ""
-    return "ok", "not heard, through a pooler: events of other processes are found by looking, up to 0.25 s later", ""
+        listener.terminate()
+    if received.is_set():
+        return "ok", "notifications arrive: events of other processes are noticed immediately", ""
+    detail = "no notifications through this pooler: processes poll for events of others, up to 0.25 s later"
+    return "ok", detail, ""
 
 
 async def _prepared(database: Database, connection: PostgresConnection) -> CheckResult:
@@ -203,40 +211,44 @@ async def _prepared(database: Database, connection: PostgresConnection) -> Check
     if not database.options.use_prepared_statements:
         return "ok", "not used: prepare=no", ""
     if driver.get_server_pid() == await connection.fetchval(database.sql["health_backend"]):
-        return "ok", "the server is reached directly", ""
-    advice = "?prepare=no in the URL, or a pooler that carries them: PgBouncer from 1.21 with max_prepared_statements"
+        return "ok", "supported: direct connection to the server", ""
+    advice = (
+        "add prepare=no to the URL, or use a pooler that supports them, such as PgBouncer 1.21 with "
+        "max_prepared_statements"
+    )
     async with database.transaction() as other:
-        # It holds the server's process that has the statement; the pooler must now use another.
+        # This transaction occupies the server process that has the statement, so the pooler must use another one.
         await other.fetchval(database.sql["health_backend"])
         try:
             await connection.fetch(database.sql["health_backend"], timeout=NOTIFY_TIMEOUT_S)
         except TimeoutError:
-            return "unknown", "a pooler gives one connection at a time: it could not be tried", advice
-        except PostgresError as problem:
-            return "finding", f"a pooler does not carry them: {problem}", advice
-    return "ok", "the pooler carries them", ""
+            return "unknown", "not tested: the pooler has only one server connection", advice
+        except PostgresError as error:
+            return "finding", f"not supported by the pooler: {error}", advice
+    return "ok", "supported by the pooler", ""
 
 
 async def _leases(database: Database, connection: PostgresConnection) -> CheckResult:
     names = [name for (name,) in await connection.fetch(database.sql["health_leases"])]
     if names:
-        return "finding", f"held for subscriptions that are gone: {', '.join(names)}", "stop whatever holds them"
+        advice = "stop the processes that run them: they use an older version of the app"
+        return "finding", f"held for subscriptions that were removed: {', '.join(names)}", advice
     return "ok", "each belongs to a subscription", ""
 
 
-def _rule(statement: str, well: str, ill: str) -> Check:
-    """A rule whose statement gives the first few of those that break it."""
+def _rule(statement: str, good: str, bad: str) -> Check:
+    """A check of a rule of the log; the statement returns the first few violations."""
 
     async def check(database: Database, connection: PostgresConnection) -> CheckResult:
         after = await connection.fetchval(database.sql["health_window"], MAX_CHECKED_POSITIONS)
         try:
             rows = await connection.fetch(database.sql[statement], after, timeout=CHECK_TIMEOUT_S)
         except TimeoutError:
-            return "unknown", f"it took longer than {CHECK_TIMEOUT_S:g} s", ""
-        where = f", among the newest {MAX_CHECKED_POSITIONS:,} positions" if after else ""
+            return "unknown", f"the check was canceled after {CHECK_TIMEOUT_S:g} s", ""
+        scope = f", among the newest {MAX_CHECKED_POSITIONS:,} positions" if after else ""
         if rows:
-            return "finding", f"{ill}: {', '.join(str(row[0]) for row in rows)}{where}", _DAMAGE
-        return "ok", well + where, ""
+            return "finding", f"{bad}: {', '.join(str(row[0]) for row in rows)}{scope}", _DAMAGE
+        return "ok", good + scope, ""
 
     return check
 
@@ -244,22 +256,26 @@ def _rule(statement: str, well: str, ill: str) -> Check:
 CHECKS: Final[dict[str, Check]] = {
     "PostgreSQL": _server,
     "fsync": _setting(
-        "fsync", "on", "commits reach the disk", "a crash of the machine can destroy the database", "set fsync = on"
+        "fsync",
+        "on",
+        "commits are flushed to disk",
+        "a crash of the machine can destroy the database",
+        "set fsync = on in postgresql.conf",
     ),
     "full_page_writes": _setting(
         "full_page_writes",
         "on",
-        "torn pages are repaired",
-        "a loss of power can tear pages",
-        "set full_page_writes = on",
+        "torn pages are repaired after a crash",
+        "a power failure can leave torn pages",
+        "set full_page_writes = on in postgresql.conf",
     ),
     "synchronous_commit": _synchronous_commit,
     "isolation": _setting(
         "default_transaction_isolation",
         "read committed",
-        "as appends and readers need it",
-        "appends and readers refuse it",
-        "ALTER ROLE … SET default_transaction_isolation = 'read committed', or the same for the DATABASE",
+        "as appends and readers require",
+        "appends and readers require read committed, and fail",
+        "ALTER ROLE … SET default_transaction_isolation = 'read committed', or the same with ALTER DATABASE",
     ),
     "schema": _schema,
     "sequence": _sequence,
@@ -269,7 +285,9 @@ CHECKS: Final[dict[str, Check]] = {
     "LISTEN": _listen,
     "prepared statements": _prepared,
     "oldest append": _ticket,
-    "versions": _rule("health_versions", "dense in every stream, and as its row says", "not 1, 2, 3, … in"),
+    "versions": _rule(
+        "health_versions", "consecutive in every stream", "not consecutive, or not as in fait_streams, in the streams"
+    ),
     "leases": _leases,
-    "tags": _rule("health_tags", "agree with the events", "the index and the events differ at positions"),
+    "tags": _rule("health_tags", "the tag index agrees with the events", "the tag index is wrong at the positions"),
 }

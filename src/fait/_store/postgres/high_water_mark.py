@@ -1,8 +1,8 @@
-"""Knows how far the log is final: one reader of the high-water mark per process, for all its subscriptions.
+"""Tracks the high-water mark: one query per process for all of its subscriptions.
 
-The mark is asked for when somebody needs more than is known, when news comes, and now and then although none came. With
-it come the events that are new, if they are few: whoever reads at the end of the log need not ask for them again. Nor
-need anybody ask when this process has appended the one event that follows what is known.
+The mark is queried when a reader needs more than the known mark, when a notification arrives, and at intervals. If few
+events are new, the query returns them too, so readers at the end of the log need no query of their own. No query is
+needed if this process has just appended the one event that follows the known mark.
 """
 
 import asyncio
@@ -20,26 +20,29 @@ from fait._telemetry import logger
 __all__ = ["HighWaterMark"]
 
 MAX_MARK_AGE_S: Final = 0.01
-"""How long a mark is good enough for a reader who wants all that there is."""
+"""Maximum age of a mark that `refresh` returns without a query."""
 
 POLL_INTERVAL_S: Final = 1.0
-"""How often the mark is asked for although no news came."""
+"""Interval between polls while notifications arrive."""
 
 POLL_INTERVALS_WITHOUT_NOTIFY_S: Final = (0.02, 0.25)
-"""… when news cannot come: at first, and at most, as long as nothing is found."""
+"""First and maximum interval between polls while notifications cannot arrive; doubles as long as nothing is new."""
 
 REPORTED_POSITION_TIMEOUT_S: Final = 5.0
-"""How long the log is expected to reach a position that was heard of: who said so may have been wrong."""
+"""Timeout for the mark to reach a reported position; the report may have been wrong."""
 
 POLL_INTERVALS_WITH_OPEN_APPENDS_S: Final = (0.001, 0.05)
-"""… when events are known of that lie above the mark: at first, and at most, until an older append has ended."""
+"""First and maximum interval between polls while reported events lie above the mark, until older appends have ended."""
 
 
 class HighWaterMark:
-    """Belongs to the event loop it was made in.
+    """The high-water mark as this process knows it, and the readers that wait for it to advance.
+
+    Belongs to the event loop in which it was created.
 
     Attributes:
-        recent: the last events of the log, up to the mark that is known.
+        notifier: Sends and receives notifications.
+        tail_cache: The last events of the log, up to the known mark.
     """
 
     def __init__(self, database: Database, channel: str) -> None:
@@ -60,70 +63,74 @@ class HighWaterMark:
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def known(self) -> int:
-        """The last mark that is known; everything up to it is final, but there may be more."""
+    def position(self) -> int:
+        """The last known mark. The actual mark may be higher."""
         return self._signal.position
 
     async def refresh(self, beyond: int) -> int:
-        """The mark as it is now: asked for, unless it was a moment ago and lies beyond a position."""
-        fresh = self._reported <= self.known and asyncio.get_running_loop().time() - self._fetched_at < MAX_MARK_AGE_S
-        if fresh and beyond < self.known:
-            return self.known
+        """Return the current mark. A recent one is returned without a query if it lies beyond a position."""
+        is_recent = asyncio.get_running_loop().time() - self._fetched_at < MAX_MARK_AGE_S
+        if is_recent and self._reported <= self.position and beyond < self.position:
+            return self.position
         return await self._fetch_shared(with_events=beyond >= self.tail_cache.start)
 
     def report(self, position: int) -> None:
-        """Somebody says that the log reaches a position."""
+        """Take note that the log may reach a position, and wake the poller."""
         if position > self._reported:
             self._reported = position
             self._reported_at = asyncio.get_running_loop().time()
             self._wake_up.set()
 
     def poll(self) -> None:
-        """Something may have been committed, here or elsewhere: look, and tell the others what is found."""
+        """Query the mark now, as a transaction may have committed, and notify other processes of it."""
         self._wake_up.set()
         if not self._closed and (self._polling is None or self._polling.done()):
-            self._polling = asyncio.create_task(self._poll_and_publish(), name="fait-postgres-look")
+            self._polling = asyncio.create_task(self._poll_and_publish(), name="fait-postgres-poll")
 
     async def _poll_and_publish(self) -> None:
         try:
             self.notifier.publish(await self._fetch_shared())
-        except FaitError as problem:
-            logger.warning("the log could not be looked at: %s", problem)
+        except FaitError as error:
+            logger.warning("failed to read the high-water mark: %s", error)
 
-    def event_appended(self, event: RecordedEvent, began: float) -> None:
-        """This process has appended an event, in a call that began at a moment of the event loop.
+    def event_appended(self, event: RecordedEvent, started: float) -> None:
+        """Advance the mark to an event that this process has appended, if it directly follows the mark.
 
-        If it follows what is known, it is the mark: up to there all was final, and no number is left in between. Those
-        who wait are given it, and nobody need ask.
+        No position is left between the two for an open append, so waiting readers get the event without a query.
+
+        Args:
+            event: The event.
+            started: The time of the event loop at which the call that appended it started.
         """
         # fault: append-advances-mark-after-restore
         # fault: append-above-gap-advances-mark
-        if self._waiters and event.position == self.known + 1 and self._regressed_to is None:
+        if self._waiters and event.position == self.position + 1 and self._regressed_to is None:
             self._reported = max(self._reported, event.position)
             # fault: append-resets-mark-age
-            self._fetched_at = max(self._fetched_at, began)
+            self._fetched_at = max(self._fetched_at, started)
             self.tail_cache.extend(event.position, [event])
+            # Not immediately: the caller of the append continues before the waiting readers.
             # fault: readers-before-appender
-            asyncio.get_running_loop().call_soon(self._signal.advance, event.position)  # who appended goes on first
+            asyncio.get_running_loop().call_soon(self._signal.advance, event.position)
 
     def appended(self, position: int) -> None:
-        """This process has appended up to a position."""
+        """Take note that this process has appended events up to a position, and notify other processes."""
         self.report(position)
         self.notifier.publish(position)
 
     async def wait(self, after: int) -> None:
-        """Return when the log is final beyond a position."""
+        """Wait until the mark lies beyond a position."""
         self._waiters += 1
         if self._task is None or self._task.done():
             self.notifier.start()
-            self._task = asyncio.create_task(self._poll_until_idle(), name="fait-postgres-watch")
+            self._task = asyncio.create_task(self._poll_until_idle(), name="fait-postgres-high-water-mark")
         try:
             await self._signal.wait(after)
         finally:
             self._waiters -= 1
 
     async def close(self) -> None:
-        """Stop, and tell those who wait."""
+        """Stop polling. Waiting readers get `StoreUnavailable`."""
         self._closed = True
         for task in (self._task, self._polling, self._fetching):
             if task is not None:
@@ -133,63 +140,67 @@ class HighWaterMark:
         await self.notifier.close()
 
     async def _fetch_shared(self, *, with_events: bool = False) -> int:
-        """Ask the server. An answer under way may be too old for a new question; all new questions share the next."""
-        under_way = self._fetching
-        if under_way is not None and not under_way.done():
-            await asyncio.wait([under_way])
-        self._with_events = self._with_events or with_events  # if one of those who share it can use them
-        if self._fetching is under_way:
-            self._fetching = asyncio.create_task(self._fetch(), name="fait-postgres-mark")
-        asking = self._fetching
-        assert asking is not None
+        """Query the mark; concurrent callers share a query.
+
+        The result of a query in flight may be too old for a new caller, so it waits for the next one.
+        """
+        in_flight = self._fetching
+        if in_flight is not None and not in_flight.done():
+            await asyncio.wait([in_flight])
+        self._with_events = self._with_events or with_events  # if one of the callers can use them
+        if self._fetching is in_flight:
+            self._fetching = asyncio.create_task(self._fetch(), name="fait-postgres-fetch-mark")
+        fetching = self._fetching
+        assert fetching is not None
         try:
-            return await asyncio.shield(asking)
+            return await asyncio.shield(fetching)
         except asyncio.CancelledError:
-            if self._closed and asking.cancelled():
+            if self._closed and fetching.cancelled():
                 raise StoreUnavailable("the store is closed.") from None
             raise
 
     async def _fetch(self) -> int:
-        asked_at, known = asyncio.get_running_loop().time(), self.known
+        started, previous = asyncio.get_running_loop().time(), self.position
         with_events, self._with_events = self._with_events or self._waiters > 0, False
-        if with_events and known and self._reported - known <= MAX_CACHED_EVENTS:
-            rows = await self._database.fetch("read_tail", known, MAX_CACHED_EVENTS, MAX_CACHED_BYTES)
+        if with_events and previous and self._reported - previous <= MAX_CACHED_EVENTS:
+            rows = await self._database.fetch("read_tail", previous, MAX_CACHED_EVENTS, MAX_CACHED_BYTES)
         else:
             rows = await self._database.fetch("high_water_mark")
-        mark, end, expired, *event = rows[0]
+        mark, head, expired_position, *event = rows[0]
+        # Once noticed, a restore is an error until the store is closed: new events can raise the head again.
         # fault: lower-mark-as-restore
         # fault: response-in-flight-as-restore
-        if end < known or self._regressed_to is not None:  # and new events do not make up for it
-            self._regressed_to = end if self._regressed_to is None else self._regressed_to
+        if head < previous or self._regressed_to is not None:
+            self._regressed_to = head if self._regressed_to is None else self._regressed_to
             raise StoreUnavailable(
-                f"{self._database.options.redacted_url}: the log ended at {known} and then at "
-                f"{self._regressed_to}: the database was restored to an older state while this process ran. Stop all "
-                "processes, and run: fait log adopt --in-place"
+                f"{self._database.options.redacted_url}: the last position of the log went back from {previous} to "
+                f"{self._regressed_to}: the database was restored to an older state while this process was running. "
+                "Stop all processes, and then start a new epoch with fait log adopt --in-place."
             )
-        self._fetched_at = max(self._fetched_at, asked_at)
-        has_events = any(each is not None for each in event)
+        self._fetched_at = max(self._fetched_at, started)
+        has_events = any(column is not None for column in event)
         self.tail_cache.extend(mark, recorded_events(row[3:] for row in rows) if has_events else ())
-        self.tail_cache.evict(expired)  # the database knows what is left of it
+        self.tail_cache.evict(expired_position)  # some events up to there were deleted
         self._signal.advance(mark)
-        return self.known
+        return self.position
 
     async def _poll_until_idle(self) -> None:
-        pause = 0.0
+        interval_s = 0.0
         while self._waiters:
             before = self._signal.position
             try:
                 self._wake_up.clear()
                 await self._fetch_shared()
-            except Exception as problem:  # whatever it is: those who wait would wait for ever if this ended
-                logger.warning("the log could not be looked at: %s", problem)
-                await asyncio.sleep(pause := min(1.0, max(0.05, pause * 2)))
+            except Exception as error:  # any error: if this task ended, readers would wait indefinitely
+                logger.warning("failed to read the high-water mark: %s", error)
+                await asyncio.sleep(interval_s := min(1.0, max(0.05, interval_s * 2)))
                 continue
             first, last = self._poll_intervals()
-            pause = first if self._signal.position > before or not pause else min(last, pause * 2)
+            interval_s = first if self._signal.position > before or not interval_s else min(last, interval_s * 2)
             if self._reported > self._signal.position:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(interval_s)
             else:
-                await self._sleep(pause)
+                await self._sleep(interval_s)
 
     def _poll_intervals(self) -> tuple[float, float]:
         if self._reported > self._signal.position:
@@ -198,9 +209,10 @@ class HighWaterMark:
             self._reported = self._signal.position
         return (POLL_INTERVAL_S, POLL_INTERVAL_S) if self.notifier.is_listening else POLL_INTERVALS_WITHOUT_NOTIFY_S
 
-    async def _sleep(self, pause_s: float) -> None:
+    async def _sleep(self, interval_s: float) -> None:
+        """Sleep until the end of the interval, or until woken."""
         try:
-            async with asyncio.timeout(pause_s):
+            async with asyncio.timeout(interval_s):
                 await self._wake_up.wait()
         except TimeoutError:
             return

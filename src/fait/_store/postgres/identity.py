@@ -1,8 +1,8 @@
-"""Which log this is, and whether the database is still where the log was: positions are used again after a restore.
+"""The identity of the log, and a check that its database was not restored, copied or failed over.
 
-A log remembers the cluster it lies in and the timeline that the cluster wrote. A copy in another cluster, a restore to
-a moment and a fail-over change one of them; then nothing is appended or read until somebody has said so:
-`fait log adopt` begins a new epoch.
+After any of these, positions that readers have seen may be assigned again to other events. The log records the
+system identifier of its cluster and the cluster's timeline. If one of them has changed, fait neither appends nor reads
+until an operator runs `fait log adopt`, which starts a new epoch.
 """
 
 from typing import Final
@@ -13,72 +13,73 @@ from fait._errors import StoreUnavailable, UsageError
 from fait._store.adoption import Adoption, CarriedCheckpoint
 from fait._store.log import Identity
 from fait._store.postgres.connection import Database, PostgresConnection
+from fait._store.postgres.identifiers import quote
 
 __all__ = ["ServerTimeline", "adopt", "check_not_moved", "read_identity", "server_timeline"]
 
 MIN_SERVER_VERSION: Final = 150_000
-"""PostgreSQL 15."""
+"""Minimum server_version_num: PostgreSQL 15."""
 
 
 class ServerTimeline(Struct, frozen=True):
-    """Where a server writes: its cluster ("" if this role may not know), and the timeline."""
+    """A cluster's system identifier ("" if this role may not read it) and its timeline."""
 
     cluster: str
     timeline: int
 
 
 async def server_timeline(database: Database, connection: PostgresConnection) -> ServerTimeline:
-    """Where the server writes. Refuses a standby, and a server that is too old."""
-    [(version, standby, timeline, may_ask)] = await connection.fetch(database.sql["server_state"])
+    """Return the server's cluster and timeline. Raises StoreUnavailable for a standby, and for an old server."""
+    [(version, is_standby, timeline, may_read_identifier)] = await connection.fetch(database.sql["server_state"])
+    url = database.options.redacted_url
     if version < MIN_SERVER_VERSION:
-        raise StoreUnavailable(
-            f"{database.options.redacted_url} runs PostgreSQL {version // 10_000}: 15 or newer is needed."
-        )
-    if standby:
-        raise StoreUnavailable(f"{database.options.redacted_url} is a standby: connect to the primary.")
-    cluster = await connection.fetchval(database.sql["system_identifier"]) if may_ask else ""
+        raise StoreUnavailable(f"{url} runs PostgreSQL {version // 10_000}, but fait requires PostgreSQL 15 or newer.")
+    if is_standby:
+        raise StoreUnavailable(f"{url} is a standby, but fait requires the primary. Connect to the primary.")
+    cluster = await connection.fetchval(database.sql["system_identifier"]) if may_read_identifier else ""
     return ServerTimeline(cluster, timeline)
 
 
 async def read_identity(database: Database, connection: PostgresConnection) -> tuple[Identity, int, ServerTimeline]:
-    """The log's identity, the oid of its sequence, and the place it was confirmed at."""
+    """Return the log's identity, the oid of its sequence, and the cluster and timeline where it was last confirmed."""
     rows = await connection.fetch(database.sql["identity"])
+    schema = quote(database.schema)
     if not rows:
         raise StoreUnavailable(
-            f"the log at {database.options.redacted_url} has lost its identity: somebody emptied {database.schema}.fait_log. "
-            "Restore that row from a backup."
+            f"the log at {database.options.redacted_url} has no identity: {schema}.fait_log is empty. Restore its row "
+            "from a backup."
         )
     [(log_id, epoch, cluster, timeline, sequence, cache)] = rows
     if cache != 1:
         raise StoreUnavailable(
-            f"the sequence fait_position in {database.options.redacted_url} has CACHE {cache}: readers would skip events. "
-            f"Run: ALTER SEQUENCE fait_position CACHE 1"
+            f"the sequence of {database.options.redacted_url} has CACHE {cache}, with which readers would skip events. "
+            f"Run ALTER SEQUENCE {schema}.fait_position CACHE 1."
         )
     return Identity(log_id, epoch), sequence, ServerTimeline(cluster, timeline)
 
 
-def check_not_moved(was: ServerTimeline, found: ServerTimeline, where: str) -> None:
-    """Refuse a log that has been moved since it was last confirmed."""
-    if was.cluster and found.cluster and was.cluster != found.cluster:
-        what = "was copied or restored into another cluster"
+def check_not_moved(confirmed: ServerTimeline, current: ServerTimeline, location: str) -> None:
+    """Raise StoreUnavailable if the log is in another cluster, or on another timeline, than last confirmed."""
+    if confirmed.cluster and current.cluster and confirmed.cluster != current.cluster:
+        reason = "was copied or restored into another cluster"
     # fault: earlier-timeline-not-noticed
-    elif was.timeline != found.timeline:
-        what = f"is on timeline {found.timeline}, and was on {was.timeline}: it was restored, or failed over"
+    elif confirmed.timeline != current.timeline:
+        reason = f"was restored or failed over: its timeline changed from {confirmed.timeline} to {current.timeline}"
     else:
         return
     raise StoreUnavailable(
-        f"the log at {where} {what}. Its last events may be missing, and their positions may be used again. Make sure "
-        "that nothing else still writes to the old one, then begin a new epoch: fait log adopt."
+        f"the log at {location} {reason}. Its last events may be missing, and their positions may be assigned again. "
+        "Make sure that nothing writes to the old database any more, then start a new epoch with fait log adopt."
     )
 
 
 async def adopt(database: Database, *, in_place: bool, dry_run: bool) -> Adoption:
-    """Begin a new epoch at the place where the log is now.
+    """Start a new epoch in the cluster and on the timeline where the log is now.
 
     Args:
-        database: where the log is.
-        in_place: also when it seems not to have been moved.
-        rehearse: only say what would be done.
+        database: The database of the log.
+        in_place: Adopt the log even if its cluster and timeline are unchanged.
+        dry_run: Return what would be done, and change nothing.
     """
     async with database.connection() as connection:
         transaction = connection.transaction()
@@ -93,17 +94,18 @@ async def adopt(database: Database, *, in_place: bool, dry_run: bool) -> Adoptio
 
 
 async def _adopt(database: Database, connection: PostgresConnection, in_place: bool) -> Adoption:
+    # Without the lock, two concurrent adoptions would each start an epoch.
     # fault: adoption-without-lock
-    await connection.execute(database.sql["lock_schema"])  # two at once would each begin an epoch
-    place = await server_timeline(database, connection)
-    old, _, was = await read_identity(database, connection)
-    if was == place and not in_place:
+    await connection.execute(database.sql["lock_schema"])
+    current = await server_timeline(database, connection)
+    previous, _, confirmed = await read_identity(database, connection)
+    if confirmed == current and not in_place:
         raise UsageError(
-            f"the log at {database.options.redacted_url} is in the cluster and on the timeline where it was: there is nothing "
-            "to adopt. Nothing was changed. If it was restored or copied there all the same: fait log adopt --in-place"
+            f"nothing to adopt: the log at {database.options.redacted_url} is still in the same cluster and timeline. "
+            "Nothing was changed. If the log was restored in place, run: fait log adopt --in-place"
         )
-    [(log_id, epoch)] = await connection.fetch(database.sql["adopt_log"], place.cluster, place.timeline)
+    [(log_id, epoch)] = await connection.fetch(database.sql["adopt_log"], current.cluster, current.timeline)
     head = await connection.fetchval(database.sql["head"], (1 << 63) - 1)
-    rows = await connection.fetch(database.sql["adopt_checkpoints"], log_id, old.epoch, epoch, head)
-    carried = [CarriedCheckpoint(name, position, found == epoch) for name, position, found in rows]
-    return Adoption(old, Identity(log_id, epoch), head, carried)
+    rows = await connection.fetch(database.sql["adopt_checkpoints"], log_id, previous.epoch, epoch, head)
+    carried = [CarriedCheckpoint(name, position, its_epoch == epoch) for name, position, its_epoch in rows]
+    return Adoption(previous, Identity(log_id, epoch), head, carried)

@@ -1,7 +1,7 @@
 """The ledger in PostgreSQL, in the same schema as the log.
 
-What is recorded without a handler's statements is one statement: it moves the checkpoint and writes the rows, and a
-process that stops in the middle of it holds up nobody.
+A unit of work without statements of a handler is one SQL statement, which moves the checkpoint and writes the rows. A
+process that stops during it leaves no transaction open, and blocks no other process.
 """
 
 import re
@@ -32,7 +32,7 @@ from fait._store.postgres.identifiers import quote
 __all__ = ["PostgresLedger"]
 
 IDLE_TIMEOUT_MS: Final = 10_000
-"""How long a transaction with a handler's statements may stand idle: the next owner waits for it."""
+"""Maximum time for which a transaction with a handler's statements may be idle: the next owner waits for its end."""
 
 _ALLOWED: Final = {
     "ALTER",
@@ -57,7 +57,7 @@ _FIRST_WORD: Final = re.compile(r"(?:\s|--[^\r\n]*|/\*(?:(?!/\*).)*?\*/)*([a-z]*
 _FORBIDDEN: Final = re.compile(r"\b(?:fait_|set_config\b)", re.IGNORECASE)
 
 _UNSTORABLE_VALUE_ERRORS: Final = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
-_CONSTRAINT_ERRORS: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.PLPGSQLError)  # the latter of a trigger
+_CONSTRAINT_ERRORS: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.PLPGSQLError)  # the latter by triggers
 _STATEMENT_ERRORS: Final = (
     asyncpg.CardinalityViolationError,
     asyncpg.DataError,
@@ -70,7 +70,7 @@ _STATEMENT_ERRORS: Final = (
     asyncpg.ProgramLimitExceededError,
     asyncpg.SyntaxOrAccessError,
 )
-"""The statement is at fault, not the server: it would fail again."""
+"""Errors of the statement, not of the server: the statement would fail again."""
 
 
 class PostgresLedger:
@@ -112,9 +112,9 @@ class PostgresLedger:
                     await self._move(connection, work)
                     for sql, several in groupby(work.statements, key=lambda statement: statement.sql):
                         await _run(connection, sql, [statement.values for statement in several])
-            except CONNECTION_ERRORS as problem:
-                # The checkpoint tells later: a repetition is refused if this was recorded.
-                raise map_error(problem, self._database.options.redacted_url, "unknown") from problem
+            except CONNECTION_ERRORS as error:
+                # A retry is safe: if this unit of work was committed, the checkpoint no longer matches.
+                raise map_error(error, self._database.options.redacted_url, "unknown") from error
 
     async def _move(self, connection: PostgresConnection, work: UnitOfWork) -> None:
         """Move the checkpoint and write the rows, in one statement."""
@@ -122,15 +122,17 @@ class PostgresLedger:
         if work.rows:
             sql, values = tables.record_rows(self._database.schema, sql.rstrip(";"), work.rows)
         names = ", ".join(sorted({repr(change.table.name) for change in work.rows}))
-        with _reject_unstorable(f"a row of {names} holds what PostgreSQL cannot keep", "Nothing was recorded."):
+        with _reject_unstorable(f"a row of {names} has a value that PostgreSQL cannot store", "Nothing was recorded."):
             try:
-                moved = await connection.fetch(
+                moved_rows = await connection.fetch(
                     sql, work.subscription, work.after, work.position, work.fencing_token, *values
                 )
-            except _CONSTRAINT_ERRORS as problem:
-                raise constraint_violation((change.table for change in work.rows), _constraint_name(problem)) from None
-        if not moved:
-            raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
+            except _CONSTRAINT_ERRORS as error:
+                raise constraint_violation((change.table for change in work.rows), _constraint_name(error)) from None
+        if not moved_rows:
+            raise LeaseLost(
+                f"another process has taken over the subscription {work.subscription!r}. Nothing was recorded."
+            )
 
     async def lease(self, name: str) -> Lease:
         rows = await self._database.fetch("read_lease", name)
@@ -154,12 +156,9 @@ class PostgresLedger:
     async def create_table(self, table: Table) -> None:
         tables.check_names(table)
         statements = tables.create_table(self._database.schema, table)
-        # To create an index, even one that is there, waits for all who write to the table, and all others wait for it.
-        there = {
-            name
-            for (name,) in await self._database.fetch("existing_relations", self._database.schema, list(statements))
-        }
-        if statements.keys() <= there:
+        # CREATE INDEX IF NOT EXISTS locks the table even if the index exists: it waits for writers, and blocks others.
+        rows = await self._database.fetch("existing_relations", self._database.schema, list(statements))
+        if statements.keys() <= {name for (name,) in rows}:
             return
         async with self._database.transaction() as connection:
             await connection.fetch(self._database.sql["lock_tables"], self._database.schema)
@@ -171,11 +170,11 @@ class PostgresLedger:
         schema, sql, subscription = self._database.schema, self._database.sql, checkpoint.subscription
         async with self._database.transaction() as connection:
             await connection.fetch(sql["lock_tables"], schema)
-            # The table first, as who records work locks it first.
+            # The table first: `record` locks the table and the checkpoint in this order.
             await connection.execute(tables.drop_table(schema, table))
             for statement in tables.create_table(schema, table).values():
                 await connection.execute(statement)
-            # A new row, so that work that waits for the old one finds it gone, even if the position is the same.
+            # Delete and insert: a unit of work that waits for the old row then fails, even if the position is the same.
             await connection.fetch(sql["delete_checkpoint"], subscription)
             await connection.fetch(sql["set_checkpoint"], *_values(checkpoint))
             await connection.fetch(sql["free_lease"], subscription)
@@ -198,7 +197,7 @@ class PostgresLedger:
 
     async def _select(self, table: Table, sql: str, values: Sequence[Any]) -> list[Row]:
         async with self._database.connection() as connection:
-            with _reject_unstorable(f"{table.name!r} cannot be searched for a value that PostgreSQL cannot keep"):
+            with _reject_unstorable(f"the query of {table.name!r} has a value that PostgreSQL cannot store"):
                 return tables.from_rows(table, await connection.fetch(sql, *values))
 
     async def load_snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
@@ -213,52 +212,52 @@ def _values(checkpoint: Checkpoint) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _reject_unstorable(what: str, outcome: str = "") -> Generator[None]:
-    """Says that a value cannot be kept, without the value, which the server's and the driver's messages may hold."""
+def _reject_unstorable(message: str, outcome: str = "") -> Generator[None]:
+    """Raise UsageError for a value that cannot be stored, without the value that the original message may contain."""
     try:
         yield
-    except _UNSTORABLE_VALUE_ERRORS as problem:
-        raise UsageError(f"{what} ({type(problem).__name__}). {outcome}".rstrip()) from None
+    except _UNSTORABLE_VALUE_ERRORS as error:
+        raise UsageError(f"{message} ({type(error).__name__}). {outcome}".rstrip()) from None
 
 
 def _check_statement(sql: str) -> None:
-    """Refuse what would end the transaction, leave something behind in the session, or touch fait's own tables.
+    """Reject a statement that would end the transaction, change the session, or use fait's own tables.
 
-    The driver runs one command at a time, so the first word says what it is.
+    The driver runs a single command per call, so its first word identifies it.
     """
-    found = _FIRST_WORD.match(sql)
-    if found is None or found[1].upper() not in _ALLOWED or _FORBIDDEN.search(sql):
+    match = _FIRST_WORD.match(sql)
+    if match is None or match[1].upper() not in _ALLOWED or _FORBIDDEN.search(sql):
         raise UsageError(
-            "a handler's statement may not begin or end transactions, change settings or name fait's own tables: it "
-            f"begins with one of {', '.join(sorted(_ALLOWED))}, and has no name that begins with fait_. Nothing was "
-            "recorded."
+            "a handler's statement must not control transactions, change settings or use fait's own tables. It must "
+            f"begin with one of {', '.join(sorted(_ALLOWED))}, and must not contain set_config or a name that begins "
+            "with fait_. Nothing was recorded."
         )
 
 
 async def _run(connection: PostgresConnection, sql: str, values: Sequence[Sequence[Any]]) -> None:
-    """Run one statement for each of several lists of values, in one round trip if there is more than one."""
+    """Run a statement once for each list of values, in one round trip."""
     try:
         if len(values) > 1:
             await connection.executemany(sql, values)
         else:
             await connection.fetch(sql, *values[0])
-    except asyncpg.InterfaceError as problem:
+    except asyncpg.InterfaceError as error:
         if connection.is_closed():
             raise
-        raise UsageError(f"a handler's statement cannot be sent ({problem}). Nothing was recorded.") from None
-    except _STATEMENT_ERRORS as problem:
-        raise UsageError(f"a handler's statement failed ({_describe(problem)}). Nothing was recorded.") from None
+        raise UsageError(f"a handler's statement cannot be sent ({error}). Nothing was recorded.") from None
+    except _STATEMENT_ERRORS as error:
+        raise UsageError(f"a handler's statement failed ({_describe(error)}). Nothing was recorded.") from None
 
 
-def _constraint_name(problem: Any) -> str:
-    """What kind of constraint it is, and its name, if it has one."""
-    kind = type(problem).__name__.removesuffix("Error").removesuffix("Violation").lower()
-    return f"{kind} {problem.constraint_name}" if problem.constraint_name else kind
+def _constraint_name(error: Any) -> str:
+    """The kind of the violated constraint, and its name if it has one."""
+    kind = type(error).__name__.removesuffix("Error").removesuffix("Violation").lower()
+    return f"{kind} {error.constraint_name}" if error.constraint_name else kind
 
 
-def _describe(problem: Any) -> str:
-    """What the server or the driver said about a statement, without the values that it was about."""
-    name, cause = type(problem).__name__, problem.__cause__
-    if isinstance(problem, asyncpg.DataError):
+def _describe(error: Any) -> str:
+    """An error message of the server or the driver, without values."""
+    name, cause = type(error).__name__, error.__cause__
+    if isinstance(error, asyncpg.DataError):
         return f"{name}: {cause}" if isinstance(cause, TypeError | OverflowError) else name
-    return f"{name}: {problem.message}"
+    return f"{name}: {error.message}"

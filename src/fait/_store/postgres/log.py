@@ -1,4 +1,4 @@
-"""The log in PostgreSQL: appends by a function in the database, reads up to the high-water mark."""
+"""The log in PostgreSQL: appends call a function of the database, and readers stop at the high-water mark."""
 
 import asyncio
 from collections.abc import Sequence
@@ -33,11 +33,11 @@ from fait._store.postgres.rows import recorded_events
 __all__ = ["MAX_SCANNED_POSITIONS", "PostgresLog"]
 
 MAX_SCANNED_POSITIONS: Final = 1_000_000
-"""Positions that one statement looks through: a rare type in a long log would take for ever otherwise."""
+"""Maximum number of positions that one read scans: a query for a rare type in a long log would take very long."""
 
 
 class PostgresLog:
-    """`Log` in one schema of a PostgreSQL database. Belongs to the event loop it was made in."""
+    """`Log` in one schema of a PostgreSQL database. Belongs to the event loop in which it was created."""
 
     features = Features(durable=True, shared=True, sql=True)
 
@@ -60,23 +60,22 @@ class PostgresLog:
             return resolve_duplicate(writes, {event.id: event for event in await self.find(ids)})
         return await self._group_commit.append(writes, condition)
 
-    def _flush(self, requests: Sequence[PendingAppend]) -> FlushFuture:
-        flush = self._appender.send(requests)
+    def _flush(self, pending: Sequence[PendingAppend]) -> FlushFuture:
+        flush = self._appender.send(pending)
         self._flushes += 1
         flush.add_done_callback(self._flushed)
         return flush
 
     def _flushed(self, flush: FlushFuture) -> None:
-        """Spread the news, also of appends that nobody waits for any more."""
+        """Report the new positions, also of appends whose callers were canceled."""
         self._flushes -= 1
         if self._closed:
-            asyncio.get_running_loop().call_soon(
-                self._flushes_ended.set
-            )  # after those who wait have begun the next flush
+            # Not immediately: the group commit may start the next flush in this iteration.
+            asyncio.get_running_loop().call_soon(self._flushes_ended.set)
         if not flush.cancelled() and flush.exception() is None:
-            stored = [each.position for each in flush.result() if isinstance(each, Appended)]
-            if stored:
-                self._high_water_mark.appended(max(stored))
+            positions = [outcome.position for outcome in flush.result() if isinstance(outcome, Appended)]
+            if positions:
+                self._high_water_mark.appended(max(positions))
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
@@ -96,33 +95,32 @@ class PostgresLog:
     ) -> list[tuple[str, list[EventSlice]]]:
         names, after = [stream for stream, _ in streams], [version for _, version in streams]
         rows = await self._database.fetch("histories", names, after, check_limit(limit))
-        return [(names[place - 1], [row[1:] for row in group]) for place, group in groupby(rows, key=itemgetter(0))]
+        return [(names[number - 1], [row[1:] for row in group]) for number, group in groupby(rows, key=itemgetter(0))]
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
         check_limit(limit)
-        end, seen, events = after + MAX_SCANNED_POSITIONS, after, list[RecordedEvent]()
-        known = self._high_water_mark.known
-        if known - after >= limit and not query.tags:  # catching up: what is final needs no new mark
-            seen = min(known, end)
-            events = await self._read(after, seen, query, limit)
-        mark = known
-        if len(events) < limit and seen < end:
+        scan_end, position, events = after + MAX_SCANNED_POSITIONS, after, list[RecordedEvent]()
+        mark = self._high_water_mark.position
+        if mark - after >= limit and not query.tags:  # catching up: the known mark is sufficient
+            position = min(mark, scan_end)
+            events = await self._read(after, position, query, limit)
+        if len(events) < limit and position < scan_end:
             mark = await self._high_water_mark.refresh(
-                beyond=seen
-            )  # first: what commits after this is for the next page
-            if min(mark, end) > seen:
-                events += await self._read_tail(seen, min(mark, end), query, limit - len(events))
-                seen = min(mark, end)
+                beyond=position
+            )  # events that commit later are for the next page
+            if min(mark, scan_end) > position:
+                events += await self._read_tail(position, min(mark, scan_end), query, limit - len(events))
+                position = min(mark, scan_end)
         if len(events) == limit:
             return Page(events, events[-1].position, more=True)
-        return Page(events, seen, more=seen < mark)
+        return Page(events, position, more=position < mark)
 
     async def _read_tail(self, after: int, mark: int, query: Query, limit: int) -> list[RecordedEvent]:
-        """Up to a mark that was asked for just now: the last events may have come with it."""
-        recent = self._high_water_mark.tail_cache.between(after, mark)
-        if recent is None:
+        """Read events up to a mark that was just refreshed: they may be in the tail cache."""
+        cached_events = self._high_water_mark.tail_cache.between(after, mark)
+        if cached_events is None:
             return await self._read(after, mark, query, limit)
-        return [event for event in recent if query.matches(event)][:limit]
+        return [event for event in cached_events if query.matches(event)][:limit]
 
     async def _read(self, after: int, mark: int, query: Query, limit: int) -> list[RecordedEvent]:
         values = (after, mark, limit, list(query.types) or None, query.category)
@@ -146,9 +144,9 @@ class PostgresLog:
         self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE
     ) -> ExpireResult:
         values = (type, before, up_to, after, check_limit(limit))
-        [(gone, old, last)] = await self._database.fetch("expire_messages", *values)
-        self._high_water_mark.tail_cache.evict(last or 0)
-        return ExpireResult(gone, last or after, more=old == limit)
+        [(deleted, examined, last_position)] = await self._database.fetch("expire_messages", *values)
+        self._high_water_mark.tail_cache.evict(last_position or 0)
+        return ExpireResult(deleted, last_position or after, more=examined == limit)
 
     async def expired_position(self) -> int:
         [(position,)] = await self._database.fetch("expired_position")
@@ -164,7 +162,7 @@ class PostgresLog:
         await self._high_water_mark.wait(after)
 
     async def close(self) -> None:
-        """Finish the appends that are under way, and stop watching."""
+        """Wait for appends in flight, and stop polling."""
         self._closed = True
         while self._flushes:
             self._flushes_ended.clear()

@@ -1,8 +1,8 @@
-"""Tells other processes that the log has grown, and hears it from them: NOTIFY and LISTEN on a connection of their own.
+"""NOTIFY and LISTEN: tells other processes that the log has grown, and learns it from them.
 
-News is sent after the commit, never inside an append: a NOTIFY there would make all appends of the database commit one
-after another. Appends that follow each other closely are told once. Nothing depends on a word being heard: who listens
-also looks.
+The notifier has a connection of its own. A notification is sent after the commit, never inside an append:
+transactions that call NOTIFY commit one after another. Appends in quick succession
+share a notification. Correctness does not depend on notifications: readers also poll.
 """
 
 import asyncio
@@ -16,24 +16,27 @@ from fait._telemetry import logger
 __all__ = ["Notifier"]
 
 MIN_NOTIFY_INTERVAL_S: Final = 0.01
-"""Shortest time between two announcements of a process."""
+"""Minimum interval between two notifications of a process."""
 
 ECHO_TIMEOUT_S: Final = 2.0
-"""How long our own word may take to come back before the connection counts as deaf: a pooler swallows it."""
+"""Timeout for receiving the process's own test notification: a pooler may drop it. Also the interval between checks
+that the connection is open."""
 
 MAX_RECONNECT_DELAY_S: Final = 5.0
-"""Longest pause before the connection is made again."""
+"""Maximum delay before reconnecting."""
 
 
 CLOSE_TIMEOUT_S: Final = 1.0
-"""How long the last announcement may take."""
+"""Timeout for sending the last notification when the store closes."""
 
 
 class Notifier:
-    """Belongs to the event loop it was made in. Connects when there is something to tell or to hear.
+    """Sends and receives notifications; connects when there is something to send or a reader waits.
+
+    Belongs to the event loop in which it was created.
 
     Attributes:
-        hears: whether news of other processes arrives.
+        is_listening: Whether notifications of other processes arrive.
     """
 
     def __init__(self, database: Database, channel: str, on_notify: Callable[[int], None]) -> None:
@@ -51,19 +54,19 @@ class Notifier:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Connect, if not done already."""
+        """Connect, unless already started."""
         if self._task is None and not self._closing:
-            self._task = asyncio.create_task(self._run(), name="fait-postgres-announcer")
+            self._task = asyncio.create_task(self._run(), name="fait-postgres-notifier")
 
     def publish(self, position: int) -> None:
-        """Let others know, soon, that the log reaches a position."""
+        """Notify other processes, soon, that the log reaches a position."""
         if position > self._position:
             self._position = position
             self._pending.set()
             self.start()
 
     async def close(self) -> None:
-        """Tell what is still to be told, and close the connection."""
+        """Send the pending notification, and close the connection."""
         self._closing = True
         self._pending.set()
         if self._task is None:
@@ -74,17 +77,17 @@ class Notifier:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        pause = 0.1
+        delay = 0.1
         while not self._closing:
-            began = time.monotonic()
+            started = time.monotonic()
             try:
                 await self._serve()
-            except Exception as problem:  # whatever it is: without this task nobody would be told anything any more
-                logger.warning("no word of other processes until the connection is back (%s)", type(problem).__name__)
+            except Exception as error:  # any error: without this task, nothing would reconnect
+                logger.warning("LISTEN connection lost; polling until reconnected: %s", type(error).__name__)
             finally:
                 self.is_listening = False
-            pause = 0.1 if time.monotonic() - began > MAX_RECONNECT_DELAY_S else min(MAX_RECONNECT_DELAY_S, pause * 2)
-            await asyncio.sleep(pause)
+            delay = 0.1 if time.monotonic() - started > MAX_RECONNECT_DELAY_S else min(MAX_RECONNECT_DELAY_S, delay * 2)
+            await asyncio.sleep(delay)
 
     async def _serve(self) -> None:
         connection, self._prepared = await self._database.connect(), None
@@ -97,22 +100,23 @@ class Notifier:
             connection.terminate()
 
     async def _check_listening(self) -> None:
-        """Listen to our own word: through some poolers nothing is ever heard, and nothing says so."""
+        """Send a test notification: some poolers accept LISTEN, but deliver nothing."""
         self._echo.clear()
-        await self._database.fetch("notify", self._channel, "0")  # a pooler lets a session hear itself, and none else
+        # From another connection: even through a pooler, a session receives its own notifications.
+        await self._database.fetch("notify", self._channel, "0")
         try:
             async with asyncio.timeout(ECHO_TIMEOUT_S):
                 await self._echo.wait()
         except TimeoutError:
             logger.warning(
-                "LISTEN hears nothing (a pooler in transaction mode?): other processes' events are found by looking"
+                "LISTEN receives nothing (a pooler in transaction mode?); polling for events of other processes"
             )
         else:
             self.is_listening = True
 
     async def _send(self, connection: Any) -> None:
         try:
-            async with asyncio.timeout(ECHO_TIMEOUT_S):  # and look again whether the connection is still there
+            async with asyncio.timeout(ECHO_TIMEOUT_S):  # then the caller checks that the connection is open
                 await self._pending.wait()
         except TimeoutError:
             return
@@ -128,7 +132,8 @@ class Notifier:
         if not self._database.options.use_prepared_statements:
             await connection.execute(sql, *values)
             return
-        if self._prepared is None:  # and not earlier: between this and its first run a connection hears nothing
+        # Not prepared earlier: between PREPARE and the first run, the driver receives no notifications.
+        if self._prepared is None:
             self._prepared = await connection.prepare(sql)
         await self._prepared.fetch(*values)
 

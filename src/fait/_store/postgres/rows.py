@@ -1,4 +1,4 @@
-"""Rows of the log as events."""
+"""Rows of the log as recorded events."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,11 +9,12 @@ __all__ = ["recorded_events"]
 
 
 def recorded_events(rows: Iterable[Any]) -> list[RecordedEvent]:
-    """The events that a statement gives, whole."""
+    """Convert rows with all columns of an event."""
     return [
         RecordedEvent(
-            position, stream, version, name, schema, event_id, data, metadata, tuple(tags) if tags else (),
+            position, stream, version, type, schema_version, event_id, data, metadata, tuple(tags) if tags else (),
             recorded_at, occurred_at,
         )
-        for position, stream, version, name, schema, event_id, data, metadata, tags, recorded_at, occurred_at in rows
+        for position, stream, version, type, schema_version, event_id, data, metadata, tags, recorded_at, occurred_at
+        in rows
     ]  # fmt: skip

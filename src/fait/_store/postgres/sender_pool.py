@@ -1,7 +1,7 @@
-"""The connections that batches of appends go through: one is enough, and more let batches overlap.
+"""The sender pool: connections for batches of appends. One is enough; more let batches overlap.
 
-Who finds none free is given the first there is: a new connection, or one that comes back meanwhile. So where no more
-connections are to be had, batches go one after another, and none fails for it.
+If no connection is idle, a batch gets whichever is available first: a new connection, or one that another batch
+releases. So where no more connections can be opened, batches run one after another, and none fails.
 """
 
 import asyncio
@@ -13,7 +13,10 @@ __all__ = ["SenderPool"]
 
 
 class SenderPool:
-    """Belongs to the event loop it was made in. There are as many as were ever needed at a time."""
+    """Keeps as many connections as were ever needed at the same time.
+
+    Belongs to the event loop in which it was created.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -23,31 +26,35 @@ class SenderPool:
         self._opening: asyncio.Task[PostgresConnection] | None = None
 
     async def acquire(self) -> PostgresConnection:
-        """One to keep until it is given back or discarded. Raises what opening one raises, if there is no other."""
+        """Return a connection; `release` or `discard` it afterwards.
+
+        Raises:
+            Exception: No connection could be opened, and none is in use.
+        """
         if self._free:
             self._used += 1
             return self._free.pop()
-        waiting = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiting)
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
         self._open()
-        return await waiting
+        return await waiter
 
-    def release(self, lane: PostgresConnection) -> None:
-        """The other half of `take`."""
+    def release(self, connection: PostgresConnection) -> None:
+        """Return a connection to the pool."""
         self._used -= 1
-        self._hand_to_waiter(lane)
+        self._hand_to_waiter(connection)
 
-    async def discard(self, lane: PostgresConnection) -> None:
-        """The other half of `take` for a lane that can be used no more."""
+    async def discard(self, connection: PostgresConnection) -> None:
+        """Close a connection that can no longer be used."""
         self._used -= 1
         try:
-            await self._database.discard(lane)
+            await self._database.discard(connection)
         finally:
             if self._waiters and not self._used:
                 self._open()
 
     async def close(self) -> None:
-        """Give all of them back to the pool, once nobody uses them."""
+        """Return all connections to the database's pool. None may be in use."""
         if self._opening is not None:
             self._opening.cancel()
         while self._free:
@@ -55,24 +62,24 @@ class SenderPool:
 
     def _open(self) -> None:
         if self._opening is None:
-            self._opening = asyncio.create_task(self._database.acquire(), name="fait-postgres-lane")
+            self._opening = asyncio.create_task(self._database.acquire(), name="fait-postgres-sender")
             self._opening.add_done_callback(self._opened)
 
     def _opened(self, opening: "asyncio.Task[PostgresConnection]") -> None:
         self._opening = None
         if opening.cancelled():
             return
-        problem = opening.exception()
-        if problem is None:
+        error = opening.exception()
+        if error is None:
             self._hand_to_waiter(opening.result())
         # fault: failed-connect-fails-all
-        elif not self._used:  # else one comes back
+        elif not self._used:  # otherwise a connection will be released
             while self._waiters:
-                self._waiters.popleft().set_exception(problem)
+                self._waiters.popleft().set_exception(error)
 
-    def _hand_to_waiter(self, lane: PostgresConnection) -> None:
+    def _hand_to_waiter(self, connection: PostgresConnection) -> None:
         if self._waiters:
             self._used += 1
-            self._waiters.popleft().set_result(lane)
+            self._waiters.popleft().set_result(connection)
         else:
-            self._free.append(lane)
+            self._free.append(connection)

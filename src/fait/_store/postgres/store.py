@@ -1,4 +1,4 @@
-"""Opening a PostgreSQL database: bring the schema up to date, see which log it is, and watch every new connection."""
+"""Opens a store in a PostgreSQL database: applies migrations, reads the log's identity, and checks new connections."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ __all__ = ["PostgresStore", "open_store"]
 
 
 class PostgresStore:
-    """Both ports on one schema."""
+    """A log and a ledger in one schema."""
 
     def __init__(self, log: PostgresLog, ledger: PostgresLedger, database: Database) -> None:
         self.log = log
@@ -24,11 +24,11 @@ class PostgresStore:
         self._database = database
 
     async def examine(self) -> list[Finding]:
-        """Check the server, the connection to it, and the log's own rules; its newest part if it is long."""
+        """Check the server, the connection and the log; of a long log only the newest events."""
         return await examine(self._database)
 
     async def close(self) -> None:
-        """Finish what was asked for and close the connections, also when the caller is cancelled meanwhile."""
+        """Finish pending appends and close the connections, even if the caller is canceled during this call."""
         await asyncio.shield(self._close())
 
     async def _close(self) -> None:
@@ -38,22 +38,31 @@ class PostgresStore:
             await self._database.close()
 
 
-async def open_store(url: str, shown: str, clock: Clock, *, create: bool = True) -> PostgresStore:
-    """Open a schema of a database, or set it up; with `create=False` only one that is up to date already.
+async def open_store(url: str, redacted_url: str, clock: Clock, *, create: bool = True) -> PostgresStore:
+    """Open the store in a schema of a database.
 
-    Options of the URL: `schema` (`public`), `pool` (10), `prepare` (`yes`); the driver takes the others.
+    Args:
+        url: A URL for asyncpg, with fait's own options: `schema` (default `public`), `pool` (10) and `prepare`
+            (`yes`).
+        redacted_url: The URL without a password, for messages.
+        clock: Gives the time of events; the server's clock is used in place of the system clock.
+        create: Whether to create the schema, or to apply pending migrations.
+
+    Raises:
+        UsageError: The schema is missing or out of date, and `create` is false.
+        StoreUnavailable: The server cannot be used, or the log was moved.
     """
-    database = await Database.open(parse_url(url, shown))
+    database = await Database.open(parse_url(url, redacted_url))
     try:
         await _bring_up_to_date(database, create)
         async with database.connection() as connection:
-            identity, sequence, was = await read_identity(database, connection)
-            check_not_moved(was, await server_timeline(database, connection), shown)
+            identity, sequence, confirmed = await read_identity(database, connection)
+            check_not_moved(confirmed, await server_timeline(database, connection), redacted_url)
 
-        async def greet(connection: PostgresConnection) -> None:
-            check_not_moved(was, await server_timeline(database, connection), shown)
+        async def check_connection(connection: PostgresConnection) -> None:
+            check_not_moved(confirmed, await server_timeline(database, connection), redacted_url)
 
-        database.on_connect = greet
+        database.on_connect = check_connection
     except BaseException:
         await database.close()
         raise
@@ -62,13 +71,14 @@ async def open_store(url: str, shown: str, clock: Clock, *, create: bool = True)
 
 
 async def _bring_up_to_date(database: Database, create: bool) -> None:
-    steps = await missing_migrations(database)
-    if steps and create:
+    migrations = await missing_migrations(database)
+    if migrations and create:
         await migrate(database)
-    elif steps:
-        where, first = f"{database.options.redacted_url} (schema {database.schema})", steps[0].number == 1
+    elif migrations:
+        location = f"{database.options.redacted_url} (schema {database.schema})"
         raise UsageError(
-            f"there is no store at {where}; is the URL right? Nothing was created."
-            if first
-            else f"the schema of {where} is older than this fait: run fait db migrate. Nothing was changed."
+            f"there is no store at {location}. Nothing was created. Check the URL, or create the store: fait db init"
+            if migrations[0].number == 1
+            else f"the database schema of {location} is older than this version of fait. Nothing was changed. Update "
+            "it: fait db migrate"
         )

@@ -1,7 +1,7 @@
-"""SQL for the tables that users declare. The only place where SQL is built: names pass `quote`, values are parameters.
+"""SQL for the tables of read models. The only module that builds SQL: names pass `quote`, and values are parameters.
 
-Columns have the types that whoever reads them with plain SQL expects: a decimal is a `numeric`, a moment a
-`timestamptz`. Texts sort by code point, as everywhere else, whatever the database's language is.
+Columns have the types that a SQL user expects: a decimal is a `numeric`, a datetime a `timestamptz`. Texts sort by
+code point, independent of the database's collation.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from fait._store.postgres.identifiers import quote
 __all__ = ["check_names", "create_table", "drop_table", "from_rows", "record_rows", "select_keys", "select_rows"]
 
 MAX_NAME_BYTES: Final = 63
-"""PostgreSQL cuts longer names off, silently."""
+"""Maximum length of an identifier in PostgreSQL, which truncates longer ones without an error."""
 
 _SYSTEM_COLUMNS: Final = {"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"}
 
@@ -39,7 +39,7 @@ _TYPES: Final[dict[ColumnKind, str]] = {
 
 def _decimal(value: Decimal) -> str:
     if not value.is_finite():
-        raise UsageError(f"a decimal column cannot hold {value}. Nothing was written.")
+        raise UsageError(f"a decimal column cannot store {value}. Nothing was written.")
     return str(value)
 
 
@@ -47,11 +47,11 @@ def _timestamp(value: datetime) -> str:
     try:
         return value.astimezone(UTC).isoformat()
     except OverflowError:
-        raise UsageError("a moment lies outside the years 1 to 9999 in UTC. Nothing was written.") from None
+        raise UsageError("a timestamp is outside of the years 1 to 9999 in UTC. Nothing was written.") from None
 
 
-# These go as text. The driver would send the greatest and the smallest date and moment as infinity, and the greatest
-# decimals as 0.
+# Sent as text: the driver would send the minimum and maximum date and datetime as infinity, and very large decimals
+# as 0.
 _AS_TEXT: Final[dict[ColumnKind, Callable[[Any], str]]] = {
     "decimal": _decimal,
     "timestamp": _timestamp,
@@ -60,19 +60,21 @@ _AS_TEXT: Final[dict[ColumnKind, Callable[[Any], str]]] = {
 
 
 def check_names(table: Table) -> None:
-    """Refuse names that PostgreSQL would not keep as they are."""
+    """Raise UsageError for names that PostgreSQL would truncate or reject."""
     for name in (table.name, *(column.name for column in table.columns)):
         if len(name.encode()) > MAX_NAME_BYTES:
-            raise UsageError(f"{name!r} is longer than a name in PostgreSQL can be: {MAX_NAME_BYTES} bytes")
+            raise UsageError(
+                f"the name {name!r} is longer than PostgreSQL's maximum of {MAX_NAME_BYTES} bytes; shorten it"
+            )
     for column in table.columns:
         if column.name in _SYSTEM_COLUMNS:
             raise UsageError(
-                f"{table.name}: {column.name!r} is a system column of PostgreSQL; name the column otherwise"
+                f"{table.name}: the column name {column.name!r} is reserved by PostgreSQL; rename the column"
             )
 
 
 def create_table(schema: str, table: Table) -> dict[str, str]:
-    """Statements that make the table and its indexes, by the names of these."""
+    """Return the statements that create the table and its indexes, by the name of the table or index."""
     columns = ", ".join(
         f"{quote(column.name)} {_TYPES[column.kind]}"
         + (' COLLATE "C"' if column.kind == "text" else "")
@@ -80,43 +82,44 @@ def create_table(schema: str, table: Table) -> dict[str, str]:
         + (" PRIMARY KEY" if column.name == table.key else "")
         for column in table.columns
     )
-    made = {table.name: f"CREATE TABLE IF NOT EXISTS {_table(schema, table)} ({columns})"}
+    statements = {table.name: f"CREATE TABLE IF NOT EXISTS {_table(schema, table)} ({columns})"}
     for names in table.indexes:
         index = _index_name(table, names)
-        ordered = ", ".join(_sort_expression(table, SortOrder(name)) for name in names)
-        made[index] = f"CREATE INDEX IF NOT EXISTS {quote(index)} ON {_table(schema, table)} ({ordered})"
-    return made
+        expressions = ", ".join(_sort_expression(table, SortOrder(name)) for name in names)
+        statements[index] = f"CREATE INDEX IF NOT EXISTS {quote(index)} ON {_table(schema, table)} ({expressions})"
+    return statements
 
 
 def drop_table(schema: str, table: Table) -> str:
-    """The statement that removes the table, if it is there."""
+    """Return the statement that drops the table, if it exists."""
     return f"DROP TABLE IF EXISTS {_table(schema, table)}"
 
 
 def record_rows(schema: str, move: str, changes: Sequence[RowChange]) -> tuple[str, list[Any]]:
-    """The statement that moves a checkpoint and writes rows, all or nothing, and its values beyond those of `move`.
+    """Return one statement that moves a checkpoint and writes rows, and its values after those of `move`.
 
     Args:
-        schema: of the tables.
-        move: the statement that moves the checkpoint: it has four parameters, and gives a row if it could.
-        changes: to rows. The last one of a key counts.
+        schema: The schema of the tables.
+        move: The statement that moves the checkpoint. It has four parameters, and returns a row if it succeeds; only
+            then are rows written.
+        changes: Changes of rows. The last change of a key wins.
     """
     tables = {change.table.name: change.table for change in changes}
     rows: dict[str, dict[Any, Row | None]] = {name: {} for name in tables}
     for change in changes:
-        place, kept = change.table.index_of(change.table.key), rows[change.table.name]
-        kept.update({row[place]: row for row in change.upserts})
-        kept.update(dict.fromkeys(change.deletes))
+        key_index, rows_by_key = change.table.index_of(change.table.key), rows[change.table.name]
+        rows_by_key.update({row[key_index]: row for row in change.upserts})
+        rows_by_key.update(dict.fromkeys(change.deletes))
     parameters = _Parameters(4)
     parts = [f"moved AS ({move})"]
     for number, (name, table) in enumerate(tables.items()):
-        parts.append(f"gone_{number} AS ({_delete(schema, table, rows[name], parameters)})")
-        parts.append(f"kept_{number} AS ({_upsert(schema, table, rows[name], parameters)})")
+        parts.append(f"deleted_{number} AS ({_delete(schema, table, rows[name], parameters)})")
+        parts.append(f"upserted_{number} AS ({_upsert(schema, table, rows[name], parameters)})")
     return f"WITH {', '.join(parts)} SELECT FROM moved", parameters.values
 
 
 def select_keys(schema: str, table: Table, keys: Sequence[Any]) -> tuple[str, list[Any]]:
-    """The statement that reads rows by key, and its value."""
+    """Return the statement that reads rows by key, and its values."""
     parameters = _Parameters()
     where = f"{quote(table.key)} = ANY({parameters.array(_column(table, table.key), keys)})"
     return f"SELECT {_columns(table)} FROM {_table(schema, table)} WHERE {where}", parameters.values  # noqa: S608
@@ -130,14 +133,14 @@ def select_rows(
     after_row: Sequence[Any] | None,
     limit: int | None,
 ) -> tuple[str, list[Any]]:
-    """The statement that answers a `select`, and its values."""
+    """Return the statement for a `select`, and its values."""
     parameters = _Parameters()
-    tests = [_condition(table, condition, parameters) for condition in where]
+    conditions = [_condition(table, condition, parameters) for condition in where]
     if after_row is not None:
-        tests.append(_after_row(table, order, after_row, parameters))
+        conditions.append(_after_row(table, order, after_row, parameters))
     sql = f"SELECT {_columns(table)} FROM {_table(schema, table)}"  # noqa: S608
-    if tests:
-        sql += " WHERE " + " AND ".join(tests)
+    if conditions:
+        sql += " WHERE " + " AND ".join(conditions)
     if order:
         sql += " ORDER BY " + ", ".join(_sort_expression(table, each) for each in order)
     if limit is not None:
@@ -146,39 +149,39 @@ def select_rows(
 
 
 def from_rows(table: Table, rows: Sequence[Sequence[Any]]) -> list[Row]:
-    """The driver's rows as Python has them: it has a class of its own for UUIDs."""
+    """Convert the driver's rows: it has its own class for UUIDs."""
     if all(column.kind != "uuid" for column in table.columns):
         return [tuple(row) for row in rows]
     return [tuple(UUID(int=value.int) if isinstance(value, UUID) else value for value in row) for row in rows]
 
 
 class _Parameters:
-    """The values of a statement that is being made, and how the statement names them."""
+    """Collects the values of a statement, and returns the placeholder of each."""
 
-    def __init__(self, taken: int = 0) -> None:
+    def __init__(self, offset: int = 0) -> None:
         self.values: list[Any] = []
-        self._offset = taken
+        self._offset = offset
 
     def add(self, value: Any, type: str) -> str:
-        """A value of a type."""
+        """Add a value of an SQL type."""
         self.values.append(value)
         return f"${self._offset + len(self.values)}::{type}"
 
     def value(self, column: Column, value: Any) -> str:
-        """A value to compare a column with."""
+        """Add a value to compare a column with."""
         if convert := _AS_TEXT.get(column.kind):
             return self.add(None if value is None else convert(value), f"text::{_TYPES[column.kind]}")
         return self.add(value, _compared_type(column))
 
     def array(self, column: Column, values: Sequence[Any]) -> str:
-        """Any number of values to compare a column with."""
-        return self._several(column, values, _compared_type(column))
+        """Add an array of values to compare a column with."""
+        return self._add_array(column, values, _compared_type(column))
 
     def column_values(self, column: Column, values: Sequence[Any]) -> str:
-        """Any number of values to write into a column."""
-        return self._several(column, values, _TYPES[column.kind])
+        """Add an array of values to write into a column."""
+        return self._add_array(column, values, _TYPES[column.kind])
 
-    def _several(self, column: Column, values: Sequence[Any], type: str) -> str:
+    def _add_array(self, column: Column, values: Sequence[Any], type: str) -> str:
         if convert := _AS_TEXT.get(column.kind):
             return self.add([None if value is None else convert(value) for value in values], f"text[]::{type}[]")
         return self.add(list(values), f"{type}[]")
@@ -194,9 +197,9 @@ def _delete(schema: str, table: Table, rows: Mapping[Any, Row | None], parameter
 
 
 def _upsert(schema: str, table: Table, rows: Mapping[Any, Row | None], parameters: _Parameters) -> str:
-    written = [row for row in rows.values() if row is not None]
+    upserts = [row for row in rows.values() if row is not None]
     arrays = ", ".join(
-        parameters.column_values(column, [row[place] for row in written]) for place, column in enumerate(table.columns)
+        parameters.column_values(column, [row[index] for row in upserts]) for index, column in enumerate(table.columns)
     )
     others = [quote(column.name) for column in table.columns if column.name != table.key]
     update = f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in others)}" if others else "NOTHING"
@@ -218,27 +221,31 @@ def _condition(table: Table, condition: ColumnCondition, parameters: _Parameters
         case "!=":
             return f"{name} IS DISTINCT FROM {parameters.value(column, values[0])}"
         case "in":
-            test = f"{name} = ANY({parameters.array(column, [value for value in values if value is not None])})"
-            return f"({test} OR {name} IS NULL)" if None in values else test
+            condition_sql = (
+                f"{name} = ANY({parameters.array(column, [value for value in values if value is not None])})"
+            )
+            return f"({condition_sql} OR {name} IS NULL)" if None in values else condition_sql
         case "between":
             return f"{name} BETWEEN {parameters.value(column, values[0])} AND {parameters.value(column, values[1])}"
         case operator:
             return f"{name} {operator} {parameters.value(column, values[0])}"
 
 
-def _after_row(table: Table, order: Sequence[SortOrder], beyond: Sequence[Any], parameters: _Parameters) -> str:
-    """Rows after the one whose order columns are `beyond`: later in the first, or equal there and later in the rest."""
-    first, rest = order[0], order[1:]
+def _after_row(table: Table, order: Sequence[SortOrder], after: Sequence[Any], parameters: _Parameters) -> str:
+    """The condition for rows after the one whose sort columns have the values `after` (keyset pagination)."""
+    first, other_columns = order[0], order[1:]
     column, name = _column(table, first.column), _comparable(table, first.column)
-    if beyond[0] is None:
+    if after[0] is None:
         later, same = "FALSE" if first.descending else f"{name} IS NOT NULL", f"{name} IS NULL"
-        return f"({later} OR ({same} AND {_after_row(table, rest, beyond[1:], parameters)}))" if rest else later
-    value = parameters.value(column, beyond[0])
+        if not other_columns:
+            return later
+        return f"({later} OR ({same} AND {_after_row(table, other_columns, after[1:], parameters)}))"
+    value = parameters.value(column, after[0])
     later = f"{name} {'<' if first.descending else '>'} {value}"
-    if rest:
-        # The comparison on the left says nothing new: it is what an index can begin at.
+    if other_columns:
+        # The comparison with `start` is redundant, but lets the server start an index scan there.
         start = f"{name} {'<=' if first.descending else '>='} {value}"
-        later = f"({start} AND ({later} OR {_after_row(table, rest, beyond[1:], parameters)}))"
+        later = f"({start} AND ({later} OR {_after_row(table, other_columns, after[1:], parameters)}))"
     return f"({later} OR {name} IS NULL)" if first.descending and column.nullable else later
 
 
@@ -255,7 +262,7 @@ def _column(table: Table, name: str) -> Column:
 
 
 def _comparable(table: Table, name: str) -> str:
-    """A column as it can be compared and sorted: JSON as its text."""
+    """The expression by which a column is compared and sorted: JSON as its text."""
     return f'({quote(name)}::text COLLATE "C")' if _column(table, name).kind == "json" else quote(name)
 
 
@@ -264,7 +271,7 @@ def _compared_type(column: Column) -> str:
 
 
 def _sort_expression(table: Table, order: SortOrder) -> str:
-    """A column in an order, or in an index that serves it in both directions."""
+    """The sort expression of a column, for ORDER BY and for an index that supports both directions."""
     direction = " DESC" if order.descending else ""
     if _column(table, order.column).nullable:
         direction += " NULLS LAST" if order.descending else " NULLS FIRST"
@@ -272,7 +279,7 @@ def _sort_expression(table: Table, order: SortOrder) -> str:
 
 
 def _index_name(table: Table, columns: Sequence[str]) -> str:
-    """A name that can be read, and that no other index or table of the schema has."""
+    """Return a readable name that is unique in the schema."""
     names = (table.name, *columns)
-    distinct = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:8]
-    return "_".join(names).encode()[: MAX_NAME_BYTES - 9].decode(errors="ignore") + "_" + distinct
+    suffix = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:8]
+    return "_".join(names).encode()[: MAX_NAME_BYTES - 9].decode(errors="ignore") + "_" + suffix

@@ -1,10 +1,12 @@
--- The log: one global order over two tables of events, and a row for each stream.
+-- The log: events in one global order, and one row for each stream.
 --
---   fait_streams    the lock, the version and the clock of each stream
---   fait_events     facts, kept for ever
---   fait_messages   messages that may be dropped once they are old and every subscription has passed them
---   fait_all_events        both, for readers
---   fait_tags       which events carry a tag, by the tag's hash; readers compare the tag itself again
+--   fait_log         the identity of the log: one row
+--   fait_streams     the version and the last recorded_at of each stream; the row is also the stream's lock
+--   fait_events      events; they are never changed or deleted
+--   fait_messages    expiring events, which fait_expire_messages_1 deletes
+--   fait_all_events  both tables, for readers
+--   fait_tags        positions of the events that carry a tag, by the tag's 64-bit hash; hashes can collide, so readers
+--                    also compare fait_all_events.tags
 
 CREATE TABLE {schema}.fait_log (
     log_id            text        NOT NULL,
@@ -12,14 +14,16 @@ CREATE TABLE {schema}.fait_log (
     created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     system_identifier text        NOT NULL,
     timeline          bigint      NOT NULL,
-    expired_position           bigint      NOT NULL DEFAULT 0 -- the highest position of all messages that were dropped
+    expired_position  bigint      NOT NULL DEFAULT 0 -- the highest position of all deleted messages
 );
 CREATE UNIQUE INDEX fait_log_single_row ON {schema}.fait_log ((true));
 
--- Readers depend on numbers being given one at a time, in the order of asking: CACHE 1 is checked whenever a log is opened.
+-- CACHE 1 is required: with a larger cache each session reserves a block of numbers, and a number below the high-water
+-- mark could still be used. fait checks it whenever it opens a log.
 CREATE SEQUENCE {schema}.fait_position CACHE 1;
 
--- `expected` only carries an append's expectation into ON CONFLICT ... WHERE; nobody reads it later.
+-- `expected` is the expected version of the append that wrote the row last. It exists only so that ON CONFLICT ... DO
+-- UPDATE ... WHERE can refer to it as excluded.expected; nothing reads the stored value.
 CREATE TABLE {schema}.fait_streams (
     stream      text COLLATE "C" PRIMARY KEY,
     version     bigint           NOT NULL,
@@ -28,17 +32,17 @@ CREATE TABLE {schema}.fait_streams (
 ) WITH (fillfactor = 80);
 
 CREATE TABLE {schema}.fait_events (
-    position    bigint           NOT NULL DEFAULT nextval('{schema}.fait_position') PRIMARY KEY,
-    version     bigint           NOT NULL,
-    recorded_at timestamptz      NOT NULL,
-    occurred_at timestamptz      NOT NULL,
-    id          uuid             NOT NULL,
-    schema_version      integer          NOT NULL,
-    stream      text COLLATE "C" NOT NULL,
-    type        text COLLATE "C" NOT NULL,
-    data        json             NOT NULL,
-    metadata    json             NOT NULL,
-    tags        text[],
+    position       bigint           NOT NULL DEFAULT nextval('{schema}.fait_position') PRIMARY KEY,
+    version        bigint           NOT NULL,
+    recorded_at    timestamptz      NOT NULL,
+    occurred_at    timestamptz      NOT NULL,
+    id             uuid             NOT NULL,
+    schema_version integer          NOT NULL,
+    stream         text COLLATE "C" NOT NULL,
+    type           text COLLATE "C" NOT NULL,
+    data           json             NOT NULL,
+    metadata       json             NOT NULL,
+    tags           text[],
     CONSTRAINT fait_events_version UNIQUE (stream, version),
     CONSTRAINT fait_events_id UNIQUE (id)
 );
@@ -62,14 +66,15 @@ CREATE TABLE {schema}.fait_tags (
     PRIMARY KEY (tag, position)
 );
 
--- Facts do not change. These stop accidents; whoever owns the tables can get around them.
+-- Events are append-only. The triggers prevent accidents; the owner of the tables can disable them.
 CREATE FUNCTION {schema}.fait_events_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_TABLE_NAME = 'fait_messages' AND TG_OP <> 'UPDATE'
         AND current_setting('fait.maintenance', true) = 'retention' THEN
         RETURN OLD;
     END IF;
-    RAISE EXCEPTION 'events are facts: % takes no %', TG_TABLE_NAME, TG_OP USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION '% on % is not allowed: events are append-only', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation', HINT = 'Append an event that corrects the earlier one.';
 END $$;
 
 CREATE TRIGGER fait_events_append_only BEFORE UPDATE OR DELETE ON {schema}.fait_events

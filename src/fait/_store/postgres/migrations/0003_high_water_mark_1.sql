@@ -1,51 +1,72 @@
--- The high-water mark: no event at or below it will ever come, and all that are there can be seen by the next statement.
+-- fait_high_water_mark_1: returns the high-water mark. No event at or below it can appear any more, and every event at
+-- or below it is visible to the next statement. 0 for an empty log.
 --
--- An appender holds a ticket: a shared lock on the number that the sequence stood at before the appender drew its own, until
--- its transaction ends. So every unfinished event lies above some ticket, and what lies at or below the lowest ticket is
--- final. The order of the two steps matters: the sequence first. Whoever has no ticket when the locks are read will draw
--- a number above it.
+-- The problem: positions are drawn from a sequence in one order, and transactions commit in another. A reader that
+-- continues after the last position it has seen would skip an event that commits late with a lower position.
 --
--- It is never above the last event that can be seen. The sequence may be: of numbers whose appends were taken back, and
--- after a crash such numbers are drawn again, since nothing has made them durable. A commit has, for its own and all before.
+-- Before an append draws its first position, it acquires a ticket: a shared advisory lock whose key is the sequence's
+-- last value at that moment. It holds the ticket until its transaction ends, so all positions of an open append lie
+-- above its ticket.
 --
--- It may be a little lower than another one before: of an appender that has read the number for its ticket, and not taken it
--- yet. What comes under that ticket lies above both.
+--   1. Read the sequence's last value.
+--   2. Read the lowest ticket from pg_locks. If there is one, it takes the place of the last value.
+--   3. Return the position of the last visible event at or below that value.
 --
--- Messages that were dropped count as if they were there: without them it would go back, and their positions were committed.
+-- Each step is a statement of a VOLATILE function in READ COMMITTED, so it has a snapshot of its own. The sequence must
+-- be read before the tickets: an append without a ticket at step 2 has committed (step 3 sees its events), has rolled
+-- back, or has yet to draw its positions, which will lie above the value of step 1.
 --
--- It tells nothing about rows that the calling statement selects: its snapshot may be older. The rows are the next statement's.
+-- Step 3 is needed because nextval() is not transactional, and is durable only once a later commit has flushed its WAL
+-- record. After a crash the sequence can return numbers again that appends without a commit had drawn, so a mark at
+-- such a number would be too high. The commit of an event has made its own number and all lower ones durable. Deleted
+-- messages count as visible (fait_log.expired_position): their positions were committed, and without them the mark
+-- would go back.
+--
+-- The mark can be lower than an earlier one: an append may have read the sequence's value for its ticket, but not have
+-- acquired the lock yet. Its positions will lie above both marks, so a reader may keep the higher one.
+--
+-- The calling statement must not select events up to the mark itself: its snapshot can be older than the mark. Use the
+-- next statement.
 
 CREATE FUNCTION {schema}.fait_high_water_mark_1() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    last   bigint;
-    lowest bigint;
+    upper_bound   bigint;
+    lowest_ticket bigint;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'the log is read in READ COMMITTED only: this transaction is %', current_setting('transaction_isolation')
-            USING ERRCODE = 'FA001', HINT = 'In any other isolation its snapshot would be older than the mark, and events would be skipped.';
+        RAISE EXCEPTION 'the log cannot be read in a % transaction', current_setting('transaction_isolation')
+            USING ERRCODE = 'FA001',
+            HINT = 'Use READ COMMITTED. In others, a snapshot older than the mark would skip events.';
     END IF;
     IF pg_is_in_recovery() THEN
-        RAISE EXCEPTION 'the log is read from the primary: a standby does not know who is appending' USING ERRCODE = 'FA002';
+        RAISE EXCEPTION 'the log cannot be read on a standby: the locks of open appends are visible only on the primary'
+            USING ERRCODE = 'FA002', HINT = 'Connect to the primary.';
     END IF;
-    last := coalesce(pg_sequence_last_value('{schema}.fait_position'), 0);
-    -- Whoever has no right to ask is told the same as of a log in which nothing ever happened.
-    IF last = 0 AND NOT has_sequence_privilege('{schema}.fait_position', 'USAGE, SELECT') THEN
+
+    -- Step 1: the sequence.
+    upper_bound := coalesce(pg_sequence_last_value('{schema}.fait_position'), 0);
+    -- pg_sequence_last_value() also returns NULL if the role has no privilege on the sequence.
+    IF upper_bound = 0 AND NOT has_sequence_privilege('{schema}.fait_position', 'USAGE, SELECT') THEN
         RAISE insufficient_privilege USING MESSAGE = 'permission denied for sequence fait_position';
     END IF;
-    -- A ticket keeps the low 32 bits of its number; no transaction stays open for 2^31 events. One above `last` was drawn
-    -- after the sequence was read: what comes under it lies higher still.
-    SELECT min(last - ((last - objid::bigint) & 4294967295)) INTO lowest
+
+    -- Step 2: the tickets. A key holds the low 32 bits of a value; the difference to the upper bound restores the high
+    -- bits, as no transaction stays open for 2^31 events. A ticket above the upper bound was acquired after step 1 and
+    -- is not relevant.
+    SELECT min(upper_bound - ((upper_bound - objid::bigint) & 4294967295)) INTO lowest_ticket
     FROM pg_locks
     -- fault: mark-ignores-open-appends
     WHERE locktype = 'advisory' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND ((last - objid::bigint) & 4294967295) < 2147483648;
-    last := coalesce(lowest, last);
+        AND ((upper_bound - objid::bigint) & 4294967295) < 2147483648;
+    upper_bound := coalesce(lowest_ticket, upper_bound);
+
+    -- Step 3: the last visible event.
     RETURN greatest(
         -- fault: mark-above-last-event
-        (SELECT max(position) FROM {schema}.fait_events WHERE position <= last),
-        (SELECT max(position) FROM {schema}.fait_messages WHERE position <= last),
-        least(last, (SELECT expired_position FROM {schema}.fait_log)),
+        (SELECT max(position) FROM {schema}.fait_events WHERE position <= upper_bound),
+        (SELECT max(position) FROM {schema}.fait_messages WHERE position <= upper_bound),
+        least(upper_bound, (SELECT expired_position FROM {schema}.fait_log)),
         0
     );
 END $$;

@@ -1,120 +1,168 @@
--- Append: one call for any number of appends, each with its own verdict, in one transaction.
+-- fait_append_1: appends events to any number of streams in one call and one transaction, and reports a result for each
+-- write. A write is the events of one append for one stream.
 --
--- The order of the steps is what keeps the promises, and each step is a statement with a snapshot of its own:
---   1. locks of conditions: exclusive on what a condition depends on, shared on what is about to be written
---   2. conditions are checked, ids are looked up when asked to
---   3. streams are locked in the order of their names, their versions checked and moved on: here appends wait for each other
---   4. the ticket: after all waiting, so that it is held for as short as can be, and before the first position is drawn
---   5. events and their tags are inserted; no id stands in both tables of events
---   6. who lost is told why
+-- Steps. The function is VOLATILE and requires READ COMMITTED, so each statement has a snapshot of its own: a check
+-- sees everything that was committed before the locks of the step above it were granted.
 --
--- w_*  a write: its stream, the version it expects (n >= 0 exactly n, -1 any, -2 exists), the number of its events.
--- e_*  an event: the number of its write (from 1), its place in it (from 1), and what is stored. Tags are an array's text.
--- q_*  a query of a condition: the number of its write, the position it knows, and types, tags (arrays' texts) and category.
--- moment    when it is recorded; NULL: now, by the server's clock.
--- whole     all writes are one append, that holds or fails together; else each is an append of its own. A stream stands
---           in one call once, or several times with the same number expected: the first of them may hold. No event of
---           one append in it may be meant by the condition of another.
--- look_up   look for the ids first: for a repetition, or in a transaction that must not fail.
--- patience  how many milliseconds to wait for a lock before the whole call fails; NULL: as the session has it.
--- joined    how many milliseconds the transaction may stand idle from here on, if it may longer; NULL: it ends with this call.
+--   1. Condition locks: advisory locks on buckets of types and tags (see below), in ascending order, each once and in
+--      its strongest mode. Exclusive on what the conditions depend on, shared on the types and tags of the new events.
+--      They keep a matching event from being committed between the check of a condition and the commit of its append.
+--      An append without a condition acquires the shared locks, too; otherwise it could commit in that interval.
+--   2. Check the conditions against all visible events. Look up the event ids if `check_ids` is set.
+--   3. Streams: for each stream, in the order of names, lock its row in fait_streams, compare the expected version and
+--      increase the version. The row lock serializes the appends to a stream; for a new stream, the unique index does.
+--      The order prevents deadlocks between appends.
+--   4. Ticket: a shared advisory lock on the sequence's last value (see fait_high_water_mark_1). Readers do not pass
+--      it. It is acquired after every lock that can block, so that readers wait only for the insert and the commit, and
+--      before the first position is drawn.
+--   5. Insert the events and their tags. The unique index of each table covers only that table, so the function has
+--      checked before step 4 that no id exists in the other one.
+--   6. Find out why writes were rejected. This snapshot includes the transactions that they lost to.
 --
--- A plan that is made while the tables are small must do when they have grown: `enable_seqscan` is off, and so is `jit`, which would
--- compile what only looks costly for it. And it is made once in a session: `plan_cache_mode`; the server would take short arrays for
--- a reason to plan anew in every call.
+-- The locks are released at the end of the transaction.
 --
--- A row for each write: appended, or lost and why: conflict, or condition with the events that came between. A loser is told
--- which of its ids are stored already.
+-- Arguments. The arrays of each group have the same length.
+--   write_*          writes: stream, expected version (n >= 0: exactly n, -1: any, -2: the stream exists), and number
+--                    of events
+--   event_*          events: number of the write and number within the write, both from 1, and the columns of
+--                    fait_events; the tags of an event are the text of an array. event_occurred_at NULL: as recorded_at
+--   query_*          queries of append conditions: number of the write, the position after which no event may match,
+--                    and types, tags (texts of arrays) and category, each NULL if the query does not restrict it
+--   now_override     recorded_at of the events; NULL: clock_timestamp(). A stream's recorded_at never decreases
+--   atomic           true: all writes are one append, and succeed or fail together. false: each write is an append
+--   check_ids        look up the event ids in step 2: set it if the append may have been stored before, or if the
+--                    transaction must not fail with a unique violation
+--   lock_timeout_ms  lock_timeout of the rest of the transaction; NULL: unchanged
+--   idle_timeout_ms  idle_in_transaction_session_timeout of the rest of the transaction, unless the session has a
+--                    shorter one; NULL: unchanged. For transactions that continue after the call, as readers wait for
+--                    their end
+--
+-- A call names each stream once. Without `atomic`, it may name a stream several times with the same expected version n
+-- >= 0; at most one of these writes succeeds. A condition must not match an event of another append in the same call:
+-- all conditions are checked before the first insert.
+--
+-- Returns a row for each write, in no particular order:
+--   write_no            its number, from 1
+--   result              'appended'; 'condition_failed'; or 'conflict': the expected version does not match, or event
+--                       ids exist. If neither is the case for any write of the append, a concurrent transaction was in
+--                       the way: call again
+--   last_version        version of the stream, 0 if there is no such stream
+--   last_position       appended: position of the write's last event. Rejected: position up to which its conditions
+--                       were checked, NULL without conditions
+--   existing_events     rejected: the stored events with the same ids, as [{"id", "stream", "version", "position"}], or
+--                       NULL
+--   conflicting_events  condition_failed: the first 1000 events that match the condition, as an array of objects
+--
+-- Errors: unique_violation if an event id exists (without check_ids, or appended concurrently), serialization_failure
+-- if `atomic` is set and another transaction changed a stream during step 3, lock_not_available after the lock timeout,
+-- and FA001 for another isolation level than READ COMMITTED.
+--
+-- Settings. PL/pgSQL keeps plans for the session, and the tables grow. enable_seqscan = off: a sequential scan that
+-- suits small tables would remain the plan. jit = off: before PostgreSQL 18 a plan that needs a disabled scan counts as
+-- very expensive, and would be compiled in each call. plan_cache_mode = force_generic_plan: custom plans for short
+-- arrays look cheaper, and are planned in each call.
 
--- Conditions meet on buckets: 0-255 by the hash of a type, 1024-2047 by the hash of a tag.
+-- Buckets of condition locks: 0-255 by the hash of a type, 1024-2047 by the hash of a tag. Types or tags that share a
+-- bucket can block each other without need; in return, the number of locks is bounded.
 CREATE FUNCTION {schema}.fait_type_bucket_1(type text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS 'SELECT hashtextextended(type, 0) & 255';
 CREATE FUNCTION {schema}.fait_tag_bucket_1(tag text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS 'SELECT 1024 + (hashtextextended(tag, 0) & 1023)';
 
--- Whether this transaction may stand idle for longer than so many milliseconds; 0 means for ever.
-CREATE FUNCTION {schema}.fait_idle_timeout_exceeds_1(most integer) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT milliseconds = 0 OR milliseconds > most
+-- Whether idle_in_transaction_session_timeout is longer than a limit; 0 means that there is no timeout.
+CREATE FUNCTION {schema}.fait_idle_timeout_exceeds_1(limit_ms integer) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT current_ms = 0 OR current_ms > limit_ms
     FROM (
-        SELECT 1000 * extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval) AS milliseconds
-    ) AS now
+        SELECT 1000 * extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval) AS current_ms
+    ) AS setting
 $$;
 
 CREATE FUNCTION {schema}.fait_append_1(
-    w_stream text[], w_expected bigint[], w_count integer[],
-    e_write integer[], e_place integer[], e_id uuid[], e_type text[], e_schema_version integer[], e_data text[], e_metadata text[],
-    e_tags text[] DEFAULT NULL, e_occurred timestamptz[] DEFAULT NULL, e_expires boolean[] DEFAULT NULL,
-    q_write integer[] DEFAULT NULL, q_after bigint[] DEFAULT NULL, q_types text[] DEFAULT NULL, q_tags text[] DEFAULT NULL,
-    q_category text[] DEFAULT NULL,
+    write_streams text[], write_expected_versions bigint[], write_event_counts integer[],
+    event_write_nos integer[], event_nos integer[], event_ids uuid[], event_types text[],
+    event_schema_versions integer[], event_data text[], event_metadata text[], event_tags text[] DEFAULT NULL,
+    event_occurred_at timestamptz[] DEFAULT NULL, event_expires boolean[] DEFAULT NULL,
+    query_write_nos integer[] DEFAULT NULL, query_after bigint[] DEFAULT NULL, query_types text[] DEFAULT NULL,
+    query_tags text[] DEFAULT NULL, query_categories text[] DEFAULT NULL,
     now_override timestamptz DEFAULT NULL, atomic boolean DEFAULT false, check_ids boolean DEFAULT false,
     lock_timeout_ms integer DEFAULT NULL, idle_timeout_ms integer DEFAULT NULL
-) RETURNS TABLE (write_no integer, result text, last_version bigint, last_position bigint, existing_events json, conflicting_events json)
+) RETURNS TABLE (
+    write_no integer, result text, last_version bigint, last_position bigint, existing_events json,
+    conflicting_events json
+)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
-    space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
-    recorded timestamptz := coalesce(now_override, clock_timestamp());
-    failed   integer[] := '{}';
-    known    integer[] := '{}';
-    versions bigint[];
-    moments  timestamptz[];
-    horizon  bigint;
-    bucket   record;
-    locked   text; -- nothing: but to assign it runs no query, as PERFORM does
+    -- The high 32 bits of every advisory lock of this log. Condition locks have one bigint key, tickets two integer
+    -- keys.
+    lock_space       bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
+    append_time      timestamptz := coalesce(now_override, clock_timestamp());
+    failed_writes    integer[] := '{}'; -- their condition does not hold
+    duplicate_writes integer[] := '{}'; -- some of their event ids exist
+    new_versions     bigint[];          -- by write; NULL if it is rejected
+    new_recorded_at  timestamptz[];
+    log_head         bigint;
+    bucket           record;
+    ignored          text;              -- an assignment is evaluated without a query; PERFORM would run one
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'events are appended in READ COMMITTED only: this transaction is %', current_setting('transaction_isolation')
-            USING ERRCODE = 'FA001', HINT = 'In any other isolation a condition would be checked on an old snapshot.';
+        RAISE EXCEPTION 'events cannot be appended in a % transaction', current_setting('transaction_isolation')
+            USING ERRCODE = 'FA001',
+            HINT = 'Use READ COMMITTED. In others, conditions and versions would be checked on an old snapshot.';
     END IF;
     IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     IF lock_timeout_ms IS NOT NULL THEN
-        locked := set_config('lock_timeout', lock_timeout_ms::text, true);
+        ignored := set_config('lock_timeout', lock_timeout_ms::text, true);
     END IF;
     IF idle_timeout_ms IS NOT NULL AND {schema}.fait_idle_timeout_exceeds_1(idle_timeout_ms) THEN
         PERFORM set_config('idle_in_transaction_session_timeout', idle_timeout_ms::text, true);
     END IF;
 
-    -- 1
+    -- Step 1: condition locks. A query depends on its first tag, else on its types, else on all types.
     FOR bucket IN
-        SELECT b, bool_or(exclusive) AS exclusive
+        SELECT number, bool_or(exclusive) AS exclusive
         FROM (
             -- fault: no-type-locks-for-several
-            SELECT {schema}.fait_type_bucket_1(t), false FROM unnest(e_type) AS t
+            SELECT {schema}.fait_type_bucket_1(type), false FROM unnest(event_types) AS type
             UNION ALL
-            SELECT {schema}.fait_tag_bucket_1(t), false FROM unnest(e_tags) AS a, unnest(a::text[]) AS t
+            SELECT {schema}.fait_tag_bucket_1(tag), false FROM unnest(event_tags) AS tags, unnest(tags::text[]) AS tag
             UNION ALL
-            SELECT {schema}.fait_tag_bucket_1((a::text[])[1]), true FROM unnest(q_tags) AS a WHERE a IS NOT NULL
+            SELECT {schema}.fait_tag_bucket_1((tags::text[])[1]), true
+            FROM unnest(query_tags) AS tags WHERE tags IS NOT NULL
             UNION ALL
-            SELECT {schema}.fait_type_bucket_1(t), true
-            FROM unnest(q_tags, q_types) AS q (tags, types), unnest(q.types::text[]) AS t WHERE q.tags IS NULL
+            SELECT {schema}.fait_type_bucket_1(type), true
+            FROM unnest(query_tags, query_types) AS q (tags, types), unnest(q.types::text[]) AS type
+            WHERE q.tags IS NULL
             UNION ALL
-            SELECT every, true
-            FROM unnest(q_tags, q_types) AS q (tags, types), generate_series(0, 255) AS every
+            SELECT type_bucket, true
+            FROM unnest(query_tags, query_types) AS q (tags, types), generate_series(0, 255) AS type_bucket
             WHERE q.tags IS NULL AND q.types IS NULL
-        ) AS needed (b, exclusive)
-        GROUP BY b ORDER BY b
+        ) AS needed (number, exclusive)
+        GROUP BY number ORDER BY number
     LOOP
         IF bucket.exclusive THEN
-            locked := pg_advisory_xact_lock(space | bucket.b);
+            ignored := pg_advisory_xact_lock(lock_space | bucket.number);
         ELSE
-            locked := pg_advisory_xact_lock_shared(space | bucket.b);
+            ignored := pg_advisory_xact_lock_shared(lock_space | bucket.number);
         END IF;
     END LOOP;
 
-    -- 2
-    IF q_write IS NOT NULL THEN
-        -- All that the conditions mean can be seen now, and what will come lies above. (The sequence may be ahead, and fall
-        -- back in a crash.)
-        horizon := greatest(
+    -- Step 2: conditions and event ids.
+    IF query_write_nos IS NOT NULL THEN
+        -- Every matching event is visible now; later ones will have higher positions. The sequence's value would not
+        -- do: a crash can take it back.
+        log_head := greatest(
             (SELECT max(position) FROM {schema}.fait_events), (SELECT max(position) FROM {schema}.fait_messages), 0
         );
-        SELECT coalesce(array_agg(DISTINCT q.w), '{}') INTO failed
-        FROM unnest(q_write, q_after, q_types, q_tags, q_category) AS q (w, after, types, tags, category)
+        SELECT coalesce(array_agg(DISTINCT q.write_no), '{}') INTO failed_writes
+        FROM unnest(query_write_nos, query_after, query_types, query_tags, query_categories)
+            AS q (write_no, after, types, tags, category)
         WHERE CASE WHEN q.tags IS NOT NULL
             THEN (
-                SELECT t.position FROM {schema}.fait_tags AS t JOIN {schema}.fait_all_events AS e ON e.position = t.position
+                SELECT t.position
+                FROM {schema}.fait_tags AS t JOIN {schema}.fait_all_events AS e ON e.position = t.position
                 WHERE t.tag = hashtextextended((q.tags::text[])[1], 0) AND t.position > q.after
                     AND e.tags @> q.tags::text[]
                     AND (q.types IS NULL OR e.type = ANY (q.types::text[]))
@@ -131,204 +179,231 @@ BEGIN
         END IS NOT NULL;
     END IF;
     IF check_ids THEN
-        SELECT coalesce(array_agg(DISTINCT e.w), '{}') INTO known
-        FROM unnest(e_write, e_id) AS e (w, i)
-        CROSS JOIN LATERAL (SELECT FROM {schema}.fait_all_events AS a WHERE a.id = e.i LIMIT 1) AS a;
+        SELECT coalesce(array_agg(DISTINCT e.write_no), '{}') INTO duplicate_writes
+        FROM unnest(event_write_nos, event_ids) AS e (write_no, id)
+        CROSS JOIN LATERAL (SELECT FROM {schema}.fait_all_events AS a WHERE a.id = e.id LIMIT 1) AS a;
     END IF;
 
-    -- 3
-    IF atomic AND (failed <> '{}' OR known <> '{}') THEN
-        versions := array_fill(NULL::bigint, ARRAY[cardinality(w_stream)]);
+    -- Step 3: streams.
+    IF atomic AND (failed_writes <> '{}' OR duplicate_writes <> '{}') THEN
+        new_versions := array_fill(NULL::bigint, ARRAY[cardinality(write_streams)]);
     ELSE
-        WITH fit AS (
+        -- Versions are compared twice. `checked` compares them without a lock, so that rejected writes lock and change
+        -- nothing. The WHERE clause of ON CONFLICT compares them again with the row locked.
+        WITH checked AS (
             SELECT w.*, bool_and(
                     -- fault: exists-null-for-missing-stream
-                    (w.x = -1 OR w.x = coalesce(s.version, 0) OR (w.x = -2 AND s.stream IS NOT NULL))
-                    AND w.n <> ALL (failed) AND w.n <> ALL (known)
-                ) OVER (PARTITION BY CASE WHEN atomic THEN 0 ELSE w.n END) AS fits
-            FROM unnest(w_stream, w_expected, w_count) WITH ORDINALITY AS w (stream, x, k, n)
+                    (w.expected IN (-1, coalesce(s.version, 0)) OR (w.expected = -2 AND s.stream IS NOT NULL))
+                    AND w.number <> ALL (failed_writes) AND w.number <> ALL (duplicate_writes)
+                ) OVER (PARTITION BY CASE WHEN atomic THEN 0 ELSE w.number END) AS accepted
+            FROM unnest(write_streams, write_expected_versions, write_event_counts)
+                WITH ORDINALITY AS w (stream, expected, events, number)
             LEFT JOIN LATERAL (SELECT * FROM {schema}.fait_streams AS s WHERE s.stream = w.stream LIMIT 1) AS s ON true
-        ), first AS (
-            SELECT DISTINCT ON (stream COLLATE "C") * FROM fit WHERE fits ORDER BY stream COLLATE "C", n
-        ), moved AS (
+        ), candidates AS (
+            SELECT DISTINCT ON (stream COLLATE "C") * FROM checked WHERE accepted ORDER BY stream COLLATE "C", number
+        ), updated AS (
             INSERT INTO {schema}.fait_streams AS s (stream, version, recorded_at, expected)
-            SELECT stream, k, recorded, x FROM first ORDER BY stream COLLATE "C"
+            SELECT stream, events, append_time, expected FROM candidates ORDER BY stream COLLATE "C"
             ON CONFLICT (stream) DO UPDATE
                 SET version = s.version + excluded.version, recorded_at = greatest(s.recorded_at, excluded.recorded_at)
                 WHERE excluded.expected IN (s.version, -1, -2)
             RETURNING s.stream, s.version, s.recorded_at
         )
-        SELECT array_agg(m.version ORDER BY w.n), array_agg(m.recorded_at ORDER BY w.n) INTO versions, moments
-        FROM generate_subscripts(w_stream, 1) AS w (n)
-        LEFT JOIN (SELECT f.n, m.* FROM first AS f JOIN moved AS m ON m.stream = f.stream) AS m ON m.n = w.n;
-        IF atomic AND array_position(versions, NULL) IS NOT NULL AND array_remove(versions, NULL) <> '{}' THEN
-            RAISE EXCEPTION 'a stream moved between the check and its lock' USING ERRCODE = 'serialization_failure';
+        SELECT array_agg(u.version ORDER BY w.number), array_agg(u.recorded_at ORDER BY w.number)
+        INTO new_versions, new_recorded_at
+        FROM generate_subscripts(write_streams, 1) AS w (number)
+        LEFT JOIN (SELECT c.number, u.* FROM candidates AS c JOIN updated AS u ON u.stream = c.stream) AS u
+            ON u.number = w.number;
+        IF atomic AND array_position(new_versions, NULL) IS NOT NULL AND array_remove(new_versions, NULL) <> '{}' THEN
+            RAISE EXCEPTION 'another transaction changed the version of a stream during the append'
+                USING ERRCODE = 'serialization_failure', HINT = 'Nothing was appended. Retry the transaction.';
         END IF;
     END IF;
 
-    IF array_remove(versions, NULL) <> '{}' THEN
+    IF array_remove(new_versions, NULL) <> '{}' THEN
         IF EXISTS (
-            SELECT FROM unnest(e_write, e_id, e_expires) AS e (w, i, expires)
-            WHERE versions[e.w] IS NOT NULL AND CASE WHEN e.expires
-                THEN (SELECT a.position FROM {schema}.fait_events AS a WHERE a.id = e.i LIMIT 1)
-                ELSE (SELECT a.position FROM {schema}.fait_messages AS a WHERE a.id = e.i LIMIT 1)
+            SELECT FROM unnest(event_write_nos, event_ids, event_expires) AS e (write_no, id, expires)
+            WHERE new_versions[e.write_no] IS NOT NULL AND CASE WHEN e.expires
+                THEN (SELECT a.position FROM {schema}.fait_events AS a WHERE a.id = e.id LIMIT 1)
+                ELSE (SELECT a.position FROM {schema}.fait_messages AS a WHERE a.id = e.id LIMIT 1)
             END IS NOT NULL
         ) THEN
-            RAISE unique_violation USING MESSAGE = 'an event id is taken';
+            RAISE unique_violation USING MESSAGE = 'an event with the same id exists';
         END IF;
-        -- 4
-        locked := pg_advisory_xact_lock_shared(
-            (space >> 32)::integer,
+        -- Step 4: the ticket.
+        ignored := pg_advisory_xact_lock_shared(
+            (lock_space >> 32)::integer,
             (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
         );
-        -- 5
+        -- Step 5: events and tags.
         RETURN QUERY
-        WITH new AS MATERIALIZED (
+        WITH new_events AS MATERIALIZED (
             SELECT nextval('{schema}.fait_position') AS position, e.*
             FROM (
-                SELECT e.w, w.version - w.k + e.place AS version, w.recorded_at,
-                    coalesce(e.occurred, w.recorded_at) AS occurred_at, e.id, e.schema_version, w.stream, e.type,
+                SELECT e.write_no, w.version - w.events + e.event_no AS version, w.recorded_at,
+                    coalesce(e.occurred_at, w.recorded_at) AS occurred_at, e.id, e.schema_version, w.stream, e.type,
                     e.data::json AS data, e.metadata::json AS metadata, e.tags::text[] AS tags, e.expires
-                FROM unnest(e_write, e_place, e_id, e_type, e_schema_version, e_data, e_metadata, e_tags, e_occurred, e_expires)
-                        WITH ORDINALITY AS e (w, place, id, type, schema_version, data, metadata, tags, occurred, expires, n)
-                JOIN unnest(w_stream, w_count, versions, moments)
-                        WITH ORDINALITY AS w (stream, k, version, recorded_at, n) ON w.n = e.w
+                FROM unnest(event_write_nos, event_nos, event_ids, event_types, event_schema_versions, event_data,
+                        event_metadata, event_tags, event_occurred_at, event_expires)
+                    WITH ORDINALITY AS e (write_no, event_no, id, type, schema_version, data, metadata, tags,
+                        occurred_at, expires, number)
+                JOIN unnest(write_streams, write_event_counts, new_versions, new_recorded_at)
+                    WITH ORDINALITY AS w (stream, events, version, recorded_at, number) ON w.number = e.write_no
                 WHERE w.version IS NOT NULL
-                ORDER BY e.n
+                ORDER BY e.number
             ) AS e
-        ), kept AS (
+        ), insert_events AS (
             INSERT INTO {schema}.fait_events
                 (position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
             SELECT position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags
-            FROM new WHERE expires IS NOT TRUE
-        ), expiring AS (
+            FROM new_events WHERE expires IS NOT TRUE
+        ), insert_messages AS (
             INSERT INTO {schema}.fait_messages
                 (position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
             SELECT position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags
-            FROM new WHERE expires
-        ), tagged AS (
+            FROM new_events WHERE expires
+        ), insert_tags AS (
             INSERT INTO {schema}.fait_tags (tag, position)
-            SELECT DISTINCT hashtextextended(t, 0), position FROM new, unnest(tags) AS t
+            SELECT DISTINCT hashtextextended(tag, 0), position FROM new_events, unnest(tags) AS tag
         )
-        SELECT w, 'appended', max(version), max(position), NULL::json, NULL::json FROM new GROUP BY w;
+        SELECT write_no, 'appended', max(version), max(position), NULL::json, NULL::json
+        FROM new_events GROUP BY write_no;
     END IF;
 
-    -- 6: a new snapshot, which sees whatever beat us
-    IF array_position(versions, NULL) IS NOT NULL THEN
+    -- Step 6: rejected writes.
+    IF array_position(new_versions, NULL) IS NOT NULL THEN
         RETURN QUERY
-        SELECT w.n::integer, CASE WHEN w.n = ANY (failed) THEN 'condition' ELSE 'conflict' END, coalesce(s.version, 0), horizon,
+        SELECT w.number::integer, CASE WHEN w.number = ANY (failed_writes) THEN 'condition_failed' ELSE 'conflict' END,
+            coalesce(s.version, 0), log_head,
             (
-                SELECT json_agg(json_build_object('id', a.id, 'stream', a.stream, 'version', a.version, 'position', a.position))
-                FROM unnest(e_write, e_id) AS e (w, i)
-                CROSS JOIN LATERAL (SELECT * FROM {schema}.fait_all_events AS a WHERE a.id = e.i LIMIT 1) AS a
-                WHERE atomic OR e.w = w.n
+                SELECT json_agg(
+                    json_build_object('id', a.id, 'stream', a.stream, 'version', a.version, 'position', a.position)
+                )
+                FROM unnest(event_write_nos, event_ids) AS e (write_no, id)
+                CROSS JOIN LATERAL (SELECT * FROM {schema}.fait_all_events AS a WHERE a.id = e.id LIMIT 1) AS a
+                WHERE atomic OR e.write_no = w.number
             ),
-            CASE WHEN w.n = ANY (failed) THEN (
-                SELECT json_agg(row_to_json(b)) FROM (
+            CASE WHEN w.number = ANY (failed_writes) THEN (
+                SELECT json_agg(row_to_json(matching)) FROM (
                     SELECT a.position, a.stream, a.version, a.type, a.schema_version, a.id, a.data::text AS data,
                         a.metadata::text AS metadata, coalesce(a.tags, '{}') AS tags, a.recorded_at, a.occurred_at
                     FROM {schema}.fait_all_events AS a
                     WHERE EXISTS (
-                        SELECT FROM unnest(q_write, q_after, q_types, q_tags, q_category) AS q (w, after, types, tags, category)
-                        WHERE q.w = w.n AND a.position > q.after
+                        SELECT FROM unnest(query_write_nos, query_after, query_types, query_tags, query_categories)
+                            AS q (write_no, after, types, tags, category)
+                        WHERE q.write_no = w.number AND a.position > q.after
                             AND (q.tags IS NULL OR a.tags @> q.tags::text[])
                             AND (q.types IS NULL OR a.type = ANY (q.types::text[]))
                             AND (q.category IS NULL OR split_part(a.stream, '-', 1) = q.category)
                     )
-                        AND a.position > (SELECT min(q.after) FROM unnest(q_write, q_after) AS q (w, after) WHERE q.w = w.n)
-                        AND a.position <= horizon
+                        AND a.position > (
+                            SELECT min(q.after) FROM unnest(query_write_nos, query_after) AS q (write_no, after)
+                            WHERE q.write_no = w.number
+                        )
+                        AND a.position <= log_head
                     ORDER BY a.position LIMIT 1000
-                ) AS b
+                ) AS matching
             ) END
-        FROM unnest(w_stream, versions) WITH ORDINALITY AS w (stream, version, n)
+        FROM unnest(write_streams, new_versions) WITH ORDINALITY AS w (stream, version, number)
         LEFT JOIN LATERAL (SELECT * FROM {schema}.fait_streams AS s WHERE s.stream = w.stream LIMIT 1) AS s ON true
         WHERE w.version IS NULL;
     END IF;
 END $$;
 
--- One event without a condition, as most appends are: the same steps in half the time. Whoever loses goes the long way round,
--- which says why.
+-- fait_append_one_1: appends one event without a condition: steps 1, 3, 4 and 5 of fait_append_1 with scalar arguments,
+-- in about half the time. If the write is rejected, it calls fait_append_1, which reports why.
+--
+-- Arguments are those of fait_append_1. Returns its one row, with the event's recorded_at, which is NULL if the write
+-- was rejected.
 CREATE FUNCTION {schema}.fait_append_one_1(
-    to_stream text, expected_version bigint, event_id uuid, event_type text, event_schema_version integer, event_data json,
-    event_metadata json, event_tags text[], occurred timestamptz, expires boolean, now_override timestamptz, lock_timeout_ms integer
+    stream_name text, expected_version bigint, event_id uuid, event_type text, event_schema_version integer,
+    event_data json, event_metadata json, event_tags text[], event_occurred_at timestamptz, event_expires boolean,
+    now_override timestamptz, lock_timeout_ms integer
 ) RETURNS TABLE (
-    write_no integer, result text, last_version bigint, last_position bigint, existing_events json, conflicting_events json,
-    recorded timestamptz
+    write_no integer, result text, last_version bigint, last_position bigint, existing_events json,
+    conflicting_events json, event_recorded_at timestamptz
 )
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
-    space    bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
-    locked   text;
+    lock_space bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
+    ignored    text;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'events are appended in READ COMMITTED only: this transaction is %', current_setting('transaction_isolation')
-            USING ERRCODE = 'FA001';
+        RAISE EXCEPTION 'events cannot be appended in a % transaction', current_setting('transaction_isolation')
+            USING ERRCODE = 'FA001',
+            HINT = 'Use READ COMMITTED. In others, versions would be checked on an old snapshot.';
     END IF;
     IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     IF lock_timeout_ms IS NOT NULL THEN
-        locked := set_config('lock_timeout', lock_timeout_ms::text, true);
+        ignored := set_config('lock_timeout', lock_timeout_ms::text, true);
     END IF;
 
-    recorded := coalesce(now_override, clock_timestamp());
+    event_recorded_at := coalesce(now_override, clock_timestamp());
 
-    -- Steps 1, 3, 4 and 5 of above.
-    locked := pg_advisory_xact_lock_shared(space | {schema}.fait_type_bucket_1(event_type));
+    -- Step 1: condition locks, all of them shared.
+    ignored := pg_advisory_xact_lock_shared(lock_space | {schema}.fait_type_bucket_1(event_type));
     IF event_tags IS NOT NULL THEN
-        PERFORM pg_advisory_xact_lock_shared(space | b)
-        FROM (SELECT DISTINCT {schema}.fait_tag_bucket_1(t) AS b FROM unnest(event_tags) AS t ORDER BY b) AS buckets;
+        PERFORM pg_advisory_xact_lock_shared(lock_space | bucket)
+        FROM (
+            SELECT DISTINCT {schema}.fait_tag_bucket_1(tag) AS bucket FROM unnest(event_tags) AS tag ORDER BY bucket
+        ) AS buckets;
     END IF;
+    -- Step 3: the stream.
     IF expected_version IN (0, -1) THEN
         INSERT INTO {schema}.fait_streams AS s (stream, version, recorded_at, expected)
-        VALUES (to_stream, 1, recorded, expected_version)
+        VALUES (stream_name, 1, event_recorded_at, expected_version)
         ON CONFLICT (stream) DO UPDATE
             SET version = s.version + 1, recorded_at = greatest(s.recorded_at, excluded.recorded_at)
             WHERE excluded.expected = -1
-        RETURNING s.version, s.recorded_at INTO last_version, recorded;
+        RETURNING s.version, s.recorded_at INTO last_version, event_recorded_at;
     ELSE
         UPDATE {schema}.fait_streams AS s
-        SET version = s.version + 1, recorded_at = greatest(s.recorded_at, recorded)
-        WHERE s.stream = to_stream AND (s.version = expected_version OR expected_version = -2)
-        RETURNING s.version, s.recorded_at INTO last_version, recorded;
+        SET version = s.version + 1, recorded_at = greatest(s.recorded_at, event_recorded_at)
+        WHERE s.stream = stream_name AND (s.version = expected_version OR expected_version = -2)
+        RETURNING s.version, s.recorded_at INTO last_version, event_recorded_at;
     END IF;
     IF last_version IS NULL THEN
         RETURN QUERY
         SELECT f.*, NULL::timestamptz
         FROM {schema}.fait_append_1(
-            ARRAY[to_stream], ARRAY[expected_version], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[event_id], ARRAY[event_type],
-            ARRAY[event_schema_version], ARRAY[event_data::text], ARRAY[event_metadata::text], ARRAY[event_tags::text],
-            ARRAY[occurred], ARRAY[expires], now_override => now_override, atomic => true
+            ARRAY[stream_name], ARRAY[expected_version], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[event_id],
+            ARRAY[event_type], ARRAY[event_schema_version], ARRAY[event_data::text], ARRAY[event_metadata::text],
+            ARRAY[event_tags::text], ARRAY[event_occurred_at], ARRAY[event_expires],
+            now_override => now_override, atomic => true
         ) AS f;
         RETURN;
     END IF;
 
-    locked := pg_advisory_xact_lock_shared(
-        (space >> 32)::integer,
+    -- Step 4: the ticket.
+    ignored := pg_advisory_xact_lock_shared(
+        (lock_space >> 32)::integer,
         (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
     );
-    IF expires THEN
+    -- Step 5: the event and its tags.
+    IF event_expires THEN
         INSERT INTO {schema}.fait_messages
             (version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
-        SELECT last_version, recorded, coalesce(occurred, recorded), event_id, event_schema_version, to_stream, event_type, event_data,
-            event_metadata, event_tags
+        SELECT last_version, event_recorded_at, coalesce(event_occurred_at, event_recorded_at), event_id,
+            event_schema_version, stream_name, event_type, event_data, event_metadata, event_tags
         WHERE NOT EXISTS (SELECT FROM {schema}.fait_events AS a WHERE a.id = event_id)
         RETURNING position INTO last_position;
     ELSE
         INSERT INTO {schema}.fait_events
             (version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
-        SELECT last_version, recorded, coalesce(occurred, recorded), event_id, event_schema_version, to_stream, event_type, event_data,
-            event_metadata, event_tags
+        SELECT last_version, event_recorded_at, coalesce(event_occurred_at, event_recorded_at), event_id,
+            event_schema_version, stream_name, event_type, event_data, event_metadata, event_tags
         WHERE NOT EXISTS (SELECT FROM {schema}.fait_messages AS a WHERE a.id = event_id)
         RETURNING position INTO last_position;
     END IF;
     IF last_position IS NULL THEN
-        RAISE unique_violation USING MESSAGE = 'an event id is taken';
+        RAISE unique_violation USING MESSAGE = 'an event with the same id exists';
     END IF;
     IF event_tags IS NOT NULL THEN
         INSERT INTO {schema}.fait_tags (tag, position)
-        SELECT DISTINCT hashtextextended(t, 0), last_position FROM unnest(event_tags) AS t;
+        SELECT DISTINCT hashtextextended(tag, 0), last_position FROM unnest(event_tags) AS tag;
     END IF;
     write_no := 1;
     result := 'appended';

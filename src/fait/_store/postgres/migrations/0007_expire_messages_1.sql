@@ -1,57 +1,71 @@
--- Expire: drop messages of a type that are old enough, with their tags, and note how far that went, in one transaction.
+-- fait_expire_messages_1: deletes messages of one type that are old enough, and their tags, in one transaction.
 --
--- kind      the type.
--- before    messages recorded before this moment, as far as the first that was not.
--- behind    the last position considered; and none that a checkpoint has not passed.
--- beyond    the position to go on from.
--- most      how many are considered.
+-- Examines the messages in the order of positions, up to the first that is too young. Deletes each of them unless it is
+-- the last event of its stream, which keeps the stream's version. No message above any checkpoint is deleted.
+-- fait_log.expired_position is raised to the highest position that was deleted.
 --
--- How many were dropped; how many were considered, and the last position of these. The last event of a stream stays.
+-- Arguments
+--   message_type     the event type
+--   recorded_before  messages recorded at or after this time are too young
+--   up_to            the last position to examine
+--   after            the position after which to start
+--   max_messages     maximum number of messages to examine
 --
--- It runs with the rights of its owner, so that the application need not be able to delete anything: it can only have
--- dropped here what is behind everybody. Whoever may append may call it; those who only read are not given it.
+-- Returns one row:
+--   deleted          number of deleted messages
+--   examined         number of examined messages
+--   last_position    position of the last examined message; NULL if there was none. Continue after it
+--
+-- The function runs with the rights of its owner, so the role of an application needs no DELETE privilege: with this
+-- function it can delete only what every subscription has passed. EXECUTE belongs to roles that append, not to roles
+-- that only read.
 
-CREATE FUNCTION {schema}.fait_expire_messages_1(kind text, before timestamptz, behind bigint, beyond bigint, most integer)
-RETURNS TABLE (dropped bigint, considered bigint, last_position bigint)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+CREATE FUNCTION {schema}.fait_expire_messages_1(
+    message_type text, recorded_before timestamptz, up_to bigint, after bigint, max_messages integer
+) RETURNS TABLE (deleted bigint, examined bigint, last_position bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+AS $$
 BEGIN
-    -- A subscription that starts holds the other side of this lock: either its checkpoint is seen by the next statement, or it
-    -- sees what was dropped.
+    -- A transaction that creates or sets a checkpoint holds this lock in shared mode. Either the next statement sees
+    -- the checkpoint, or its subscription sees the new expired_position.
     PERFORM pg_advisory_xact_lock(hashtextextended('{schema}.fait_retention', 0));
-    PERFORM set_config('fait.maintenance', 'retention', true);
+    PERFORM set_config('fait.maintenance', 'retention', true); -- the append-only triggers check it
     RETURN QUERY
-    WITH asked AS MATERIALIZED (
+    WITH batch AS MATERIALIZED (
         SELECT e.position, e.stream, e.version, e.recorded_at
         FROM {schema}.fait_messages AS e
-        WHERE e.type = kind AND e.position > beyond
+        WHERE e.type = message_type AND e.position > after
             -- fault: expire-above-checkpoint-in-postgres
-            AND e.position <= least(behind, (SELECT min(c.position) FROM {schema}.fait_checkpoints AS c))
+            AND e.position <= least(up_to, (SELECT min(c.position) FROM {schema}.fait_checkpoints AS c))
         ORDER BY e.position
-        LIMIT most
-    ), old AS MATERIALIZED (
-        SELECT a.* FROM asked AS a
-        WHERE a.position < coalesce((SELECT min(y.position) FROM asked AS y WHERE y.recorded_at >= before), a.position + 1)
-    ), gone AS (
+        LIMIT max_messages
+    ), old_messages AS MATERIALIZED (
+        SELECT b.* FROM batch AS b
+        WHERE b.position < coalesce(
+            (SELECT min(young.position) FROM batch AS young WHERE young.recorded_at >= recorded_before), b.position + 1
+        )
+    ), deleted_messages AS (
         DELETE FROM {schema}.fait_messages AS e
         WHERE e.position = ANY (ARRAY(
-            SELECT old.position FROM old
-            WHERE old.version < (SELECT s.version FROM {schema}.fait_streams AS s WHERE s.stream = old.stream LIMIT 1)
+            SELECT o.position FROM old_messages AS o
+            WHERE o.version < (SELECT s.version FROM {schema}.fait_streams AS s WHERE s.stream = o.stream LIMIT 1)
         ))
         RETURNING e.position, e.tags
-    ), untagged AS (
+    ), deleted_tags AS (
         DELETE FROM {schema}.fait_tags
         WHERE ctid = ANY (ARRAY(
             SELECT i.ctid
-            FROM gone, unnest(gone.tags) AS u (tag), LATERAL (
+            FROM deleted_messages AS d, unnest(d.tags) AS u (tag), LATERAL (
                 SELECT t.ctid FROM {schema}.fait_tags AS t
-                WHERE t.tag = hashtextextended(u.tag, 0) AND t.position = gone.position LIMIT 1
+                WHERE t.tag = hashtextextended(u.tag, 0) AND t.position = d.position LIMIT 1
             ) AS i
         ))
-    ), noted AS (
-        UPDATE {schema}.fait_log SET expired_position = greatest(expired_position, (SELECT max(position) FROM gone))
-        WHERE EXISTS (SELECT FROM gone)
+    ), updated_log AS (
+        UPDATE {schema}.fait_log
+        SET expired_position = greatest(expired_position, (SELECT max(d.position) FROM deleted_messages AS d))
+        WHERE EXISTS (SELECT FROM deleted_messages)
     )
-    SELECT (SELECT count(*) FROM gone), count(*), max(old.position) FROM old;
+    SELECT (SELECT count(*) FROM deleted_messages), count(*), max(o.position) FROM old_messages AS o;
     PERFORM set_config('fait.maintenance', '', true);
 END $$;
 REVOKE EXECUTE ON FUNCTION {schema}.fait_expire_messages_1 FROM PUBLIC;

@@ -1,47 +1,60 @@
--- Tail: the high-water mark, and the events between a position and it, if they are few: who waits for news needs both.
+-- fait_read_tail_1: returns the high-water mark and, if they are few, the events between a position and the mark. A
+-- reader at the end of the log needs both, and gets them in one round trip.
 --
--- beyond  the position: a high-water mark.
--- most    how many events there may be.
--- room    how many bytes they may take, as they are stored.
+-- Arguments
+--   after       a high-water mark that the caller has read before
+--   max_events  maximum number of events
+--   max_bytes   maximum size of their data and metadata, as stored
 --
--- At least one row, each with the mark, the last position that can be seen at all, and the highest of those that were dropped;
--- without an event if there is none, or if there are more than may be: some of them would be of no use.
+-- Returns at least one row. Each row has the mark, the position of the last visible event (head),
+-- fait_log.expired_position, and the columns of an event, which are NULL if there is no event or more than the limits
+-- allow: a part of the events would be of no use.
 --
--- beyond is a mark already: so if the events that follow it have no gap, no number up to the last of them is left for anybody, and
--- that one is the mark, whoever is appending. Tickets are looked at only where there is a gap, nothing new, or more than may be.
---
--- The rows are selected by a statement that begins when the mark is known: by one with it, those would be missed that are
--- committed after it has begun and before it looks for tickets.
+-- Steps, each with a snapshot of its own:
+--   1. Count the events after `after`. If their positions have no gap, no position up to the last of them is left for
+--      an open append, so the last of them is the mark.
+--   2. Otherwise (a gap, no event, or too many), call fait_high_water_mark_1.
+--   3. Select the events up to the mark. The statement must begin after the mark is known: one that computes the mark
+--      itself would miss events that are committed after its snapshot was taken and before it reads the tickets.
 
-CREATE FUNCTION {schema}.fait_read_tail_1(beyond bigint, most integer, room bigint) RETURNS TABLE (
-    mark bigint, last bigint, expired_position bigint,
-    "position" bigint, stream text, version bigint, type text, schema_version integer, id text, data json, metadata json, tags text[],
-    recorded_at timestamptz, occurred_at timestamptz
+CREATE FUNCTION {schema}.fait_read_tail_1(after bigint, max_events integer, max_bytes bigint) RETURNS TABLE (
+    mark bigint, head bigint, expired_position bigint,
+    "position" bigint, stream text, version bigint, type text, schema_version integer, id text, data json,
+    metadata json, tags text[], recorded_at timestamptz, occurred_at timestamptz
 )
 -- fault: jit-not-disabled
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
-    several bigint;
+    event_count bigint;
 BEGIN
-    SELECT max(position), count(*) INTO mark, several
-    FROM (SELECT position FROM {schema}.fait_all_events WHERE position > beyond ORDER BY position LIMIT most + 1) AS few;
-    IF several NOT BETWEEN 1 AND most OR mark <> beyond + several THEN
+    -- Step 1: the events.
+    SELECT max(position), count(*) INTO mark, event_count
+    FROM (
+        SELECT position FROM {schema}.fait_all_events WHERE position > after ORDER BY position LIMIT max_events + 1
+    ) AS next_events;
+    -- Step 2: the mark.
+    IF event_count NOT BETWEEN 1 AND max_events OR mark <> after + event_count THEN
         mark := {schema}.fait_high_water_mark_1();
     END IF;
+    -- Step 3: the rows.
     RETURN QUERY
     SELECT fait_read_tail_1.mark,
-        greatest((SELECT max(position) FROM {schema}.fait_events), (SELECT max(position) FROM {schema}.fait_messages), 0),
+        greatest(
+            (SELECT max(position) FROM {schema}.fait_events), (SELECT max(position) FROM {schema}.fait_messages), 0
+        ),
         (SELECT expired_position FROM {schema}.fait_log),
-        e.position, e.stream, e.version, e.type, e.schema_version, e.id::text, e.data, e.metadata, e.tags, e.recorded_at, e.occurred_at
+        e.position, e.stream, e.version, e.type, e.schema_version, e.id::text, e.data, e.metadata, e.tags,
+        e.recorded_at, e.occurred_at
     FROM (VALUES (true)) AS always LEFT JOIN (
-        SELECT *, count(*) OVER () AS number, sum(pg_column_size(data) + pg_column_size(metadata)) OVER () AS size
+        SELECT *, count(*) OVER () AS total_events,
+            sum(pg_column_size(data) + pg_column_size(metadata)) OVER () AS total_bytes
         FROM (
             SELECT * FROM {schema}.fait_all_events
-            WHERE position > beyond AND position <= fait_read_tail_1.mark
+            WHERE position > after AND position <= fait_read_tail_1.mark
             ORDER BY position
-            LIMIT most + 1
-        ) AS few
-    ) AS e ON e.number <= most AND e.size <= room
+            LIMIT max_events + 1
+        ) AS next_events
+    ) AS e ON e.total_events <= max_events AND e.total_bytes <= max_bytes
     ORDER BY e.position;
 END $$;

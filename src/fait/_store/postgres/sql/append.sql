@@ -1,6 +1,8 @@
--- append: see migrations/0004_append_1.sql. Columns of texts come as one text each, those of numbers as arrays' texts.
--- In:   $1 separator · $2-$4 writes · $5-$14 events · $15-$19 queries · $20 moment · $21 whole · $22 look_up · $23 patience
--- Out:  a verdict for each write
+-- append: see migrations/0004_append_1.sql. Arrays are sent as single texts: texts joined by a separator, numbers as
+-- array literals.
+-- In:   $1 separator · $2-$4 writes · $5-$14 events · $15-$19 queries · $20 now_override · $21 atomic · $22 check_ids ·
+--       $23 lock_timeout_ms
+-- Out:  a row for each write
 SELECT write_no, result, last_version, last_position, existing_events, conflicting_events
 FROM {schema}.fait_append_1(
     string_to_array($2, $1), $3::text::bigint[], $4::text::integer[],

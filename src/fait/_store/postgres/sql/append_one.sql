@@ -1,5 +1,5 @@
--- append_one: one event without a condition; see migrations/0004_append_1.sql.
--- In:   $1 stream · $2 expected · $3-$10 the event · $11 moment · $12 patience
--- Out:  a verdict, and when it is appended the time of it
-SELECT write_no, result, last_version, last_position, existing_events, conflicting_events, recorded
+-- append_one: append one event without a condition; see migrations/0004_append_1.sql.
+-- In:   $1 stream_name · $2 expected_version · $3-$10 the event · $11 now_override · $12 lock_timeout_ms
+-- Out:  one row, with the event's recorded_at, which is NULL if the append was rejected
+SELECT write_no, result, last_version, last_position, existing_events, conflicting_events, event_recorded_at
 FROM {schema}.fait_append_one_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);

@@ -1,4 +1,4 @@
--- applied_migrations: which steps of the schema were applied, with what text, and when.
+-- applied_migrations: the migrations that were applied to the schema.
 -- In:   nothing
--- Out:  number, name, fingerprint, compatible_from, applied_at
+-- Out:  number, name, checksum, compatible_from, applied_at
 SELECT number, name, checksum, compatible_from, applied_at FROM {schema}.fait_migrations ORDER BY number;

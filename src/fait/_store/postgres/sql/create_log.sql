@@ -1,4 +1,4 @@
--- create_log: give a new log its identity, and remember where it is. Part of what sets a schema up.
+-- create_log: give a new log its identity, and record its cluster and timeline. Part of setting up a schema.
 -- In:   nothing
 -- Out:  nothing
 DO $$

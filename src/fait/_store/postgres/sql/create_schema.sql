@@ -1,4 +1,4 @@
--- create_schema: the room of all our tables and functions.
+-- create_schema: create the schema that holds all tables and functions of the store.
 -- In:   nothing
 -- Out:  nothing
 CREATE SCHEMA IF NOT EXISTS {schema};

@@ -1,4 +1,4 @@
--- delete_checkpoint: a subscription is gone.
+-- delete_checkpoint: delete the checkpoint of a subscription.
 -- In:   $1 subscription
 -- Out:  nothing
 -- Plan: Index Scan using fait_checkpoints_pkey

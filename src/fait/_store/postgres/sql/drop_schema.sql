@@ -1,4 +1,4 @@
--- drop_schema: a schema and everything in it.
+-- drop_schema: drop the schema and everything in it.
 -- In:   nothing
 -- Out:  nothing
 DROP SCHEMA IF EXISTS {schema} CASCADE;

@@ -1,6 +1,6 @@
--- enter_handler_transaction: let unqualified names mean the schema's tables first, and bound how long the transaction may stand idle.
--- In:   $1 schema, quoted · $2 milliseconds
--- Out:  nothing of interest; both settings end with the transaction
+-- enter_handler_transaction: resolve unqualified names in the schema first, and limit the idle time of the transaction.
+-- In:   $1 schema, quoted · $2 idle timeout in milliseconds
+-- Out:  one row without meaning; both settings end with the transaction
 -- Plan: none
 SELECT
     set_config('search_path', concat_ws(', ', $1::text, nullif(current_setting('search_path'), '')), true),

@@ -1,6 +1,6 @@
--- existing_relations: which tables and indexes of these names there are in a schema.
+-- existing_relations: which of the given tables and indexes exist in a schema.
 -- In:   $1 schema · $2 names
--- Out:  the names that there are
+-- Out:  the names of those that exist
 -- Plan: Index Scan using pg_class_relname_nsp_index
 SELECT c.relname::text
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

@@ -1,4 +1,4 @@
--- expired_position: up to where messages were dropped.
+-- expired_position: the highest position of all deleted messages.
 -- In:   nothing
--- Out:  position; 0 = none ever was
+-- Out:  position; 0: none was deleted
 SELECT expired_position FROM {schema}.fait_log;

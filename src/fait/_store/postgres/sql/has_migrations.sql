@@ -1,4 +1,4 @@
--- has_migrations: whether a log was ever set up in the schema.
+-- has_migrations: whether the schema has a table of migrations, that is, whether a store was set up in it.
 -- In:   $1 schema
 -- Out:  true or false
 SELECT EXISTS (

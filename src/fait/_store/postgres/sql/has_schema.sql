@@ -1,4 +1,4 @@
--- has_schema: whether the schema is there.
+-- has_schema: whether the schema exists.
 -- In:   $1 schema
 -- Out:  true or false
 SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1);

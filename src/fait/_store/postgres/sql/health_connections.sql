@@ -1,6 +1,6 @@
--- health_connections: connections of clients, to all databases of the server; and how many this role may have.
+-- health_connections: the number of client connections to the server, and the connection limit of this role.
 -- In:   nothing
--- Out:  how many are open; the role's limit, -1 without one
+-- Out:  number of connections to all databases; the limit, -1: no limit
 SELECT count(*), (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user)
 FROM pg_stat_activity
 WHERE backend_type IS NULL OR backend_type = 'client backend';

@@ -1,4 +1,4 @@
--- health_functions: functions of the schema. Those that take a snapshot of their own for each step must be volatile.
+-- health_functions: functions of the schema. Those whose statements need a snapshot each must be VOLATILE.
 -- In:   $1 schema
 -- Out:  name, volatility (v, s, i)
 SELECT p.proname, p.provolatile::text

@@ -1,4 +1,4 @@
--- health_leases: leases that somebody holds for a subscription without a checkpoint; those for retention are for none.
+-- health_leases: leases held for a subscription without a checkpoint. Leases for retention belong to no subscription.
 -- In:   nothing
 -- Out:  the first few names
 SELECT name FROM {schema}.fait_leases AS l

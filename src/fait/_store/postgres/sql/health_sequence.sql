@@ -1,6 +1,6 @@
--- health_sequence: whether positions are given one at a time, upwards, and beyond all that there are.
+-- health_sequence: the properties of the sequence of positions.
 -- In:   nothing
--- Out:  increment, CACHE, CYCLE, the last position given, the last position stored, whether this role may see the fourth
+-- Out:  INCREMENT, CACHE, CYCLE, its last value, the highest stored position, whether this role may read the last value
 SELECT seqincrement, seqcache, seqcycle, coalesce(pg_sequence_last_value(seqrelid), 0),
     greatest(
         (SELECT max(position) FROM {schema}.fait_events), (SELECT max(position) FROM {schema}.fait_messages), 0

@@ -1,6 +1,6 @@
--- health_tags: events that the index of tags knows under other tags than they have.
--- In:   $1 after: events beyond this position only; 0 = all, and then also entries of the index that no event has
--- Out:  positions of the first few
+-- health_tags: positions where fait_tags and the tags of the event differ.
+-- In:   $1 check events after this position; 0: check all, also rows of fait_tags without an event
+-- Out:  the first five positions
 SELECT position FROM (
     SELECT e.position
     FROM {schema}.fait_all_events AS e, unnest(e.tags) AS t (tag)
@@ -14,6 +14,6 @@ SELECT position FROM (
         SELECT e.position, hashtextextended(t.tag, 0)
         FROM {schema}.fait_all_events AS e, unnest(e.tags) AS t (tag) WHERE $1 = 0
     ) AS without_event
-) AS different
+) AS differences
 ORDER BY position
 LIMIT 5;

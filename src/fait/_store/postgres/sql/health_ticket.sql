@@ -1,7 +1,7 @@
--- health_ticket: the appender that readers wait for, if there is one: who holds the oldest ticket.
+-- health_ticket: the session that holds the oldest append ticket. Readers wait for it.
 -- In:   nothing
--- Out:  its pid, role, application, state, and its transaction's age in seconds; the last three are NULL if this role may not
---       see them
+-- Out:  its pid, role, application_name, state, and the age of its transaction in seconds; the last three are NULL if
+--       this role may not read them. No row: no append is open
 SELECT l.pid, a.usename, a.application_name, a.state, extract(epoch FROM clock_timestamp() - a.xact_start)::float8
 FROM pg_locks AS l
 CROSS JOIN (SELECT coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) AS last) AS s

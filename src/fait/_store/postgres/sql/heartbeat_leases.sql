@@ -1,5 +1,5 @@
--- heartbeat_leases: show that an owner lives.
+-- heartbeat_leases: increment the heartbeat of all leases of an owner.
 -- In:   $1 owner
--- Out:  names of its leases
--- Plan: Seq Scan on fait_leases: a row for each subscription
+-- Out:  names of these leases
+-- Plan: Seq Scan on fait_leases: one row for each subscription
 UPDATE {schema}.fait_leases SET heartbeat = heartbeat + 1 WHERE owner = $1 RETURNING name;

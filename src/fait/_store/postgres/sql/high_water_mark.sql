@@ -1,6 +1,6 @@
--- high_water_mark: the position up to which the log is final, the last one that can be seen at all, the highest that was dropped.
+-- high_water_mark: see migrations/0003_high_water_mark_1.sql.
 -- In:   nothing
--- Out:  mark, end, expired; 0 = empty log, nothing dropped
+-- Out:  the mark, the position of the last visible event, the highest position of all deleted messages; 0: none
 -- Plan: backward index scans on the primary keys
 SELECT {schema}.fait_high_water_mark_1(), greatest(
     (SELECT max(position) FROM {schema}.fait_events),

@@ -1,9 +1,9 @@
--- histories: what a fold needs of the events of several streams, each beyond a version, one stream after another.
--- In:   $1 streams · $2 after, for each · $3 limit
--- Out:  the stream's place among those asked for, then as history
+-- histories: event slices of several streams, each after a version.
+-- In:   $1 streams · $2 after, for each stream · $3 limit
+-- Out:  the stream's number in $1, then the columns of `history`, by number and version
 -- Plan: Nested Loop over the streams, index scans on (stream, version)
-SELECT w.place, e.*
-FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (stream, after, place)
+SELECT w.number, e.*
+FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (stream, after, number)
 CROSS JOIN LATERAL (
     SELECT version, position, id::text, type, schema_version, data
     FROM {schema}.fait_all_events AS a
@@ -11,5 +11,5 @@ CROSS JOIN LATERAL (
     ORDER BY a.version
     LIMIT $3
 ) AS e
-ORDER BY w.place, e.version
+ORDER BY w.number, e.version
 LIMIT $3;

@@ -1,6 +1,6 @@
--- history: what a fold needs of a stream's events beyond a version, in order.
+-- history: event slices of one stream after a version: the columns that a fold needs.
 -- In:   $1-$6 as in read_stream · $7 last occurred_at or NULL
--- Out:  version, position, id, type, schema, data, by version
+-- Out:  version, position, id, type, schema_version, data, by version
 -- Plan: Merge Append of index scans on (stream, version)
 SELECT version, position, id::text, type, schema_version, data
 FROM {schema}.fait_all_events

@@ -1,4 +1,4 @@
--- list_streams: streams by name, beyond a name.
+-- list_streams: streams in the order of their names, after a name.
 -- In:   $1 after · $2 limit · $3 category or NULL
 -- Out:  name and version
 -- Plan: Index Scan using fait_streams_pkey

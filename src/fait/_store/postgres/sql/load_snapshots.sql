@@ -1,6 +1,6 @@
--- load_snapshots: the states that are kept of some streams.
+-- load_snapshots: the snapshots of some streams.
 -- In:   $1 streams
--- Out:  the snapshots that there are
+-- Out:  those that exist
 -- Plan: Index Scan using fait_snapshots_pkey
 SELECT stream, version, event_id, fold_hash, state
 FROM {schema}.fait_snapshots

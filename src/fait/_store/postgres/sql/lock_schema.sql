@@ -1,4 +1,4 @@
--- lock_schema: until the transaction's end, one at a time brings this schema up to date.
+-- lock_schema: serialize migrations and adoptions of the schema until the end of the transaction.
 -- In:   nothing
 -- Out:  nothing
 SELECT pg_advisory_xact_lock(hashtextextended('{schema}.fait_migrations', 0));

@@ -1,5 +1,5 @@
--- lock_tables: make processes that create or drop tables wait for each other, until the transaction ends.
+-- lock_tables: serialize the creation and removal of read-model tables until the end of the transaction.
 -- In:   $1 schema
 -- Out:  nothing
--- Plan: none: CREATE TABLE IF NOT EXISTS alone fails when two run at once
+-- Plan: none; without the lock, two concurrent CREATE TABLE IF NOT EXISTS can fail
 SELECT pg_advisory_xact_lock(hashtextextended('fait_tables ' || $1, 0));

@@ -1,6 +1,6 @@
--- move_checkpoint: move a checkpoint on, if it is where it was and the lease is still the same.
--- In:   $1 subscription · $2 from position · $3 to position · $4 the lease's fence
--- Out:  one row; no row = another process has taken over
+-- move_checkpoint: compare-and-set of a checkpoint, provided that the lease has the same fencing token.
+-- In:   $1 subscription · $2 expected position · $3 new position · $4 fencing_token
+-- Out:  one row; no row: the subscription was taken over
 -- Plan: Index Scan using fait_checkpoints_pkey, after one of fait_leases_pkey
 UPDATE {schema}.fait_checkpoints SET position = $3
 WHERE subscription = $1 AND position = $2

@@ -1,4 +1,4 @@
--- notify: tell all who listen. A word need not outlive a crash, so its transaction, and no other, does not wait for the disk.
--- In:   $1 channel · $2 word
+-- notify: send a notification. It need not survive a crash, so this transaction does not wait for its WAL flush.
+-- In:   $1 channel · $2 payload
 -- Out:  nothing
 SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2);

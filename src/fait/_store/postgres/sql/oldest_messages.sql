@@ -1,4 +1,4 @@
--- oldest_messages: the first message of each type beyond a position. It leaps from one type to the next in the index.
+-- oldest_messages: the first message of each type after a position. A skip scan: one index lookup for each type.
 -- In:   $1 after
 -- Out:  type, position, recorded_at, by type
 -- Plan: Index Scan using fait_messages_type
@@ -8,8 +8,8 @@ WITH RECURSIVE types (type) AS (
     SELECT (SELECT min(e.type) FROM {schema}.fait_messages AS e WHERE e.type > types.type)
     FROM types WHERE types.type IS NOT NULL
 )
-SELECT first.type, first.position, first.recorded_at
+SELECT oldest.type, oldest.position, oldest.recorded_at
 FROM types CROSS JOIN LATERAL (
     SELECT * FROM {schema}.fait_messages AS e WHERE e.type = types.type AND e.position > $1 ORDER BY e.position LIMIT 1
-) AS first
-ORDER BY first.type;
+) AS oldest
+ORDER BY oldest.type;

@@ -1,7 +1,7 @@
--- read_checkpoints: how far the subscriptions are.
+-- read_checkpoints: checkpoints of subscriptions.
 -- In:   $1 one subscription, or NULL for all
 -- Out:  checkpoints, by subscription
--- Plan: Seq Scan on fait_checkpoints: a row for each subscription
+-- Plan: Seq Scan on fait_checkpoints: one row for each subscription
 SELECT subscription, app, position, log_id, epoch, definition_hash
 FROM {schema}.fait_checkpoints
 WHERE $1::text IS NULL OR subscription = $1

@@ -1,5 +1,5 @@
--- read_log: events of the log beyond a position, in order.
--- In:   $1 after · $2 mark, the last position considered · $3 limit · $4 types or NULL · $5 category or NULL
+-- read_log: events after a position, in order.
+-- In:   $1 after · $2 last position, a high-water mark · $3 limit · $4 types or NULL · $5 category or NULL
 -- Out:  events, by position
 -- Plan: Merge Append of index scans on the primary keys
 SELECT position, stream, version, type, schema_version, id::text, data, metadata, tags, recorded_at, occurred_at

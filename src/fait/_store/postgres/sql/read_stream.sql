@@ -1,5 +1,5 @@
--- read_stream: events of one stream beyond a version, in order.
--- In:   $1 stream · $2 after · $3 limit · $4 last version or NULL · $5 last position or NULL · $6 last recorded_at or NULL
+-- read_stream: events of one stream after a version, in order.
+-- In:   $1 stream · $2 after · $3 limit · last version ($4), position ($5) and recorded_at ($6), or NULL
 -- Out:  events, by version
 -- Plan: Merge Append of index scans on (stream, version)
 SELECT position, stream, version, type, schema_version, id::text, data, metadata, tags, recorded_at, occurred_at

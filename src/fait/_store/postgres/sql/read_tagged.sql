@@ -1,4 +1,4 @@
--- read_tagged: events of the log that carry all of some tags, beyond a position, in order.
+-- read_tagged: events after a position that carry all of the given tags, in order.
 -- In:   $1-$5 as in read_log · $6 tags
 -- Out:  events, by position
 -- Plan: Index Only Scan using fait_tags_pkey, and the events by their primary keys

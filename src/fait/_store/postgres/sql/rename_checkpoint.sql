@@ -1,4 +1,4 @@
--- rename_checkpoint: a subscription has another name now.
+-- rename_checkpoint: move the checkpoint of a subscription to another name.
 -- In:   $1 old name · $2 new name
 -- Out:  nothing
 -- Plan: Index Scan using fait_checkpoints_pkey

@@ -1,7 +1,7 @@
--- set_checkpoint: write a checkpoint, whatever it was.
--- In:   $1 subscription · $2 app · $3 position · $4 log_id · $5 epoch · $6 shape
+-- set_checkpoint: insert or overwrite a checkpoint.
+-- In:   $1 subscription · $2 app · $3 position · $4 log_id · $5 epoch · $6 definition_hash
 -- Out:  nothing
--- Plan: Insert on fait_checkpoints, after a lock: no message is dropped before it can be seen
+-- Plan: Insert on fait_checkpoints, after a lock: no message is deleted before the checkpoint is visible
 INSERT INTO {schema}.fait_checkpoints (subscription, app, position, log_id, epoch, definition_hash)
 SELECT $1, $2, $3::bigint, $4, $5::bigint, $6
 FROM pg_advisory_xact_lock_shared(hashtextextended('{schema}.fait_retention', 0))

@@ -1,4 +1,4 @@
--- system_identifier: which cluster of databases this is; made by initdb, and the same in all its physical copies.
+-- system_identifier: the identifier of the database cluster; initdb creates it, and physical copies share it.
 -- In:   nothing
--- Out:  system identifier, as text
+-- Out:  system_identifier, as text
 SELECT system_identifier::text FROM pg_control_system();
