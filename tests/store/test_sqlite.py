@@ -45,7 +45,7 @@ async def test_facts_do_not_change(store: Store, path: Path, change: str) -> Non
     await added(store.log, write("a", [new(tags=("t",))]), write("b"))
     before = await everything(store.log)
 
-    with pytest.raises(apsw.ConstraintError, match="events are facts"):
+    with pytest.raises(apsw.ConstraintError, match="append-only"):
         apsw.Connection(str(path)).execute(change)
 
     assert await everything(store.log) == before
@@ -179,7 +179,7 @@ async def test_a_file_of_a_newer_fait_is_not_opened(store: Store, path: Path) ->
 
 
 async def test_a_file_whose_schema_was_changed_is_not_opened(store: Store, path: Path) -> None:
-    apsw.Connection(str(path)).execute("UPDATE fait_migrations SET fingerprint = 'x'")
+    apsw.Connection(str(path)).execute("UPDATE fait_migrations SET checksum = 'x'")
 
     with pytest.raises(StoreUnavailable, match="another schema"):
         await open_store(URL.format(path))

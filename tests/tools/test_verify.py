@@ -134,7 +134,7 @@ def test_a_log_that_is_there_is_not_touched_and_what_is_unsafe_is_said(
     done = run("verify-store", f"{store}?synchronous=NORMAL", "--minutes", 0.02, *SMALL)
 
     assert done.exit_code == 0
-    assert "unsafe: synchronous: NORMAL: the last commits may be lost with the power" in done.stdout
+    assert "unsafe: synchronous: NORMAL: the last commits may be lost on a power failure" in done.stdout
     assert "unsafe: see above" in done.stdout
     assert (file.read_bytes(), left(store)) == (before, names)
 
