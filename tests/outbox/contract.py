@@ -354,7 +354,7 @@ class OutboxContract:
         self._needs_blocks()
         if place.dialect == "sqlite":
             await client.begin()
-            with pytest.raises(fait.UsageError, match="open on this connection already"):
+            with pytest.raises(fait.UsageError, match="already open on this connection"):
                 async with client.transaction():
                     pass
             return await client.rollback()

@@ -205,7 +205,7 @@ class Details:
 
     def test_the_session_needs_a_transaction_if_it_begins_none(self, place: Place, engine: Engine, order: str) -> None:
         with Session(engine, autobegin=False) as session:
-            with pytest.raises(fait.UsageError, match=r"session\.begin.*Nothing was written"):
+            with pytest.raises(fait.UsageError, match=r"Nothing was written.*session\.begin"):
                 self.outbox(place, session).add(Placed(1), stream=order)
             with session.begin():
                 self.outbox(place, session).add(Placed(2), stream=order)
@@ -343,7 +343,7 @@ class Details:
     async def test_a_session_of_several_databases(self, place: Place, engine: Engine, order: str) -> None:
         elsewhere = create_engine("sqlite://", poolclass=StaticPool)
         with Session(binds={Order: engine, Other: elsewhere}) as session:
-            with pytest.raises(fait.UsageError, match="in which of its databases"):
+            with pytest.raises(fait.UsageError, match="several databases"):
                 self.outbox(place, session)
             connection = session.connection(bind_arguments={"mapper": Order})
             self.outbox(place, connection).add(Placed(1), stream=order)
@@ -506,7 +506,7 @@ class TestInSqlite(InSqlite, Details):
             self.outbox(place, session).add(Placed(1), stream=order)
             session.commit()
             self.outbox(place, session).add(Placed(2), stream=order)
-            with pytest.raises(fait.UsageError, match=r"BEGIN IMMEDIATE.*No event was written"):
+            with pytest.raises(fait.UsageError, match=r"No event was written.*BEGIN IMMEDIATE"):
                 session.commit()
             session.rollback()
             session.begin_nested()
@@ -522,7 +522,7 @@ class TestInSqlite(InSqlite, Details):
             self.outbox(place, session).add(Placed(1), stream=order)
             with session.begin_nested():
                 session.add(Order(name=order, count=1))
-            with pytest.raises(fait.UsageError, match="change and event could part"):
+            with pytest.raises(fait.UsageError, match="committed separately"):
                 session.commit()
         made.dispose()
 

@@ -172,7 +172,7 @@ FAULTS = [
         "events of a savepoint survive its rollback",
         "_delivery/connection.py",
         "events-survive-savepoint",
-        "self.letters.keep_selected([number > 0 for number in self._numbers])",
+        "self.buffer.keep_selected([number > 0 for number in self._numbers])",
         ASYNCPG + "in_a_block_a_savepoint_takes_back_its_events_only",
     ),
     Mutant(

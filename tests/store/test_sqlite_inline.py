@@ -143,7 +143,7 @@ async def test_the_log_is_moved_into_the_file_by_the_thread(
     quick: None, store: SqliteStore, path: Path, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store._writer._max_wal_pages = 20  # pyright: ignore[reportPrivateUsage]
-    found, home, tidy = list[bool](), threading.get_ident(), threads.WriterThread._tidy  # pyright: ignore[reportPrivateUsage]
+    found, home, tidy = list[bool](), threading.get_ident(), threads.WriterThread._checkpoint  # pyright: ignore[reportPrivateUsage]
 
     def watched(writer: threads.WriterThread, connection: SqliteConnection) -> None:
         found.append(threading.get_ident() == home)
