@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-c", "from fait._tools.cli.main import run; run()"]
 
 
 @pytest.mark.timeout(300)
-def test_an_import_that_is_killed_fifty_times_is_the_file(tmp_path: Path) -> None:
+def test_import_killed_fifty_times_stores_the_whole_file(tmp_path: Path) -> None:
     seed = random.randrange(1 << 30)
     print("seed", seed)
     chance, file = random.Random(seed), tmp_path / "facts.jsonl"

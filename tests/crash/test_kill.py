@@ -73,7 +73,7 @@ async def _read_model_is_a_fresh_fold(system: fait.System, events: list[fait.Env
         assert (await system.load(Counter, name)).total == sum(totals[name])
 
 
-async def test_two_processes_with_one_reactor_cause_each_effect_once_though_one_is_killed(tmp_path: Path) -> None:
+async def test_reactor_causes_each_effect_once_although_a_process_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "effects.db"
     url, count = f"sqlite:///{path}", 1000
     async with reacting_app().open(url, run="elsewhere") as system:

@@ -137,14 +137,14 @@ async def _check_it_goes_on(store: Store, events: Sequence[RecordedEvent]) -> No
         assert appended.versions == (before + 1,)
 
 
-async def test_what_was_acknowledged_or_seen_survives_whenever_the_power_fails(tmp_path: Path) -> None:
+async def test_acknowledged_or_read_events_survive_a_power_failure(tmp_path: Path) -> None:
     truth, survived = await _crashes(tmp_path, "FULL")
 
     assert [each.broken for each in survived if each.broken] == []
     assert {0, truth.events[-1].position} < {each.position for each in survived}
 
 
-async def test_without_a_sync_for_each_commit_the_last_are_lost_but_never_order_or_atomicity(tmp_path: Path) -> None:
+async def test_synchronous_normal_loses_only_the_last_commits(tmp_path: Path) -> None:
     _, survived = await _crashes(tmp_path, "NORMAL")
 
     assert any(each.broken for each in survived), "the simulation does not notice a lost promise"

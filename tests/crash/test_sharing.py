@@ -9,7 +9,7 @@ from tests.crash.processes import Child, program, until
 PROCESSES = 4
 
 
-async def test_processes_share_a_file_fairly_and_without_errors(tmp_path: Path) -> None:
+async def test_processes_write_to_one_file_fairly_and_without_errors(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shared.db"
     async with counting_app().open(url, run="elsewhere"):
         pass

@@ -79,7 +79,7 @@ def _in_order(events: list[RecordedEvent], wanted: list[str]) -> list[str]:
     return [event.id for event in events if event.id in wanted]
 
 
-async def test_a_store_that_is_being_created(runs: dict[str, "Future[Run]"]) -> None:
+async def test_killed_creation_of_a_store_is_repeated(runs: dict[str, "Future[Run]"]) -> None:
     for path, _ in _deaths(runs["open"], FEWEST["open"]):
         async with _opened(path) as store:
             assert await consistent(store, path) == ([], {})
@@ -87,7 +87,7 @@ async def test_a_store_that_is_being_created(runs: dict[str, "Future[Run]"]) -> 
 
 
 @pytest.mark.parametrize("name", APPENDS)
-async def test_appends(runs: dict[str, "Future[Run]"], name: str) -> None:
+async def test_killed_append_is_stored_completely_or_not_at_all(runs: dict[str, "Future[Run]"], name: str) -> None:
     seen: set[int] = set()
     for path, told in _deaths(runs[name], FEWEST[name]):
         async with _opened(path) as store:
@@ -118,7 +118,7 @@ def _all_writes(name: str) -> list[StreamWrite]:
     [("projection", counting_app(), "totals"), ("reactor", effecting_app(), "effect")],
     ids=["projection", "reactor"],
 )
-async def test_an_app_at_work(runs: dict[str, "Future[Run]"], name: str, app: fait.App, subscription: str) -> None:
+async def test_killed_subscription_handles_each_event_once(runs: dict[str, "Future[Run]"], name: str, app: fait.App, subscription: str) -> None:
     found: set[int] = set()
     for path, told in _deaths(runs[name], FEWEST[name]):
         async with _opened(path) as store:
@@ -136,7 +136,7 @@ async def test_an_app_at_work(runs: dict[str, "Future[Run]"], name: str, app: fa
     assert {0, 3, 4} <= found
 
 
-def test_an_import(runs: dict[str, "Future[Run]"]) -> None:
+def test_killed_import_continues_where_it_ended(runs: dict[str, "Future[Run]"]) -> None:
     found: set[int] = set()
     for path, told in _deaths(runs["import"], FEWEST["import"]):
         stored = asyncio.run(_imported(path))

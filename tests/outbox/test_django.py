@@ -27,7 +27,7 @@ class DjangoContract(OutboxContract):
         await client.connect()
         return client
 
-    async def test_a_block_in_a_transaction_goes_with_it(  # type: ignore[override]
+    async def test_block_in_a_transaction_is_part_of_it(  # type: ignore[override]
         self, client: Client, place: Place, order: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As blocks of `atomic()` do, in SQLite too; and the handlers are woken when all has committed."""
@@ -56,7 +56,7 @@ class TestSqlite(InSqlite, DjangoContract, RefusesInSqlite):
     pass
 
 
-def test_all_of_it_on_psycopg2() -> None:
+def test_contract_holds_on_psycopg2() -> None:
     """Which Django takes where there is no psycopg 3: so in a process that has none."""
     program = f"""
         import sys

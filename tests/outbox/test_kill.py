@@ -78,7 +78,7 @@ class KillContract:
 
 class TestOnPostgres(InPostgres, KillContract):
     @pytest.mark.parametrize("program", [program.__name__ for program in ON_POSTGRES])
-    async def test_rows_and_events_agree(self, place: Place, program: str, steps_of: Steps) -> None:
+    async def test_rows_and_events_agree_after_kills(self, place: Place, program: str, steps_of: Steps) -> None:
         await self.kill(place, program, steps_of)
 
     async def settle(self, place: Place) -> None:
@@ -89,5 +89,5 @@ class TestOnPostgres(InPostgres, KillContract):
 
 class TestOnSqlite(InSqlite, KillContract):
     @pytest.mark.parametrize("program", [program.__name__ for program in ON_SQLITE])
-    async def test_rows_and_events_agree(self, place: Place, program: str, steps_of: Steps) -> None:
+    async def test_rows_and_events_agree_after_kills(self, place: Place, program: str, steps_of: Steps) -> None:
         await self.kill(place, program, steps_of)

@@ -13,7 +13,7 @@ from tests.outbox.sqlalchemy_clients import AsyncSqlClient, SqlClient
 class SqlContract(OutboxContract):
     at_once = False
 
-    async def test_a_block_in_a_transaction_goes_with_it(self, client: Client, place: Place, order: str) -> None:  # type: ignore[override]
+    async def test_block_in_a_transaction_is_part_of_it(self, client: Client, place: Place, order: str) -> None:  # type: ignore[override]
         """SQLAlchemy begins nothing within what it has begun, and says so itself."""
         await client.begin()
         with pytest.raises(Exception, match="already"):
@@ -29,7 +29,7 @@ class ConnectionContract(SqlContract):
 class SessionContract(SqlContract):
     """Sessions, which begin one for an event as for an object."""
 
-    async def test_outside_of_a_transaction_nothing_can_be_added(
+    async def test_add_outside_a_transaction_raises_usage_error(
         self, client: Client, place: Place, order: str
     ) -> None:
         await client.add(Placed(1), stream=order)
@@ -39,7 +39,7 @@ class SessionContract(SqlContract):
 
         assert await place.events(order) == [("placed", 1, 2)]
 
-    async def test_a_block_that_fails_leaves_nothing(self, client: Client, place: Place, order: str) -> None:
+    async def test_failed_block_stores_nothing(self, client: Client, place: Place, order: str) -> None:
         async def block(version: int) -> None:
             async with client.transaction():
                 await client.insert(order, 1)

@@ -71,14 +71,14 @@ FAULTS = [
         "_store/sqlite/worker_threads.py",
         "busy-wait-in-event-loop",
         "pass",
-        IN_PLACE + "the_event_loop_never_waits_for_another_process",
+        IN_PLACE + "inline_append_does_not_wait_for_another_process",
     ),
     Mutant(
         "the event loop uses the connection while the writer thread does",
         "_store/sqlite/worker_threads.py",
         "connection-shared-with-thread",
         "if self._closed:",
-        IN_PLACE + "the_event_loop_keeps_off_the_connection_while_the_thread_has_it",
+        IN_PLACE + "inline_append_does_not_use_the_connection_while_the_thread_does",
     ),
     Mutant(
         "a worker releases the lease of another",
@@ -155,7 +155,7 @@ FAULTS = [
         "_store/sqlite/rows.py",
         "log-end-read-after-rows",
         'return Page(events, max(after, connection.execute(SQL["head"]).get), more=False)',
-        "tests/store/test_sqlite.py::test_a_page_skips_nothing_that_is_appended_while_it_is_read",
+        "tests/store/test_sqlite.py::test_page_read_during_appends_omits_no_event",
     ),
     Mutant(
         "a version limit excludes the version",
@@ -289,7 +289,7 @@ FAULTS = [
         "_store/sqlite/ledger.py",
         "second-statement-skipped",
         "connection.execute(statement.sql, tuple(statement.values))",
-        "tests/store/test_sqlite.py::test_a_handlers_statement_keeps_its_hands_off_transactions_and_what_is_faits"
+        "tests/store/test_sqlite.py::test_handler_statement_on_transactions_or_fait_tables_is_rejected"
         "[SELECT 1; DELETE FROM fait_tags]",
     ),
 ]

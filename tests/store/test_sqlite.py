@@ -41,7 +41,7 @@ async def store(path: Path) -> AsyncIterator[Store]:
         "DELETE FROM fait_events WHERE position = 1",
     ],
 )
-async def test_facts_do_not_change(store: Store, path: Path, change: str) -> None:
+async def test_events_cannot_be_updated_or_deleted(store: Store, path: Path, change: str) -> None:
     await added(store.log, write("a", [new(tags=("t",))]), write("b"))
     before = await everything(store.log)
 
@@ -69,7 +69,7 @@ async def test_facts_do_not_change(store: Store, path: Path, change: str) -> Non
         "SELECT 1; DELETE FROM fait_tags",
     ],
 )
-async def test_a_handlers_statement_keeps_its_hands_off_transactions_and_what_is_faits(
+async def test_handler_statement_on_transactions_or_fait_tables_is_rejected(
     store: Store, path: Path, statement: str
 ) -> None:
     fence = await owned(store)
@@ -85,7 +85,7 @@ async def test_a_handlers_statement_keeps_its_hands_off_transactions_and_what_is
     assert checkpoint.position == 0
 
 
-async def test_a_handlers_statement_takes_its_values_as_parameters(store: Store, path: Path) -> None:
+async def test_handler_statement_binds_its_values_as_parameters(store: Store, path: Path) -> None:
     fence = await owned(store)
     nasty = "'); DROP TABLE mine; --"
     statements = [
@@ -98,7 +98,7 @@ async def test_a_handlers_statement_takes_its_values_as_parameters(store: Store,
     assert apsw.Connection(str(path)).execute("SELECT * FROM mine").fetchall() == [(nasty, 1)]
 
 
-async def test_data_is_plain_sql_for_those_who_own_the_database(store: Store, path: Path) -> None:
+async def test_events_can_be_queried_with_plain_sql(store: Store, path: Path) -> None:
     await added(store.log, write("a", [new("paid", data='{"amount": 7}')]))
 
     found = apsw.Connection(str(path)).execute("SELECT stream, version, type, data ->> 'amount' FROM fait_events")
@@ -124,7 +124,7 @@ class Interrupted:
         return self._mine.execute(sql, values)
 
 
-async def test_a_page_skips_nothing_that_is_appended_while_it_is_read(store: Store, path: Path) -> None:
+async def test_page_read_during_appends_omits_no_event(store: Store, path: Path) -> None:
     await added(store.log, write("a", 3))
     interrupted: Any = Interrupted(path)
 
@@ -148,7 +148,7 @@ asyncio.run(main())
 """
 
 
-def test_a_new_file_may_be_opened_by_many_processes_at_once(path: Path) -> None:
+def test_new_file_opened_by_many_processes_gets_one_identity(path: Path) -> None:
     command = [sys.executable, "-c", OPEN, URL.format(path)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
 
@@ -158,7 +158,7 @@ def test_a_new_file_may_be_opened_by_many_processes_at_once(path: Path) -> None:
     assert len(set(identities)) == 1
 
 
-def test_a_new_file_may_be_opened_by_many_threads_at_once(path: Path) -> None:
+def test_new_file_opened_by_many_threads_gets_one_identity(path: Path) -> None:
     async def opened() -> str:
         store = await open_store(URL.format(path))
         await store.close()
@@ -170,7 +170,7 @@ def test_a_new_file_may_be_opened_by_many_threads_at_once(path: Path) -> None:
     assert len(set(identities)) == 1
 
 
-async def test_a_file_of_a_newer_fait_is_not_opened(store: Store, path: Path) -> None:
+async def test_file_of_a_newer_fait_is_not_opened(store: Store, path: Path) -> None:
     connection = apsw.Connection(str(path))
     connection.execute("INSERT INTO fait_migrations VALUES (9999, 'future', 'x', 9999, '2099-01-01T00:00:00.000000Z')")
 
@@ -178,14 +178,14 @@ async def test_a_file_of_a_newer_fait_is_not_opened(store: Store, path: Path) ->
         await open_store(URL.format(path))
 
 
-async def test_a_file_whose_schema_was_changed_is_not_opened(store: Store, path: Path) -> None:
+async def test_file_with_a_changed_schema_is_not_opened(store: Store, path: Path) -> None:
     apsw.Connection(str(path)).execute("UPDATE fait_migrations SET checksum = 'x'")
 
     with pytest.raises(StoreUnavailable, match="another schema"):
         await open_store(URL.format(path))
 
 
-async def test_a_commit_is_waited_for_while_another_process_writes(store: Store, path: Path) -> None:
+async def test_append_waits_while_another_process_writes(store: Store, path: Path) -> None:
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
     task = asyncio.create_task(added(store.log, write("a")))
@@ -198,7 +198,7 @@ async def test_a_commit_is_waited_for_while_another_process_writes(store: Store,
     assert (await task).versions == (1,)
 
 
-async def test_a_value_that_sqlite_cannot_keep_fails_nobody_else(store: Store) -> None:
+async def test_unstorable_value_fails_no_other_append(store: Store) -> None:
     asked = [[write(f"s-{n}", [new(data="\ud800" if n == 7 else "{}")])] for n in range(20)]
 
     verdicts = await asyncio.gather(*(store.log.append(each) for each in asked), return_exceptions=True)
@@ -207,7 +207,7 @@ async def test_a_value_that_sqlite_cannot_keep_fails_nobody_else(store: Store) -
     assert len(await everything(store.log)) == 19
 
 
-async def test_a_closed_store_says_so(path: Path) -> None:
+async def test_append_to_a_closed_store_raises_store_unavailable(path: Path) -> None:
     store = await open_store(URL.format(path), clock=SystemClock())
     await store.close()
 

@@ -55,7 +55,7 @@ def size(path: Path) -> int:
     return path.stat().st_size
 
 
-async def test_on_a_quick_disk_a_small_append_is_committed_in_place(
+async def test_small_append_on_a_fast_disk_is_committed_inline(
     quick: None, store: SqliteStore, committed_in: list[bool]
 ) -> None:
     for _ in range(5):
@@ -65,7 +65,7 @@ async def test_on_a_quick_disk_a_small_append_is_committed_in_place(
     assert len(await everything(store.log)) == 10
 
 
-async def test_a_disk_has_to_show_that_it_is_quick(
+async def test_append_before_a_fast_commit_was_measured_uses_the_thread(
     store: SqliteStore, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 0.0)
@@ -75,7 +75,7 @@ async def test_a_disk_has_to_show_that_it_is_quick(
     assert committed_in == [False] * 5
 
 
-async def test_after_a_pause_of_the_disk_the_thread_commits_for_a_while(
+async def test_append_after_a_slow_commit_uses_the_thread_for_a_while(
     quick: None, store: SqliteStore, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await added(store.log, write("a"))
@@ -89,7 +89,7 @@ async def test_after_a_pause_of_the_disk_the_thread_commits_for_a_while(
     assert committed_in[-1]
 
 
-async def test_what_is_large_or_comes_together_is_not_committed_in_place(
+async def test_large_or_concurrent_appends_are_not_committed_inline(
     quick: None, store: SqliteStore, committed_in: list[bool]
 ) -> None:
     await added(store.log, write("a", 11))
@@ -101,7 +101,7 @@ async def test_what_is_large_or_comes_together_is_not_committed_in_place(
     assert len(await everything(store.log)) == 21
 
 
-async def test_the_event_loop_never_waits_for_another_process(
+async def test_inline_append_does_not_wait_for_another_process(
     quick: None, store: SqliteStore, path: Path, committed_in: list[bool]
 ) -> None:
     other = cast("SqliteConnection", apsw.Connection(str(path)))
@@ -120,7 +120,7 @@ async def test_the_event_loop_never_waits_for_another_process(
     assert longest < 2
 
 
-async def test_the_event_loop_keeps_off_the_connection_while_the_thread_has_it(
+async def test_inline_append_does_not_use_the_connection_while_the_thread_does(
     quick: None, store: SqliteStore, committed_in: list[bool]
 ) -> None:
     go_on = threading.Event()
@@ -139,7 +139,7 @@ async def test_the_event_loop_keeps_off_the_connection_while_the_thread_has_it(
     assert not any(committed_in)
 
 
-async def test_the_log_is_moved_into_the_file_by_the_thread(
+async def test_checkpoint_after_inline_appends_runs_in_the_thread(
     quick: None, store: SqliteStore, path: Path, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store._writer._max_wal_pages = 20  # pyright: ignore[reportPrivateUsage]
@@ -161,7 +161,7 @@ async def test_the_log_is_moved_into_the_file_by_the_thread(
     assert size(path) > before
 
 
-async def test_what_was_asked_for_before_the_end_is_done(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_append_before_close_is_stored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 1000.0)
     store = cast("SqliteStore", await open_store(f"sqlite:///{path}"))
     store._writer._commit_time_s = 0.0  # pyright: ignore[reportPrivateUsage]
@@ -172,7 +172,7 @@ async def test_what_was_asked_for_before_the_end_is_done(path: Path, monkeypatch
     assert isinstance(await appending, Appended)
 
 
-async def test_after_the_end_it_is_refused(quick: None, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_append_after_close_raises_store_unavailable(quick: None, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store._writer, "_closed", True)  # pyright: ignore[reportPrivateUsage]
 
     with pytest.raises(StoreUnavailable, match="closed"):

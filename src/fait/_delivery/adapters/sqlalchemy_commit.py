@@ -180,8 +180,8 @@ def _driver_connection(connection: Connection) -> Any:
 def _not_in_transaction() -> UsageError:
     return UsageError(
         "sqlite3 has not begun a transaction, which it does only before INSERT, UPDATE and DELETE, so the change and "
-        "the event could be committed separately. No event was written. Let SQLAlchemy begin transactions with BEGIN IMMEDIATE: "
-        "docs/outbox/sqlalchemy.md shows the two listeners."
+        "the event could be committed separately. No event was written. Let SQLAlchemy begin transactions with "
+        "BEGIN IMMEDIATE: docs/outbox/sqlalchemy.md shows the two listeners."
     )
 
 
