@@ -1,4 +1,4 @@
-"""Each commit is synced once, whoever shares it; what writes nothing syncs nothing; a disk that fails loses nothing."""
+"""Each commit costs one sync, reads and rejected appends none; a full or failing disk loses no acknowledged event."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
@@ -60,12 +60,12 @@ async def test_sequential_appends_are_synced_individually(disk: Disk, store: Sql
 async def test_appends_of_one_batch_share_one_sync(disk: Disk, store: SqliteStore) -> None:
     start = len(disk.operations)
     with writer_kept_busy(store):
-        lanes = [asyncio.create_task(added(store.log, write(f"lane-{n}"))) for n in range(2)]
-        flush = [asyncio.create_task(added(store.log, write(f"s-{n}"))) for n in range(100)]
+        first = [asyncio.create_task(added(store.log, write(f"first-{n}"))) for n in range(2)]
+        queued = [asyncio.create_task(added(store.log, write(f"s-{n}"))) for n in range(100)]
         await asyncio.sleep(0)
-    await asyncio.gather(*lanes, *flush)
+    await asyncio.gather(*first, *queued)
 
-    # The two that found a free lane are committed together; the hundred behind them are the next flush.
+    # The writer commits the first batch, then the appends that were queued behind it.
     assert (syncs(disk, start), commits(disk, start)) == (2, 2)
 
 
@@ -184,8 +184,8 @@ async def test_concurrent_appends_with_a_failing_sync_are_stored_once_when_retri
     assert set(outcomes) <= {"done", "unknown"}
 
     stored = _ids(await everything(store.log))
-    told = [each.events for each, outcome in zip(writes, outcomes, strict=True) if outcome == "done"]
-    assert set(_ids(*told)) <= set(stored)
+    acknowledged = [each.events for each, outcome in zip(writes, outcomes, strict=True) if outcome == "done"]
+    assert set(_ids(*acknowledged)) <= set(stored)
     for each in writes:
         await added(store.log, each)
     assert sorted(_ids(await everything(store.log))) == sorted(_ids(before, *(each.events for each in writes)))
@@ -222,9 +222,7 @@ async def test_append_with_a_failing_sync_has_unknown_outcome_and_can_be_retried
 
 
 @pytest.mark.parametrize("failing", ["writes_left", "syncs_left"])
-async def test_disk_failure_during_a_checkpoint_loses_nothing(
-    tmp_path: Path, failing: str
-) -> None:
+async def test_disk_failure_during_a_checkpoint_loses_nothing(tmp_path: Path, failing: str) -> None:
     with recorded(wal_autocheckpoint=5) as disk:
         store = cast("SqliteStore", await open_store(f"sqlite:///{tmp_path}/moved.db"))
         stored, answered = list[EncodedEvent](), set[str]()
@@ -233,7 +231,7 @@ async def test_disk_failure_during_a_checkpoint_loses_nothing(
             setattr(disk, failing, number % 30)
             answered.add(await _outcome(store.log.append([each])))
             setattr(disk, failing, None)
-            await added(store.log, each)  # repeated, if it is there
+            await added(store.log, each)  # a repetition, if it was stored
             stored += each.events
             assert _ids(await everything(store.log)) == _ids(stored)
         assert answered == {"done", "not_written" if failing == "writes_left" else "unknown"}
@@ -244,8 +242,8 @@ async def test_disk_failure_during_a_checkpoint_loses_nothing(
 async def _outcome(attempt: Awaitable[object]) -> str:
     try:
         await attempt
-    except StoreUnavailable as problem:
-        return problem.outcome
+    except StoreUnavailable as error:
+        return error.outcome
     return "done"
 
 

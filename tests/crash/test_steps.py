@@ -1,4 +1,4 @@
-"""Processes are killed (-9) at each step of each transaction: it happened or it did not, and what was told is true."""
+"""Processes are killed (-9) at each step of each transaction: each is atomic, and all acknowledgements are true."""
 
 import asyncio
 import subprocess
@@ -24,7 +24,7 @@ from tests.crash.counting import counting_app
 from tests.crash.stepping import APPENDS, BEFORE, COUNTS, ONE_MORE, passed
 
 ROOT = Path(__file__).parents[2]
-FEWEST = {
+MIN_STEPS = {
     "open": 15, "single": 6, "several streams": 12, "tagged": 10, "conditional": 8, "batch": 22,
     "projection": 35, "reactor": 45, "import": 40,
 }  # fmt: skip
@@ -38,9 +38,9 @@ Run = tuple[Path, int]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, "Future[Run]"]]:
-    """All scenarios, two at a time."""
+    """Run all scenarios, two at a time."""
     pool = ThreadPoolExecutor(2)
-    yield {name: pool.submit(_run, name, tmp_path_factory.mktemp("steps")) for name in FEWEST}
+    yield {name: pool.submit(_run, name, tmp_path_factory.mktemp("steps")) for name in MIN_STEPS}
     pool.shutdown(cancel_futures=True)
 
 
@@ -52,14 +52,14 @@ def _run(name: str, directory: Path) -> Run:
     return directory, int(done.stdout)
 
 
-def _deaths(run: "Future[Run]", fewest: int) -> Iterator[tuple[Path, list[str]]]:
-    """The file that each of the dead left, and what it had told."""
+def _deaths(run: "Future[Run]", min_steps: int) -> Iterator[tuple[Path, list[str]]]:
+    """For each killed process, its file and its acknowledgements."""
     directory, deaths = run.result()
     print(deaths, "steps")
-    assert deaths >= fewest
+    assert deaths >= min_steps
     for number in range(1, deaths + 1):
-        told = directory / f"{number}.told"
-        yield directory / f"{number}.db", told.read_text().splitlines() if told.exists() else []
+        acks = directory / f"{number}.acks"
+        yield directory / f"{number}.db", acks.read_text().splitlines() if acks.exists() else []
 
 
 @asynccontextmanager
@@ -80,7 +80,7 @@ def _in_order(events: list[RecordedEvent], wanted: list[str]) -> list[str]:
 
 
 async def test_killed_creation_of_a_store_is_repeated(runs: dict[str, "Future[Run]"]) -> None:
-    for path, _ in _deaths(runs["open"], FEWEST["open"]):
+    for path, _ in _deaths(runs["open"], MIN_STEPS["open"]):
         async with _opened(path) as store:
             assert await consistent(store, path) == ([], {})
             await added(store.log, *BEFORE)
@@ -89,7 +89,7 @@ async def test_killed_creation_of_a_store_is_repeated(runs: dict[str, "Future[Ru
 @pytest.mark.parametrize("name", APPENDS)
 async def test_killed_append_is_stored_completely_or_not_at_all(runs: dict[str, "Future[Run]"], name: str) -> None:
     seen: set[int] = set()
-    for path, told in _deaths(runs[name], FEWEST[name]):
+    for path, acks in _deaths(runs[name], MIN_STEPS[name]):
         async with _opened(path) as store:
             events, _ = await consistent(store, path)
             stored = [each.id for each in events]
@@ -98,7 +98,7 @@ async def test_killed_append_is_stored_completely_or_not_at_all(runs: dict[str, 
             assert len(stored) == 2 + sum(
                 len(_ids(*each.writes)) for each, is_there in zip(APPENDS[name], there, strict=True) if is_there
             )
-            assert all(there[int(number)] for number in told)
+            assert all(there[int(number)] for number in acks)
             seen.add(sum(there))
             for asked, is_there in zip(APPENDS[name], there, strict=True):
                 again = await store.log.append(asked.writes, asked.condition)
@@ -118,14 +118,16 @@ def _all_writes(name: str) -> list[StreamWrite]:
     [("projection", counting_app(), "totals"), ("reactor", effecting_app(), "effect")],
     ids=["projection", "reactor"],
 )
-async def test_killed_subscription_handles_each_event_once(runs: dict[str, "Future[Run]"], name: str, app: fait.App, subscription: str) -> None:
+async def test_killed_subscription_handles_each_event_once(
+    runs: dict[str, "Future[Run]"], name: str, app: fait.App, subscription: str
+) -> None:
     found: set[int] = set()
-    for path, told in _deaths(runs[name], FEWEST[name]):
+    for path, acks in _deaths(runs[name], MIN_STEPS[name]):
         async with _opened(path) as store:
             events, ends = await consistent(store, path)
             assert [each.id for each in events][:3] == _ids(*COUNTS)
-            assert ("one more" in told) <= (len(events) == 4)
-            done = [int(line.split()[1]) for line in told if line.startswith(subscription)]
+            assert ("one more" in acks) <= (len(events) == 4)
+            done = [int(line.split()[1]) for line in acks if line.startswith(subscription)]
             assert ends.get(subscription, 0) >= max(done, default=0)
             found.add(ends.get(subscription, 0))
 
@@ -138,10 +140,10 @@ async def test_killed_subscription_handles_each_event_once(runs: dict[str, "Futu
 
 def test_killed_import_continues_where_it_ended(runs: dict[str, "Future[Run]"]) -> None:
     found: set[int] = set()
-    for path, told in _deaths(runs["import"], FEWEST["import"]):
+    for path, acks in _deaths(runs["import"], MIN_STEPS["import"]):
         stored = asyncio.run(_imported(path))
         assert stored == list(range(len(stored)))
-        assert ("imported" in told) <= (len(stored) == len(LINES))
+        assert ("imported" in acks) <= (len(stored) == len(LINES))
         found.add(len(stored))
         _fait("import", str(path.with_name("facts.jsonl")), "-s", f"sqlite:///{path}")
         assert _fait("export", "-s", f"sqlite:///{path}") == "".join(LINES)

@@ -1,4 +1,4 @@
-"""The outbox in transactions of asyncpg."""
+"""The outbox adapter for asyncpg."""
 
 import json
 from typing import Any
@@ -7,11 +7,11 @@ import asyncpg
 import pytest
 
 import fait
-from tests.outbox.clients import Client, Place, Placed, WaitingClient, shop
+from tests.outbox.clients import AsyncClient, Client, Place, Placed, shop
 from tests.outbox.contract import InPostgres, OutboxContract
 
 
-class AsyncpgClient(WaitingClient):
+class AsyncpgClient(AsyncClient):
     def __init__(self, connection: Any, place: Place) -> None:
         self.connection = connection
         self.place = place

@@ -1,4 +1,4 @@
-"""What is Django's own: its blocks, hooks, requests, models, tests and migrations."""
+"""Tests specific to Django: atomic blocks, hooks, requests, models, test cases and migrations."""
 
 import asyncio
 import sqlite3
@@ -31,7 +31,7 @@ from tests.outbox.clients import Event, Place, Placed, shop
 from tests.outbox.contract import InPostgres, InSqlite
 from tests.outbox.django_clients import configured, run_tests
 
-pytestmark = pytest.mark.usefixtures("anyio_backend")  # as `place` waits, though the tests do not
+pytestmark = pytest.mark.usefixtures("anyio_backend")  # the fixture `place` is asynchronous
 
 
 class Order(models.Model):
@@ -45,7 +45,7 @@ class Order(models.Model):
 
 
 class Database:
-    """A database of Django's, and what was committed to it."""
+    """A Django database, and access to its committed rows and events."""
 
     def __init__(self, place: Place, alias: str) -> None:
         self.place = place
@@ -76,7 +76,7 @@ class Database:
         return asyncio.run(self.place.events(self.order))
 
     def counts(self) -> list[Any]:
-        """Of the events that were committed."""
+        """The committed events."""
         return [count for _, _, count in self.events()]
 
     def has_order(self) -> bool:
@@ -94,11 +94,11 @@ def database(place: Place) -> Generator[Database]:
 
 
 @pytest.fixture
-def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """How often the app was told of a commit."""
-    rung: list[str] = []
-    monkeypatch.setattr(shop, "_notify_systems", lambda: rung.append("once"))
-    return rung
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One entry for each call of the app's commit callback."""
+    calls: list[str] = []
+    monkeypatch.setattr(shop, "_notify_systems", lambda: calls.append("once"))
+    return calls
 
 
 class Connections:
@@ -206,20 +206,22 @@ class Blocks:
             block()
         assert database.events() == []
 
-    def test_failed_commit_stores_nothing(self, database: Database, rung: list[str]) -> None:
+    def test_failed_commit_stores_nothing(self, database: Database, calls: list[str]) -> None:
         table = f"lines_{uuid4().hex}"
         database.execute(f"CREATE TABLE {table} (name TEXT REFERENCES orders DEFERRABLE INITIALLY DEFERRED)")
 
         def block() -> None:
             with database.outbox().transaction() as outbox:
-                database.execute(f"INSERT INTO {table} VALUES ('nobody')")
+                database.execute(f"INSERT INTO {table} VALUES ('missing')")
                 outbox.add(Placed(1), stream=database.order)
 
         with pytest.raises(IntegrityError):
             block()
-        assert (database.events(), rung) == ([], [])
+        assert (database.events(), calls) == ([], [])
 
-    def test_transaction_without_autocommit_is_committed_by_the_caller(self, database: Database, rung: list[str]) -> None:
+    def test_transaction_without_autocommit_is_committed_by_the_caller(
+        self, database: Database, calls: list[str]
+    ) -> None:
         transaction.set_autocommit(False, using=database.alias)
         database.add(1)
         transaction.commit(using=database.alias)
@@ -231,11 +233,11 @@ class Blocks:
         transaction.commit(using=database.alias)
         transaction.set_autocommit(True, using=database.alias)
 
-        assert (database.has_order(), database.counts(), rung) == (True, [1, 3], [])
+        assert (database.has_order(), database.counts(), calls) == (True, [1, 3], [])
 
 
 class Hooks:
-    def test_on_commit_is_called_after_the_commit(self, database: Database, rung: list[str]) -> None:
+    def test_on_commit_is_called_after_the_commit(self, database: Database, calls: list[str]) -> None:
         with database.atomic():
             database.add(1)
             with suppress(LookupError), database.atomic():
@@ -243,13 +245,13 @@ class Hooks:
                 raise LookupError
             with database.atomic():
                 database.add(3)
-            assert rung == []
+            assert calls == []
         with suppress(LookupError), database.atomic():
             database.add(4)
             raise LookupError
 
         assert database.counts() == [1, 3]
-        assert rung == ["once", "once"]
+        assert calls == ["once", "once"]
 
     def test_execute_wrappers_receive_the_statements_of_the_outbox(self, database: Database) -> None:
         seen: list[str] = []
@@ -270,7 +272,7 @@ class Hooks:
 
 
 class Requests:
-    """ATOMIC_REQUESTS: the view is the block."""
+    """With ATOMIC_REQUESTS, each view runs in an atomic block."""
 
     def ask(self, database: Database, view: Callable[[], None]) -> None:
         def respond(request: HttpRequest) -> HttpResponse:
@@ -328,9 +330,9 @@ class Requests:
 
 
 class InTests:
-    """Django's classes of tests."""
+    """The test case classes of Django."""
 
-    def test_test_case_rolls_back_everything(self, database: Database, rung: list[str]) -> None:
+    def test_test_case_rolls_back_everything(self, database: Database, calls: list[str]) -> None:
         class Case(TestCase):
             databases = frozenset([database.alias])
 
@@ -342,33 +344,33 @@ class InTests:
                 with database.connection.cursor() as cursor:
                     cursor.execute("SELECT count(*) FROM fait_events WHERE stream = %s", [database.order])
                     assert cursor.fetchone() == (2,)
-                assert rung == []
+                assert calls == []
 
             def test_hooks(self) -> None:
                 with self.captureOnCommitCallbacks(using=database.alias, execute=True) as callbacks, database.atomic():
                     database.add(1)
-                assert (len(callbacks), len(rung)) == (1, 1)
-                rung.clear()
+                assert (len(callbacks), len(calls)) == (1, 1)
+                calls.clear()
 
         run_tests(Case)
 
         assert database.events() == []
 
-    def test_transaction_test_case_commits(self, database: Database, rung: list[str]) -> None:
+    def test_transaction_test_case_commits(self, database: Database, calls: list[str]) -> None:
         class Case(TransactionTestCase):
             databases = frozenset([database.alias])
 
             def test_it(self) -> None:
                 with database.atomic():
                     database.add(1)
-                assert len(rung) == 1
+                assert len(calls) == 1
 
         run_tests(Case)
 
         assert database.counts() == [1]
 
     def test_migration_creates_the_log(self, database: Database, tmp_path: Path) -> None:
-        """As for the database of tests; it runs what `fait db sql` prints."""
+        """A migration runs the output of `fait db sql`; Django applies it to its test databases too."""
         schema = f"log_{uuid4().hex}"
         where = ["--store", "sqlite:///none.db"] if database.place.dialect == "sqlite" else ["--schema", schema]
         script = subprocess.check_output(

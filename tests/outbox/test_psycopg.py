@@ -1,4 +1,4 @@
-"""The outbox in transactions of psycopg 3, with and without `await`."""
+"""The outbox adapter for psycopg 3, synchronous and asynchronous."""
 
 import re
 from collections.abc import Generator
@@ -12,7 +12,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 import fait
-from tests.outbox.clients import Client, Place, Placed, ThreadClient, WaitingClient, shop
+from tests.outbox.clients import AsyncClient, Client, Place, Placed, ThreadClient, shop
 from tests.outbox.contract import InPostgres, OutboxContract
 
 
@@ -48,7 +48,7 @@ class PsycopgClient(ThreadClient):
         await self.do(self.connection.execute, sql.encode())
 
 
-class AsyncPsycopgClient(WaitingClient):
+class AsyncPsycopgClient(AsyncClient):
     def __init__(self, connection: Any, place: Place) -> None:
         self.connection = connection
         self.place = place
@@ -116,9 +116,7 @@ class TestConnections(InPostgres):
 
         assert await place.events(order) == [("placed", 1, 1), ("placed", 2, 3)]
 
-    async def test_block_in_an_implicit_transaction_does_not_commit(
-        self, place: Place, order: str
-    ) -> None:
+    async def test_block_in_an_implicit_transaction_does_not_commit(self, place: Place, order: str) -> None:
         connection = psycopg.connect(place.address)
         connection.execute("SELECT 1")
         with shop.outbox(connection, schema=place.schema).transaction() as outbox:

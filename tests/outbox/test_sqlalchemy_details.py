@@ -1,4 +1,4 @@
-"""What SQLAlchemy has beside plain transactions: flushes, hooks, sessions that join, two phases, engine options."""
+"""Tests specific to SQLAlchemy: flushes, hooks, joined sessions, two-phase commits, engine options."""
 
 import gc
 import sys
@@ -39,7 +39,7 @@ class Details:
         made.dispose()
 
     def options(self, place: Place) -> dict[str, Any]:
-        """The user's tables are where the log is."""
+        """Maps the tables of the application to the schema of the log."""
         return {"schema_translate_map": {None: place.schema}} if place.dialect == "postgresql" else {}
 
     def outbox(self, place: Place, connection: Any) -> Any:
@@ -135,7 +135,9 @@ class Details:
 
         assert await place.events(order) == []
 
-    async def test_open_savepoint_is_committed_with_its_transaction(self, place: Place, engine: Engine, order: str) -> None:
+    async def test_open_savepoint_is_committed_with_its_transaction(
+        self, place: Place, engine: Engine, order: str
+    ) -> None:
         with Session(engine) as session, session.begin():
             session.begin_nested()
             session.add(Order(name=order, count=1))
@@ -143,9 +145,7 @@ class Details:
 
         assert await place.events(order) == [("placed", 1, 1)]
 
-    async def test_closed_or_invalidated_session_stores_nothing(
-        self, place: Place, engine: Engine, order: str
-    ) -> None:
+    async def test_closed_or_invalidated_session_stores_nothing(self, place: Place, engine: Engine, order: str) -> None:
         for end in (Session.close, Session.invalidate, Session.reset):
             session = Session(engine)
             self.outbox(place, session).add(Placed(1), stream=order)
@@ -163,9 +163,7 @@ class Details:
 
         assert await place.events(order) == []
 
-    async def test_connection_is_usable_after_a_failed_commit(
-        self, place: Place, engine: Engine, order: str
-    ) -> None:
+    async def test_connection_is_usable_after_a_failed_commit(self, place: Place, engine: Engine, order: str) -> None:
         with engine.connect() as connection:
             insert = text(f"INSERT INTO {place.orders} VALUES ('{order}', 1)")
             connection.execute(insert)
@@ -203,7 +201,9 @@ class Details:
 
         assert (await place.count(order), await place.events(order)) == (None, [])
 
-    def test_add_to_a_session_without_autobegin_raises_usage_error(self, place: Place, engine: Engine, order: str) -> None:
+    def test_add_to_a_session_without_autobegin_raises_usage_error(
+        self, place: Place, engine: Engine, order: str
+    ) -> None:
         with Session(engine, autobegin=False) as session:
             with pytest.raises(fait.UsageError, match=r"Nothing was written.*session\.begin"):
                 self.outbox(place, session).add(Placed(1), stream=order)
@@ -223,7 +223,7 @@ class Details:
     async def test_session_joined_to_an_external_transaction_stores_at_the_commit(
         self, place: Place, engine: Engine, order: str, nested: bool
     ) -> None:
-        """Joined to a transaction that it does not commit, or within a savepoint: the COMMIT decides."""
+        """The session joins an external transaction, with or without a savepoint: events are stored at the COMMIT."""
         for end in ("rollback", "commit"):
             with engine.connect() as connection:
                 transaction = connection.begin()
@@ -239,7 +239,7 @@ class Details:
     async def test_session_commit_in_an_external_transaction_stores_events(
         self, place: Place, engine: Engine, order: str
     ) -> None:
-        """The recipe for tests: all is rolled back at their end, while sessions take savepoints for transactions."""
+        """SQLAlchemy's recipe for tests: sessions commit savepoints in a transaction that the test rolls back."""
         log = "fait_events" if place.dialect == "sqlite" else f"{place.schema}.fait_events"
         stored = text(f"SELECT count(*) FROM {log} WHERE stream = '{order}'")
         with engine.connect() as connection:
@@ -267,14 +267,16 @@ class Details:
 
         assert (await place.count(order), await place.events(order)) == (None, [])
 
-    async def test_on_commit_is_called_after_the_connection_is_returned(self, place: Place, engine: Engine, order: str) -> None:
-        rung: list[int] = []
+    async def test_on_commit_is_called_at_reuse_or_return_of_the_connection(
+        self, place: Place, engine: Engine, order: str
+    ) -> None:
+        calls: list[int] = []
 
-        def ring() -> None:
-            rung.append(engine.pool.checkedout())  # type: ignore[attr-defined]
+        def on_commit() -> None:
+            calls.append(engine.pool.checkedout())  # type: ignore[attr-defined]
 
         def outbox(connection: Any) -> Any:
-            return open_outbox(connection, Codec(shop.registry), place.schema, ring)
+            return open_outbox(connection, Codec(shop.registry), place.schema, on_commit)
 
         with Session(engine) as session:
             outbox(session).add(Placed(1), stream=order)
@@ -289,11 +291,11 @@ class Details:
                 outbox_of = outbox(connection) if connection.in_transaction() or connection.begin() else None
                 outbox_of.add(Placed(number), stream=order)
                 connection.commit()
-            held = len(rung)
+            held = len(calls)
 
         assert held == 3
         assert [count for _, _, count in await place.events(order)] == [2, 3, 4, 5]
-        assert len(rung) == 4
+        assert len(calls) == 4
 
     async def test_engine_with_execution_options(self, place: Place, engine: Engine, order: str) -> None:
         for number in (1, 2):
@@ -307,7 +309,7 @@ class Details:
 
     async def test_configuration_of_the_engine_has_no_effect(self, place: Place, order: str) -> None:
         def broken(*_: Any) -> Any:
-            raise AssertionError("our JSON is not the user's business")
+            raise AssertionError("JSON of fait must not pass through the hooks of the engine")
 
         made = engine(
             place,
@@ -396,7 +398,7 @@ class Details:
 
         assert len(sqlalchemy_commit._buffers) == 0
         assert len(registry._key_to_collection) == listeners
-        assert after - before < 100_000  # of 600; a session alone takes 2,000
+        assert after - before < 100_000  # of 600; one session alone takes 2,000 bytes
 
 
 class TestInPostgres(InPostgres, Details):
@@ -411,9 +413,7 @@ class TestInPostgres(InPostgres, Details):
 
         assert (await place.count(order), await place.events(order)) == (None, [])
 
-    async def test_event_order_is_the_order_of_commits(
-        self, place: Place, engine: Engine, order: str
-    ) -> None:
+    async def test_event_order_is_the_order_of_commits(self, place: Place, engine: Engine, order: str) -> None:
         with Session(engine) as session:
             session.add(Order(name=order, count=0))
             session.commit()

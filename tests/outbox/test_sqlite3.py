@@ -1,4 +1,4 @@
-"""The outbox in transactions of the standard library's sqlite3."""
+"""The outbox adapter for the standard library's sqlite3."""
 
 import sqlite3
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 import fait
 from tests.outbox.clients import Client, Place, Placed, ThreadClient, shop
-from tests.outbox.contract import InSqlite, OutboxContract, RefusesInSqlite
+from tests.outbox.contract import InSqlite, OutboxContract, SqliteContract
 
 
 class Sqlite3Client(ThreadClient):
@@ -38,14 +38,16 @@ class Sqlite3Client(ThreadClient):
         await self.do(lambda: self.connection.execute(sql).fetchall())
 
 
-class TestSqlite3(InSqlite, RefusesInSqlite, OutboxContract):
+class TestSqlite3(InSqlite, SqliteContract, OutboxContract):
     async def connect(self, place: Place) -> Client:
         client = Sqlite3Client(place)
         client.connection = await client.do(lambda: sqlite3.connect(place.address, isolation_level=None))
         return client
 
     @pytest.mark.parametrize("isolation_level", ["", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"])
-    async def test_implicitly_begun_transaction_stores_events(self, place: Place, order: str, isolation_level: Any) -> None:
+    async def test_implicitly_begun_transaction_stores_events(
+        self, place: Place, order: str, isolation_level: Any
+    ) -> None:
         with closing(sqlite3.connect(place.address, isolation_level=isolation_level)) as connection:
             outbox = shop.outbox(connection)
             connection.execute("INSERT INTO orders VALUES (?, 1)", (order,))
@@ -114,7 +116,7 @@ class TestSqlite3(InSqlite, RefusesInSqlite, OutboxContract):
             def block() -> None:
                 with shop.outbox(connection).transaction() as outbox:
                     outbox.add(Placed(1), stream=order)
-                    connection.execute("INSERT INTO lines VALUES ('nobody')")
+                    connection.execute("INSERT INTO lines VALUES ('missing')")
 
             with pytest.raises(sqlite3.IntegrityError):
                 block()
@@ -124,7 +126,7 @@ class TestSqlite3(InSqlite, RefusesInSqlite, OutboxContract):
 
 
 def warned(version: str) -> list[str]:
-    """What a program of two connections prints on standard error, with this version of SQLite."""
+    """The standard error of a program with two connections, for a given version of SQLite."""
     program = f"""
         import sqlite3
         sqlite3.sqlite_version_info = {version}

@@ -1,4 +1,4 @@
-"""What is published is complete, and works where nothing else is installed."""
+"""The wheel and the sdist are complete, and work without other packages."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def uv(*arguments: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist, and with the wheel that was built from it."""
+    """A directory with the sdist, and the wheel built from it."""
     folder = tmp_path_factory.mktemp("dist")
     uv("build", "--quiet", "--no-build-isolation", "--python", sys.executable, "--out-dir", folder)
     return folder
@@ -31,7 +31,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of an environment that has the wheel, without extras, and nothing else."""
+    """The `bin` directory of an environment with only the wheel, without extras."""
     environment = tmp_path_factory.mktemp("installed") / "venv"
     uv("venv", "--quiet", "--python", sys.executable, environment)
     uv("pip", "install", "--quiet", "--python", environment / "bin" / "python", next(dist.glob("*.whl")))
@@ -43,7 +43,7 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def inside(*folders: str) -> set[str]:
-    """Files of the tree that must travel, by their path in it."""
+    """Paths of the source files that must be included, relative to the root."""
     return {
         str(path.relative_to(ROOT))
         for folder in folders

@@ -1,4 +1,4 @@
-"""One process and two copies of SQLite on one file: refused, since each would drop the other's locks."""
+"""A file cannot be open through two copies of SQLite in one process: each would release the locks of the other."""
 
 import sqlite3
 from contextlib import closing

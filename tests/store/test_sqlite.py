@@ -1,4 +1,4 @@
-"""What only the SQLite store promises: facts that cannot be changed, and what a handler's statement may not do."""
+"""Tests specific to the SQLite store: the append-only log, opening files, and the SQL statements of handlers."""
 
 import asyncio
 import subprocess
@@ -107,7 +107,7 @@ async def test_events_can_be_queried_with_plain_sql(store: Store, path: Path) ->
 
 
 class Interrupted:
-    """A connection beside which somebody else appends an event before each of its statements."""
+    """A connection; another one appends an event before each of its statements."""
 
     def __init__(self, path: Path) -> None:
         self._mine = apsw.Connection(str(path))
@@ -117,7 +117,8 @@ class Interrupted:
     def execute(self, sql: str, values: Any = None) -> Any:
         self._count += 1
         self._other.execute(
-            "INSERT INTO fait_events (stream, version, type, schema_version, id, data, metadata, recorded_at, occurred_at) "
+            "INSERT INTO fait_events "
+            "(stream, version, type, schema_version, id, data, metadata, recorded_at, occurred_at) "
             "VALUES ('b', ?1, 'x', 1, ?1, '{}', '{}', '2024-01-15T12:00:00.000000Z', '2024-01-15T12:00:00.000000Z')",
             (self._count,),
         )

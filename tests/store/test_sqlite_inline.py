@@ -1,4 +1,4 @@
-"""A small append that comes alone is committed by the event loop itself, where that is quicker than to ask a thread."""
+"""A small append that arrives alone is committed in the event loop, if that is faster than a thread switch."""
 
 import asyncio
 import threading
@@ -33,14 +33,14 @@ async def store(path: Path) -> AsyncGenerator[SqliteStore]:
 
 @pytest.fixture
 def quick(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any disk is quick, and has shown it."""
+    """Every disk counts as fast, and a fast commit has been measured."""
     monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 1000.0)
     store._writer._commit_time_s = 0.0  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture
 def committed_in(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Of each transaction of the writer, whether the event loop's thread did it."""
+    """For each write transaction, whether it ran in the thread of the event loop."""
     found, home, transaction = list[bool](), threading.get_ident(), threads._transaction  # pyright: ignore[reportPrivateUsage]
 
     def watched(connection: SqliteConnection, jobs: Any) -> list[Any]:
@@ -97,7 +97,7 @@ async def test_large_or_concurrent_appends_are_not_committed_inline(
     await added(store.log, write("a", [new(tags=tuple(f"t:{number}" for number in range(11)))]))
     await asyncio.gather(*(added(store.log, write(f"b-{number}")) for number in range(8)))
 
-    assert committed_in == [False, False, False, True, False]  # of the eight, the first found nobody waiting
+    assert committed_in == [False, False, False, True, False]  # the first of the eight found an empty queue
     assert len(await everything(store.log)) == 21
 
 
@@ -106,7 +106,7 @@ async def test_inline_append_does_not_wait_for_another_process(
 ) -> None:
     other = cast("SqliteConnection", apsw.Connection(str(path)))
     other.execute("BEGIN IMMEDIATE")
-    release = threading.Timer(3.0, other.execute, ["ROLLBACK"])  # from outside: the loop may be waiting
+    release = threading.Timer(3.0, other.execute, ["ROLLBACK"])  # in another thread, as the event loop may be blocked
     release.start()
     appending = asyncio.create_task(added(store.log, write("a")))
     longest, last = 0.0, time.monotonic()
@@ -123,17 +123,17 @@ async def test_inline_append_does_not_wait_for_another_process(
 async def test_inline_append_does_not_use_the_connection_while_the_thread_does(
     quick: None, store: SqliteStore, committed_in: list[bool]
 ) -> None:
-    go_on = threading.Event()
+    resume = threading.Event()
 
     def slow(_connection: SqliteConnection) -> None:
-        go_on.wait(10)
+        resume.wait(10)
 
     working = asyncio.create_task(store._writer.run(slow))  # pyright: ignore[reportPrivateUsage]
     await asyncio.sleep(0.02)
     appending = asyncio.create_task(added(store.log, write("a")))
     await asyncio.sleep(0.02)
     assert not appending.done()
-    go_on.set()
+    resume.set()
     await asyncio.gather(working, appending)
 
     assert not any(committed_in)
@@ -143,11 +143,11 @@ async def test_checkpoint_after_inline_appends_runs_in_the_thread(
     quick: None, store: SqliteStore, path: Path, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store._writer._max_wal_pages = 20  # pyright: ignore[reportPrivateUsage]
-    found, home, tidy = list[bool](), threading.get_ident(), threads.WriterThread._checkpoint  # pyright: ignore[reportPrivateUsage]
+    found, home, checkpoint = list[bool](), threading.get_ident(), threads.WriterThread._checkpoint  # pyright: ignore[reportPrivateUsage]
 
     def watched(writer: threads.WriterThread, connection: SqliteConnection) -> None:
         found.append(threading.get_ident() == home)
-        tidy(writer, connection)
+        checkpoint(writer, connection)
 
     monkeypatch.setattr(threads.WriterThread, "_checkpoint", watched)
     before = size(path)
@@ -172,7 +172,9 @@ async def test_append_before_close_is_stored(path: Path, monkeypatch: pytest.Mon
     assert isinstance(await appending, Appended)
 
 
-async def test_append_after_close_raises_store_unavailable(quick: None, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_append_after_close_raises_store_unavailable(
+    quick: None, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(store._writer, "_closed", True)  # pyright: ignore[reportPrivateUsage]
 
     with pytest.raises(StoreUnavailable, match="closed"):
