@@ -110,15 +110,15 @@ async def appending(path: Path, last: int, appends: list[Append]) -> None:
     store = await _store(path)
     await added(store.log, *BEFORE)
 
-    async def append(number: int, asked: Append) -> None:
-        await store.log.append(asked.writes, asked.condition)
+    async def append(number: int, request: Append) -> None:
+        await store.log.append(request.writes, request.condition)
         STEPS.acknowledge(str(number))
 
     with writer_kept_busy(store):
-        asked = [asyncio.create_task(append(*each)) for each in enumerate(appends)]
+        tasks = [asyncio.create_task(append(*each)) for each in enumerate(appends)]
         await asyncio.sleep(0)
         STEPS.last = last
-    await asyncio.gather(*asked)
+    await asyncio.gather(*tasks)
     await store.close()
 
 
@@ -180,7 +180,7 @@ def scenario(name: str, path: Path, last: int) -> None:
             asyncio.run(appending(path, last, APPENDS[name]))
 
 
-def until_one_lives(name: str, directory: Path) -> int:
+def kill_until_one_survives(name: str, directory: Path) -> int:
     """Kill children at step after step until one survives; return how many were killed."""
     for number in count(1):
         child = os.fork()
@@ -202,4 +202,4 @@ def until_one_lives(name: str, directory: Path) -> int:
 
 
 if __name__ == "__main__":
-    print(until_one_lives(sys.argv[1], Path(sys.argv[2])))
+    print(kill_until_one_survives(sys.argv[1], Path(sys.argv[2])))

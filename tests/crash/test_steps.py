@@ -52,12 +52,12 @@ def _run(name: str, directory: Path) -> Run:
     return directory, int(done.stdout)
 
 
-def _deaths(run: "Future[Run]", min_steps: int) -> Iterator[tuple[Path, list[str]]]:
+def _killed_runs(run: "Future[Run]", min_steps: int) -> Iterator[tuple[Path, list[str]]]:
     """For each killed process, its file and its acknowledgements."""
-    directory, deaths = run.result()
-    print(deaths, "steps")
-    assert deaths >= min_steps
-    for number in range(1, deaths + 1):
+    directory, kills = run.result()
+    print(kills, "steps")
+    assert kills >= min_steps
+    for number in range(1, kills + 1):
         acks = directory / f"{number}.acks"
         yield directory / f"{number}.db", acks.read_text().splitlines() if acks.exists() else []
 
@@ -80,7 +80,7 @@ def _in_order(events: list[RecordedEvent], wanted: list[str]) -> list[str]:
 
 
 async def test_killed_creation_of_a_store_is_repeated(runs: dict[str, "Future[Run]"]) -> None:
-    for path, _ in _deaths(runs["open"], MIN_STEPS["open"]):
+    for path, _ in _killed_runs(runs["open"], MIN_STEPS["open"]):
         async with _opened(path) as store:
             assert await consistent(store, path) == ([], {})
             await added(store.log, *BEFORE)
@@ -89,21 +89,23 @@ async def test_killed_creation_of_a_store_is_repeated(runs: dict[str, "Future[Ru
 @pytest.mark.parametrize("name", APPENDS)
 async def test_killed_append_is_stored_completely_or_not_at_all(runs: dict[str, "Future[Run]"], name: str) -> None:
     seen: set[int] = set()
-    for path, acks in _deaths(runs[name], MIN_STEPS[name]):
+    for path, acks in _killed_runs(runs[name], MIN_STEPS[name]):
         async with _opened(path) as store:
             events, _ = await consistent(store, path)
             stored = [each.id for each in events]
             assert stored[:2] == _ids(*BEFORE)
-            there = [_in_order(events, _ids(*each.writes)) == _ids(*each.writes) for each in APPENDS[name]]
+            stored_whole = [_in_order(events, _ids(*each.writes)) == _ids(*each.writes) for each in APPENDS[name]]
             assert len(stored) == 2 + sum(
-                len(_ids(*each.writes)) for each, is_there in zip(APPENDS[name], there, strict=True) if is_there
+                len(_ids(*each.writes))
+                for each, was_stored in zip(APPENDS[name], stored_whole, strict=True)
+                if was_stored
             )
-            assert all(there[int(number)] for number in acks)
-            seen.add(sum(there))
-            for asked, is_there in zip(APPENDS[name], there, strict=True):
-                again = await store.log.append(asked.writes, asked.condition)
-                assert isinstance(again, Appended)
-                assert again.repeated == is_there
+            assert all(stored_whole[int(number)] for number in acks)
+            seen.add(sum(stored_whole))
+            for append, was_stored in zip(APPENDS[name], stored_whole, strict=True):
+                repetition = await store.log.append(append.writes, append.condition)
+                assert isinstance(repetition, Appended)
+                assert repetition.repeated == was_stored
             events, _ = await consistent(store, path)
             assert sorted(each.id for each in events) == sorted(_ids(*BEFORE, *_all_writes(name)))
     assert {0, len(APPENDS[name])} <= seen
@@ -122,7 +124,7 @@ async def test_killed_subscription_handles_each_event_once(
     runs: dict[str, "Future[Run]"], name: str, app: fait.App, subscription: str
 ) -> None:
     found: set[int] = set()
-    for path, acks in _deaths(runs[name], MIN_STEPS[name]):
+    for path, acks in _killed_runs(runs[name], MIN_STEPS[name]):
         async with _opened(path) as store:
             events, ends = await consistent(store, path)
             assert [each.id for each in events][:3] == _ids(*COUNTS)
@@ -140,7 +142,7 @@ async def test_killed_subscription_handles_each_event_once(
 
 def test_killed_import_continues_where_it_ended(runs: dict[str, "Future[Run]"]) -> None:
     found: set[int] = set()
-    for path, acks in _deaths(runs["import"], MIN_STEPS["import"]):
+    for path, acks in _killed_runs(runs["import"], MIN_STEPS["import"]):
         stored = asyncio.run(_imported(path))
         assert stored == list(range(len(stored)))
         assert ("imported" in acks) <= (len(stored) == len(LINES))

@@ -72,12 +72,12 @@ async def test_events_cannot_be_updated_or_deleted(store: Store, path: Path, cha
 async def test_handler_statement_on_transactions_or_fait_tables_is_rejected(
     store: Store, path: Path, statement: str
 ) -> None:
-    fence = await owned(store)
+    token = await acquire_lease(store)
     schema = "SELECT name, sql FROM sqlite_schema ORDER BY name"
     before = apsw.Connection(str(path)).execute(schema).fetchall()
 
     with pytest.raises(UsageError):
-        await store.ledger.record(UnitOfWork("s", 0, 5, fence, statements=(HandlerStatement(statement),)))
+        await store.ledger.record(UnitOfWork("s", 0, 5, token, statements=(HandlerStatement(statement),)))
 
     assert apsw.Connection(str(path)).execute(schema).fetchall() == before
     checkpoint = await store.ledger.checkpoint("s")
@@ -86,16 +86,16 @@ async def test_handler_statement_on_transactions_or_fait_tables_is_rejected(
 
 
 async def test_handler_statement_binds_its_values_as_parameters(store: Store, path: Path) -> None:
-    fence = await owned(store)
-    nasty = "'); DROP TABLE mine; --"
+    token = await acquire_lease(store)
+    injection = "'); DROP TABLE mine; --"
     statements = [
         HandlerStatement("CREATE TABLE mine (a, b)"),
-        HandlerStatement("INSERT INTO mine VALUES (?, ?)", (nasty, 1)),
+        HandlerStatement("INSERT INTO mine VALUES (?, ?)", (injection, 1)),
     ]
 
-    await store.ledger.record(UnitOfWork("s", 0, 5, fence, statements=statements))
+    await store.ledger.record(UnitOfWork("s", 0, 5, token, statements=statements))
 
-    assert apsw.Connection(str(path)).execute("SELECT * FROM mine").fetchall() == [(nasty, 1)]
+    assert apsw.Connection(str(path)).execute("SELECT * FROM mine").fetchall() == [(injection, 1)]
 
 
 async def test_events_can_be_queried_with_plain_sql(store: Store, path: Path) -> None:
@@ -200,11 +200,11 @@ async def test_append_waits_while_another_process_writes(store: Store, path: Pat
 
 
 async def test_unstorable_value_fails_no_other_append(store: Store) -> None:
-    asked = [[write(f"s-{n}", [new(data="\ud800" if n == 7 else "{}")])] for n in range(20)]
+    appends = [[write(f"s-{n}", [new(data="\ud800" if n == 7 else "{}")])] for n in range(20)]
 
-    verdicts = await asyncio.gather(*(store.log.append(each) for each in asked), return_exceptions=True)
+    results = await asyncio.gather(*(store.log.append(each) for each in appends), return_exceptions=True)
 
-    assert [n for n, verdict in enumerate(verdicts) if isinstance(verdict, Exception)] == [7]
+    assert [n for n, result in enumerate(results) if isinstance(result, Exception)] == [7]
     assert len(await everything(store.log)) == 19
 
 
@@ -218,8 +218,8 @@ async def test_append_to_a_closed_store_raises_store_unavailable(path: Path) -> 
     assert closed.value.outcome == "not_written"
 
 
-async def owned(store: Store) -> int:
+async def acquire_lease(store: Store) -> int:
     await store.ledger.start_checkpoint(Checkpoint("s", "app", 0, "log", 1))
-    taken = await store.ledger.acquire(await store.ledger.lease("s"), "me")
-    assert taken is not None
-    return taken.fencing_token
+    lease = await store.ledger.acquire(await store.ledger.lease("s"), "me")
+    assert lease is not None
+    return lease.fencing_token

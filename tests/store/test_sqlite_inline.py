@@ -32,23 +32,23 @@ async def store(path: Path) -> AsyncGenerator[SqliteStore]:
 
 
 @pytest.fixture
-def quick(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def fast_disk(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every disk counts as fast, and a fast commit has been measured."""
     monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 1000.0)
     store._writer._commit_time_s = 0.0  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture
-def committed_in(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def committed_inline(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For each write transaction, whether it ran in the thread of the event loop."""
-    found, home, transaction = list[bool](), threading.get_ident(), threads._transaction  # pyright: ignore[reportPrivateUsage]
+    is_inline, loop_thread, transaction = list[bool](), threading.get_ident(), threads._transaction  # pyright: ignore[reportPrivateUsage]
 
     def watched(connection: SqliteConnection, jobs: Any) -> list[Any]:
-        found.append(threading.get_ident() == home)
+        is_inline.append(threading.get_ident() == loop_thread)
         return transaction(connection, jobs)
 
     monkeypatch.setattr(threads, "_transaction", watched)
-    return found
+    return is_inline
 
 
 def size(path: Path) -> int:
@@ -56,27 +56,27 @@ def size(path: Path) -> int:
 
 
 async def test_small_append_on_a_fast_disk_is_committed_inline(
-    quick: None, store: SqliteStore, committed_in: list[bool]
+    fast_disk: None, store: SqliteStore, committed_inline: list[bool]
 ) -> None:
     for _ in range(5):
         await added(store.log, write("a", 2))
 
-    assert committed_in == [True] * 5
+    assert committed_inline == [True] * 5
     assert len(await everything(store.log)) == 10
 
 
 async def test_append_before_a_fast_commit_was_measured_uses_the_thread(
-    store: SqliteStore, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, committed_inline: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 0.0)
     for _ in range(5):
         await added(store.log, write("a"))
 
-    assert committed_in == [False] * 5
+    assert committed_inline == [False] * 5
 
 
 async def test_append_after_a_slow_commit_uses_the_thread_for_a_while(
-    quick: None, store: SqliteStore, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
+    fast_disk: None, store: SqliteStore, committed_inline: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await added(store.log, write("a"))
     monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 0.1)
@@ -84,25 +84,31 @@ async def test_append_after_a_slow_commit_uses_the_thread_for_a_while(
     for _ in range(10):
         await added(store.log, write("a"))
 
-    assert committed_in[0]
-    assert committed_in[1:5] == [False] * 4
-    assert committed_in[-1]
+    assert committed_inline[0]
+    assert committed_inline[1:5] == [False] * 4
+    assert committed_inline[-1]
 
 
 async def test_large_or_concurrent_appends_are_not_committed_inline(
-    quick: None, store: SqliteStore, committed_in: list[bool]
+    fast_disk: None, store: SqliteStore, committed_inline: list[bool]
 ) -> None:
     await added(store.log, write("a", 11))
     await added(store.log, write("a", [new(data=f'"{"x" * 70_000}"')]))
     await added(store.log, write("a", [new(tags=tuple(f"t:{number}" for number in range(11)))]))
     await asyncio.gather(*(added(store.log, write(f"b-{number}")) for number in range(8)))
 
-    assert committed_in == [False, False, False, True, False]  # the first of the eight found an empty queue
+    assert committed_inline == [
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]  # the first of the eight met an empty queue
     assert len(await everything(store.log)) == 21
 
 
 async def test_inline_append_does_not_wait_for_another_process(
-    quick: None, store: SqliteStore, path: Path, committed_in: list[bool]
+    fast_disk: None, store: SqliteStore, path: Path, committed_inline: list[bool]
 ) -> None:
     other = cast("SqliteConnection", apsw.Connection(str(path)))
     other.execute("BEGIN IMMEDIATE")
@@ -116,12 +122,12 @@ async def test_inline_append_does_not_wait_for_another_process(
     release.join()
 
     assert isinstance(await appending, Appended)
-    assert committed_in == [True, False]
+    assert committed_inline == [True, False]
     assert longest < 2
 
 
 async def test_inline_append_does_not_use_the_connection_while_the_thread_does(
-    quick: None, store: SqliteStore, committed_in: list[bool]
+    fast_disk: None, store: SqliteStore, committed_inline: list[bool]
 ) -> None:
     resume = threading.Event()
 
@@ -136,17 +142,17 @@ async def test_inline_append_does_not_use_the_connection_while_the_thread_does(
     resume.set()
     await asyncio.gather(working, appending)
 
-    assert not any(committed_in)
+    assert not any(committed_inline)
 
 
 async def test_checkpoint_after_inline_appends_runs_in_the_thread(
-    quick: None, store: SqliteStore, path: Path, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
+    fast_disk: None, store: SqliteStore, path: Path, committed_inline: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store._writer._max_wal_pages = 20  # pyright: ignore[reportPrivateUsage]
-    found, home, checkpoint = list[bool](), threading.get_ident(), threads.WriterThread._checkpoint  # pyright: ignore[reportPrivateUsage]
+    inline_checkpoints, loop_thread, checkpoint = list[bool](), threading.get_ident(), threads.WriterThread._checkpoint  # pyright: ignore[reportPrivateUsage]
 
     def watched(writer: threads.WriterThread, connection: SqliteConnection) -> None:
-        found.append(threading.get_ident() == home)
+        inline_checkpoints.append(threading.get_ident() == loop_thread)
         checkpoint(writer, connection)
 
     monkeypatch.setattr(threads.WriterThread, "_checkpoint", watched)
@@ -155,9 +161,9 @@ async def test_checkpoint_after_inline_appends_runs_in_the_thread(
         await added(store.log, write("a"))
         await asyncio.sleep(0.001)
 
-    assert len(found) > 5
-    assert not any(found)
-    assert committed_in.count(True) > 50
+    assert len(inline_checkpoints) > 5
+    assert not any(inline_checkpoints)
+    assert committed_inline.count(True) > 50
     assert size(path) > before
 
 
@@ -173,7 +179,7 @@ async def test_append_before_close_is_stored(path: Path, monkeypatch: pytest.Mon
 
 
 async def test_append_after_close_raises_store_unavailable(
-    quick: None, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    fast_disk: None, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store._writer, "_closed", True)  # pyright: ignore[reportPrivateUsage]
 
