@@ -162,7 +162,7 @@ async def _store(path: Path) -> SqliteStore:
 def importing(path: Path, last: int) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     STEPS.last = last
-    import_file(path.with_name("facts.jsonl"), f"sqlite:///{path}", batch=4)
+    import_file(path.with_name("facts.jsonl"), f"sqlite:///{path}", batch_size=4)
     STEPS.acknowledge("imported")
 
 

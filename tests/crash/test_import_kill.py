@@ -70,7 +70,7 @@ class _Worker:
 
     def _import(self, path: Path, *, kill: bool) -> int | None:
         """The exit code; None if the process was killed."""
-        command = [*COMMAND, "import", str(self._file), "-s", f"sqlite:///{path}", "--batch", "50"]
+        command = [*COMMAND, "import", str(self._file), "-s", f"sqlite:///{path}", "--batch-size", "50"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             if kill and _head(path) < LINES and self._is_alive_at_a_random_moment(process, path):
                 process.kill()

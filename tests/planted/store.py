@@ -1,4 +1,4 @@
-"""Faults in the stores: what they share, memory and SQLite."""
+"""Faults in code that all stores share, in memory and in SQLite."""
 
 from tests.planted.mutant import COALESCER, IN_PLACE, LEDGER, LOG, MEMORY, PROPERTY, RETENTION, Mutant
 

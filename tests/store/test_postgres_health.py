@@ -156,6 +156,7 @@ async def test_settings_of_the_role_are_seen(url: str, setting: str, verdicts: d
     assert wrong(found) == {**UNTESTED, **verdicts}
 
 
+@pytest.mark.server
 async def test_a_server_that_may_lose_data_is_found() -> None:
     options = {"fsync": "on", "full_page_writes": "off", "max_connections": "14"}
     with PostgresServer(options=options) as server:
