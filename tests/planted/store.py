@@ -63,7 +63,7 @@ FAULTS = [
         "one failed job fails the whole transaction",
         "_store/sqlite/worker_threads.py",
         "failed-job-fails-transaction",
-        "return [known for _ in requests]",
+        "return [translated for _ in jobs]",
         LEDGER + "work_that_fails_does_not_harm_what_is_written_beside_it",
     ),
     Mutant(
@@ -71,14 +71,14 @@ FAULTS = [
         "_store/sqlite/worker_threads.py",
         "busy-wait-in-event-loop",
         "pass",
-        IN_PLACE + "the_event_loop_never_waits_for_another_process",
+        IN_PLACE + "inline_append_does_not_wait_for_another_process",
     ),
     Mutant(
         "the event loop uses the connection while the writer thread does",
         "_store/sqlite/worker_threads.py",
         "connection-shared-with-thread",
         "if self._closed:",
-        IN_PLACE + "the_event_loop_keeps_off_the_connection_while_the_thread_has_it",
+        IN_PLACE + "inline_append_does_not_use_the_connection_while_the_thread_does",
     ),
     Mutant(
         "a worker releases the lease of another",
@@ -126,21 +126,21 @@ FAULTS = [
         "of several condition queries only the last counts",
         "_store/sqlite/append_batch.py",
         "only-last-query-counts",
-        "found = {event.position: event for event in page.events}",
+        "matching = {event.position: event for event in page.events}",
         LOG + "a_condition_fails_if_something_it_depends_on_came_after_its_position",
     ),
     Mutant(
         "concurrent appends get each other's results",
         "_store/sqlite/log.py",
         "results-in-reverse-order",
-        "return [_append_individually(connection, request, now) for request in requests][::-1]",
+        "return [_append_individually(connection, append, now) for append in appends][::-1]",
         LOG + "each_of_many_concurrent_appends_gets_its_own_verdict",
     ),
     Mutant(
         "a full page ends at the high-water mark",
         "_store/sqlite/rows.py",
         "full-page-ends-at-mark",
-        "return Page(events, mark, more=True)",
+        "return Page(events, high_water_mark, more=True)",
         LOG + "paging_gives_each_event_exactly_once[3]",
     ),
     Mutant(
@@ -155,7 +155,7 @@ FAULTS = [
         "_store/sqlite/rows.py",
         "log-end-read-after-rows",
         'return Page(events, max(after, connection.execute(SQL["head"]).get), more=False)',
-        "tests/store/test_sqlite.py::test_a_page_skips_nothing_that_is_appended_while_it_is_read",
+        "tests/store/test_sqlite.py::test_page_read_during_appends_omits_no_event",
     ),
     Mutant(
         "a version limit excludes the version",
@@ -211,7 +211,7 @@ FAULTS = [
         "the last event of a stream expires",
         "_store/sqlite/retention.py",
         "last-event-of-stream-expires",
-        "gone = [(position, tags) for position, _, tags, is_last in old if is_last is not None]",
+        "deleted = [(position, tags) for position, _, tags, is_last in old if is_last is not None]",
         RETENTION + "the_last_event_of_each_stream_is_kept",
     ),
     Mutant(
@@ -225,7 +225,7 @@ FAULTS = [
         "an event recorded at the retention limit expires",
         "_store/sqlite/retention.py",
         "retention-limit-inclusive",
-        "old = list(takewhile(lambda row: row[1] <= before, found))",
+        "old = list(takewhile(lambda row: row[1] <= before, candidates))",
         RETENTION + "a_message_younger_than_the_moment_ends_it_and_one_of_that_very_moment_is_young",
     ),
     Mutant(
@@ -289,7 +289,7 @@ FAULTS = [
         "_store/sqlite/ledger.py",
         "second-statement-skipped",
         "connection.execute(statement.sql, tuple(statement.values))",
-        "tests/store/test_sqlite.py::test_a_handlers_statement_keeps_its_hands_off_transactions_and_what_is_faits"
+        "tests/store/test_sqlite.py::test_handler_statement_on_transactions_or_fait_tables_is_rejected"
         "[SELECT 1; DELETE FROM fait_tags]",
     ),
 ]

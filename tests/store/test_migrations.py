@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STEPS = load_migrations("fait._store.sqlite")
 MOMENT = "2024-01-15T12:00:00.000000Z"
-APPLIED = {1: "dafe8144c2d7ab20", 2: "c292803f1995452f"}
+APPLIED = {1: "afa0b29e0ed6cd14", 2: "fad9d387ce76daba"}
 """The steps as they were released: text that was applied somewhere never changes."""
 
 EVENT = """
