@@ -245,10 +245,10 @@ def test_every_process_makes_the_same_one(tmp_path: Path) -> None:
     write(tmp_path, {})
     program = textwrap.dedent("""
         from shelf.till import Till
-        from fait._decisions.aggregate import model_of
-        from fait._decisions.fold_hash import fingerprint
+        from fait._decisions.aggregate import fold_definition_of
+        from fait._decisions.fold_hash import fold_hash
         from fait._events.registry import Registry
-        print(fingerprint(Till.evolve, Till, Till, model_of(Till).events, Registry()))
+        print(fold_hash(Till.evolve, Till, Till, fold_definition_of(Till).events, Registry()))
     """)
 
     def run(seed: str) -> str:
