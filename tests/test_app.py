@@ -152,7 +152,7 @@ async def _another(event: Happened) -> None: ...
     [
         ("redis://user:secret@host/0", r"redis://user:\*\*\*@host/0"),
         ("sqlite:///", "names no file"),
-        ("nonsense", "a store's URL begins with one of memory:, sqlite:"),
+        ("nonsense", "it must start with one of memory:, sqlite:"),
     ],
 )
 async def test_an_url_that_means_no_store_is_refused_without_its_password(url: str, message: str) -> None:

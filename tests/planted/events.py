@@ -8,7 +8,7 @@ FAULTS = [
         "_events/version.py",
         "exists-as-any-in-reference",
         "return number in (actual, ANY) or (number == EXISTS and actual >= 0)",
-        MEMORY + "an_append_is_stored_if_and_only_if_its_expectation_holds[0-exists]",
+        MEMORY + "append_is_stored_only_if_its_expected_version_holds[0-exists]",
     ),
     Mutant(
         "a snapshot of another fold is used",

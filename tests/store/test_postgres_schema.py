@@ -252,9 +252,9 @@ async def test_no_function_compiles_a_plan_that_only_looks_costly(fresh: Fresh) 
 async def test_a_changed_step_is_refused(fresh: Fresh) -> None:
     url = fresh()
     await open_admin(url).migrate()
-    await asked(url, "UPDATE {0}.fait_migrations SET fingerprint = 'other' WHERE number = 3")
+    await asked(url, "UPDATE {0}.fait_migrations SET checksum = 'other' WHERE number = 3")
 
-    with pytest.raises(StoreUnavailable, match="another schema 3"):
+    with pytest.raises(StoreUnavailable, match="migration 3 .* differs"):
         await open_store(url)
 
 

@@ -179,9 +179,9 @@ async def test_a_file_of_a_newer_fait_is_not_opened(store: Store, path: Path) ->
 
 
 async def test_a_file_whose_schema_was_changed_is_not_opened(store: Store, path: Path) -> None:
-    apsw.Connection(str(path)).execute("UPDATE fait_migrations SET fingerprint = 'x'")
+    apsw.Connection(str(path)).execute("UPDATE fait_migrations SET checksum = 'x'")
 
-    with pytest.raises(StoreUnavailable, match="another schema"):
+    with pytest.raises(StoreUnavailable, match="differs from that of this version"):
         await open_store(URL.format(path))
 
 

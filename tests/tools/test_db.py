@@ -172,11 +172,11 @@ def test_a_server_that_is_away_is_said(run: Run, command: str) -> None:
 def test_a_schema_that_was_changed_is_refused(run: Run, postgres_url: Callable[..., str]) -> None:
     url = postgres_url()
     run("db", "init", "-s", url)
-    asyncio.run(execute(url, "UPDATE {}.fait_migrations SET fingerprint = 'other' WHERE number = 2"))
+    asyncio.run(execute(url, "UPDATE {}.fait_migrations SET checksum = 'other' WHERE number = 2"))
 
     for command in ("status", "migrate", "init", "sql"):
         done = run("db", command, "-s", url)
-        assert (done.exit_code, "has another schema 2 (ledger)" in done.stderr) == (1, True)
+        assert (done.exit_code, "migration 2 (ledger)" in done.stderr) == (1, True)
 
 
 async def execute(url: str, sql: str) -> None:
