@@ -164,7 +164,7 @@ def buying(s: System, *orders: str, show: str = "hamlet") -> list[Before]:
     return [one(order) for order in orders]
 
 
-async def test_a_decision_is_made_on_all_that_its_query_means_in_whatever_stream(s: System) -> None:
+async def test_boundary_folds_matching_events_of_all_streams(s: System) -> None:
     await opened(s, "hamlet", 5)
     await opened(s, "macbeth", 1)
     await s.transact(Buyer.buy, "bob", "hamlet")
@@ -179,7 +179,7 @@ async def test_a_decision_is_made_on_all_that_its_query_means_in_whatever_stream
     assert (await s.decide(sell, Sell("macbeth", 1))).position == 5
 
 
-async def test_a_command_is_recorded_with_what_was_decided(s: System) -> None:
+async def test_command_is_recorded_with_the_decided_events(s: System) -> None:
     await opened(s, "hamlet", 5)
     with fait.caused_by(correlation_id="story", actor="ada"):
         await s.using(extra={"ip": "::1"}).decide(sell, Sell("hamlet", 1))
@@ -191,7 +191,7 @@ async def test_a_command_is_recorded_with_what_was_decided(s: System) -> None:
     assert (metadata.correlation_id, metadata.actor, metadata.extra) == ("story", "ada", {"ip": "::1"})
 
 
-async def test_what_came_between_is_folded_and_nothing_is_read_twice(s: System) -> None:
+async def test_conflicting_events_are_folded_without_reading_again(s: System) -> None:
     await opened(s, "hamlet", 5)
     log = Watched(s, *buying(s, "bob", "carol", "dave"))
 
@@ -204,7 +204,7 @@ async def test_what_came_between_is_folded_and_nothing_is_read_twice(s: System) 
         await s.decide(sell, Sell("hamlet", 1))
 
 
-async def test_a_decision_that_no_longer_holds_is_rejected(s: System) -> None:
+async def test_decision_that_no_longer_holds_is_rejected_at_retry(s: System) -> None:
     await opened(s, "hamlet", 2)
 
     with pytest.raises(fait.Rejected, match="1 seats left"):
@@ -213,7 +213,7 @@ async def test_a_decision_that_no_longer_holds_is_rejected(s: System) -> None:
     assert await s.read("order-ada") == []
 
 
-async def test_what_it_does_not_depend_on_may_come_between(s: System) -> None:
+async def test_events_that_do_not_match_cause_no_conflict(s: System) -> None:
     await opened(s, "hamlet", 5)
 
     async def unrelated() -> None:
@@ -223,7 +223,7 @@ async def test_what_it_does_not_depend_on_may_come_between(s: System) -> None:
     assert (await caller_on(Watched(s, unrelated), s).decide(sell, Sell("hamlet", 2))).attempts == 1
 
 
-async def test_attempts_are_bounded(s: System) -> None:
+async def test_conflicts_at_every_attempt_raise_condition_failed(s: System) -> None:
     await opened(s, "hamlet", 50)
     others = buying(s, *(f"o-{n}" for n in range(10)))
 
@@ -234,7 +234,7 @@ async def test_attempts_are_bounded(s: System) -> None:
     assert await s.read("order-ada") == []
 
 
-async def test_nothing_to_do_writes_nothing_and_tells_what_it_rests_on(s: System) -> None:
+async def test_decision_without_events_returns_the_position_it_is_based_on(s: System) -> None:
     await opened(s, "hamlet", 5)
     await s.publish(Reviewed(1), stream="other")
 
@@ -242,7 +242,7 @@ async def test_nothing_to_do_writes_nothing_and_tells_what_it_rests_on(s: System
     assert await s.store.log.head() == 2
 
 
-async def test_each_decision_gets_a_state_of_its_own(s: System) -> None:
+async def test_each_attempt_gets_a_new_state(s: System) -> None:
     def spoil(command: Sell, state: Seats) -> Iterable[fait.NewEvents]:
         facts = list(decide(command, state))
         for each in facts:
@@ -258,7 +258,7 @@ async def test_each_decision_gets_a_state_of_its_own(s: System) -> None:
     assert done.attempts == 3
 
 
-async def test_an_expected_version_belongs_into_the_facts(s: System) -> None:
+async def test_expected_version_is_refused_in_using_and_accepted_in_new_events(s: System) -> None:
     await opened(s, "hamlet", 5)
 
     with pytest.raises(fait.UsageError, match="say it in the Facts"):
@@ -273,7 +273,7 @@ async def test_an_expected_version_belongs_into_the_facts(s: System) -> None:
         await s.decide(once, Sell("hamlet", 1))
 
 
-async def test_who_lost_a_race_decides_again_though_its_stream_is_there_now(s: System) -> None:
+async def test_conflicting_decision_is_retried_although_its_stream_exists_now(s: System) -> None:
     def take(command: Sell, state: Seats) -> list[fait.NewEvents]:
         if "Sold" in state.log:
             raise fait.Rejected("somebody sits there")
@@ -288,7 +288,7 @@ async def test_who_lost_a_race_decides_again_though_its_stream_is_there_now(s: S
     assert sorted(type(each).__name__ for each in done) == ["Rejected", "WriteResult"]
 
 
-async def test_a_boundary_that_depends_on_nothing_is_refused(s: System) -> None:
+async def test_boundary_without_queries_is_refused(s: System) -> None:
     careless = fait.Boundary(name="careless", depends_on=lambda _: [], initial=Seats, decide=decide, evolve=evolve)
 
     with pytest.raises(fait.DeclarationError, match="depends on nothing"):
@@ -298,7 +298,7 @@ async def test_a_boundary_that_depends_on_nothing_is_refused(s: System) -> None:
 # What it folds
 
 
-async def test_events_of_an_older_version_are_folded_as_they_are_today(s: System) -> None:
+async def test_events_of_older_schema_versions_are_upcast(s: System) -> None:
     old = EncodedEvent("show.opened", 1, fait.new_id(), '{"seats":7}', tags=("show:hamlet",))
     await s.store.log.append([StreamWrite("show-hamlet", (old,), ANY)])
     halls: list[str] = []
@@ -313,7 +313,7 @@ async def test_events_of_an_older_version_are_folded_as_they_are_today(s: System
     assert halls == ["main"]
 
 
-async def test_several_queries_are_folded_once_each_event_in_order(s: System) -> None:
+async def test_event_that_matches_several_queries_is_folded_once(s: System) -> None:
     await opened(s, "hamlet", 5)
     await opened(s, "macbeth", 5)
     both = ["show:hamlet", "show:macbeth"]
@@ -337,7 +337,7 @@ async def test_several_queries_are_folded_once_each_event_in_order(s: System) ->
     assert seen == [["Opened", "Opened", "Sold", "Closed"]]
 
 
-async def test_a_type_that_it_names_and_does_not_fold_still_decides_whether_it_holds(s: System) -> None:
+async def test_unhandled_type_in_the_query_causes_a_conflict(s: System) -> None:
     reviewing = fait.Boundary(
         name="review",
         depends_on=lambda c: Query(("show.reviewed", "show.opened", "undeclared"), (f"show:{c.show}",)),
@@ -353,7 +353,7 @@ async def test_a_type_that_it_names_and_does_not_fold_still_decides_whether_it_h
     assert (await caller_on(Watched(s, other), s).decide(reviewing, Sell("hamlet", 1))).attempts == 2
 
 
-async def test_undeclared_events_can_be_folded_as_plain_data(s: System) -> None:
+async def test_undeclared_events_can_be_folded_as_untyped(s: System) -> None:
     def count(state: int, event: fait.Untyped) -> int:
         return state + 1
 
@@ -367,7 +367,7 @@ async def test_undeclared_events_can_be_folded_as_plain_data(s: System) -> None:
     assert [each.event.data for each in await s.read("notes")] == [{"before": n} for n in range(3)]
 
 
-async def test_a_long_past_is_read_page_by_page(s: System) -> None:
+async def test_long_history_is_read_in_pages(s: System) -> None:
     await opened(s, "hamlet", 3000)
     await s.append(fait.NewEvents("order-bob", [Sold(1, "bob")] * 2500, tags=["show:hamlet"]))
 
@@ -378,7 +378,7 @@ async def test_a_long_past_is_read_page_by_page(s: System) -> None:
 # Keys
 
 
-async def test_the_same_key_is_decided_once_and_answered_again(s: System, clock: fait.ManualClock) -> None:
+async def test_repeated_key_returns_the_stored_result(s: System, clock: fait.ManualClock) -> None:
     def twice(command: Sell, state: Seats) -> list[fait.NewEvents]:
         sold = [Sold(1, f"{command.to} at {fait.now():%H}, {state.free} left")] * 2
         tags = [f"show:{command.show}"]
@@ -395,7 +395,7 @@ async def test_the_same_key_is_decided_once_and_answered_again(s: System, clock:
     assert (first.version, first.position, await s.store.log.head()) == (2, 4, 5)
 
 
-async def test_a_key_used_for_something_else_is_refused(s: System) -> None:
+async def test_key_of_another_command_raises_key_reused(s: System) -> None:
     await opened(s, "hamlet", 9)
     await s.using(key="k").decide(sell, Sell("hamlet", 2))
 
@@ -404,7 +404,7 @@ async def test_a_key_used_for_something_else_is_refused(s: System) -> None:
     assert len(await s.read("order-ada")) == 1
 
 
-async def test_a_rival_under_the_same_key_is_the_same_decision(s: System) -> None:
+async def test_concurrent_call_with_the_same_key_gives_the_same_decision(s: System) -> None:
     await opened(s, "hamlet", 2)
     command = Sell("hamlet", 2)
 
@@ -417,7 +417,7 @@ async def test_a_rival_under_the_same_key_is_the_same_decision(s: System) -> Non
     assert len(await s.read("order-ada")) == 1
 
 
-async def test_a_rival_that_was_quicker_than_the_reading_is_recognised(s: System) -> None:
+async def test_concurrent_call_that_appends_before_reading_is_recognized(s: System) -> None:
     await opened(s, "hamlet", 2)
     command = Sell("hamlet", 2)
     log = Watched(s)
@@ -433,7 +433,7 @@ async def test_a_rival_that_was_quicker_than_the_reading_is_recognised(s: System
     assert done.repeated
 
 
-async def test_a_rival_with_another_command_under_the_same_key_is_told(s: System) -> None:
+async def test_concurrent_call_with_the_same_key_and_another_command_raises(s: System) -> None:
     await opened(s, "hamlet", 9)
 
     async def rival() -> None:
@@ -444,7 +444,7 @@ async def test_a_rival_with_another_command_under_the_same_key_is_told(s: System
     assert [each.event.seats for each in await s.read("order-ada")] == [1]
 
 
-async def test_a_rival_that_decided_otherwise_under_the_same_key_is_answered_as_it_was(s: System) -> None:
+async def test_concurrent_call_with_the_same_key_and_another_decision_returns_it(s: System) -> None:
     def rest(command: Sell, state: Seats) -> list[fait.NewEvents]:
         return [fait.NewEvents(f"order-{command.to}", [Sold(1, command.to)] * state.free, tags=["show:hamlet"])]
 
@@ -489,7 +489,7 @@ async def _imported(url: str, file: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [_published, _appended, _transacted, _decided, _imported])
-async def test_a_decision_by_hand_holds_only_if_nothing_was_added_by_any_path(
+async def test_append_only_if_fails_on_matching_events_of_any_origin(
     s: System, url: str, path: Callable[[Any, Path], Awaitable[None]], tmp_path: Path
 ) -> None:
     if path is _imported and not s.store.log.features.shared:
@@ -513,12 +513,12 @@ async def test_a_decision_by_hand_holds_only_if_nothing_was_added_by_any_path(
         await s.append(facts, only_if=found)
 
 
-async def test_a_question_without_a_query_is_refused(s: System) -> None:
+async def test_query_without_queries_is_refused(s: System) -> None:
     with pytest.raises(fait.UsageError, match="at least one Query"):
         await s.query()
 
 
-async def test_a_query_finds_each_event_once_and_undeclared_ones_as_plain_data(s: System) -> None:
+async def test_query_returns_each_event_once_and_undeclared_ones_as_untyped(s: System) -> None:
     await s.publish(fait.Untyped("noted", {"n": 1}), stream="notes", tags=["a:1", "b:1"])
 
     found = await s.query(Query(tags=("a:1",)), Query(tags=("b:1",)))
@@ -530,7 +530,7 @@ async def test_a_query_finds_each_event_once_and_undeclared_ones_as_plain_data(s
 # Many at once
 
 
-async def test_64_who_decide_at_once_are_all_served(s: System) -> None:
+async def test_64_concurrent_decisions_all_succeed(s: System) -> None:
     await opened(s, "hamlet", 64)
 
     done = await asyncio.gather(*(s.decide(sell, Sell("hamlet", 1, f"o-{n}")) for n in range(64)))

@@ -177,7 +177,7 @@ def changed(file: str, old: str, new: str) -> dict[str, str]:
         "brackets", "the order of a set", "a function nobody calls", "a command", "another package",
     ],
 )  # fmt: skip
-def test_what_does_not_matter_keeps_it(print_of: Prints, file: str, old: str, new: str) -> None:
+def test_change_without_effect_keeps_the_hash(print_of: Prints, file: str, old: str, new: str) -> None:
     assert print_of(changed(file, old, new)) == print_of({})
 
 
@@ -220,18 +220,18 @@ def test_what_does_not_matter_keeps_it(print_of: Prints, file: str, old: str, ne
         "a version", "an upcaster", "a handler of errors",
     ],
 )  # fmt: skip
-def test_what_may_change_the_state_changes_it(print_of: Prints, file: str, old: str, new: str) -> None:
+def test_change_that_may_affect_the_state_changes_the_hash(print_of: Prints, file: str, old: str, new: str) -> None:
     assert print_of(changed(file, old, new)) != print_of({})
 
 
-def test_moving_a_line_into_a_try_changes_it(print_of: Prints) -> None:
+def test_moving_a_line_into_a_try_changes_the_hash(print_of: Prints) -> None:
     before = TILL.replace("        try:\n", "        self.large += 5\n        try:\n")
     inside = TILL.replace("        try:\n", "        try:\n            self.large += 5\n")
 
     assert print_of({"shelf/till.py": before}) != print_of({"shelf/till.py": inside})
 
 
-def test_it_is_of_the_code_that_runs_not_of_a_file_that_was_replaced(print_of: Prints, tmp_path: Path) -> None:
+def test_replaced_file_does_not_change_the_hash_of_running_code(print_of: Prints, tmp_path: Path) -> None:
     before = print_of({})
     till = sys.modules["shelf.till"].Till
     write(tmp_path / "0", changed("shelf/till.py", "self.large += 1", "self.large += 2"))
@@ -241,7 +241,7 @@ def test_it_is_of_the_code_that_runs_not_of_a_file_that_was_replaced(print_of: P
     assert fold_hash(till.evolve, till, till, fold_definition_of(till).events, registry) == before
 
 
-def test_every_process_makes_the_same_one(tmp_path: Path) -> None:
+def test_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
     write(tmp_path, {})
     program = textwrap.dedent("""
         from shelf.till import Till
@@ -260,7 +260,7 @@ def test_every_process_makes_the_same_one(tmp_path: Path) -> None:
     assert len({run("1"), run("2"), run("3")}) == 1
 
 
-def test_a_fold_that_calls_itself_has_one() -> None:
+def test_recursive_fold_has_a_hash() -> None:
     def evolve(state: int, event: type, depth: int = 0) -> int:
         return evolve(state, event, depth + 1) if depth < 3 else state
 

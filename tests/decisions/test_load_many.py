@@ -78,7 +78,7 @@ class Asked:
         monkeypatch.setattr(s.store.log, "histories", counting)
 
 
-async def test_all_that_are_asked_for_are_given_in_that_order(s: System) -> None:
+async def test_load_many_returns_states_in_the_order_of_the_ids(s: System) -> None:
     await fill(s, {"a": 1, "b": 2, "c": 3})
 
     found = await s.load_many(Jar, iter(["c", "none", "a", "b", "c"]))
@@ -92,7 +92,7 @@ async def test_all_that_are_asked_for_are_given_in_that_order(s: System) -> None
     assert await s.load_many(Jar, []) == {}
 
 
-async def test_a_decider_has_it_too(s: System) -> None:
+async def test_load_many_works_with_deciders(s: System) -> None:
     await fill(s, {"a": 1, "b": 2})
 
     assert await s.load_many(COUNTER, ["b", "x", "a"]) == {"b": 2, "x": 0, "a": 1}
@@ -102,7 +102,9 @@ async def test_a_decider_has_it_too(s: System) -> None:
 @pytest.mark.parametrize(
     "sizes", [(PAGE_SIZE - 1, 2), (PAGE_SIZE, 2), (PAGE_SIZE + 1, 2), (1, PAGE_SIZE - 1, 1), (0, 2 * PAGE_SIZE, 0, 3)]
 )
-async def test_pages_may_end_anywhere(s: System, sizes: tuple[int, ...], kind: Any) -> None:
+async def test_load_many_with_pages_that_end_inside_or_between_streams(
+    s: System, sizes: tuple[int, ...], kind: Any
+) -> None:
     ids = {str(place): size for place, size in enumerate(sizes)}
     category = "jar" if kind is Jar else "often"
     await fill(s, ids, category)
@@ -114,7 +116,7 @@ async def test_pages_may_end_anywhere(s: System, sizes: tuple[int, ...], kind: A
         await s.snapshots.close()
 
 
-async def test_few_requests_are_made_for_many_things(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_load_many_uses_few_queries(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = {str(number): number % 3 for number in range(2 * MAX_STREAMS_PER_READ + 1)}
     await fill(s, ids)
 
@@ -125,7 +127,7 @@ async def test_few_requests_are_made_for_many_things(s: System, monkeypatch: pyt
     assert (asked.times, asked.longest) == (3, MAX_STREAMS_PER_READ)
 
 
-async def test_snapshots_are_begun_at(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_load_many_starts_at_snapshots(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(s, {"a": 50, "b": 2, "c": 30}, "often")
     for id in ("a", "b", "c"):
         await s.load(OftenKept, id)
@@ -141,7 +143,7 @@ async def test_snapshots_are_begun_at(s: System, monkeypatch: pytest.MonkeyPatch
     assert asked.events == 1 + 2 + 2
 
 
-async def test_a_stream_longer_than_an_append_is_read_to_its_end(s: System) -> None:
+async def test_load_many_reads_long_streams_to_the_end(s: System) -> None:
     await s.append(fait.NewEvents("jar-a", [Filled(1)] * MAX_APPEND_EVENTS))
     await s.append(fait.NewEvents("jar-a", [Filled(2)]))
 

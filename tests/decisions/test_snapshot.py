@@ -140,7 +140,7 @@ class Counted:
 # When one is kept, and what is read with it
 
 
-async def test_one_is_kept_when_so_many_events_have_come(s: System) -> None:
+async def test_snapshot_is_saved_after_snapshot_every_events(s: System) -> None:
     versions: list[int] = []
     for _ in range(13):
         await fill(s, 1)
@@ -151,14 +151,14 @@ async def test_one_is_kept_when_so_many_events_have_come(s: System) -> None:
     assert versions == [0] * 5 + [5] * 5 + [10] * 3
 
 
-async def test_without_a_policy_none_is_kept(tmp_path: Path) -> None:
+async def test_aggregate_without_snapshot_every_has_no_snapshot(tmp_path: Path) -> None:
     async with opened("memory:", aggregate=PlainTank) as s:
         await s.append(fait.NewEvents("tank-1", [Filled(Decimal(1))] * 20))
         await s.load(PlainTank, "1")
         assert await kept(s) is None
 
 
-async def test_a_load_reads_only_what_came_after_it(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_load_reads_only_events_after_the_snapshot(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
     await s.append(fait.NewEvents("tank-1", [Filled(Decimal(1))] * 100))
     await s.load(Tank, "1")
     assert await kept(s) is not None
@@ -171,7 +171,7 @@ async def test_a_load_reads_only_what_came_after_it(s: System, monkeypatch: pyte
     assert (await s.transact(Tank.fill, "1", Decimal(1))).version == 104
 
 
-async def test_it_is_plain_json_that_may_be_deleted(s: System) -> None:
+async def test_snapshot_is_json_and_may_be_deleted(s: System) -> None:
     await fill(s, 6)
     found = await kept(s)
 
@@ -183,7 +183,7 @@ async def test_it_is_plain_json_that_may_be_deleted(s: System) -> None:
         assert (await s.load(Tank, "1")).level == 6
 
 
-async def test_the_past_before_it_is_folded_from_the_start(s: System, clock: fait.ManualClock) -> None:
+async def test_past_before_the_snapshot_is_folded_from_the_first_event(s: System, clock: fait.ManualClock) -> None:
     for _ in range(12):
         clock.advance(days=1)
         await fill(s, 1)
@@ -195,7 +195,7 @@ async def test_the_past_before_it_is_folded_from_the_start(s: System, clock: fai
         assert (await s.load(Tank, "1", at=T0 + timedelta(days=version, hours=1))).level == version
 
 
-async def test_what_was_true_then_never_begins_at_one(s: System) -> None:
+async def test_load_with_as_of_uses_no_snapshot(s: System) -> None:
     for day in (3, 1, 2, 4, 5, 6):
         await s.publish(Filled(Decimal(day)), stream="tank-1", occurred_at=T0 + timedelta(days=day))
     await s.load(Tank, "1")
@@ -204,7 +204,7 @@ async def test_what_was_true_then_never_begins_at_one(s: System) -> None:
     assert (await s.load(Tank, "1", as_of=T0 + timedelta(days=2))).level == 3
 
 
-async def test_a_decider_has_them_too(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_decider_has_snapshots(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
     def evolve(state: dict[str, int], event: Filled) -> dict[str, int]:
         return {**state, "count": state.get("count", 0) + 1}
 
@@ -229,7 +229,7 @@ async def test_a_decider_has_them_too(s: System, monkeypatch: pytest.MonkeyPatch
 # When one is not used
 
 
-async def test_a_changed_fold_does_not_use_it_and_replaces_it(tmp_path: Path, quiet: pytest.LogCaptureFixture) -> None:
+async def test_snapshot_of_a_changed_fold_is_replaced(tmp_path: Path, quiet: pytest.LogCaptureFixture) -> None:
     class Doubled(fait.Aggregate, category="tank", snapshot_every=EVERY):
         level: Decimal = Decimal(0)
 
@@ -251,7 +251,7 @@ async def test_a_changed_fold_does_not_use_it_and_replaces_it(tmp_path: Path, qu
     assert "made by another fold" in quiet.text
 
 
-async def test_one_of_another_history_is_not_used(s: System) -> None:
+async def test_snapshot_of_another_history_is_not_used(s: System) -> None:
     await fill(s, 6)
     found = await kept(s)
     assert found is not None
@@ -279,7 +279,7 @@ async def test_one_of_another_history_is_not_used(s: System) -> None:
         )
 
 
-async def test_one_that_cannot_be_read_is_not_used(s: System, caplog: pytest.LogCaptureFixture) -> None:
+async def test_snapshot_that_cannot_be_decoded_is_not_used(s: System, caplog: pytest.LogCaptureFixture) -> None:
     await fill(s, 6)
     found = await kept(s)
     assert found is not None
@@ -296,7 +296,7 @@ async def test_one_that_cannot_be_read_is_not_used(s: System, caplog: pytest.Log
 @pytest.mark.parametrize(
     ("chance", "proven"), [(0.0, True), (VERIFIED_SHARE - 1e-9, True), (VERIFIED_SHARE, False), (0.9, False)]
 )
-async def test_now_and_then_one_is_proven(
+async def test_share_of_loads_verifies_its_snapshot(
     s: System, monkeypatch: pytest.MonkeyPatch, chance: float, proven: bool
 ) -> None:
     await fill(s, 6)
@@ -309,7 +309,7 @@ async def test_now_and_then_one_is_proven(
     assert counted.read == (8 if proven else 2)
 
 
-async def test_one_that_is_proven_wrong_is_told_replaced_and_not_used(
+async def test_wrong_snapshot_is_logged_and_replaced_at_verification(
     s: System, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fill(s, 6)
@@ -339,7 +339,7 @@ class Odd:
 
 
 @pytest.mark.parametrize("kind", [object, Odd, dict[tuple[int, int], str], list[str | Decimal]])
-def test_a_state_that_json_does_not_hold_exactly_is_refused(kind: Any) -> None:
+def test_state_that_json_cannot_represent_is_refused(kind: Any) -> None:
     body = {"__annotations__": {"held": kind | None}, "held": None, "evolve": Tank.evolve, "__module__": __name__}
     made = type(fait.Aggregate)("Wrong", (fait.Aggregate,), body, category="wrong", snapshot_every=5)
     app = fait.App("wrong")
@@ -349,7 +349,7 @@ def test_a_state_that_json_does_not_hold_exactly_is_refused(kind: Any) -> None:
         app.resolve()
 
 
-def test_a_decider_must_say_what_its_state_is() -> None:
+def test_decider_with_snapshots_needs_a_return_annotation() -> None:
     def evolve(state: int, event: Filled):  # type: ignore[no-untyped-def]
         return state
 
@@ -361,14 +361,14 @@ def test_a_decider_must_say_what_its_state_is() -> None:
 
 
 @pytest.mark.parametrize("every", [0, -1])
-def test_a_policy_that_makes_no_sense_is_refused(every: int) -> None:
+def test_snapshot_every_below_1_is_refused(every: int) -> None:
     with pytest.raises(fait.DeclarationError, match="at least 1"):
 
         class _Wrong(fait.Aggregate, category="wrong", snapshot_every=every):
             def evolve(self, event: Filled) -> None: ...
 
 
-async def test_a_state_that_does_not_read_back_is_not_kept_and_told_once(
+async def test_state_that_changes_in_json_is_not_saved_and_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Loose(fait.Aggregate, category="tank", snapshot_every=2):
@@ -407,7 +407,7 @@ class Slow:
         await self._keep(snapshot)
 
 
-async def test_no_command_waits_for_it_and_there_is_one_at_a_time(s: System) -> None:
+async def test_commands_do_not_wait_for_snapshots_and_one_is_saved_at_a_time(s: System) -> None:
     slow = Slow(s)
     async with asyncio.timeout(30):
         await fill(s, 20)
@@ -420,7 +420,7 @@ async def test_no_command_waits_for_it_and_there_is_one_at_a_time(s: System) -> 
     assert asked == 1
 
 
-async def test_it_is_begun_after_the_append(s: System) -> None:
+async def test_snapshot_is_saved_after_the_append(s: System) -> None:
     slow = Slow(s)
     slow.go.set()
     heads: list[int] = []
@@ -438,7 +438,7 @@ async def test_it_is_begun_after_the_append(s: System) -> None:
 
 
 @pytest.mark.parametrize("problem", [StoreUnavailable("the disk is full."), ValueError("a bug")])
-async def test_one_that_cannot_be_kept_is_logged_and_nothing_else(
+async def test_failure_to_save_a_snapshot_is_only_logged(
     s: System, caplog: pytest.LogCaptureFixture, problem: Exception
 ) -> None:
     Slow(s, problem)
@@ -449,7 +449,7 @@ async def test_one_that_cannot_be_kept_is_logged_and_nothing_else(
     assert "was not kept" in caplog.text
 
 
-async def test_snapshots_that_cannot_be_read_are_done_without(s: System, caplog: pytest.LogCaptureFixture) -> None:
+async def test_failure_to_load_snapshots_is_only_logged(s: System, caplog: pytest.LogCaptureFixture) -> None:
     async def broken(streams: Sequence[str]) -> list[Snapshot]:
         raise StoreUnavailable("the ledger is away.")
 
@@ -460,7 +460,7 @@ async def test_snapshots_that_cannot_be_read_are_done_without(s: System, caplog:
     assert "the ledger is away" in caplog.text
 
 
-async def test_closing_the_system_finishes_those_under_way(tmp_path: Path) -> None:
+async def test_closing_the_system_waits_for_snapshots(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/tanks.db"
     async with opened(url) as s:
         await fill(s, 6)
@@ -470,7 +470,7 @@ async def test_closing_the_system_finishes_those_under_way(tmp_path: Path) -> No
     assert [task for task in asyncio.all_tasks() if task.get_name() == "fait-snapshot"] == []
 
 
-async def test_what_a_command_does_to_its_state_by_hand_does_not_get_into_it(tmp_path: Path) -> None:
+async def test_direct_changes_of_the_state_are_not_in_the_snapshot(tmp_path: Path) -> None:
     class Careless(fait.Aggregate, category="tank", snapshot_every=2):
         level: Decimal = Decimal(0)
 
@@ -496,7 +496,7 @@ MOVES = st.lists(st.tuples(st.booleans(), st.integers(1, 9), st.integers(1, 4)),
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 @settings(max_examples=25, deadline=None)
 @given(moves=MOVES, every=st.integers(1, 5), proven=st.booleans())
-def test_loads_are_equal_with_and_without_them(
+def test_loads_with_and_without_snapshots_are_equal(
     store_url: Callable[[str], str], backend: str, moves: list[Any], every: int, proven: bool
 ) -> None:
     body = {"__annotations__": Tank.__annotations__, "evolve": Tank.evolve, "fill": Tank.fill.function}  # type: ignore[attr-defined]
@@ -538,7 +538,7 @@ async def same(s: System, kind: Any, **past: Any) -> None:
     assert (found.id, found.version) == (expected.id, expected.version)
 
 
-async def test_concurrent_commands_are_all_decided_on_what_came_before(s: System) -> None:
+async def test_concurrent_commands_with_snapshots_are_serialized(s: System) -> None:
     done = await asyncio.gather(*(s.transact(Tank.fill, "1", Decimal(1)) for _ in range(64)))
 
     assert sorted(each.value for each in done) == [Decimal(n) for n in range(1, 65)]
@@ -569,7 +569,7 @@ class Endless:
         raise AssertionError
 
 
-async def test_of_a_long_stream_one_page_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_stream_is_loaded_with_one_page_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     import tracemalloc
 
     class Level(fait.Aggregate, category="tank"):

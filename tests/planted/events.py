@@ -16,7 +16,7 @@ FAULTS = [
         "snapshot-of-another-fold",
         "key = policy.evolve",
         "tests/decisions/test_decider_snapshots.py::"
-        "test_two_deciders_with_one_fold_and_different_beginnings_keep_their_own",
+        "test_deciders_with_one_evolve_and_different_initial_states_have_their_own_snapshots",
     ),
     Mutant(
         "idempotency keys of a handler's calls depend on their order alone",
