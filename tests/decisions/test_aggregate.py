@@ -1,4 +1,4 @@
-"""How aggregates are declared, and how they are used without any store."""
+"""Aggregates: declaration, and use without a store."""
 
 import pytest
 
@@ -53,11 +53,11 @@ def test_inherited_command_belongs_to_the_class_it_is_accessed_through() -> None
 
 def test_undeclared_attribute_cannot_be_set() -> None:
     with pytest.raises(AttributeError):
-        Lamp().colour = "red"  # type: ignore[attr-defined]
+        Lamp().color = "red"  # type: ignore[attr-defined]
 
 
 def test_event_that_evolve_does_not_handle_cannot_be_emitted() -> None:
-    with pytest.raises(fait.UsageError, match="does not take Broken"):
+    with pytest.raises(fait.UsageError, match="does not handle Broken"):
         Lamp().emit(Broken())  # type: ignore[arg-type, misc]
 
 
@@ -85,9 +85,9 @@ def test_events_may_be_local_quoted_or_defined_later() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"__annotations__": {"size": int}}, "need a default"),
-        ({"__annotations__": {"id": str}, "id": ""}, "belong to every aggregate"),
-        ({"__post_init__": lambda self: None}, "made by events alone"),
+        ({"__annotations__": {"size": int}}, "fields without a default: size"),
+        ({"__annotations__": {"id": str}, "id": ""}, "reserves the names id"),
+        ({"__post_init__": lambda self: None}, "defines __post_init__"),
         ({"evolve": None}, "needs `def evolve"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Snapshots of deciders: each fold's own."""
+"""Snapshots of deciders with the same `evolve`."""
 
 from decimal import Decimal
 from pathlib import Path

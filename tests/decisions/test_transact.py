@@ -1,4 +1,4 @@
-"""Decisions: commands, conflicts, keys, unknown outcomes, and questions about the past."""
+"""Decisions: commands, conflicts, idempotency keys, unknown outcomes and past states."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -73,9 +73,9 @@ async def s(
 
 
 async def test_transact_returns_value_stream_version_and_position(s: System) -> None:
-    done = await s.transact(Account.deposit, "1", Decimal(5))
+    result = await s.transact(Account.deposit, "1", Decimal(5))
 
-    assert done == fait.WriteResult(Decimal(5), "account-1", 1, 1)
+    assert result == fait.WriteResult(Decimal(5), "account-1", 1, 1)
 
 
 async def test_a_rejected_command_writes_nothing(s: System) -> None:
@@ -99,11 +99,13 @@ async def test_command_name_and_arguments_are_recorded_in_the_metadata(s: System
 
 
 async def test_concurrent_commands_on_one_stream_are_serialized(s: System) -> None:
-    done = await asyncio.gather(*(s.transact(Account.deposit, "1", Decimal(1)) for _ in range(64)))
+    results = await asyncio.gather(*(s.transact(Account.deposit, "1", Decimal(1)) for _ in range(64)))
 
-    assert sorted(each.value for each in done) == [Decimal(n) for n in range(1, 65)]
+    assert sorted(each.value for each in results) == [Decimal(n) for n in range(1, 65)]
     assert (await s.load(Account, "1")).balance == 64
-    assert s.store.log.features.durable is (max(each.attempts for each in done) > 1)  # memory lets nobody in between
+    assert s.store.log.features.durable is (
+        max(each.attempts for each in results) > 1
+    )  # the memory store never yields between load and append
 
 
 async def test_conflict_with_an_expected_version_raises_without_retry(s: System) -> None:
@@ -141,39 +143,39 @@ async def test_concurrent_calls_with_one_key_store_one_decision(s: System) -> No
 
     for number in range(20):
         call = s.using(key=f"k{number}")
-        done = await asyncio.gather(*(call.transact(Account.withdraw, "1", Decimal(5)) for _ in range(4)))
-        assert sorted(each.repeated for each in done) == [False, True, True, True]
-        assert len({(each.version, each.position) for each in done}) == 1
+        results = await asyncio.gather(*(call.transact(Account.withdraw, "1", Decimal(5)) for _ in range(4)))
+        assert sorted(each.repeated for each in results) == [False, True, True, True]
+        assert len({(each.version, each.position) for each in results}) == 1
         await s.transact(Account.deposit, "1", Decimal(5))
 
 
 async def test_concurrent_commands_with_one_key_raise_key_reused_for_one(s: System) -> None:
     for number in range(20):
         call = s.using(key=f"k{number}")
-        done = await asyncio.gather(
+        results = await asyncio.gather(
             call.transact(Account.deposit, "1", Decimal(1)),
             call.transact(Account.deposit, "1", Decimal(2)),
             return_exceptions=True,
         )
-        assert sorted(type(each).__name__ for each in done) == ["KeyReused", "WriteResult"]
+        assert sorted(type(each).__name__ for each in results) == ["KeyReused", "WriteResult"]
 
 
 async def test_command_can_read_id_and_version(s: System) -> None:
-    class Knowing(fait.Aggregate, category="account"):
-        def tell(self) -> tuple[str, int]:
+    class Introspective(fait.Aggregate, category="account"):
+        def identify(self) -> tuple[str, int]:
             return self.id, self.version
 
         def evolve(self, event: Deposited | Withdrawn) -> None: ...
 
     await s.transact(Account.deposit, "1", Decimal(5))
 
-    assert (await s.transact(Knowing.tell, "1")).value == ("1", 1)
+    assert (await s.transact(Introspective.identify, "1")).value == ("1", 1)
 
 
 async def test_invalid_options_and_arguments_are_refused(s: System) -> None:
-    with pytest.raises(fait.UsageError, match="at least once"):
+    with pytest.raises(fait.UsageError, match="attempts must be at least 1"):
         s.using(attempts=0)
-    with pytest.raises(fait.UsageError, match=r"Facts\(\.\.\., expected"):
+    with pytest.raises(fait.UsageError, match=r"NewEvents\(\.\.\., expected"):
         await s.using(expected=1).append(fait.NewEvents("account-1", [Deposited(Decimal(1))]))
     for tags in ("ab", ["ab", ""]):
         with pytest.raises(fait.FaitError):
@@ -184,8 +186,8 @@ async def test_invalid_options_and_arguments_are_refused(s: System) -> None:
 
 async def test_publish_with_a_repeated_key_writes_once(s: System) -> None:
     for expected in (False, True):
-        done = await s.using(key="k").publish(Deposited(Decimal(1)), stream="account-1")
-        assert done.repeated is expected
+        result = await s.using(key="k").publish(Deposited(Decimal(1)), stream="account-1")
+        assert result.repeated is expected
 
     assert (await s.load(Account, "1")).version == 1
 
@@ -199,20 +201,20 @@ async def test_now_is_constant_during_a_decision(s: System, clock: fait.ManualCl
 async def test_command_without_events_returns_the_loaded_version_and_position(s: System) -> None:
     await s.transact(Account.deposit, "1", Decimal(1))
 
-    done = await s.transact(Account.twice, "1")
+    result = await s.transact(Account.twice, "1")
 
-    assert (done.version, done.position) == (1, 1)
+    assert (result.version, result.position) == (1, 1)
 
 
 async def test_an_async_command_is_refused(s: System) -> None:
-    with pytest.raises(fait.UsageError, match="a command decides, it does not wait"):
+    with pytest.raises(fait.UsageError, match="a command must be a plain function"):
         await s.transact(Account.wait, "1")
 
 
 async def test_function_that_is_not_a_command_is_refused(s: System) -> None:
     account = fait.fold(Account, [])
 
-    with pytest.raises(fait.UsageError, match="named through its class"):
+    with pytest.raises(fait.UsageError, match="accessed through its class"):
         await s.transact(account.deposit, "1", Decimal(1))  # type: ignore[arg-type]
 
 
@@ -224,7 +226,7 @@ async def test_wrong_argument_raises_type_error_and_writes_nothing(s: System) ->
 
 
 class FlakyLog:
-    """A log whose answer is lost: the append may have happened."""
+    """A log that loses the response of an append; the append may have been stored."""
 
     def __init__(self, system: System, *, written: bool) -> None:
         self._log = system.store.log
@@ -232,58 +234,58 @@ class FlakyLog:
         self.history = self._log.history
         self.find = self._log.find
         self.appends = 0
-        self.answers = 1
+        self.responses = 1
 
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         self.appends += 1
-        if self.appends > 1 and self.answers:
+        if self.appends > 1 and self.responses:
             return await self._log.append(writes, condition)
         if self._written:
             await self._log.append(writes, condition)
         raise StoreUnavailable("the connection broke.", "unknown")
 
 
-def caller_on(log: Any, system: System) -> Client:
+def client_on(log: Any, system: System) -> Client:
     codec = Codec(system.app.registry)
     return Client(log, codec, DecisionRunner(log, codec, fait.SystemClock()))
 
 
 @pytest.mark.parametrize("written", [True, False])
 async def test_decision_with_unknown_outcome_is_retried_with_the_same_ids(s: System, written: bool) -> None:
-    done = await caller_on(FlakyLog(s, written=written), s).transact(Account.deposit, "1", Decimal(5))
+    result = await client_on(FlakyLog(s, written=written), s).transact(Account.deposit, "1", Decimal(5))
 
-    assert (done.version, done.repeated, await s.store.log.head()) == (1, False, 1)
+    assert (result.version, result.repeated, await s.store.log.head()) == (1, False, 1)
 
 
 async def test_second_unknown_outcome_is_raised(s: System) -> None:
     log = FlakyLog(s, written=False)
-    log.answers = 0
+    log.responses = 0
 
-    with pytest.raises(fait.StoreUnavailable) as lost:
-        await caller_on(log, s).transact(Account.deposit, "1", Decimal(5))
+    with pytest.raises(fait.StoreUnavailable) as error:
+        await client_on(log, s).transact(Account.deposit, "1", Decimal(5))
 
-    assert lost.value.outcome == "unknown"
+    assert error.value.outcome == "unknown"
     assert await s.store.log.head() == 0
 
 
 @pytest.mark.parametrize("written", [True, False])
 async def test_publish_with_unknown_outcome_is_retried_with_the_same_id(s: System, written: bool) -> None:
-    done = await caller_on(FlakyLog(s, written=written), s).publish(Deposited(Decimal(5)), stream="account-1")
+    result = await client_on(FlakyLog(s, written=written), s).publish(Deposited(Decimal(5)), stream="account-1")
 
-    assert (done.version, done.repeated, await s.store.log.head()) == (1, False, 1)
+    assert (result.version, result.repeated, await s.store.log.head()) == (1, False, 1)
 
 
 @pytest.mark.parametrize("written", [True, False])
 async def test_lost_response_with_a_key_or_id_is_reported_as_repeated(s: System, written: bool) -> None:
     deposit = Deposited(Decimal(5))
-    caller = [caller_on(FlakyLog(s, written=written), s) for _ in range(3)]
-    done = [
-        await caller[0].publish(deposit, stream="account-1", id=str(UUID(int=7))),
-        await caller[1].using(key="k").publish(deposit, stream="account-1"),
-        await caller[2].using(key="k").transact(Account.deposit, "2", Decimal(5)),
+    clients = [client_on(FlakyLog(s, written=written), s) for _ in range(3)]
+    results = [
+        await clients[0].publish(deposit, stream="account-1", id=str(UUID(int=7))),
+        await clients[1].using(key="k").publish(deposit, stream="account-1"),
+        await clients[2].using(key="k").transact(Account.deposit, "2", Decimal(5)),
     ]
 
-    assert [(each.version, each.repeated) for each in done] == [(1, written), (2, written), (1, written)]
+    assert [(each.version, each.repeated) for each in results] == [(1, written), (2, written), (1, written)]
 
 
 async def test_load_with_version_position_or_at_returns_a_past_state(s: System, clock: fait.ManualClock) -> None:
@@ -308,9 +310,9 @@ async def test_load_with_as_of_folds_in_order_of_versions(s: System) -> None:
     for amount, occurred_at in ((1, T0 + 2 * day), (2, T0), (4, T0 + day)):
         await s.publish(Deposited(Decimal(amount)), stream="account-1", occurred_at=occurred_at)
 
-    found = [(await s.load(Account, "1", as_of=T0 + n * day)).balance for n in (-1, 0, 1, 2)]
+    balances = [(await s.load(Account, "1", as_of=T0 + n * day)).balance for n in (-1, 0, 1, 2)]
 
-    assert found == [0, 2, 6, 7]
+    assert balances == [0, 2, 6, 7]
 
 
 async def test_undeclared_event_raises_and_unhandled_event_is_skipped(s: System) -> None:
@@ -335,8 +337,8 @@ async def test_append_to_several_streams_is_atomic(s: System) -> None:
         )
 
     assert await s.store.log.head() == 0
-    done = await s.append(fait.NewEvents("account-1", [Deposited(Decimal(1))] * 3, tags=["owner:ada"]))
-    assert (done.version, done.position) == (3, 3)
+    result = await s.append(fait.NewEvents("account-1", [Deposited(Decimal(1))] * 3, tags=["owner:ada"]))
+    assert (result.version, result.position) == (3, 3)
     assert (await s.read("account-1"))[2].tags == ("owner:ada",)
 
 

@@ -127,8 +127,8 @@ class Log(Protocol):
 
         Guarantees:
             The events get increasing positions and consecutive versions in their streams, in the order given.
-            `recorded_at` never decreases in the order of positions, even if the clock does. An event without
-            `occurred_at` gets its `recorded_at`.
+            `recorded_at` never decreases within a stream, even if the clock does. A backend with a single writer
+            guarantees this for the whole log. An event without `occurred_at` gets its `recorded_at`.
 
             If `features.durable`, the events are durable when this returns.
 
