@@ -155,7 +155,7 @@ async def _another(event: Happened) -> None: ...
     [
         ("redis://user:secret@host/0", r"redis://user:\*\*\*@host/0"),
         ("sqlite:///", "names no file"),
-        ("nonsense", "a store's URL begins with one of memory:, sqlite:"),
+        ("nonsense", "it must start with one of memory:, sqlite:"),
     ],
 )
 async def test_open_with_unknown_url_raises_without_the_password(url: str, message: str) -> None:

@@ -143,8 +143,7 @@ FAULTS = [
         "_store/postgres/migrations/0007_expire_messages_1.sql",
         "expire-above-checkpoint-in-postgres",
         "AND e.position <= up_to",
-        "tests/contract/test_retention.py::TestPostgresRetention::"
-        "test_what_a_checkpoint_has_not_passed_is_kept_whatever_the_caller_believes[18]",
+        "tests/contract/test_retention.py::TestPostgresRetention::test_messages_after_a_checkpoint_are_not_dropped[18]",
     ),
     Mutant(
         "two concurrent adoptions begin two epochs",

@@ -182,7 +182,7 @@ async def test_file_of_a_newer_fait_is_not_opened(store: Store, path: Path) -> N
 async def test_file_with_a_changed_schema_is_not_opened(store: Store, path: Path) -> None:
     apsw.Connection(str(path)).execute("UPDATE fait_migrations SET checksum = 'x'")
 
-    with pytest.raises(StoreUnavailable, match="another schema"):
+    with pytest.raises(StoreUnavailable, match="differs from that of this version"):
         await open_store(URL.format(path))
 
 
