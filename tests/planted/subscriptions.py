@@ -22,7 +22,7 @@ FAULTS = [
         "the recorded part of a failed batch is repeated",
         "_subscriptions/reactor.py",
         "recorded-part-repeated",
-        "if problem is not None:\n    return 0\nif done:",
+        "if error is not None:\n    return 0\nif handled:",
         BATCHES + "one_that_fails_in_a_batch_holds_up_what_comes_after_it_and_repeats_nothing_else[sqlite]",
     ),
     Mutant(
@@ -37,21 +37,21 @@ FAULTS = [
         "a reactor stops after five attempts",
         "_subscriptions/reactor.py",
         "reactor-stops-retrying",
-        "while not desk.stopping and self._failures(stored) < 5:",
+        "while not processing.stopping and self._failures(event) < 5:",
         RUNNING + "a_reactor_tries_until_it_succeeds_and_goes_on_only_then",
     ),
     Mutant(
         "a worker acquires the lease of a live owner",
         "_subscriptions/processor.py",
         "lease-of-live-owner-acquired",
-        'if seen.owner in ("", self._owner) or time.monotonic() - since >= 0:',
+        'if current.owner in ("", self._owner) or time.monotonic() - unchanged_since >= 0:',
         RUNNING + "an_owner_who_shows_life_is_not_replaced",
     ),
     Mutant(
         "the lease of a crashed owner never expires",
         "_subscriptions/processor.py",
         "lease-never-expires",
-        'if seen.owner in ("", self._owner):',
+        'if current.owner in ("", self._owner):',
         RUNNING + "an_owner_who_falls_silent_is_replaced_and_its_work_refused",
     ),
     Mutant(
