@@ -30,6 +30,6 @@ FAULTS = [
         "_decisions/client.py",
         "random-ids-in-handler",
         "return options",
-        RUNNING + "what_a_handler_publishes_happens_once_however_often_it_is_tried",
+        RUNNING + "events_of_retried_handler_are_appended_once",
     ),
 ]

@@ -136,7 +136,7 @@ FAULTS = [
         "_store/postgres/sql/move_checkpoint.sql",
         "stale-fencing-token-accepted-in-postgres",
         "AND EXISTS (SELECT FROM {schema}.fait_leases WHERE name = $1 AND fencing_token >= $4)",
-        POSTGRES + "Ledger::test_work_of_a_former_owner_is_refused[18]",
+        POSTGRES + "Ledger::test_work_of_former_owner_is_rejected[18]",
     ),
     Mutant(
         "events expire above a checkpoint, in PostgreSQL",
