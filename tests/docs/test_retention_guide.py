@@ -46,7 +46,7 @@ def blocks(language: str) -> str:
         (
             "INFO",
             "here",
-            "to ada@example.org\n1 messages 'shop.mail-wanted' were dropped that were older than 7 days, 0:00:00\n",
+            "to ada@example.org\nexpired messages dropped: type=shop.mail-wanted count=1 retention=7 days, 0:00:00\n",
         ),
         ("WARNING", "elsewhere", blocks("text")),
     ],

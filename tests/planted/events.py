@@ -23,7 +23,7 @@ FAULTS = [
         "_decisions/client.py",
         "key-by-order-alone",
         'return msgspec.structs.replace(options, key=self._next_key(""))',
-        "tests/subscriptions/test_reactor.py::test_calls_made_in_another_order_at_the_second_attempt_still_happen_once",
+        "tests/subscriptions/test_reactor.py::test_calls_in_other_order_at_retry_take_effect_once",
     ),
     Mutant(
         "events published by a handler have random ids",

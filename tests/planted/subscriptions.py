@@ -16,14 +16,14 @@ FAULTS = [
         "failing-worker-keeps-lease",
         "if failures < 0:",
         "tests/subscriptions/test_failing.py"
-        "::test_an_event_of_newer_code_is_handled_by_the_newer_process_and_once[sqlite]",
+        "::test_event_of_newer_schema_version_is_handled_once_by_newer_process[sqlite]",
     ),
     Mutant(
         "the recorded part of a failed batch is repeated",
         "_subscriptions/reactor.py",
         "recorded-part-repeated",
         "if error is not None:\n    return 0\nif handled:",
-        BATCHES + "one_that_fails_in_a_batch_holds_up_what_comes_after_it_and_repeats_nothing_else[sqlite]",
+        BATCHES + "failing_event_in_batch_blocks_later_events_and_repeats_only_itself[sqlite]",
     ),
     Mutant(
         "a new subscription starts although its events have expired",
@@ -31,7 +31,7 @@ FAULTS = [
         "start-below-expired-position",
         "if subscription.may_expire and (expired := await self.store.log.expired_position()) < position:",
         "tests/subscriptions/test_retention.py::"
-        "test_a_new_subscription_of_messages_that_are_gone_does_not_start[sqlite]",
+        "test_new_subscription_to_dropped_messages_raises_position_expired[sqlite]",
     ),
     Mutant(
         "a reactor stops after five attempts",
