@@ -24,7 +24,8 @@ BULK = 5000
 PAGE = 1000
 MOMENT = "2024-05-01T12:34:56.789012Z"
 INSERT = (
-    "INSERT INTO fait_events (stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at) "
+    "INSERT INTO fait_events "
+    "(stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 READ = (

@@ -183,7 +183,7 @@ def test_a_page_can_be_made_of_it(result: dict[str, Any], module: Callable[[str]
     page = module("report").page(result)
 
     assert "### With a network of 1 ms" in page
-    assert "### What stands still" in page
+    assert "### Stalls" in page
     assert "| fait |" in page
     assert str(ROOT) not in json.dumps(result)
 

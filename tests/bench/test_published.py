@@ -100,7 +100,7 @@ def test_a_change_by_hand_is_found(
     path.write_text(changed, "utf-8")
 
     assert publish("--check") == 1
-    assert f"not what {report.LATEST.name} says" in capsys.readouterr().err
+    assert f"differs from {report.LATEST.name}" in capsys.readouterr().err
 
 
 def test_the_readme_says_that_nothing_was_published_until_something_is(
