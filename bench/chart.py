@@ -1,4 +1,4 @@
-"""A bar chart of a run, as SVG written by hand: how many times the peer's rate, by workload."""
+"""Draws a bar chart of a run as SVG: the rate relative to a peer, by workload."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ GRID = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 class Bar(NamedTuple):
-    """A ratio, with the goals for it."""
+    """A ratio and its goals."""
 
     title: str
     ratio: float
@@ -22,7 +22,7 @@ class Bar(NamedTuple):
 
 
 def drawn(result: dict[str, Any]) -> str:
-    """The chart of a run on SQLite."""
+    """Draw the chart of a run on SQLite."""
     peer = PEERS[0]
     bars = [
         Bar(
@@ -41,7 +41,7 @@ def drawn(result: dict[str, Any]) -> str:
 
 
 def bars_drawn(heading: str, bars: Sequence[Bar]) -> str:
-    """Bars by their ratios; a tick on a bar is a goal. The scale is logarithmic."""
+    """Draw bars on a logarithmic scale; a tick marks a goal."""
     height = TOP + ROW * len(bars) + 40
     longest = max([10.0, *(2 * bar.ratio for bar in bars)])
     font = 'font-family="system-ui, sans-serif" font-size="13"'
@@ -61,17 +61,17 @@ def bars_drawn(heading: str, bars: Sequence[Bar]) -> str:
 
 
 def faster(rate_ratio: float | None, time_ratio: float) -> float:
-    """How many times as fast: by the rate, or by the time where there is no rate."""
+    """Return how many times as fast: the ratio of rates, or the inverse ratio of times if there is no rate."""
     return rate_ratio if rate_ratio is not None else 1 / time_ratio
 
 
 def _bar(y: int, bar: Bar, longest: float) -> list[str]:
     title, ratio, goals = bar
     start, end = sorted((_x(1, longest), _x(ratio, longest)))
-    colour = "#2f6fde" if ratio >= 1 else "#c2410c"
+    color = "#2f6fde" if ratio >= 1 else "#c2410c"
     parts = [
         f'<text x="{LEFT - 12}" y="{y + 13}" text-anchor="end" fill="#1f2933">{escape(title)}</text>',
-        f'<rect x="{start}" y="{y}" width="{max(1.0, round(end - start, 1))}" height="{BAR}" rx="2" fill="{colour}"/>',
+        f'<rect x="{start}" y="{y}" width="{max(1.0, round(end - start, 1))}" height="{BAR}" rx="2" fill="{color}"/>',
     ]
     for goal in goals:
         x = _x(goal, longest)
@@ -81,6 +81,6 @@ def _bar(y: int, bar: Bar, longest: float) -> list[str]:
 
 
 def _x(ratio: float, longest: float) -> float:
-    """Where a ratio lies: half as fast is at the left edge, `longest` at the right one."""
+    """Return the x coordinate of a ratio: 0.5 is at the left edge, `longest` at the right edge."""
     share = (math.log10(max(ratio, 0.5)) - math.log10(0.5)) / (math.log10(longest) - math.log10(0.5))
     return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)

@@ -1,4 +1,4 @@
-"""Runs one workload of one subject once, in a process of its own: child.py SUBJECT WORKLOAD N FILE -> JSON."""
+"""Runs one workload of one subject once, in its own process: child.py SUBJECT WORKLOAD N FILE -> JSON."""
 
 import asyncio
 import importlib
@@ -13,9 +13,9 @@ def main(subject: str, workload: str, n: int, path: str) -> int:
     try:
         module = importlib.import_module(f"subjects.{subject}")
     except ModuleNotFoundError as missing:
-        print(f"{missing} (make bench installs it)", file=sys.stderr)
+        print(f"{missing} (install it with: make bench)", file=sys.stderr)
         return NOT_INSTALLED
-    if workload not in module.WORKLOADS:  # this version of it cannot do that
+    if workload not in module.WORKLOADS:  # not supported by this version of the subject
         print("{}")
         return 0
     found = module.WORKLOADS[workload](path, n)

@@ -1,4 +1,4 @@
-"""What is measured, and the ratios that fait holds itself to. Data only."""
+"""Workloads, subjects and goals of the benchmark on SQLite. Data only."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,13 +8,14 @@ __all__ = ["GOALS", "LIMITS", "PEERS", "PROPERTIES", "SUBJECTS", "WORKLOADS", "G
 
 @dataclass(frozen=True)
 class Workload:
-    """One thing to be done, and how much of it by whom.
+    """An operation, and how often each subject performs it.
 
     Attributes:
-        key: its name; "W5" on the command line means all that begin with it.
-        title: in words.
-        unit: of the rate.
-        sizes: how much each subject does in a run; those not named cannot do it. Slow ones do less: rates are steady.
+        key: Name of the workload; "W5" on the command line selects all keys that begin with it.
+        title: Description, as shown in tables and charts.
+        unit: Unit of the rate.
+        sizes: Number of operations of each subject in a run. Other subjects cannot run the workload. Slow subjects do
+            fewer, which does not change their rate.
     """
 
     key: str
@@ -25,13 +26,13 @@ class Workload:
 
 @dataclass(frozen=True)
 class Goal:
-    """A ratio fait to another subject, or of fait to itself, that must hold.
+    """A ratio of fait to another subject, or to itself, that fait is meant to reach.
 
     Attributes:
-        key: of the workload or property.
-        against: the subject fait is compared with.
-        figure: "ops_s": more is better; "p50_us", "p99_us": less is better.
-        limit: the least ratio of rates, or the greatest ratio of times.
+        key: Key of the workload or property.
+        against: The subject that fait is compared with.
+        figure: "ops_s" (higher is better), "p50_us" or "p99_us" (lower is better).
+        limit: Minimum ratio of rates, or maximum ratio of times.
     """
 
     key: str
@@ -48,10 +49,10 @@ SUBJECTS = {
     "raw_sqlite3": "sqlite3",
 }
 PEERS = ("eventsourcing_app",)
-"""Libraries for the same purpose: fait shall never be slower than the best of them."""
+"""Libraries for the same purpose. fait must be at least as fast as each of them."""
 
 LIMITS = ("raw_apsw", "raw_apsw_thread", "raw_sqlite3")
-"""Hand-written programs without expected versions, read models or subscriptions: what the database gives."""
+"""Hand-written programs without expected versions, read models or subscriptions: the limit of the database."""
 
 WORKLOADS = (
     Workload(
@@ -113,13 +114,13 @@ WORKLOADS = (
 )
 
 PROPERTIES = {
-    "growth-append": "append at the largest log against the smallest, p50",
-    "growth-read": "read-stream at the largest log against the smallest, p50",
-    "import": "`import fait` against `import asyncio, msgspec, sqlite3`",
-    "upcasting": "fold of current events whose older versions are upcast, against one by hand",
-    "memory": "peak memory of a catch-up, 1 M events against 100 k",
+    "growth-append": "append, p50, at the largest log relative to the smallest",
+    "growth-read": "read-stream, p50, at the largest log relative to the smallest",
+    "import": "`import fait` relative to `import asyncio, msgspec, sqlite3`",
+    "upcasting": "fold of events whose older versions have upcasters, relative to a hand-written loop",
+    "memory": "peak memory of a catch-up, 1 M events relative to 100 k",
 }
-"""Ratios of fait to itself: less is better."""
+"""Ratios of fait to itself; lower is better."""
 
 GOALS = (
     Goal("W1", "eventsourcing_app", "ops_s", 1.25),

@@ -1,11 +1,10 @@
-"""Does a live reader miss, repeat or reorder an event, whatever the writers do? Six processes try to make it.
+"""Lost-events probe on SQLite: detects events that a live reader misses, repeats or reorders.
 
-Writers append from many callers at once, conflict with each other, have appends of several streams refused and
-are killed; another process opens write transactions of its own and rolls them back. A reader in a process of its own
-follows the log meanwhile. Afterwards what it saw is compared with what the settled log holds, and that with what was
-acknowledged.
+Writers append from many concurrent callers, conflict with each other, have appends to several streams rejected, and
+are killed. Another process opens write transactions and rolls them back. At the same time a reader in its own process
+follows the log. Afterwards the events that it read are compared with the log, and the log with the acknowledged events.
 
-    lost_events.py write|read|disturb FILE SEED COUNT     the parts, each a process of its own
+    lost_events.py write|read|disturb FILE SEED COUNT     the parts, each in its own process
 """
 
 import asyncio
@@ -32,33 +31,33 @@ CONTENDED = 8
 END = "the end"
 ACKNOWLEDGED = "acknowledged "
 ENDLESS = 1_000_000
-"""Appends that a writer who is to be killed does not live to finish."""
+"""Number of appends of a writer that is killed before it can finish them."""
 
 NEVER = 1 << 40
 
 
 async def write(path: str, seed: int, count: int) -> None:
-    """Tell each event that is acknowledged, by its order id, and at last how many appends were refused."""
+    """Append, print the order id of each acknowledged event, and finally the number of rejected appends."""
     refused = 0
 
     async def call(caller: int) -> None:
         nonlocal refused
-        chance = random.Random(f"{seed}/{caller}")
+        rng = random.Random(f"{seed}/{caller}")
         for turn in range(count // CALLERS):
             number = (seed * CALLERS + caller) * 100_000 + turn
             new = placed(number)
             try:
-                match chance.randrange(4):
+                match rng.randrange(4):
                     case 0:
                         await s.publish(new, stream=f"order-{number}")
                     case 1:
-                        contended = f"order-{chance.randrange(CONTENDED)}"
-                        await s.append(fait.NewEvents(contended, [new], chance.choice([0, turn, "exists"])))
-                    case 2:  # the second stream is never at that version, so the first is rolled back
+                        contended = f"order-{rng.randrange(CONTENDED)}"
+                        await s.append(fait.NewEvents(contended, [new], rng.choice([0, turn, "exists"])))
+                    case 2:  # the second stream never has that version, so both writes are rejected
                         wrong = fait.NewEvents("order-0", [placed(NEVER + number)], 1 << 30)
                         await s.append(fait.NewEvents(f"order-{number}", [placed(NEVER + number)], "no_stream"), wrong)
                     case _:
-                        await s.transact(Order.update, str(chance.randrange(CONTENDED)), updated(number))
+                        await s.transact(Order.update, str(rng.randrange(CONTENDED)), updated(number))
             except fait.WrongExpectedVersion:
                 refused += 1
             else:
@@ -70,7 +69,7 @@ async def write(path: str, seed: int, count: int) -> None:
 
 
 async def read(path: str, _seed: int, _count: int) -> None:
-    """Follow until the end is seen; print positions and order ids in the order they came."""
+    """Follow the log up to the end marker; print positions and order ids in the order received."""
     seen = list[tuple[int, str]]()
     async with opened(path) as s:
         print("ready", flush=True)
@@ -82,7 +81,7 @@ async def read(path: str, _seed: int, _count: int) -> None:
 
 
 async def disturb(path: str, _seed: int, count: int) -> None:
-    """Transactions of somebody else that insert events, stay open, and are rolled back."""
+    """Insert events in foreign transactions that stay open and are rolled back."""
     db = apsw.Connection(path)
     db.set_busy_timeout(30_000)
     for number in range(count):
@@ -95,7 +94,7 @@ async def disturb(path: str, _seed: int, count: int) -> None:
 
 
 class _Part:
-    """One of the processes, and what it has printed."""
+    """A process of the probe, and the lines that it has printed."""
 
     def __init__(self, what: str, path: str, seed: int, count: int) -> None:
         command = [sys.executable, __file__, what, path, str(seed), str(count)]
@@ -107,7 +106,7 @@ class _Part:
 
     def _collect(self, output: IO[str]) -> None:
         for line in output:
-            if line.endswith("\n"):  # a killed writer may leave half a line
+            if line.endswith("\n"):  # a killed writer may leave an incomplete line
                 self.lines.append(line.strip())
 
     def wait_for(self, lines: int) -> None:
@@ -115,9 +114,9 @@ class _Part:
             time.sleep(0.002)
 
     def finish(self) -> Any:
-        """Wait for it; gives its last line."""
+        """Wait for its end; return its last line."""
         if self.process.wait(600) != 0:
-            raise RuntimeError("a process of the lost-events probe failed; its message is above")
+            raise RuntimeError("a process of the lost-events probe failed; see its message above")
         self._reader.join()
         return json.loads(self.lines.pop())
 
@@ -128,11 +127,11 @@ class _Part:
 
 
 def probe(path: str, appends: int) -> dict[str, int]:
-    """Run it on a fresh file; `missed`, `repeated`, `reordered`, `lost` and `phantom` must be 0.
+    """Run the probe on a new file; `missed`, `repeated`, `reordered`, `lost` and `phantom` must be 0.
 
     Args:
-        path: of the file, which does not exist yet.
-        appends: that each writer tries.
+        path: Path of the file, which does not exist yet.
+        appends: Number of appends that each writer attempts.
     """
     asyncio.run(_prepare(path))
     parts = list[_Part]()
@@ -165,7 +164,7 @@ def probe(path: str, appends: int) -> dict[str, int]:
 
 
 def compared(seen: list[tuple[int, str]], log: list[tuple[int, str]], acknowledged: set[str]) -> dict[str, int]:
-    """What is wrong with what a reader saw, and with what the log holds: positions with order ids, as they came."""
+    """Count the errors of a reader and of the log. Events are pairs of position and order id, in the order received."""
     times = Counter(seen)
     stored = {order_id for _, order_id in log}
     return {
@@ -180,7 +179,7 @@ def compared(seen: list[tuple[int, str]], log: list[tuple[int, str]], acknowledg
 
 
 def _rolled_back(stored: set[str]) -> set[str]:
-    """Order ids of events that were part of something rolled back."""
+    """Return the order ids of stored events that had been rolled back or rejected."""
     return {each for each in stored if each != END and int(each.removeprefix("order-")) >= NEVER}
 
 

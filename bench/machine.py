@@ -1,4 +1,4 @@
-"""What was measured on what: no names of hosts or people, no paths."""
+"""Describes the machine and the versions of a run, without names of hosts or people and without paths."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ __all__ = ["machine", "versions"]
 
 
 def machine(folder: Path) -> dict[str, str | int]:
-    """Processor, memory, system, and the file system of a folder."""
+    """Return processor, memory, operating system, and the file system of a folder."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count() or 0,
@@ -23,7 +23,7 @@ def machine(folder: Path) -> dict[str, str | int]:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that takes part."""
+    """Return the versions of all programs and packages involved."""
     found = {"python": platform.python_version(), "sqlite (apsw)": apsw.sqlite_lib_version()}
     found["sqlite (sqlite3)"] = sqlite3.sqlite_version
     for package in ("fait", "msgspec", "apsw", "eventsourcing"):

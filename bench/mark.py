@@ -1,13 +1,13 @@
-"""What does the high-water mark cost when many others are connected? Idle ones, and ones with an append under way.
+"""Measures the cost of the high-water mark while many other connections are open, idle or with an open append.
 
-`make bench-mark` takes some minutes; `make bench-mark ARGS="--crowds 0,50 --rounds 5"` takes options.
+`make bench-mark` takes some minutes; options are passed as in `make bench-mark ARGS="--crowds 0,50 --rounds 5"`.
 
-It starts a PostgreSQL of its own, which keeps what it promises (fsync), with a log of a thousand events. Beside each
-crowd it times the mark, a page of 100 events without it, and an append, alone and while another process asks for the
-mark without pause. Each round does all crowds; ratios are to nobody else, within a round. Writes mark.json and prints
-the table of adr/0014.
+It starts a PostgreSQL server with fsync and a log of a thousand events. For each number of connections it measures
+reading the mark, a page of 100 events without the mark, and an append, alone and while another process reads the mark
+continuously. Each round covers all cases; ratios are relative to no other connections, within a round. Writes mark.json
+and prints the table of adr/0014.
 
-    -m mark --marks URL      ask for the mark until standard input ends; prints how often
+    -m mark --marks URL      read the mark until the end of standard input; print how often
 """
 
 import argparse
@@ -47,10 +47,10 @@ SETTINGS = {"fsync": "on", "max_connections": "300", "shared_buffers": "256MB", 
 LOGGED, PAGE = 1000, 100
 KINDS = {"idle": "idle", "holding": "append under way"}
 FIGURES = {
-    "mark": "high_water_mark",
+    "mark": "high-water mark",
     "page": "page of 100, mark known",
     "append": "append",
-    "append_beside": "append beside marks",
+    "append_beside": "append while the mark is read",
 }
 LOCKS = "SELECT count(*), count(*) FILTER (WHERE locktype = 'advisory') FROM pg_locks"
 Found = dict[str, Any]
@@ -75,10 +75,14 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--crowds", default="10,100,200", metavar="N,N", help="other connections (default: 10,100,200)")
-    parser.add_argument("--n", type=int, default=200, metavar="N", help="of each figure in a round (default: 200)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="medians of so many (default: 3)")
-    parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR", help="where the result goes")
+    parser.add_argument(
+        "--crowds", default="10,100,200", metavar="N,N", help="numbers of other connections (default: 10,100,200)"
+    )
+    parser.add_argument(
+        "--n", type=int, default=200, metavar="N", help="operations per figure and round (default: 200)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="number of rounds (default: 3)")
+    parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR", help="folder for the result")
     return parser.parse_args()
 
 
@@ -93,18 +97,18 @@ async def _fill(url: str) -> None:
 
 
 def _round(url: str, crowds: Sequence[int], n: int) -> dict[tuple[str, int], Found]:
-    """What was found beside nobody and beside each crowd."""
-    found = {("nobody", 0): asyncio.run(_beside(url, n))}
+    """Measure without other connections, and with each crowd of them."""
+    found = {("none", 0): asyncio.run(_measure(url, n))}
     for size in crowds:
         for kind in KINDS:
             with crowd(url, size, kind):
-                found[kind, size] = asyncio.run(_beside(url, n))
+                found[kind, size] = asyncio.run(_measure(url, n))
     return found
 
 
 @contextmanager
 def crowd(url: str, size: int, kind: str) -> Generator[None]:
-    """Connections of others; each idle, or with an append in an open transaction."""
+    """Open other connections, each idle or with an append in an open transaction."""
     with ExitStack() as stack:
         for number in range(size):
             connection = stack.enter_context(psycopg.connect(url))
@@ -112,7 +116,7 @@ def crowd(url: str, size: int, kind: str) -> Generator[None]:
                 shop.outbox(connection).add(_placed(number), stream=f"held-{number}")
                 connection.execute(
                     "SET LOCAL idle_in_transaction_session_timeout = 0"
-                )  # it holds for the whole measure
+                )  # it stays open during the whole measurement
             stack.callback(connection.rollback)
         yield
 
@@ -122,7 +126,7 @@ def _placed(number: int) -> OrderPlaced:
     return OrderPlaced(**{**fields, "items": [Item(**item) for item in fields["items"]]})
 
 
-async def _beside(url: str, n: int) -> Found:
+async def _measure(url: str, n: int) -> Found:
     sql, store, connection = statements("public"), await open_store(url), await asyncpg.connect(url)
     mark = await connection.prepare(sql["high_water_mark"])
     page = await connection.prepare(sql["read_log"])
@@ -160,16 +164,18 @@ async def _append(store: Store, stream: str) -> None:
 
 @asynccontextmanager
 async def _marks(url: str) -> Any:
-    """Another process asks for the mark without pause; gives, at the end, how often."""
-    asker = await asyncio.create_subprocess_exec(sys.executable, "-m", "mark", "--marks", url, stdin=PIPE, stdout=PIPE)
-    assert asker.stdout is not None
+    """Read the mark continuously in another process; at the end, append how often to the yielded list."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "mark", "--marks", url, stdin=PIPE, stdout=PIPE
+    )
+    assert process.stdout is not None
     counted = list[int]()
     try:
-        check("the first word", await asker.stdout.readline(), b"ready\n")
+        check("the first line", await process.stdout.readline(), b"ready\n")
         yield counted
     finally:
-        told, _ = await asker.communicate(b"")  # which closes its input: it ends
-        counted.append(int(told))
+        count, _ = await process.communicate(b"")  # closes its input, which ends it
+        counted.append(int(count))
 
 
 async def marks(url: str) -> None:
@@ -179,23 +185,23 @@ async def marks(url: str) -> None:
     await mark.fetch()
     print("ready", flush=True)
     over.start()
-    asked = 0
+    reads = 0
     while over.is_alive():
         await mark.fetch()
-        asked += 1
-    print(asked)
+        reads += 1
+    print(reads)
     await connection.close()
 
 
 def _rows(rounds: Sequence[dict[tuple[str, int], Found]]) -> list[Found]:
-    """A row for each crowd: medians of the rounds, and of the ratios to nobody within each."""
+    """Return a row for each crowd: medians of the rounds, and medians of the ratios to no crowd within a round."""
     rows = list[Found]()
     for key in rounds[0]:
         own = [each[key] for each in rounds]
         row: Found = {"kind": key[0], "others": key[1]}
         row |= {name: round(statistics.median(each[name] for each in own), 1) for name in own[0]}
         for name in FIGURES:
-            ratios = [each[key][f"{name}_p50_us"] / each["nobody", 0][f"{name}_p50_us"] for each in rounds]
+            ratios = [each[key][f"{name}_p50_us"] / each["none", 0][f"{name}_p50_us"] for each in rounds]
             row[f"{name}_ratio"] = round(statistics.median(ratios), 2)
             row[f"{name}_ratios"] = [round(ratio, 2) for ratio in ratios]
         rows.append(row)
@@ -203,7 +209,7 @@ def _rows(rounds: Sequence[dict[tuple[str, int], Found]]) -> list[Found]:
 
 
 def markdown(result: Found) -> str:
-    """The result as the ADR shows it: microseconds, p50 / p99, and the ratio of p50 to nobody else."""
+    """Format the result as in the ADR: microseconds, p50 / p99, and the ratio of p50 to no other connections."""
     where = result["machine"]
     box = f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB, {where['file_system']}"
     load = f"load {result['load'][0]} before the run, {result['load'][1]} at its end"
@@ -214,14 +220,14 @@ def markdown(result: Found) -> str:
         f"|---|--:|{'--:|--:|' * len(FIGURES)}",
     ]
     for row in result["rows"]:
-        who = "nobody" if row["kind"] == "nobody" else f"{row['others']} {KINDS[row['kind']]}"
+        others = "none" if row["kind"] == "none" else f"{row['others']} {KINDS[row['kind']]}"
         figures = [
             part
             for name in FIGURES
             for part in (f"{row[f'{name}_p50_us']:,.0f} / {row[f'{name}_p99_us']:,.0f}", f"{row[f'{name}_ratio']:.2f}")
         ]
         locks = f"{row['locks']:,.0f}"
-        lines.append(f"| {' | '.join([who, locks, *figures])} |")
+        lines.append(f"| {' | '.join([others, locks, *figures])} |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""One clock and one form of result for every subject."""
+"""Timing and the format of results, shared by all subjects."""
 
 import asyncio
 import sqlite3
@@ -30,29 +30,29 @@ Outcome = dict[str, Any]
 
 
 class WrongResult(Exception):
-    """A workload did not do what it was timed for: its figure would mean nothing."""
+    """A workload did not do its work, so its figure is invalid."""
 
 
 def check(what: str, found: object, expected: object) -> None:
-    """Refuse a figure whose work was not done."""
+    """Raise `WrongResult` if a value differs from the expected one."""
     if found != expected:
         raise WrongResult(f"{what}: {found!r}, expected {expected!r}")
 
 
 def percentile(latencies_s: Sequence[float], share: float) -> float:
-    """In microseconds."""
+    """Return a percentile in microseconds."""
     ordered = sorted(latencies_s)
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1e6, 1)
 
 
 def outcome(count: int, seconds: float | None, latencies_s: Sequence[float] = (), *, stored: int) -> Outcome:
-    """What one run gives.
+    """Return the result of a run.
 
     Args:
-        count: operations done; events, where the workload counts events.
-        seconds: how long they took; None when only latency is measured.
-        latencies_s: of each operation.
-        stored: events that must be in the file now, warm-up included.
+        count: Number of operations, or of events if the workload counts events.
+        seconds: Total duration; None if only latency is measured.
+        latencies_s: Latency of each operation.
+        stored: Number of events that must be in the file, including the warm-up.
     """
     return {
         "n": count,
@@ -64,7 +64,7 @@ def outcome(count: int, seconds: float | None, latencies_s: Sequence[float] = ()
 
 
 def timed(act: Callable[[T], object], things: Sequence[T]) -> tuple[float, list[float]]:
-    """Act on each of the things, which were made before; gives seconds in all, and of each."""
+    """Call `act` with each item, and return the total seconds and those of each call."""
     latencies = list[float]()
     started = before = time.perf_counter()
     for thing in things:
@@ -76,7 +76,7 @@ def timed(act: Callable[[T], object], things: Sequence[T]) -> tuple[float, list[
 
 
 async def timed_async(act: Callable[[T], Awaitable[object]], things: Sequence[T]) -> tuple[float, list[float]]:
-    """As `timed`, one after the other."""
+    """Do the same as `timed` with a coroutine function."""
     latencies = list[float]()
     started = before = time.perf_counter()
     for thing in things:
@@ -90,14 +90,14 @@ async def timed_async(act: Callable[[T], Awaitable[object]], things: Sequence[T]
 async def concurrently(
     act: Callable[[T], Awaitable[object]], things: Sequence[T], callers: int = CALLERS
 ) -> tuple[float, list[float]]:
-    """As `timed`, by so many callers at once."""
+    """Do the same as `timed_async` with concurrent callers."""
     started = time.perf_counter()
     parts = await asyncio.gather(*(timed_async(act, things[caller::callers]) for caller in range(callers)))
     return time.perf_counter() - started, [each for _, latencies in parts for each in latencies]
 
 
 def by_threads(act: Callable[[T], object], things: Sequence[T], callers: int = CALLERS) -> tuple[float, list[float]]:
-    """As `concurrently`, by threads."""
+    """Do the same as `concurrently` with threads."""
     started = time.perf_counter()
     with ThreadPoolExecutor(callers) as threads:
         parts = list(threads.map(lambda caller: timed(act, things[caller::callers])[1], range(callers)))
@@ -105,16 +105,16 @@ def by_threads(act: Callable[[T], object], things: Sequence[T], callers: int = C
 
 
 def in_file(path: str, table: str) -> int:
-    """Events that a file holds, counted by another program than those that wrote it."""
-    return _asked(path, f"SELECT count(*) FROM {table}")  # noqa: S608
+    """Count the events in a file, independently of the program that wrote it."""
+    return _fetch_value(path, f"SELECT count(*) FROM {table}")  # noqa: S608
 
 
 def in_view(path: str) -> int:
-    """Events that have gone into the rows of a file's read model."""
-    return _asked(path, "SELECT sum(n) FROM order_view")
+    """Count the events that were folded into the rows of a file's read model."""
+    return _fetch_value(path, "SELECT sum(n) FROM order_view")
 
 
-def _asked(path: str, statement: str) -> int:
+def _fetch_value(path: str, statement: str) -> int:
     connection = sqlite3.connect(path)
     try:
         return connection.execute(statement).fetchone()[0]

@@ -8,7 +8,7 @@ EVENTS_PER_ORDER = 10
 
 
 def order(number: int) -> dict[str, Any]:
-    """The fields of an order, as plain JSON values."""
+    """Return the fields of an order as plain JSON values."""
     return {
         "order_id": f"order-{number:010d}",
         "customer_id": f"customer-{number % 5000:06d}",

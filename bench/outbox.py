@@ -1,11 +1,10 @@
-"""What does the outbox cost whoever writes? A change alone, with a row in a plain outbox table, with fait, with a peer.
+"""Measures the cost of the outbox: a change alone, with a row in a plain outbox table, with fait, and with a peer.
 
-`make bench-outbox` takes some minutes; `make bench-outbox ARGS="--rounds 9 --n 1000"` takes options.
+`make bench-outbox` takes some minutes; options are passed as in `make bench-outbox ARGS="--rounds 9 --n 1000"`.
 
-It starts a PostgreSQL of its own, which keeps what it promises (fsync), and measures through libraries that the outbox
-has adapters for. Machines drift, so the ways of writing take turns, transaction by transaction, in a new process and
-database for each round and library; ratios are taken within a round. Writes outbox.json and prints the table of
-docs/outbox/overhead.md.
+It starts a PostgreSQL server with fsync, and measures through the libraries that the outbox has adapters for. The speed
+of machines drifts, so the ways of writing alternate, transaction by transaction, in a new process and database for each
+round and library; ratios are taken within a round. Writes outbox.json and prints the table of docs/outbox/overhead.md.
 
     -m outbox --child LIBRARY N URL [LOG]      one round of one library: URL of an empty database, LOG of its server
 """
@@ -44,14 +43,14 @@ __all__ = ["main", "markdown"]
 BENCH = Path(__file__).parent
 SETTINGS = {
     "fsync": "on",
-    "autovacuum": "off",  # its own writes would be counted
-    "checkpoint_timeout": "1h",  # and so would whole pages, after a checkpoint
+    "autovacuum": "off",  # its writes would be counted
+    "checkpoint_timeout": "1h",  # full pages after a checkpoint would be counted
     "max_wal_size": "8GB",
     "shared_buffers": "256MB",
     "log_min_messages": "log",
 }
 PACKAGES = ("asyncpg", "psycopg", "SQLAlchemy", "Django", "faststream-outbox")
-WARM_UP = 100  # until every table has its first pages: a new one's map of free space is written as a whole page
+WARM_UP = 100  # until every table has its first pages: a new free space map is written as a full page
 PREPARED, COUNTED = 10, 10
 ENTRY = re.compile(rb"LOG:  (statement|execute [^:]+):")
 LIVE_OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -60,11 +59,11 @@ Found = dict[str, Any]
 
 
 class ServerGauge:
-    """What a PostgreSQL wrote and did, asked on a connection of its own.
+    """Counters of a PostgreSQL server, read on a separate connection.
 
     Args:
-        url: of the database.
-        log: the server's.
+        url: URL of the database.
+        log: Path of the server's log.
     """
 
     def __init__(self, url: str, log: str) -> None:
@@ -76,29 +75,29 @@ class ServerGauge:
         check("one notification, as counted", self.notified() - before, 1)
 
     def wal(self) -> int:
-        """Bytes of write-ahead log, since ever."""
+        """Return the bytes of write-ahead log since the server was created."""
         return int(self._ask("SELECT pg_current_wal_insert_lsn() - '0/0'"))
 
     def listen(self, ways: Ways) -> None:
-        """Have the statements of connections noted that are opened from now on."""
+        """Log the statements of connections that are opened from now on."""
         with psycopg.connect(self._url) as connection:
             connection.execute(f"ALTER DATABASE {connection.info.dbname} SET log_statement = 'all'")
 
     def statements(self) -> int:
-        """Statements noted, since ever."""
+        """Return the number of logged statements."""
         return len(ENTRY.findall(self._log.read_bytes()))
 
     def notified(self) -> int:
-        """Transactions with a NOTIFY: each takes a page of the server's queue, whatever the channel, heard or not.
+        """Return the number of transactions with a NOTIFY: each accesses a page of the server's queue.
 
-        A connection tells what it did when it is closed: this waits until no other is open.
+        A connection reports its statistics when it is closed, so this waits until no other connection is open.
         """
         while self._ask(LIVE_OTHERS):
             time.sleep(0.01)
         return self._ask("SELECT blks_hit + blks_read + blks_zeroed FROM pg_stat_slru WHERE name = 'notify'")
 
     def stored(self) -> dict[str, int]:
-        """Rows, by their table."""
+        """Return the number of rows by table."""
         return {name: self._ask(sql) for name, sql in STORED.items()}
 
     def _ask(self, sql: str) -> Any:
@@ -108,7 +107,7 @@ class ServerGauge:
 
 
 class FileGauge:
-    """The same of an SQLite file, which nobody checkpoints and where nobody is notified."""
+    """The same counters of an SQLite file, without checkpoints and notifications."""
 
     def __init__(self, url: str) -> None:
         self._path = url.removeprefix("sqlite:///")
@@ -132,8 +131,8 @@ class FileGauge:
 
 
 def round_of(library: str, n: int, url: str, log: str) -> Found:
-    """One round of one library, on a new database."""
-    warnings.filterwarnings("ignore", "SQLite 3")  # of its age; nothing is checkpointed here
+    """Run one round of one library on a new database."""
+    warnings.filterwarnings("ignore", "SQLite 3")  # an old version; no checkpoint happens here
     asyncio.run(open_admin(url).migrate())
     _create_tables(url)
     measured = _measured(
@@ -141,11 +140,11 @@ def round_of(library: str, n: int, url: str, log: str) -> Found:
     )
     if LIBRARIES[library].waits:
         return asyncio.run(measured)
-    try:  # nothing in it waits; Django refuses to work beside an event loop
+    try:  # the coroutine never suspends; Django rejects synchronous calls in a running event loop
         measured.send(None)
     except StopIteration as end:
         return end.value
-    raise AssertionError("a library that does not wait has waited")
+    raise AssertionError("the coroutine of a synchronous library was suspended")
 
 
 def _create_tables(url: str) -> None:
@@ -166,9 +165,9 @@ async def _measured(kind: type[Ways], n: int, url: str, gauge: Any) -> Found:
             except ModuleNotFoundError as problem:
                 missing.append(str(problem.name))
     found = {way: list[tuple[float, float, int]]() for way in opened}
-    chance, warm_up = random.Random(1), min(WARM_UP, n)
+    rng, warm_up = random.Random(1), min(WARM_UP, n)
     for number in range(warm_up + n):
-        for way in chance.sample(list(opened), len(opened)):
+        for way in rng.sample(list(opened), len(opened)):
             found[way].append(await _timed(opened[way], way, _made(way, number), gauge))
     for ways in opened.values():
         await _finished(ways.close())
@@ -189,7 +188,7 @@ async def _opened(kind: type[Ways], way: str, url: str) -> Ways:
 
 
 async def _timed(ways: Ways, way: str, made: Made, gauge: Any) -> tuple[float, float, int]:
-    """Seconds, seconds of this process's processor, and bytes of write-ahead log."""
+    """Return seconds, CPU seconds of this process, and bytes of write-ahead log."""
     write = getattr(ways, way)
     wal, cpu, started = gauge.wal(), time.process_time(), time.perf_counter()
     waiting = write(made)
@@ -200,7 +199,7 @@ async def _timed(ways: Ways, way: str, made: Made, gauge: Any) -> tuple[float, f
 
 
 async def _counted(kind: type[Ways], way: str, url: str, gauge: Any, first: int) -> Found:
-    """Statements for an event, BEGIN and COMMIT included, and whether anybody is notified by such transactions."""
+    """Return the statements per event, including BEGIN and COMMIT, and the notifications per transaction."""
     notified = gauge.notified()
     if isinstance(gauge, ServerGauge):
         gauge.listen(kind())
@@ -225,11 +224,11 @@ async def _finished(waiting: Any) -> None:
 def _made(way: str, number: int) -> Made:
     fields = order(number)
     event = OrderPlaced(**{**fields, "items": [Item(**item) for item in fields["items"]]})
-    return Made(f"order-{number:08d}-{way}", event)  # ascending, whichever way
+    return Made(f"order-{number:08d}-{way}", event)  # ascending in every way
 
 
 def _summed(samples: Sequence[tuple[float, float, int]]) -> Found:
-    """Microseconds of a transaction, and means of what is counted."""
+    """Return the microseconds of a transaction, and the means of the counters."""
     seconds = [took for took, _, _ in samples]
     return {
         "p50_us": percentile(seconds, 0.50),
@@ -270,10 +269,12 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="asyncpg,Django", help=f"of {', '.join(LIBRARIES)}")
-    parser.add_argument("--n", type=int, default=200, metavar="N", help="events of each way in a round (default: 200)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="medians of so many (default: 5)")
-    parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR", help="where the result goes")
+    parser.add_argument(
+        "--only", default="", metavar="asyncpg,Django", help=f"libraries to measure: {', '.join(LIBRARIES)}"
+    )
+    parser.add_argument("--n", type=int, default=200, metavar="N", help="events per way and round (default: 200)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="number of rounds (default: 5)")
+    parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR", help="folder for the result")
     return parser.parse_args()
 
 
@@ -291,7 +292,7 @@ def _child(library: str, n: int, server: PostgresServer, file: Path, number: int
 
 
 def _rows(library: str, rounds: Sequence[Found]) -> list[Found]:
-    """A row for each way: medians of the rounds, and of the ratios to a plain table within each."""
+    """Return a row for each way: medians of the rounds, and medians of the ratios to a plain table within a round."""
     rows = list[Found]()
     for way in rounds[0]:
         own = [each[way] for each in rounds]
@@ -316,12 +317,12 @@ def _versions() -> dict[str, str]:
 
 
 def markdown(result: Found) -> str:
-    """The result as docs/outbox/overhead.md shows it."""
+    """Format the result as in docs/outbox/overhead.md."""
     where, with_ = result["machine"], result["versions"]
     box = f"{where['processor']}, {where['cores']} cores, {where['memory_gb']} GB, {where['file_system']}"
     shown = ("python", "postgresql", "sqlite (sqlite3)", "fait", *PACKAGES)
     load = f"load {result['load'][0]} before the run, {result['load'][1]} at its end"
-    heads = ("library", "beside the change", "p50 µs", "ratio", "own CPU µs", "ratio", "WAL bytes", "ratio")
+    heads = ("library", "in addition to the change", "p50 µs", "ratio", "own CPU µs", "ratio", "WAL bytes", "ratio")
     lines = [
         f"Measured on {result['date']}: {box}; {load}. {result['rounds']} rounds of {result['n']} events.",
         "",

@@ -1,7 +1,8 @@
-"""A change and its event in one transaction of the user's own, as users of each library write it.
+"""A change and its event in one transaction of the application, as users of each library write it.
 
-A class for each library, a method for each way: the change alone; with a row in a plain outbox table; with fait's
-`add`, and in its `transaction()`; with a peer. SQLAlchemy's outbox stores at the commit either way: `add` is both.
+There is a class for each library and a method for each way: the change alone; with a row in a plain outbox table; with
+fait's `add`; in fait's `transaction()`; with a peer. SQLAlchemy's outbox always stores at the commit, so `add` covers
+both.
 """
 
 import sqlite3
@@ -31,7 +32,7 @@ WAYS = {
     "block": "fait, transaction()",
     "peer": "faststream-outbox",
 }
-"""What stands beside the change, by the method that writes it."""
+"""What is written in addition to the change, by method."""
 
 ORDER = "INSERT INTO orders (id, customer, total) VALUES ({}, {}, {})"
 OUTBOX = "INSERT INTO outbox (payload) VALUES ({})"
@@ -45,7 +46,7 @@ shop.include(OrderPlaced)
 
 
 class Made(NamedTuple):
-    """What is written: made before the clock runs. Its encoding is part of what each way costs."""
+    """A change and its event, created before the measurement. Encoding the event is part of the measured cost."""
 
     order: str
     event: OrderPlaced
@@ -64,15 +65,15 @@ class Made(NamedTuple):
 
 
 def encoded(event: OrderPlaced) -> str:
-    """An event as all of them store it."""
+    """Encode an event as all ways store it."""
     return msgspec.json.encode(event).decode()
 
 
 class Ways:
-    """One connection, or pool, of a library. What waits is awaited; each library has some of the methods.
+    """A connection or pool of a library. Awaitables are awaited; each library has some of the methods.
 
     Attributes:
-        waits: whether it needs an event loop.
+        waits: Whether the library needs an event loop.
     """
 
     waits = True
@@ -84,7 +85,7 @@ class Ways:
         raise NotImplementedError
 
     def prepare(self, way: str) -> Awaitable[None] | None:
-        """Make what a way needs beside the tables."""
+        """Create what a way needs in addition to the tables."""
 
 
 class Asyncpg(Ways):
@@ -148,7 +149,7 @@ class Psycopg(Ways):
 
 
 class SqlalchemySession(Ways):
-    """The ORM: a session for each transaction, on psycopg."""
+    """SQLAlchemy's ORM: a session per transaction, on psycopg."""
 
     waits = False
 
@@ -192,7 +193,7 @@ class SqlalchemySession(Ways):
 
 
 class SqlalchemyAsyncConnection(Ways):
-    """SQLAlchemy without its ORM, on asyncpg. The peer takes this connection, too."""
+    """SQLAlchemy without its ORM, on asyncpg. The peer uses this connection, too."""
 
     async def open(self, url: str) -> None:
         from sqlalchemy import text
@@ -236,7 +237,7 @@ class SqlalchemyAsyncConnection(Ways):
 
 
 class Django(Ways):
-    """Its ORM, on psycopg."""
+    """Django's ORM, on psycopg."""
 
     waits = False
 
@@ -295,7 +296,7 @@ class Django(Ways):
 
 
 class Sqlite3(Ways):
-    """The standard library's, durable, and without checkpoints, so that each commit pays its own share alone."""
+    """The sqlite3 module, durable and without checkpoints, so that no commit pays for the WAL of others."""
 
     waits = False
 

@@ -1,6 +1,6 @@
-"""Ratios of fait to itself: how cost grows with the log, what a catch-up needs, what imports and upcasters cost.
+"""Ratios of fait to itself: growth of the log, memory of a catch-up, import time and upcasting.
 
-properties.py fill|grown|memory FILE N      the parts, each a process of its own
+properties.py fill|grown|memory FILE N      the parts, each in its own process
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from order import EVENTS_PER_ORDER
 __all__ = ["BYTES_PER_EVENT", "growth", "import_time", "memory", "upcasting"]
 
 BYTES_PER_EVENT = 1200
-"""Room to ask for before a log is filled; it takes about two thirds of that."""
+"""Disk space required per event before a log is filled; the log needs about two thirds of it."""
 
-ASKED = 1000
+READS = 1000
 
 
 def growth(folder: Path, sizes: list[int], rounds: int) -> list[dict[str, Any]]:
-    """Append and read-stream, p50, on logs of these sizes, measured in turn."""
+    """Measure append and read-stream, p50, on logs of these sizes in turn."""
     paths = {size: str(folder / f"grown-{size}.db") for size in sizes}
     for size, path in paths.items():
         _run("fill", path, size)
@@ -48,7 +48,7 @@ def growth(folder: Path, sizes: list[int], rounds: int) -> list[dict[str, Any]]:
 
 
 def memory(folder: Path, sizes: tuple[int, int], rounds: int) -> dict[str, Any]:
-    """Peak memory, in MB, of a process that builds a read model of so many events."""
+    """Measure the peak memory, in MB, of a process that builds a read model from these numbers of events."""
     paths = {size: str(folder / f"memory-{size}.db") for size in sizes}
     for size, path in paths.items():
         _run("fill", path, size)
@@ -62,12 +62,12 @@ def memory(folder: Path, sizes: tuple[int, int], rounds: int) -> dict[str, Any]:
 
 
 def import_time(folder: Path, rounds: int) -> dict[str, Any]:
-    """Milliseconds to import, in turn, each time in a new process; the interpreter's own start is not counted."""
+    """Measure import times in milliseconds, in turn, in new processes, without the start of the interpreter."""
     programs = {"fait": "import fait", "baseline": "import asyncio, msgspec, sqlite3"}
     found = {name: list[float]() for name in programs}
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled once, as an installed package is
-    for turn in range(rounds + 1):  # the first fills the caches
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # bytecode is compiled once, as for an installed package
+    for turn in range(rounds + 1):  # the first turn warms the caches
         for name, program in programs.items():
             code = f"import time; t = time.perf_counter(); {program}; print(time.perf_counter() - t)"
             command = [sys.executable, "-c", code]
@@ -80,7 +80,7 @@ def import_time(folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def upcasting(n: int, rounds: int) -> dict[str, Any]:
-    """Microseconds to fold an event of a type that has upcasters, and to do it by hand without versions."""
+    """Measure the microseconds to fold an event whose type has upcasters, and those of a hand-written loop."""
     command = [sys.executable, str(Path(__file__).with_name("upcasting.py")), str(n)]
     found = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(rounds)]
     medians = {name: round(statistics.median(each[name] for each in found), 3) for name in found[0]}
@@ -103,30 +103,30 @@ async def fill(path: str, n: int) -> dict[str, Any]:
 
 
 async def grown(path: str, n: int) -> dict[str, Any]:
-    """Append to new streams, and read old ones whose pages are in memory."""
+    """Append to new streams, and read existing ones whose pages are in memory."""
     from subjects import fait_system
 
-    chance = random.Random()
-    first, streams = chance.randrange(1 << 40, 1 << 50), n // EVENTS_PER_ORDER
-    asked = [chance.randrange(streams) for _ in range(ASKED)]
+    rng = random.Random()
+    first, streams = rng.randrange(1 << 40, 1 << 50), n // EVENTS_PER_ORDER
+    numbers = [rng.randrange(streams) for _ in range(READS)]
 
     async with fait_system.opened(path) as s:
 
         async def read(place: int) -> None:
-            check("events", len(await s.read(f"order-{asked[place]}")), EVENTS_PER_ORDER)
+            check("events", len(await s.read(f"order-{numbers[place]}")), EVENTS_PER_ORDER)
 
         async def append(number: int) -> None:
             await s.append(fait_system.facts(number, 1))
 
-        await timed_async(read, range(ASKED))
-        _, reads = await timed_async(read, range(ASKED))
-        await timed_async(append, range(first, first + ASKED // 5))
-        _, appends = await timed_async(append, range(first + ASKED, first + 2 * ASKED))
+        await timed_async(read, range(READS))
+        _, reads = await timed_async(read, range(READS))
+        await timed_async(append, range(first, first + READS // 5))
+        _, appends = await timed_async(append, range(first + READS, first + 2 * READS))
     return {"append": percentile(appends, 0.5), "read": percentile(reads, 0.5)}
 
 
 async def catch_up(path: str, _n: int) -> dict[str, Any]:
-    """Build the read model anew; only this is in the process's memory."""
+    """Rebuild the read model; nothing else contributes to the memory of this process."""
     from subjects import fait_system
 
     await fait_system.catch_up(path, rebuild=True)
@@ -134,7 +134,7 @@ async def catch_up(path: str, _n: int) -> dict[str, Any]:
 
 
 def _peak_mb() -> float:
-    """Of this process; what the one that started it took does not count."""
+    """Return the peak memory of this process, without that of its parent."""
     status = Path("/proc/self/status")
     if status.exists():
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())

@@ -1,7 +1,6 @@
-"""The runs that are published: copies in bench/published, and pages whose figures are written from them.
+"""Publishes runs: copies them to bench/published, and generates the figures of pages from these copies.
 
-No figure on a page is typed by hand. Between two marker lines a page has what the published run says; `--check` tells
-if it has anything else.
+The figures are between two marker lines of a page. `--check` fails if they differ from the published run.
 """
 
 import json
@@ -20,13 +19,13 @@ Result = dict[str, Any]
 
 
 class Line(NamedTuple):
-    """What the README says of a workload.
+    """A line of the README's table.
 
     Attributes:
-        title: of the workload.
-        figure: of fait.
-        peers: by title, how many times as fast as it fait is.
-        limits: the same for programs by hand.
+        title: Title of the workload.
+        figure: The figure of fait.
+        peers: How many times as fast as each peer fait is, by the peer's title.
+        limits: The same for hand-written programs.
     """
 
     title: str
@@ -36,12 +35,12 @@ class Line(NamedTuple):
 
 
 def box(machine: dict[str, Any]) -> str:
-    """The machine that a run was on, in a few words."""
+    """Describe the machine of a run."""
     return f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB"
 
 
 def table(lines: Sequence[Line]) -> list[str]:
-    """Of each workload: fait to whoever comes nearest to it, or is ahead."""
+    """Format a table that compares fait with the fastest peer and the fastest program of each workload."""
     rows = [f"| {each.title} | {each.figure} | {_nearest(each.peers)} | {_nearest(each.limits)} |" for each in lines]
     return ["| | fait | to the best peer | to the best program by hand |", "|---|--:|--:|--:|", *rows]
 
@@ -55,15 +54,21 @@ def _nearest(ratios: dict[str, float]) -> str:
 
 
 def between(page: Path, begin: str, figures: str) -> str:
-    """A page with these figures behind its marker line."""
+    """Return the page with these figures between its marker lines."""
     before, found, rest = page.read_text("utf-8").partition(begin)
     if not found or END not in rest:
-        raise SystemExit(f"{page.name} has no place for figures: a line {begin}, and a line {END}")
+        raise SystemExit(f"{page.name} has no place for figures. Add the lines {begin} and {END}.")
     return f"{before}{begin}\n\n{figures}\n\n{END}{rest.partition(END)[2]}"
 
 
 def publish(arguments: Sequence[str], latest: Path, wanted: Callable[[Result | None], dict[Path, str]]) -> int:
-    """Write what files shall say of the published run; another becomes it if it is named, `--check` only looks."""
+    """Write the figures of the published run to the pages, and return an exit code.
+
+    Args:
+        arguments: The file of a run to publish first; or `--check`, to compare without writing.
+        latest: The published run.
+        wanted: Returns the expected content of each file.
+    """
     checking = list(arguments) == ["--check"]
     if arguments and not checking:
         latest.parent.mkdir(exist_ok=True)
@@ -75,5 +80,8 @@ def publish(arguments: Sequence[str], latest: Path, wanted: Callable[[Result | N
         return 0
     old = [path.name for path, content in contents.items() if not path.exists() or path.read_text("utf-8") != content]
     if old:
-        print(f"not what {latest.name} says: {', '.join(old)}; write them anew, without --check", file=sys.stderr)
+        print(
+            f"differs from {latest.name}: {', '.join(old)}. Write the figures again: run this without --check.",
+            file=sys.stderr,
+        )
     return 1 if old else 0

@@ -1,7 +1,7 @@
-"""Tells what a run found: as a table, and as the figures of docs/performance.md and of the README.
+"""Formats the result of a run: as a table, and as the figures of docs/performance.md and of the README.
 
-`bench/report.py run.json` makes that run the published one, published/sqlite.json; `bench/report.py` writes its
-figures, and `bench/report.py --check` fails if pages or chart are not what it says.
+`bench/report.py run.json` publishes a run as published/sqlite.json. `bench/report.py` writes its figures to the pages.
+`bench/report.py --check` fails if a page or the chart differs from them.
 """
 
 import json
@@ -30,7 +30,7 @@ Result = dict[str, Any]
 
 
 def judged(result: Result) -> list[dict[str, Any]]:
-    """Each goal that was measured, the ratio found, and whether it is met; the floor of each row too."""
+    """Return each measured goal with its ratio and whether it is met, and the minimum of each row."""
     rows = {(row["workload"], row["subject"]): row for row in result["rows"]}
     verdicts = list[dict[str, Any]]()
     for goal in GOALS:
@@ -66,8 +66,8 @@ def _property(result: Result, key: str) -> float | None:
 
 
 def text(result: Result) -> str:
-    """The run as a terminal shows it."""
-    lines = [f"{'':14}{'':18}{'rate':>18}{'p50 µs':>12}{'p99 µs':>12}   fait to it: rate, p50, p99"]
+    """Format a run for a terminal."""
+    lines = [f"{'':14}{'':18}{'rate':>18}{'p50 µs':>12}{'p99 µs':>12}   fait to subject: rate, p50, p99"]
     for row in result["rows"]:
         rate = "" if row["ops_s"] is None else f"{row['ops_s']:,.0f} {row['unit']}"
         ratios = "" if row["subject"] == "fait_system" else "   ".join(_times(row, figure) for figure in FIGURES)
@@ -99,7 +99,7 @@ def _us(value: float | None) -> str:
 
 
 def page(result: Result) -> str:
-    """The figures as Markdown."""
+    """Format the figures as Markdown."""
     return "\n".join(
         [
             *_about(result),
@@ -127,7 +127,7 @@ def _about(result: Result) -> list[str]:
 
 def _workload_table(result: Result) -> list[str]:
     lines = [
-        "| workload | subject | rate | p50 µs | p99 µs | fait to it: rate | p50 | p99 | goal |",
+        "| workload | subject | rate | p50 µs | p99 µs | fait to subject: rate | p50 | p99 | goal |",
         "|---|---|--:|--:|--:|--:|--:|--:|---|",
     ]
     for row in result["rows"]:
@@ -137,16 +137,16 @@ def _workload_table(result: Result) -> list[str]:
         ratios = ["", "", ""] if ours else [_times(row, figure) for figure in FIGURES]
         what = f"{key}: {TITLES[key]}" if ours else ""
         cells = [what, SUBJECTS[subject], rate, _us(row["p50_us"]), _us(row["p99_us"]), *ratios]
-        lines.append(f"| {' | '.join([*cells, _said(result, key, subject)])} |")
+        lines.append(f"| {' | '.join([*cells, _goal_cell(result, key, subject)])} |")
     return lines
 
 
-def _said(result: Result, key: str, subject: str) -> str:
-    """What is said of the goals of a cell: the goal, and the floors that do not hold."""
+def _goal_cell(result: Result, key: str, subject: str) -> str:
+    """Return the text of a goal cell: the goals, and the minimums that are missed."""
     goals = [goal for goal in result["goals"] if (goal["key"], goal["against"]) == (key, subject)]
-    told = [_met(each) for each in goals if not each["floor"]]
+    texts = [_met(each) for each in goals if not each["floor"]]
     slower = [f"slower: {NAMES[each['figure']]}" for each in goals if each["floor"] and not each["met"]]
-    return "; ".join([*told, *slower])
+    return "; ".join([*texts, *slower])
 
 
 def _met(goal: dict[str, Any]) -> str:
@@ -156,21 +156,21 @@ def _met(goal: dict[str, Any]) -> str:
 def _property_table(result: Result) -> list[str]:
     rows = [goal for goal in result["goals"] if goal["key"] in PROPERTIES]
     lines = [f"| {TITLES[each['key']]} | {each['ratio']:.2f} | {_met(each)} |" for each in rows]
-    return ["| fait to itself | ratio | goal |", "|---|--:|---|", *lines]
+    return ["| fait relative to itself | ratio | goal |", "|---|--:|---|", *lines]
 
 
 def _probe(found: dict[str, int]) -> list[str]:
     zeros = ", ".join(f"{name} {found[name]}" for name in MUST_BE_ZERO)
-    writers = f"{found['events']:,} events by two writers that were killed and two that were not"
-    trouble = f"{found['refused']:,} appends refused, {found['rolled_back']:,} transactions of others rolled back"
-    return [f"Lost-events probe of the same build: {writers}, {trouble}. Of these events: {zeros}."]
+    writers = f"{found['events']:,} events from two writers that were killed and two that were not"
+    failures = f"{found['refused']:,} appends rejected, {found['rolled_back']:,} foreign transactions rolled back"
+    return [f"Lost-events probe of the same build: {writers}, {failures}. Of these events: {zeros}."]
 
 
 def summary(result: Result) -> str:
-    """The figures in short, as Markdown."""
+    """Format a summary of the figures as Markdown."""
     where = result["machine"]
-    said = f"SQLite, {result['date']}: {published.box(where)}, {where['file_system']}."
-    return "\n".join([said, "", *published.table(_lines(result))])
+    heading = f"SQLite, {result['date']}: {published.box(where)}, {where['file_system']}."
+    return "\n".join([heading, "", *published.table(_lines(result))])
 
 
 def _lines(result: Result) -> list[published.Line]:
@@ -187,15 +187,15 @@ def _lines(result: Result) -> list[published.Line]:
 
 
 def _faster(result: Result, workload: str, subjects: tuple[str, ...]) -> dict[str, float]:
-    """How many times as fast fait is as each of them."""
+    """Return how many times as fast as each subject fait is."""
     rows = [row for row in result["rows"] if row["workload"] == workload and row["subject"] in subjects]
     ratios = {SUBJECTS[row["subject"]]: (row["ops_s_ratio"], row["p50_us_ratio"]) for row in rows}
     return {title: chart.faster(*both) for title, both in ratios.items() if both != (None, None)}
 
 
 def wanted(result: Result | None) -> dict[Path, str]:
-    """What files shall say of the published run."""
-    none = "No run has been published yet: `make bench` makes one."
+    """Return the expected content of the files for the published run."""
+    none = "No run has been published yet. Start one with `make bench`."
     return {
         PAGE: published.between(PAGE, BEGIN, page(result) if result else none),
         README: published.between(README, BEGIN_README, summary(result) if result else f"SQLite. {none}"),

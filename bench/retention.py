@@ -1,9 +1,9 @@
-"""Does a log of messages that expire stay as small as what is in it? Days of traffic, each dropped a week later.
+"""Measures the size of a log whose messages expire: each day adds messages and drops those older than a week.
 
     retention.py URL [DAYS] [MESSAGES]
 
-URL is of a new store: sqlite:///file.db, or postgresql://…?schema=name, where each day ends with a VACUUM, as
-autovacuum would run it; from day 20 to 25 a transaction that has nothing to do with the log holds its snapshot.
+URL names a new store: sqlite:///file.db or postgresql://…?schema=name. On PostgreSQL each day ends with a VACUUM, as
+autovacuum would run it, and from day 20 to 25 a foreign transaction holds its snapshot.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ async def main(url: str, days: int, messages: int) -> None:
 
 
 async def _publish(store: Store, messages: int) -> None:
-    """A day's messages, in appends of 20; a fact ends each stream, so that all of them can be dropped."""
+    """Append a day's messages, 20 at a time. A fact ends each stream, so that all messages can be dropped."""
     for stream in range(STREAMS):
         for first in range(0, messages // STREAMS, 20):
             events = [_message(stream) for _ in range(min(20, messages // STREAMS - first))]

@@ -1,10 +1,11 @@
-"""Measures fait beside its peers and beside its database, in one run on one machine.
+"""Measures fait on SQLite next to a peer and next to the bare database, in one run on one machine.
 
-`make bench` takes some minutes; `make bench ARGS="--only W1,W2 --rounds 5"` takes options, and `--growth` measures how
-cost grows up to 10 M events.
+`make bench` takes some minutes; options are passed as in `make bench ARGS="--only W1,W2 --rounds 5"`. `--growth`
+measures logs of up to 10 M events.
 
-Machines drift, so only ratios count: every subject does every workload in turn, several times, each time in a new
-process on a new file, and ratios are taken within a round. Writes run.json and run.svg; `bench/report.py` publishes.
+The speed of machines drifts, so only ratios are meaningful: every subject runs every workload in turn, several times,
+each time in a new process on a new file, and ratios are taken within a round. Writes run.json and run.svg;
+`bench/report.py` publishes them.
 """
 
 import argparse
@@ -36,13 +37,13 @@ IMPORTS = 21
 UPCAST = 900
 
 Samples = dict[tuple[str, str], list[dict[str, Any]]]
-"""By workload and subject: what each round gave."""
+"""The results of all rounds, by workload and subject."""
 
 
 def main() -> int:
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="work-", dir=options.out))  # a file system of its own may not know fsync
+    work = Path(tempfile.mkdtemp(prefix="work-", dir=options.out))  # /tmp may be a file system without fsync
     try:
         result = _measure(options, work)
     finally:
@@ -55,13 +56,17 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="W1,W5", help="these workloads and properties")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="medians of so many (default: 3)")
-    parser.add_argument("--scale", type=float, default=1.0, metavar="X", help="do X times as much (default: 1)")
-    parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR", help="where results and files go")
+    parser.add_argument("--only", default="", metavar="W1,W5", help="workloads and properties to measure")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="number of rounds (default: 3)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="X", help="factor for all numbers of operations (default: 1)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=BENCH / "results", metavar="DIR", help="folder for results and data"
+    )
     parser.add_argument(
         "--growth", nargs="?", const=GROWTH_SIZES, metavar="SIZES",
-        help=f"measure logs of these sizes too (default: {GROWTH_SIZES}; takes minutes and 1.2 kB of disk an event)",
+        help=f"also measure logs of these sizes (default: {GROWTH_SIZES}; takes minutes and 1.2 kB of disk per event)",
     )  # fmt: skip
     return parser.parse_args()
 
@@ -111,7 +116,7 @@ def _rounds(chosen: list[Workload], rounds: int, scale: float, work: Path) -> Sa
 
 
 def _child(subject: str, workload: str, n: int, work: Path) -> dict[str, Any] | None:
-    """One run in a new process on a new file, and its check; None if the subject is not installed."""
+    """Run and verify a workload in a new process on a new file. Return None if the subject is not installed."""
     with tempfile.TemporaryDirectory(dir=work) as folder:
         path = str(Path(folder) / "bench.db")
         command = [sys.executable, str(BENCH / "child.py"), subject, workload, str(n), path]
@@ -131,7 +136,7 @@ def _child(subject: str, workload: str, n: int, work: Path) -> dict[str, Any] | 
 
 
 def _rows(workload: Workload, samples: Samples) -> list[dict[str, Any]]:
-    """One row for each subject: medians, and medians of the ratios within a round."""
+    """Return a row for each subject: medians, and medians of the ratios within a round."""
     ours = samples.get((workload.key, "fait_system"), [])
     rows = list[dict[str, Any]]()
     for subject in workload.sizes:
@@ -173,7 +178,10 @@ def _properties(only: list[str], options: argparse.Namespace, work: Path) -> dic
 def _check_room(work: Path, events: int) -> None:
     needed, free = events * properties.BYTES_PER_EVENT, shutil.disk_usage(work).free
     if free < needed:
-        raise SystemExit(f"{events:,} events need {needed >> 20:,} MiB, and {free >> 20:,} are free: try --out DIR")
+        raise SystemExit(
+            f"not enough disk space: {events:,} events need {needed >> 20:,} MiB, and {free >> 20:,} MiB are free. "
+            "Name another folder with --out DIR."
+        )
 
 
 def _say(what: str) -> None:

@@ -1,4 +1,4 @@
-"""Runs one workload of one subject once, in a process of its own: child.py SUBJECT WORKLOAD N URL -> JSON."""
+"""Runs one workload of one subject once, in its own process: child.py SUBJECT WORKLOAD N URL -> JSON."""
 
 import asyncio
 import importlib
@@ -29,11 +29,11 @@ def main(subject: str, workload: str, n: int, url: str) -> int:
             found = module.WORKLOADS[workload](url, n)
             found = _run(found, SUBJECTS[subject].loop) if inspect.iscoroutine(found) else found
     except ModuleNotFoundError as missing:
-        print(f"{missing} (make bench-postgres installs it)", file=sys.stderr)
+        print(f"{missing} (install it with: make bench-postgres)", file=sys.stderr)
         return NOT_INSTALLED
-    if found is not None:  # else it has said so itself
+    if found is not None:  # otherwise the workload printed its result
         table = module.table(url) if hasattr(module, "table") else module.TABLE
-        with open(sys.stdout.fileno(), "w", closefd=False) as answer:  # whole, even if PYTHONUNBUFFERED is set
+        with open(sys.stdout.fileno(), "w", closefd=False) as answer:  # in one write, even if PYTHONUNBUFFERED is set
             print(json.dumps({**found, "table": table}), file=answer)
     return 0
 
@@ -55,4 +55,4 @@ if __name__ == "__main__":
     code = main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # threads of some clients do not end with the interpreter, or crash with it
+    os._exit(code)  # the threads of some clients prevent the exit of the interpreter, or crash during it

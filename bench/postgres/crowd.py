@@ -1,6 +1,6 @@
-"""Processes that work at the same time: writers who begin together, and a follower who says when it saw what.
+"""Concurrent processes: writers that start together, and a follower that prints the time of each event it handles.
 
-A part prints "ready" when it could begin, and begins when its input says so.
+A part prints "ready" when it can start, and starts at the next line of its input.
 """
 
 import asyncio
@@ -36,66 +36,66 @@ TIMEOUT_S = 600.0
 
 
 def child(subject: str, workload: str, n: int, url: str) -> list[str]:
-    """The command of a process that does one workload."""
+    """Return the command of a process that runs one workload."""
     return [sys.executable, "-m", "postgres.child", subject, workload, str(n), url]
 
 
 def own_numbers(n: int) -> range:
-    """Numbers of orders that no other process has."""
+    """Return order numbers that no other process uses."""
     first = os.getpid() * 10_000_000
     return range(first, first + n)
 
 
 def ready() -> None:
-    """Say that this process is ready."""
+    """Print that this process is ready."""
     print(READY, flush=True)
 
 
 def wait_for_word() -> None:
-    """Wait until whoever started this process says to begin, or to stop."""
+    """Wait for the next line of the input: start, or stop."""
     sys.stdin.readline()
 
 
 def begin() -> None:
-    """Say that this process is ready, and wait for the word."""
+    """Print that this process is ready, and wait for the start."""
     ready()
     wait_for_word()
 
 
 async def keep_reading(reading: Coroutine[Any, Any, None], seen: Sized) -> None:
-    """Say that this process is ready once a reader has seen an event that was there before, and end it at the word."""
+    """Print "ready" once a reader has received an existing event, and cancel the reader at the next input line."""
     reader = asyncio.create_task(reading)
-    while not (seen or reader.done()):  # noqa: ASYNC110 - nobody rings for it
+    while not (seen or reader.done()):  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0.005)
     ready()
     await asyncio.to_thread(wait_for_word)
-    check("the reader goes on", reader.done(), False)
+    check("the reader has ended", reader.done(), False)
     reader.cancel()
     await asyncio.gather(reader, return_exceptions=True)
 
 
 class Part:
-    """A process at work."""
+    """A running process of a workload."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def wait_until_ready(self) -> None:
-        check("the first word of a part", self.read(), READY)
+        check("the first line of a part", self.read(), READY)
 
     def read(self) -> str:
-        """The next line it prints; empty at its end."""
+        """Return the next line of its output; empty after its end."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
     def tell(self, word: str = "go") -> None:
-        """Let it begin, or stop."""
+        """Start it, or stop it."""
         assert self.process.stdin is not None
         self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
 
     def finish(self) -> Any:
-        """Wait for it; gives its last line."""
+        """Wait for its end; return its last line."""
         lines = self.process.communicate(timeout=TIMEOUT_S)[0].strip().splitlines()
         check("exit of a part", self.process.returncode, 0)
         return json.loads(lines[-1])
@@ -106,15 +106,15 @@ class Part:
 
 
 def report(seconds: float, latencies_s: Sequence[float]) -> dict[str, Any]:
-    """What a part of a crowd gives."""
+    """Return the result of a part."""
     return {"seconds": seconds, "latencies_s": [round(each, 7) for each in latencies_s]}
 
 
 def race(subject: str, n: int, url: str) -> Outcome:
-    """W3: appends by several processes of several callers each; a part does a tenth more before, to warm up."""
+    """Run W3: appends by several processes of several callers each. Each part warms up with a tenth of its appends."""
     parts = list[Part]()
     try:
-        for _ in range(PARTS):  # one after another: not every library can be opened by several at once
+        for _ in range(PARTS):  # one after another: some libraries cannot be opened concurrently
             parts.append(Part(child(subject, "W3-part", n // PARTS, url)))
             parts[-1].wait_until_ready()
         for part in parts:
@@ -129,7 +129,7 @@ def race(subject: str, n: int, url: str) -> Outcome:
 
 
 class Follower:
-    """A process that handles events and prints when, on the clock that all processes of a machine share."""
+    """A process that handles events and prints the time, on the monotonic clock that all processes share."""
 
     def __init__(self, subject: str, url: str) -> None:
         self._part = Part(child(subject, "follow", 0, url))
@@ -143,8 +143,8 @@ class Follower:
         self._part.kill()
 
     def handled_at(self) -> float:
-        """When it handled the next event."""
+        """Return the time at which it handled the next event."""
         line = self._part.read()
         if not line:
-            raise RuntimeError("the process that handles events has ended; its message is above")
+            raise RuntimeError("the process that handles events has ended; see its message above")
         return float(line)

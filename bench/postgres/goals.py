@@ -1,4 +1,4 @@
-"""What is measured on PostgreSQL, by whom, and the ratios that fait holds itself to. Data only."""
+"""Workloads, subjects and goals of the benchmark on PostgreSQL. Data only."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,15 +10,15 @@ __all__ = ["FAR", "GOALS", "LIMITS", "OURS", "PEERS", "PROPERTIES", "SUBJECTS", 
 
 @dataclass(frozen=True)
 class Subject:
-    """Who does the workloads.
+    """A program that runs the workloads.
 
     Attributes:
-        title: in tables.
-        module: of `postgres.subjects`.
-        kind: "peer": a library or server for the same purpose; "limit": a program without one.
-        loop: the event loop it runs on, if it runs on one.
-        options: of the URL it is given.
-        rival: of a subject of ours: the subject with the same event loop where `asyncpg` is named as the one to beat.
+        title: Name in tables.
+        module: Module of `postgres.subjects`.
+        kind: "ours": fait; "peer": a library or server for the same purpose; "limit": a hand-written program.
+        loop: The event loop, if the subject uses one.
+        options: Options appended to its URL.
+        rival: For fait: the subject with the same event loop, used where a goal names `asyncpg`.
     """
 
     title: str
@@ -47,10 +47,10 @@ SUBJECTS = {
 }
 OURS = tuple(name for name, each in SUBJECTS.items() if each.kind == "ours")
 PEERS = tuple(name for name, each in SUBJECTS.items() if each.kind == "peer")
-"""Libraries and servers for the same purpose: fait shall never be slower than the best of them."""
+"""Libraries and servers for the same purpose. fait must be at least as fast as each of them."""
 
 LIMITS = tuple(name for name, each in SUBJECTS.items() if each.kind == "limit")
-"""Programs by hand: what the database and its drivers give."""
+"""Hand-written programs: the limit of the database and its drivers."""
 
 
 def _sizes(ours: int, /, **others: int) -> dict[str, int]:
@@ -158,19 +158,19 @@ WORKLOADS = (
 )  # fmt: skip
 
 FAR = ("W1", "W2", "W5-many", "W5-load-many", "W6", "W7-sql", "W8-notify")
-"""Those where the number of round trips tells, done through a slow network too."""
+"""Workloads that are sensitive to round trips; they also run through a slow network."""
 
 PROPERTIES = {
-    "growth-append": "append at the largest log against the smallest, p50",
-    "growth-conditional": "append with a condition, the same",
-    "growth-read": "read-stream, the same",
-    "stalls-appends": "appends to other streams, while a transaction that has appended stands open",
-    "stalls-foreign": "append to reader, while a foreign transaction stands open",
+    "growth-append": "append, p50, at the largest log relative to the smallest",
+    "growth-conditional": "append with a condition, likewise",
+    "growth-read": "read-stream, likewise",
+    "stalls-appends": "appends to other streams, while a transaction that has appended stays open",
+    "stalls-foreign": "append to reader, while a foreign transaction stays open",
     "stalls-foreign-notify": "the same, reader in another process",
     "stalls-rollback": "append to reader, right after an append that was rolled back",
     "stalls-rollback-notify": "the same, reader in another process",
 }
-"""Ratios of fait to itself: less is better."""
+"""Ratios of fait to itself; lower is better."""
 
 GOALS = (
     Goal("W1", "eventsourcing", "ops_s", 2.4),

@@ -1,9 +1,9 @@
-"""How cost grows with the log: append, conditional append, reads, feed, catch-up and disk, at several sizes.
+"""Measures how cost grows with the log: append, conditional append, reads, feed, catch-up and disk, at several sizes.
 
-growth.py fill|grown|catch-up|cold URL N      the parts, each a process of its own
+growth.py fill|grown|catch-up|cold URL N      the parts, each in its own process
 
-Logs are filled by appends of thousands of events, which are copied in; two at a time, so that their events are made
-while others are stored. All sizes are measured in turn, but a catch-up reads the whole log and is done once for each.
+Logs are filled by appends of thousands of events, which use COPY. Two appends run concurrently, so that events are
+created while others are stored. All sizes are measured in turn; a catch-up reads the whole log and runs once per size.
 """
 
 import asyncio
@@ -32,18 +32,18 @@ from fait._events.registry import Registry
 
 __all__ = ["growth"]
 
-ASKED = 500
+OPERATIONS = 500
 FED = 20_000
 BYTES_PER_EVENT = 1500
 FILLING = 2
-TOLD_S = 20.0
+PROGRESS_S = 20.0
 TIMEOUT_S = 3600
 TABLES = ("fait_events", "fait_messages", "fait_streams", "fait_tags")
 MEASURED = ("append_p50_us", "conditional_p50_us", "read_p50_us", "feed_events_s", "catch_up_events_s")
 
 
 def growth(servers: Servers, sizes: Sequence[int], rounds: int) -> list[dict[str, Any]]:
-    """A row for each size: medians, ratios to the smallest, bytes an event, and figures after a cold start."""
+    """Return a row for each size: medians, ratios to the smallest, bytes per event, and figures after a cold start."""
     with ExitStack() as stack:
         urls = {size: stack.enter_context(servers.database()) for size in sizes}
         filled = {size: _run("fill", url, size)["events_s"] for size, url in urls.items()}
@@ -68,7 +68,7 @@ def growth(servers: Servers, sizes: Sequence[int], rounds: int) -> list[dict[str
 
 
 def _bytes(url: str) -> int:
-    """Of the log's tables and indexes, once all is written."""
+    """Return the size of the log's tables and indexes after a vacuum and a checkpoint."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
         connection.execute("CHECKPOINT")
@@ -85,16 +85,16 @@ def _run(part: str, url: str, n: int) -> dict[str, Any]:
 
 
 async def fill(url: str, n: int) -> dict[str, Any]:
-    streams, told, started = n // EVENTS_PER_ORDER, 0.0, time.perf_counter()
+    streams, reported, started = n // EVENTS_PER_ORDER, 0.0, time.perf_counter()
     rest = iter(range(0, streams, fait_system.BULK))
 
     async def work() -> None:
-        nonlocal told
+        nonlocal reported
         for first in rest:
             chosen = range(first, min(first + fait_system.BULK, streams))
             await fait_system.fill(s, chosen, EVENTS_PER_ORDER)
-            if (taken := time.perf_counter() - started) > told + TOLD_S:
-                told, rate = taken, chosen.stop / taken
+            if (elapsed := time.perf_counter() - started) > reported + PROGRESS_S:
+                reported, rate = elapsed, chosen.stop / elapsed
                 left = f"{rate * EVENTS_PER_ORDER:,.0f} events/s, {(streams - chosen.stop) / rate:,.0f} s left"
                 print(f"  {chosen.stop * EVENTS_PER_ORDER:,} of {n:,}, {left}", file=sys.stderr, flush=True)
 
@@ -104,16 +104,18 @@ async def fill(url: str, n: int) -> dict[str, Any]:
 
 
 async def grown(url: str, n: int) -> dict[str, Any]:
-    """With a warm-up before each figure."""
-    chance = random.Random()
-    first = chance.randrange(1 << 40, 1 << 50)
-    asked = [chance.randrange(n // EVENTS_PER_ORDER) for _ in range(ASKED)]
+    """Measure appends, reads and the feed, each after a warm-up."""
+    rng = random.Random()
+    first = rng.randrange(1 << 40, 1 << 50)
+    numbers = [rng.randrange(n // EVENTS_PER_ORDER) for _ in range(OPERATIONS)]
     async with fait_system.opened(url) as s:
-        appends = await _latencies(lambda number: s.append(fait_system.facts(number, 1)), range(first, first + ASKED))
-        changes = [_conditional(number) for number in range(first + ASKED, first + 2 * ASKED)]
+        appends = await _latencies(
+            lambda number: s.append(fait_system.facts(number, 1)), range(first, first + OPERATIONS)
+        )
+        changes = [_conditional(number) for number in range(first + OPERATIONS, first + 2 * OPERATIONS)]
         conditional = await _latencies(lambda change: _append_if_first(s, *change), changes)
-        reads = await _latencies(lambda number: _read(s, number), asked)
-        fed = await _feed(s, chance.randrange(max(1, n - FED)), min(FED, n))
+        reads = await _latencies(lambda number: _read(s, number), numbers)
+        fed = await _feed(s, rng.randrange(max(1, n - FED)), min(FED, n))
     return {
         "append_p50_us": percentile(appends, 0.5),
         "conditional_p50_us": percentile(conditional, 0.5),
@@ -123,19 +125,19 @@ async def grown(url: str, n: int) -> dict[str, Any]:
 
 
 async def catch_up(url: str, _n: int) -> dict[str, Any]:
-    """A read model from the whole log."""
+    """Build a read model from the whole log."""
     seconds = await fait_system.catch_up(url)
     return {"catch_up_events_s": await _count(url) / seconds}
 
 
 async def cold(url: str, n: int) -> dict[str, Any]:
-    """Nothing of the data is in memory, and each thing is asked for once."""
-    asked = random.sample(range(n // EVENTS_PER_ORDER), min(ASKED, n // EVENTS_PER_ORDER))
+    """Measure reads and appends with cold caches; each stream is read once."""
+    numbers = random.sample(range(n // EVENTS_PER_ORDER), min(OPERATIONS, n // EVENTS_PER_ORDER))
     first = random.randrange(1 << 50, 1 << 51)
     async with fait_system.opened(url) as s:
-        _, reads = await timed_async(lambda number: _read(s, number), asked)
+        _, reads = await timed_async(lambda number: _read(s, number), numbers)
         _, appends = await timed_async(
-            lambda number: s.append(fait_system.facts(number, 1)), range(first, first + ASKED)
+            lambda number: s.append(fait_system.facts(number, 1)), range(first, first + OPERATIONS)
         )
     return {"cold_read_p50_us": percentile(reads, 0.5), "cold_append_p50_us": percentile(appends, 0.5)}
 
@@ -151,20 +153,20 @@ async def _read(s: fait.System, number: int) -> None:
 
 
 def _conditional(number: int) -> tuple[StreamWrite, AppendCondition]:
-    """An event with a tag that no other event may have."""
+    """Return a write and a condition that no event has its tag yet."""
     tag = f"order:{number}"
     event = _codec.encode(fait_system.placed(number), id=new_id(), tags=[tag])
     return StreamWrite(f"order-{number}", (event,), 0), AppendCondition((Query(tags=(tag,)),), after=0)
 
 
 async def _append_if_first(s: fait.System, write: StreamWrite, condition: AppendCondition) -> None:
-    verdict = await s.store.log.append([write], condition)
-    check("verdict", type(verdict).__name__, "Appended")
+    result = await s.store.log.append([write], condition)
+    check("append result", type(result).__name__, "Appended")
 
 
 async def _feed(s: fait.System, after: int, events: int) -> float:
-    """Events a second of a reader who is behind, decoded."""
-    for _ in range(2):  # the first warms up
+    """Return the decoded events per second of a reader that catches up."""
+    for _ in range(2):  # the first is the warm-up
         started, seen = time.perf_counter(), 0
         async for _ in s.events(after=after):
             seen += 1

@@ -1,10 +1,10 @@
-"""Does a live reader miss or reorder an event while others append? For every subject alike.
+"""Lost-events probe on PostgreSQL: detects events that a live reader misses or reorders, for every subject.
 
-Three processes of 16 callers append. fait and asyncpg also append in transactions that stand open for a while, half of
-which are rolled back. Others keep transactions open that write to another table of the same database. A reader in a
-process of its own follows, by the way that the subject documents, and has three more seconds after the last append.
+Three processes of 16 callers append. fait and asyncpg also append in transactions that stay open for a while, half of
+which are rolled back. Foreign transactions stay open that write to another table of the database. A reader in its own
+process follows in the way that the subject documents, until three seconds after the last append.
 
-    probe.py URL      the transactions of others, until its input ends
+    probe.py URL      run the foreign transactions until the end of the input
 """
 
 import asyncio
@@ -26,19 +26,19 @@ from postgres.servers import positions_in
 __all__ = ["compared", "probe"]
 
 WRITERS = 3
-STRANGERS = 4
+FOREIGN_CLIENTS = 4
 OPEN_S = 0.1
 IDLE_S = 3.0
 
 
 def probe(subject: str, appends: int, url: str, direct: str) -> dict[str, int]:
-    """Run it on a fresh place.
+    """Run the probe on a new database.
 
     Args:
-        subject: who appends and reads.
-        appends: of each writer.
-        url: of the place.
-        direct: the same without latency.
+        subject: The subject that appends and reads.
+        appends: Number of appends of each writer.
+        url: URL of the database.
+        direct: The same without latency.
     """
     module = importlib.import_module(f"postgres.subjects.{SUBJECTS[subject].module}")
     reader = Part(child(subject, "probe-read", 0, url))
@@ -46,17 +46,17 @@ def probe(subject: str, appends: int, url: str, direct: str) -> dict[str, int]:
     try:
         reader.wait_until_ready()
         writers = list[Part]()
-        for _ in range(WRITERS):  # one after another: not every library can be opened by several at once
+        for _ in range(WRITERS):  # one after another: some libraries cannot be opened concurrently
             parts.append(writer := Part(child(subject, "probe-write", appends, url)))
             writers.append(writer)
             writer.wait_until_ready()
         if direct.startswith("postgresql"):
-            parts.append(strangers := Part([sys.executable, "-m", "postgres.probe", direct]))
-            strangers.wait_until_ready()
+            parts.append(foreign_clients := Part([sys.executable, "-m", "postgres.probe", direct]))
+            foreign_clients.wait_until_ready()
         for writer in writers:
             writer.tell()
         acknowledged = sum(writer.finish()["acknowledged"] for writer in writers)
-        foreign = _end(strangers) if direct.startswith("postgresql") else 0
+        transactions = _end(foreign_clients) if direct.startswith("postgresql") else 0
         time.sleep(IDLE_S)
         reader.tell("stop")
         seen = reader.finish()["seen"]
@@ -65,16 +65,16 @@ def probe(subject: str, appends: int, url: str, direct: str) -> dict[str, int]:
             part.kill()
     table = module.table(url) if hasattr(module, "table") else module.TABLE
     log = positions_in(direct, table, module.POSITION)
-    return {**compared(seen, log, acknowledged), "transactions_of_others": foreign}
+    return {**compared(seen, log, acknowledged), "transactions_of_others": transactions}
 
 
-def _end(strangers: Part) -> int:
-    strangers.tell("stop")
-    return strangers.finish()["transactions"]
+def _end(foreign_clients: Part) -> int:
+    foreign_clients.tell("stop")
+    return foreign_clients.finish()["transactions"]
 
 
 def compared(seen: Sequence[int], log: Sequence[int], acknowledged: int) -> dict[str, int]:
-    """What is wrong with the positions that a reader saw, as they came; and with the number that the log holds."""
+    """Count the errors of a reader, given positions in the order received, and of the log."""
     times = Counter(seen)
     stored = set(log)
     return {
@@ -88,21 +88,21 @@ def compared(seen: Sequence[int], log: Sequence[int], acknowledged: int) -> dict
     }
 
 
-async def strangers(url: str) -> dict[str, Any]:
+async def foreign_clients(url: str) -> dict[str, Any]:
     over, done = asyncio.create_task(asyncio.to_thread(_begin_and_wait)), 0
 
     async def keep_open(number: int, connection: Any) -> None:
         nonlocal done
-        chance = random.Random(number)
+        rng = random.Random(number)
         while not over.done():
             transaction = connection.transaction()
             await transaction.start()
             await connection.execute("INSERT INTO others VALUES ($1)", number)
-            await asyncio.sleep(chance.uniform(0, OPEN_S))
-            await (transaction.commit() if chance.random() < 0.5 else transaction.rollback())
+            await asyncio.sleep(rng.uniform(0, OPEN_S))
+            await (transaction.commit() if rng.random() < 0.5 else transaction.rollback())
             done += 1
 
-    connections = [await asyncpg.connect(url) for _ in range(STRANGERS)]
+    connections = [await asyncpg.connect(url) for _ in range(FOREIGN_CLIENTS)]
     await connections[0].execute("CREATE TABLE others (number integer)")
     await asyncio.gather(*(keep_open(number, each) for number, each in enumerate(connections)))
     return {"transactions": done}
@@ -114,4 +114,4 @@ def _begin_and_wait() -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(strangers(sys.argv[1]))))
+    print(json.dumps(asyncio.run(foreign_clients(sys.argv[1]))))

@@ -1,8 +1,8 @@
-"""A slow network: a TCP proxy that hands on what it is sent, each way, some time later.
+"""A TCP proxy that simulates network latency: it forwards data after a delay, in both directions.
 
-    proxy.py PORT DELAY_MS      for a server at this port of the loopback interface; prints its own, ends with its input
+    proxy.py PORT DELAY_MS      forwards to this port of the loopback interface, prints its own, ends with its input
 
-Bytes are delayed and never held back for each other, so bandwidth is not limited, as on a network.
+Chunks are delayed independently, so bandwidth is not limited, as in a network.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from typing import cast
 __all__ = ["Slow"]
 
 MAX_WAITING = 8 << 20
-"""Bytes on their way one way; more are not read until some have arrived."""
+"""Maximum number of bytes in flight in one direction; reading pauses above it."""
 
 
 class Slow(asyncio.Protocol):
-    """One end of a connection: what it receives, the other end sends `delay_s` later."""
+    """One end of a connection: the other end sends what this end receives, `delay_s` later."""
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s
@@ -46,7 +46,7 @@ class Slow(asyncio.Protocol):
         self._set_timer()
 
     def pair(self, other: "Slow") -> None:
-        """Connect both ends; what has come already goes on its way."""
+        """Connect both ends, and schedule data already received."""
         self.other, other.other = other, self
         self._set_timer()
         other._set_timer()
@@ -54,9 +54,9 @@ class Slow(asyncio.Protocol):
     def _set_timer(self) -> None:
         if self._timer is None and self.other is not None and (self._waiting or self._ended):
             due = self._waiting[0][0] if self._waiting else self._loop.time()
-            self._timer = self._loop.call_at(due, self._hand_on)
+            self._timer = self._loop.call_at(due, self._forward)
 
-    def _hand_on(self) -> None:
+    def _forward(self) -> None:
         self._timer = None
         assert self.other is not None
         target = self.other._own
@@ -102,6 +102,6 @@ def _wait_for_end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None
 
 
 if __name__ == "__main__":
-    # Only select() waits for half a millisecond; the others, and libuv, round up to whole ones.
+    # Only select() has timeouts below a millisecond; other selectors, and libuv, round up.
     asyncio.set_event_loop(asyncio.SelectorEventLoop(selectors.SelectSelector()))
     asyncio.get_event_loop().run_until_complete(serve(int(sys.argv[1]), float(sys.argv[2]) / 1e3))

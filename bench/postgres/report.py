@@ -1,7 +1,7 @@
-"""Tells what a run on PostgreSQL found: as a table, a chart, and as the figures of a page and of the README.
+"""Formats the result of a run on PostgreSQL: as a table, a chart, and as the figures of a page and of the README.
 
-`python -m postgres.report RUN.json` makes that run the published one, published/postgres.json;
-`python -m postgres.report` writes its figures, and `--check` fails if pages or chart are not what it says.
+`python -m postgres.report RUN.json` publishes a run as published/postgres.json. `python -m postgres.report` writes its
+figures to the pages. `--check` fails if a page or the chart differs from them.
 """
 
 import json
@@ -28,12 +28,12 @@ Result = dict[str, Any]
 
 
 def wrong(result: Result) -> bool:
-    """Whether a reader of ours missed or reordered anything: then no figure means anything."""
+    """Return whether fait lost, missed or reordered an event, which invalidates all figures."""
     return any(result["lost_events"].get(ours, {}).get(each) for ours in OURS for each in MUST_BE_ZERO)
 
 
 def judged(result: Result) -> list[dict[str, Any]]:
-    """Each goal that was measured, by event loop and latency, and whether it is met; then the floors of each row."""
+    """Return each measured goal, by event loop and latency, with whether it is met, and the minimum of each row."""
     rows = {(row["latency_ms"], row["workload"], row["subject"]): row for row in result["rows"]}
     verdicts = list[dict[str, Any]]()
     for latency in dict.fromkeys(row["latency_ms"] for row in result["rows"]):
@@ -54,7 +54,7 @@ def judged(result: Result) -> list[dict[str, Any]]:
 
 
 def _property(result: Result, key: str, figure: str) -> float | None:
-    """A ratio of fait to itself, if it was measured."""
+    """Return a ratio of fait to itself, or None if it was not measured."""
     if key.startswith("growth-"):
         return result["growth"][-1][f"{key.removeprefix('growth-')}_ratio"] if result["growth"] else None
     found = {row["key"]: row for row in result["stalls"].get("rows", [])}
@@ -73,8 +73,10 @@ def _verdict(
 
 
 def text(result: Result) -> str:
-    """The run as a terminal shows it."""
-    lines = [f"{'':14}{'':27}{'ms':>4}{'rate':>20}{'p50 µs':>12}{'p99 µs':>12}   fait to it: rate, p50, p99 (uvloop)"]
+    """Format a run for a terminal."""
+    lines = [
+        f"{'':14}{'':27}{'ms':>4}{'rate':>20}{'p50 µs':>12}{'p99 µs':>12}   fait to subject: rate, p50, p99 (uvloop)"
+    ]
     for row in result["rows"]:
         ratios = "   ".join(_times(row, figure) for figure in NAMES) if row["subject"] not in OURS else ""
         lines.append(
@@ -134,7 +136,7 @@ def _us(value: float | None) -> str:
 
 
 def chart_of(result: Result) -> str:
-    """How many times the peer's rate, by workload, without latency; a tick is the goal."""
+    """Draw the rate relative to the peer, by workload, without latency; a tick marks the goal."""
     peer = "eventsourcing"
     bars = list[Bar]()
     for row in result["rows"]:
@@ -150,14 +152,14 @@ def chart_of(result: Result) -> str:
 
 
 def page(result: Result) -> str:
-    """The figures as Markdown."""
+    """Format the figures as Markdown."""
     parts = [_about(result), ["![fait to eventsourcing, by workload](../bench/published/postgres.svg)"]]
     for latency in dict.fromkeys(row["latency_ms"] for row in result["rows"]):
         parts.append([f"### {f'With a network of {latency:g} ms' if latency else 'On one machine'}"])
         parts.append(_workload_table(result, latency))
     parts += [["### Lost events"], _probe_table(result)]
     if result["stalls"]:
-        parts += [["### What stands still"], _stalls_table(result), _idle_table(result["stalls"]["idle"])]
+        parts += [["### Stalls"], _stalls_table(result), _idle_table(result["stalls"]["idle"])]
     if result["growth"]:
         parts += [["### As the log grows"], _growth_table(result)]
     return "\n\n".join("\n".join(lines) for lines in parts)
@@ -171,7 +173,7 @@ def _about(result: Result) -> list[str]:
     left_out += _without_figure(result)
     return [
         f"Measured on {result['date']}: {box}, {where['system']}, {where['file_system']}.",
-        f"The shortest question to the server takes {trips}.",
+        f"Round trip to the server (`SELECT 1`): {trips}.",
         "",
         ", ".join(f"{name} {value}" for name, value in result["settings"].items()) + ".",
         "",
@@ -182,7 +184,7 @@ def _about(result: Result) -> list[str]:
 
 def _workload_table(result: Result, latency: float) -> list[str]:
     lines = [
-        "| workload | subject | rate | p50 µs | p99 µs | fait (with uvloop) to it: rate | p50 | p99 | goal |",
+        "| workload | subject | rate | p50 µs | p99 µs | fait (with uvloop) to subject: rate | p50 | p99 | goal |",
         "|---|---|--:|--:|--:|--:|--:|--:|---|",
     ]
     last = ""
@@ -193,21 +195,21 @@ def _workload_table(result: Result, latency: float) -> list[str]:
         ratios = ["", "", ""] if subject in OURS else [_times(row, figure) for figure in NAMES]
         what, last = (f"{key}: {TITLES[key]}" if key != last else ""), key
         cells = [what, SUBJECTS[subject].title, _rate(row), _us(row["p50_us"]), _us(row["p99_us"]), *ratios]
-        lines.append(f"| {' | '.join([*cells, _said(result, latency, key, subject)])} |")
+        lines.append(f"| {' | '.join([*cells, _goal_cell(result, latency, key, subject)])} |")
     return lines
 
 
-def _said(result: Result, latency: float, key: str, subject: str) -> str:
-    """What is said of the goals of a cell: the goals, and the floors that do not hold."""
-    told = list[str]()
+def _goal_cell(result: Result, latency: float, key: str, subject: str) -> str:
+    """Return the text of a goal cell: the goals, and the minimums that are missed."""
+    texts = list[str]()
     for goal in result["goals"]:
         if (goal["latency_ms"], goal["key"], goal["against"]) == (latency, key, subject):
-            who = " (uvloop)" if SUBJECTS[goal["ours"]].loop == "uvloop" else ""
+            loop = " (uvloop)" if SUBJECTS[goal["ours"]].loop == "uvloop" else ""
             if not goal["floor"]:
-                told.append(f"{NAMES[goal['figure']]} {_met(goal)}{who}")
+                texts.append(f"{NAMES[goal['figure']]} {_met(goal)}{loop}")
             elif not goal["met"]:
-                told.append(f"slower: {NAMES[goal['figure']]}{who}")
-    return "; ".join(told)
+                texts.append(f"slower: {NAMES[goal['figure']]}{loop}")
+    return "; ".join(texts)
 
 
 def _met(goal: dict[str, Any]) -> str:
@@ -230,13 +232,13 @@ def _stalls_table(result: Result) -> list[str]:
         for name in ("p50", "p99"):
             cells += [_us(row[f"without_{name}_us"]), _us(row[f"with_{name}_us"]), f"{row[f'{name}_ratio']:.2f}"]
         cells += [f"{each:,.0f}" for each in row["longest_ms"]]
-        told = [f"{NAMES[each['figure']]} {_met(each)}" for each in result["goals"] if each["key"] == row["key"]]
-        lines.append(f"| {' | '.join([*cells, '; '.join(told)])} |")
+        texts = [f"{NAMES[each['figure']]} {_met(each)}" for each in result["goals"] if each["key"] == row["key"]]
+        lines.append(f"| {' | '.join([*cells, '; '.join(texts)])} |")
     return lines
 
 
 def _idle_table(idle: list[dict[str, Any]]) -> list[str]:
-    lines = ["| an idle system | statements a second | CPU of its process, ms a second |", "|---|--:|--:|"]
+    lines = ["| idle system | statements per second | CPU time of its process, ms per second |", "|---|--:|--:|"]
     for each in idle:
         what = f"{each['subscriptions']} subscriptions, {'with' if each['hears'] else 'without'} LISTEN"
         lines.append(f"| {what} | {each['statements_s']:.1f} | {each['cpu_ms_s']:.1f} |")
@@ -251,7 +253,7 @@ def _growth_table(result: Result) -> list[str]:
         "feed, events/s": "feed_events_s",
         "catch-up of a read model, events/s": "catch_up_events_s",
         "import, events/s": "import_events_s",
-        "bytes of disk an event": "bytes_per_event",
+        "bytes of disk per event": "bytes_per_event",
         "first read after a cold start, p50 µs": "cold_read_p50_us",
         "first appends after a cold start, p50 µs": "cold_append_p50_us",
     }
@@ -259,15 +261,15 @@ def _growth_table(result: Result) -> list[str]:
     lines = [f"| events | {' | '.join(format(each['events'], ',') for each in sizes)} |", f"|---|{'--:|' * len(sizes)}"]
     lines += [f"| {title} | {' | '.join(f'{each[name]:,.0f}' for each in sizes)} |" for title, name in figures.items()]
     goals = [goal for goal in result["goals"] if goal["key"].startswith("growth-")]
-    told = [f"{TITLES[each['key']]}: {each['ratio']:.2f}, {_met(each)}." for each in goals]
-    return [*lines, "", *told]
+    texts = [f"{TITLES[each['key']]}: {each['ratio']:.2f}, {_met(each)}." for each in goals]
+    return [*lines, "", *texts]
 
 
 def summary(result: Result) -> str:
-    """The figures in short, as Markdown: without a slow network, on asyncio's event loop."""
+    """Format a summary of the figures as Markdown: without network latency, on asyncio's event loop."""
     where, version = result["machine"], result["versions"]["postgresql"]
-    said = f"PostgreSQL {version}, {result['date']}: {published.box(where)}, {where['file_system']}."
-    return "\n".join([said, "", *published.table(_lines(result))])
+    heading = f"PostgreSQL {version}, {result['date']}: {published.box(where)}, {where['file_system']}."
+    return "\n".join([heading, "", *published.table(_lines(result))])
 
 
 def _lines(result: Result) -> list[published.Line]:
@@ -284,7 +286,7 @@ def _lines(result: Result) -> list[published.Line]:
 
 
 def _faster(result: Result, workload: str, subjects: tuple[str, ...]) -> dict[str, float]:
-    """How many times as fast fait is as each of them."""
+    """Return how many times as fast as each subject fait is."""
     found = dict[str, float]()
     for row in result["rows"]:
         ratios = row["ratios"].get("fait")
@@ -294,8 +296,8 @@ def _faster(result: Result, workload: str, subjects: tuple[str, ...]) -> dict[st
 
 
 def wanted(result: Result | None) -> dict[Path, str]:
-    """What files shall say of the published run."""
-    none = "No run has been published yet: `make bench-postgres` makes one."
+    """Return the expected content of the files for the published run."""
+    none = "No run has been published yet. Start one with `make bench-postgres`."
     return {
         PAGE: published.between(PAGE, BEGIN, page(result) if result else none),
         README: published.between(README, BEGIN_README, summary(result) if result else f"PostgreSQL. {none}"),

@@ -1,12 +1,14 @@
-"""Measures fait on PostgreSQL beside its peers and beside raw drivers, in one run on one machine.
+"""Measures fait on PostgreSQL next to its peers and next to bare drivers, in one run on one machine.
 
-`make bench-postgres` takes half an hour; `make bench-postgres ARGS="--only W1,W2 --rounds 5 --latency 0"` takes
-options, `--only stalls` measures what stands still, and `--growth` how cost grows with the log.
+`make bench-postgres` takes half an hour; options are passed as in `make bench-postgres ARGS="--only W1,W2 --rounds 5
+--latency 0"`. `--only stalls` measures the stalls, and `--growth` how cost grows with the log.
 
-It starts a PostgreSQL of its own, which keeps what it promises (fsync). Machines drift, so only ratios count: every
-subject does every workload in turn, several times, each time in a new process on a new database, and ratios are taken
-within a round; what round trips tell on, also through a network of 1 ms. Writes postgres.json and postgres.svg;
-`bench/postgres/report.py` publishes. Ctrl-C ends it with the rounds that are complete; servers and data go either way.
+It starts a PostgreSQL server with fsync. The speed of machines drifts, so only ratios are meaningful: every subject
+runs every workload in turn, several times, each time in a new process on a new database. Ratios are taken within a
+round.
+Workloads that are sensitive to round trips also run through a network with a latency of 1 ms. Writes postgres.json and
+postgres.svg; `bench/postgres/report.py` publishes them. Ctrl-C ends the run with the complete rounds; servers and data
+are always removed.
 """
 
 import argparse
@@ -46,27 +48,27 @@ PROBE_APPENDS = 3200
 PACKAGES = ("fait", "msgspec", "asyncpg", "psycopg", "uvloop", "eventsourcing", "umadb")
 LEAST = 64
 SHARE_WITH_LATENCY = 0.2
-"""So much less is done through a slow network, which many peers cross several times for each event."""
+"""Share of the operations through a slow network, which many peers cross several times per event."""
 
 TIMEOUT_S = 600
 PROPERTIES = ("probe", "stalls")
 FAILURES = (WrongResult, subprocess.SubprocessError, TimeoutError, OSError, ValueError)
-"""What goes wrong in programs that are started, and in what they print."""
+"""Failures of the started programs and of their output."""
 
 Found = dict[str, Any]
 Samples = dict[tuple[float, str, str], list[Found]]
-"""By latency, workload and subject: what each round gave."""
+"""The results of all rounds, by latency, workload and subject."""
 
 
 def main() -> int:
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="fait-bench-", dir=options.data))
-    work.chmod(0o755)  # a server may run as somebody else
+    work.chmod(0o755)  # a server may run as another user
     try:
         result = Run(options, work).result()
     except KeyboardInterrupt:
-        print("stopped before a round was complete: nothing was written", file=sys.stderr)
+        print("stopped before the first round was complete; no result was written", file=sys.stderr)
         return 130
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -78,33 +80,41 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="W1,W5,probe", help="these workloads, probe, stalls")
-    parser.add_argument("--subjects", default="", metavar="fait,asyncpg", help=f"of {', '.join(SUBJECTS)}")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="medians of so many (default: 3)")
-    parser.add_argument("--scale", type=float, default=1.0, metavar="X", help="do X times as much (default: 1)")
-    parser.add_argument("--latency", default="0,1", metavar="MS", help="of a network, there and back (default: 0,1)")
-    parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR", help="where results go")
-    parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="where servers keep data: on a disk")
+    parser.add_argument("--only", default="", metavar="W1,W5,probe", help="workloads to run; also: probe, stalls")
+    parser.add_argument(
+        "--subjects", default="", metavar="fait,asyncpg", help=f"subjects to run: {', '.join(SUBJECTS)}"
+    )
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="number of rounds (default: 3)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="X", help="factor for all numbers of operations (default: 1)"
+    )
+    parser.add_argument(
+        "--latency", default="0,1", metavar="MS", help="round-trip latencies of the network (default: 0,1)"
+    )
+    parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR", help="folder for results")
+    parser.add_argument(
+        "--data", type=Path, default=None, metavar="DIR", help="folder for the data of the servers, on a disk"
+    )
     parser.add_argument(
         "--growth", nargs="?", const=GROWTH_SIZES, metavar="SIZES",
-        help=f"measure logs of these sizes too (default: {GROWTH_SIZES}; takes a quarter of an hour, and 1.5 kB of "
-        "disk an event)",
+        help=f"also measure logs of these sizes (default: {GROWTH_SIZES}; takes a quarter of an hour and 1.5 kB "
+        "of disk per event)",
     )  # fmt: skip
     options = parser.parse_args()
     known = {*PROPERTIES, *(key for each in WORKLOADS for key in (each.key, each.key.partition("-")[0]))}
     for given, names in ((options.only, known), (options.subjects, {*SUBJECTS})):
         if unknown := {each for each in given.split(",") if each} - names:
-            parser.error(f"{', '.join(sorted(unknown))}: there is {', '.join(sorted(names))}")
+            parser.error(f"unknown: {', '.join(sorted(unknown))}. Choose from: {', '.join(sorted(names))}")
     return options
 
 
 class Run:
-    """One run.
+    """A run of the benchmark.
 
     Attributes:
-        missing: subjects that are left out, and why.
-        failed: workloads, with latency and subject, that a peer did not do as it should, and why: they have no figure.
-        unfinished: what came to no end, and why.
+        missing: Reasons why subjects are left out.
+        failed: Reasons why workloads have no figure, by latency, workload and subject.
+        unfinished: Parts of the run that were not completed, with reasons.
     """
 
     def __init__(self, options: argparse.Namespace, work: Path) -> None:
@@ -120,7 +130,7 @@ class Run:
         where = machine(work)
         if where["file_system"] in ("tmpfs", "ramfs"):
             raise SystemExit(
-                "data would be kept in memory, where fsync does nothing: name a place on a disk, --data DIR"
+                "the data folder is in memory, where fsync has no effect. Name a folder on a disk with --data DIR."
             )
         self._machine = where
 
@@ -175,7 +185,7 @@ class Run:
         self.missing[subject] = why
 
     def _probes(self) -> dict[str, Found]:
-        """Of each subject; what ours finds must be nothing."""
+        """Run the probe for each subject. It must find no error of fait."""
         found = dict[str, Found]()
         appends = max(LEAST, int(PROBE_APPENDS * min(1.0, self._options.scale)))
         for subject in PROBED if self._wanted("probe") else PROBED[:1]:
@@ -194,7 +204,7 @@ class Run:
         return found
 
     def _rounds(self, chosen: list[Workload]) -> Samples:
-        """All rounds; if somebody stops them, those that are complete."""
+        """Run all rounds; after an interrupt, return the complete ones."""
         samples: Samples = {}
         started = time.monotonic()
         for turn in range(self._options.rounds):
@@ -207,11 +217,11 @@ class Run:
                 self.unfinished.append(f"stopped in round {turn + 1} of {self._options.rounds}")
                 samples = {what: found[:turn] for what, found in samples.items()}
                 break
-            _say(f"round {turn + 1} took until minute {(time.monotonic() - started) / 60:.1f}")
+            _say(f"round {turn + 1} ended after {(time.monotonic() - started) / 60:.1f} minutes")
         return {what: found for what, found in samples.items() if found and what not in self.failed}
 
     def _turn(self, workload: Workload, turn: int, samples: Samples) -> None:
-        """A workload by all subjects, each time in another order."""
+        """Run a workload with all subjects, each time in another order."""
         names = [each for each in workload.sizes if each in self._subjects]
         for subject in names[turn % len(names) :] + names[: turn % len(names)] if names else ():
             for latency in self._latencies:
@@ -225,7 +235,7 @@ class Run:
                 samples.setdefault(what, []).extend(self._tried(what, n))
 
     def _tried(self, what: tuple[float, str, str], n: int) -> list[Found]:
-        """One run; none if others are not installed or do not do what they should. If we do not, that ends it all."""
+        """Run a workload once. A failure of fait ends the benchmark; that of another subject costs only its figure."""
         _, workload, subject = what
         try:
             return [self._child(subject, workload, n, what[0])]
@@ -242,7 +252,7 @@ class Run:
         print(f"NO FIGURE: {what[1]} of {SUBJECTS[what[2]].title}: {why}", file=sys.stderr, flush=True)
 
     def _child(self, subject: str, workload: str, n: int, latency: float) -> Found:
-        """One run in a new process in a new place, and its check."""
+        """Run and verify a workload in a new process on a new database."""
         with self._servers.place(subject, latency) as (url, direct):
             done = subprocess.run(
                 child(subject, workload, n, url), capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
@@ -251,15 +261,15 @@ class Run:
             if done.returncode == NOT_INSTALLED:
                 raise ModuleNotFoundError(done.stderr.strip())
             if done.returncode:
-                raise WrongResult(f"it ended with {done.returncode}:\n{done.stderr.strip()}")
+                raise WrongResult(f"exit code {done.returncode}:\n{done.stderr.strip()}")
             found: Found = json.loads(done.stdout.splitlines()[-1])
-            check("events that it stored", events_in(direct, found["table"]), found["stored"])
+            check("stored events", events_in(direct, found["table"]), found["stored"])
             if workload.startswith("W7"):
-                check("events in its read model", _in_view(direct), found["n"])
+                check("events in the read model", _in_view(direct), found["n"])
             return found
 
     def _part(self, name: str, measure: Callable[[], Any], nothing: Any) -> Any:
-        """What is measured beside the workloads; if it fails or is stopped, the rest is kept."""
+        """Measure a part in addition to the workloads; a failure or an interrupt does not affect the other results."""
         if self.unfinished:
             return nothing
         try:
@@ -278,16 +288,19 @@ class Run:
         sizes = [int(each) for each in self._options.growth.split(",")]
         needed, free = sum(sizes) * growth.BYTES_PER_EVENT, shutil.disk_usage(self._work).free
         if free < needed:
-            raise WrongResult(f"{sum(sizes):,} events need {needed >> 20:,} MiB; {free >> 20:,} are free: --data DIR")
+            raise WrongResult(
+                f"not enough disk space: {sum(sizes):,} events need {needed >> 20:,} MiB, and {free >> 20:,} MiB are "
+                "free. Name another folder with --data DIR."
+            )
         return growth.growth(self._servers, sizes, self._options.rounds)
 
 
 @contextmanager
 def limited(seconds: int) -> Generator[None]:
-    """Raise TimeoutError in the main thread if a block takes longer."""
+    """Raise TimeoutError in the main thread if the block takes longer."""
 
     def end(*_: object) -> None:
-        raise TimeoutError(f"it took longer than {seconds} s")
+        raise TimeoutError(f"timeout after {seconds} s")
 
     before = signal.signal(signal.SIGALRM, end)
     signal.alarm(seconds)
@@ -307,7 +320,7 @@ def _in_view(url: str) -> int:
 
 
 def _rows(workload: Workload, latency: float, samples: Samples) -> list[Found]:
-    """One row for each subject: medians, and for each of ours the medians of its ratios to it within a round."""
+    """Return a row for each subject: medians, and medians of the ratios of fait to it within a round."""
     rows = list[Found]()
     for subject in workload.sizes:
         theirs = samples.get((latency, workload.key, subject), [])
@@ -328,7 +341,7 @@ def _rows(workload: Workload, latency: float, samples: Samples) -> list[Found]:
 
 
 def _ratios(ours: list[Found], theirs: list[Found]) -> dict[str, float]:
-    """Of one of ours to another, by figure; those that both have."""
+    """Return the ratios of the figures that both have."""
     found = dict[str, float]()
     for figure in ("ops_s", "p50_us", "p99_us"):
         if ours and ours[0][figure] is not None and theirs[0][figure] is not None:

@@ -1,4 +1,4 @@
-"""The servers of a run: a PostgreSQL that keeps what it promises, a UmaDB where it is asked for, slow ways to both."""
+"""The servers of a run: PostgreSQL with durable settings, UmaDB where needed, and slow connections to both."""
 
 import json
 import os
@@ -31,45 +31,52 @@ SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
-    "shared_buffers": f"{QUARTER_OF_MEMORY >> 20}MB",  # as its manual advises
+    "shared_buffers": f"{QUARTER_OF_MEMORY >> 20}MB",  # recommended by the manual
     "max_wal_size": "8GB",
     "max_connections": "300",
     "checkpoint_timeout": "30min",
 }
-ASKED = ("fsync", "full_page_writes", "synchronous_commit", "wal_sync_method", "shared_buffers", "max_wal_size")
+SETTINGS_SHOWN = (
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "wal_sync_method",
+    "shared_buffers",
+    "max_wal_size",
+)
 START_S = 20.0
 
 
 class Servers:
-    """Belongs to one run.
+    """The servers of one run.
 
     Args:
-        folder: where data is kept; on a disk, or nothing that is measured means anything.
-        latencies_ms: of a network, for a round trip; 0 = none.
+        folder: Folder for data. It must be on a disk; otherwise the figures are meaningless.
+        latencies_ms: Round-trip latencies of the network in milliseconds; 0 for none.
 
     Attributes:
-        settings: of PostgreSQL, read back.
-        round_trip_us: by latency: how long the shortest question takes.
+        settings: Settings of PostgreSQL, read back.
+        round_trip_us: Duration of `SELECT 1` in microseconds, by latency.
     """
 
     def __init__(self, folder: Path, latencies_ms: Sequence[float]) -> None:
         if VERSION not in installations():
-            raise SystemExit(f"PostgreSQL {VERSION} is not installed: make bench-postgres installs it")
+            raise SystemExit(f"PostgreSQL {VERSION} is not installed. Install it with: make bench-postgres")
         self._folder = folder
         self._latencies = latencies_ms
         self._stack = ExitStack()
         self._databases = 0
-        tempfile.tempdir = str(folder)  # where a server makes its home
+        tempfile.tempdir = str(folder)  # servers create their data folders here
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.postgres = stack.enter_context(PostgresServer(VERSION, SETTINGS))
             with psycopg.connect(self.postgres.url) as connection:
                 self.version = _first(connection.execute("SHOW server_version"))
-                self.settings = {name: _first(connection.execute(f"SHOW {name}")) for name in ASKED}
+                self.settings = {name: _first(connection.execute(f"SHOW {name}")) for name in SETTINGS_SHOWN}
             for name in ("fsync", "full_page_writes", "synchronous_commit"):
                 check(name, self.settings[name], "on")
-            ports = {each: stack.enter_context(_slowly(self.postgres.port, each)) for each in self._latencies}
+            ports = {each: stack.enter_context(_delayed(self.postgres.port, each)) for each in self._latencies}
             self._ports = ports
             self.round_trip_us = {each: _round_trip_us(port) for each, port in ports.items()}
             self._stack = stack.pop_all()
@@ -80,12 +87,12 @@ class Servers:
 
     @property
     def pgbench(self) -> str:
-        """The program."""
+        """Path of the pgbench program."""
         return str(self.postgres.programs / "pgbench")
 
     @contextmanager
     def place(self, subject: str, latency_ms: float) -> Generator[tuple[str, str]]:
-        """Something fresh for a subject to store events in: its URL, and the one that leads there without latency."""
+        """Create a database or server for a subject; yield its URL, and its URL without latency."""
         if SUBJECTS[subject].module == "umadb_server":
             with self._umadb(latency_ms) as urls:
                 yield urls
@@ -97,7 +104,7 @@ class Servers:
 
     @contextmanager
     def database(self) -> Generator[str]:
-        """A new database, by its URL."""
+        """Create a database and yield its URL."""
         self._databases += 1
         name = f"bench_{self._databases}"
         self._administer(f"CREATE DATABASE {name}", "CHECKPOINT")
@@ -107,7 +114,7 @@ class Servers:
             self._administer(f"DROP DATABASE {name} WITH (FORCE)")
 
     def restart_cold(self) -> None:
-        """Start PostgreSQL anew, with nothing of its data in memory; on Linux the system's neither."""
+        """Restart PostgreSQL with cold caches; on Linux including the page cache of the operating system."""
         self.postgres.stop()
         for path in self.postgres.data.rglob("*"):
             if path.is_file() and hasattr(os, "posix_fadvise"):
@@ -132,7 +139,7 @@ class Servers:
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             _wait_for(port)
-            with _slowly(port, latency_ms) as near:
+            with _delayed(port, latency_ms) as near:
                 yield f"http://127.0.0.1:{near}", f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
@@ -141,8 +148,8 @@ class Servers:
 
 
 @contextmanager
-def _slowly(port: int, latency_ms: float) -> Generator[int]:
-    """A port that leads to another one, in so many milliseconds there and back."""
+def _delayed(port: int, latency_ms: float) -> Generator[int]:
+    """Yield a port that forwards to another one with this round-trip latency."""
     if not latency_ms:
         yield port
         return
@@ -176,36 +183,36 @@ def _wait_for(port: int) -> None:
             return
 
 
-def _round_trip_us(port: int, asked: int = 100) -> float:
-    taken = list[float]()
+def _round_trip_us(port: int, count: int = 100) -> float:
+    durations = list[float]()
     with psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", autocommit=True) as connection:
-        for _ in range(asked):
+        for _ in range(count):
             started = time.perf_counter()
             connection.execute("SELECT 1", prepare=True)
-            taken.append(time.perf_counter() - started)
-    return round(statistics.median(taken) * 1e6)
+            durations.append(time.perf_counter() - started)
+    return round(statistics.median(durations) * 1e6)
 
 
 def events_in(url: str, table: str) -> int:
-    """Events that a place holds, counted by another program than those that wrote them."""
+    """Count the stored events, independently of the program that wrote them."""
     if url.startswith("http"):
         return len(_umadb_positions(url))
-    return _asked(url, f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608
+    return _fetch(url, f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608
 
 
 def positions_in(url: str, table: str, column: str) -> list[int]:
-    """Positions of all events, in order."""
+    """Return the positions of all events in order."""
     if url.startswith("http"):
         return _umadb_positions(url)
-    return [row[0] for row in _asked(url, f"SELECT {column} FROM {table} ORDER BY 1")]  # noqa: S608
+    return [row[0] for row in _fetch(url, f"SELECT {column} FROM {table} ORDER BY 1")]  # noqa: S608
 
 
 def _umadb_positions(url: str) -> list[int]:
-    """In a process of its own: its client takes over the interrupt from the keyboard."""
+    """Read the positions in another process, because the client of UmaDB takes over SIGINT."""
     done = subprocess.run(child("umadb", "positions", 0, url), check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)["positions"]
 
 
-def _asked(url: str, statement: str) -> list[Any]:
+def _fetch(url: str, statement: str) -> list[Any]:
     with psycopg.connect(url) as connection:
         return connection.execute(statement).fetchall()

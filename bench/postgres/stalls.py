@@ -1,15 +1,15 @@
-"""What stands still? Ratios of fait to itself: while somebody else's transaction stands open, and while it does not.
+"""Measures stalls: ratios of fait to itself, with and without an open transaction of another client.
 
-appends       to other streams, while a user's transaction stands open that has appended to one stream, and callers
-              wait for that stream
-foreign       the feed, while a transaction that wrote another table, and appended nothing, stands open for minutes
-rolled-back   the feed, right after an append was taken back
-idle          nothing moves: what is asked of the server, and what this process costs, all the same
+appends       appends to other streams, while a user's transaction that has appended to one stream stays open and
+              callers wait for that stream
+foreign       the feed, while a transaction that wrote to another table and appended nothing stays open for minutes
+rolled-back   the feed, right after an append was rolled back
+idle          the statements and the CPU time of an idle system
 
-    stalls.py PART URL SECONDS      a part, a process of its own; so are follow and deaf, which have a place in others
+    stalls.py PART URL SECONDS      a part, in its own process; follow and deaf are used by other parts
 
-Windows with and without take turns; a ratio is that of a window to its two neighbours, so that a machine's drift does
-not count.
+Windows with and without the transaction alternate. A ratio is that of a window to its two neighbors, which removes the
+drift of the machine.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ from subjects.fait_system import OrderPlaced, facts, opened, placed
 import fait
 from fait._store.postgres.notifier import Notifier
 
-__all__ = ["against_neighbours", "compared", "divided", "stalls"]
+__all__ = ["against_neighbors", "compared", "divided", "stalls"]
 
 CALLERS, WAITERS = 16, 4
 SUBSCRIPTIONS = 10
 HELD_S, FOREIGN_S, ROLLED_BACK_S, IDLE_S = 30.0, 120.0, 20.0, 20.0
 LEAST_S = 1.0
-"""Of a window, in a run that does little of everything."""
+"""Minimum duration of a window, in a small run."""
 
 PAUSE_S = 0.02
 ARRIVE_S, SPARE_S = 2.0, 120.0
@@ -51,11 +51,11 @@ Found = dict[str, Any]
 Latencies = list[float]
 Span = tuple[float, float]
 Window = list[tuple[int, float]]
-"""Positions of events, and when their append began."""
+"""Positions of events, and the times when their appends began."""
 
 
 def stalls(servers: Servers, scale: float, windows: int) -> Found:
-    """All of it, each part in a process and a database of its own: rows of ratios, and what an idle system costs."""
+    """Measure all parts, each in its own process and database; return rows of ratios and the cost of an idle system."""
     share = min(1.0, scale)
     rows = [
         *_part(servers, "appends", HELD_S * share, windows),
@@ -76,19 +76,19 @@ def _part(servers: Servers, part: str, seconds: float, windows: int = 1) -> list
         return json.loads(done.stdout.splitlines()[-1])
 
 
-def against_neighbours(without: Sequence[float], within: Sequence[float]) -> float:
-    """The median of the ratios of windows to the mean of the windows before and after them."""
+def against_neighbors(without: Sequence[float], within: Sequence[float]) -> float:
+    """Return the median of the ratios of windows to the mean of the windows before and after them."""
     ratios = [each / statistics.mean(both) for each, both in zip(within, pairwise(without), strict=True)]
     return round(statistics.median(ratios), 3)
 
 
 def compared(key: str, without: Sequence[Latencies], within: Sequence[Latencies]) -> Found:
-    """A row of the result."""
+    """Return a row of the result."""
     row: Found = {"key": key, "n": sum(map(len, without)) + sum(map(len, within))}
     for name, share in (("p50", 0.5), ("p99", 0.99)):
         for kind, windows in (("without", without), ("with", within)):
             row[f"{kind}_{name}_us"] = round(statistics.median(percentile(each, share) for each in windows), 1)
-        row[f"{name}_ratio"] = against_neighbours(
+        row[f"{name}_ratio"] = against_neighbors(
             [percentile(each, share) for each in without], [percentile(each, share) for each in within]
         )
     row["longest_ms"] = [round(max(map(max, windows)) * 1e3, 1) for windows in (without, within)]
@@ -96,7 +96,7 @@ def compared(key: str, without: Sequence[Latencies], within: Sequence[Latencies]
 
 
 async def appends(url: str, held_s: float, windows: int) -> list[Found]:
-    """Callers append to new streams all the time; now and then a transaction stands open."""
+    """Append to new streams continuously, with and without an open transaction."""
     numbers, over = count(), False
     took, held = list[Span](), list[Span]()
 
@@ -123,14 +123,14 @@ async def appends(url: str, held_s: float, windows: int) -> list[Found]:
 
 
 def divided(took: Sequence[Span], held: Sequence[Span]) -> tuple[list[Latencies], list[Latencies]]:
-    """Latencies before, between and after the times when something was held, and during them.
+    """Return the latencies before, between and after the times of an open transaction, and those during them.
 
-    Whatever was under way at such a time belongs to it: who stands still has begun before, and ends after.
+    An append that overlaps such a time belongs to it, because a stalled append begins before and ends after.
     """
     without, within = [list[float]() for _ in (*held, None)], [list[float]() for _ in held]
     starts, ends = [start for start, _ in held], [end for _, end in held]
     for began, ended in took:
-        later = bisect(starts, ended)  # how many of them had begun when it ended
+        later = bisect(starts, ended)  # number of open transactions that had begun when it ended
         during = later and began < ends[later - 1]
         (within[later - 1] if during else without[later]).append(ended - began)
     return without, within
@@ -138,14 +138,14 @@ def divided(took: Sequence[Span], held: Sequence[Span]) -> tuple[list[Latencies]
 
 @asynccontextmanager
 async def _held(url: str, s: fait.System, stream: str) -> AsyncGenerator[None]:
-    """A user's transaction that has appended to a stream, for which callers wait."""
+    """Keep a user's transaction open that has appended to a stream, for which callers wait."""
     connection = await asyncpg.connect(url)
     try:
         async with connection.transaction():
             await fait.App("bench").outbox(connection).add(placed(0), stream=stream)
             waiters = [asyncio.create_task(_append_at_last(s, stream)) for _ in range(WAITERS)]
             yield
-            check("those who wait for the stream", [each.done() for each in waiters], [False] * WAITERS)
+            check("callers that wait for the stream", [each.done() for each in waiters], [False] * WAITERS)
         async with asyncio.timeout(SPARE_S / 2):
             await asyncio.gather(*waiters)
         check("events of the stream", len(await s.read(stream)), 1 + WAITERS)
@@ -154,7 +154,7 @@ async def _held(url: str, s: fait.System, stream: str) -> AsyncGenerator[None]:
 
 
 async def _append_at_last(s: fait.System, stream: str) -> None:
-    """It is refused when the stream was locked for as long as an append waits; then it comes again."""
+    """Append, and retry after the lock timeout."""
     while True:
         try:
             await s.append(fait.NewEvents(stream, [placed(0)]))
@@ -164,7 +164,7 @@ async def _append_at_last(s: fait.System, stream: str) -> None:
 
 
 class Feed:
-    """Appends now and then, and knows when a reader in this process, and one in another, saw what."""
+    """Appends at intervals, and records when a reader in this process, and one in another, received each event."""
 
     def __init__(self, url: str, s: fait.System) -> None:
         self.appended: list[Window] = []
@@ -198,14 +198,14 @@ class Feed:
         await asyncio.sleep(PAUSE_S)
 
     async def append_for(self, seconds: float) -> None:
-        """One append after another, in a window of their own."""
+        """Append repeatedly, in a new window."""
         self.begin_window()
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             await self.append()
 
     async def delays(self) -> list[list[Latencies]]:
-        """Of each window, by the reader of this process, then by the other one."""
+        """Return the delays of each window, for the reader in this process and for the other one."""
         await asyncio.sleep(PAUSE_S)
         positions = [position for window in self.appended for position, _ in window]
         await asyncio.sleep(ARRIVE_S)
@@ -225,7 +225,7 @@ async def _note(s: fait.System, seen: dict[int, float]) -> None:
 
 
 async def follow(url: str, _seconds: float, _windows: int) -> list[tuple[int, float]]:
-    """The reader in another process: it hears of events by NOTIFY."""
+    """Run the reader in another process, which is woken by NOTIFY."""
     seen = dict[int, float]()
     async with opened(url) as s:
         await s.append(facts(own_numbers(1)[0], 1))
@@ -234,7 +234,7 @@ async def follow(url: str, _seconds: float, _windows: int) -> list[tuple[int, fl
 
 
 async def foreign(url: str, open_s: float, _windows: int) -> list[Found]:
-    """A transaction of somebody else, that holds back whatever waits for transactions to end."""
+    """Measure the feed while a foreign transaction stays open, which delays readers that wait for all transactions."""
     async with opened(url) as s, Feed(url, s) as feed:
         await feed.append_for(open_s / 4)
         connection = await asyncpg.connect(url)
@@ -255,14 +255,14 @@ async def foreign(url: str, open_s: float, _windows: int) -> list[Found]:
 
 
 async def rolled_back(url: str, seconds: float, _windows: int) -> list[Found]:
-    """After a transaction that appended and was rolled back; in turn with one that only read."""
+    """Measure the feed after a transaction that appended and was rolled back, alternating with one that only read."""
     connection = await asyncpg.connect(url)
     app = fait.App("bench")
     async with opened(url) as s, Feed(url, s) as feed:
-        plain, taken_back = feed.begin_window(), feed.begin_window()
+        plain, rolled_back_window = feed.begin_window(), feed.begin_window()
         end = time.perf_counter() + seconds
         for number in count():
-            for window in (plain, taken_back):
+            for window in (plain, rolled_back_window):
                 transaction = connection.transaction()
                 await transaction.start()
                 if window is plain:
@@ -283,7 +283,7 @@ async def rolled_back(url: str, seconds: float, _windows: int) -> list[Found]:
 
 
 def _idle(servers: Servers, part: str, seconds: float) -> Found:
-    """What an open system with subscriptions does where nothing happens."""
+    """Measure the cost of an open system with subscriptions without events."""
     seconds = max(LEAST_S, seconds)
     print(f"… stalls: {part}, {seconds:g} s", file=sys.stderr, flush=True)
     with servers.database() as url:
@@ -319,7 +319,7 @@ async def idle(url: str, _seconds: float, _windows: int) -> Found:
         async def note(_event: OrderPlaced) -> None: ...
 
     async with app.open(url):
-        await asyncio.sleep(3)  # until pauses are as long as they become
+        await asyncio.sleep(3)  # until poll intervals have reached their maximum
         ready()
         cpu, started = time.process_time(), time.perf_counter()
         await asyncio.to_thread(wait_for_word)
@@ -327,7 +327,7 @@ async def idle(url: str, _seconds: float, _windows: int) -> Found:
 
 
 async def deaf(url: str, seconds: float, windows: int) -> Found:
-    """As behind a pooler that hands on no news: nobody listens, so the log is looked at."""
+    """Measure without LISTEN, as with a pooler in transaction mode: the log is polled."""
     Notifier.start = lambda _: None
     return await idle(url, seconds, windows)
 

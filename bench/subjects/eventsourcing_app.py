@@ -1,4 +1,4 @@
-"""The eventsourcing library, by its documented interface: aggregates, an application, a projection, a system."""
+"""The eventsourcing library through its documented interface: aggregates, an application, a projection, a system."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ __all__ = ["TABLE", "VIEW", "WORKLOADS", "Order", "Orders", "fill", "made", "ope
 TABLE = "stored_events"
 BULK = 100
 VIEW = "CREATE TABLE IF NOT EXISTS order_view (order_id TEXT PRIMARY KEY, customer_id TEXT, total REAL, n INTEGER)"
-SECTION = 100  # notifications read at a time, as the library's own readers do
+SECTION = 100  # notifications per read, as in the library's readers
 
 
 class Order(Aggregate):
@@ -53,7 +53,7 @@ def opened(path: str) -> Orders:
 
 
 def settings(path: str) -> dict[str, str]:
-    """For a file, or for a PostgreSQL database by its URL; its options are settings of the library."""
+    """Return the environment for a file, or for the URL of a PostgreSQL database whose options are library settings."""
     if "://" in path:
         place = urlsplit(path)
         return {
@@ -167,7 +167,7 @@ def w6(path: str, n: int) -> Outcome:
 
 
 class OrderView(SQLiteTrackingRecorder):
-    """A view's rows and the position of their last event, written together."""
+    """Writes a view's rows and the position of their last event in one transaction."""
 
     def construct_create_table_statements(self) -> list[str]:
         return [*super().construct_create_table_statements(), VIEW]
@@ -199,7 +199,7 @@ class OrderProjection(Projection[OrderView]):
 
 
 def w7(path: str, n: int) -> Outcome:
-    """Through the notification log: its SQLite recorder has no subscriptions for a ProjectionRunner."""
+    """Read the notification log, because the SQLite recorder has no subscriptions for a ProjectionRunner."""
     fill(opened(path), range(n // EVENTS_PER_ORDER), EVENTS_PER_ORDER)
     started, position = time.perf_counter(), 0
     app = Orders(settings(path))
@@ -215,7 +215,7 @@ def w7(path: str, n: int) -> Outcome:
 
 
 class Follower(ProcessApplication[Any]):
-    """Handles orders in a thread of its own, prompted by the application's."""
+    """Handles orders in its own thread, notified by that of the application."""
 
     handled = threading.Event()
     at = 0.0

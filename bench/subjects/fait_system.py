@@ -1,4 +1,4 @@
-"""fait, by its public interface."""
+"""fait through its public interface."""
 
 import asyncio
 import time
@@ -103,7 +103,7 @@ def updated(number: int) -> OrderUpdated:
 
 
 def facts(number: int, events: int) -> fait.NewEvents:
-    """A new stream of so many events."""
+    """Return new events for a new stream."""
     later = [updated(number) for _ in range(events - 1)]
     return fait.NewEvents(f"order-{number}", [placed(number), *later], "no_stream")
 
@@ -113,7 +113,7 @@ def made(streams: range, events: int) -> list[fait.NewEvents]:
 
 
 def url(path: str) -> str:
-    """Of a file, or of a database whose URL it is already."""
+    """Return the URL of a file; a URL is returned unchanged."""
     return path if "://" in path else f"sqlite:///{path}"
 
 
@@ -124,7 +124,7 @@ def opened(path: str) -> AbstractAsyncContextManager[fait.System]:
 
 
 async def durable(s: fait.System) -> None:
-    """Read back what the file is set to; a server is asked by whoever started it."""
+    """Verify the settings of a file; those of a server are verified by the program that started it."""
     findings = {each.name: each.detail for each in await s.store.examine()}
     if "journal mode" not in findings:
         return
@@ -225,7 +225,7 @@ async def w6(path: str, n: int) -> Outcome:
 
 
 async def catch_up(path: str, *, rebuild: bool = False) -> float:
-    """Seconds to open the system and build the read model from the whole log."""
+    """Return the seconds to open the system and build the read model from the whole log."""
     app = fait.App("bench-views")
     app.include(OrderView)
     started = time.perf_counter()

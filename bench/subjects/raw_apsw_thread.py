@@ -1,4 +1,4 @@
-"""SQLite through apsw in a thread of its own, so that an event loop goes on; still one commit per append."""
+"""SQLite through apsw in a separate thread, which leaves the event loop free; one commit per append."""
 
 import asyncio
 import queue

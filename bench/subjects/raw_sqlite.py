@@ -1,6 +1,6 @@
-"""SQLite without a library: what a hand-written program does with the same file, the same columns and the same indexes.
+"""SQLite without a library: a hand-written program with the same columns and the same indexes as fait.
 
-It knows no expected versions, no read models and no subscriptions: it is a limit, not a peer.
+It has no expected versions, read models or subscriptions: it is a limit, not a peer.
 """
 
 import asyncio
@@ -24,7 +24,8 @@ BULK = 5000
 PAGE = 1000
 MOMENT = "2024-05-01T12:34:56.789012Z"
 INSERT = (
-    "INSERT INTO fait_events (stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at) "
+    "INSERT INTO fait_events "
+    "(stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 READ = (
@@ -64,7 +65,7 @@ Database = Any
 
 
 def opened(path: str, driver: str) -> Database:
-    """A connection to a file that has fait's own schema."""
+    """Open a connection to a new file with the database schema of fait."""
     asyncio.run(_create(path))
     db = apsw.Connection(path) if driver == "apsw" else sqlite3.connect(path, isolation_level=None)
     for name, value, expected in (("journal_mode", "WAL", "wal"), ("synchronous", "FULL", 2)):
@@ -79,7 +80,7 @@ async def _create(path: str) -> None:
 
 
 class Event(NamedTuple):
-    """An event, ready to be encoded."""
+    """An event before encoding."""
 
     number: int
     stream: str
@@ -93,7 +94,7 @@ def event(number: int, stream: str, version: int) -> Event:
 
 
 def events(streams: range, count: int) -> list[Event]:
-    """So many events for each of the streams."""
+    """Return `count` events for each of the streams."""
     return [event(stream * count + place, f"order-{stream}", place + 1) for stream in streams for place in range(count)]
 
 
@@ -109,7 +110,7 @@ def commit(db: Database, given: Sequence[Event]) -> None:
 
 
 class Raw:
-    """The workloads, through one of the two drivers."""
+    """The workloads with one of the two drivers."""
 
     def __init__(self, driver: str) -> None:
         self._driver = driver
@@ -138,7 +139,7 @@ class Raw:
         return outcome(n, seconds, latencies, stored=n + n // 10)
 
     def one_commit_each_unasked(self, path: str, n: int) -> Outcome:
-        """One commit per append goes fastest when nobody competes for it; so its latency is not that of 64 callers."""
+        """Append with one caller, which is fastest for one commit per append; there is no latency of 64 callers."""
         return {**self.one_commit_each(path, n), "p50_us": None, "p99_us": None}
 
     def ten_a_commit(self, path: str, n: int) -> Outcome:

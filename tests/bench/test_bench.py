@@ -1,4 +1,4 @@
-"""The benchmark runs and checks itself, without a word about time."""
+"""The SQLite benchmark: a small run of all workloads; times are not checked."""
 
 import importlib
 import json
@@ -17,12 +17,12 @@ RAW = {"raw_apsw", "raw_apsw_thread", "raw_sqlite3"}
 ZEROS = {"missed": 0, "repeated": 0, "reordered": 0, "phantom": 0, "lost": 0}
 PEERS = {"eventsourcing_app"} if find_spec("eventsourcing") else set[str]()
 
-pytestmark = pytest.mark.timeout(300)  # some sixty processes, on whatever machine
+pytestmark = pytest.mark.timeout(300)  # starts about sixty processes
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny run of every workload."""
+    """A small run of every workload."""
     folder = tmp_path_factory.mktemp("bench")
     options = ["--only", "W1,W2,W4,W5,W6,W7,W8,upcasting", "--scale", "0.005", "--rounds", "2", "--out", str(folder)]
     ran = subprocess.run(
@@ -39,7 +39,7 @@ def result(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_the_lost_events_probe_ran_and_nothing_was_lost(result: dict[str, Any]) -> None:
+def test_lost_events_probe_finds_no_error(result: dict[str, Any]) -> None:
     found = result["lost_events"]
 
     assert found["events"] >= found["acknowledged"] > 0
@@ -60,7 +60,7 @@ def test_the_lost_events_probe_ran_and_nothing_was_lost(result: dict[str, Any]) 
         ([(1, "order-1"), (2, "order-2"), (3, "order-3")], {"order-1", "order-2", "order-3"}, {}),
     ],
 )
-def test_the_probe_would_tell(
+def test_lost_events_probe_with_wrong_sequence_counts_error(
     seen: list[tuple[int, str]], acknowledged: set[str], wrong: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCH))
@@ -72,7 +72,7 @@ def test_the_probe_would_tell(
     assert {name: found[name] for name in ZEROS} == ZEROS | wrong
 
 
-def test_every_workload_has_a_row_for_each_subject(result: dict[str, Any]) -> None:
+def test_result_has_row_for_each_workload_and_subject(result: dict[str, Any]) -> None:
     assert all(row.keys() == ROW for row in result["rows"])
     assert all(row["rounds"] == 2 and row["n"] > 0 for row in result["rows"])
     found = {(row["workload"], row["subject"]) for row in result["rows"]}
@@ -81,7 +81,7 @@ def test_every_workload_has_a_row_for_each_subject(result: dict[str, Any]) -> No
     assert {subject for _, subject in found} == {"fait_system", *RAW, *PEERS}
 
 
-def test_a_ratio_is_the_median_of_the_ratios_within_a_round(result: dict[str, Any]) -> None:
+def test_ratio_is_median_of_ratios_within_rounds(result: dict[str, Any]) -> None:
     for row in result["rows"]:
         for figure in ("ops_s", "p50_us", "p99_us"):
             ratios = row[f"{figure}_ratios"]
@@ -89,13 +89,13 @@ def test_a_ratio_is_the_median_of_the_ratios_within_a_round(result: dict[str, An
             assert row["subject"] != "fait_system" or set(ratios) <= {1.0}
 
 
-def test_it_says_what_ran_on_what_and_no_more(result: dict[str, Any], folder: Path) -> None:
+def test_result_describes_machine_and_versions_without_paths(result: dict[str, Any], folder: Path) -> None:
     assert result["machine"].keys() == {"processor", "cores", "memory_gb", "system", "file_system"}
     assert {"fait", "python", "apsw", "sqlite (apsw)", "sqlite (sqlite3)"} <= result["versions"].keys()
     assert str(folder) not in json.dumps(result)
 
 
-def test_every_goal_that_was_measured_is_judged(result: dict[str, Any]) -> None:
+def test_each_measured_goal_has_verdict(result: dict[str, Any]) -> None:
     goals = {(goal["key"], goal["against"]) for goal in result["goals"] if not goal["floor"]}
 
     assert {("W1", "raw_apsw"), ("W2", "raw_apsw"), ("W4-bulk", "raw_apsw"), ("upcasting", "fait_system")} <= goals
@@ -104,5 +104,5 @@ def test_every_goal_that_was_measured_is_judged(result: dict[str, Any]) -> None:
         assert goal["met"] is (goal["ratio"] >= goal["limit"] if more else goal["ratio"] <= goal["limit"])
 
 
-def test_nothing_is_left_behind(folder: Path) -> None:
+def test_run_leaves_only_results(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"run.json", "run.svg"}

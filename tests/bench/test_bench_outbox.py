@@ -1,4 +1,4 @@
-"""What the outbox costs, and the mark: both programs run and check themselves, without a word about time."""
+"""The benchmarks of the outbox and of the high-water mark: small runs; times are not checked."""
 
 import importlib
 import json
@@ -20,13 +20,13 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(BENCH), str(ROOT)
 BLOCKS = {"asyncpg", "psycopg", "Django", "sqlite3"}
 LIBRARIES = BLOCKS | {"SQLAlchemy Session", "SQLAlchemy AsyncConnection"}
 PEER = {("SQLAlchemy AsyncConnection", "peer")} if find_spec("faststream_outbox") else set[tuple[str, str]]()
-CROWDS = [("nobody", 0), ("idle", 2), ("holding", 2)]
+CROWDS = [("none", 0), ("idle", 2), ("holding", 2)]
 
-pytestmark = pytest.mark.timeout(300)  # some fifteen processes, on whatever machine
+pytestmark = pytest.mark.timeout(300)  # starts about fifteen processes
 
 
 def run(program: str, out: Path, *options: str) -> tuple[dict[str, Any], str, str]:
-    """The result in its file, what is printed, and what is said about it."""
+    """Run a program; return the result in its file, its output, and its messages."""
     if 18 not in installations():
         missing("PostgreSQL 18")
     ran = subprocess.run(
@@ -52,7 +52,7 @@ def mark(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str,
     return run("mark", tmp_path_factory.mktemp("mark"), "--n", "3", "--crowds", "2")
 
 
-def test_every_library_writes_in_every_way_that_it_has(outbox: tuple[dict[str, Any], str, str]) -> None:
+def test_result_has_row_for_each_library_and_way(outbox: tuple[dict[str, Any], str, str]) -> None:
     result, _, said = outbox
 
     found = {(row["library"], row["way"]) for row in result["rows"]}
@@ -61,7 +61,7 @@ def test_every_library_writes_in_every_way_that_it_has(outbox: tuple[dict[str, A
     assert ("NOT MEASURED: faststream_outbox is not installed" in said) is (not PEER)
 
 
-def test_an_event_is_one_statement_and_notifies_nobody(outbox: tuple[dict[str, Any], str, str]) -> None:
+def test_event_in_outbox_is_one_statement_without_notify(outbox: tuple[dict[str, Any], str, str]) -> None:
     rows = outbox[0]["rows"]
     ours = [row for row in rows if row["way"] in ("add", "block")]
 
@@ -71,7 +71,7 @@ def test_an_event_is_one_statement_and_notifies_nobody(outbox: tuple[dict[str, A
     assert {row["statements"] for row in in_postgres if row["way"] == "add"} == {4}  # BEGIN, change, event, COMMIT
 
 
-def test_a_ratio_of_the_outbox_is_to_a_plain_table_in_the_same_round(outbox: tuple[dict[str, Any], str, str]) -> None:
+def test_ratio_of_outbox_is_relative_to_plain_table_within_round(outbox: tuple[dict[str, Any], str, str]) -> None:
     for row in outbox[0]["rows"]:
         ratios = row["wal_bytes_ratios"]
         assert len(ratios) == 2
@@ -81,7 +81,7 @@ def test_a_ratio_of_the_outbox_is_to_a_plain_table_in_the_same_round(outbox: tup
         assert row["wal_bytes"] > 0
 
 
-def test_the_mark_is_measured_beside_every_crowd(mark: tuple[dict[str, Any], str, str]) -> None:
+def test_high_water_mark_is_measured_with_each_crowd(mark: tuple[dict[str, Any], str, str]) -> None:
     result, printed, _ = mark
 
     rows = {(row["kind"], row["others"]): row for row in result["rows"]}
@@ -94,7 +94,7 @@ def test_the_mark_is_measured_beside_every_crowd(mark: tuple[dict[str, Any], str
 
 
 @pytest.mark.parametrize("program", ["outbox", "mark"])
-def test_the_table_can_be_printed_again(program: str, request: pytest.FixtureRequest) -> None:
+def test_saved_result_formats_as_printed_table(program: str, request: pytest.FixtureRequest) -> None:
     request.getfixturevalue("monkeypatch").syspath_prepend(str(BENCH))
     result, printed, _ = request.getfixturevalue(program)
 

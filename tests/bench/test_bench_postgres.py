@@ -1,4 +1,4 @@
-"""The benchmark on PostgreSQL runs and checks itself, without a word about time."""
+"""The PostgreSQL benchmark: a small run of some workloads; times are not checked."""
 
 import importlib
 import json
@@ -22,7 +22,7 @@ from tests.servers.postgres import installations
 ROOT = Path(__file__).parents[2]
 BENCH = ROOT / "bench"
 DATA = BENCH / f"fait-bench-{os.getpid()}"
-"""On a disk, where a temporary folder may not be; other processes run this at the same time."""
+"""A folder on a disk, which a temporary folder need not be; unique because tests run concurrently."""
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(BENCH), str(ROOT)])}
 SUBJECTS = {"fait", "eventsourcing", "asyncpg", "pgbench"}
@@ -30,12 +30,12 @@ THERE = SUBJECTS if find_spec("eventsourcing") else SUBJECTS - {"eventsourcing"}
 ROW = {"backend", "latency_ms", "workload", "subject", "unit", "ops_s", "p50_us", "p99_us", "ratios", "n", "rounds"}
 ZEROS = {"missed": 0, "repeated": 0, "reordered": 0, "phantom": 0, "lost": 0}
 
-pytestmark = pytest.mark.timeout(300)  # some fifty processes, on whatever machine
+pytestmark = pytest.mark.timeout(300)  # starts about fifty processes
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A tiny run of some workloads, also through a slow network."""
+    """A small run of some workloads, also through a slow network."""
     if 18 not in installations():
         missing("PostgreSQL 18")
     folder = tmp_path_factory.mktemp("bench")
@@ -68,7 +68,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     return lambda name: importlib.import_module(f"postgres.{name}")
 
 
-def test_every_workload_has_a_row_for_each_subject_and_latency(result: dict[str, Any]) -> None:
+def test_result_has_row_for_each_workload_subject_and_latency(result: dict[str, Any]) -> None:
     assert all(row.keys() == ROW and row["n"] > 0 for row in result["rows"])
     found = {(row["latency_ms"], row["workload"], row["subject"]) for row in result["rows"]}
     able = {"W1": THERE, "W3": THERE - {"pgbench"}, "W7-sql": THERE - {"pgbench"}}
@@ -79,12 +79,12 @@ def test_every_workload_has_a_row_for_each_subject_and_latency(result: dict[str,
     assert not result["unfinished"]
 
 
-def test_the_server_keeps_what_it_promises_and_the_network_is_slow(result: dict[str, Any]) -> None:
+def test_server_is_durable_and_network_has_latency(result: dict[str, Any]) -> None:
     assert {result["settings"][name] for name in ("fsync", "full_page_writes", "synchronous_commit")} == {"on"}
     assert result["round_trip_us"]["1"] >= result["round_trip_us"]["0"] + 900
 
 
-def test_the_lost_events_probe_ran_and_nothing_was_lost(result: dict[str, Any]) -> None:
+def test_lost_events_probe_finds_no_error(result: dict[str, Any]) -> None:
     found = result["lost_events"]["fait"]
 
     assert found["events"] >= found["acknowledged"] > 0
@@ -92,7 +92,7 @@ def test_the_lost_events_probe_ran_and_nothing_was_lost(result: dict[str, Any]) 
     assert {name: found[name] for name in ZEROS} == ZEROS
 
 
-def test_every_goal_that_was_measured_is_judged(result: dict[str, Any]) -> None:
+def test_each_measured_goal_has_verdict(result: dict[str, Any]) -> None:
     goals = {(goal["latency_ms"], goal["ours"], goal["key"], goal["against"]) for goal in result["goals"]}
 
     expected = {
@@ -109,7 +109,7 @@ def test_every_goal_that_was_measured_is_judged(result: dict[str, Any]) -> None:
         assert goal["met"] is (goal["ratio"] >= goal["limit"] if more else goal["ratio"] <= goal["limit"])
 
 
-def test_it_tells_how_cost_grows(result: dict[str, Any]) -> None:
+def test_result_has_growth_by_size(result: dict[str, Any]) -> None:
     small, large = result["growth"]
 
     assert (small["events"], large["events"]) == (200, 400)
@@ -117,7 +117,7 @@ def test_it_tells_how_cost_grows(result: dict[str, Any]) -> None:
     assert all(each["bytes_per_event"] > 300 and each["catch_up_events_s"] > 0 for each in (small, large))
 
 
-def test_it_tells_what_stands_still(result: dict[str, Any]) -> None:
+def test_result_has_stalls_and_idle_cost(result: dict[str, Any]) -> None:
     rows = {row["key"]: row for row in result["stalls"]["rows"]}
 
     assert rows.keys() == {
@@ -130,7 +130,7 @@ def test_it_tells_what_stands_still(result: dict[str, Any]) -> None:
     assert 0 <= listening["statements_s"] < 20
 
 
-def test_it_would_tell_that_something_stands_still(module: Callable[[str], Any]) -> None:
+def test_stalled_appends_miss_their_goal(module: Callable[[str], Any]) -> None:
     quick, stopped = [0.002] * 500, [0.002] * 490 + [30.0] * 10
     row = module("stalls").compared("stalls-appends", [quick, quick], [stopped])
     result = {"rows": [], "growth": [], "stalls": {"rows": [row]}}
@@ -142,7 +142,7 @@ def test_it_would_tell_that_something_stands_still(module: Callable[[str], Any])
     assert not verdict["met"]
 
 
-def test_who_stood_still_counts_where_something_was_held(module: Callable[[str], Any]) -> None:
+def test_append_that_overlaps_open_transaction_counts_as_during_it(module: Callable[[str], Any]) -> None:
     took = [(0.0, 1.0), (9.0, 21.0), (11.0, 12.0), (19.0, 29.0), (25.0, 26.0), (28.0, 43.0), (50.0, 51.0)]
 
     without, within = module("stalls").divided(took, [(10.0, 20.0), (30.0, 40.0)])
@@ -151,12 +151,12 @@ def test_who_stood_still_counts_where_something_was_held(module: Callable[[str],
     assert within == [[12.0, 1.0, 10.0], [15.0]]
 
 
-def test_a_machine_that_becomes_slower_stalls_nothing(module: Callable[[str], Any]) -> None:
-    assert module("stalls").against_neighbours([1.0, 3.0, 5.0], [2.0, 4.0]) == 1.0
-    assert module("stalls").against_neighbours([1.0, 3.0, 5.0], [4.0, 8.0]) == 2.0
+def test_ratio_of_window_to_neighbors_ignores_drift(module: Callable[[str], Any]) -> None:
+    assert module("stalls").against_neighbors([1.0, 3.0, 5.0], [2.0, 4.0]) == 1.0
+    assert module("stalls").against_neighbors([1.0, 3.0, 5.0], [4.0, 8.0]) == 2.0
 
 
-def test_a_part_that_fails_costs_nothing_else(module: Callable[[str], Any]) -> None:
+def test_failing_part_keeps_other_results(module: Callable[[str], Any]) -> None:
     run = module("run")
     half = run.Run.__new__(run.Run)
     half.unfinished = []
@@ -169,38 +169,38 @@ def test_a_part_that_fails_costs_nothing_else(module: Callable[[str], Any]) -> N
 
 
 @pytest.mark.parametrize("options", [["--only", "W"], ["--subjects", "fate"]])
-def test_what_there_is_not_is_refused(options: list[str]) -> None:
+def test_unknown_option_value_is_rejected(options: list[str]) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "postgres.run", *options], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True,
         timeout=30, check=False,
     )  # fmt: skip
 
     assert ran.returncode == 2
-    assert f"{options[1]}: there is " in ran.stderr
+    assert f"unknown: {options[1]}. Choose from: " in ran.stderr
 
 
-def test_a_page_can_be_made_of_it(result: dict[str, Any], module: Callable[[str], Any]) -> None:
+def test_page_contains_all_sections(result: dict[str, Any], module: Callable[[str], Any]) -> None:
     page = module("report").page(result)
 
     assert "### With a network of 1 ms" in page
-    assert "### What stands still" in page
+    assert "### Stalls" in page
     assert "| fait |" in page
     assert str(ROOT) not in json.dumps(result)
 
 
-def test_the_readme_compares_it_with_who_comes_nearest(result: dict[str, Any], module: Callable[[str], Any]) -> None:
+def test_summary_compares_with_fastest_peer_and_limit(result: dict[str, Any], module: Callable[[str], Any]) -> None:
     lines = module("report").summary(result).splitlines()
 
     assert lines[0].startswith("PostgreSQL 18")
     assert result["date"] in lines[0]
     rows = [row for row in result["rows"] if row["workload"] == "W3" and "fait" in row["ratios"]]
-    [told] = [line for line in lines if line.startswith("| W3")]
+    [line_of_w3] = [line for line in lines if line.startswith("| W3")]
     peers = [row["ratios"]["fait"]["ops_s"] for row in rows if row["subject"] == "eventsourcing"]
-    assert ("× eventsourcing |" in told) is bool(peers)
-    assert told.endswith("× asyncpg |")
+    assert ("× eventsourcing |" in line_of_w3) is bool(peers)
+    assert line_of_w3.endswith("× asyncpg |")
 
 
-def test_nothing_is_left_behind(folder: Path) -> None:
+def test_run_leaves_only_results(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"postgres.json", "postgres.svg"}
     assert not list(DATA.iterdir())
 
@@ -216,7 +216,7 @@ def test_nothing_is_left_behind(folder: Path) -> None:
         ([1, 2, 4], 5, {"lost": 2}),
     ],
 )
-def test_the_probe_would_tell(
+def test_lost_events_probe_with_wrong_sequence_counts_error(
     seen: list[int], acknowledged: int, wrong: dict[str, int], module: Callable[[str], Any]
 ) -> None:
     found = module("probe").compared(seen, [1, 2, 4], acknowledged)
@@ -224,7 +224,7 @@ def test_the_probe_would_tell(
     assert {name: found[name] for name in ZEROS} == ZEROS | wrong
 
 
-def test_a_run_in_which_fait_lost_an_event_is_wrong(module: Callable[[str], Any]) -> None:
+def test_run_with_event_lost_by_fait_is_wrong(module: Callable[[str], Any]) -> None:
     wrong = module("report").wrong
 
     assert wrong({"lost_events": {"fait": ZEROS | {"missed": 1}}})
@@ -233,7 +233,7 @@ def test_a_run_in_which_fait_lost_an_event_is_wrong(module: Callable[[str], Any]
 
 @pytest.fixture
 def slow_echo() -> Iterator[int]:
-    """The port of a server that says what it hears, behind 20 ms there and 20 ms back."""
+    """The port of an echo server behind a delay of 20 ms in each direction."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_echo, args=(server,), daemon=True).start()
         command = [sys.executable, "-m", "postgres.proxy", str(server.getsockname()[1]), "20"]
@@ -254,7 +254,7 @@ def _echo(server: socket.socket) -> None:
             connection.sendall(data)
 
 
-def test_the_slow_network_delays_and_neither_loses_nor_reorders(slow_echo: int) -> None:
+def test_proxy_delays_without_loss_or_reordering(slow_echo: int) -> None:
     sent = os.urandom(3_000_000)
     with socket.create_connection(("127.0.0.1", slow_echo), 10) as client:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What the pages say of speed is what the published runs say, and a figure that is changed by hand is found."""
+"""Figures on pages equal those of the published runs; a manual change of a figure is detected."""
 
 import importlib
 import json
@@ -45,7 +45,7 @@ RUNS = {
         ]
     },
 }  # fmt: skip
-SAID = {
+README_LINES = {
     "report": "| W1: append, 1 caller | 4,321 appends/s | 2.2 × eventsourcing | – |",
     "postgres.report": "| W1: append, 1 caller | 4,321 appends/s | 2.2 × UmaDB | 0.72 × asyncpg |",
 }
@@ -53,7 +53,7 @@ SAID = {
 
 @pytest.fixture(params=RUNS)
 def report(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A report whose files are copies."""
+    """A report module that writes to copies of its files."""
     monkeypatch.syspath_prepend(str(BENCH))
     module = importlib.import_module(request.param)
     for name in ("PAGE", "README"):
@@ -77,19 +77,17 @@ def run(report: ModuleType, tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_run_is_published_on_its_page_and_in_the_readme(
-    report: ModuleType, publish: Callable[..., int], run: str
-) -> None:
+def test_publish_writes_page_and_readme(report: ModuleType, publish: Callable[..., int], run: str) -> None:
     assert publish(run) == 0
 
-    assert SAID[report.__name__] in report.README.read_text("utf-8")
+    assert README_LINES[report.__name__] in report.README.read_text("utf-8")
     assert "4,321 appends/s" in report.PAGE.read_text("utf-8")
     assert report.CHART.exists()
     assert publish("--check") == 0
 
 
 @pytest.mark.parametrize("name", ["README", "PAGE", "CHART", "LATEST"])
-def test_a_change_by_hand_is_found(
+def test_manual_change_of_figure_is_detected(
     report: ModuleType, publish: Callable[..., int], run: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(run)
@@ -100,12 +98,10 @@ def test_a_change_by_hand_is_found(
     path.write_text(changed, "utf-8")
 
     assert publish("--check") == 1
-    assert f"not what {report.LATEST.name} says" in capsys.readouterr().err
+    assert f"differs from {report.LATEST.name}" in capsys.readouterr().err
 
 
-def test_the_readme_says_that_nothing_was_published_until_something_is(
-    report: ModuleType, publish: Callable[..., int], run: str
-) -> None:
+def test_pages_without_published_run_say_so(report: ModuleType, publish: Callable[..., int], run: str) -> None:
     publish(run)
     report.LATEST.unlink()
 
@@ -116,9 +112,7 @@ def test_the_readme_says_that_nothing_was_published_until_something_is(
     assert all("4,321" not in text for text in texts)
 
 
-def test_a_page_without_a_place_for_figures_is_refused(
-    report: ModuleType, publish: Callable[..., int], run: str
-) -> None:
+def test_page_without_markers_is_rejected(report: ModuleType, publish: Callable[..., int], run: str) -> None:
     report.README.write_text("# fait\n", "utf-8")
 
     with pytest.raises(SystemExit, match="has no place for figures"):
@@ -126,7 +120,7 @@ def test_a_page_without_a_place_for_figures_is_refused(
 
 
 @pytest.mark.parametrize("program", [["report"], ["postgres.report"]])
-def test_the_figures_in_this_tree_are_those_of_its_published_runs(program: list[str]) -> None:
+def test_committed_figures_equal_published_runs(program: list[str]) -> None:
     checked = subprocess.run(
         [sys.executable, "-m", *program, "--check"], cwd=BENCH, capture_output=True, text=True, timeout=30, check=False
     )

@@ -23,13 +23,13 @@ FAULTS = [
         "_decisions/client.py",
         "key-by-order-alone",
         'return msgspec.structs.replace(options, key=self._next_key(""))',
-        "tests/subscriptions/test_reactor.py::test_calls_made_in_another_order_at_the_second_attempt_still_happen_once",
+        "tests/subscriptions/test_reactor.py::test_calls_in_other_order_at_retry_take_effect_once",
     ),
     Mutant(
         "events published by a handler have random ids",
         "_decisions/client.py",
         "random-ids-in-handler",
         "return options",
-        RUNNING + "what_a_handler_publishes_happens_once_however_often_it_is_tried",
+        RUNNING + "events_of_retried_handler_are_appended_once",
     ),
 ]

@@ -58,8 +58,7 @@ FAULTS = [
         "_store/postgres/appender.py",
         "unknown-outcome-forgotten",
         "if attempt.check_ids:",
-        "tests/faults/test_lost_connection.py::"
-        "test_unknown_outcome_of_batch_is_kept_by_individual_retry",
+        "tests/faults/test_lost_connection.py::test_unknown_outcome_of_batch_is_kept_by_individual_retry",
     ),
     Mutant(
         "a lower high-water mark is mistaken for a restored database",
@@ -136,7 +135,7 @@ FAULTS = [
         "_store/postgres/sql/move_checkpoint.sql",
         "stale-fencing-token-accepted-in-postgres",
         "AND EXISTS (SELECT FROM {schema}.fait_leases WHERE name = $1 AND fencing_token >= $4)",
-        POSTGRES + "Ledger::test_work_of_a_former_owner_is_refused[18]",
+        POSTGRES + "Ledger::test_work_of_former_owner_is_rejected[18]",
     ),
     Mutant(
         "events expire above a checkpoint, in PostgreSQL",

@@ -85,7 +85,7 @@ FAULTS = [
         "_store/sqlite/sql/release_lease.sql",
         "release-without-fencing-token",
         "UPDATE fait_leases SET owner = '', heartbeat = heartbeat + 1 WHERE name = ?1 AND owner = ?2;",
-        LEDGER + "a_lease_that_is_not_ours_any_more_cannot_be_given_back",
+        LEDGER + "release_of_lost_lease_changes_nothing",
     ),
     Mutant(
         "an append that fails its batch is not retried individually",
@@ -239,7 +239,7 @@ FAULTS = [
         "_store/sqlite/sql/move_checkpoint.sql",
         "stale-fencing-token-accepted",
         "AND EXISTS (SELECT 1 FROM fait_leases WHERE name = ?1 AND fencing_token >= ?4)",
-        LEDGER + "work_of_a_former_owner_is_refused",
+        LEDGER + "work_of_former_owner_is_rejected",
     ),
     Mutant(
         "a unit of work may start from any checkpoint",
@@ -253,14 +253,14 @@ FAULTS = [
         "_store/sqlite/sql/acquire_lease.sql",
         "lease-acquired-despite-heartbeat",
         "WHERE owner = ?3 AND fencing_token = ?4",
-        LEDGER + "an_owner_who_shows_life_keeps_the_lease",
+        LEDGER + "acquire_after_heartbeat_of_owner_fails",
     ),
     Mutant(
         "a worker's own heartbeat prevents it from acquiring its lease again",
         "_store/sqlite/sql/acquire_lease.sql",
         "own-heartbeat-blocks-lease",
         "WHERE owner = ?3 AND fencing_token = ?4 AND heartbeat = ?5",
-        LEDGER + "its_own_sign_of_life_keeps_no_owner_from_taking_a_lease_anew",
+        LEDGER + "reacquire_by_owner_after_its_heartbeat_succeeds",
     ),
     Mutant(
         "a page of rows repeats the last row of the previous page",

@@ -1,4 +1,4 @@
-"""A handler that says `batch` has many events recorded at once, and loses nothing of what it is promised by that."""
+"""Handlers with `batch`: several events are recorded in one transaction, under the same guarantees as single events."""
 
 import asyncio
 import functools
@@ -21,7 +21,7 @@ from fait._store.sqlite.connection import SqliteConnection
 from fait._subscriptions import reactor
 
 SQL = [name for name in sorted(BACKENDS) if name != "memory"]
-QUICKLY = fait.Retry(initial_s=0.005, max_s=0.01)
+SHORT_RETRY = fait.Retry(initial_s=0.005, max_s=0.01)
 SEEN = "CREATE TABLE IF NOT EXISTS seen (number INTEGER, position BIGINT)"
 NOTE = "INSERT INTO seen (number, position) VALUES ($1, $2)"
 
@@ -48,7 +48,7 @@ def sql_url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> 
 
 @asynccontextmanager
 async def opened(app: App, url: str, counted: int) -> AsyncGenerator[System]:
-    """A system whose handlers find that many events when they begin."""
+    """Open a system whose log already holds this number of events when its handlers start."""
     if url.startswith("memory"):
         async with app.open(url) as s:
             await s.append(fait.NewEvents("counter-1", [Counted(number) for number in range(counted)]))
@@ -61,15 +61,15 @@ async def opened(app: App, url: str, counted: int) -> AsyncGenerator[System]:
 
 
 def records(monkeypatch: pytest.MonkeyPatch) -> list[UnitOfWork]:
-    """What every reactor records from now on."""
-    made = list[UnitOfWork]()
+    """Return a list that collects the units of work of all reactors."""
+    works = list[UnitOfWork]()
 
-    def work(*what: Any, **more: Any) -> UnitOfWork:
-        made.append(UnitOfWork(*what, **more))
-        return made[-1]
+    def work(*arguments: Any, **options: Any) -> UnitOfWork:
+        works.append(UnitOfWork(*arguments, **options))
+        return works[-1]
 
     monkeypatch.setattr(reactor, "UnitOfWork", work)
-    return made
+    return works
 
 
 async def seen(s: System) -> list[tuple[int, int]]:
@@ -86,12 +86,12 @@ async def seen(s: System) -> list[tuple[int, int]]:
     return await ledger._readers.run(read)
 
 
-@pytest.mark.parametrize("waits", [True, False])
-async def test_a_batch_is_handled_in_order_and_recorded_at_once(
-    url: str, waits: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_batch_is_handled_in_order_and_recorded_together(
+    url: str, is_async: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app, numbers, works = App("batches"), list[int](), records(monkeypatch)
-    app.on(Counted, start="beginning", batch=20)(_noting(numbers, waits=waits))
+    app.on(Counted, start="beginning", batch=20)(_noting(numbers, is_async=is_async))
 
     async with opened(app, url, 90) as s:
         await s.wait(timeout_s=20)
@@ -101,7 +101,7 @@ async def test_a_batch_is_handled_in_order_and_recorded_at_once(
         assert [work.position - work.after for work in works] == [20, 20, 20, 20, 10]
 
 
-def _noting(numbers: list[int], *, waits: bool) -> Any:
+def _noting(numbers: list[int], *, is_async: bool) -> Any:
     async def note(event: Counted) -> None:
         await asyncio.sleep(0)
         numbers.append(event.number)
@@ -109,12 +109,10 @@ def _noting(numbers: list[int], *, waits: bool) -> Any:
     def note_in_thread(event: Counted) -> None:
         numbers.append(event.number)
 
-    return note if waits else note_in_thread
+    return note if is_async else note_in_thread
 
 
-async def test_a_handler_without_batch_has_each_event_recorded_before_the_next(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_events_without_batch_are_recorded_one_by_one(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     app, works, recorded = App("batches"), records(monkeypatch), list[int]()
 
     @app.on(Counted, start="beginning")
@@ -127,10 +125,10 @@ async def test_a_handler_without_batch_has_each_event_recorded_before_the_next(
     assert recorded == list(range(10))
 
 
-async def test_one_that_fails_in_a_batch_holds_up_what_comes_after_it_and_repeats_nothing_else(sql_url: str) -> None:
+async def test_failing_event_in_batch_blocks_later_events_and_repeats_only_itself(sql_url: str) -> None:
     app, calls, attempts = App("batches"), Counter[int](), list[int]()
 
-    @app.on(Counted, start="beginning", batch=10, retry=QUICKLY)
+    @app.on(Counted, start="beginning", batch=10, retry=SHORT_RETRY)
     def note(event: Counted, ctx: fait.Context) -> None:
         calls[event.number] += 1
         ctx.execute(SEEN)
@@ -148,10 +146,10 @@ async def test_one_that_fails_in_a_batch_holds_up_what_comes_after_it_and_repeat
     assert all(calls[number] == 1 for number in range(10) if number != 5)
 
 
-async def test_a_statement_that_fails_in_a_batch_lets_pass_what_came_before_it(sql_url: str) -> None:
+async def test_failing_statement_in_batch_does_not_block_earlier_events(sql_url: str) -> None:
     app = App("batches")
 
-    @app.on(Counted, start="beginning", batch=10, retry=QUICKLY)
+    @app.on(Counted, start="beginning", batch=10, retry=SHORT_RETRY)
     def note(event: Counted, ctx: fait.Context) -> None:
         ctx.execute(SEEN)
         ctx.execute(NOTE, event.number, ctx.envelope.position)
@@ -167,14 +165,14 @@ async def test_a_statement_that_fails_in_a_batch_lets_pass_what_came_before_it(s
     assert status.state == "failing"
 
 
-async def test_an_outage_in_a_batch_is_no_attempt_of_the_event(sql_url: str) -> None:
+async def test_outage_in_batch_does_not_count_as_attempt(sql_url: str) -> None:
     app, attempts = App("batches"), list[tuple[int, int]]()
 
     @app.on(Counted, start="beginning", batch=6)
     async def note(event: Counted, ctx: fait.Context) -> None:
         attempts.append((event.number, ctx.attempt))
         if event.number == 3 and len(attempts) == 4:
-            raise fait.StoreUnavailable("another store is away.")
+            raise fait.StoreUnavailable("another store is unavailable.")
 
     async with opened(app, sql_url, 6) as s:
         await s.wait(timeout_s=20)
@@ -182,23 +180,23 @@ async def test_an_outage_in_a_batch_is_no_attempt_of_the_event(sql_url: str) -> 
     assert attempts == [(number, 1) for number in (0, 1, 2, 3, 3, 4, 5)]
 
 
-async def test_a_batch_that_takes_too_long_in_its_thread_repeats_no_event_before(sql_url: str) -> None:
-    app, calls, go_on = App("batches"), list[int](), threading.Event()
+async def test_timeout_in_batch_repeats_no_earlier_event(sql_url: str) -> None:
+    app, calls, resume = App("batches"), list[int](), threading.Event()
 
-    @app.on(Counted, start="beginning", batch=6, timeout_s=0.2, retry=QUICKLY)
+    @app.on(Counted, start="beginning", batch=6, timeout_s=0.2, retry=SHORT_RETRY)
     def note(event: Counted) -> None:
         calls.append(event.number)
         if event.number == 3 and calls.count(3) == 1:
-            go_on.wait(10)
+            resume.wait(10)
 
     async with opened(app, sql_url, 6) as s:
         await s.wait(timeout_s=20)
-        go_on.set()
+        resume.set()
 
     assert calls == [0, 1, 2, 3, 3, 4, 5]
 
 
-async def test_statements_run_in_the_order_in_which_they_were_asked_for(sql_url: str) -> None:
+async def test_statements_of_batch_run_in_order_of_execute(sql_url: str) -> None:
     app = App("batches")
 
     @app.on(Counted, start="beginning", batch=100)
@@ -222,7 +220,7 @@ async def test_statements_run_in_the_order_in_which_they_were_asked_for(sql_url:
     assert (number, position) == (functools.reduce(step, range(60), 0), 60)
 
 
-async def test_a_small_handler_is_called_in_one_thread_for_all(url: str) -> None:
+async def test_synchronous_handler_runs_outside_event_loop_thread(url: str) -> None:
     app, threads = App("batches"), list[int]()
 
     @app.on(Counted, start="beginning", batch=50)
@@ -236,13 +234,13 @@ async def test_a_small_handler_is_called_in_one_thread_for_all(url: str) -> None
     assert threading.get_ident() not in threads
 
 
-@pytest.mark.parametrize("waits", [True, False])
-async def test_a_batch_gathers_no_longer_than_it_may(
-    sql_url: str, waits: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_batch_is_recorded_after_maximum_duration(
+    sql_url: str, is_async: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reactor, "MAX_BATCH_DURATION_S", 0.1)
     app, numbers, works = App("batches"), list[int](), records(monkeypatch)
-    app.on(Counted, start="beginning", batch=30)(_slow(numbers, waits=waits))
+    app.on(Counted, start="beginning", batch=30)(_slow(numbers, is_async=is_async))
 
     async with opened(app, sql_url, 30) as s:
         await s.wait(timeout_s=20)
@@ -251,7 +249,7 @@ async def test_a_batch_gathers_no_longer_than_it_may(
     assert 2 <= len(works) <= 10
 
 
-def _slow(numbers: list[int], *, waits: bool) -> Any:
+def _slow(numbers: list[int], *, is_async: bool) -> Any:
     async def note(event: Counted) -> None:
         await asyncio.sleep(0.02)
         numbers.append(event.number)
@@ -260,13 +258,13 @@ def _slow(numbers: list[int], *, waits: bool) -> Any:
         time.sleep(0.02)
         numbers.append(event.number)
 
-    return note if waits else note_in_thread
+    return note if is_async else note_in_thread
 
 
-@pytest.mark.parametrize("waits", [True, False])
-async def test_whoever_is_stopped_in_a_batch_records_what_is_done(sql_url: str, waits: bool) -> None:
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_processor_stopped_within_batch_records_handled_events(sql_url: str, is_async: bool) -> None:
     app, numbers = App("batches"), list[int]()
-    app.on(Counted, start="beginning", batch=100)(_slow(numbers, waits=waits))
+    app.on(Counted, start="beginning", batch=100)(_slow(numbers, is_async=is_async))
     async with opened(app, sql_url, 100):
         while len(numbers) < 3:  # noqa: ASYNC110 - a thread adds to it
             await asyncio.sleep(0.01)
@@ -278,7 +276,7 @@ async def test_whoever_is_stopped_in_a_batch_records_what_is_done(sql_url: str, 
     assert numbers == list(range(100))
 
 
-async def test_what_a_handler_does_in_a_batch_is_caused_by_its_event(url: str) -> None:
+async def test_event_published_in_batch_carries_its_causation_id(url: str) -> None:
     app = App("batches")
 
     @app.on(Counted, start="beginning", batch=10)
@@ -297,7 +295,7 @@ async def test_what_a_handler_does_in_a_batch_is_caused_by_its_event(url: str) -
     assert causes == ids
 
 
-async def test_a_coroutine_function_that_does_not_look_like_one_is_awaited_for_each_event(url: str) -> None:
+async def test_awaitable_of_plain_function_in_batch_is_awaited(url: str) -> None:
     app, numbers = App("batches"), list[int]()
 
     async def note(event: Counted) -> None:
@@ -316,7 +314,7 @@ async def test_a_coroutine_function_that_does_not_look_like_one_is_awaited_for_e
 
 
 @pytest.mark.parametrize("batch", [0, -1, 1001])
-def test_a_batch_is_a_number_of_events(batch: int) -> None:
+def test_invalid_batch_raises_declaration_error(batch: int) -> None:
     with pytest.raises(fait.DeclarationError, match="1 to 1,000"):
 
         @App("batches").on(Counted, batch=batch)

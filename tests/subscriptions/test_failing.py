@@ -1,4 +1,4 @@
-"""What happens to a subscription that cannot go on: who else may try, and what its owner is told."""
+"""Subscriptions that fail: retries, takeover by other processes, and the reported error."""
 
 import asyncio
 import contextlib
@@ -29,11 +29,11 @@ class MovedOnce:
 @fait.event("parcel.moved", version=2)
 class Moved:
     steps: int
-    to: str = "somewhere"
+    to: str = "warehouse"
 
 
-@fait.event("parcel.told")
-class Told:
+@fait.event("parcel.change-requested")
+class ChangeRequested:
     sql: str
 
 
@@ -72,131 +72,133 @@ def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
     return store_url(request.param)
 
 
-async def of(s: fait.System, name: str) -> fait.SubscriptionStatus:
+async def status_of(s: fait.System, name: str) -> fait.SubscriptionStatus:
     return next(each for each in await s.status() if each.name == name)
 
 
 @pytest.fixture
 async def old(url: str) -> AsyncIterator[fait.System]:
-    """A process that was there first, and owns what it runs."""
-    old_app, heard = deployed(OldMoves), list[int]()
+    """A process that runs old code and owns the leases of its subscriptions."""
+    old_app, handled = deployed(OldMoves), list[int]()
 
     @old_app.on(MovedOnce)
-    def hear(event: MovedOnce) -> None:
-        heard.append(event.steps)
+    def move(event: MovedOnce) -> None:
+        handled.append(event.steps)
 
     async with old_app.open(url) as s:
         await s.wait(await s.publish(MovedOnce(1), stream="parcel-1"))
-        assert heard == [1]
+        assert handled == [1]
         yield s
-        assert heard == [1]
+        assert handled == [1]
 
 
-async def test_an_event_of_newer_code_is_handled_by_the_newer_process_and_once(old: fait.System, url: str) -> None:
-    app, heard = deployed(Moves), list[int]()
+async def test_event_of_newer_schema_version_is_handled_once_by_newer_process(old: fait.System, url: str) -> None:
+    app, handled = deployed(Moves), list[int]()
 
     @app.on(Moved)
-    def hear(event: Moved) -> None:
-        heard.append(event.steps)
+    def move(event: Moved) -> None:
+        handled.append(event.steps)
 
     async with app.open(url) as s:
-        done = await s.publish(Moved(2, "there"), stream="parcel-1")
-        row = await s.get(Moves, "1", after=done, timeout_s=30)
-        await s.wait(done, timeout_s=30)
+        result = await s.publish(Moved(2, "there"), stream="parcel-1")
+        row = await s.get(Moves, "1", after=result, timeout_s=30)
+        await s.wait(result, timeout_s=30)
         async with asyncio.timeout(30):
             while [each.state for each in await old.status()] != ["waiting"] * 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
         assert row == Moves(parcel="1", steps=3, seen=2)
-        assert heard == [2]
+        assert handled == [2]
         assert [each.error for each in await old.status()] == [None, None]
 
 
-async def test_a_handler_that_fails_lets_another_process_try(url: str) -> None:
-    broken, repaired, tried, heard = deployed(), deployed(), list[int](), list[int]()
+async def test_failing_handler_releases_lease_to_other_process(url: str) -> None:
+    broken, repaired, attempts, handled = deployed(), deployed(), list[int](), list[int]()
 
-    @broken.on(Moved, name="hear")
+    @broken.on(Moved, name="move")
     def fail(event: Moved, ctx: fait.Context) -> None:
-        tried.append(ctx.attempt)
+        attempts.append(ctx.attempt)
         raise ValueError("broken")
 
-    @repaired.on(Moved, name="hear")
-    def hear(event: Moved) -> None:
-        heard.append(event.steps)
+    @repaired.on(Moved, name="move")
+    def move(event: Moved) -> None:
+        handled.append(event.steps)
 
     async with broken.open(url) as old:
-        done = await old.publish(Moved(1), stream="parcel-1")
+        result = await old.publish(Moved(1), stream="parcel-1")
         async with asyncio.timeout(30):
-            while len(tried) < 2:  # noqa: ASYNC110
+            while len(attempts) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         async with repaired.open(url) as new:
-            await new.wait(done, timeout_s=30)
+            await new.wait(result, timeout_s=30)
 
-        assert heard == [1]
-        assert tried == list(range(1, len(tried) + 1))
-        assert len(tried) < 8
+        assert handled == [1]
+        assert attempts == list(range(1, len(attempts) + 1))
+        assert len(attempts) < 8
 
 
-async def test_a_handler_that_fails_alone_is_tried_on_and_says_why(url: str) -> None:
-    app, tried = deployed(), list[int]()
+async def test_failing_handler_without_successor_is_retried_and_reports_error(url: str) -> None:
+    app, attempts = deployed(), list[int]()
 
     @app.on(Moved, retry=fait.Retry(initial_s=0.6, max_s=0.6))
-    def hear(event: Moved, ctx: fait.Context) -> None:
-        tried.append(ctx.attempt)
+    def move(event: Moved, ctx: fait.Context) -> None:
+        attempts.append(ctx.attempt)
         if ctx.attempt < 4:
             raise ValueError("not yet")
 
     async with app.open(url) as s:
-        done = await s.publish(Moved(1), stream="parcel-1")
+        result = await s.publish(Moved(1), stream="parcel-1")
         async with asyncio.timeout(30):
-            while (told := await of(s, "hear")).error is None:  # noqa: ASYNC110
+            while (status := await status_of(s, "move")).error is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-        await s.wait(done, timeout_s=20)
+        await s.wait(result, timeout_s=20)
 
-    assert tried == [1, 2, 3, 4]
-    assert told.state == "failing"
-    assert isinstance(told.error, ValueError)
+    assert attempts == [1, 2, 3, 4]
+    assert status.state == "failing"
+    assert isinstance(status.error, ValueError)
 
 
-async def test_where_nobody_can_handle_it_the_old_process_goes_on_and_says_why(old: fait.System, url: str) -> None:
+async def test_event_that_no_process_can_handle_is_reported_by_old_process(old: fait.System, url: str) -> None:
     async with fait.App("newer").open(url, run="elsewhere") as s:
-        done = await s.publish(Moved(2, "there"), stream="parcel-1")
+        result = await s.publish(Moved(2, "there"), stream="parcel-1")
 
     with pytest.raises(fait.Stale, match="EventTooNew"):
-        await old.get(OldMoves, "1", after=done, timeout_s=1.5)
+        await old.get(OldMoves, "1", after=result, timeout_s=1.5)
 
-    told = await of(old, "moves")
-    assert isinstance(told.error, fait.EventTooNew)
-    assert told.position < done.position
+    status = await status_of(old, "moves")
+    assert isinstance(status.error, fait.EventTooNew)
+    assert status.position < result.position
 
 
-async def test_a_constraint_that_somebody_added_to_a_read_model_is_told_and_can_be_taken_away(url: str) -> None:
+async def test_constraint_added_to_read_model_is_reported_until_dropped(url: str) -> None:
     app = deployed(Moves)
 
-    @app.on(Told)
-    def change(event: Told, ctx: fait.Context) -> None:
+    @app.on(ChangeRequested)
+    def change(event: ChangeRequested, ctx: fait.Context) -> None:
         ctx.execute(event.sql)
 
     async with app.open(url) as s:
-        await s.wait(await s.publish(Told("CREATE UNIQUE INDEX one_of_each ON moves (steps)"), stream="told-1"))
+        await s.wait(
+            await s.publish(ChangeRequested("CREATE UNIQUE INDEX one_of_each ON moves (steps)"), stream="change-1")
+        )
         await s.get(Moves, "1", after=await s.publish(Moved(7), stream="parcel-1"))
-        done = await s.publish(Moved(7), stream="parcel-2")
+        result = await s.publish(Moved(7), stream="parcel-2")
         with pytest.raises(fait.Stale, match=r"UsageError: a constraint or trigger \(unique.*'moves'"):
-            await s.get(Moves, "2", after=done, timeout_s=0.5)
+            await s.get(Moves, "2", after=result, timeout_s=0.5)
 
-        assert (await of(s, "moves")).state == "failing"
+        assert (await status_of(s, "moves")).state == "failing"
         assert [row.parcel for row in await s.find(Moves)] == ["1"]
 
-        await s.wait(await s.publish(Told("DROP INDEX one_of_each"), stream="told-1"), timeout_s=30)
+        await s.wait(await s.publish(ChangeRequested("DROP INDEX one_of_each"), stream="change-1"), timeout_s=30)
         assert [row.parcel for row in await s.find(Moves)] == ["1", "2"]
 
 
 @pytest.fixture
 async def store() -> AsyncIterator[Store]:
-    """With a subscription at the beginning, and three events for it."""
+    """A store with a subscription at position 0 and three events for it."""
     store = await open_store("memory:", clock=fait.SystemClock())
-    mine = store.log.identity
-    await store.ledger.start_checkpoint(Checkpoint("recorder", "parcels", 0, mine.log_id, mine.epoch))
+    identity = store.log.identity
+    await store.ledger.start_checkpoint(Checkpoint("recorder", "parcels", 0, identity.log_id, identity.epoch))
     await added(store.log, write("a", [new("wanted") for _ in range(3)]))
     yield store
     await store.close()
@@ -210,7 +212,7 @@ async def running(processor: Processor) -> AsyncGenerator[None]:
     await task
 
 
-async def test_who_makes_way_leaves_others_the_time_to_look_twice(store: Store) -> None:
+async def test_release_after_failure_gives_others_time_for_two_reads(store: Store) -> None:
     broken = Processor(Broken(1, math.inf), store.log, store.ledger, "owner", lease_s=10)
     async with running(broken), asyncio.timeout(30):
         while not (lease := await store.ledger.lease("recorder")).fencing_token or lease.owner:  # noqa: ASYNC110
@@ -223,19 +225,19 @@ async def test_who_makes_way_leaves_others_the_time_to_look_twice(store: Store) 
     assert time.monotonic() - free_since > 2 * LEASE_POLL_SHARE * 10
 
 
-async def test_under_a_new_lease_nothing_is_known_of_the_position_until_the_checkpoint_is_read(
+async def test_position_under_new_lease_is_unknown_until_checkpoint_is_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processor, known = Processor(Broken(3, times=1), store.log, store.ledger, "owner"), list[int]()
+    processor, positions = Processor(Broken(3, times=1), store.log, store.ledger, "owner"), list[int]()
     checkpoint = store.ledger.checkpoint
 
-    async def watched(subscription: str) -> Checkpoint | None:
-        known.append(processor.position)
+    async def read_checkpoint(subscription: str) -> Checkpoint | None:
+        positions.append(processor.position)
         return await checkpoint(subscription)
 
-    monkeypatch.setattr(store.ledger, "checkpoint", watched)
+    monkeypatch.setattr(store.ledger, "checkpoint", read_checkpoint)
     async with running(processor), asyncio.timeout(30):
         while processor.position < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
-    assert known == [0, 0]
+    assert positions == [0, 0]

@@ -1,4 +1,4 @@
-"""Handlers in all their shapes, and what they do through their context."""
+"""Kinds of handlers, their failures, and their calls through the context."""
 
 import asyncio
 import functools
@@ -10,7 +10,7 @@ import pytest
 
 import fait
 
-QUICKLY = fait.Retry(initial_s=0.001)
+SHORT_RETRY = fait.Retry(initial_s=0.001)
 
 
 @fait.event("rung.rang")
@@ -30,7 +30,7 @@ class Bell(fait.Aggregate, category="bell"):
 
 async def handled(handler: Any, **options: Any) -> None:
     app = fait.App("bells")
-    app.on(Rang, name="handler", retry=QUICKLY, **options)(handler)
+    app.on(Rang, name="handler", retry=SHORT_RETRY, **options)(handler)
     async with app.open("memory:") as s:
         await s.wait(await s.publish(Rang(7), stream="tower-1"), timeout_s=30)
 
@@ -43,7 +43,7 @@ def logged(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-async def test_a_decorated_coroutine_function_is_awaited() -> None:
+async def test_decorated_coroutine_function_is_awaited() -> None:
     seen = list[int]()
 
     @logged
@@ -55,30 +55,30 @@ async def test_a_decorated_coroutine_function_is_awaited() -> None:
     assert seen == [7]
 
 
-async def test_methods_partials_and_plain_functions_are_handlers() -> None:
+async def test_methods_partials_and_functions_are_handlers() -> None:
     seen = list[Any]()
 
-    class Keeper:
+    class Handlers:
         def plain(self, event: Rang) -> None:
             seen.append(event.number)
 
         async def with_context(self, event: Rang, ctx: fait.Context) -> None:
             seen.append(ctx.envelope.stream)
 
-    await handled(Keeper().plain)
-    await handled(Keeper().with_context)
+    await handled(Handlers().plain)
+    await handled(Handlers().with_context)
     await handled(functools.partial(lambda prefix, event: seen.append(prefix + str(event.number)), "n"))
     assert seen == [7, "tower-1", "n7"]
 
 
-def test_a_handler_that_cannot_take_an_event_is_refused() -> None:
+def test_handler_without_parameter_raises_declaration_error() -> None:
     app = fait.App("bells")
 
-    with pytest.raises(fait.DeclarationError, match="must take the event"):
+    with pytest.raises(fait.DeclarationError, match="must take one argument, the event"):
         app.on(Rang)(lambda: None)  # type: ignore[arg-type, misc]
 
 
-async def test_a_handler_that_is_cancelled_from_inside_has_failed_and_is_tried_again() -> None:
+async def test_handler_raising_cancelled_error_is_retried() -> None:
     attempts = list[int]()
 
     async def handler(event: Rang, ctx: fait.Context) -> None:
@@ -90,7 +90,7 @@ async def test_a_handler_that_is_cancelled_from_inside_has_failed_and_is_tried_a
     assert attempts == [1, 2]
 
 
-async def test_a_handler_that_takes_too_long_has_failed_and_is_tried_again() -> None:
+async def test_handler_exceeding_timeout_is_retried() -> None:
     attempts = list[int]()
 
     async def handler(event: Rang, ctx: fait.Context) -> None:
@@ -102,11 +102,11 @@ async def test_a_handler_that_takes_too_long_has_failed_and_is_tried_again() -> 
     assert attempts == [1, 2]
 
 
-async def test_calls_made_in_another_order_at_the_second_attempt_still_happen_once() -> None:
+async def test_calls_in_other_order_at_retry_take_effect_once() -> None:
     app = fait.App("bells")
     app.include(Bell)
 
-    @app.on(Rang, retry=QUICKLY)
+    @app.on(Rang, retry=SHORT_RETRY)
     async def handler(event: Rang, ctx: fait.Context) -> None:
         if ctx.envelope.category != "tower":
             return
@@ -123,7 +123,7 @@ async def test_calls_made_in_another_order_at_the_second_attempt_still_happen_on
         assert [len(await s.read(f"echo-{name}")) for name in ("a", "b")] == [1, 1]
 
 
-async def test_what_a_handler_causes_tells_its_cause() -> None:
+async def test_event_published_by_handler_carries_causation_id() -> None:
     app = fait.App("bells")
 
     @app.on(Rang)
@@ -139,15 +139,15 @@ async def test_what_a_handler_causes_tells_its_cause() -> None:
 
 
 @pytest.mark.parametrize("url", ["memory:", "sqlite:///{}/bells.db"])
-async def test_events_end_where_the_log_ends(url: str, tmp_path: Path) -> None:
+async def test_events_stop_at_head_of_log(url: str, tmp_path: Path) -> None:
     async with fait.App("bells").open(url.format(tmp_path)) as s, asyncio.timeout(30):
         assert [each async for each in s.events()] == []
-        done = await s.publish(Rang(), stream="tower-1")
+        result = await s.publish(Rang(), stream="tower-1")
         assert [each.position async for each in s.events()] == [1]
-        assert [each async for each in s.events(after=done.position)] == []
+        assert [each async for each in s.events(after=result.position)] == []
 
 
-async def test_a_closed_store_says_so(tmp_path: Path) -> None:
+async def test_call_on_closed_store_raises_store_unavailable(tmp_path: Path) -> None:
     async with fait.App("bells").open(f"sqlite:///{tmp_path}/bells.db") as s:
         pass
     for call in (s.read("a"), s.load(Bell, "1"), s.store.log.find(["x"]), s.store.log.head(), s.store.log.read(0)):
@@ -157,7 +157,7 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
         await s.publish(Rang(), stream="tower-1")
 
 
-async def test_a_table_that_does_not_fit_is_left_as_it_is(tmp_path: Path) -> None:
+async def test_open_with_changed_read_model_leaves_table_unchanged(tmp_path: Path) -> None:
     import apsw
 
     def model(**options: Any) -> type[fait.ReadModel]:

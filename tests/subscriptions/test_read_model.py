@@ -1,4 +1,4 @@
-"""How read models are declared, and how they are asked."""
+"""Declaration of read models, and queries with `find` and `get`."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +16,7 @@ from fait._subscriptions.read_model import definition_of
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-class Colour(Enum):
+class Color(Enum):
     RED = "red"
     BLUE = "blue"
 
@@ -24,7 +24,7 @@ class Colour(Enum):
 @fait.event("parcel.weighed")
 class Weighed:
     weight: Decimal
-    colour: Colour
+    color: Color
     note: str | None = None
 
 
@@ -33,10 +33,10 @@ class Lost:
     pass
 
 
-class Parcel(fait.ReadModel, key="parcel", indexes=[("weight",), ("colour", "seen_at")]):
+class Parcel(fait.ReadModel, key="parcel", indexes=[("weight",), ("color", "seen_at")]):
     parcel: str
     weight: Decimal
-    colour: Colour
+    color: Color
     note: str | None
     seen_at: datetime
     history: list[Decimal] = fait.field(default_factory=list[Decimal])
@@ -55,7 +55,7 @@ class Parcel(fait.ReadModel, key="parcel", indexes=[("weight",), ("colour", "see
                 return cls(
                     parcel=at.stream_id,
                     weight=event.weight,
-                    colour=event.colour,
+                    color=event.color,
                     note=event.note,
                     seen_at=at.occurred_at,
                     history=history,
@@ -65,17 +65,17 @@ class Parcel(fait.ReadModel, key="parcel", indexes=[("weight",), ("colour", "see
                 return None
 
 
-class ByColour(fait.ReadModel, key="colour"):
-    colour: str
+class ByColor(fait.ReadModel, key="color"):
+    color: str
     parcels: int
 
     @classmethod
     def key_of(cls, event: Weighed, at: fait.Envelope) -> str | None:
-        return None if event.note == "ignored" else event.colour.value
+        return None if event.note == "ignored" else event.color.value
 
     @classmethod
     def evolve(cls, row: Self | None, event: Weighed, at: fait.Envelope) -> Self | None:
-        row = row or cls(colour=event.colour.value, parcels=0)
+        row = row or cls(color=event.color.value, parcels=0)
         row.parcels += 1
         return row
 
@@ -83,63 +83,63 @@ class ByColour(fait.ReadModel, key="colour"):
 @pytest.fixture(params=sorted(BACKENDS))
 async def s(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> AsyncIterator[fait.System]:
     post = fait.App("post")
-    post.include(Parcel, ByColour)
+    post.include(Parcel, ByColor)
     async with post.open(store_url(request.param), lease_s=0.5) as system:
         yield system
 
 
 async def weigh(
-    s: fait.System, parcel: str, weight: str, colour: Colour = Colour.RED, **more: Any
+    s: fait.System, parcel: str, weight: str, color: Color = Color.RED, **more: Any
 ) -> fait.WriteResult[None]:
     number = int(parcel[1:])
     return await s.publish(
-        Weighed(Decimal(weight), colour, **more), stream=f"parcel-{parcel}", occurred_at=T0 + timedelta(hours=number)
+        Weighed(Decimal(weight), color, **more), stream=f"parcel-{parcel}", occurred_at=T0 + timedelta(hours=number)
     )
 
 
 async def some(s: fait.System) -> fait.WriteResult[None]:
     await weigh(s, "p1", "9.0", note="first")
-    await weigh(s, "p2", "10.5", Colour.BLUE)
+    await weigh(s, "p2", "10.5", Color.BLUE)
     await weigh(s, "p3", "10")
-    await weigh(s, "p4", "100", Colour.BLUE, note="ignored")
+    await weigh(s, "p4", "100", Color.BLUE, note="ignored")
     return await weigh(s, "p1", "9.50", note="again")
 
 
-async def test_every_kind_of_column_comes_back_as_it_went_in(s: fait.System) -> None:
+async def test_row_with_every_column_kind_round_trips(s: fait.System) -> None:
     await weigh(s, "p1", "1.10", note="é\n'\"; --")
-    done = await weigh(s, "p1", "2.00", Colour.BLUE)
+    result = await weigh(s, "p1", "2.00", Color.BLUE)
 
-    assert await s.get(Parcel, "p1", after=done) == Parcel(
+    assert await s.get(Parcel, "p1", after=result) == Parcel(
         parcel="p1",
         weight=Decimal("2.00"),
-        colour=Colour.BLUE,
+        color=Color.BLUE,
         note=None,
         seen_at=T0 + timedelta(hours=1),
         history=[Decimal("1.10"), Decimal("2.00")],
     )
 
 
-async def test_a_row_that_becomes_nothing_is_removed(s: fait.System) -> None:
+async def test_evolve_returning_none_deletes_row(s: fait.System) -> None:
     await weigh(s, "p1", "1")
-    done = await s.publish(Lost(), stream="parcel-p1")
+    result = await s.publish(Lost(), stream="parcel-p1")
 
-    assert await s.get(Parcel, "p1", after=done) is None
+    assert await s.get(Parcel, "p1", after=result) is None
     assert await s.get(Parcel, "p1", after=await weigh(s, "p1", "3")) is not None
 
 
-async def test_a_model_may_choose_its_own_key(s: fait.System) -> None:
-    done = await some(s)
+async def test_read_model_with_key_of_groups_by_that_key(s: fait.System) -> None:
+    result = await some(s)
 
-    rows = await s.find(ByColour, after=done)
+    rows = await s.find(ByColor, after=result)
 
-    assert {row.colour: row.parcels for row in rows} == {"blue": 1, "red": 3}
+    assert {row.color: row.parcels for row in rows} == {"blue": 1, "red": 3}
 
 
 @pytest.mark.parametrize(
-    ("where", "found"),
+    ("where", "expected"),
     [
         ({"parcel": "p2"}, ["p2"]),
-        ({"colour": Colour.BLUE}, ["p2", "p4"]),
+        ({"color": Color.BLUE}, ["p2", "p4"]),
         ({"note": None}, ["p2", "p3"]),
         ({"note": fait.ne(None)}, ["p1", "p4"]),
         ({"note": fait.ne("again")}, ["p2", "p3", "p4"]),
@@ -147,7 +147,7 @@ async def test_a_model_may_choose_its_own_key(s: fait.System) -> None:
         ({"weight": fait.gt(Decimal(10))}, ["p2", "p4"]),
         ({"weight": fait.ge(Decimal(10))}, ["p2", "p3", "p4"]),
         ({"weight": fait.lt(Decimal(10))}, ["p1"]),
-        ({"weight": fait.le(Decimal(10)), "colour": Colour.RED}, ["p1", "p3"]),
+        ({"weight": fait.le(Decimal(10)), "color": Color.RED}, ["p1", "p3"]),
         ({"weight": fait.between(Decimal(10), Decimal("10.5"))}, ["p2", "p3"]),
         ({"parcel": fait.one_of("p1", "p4", "p9")}, ["p1", "p4"]),
         ({"note": fait.one_of("again", None)}, ["p1", "p2", "p3"]),
@@ -155,14 +155,16 @@ async def test_a_model_may_choose_its_own_key(s: fait.System) -> None:
         ({"heavy": True, "seen_at": fait.gt(T0 + timedelta(hours=2))}, ["p3", "p4"]),
     ],
 )
-async def test_filters(s: fait.System, where: dict[str, Any], found: list[str]) -> None:
+async def test_find_with_conditions_returns_matching_rows(
+    s: fait.System, where: dict[str, Any], expected: list[str]
+) -> None:
     rows = await s.find(Parcel, after=await some(s), **where)
 
-    assert [row.parcel for row in rows] == found
+    assert [row.parcel for row in rows] == expected
 
 
 @pytest.mark.parametrize(
-    ("order_by", "found"),
+    ("order_by", "expected"),
     [
         (None, ["p1", "p2", "p3", "p4"]),
         ("-parcel", ["p4", "p3", "p2", "p1"]),
@@ -170,12 +172,12 @@ async def test_filters(s: fait.System, where: dict[str, Any], found: list[str]) 
         (fait.desc(Parcel.weight), ["p4", "p2", "p3", "p1"]),
         ("note", ["p2", "p3", "p1", "p4"]),
         ("-note", ["p4", "p1", "p3", "p2"]),
-        (["colour", "-weight"], ["p4", "p2", "p3", "p1"]),
+        (["color", "-weight"], ["p4", "p2", "p3", "p1"]),
     ],
 )
-async def test_order_and_paging_visit_every_row_once(s: fait.System, order_by: object, found: list[str]) -> None:
-    done = await some(s)
-    whole = [row.parcel for row in await s.find(Parcel, after=done, order_by=order_by)]
+async def test_paging_returns_each_row_once_in_order(s: fait.System, order_by: object, expected: list[str]) -> None:
+    result = await some(s)
+    all_rows = [row.parcel for row in await s.find(Parcel, after=result, order_by=order_by)]
     pages, cursor = list[str](), None
     while True:
         page = await s.find(Parcel, order_by=order_by, limit=1, cursor=cursor)
@@ -183,32 +185,32 @@ async def test_order_and_paging_visit_every_row_once(s: fait.System, order_by: o
         if (cursor := page.cursor) is None:
             break
 
-    assert whole == pages == found
+    assert all_rows == pages == expected
 
 
 @pytest.mark.parametrize(
-    ("question", "message"),
+    ("arguments", "message"),
     [
         ({"wieght": 1}, "Did you mean 'weight'"),
-        ({"weight": "9"}, "weight is decimal: it cannot be compared with a str"),
-        ({"heavy": 1}, "heavy is boolean"),
+        ({"weight": "9"}, "cannot compare column Parcel.weight of kind decimal with a value of type str"),
+        ({"heavy": 1}, "Parcel.heavy of kind boolean"),
         ({"order_by": "wieght"}, "Did you mean 'weight'"),
         ({"order_by": 7}, "order_by takes column names"),
-        ({"cursor": "nonsense"}, "not a cursor"),
-        ({"xyz": 1}, "It has: parcel, weight"),
+        ({"cursor": "nonsense"}, "invalid cursor"),
+        ({"xyz": 1}, "Its columns are: parcel, weight"),
     ],
 )
-async def test_a_question_that_cannot_be_meant_is_refused(
-    s: fait.System, question: dict[str, Any], message: str
+async def test_find_with_invalid_arguments_raises_usage_error(
+    s: fait.System, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(fait.UsageError, match=message):
-        await s.find(Parcel, **question)
+        await s.find(Parcel, **arguments)
 
 
-async def test_a_cursor_belongs_to_its_order(s: fait.System) -> None:
+async def test_find_with_cursor_of_other_order_raises_usage_error(s: fait.System) -> None:
     page = await s.find(Parcel, after=await some(s), order_by="weight", limit=1)
 
-    with pytest.raises(fait.UsageError, match="another order_by"):
+    with pytest.raises(fait.UsageError, match="belongs to another order_by"):
         await s.find(Parcel, order_by="-weight", cursor=page.cursor)
 
 
@@ -220,49 +222,49 @@ class Unserved(fait.ReadModel, key="id"):
         raise RuntimeError("broken")
 
 
-async def test_a_read_that_waits_too_long_names_the_laggard_and_why() -> None:
+async def test_find_after_timeout_names_subscription_and_reason() -> None:
     app = fait.App("slow")
     app.include(Unserved)
     async with app.open("memory:") as system:
-        done = await system.publish(Lost(), stream="x-1")
+        result = await system.publish(Lost(), stream="x-1")
         with pytest.raises(fait.Stale, match=r"'unserved' is at position 0.*RuntimeError: broken") as stale:
-            await system.find(Unserved, after=done, timeout_s=0.2)
+            await system.find(Unserved, after=result, timeout_s=0.2)
     assert (stale.value.subscription, stale.value.position, stale.value.target) == ("unserved", 0, 1)
     async with app.open("memory:", run="elsewhere") as system:
-        done = await system.publish(Lost(), stream="x-1")
-        with pytest.raises(fait.Stale, match="is a process running"):
-            await system.find(Unserved, after=done, timeout_s=0.05)
+        result = await system.publish(Lost(), stream="x-1")
+        with pytest.raises(fait.Stale, match="Make sure that a worker is running"):
+            await system.find(Unserved, after=result, timeout_s=0.05)
 
 
-def declared(**said: Any) -> None:
-    """A read model with one odd thing about it."""
-    keywords = {"key": "id", **said.pop("keywords", {})}
-    fields = {"id": str, **said.pop("fields", {})}
+def declared(**changes: Any) -> None:
+    """Declare a read model, valid except for the given changes."""
+    keywords = {"key": "id", **changes.pop("keywords", {})}
+    fields = {"id": str, **changes.pop("fields", {})}
 
     def evolve(cls: Any, row: Any, event: Lost, at: Any) -> Any: ...
 
-    namespace = {"__annotations__": fields, "__module__": __name__, "evolve": classmethod(evolve), **said}
+    namespace = {"__annotations__": fields, "__module__": __name__, "evolve": classmethod(evolve), **changes}
     definition_of(type(fait.ReadModel)("Odd", (fait.ReadModel,), namespace, **keywords))
 
 
-def test_an_ordinary_declaration_is_fine() -> None:
+def test_valid_declaration_is_accepted() -> None:
     declared()
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("changes", "message"),
     [
-        ({"keywords": {"key": None}}, "needs a key"),
-        ({"keywords": {"key": "nothing"}}, "not one of its columns"),
-        ({"keywords": {"key": "price"}, "fields": {"price": Decimal}}, "must be str, int, UUID or date"),
-        ({"keywords": {"key": "maybe"}, "fields": {"maybe": str | None}}, "and always there"),
-        ({"keywords": {"table": 'x"; DROP TABLE y'}}, "cannot be a table's name"),
-        ({"keywords": {"table": "fait_events"}}, "no prefix of a system's"),
-        ({"keywords": {"indexes": [("nothing",)]}}, "index column 'nothing'"),
-        ({"fields": {"limit": int}}, "words of find"),
-        ({"evolve": None}, "needs `@classmethod def evolve"),
+        ({"keywords": {"key": None}}, "has no key"),
+        ({"keywords": {"key": "nothing"}}, "has no column 'nothing' for its key"),
+        ({"keywords": {"key": "price"}, "fields": {"price": Decimal}}, "must be a str, int, UUID or date"),
+        ({"keywords": {"key": "maybe"}, "fields": {"maybe": str | None}}, "and not None"),
+        ({"keywords": {"table": 'x"; DROP TABLE y'}}, "invalid table name"),
+        ({"keywords": {"table": "fait_events"}}, "must not start with a digit, fait_"),
+        ({"keywords": {"indexes": [("nothing",)]}}, "has no column 'nothing' for its index"),
+        ({"fields": {"limit": int}}, "column name 'limit' is reserved by find"),
+        ({"evolve": None}, "has no class method evolve"),
     ],
 )
-def test_a_declaration_that_cannot_work_is_refused(said: dict[str, Any], message: str) -> None:
+def test_invalid_declaration_raises_declaration_error(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(fait.DeclarationError, match=message):
-        declared(**said)
+        declared(**changes)

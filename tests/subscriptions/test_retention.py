@@ -1,4 +1,4 @@
-"""Messages expire once everybody has passed them; who would come too late, or holds them back, is told."""
+"""Retention: expired messages are dropped once every subscription has passed them."""
 
 import asyncio
 import dataclasses
@@ -67,9 +67,9 @@ def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
-def kept_url(url: str) -> str:
+def durable_url(url: str) -> str:
     if url == "memory:":
-        pytest.skip("nothing of it is left to be opened again")
+        pytest.skip("a memory store cannot be reopened")
     return url
 
 
@@ -86,21 +86,21 @@ async def publish(system: fait.System, *events: Any) -> None:
         await system.publish(each, stream="post-1")
 
 
-async def test_each_type_expires_after_its_own_time_and_facts_never(url: str, clock: ManualClock) -> None:
+async def test_messages_expire_after_retention_of_their_type_and_facts_never(url: str, clock: ManualClock) -> None:
     async with post().open(url, clock=clock, run="elsewhere") as s:
         await publish(s, MailWanted("a"), LetterSent("a"), Ping(), fait.Untyped("other.imported", {}), LetterSent("b"))
-        kept = list[list[str]]()
+        remaining = list[list[str]]()
         for pause in (timedelta(minutes=59), timedelta(minutes=2), 6 * DAY, DAY, 9999 * DAY):
             clock.moment += pause
             await sweep(s)
-            kept.append(await types(s))
+            remaining.append(await types(s))
 
     facts = ["letter-sent", "other.imported", "letter-sent"]
     with_mail = ["mail-wanted", *facts]
-    assert kept == [["mail-wanted", "letter-sent", "ping", *facts[1:]], with_mail, with_mail, facts, facts]
+    assert remaining == [["mail-wanted", "letter-sent", "ping", *facts[1:]], with_mail, with_mail, facts, facts]
 
 
-async def test_no_subscription_misses_a_message_of_whatever_app(url: str, clock: ManualClock) -> None:
+async def test_message_is_kept_until_subscriptions_of_all_apps_passed_it(url: str, clock: ManualClock) -> None:
     app, other, handled = post(), post(name="other"), list[str]()
 
     @other.on(MailWanted, start="beginning")
@@ -120,36 +120,36 @@ async def test_no_subscription_misses_a_message_of_whatever_app(url: str, clock:
     assert handled == ["0", "1", "2", "3", "4"]
 
 
-async def test_it_happens_by_itself_where_the_app_runs(
-    kept_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_running_app_sweeps_without_a_call(
+    durable_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("fait._subscriptions.retention.SWEEP_INTERVAL_S", 0.02)
     caplog.set_level(logging.INFO, "fait")
     app = post()
-    async with app.open(kept_url, clock=clock, run="elsewhere", lease_s=0.02) as s:
+    async with app.open(durable_url, clock=clock, run="elsewhere", lease_s=0.02) as s:
         await publish(s, MailWanted("a"), LetterSent("a"))
         clock.moment += 8 * DAY
         await asyncio.sleep(0.1)
         assert await types(s) == ["mail-wanted", "letter-sent"]
-    async with app.open(kept_url, clock=clock, lease_s=0.02) as s:
+    async with app.open(durable_url, clock=clock, lease_s=0.02) as s:
         await _until(lambda: _types_are(s, ["letter-sent"]))
         assert await s.status() == []
         assert (await s.store.ledger.lease("fait:retention:post")).owner
-    async with app.open(kept_url, clock=clock, run="elsewhere") as s:  # nothing is left that asks who it was
+    async with app.open(durable_url, clock=clock, run="elsewhere") as s:
         assert not (await s.store.ledger.lease("fait:retention:post")).owner
 
-    assert "1 messages 'post.mail-wanted' were dropped that were older than 7 days" in caplog.text
+    assert "expired messages dropped: type=post.mail-wanted count=1 retention=7 days" in caplog.text
 
 
-async def test_one_process_of_an_app_does_it_until_it_falls_silent(
-    kept_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+async def test_retention_owner_sweeps_until_its_heartbeat_stops(
+    durable_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fait._subscriptions.retention.SWEEP_INTERVAL_S", 0.05)
     app = post()
-    async with app.open(kept_url, clock=clock, run="elsewhere") as one:
+    async with app.open(durable_url, clock=clock, run="elsewhere") as one:
         first = asyncio.create_task(one._subscription_runner.retention.run("first", 0.05))
         await _until(lambda: _owner_is(one, "first"))
-        async with app.open(kept_url, clock=clock, run="elsewhere") as two:
+        async with app.open(durable_url, clock=clock, run="elsewhere") as two:
             second = asyncio.create_task(two._subscription_runner.retention.run("second", 0.05))
             for _ in range(30):
                 await one.store.ledger.heartbeat("first")
@@ -162,7 +162,7 @@ async def test_one_process_of_an_app_does_it_until_it_falls_silent(
             await asyncio.gather(first, second, return_exceptions=True)
 
 
-async def test_a_failure_does_not_end_it(
+async def test_sweep_after_failure_is_retried(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("fait._subscriptions.retention.SWEEP_INTERVAL_S", 0.01)
@@ -182,10 +182,10 @@ async def test_a_failure_does_not_end_it(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
-    assert caplog.text.count("no messages could be dropped") == 2
+    assert caplog.text.count("retention sweep failed") == 2
 
 
-async def test_what_was_last_in_its_stream_is_dropped_later(
+async def test_former_last_event_of_stream_is_dropped_by_full_sweep(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with post().open("memory:", clock=clock, run="elsewhere") as s:
@@ -199,7 +199,7 @@ async def test_what_was_last_in_its_stream_is_dropped_later(
         assert await sweep(s) == 1
 
 
-async def test_who_holds_messages_back_is_named_with_their_age(
+async def test_subscription_holding_messages_back_is_logged_with_their_age(
     url: str, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = post(Letters)
@@ -214,24 +214,24 @@ async def test_who_holds_messages_back_is_named_with_their_age(
         assert await sweep(s) == 0
 
     for name in ("stuck", "post_letters"):
-        said = f"{name} holds messages back from being dropped: it is at position 0 of {head}, and the oldest "
-        assert said + "'post.mail-wanted' that it has not passed is 9 days, 0:00:00 old" in caplog.text
+        fields = f"subscription={name} position=0 head={head} type=post.mail-wanted oldest_position=1"
+        assert f"subscription holds back expired messages: {fields} age=9 days, 0:00:00" in caplog.text
 
 
-# Who comes too late
+# Subscriptions that start before dropped messages
 
 
 @pytest.fixture
-async def expired_url(kept_url: str, clock: ManualClock) -> str:
+async def expired_url(durable_url: str, clock: ManualClock) -> str:
     """A store in which one of two messages was dropped."""
-    async with post().open(kept_url, clock=clock, run="elsewhere") as s:
+    async with post().open(durable_url, clock=clock, run="elsewhere") as s:
         await publish(s, MailWanted("a"), LetterSent("a"), MailWanted("b"))
         clock.moment += 8 * DAY
         assert await sweep(s) == 1
-    return kept_url
+    return durable_url
 
 
-async def test_a_new_subscription_of_messages_that_are_gone_does_not_start(
+async def test_new_subscription_to_dropped_messages_raises_position_expired(
     expired_url: str, clock: ManualClock
 ) -> None:
     app = post()
@@ -251,7 +251,7 @@ async def test_a_new_subscription_of_messages_that_are_gone_does_not_start(
 
 
 @pytest.mark.parametrize("events", [(MailWanted,), (Ping,), (fait.Untyped,)])
-async def test_no_checkpoint_is_left_of_a_late_one_to_hold_others_back(
+async def test_rejected_new_subscription_leaves_no_checkpoint(
     expired_url: str, clock: ManualClock, events: tuple[type, ...]
 ) -> None:
     app = post()
@@ -265,9 +265,7 @@ async def test_no_checkpoint_is_left_of_a_late_one_to_hold_others_back(
     await store.close()
 
 
-async def test_a_subscription_of_facts_starts_at_the_beginning_all_the_same(
-    expired_url: str, clock: ManualClock
-) -> None:
+async def test_subscription_to_facts_starts_at_beginning_after_drop(expired_url: str, clock: ManualClock) -> None:
     async with post(Letters).open(expired_url, clock=clock) as s:
         await s.wait()
 
@@ -275,7 +273,7 @@ async def test_a_subscription_of_facts_starts_at_the_beginning_all_the_same(
         await s.rebuild(Letters)
 
 
-async def test_a_checkpoint_that_lies_before_what_was_dropped_is_refused_and_kept(
+async def test_checkpoint_before_dropped_messages_is_rejected_and_unchanged(
     expired_url: str, clock: ManualClock
 ) -> None:
     app = post()
@@ -292,8 +290,8 @@ async def test_a_checkpoint_that_lies_before_what_was_dropped_is_refused_and_kep
         assert (await s.store.ledger.checkpoints())[0].position == await s.store.log.head()
 
 
-async def test_a_read_model_of_messages_is_not_rebuilt_once_some_are_gone(kept_url: str, clock: ManualClock) -> None:
-    async with post(Wishes).open(kept_url, clock=clock) as s:
+async def test_rebuild_from_dropped_messages_raises_position_expired(durable_url: str, clock: ManualClock) -> None:
+    async with post(Wishes).open(durable_url, clock=clock) as s:
         await publish(s, MailWanted("a"), MailWanted("b"))
         await s.wait()
         await s.rebuild(Wishes)
@@ -311,7 +309,7 @@ async def test_a_read_model_of_messages_is_not_rebuilt_once_some_are_gone(kept_u
 # Declarations
 
 
-def test_what_a_decision_folds_does_not_expire() -> None:
+def test_aggregate_folding_expiring_event_raises_declaration_error() -> None:
     class Mailbox(fait.Aggregate, category="mailbox"):
         wanted: int = 0
 
@@ -326,14 +324,14 @@ def test_what_a_decision_folds_does_not_expire() -> None:
 
 
 @pytest.mark.parametrize("expires", [timedelta(), timedelta(days=-1), 7, "7 days"])
-def test_a_time_that_cannot_be_meant_is_refused(expires: Any) -> None:
-    with pytest.raises(fait.DeclarationError, match="greater than zero"):
+def test_invalid_retention_raises_declaration_error(expires: Any) -> None:
+    with pytest.raises(fait.DeclarationError, match="above zero"):
         fait.event("post.odd", expires=expires)
     with pytest.raises(fait.DeclarationError, match="greater than zero"):
         fait.describe("post.odd", expires=expires)
 
 
-def test_a_class_of_others_can_expire_too() -> None:
+def test_described_class_can_expire() -> None:
     @dataclasses.dataclass
     class Theirs:
         n: int
@@ -345,7 +343,7 @@ def test_a_class_of_others_can_expire_too() -> None:
     assert [each and each.retention for each in declared] == [3 * DAY, None]
 
 
-# What the tests share
+# Helpers
 
 
 async def _nothing(event: Any) -> None: ...
@@ -353,7 +351,7 @@ async def _nothing(event: Any) -> None: ...
 
 @asynccontextmanager
 async def _same(app: fait.App, system: fait.System) -> AsyncIterator[fait.System]:
-    """Another app on the very store that a system has open."""
+    """Open another app on the store of a system."""
     app._declarations.resolve()
     other = fait.System(app, system.store, system._runner.clock, 5.0)
     await other._prepare({}, (), ())
@@ -365,7 +363,7 @@ async def _same(app: fait.App, system: fait.System) -> AsyncIterator[fait.System
 
 async def _until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(30):
-        while not await condition():  # noqa: ASYNC110 - it lies in a database
+        while not await condition():  # noqa: ASYNC110 - the condition is in a database
             await asyncio.sleep(0.01)
 
 

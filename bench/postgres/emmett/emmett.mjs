@@ -119,7 +119,7 @@ async function decide() {
 
 async function catchUp() {
   const streams = Math.floor(n / 10);
-  await timed(append, made(range(0, streams), 10)); // one after another: of those appended at once, its consumer leaves some out
+  await timed(append, made(range(0, streams), 10)); // one after another: its consumer misses some of the events appended concurrently
   const projection = postgreSQLRawSQLProjection({
     name: 'order_view',
     canHandle: ['Placed'],
@@ -146,7 +146,7 @@ async function deliver() {
   await pause(0.5);
   const latencies = [], warmUp = Math.floor(n / 10);
   for (const given of made(range(0, n + warmUp), 1)) {
-    await pause(Math.random()); // it looks at intervals: not always at the same moment of one
+    await pause(Math.random()); // it polls at intervals: vary the point within an interval
     const at = new Promise((resolve) => { handled = resolve; });
     const started = now();
     await append(given);
@@ -180,6 +180,6 @@ const WORKLOADS = {
   'probe-write': probeWrite, 'probe-read': probeRead,
 };
 
-if (workload !== 'W3-part' && workload !== 'probe-write') await store.schema.migrate(); // else somebody has done it before
+if (workload !== 'W3-part' && workload !== 'probe-write') await store.schema.migrate(); // otherwise the schema exists
 tell(JSON.stringify(await WORKLOADS[workload]()));
 process.exit(0);

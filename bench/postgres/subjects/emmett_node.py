@@ -1,4 +1,4 @@
-"""Emmett, an event store for Node.js, by its PostgreSQL package: emmett/emmett.mjs does the workloads."""
+"""Emmett, an event store for Node.js, with its PostgreSQL package: emmett/emmett.mjs runs the workloads."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def _run(workload: str) -> Callable[[str, int], None]:
 
 
 def node() -> list[str]:
-    """The command of Node.js: the system's, or that of the wheel that the type checker brings."""
+    """Return the path of Node.js: the system's, or that of the wheel that the type checker depends on."""
 
     if found := shutil.which("node"):
         return [found]
@@ -38,7 +38,7 @@ def node() -> list[str]:
 
 
 def install(folder: Path) -> str:
-    """Install it with npm into a folder, once. Gives why that could not be done; empty if it was."""
+    """Install Emmett with npm into a folder, once. Return the reason of a failure, or an empty string."""
 
     folder.mkdir(parents=True, exist_ok=True)
     wanted = (HERE / "package.json").read_text("utf-8")

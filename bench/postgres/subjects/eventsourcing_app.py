@@ -1,4 +1,4 @@
-"""The eventsourcing library on PostgreSQL: the workloads of SQLite by a URL, and its projections and subscriptions."""
+"""The eventsourcing library on PostgreSQL: the SQLite workloads with another URL, projections and subscriptions."""
 
 import os
 import threading
@@ -27,7 +27,7 @@ UPSERT = (
 
 
 class OrderView(PostgresTrackingRecorder):
-    """A view's rows and the position of their last event, written together."""
+    """Writes a view's rows and the position of their last event in one transaction."""
 
     def __init__(self, datastore: Any, **options: Any) -> None:
         super().__init__(datastore, **options)
@@ -56,7 +56,7 @@ class OrderProjection(Projection[OrderView]):
 
 
 class Noting(Projection[OrderView]):
-    """Notes when it is called; its position is recorded as that of any projection."""
+    """Records the time of each call; its position is recorded like that of any projection."""
 
     name = "noting"
     handled = threading.Event()
@@ -70,7 +70,7 @@ class Noting(Projection[OrderView]):
 
 
 class Telling(Noting):
-    """Prints it."""
+    """Prints the time of each call."""
 
     name = "telling"
 
@@ -151,7 +151,7 @@ def probe_write(url: str, n: int) -> dict[str, Any]:
 
 
 def probe_read(url: str, _n: int) -> dict[str, Any]:
-    app, seen = opened(url), list[int]()  # the application is to be kept: its connections end with it
+    app, seen = opened(url), list[int]()  # keep a reference: its connections are closed with the application
 
     def read() -> None:
         with ApplicationSubscription(app, gt=None) as events:
@@ -163,14 +163,14 @@ def probe_read(url: str, _n: int) -> dict[str, Any]:
     time.sleep(0.5)
     ready()
     wait_for_word()
-    check("the reader goes on", reader.is_alive(), True)
+    check("the reader is running", reader.is_alive(), True)
     return {"seen": list(seen)}
 
 
 WORKLOADS = {
     **same.WORKLOADS,
     "W3-part": w3_part,
-    "W5-load-many": same.WORKLOADS["W5-many"],  # it loads one at a time
+    "W5-load-many": same.WORKLOADS["W5-many"],  # it loads one stream at a time
     "W7": w7,
     "W7-sql": w7,
     "W8": w8,

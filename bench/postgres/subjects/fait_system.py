@@ -1,4 +1,4 @@
-"""fait on PostgreSQL: the workloads of SQLite by another URL, and those that need several processes."""
+"""fait on PostgreSQL: the SQLite workloads with another URL, and those that need several processes."""
 
 import asyncio
 import os
@@ -82,7 +82,7 @@ async def follow(url: str, _n: int) -> None:
 
 
 async def probe_write(url: str, n: int) -> dict[str, Any]:
-    """Appends, decisions about a few streams that all want, and appends in transactions that stand open for a while."""
+    """Append, decide on a few contended streams, and append in transactions that stay open for a while."""
     app, acknowledged = fait.App("bench"), 0
     app.include(Order)
     numbers = own_numbers(n)

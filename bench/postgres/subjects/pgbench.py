@@ -1,4 +1,4 @@
-"""pgbench, PostgreSQL's own: one prepared INSERT a transaction, by a program in C."""
+"""pgbench, PostgreSQL's benchmark program in C: one prepared INSERT per transaction."""
 
 import asyncio
 import json

@@ -1,7 +1,7 @@
-"""PostgreSQL without a library: the rows, and the SQL, of a program written by hand.
+"""PostgreSQL without a library: the rows and the SQL of a hand-written program.
 
-It knows no expected versions, no repeated ids and no order of commits: it is a limit, not a peer. Its table has what an
-event needs least, or, with `same_table=y` in the URL, is fait's own.
+It has no expected versions, no repeated ids and no order of commits: it is a limit, not a peer. Its table has only what
+an event needs; with `same_table=y` in the URL it is that of fait.
 """
 
 import random
@@ -83,7 +83,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class Event(NamedTuple):
-    """An event, ready to be encoded."""
+    """An event before encoding."""
 
     number: int
     stream: str
@@ -92,7 +92,7 @@ class Event(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """A table of events, and how an event becomes a row of it."""
+    """A table of events, and the conversion of an event to a row."""
 
     table: str
     columns: tuple[str, ...]
@@ -125,7 +125,7 @@ SAME = Layout(
 
 
 def layout(url: str) -> Layout:
-    """That a URL asks for."""
+    """Return the layout that a URL selects."""
     return SAME if "same_table=y" in urlsplit(url).query else LEAN
 
 
@@ -134,12 +134,12 @@ def table(url: str) -> str:
 
 
 def bare(url: str) -> str:
-    """As a driver takes it."""
+    """Return the URL without the options of the benchmark."""
     return url.partition("?")[0]
 
 
 async def prepare(url: str) -> None:
-    """Create the table."""
+    """Create the tables."""
     if layout(url) is SAME:
         async with fait.App("bench").open(bare(url), run="elsewhere"):
             return
@@ -153,5 +153,5 @@ def event(number: int, stream: str, version: int) -> Event:
 
 
 def events(streams: range, each: int) -> list[Event]:
-    """New streams of so many events."""
+    """Return `each` events for each new stream."""
     return [event(number, f"order-{number}", version) for number in streams for version in range(1, each + 1)]

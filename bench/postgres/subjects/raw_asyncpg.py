@@ -1,4 +1,4 @@
-"""asyncpg without a library."""
+"""PostgreSQL through asyncpg, without a library."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ PART_CONNECTIONS = 4
 HELD_S = 0.02
 NEWS = "bench_news"
 Connection = Pool = Any
-"""The driver's."""
+"""A connection and a pool of asyncpg."""
 
 
 @asynccontextmanager
@@ -185,7 +185,7 @@ async def w6(url: str, n: int) -> Outcome:
 
 
 async def w7(url: str, n: int) -> Outcome:
-    """Folds a page in memory, and writes a row for each order in it."""
+    """Fold a page in memory, and write one row per order."""
 
     async def write(connection: Connection, rows: Sequence[Any]) -> None:
         folded = dict[str, tuple[str, str, float, int]]()
@@ -199,7 +199,7 @@ async def w7(url: str, n: int) -> Outcome:
 
 
 async def w7_sql(url: str, n: int) -> Outcome:
-    """A statement for each event, sent together."""
+    """Execute one statement per event, sent together."""
 
     async def write(connection: Connection, rows: Sequence[Any]) -> None:
         orders = [decode(row[4]) for row in rows]
@@ -238,13 +238,13 @@ async def w8_notify(url: str, n: int) -> Outcome:
 
 async def follow(url: str, _n: int) -> None:
     ready()
-    async for row in tail(url, look_s=1.0):
+    async for row in tail(url, poll_interval_s=1.0):
         decode(row[4])
         print(time.perf_counter(), flush=True)
 
 
-async def tail(url: str, look_s: float) -> AsyncGenerator[Any]:
-    """Rows beyond the last one seen, whenever there is news, or none for a while."""
+async def tail(url: str, poll_interval_s: float) -> AsyncGenerator[Any]:
+    """Yield rows after the last one, at each notification or after the poll interval."""
     async with connected(url) as connection:
         news, position = asyncio.Event(), 0
         await connection.add_listener(NEWS, lambda *_: news.set())
@@ -255,13 +255,13 @@ async def tail(url: str, look_s: float) -> AsyncGenerator[Any]:
                 for row in rows:
                     yield row
             try:
-                await asyncio.wait_for(news.wait(), look_s)
+                await asyncio.wait_for(news.wait(), poll_interval_s)
             except TimeoutError:
                 continue
 
 
 async def probe_write(url: str, n: int) -> dict[str, Any]:
-    """Inserts, and inserts in transactions that stand open for a while."""
+    """Insert rows, some of them in transactions that stay open for a while."""
     form, numbers, acknowledged = layout(url), own_numbers(n), 0
     given = events(numbers, 1)
 
@@ -298,7 +298,7 @@ async def probe_read(url: str, _n: int) -> dict[str, Any]:
     seen = list[int]()
 
     async def read() -> None:
-        async for row in tail(url, look_s=0.005):
+        async for row in tail(url, poll_interval_s=0.005):
             seen.append(row[0])
 
     async with connected(url) as connection:

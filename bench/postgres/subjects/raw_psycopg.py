@@ -1,4 +1,4 @@
-"""COPY, by psycopg in binary: as fast as rows of events come into PostgreSQL."""
+"""Binary COPY with psycopg: the limit of inserting events into PostgreSQL."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""UmaDB, an event store of its own with a server, by its Python client; the run starts the server."""
+"""UmaDB, an event store with its own server, through its Python client; the run starts the server."""
 
 import threading
 import time
@@ -35,12 +35,12 @@ class Log:
         self.client = umadb.Client(url)
 
     def append(self, given: Append) -> None:
-        """To a stream that must be new."""
+        """Append to a stream that must be new."""
         stream, events = given
         self.client.append(events, umadb.AppendCondition(query(stream)))
 
     def load(self, stream: str) -> tuple[int, Any]:
-        """How many events were decoded, and up to where."""
+        """Return the number of decoded events and the head."""
         found = self.client.read(query(stream))
         return len([decode(each.event.data) for each in found]), found.head()
 
@@ -78,7 +78,7 @@ def w4(url: str, n: int) -> Outcome:
 
 
 def w4_bulk(url: str, n: int) -> Outcome:
-    """A thousand events of a hundred streams in one append."""
+    """Append a thousand events of a hundred streams at a time."""
     client, streams, warm_up = umadb.Client(url), n // EVENTS_PER_ORDER, n // EVENTS_PER_ORDER // 10
     given = [event for _, events in made(range(streams), 10) for event in events]
     client.append([event for _, events in made(range(streams, streams + warm_up), 10) for event in events])
@@ -160,7 +160,7 @@ def w8_notify(url: str, n: int) -> Outcome:
 
 
 def follow(url: str, _n: int) -> None:
-    log = Log(url)  # to be kept: what it is waiting for ends with it
+    log = Log(url)  # keep a reference: the subscription ends with it
     ready()
     for each in log.client.subscribe():
         decode(each.event.data)
@@ -187,12 +187,12 @@ def probe_read(url: str, _n: int) -> dict[str, Any]:
     time.sleep(0.2)
     ready()
     wait_for_word()
-    check("the reader goes on", reader.is_alive(), True)
+    check("the reader is running", reader.is_alive(), True)
     return {"seen": list(seen)}
 
 
 def positions(url: str, _n: int) -> dict[str, Any]:
-    """Of all events there are."""
+    """Return the positions of all events."""
     log = Log(url)
     return {"positions": [each.position for each in log.client.read()]}
 

@@ -1,1 +1,1 @@
-"""Consequences: named readers of the log. Read models, reactors, and what runs them."""
+"""Subscriptions: projections and reactors, the processors that run them, and reads from read models."""

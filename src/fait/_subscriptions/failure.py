@@ -1,4 +1,4 @@
-"""When something fails it is tried again, after pauses that grow, until it works or somebody repairs it."""
+"""Delays before a failed operation is retried: exponential back-off with jitter."""
 
 from msgspec import Struct
 
@@ -6,19 +6,26 @@ __all__ = ["Retry"]
 
 
 class Retry(Struct, frozen=True):
-    """How long to pause before trying again.
+    """The back-off of a reactor: how long it waits before it handles a failed event again.
+
+    The upper bound of the delay doubles with each consecutive failure. The delay is chosen at random between half of
+    the bound and the bound.
 
     Attributes:
-        first_s: the longest pause after the first failure.
-        longest_s: pauses do not grow beyond it.
+        initial_s: Maximum delay after the first failure, in seconds.
+        max_s: Maximum delay after any number of failures, in seconds.
     """
 
     initial_s: float = 0.1
     max_s: float = 30.0
 
     def delay_s(self, failures: int) -> float:
-        """A pause after so many failures: by chance in the upper half of a bound that doubles each time."""
-        import random  # slow to import, and needed when something fails
+        """Return a random delay in seconds.
+
+        Args:
+            failures: Number of consecutive failures, at least 1.
+        """
+        import random  # slow to import, and only needed after a failure
 
         bound = min(self.max_s, self.initial_s * 2 ** min(failures - 1, 32))
         return random.uniform(bound / 2, bound)  # noqa: S311 - not a secret

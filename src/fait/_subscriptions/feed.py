@@ -1,4 +1,4 @@
-"""A feed reads the log in order: first what is there, then whatever comes, without ever skipping an event."""
+"""Iterates over the log in order, page by page, without skipping an event."""
 
 from collections.abc import AsyncGenerator
 
@@ -10,7 +10,14 @@ __all__ = ["follow"]
 
 
 async def follow(log: Log, after: int, query: Query = EVERYTHING, *, live: bool = True) -> AsyncGenerator[Page, None]:
-    """Pages of the log beyond a position: to its end, and with `live` on and on as it grows."""
+    """Yield pages of matching events after a position.
+
+    Args:
+        log: The log to read.
+        after: Position after which to start.
+        query: Selects the events.
+        live: Whether to wait for further events at the end of the log. If False, iteration stops there.
+    """
     while True:
         page = await log.read(after, query=query)
         after = page.position

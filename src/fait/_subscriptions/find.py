@@ -1,8 +1,8 @@
-"""Questions to a read model: equality by keyword, other comparisons by name, an order, a limit, and where to go on.
+"""Conditions, sort orders and cursors of `find`.
 
     await s.find(OrderSummary, customer_id="c-1", total=fait.ge(10), order_by="-placed_at", limit=20)
 
-Column names are checked against the class; a misspelt one is answered with the nearest.
+Column names are checked against the read model's class; the error for an unknown name suggests the closest column.
 """
 
 import base64
@@ -40,152 +40,164 @@ Operator = Literal["!=", "<", "<=", ">", ">=", "in", "between"]
 
 
 class Comparison(Struct, frozen=True):
-    """A comparison other than equality, made by `gt`, `ge`, `lt`, `le`, `ne`, `one_of` or `between`."""
+    """A comparison other than equality, created by `gt`, `ge`, `lt`, `le`, `ne`, `one_of` or `between`."""
 
     operator: Operator
     values: tuple[Any, ...]
 
 
 def gt(value: Any, /) -> Comparison:
-    """Greater than the value."""
+    """Match column values greater than `value`, as in `find(OrderSummary, total=fait.gt(10))`."""
     return Comparison(">", (value,))
 
 
 def ge(value: Any, /) -> Comparison:
-    """Greater than the value, or equal to it."""
+    """Match column values greater than or equal to `value`."""
     return Comparison(">=", (value,))
 
 
 def lt(value: Any, /) -> Comparison:
-    """Less than the value."""
+    """Match column values less than `value`."""
     return Comparison("<", (value,))
 
 
 def le(value: Any, /) -> Comparison:
-    """Less than the value, or equal to it."""
+    """Match column values less than or equal to `value`."""
     return Comparison("<=", (value,))
 
 
 def ne(value: Any, /) -> Comparison:
-    """Not equal to the value; a missing value is not equal to any."""
+    """Match column values different from `value`. None differs from every other value."""
     return Comparison("!=", (value,))
 
 
 def one_of(*values: Any) -> Comparison:
-    """Equal to one of the values."""
+    """Match column values equal to one of `values`; without values, match no row."""
     return Comparison("in", values)
 
 
 def between(low: Any, high: Any, /) -> Comparison:
-    """From the low to the high value, both included."""
+    """Match column values from `low` to `high`, both included."""
     return Comparison("between", (low, high))
 
 
 class Descending(Struct, frozen=True):
-    """A column to sort by, greatest first; made by `desc`."""
+    """A column to sort by in descending order, created by `desc`."""
 
     column: str
 
 
 def desc(column: object, /) -> Descending:
-    """Sort by this column, greatest first: `fait.desc(OrderSummary.placed_at)`."""
+    """Sort by a column in descending order: `order_by=fait.desc(OrderSummary.placed_at)`.
+
+    Args:
+        column: An attribute of the read model's class, or the name of a column.
+    """
     return Descending(_column_name(column))
 
 
 class Rows(list[M], Generic[M]):
-    """The rows found; `cursor` goes on behind the last of them.
+    """One page of rows, as a list.
 
     Attributes:
-        cursor: for `find(..., cursor=...)`; None if there is nothing more.
+        cursor: Pass it to `find(..., cursor=...)` to get the next page. None if this is the last page.
     """
 
     cursor: str | None = None
 
 
-def column_conditions(shape: ReadModelDefinition, given: Mapping[str, Any]) -> list[ColumnCondition]:
-    """The filters of `find` as the ledger takes them."""
-    found: list[ColumnCondition] = []
-    for name, value in given.items():
-        _check_column(shape, name)
+def column_conditions(definition: ReadModelDefinition, where: Mapping[str, Any]) -> list[ColumnCondition]:
+    """Return the keyword arguments of `find` as conditions for the ledger."""
+    conditions: list[ColumnCondition] = []
+    for name, value in where.items():
+        _check_column(definition, name)
         operator, values = (value.operator, value.values) if isinstance(value, Comparison) else ("=", (value,))
-        kept = tuple(shape.to_column(name, each) for each in values)
-        for each in kept:
-            _check_value(shape, name, each)
-        found.append(ColumnCondition(name, operator, kept))
-    return found
+        column_values = tuple(definition.to_column(name, each) for each in values)
+        for each in column_values:
+            _check_value(definition, name, each)
+        conditions.append(ColumnCondition(name, operator, column_values))
+    return conditions
 
 
-def sort_orders(shape: ReadModelDefinition, order_by: object) -> list[SortOrder]:
-    """The order of `find`: always total, so that paging never skips or repeats a row."""
-    asked = (
+def sort_orders(definition: ReadModelDefinition, order_by: object) -> list[SortOrder]:
+    """Return the order of `find`. It ends with the key, so that paging neither skips nor repeats a row."""
+    columns = (
         cast("Sequence[object]", order_by)
         if isinstance(order_by, list | tuple)
         else ()
         if order_by is None
         else (order_by,)
     )
-    found = [_order(shape, each) for each in asked]
-    if shape.key not in (order.column for order in found):
-        found.append(SortOrder(shape.key, found[-1].descending if found else False))
-    return found
+    orders = [_sort_order(definition, column) for column in columns]
+    if definition.key not in (order.column for order in orders):
+        orders.append(SortOrder(definition.key, orders[-1].descending if orders else False))
+    return orders
 
 
-def encode_cursor(shape: ReadModelDefinition, order: Sequence[SortOrder], row: Row) -> str:
-    """Where to go on behind a row, as text that may travel."""
-    place = (
-        [[each.column, each.descending] for each in order],
-        [row[shape.table.index_of(each.column)] for each in order],
+def encode_cursor(definition: ReadModelDefinition, orders: Sequence[SortOrder], row: Row) -> str:
+    """Return a cursor for the rows after this one, as URL-safe text."""
+    cursor = (
+        [[order.column, order.descending] for order in orders],
+        [row[definition.table.index_of(order.column)] for order in orders],
     )
-    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode()
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
 
 
-def decode_cursor(shape: ReadModelDefinition, order: Sequence[SortOrder], cursor: str) -> list[Any]:
-    """What `cursor_of` put in, or an error if it was made for another order."""
+def decode_cursor(definition: ReadModelDefinition, orders: Sequence[SortOrder], cursor: str) -> list[Any]:
+    """Return the column values of the row after which a cursor continues.
+
+    Raises:
+        UsageError: The text is not a cursor, or it belongs to another order.
+    """
     try:
-        asked, values = msgspec.json.decode(
+        cursor_orders, values = msgspec.json.decode(
             base64.urlsafe_b64decode(cursor), type=tuple[list[tuple[str, bool]], list[Any]]
         )
-        if asked != [(each.column, each.descending) for each in order]:
+        if cursor_orders != [(order.column, order.descending) for order in orders]:
             raise UsageError(
-                "this cursor was made for another order_by: use both as they were, or start from the first page"
+                "the cursor belongs to another order_by. Pass the order_by of the previous page, or start from the "
+                "first page without a cursor."
             )
-        return [_from_json(shape, each.column, value) for each, value in zip(order, values, strict=True)]
+        return [_from_json(definition, order.column, value) for order, value in zip(orders, values, strict=True)]
     except (ValueError, msgspec.DecodeError):
-        raise UsageError("this is not a cursor that find(...) gave") from None
+        raise UsageError("invalid cursor: pass the `cursor` of the rows that find(...) returned") from None
 
 
-def _from_json(shape: ReadModelDefinition, column: str, value: Any) -> Any:
-    kind = shape.table.columns[shape.table.index_of(column)].kind
-    into: Any = PYTHON_TYPES[kind]
-    return None if value is None else msgspec.convert(value, into, strict=False)
+def _from_json(definition: ReadModelDefinition, column: str, value: Any) -> Any:
+    kind = definition.table.columns[definition.table.index_of(column)].kind
+    type: Any = PYTHON_TYPES[kind]
+    return None if value is None else msgspec.convert(value, type, strict=False)
 
 
-def _order(shape: ReadModelDefinition, asked: object) -> SortOrder:
-    if isinstance(asked, Descending):
-        return SortOrder(_check_column(shape, asked.column), descending=True)
-    name = _column_name(asked)
-    return SortOrder(_check_column(shape, name.removeprefix("-")), descending=name.startswith("-"))
+def _sort_order(definition: ReadModelDefinition, column: object) -> SortOrder:
+    if isinstance(column, Descending):
+        return SortOrder(_check_column(definition, column.column), descending=True)
+    name = _column_name(column)
+    return SortOrder(_check_column(definition, name.removeprefix("-")), descending=name.startswith("-"))
 
 
 def _column_name(column: object) -> str:
-    """A column's name, given itself or the class's attribute, which knows its name."""
+    """Return the name of a column that is given by its name or as an attribute of the class."""
     name = column if isinstance(column, str) else getattr(column, "__name__", None)
     if not isinstance(name, str):
-        raise UsageError(f"order_by takes column names, '-name', or fait.desc(Model.column), not {column!r}")
+        raise UsageError(f"order_by takes column names, '-name', or fait.desc(Model.column); got {column!r}")
     return name
 
 
-def _check_column(shape: ReadModelDefinition, name: str) -> str:
-    if name not in shape.fields:
-        import difflib  # for an error alone
+def _check_column(definition: ReadModelDefinition, name: str) -> str:
+    if name not in definition.fields:
+        import difflib  # only for the error
 
-        near = difflib.get_close_matches(name, shape.fields, 1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(shape.fields)}."
-        raise UsageError(f"{shape.cls.__name__} has no column {name!r}. {hint}")
+        matches = difflib.get_close_matches(name, definition.fields, 1)
+        hint = f"Did you mean {matches[0]!r}?" if matches else f"Its columns are: {', '.join(definition.fields)}."
+        raise UsageError(f"read model {definition.cls.__name__} has no column {name!r}. {hint}")
     return name
 
 
-def _check_value(shape: ReadModelDefinition, name: str, value: Any) -> None:
-    kind = shape.table.columns[shape.table.index_of(name)].kind
-    if not fits_column(Column(name, kind, nullable=True), value):
-        raise UsageError(f"{shape.cls.__name__}.{name} is {kind}: it cannot be compared with a {type(value).__name__}")
+def _check_value(definition: ReadModelDefinition, name: str, value: Any) -> None:
+    column = definition.table.columns[definition.table.index_of(name)]
+    if not fits_column(Column(name, column.kind, nullable=True), value):
+        raise UsageError(
+            f"cannot compare column {definition.cls.__name__}.{name} of kind {column.kind} with a value of type "
+            f"{type(value).__name__}"
+        )

@@ -1,6 +1,6 @@
-"""How a handler is called: an async one in the event loop, any other in a thread, with the event as the cause.
+"""Calls a handler for a sequence of events: a coroutine function in the event loop, any other function in a thread.
 
-One after another, for as many events as it may be called for before they are recorded.
+The event is set as the cause of whatever the handler appends.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ __all__ = ["MAX_BATCH_DURATION_S", "Handler", "HandlerCall", "call_each"]
 Handler = Callable[..., Awaitable[None] | None]
 
 MAX_BATCH_DURATION_S: Final = 1.0
-"""For so long a batch takes further events: what is handled and not recorded yet is handled again after a crash."""
+"""Maximum time that a batch accepts events. Events handled but not yet recorded are redelivered after a crash."""
 
 
 class HandlerCall(Protocol):
-    """What a handler is called with beside the event."""
+    """The second argument of a handler, which carries the event."""
 
     @property
     def envelope(self) -> Envelope[Any]:
-        """The event with its envelope."""
+        """The event with its recorded event."""
         ...
 
 
@@ -37,10 +37,20 @@ async def call_each(
     timeout_s: float,
     may_continue: Callable[[], bool],
 ) -> tuple[int, Exception | None]:
-    """Call a handler for one event after another: for the first in any case, for the others while it may go on.
+    """Call a handler for one event after the other, until one fails or `may_continue` returns False.
 
-    Returns how many events it has handled, and what it raised at the next, if it did. `timeout_s` is for one event; a
-    thread cannot be stopped, so that one that takes too long may go on with its event, but begins no other.
+    The first event is always handled.
+
+    Args:
+        handler: The function to call.
+        calls: One per event, in order.
+        pass_call: Whether the handler takes the call as a second argument.
+        timeout_s: Timeout for one event. A thread cannot be stopped: after a timeout it may finish the event that it is
+            handling, but it starts no other.
+        may_continue: Whether to handle another event.
+
+    Returns:
+        The number of events handled, and the exception raised for the next event, if any.
     """
     batch = _HandlerBatch(
         lambda call: handler(call.envelope.event, call) if pass_call else handler(call.envelope.event),
@@ -49,65 +59,68 @@ async def call_each(
     )
     try:
         await (batch.run_in_loop if inspect.iscoroutinefunction(handler) else batch.run_in_thread)(timeout_s)
-    except Exception as problem:
-        return batch.done, problem
+    except Exception as error:
+        return batch.handled, error
     finally:
         batch.abandoned = True
-    return batch.done, None
+    return batch.handled, None
 
 
 class _HandlerBatch:
-    """Calls of one handler, one after another.
+    """Consecutive calls of one handler.
 
     Attributes:
-        done: how many events have been handled.
-        abandoned: nobody waits for the rest.
+        handled: Number of events handled.
+        abandoned: Whether the caller has stopped waiting. A thread then handles no further event.
     """
 
     def __init__(
-        self, handle: Callable[[HandlerCall], Any], calls: Sequence[HandlerCall], goes_on: Callable[[], bool]
+        self, handle: Callable[[HandlerCall], Any], calls: Sequence[HandlerCall], may_continue: Callable[[], bool]
     ) -> None:
-        self.done = 0
+        self.handled = 0
         self.abandoned = False
         self._handle = handle
         self._calls = calls
-        self._may_continue = goes_on
+        self._may_continue = may_continue
 
     async def run_in_loop(self, timeout_s: float) -> None:
         """Call a coroutine function."""
         while self._has_next():
             async with _time_limit(timeout_s):
                 with self._cause():
-                    await self._handle(self._calls[self.done])
-            self.done += 1
+                    await self._handle(self._calls[self.handled])
+            self.handled += 1
 
     async def run_in_thread(self, timeout_s: float) -> None:
-        """In one thread for all: to get there takes longer than a small handler does."""
+        """Call a function in one thread for all events, as a switch of threads can cost more than a short handler."""
         limit_s = timeout_s + (MAX_BATCH_DURATION_S if len(self._calls) > 1 else 0)
         while self._has_next():
             async with _time_limit(limit_s):
-                answer = await asyncio.to_thread(self._run)
-                if answer is not None:
+                awaitable = await asyncio.to_thread(self._run)
+                if awaitable is not None:
                     with self._cause():
-                        await answer
-                    self.done += 1
+                        await awaitable
+                    self.handled += 1
 
     def _run(self) -> Any:
-        """As far as it gets; gives what is to be awaited, of a coroutine function that does not look like one."""
+        """Handle events until one call returns an awaitable, and return that.
+
+        A coroutine function behind a decorator is not recognized as one before it is called.
+        """
         while self._has_next() and not self.abandoned:
             with self._cause():
-                answer = self._handle(self._calls[self.done])
-            if inspect.isawaitable(answer):
-                return answer
-            self.done += 1
+                result = self._handle(self._calls[self.handled])
+            if inspect.isawaitable(result):
+                return result
+            self.handled += 1
         return None
 
     def _has_next(self) -> bool:
-        return not self.done or (self.done < len(self._calls) and self._may_continue())
+        return not self.handled or (self.handled < len(self._calls) and self._may_continue())
 
     def _cause(self) -> AbstractContextManager[Origin]:
-        at = self._calls[self.done].envelope
-        return caused_by(correlation_id=at.metadata.correlation_id or at.id, causation_id=at.id)
+        envelope = self._calls[self.handled].envelope
+        return caused_by(correlation_id=envelope.metadata.correlation_id or envelope.id, causation_id=envelope.id)
 
 
 @asynccontextmanager
@@ -119,4 +132,7 @@ async def _time_limit(timeout_s: float) -> AsyncGenerator[None]:
     except asyncio.CancelledError:
         if task is not None and task.cancelling():
             raise
-        raise RuntimeError("the handler was cancelled from inside, as by awaiting a cancelled task") from None
+        raise RuntimeError(
+            "the handler raised CancelledError although its task was not canceled, for example because it awaited a "
+            "canceled task"
+        ) from None

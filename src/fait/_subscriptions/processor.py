@@ -1,15 +1,16 @@
-"""A processor runs one subscription, as a state machine that is safe to run in any number of processes.
+"""Runs one subscription as a state machine that is safe in any number of processes.
 
     waiting ──► catching_up ──► live ──► stopping ──► stopped
        ▲             │  ▲         │
        └── lease ◄───┴──┼─────────┤
            lost         └ failing ◄┘
 
-Only the owner of the subscription's lease works. If it stops showing signs of life, another process takes the lease
-over and goes on from the checkpoint; what the former owner still had in hand is refused when it tries to record it.
+Only the owner of the subscription's lease handles events. If the owner's heartbeat stops, another process acquires the
+lease and continues from the checkpoint. Work of the former owner that is not yet recorded is rejected by its fencing
+token.
 
-An owner that lives and gets no further makes way: it may be the one process that still runs old code. It gives the
-lease back, and asks for it again once others had the time to take it.
+An owner that fails repeatedly without progress releases its lease, because it may be the only process that still runs
+old code. It tries to acquire the lease again after other processes had time to do so.
 """
 
 import asyncio
@@ -39,84 +40,94 @@ __all__ = [
 State = Literal["waiting", "catching_up", "live", "failing", "stopping", "stopped"]
 
 LEASE_DURATION_S: Final = 5.0
-"""How long an owner may show no sign of life before another process takes over."""
+"""Maximum time without a heartbeat before another process may acquire a lease."""
 
 LEASE_POLL_SHARE: Final = 1 / 20
-"""How often a process looks whether the lease is free, as a part of the time that a lease lasts."""
+"""Interval between two reads of a lease by a waiting process, as a fraction of the lease duration."""
 
 MAX_FAILURES_BEFORE_RELEASE: Final = 3
-"""After so many in a row without getting further, an owner makes way; at once if the event is from newer code."""
+"""Maximum number of consecutive failures without progress before an owner releases its lease.
+
+An event of a newer schema version causes a release after the first failure.
+"""
 
 CHECKPOINT_DELAY_S: Final = 0.1
-"""How soon a checkpoint is written when only events that do not concern the subscription have passed."""
+"""Maximum delay before a checkpoint is written after a skip over events that do not match the subscription's query."""
 
 
 class LeaseReleased(LeaseLost):
-    """The lease was given back of our own will."""
+    """This process released the lease itself, after a failure."""
 
 
 class ProcessingContext(Protocol):
-    """Where a subscription works: knows its place, and records what is done."""
+    """What a processor offers to its subscription: its position, and recording of finished work."""
 
     @property
     def position(self) -> int:
-        """Everything up to here is done."""
+        """Position up to which all events are processed."""
         ...
 
     @property
     def fencing_token(self) -> int:
-        """Of the lease in hand."""
+        """Fencing token of the current lease."""
         ...
 
     @property
     def stopping(self) -> bool:
-        """Whether to begin nothing new."""
+        """Whether the subscription must not start to handle another event."""
         ...
 
     async def record(self, work: UnitOfWork) -> None:
-        """Record work and move the checkpoint, together."""
+        """Record work and move the checkpoint in one transaction.
+
+        Raises:
+            LeaseLost: Another process has acquired the lease. Nothing was recorded.
+        """
         ...
 
     def skip_to(self, position: int) -> None:
-        """Nothing was to be done up to here; the checkpoint follows a little later."""
+        """Skip to a position without recording work; the checkpoint is written lazily."""
         ...
 
-    def failed(self, problem: Exception) -> None:
-        """The event in hand has failed and will be tried again."""
+    def failed(self, error: Exception) -> None:
+        """Report that the current event failed and will be retried."""
         ...
 
     def recovered(self) -> None:
-        """What failed works again."""
+        """Report that the failed event has been handled."""
         ...
 
     async def back_off(self, seconds: float) -> None:
-        """Wait before what failed is tried again, but not longer than until the system stops.
+        """Wait before a retry, or until the processor is stopped.
 
-        In a long pause the lease is given back: another process may know better. Then `MadeWay` is raised.
+        During a long wait the lease is released, so that a process with other code can handle the event.
+
+        Raises:
+            LeaseReleased: The lease was released.
         """
         ...
 
 
 class Subscription(Protocol):
-    """What a processor runs: a projection, a reactor, later a relay."""
+    """What a processor runs: a projection or a reactor."""
 
     @property
     def name(self) -> str:
-        """Unique in its log; names the checkpoint and the lease."""
+        """Name of the checkpoint and of the lease, unique in the log."""
         ...
 
     @property
     def query(self) -> Query:
-        """The events that concern it."""
+        """The events to read."""
         ...
 
     async def handle(self, page: Page, context: ProcessingContext) -> None:
-        """Do what a page of events asks for, and record it at the desk."""
+        """Handle the events of a page and record the work with the context."""
         ...
 
 
 class Processor:
-    """Runs one subscription until it is told to stop."""
+    """Runs one subscription until it is stopped."""
 
     def __init__(
         self, subscription: Subscription, log: Log, ledger: Ledger, owner: str, *, lease_s: float = LEASE_DURATION_S
@@ -139,41 +150,46 @@ class Processor:
 
     @property
     def position(self) -> int:
-        """Everything up to here is done."""
+        """Position up to which all events are processed; 0 while unknown."""
         return self.position_signal.position
 
     @property
     def fencing_token(self) -> int:
-        """Of the lease in hand."""
+        """Fencing token of the current lease."""
         return self._lease.fencing_token
 
     @property
     def stopping(self) -> bool:
-        """Whether to begin nothing new."""
+        """Whether the subscription must not start to handle another event."""
         return self._stop.is_set() or self._lease_lost
 
-    def confirm_leases(self, names: Collection[str], asked: float) -> None:
-        """Learn from a sign of life, begun at a moment of this process's clock, which leases were ours then."""
-        if self.subscription.name not in names and self.fencing_token and self._acquired_at < asked:
+    def confirm_leases(self, names: Collection[str], heartbeat_at: float) -> None:
+        """Detect from the result of a heartbeat that the lease was lost.
+
+        Args:
+            names: Leases that the heartbeat found to be owned by this process.
+            heartbeat_at: Monotonic time at which the heartbeat began. It says nothing about a lease acquired later.
+        """
+        if self.subscription.name not in names and self.fencing_token and self._acquired_at < heartbeat_at:
             self._lose_lease()
 
     def observe_lease(self, lease: Lease) -> None:
-        """Learn from the lease as it is now whether it was taken from us, or the checkpoint set anew."""
+        """Detect from the current lease that another process acquired it or reset the checkpoint."""
         if lease.fencing_token > self.fencing_token:
             self._lose_lease()
 
     def restart(self) -> None:
-        """Begin again from the checkpoint, which somebody has set anew."""
+        """Start again from the checkpoint, after this process has reset it."""
         self._lose_lease()
 
     def stop(self) -> None:
-        """Finish the event in hand, then stop."""
+        """Finish the current event, then stop."""
         self._stop.set()
         self._wake()
 
     def _lose_lease(self) -> None:
         self._lease_lost = True
-        self.position_signal.position = 0  # what is known of the position is what the checkpoint says
+        self.position_signal.position = 0  # unknown until the checkpoint is read again
         self._wake()
 
     def _wake(self) -> None:
@@ -181,44 +197,54 @@ class Processor:
             self._waiting.reschedule(asyncio.get_running_loop().time())
 
     async def run(self) -> None:
-        """Work whenever the lease is ours; survive every failure, and say so."""
-        failures = reached = 0
+        """Process events whenever this process owns the lease; retry after every failure."""
+        failures = failed_checkpoint = 0
         while not self._stop.is_set():
             try:
                 if await self._acquire_lease():
                     await self._process()
             except LeaseReleased:
-                pass  # what failed here is still to be seen
-            except LeaseLost as lost:
+                pass  # state and error still describe the failure
+            except LeaseLost as error:
                 self._lose_lease()
                 self.state, self.error = "waiting", None
-                logger.info("%s", lost)
-            except Exception as problem:
-                failures = failures + 1 if self._checkpoint == reached else 1  # elsewhere it is a new trouble
-                reached = self._checkpoint
-                self.failed(problem)
-                logger.error("%s stopped and will start again", self.subscription.name, exc_info=problem)
+                logger.info(
+                    "lease lost, waiting to acquire it again: subscription=%s position=%d reason=%s",
+                    self.subscription.name, self._checkpoint, error,
+                )  # fmt: skip
+            except Exception as error:
+                failures = failures + 1 if self._checkpoint == failed_checkpoint else 1
+                failed_checkpoint = self._checkpoint
+                self.failed(error)
+                logger.error(
+                    "subscription failed, restarting from its checkpoint: subscription=%s position=%d failures=%d",
+                    self.subscription.name, self._checkpoint, failures, exc_info=error,
+                )  # fmt: skip
                 # fault: failing-worker-keeps-lease
-                if failures >= MAX_FAILURES_BEFORE_RELEASE or isinstance(problem, EventTooNew):
+                if failures >= MAX_FAILURES_BEFORE_RELEASE or isinstance(error, EventTooNew):
                     await self._release_lease()
                 await self.pause(self._retry.delay_s(failures))
         self.state = "stopped"
 
     async def _release_lease(self) -> None:
-        """Give the lease back, and let others look twice before it is asked for again."""
+        """Release the lease and give other processes time for two reads of it."""
         if not self.fencing_token or self._lease_lost:
             return
         try:
             await self._ledger.release(self._lease)
-        except Exception as problem:  # then the lease stays here, and is tried again under
-            logger.info("the lease of %s could not be given back: %s", self.subscription.name, problem)
+        except Exception as error:  # the lease remains valid, and this process retries under it
+            logger.info("failed to release a lease: subscription=%s error=%r", self.subscription.name, error)
             return
         self._lose_lease()
         await self.pause(2 * LEASE_POLL_SHARE * self._lease_s)
 
     async def record(self, work: UnitOfWork) -> None:
-        """Record work and move the checkpoint, together. Raises `LeaseLost` if another process has taken over."""
-        if work.after != self._checkpoint:  # events were passed over since: the checkpoint still stands before them
+        """Record work and move the checkpoint in one transaction.
+
+        Raises:
+            LeaseLost: Another process has acquired the lease. Nothing was recorded.
+        """
+        if work.after != self._checkpoint:  # a skip was not yet written: the stored checkpoint is still before it
             work = UnitOfWork(
                 work.subscription, self._checkpoint, work.position, work.fencing_token, work.rows, work.statements
             )
@@ -227,31 +253,35 @@ class Processor:
         self.position_signal.advance(work.position)
 
     def skip_to(self, position: int) -> None:
-        """Nothing was to be done up to here; the checkpoint follows a little later."""
+        """Skip to a position without recording work; the checkpoint is written lazily."""
         self.position_signal.advance(position)
 
-    def failed(self, problem: Exception) -> None:
-        """Something went wrong and will be tried again."""
-        self.state, self.error = "failing", problem
+    def failed(self, error: Exception) -> None:
+        """Report a failure that will be retried."""
+        self.state, self.error = "failing", error
 
     def recovered(self) -> None:
-        """What failed works again."""
+        """Report that the failed event has been handled."""
         if self.state == "failing":
             self.state, self.error = "live", None
 
     async def back_off(self, seconds: float) -> None:
-        """Wait before what failed is tried again; raises `MadeWay` if others may try meanwhile."""
-        others_need = 2 * LEASE_POLL_SHARE * self._lease_s
-        if seconds < others_need:
+        """Wait before a retry, or until the processor is stopped.
+
+        Raises:
+            LeaseReleased: The lease was released, and another process may acquire it.
+        """
+        takeover_s = 2 * LEASE_POLL_SHARE * self._lease_s
+        if seconds < takeover_s:
             await self.pause(seconds)
             return
         await self._release_lease()
-        await self.pause(seconds - others_need)
+        await self.pause(seconds - takeover_s)
         if self._lease_lost:
-            raise LeaseReleased(f"{self.subscription.name!r} failed and may be run by another process now")
+            raise LeaseReleased(f"the lease of {self.subscription.name!r} was released after a failure")
 
     async def pause(self, seconds: float) -> None:
-        """Wait, but not longer than until the system stops."""
+        """Wait, or return early if the processor is stopped."""
         try:
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
@@ -259,49 +289,55 @@ class Processor:
             pass
 
     async def _acquire_lease(self) -> bool:
-        """Wait until the lease is ours: it is free, or its owner has shown no sign of life for long enough."""
-        watched, since = self._lease, time.monotonic()
+        """Wait until the lease is free or its heartbeat has stood still for the lease duration, then acquire it.
+
+        Returns False if the processor was stopped.
+        """
+        previous, unchanged_since = self._lease, time.monotonic()
         while not self._stop.is_set():
-            seen = await self._ledger.lease(self.subscription.name)
-            if seen != watched:
-                watched, since = seen, time.monotonic()
+            current = await self._ledger.lease(self.subscription.name)
+            if current != previous:
+                previous, unchanged_since = current, time.monotonic()
             # fault: lease-of-live-owner-acquired
             # fault: lease-never-expires
-            if seen.owner in ("", self._owner) or time.monotonic() - since > self._lease_s:
-                taken = await self._ledger.acquire(seen, self._owner)
-                if taken is not None:
-                    self._lease, self._acquired_at, self._lease_lost = taken, time.monotonic(), False
-                    self.position_signal.position = 0  # what was known under another lease may have been set back since
+            if current.owner in ("", self._owner) or time.monotonic() - unchanged_since > self._lease_s:
+                acquired = await self._ledger.acquire(current, self._owner)
+                if acquired is not None:
+                    self._lease, self._acquired_at, self._lease_lost = acquired, time.monotonic(), False
+                    self.position_signal.position = 0  # the checkpoint may have been reset under another lease
                     return True
             else:
-                self.state, self.error = "waiting", None  # whatever failed here is another's to do now
+                self.state, self.error = "waiting", None  # a failure in this process now concerns another owner
             await self.pause(LEASE_POLL_SHARE * self._lease_s)
         return False
 
     async def _process(self) -> None:
-        """Follow the log from the checkpoint."""
+        """Process the log from the checkpoint."""
         checkpoint = await self._ledger.checkpoint(self.subscription.name)
         if checkpoint is None:
-            raise CheckpointMismatch(self.subscription.name, "it is gone")
+            raise CheckpointMismatch(self.subscription.name, "it was deleted while the subscription was running")
         self._checkpoint = checkpoint.position
         self.position_signal.position = checkpoint.position
         self.state = "catching_up"
-        after, ahead = checkpoint.position, None
+        after, next_page = checkpoint.position, None
         try:
             while not self.stopping:
-                page = await (ahead or self._log.read(after, query=self.subscription.query))
-                after = page.position
-                # While it catches up, the next page is read as this one is handled.
-                ahead = asyncio.create_task(self._log.read(after, query=self.subscription.query)) if page.more else None
+                page = await (next_page or self._log.read(after, query=self.subscription.query))
+                after, next_page = page.position, None
+                if page.more:  # read ahead while this page is processed
+                    next_page = asyncio.create_task(self._log.read(after, query=self.subscription.query))
                 await self._process_page(page)
-                if ahead is None:
+                if next_page is None:
                     await self._wait_for_events(after)
         finally:
-            if ahead is not None:
-                ahead.cancel()
-                await asyncio.gather(ahead, return_exceptions=True)
+            if next_page is not None:
+                next_page.cancel()
+                await asyncio.gather(next_page, return_exceptions=True)
         if self._lease_lost:
-            raise LeaseLost(f"{self.subscription.name!r} is run by another process now; this one stopped in time")
+            raise LeaseLost(
+                f"{self.subscription.name!r} was stopped in this process: another process acquired its lease, or its "
+                "checkpoint was reset"
+            )
         self.state = "stopping"
         await self._write_checkpoint()
 
@@ -314,7 +350,7 @@ class Processor:
             self.state, self.error = "live", None
 
     async def _wait_for_events(self, after: int) -> None:
-        """Wait for events, but not past a stop; bring the checkpoint up when none come for a while."""
+        """Wait for events or a stop. If none arrive for a while, write the checkpoint of a skip."""
         while not self.stopping:
             try:
                 async with asyncio.timeout(

@@ -1,7 +1,7 @@
-"""A projection keeps a read model: it folds events into rows, and writes rows and checkpoint in one transaction.
+"""A projection maintains a read model: it folds events into rows, and writes rows and checkpoint in one transaction.
 
-A batch costs one read and one write, whatever the number of its events: the rows it touches are read together,
-folded in memory, and written together.
+A batch costs one read and one write, regardless of the number of events: the rows that it changes are read together,
+folded in memory and written together.
 """
 
 from collections import defaultdict
@@ -20,15 +20,15 @@ __all__ = ["Projection"]
 
 
 class Projection:
-    """The subscription of one read model. Its name is the table's."""
+    """The subscription of one read model. It is named after the table."""
 
     start = "beginning"
 
-    def __init__(self, shape: ReadModelDefinition, codec: Codec, ledger: Ledger) -> None:
-        self.definition = shape
-        self.name = shape.name
-        self.definition_hash = shape.definition_hash
-        self._handled = codec.registry.handled_types(shape.events)
+    def __init__(self, definition: ReadModelDefinition, codec: Codec, ledger: Ledger) -> None:
+        self.definition = definition
+        self.name = definition.name
+        self.definition_hash = definition.definition_hash
+        self._handled = codec.registry.handled_types(definition.events)
         self.may_expire = codec.registry.may_expire(self._handled)
         self._decoders: DecodeTable = defaultdict(dict)
         self.query = self._handled.query
@@ -36,52 +36,57 @@ class Projection:
         self._ledger = ledger
 
     async def handle(self, page: Page, context: ProcessingContext) -> None:
-        """Fold a page into the table."""
+        """Fold a page of events into the table."""
         change = await self._fold(page)
         await context.record(
             UnitOfWork(self.name, context.position, page.position, context.fencing_token, rows=(change,))
         )
 
     async def _fold(self, page: Page) -> RowChange:
-        shape, evolve = self.definition, cast("Any", self.definition.cls).evolve
-        events = [(stored, reader) for stored in page.events if (reader := self._decoder(stored)) is not None]
-        if shape.keyed_by_stream:  # rows are known before any event is decoded: each lives only while it is folded
-            key_of = {stream: shape.key_of_stream(stream) for stream in {stored.stream: None for stored, _ in events}}
-            keys = list(dict.fromkeys(key_of.values()))
-            touched = ((key_of[at.recorded_event.stream], at) for at in _decoded(events))
+        definition, evolve = self.definition, cast("Any", self.definition.cls).evolve
+        events = [(event, decode) for event in page.events if (decode := self._decoder(event)) is not None]
+        if definition.keyed_by_stream:  # keys need no decoding, so an event is decoded only when it is folded
+            streams = {event.stream: None for event, _ in events}
+            key_by_stream = {stream: definition.key_of_stream(stream) for stream in streams}
+            keys = list(dict.fromkeys(key_by_stream.values()))
+            changes = ((key_by_stream[envelope.recorded_event.stream], envelope) for envelope in _decode_all(events))
         else:
-            touched = [(key, at) for at in _decoded(events) for key in shape.keys_of(at)]
-            keys = list(dict.fromkeys(key for key, _ in touched))
-        stored = {row[shape.table.index_of(shape.key)]: row for row in await self._ledger.rows(shape.table, keys)}
+            changes = [(key, envelope) for envelope in _decode_all(events) for key in definition.keys_of(envelope)]
+            keys = list(dict.fromkeys(key for key, _ in changes))
+        key_index = definition.table.index_of(definition.key)
+        stored = {row[key_index]: row for row in await self._ledger.rows(definition.table, keys)}
         # fault: fold-without-stored-rows
-        rows: dict[Any, Any] = {key: shape.from_row(stored[key]) if key in stored else None for key in keys}
-        for key, at in touched:
-            rows[key] = evolve(rows[key], at.event, at)
-        upserts = [self._row(key, row) for key, row in rows.items() if row is not None]
-        return RowChange(shape.table, upserts, [key for key, row in rows.items() if row is None and key in stored])
+        rows: dict[Any, Any] = {key: definition.from_row(stored[key]) if key in stored else None for key in keys}
+        for key, envelope in changes:
+            rows[key] = evolve(rows[key], envelope.event, envelope)
+        upserts = [self._to_row(key, row) for key, row in rows.items() if row is not None]
+        deletes = [key for key, row in rows.items() if row is None and key in stored]
+        return RowChange(definition.table, upserts, deletes)
 
-    def _decoder(self, stored: RecordedEvent) -> Decode | None:
-        name, schema = stored.type, stored.schema_version
+    def _decoder(self, event: RecordedEvent) -> Decode | None:
+        type, schema_version = event.type, event.schema_version
         try:
-            return self._decoders[name][schema]
+            return self._decoders[type][schema_version]
         except KeyError:
-            reader = self._codec.decoder_for(self._handled, name, schema, stored.stream, stored.version)
-            self._decoders[name][schema] = reader
-            return reader
+            decode = self._codec.decoder_for(self._handled, type, schema_version, event.stream, event.version)
+            self._decoders[type][schema_version] = decode
+            return decode
 
-    def _row(self, key: Any, instance: Any) -> Any:
-        if not isinstance(instance, self.definition.cls) or getattr(instance, self.definition.key) != key:
+    def _to_row(self, key: Any, instance: Any) -> Any:
+        definition = self.definition
+        if not isinstance(instance, definition.cls) or getattr(instance, definition.key) != key:
+            name = definition.cls.__name__
             raise UsageError(
-                f"{self.definition.cls.__name__}.evolve must return the row of the key it was given ({self.definition.key}), or "
-                f"None"
+                f"{name}.evolve returned a wrong row: expected an instance of {name} with the {definition.key!r} of "
+                "the row that it changes, or None to delete the row. Nothing was written; the projection retries."
             )
-        return self.definition.to_row(instance)
+        return definition.to_row(instance)
 
 
-def _decoded(events: Iterable[tuple[RecordedEvent, Decode]]) -> Iterator[Envelope[Any]]:
-    for stored, reader in events:
+def _decode_all(events: Iterable[tuple[RecordedEvent, Decode]]) -> Iterator[Envelope[Any]]:
+    for recorded_event, decode in events:
         try:
-            event = reader(stored.data)
-        except Exception as problem:
-            raise decode_error(problem, stored.stream, stored.version, stored.type) from None
-        yield Envelope(event, stored)
+            event = decode(recorded_event.data)
+        except Exception as error:
+            raise decode_error(error, recorded_event.stream, recorded_event.version, recorded_event.type) from None
+        yield Envelope(event, recorded_event)

@@ -1,11 +1,11 @@
-"""A reactor answers events with effects: it sends, calls, asks for the next command.
+"""A reactor handles events and causes effects: it sends mails, calls services, issues commands.
 
-Delivery is at least once: an event is handled again when the process dies before its checkpoint is written. What
-goes through the context happens once all the same: `ctx.execute` runs in the checkpoint's transaction, and decisions
-and events made through the context carry ids made from the event's, so that a second time is recognised.
+Delivery is at least once: an event is redelivered when the process dies before its checkpoint is written. Effects made
+through the handler context nevertheless take place once: `ctx.execute` runs in the checkpoint's transaction, and events
+appended through the context have ids derived from the handled event, so that a repetition is recognized.
 
-Where a handler allows it (`batch`), many events are recorded in one transaction. If one of their statements fails, they
-are handled again one by one, and it shows whose fault it was.
+With `batch`, several events are recorded in one transaction. If one of their statements fails, they are handled again
+one by one, which isolates the failing event.
 """
 
 import inspect
@@ -30,11 +30,11 @@ __all__ = ["HANDLER_TIMEOUT_S", "Context", "Reactor", "ReactorDefinition", "Star
 Start = Literal["beginning", "now"]
 
 HANDLER_TIMEOUT_S: Final = 60.0
-"""How long a handler may take for one event before it counts as failed."""
+"""Default timeout for a handler, per event."""
 
 
 class ReactorDefinition:
-    """A declared reactor: what `app.on` keeps."""
+    """A reactor as declared with `app.on`."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class ReactorDefinition:
     ) -> None:
         if not 1 <= batch <= PAGE_SIZE:
             raise DeclarationError(
-                f"batch={batch!r} of the handler {name!r}: it is a number of events, 1 to {PAGE_SIZE:,}"
+                f"handler {name!r}: batch must be a number of events, 1 to {PAGE_SIZE:,}; got {batch!r}"
             )
         self.name = name
         self.events = events
@@ -61,7 +61,7 @@ class ReactorDefinition:
 
 
 def _wants_context(name: str, handler: Handler) -> bool:
-    """Whether a handler takes the context beside the event, judged by how it can be called."""
+    """Return whether the handler's signature accepts the context as a second argument."""
     signature = inspect.signature(handler)
     for arguments in ((None, None), (None,)):
         try:
@@ -69,136 +69,156 @@ def _wants_context(name: str, handler: Handler) -> bool:
         except TypeError:
             continue
         return len(arguments) > 1
-    raise DeclarationError(f"the handler {name!r} must take the event, or the event and the context: {signature}")
+    raise DeclarationError(
+        f"handler {name!r} must take one argument, the event, or two, the event and the context; its signature is "
+        f"{signature}"
+    )
 
 
 class Context(Client):
-    """What a handler is given beside the event, and what it can do once in effect.
+    """The handler context: the second argument of a handler.
+
+    It appends events and runs commands like a system. These take effect once even if the event is handled several
+    times, because the ids of the appended events are derived from the handled event.
 
     Attributes:
-        at: the event with its envelope.
-        attempt: 1 at first; more when it failed before.
+        envelope: The handled event with its position, stream and metadata.
+        attempt: 1 for the first attempt, one more after each failure in this process.
     """
 
-    def __init__(self, caller: Client, subscription: str, at: Envelope[Any], attempt: int) -> None:
+    def __init__(self, client: Client, subscription: str, envelope: Envelope[Any], attempt: int) -> None:
         calls = Counter[str]()
 
-        def key(what: str) -> str:
-            calls[what] += 1
-            return f"{subscription}/{at.id}/{what}/{calls[what]}"
+        def key(intention: str) -> str:
+            calls[intention] += 1
+            return f"{subscription}/{envelope.id}/{intention}/{calls[intention]}"
 
-        super().__init__(caller._log, caller._codec, caller._runner, keys=key)  # pyright: ignore[reportPrivateUsage]
-        self.envelope = at
+        super().__init__(client._log, client._codec, client._runner, keys=key)  # pyright: ignore[reportPrivateUsage]
+        self.envelope = envelope
         self.attempt = attempt
         self.statements: list[HandlerStatement] = []
 
     def execute(self, sql: str, /, *values: Any) -> None:
-        """Run an SQL statement in the transaction that records this event as handled: once, or not at all.
+        """Add a SQL statement to the transaction that moves the checkpoint past this event.
 
-        It runs after the handler has returned. Values are parameters, never part of the text.
+        The statement runs after the handler has returned, and takes effect exactly once.
+
+        Args:
+            sql: The statement, with the placeholders $1, $2 and so on.
+            *values: One value per placeholder, bound as a parameter.
         """
         self.statements.append(HandlerStatement(sql, values))
 
 
 class Reactor:
-    """The subscription of one handler: one event at a time, in the order of the log, each until it succeeds."""
+    """The subscription of one handler. It retries an event until the handler succeeds, then handles the next."""
 
     definition_hash = ""
 
-    def __init__(self, reaction: ReactorDefinition, codec: Codec, caller: Client) -> None:
-        self.name = reaction.name
-        self.start: Start = reaction.start
-        self._handled = codec.registry.handled_types(reaction.events)
+    def __init__(self, definition: ReactorDefinition, codec: Codec, client: Client) -> None:
+        self.name = definition.name
+        self.start: Start = definition.start
+        self._handled = codec.registry.handled_types(definition.events)
         self.may_expire = codec.registry.may_expire(self._handled)
         self.query = self._handled.query
-        self._definition = reaction
+        self._definition = definition
         self._codec = codec
-        self._client = caller
-        self._last_failure = (0, 0)
+        self._client = client
+        self._last_failure = (0, 0)  # position, consecutive failures
         self._one_by_one_until = 0
 
     async def handle(self, page: Page, context: ProcessingContext) -> None:
-        """Handle a page's events, each recorded before the next is begun, or each batch before the next batch."""
-        left = [stored for stored in page.events if self._codec.registry.handles(self._handled, stored.type)]
-        while left and not context.stopping:
-            done = await self._handle_batch(left[: self._definition.batch], context)
-            if not done:
-                await self._handle_with_retries(left[0], context)
-            left = left[done or 1 :]
+        """Handle the events of a page in batches. Each batch is recorded before the next one starts."""
+        events = [event for event in page.events if self._codec.registry.handles(self._handled, event.type)]
+        while events and not context.stopping:
+            handled = await self._handle_batch(events[: self._definition.batch], context)
+            if not handled:
+                await self._handle_with_retries(events[0], context)
+            events = events[handled or 1 :]
         if page.position > context.position and not context.stopping:
             context.skip_to(page.position)
 
-    async def _handle_batch(self, batch: Sequence[RecordedEvent], desk: ProcessingContext) -> int:
-        """Handle the first events of a batch and record them at once, up to one that fails; how many they are."""
+    async def _handle_batch(self, batch: Sequence[RecordedEvent], processing: ProcessingContext) -> int:
+        """Handle the events of a batch up to the first failure, and record them in one transaction.
+
+        Returns the number of recorded events. After 0, the first event must be handled alone.
+        """
         if len(batch) == 1 or batch[0].position <= self._one_by_one_until:
             return 0
         try:
-            contexts = [self._context(stored) for stored in batch]
-        except Exception:  # one of them cannot be read: those before it can be handled
+            contexts = [self._context(event) for event in batch]
+        except Exception:  # an event cannot be decoded; those before it can still be handled
             return self._split_batch(batch)
-        done, problem = await self._call(contexts, desk)
-        away = isinstance(problem, StoreUnavailable | LeaseLost)  # not the event's fault
-        if problem is not None and not away:
-            self._last_failure = (batch[done].position, self._failures(batch[done]) + 1)
+        handled, error = await self._call(contexts, processing)
+        outage = isinstance(error, StoreUnavailable | LeaseLost)
+        if error is not None and not outage:
+            self._last_failure = (batch[handled].position, self._failures(batch[handled]) + 1)
         try:
             # fault: recorded-part-repeated
-            if done:
-                await self._record(batch[done - 1], contexts[:done], desk)
+            if handled:
+                await self._record(batch[handled - 1], contexts[:handled], processing)
         except (StoreUnavailable, LeaseLost):
             raise
-        except Exception:  # a statement of one of them
+        except Exception:  # a statement failed
             return self._split_batch(batch)
-        if problem is not None and away:
-            raise problem
-        return done
+        if error is not None and outage:
+            raise error
+        return handled
 
     def _split_batch(self, batch: Sequence[RecordedEvent]) -> int:
         self._one_by_one_until = batch[-1].position
-        logger.info("%s handles the events up to %d one by one", self.name, self._one_by_one_until)
+        logger.info(
+            "batch failed, handling its events one by one: subscription=%s position=%d last_position=%d",
+            self.name, batch[0].position, self._one_by_one_until,
+        )  # fmt: skip
         return 0
 
-    async def _handle_with_retries(self, stored: RecordedEvent, desk: ProcessingContext) -> None:
-        """Handle an event and record it, again and again until that succeeds or the system stops."""
+    async def _handle_with_retries(self, event: RecordedEvent, processing: ProcessingContext) -> None:
+        """Handle and record an event; retry until that succeeds or the processor stops."""
         # fault: reactor-stops-retrying
-        while not desk.stopping:
-            context = self._context(stored)
+        while not processing.stopping:
+            context = self._context(event)
             try:
-                _, problem = await self._call([context], desk)
-                if problem is not None:
-                    raise problem
-                await self._record(stored, [context], desk)
+                _, error = await self._call([context], processing)
+                if error is not None:
+                    raise error
+                await self._record(event, [context], processing)
                 return
             except (StoreUnavailable, LeaseLost):
-                raise  # not the event's fault: the processor waits
-            except Exception as problem:
-                self._last_failure = (stored.position, self._failures(stored) + 1)
-                pause_s = self._definition.retry.delay_s(self._failures(stored))
-                desk.failed(problem)
+                raise  # not a failure of this event: the processor restarts the subscription
+            except Exception as error:
+                self._last_failure = (event.position, self._failures(event) + 1)
+                delay_s = self._definition.retry.delay_s(self._failures(event))
+                processing.failed(error)
                 logger.warning(
-                    "%s failed at position %d, attempt %d (%s: %s); again in %.2f s",
-                    self.name, stored.position, self._failures(stored), type(problem).__name__, problem, pause_s,
+                    "handler failed, retrying in %.2f s: subscription=%s position=%d stream=%s type=%s event_id=%s "
+                    "attempt=%d error=%r",
+                    delay_s, self.name, event.position, event.stream, event.type, event.id, context.attempt, error,
                 )  # fmt: skip
-                await desk.back_off(pause_s)
+                await processing.back_off(delay_s)
 
-    def _failures(self, stored: RecordedEvent) -> int:
-        """How often an event has failed here in a row, whoever had the lease meanwhile."""
+    def _failures(self, event: RecordedEvent) -> int:
+        """Consecutive failures of an event in this process, also if the lease was lost between them."""
         position, failures = self._last_failure
-        return failures if position == stored.position else 0
+        return failures if position == event.position else 0
 
-    def _context(self, stored: RecordedEvent) -> Context:
-        return Context(self._client, self.name, self._codec.decode_envelope(stored), self._failures(stored) + 1)
+    def _context(self, event: RecordedEvent) -> Context:
+        return Context(self._client, self.name, self._codec.decode_envelope(event), self._failures(event) + 1)
 
-    async def _call(self, contexts: Sequence[Context], desk: ProcessingContext) -> tuple[int, Exception | None]:
-        """Call the handler for these events until it is time to record; how many are done, and what the next raised."""
-        of, end = self._definition, time.monotonic() + MAX_BATCH_DURATION_S
+    async def _call(self, contexts: Sequence[Context], processing: ProcessingContext) -> tuple[int, Exception | None]:
+        """Call the handler for events until one fails, the time is up or the processor stops.
+
+        Returns the number of events handled, and the error of the next.
+        """
+        definition, end = self._definition, time.monotonic() + MAX_BATCH_DURATION_S
         return await call_each(
-            of.handler, contexts, pass_call=of.wants_context, timeout_s=of.timeout_s,
-            may_continue=lambda: not desk.stopping and time.monotonic() < end,
+            definition.handler, contexts, pass_call=definition.wants_context, timeout_s=definition.timeout_s,
+            may_continue=lambda: not processing.stopping and time.monotonic() < end,
         )  # fmt: skip
 
-    async def _record(self, last: RecordedEvent, contexts: Sequence[Context], desk: ProcessingContext) -> None:
+    async def _record(self, last: RecordedEvent, contexts: Sequence[Context], processing: ProcessingContext) -> None:
         statements = [statement for context in contexts for statement in context.statements]
-        await desk.record(
-            UnitOfWork(self.name, desk.position, last.position, desk.fencing_token, statements=statements)
+        await processing.record(
+            UnitOfWork(self.name, processing.position, last.position, processing.fencing_token, statements=statements)
         )
-        desk.recovered()
+        processing.recovered()

@@ -1,4 +1,4 @@
-"""A read model is a plain SQL table whose rows are folds: one row per key, changed by `evolve` event by event.
+"""A read model is a SQL table whose rows are folds: one row per key, changed by `evolve` with each event.
 
     class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "placed_at")]):
         order_id: str
@@ -6,10 +6,10 @@
         total: Decimal
 
         @classmethod
-        def evolve(cls, row: Self | None, event: OrderPlaced | OrderCancelled, at: fait.Recorded) -> Self | None: ...
+        def evolve(cls, row: Self | None, event: OrderPlaced | OrderCancelled, at: fait.Envelope) -> Self | None: ...
 
-The row's key is the id of the event's stream, unless the class says otherwise with
-`key_of(cls, event, at) -> key | list of keys | None`.
+An event changes the row whose key is the id of the event's stream. A class method `key_of(cls, event, at)` may return
+another key, a list of keys, or None if the event changes no row.
 """
 
 import re
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
                 key: the column that identifies a row.
                 table: the table's name; by default the class's in snake_case.
                 indexes: columns of further indexes.
-                version: raise it when `evolve` changes its meaning: the table must then be built anew.
+                version: Increase it when `evolve` computes different rows. The table must then be rebuilt.
             """
 
 else:
@@ -101,7 +101,10 @@ else:
             cls = super().__new__(mcs, name, bases, namespace, kw_only=True, **options)
             if namespace.get("__module__") != __name__:
                 if key is None:
-                    raise DeclarationError(f'{cls.__qualname__} needs a key: class {name}(fait.ReadModel, key="...")')
+                    raise DeclarationError(
+                        f"read model {cls.__qualname__} has no key. Name the key column in the class statement: "
+                        f'class {name}(fait.ReadModel, key="...")'
+                    )
                 cls.__fait_read_model__ = ReadModelDefinition(
                     cls, key, table or _snake_case(name), tuple(indexes), version, names
                 )
@@ -135,7 +138,7 @@ else:
 
 
 class ReadModelDefinition:
-    """What a read model's class statement said: its table, and how rows become instances and back."""
+    """The declaration of a read model: its table, its key, and the conversion between rows and instances."""
 
     def __init__(
         self,
@@ -155,7 +158,11 @@ class ReadModelDefinition:
         self._resolved = False
 
     def resolve(self) -> "ReadModelDefinition":
-        """Find out types and events, once all names are defined. Refuses what a table cannot hold."""
+        """Resolve the annotations, once all names are defined.
+
+        Raises:
+            DeclarationError: The class cannot be stored in a table.
+        """
         if self._resolved:
             return self
         hints = typing.get_type_hints(self.cls, localns=dict(self._names), include_extras=True)
@@ -167,11 +174,11 @@ class ReadModelDefinition:
         self._check(columns)
         self.table = Table(self.name, columns, self.key, self._indexes)
         self.fields = fields
-        self._to_column: list[Convert | None] = [into for _, _, into, _ in kinds]
-        self._from_column: list[Convert | None] = [out_of for _, _, _, out_of in kinds]
+        self._to_column: list[Convert | None] = [to_column for _, _, to_column, _ in kinds]
+        self._from_column: list[Convert | None] = [from_column for _, _, _, from_column in kinds]
         self._exact_types = tuple(PYTHON_TYPES[column.kind] for column in columns)
         self._range_checked = [
-            (place, column) for place, column in enumerate(columns) if column.kind in ("integer", "timestamp")
+            (index, column) for index, column in enumerate(columns) if column.kind in ("integer", "timestamp")
         ]
         self._key_of: Callable[[Any, Any], Any] | None = getattr(self.cls, "key_of", None)
         self._key_from_text = _KEY_FROM_TEXT[self.table.columns[self.table.index_of(self.key)].kind]
@@ -181,50 +188,51 @@ class ReadModelDefinition:
 
     @property
     def definition_hash(self) -> str:
-        """Differs when the table must be built anew."""
-        import hashlib  # slow to import, and needed once a system is open
+        """Hash of the table, the event types and the version; a change requires a rebuild."""
+        import hashlib  # slow to import, and not needed before a system is opened
 
-        names = [found.name if (found := event_type(cls)) else cls.__name__ for cls in self.events]
-        said = (self.table, self.version, sorted(names))
-        return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:16]
+        names = [declared.name if (declared := event_type(cls)) else cls.__name__ for cls in self.events]
+        definition = (self.table, self.version, sorted(names))
+        return hashlib.sha256(msgspec.json.encode(definition)).hexdigest()[:16]
 
     @property
     def keyed_by_stream(self) -> bool:
-        """Whether an event's stream alone says which row it changes."""
+        """Whether the stream of an event determines the row it changes: the class has no `key_of`."""
         return self._key_of is None
 
     def key_of_stream(self, stream: str) -> Any:
-        """The key of the row that belongs to a stream."""
+        """Return the key of a stream's row."""
         return self._key_from_text(id_of(stream))
 
-    def keys_of(self, at: Envelope[Any]) -> Sequence[Any]:
-        """Keys of the rows that an event changes, where its stream does not say it."""
+    def keys_of(self, envelope: Envelope[Any]) -> Sequence[Any]:
+        """Return the keys of the rows that an event changes, according to `key_of`."""
         assert self._key_of is not None
-        found = self._key_of(at.event, at)
-        if found is None:
+        keys = self._key_of(envelope.event, envelope)
+        if keys is None:
             return ()
-        return cast("Sequence[Any]", found) if isinstance(found, list | tuple) else (found,)
+        return cast("Sequence[Any]", keys) if isinstance(keys, list | tuple) else (keys,)
 
     def to_row(self, instance: ReadModel) -> Row:
-        """An instance as column values."""
+        """Convert an instance to column values."""
         row: Row = msgspec.structs.astuple(cast("Any", instance))
         if any(self._to_column):
             row = tuple(
                 value if convert is None or value is None else convert(value)
                 for value, convert in zip(row, self._to_column, strict=True)
             )
-        usual = tuple(map(type, row)) == self._exact_types  # then only values that have bounds can be unfit
-        for place, column in self._range_checked if usual else enumerate(self.table.columns):
-            value = row[place]
+        exact = tuple(map(type, row)) == self._exact_types  # then only kinds with a range need a check
+        for index, column in self._range_checked if exact else enumerate(self.table.columns):
+            value = row[index]
             if not fits_column(column, value):
                 raise UsageError(
-                    f"{self.cls.__name__}.{column.name} is {column.kind}{' or None' if column.nullable else ''}: "
-                    f"evolve gave it a {type(value).__name__} that it cannot hold"
+                    f"{self.cls.__name__}.evolve returned an invalid value of type {type(value).__name__} for column "
+                    f"{column.name!r}, which holds {column.kind}{' or None' if column.nullable else ''}. Nothing was "
+                    "written; the projection retries."
                 )
         return row
 
     def from_row(self, row: Row) -> Any:
-        """Column values as an instance."""
+        """Convert column values to an instance."""
         values = {
             name: value if convert is None or value is None else convert(value)
             for name, value, convert in zip(self.fields, row, self._from_column, strict=True)
@@ -232,7 +240,7 @@ class ReadModelDefinition:
         return self.cls(**values)
 
     def to_column(self, column: str, value: Any) -> Any:
-        """A value to compare a column with, as the column keeps it."""
+        """Convert a value of `find` to the column's representation."""
         convert = self._to_column[self.table.index_of(column)]
         return value if convert is None or value is None else convert(value)
 
@@ -240,31 +248,33 @@ class ReadModelDefinition:
         evolve = self.cls.__dict__.get("evolve")
         if not isinstance(evolve, classmethod):
             raise DeclarationError(
-                f"{self.cls.__qualname__} needs `@classmethod def evolve(cls, row: Self | None, event: ..., at: "
-                f"fait.Recorded) -> Self | None`"
+                f"read model {self.cls.__qualname__} has no class method evolve. Define `@classmethod def evolve(cls, "
+                "row: Self | None, event: ..., at: fait.Envelope) -> Self | None`."
             )
         return cast("Any", evolve)
 
     def _check(self, columns: tuple[Column, ...]) -> None:
-        where, by_name = self.cls.__qualname__, {column.name: column for column in columns}
+        where, by_name = f"read model {self.cls.__qualname__}", {column.name: column for column in columns}
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", self.name) or self.name.lower().startswith(
             ("fait_", "sqlite_", "pg_")
         ):
             raise DeclarationError(
-                f"{where}: {self.name!r} cannot be a table's name: use letters, digits and _, and no prefix of a "
-                f"system's"
+                f"{where}: invalid table name {self.name!r}. Use up to 63 letters, digits and underscores; it must not "
+                "start with a digit, fait_, sqlite_ or pg_."
             )
-        if taken := sorted(RESERVED_NAMES & by_name.keys()):
-            raise DeclarationError(f"{where}: {', '.join(taken)} are words of find(...); name the column otherwise")
+        for name in sorted(RESERVED_NAMES & by_name.keys()):
+            raise DeclarationError(f"{where}: column name {name!r} is reserved by find(); rename the column")
         if self.key not in by_name:
-            raise DeclarationError(f"{where}: the key {self.key!r} is not one of its columns: {', '.join(by_name)}")
+            raise DeclarationError(
+                f"{where} has no column {self.key!r} for its key; its columns are: {', '.join(by_name)}"
+            )
         key = by_name[self.key]
         if key.nullable or key.kind not in _KEY_KINDS:
-            raise DeclarationError(f"{where}: the key {self.key!r} must be str, int, UUID or date, and always there")
+            raise DeclarationError(f"{where}: the key {self.key!r} must be a str, int, UUID or date, and not None")
         for name in (name for index in self._indexes for name in index):
             if name not in by_name:
                 raise DeclarationError(
-                    f"{where}: the index column {name!r} is not one of its columns: {', '.join(by_name)}"
+                    f"{where} has no column {name!r} for its index; its columns are: {', '.join(by_name)}"
                 )
 
 
@@ -277,15 +287,17 @@ _KEY_FROM_TEXT: Final[dict[ColumnKind, Convert]] = {
 
 
 def definition_of(cls: type[ReadModel]) -> ReadModelDefinition:
-    """The resolved shape of a read model."""
-    found = cls.__dict__.get("__fait_read_model__")
-    if found is None:
-        raise DeclarationError(f"{cls.__qualname__} is not a read model: class {cls.__name__}(fait.ReadModel, key=...)")
-    return cast("ReadModelDefinition", found).resolve()
+    """Return the resolved definition of a read model."""
+    definition = cls.__dict__.get("__fait_read_model__")
+    if definition is None:
+        raise DeclarationError(
+            f"{cls.__qualname__} is not a read model. Declare it as class {cls.__name__}(fait.ReadModel, key=...)."
+        )
+    return cast("ReadModelDefinition", definition).resolve()
 
 
 def _column_type(annotation: Any) -> tuple[ColumnKind, bool, Convert | None, Convert | None]:
-    """What a column of this type holds, whether it may be missing, and how values get into it and out of it."""
+    """Return the kind of a column, whether it is nullable, and the conversions of values to and from the column."""
     bare, nullable = _without_none(annotation)
     if typing.get_origin(bare) is Literal:
         bare = _only_type(typing.get_args(bare)) or bare
@@ -300,7 +312,7 @@ def _column_type(annotation: Any) -> tuple[ColumnKind, bool, Convert | None, Con
 
 
 def _only_type(values: Iterable[Any]) -> type | None:
-    """The type of all the values, if they have the same."""
+    """Return the common type of the values; None if there are several."""
     types: list[type] = list({value.__class__ for value in values})
     return types[0] if len(types) == 1 else None
 

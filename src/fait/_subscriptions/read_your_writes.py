@@ -1,8 +1,8 @@
-"""How your own write is read: wait until a subscription has passed it, read, and make sure that it still had then.
+"""Reads your writes: waits until a subscription has passed a position, reads, and verifies that it had not been reset.
 
-A read model may be built anew at any time, by any process: its table is emptied, and its checkpoint goes back. The
-fence of its lease tells, which grows with that and with each new owner. So what was read between two looks at one fence
-was read from a table that had passed the position; if the fence has grown, it is read again.
+A read model can be rebuilt at any time, by any process: its table is emptied and its checkpoint reset. This increases
+the fencing token of the lease, as does a change of its owner. If the token is the same before the checkpoint was read
+and after the rows were read, the rows come from a table that had passed the position. Otherwise the read is repeated.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _MAX_POLL_INTERVAL_S: Final = 0.05
 
 
 class Deadline:
-    """How long somebody waits, from now on."""
+    """A point in time, `timeout_s` after its creation."""
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
@@ -31,58 +31,67 @@ class Deadline:
 
     @property
     def remaining_s(self) -> float:
-        """What is left of it; less than 0 when it is over."""
+        """Seconds until the deadline; negative once it has passed."""
         return self._end - time.monotonic()
 
 
 async def wait_for_position(
-    processor: Processor, ledger: Ledger, target: int, patience: Deadline, read: Callable[[], Awaitable[T]]
+    processor: Processor, ledger: Ledger, target: int, deadline: Deadline, read: Callable[[], Awaitable[T]]
 ) -> T:
-    """What `read` gives while the processor's subscription is at the target or beyond it.
+    """Return the result of `read`, executed while the subscription is at the target position or after it.
+
+    Args:
+        processor: The subscription's processor in this process, whether or not it owns the lease.
+        ledger: The ledger with the checkpoint and the lease.
+        target: Position to wait for.
+        deadline: When to give up.
+        read: Reads the rows. It is called again if the subscription was reset in between.
 
     Raises:
-        Stale: it did not get there in time, or did not stay there.
+        Stale: The subscription did not reach the target in time, or was reset.
     """
     while True:
-        fence = await _wait_until_passed(processor, ledger, target, patience)
-        found = await read()
+        fencing_token = await _wait_until_passed(processor, ledger, target, deadline)
+        result = await read()
         lease = await ledger.lease(processor.subscription.name)
         # fault: rebuild-during-find
-        if lease.fencing_token == fence:
-            return found
+        if lease.fencing_token == fencing_token:
+            return result
         processor.observe_lease(lease)
-        if patience.remaining_s <= 0:
-            why = "It was built anew, or taken over by another process, meanwhile."
-            raise Stale(lease.name, processor.position, target, patience.timeout_s, why)
+        if deadline.remaining_s <= 0:
+            reason = "It was rebuilt or acquired by another process during the read; try again."
+            raise Stale(lease.name, processor.position, target, deadline.timeout_s, reason)
         await asyncio.sleep(_INITIAL_POLL_INTERVAL_S)
 
 
 async def read_nothing() -> None:
-    """Read nothing: for who only waits."""
+    """Read nothing; for callers that only wait."""
 
 
-async def _wait_until_passed(processor: Processor, ledger: Ledger, target: int, patience: Deadline) -> int:
-    """Wait here, if the subscription runs here; else look at its checkpoint, ever less often.
+async def _wait_until_passed(processor: Processor, ledger: Ledger, target: int, deadline: Deadline) -> int:
+    """Wait until the subscription has passed the target: in this process, or according to its checkpoint.
 
-    Returns the fence under which it has passed the target.
+    The checkpoint is polled at growing intervals. Returns the fencing token under which the target was passed.
     """
-    name, fence, look_s = processor.subscription.name, None, _INITIAL_POLL_INTERVAL_S
+    name, fencing_token, interval_s = processor.subscription.name, None, _INITIAL_POLL_INTERVAL_S
     while not 0 < target <= processor.position:
-        fence = (
-            (await ledger.lease(name)).fencing_token if fence is None else fence
-        )  # before the checkpoint: it may grow after
+        if fencing_token is None:  # read before the checkpoint, so that a reset in between is detected
+            fencing_token = (await ledger.lease(name)).fencing_token
         checkpoint = await ledger.checkpoint(name)
         position = checkpoint.position if checkpoint else 0
         if position >= target:
-            return fence
-        if patience.remaining_s <= 0:
-            raise Stale(name, max(position, processor.position), target, patience.timeout_s, _lag_reason(processor))
-        await processor.position_signal.wait(target - 1, min(patience.remaining_s, look_s))
-        look_s = min(look_s * 2, _MAX_POLL_INTERVAL_S)
+            return fencing_token
+        if deadline.remaining_s <= 0:
+            raise Stale(name, max(position, processor.position), target, deadline.timeout_s, _lag_reason(processor))
+        await processor.position_signal.wait(target - 1, min(deadline.remaining_s, interval_s))
+        interval_s = min(interval_s * 2, _MAX_POLL_INTERVAL_S)
     return processor.fencing_token
 
 
 def _lag_reason(processor: Processor) -> str:
     if processor.error is not None:
         return f"It fails in this process: {type(processor.error).__name__}: {processor.error}"
-    return f"In this process it is {processor.state}; is a process running that opened the app with run='here'?"
+    return (
+        f"In this process it is {processor.state!r}. Make sure that a worker is running, such as `fait run`, or use a "
+        "longer timeout_s."
+    )

@@ -1,7 +1,7 @@
-"""Retention drops messages once they are old enough and every subscription has passed them; facts are kept for ever.
+"""Retention drops expiring events that are old enough and that every subscription has passed.
 
-A subscription that stands still holds all messages behind it back. That is never silent: it is told with its name and
-with the age of the oldest message that it holds.
+A subscription that makes no progress keeps all messages after its checkpoint. A warning names it, with the age of the
+oldest message that it holds back.
 """
 
 import asyncio
@@ -19,17 +19,20 @@ from fait._telemetry import logger
 __all__ = ["SWEEP_INTERVAL_S", "Retention"]
 
 SWEEP_INTERVAL_S: Final = 60.0
-"""How often is looked for messages that are old enough."""
+"""Interval between two sweeps."""
 
 FULL_SWEEP_INTERVAL_S: Final = 24 * 3600.0
-"""How often those are looked at again that were the last of their streams."""
+"""Interval between two sweeps from the beginning of the log.
+
+They drop messages that earlier sweeps passed over because each was the last event of its stream.
+"""
 
 
 class Retention:
-    """Drops the messages of one app's types.
+    """Drops expired messages of the event types of one app.
 
-    One process of each app does it at a time. Two would do no harm, only the same work: so a lease that nobody has
-    counted up between two looks is free.
+    One process per app does this at a time, under a lease. Two processes at once would do no harm, so a lease whose
+    heartbeat stood still between two sweeps counts as free.
     """
 
     def __init__(self, app: str, registry: Registry, log: Log, ledger: Ledger, clock: Clock) -> None:
@@ -38,61 +41,68 @@ class Retention:
         self._ledger = ledger
         self._clock = clock
         self._lease = Lease(f"fait:retention:{app}", "", 0, 0)
-        self._passed: dict[str, int] = {}
+        self._swept_positions: dict[str, int] = {}
         self._full_sweep_at = 0.0
 
     async def run(self, owner: str, lease_s: float) -> None:
-        """Look again and again, as long as it is this owner's turn."""
+        """Sweep at intervals, whenever this owner has the lease."""
         while True:
             try:
                 if self._retention_by_type() and await self._acquire_lease(owner):
                     await self.sweep()
-            except Exception as problem:  # whatever it is, it is tried again: nothing is lost meanwhile
-                logger.warning("no messages could be dropped: %s", problem)
+            except Exception as error:  # the next sweep drops the same messages
+                logger.warning("retention sweep failed, retrying: lease=%s error=%r", self._lease.name, error)
             await asyncio.sleep(max(SWEEP_INTERVAL_S, lease_s))
 
     async def sweep(self) -> int:
-        """Drop all that can be dropped now, and tell who holds back the rest; returns how many were dropped."""
-        keeps, total = self._retention_by_type(), 0
+        """Drop all messages that can be dropped now, and warn of subscriptions that hold messages back.
+
+        Returns:
+            The number of dropped messages.
+        """
+        retentions, total = self._retention_by_type(), 0
         if time.monotonic() >= self._full_sweep_at:
-            self._passed, self._full_sweep_at = {}, time.monotonic() + FULL_SWEEP_INTERVAL_S
+            self._swept_positions, self._full_sweep_at = {}, time.monotonic() + FULL_SWEEP_INTERVAL_S
         head = await self._log.head()
         checkpoints = {each.subscription: each.position for each in await self._ledger.checkpoints()}
-        for type, keep in keeps.items():
-            total += await self._drop(type, keep, min([head, *checkpoints.values()]))
+        for type, retention in retentions.items():
+            total += await self._drop(type, retention, min([head, *checkpoints.values()]))
         for subscription, position in checkpoints.items():
             if position < head:
-                await self._warn_if_held(subscription, position, head, keeps)
+                await self._warn_if_held(subscription, position, head, retentions)
         return total
 
     def _retention_by_type(self) -> Mapping[str, timedelta]:
         return {name: each.retention for name, each in self._registry.types.items() if each.retention is not None}
 
-    async def _drop(self, type: str, keep: timedelta, behind: int) -> int:
+    async def _drop(self, type: str, retention: timedelta, up_to: int) -> int:
         count, more = 0, True
         while more:
-            after = self._passed.get(type, 0)
-            done = await self._log.expire(type, self._clock.now() - keep, behind, after=after)
-            self._passed[type], more = done.position, done.more
-            count += done.dropped
+            after = self._swept_positions.get(type, 0)
+            result = await self._log.expire(type, self._clock.now() - retention, up_to, after=after)
+            self._swept_positions[type], more = result.position, result.more
+            count += result.dropped
         if count:
-            logger.info("%d messages %r were dropped that were older than %s", count, type, keep)
+            logger.info("expired messages dropped: type=%s count=%d retention=%s", type, count, retention)
         return count
 
-    async def _warn_if_held(self, name: str, position: int, head: int, keeps: Mapping[str, timedelta]) -> None:
+    async def _warn_if_held(
+        self, subscription: str, position: int, head: int, retentions: Mapping[str, timedelta]
+    ) -> None:
         now = self._clock.now()
         for oldest in await self._log.oldest_messages(position):
             age = now - oldest.recorded_at
-            if age > keeps.get(oldest.type, age):
+            if age > retentions.get(oldest.type, age):
                 logger.warning(
-                    "%s holds messages back from being dropped: it is at position %d of %d, and the oldest %r that it "
-                    "has not passed is %s old",
-                    name, position, head, oldest.type, timedelta(seconds=round(age.total_seconds())),
+                    "subscription holds back expired messages: subscription=%s position=%d head=%d type=%s "
+                    "oldest_position=%d age=%s",
+                    subscription, position, head, oldest.type, oldest.position,
+                    timedelta(seconds=round(age.total_seconds())),
                 )  # fmt: skip
 
     async def _acquire_lease(self, owner: str) -> bool:
-        seen, before = await self._ledger.lease(self._lease.name), self._lease
-        self._lease = seen
-        if seen.owner == owner:
+        current, previous = await self._ledger.lease(self._lease.name), self._lease
+        self._lease = current
+        if current.owner == owner:
             return True
-        return (not seen.owner or seen == before) and await self._ledger.acquire(seen, owner) is not None
+        return (not current.owner or current == previous) and await self._ledger.acquire(current, owner) is not None

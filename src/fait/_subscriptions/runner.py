@@ -1,4 +1,4 @@
-"""The runner keeps an app's processors and its retention going, and shows other processes that this one lives."""
+"""Runs the processors and the retention of an app in this process, and sends the heartbeat of their leases."""
 
 import asyncio
 import time
@@ -16,11 +16,11 @@ from fait._telemetry import logger
 __all__ = ["STOP_TIMEOUT_S", "Runner"]
 
 STOP_TIMEOUT_S: Final = 10.0
-"""How long a handler may take to finish when the system stops; then it is cancelled, and its event handled again."""
+"""Timeout for the current handler calls when the system stops. Then they are canceled, and their events redelivered."""
 
 
 class Runner:
-    """Runs subscriptions, leased, in this process."""
+    """Runs subscriptions in this process, each under a lease."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Runner:
         ]
 
     async def stop(self) -> None:
-        """Let the events in hand be finished, then give the leases back. Cancelled, it stops at once."""
+        """Finish the current events, then release the leases. If canceled, cancel the handlers immediately."""
         for processor in self.processors.values():
             processor.stop()
         try:
@@ -71,21 +71,24 @@ class Runner:
     async def _release_leases(self) -> None:
         try:
             await self._ledger.release_all(self._owner)
-        except StoreUnavailable as problem:
-            logger.warning("the leases could not be given back; others wait for %g s: %s", self._lease_s, problem)
+        except StoreUnavailable as error:
+            logger.warning(
+                "failed to release the leases, other processes can acquire them after %g s: owner=%s error=%r",
+                self._lease_s, self._owner, error,
+            )  # fmt: skip
 
     async def _heartbeat(self) -> None:
         while True:
             await asyncio.sleep(self._lease_s / 4)
             try:
-                asked = time.monotonic()
+                heartbeat_at = time.monotonic()
                 owned = await self._ledger.heartbeat(self._owner)
                 for processor in self.processors.values():
-                    processor.confirm_leases(owned, asked)
-            except Exception as problem:  # the heart goes on: without it others would take over a living process
-                logger.warning("no sign of life could be given: %s", problem)
+                    processor.confirm_leases(owned, heartbeat_at)
+            except Exception as error:  # without further heartbeats this process would lose all its leases
+                logger.warning("heartbeat failed, retrying: owner=%s error=%r", self._owner, error)
 
 
 def _log_unexpected_end(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (problem := task.exception()) is not None:
-        logger.critical("%s ended and will not start again", task.get_name(), exc_info=problem)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.critical("processor ended unexpectedly and will not restart: task=%s", task.get_name(), exc_info=error)
