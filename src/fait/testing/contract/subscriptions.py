@@ -480,7 +480,7 @@ class SubscriptionContract(StoreContract):
 
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(store.log, "head", head_before_append)
-                    await second.prepare({}, (), ())
+                    await second._prepare({}, (), ())  # pyright: ignore[reportPrivateUsage]
 
     async def _published_once(self, url: str, options: dict[str, Any]) -> None:
         app = _app(Noted)
