@@ -1,53 +1,63 @@
-# Every target prepares what it needs: a private .venv with what uv.lock names. Only Python 3.11 or newer must be there.
+# Each target installs what it needs into .venv: the versions that uv.lock names. Python 3.11 or newer is the only
+# requirement. Variables: PYTHON=python3.12, ARGS="..." for the benchmarks, STORE=... and MINUTES=... for soak.
 PYTHON ?= python3
 BIN := .venv/bin
+STORE ?= sqlite:///soak.db
+MINUTES ?= 10
 
-# uv works in the .venv that this file made; it neither looks for another Python nor downloads one.
+# uv uses the .venv that this file creates; it neither searches for another Python nor downloads one.
 export UV_PROJECT_ENVIRONMENT := .venv
 export UV_PYTHON := $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: install demo test check bench bench-postgres bench-outbox bench-mark mutants soak clean
+.PHONY: help install demo quick test check style mutants soak bench bench-postgres bench-outbox bench-mark clean
 
-install: .venv/.synced
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: install
+install: .venv/.synced ## install fait and its development tools into .venv
+
+demo: install ## run the example shop
 	$(BIN)/fait demo
 
-test: install
-	$(BIN)/pytest -n 4 # most of them wait: for disks, servers and clocks
+quick: install ## tests without a server and without slow programs: seconds
+	$(BIN)/pytest -n 4 -m "not server and not slow"
 
-check: install
+test: install ## all tests, on real servers: 10 minutes
+	$(BIN)/pytest -n 4 # more than the cores: most tests wait for disks, servers and clocks
+
+check: install ## formatting, lint, types, import contracts, style: a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.architecture.style
 
-bench: install
+style: install ## only the style check
+	$(BIN)/python -m tests.architecture.style
+
+mutants: install ## plant each fault; a named test must detect it
+	$(BIN)/python -m tests.mutants
+
+soak: install ## test the guarantees on a store of yours: STORE=postgresql://... MINUTES=60
+	$(BIN)/fait verify-store "$(STORE)" --minutes $(MINUTES)
+
+bench: install ## measure on SQLite; ARGS="--help" lists the options
 	$(BIN)/uv sync --frozen --all-extras --group bench
 	$(BIN)/python bench/run.py $(ARGS)
 
-bench-postgres: install
+bench-postgres: install ## measure on PostgreSQL
 	$(BIN)/uv sync --frozen --all-extras --group bench
 	PYTHONPATH=bench $(BIN)/python -m postgres.run $(ARGS)
 
-bench-outbox: install
+bench-outbox: install ## measure the overhead of the outbox
 	$(BIN)/uv sync --frozen --all-extras --group bench
 	PYTHONPATH=bench $(BIN)/python -m outbox $(ARGS)
 
-bench-mark: install
+bench-mark: install ## measure the high-water mark with many connections
 	PYTHONPATH=bench $(BIN)/python -m mark $(ARGS)
 
-mutants: install
-	$(BIN)/python -m tests.mutants
-
-# The promises, tried for long: make soak STORE=postgresql://user@host/database MINUTES=60
-STORE ?= sqlite:///soak.db
-MINUTES ?= 10
-soak: install
-	$(BIN)/fait verify-store "$(STORE)" --minutes $(MINUTES)
-
-clean:
+clean: ## remove .venv and all caches
 	rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,1 +1,1 @@
-"""Programs that show how fait is used."""
+"""Example programs that use fait."""

@@ -1,8 +1,13 @@
-"""What every test shares: async tests run on asyncio, and servers are started once, when the first test asks."""
+"""Fixtures and marks of all tests.
+
+Async tests run on asyncio. A server is started once per test process, for the first test that uses it. The marks
+`server` and `slow`, which `make quick` excludes, follow from fixtures and folders.
+"""
 
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +17,36 @@ from tests.servers import pgbouncer as bouncers
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer, installations
 
+TESTS = Path(__file__).parent
+SERVER_FIXTURES = {"pgbouncer", "postgres_servers", "postgres_url"}
+SERVER_FOLDERS = {"servers"}
+SLOW_FOLDERS = {"bench", "crash", "docs", "examples", "faults", "interleavings", "packaging", "typing"}
+SLOW_FOLDERS |= {"outbox", "property", "tools"}  # subprocesses, and generated examples by the hundred
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m "... not slow"`, spare the import of folders that have only slow tests."""
+    deselected = "not slow" in config.option.markexpr
+    return True if deselected and collection_path.parent == TESTS and collection_path.name in SLOW_FOLDERS else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that use a server, and those in folders of slow tests."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in SLOW_FOLDERS:
+            item.add_marker("slow")
+        if folder in SERVER_FOLDERS or uses_server(item):
+            item.add_marker("server")
+
+
+def uses_server(item: pytest.Item) -> bool:
+    """Whether a fixture starts a server, or a parameter names the backend that needs one."""
+    if not SERVER_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        return True
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return any(value in ("postgres", "postgresql") for value in parameters if isinstance(value, str))
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
@@ -19,14 +54,14 @@ def anyio_backend() -> str:
 
 
 def missing(service: str) -> None:
-    """Skip a test whose server is not installed; where all must be, fail it."""
+    """Skip a test whose server is not installed; with FAIT_REQUIRE_SERVICES=1, fail it."""
     if os.environ.get("FAIT_REQUIRE_SERVICES") == "1":
-        pytest.fail(f"{service} is not installed, and FAIT_REQUIRE_SERVICES=1 asks for it", pytrace=False)
+        pytest.fail(f"{service} is not installed, and FAIT_REQUIRE_SERVICES=1 requires it", pytrace=False)
     pytest.skip(f"{service} is not installed")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was not tested, also when nobody asked for the reasons of skipped tests."""
+    """Report services that were missing, also without pytest's option -rs."""
     reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
     for reason in sorted({each for each in reasons if "is not installed" in each}):
         terminalreporter.write_line(f"NOT TESTED ({reasons.count(reason)} tests): {reason}", red=True)
@@ -34,9 +69,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_servers() -> Iterator[Callable[..., PostgresServer]]:
-    """Gives the running server of a version, the same for all tests of this process that ask: leave it running.
+    """Return the running server of a version; all tests of this process share it.
 
-    A test that stops, kills or configures a server makes its own `PostgresServer`.
+    A test that stops, kills or configures a server starts its own `PostgresServer`.
     """
     started: dict[int, PostgresServer] = {}
     with contextlib.ExitStack() as servers:
@@ -53,7 +88,7 @@ def postgres_servers() -> Iterator[Callable[..., PostgresServer]]:
 
 @pytest.fixture(scope="session")
 def postgres_url(postgres_servers: Callable[..., PostgresServer]) -> Callable[..., str]:
-    """Makes addresses of logs: each call names a schema that is not there yet."""
+    """Return URLs of logs; each call names a new schema, which does not exist yet."""
 
     def fresh(version: int = 18) -> str:
         return f"{postgres_servers(version).url}?schema=test_{uuid4().hex}"
@@ -63,7 +98,7 @@ def postgres_url(postgres_servers: Callable[..., PostgresServer]) -> Callable[..
 
 @pytest.fixture(scope="session")
 def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Makes addresses of new, empty stores of any backend, by its name."""
+    """Return URLs of new, empty stores of a backend, by its name."""
 
     def fresh(backend: str) -> str:
         if backend == "memory":
@@ -77,7 +112,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def pgbouncer() -> Iterator[Callable[..., PgBouncer]]:
-    """Puts a PgBouncer in front of a server until the end of the test; arguments are those of `PgBouncer`."""
+    """Start a PgBouncer in front of a server until the end of the test; takes the arguments of `PgBouncer`."""
     with contextlib.ExitStack() as started:
 
         def running(server: PostgresServer, **options: Any) -> PgBouncer:

@@ -1,8 +1,9 @@
-"""Proof that the tests can fail: faults are planted one by one, and each must be noticed by the test named for it.
+"""Mutation testing with chosen mutants: each planted fault must make the test that is named for it fail.
 
     python -m tests.mutants
 
-Each fault goes into a copy of `src`, at its marker; only the named test runs, on the copy.
+Each fault is planted in its own copy of `src`, at its marker, and only the named test runs on that copy. Before that,
+all named tests must pass on the unchanged code. The exit code is 1 if a fault survives.
 """
 
 import os
@@ -18,9 +19,12 @@ from tests.planted.mutant import Mutant, plant
 from tests.planted.stale_names import stale_names
 
 ROOT = Path(__file__).parents[1]
-AT_ONCE = 2
-TIMEOUT_S = 20
-HANGS_S = 150
+MAX_CONCURRENT_RUNS = 2
+TEST_TIMEOUT_S = 20
+"""Timeout for one test, applied by pytest."""
+
+RUN_TIMEOUT_S = 150
+"""Timeout for a whole run of pytest; a fault may hang it where its own timeout does not apply."""
 
 RUN = """
 import sys, fait
@@ -33,51 +37,55 @@ MUTANTS: list[Mutant] = [*events.FAULTS, *store.FAULTS, *postgres.FAULTS, *subsc
 
 
 def pytest(source: Path, work: str, *tests: str) -> subprocess.CompletedProcess[str]:
-    """Run tests on the fait that lies in a folder; their files go to `work`, as runs clean up after each other."""
-    options = ["-q", "-rf", "-p", "no:cacheprovider", f"--timeout={TIMEOUT_S}", f"--basetemp={work}/tests"]
+    """Run tests on the copy of fait in `source`.
+
+    Temporary files go to `work`: concurrent runs of pytest delete each other's default folders.
+    """
+    options = ["-q", "-rf", "-p", "no:cacheprovider", f"--timeout={TEST_TIMEOUT_S}", f"--basetemp={work}/tests"]
     return subprocess.run(
         [sys.executable, "-c", RUN, str(source), *options, *tests],
         check=False,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
-        timeout=HANGS_S,
+        timeout=RUN_TIMEOUT_S,
         text=True,
     )
 
 
 def outcome(mutant: Mutant) -> str:
-    """What became of a mutant: "killed", or why not."""
+    """The result of one mutant: "killed" if its test failed, otherwise the reason why it was not."""
     with tempfile.TemporaryDirectory(prefix="fait-mutant-") as folder:
         source = Path(folder) / "src"
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
         file = source / "fait" / mutant.file
         file.write_text(plant(file.read_text(encoding="utf-8"), mutant), encoding="utf-8")
         try:
-            done = pytest(source, folder, mutant.test)
+            run = pytest(source, folder, mutant.test)
         except subprocess.TimeoutExpired:
-            return "the test did not end"
-    if done.returncode == 1 and f"FAILED {mutant.test}" in done.stdout:
+            return f"no result after {RUN_TIMEOUT_S} s"
+    if run.returncode == 1 and f"FAILED {mutant.test}" in run.stdout:
         return "killed"
-    return "survived" if done.returncode == 0 else f"the test did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return "survived" if run.returncode == 0 else f"the test did not run:\n{run.stdout[-2000:]}{run.stderr[-2000:]}"
 
 
 def main() -> int:
-    """Plant all faults; 0 if each was noticed."""
+    """Plant all faults; 0 if each was killed."""
     stale = stale_names(MUTANTS, ROOT)
     if stale:
         print(*(f"{marker}: {message}" for marker, messages in stale.items() for message in messages), sep="\n")
-        print("the faults above use names that the code no longer has")
+        print("The replacements above use names that the code no longer has: update them in tests/planted.")
         return 1
     with tempfile.TemporaryDirectory(prefix="fait-mutants-") as folder:
-        whole = pytest(ROOT / "src", folder, *sorted({mutant.test for mutant in MUTANTS}))
-    if whole.returncode:
-        print(whole.stdout[-3000:], whole.stderr[-3000:], "the tests must pass before faults are planted", sep="\n")
+        unchanged = pytest(ROOT / "src", folder, *sorted({mutant.test for mutant in MUTANTS}))
+    if unchanged.returncode:
+        print(unchanged.stdout[-3000:], unchanged.stderr[-3000:], sep="\n")
+        print("No fault was planted: the named tests above fail on the unchanged code.")
         return 1
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_CONCURRENT_RUNS) as pool:
         outcomes = list(pool.map(outcome, MUTANTS))
-    for mutant, what in zip(MUTANTS, outcomes, strict=True):
-        print(f"{mutant.fault:<52}  {what:<8}  {mutant.test.rpartition('::')[2]}")
+    for mutant, result in zip(MUTANTS, outcomes, strict=True):
+        print(f"{mutant.fault:<52}  {result:<8}  {mutant.test.rpartition('::')[2]}")
     killed = outcomes.count("killed")
     print(f"{killed} killed, {len(MUTANTS) - killed} survived")
     return int(killed < len(MUTANTS))

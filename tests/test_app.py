@@ -1,4 +1,4 @@
-"""Opening an app: what must fit before anything starts."""
+"""Opening an app: checks before subscriptions start, and status."""
 
 import asyncio
 import shutil
@@ -9,6 +9,7 @@ from typing import Self
 import pytest
 
 import fait
+import fait.store
 from fait._store.ledger import UnitOfWork
 
 
@@ -61,12 +62,14 @@ async def positions(system: fait.System) -> dict[str, int]:
     return {each.subscription: each.position for each in await system.store.ledger.checkpoints()}
 
 
-async def test_a_renamed_subscription_stops_the_start_and_asks(url: str) -> None:
+async def test_open_with_renamed_subscription_raises_until_it_is_renamed_or_forgotten(url: str) -> None:
     async with app_with("old", "kept").open(url) as s:
         await s.wait(await s.publish(Happened(), stream="x-1"))
         await s.status()
 
-    with pytest.raises(fait.SubscriptionsChanged, match=r"had the subscriptions 'old'.*declares 'new'") as changed:
+    with pytest.raises(
+        fait.SubscriptionsChanged, match=r"checkpoints of the subscriptions 'old'.*subscriptions 'new'"
+    ) as changed:
         async with app_with("new", "kept").open(url):
             pass
 
@@ -78,7 +81,7 @@ async def test_a_renamed_subscription_stops_the_start_and_asks(url: str) -> None
         assert await positions(s) == {"kept": 1, "newer": 1}
 
 
-async def test_a_subscription_may_be_added_or_removed_alone(url: str) -> None:
+async def test_open_with_only_added_or_only_removed_subscription_starts(url: str) -> None:
     async with app_with("one").open(url):
         pass
     async with app_with("one", "two").open(url):
@@ -87,7 +90,7 @@ async def test_a_subscription_may_be_added_or_removed_alone(url: str) -> None:
         assert set(await positions(s)) == {"one", "two"}
 
 
-async def test_a_changed_read_model_is_not_mixed_with_its_old_rows(url: str) -> None:
+async def test_open_with_changed_read_model_raises_until_rebuilt(url: str) -> None:
     async with app_with(model=counts()).open(url) as s:
         await s.wait(await s.publish(Happened(), stream="x-1"))
 
@@ -102,13 +105,13 @@ async def test_a_changed_read_model_is_not_mixed_with_its_old_rows(url: str) -> 
         assert [row.number for row in await s.find(wider)] == [1]  # type: ignore[attr-defined]
 
 
-async def test_a_read_model_to_rebuild_must_exist(url: str) -> None:
-    with pytest.raises(fait.UsageError, match="no read model 'conts'; it has: counts"):
+async def test_open_with_rebuild_of_unknown_read_model_raises(url: str) -> None:
+    with pytest.raises(fait.UsageError, match="no read model 'conts'; its read models: counts"):
         async with app_with(model=counts()).open(url, rebuild=["conts"]):
             pass
 
 
-async def test_a_checkpoint_beyond_the_log_does_not_start(url: str, tmp_path: Path) -> None:
+async def test_open_with_checkpoint_beyond_head_raises(url: str, tmp_path: Path) -> None:
     async with app_with("one").open(url, run="elsewhere") as s:
         await s.publish(Happened(), stream="x-1")
     shutil.copy(tmp_path / "app.db", tmp_path / "backup.db")
@@ -125,7 +128,7 @@ async def test_a_checkpoint_beyond_the_log_does_not_start(url: str, tmp_path: Pa
             pass
 
 
-async def test_two_apps_share_a_store_but_not_a_subscription(url: str) -> None:
+async def test_open_of_subscription_of_another_app_raises(url: str) -> None:
     async with app_with("one").open(url), app_with("two", name="other").open(url) as s:
         assert set(await positions(s)) == {"one", "two"}
 
@@ -134,12 +137,12 @@ async def test_two_apps_share_a_store_but_not_a_subscription(url: str) -> None:
             pass
 
 
-async def test_names_are_given_once() -> None:
+async def test_duplicate_subscription_names_raise() -> None:
     app = app_with("one")
     with pytest.raises(fait.DeclarationError, match="two reactors are named 'one'"):
         app.on(Happened, name="one")(_another)
     with pytest.raises(fait.DeclarationError, match="both named 'counts'"):
-        app_with("counts", model=counts()).resolve()
+        app_with("counts", model=counts())._declarations.resolve()
     with pytest.raises(fait.DeclarationError, match="include takes"):
         app.include("a string")
 
@@ -152,10 +155,10 @@ async def _another(event: Happened) -> None: ...
     [
         ("redis://user:secret@host/0", r"redis://user:\*\*\*@host/0"),
         ("sqlite:///", "names no file"),
-        ("nonsense", "a store's URL begins with one of memory:, sqlite:"),
+        ("nonsense", "it must start with one of memory:, sqlite:"),
     ],
 )
-async def test_an_url_that_means_no_store_is_refused_without_its_password(url: str, message: str) -> None:
+async def test_open_with_unknown_url_raises_without_the_password(url: str, message: str) -> None:
     with pytest.raises(fait.UsageError, match=message) as refused:
         async with app_with().open(url):
             pass
@@ -165,7 +168,7 @@ async def test_an_url_that_means_no_store_is_refused_without_its_password(url: s
 @pytest.mark.parametrize(
     ("path", "message"), [("missing/app.db", "does its directory exist"), ("a.txt", "is not an SQLite database")]
 )
-async def test_a_file_that_cannot_be_opened_is_told_plainly(tmp_path: Path, path: str, message: str) -> None:
+async def test_open_of_file_that_is_no_database_raises(tmp_path: Path, path: str, message: str) -> None:
     (tmp_path / "a.txt").write_text("not a database, but long enough to look like something else" * 50)
 
     with pytest.raises(fait.StoreUnavailable, match=message):
@@ -173,14 +176,28 @@ async def test_a_file_that_cannot_be_opened_is_told_plainly(tmp_path: Path, path
             pass
 
 
-async def test_with_create_off_only_a_store_is_opened(tmp_path: Path) -> None:
+async def test_open_without_create_of_missing_store_raises_and_creates_nothing(tmp_path: Path) -> None:
     with pytest.raises(fait.UsageError, match="there is no store"):
         async with app_with().open(f"sqlite:///{tmp_path}/none.db", create=False):
             pass
     assert not (tmp_path / "none.db").exists()
 
 
-async def test_status_tells_how_far_each_subscription_is(url: str) -> None:
+async def test_open_with_scheme_of_registered_backend_opens_its_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[str, bool]] = []
+
+    async def open_mystore(url: str, clock: fait.Clock, create: bool) -> fait.store.Store:
+        opened.append((url, create))
+        return await fait.store.open_store("memory:", clock=clock)
+
+    monkeypatch.setitem(fait.store.BACKENDS, "mystore", open_mystore)
+    async with app_with().open("mystore://here", create=False) as s:
+        assert s.store.log.features.durable is False
+
+    assert opened == [("mystore://here", False)]
+
+
+async def test_status_returns_position_and_lag_of_each_subscription(url: str) -> None:
     async with app_with("one", model=counts()).open(url) as s:
         await s.wait(await s.publish(Happened(), stream="x-1"))
         await s.wait()
@@ -188,7 +205,7 @@ async def test_status_tells_how_far_each_subscription_is(url: str) -> None:
         assert [(each.name, each.position, each.lag) for each in await s.status()] == [("counts", 1, 0), ("one", 1, 0)]
 
 
-async def test_a_read_model_that_was_forgotten_is_not_folded_on_top_of_its_old_rows(
+async def test_open_with_forgotten_read_model_and_old_rows_raises_until_rebuilt(
     store_url: Callable[[str], str],
 ) -> None:
     url = store_url("sqlite")
@@ -204,7 +221,7 @@ async def test_a_read_model_that_was_forgotten_is_not_folded_on_top_of_its_old_r
     async with app().open(url, forget=["tally"]):
         pass
 
-    for _ in range(2):  # that it was tried does not make it right
+    for _ in range(2):  # a second attempt must fail as well
         with pytest.raises(fait.UsageError, match=r"rebuild=\['tally'\]"):
             async with app(Tally).open(url):
                 pass
@@ -214,11 +231,11 @@ async def test_a_read_model_that_was_forgotten_is_not_folded_on_top_of_its_old_r
         assert [row.total for row in await s.find(Tally)] == [3]
 
 
-async def test_a_ring_of_another_log_makes_nobody_spin(store_url: Callable[[str], str]) -> None:
-    async with fait.App("rung").open(store_url("sqlite")) as s:
+async def test_notify_commit_without_new_events_keeps_readers_waiting(store_url: Callable[[str], str]) -> None:
+    async with fait.App("notified").open(store_url("sqlite")) as s:
         waiting = asyncio.create_task(s.store.log.wait_for_events(0))
         await asyncio.sleep(0.05)
-        s.notify_commit()
+        s._notify_commit()
         await asyncio.sleep(0.05)
         assert not waiting.done()
         waiting.cancel()

@@ -10,7 +10,7 @@ import fait
 from fait._clock import freeze
 
 
-def test_ids_are_canonical_version_7_uuids_that_sort_by_time() -> None:
+def test_new_ids_are_version_7_uuids_that_sort_by_time() -> None:
     before = datetime.now(UTC).timestamp()
     ids = [fait.new_id() for _ in range(2000)]
 
@@ -24,7 +24,7 @@ def test_ids_are_canonical_version_7_uuids_that_sort_by_time() -> None:
     assert int(before * 1000) <= stamps[0] <= int(datetime.now(UTC).timestamp() * 1000)
 
 
-def test_threads_never_draw_the_same_chance() -> None:
+def test_new_ids_of_concurrent_threads_are_distinct() -> None:
     def draw(_: int) -> list[str]:
         return [fait.new_id()[14:] for _ in range(5000)]
 
@@ -39,24 +39,24 @@ def test_threads_never_draw_the_same_chance() -> None:
     assert len(set(drawn)) == len(drawn)
 
 
-def test_a_forked_child_draws_other_ids_than_its_parent() -> None:
-    fait.new_id()  # the parent holds random bytes in hand
+def test_new_ids_of_forked_child_differ_from_its_parent() -> None:
+    fait.new_id()  # fills the pool of random bytes of the parent
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         os.write(writing, fait.new_id().encode())
         os._exit(0)
     os.waitpid(child, 0)
-    theirs = os.read(reading, 100).decode()
+    child_id = os.read(reading, 100).decode()
     os.close(reading)
     os.close(writing)
 
-    assert theirs[14:] != fait.new_id()[14:]
+    assert child_id[14:] != fait.new_id()[14:]
 
 
-def test_the_moment_stands_still_inside_freeze() -> None:
-    moment = datetime(2024, 1, 1, tzinfo=UTC)
+def test_now_inside_freeze_is_constant() -> None:
+    timestamp = datetime(2024, 1, 1, tzinfo=UTC)
 
-    with freeze(moment):
-        assert fait.now() is moment
-    assert fait.now() > moment
+    with freeze(timestamp):
+        assert fait.now() is timestamp
+    assert fait.now() > timestamp

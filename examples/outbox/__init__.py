@@ -1,1 +1,1 @@
-"""An ordinary shop on SQLAlchemy, whose orders and messages are committed together."""
+"""A shop on SQLAlchemy that stores orders and events in one transaction."""

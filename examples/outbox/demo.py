@@ -1,4 +1,4 @@
-"""The shop at work: `python -m examples.outbox.demo URL` sells in this process, while another runs the handlers."""
+"""The demo: `python -m examples.outbox.demo URL` sells in this process while a second process runs the handlers."""
 
 import subprocess
 import sys
@@ -7,27 +7,28 @@ import time
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from .shop import Mail, Order, Stock, cancel, connect, create, place
+from .shop import Mail, Order, Stock, cancel, connect, create_tables, place
 
-WAIT_S = 30.0
+TIMEOUT_S = 30.0
+"""Timeout for the handlers to process all events."""
 
 
 def sell(sessions: sessionmaker[Session]) -> None:
-    """Twenty orders: one is rolled back, two are cancelled."""
+    """Place twenty orders; one is rolled back and two are canceled."""
     for number in range(20):
         with sessions() as session:
             place(session, str(number), "ada", "sencha", 2)
             if number == 13:
-                session.rollback()  # the customer closed the window
+                session.rollback()  # the customer left before the order was confirmed
             session.commit()
     for order_id in ("3", "5"):
         with sessions.begin() as session:
             cancel(session, order_id)
 
 
-def settled(sessions: sessionmaker[Session]) -> tuple[int, int, int]:
-    """Orders, mails and pieces on hand, once the handlers have seen everything."""
-    deadline = time.monotonic() + WAIT_S
+def wait_for_handlers(sessions: sessionmaker[Session]) -> tuple[int, int, int]:
+    """Wait until the handlers have processed all events; return the orders, mails and pieces on hand."""
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         with sessions() as session:
             orders = session.scalars(select(func.count()).select_from(Order)).one()
@@ -39,7 +40,8 @@ def settled(sessions: sessionmaker[Session]) -> tuple[int, int, int]:
 
 
 def main(url: str) -> bool:
-    create(url)
+    """Run the demo; return whether the result is as expected."""
+    create_tables(url)
     engine = connect(url)
     sessions = sessionmaker(engine)
     with sessions.begin() as session:
@@ -47,11 +49,11 @@ def main(url: str) -> bool:
     with subprocess.Popen([sys.executable, "-m", "examples.outbox.worker", url]) as worker:  # noqa: S603
         try:
             sell(sessions)
-            orders, mails, on_hand = settled(sessions)
+            orders, mails, on_hand = wait_for_handlers(sessions)
         finally:
             worker.terminate()
     engine.dispose()
-    print(f"{orders} orders, 2 of them cancelled: {mails} mails, {on_hand} of 100 pieces on hand")
+    print(f"{orders} orders, 2 of them canceled: {mails} mails, {on_hand} of 100 pieces on hand")
     return (orders, mails, on_hand) == (19, 21, 66)
 
 

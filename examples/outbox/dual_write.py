@@ -1,7 +1,7 @@
-"""The dual write, and its cure: `python -m examples.outbox.dual_write URL` lets four programs die, and counts.
+"""The dual-write problem and the outbox: `python -m examples.outbox.dual_write URL` crashes four programs.
 
-Two of them write to a database and to a broker. Nothing holds the two writes together: whichever comes first, the
-program can die before the other. Two use the outbox, which is a table of the same database.
+Two of the programs write to a database and to a broker. No transaction covers both writes, so a program can crash
+between them, whichever comes first. The other two use the outbox: the event is a row in the same database.
 """
 
 import json
@@ -15,10 +15,10 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from .shop import Order, connect, create, place
+from .shop import Order, connect, create_tables, place
 
 BROKER: Final = Path("broker.jsonl")
-"""Stands for a broker: what is written here is published, whatever becomes of the database."""
+"""A stand-in for a broker: a message in this file is published, whether or not the database commits."""
 
 
 def publish(message: dict[str, Any]) -> None:
@@ -26,15 +26,15 @@ def publish(message: dict[str, Any]) -> None:
         broker.write(json.dumps(message) + "\n")
 
 
-def die() -> None:
-    """As of a power failure, a kill -9, or a deploy at the wrong moment."""
+def crash() -> None:
+    """End the process at once, like a power failure or kill -9."""
     os._exit(1)
 
 
 def commit_then_publish(session: Session) -> None:
     session.add(Order(id="1", customer="ada", sku="sencha", quantity=2))
     session.commit()
-    die()
+    crash()
     publish({"order": "1"})
 
 
@@ -42,46 +42,46 @@ def publish_then_commit(session: Session) -> None:
     session.add(Order(id="2", customer="ada", sku="sencha", quantity=2))
     session.flush()
     publish({"order": "2"})
-    die()
+    crash()
     session.commit()
 
 
-def outbox_before_the_commit(session: Session) -> None:
+def outbox_crash_before_commit(session: Session) -> None:
     place(session, "3", "ada", "sencha", 2)
     session.flush()
-    die()
+    crash()
     session.commit()
 
 
-def outbox_after_the_commit(session: Session) -> None:
+def outbox_crash_after_commit(session: Session) -> None:
     place(session, "4", "ada", "sencha", 2)
     session.commit()
-    die()
+    crash()
 
 
 PROGRAMS: Final[dict[str, tuple[str, Callable[[Session], None]]]] = {
-    "1": ("commit, die, publish", commit_then_publish),
-    "2": ("publish, die, commit", publish_then_commit),
-    "3": ("outbox, die, commit ", outbox_before_the_commit),
-    "4": ("outbox, commit, die ", outbox_after_the_commit),
+    "1": ("commit, crash, publish", commit_then_publish),
+    "2": ("publish, crash, commit", publish_then_commit),
+    "3": ("outbox, crash, commit ", outbox_crash_before_commit),
+    "4": ("outbox, commit, crash ", outbox_crash_after_commit),
 }
 
 
-def show(url: str) -> None:
-    """Run each program in a process of its own, and see what is left of it."""
-    create(url)
+def run_programs(url: str) -> None:
+    """Run each program in its own process and print whether its order and its message exist afterwards."""
+    create_tables(url)
     BROKER.unlink(missing_ok=True)
     for order_id in PROGRAMS:
         subprocess.run([sys.executable, "-m", "examples.outbox.dual_write", url, order_id], check=False)  # noqa: S603
     published = [json.loads(line)["order"] for line in BROKER.read_text("utf-8").splitlines()]
     with Session(connect(url)) as session:
         stored = session.scalars(text("SELECT id FROM orders")).all()
-        in_log = session.scalars(text("SELECT stream FROM fait_events")).all()
+        streams = session.scalars(text("SELECT stream FROM fait_events")).all()
     for order_id, (name, _) in PROGRAMS.items():
         order = order_id in stored
-        message = order_id in published or f"order-{order_id}" in in_log
-        verdict = "right" if order == message else "WRONG"
-        print(f"{name}   order: {order!s:5}   message: {message!s:5}   {verdict}")
+        message = order_id in published or f"order-{order_id}" in streams
+        result = "consistent" if order == message else "INCONSISTENT"
+        print(f"{name}   order: {order!s:5}   message: {message!s:5}   {result}")
 
 
 if __name__ == "__main__":
@@ -89,4 +89,4 @@ if __name__ == "__main__":
         with Session(connect(sys.argv[1])) as session:
             PROGRAMS[sys.argv[2]][1](session)
     else:
-        show(sys.argv[1])
+        run_programs(sys.argv[1])

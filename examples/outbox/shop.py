@@ -1,7 +1,7 @@
-"""The shop: a table of orders that is changed in place, and events that tell others of each change.
+"""The shop: a table of orders that is updated in place, and an event for each change.
 
-There is nothing of event sourcing here. `shop.outbox(session).add(...)` stands beside `session.add(...)`, and the
-session's commit stores both.
+The shop is not event-sourced. It calls `shop.outbox(session).add(...)` next to `session.add(...)`, and the commit of
+the session stores both.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class Order(Model):
 
 
 class Stock(Model):
-    """Pieces on hand; kept by a handler."""
+    """Pieces on hand, maintained by a handler."""
 
     __tablename__ = "stock"
 
@@ -38,7 +38,7 @@ class Stock(Model):
 
 
 class Mail(Model):
-    """What the mail server sends; written by a handler."""
+    """Mail to send, written by a handler."""
 
     __tablename__ = "outgoing_mail"
 
@@ -50,17 +50,17 @@ class Mail(Model):
 @fait.event("shop.order-placed")
 @dataclass(frozen=True)
 class OrderPlaced:
-    """A customer ordered so many pieces of a product."""
+    """A customer ordered a quantity of a product."""
 
     customer: str
     sku: str
     quantity: int
 
 
-@fait.event("shop.order-cancelled")
+@fait.event("shop.order-canceled")
 @dataclass(frozen=True)
-class OrderCancelled:
-    """There will be no parcel: the pieces are free again."""
+class OrderCanceled:
+    """The order was canceled; its pieces are available again."""
 
     customer: str
     sku: str
@@ -68,21 +68,21 @@ class OrderCancelled:
 
 
 shop = fait.App("outbox-shop")
-shop.include(OrderPlaced, OrderCancelled)
+shop.include(OrderPlaced, OrderCanceled)
 
 
 def place(session: Session, order_id: str, customer: str, sku: str, quantity: int) -> None:
-    """Place an order: it is there, and its handlers will hear of it, once the session is committed."""
+    """Place an order; the commit of the session stores the row and the event."""
     session.add(Order(id=order_id, customer=customer, sku=sku, quantity=quantity))
     shop.outbox(session).add(OrderPlaced(customer, sku, quantity), stream=f"order-{order_id}")
 
 
 def cancel(session: Session, order_id: str) -> None:
-    """Cancel an order; a second time is nothing."""
+    """Cancel an order; does nothing if it is already canceled."""
     order = session.get_one(Order, order_id, with_for_update=True)
-    if order.status != "cancelled":
-        order.status = "cancelled"
-        event = OrderCancelled(order.customer, order.sku, order.quantity)
+    if order.status != "canceled":
+        order.status = "canceled"
+        event = OrderCanceled(order.customer, order.sku, order.quantity)
         shop.outbox(session).add(event, stream=f"order-{order_id}")
 
 
@@ -90,9 +90,9 @@ DRIVERS: Final = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite+pysqlite
 
 
 def connect(url: str) -> Engine:
-    """SQLAlchemy's way to the database that fait knows by this URL."""
-    address = make_url(url)
-    engine = create_engine(address.set(drivername=DRIVERS[address.drivername]))
+    """Create an SQLAlchemy engine for a store URL of fait."""
+    store_url = make_url(url)
+    engine = create_engine(store_url.set(drivername=DRIVERS[store_url.drivername]))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _leave_begin_to_sqlalchemy)
         event.listen(engine, "begin", _begin_immediate)
@@ -107,8 +107,8 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def create(url: str) -> None:
-    """Create the log, as `fait db init` does, and beside it the shop's tables."""
+def create_tables(url: str) -> None:
+    """Create the log, as `fait db init` does, and the shop's tables in the same database."""
     asyncio.run(_create_log(url))
     engine = connect(url)
     Model.metadata.create_all(engine)

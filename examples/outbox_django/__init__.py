@@ -1,1 +1,1 @@
-"""An ordinary shop on Django, whose orders and messages are committed together."""
+"""A shop on Django that stores orders and events in one transaction."""

@@ -1,4 +1,4 @@
-"""What others are told of. There is nothing of event sourcing here: the orders are rows of `models.Order`."""
+"""The events. The shop is not event-sourced: orders are rows of `models.Order`, updated in place."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ import fait
 @fait.event("shop.order-placed")
 @dataclass(frozen=True)
 class OrderPlaced:
-    """A customer ordered so many pieces of a product."""
+    """A customer ordered a quantity of a product."""
 
     customer: str
     sku: str
     quantity: int
 
 
-@fait.event("shop.order-cancelled")
+@fait.event("shop.order-canceled")
 @dataclass(frozen=True)
-class OrderCancelled:
-    """There will be no parcel: the pieces are free again."""
+class OrderCanceled:
+    """The order was canceled; its pieces are available again."""
 
     customer: str
     sku: str
@@ -26,4 +26,4 @@ class OrderCancelled:
 
 
 shop = fait.App("outbox-django-shop")
-shop.include(OrderPlaced, OrderCancelled)
+shop.include(OrderPlaced, OrderCanceled)

@@ -1,4 +1,4 @@
-"""Django's command line for this shop: `python -m examples.outbox_django.manage demo`."""
+"""Django's command line: `python -m examples.outbox_django.manage demo`."""
 
 import os
 

@@ -1,10 +1,10 @@
-"""The tables: orders, which are changed in place, and two that handlers keep."""
+"""The tables: orders, which are updated in place, and two tables that handlers maintain."""
 
 from typing import TypeAlias
 
 from django.db import models
 
-# What pyright cannot find out for itself, as mypy can with the plugin of django-stubs.
+# Field types for pyright, which cannot infer them; mypy infers them with the plugin of django-stubs.
 Text: TypeAlias = "models.TextField[str, str]"
 Integer: TypeAlias = "models.IntegerField[int, int]"
 
@@ -31,7 +31,7 @@ class Stock(models.Model):
 
 
 class Mail(models.Model):
-    """What the mail server sends."""
+    """Mail to send."""
 
     event_id: Text = models.TextField(primary_key=True)
     recipient: Text = models.TextField()

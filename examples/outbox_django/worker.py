@@ -1,7 +1,7 @@
-"""The handlers, in a process of their own: `python -m examples.outbox_django.worker URL` runs them until interrupted.
+"""The handlers, in their own process: `python -m examples.outbox_django.worker URL` runs them until it is interrupted.
 
-Each is told of an event at least once, in the order of its stream. What it passes to `ctx.execute` is committed with
-the record that the event is handled: that happens once. On SQLite this process must not open the file with Django too.
+Each handler receives every event at least once, in order. Statements passed to `ctx.execute` run in the transaction of
+the checkpoint and therefore take effect once. On SQLite this process must not also open the file with Django.
 """
 
 import asyncio
@@ -10,31 +10,31 @@ from contextlib import suppress
 
 import fait
 
-from .events import OrderCancelled, OrderPlaced, shop
+from .events import OrderCanceled, OrderPlaced, shop
 
 
-@shop.on(OrderPlaced, OrderCancelled, start="beginning")
-def keep_stock(event: OrderPlaced | OrderCancelled, ctx: fait.Context) -> None:
-    """Take the pieces from the shelf, or put them back."""
-    taken = event.quantity if isinstance(event, OrderPlaced) else -event.quantity
-    ctx.execute("UPDATE stock SET on_hand = on_hand - $1 WHERE sku = $2", taken, event.sku)
+@shop.on(OrderPlaced, OrderCanceled, start="beginning")
+def update_stock(event: OrderPlaced | OrderCanceled, ctx: fait.Context) -> None:
+    """Subtract the ordered pieces from the stock, or add them back."""
+    quantity = event.quantity if isinstance(event, OrderPlaced) else -event.quantity
+    ctx.execute("UPDATE stock SET on_hand = on_hand - $1 WHERE sku = $2", quantity, event.sku)
 
 
-@shop.on(OrderPlaced, OrderCancelled, start="beginning")
-def send_email(event: OrderPlaced | OrderCancelled, ctx: fait.Context) -> None:
-    """Put a mail into the table that the mail server sends from."""
+@shop.on(OrderPlaced, OrderCanceled, start="beginning")
+def send_email(event: OrderPlaced | OrderCanceled, ctx: fait.Context) -> None:
+    """Insert a mail into the table that the mail server reads."""
     number = ctx.envelope.stream_id
-    subject = f"Thank you for order {number}" if isinstance(event, OrderPlaced) else f"Order {number} is cancelled"
+    subject = f"Thank you for order {number}" if isinstance(event, OrderPlaced) else f"Order {number} is canceled"
     ctx.execute(
         "INSERT INTO outgoing_mail VALUES ($1, $2, $3)", ctx.envelope.id, f"{event.customer}@example.com", subject
     )
 
 
-async def work(url: str) -> None:
+async def run_handlers(url: str) -> None:
     async with shop.open(url):
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        asyncio.run(work(sys.argv[1]))
+        asyncio.run(run_handlers(sys.argv[1]))

@@ -1,1 +1,1 @@
-"""Permits: an imported log, without an event class of its own, and the questions one has about it."""
+"""Permits: queries over an imported log, without declaring an event class."""

@@ -1,1 +1,1 @@
-"""The shop: orders, the stock they are served from, the mail about them, and the tables that people look at."""
+"""A tea shop: orders, stock, mail to customers, and read models for queries."""

@@ -1,14 +1,14 @@
-"""The shop as a whole: what it consists of, and which handler answers which event."""
+"""The shop's app: which aggregates, boundaries and read models it has, and which handlers run for which events."""
 
 import fait
 
 from . import inventory, orders, summaries
 from .handlers import release_stock, reserve_stock, send_email
-from .orders import OrderCancelled, OrderPlaced, OrderShipped
+from .orders import OrderCanceled, OrderPlaced, OrderShipped
 
 shop = fait.App("shop")
 shop.include(orders, inventory, summaries)
 
 shop.on(OrderPlaced)(reserve_stock)
-shop.on(OrderCancelled)(release_stock)
+shop.on(OrderCanceled)(release_stock)
 shop.on(OrderPlaced, OrderShipped)(send_email)

@@ -1,6 +1,6 @@
-"""Whether everything adds up: the tables against the log, and the log against what the customers wanted.
+"""Checks of the shop's data: the read models against the log, and the log against the planned orders.
 
-The log is read here as anybody could who owns the file: with SQL, without fait.
+The log is read with plain SQL, without fait.
 """
 
 import json
@@ -19,23 +19,23 @@ import fait
 
 from .inventory import Stock, stock_of
 from .summaries import CustomerSummary, OrderSummary
-from .traffic import Wish
+from .traffic import PlannedOrder
 
 M = TypeVar("M", bound=fait.ReadModel)
 
 
 @dataclass(frozen=True)
 class Check:
-    """A sum that was made in several ways: `found` says what each of them gave."""
+    """A value that was computed in several ways; `values` shows the result of each."""
 
     claim: str
-    found: str
-    holds: bool
+    values: str
+    passed: bool
 
 
 @dataclass(frozen=True)
-class Fact:
-    """An event as it lies in the file."""
+class EventRow:
+    """A row of the table of events."""
 
     position: int
     stream: str
@@ -45,42 +45,45 @@ class Fact:
     data: dict[str, Any]
 
 
-class Books:
-    """All that is in the file: the log, the mails, and what the read models say."""
+class FileContents:
+    """The events and the mails in the SQLite file."""
 
     def __init__(self, path: Path) -> None:
-        # apsw, not sqlite3: one process must not open one file through two copies of SQLite.
+        # With apsw, not sqlite3: a process must not open one file through two copies of SQLite.
         with closing(cast("Any", apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY))) as file:
-            log = file.execute("SELECT position, stream, version, type, id, data FROM fait_events ORDER BY position")
-            self.facts = [
-                Fact(at, stream, version, type, id, json.loads(data)) for at, stream, version, type, id, data in log
+            rows = file.execute("SELECT position, stream, version, type, id, data FROM fait_events ORDER BY position")
+            self.events = [
+                EventRow(position, stream, version, type, id, json.loads(data))
+                for position, stream, version, type, id, data in rows
             ]
             self.mails = [str(event_id) for (event_id,) in file.execute("SELECT event_id FROM outgoing_mail")]
 
-    def of(self, *types: str) -> list[Fact]:
-        """The events of these types."""
-        return [fact for fact in self.facts if fact.type in types]
+    def events_of(self, *types: str) -> list[EventRow]:
+        """Return the events of these types."""
+        return [event for event in self.events if event.type in types]
 
 
-async def audit(system: fait.System, books: Books, wishes: Sequence[Wish], received: Mapping[str, int]) -> list[Check]:
-    """All sums. The system must be at rest: nothing is being appended, and every subscription has caught up."""
-    orders = [row async for row in every(system, OrderSummary)]
-    customers = [row async for row in every(system, CustomerSummary)]
-    stock = await stock_of(system, *received)
-    positions = [recorded.position async for recorded in system.events()]
+async def audit(
+    system: fait.System, file: FileContents, orders: Sequence[PlannedOrder], deliveries: Mapping[str, int]
+) -> list[Check]:
+    """Run all checks. No append may be in progress, and every subscription must have caught up."""
+    order_rows = [row async for row in all_rows(system, OrderSummary)]
+    customer_rows = [row async for row in all_rows(system, CustomerSummary)]
+    stock = await stock_of(system, *deliveries)
+    positions = [envelope.position async for envelope in system.events()]
     return [
-        _totals(books, wishes, orders),
-        _statuses(books, orders),
-        _customers(wishes, customers),
-        _mails(books),
-        _stock(books, received, stock),
-        _versions(books),
-        _positions(books, positions),
+        _check_totals(file, orders, order_rows),
+        _check_statuses(file, order_rows),
+        _check_customers(orders, customer_rows),
+        _check_mails(file),
+        _check_stock(file, deliveries, stock),
+        _check_versions(file),
+        _check_positions(file, positions),
     ]
 
 
-async def every(system: fait.System, model: type[M]) -> AsyncIterator[M]:
-    """All rows of a read model, page by page."""
+async def all_rows(system: fait.System, model: type[M]) -> AsyncIterator[M]:
+    """Iterate over all rows of a read model, page by page."""
     page = await system.find(model)
     while True:
         for row in page:
@@ -90,83 +93,88 @@ async def every(system: fait.System, model: type[M]) -> AsyncIterator[M]:
         page = await system.find(model, cursor=page.cursor)
 
 
-def _totals(books: Books, wishes: Sequence[Wish], rows: Sequence[OrderSummary]) -> Check:
+def _check_totals(file: FileContents, orders: Sequence[PlannedOrder], rows: Sequence[OrderSummary]) -> Check:
     in_table = sum((row.total for row in rows), Decimal(0))
-    in_log = sum((Decimal(fact.data["total"]) for fact in books.of("shop.order-placed")), Decimal(0))
-    wanted = sum((wish.total for wish in wishes), Decimal(0))
+    in_log = sum((Decimal(event.data["total"]) for event in file.events_of("shop.order-placed")), Decimal(0))
+    planned = sum((order.total for order in orders), Decimal(0))
     return Check(
-        "totals of the orders: table = log = what was ordered",
-        f"{in_table:,} = {in_log:,} = {wanted:,}",
-        in_table == in_log == wanted,
+        "total of all orders: read model = log = planned orders",
+        f"{in_table:,} = {in_log:,} = {planned:,}",
+        in_table == in_log == planned,
     )
 
 
-def _statuses(books: Books, rows: Sequence[OrderSummary]) -> Check:
-    last = {fact.stream: fact.type for fact in books.facts if fact.stream.startswith("order-")}
-    in_log = {stream.removeprefix("order-"): type.removeprefix("shop.order-") for stream, type in last.items()}
+def _check_statuses(file: FileContents, rows: Sequence[OrderSummary]) -> Check:
+    last_types = {event.stream: event.type for event in file.events if event.stream.startswith("order-")}
+    in_log = {stream.removeprefix("order-"): type.removeprefix("shop.order-") for stream, type in last_types.items()}
     in_table = {row.order_id: row.status for row in rows}
-    return Check("the status of every order: table = its last event", _counted(in_table.values()), in_table == in_log)
-
-
-def _customers(wishes: Sequence[Wish], rows: Sequence[CustomerSummary]) -> Check:
-    wanted, pieces = Counter[str](), Counter[str]()
-    for wish in wishes:
-        wanted[wish.customer_id] += 1
-        pieces[wish.customer_id] += sum(item.quantity for item in wish.items)
     return Check(
-        "orders and pieces of every customer: table = what was ordered",
+        "status of every order: read model = last event in the log",
+        _format_counts(in_table.values()),
+        in_table == in_log,
+    )
+
+
+def _check_customers(orders: Sequence[PlannedOrder], rows: Sequence[CustomerSummary]) -> Check:
+    planned, pieces = Counter[str](), Counter[str]()
+    for order in orders:
+        planned[order.customer_id] += 1
+        pieces[order.customer_id] += sum(item.quantity for item in order.items)
+    return Check(
+        "orders and pieces of every customer: read model = planned orders",
         f"{len(rows)} customers, {sum(row.orders for row in rows)} orders, {sum(row.pieces for row in rows)} pieces",
         {row.customer_id: (row.orders, row.pieces) for row in rows}
-        == {customer: (wanted[customer], pieces[customer]) for customer in wanted},
+        == {customer: (planned[customer], pieces[customer]) for customer in planned},
     )
 
 
-def _mails(books: Books) -> Check:
-    due = Counter(fact.id for fact in books.of("shop.order-placed", "shop.order-shipped"))
-    written = Counter(books.mails)
+def _check_mails(file: FileContents) -> Check:
+    expected = Counter(event.id for event in file.events_of("shop.order-placed", "shop.order-shipped"))
+    written = Counter(file.mails)
     return Check(
-        "one mail for every order placed or shipped: none twice, none missing",
-        f"{written.total()} mails, {len(written)} different, {len(due)} due",
-        written == due,
+        "mails: exactly one for every placed and every shipped order",
+        f"{written.total()} mails, {len(written)} of them distinct, {len(expected)} expected",
+        written == expected,
     )
 
 
-def _stock(books: Books, received: Mapping[str, int], stock: Stock) -> Check:
-    """What was received is on hand or held for an order, and what is held is what the living orders need."""
-    cancelled = {fact.stream for fact in books.of("shop.order-cancelled")}
-    needed = Counter[str]()
-    for fact in books.of("shop.order-placed"):
-        if fact.stream not in cancelled:
-            needed.update({item["sku"]: item["quantity"] for item in fact.data["items"]})
-    held, on_hand = Counter[str](), stock.on_hand
+def _check_stock(file: FileContents, deliveries: Mapping[str, int], stock: Stock) -> Check:
+    """Check that delivered = on hand + reserved, and that exactly the orders that are not canceled hold stock."""
+    canceled = {event.stream for event in file.events_of("shop.order-canceled")}
+    ordered = Counter[str]()
+    for event in file.events_of("shop.order-placed"):
+        if event.stream not in canceled:
+            ordered.update({item["sku"]: item["quantity"] for item in event.data["items"]})
+    reserved, on_hand = Counter[str](), stock.on_hand
     for quantities in stock.reserved.values():
-        held.update(quantities)
+        reserved.update(quantities)
     return Check(
-        "every product: received = on hand + reserved for living orders",
-        f"{sum(received.values()):,} = {on_hand.total():,} + {held.total():,}",
-        all(received[sku] == on_hand[sku] + held[sku] and held[sku] == needed[sku] for sku in received),
+        "stock of every product: delivered = on hand + reserved for open orders",
+        f"{sum(deliveries.values()):,} = {on_hand.total():,} + {reserved.total():,}",
+        all(deliveries[sku] == on_hand[sku] + reserved[sku] and reserved[sku] == ordered[sku] for sku in deliveries),
     )
 
 
-def _versions(books: Books) -> Check:
-    versions: dict[str, list[int]] = {}
-    for fact in books.facts:
-        versions.setdefault(fact.stream, []).append(fact.version)
+def _check_versions(file: FileContents) -> Check:
+    versions_by_stream: dict[str, list[int]] = {}
+    for event in file.events:
+        versions_by_stream.setdefault(event.stream, []).append(event.version)
+    longest = max(map(len, versions_by_stream.values()), default=0)
     return Check(
-        "versions of every stream: 1, 2, 3, …, in the order of the log",
-        f"{len(versions):,} streams, the longest has {max(map(len, versions.values()), default=0)} events",
-        all(found == list(range(1, len(found) + 1)) for found in versions.values()),
+        "versions of every stream: 1, 2, 3, … in the order of the log",
+        f"{len(versions_by_stream):,} streams, {longest} events in the longest",
+        all(versions == list(range(1, len(versions) + 1)) for versions in versions_by_stream.values()),
     )
 
 
-def _positions(books: Books, read: Sequence[int]) -> Check:
-    rising = all(before < after for before, after in pairwise(read))
+def _check_positions(file: FileContents, positions: Sequence[int]) -> Check:
+    increasing = all(earlier < later for earlier, later in pairwise(positions))
     return Check(
-        "positions only rise, and a reader gets every event of the file",
-        f"{len(read):,} events read, {len(books.facts):,} in the file",
-        rising and read == [fact.position for fact in books.facts],
+        "positions: increasing, and a reader receives every event in the file",
+        f"{len(positions):,} events read, {len(file.events):,} in the file",
+        increasing and positions == [event.position for event in file.events],
     )
 
 
-def _counted(values: Iterable[str]) -> str:
+def _format_counts(values: Iterable[str]) -> str:
     return ", ".join(f"{count} {value}" for value, count in Counter(values).most_common())

@@ -1,6 +1,6 @@
-"""What an order sets in motion: stock is reserved, or released again, and the customer gets mail.
+"""Handlers of order events: they reserve stock, release it, and write mail to the customer.
 
-Each handler is a subscription of its own: they run side by side, and one that fails does not hold up the others.
+Each handler is a subscription of its own: handlers run concurrently, and a failing handler does not delay the others.
 """
 
 from collections import Counter
@@ -9,28 +9,28 @@ from contextlib import suppress
 import fait
 
 from .inventory import Release, Reserve, release, reserve
-from .orders import Order, OrderCancelled, OrderPlaced, OrderShipped
+from .orders import Order, OrderCanceled, OrderPlaced, OrderShipped
 
 
 async def reserve_stock(event: OrderPlaced, ctx: fait.Context) -> None:
-    """Reserve every item, or cancel the order."""
+    """Reserve all items of the order, or cancel it if one is sold out."""
     order_id, quantities = ctx.envelope.stream_id, Counter[str]()
     for item in event.items:
         quantities[item.sku] += item.quantity
     try:
         await ctx.decide(reserve, Reserve(order_id, quantities))
     except fait.Rejected as sold_out:
-        with suppress(fait.Rejected):  # it is shipped already, and stays so
+        with suppress(fait.Rejected):  # already shipped: nothing to cancel
             await ctx.transact(Order.cancel, order_id, str(sold_out))
 
 
-async def release_stock(_event: OrderCancelled, ctx: fait.Context) -> None:
-    """Give back what was reserved for a cancelled order."""
+async def release_stock(_event: OrderCanceled, ctx: fait.Context) -> None:
+    """Release the stock that was reserved for a canceled order."""
     await ctx.decide(release, Release(ctx.envelope.stream_id))
 
 
 async def send_email(event: OrderPlaced | OrderShipped, ctx: fait.Context) -> None:
-    """Put a mail into the table that the mail server sends from: once, for it is written with the checkpoint."""
+    """Insert a mail into the table that the mail server reads: exactly once, in the transaction of the checkpoint."""
     order = await ctx.load(Order, ctx.envelope.stream_id, version=ctx.envelope.version)
     recipient = await address_book.look_up(order.customer_id)
     match event:
@@ -43,17 +43,17 @@ async def send_email(event: OrderPlaced | OrderShipped, ctx: fait.Context) -> No
 
 
 class AddressBook:
-    """Stands for a service elsewhere, which is sometimes down."""
+    """A stand-in for an external service that is sometimes unavailable."""
 
     def __init__(self) -> None:
         self._failures = 0
 
     def fail(self, times: int) -> None:
-        """Be down for the next questions."""
+        """Make the next `times` look-ups fail."""
         self._failures = times
 
     async def look_up(self, customer_id: str) -> str:
-        """The customer's address."""
+        """Return the mail address of a customer."""
         if self._failures:
             self._failures -= 1
             raise ConnectionError("the address book does not answer")

@@ -1,7 +1,7 @@
-"""Stock: pieces are received, reserved for an order (all of its products, or none), and released if it is cancelled.
+"""Stock: pieces are received, reserved for an order (all of its products or none), and released if it is canceled.
 
-An order's products are each a thing of their own, so no stream holds what a reservation depends on. It depends on a
-query instead: everything about these products, and about this order. See docs/boundaries.md.
+A reservation depends on the stock of several products, so no single stream holds its state. It is a boundary: it
+depends on all events that carry the tag of one of the products or of the order. See docs/boundaries.md.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ import fait
 
 @fait.event("shop.stock-received")
 class StockReceived:
-    """Pieces came in."""
+    """Pieces of a product were delivered to the shop."""
 
     sku: str
     quantity: int
@@ -21,7 +21,7 @@ class StockReceived:
 
 @fait.event("shop.stock-reserved")
 class StockReserved:
-    """Pieces are put aside for an order: so many of each product."""
+    """Pieces were reserved for an order: a quantity per product."""
 
     order_id: str
     quantities: dict[str, int]
@@ -29,7 +29,7 @@ class StockReserved:
 
 @fait.event("shop.stock-released")
 class StockReleased:
-    """The order does not need them any more; nothing if it had nothing."""
+    """The reservation of an order ended; `quantities` is empty if nothing was reserved."""
 
     order_id: str
     quantities: dict[str, int]
@@ -37,7 +37,7 @@ class StockReleased:
 
 @dataclass
 class Stock:
-    """What is on hand, and what orders hold: true for the products, or the order, that it was folded for."""
+    """Stock on hand and reserved, for the products or the order whose events were folded."""
 
     on_hand: Counter[str] = field(default_factory=Counter[str])
     reserved: dict[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
@@ -60,7 +60,7 @@ def evolve(stock: Stock, event: StockReceived | StockReserved | StockReleased) -
 
 @dataclass(frozen=True)
 class Reserve:
-    """Put these pieces aside for an order."""
+    """Reserve these quantities for an order."""
 
     order_id: str
     quantities: Mapping[str, int]
@@ -68,7 +68,7 @@ class Reserve:
 
 @dataclass(frozen=True)
 class Release:
-    """Give back what the order holds."""
+    """End the reservation of an order."""
 
     order_id: str
 
@@ -78,40 +78,41 @@ def decide_reserve(command: Reserve, stock: Stock) -> list[fait.NewEvents]:
         return []
     for sku, quantity in command.quantities.items():
         if quantity > stock.on_hand[sku]:
-            raise fait.Rejected(f"{sku} is sold out: {quantity} wanted, {stock.on_hand[sku]} on hand")
-    return [_about(StockReserved(command.order_id, dict(command.quantities)))]
+            raise fait.Rejected(f"{sku} is sold out: {quantity} ordered, {stock.on_hand[sku]} on hand")
+    return [_reservation_events(StockReserved(command.order_id, dict(command.quantities)))]
 
 
 def decide_release(command: Release, stock: Stock) -> list[fait.NewEvents]:
-    # A cancellation may arrive before the reservation. It is remembered, so that nothing is reserved for nobody.
+    # A cancellation may be handled before the reservation: the event is stored even if nothing is reserved yet, so
+    # that decide_reserve() reserves nothing for a canceled order.
     if command.order_id in stock.released:
         return []
-    return [_about(StockReleased(command.order_id, dict(stock.reserved.get(command.order_id, {}))))]
+    return [_reservation_events(StockReleased(command.order_id, dict(stock.reserved.get(command.order_id, {}))))]
 
 
-def received(sku: str, quantity: int) -> fait.NewEvents:
-    """A delivery, to be appended: there is nothing to decide."""
+def stock_received(sku: str, quantity: int) -> fait.NewEvents:
+    """Return the event of a delivery, ready for `System.append`."""
     return fait.NewEvents(f"stock-{sku}", [StockReceived(sku, quantity)], tags=[f"product:{sku}"])
 
 
-def _about(event: StockReserved | StockReleased) -> fait.NewEvents:
+def _reservation_events(event: StockReserved | StockReleased) -> fait.NewEvents:
     tags = [f"order:{event.order_id}", *(f"product:{sku}" for sku in event.quantities)]
     return fait.NewEvents(f"reservation-{event.order_id}", [event], tags=tags)
 
 
-def of_products(*skus: str) -> list[fait.Query]:
-    """All about the stock of each of these products."""
+def product_queries(*skus: str) -> list[fait.Query]:
+    """Return a query per product: all events about its stock."""
     return [fait.Query.of(StockReceived, StockReserved, StockReleased, tags=[f"product:{sku}"]) for sku in skus]
 
 
-def of_order(order_id: str) -> fait.Query:
-    """All about the stock that an order holds."""
+def order_query(order_id: str) -> fait.Query:
+    """Return a query for all events about the reservation of an order."""
     return fait.Query.of(StockReserved, StockReleased, tags=[f"order:{order_id}"])
 
 
 reserve = fait.Boundary(
     name="reserve",
-    depends_on=lambda command: [of_order(command.order_id), *of_products(*command.quantities)],
+    depends_on=lambda command: [order_query(command.order_id), *product_queries(*command.quantities)],
     initial=Stock,
     decide=decide_reserve,
     evolve=evolve,
@@ -119,7 +120,7 @@ reserve = fait.Boundary(
 
 release = fait.Boundary(
     name="release",
-    depends_on=lambda command: of_order(command.order_id),
+    depends_on=lambda command: order_query(command.order_id),
     initial=Stock,
     decide=decide_release,
     evolve=evolve,
@@ -127,8 +128,8 @@ release = fait.Boundary(
 
 
 async def stock_of(system: fait.System, *skus: str) -> Stock:
-    """How the stock of these products stands."""
+    """Read the current stock of these products."""
     stock = Stock()
-    for recorded in (await system.query(*of_products(*skus))).events:
+    for recorded in (await system.query(*product_queries(*skus))).events:
         stock = evolve(stock, recorded.event)
     return stock

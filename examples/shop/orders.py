@@ -1,4 +1,4 @@
-"""An order is placed, paid and shipped, or cancelled on the way."""
+"""An order: it is placed, paid and shipped, or canceled before it is shipped."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import fait
 
 @dataclass(frozen=True)
 class Item:
-    """So many pieces of a product, at the price of one."""
+    """A quantity of a product, with the price per piece."""
 
     sku: str
     quantity: int
@@ -20,7 +20,7 @@ class Item:
 
 @fait.event("shop.order-placed", version=2)
 class OrderPlaced:
-    """A customer ordered these items, at these prices."""
+    """A customer ordered these items at these prices."""
 
     customer_id: str
     items: list[Item]
@@ -31,70 +31,70 @@ class OrderPlaced:
 
 @fait.upcast("shop.order-placed", 1)
 def with_currency(data: dict[str, Any]) -> dict[str, Any]:
-    """Before version 2 the shop sold in dollars, and did not say so."""
+    """Add the currency: before schema version 2 all prices were in US dollars."""
     return {**data, "currency": "USD"}
 
 
 @fait.event("shop.order-paid")
 class OrderPaid:
-    """The whole amount has arrived."""
+    """The customer paid the whole amount."""
 
     amount: Decimal
 
 
 @fait.event("shop.order-shipped")
 class OrderShipped:
-    """The parcel is on its way."""
+    """The parcel was handed to the carrier."""
 
     tracking_number: str
 
 
-@fait.event("shop.order-cancelled")
-class OrderCancelled:
-    """There will be no parcel."""
+@fait.event("shop.order-canceled")
+class OrderCanceled:
+    """The order was canceled; nothing will be shipped."""
 
     reason: str
 
 
 def total(items: Iterable[Item]) -> Decimal:
-    """What the items cost together."""
+    """Return the total price of the items."""
     return sum((item.price * item.quantity for item in items), Decimal(0))
 
 
 class Order(fait.Aggregate, category="order"):
-    """One order: its stream is `order-<id>`."""
+    """One order; its stream is `order-<id>`."""
 
-    status: Literal["new", "placed", "paid", "shipped", "cancelled"] = "new"
+    status: Literal["new", "placed", "paid", "shipped", "canceled"] = "new"
     customer_id: str = ""
     items: Sequence[Item] = ()
     total: Decimal = Decimal(0)
 
     def place(self, customer_id: str, items: list[Item], currency: str = "USD") -> None:
         if self.status != "new":
-            raise fait.Rejected("this order was placed before")
+            raise fait.Rejected("this order has already been placed")
         if not items:
             raise fait.Rejected("an order needs at least one item")
         self.emit(OrderPlaced(customer_id, items, total(items), fait.now(), currency))
 
     def pay(self, amount: Decimal) -> None:
         if self.status != "placed":
-            raise fait.Rejected(f"this order is {self.status}, it cannot be paid")
+            raise fait.Rejected(f"this order cannot be paid: it is {self.status}")
         if amount != self.total:
-            raise fait.Rejected(f"this order costs {self.total}, not {amount}")
+            raise fait.Rejected(f"the amount must be {self.total}, not {amount}")
         self.emit(OrderPaid(amount))
 
     def ship(self, tracking_number: str) -> None:
         if self.status != "paid":
-            raise fait.Rejected(f"this order is {self.status}, only a paid one is shipped")
+            raise fait.Rejected(f"this order cannot be shipped: it is {self.status}, not paid")
         self.emit(OrderShipped(tracking_number))
 
     def cancel(self, reason: str) -> None:
         if self.status in ("new", "shipped"):
-            raise fait.Rejected(f"this order is {self.status}, it cannot be cancelled")
-        if self.status != "cancelled":
-            self.emit(OrderCancelled(reason))
+            raise fait.Rejected(f"this order cannot be canceled: it is {self.status}")
+        if self.status != "canceled":
+            self.emit(OrderCanceled(reason))
 
-    def evolve(self, event: OrderPlaced | OrderPaid | OrderShipped | OrderCancelled) -> None:
+    def evolve(self, event: OrderPlaced | OrderPaid | OrderShipped | OrderCanceled) -> None:
         match event:
             case OrderPlaced():
                 self.status = "placed"
@@ -103,5 +103,5 @@ class Order(fait.Aggregate, category="order"):
                 self.status = "paid"
             case OrderShipped():
                 self.status = "shipped"
-            case OrderCancelled():
-                self.status = "cancelled"
+            case OrderCanceled():
+                self.status = "canceled"

@@ -1,4 +1,4 @@
-"""What people look at: a row per order, a row per customer. Both are plain tables, and can always be built anew."""
+"""Two read models: a row per order and a row per customer. Both are SQL tables that can be rebuilt from the log."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -6,11 +6,11 @@ from typing import Self
 
 import fait
 
-from .orders import OrderCancelled, OrderPaid, OrderPlaced, OrderShipped
+from .orders import OrderCanceled, OrderPaid, OrderPlaced, OrderShipped
 
 
 class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "placed_at")]):
-    """An order as it stands."""
+    """The current status of an order."""
 
     order_id: str
     customer_id: str
@@ -22,11 +22,11 @@ class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "pla
 
     @classmethod
     def evolve(
-        cls, row: Self | None, event: OrderPlaced | OrderPaid | OrderShipped | OrderCancelled, at: fait.Envelope
+        cls, row: Self | None, event: OrderPlaced | OrderPaid | OrderShipped | OrderCanceled, envelope: fait.Envelope
     ) -> Self | None:
         if isinstance(event, OrderPlaced):
             return cls(
-                order_id=at.stream_id,
+                order_id=envelope.stream_id,
                 customer_id=event.customer_id,
                 status="placed",
                 total=event.total,
@@ -40,13 +40,13 @@ class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "pla
                 row.status = "paid"
             case OrderShipped():
                 row.status, row.tracking_number = "shipped", event.tracking_number
-            case OrderCancelled():
-                row.status = "cancelled"
+            case OrderCanceled():
+                row.status = "canceled"
         return row
 
 
 class CustomerSummary(fait.ReadModel, key="customer_id"):
-    """How much a customer has ordered, cancelled or not."""
+    """How much a customer has ordered, including canceled orders."""
 
     customer_id: str
     orders: int = 0
@@ -54,12 +54,12 @@ class CustomerSummary(fait.ReadModel, key="customer_id"):
     last_order_at: datetime
 
     @classmethod
-    def key_of(cls, event: OrderPlaced, at: fait.Envelope) -> str:
-        """An order's events lie in its own stream; the row is the customer's."""
+    def key_of(cls, event: OrderPlaced, envelope: fait.Envelope) -> str:
+        """Return the customer's id: an event's stream is the order's, but the row belongs to the customer."""
         return event.customer_id
 
     @classmethod
-    def evolve(cls, row: Self | None, event: OrderPlaced, at: fait.Envelope) -> Self | None:
+    def evolve(cls, row: Self | None, event: OrderPlaced, envelope: fait.Envelope) -> Self | None:
         row = row or cls(customer_id=event.customer_id, last_order_at=event.placed_at)
         row.orders += 1
         row.pieces += sum(item.quantity for item in event.items)

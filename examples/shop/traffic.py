@@ -1,4 +1,4 @@
-"""Made-up customers who order tea: the same seed gives the same orders."""
+"""Generated orders of generated customers; the same seed gives the same orders."""
 
 import random
 from collections import Counter
@@ -29,57 +29,71 @@ TEAS = {
     "silver-needle": Decimal("42.00"),
     "yunnan": Decimal("12.80"),
 }
+"""Price of each product."""
 
 SCARCE = "silver-needle"
-"""A tea of which only half arrives that is ordered."""
+"""The product of which only half the ordered quantity is delivered."""
 
-_FIRST = ("ada", "alan", "barbara", "donald", "edsger", "frances", "grace", "jean", "joan", "john", "karen", "radia")
-_LAST = ("berg", "costa", "diaz", "haddad", "ito", "jansen", "kaur", "lopez", "novak", "okafor", "silva", "weber")
+_FIRST_NAMES = (
+    "ada",
+    "alan",
+    "barbara",
+    "donald",
+    "edsger",
+    "frances",
+    "grace",
+    "jean",
+    "joan",
+    "john",
+    "karen",
+    "radia",
+)
+_LAST_NAMES = ("berg", "costa", "diaz", "haddad", "ito", "jansen", "kaur", "lopez", "novak", "okafor", "silva", "weber")
 
-Fate = Literal["placed", "paid", "shipped", "cancelled"]
-_FATES: dict[Fate, int] = {"shipped": 60, "paid": 20, "placed": 10, "cancelled": 10}
+FinalStatus = Literal["placed", "paid", "shipped", "canceled"]
+_STATUS_WEIGHTS: dict[FinalStatus, int] = {"shipped": 60, "paid": 20, "placed": 10, "canceled": 10}
 
 
 @dataclass(frozen=True)
-class Wish:
-    """An order that somebody is going to place, and how far it is meant to get."""
+class PlannedOrder:
+    """An order that the demo will place, and the status that it should reach."""
 
     order_id: str
     customer_id: str
     items: list[Item]
-    fate: Fate
+    final_status: FinalStatus
 
     @property
     def total(self) -> Decimal:
         return total(self.items)
 
 
-def wishes(count: int, seed: int) -> list[Wish]:
-    """So many orders. Some customers come often, most of them rarely."""
-    chance = random.Random(seed)  # noqa: S311 - plausible, not secret
-    names = [f"{first}.{last}" for first in _FIRST for last in _LAST]
-    customers = chance.sample(names, k=min(len(names), 3 + count // 8))
+def plan_orders(count: int, seed: int) -> list[PlannedOrder]:
+    """Generate orders. A few customers order often, most of them rarely."""
+    rng = random.Random(seed)  # noqa: S311 - plausible, not secret
+    names = [f"{first}.{last}" for first in _FIRST_NAMES for last in _LAST_NAMES]
+    customers = rng.sample(names, k=min(len(names), 3 + count // 8))
     weights = [1 / rank for rank in range(1, len(customers) + 1)]
     return [
-        Wish(
+        PlannedOrder(
             order_id=f"{number:05}",
-            customer_id=chance.choices(customers, weights)[0],
-            items=_basket(chance),
-            fate=chance.choices(list(_FATES), list(_FATES.values()))[0],
+            customer_id=rng.choices(customers, weights)[0],
+            items=_generate_items(rng),
+            final_status=rng.choices(list(_STATUS_WEIGHTS), list(_STATUS_WEIGHTS.values()))[0],
         )
         for number in range(1, count + 1)
     ]
 
 
-def _basket(chance: random.Random) -> list[Item]:
-    skus = chance.sample(list(TEAS), k=chance.choices((1, 2, 3), (5, 3, 1))[0])
-    return [Item(sku, chance.choices((1, 2, 3, 5), (12, 5, 2, 1))[0], TEAS[sku]) for sku in skus]
+def _generate_items(rng: random.Random) -> list[Item]:
+    skus = rng.sample(list(TEAS), k=rng.choices((1, 2, 3), (5, 3, 1))[0])
+    return [Item(sku, rng.choices((1, 2, 3, 5), (12, 5, 2, 1))[0], TEAS[sku]) for sku in skus]
 
 
-def deliveries(planned: Iterable[Wish]) -> dict[str, int]:
-    """What to receive of each tea, so that all orders can be served, but for the scarce tea, and some is left."""
-    wanted = Counter[str]()
-    for wish in planned:
-        for item in wish.items:
-            wanted[item.sku] += item.quantity
-    return {sku: wanted[sku] // 2 + 1 if sku == SCARCE else wanted[sku] + 50 for sku in TEAS}
+def plan_deliveries(orders: Iterable[PlannedOrder]) -> dict[str, int]:
+    """Return how many pieces of each product to deliver: enough for all orders, except for the scarce product."""
+    ordered = Counter[str]()
+    for order in orders:
+        for item in order.items:
+            ordered[item.sku] += item.quantity
+    return {sku: ordered[sku] // 2 + 1 if sku == SCARCE else ordered[sku] + 50 for sku in TEAS}

@@ -1,12 +1,20 @@
-"""fait: event sourcing, CQRS and durable messaging. A fact is a thing done."""
+"""Event sourcing, CQRS and the transactional outbox on PostgreSQL and SQLite.
+
+Everything that applications use is exported here. `fait.store` is the extension point for other databases,
+`fait.testing` has tests and Hypothesis strategies for them.
+"""
+
+from types import FunctionType
 
 from fait._app import App, SubscriptionStatus, System
 from fait._clock import Clock, ManualClock, SystemClock, new_id, now
 from fait._decisions.aggregate import Aggregate, fold
 from fait._decisions.boundary import Boundary, QueryResult
+from fait._decisions.client import Client
 from fait._decisions.decider import Decider
 from fait._decisions.new_events import NewEvents
 from fait._decisions.transact import WriteResult
+from fait._delivery.outbox import AsyncOutbox, Outbox
 from fait._errors import (
     AppendConditionFailed,
     CheckpointMismatch,
@@ -30,30 +38,38 @@ from fait._errors import (
     UsageError,
     WrongExpectedVersion,
 )
-from fait._events.envelope import Envelope, Metadata, Untyped
+from fait._events.append import Until
+from fait._events.envelope import CommandRecord, Envelope, Metadata, RecordedEvent, Untyped
 from fait._events.event import describe, event, field, replace
 from fait._events.query import Query
-from fait._events.upcast import upcast
+from fait._events.upcast import Upcaster, upcast
 from fait._events.validation import Json
+from fait._events.version import Expected
 from fait._subscriptions.failure import Retry
-from fait._subscriptions.find import Rows, between, desc, ge, gt, le, lt, ne, one_of
+from fait._subscriptions.find import Comparison, Descending, Rows, between, desc, ge, gt, le, lt, ne, one_of
 from fait._subscriptions.reactor import Context
 from fait._subscriptions.read_model import ReadModel
-from fait._telemetry import caused_by
+from fait._telemetry import Origin, caused_by
 
 __all__ = [
     "Aggregate",
     "App",
     "AppendConditionFailed",
+    "AsyncOutbox",
     "Boundary",
     "CheckpointMismatch",
+    "Client",
     "Clock",
+    "CommandRecord",
+    "Comparison",
     "Context",
     "Decider",
     "DeclarationError",
+    "Descending",
     "DuplicateEventId",
     "Envelope",
     "EventTooNew",
+    "Expected",
     "FaitError",
     "InvalidValue",
     "Json",
@@ -63,11 +79,14 @@ __all__ = [
     "Metadata",
     "MissingExtra",
     "NewEvents",
+    "Origin",
+    "Outbox",
     "PositionExpired",
     "Query",
     "QueryResult",
     "ReadModel",
     "ReadModelChanged",
+    "RecordedEvent",
     "Rejected",
     "Retry",
     "Rows",
@@ -80,7 +99,9 @@ __all__ = [
     "SystemClock",
     "UndecodableEvent",
     "UnknownEventType",
+    "Until",
     "Untyped",
+    "Upcaster",
     "UsageError",
     "WriteResult",
     "WrongExpectedVersion",
@@ -102,3 +123,9 @@ __all__ = [
     "replace",
     "upcast",
 ]
+
+# Classes and functions report the module that applications import them from, in `repr`, tracebacks and pickles.
+for _name in __all__:
+    _exported: object = globals()[_name]
+    if isinstance(_exported, type | FunctionType) and _exported.__module__.startswith("fait."):
+        _exported.__module__ = "fait"

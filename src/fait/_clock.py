@@ -1,7 +1,7 @@
-"""Time and ids: the two things that differ each time a program runs, so that a test can wind them by hand.
+"""Time and ids, replaceable by tests.
 
-A `Clock` tells the moment; `now()` asks the clock in force. During one decision the moment stands still (`freeze`), so
-that a command that asks twice gets one answer, and an attempt that is repeated is exact.
+A `Clock` gives the current time. `now()` gives a command the time of its decision: the decision runner freezes it with
+`freeze`, so that all calls in one decision return the same value and a repeated decision is deterministic.
 """
 
 import os
@@ -16,33 +16,40 @@ __all__ = ["Clock", "ManualClock", "SystemClock", "freeze", "new_id", "now"]
 
 
 class Clock(Protocol):
-    """Tells the moment, aware, in UTC."""
+    """Source of the current time."""
 
     def now(self) -> datetime:
-        """The moment."""
+        """Return the current time, timezone-aware, in UTC."""
         ...
 
 
 class SystemClock:
-    """The operating system's clock. It may jump in either direction."""
+    """The operating system's clock. It may jump forwards or backwards."""
 
     def now(self) -> datetime:
-        """The moment, to the microsecond."""
+        """Return the current time in UTC, with microseconds."""
         return datetime.now(UTC)
 
 
 class ManualClock:
-    """A clock that moves only when told to."""
+    """A clock for tests that changes only when it is set or advanced.
+
+    Args:
+        moment: the time it shows first; timezone-aware.
+
+    Attributes:
+        moment: the time it shows, in UTC; may be assigned.
+    """
 
     def __init__(self, moment: datetime) -> None:
-        self.moment = moment.astimezone(UTC)
+        self.moment: datetime = moment.astimezone(UTC)
 
     def now(self) -> datetime:
-        """The moment it was last set to."""
+        """Return the time the clock is set to."""
         return self.moment
 
     def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
-        """Move the clock; negative amounts move it back, as real clocks do."""
+        """Move the clock forward; negative amounts move it back."""
         self.moment += timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days)
 
 
@@ -50,24 +57,30 @@ _frozen: ContextVar[datetime | None] = ContextVar("fait_now", default=None)
 
 
 def now() -> datetime:
-    """The moment, aware, in UTC. It stands still during one decision."""
+    """Return the current time, timezone-aware, in UTC.
+
+    Within one decision (a command, `decide`), every call returns the same value.
+    """
     return _frozen.get() or datetime.now(UTC)
 
 
 @contextmanager
-def freeze(moment: datetime) -> Generator[datetime]:
-    """Let `now()` answer `moment` inside the block."""
-    token = _frozen.set(moment)
+def freeze(timestamp: datetime) -> Generator[datetime]:
+    """Make `now()` return `timestamp` inside the block."""
+    token = _frozen.set(timestamp)
     try:
-        yield moment
+        yield timestamp
     finally:
         _frozen.reset(token)
 
 
 def new_id() -> str:
-    """A new UUIDv7 (RFC 9562) as text: ids made later sort later, so that indexes grow at their right edge."""
-    whole = (time.time_ns() // 1_000_000).to_bytes(6, "big") + _random_bytes()
-    return f"{whole[:4].hex()}-{whole[4:10].hex('-', 2)}-{whole[10:].hex()}"
+    """Return a new UUIDv7 (RFC 9562) as text.
+
+    UUIDv7 values sort by creation time, so new index entries go to the right edge of a B-tree.
+    """
+    uuid = (time.time_ns() // 1_000_000).to_bytes(6, "big") + _random_bytes()
+    return f"{uuid[:4].hex()}-{uuid[4:10].hex('-', 2)}-{uuid[10:].hex()}"
 
 
 _pool: list[bytes] = []
@@ -77,15 +90,15 @@ _VARIANT: Final = bytes(0x80 | byte & 0x3F for byte in range(256))
 
 
 def _random_bytes() -> bytes:
-    """The ten bytes of an id that chance gives, with version and variant in place; they are made in portions."""
+    """Return the last ten bytes of a UUIDv7, with version and variant set. One `urandom` call serves many ids."""
     while True:
         try:
-            return _pool.pop()  # in one step, so that no two threads draw the same
+            return _pool.pop()  # atomic: two threads never get the same bytes
         except IndexError:
-            made = bytearray(os.urandom(10 * _IDS_PER_REFILL))
-            made[::10] = made[::10].translate(_VERSION)
-            made[2::10] = made[2::10].translate(_VARIANT)
-            _pool.extend([bytes(made[at : at + 10]) for at in range(0, len(made), 10)])
+            portion = bytearray(os.urandom(10 * _IDS_PER_REFILL))
+            portion[::10] = portion[::10].translate(_VERSION)
+            portion[2::10] = portion[2::10].translate(_VARIANT)
+            _pool.extend([bytes(portion[start : start + 10]) for start in range(0, len(portion), 10)])
 
 
-os.register_at_fork(after_in_child=_pool.clear)  # a child must not draw the same bytes as its parent
+os.register_at_fork(after_in_child=_pool.clear)  # a forked child must not use the random bytes of its parent

@@ -1,29 +1,29 @@
-"""Every error fait raises on purpose, in one tree.
+"""Exceptions that fait raises on purpose.
 
     FaitError
-    ├── DeclarationError        a class cannot be used as it is declared; raised before anything runs
-    ├── MissingExtra            an optional dependency is not installed; says the install line
-    ├── UsageError              a call that cannot be meant: wrong type, unknown column, closed system
-    ├── Rejected                a command said no; nothing was written
-    ├── InvalidValue            a value that no store can keep exactly; nothing was written
-    ├── WrongExpectedVersion    the stream is at another version; nothing was written
-    ├── AppendConditionFailed   something the append depends on has happened; nothing was written
-    ├── DuplicateEventId        an event id is taken by another event; nothing was written
-    ├── KeyReused               an idempotency key was used for something else; nothing was written
-    ├── UndecodableEvent        a stored event cannot be read by today's code
-    │   ├── UnknownEventType    … its type is declared nowhere
-    │   └── EventFromTheFuture  … its schema version is newer than the declared one
-    ├── Stale                   a read model did not reach the asked position in time
-    ├── SubscriptionsChanged    subscriptions vanished and appeared: renamed, or removed and added?
-    ├── ReadModelChanged        a read model's columns differ from its table's
-    ├── CheckpointMismatch      a checkpoint does not belong to this log, or lies beyond its head
-    ├── PositionExpired         a subscription would begin where messages were dropped already
-    ├── LeaseLost               another process took over; the work in hand was not recorded
-    └── StoreUnavailable        the store cannot be reached or used; `.outcome` says what is known
-        └── StoreTooNew         the database was written by a newer fait
+    ├── DeclarationError        a class or function cannot be used as declared; raised before anything runs
+    ├── MissingExtra            an optional dependency is not installed
+    ├── UsageError              invalid call: wrong type, unknown column, closed system
+    ├── Rejected                a command was rejected by the application
+    ├── InvalidValue            a value cannot be stored exactly
+    ├── WrongExpectedVersion    the stream is not at the expected version
+    ├── AppendConditionFailed   an event that the append depends on was recorded in the meantime
+    ├── DuplicateEventId        an event id is used by another event
+    ├── KeyReused               an idempotency key was used for another command
+    ├── UndecodableEvent        a recorded event cannot be decoded
+    │   ├── UnknownEventType    … because no included class declares its type
+    │   └── EventTooNew         … because its schema version is newer than the declared one
+    ├── Stale                   a read model did not reach a position within the timeout
+    ├── SubscriptionsChanged    subscriptions disappeared and others appeared: renamed?
+    ├── ReadModelChanged        a read model's definition differs from its table's
+    ├── CheckpointMismatch      a checkpoint belongs to another log or lies beyond the head
+    ├── PositionExpired         a subscription would start where messages have been dropped
+    ├── LeaseLost               another process acquired the lease of the subscription
+    └── StoreUnavailable        the store cannot be reached or used; see `.outcome`
+        └── StoreTooNew         the database schema is from a newer version of fait
 
-Errors carry their facts as attributes and make their message from them. A message says what happened, what was and was
-not written, and what to do next. Payloads and passwords are never part of a message.
+Each exception has its facts as attributes and builds its message from them. A message says what failed, why, what was
+and was not written, and what to do next. Messages never contain event data or passwords.
 """
 
 from collections.abc import Sequence
@@ -55,54 +55,62 @@ __all__ = [
 
 
 class FaitError(Exception):
-    """The root of the tree: `except fait.FaitError` catches all that fait raises on purpose."""
+    """Base class of all exceptions that fait raises on purpose."""
 
 
 class DeclarationError(FaitError):
-    """A class cannot be used as it is declared. Raised at import, `include` or `open`; nothing was written."""
+    """A class or function cannot be used as declared.
+
+    Raised at import, by `App.include`, or by `App.open` before anything is written.
+    """
 
 
 class MissingExtra(FaitError):
     """An optional dependency is not installed.
 
     Attributes:
-        extra: the extra to install.
+        extra: name of the extra to install, as in `fait[postgres]`.
     """
 
-    def __init__(self, what: str, extra: str) -> None:
+    def __init__(self, feature: str, extra: str) -> None:
         self.extra = extra
-        super().__init__(f'{what} needs an optional dependency. Install it with: pip install "fait[{extra}]"')
+        super().__init__(f'{feature} needs an optional dependency. Install it with: pip install "fait[{extra}]"')
 
 
 class UsageError(FaitError):
-    """A call that cannot be meant: a wrong type, an unknown column, a closed system. Nothing was written."""
+    """A call is invalid: a wrong type, an unknown column, a closed system. Nothing was written."""
 
 
 class Rejected(FaitError):
-    """A command said no: raise it in a command or in `decide`. Nothing was written, and it is not tried again."""
+    """A command was rejected. Nothing was written.
+
+    Raise it in a command of an aggregate, or in `decide`. fait does not retry a rejected command.
+    """
 
 
 class InvalidValue(FaitError):
-    """A value that cannot be stored exactly, on any backend. Nothing was written.
+    """A value cannot be stored exactly by every backend. Nothing was written.
 
     Attributes:
-        path: where in the event, as in `$.items[2].price`.
-        reason: what is wrong with it.
+        path: path of the value in its event, such as `$.items[2].price`.
+        reason: why it cannot be stored.
     """
 
-    def __init__(self, what: str, path: str, reason: str) -> None:
+    def __init__(self, subject: str, path: str, reason: str) -> None:
         self.path = path
         self.reason = reason
-        super().__init__(f"{what} cannot be stored: {path}: {reason}. Nothing was written.")
+        super().__init__(f"{subject} cannot be stored: {path}: {reason}. Nothing was written.")
 
 
 class WrongExpectedVersion(FaitError):
-    """Somebody else appended to the stream. Nothing was written: load again and decide again.
+    """The stream is not at the expected version. Nothing was written.
+
+    Load the stream again and decide again.
 
     Attributes:
-        stream: the stream's name.
-        expected: the version the caller expected, or "no_stream", "exists".
-        actual: the version the stream has; 0 means there is no such stream.
+        stream: name of the stream.
+        expected: the expected version, or "no_stream" or "exists".
+        actual: the current version of the stream; 0: the stream does not exist.
     """
 
     def __init__(self, stream: str, expected: int | str, actual: int) -> None:
@@ -110,91 +118,95 @@ class WrongExpectedVersion(FaitError):
         self.expected = expected
         self.actual = actual
         super().__init__(
-            f"stream {stream!r} is at version {actual}, expected {expected}. Nothing was written: load it again and "
-            f"decide again."
+            f"stream {stream!r} is at version {actual}, expected {expected}. Nothing was written: load the stream "
+            f"again and decide again."
         )
 
 
 class AppendConditionFailed(FaitError):
-    """Something that the append depends on has happened since it was decided. Nothing was written: decide again.
+    """Events that the append depends on were recorded after the decision. Nothing was written.
+
+    Run the query again and decide again.
 
     Attributes:
-        types: stored names of the events that came between.
-        position: the log's position up to which they were looked for.
+        types: names of the types of these events, in order of position.
+        position: position up to which the log was searched for them.
     """
 
     def __init__(self, types: Sequence[str], position: int) -> None:
-        self.types = tuple(types)
+        self.types: tuple[str, ...] = tuple(types)
         self.position = position
-        came = ", ".join(sorted(set(types)))
+        names = ", ".join(sorted(set(types)))
         super().__init__(
-            f"{len(types)} event(s) that the decision depends on came between ({came}). Nothing was written: read "
-            f"them and "
-            "decide again."
+            f"append condition failed: {len(types)} event(s) that the decision depends on were recorded after it "
+            f"({names}). Nothing was written: run the query again and decide again."
         )
 
 
 class DuplicateEventId(FaitError):
-    """An event id is taken by another event, or only a part of an append was stored before. Nothing was written.
+    """An event id is already used by another event, or only part of the append is stored. Nothing was written.
 
     Attributes:
-        event_id: an id that is taken.
+        event_id: one of the ids in use.
     """
 
     def __init__(self, event_id: str) -> None:
         self.event_id = event_id
         super().__init__(
-            f"event id {event_id} is taken by another event, so this is not a repetition of an earlier append. "
-            "Nothing was written: let fait choose the ids, or use a key= of its own for each intention."
+            f"event id {event_id} is already used by another event, and this append is not a repetition of the append "
+            "that stored it. Nothing was written: let fait generate the ids, or use a different key= for each "
+            "intention."
         )
 
 
 class KeyReused(FaitError):
-    """An idempotency key was used for another command, or for the same one with other arguments. Nothing was written.
+    """An idempotency key was already used for another command, or with other arguments. Nothing was written.
 
     Attributes:
-        key: the key.
-        stream: the stream it was used on.
+        key: the idempotency key.
+        stream: name of the stream it was used on.
     """
 
-    def __init__(self, key: str, stream: str, was: str) -> None:
+    def __init__(self, key: str, stream: str, original: str) -> None:
         self.key = key
         self.stream = stream
         super().__init__(
-            f"key {key!r} was used on stream {stream!r} for {was}. Nothing was written: use a new key for a new "
-            f"intention."
+            f"idempotency key {key!r} was already used on stream {stream!r} for {original}. Nothing was written: use a "
+            f"new key for a new intention."
         )
 
 
 class UndecodableEvent(FaitError):
-    """A stored event cannot be read by today's code. Nothing is lost: it is in the log as it was written.
+    """A recorded event cannot be decoded by the current code. The event itself remains in the log, unchanged.
 
     Attributes:
-        stream, version, type: which event.
+        stream: name of its stream.
+        version: its version in the stream.
+        type: stored name of its type.
     """
 
     def __init__(self, stream: str, version: int, type: str, reason: str) -> None:
         self.stream = stream
         self.version = version
         self.type = type
-        super().__init__(f"event {version} of stream {stream!r} ({type!r}) cannot be read: {reason}")
+        super().__init__(f"cannot decode event {version} of stream {stream!r} ({type!r}): {reason}")
 
 
 class UnknownEventType(UndecodableEvent):
-    """The log holds an event whose type no included class declares."""
+    """A recorded event has a type that no included class declares."""
 
 
 class EventTooNew(UndecodableEvent):
-    """The log holds an event of a schema version newer than the declared one: it was written by newer code."""
+    """A recorded event has a newer schema version than its class declares: newer code wrote it."""
 
 
 class Stale(FaitError):
-    """A read model did not reach the asked position in time. Nothing was written, and nothing is lost.
+    """A subscription did not reach a position within the timeout. Nothing is lost.
 
     Attributes:
-        subscription: the laggard.
-        position: where it is.
-        target: the position that was asked for.
+        subscription: name of the subscription.
+        position: the position it has reached.
+        target: the position that was waited for.
     """
 
     def __init__(self, subscription: str, position: int, target: int, waited_s: float, hint: str) -> None:
@@ -202,71 +214,74 @@ class Stale(FaitError):
         self.position = position
         self.target = target
         super().__init__(
-            f"{subscription!r} is at position {position} and did not reach {target} in {waited_s:g} s. {hint}"
+            f"{subscription!r} is at position {position} and did not reach {target} within {waited_s:g} s. {hint}"
         )
 
 
 class SubscriptionsChanged(FaitError):
-    """Some subscriptions of this app vanished while new ones appeared. Nothing was started.
+    """Some subscriptions of the app disappeared while others appeared. Nothing was started.
 
-    A renamed subscription would start again from its start rule: effects would repeat, or be skipped.
+    A renamed subscription has no checkpoint under its new name. It would start according to its start rule, and so
+    repeat or skip effects.
 
     Attributes:
-        vanished, appeared: their names.
+        removed: names that have a checkpoint but are not declared any more.
+        added: names that are declared but have no checkpoint.
     """
 
-    def __init__(self, app: str, vanished: Sequence[str], appeared: Sequence[str]) -> None:
-        self.removed = tuple(vanished)
-        self.added = tuple(appeared)
-        gone, new = ", ".join(map(repr, vanished)), ", ".join(map(repr, appeared))
+    def __init__(self, app: str, removed: Sequence[str], added: Sequence[str]) -> None:
+        self.removed: tuple[str, ...] = tuple(removed)
+        self.added: tuple[str, ...] = tuple(added)
+        old, new = ", ".join(map(repr, removed)), ", ".join(map(repr, added))
         super().__init__(
-            f"app {app!r} had the subscriptions {gone}, which are not declared any more, and declares {new}, which "
-            f"are new. "
-            "Nothing was started. If one was renamed: open(url, renamed={'old': 'new'}); if they are gone for good: "
-            "open(url, forget=['old'])."
+            f"app {app!r} has checkpoints of the subscriptions {old}, which it does not declare any more, and declares "
+            f"the subscriptions {new}, which have no checkpoint. Nothing was started. If one was renamed, open the app "
+            "once with renamed={'old': 'new'}. If the old ones were removed, open it once with forget=['old']."
         )
 
 
 class ReadModelChanged(FaitError):
-    """A read model's columns, key or fold version differ from what its table was built with. Nothing was changed.
+    """A read model's columns, key, events or version differ from those its table was built with. Nothing was changed.
 
     Attributes:
-        model: the read model's name.
+        model: name of the read model's table.
     """
 
     def __init__(self, model: str) -> None:
         self.model = model
         super().__init__(
-            f"read model {model!r} is declared differently from the table that was built for it. Nothing was changed. "
-            f"Build it anew from the log: fait rebuild {model} --app module:app (or system.rebuild(...))."
+            f"the definition of read model {model!r} changed since its table was built. Nothing was changed. Rebuild "
+            f"the table from the log: fait rebuild {model} --app module:app, or open(url, rebuild=[{model!r}])."
         )
 
 
 class CheckpointMismatch(FaitError):
-    """A checkpoint belongs to another log or lies beyond this log's head. The subscription does not start.
+    """A checkpoint belongs to another log, or lies beyond the head of this one. The subscription does not start.
 
-    A restored or copied database reuses positions: going on would skip events silently.
+    A restored or copied database assigns its last positions again. If the subscription continued from the checkpoint,
+    it would skip new events.
 
     Attributes:
-        subscription: whose checkpoint it is.
+        subscription: name of the subscription.
     """
 
     def __init__(self, subscription: str, reason: str) -> None:
         self.subscription = subscription
         super().__init__(
-            f"the checkpoint of {subscription!r} does not fit this log: {reason}. Nothing was handled or written. "
-            "If the database was restored or copied, decide what the subscription may have done already, then set its "
-            "checkpoint anew or rebuild it."
+            f"the checkpoint of subscription {subscription!r} does not fit this log: {reason}. Nothing was handled or "
+            "written. If the database was restored or copied, run fait log adopt. If the checkpoint still does not fit,"
+            f" rebuild a read model with fait rebuild {subscription} --app module:app; for a handler, check which of "
+            f"its effects must be repeated, then open the app once with forget=[{subscription!r}]."
         )
 
 
 class PositionExpired(FaitError):
-    """A subscription takes messages that expire, and would begin where some were dropped already. It does not start.
+    """A subscription to expiring messages would start where some have been dropped. It does not start.
 
     Attributes:
-        subscription: its name.
-        position: where it would begin.
-        expired: of the last message that was dropped.
+        subscription: name of the subscription.
+        position: the position it would start at.
+        expired: position of the last dropped message.
     """
 
     def __init__(self, subscription: str, position: int, expired: int) -> None:
@@ -274,30 +289,33 @@ class PositionExpired(FaitError):
         self.position = position
         self.expired = expired
         super().__init__(
-            f"{subscription!r} takes messages that expire and would begin at position {position}, but messages up to "
-            f"position {expired} have been dropped: it would miss them. Nothing was handled. Take only events that are "
-            "kept, or begin with what comes from now on: start='now', and if it has a checkpoint already, "
-            f"open(url, forget=[{subscription!r}])."
+            f"subscription {subscription!r} handles messages that expire and would start at position {position}, but "
+            f"messages up to position {expired} have been dropped. Nothing was handled. Subscribe only to events that "
+            "do not expire, or start at the end of the log with start='now'. If the subscription already has a "
+            f"checkpoint, also open the app once with forget=[{subscription!r}]."
         )
 
 
 class LeaseLost(FaitError):
-    """Another process owns the subscription now. What this one had in hand was not recorded; the other goes on."""
+    """Another process acquired the lease of the subscription.
+
+    The unit of work in progress was not recorded; the new owner processes its events.
+    """
 
 
 class StoreUnavailable(FaitError):
     """The store cannot be reached or used.
 
     Attributes:
-        outcome: "not_written" = certainly not written; "unknown" = it may have been written: the same event ids, or the
-            same key, make a retry safe.
+        outcome: "not_written": certainly nothing was written. "unknown": the append may have been committed; retry it
+            with the same event ids or the same idempotency key, and it is stored exactly once.
     """
 
     def __init__(self, message: str, outcome: Literal["not_written", "unknown"] = "not_written") -> None:
         self.outcome: Literal["not_written", "unknown"] = outcome
-        known = "Nothing was written." if outcome == "not_written" else "It may or may not have been written."
-        super().__init__(f"{message} {known}")
+        consequence = "Nothing was written." if outcome == "not_written" else "It may or may not have been written."
+        super().__init__(f"{message} {consequence}")
 
 
 class StoreTooNew(StoreUnavailable):
-    """The database was written by a newer fait than this one."""
+    """The database schema is from a newer version of fait. Upgrade fait to open the store."""

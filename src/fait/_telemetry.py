@@ -1,8 +1,8 @@
-"""Who asks, and as part of which story: what travels with the work from a request to its last consequence.
+"""Logger and origin of appends: correlation id, causation id, actor and trace context.
 
-An `Origin` is kept in a context variable, so that it follows `await`s and tasks. Whatever is appended inside
-`with caused_by(...)` carries it in its metadata; while a handler runs, fait itself sets the event being handled as
-the cause.
+The current `Origin` is a context variable, so it follows `await`s and tasks. Events appended inside
+`with caused_by(...)` carry it in their metadata. While a handler runs, its processor sets the handled event as the
+cause.
 """
 
 import logging
@@ -18,12 +18,12 @@ logger = logging.getLogger("fait")
 
 
 class Origin(Struct, frozen=True, kw_only=True):
-    """Where an append comes from.
+    """Where an append comes from; see `caused_by`.
 
     Attributes:
-        correlation_id: the same for everything that belongs to one story; a request's id, for example.
+        correlation_id: the same for all events of one business operation, such as a request id.
         causation_id: the id of the event or command that is the direct cause.
-        actor: who wants it: a user, a service.
+        actor: the user or service on whose behalf it happens.
         traceparent: W3C trace context, as received.
     """
 
@@ -38,7 +38,7 @@ _origin: ContextVar[Origin] = ContextVar("fait_origin", default=NO_ORIGIN)
 
 
 def origin() -> Origin:
-    """The origin in force."""
+    """Return the current origin."""
     return _origin.get()
 
 
@@ -50,7 +50,16 @@ def caused_by(
     actor: str | None = None,
     traceparent: str | None = None,
 ) -> Generator[Origin]:
-    """Let appends inside the block carry this origin; what is not given is inherited from the block around it."""
+    """Set the origin of all events appended inside the block.
+
+    Values that are not given are inherited from the enclosing block.
+
+    Args:
+        correlation_id: the same for all events of one business operation, such as a request id.
+        causation_id: the id of the event or command that is the direct cause.
+        actor: the user or service on whose behalf it happens.
+        traceparent: W3C trace context, as received.
+    """
     outer = _origin.get()
     inner = Origin(
         correlation_id=correlation_id or outer.correlation_id,

@@ -1,4 +1,4 @@
-"""Every backend keeps what a log promises of append conditions."""
+"""Runs the contract of append conditions on every backend."""
 
 from fait._store.open import BACKENDS
 from fait.testing.contract import ConditionContract
@@ -14,7 +14,7 @@ class TestSqliteConditions(Sqlite, ConditionContract): ...
 class TestPostgresConditions(Postgres, ConditionContract): ...
 
 
-def test_each_backend_is_held_to_it() -> None:
-    held = [each for each in globals().values() if isinstance(each, type) and issubclass(each, ConditionContract)]
+def test_every_backend_is_tested() -> None:
+    tested = [each for each in globals().values() if isinstance(each, type) and issubclass(each, ConditionContract)]
 
-    assert {getattr(each, "backend", None) for each in held} >= set(BACKENDS)
+    assert {getattr(each, "backend", None) for each in tested} >= set(BACKENDS)

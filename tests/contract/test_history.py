@@ -1,4 +1,4 @@
-"""What a fold reads of a stream is what everybody else reads of it."""
+"""`Log.history` returns the same events as `Log.read_stream`."""
 
 import random
 from collections.abc import AsyncIterator, Callable
@@ -16,11 +16,11 @@ from fait.testing.contract.store import START, added, new, write
 async def store(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> AsyncIterator[Store]:
     clock = fait.ManualClock(START)
     store = await open_store(store_url(request.param), clock=clock)
-    chance = random.Random(5)
+    rng = random.Random(5)
     for number in range(40):
-        occurred_at = START + timedelta(minutes=chance.randrange(-20, 20)) if number % 3 else None
-        await added(store.log, write(chance.choice("ab"), [new(occurred_at=occurred_at)]))
-        clock.advance(minutes=chance.choice([0, 1, -1]))
+        occurred_at = START + timedelta(minutes=rng.randrange(-20, 20)) if number % 3 else None
+        await added(store.log, write(rng.choice("ab"), [new(occurred_at=occurred_at)]))
+        clock.advance(minutes=rng.choice([0, 1, -1]))
     yield store
     await store.close()
 
@@ -30,7 +30,7 @@ async def store(request: pytest.FixtureRequest, store_url: Callable[[str], str])
 @pytest.mark.parametrize(
     "until", [Until(), Until(version=9), Until(position=11), Until(recorded_at=START + timedelta(minutes=2))]
 )
-async def test_a_history_is_the_stream(store: Store, after: int, limit: int, until: Until) -> None:
+async def test_history_has_the_events_of_the_stream(store: Store, after: int, limit: int, until: Until) -> None:
     stream = await store.log.read_stream("a", after=after, limit=limit, until=until)
 
     history = await store.log.history("a", after=after, limit=limit, until=until)
@@ -42,10 +42,10 @@ async def test_a_history_is_the_stream(store: Store, after: int, limit: int, unt
 
 @pytest.mark.parametrize("minutes", [-21, -5, 0, 5, 30])
 @pytest.mark.parametrize("limit", [1, 3, 100])
-async def test_a_history_can_leave_out_what_had_not_occurred(store: Store, minutes: int, limit: int) -> None:
-    moment = START + timedelta(minutes=minutes)
-    stream = [each for each in await store.log.read_stream("a") if each.occurred_at <= moment]
+async def test_history_until_occurred_at_leaves_out_later_events(store: Store, minutes: int, limit: int) -> None:
+    time = START + timedelta(minutes=minutes)
+    stream = [each for each in await store.log.read_stream("a") if each.occurred_at <= time]
 
-    history = await store.log.history("a", limit=limit, until=Until(occurred_at=moment))
+    history = await store.log.history("a", limit=limit, until=Until(occurred_at=time))
 
     assert [version for version, *_ in history] == [each.version for each in stream][:limit]

@@ -1,4 +1,4 @@
-"""Every backend keeps what a log promises of messages that expire."""
+"""Runs the contract of `Log.expire` on every backend."""
 
 from fait._store.open import BACKENDS
 from fait.testing.contract import RetentionContract
@@ -14,7 +14,7 @@ class TestSqliteRetention(Sqlite, RetentionContract): ...
 class TestPostgresRetention(Postgres, RetentionContract): ...
 
 
-def test_each_backend_is_held_to_it() -> None:
-    held = [each for each in globals().values() if isinstance(each, type) and issubclass(each, RetentionContract)]
+def test_every_backend_is_tested() -> None:
+    tested = [each for each in globals().values() if isinstance(each, type) and issubclass(each, RetentionContract)]
 
-    assert {getattr(each, "backend", None) for each in held} >= set(BACKENDS)
+    assert {getattr(each, "backend", None) for each in tested} >= set(BACKENDS)

@@ -1,4 +1,4 @@
-"""Every backend keeps the contract: a class below for each of them and each part of it."""
+"""Runs the contracts of log, ledger and subscriptions on every backend."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +62,7 @@ class TestPostgresSubscriptions(Postgres, SubscriptionContract): ...
 
 @pytest.mark.parametrize("contract", [LogContract, LedgerContract, SubscriptionContract])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_each_backend_is_held_to_each_contract(backend: str, contract: type) -> None:
-    held = [each for each in globals().values() if isinstance(each, type) and issubclass(each, contract)]
+def test_every_backend_is_tested(backend: str, contract: type) -> None:
+    tested = [each for each in globals().values() if isinstance(each, type) and issubclass(each, contract)]
 
-    assert backend in {getattr(each, "backend", None) for each in held}
+    assert backend in {getattr(each, "backend", None) for each in tested}

@@ -1,4 +1,4 @@
-"""Hostile values get the same verdict on every store: kept exactly, or refused with the path to what is wrong."""
+"""Hostile values: every store returns them exactly, or refuses them with the path of the invalid part."""
 
 import math
 from collections.abc import AsyncIterator, Callable
@@ -32,7 +32,7 @@ def nested(depth: int) -> Any:
     return value
 
 
-KEPT: list[dict[str, Any]] = [
+VALID: list[dict[str, Any]] = [
     {},
     {"text": "é ü 漢 🙂 \U0010ffff \u200b \x1b[31m \\u0000 'quoted\" \n\t\r"},
     {"number": 2**63 - 1},
@@ -53,7 +53,7 @@ KEPT: list[dict[str, Any]] = [
     {"text": "x" * 500_000},
 ]
 
-REFUSED: list[tuple[dict[str, Any], str]] = [
+INVALID: list[tuple[dict[str, Any], str]] = [
     ({"text": "a\0b"}, r"\$\.text"),
     ({"text": "\ud800"}, r"\$\.text"),
     ({"more": {"key": ["fine", "\udfff"]}}, r"\$\.more\.key\[1\]"),
@@ -86,10 +86,10 @@ STREAMS = [
     "ordre\n-1",
     "x-%_",
 ]
-REFUSED_STREAMS = ["", "-1", "order-\0", "order-\ud800", "order-" + "x" * 500]
+INVALID_STREAMS = ["", "-1", "order-\0", "order-\ud800", "order-" + "x" * 500]
 
 NAMES = ["T02 Check confirmation of receipt", "name", "名前", "a.b-c:d/e"]
-REFUSED_NAMES = ["", " a", "a\0", "a\nb", "x" * 201, "a  b"]
+INVALID_NAMES = ["", " a", "a\0", "a\nb", "x" * 201, "a  b"]
 
 
 @pytest.fixture(params=sorted(BACKENDS))
@@ -98,8 +98,8 @@ async def s(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> 
         yield system
 
 
-@pytest.mark.parametrize("fields", KEPT, ids=range(len(KEPT)))
-async def test_what_can_be_kept_is_kept_exactly(s: fait.System, fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize("fields", VALID, ids=range(len(VALID)))
+async def test_valid_value_is_read_exactly(s: fait.System, fields: dict[str, Any]) -> None:
     said = Said(**fields)
 
     await s.publish(said, stream="a-1")
@@ -110,27 +110,27 @@ async def test_what_can_be_kept_is_kept_exactly(s: fait.System, fields: dict[str
     assert str(recorded.event.exact) == str(said.exact)
 
 
-@pytest.mark.parametrize(("fields", "path"), REFUSED, ids=range(len(REFUSED)))
-async def test_what_cannot_be_kept_is_refused_with_its_path(s: fait.System, fields: dict[str, Any], path: str) -> None:
-    with pytest.raises(fait.InvalidValue, match=path) as refused:
+@pytest.mark.parametrize(("fields", "path"), INVALID, ids=range(len(INVALID)))
+async def test_invalid_value_is_refused_with_its_path(s: fait.System, fields: dict[str, Any], path: str) -> None:
+    with pytest.raises(fait.InvalidValue, match=path) as error:
         await s.publish(Said(**fields), stream="a-1")
 
-    assert len(str(refused.value)) < 500  # the value itself is not repeated
+    assert len(str(error.value)) < 500  # the message does not contain the value
     assert await s.store.log.head() == 0
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-async def test_a_stream_may_have_any_name_that_is_text(s: fait.System, stream: str) -> None:
-    done = await s.append(fait.NewEvents(stream, [Said()], tags=[f"tag:{stream}"]))
+async def test_stream_name_may_be_any_text(s: fait.System, stream: str) -> None:
+    result = await s.append(fait.NewEvents(stream, [Said()], tags=[f"tag:{stream}"]))
 
     [recorded] = await s.read(stream)
-    assert (recorded.stream, done.stream, recorded.tags) == (stream, stream, (f"tag:{stream}",))
+    assert (recorded.stream, result.stream, recorded.tags) == (stream, stream, (f"tag:{stream}",))
     assert [each.stream for each in await s.store.log.streams()] == [stream]
     assert len((await s.query(fait.Query(tags=(f"tag:{stream}",)))).events) == 1
 
 
-@pytest.mark.parametrize("name", REFUSED_STREAMS)
-async def test_other_names_are_refused_for_streams_and_tags(s: fait.System, name: str) -> None:
+@pytest.mark.parametrize("name", INVALID_STREAMS)
+async def test_invalid_names_of_streams_and_tags_are_refused(s: fait.System, name: str) -> None:
     with pytest.raises(fait.InvalidValue):
         await s.publish(Said(), stream=name)
     if not name.startswith("-"):
@@ -140,15 +140,15 @@ async def test_other_names_are_refused_for_streams_and_tags(s: fait.System, name
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_an_event_type_may_have_a_plain_name(s: fait.System, name: str) -> None:
+async def test_event_type_may_have_a_plain_name(s: fait.System, name: str) -> None:
     await s.publish(fait.Untyped(name, {"a": 1}), stream="a-1")
 
     [recorded] = await s.read("a-1")
     assert recorded.event == fait.Untyped(name, {"a": 1})
 
 
-@pytest.mark.parametrize("name", REFUSED_NAMES)
-async def test_other_names_of_event_types_are_refused(s: fait.System, name: str) -> None:
+@pytest.mark.parametrize("name", INVALID_NAMES)
+async def test_invalid_names_of_event_types_are_refused(s: fait.System, name: str) -> None:
     with pytest.raises(fait.FaitError):
         await s.publish(fait.Untyped(name, {}), stream="a-1")
     with pytest.raises(fait.DeclarationError):
@@ -166,7 +166,7 @@ async def test_other_names_of_event_types_are_refused(s: fait.System, name: str)
         datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))),
     ],
 )
-async def test_a_moment_needs_a_time_zone_and_is_finite(s: fait.System, occurred_at: Any) -> None:
+async def test_occurred_at_needs_a_time_zone_and_a_finite_value(s: fait.System, occurred_at: Any) -> None:
     with pytest.raises(fait.FaitError):
         await s.publish(Said(), stream="a-1", occurred_at=occurred_at)
     assert await s.store.log.head() == 0

@@ -1,4 +1,4 @@
-"""What must hold whenever a store is opened again: the log's own rules, and that what was made of it fits exactly."""
+"""Checks of a reopened store: the invariants of the log, and the agreement of read models and effects with it."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ COUNTED = "counting.counted"
 
 
 def effecting_app() -> fait.App:
-    """A reactor whose effects a repetition would show in: the table has no key."""
+    """A reactor that inserts into a table without a key, so that a repeated effect would be visible."""
     app = fait.App("effecting")
 
     @app.on(Counted, start="beginning")
@@ -31,7 +31,7 @@ def effecting_app() -> fait.App:
 
 
 async def consistent(store: SqliteStore, path: Path) -> tuple[list[RecordedEvent], dict[str, int]]:
-    """Check everything that is there; return the events, and how far each subscription is."""
+    """Check the whole store. Return its events, and the checkpoint position of each subscription."""
     assert [each for each in await store.examine() if each.status != "ok"] == []
     events = await everything(store.log)
     ends = {each.subscription: each.position for each in await store.ledger.checkpoints()}
@@ -56,7 +56,7 @@ async def _check_totals(store: SqliteStore, events: Sequence[RecordedEvent], che
         expected[each.stream.partition("-")[2]].append(msgspec.json.decode(each.data)["by"])
     try:
         rows = await store.ledger.select(definition_of(Totals).table)
-    except apsw.SQLError:  # it ended before there was a table
+    except apsw.SQLError:  # killed before the table was created
         rows = []
     assert {row[0]: row[1:] for row in rows} == {name: (sum(all), len(all)) for name, all in expected.items()}
 

@@ -1,6 +1,6 @@
 """The app that the crash tests kill: counters, a read model of them, and a reactor whose effects are counted.
 
-Run as a program it is one of the processes: it works until it is killed, and says what was acknowledged.
+Run as a program it is one of the processes: it works until it is killed, and prints what was acknowledged.
 """
 
 import asyncio
@@ -59,8 +59,8 @@ def reacting_app() -> fait.App:
     return app
 
 
-async def append_for_ever(url: str, seed: int) -> None:
-    """Eight callers on shared and on own streams; prints `event id, position, stream, version` when acknowledged."""
+async def append_until_killed(url: str, seed: int) -> None:
+    """Eight callers append to shared and separate streams; prints key, position, stream and version of each append."""
     chance = random.Random(seed)
     async with counting_app().open(url, lease_s=0.5) as system:
 
@@ -71,14 +71,16 @@ async def append_for_ever(url: str, seed: int) -> None:
                 shared = chance.random() < 0.3
                 counter = f"shared-{chance.randrange(5)}" if shared else f"own-{seed}-{caller}"
                 key = f"{seed}/{caller}/{number}"
-                done = await system.using(key=key, attempts=50).transact(Counter.count, counter, chance.randrange(1, 9))
-                print(key, done.position, done.stream, done.version, flush=True)
+                result = await system.using(key=key, attempts=50).transact(
+                    Counter.count, counter, chance.randrange(1, 9)
+                )
+                print(key, result.position, result.stream, result.version, flush=True)
 
         await asyncio.gather(*(call(caller) for caller in range(8)))
 
 
 async def share(url: str, number: str) -> None:
-    """Sixteen callers append for two seconds, from the whole second after the next on, as all the processes do."""
+    """Sixteen callers append for two seconds. All processes start at the same full second."""
     async with counting_app().open(url, run="elsewhere") as system:
         print("open", flush=True)
         begin = int(time.time()) + 3
@@ -99,7 +101,7 @@ async def share(url: str, number: str) -> None:
         await asyncio.Event().wait()
 
 
-async def react_for_ever(url: str) -> None:
+async def react_until_killed(url: str) -> None:
     async with reacting_app().open(url, lease_s=0.5):
         print("open", flush=True)
         await asyncio.Event().wait()
@@ -108,10 +110,10 @@ async def react_for_ever(url: str) -> None:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["append", url, seed]:
-            asyncio.run(append_for_ever(url, int(seed)))
+            asyncio.run(append_until_killed(url, int(seed)))
         case ["share", url, number]:
             asyncio.run(share(url, number))
         case ["react", url]:
-            asyncio.run(react_for_ever(url))
+            asyncio.run(react_until_killed(url))
         case other:
             raise SystemExit(f"unknown: {other}")

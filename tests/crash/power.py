@@ -1,7 +1,7 @@
-"""A disk that can lose its power: what SQLite asks of its files is recorded, and any moment of it becomes files again.
+"""Simulates power failures: records the file operations of SQLite, and reconstructs the files at any point in time.
 
-Durability rests on syncs: after a loss of power a file holds all that was written before its last sync, and of what
-came later any part, in any order, torn between sectors. A process that is only killed loses nothing of it.
+After a power failure a file contains everything written before its last sync. Of later writes it contains any subset,
+in any order, torn between sectors. A process that is merely killed loses none of its writes.
 """
 
 import random
@@ -30,17 +30,16 @@ class Operation(NamedTuple):
 
     @property
     def is_commit(self) -> bool:
-        """The header of a frame that ends a transaction: only there the size of the database is not 0."""
+        """Whether this writes the header of a commit frame: only there the database size is not 0."""
         frame = self.kind == "write" and self.file.endswith("-wal") and len(self.data) == FRAME_HEADER
         return frame and (self.offset - WAL_HEADER) % (FRAME_HEADER + PAGE) == 0 and self.data[4:8] != bytes(4)
 
 
 class Disk(apsw.VFS):
-    """The default file system of this process's SQLite while a test needs it. It records, and fails when told to.
+    """The default VFS of this process's SQLite during a test. It records operations, and can fail.
 
-    With `writes_left` or `syncs_left` it does that many more, and refuses all after them.
-
-    Nothing is really synced: that only costs time where the machine does not lose its power.
+    With `writes_left` or `syncs_left`, that many more succeed and all later ones fail. Nothing is really synced: this
+    would only cost time, as the machine does not lose its power.
     """
 
     def __init__(self) -> None:
@@ -59,7 +58,7 @@ class Disk(apsw.VFS):
             self.operations.append(Operation("", "sync directory"))
 
     def since(self, start: int, which: Callable[[Operation], bool]) -> int:
-        """How many such operations there were from a moment on."""
+        """Number of matching operations from `start` on."""
         return sum(map(which, self.operations[start:]))
 
 
@@ -69,7 +68,7 @@ class _File(apsw.VFSFile):
         self._disk = disk
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         self._name = Path(path or "temporary").name
-        # SQLite's own file system syncs the directory with the first sync of a journal that it may have made.
+        # SQLite's unix VFS syncs the directory with the first sync of a journal that it may have created.
         self._syncs_directory = self._name.endswith(JOURNALS)
 
     def xWrite(self, data: bytes, offset: int) -> None:
@@ -97,7 +96,7 @@ class _File(apsw.VFSFile):
 
 @contextmanager
 def recorded(wal_autocheckpoint: int | None = None) -> Iterator[Disk]:
-    """Put a `Disk` under all connections that are opened meanwhile; with their WAL moved into the file so often."""
+    """Use a `Disk` for all connections opened in the block, with this WAL checkpoint threshold in pages."""
 
     def configure(connection: apsw.Connection) -> None:
         if wal_autocheckpoint is not None:
@@ -113,7 +112,7 @@ def recorded(wal_autocheckpoint: int | None = None) -> Iterator[Disk]:
 
 
 class Platter:
-    """What is surely on the disk, file by file, and what is on its way there."""
+    """The durable content of each file, and the operations after it that are not durable yet."""
 
     def __init__(self) -> None:
         self._safe: dict[str, bytearray | None] = {}
@@ -122,16 +121,16 @@ class Platter:
     def apply(self, operation: Operation) -> None:
         match operation.kind:
             case "sync":
-                self._settle(operation.file, len(self._pending.get(operation.file, [])))
+                self._make_durable(operation.file, len(self._pending.get(operation.file, [])))
             case "sync directory":
                 for file, pending in self._pending.items():
                     deletes = [at for at, each in enumerate(pending, 1) if each.kind == "delete"]
-                    self._settle(file, max(deletes, default=0))
+                    self._make_durable(file, max(deletes, default=0))
             case _:
                 self._pending.setdefault(operation.file, []).append(operation)
 
     def write_out(self, directory: Path, chance: random.Random, kept: float) -> None:
-        """Make files as a disk may hold them now, of whose last operations each has survived with this probability."""
+        """Write the files as after a power failure. `kept`: the probability that an unsynced operation survives."""
         for earlier in directory.iterdir():
             earlier.unlink()
         for file in self._safe.keys() | self._pending.keys():
@@ -139,10 +138,10 @@ class Platter:
             if content is not None:
                 (directory / file).write_bytes(content)
 
-    def _settle(self, file: str, count: int) -> None:
+    def _make_durable(self, file: str, count: int) -> None:
         content, pending = self._safe.get(file), self._pending.get(file, [])
         for operation in pending[:count]:
-            content = _played(content, operation)
+            content = _apply_operation(content, operation)
         self._safe[file] = content
         del pending[:count]
 
@@ -151,14 +150,14 @@ class Platter:
         content = None if safe is None else bytearray(safe)
         for operation in self._pending.get(file, []):
             if chance.random() < kept:
-                for part in _torn(operation, chance) if kept < 1 else [operation]:
-                    content = _played(content, part)
+                for part in _surviving_parts(operation, chance) if kept < 1 else [operation]:
+                    content = _apply_operation(content, part)
             elif operation.kind == "delete":
-                break  # what follows went into a new file, which the directory does not know
+                break  # later writes are to a new file, which the directory does not contain
         return content
 
 
-def _played(content: bytearray | None, operation: Operation) -> bytearray | None:
+def _apply_operation(content: bytearray | None, operation: Operation) -> bytearray | None:
     if operation.kind == "delete":
         return None
     content = bytearray() if content is None else content
@@ -171,8 +170,8 @@ def _played(content: bytearray | None, operation: Operation) -> bytearray | None
     return content
 
 
-def _torn(operation: Operation, chance: random.Random) -> Sequence[Operation]:
-    """The sectors of a write that have survived: mostly all."""
+def _surviving_parts(operation: Operation, chance: random.Random) -> Sequence[Operation]:
+    """The surviving sectors of a write: in most cases all."""
     if operation.kind != "write" or chance.random() < 0.7:
         return [operation]
     start, end = operation.offset, operation.offset + len(operation.data)

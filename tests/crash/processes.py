@@ -1,4 +1,4 @@
-"""Child processes that are started, listened to and killed."""
+"""Child processes: start them, read their output, kill them."""
 
 import subprocess
 import sys
@@ -9,14 +9,14 @@ from pathlib import Path
 
 
 class Child:
-    """A Python program whose lines are collected while it runs."""
+    """A Python program in a process; its output lines are collected while it runs."""
 
     def __init__(self, *arguments: str) -> None:
         self.lines: list[str] = []
         self._process = subprocess.Popen(
             [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        self._readers = [threading.Thread(target=each, daemon=True) for each in (self._collect, self._complain)]
+        self._readers = [threading.Thread(target=each, daemon=True) for each in (self._collect, self._collect_errors)]
         self.errors: list[str] = []
         for reader in self._readers:
             reader.start()
@@ -24,19 +24,19 @@ class Child:
     def _collect(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if line.endswith("\n"):  # a killed process may leave half a line: that was not acknowledged
+            if line.endswith("\n"):  # a killed process may leave half a line, which does not count as acknowledged
                 self.lines.append(line.strip())
 
-    def _complain(self) -> None:
+    def _collect_errors(self) -> None:
         assert self._process.stderr is not None
         self.errors.extend(self._process.stderr)
 
-    def says(self, count: int = 1) -> bool:
+    def has_printed(self, count: int = 1) -> bool:
         assert self._process.poll() is None, "".join(self.errors)
         return len(self.lines) >= count
 
     def kill(self) -> None:
-        """SIGKILL: it cannot finish anything."""
+        """Send SIGKILL, and read the remaining output."""
         self._process.kill()
         self._process.wait()
         for reader in self._readers:
@@ -48,10 +48,10 @@ class Child:
 
 
 def until(is_so: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    """Wait for a condition that other processes bring about."""
+    """Wait until a condition holds that other processes establish."""
     end = time.monotonic() + timeout_s
     while not is_so():
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, "timeout"
         time.sleep(0.005)
 
 

@@ -1,8 +1,8 @@
-"""Each statement of a scenario is a numbered step, and each time the process is killed (-9) at another one.
+"""Kills a process (-9) at each step of a scenario in turn.
 
-Run as a program, `stepping.py scenario directory`, it lets child after child work on `<n>.db`: each dies at its n-th
-step, until one lives. A step is the moment before a statement, after a commit, and after an acknowledgement, which goes
-into `<n>.told`. Nothing in fait knows of it: the steps are in the connection.
+Run as a program, `stepping.py scenario directory`, it starts child after child. Child n works on `<n>.db` and is killed
+at its n-th step, until one survives. A step is the time before a statement, after a commit, or after an
+acknowledgement, which is written to `<n>.acks`. The connection counts the steps: fait contains no code for them.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from fait.testing.contract.store import added, new, write
 from tests.crash.consistency import COUNTED, effecting_app
 from tests.crash.counting import counting_app
 
-STEPPING_THREADS = ("fait-sqlite-writer", "asyncio")  # the second one opens the store
+STEPPING_THREADS = ("fait-sqlite-writer", "asyncio")  # the second thread opens the store
 
 
 class Append(NamedTuple):
@@ -43,10 +43,10 @@ APPENDS: Final = {
     "several streams": [Append([write("a", [new(id="1"), new(id="2")], 2), write("b", [new(id="3")], "no_stream")])],
     "tagged": [Append([write("b", [new(id="1", tags=("t", "u")), new(id="2", tags=("t",))])])],
     "conditional": [Append([write("b", [new(id="1")])], AppendCondition((Query(tags=("seen",)),), after=1))],
-    # Two find a free lane, the three behind them are one flush.
+    # The writer is busy: the appends queued behind it are stored in batches.
     "batch": [Append([write(f"b-{n % 2}", [new(id=f"{n}"), new(id=f"{n}+", tags=("t",))])]) for n in range(5)],
 }
-"""Appends that are asked for at once, to a store that holds `BEFORE`."""
+"""Concurrent appends, by scenario, to a store that contains `BEFORE`."""
 
 COUNTS: Final = [write(f"counter-{n % 2}", [new(COUNTED, id=f"c{n}", data=f'{{"by":{n + 1}}}')]) for n in range(3)]
 ONE_MORE: Final = write("counter-0", [new(COUNTED, id="c3", data='{"by":9}')])
@@ -55,7 +55,7 @@ ONE_MORE: Final = write("counter-0", [new(COUNTED, id="c3", data='{"by":9}')])
 class _Steps:
     def __init__(self) -> None:
         self.last = self.passed = 0
-        self.told = Path()
+        self.acks = Path()
 
     def step(self) -> None:
         if self.last:
@@ -63,9 +63,9 @@ class _Steps:
             if self.passed == self.last:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def tell(self, what: str) -> None:
-        with self.told.open("a") as file:
-            file.write(f"{what}\n")
+    def acknowledge(self, text: str) -> None:
+        with self.acks.open("a") as file:
+            file.write(f"{text}\n")
         self.step()
 
 
@@ -91,46 +91,46 @@ class Stepping(apsw.Connection):
 
 @contextmanager
 def writer_kept_busy(store: SqliteStore) -> Iterator[None]:
-    """Whatever is asked for inside the block waits in the queue of the one thread that writes."""
-    started, go_on = threading.Event(), threading.Event()
+    """Block the writer thread, so that jobs submitted in the block wait in its queue."""
+    started, resume = threading.Event(), threading.Event()
 
     def wait(connection: object) -> None:
         started.set()
-        go_on.wait()
+        resume.wait()
 
     store._writer.submit(wait).add_done_callback(lambda _: None)
     started.wait()
     try:
         yield
     finally:
-        go_on.set()
+        resume.set()
 
 
 async def appending(path: Path, last: int, appends: list[Append]) -> None:
     store = await _store(path)
     await added(store.log, *BEFORE)
 
-    async def append(number: int, asked: Append) -> None:
-        await store.log.append(asked.writes, asked.condition)
-        STEPS.tell(str(number))
+    async def append(number: int, request: Append) -> None:
+        await store.log.append(request.writes, request.condition)
+        STEPS.acknowledge(str(number))
 
     with writer_kept_busy(store):
-        asked = [asyncio.create_task(append(*each)) for each in enumerate(appends)]
+        tasks = [asyncio.create_task(append(*each)) for each in enumerate(appends)]
         await asyncio.sleep(0)
         STEPS.last = last
-    await asyncio.gather(*asked)
+    await asyncio.gather(*tasks)
     await store.close()
 
 
 async def opening(path: Path, last: int) -> None:
     STEPS.last = last
     store = await _store(path)
-    STEPS.tell("open")
+    STEPS.acknowledge("open")
     await store.close()
 
 
 async def subscribing(path: Path, last: int, app: fait.App, name: str) -> None:
-    """The whole life of an app: it is opened, catches up with what is there and with one more event, and is closed."""
+    """Open an app, let it catch up with the stored events and with one more, and close it."""
     store = await _store(path)
     for each in COUNTS:
         await added(store.log, each)
@@ -138,7 +138,7 @@ async def subscribing(path: Path, last: int, app: fait.App, name: str) -> None:
     async with app.open(f"sqlite:///{path}") as system:
         await _done(system, name)
         await added(store.log, ONE_MORE)
-        STEPS.tell("one more")
+        STEPS.acknowledge("one more")
         await _done(system, name)
     await store.close()
 
@@ -146,11 +146,11 @@ async def subscribing(path: Path, last: int, app: fait.App, name: str) -> None:
 async def _done(system: fait.System, name: str) -> None:
     head = await system.store.log.head()
     await passed(system.store, name, head)
-    STEPS.tell(f"{name} {head}")
+    STEPS.acknowledge(f"{name} {head}")
 
 
 async def passed(store: Store, name: str, position: int) -> None:
-    """Wait until a subscription has recorded that it is there."""
+    """Wait until the checkpoint of a subscription has reached a position."""
     while (found := await store.ledger.checkpoint(name)) is None or found.position < position:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
@@ -162,8 +162,8 @@ async def _store(path: Path) -> SqliteStore:
 def importing(path: Path, last: int) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     STEPS.last = last
-    import_file(path.with_name("facts.jsonl"), f"sqlite:///{path}", batch=4)
-    STEPS.tell("imported")
+    import_file(path.with_name("facts.jsonl"), f"sqlite:///{path}", batch_size=4)
+    STEPS.acknowledge("imported")
 
 
 def scenario(name: str, path: Path, last: int) -> None:
@@ -180,13 +180,13 @@ def scenario(name: str, path: Path, last: int) -> None:
             asyncio.run(appending(path, last, APPENDS[name]))
 
 
-def until_one_lives(name: str, directory: Path) -> int:
-    """Let children die at step after step; return how many did."""
+def kill_until_one_survives(name: str, directory: Path) -> int:
+    """Kill children at step after step until one survives; return how many were killed."""
     for number in count(1):
         child = os.fork()
         if child == 0:
             try:
-                STEPS.told = directory / f"{number}.told"
+                STEPS.acks = directory / f"{number}.acks"
                 apsw.Connection = Stepping  # type: ignore[misc]
                 scenario(name, directory / f"{number}.db", number)
             except BaseException:
@@ -202,4 +202,4 @@ def until_one_lives(name: str, directory: Path) -> int:
 
 
 if __name__ == "__main__":
-    print(until_one_lives(sys.argv[1], Path(sys.argv[2])))
+    print(kill_until_one_survives(sys.argv[1], Path(sys.argv[2])))

@@ -1,4 +1,4 @@
-"""Each commit is synced once, whoever shares it; what writes nothing syncs nothing; a disk that fails loses nothing."""
+"""Each commit costs one sync, reads and rejected appends none; a full or failing disk loses no acknowledged event."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
@@ -50,26 +50,26 @@ def commits(disk: Disk, start: int) -> int:
     return disk.since(start, lambda each: each.is_commit)
 
 
-async def test_appends_one_after_another_are_synced_one_by_one(disk: Disk, store: SqliteStore) -> None:
+async def test_sequential_appends_are_synced_individually(disk: Disk, store: SqliteStore) -> None:
     for number in range(20):
         start = len(disk.operations)
         await added(store.log, write("one", 1 + number % 3))
         assert (syncs(disk, start), wal_syncs(disk, start), commits(disk, start)) == (1, 1, 1)
 
 
-async def test_appends_of_one_flush_share_one_sync(disk: Disk, store: SqliteStore) -> None:
+async def test_appends_of_one_batch_share_one_sync(disk: Disk, store: SqliteStore) -> None:
     start = len(disk.operations)
     with writer_kept_busy(store):
-        lanes = [asyncio.create_task(added(store.log, write(f"lane-{n}"))) for n in range(2)]
-        flush = [asyncio.create_task(added(store.log, write(f"s-{n}"))) for n in range(100)]
+        first = [asyncio.create_task(added(store.log, write(f"first-{n}"))) for n in range(2)]
+        queued = [asyncio.create_task(added(store.log, write(f"s-{n}"))) for n in range(100)]
         await asyncio.sleep(0)
-    await asyncio.gather(*lanes, *flush)
+    await asyncio.gather(*first, *queued)
 
-    # The two that found a free lane are committed together; the hundred behind them are the next flush.
+    # The writer commits the first batch, then the appends that were queued behind it.
     assert (syncs(disk, start), commits(disk, start)) == (2, 2)
 
 
-async def test_what_many_ask_for_at_once_costs_a_sync_for_each_commit(disk: Disk, store: SqliteStore) -> None:
+async def test_concurrent_appends_cost_one_sync_per_commit(disk: Disk, store: SqliteStore) -> None:
     start = len(disk.operations)
     await asyncio.gather(*(added(store.log, write(f"s-{n % 50}")) for n in range(500)))
 
@@ -89,7 +89,7 @@ async def test_reads_sync_nothing(disk: Disk, store: SqliteStore) -> None:
     assert disk.operations[start:] == []
 
 
-async def test_refused_appends_sync_nothing(disk: Disk, store: SqliteStore) -> None:
+async def test_rejected_appends_sync_nothing(disk: Disk, store: SqliteStore) -> None:
     start = len(disk.operations)
     conflict = await store.log.append([write("first", expected=7)])
     of_several = await store.log.append([write("other"), write("first", expected=7)])
@@ -101,7 +101,7 @@ async def test_refused_appends_sync_nothing(disk: Disk, store: SqliteStore) -> N
     assert disk.operations[start:] == []
 
 
-async def test_a_taken_id_costs_one_sync_at_most(disk: Disk, store: SqliteStore) -> None:
+async def test_duplicate_id_costs_at_most_one_sync(disk: Disk, store: SqliteStore) -> None:
     before = new()
     await added(store.log, write("first", [before]))
     for stream, answer in ("other", IdConflict), ("first", Appended):
@@ -111,7 +111,7 @@ async def test_a_taken_id_costs_one_sync_at_most(disk: Disk, store: SqliteStore)
 
 
 @pytest.mark.parametrize(("option", "level"), [("", 2), ("?synchronous=FULL", 2), ("?synchronous=NORMAL", 1)])
-async def test_all_connections_have_the_synchronous_that_was_asked_for(url: str, option: str, level: int) -> None:
+async def test_all_connections_have_the_requested_synchronous_level(url: str, option: str, level: int) -> None:
     opened: list[apsw.Connection] = []
     apsw.connection_hooks.append(opened.append)
     try:
@@ -132,7 +132,7 @@ def _big(count: int) -> list[EncodedEvent]:
 
 
 @pytest.mark.parametrize("kind", ["one", "several", "larger than the cache"])
-async def test_a_full_disk_loses_nothing_and_writes_nothing_wherever_it_is_met(
+async def test_append_on_a_full_disk_writes_nothing_and_loses_nothing(
     disk: Disk, store: SqliteStore, kind: str
 ) -> None:
     writes = {
@@ -162,7 +162,7 @@ def _rooms(kind: str) -> Iterator[int]:
     return iter(range(0, 10_000, step))
 
 
-async def test_many_that_meet_a_full_disk_are_all_told_so_and_work_again(disk: Disk, store: SqliteStore) -> None:
+async def test_concurrent_appends_on_a_full_disk_all_fail_and_can_be_retried(disk: Disk, store: SqliteStore) -> None:
     writes, before = [write(f"s-{n % 5}") for n in range(40)], await everything(store.log)
     disk.writes_left = 5
     answers = await asyncio.gather(*(store.log.append([each]) for each in writes), return_exceptions=True)
@@ -174,7 +174,7 @@ async def test_many_that_meet_a_full_disk_are_all_told_so_and_work_again(disk: D
 
 
 @pytest.mark.parametrize("syncs_left", range(4))
-async def test_many_that_meet_a_failing_sync_are_stored_once_when_they_are_asked_for_again(
+async def test_concurrent_appends_with_a_failing_sync_are_stored_once_when_retried(
     disk: Disk, store: SqliteStore, syncs_left: int
 ) -> None:
     writes, before = [write(f"s-{n % 5}", 2) for n in range(40)], await everything(store.log)
@@ -184,15 +184,15 @@ async def test_many_that_meet_a_failing_sync_are_stored_once_when_they_are_asked
     assert set(outcomes) <= {"done", "unknown"}
 
     stored = _ids(await everything(store.log))
-    told = [each.events for each, outcome in zip(writes, outcomes, strict=True) if outcome == "done"]
-    assert set(_ids(*told)) <= set(stored)
+    acknowledged = [each.events for each, outcome in zip(writes, outcomes, strict=True) if outcome == "done"]
+    assert set(_ids(*acknowledged)) <= set(stored)
     for each in writes:
         await added(store.log, each)
     assert sorted(_ids(await everything(store.log))) == sorted(_ids(before, *(each.events for each in writes)))
     assert [each for each in await store.examine() if each.status != "ok"] == []
 
 
-async def test_a_new_store_on_a_full_disk_is_not_opened_and_can_be_opened_later(disk: Disk, url: str) -> None:
+async def test_new_store_on_a_full_disk_is_not_opened_and_can_be_opened_later(disk: Disk, url: str) -> None:
     async def opened() -> None:
         await (await open_store(url)).close()
 
@@ -209,7 +209,7 @@ async def test_a_new_store_on_a_full_disk_is_not_opened_and_can_be_opened_later(
     await store.close()
 
 
-async def test_a_sync_that_fails_leaves_the_outcome_unknown_and_the_same_ids_settle_it(
+async def test_append_with_a_failing_sync_has_unknown_outcome_and_can_be_retried(
     disk: Disk, store: SqliteStore
 ) -> None:
     writes, before = [write("a", 2)], await everything(store.log)
@@ -222,9 +222,7 @@ async def test_a_sync_that_fails_leaves_the_outcome_unknown_and_the_same_ids_set
 
 
 @pytest.mark.parametrize("failing", ["writes_left", "syncs_left"])
-async def test_a_disk_that_fails_while_the_wal_is_moved_into_the_file_takes_nothing_back(
-    tmp_path: Path, failing: str
-) -> None:
+async def test_disk_failure_during_a_checkpoint_loses_nothing(tmp_path: Path, failing: str) -> None:
     with recorded(wal_autocheckpoint=5) as disk:
         store = cast("SqliteStore", await open_store(f"sqlite:///{tmp_path}/moved.db"))
         stored, answered = list[EncodedEvent](), set[str]()
@@ -233,7 +231,7 @@ async def test_a_disk_that_fails_while_the_wal_is_moved_into_the_file_takes_noth
             setattr(disk, failing, number % 30)
             answered.add(await _outcome(store.log.append([each])))
             setattr(disk, failing, None)
-            await added(store.log, each)  # repeated, if it is there
+            await added(store.log, each)  # a repetition, if it was stored
             stored += each.events
             assert _ids(await everything(store.log)) == _ids(stored)
         assert answered == {"done", "not_written" if failing == "writes_left" else "unknown"}
@@ -244,8 +242,8 @@ async def test_a_disk_that_fails_while_the_wal_is_moved_into_the_file_takes_noth
 async def _outcome(attempt: Awaitable[object]) -> str:
     try:
         await attempt
-    except StoreUnavailable as problem:
-        return problem.outcome
+    except StoreUnavailable as error:
+        return error.outcome
     return "done"
 
 

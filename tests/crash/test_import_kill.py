@@ -1,4 +1,4 @@
-"""An import is killed (-9) at random moments and run again until it is through: the log is the file, line by line."""
+"""An import is killed (-9) at random times and repeated until it completes: the log equals the file, line by line."""
 
 import asyncio
 import json
@@ -18,20 +18,20 @@ from fait._store.open import open_store
 from fait._store.sqlite.store import SqliteStore
 from tests.crash.consistency import consistent
 
-KILLS, LANES = 50, 2
+KILLS, WORKERS = 50, 2
 LINES = 3_000
 COMMAND = [sys.executable, "-c", "from fait._tools.cli.main import run; run()"]
 
 
 @pytest.mark.timeout(300)
-def test_an_import_that_is_killed_fifty_times_is_the_file(tmp_path: Path) -> None:
+def test_import_killed_fifty_times_stores_the_whole_file(tmp_path: Path) -> None:
     seed = random.randrange(1 << 30)
     print("seed", seed)
     chance, file = random.Random(seed), tmp_path / "facts.jsonl"
     file.write_text("".join(_line(chance, number) for number in range(LINES)))
-    lanes = [_Lane(file, tmp_path / f"{number}", random.Random(seed + number)) for number in range(LANES)]
-    with ThreadPoolExecutor(LANES) as pool:
-        stored = [each for found in pool.map(lambda lane: lane.run(KILLS // LANES), lanes) for each in found]
+    workers = [_Worker(file, tmp_path / f"{number}", random.Random(seed + number)) for number in range(WORKERS)]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        stored = [each for found in pool.map(lambda worker: worker.run(KILLS // WORKERS), workers) for each in found]
     print("stored when killed:", sorted(stored))
     assert len(stored) == KILLS
     assert sum(0 < each < LINES for each in stored) > KILLS // 4
@@ -48,15 +48,15 @@ def _line(chance: random.Random, number: int) -> str:
     return json.dumps(line, separators=(",", ":")) + "\n"
 
 
-class _Lane:
-    """Imports the file into one new store after another, and kills all but the last process for each of them."""
+class _Worker:
+    """Imports the file into one new store after another; for each, kills all processes but the last."""
 
     def __init__(self, file: Path, directory: Path, chance: random.Random) -> None:
         directory.mkdir()
         self._file, self._directory, self._chance = file, directory, chance
 
     def run(self, kills: int) -> list[int]:
-        """Returns how many events were stored after each kill."""
+        """Return the number of events stored after each kill."""
         stored: list[int] = []
         for number in count():
             path = self._directory / f"{number}.db"
@@ -69,8 +69,8 @@ class _Lane:
         raise AssertionError
 
     def _import(self, path: Path, *, kill: bool) -> int | None:
-        """The exit code; None if it was killed before."""
-        command = [*COMMAND, "import", str(self._file), "-s", f"sqlite:///{path}", "--batch", "50"]
+        """The exit code; None if the process was killed."""
+        command = [*COMMAND, "import", str(self._file), "-s", f"sqlite:///{path}", "--batch-size", "50"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             if kill and _head(path) < LINES and self._is_alive_at_a_random_moment(process, path):
                 process.kill()
@@ -80,7 +80,7 @@ class _Lane:
             return process.returncode
 
     def _is_alive_at_a_random_moment(self, process: subprocess.Popen[bytes], path: Path) -> bool:
-        """Random in what is done, not in time, of which starting takes most: a while before or after some line."""
+        """Wait until about a random line: a random time would mostly hit the start of the process."""
         stored = _head(path)
         line = min(LINES, self._chance.randrange(stored, stored + 1_000)) if self._chance.random() < 0.9 else 0
         while process.poll() is None and _head(path) < line:
@@ -105,13 +105,13 @@ async def _numbers(path: Path) -> list[int]:
 
 
 def _head(path: Path) -> int:
-    """What is stored, looked at without helping a dead process: neither recovered nor moved out of the WAL."""
+    """The number of stored events, read without recovery or a checkpoint, which would repair a crash."""
     if not path.exists():
         return 0
     connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY)
     try:
         return connection.execute("SELECT count(*) FROM fait_events").get
-    except (apsw.SQLError, apsw.BusyError, apsw.CantOpenError):  # it is being made
+    except (apsw.SQLError, apsw.BusyError, apsw.CantOpenError):  # it is being created
         return 0
     finally:
         connection.close()

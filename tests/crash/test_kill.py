@@ -1,4 +1,4 @@
-"""Processes are killed (-9) at random moments: nothing acknowledged is lost, order is kept, effects happen once."""
+"""Processes are killed (-9) at random times: no acknowledged event is lost, order is kept, effects happen once."""
 
 import random
 from collections import defaultdict
@@ -31,7 +31,7 @@ async def test_four_appending_processes_killed_fifty_times_lose_nothing_acknowle
     try:
         for _ in range(KILLS):
             victim = chance.randrange(PROCESSES)
-            until(partial(children[victim].says, chance.randrange(1, 60)))
+            until(partial(children[victim].has_printed, chance.randrange(1, 60)))
             children[victim].kill()
             dead.append(children[victim])
             children[victim] = start()
@@ -73,19 +73,19 @@ async def _read_model_is_a_fresh_fold(system: fait.System, events: list[fait.Env
         assert (await system.load(Counter, name)).total == sum(totals[name])
 
 
-async def test_two_processes_with_one_reactor_cause_each_effect_once_though_one_is_killed(tmp_path: Path) -> None:
+async def test_reactor_causes_each_effect_once_although_a_process_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "effects.db"
     url, count = f"sqlite:///{path}", 1000
     async with reacting_app().open(url, run="elsewhere") as system:
-        # No unique key: a repeated effect would show.
+        # without a unique key, so that a repeated effect is visible
         apsw.Connection(str(path)).execute("CREATE TABLE effects (event_id TEXT, position INTEGER)")
         await system.append(fait.NewEvents("counter-1", [Counted(1)] * count))
         children = [Child(program("counting.py"), "react", url)]
         try:
             until(lambda: _effects(path) > 0)
             children.append(Child(program("counting.py"), "react", url))
-            until(lambda: children[1].says() and _effects(path) > 100)
-            children[0].kill()  # it owns the lease: the other one was not there yet when the first effects were caused
+            until(lambda: children[1].has_printed() and _effects(path) > 100)
+            children[0].kill()  # the owner of the lease: the other process started after the first effects
             assert _effects(path) < count
             until(lambda: _effects(path) == count)
         finally:

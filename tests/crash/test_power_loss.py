@@ -1,4 +1,4 @@
-"""The power fails at any moment: what was acknowledged is on the disk, and what is on the disk is consistent."""
+"""After a power failure at any time, all acknowledged events are on the disk, and the store is consistent."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ BETWEEN = 200
 
 
 class Promise(NamedTuple):
-    """What somebody was told or saw, once so many operations had been asked of the disk."""
+    """A position that a caller or reader was given after a number of disk operations."""
 
     operations: int
     what: str
@@ -31,7 +31,7 @@ class Promise(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """A whole run, to compare what survives with."""
+    """A complete run, to compare surviving data with."""
 
     disk: Disk
     promises: list[Promise]
@@ -50,7 +50,7 @@ def power_app() -> fait.App:
 
 
 async def run(path: Path, synchronous: str, chance: random.Random) -> Truth:
-    """Decisions that meet on shared streams, appends to several, a read model, a reactor and a reader at work."""
+    """Run conflicting decisions, appends to several streams, a read model, a reactor and a reader."""
     promises: list[Promise] = []
     with recorded(wal_autocheckpoint=40) as disk:
         async with power_app().open(f"sqlite:///{path}?synchronous={synchronous}") as system:
@@ -63,8 +63,8 @@ async def run(path: Path, synchronous: str, chance: random.Random) -> Truth:
             async def call(caller: int) -> None:
                 for number in range(ROUNDS):
                     counter = f"shared-{chance.randrange(3)}" if chance.random() < 0.5 else f"own-{caller}"
-                    done = await system.using(attempts=50).transact(Counter.count, counter, chance.randrange(1, 9))
-                    promise("append", done.position)
+                    result = await system.using(attempts=50).transact(Counter.count, counter, chance.randrange(1, 9))
+                    promise("append", result.position)
                     if number % 4 == 0:
                         promise("append", await _append_to_several(system.store, caller, chance))
 
@@ -93,7 +93,7 @@ def _note_recorded(store: Store, promise: Any) -> None:
 
 
 async def _append_to_several(store: Store, caller: int, chance: random.Random) -> int:
-    """Asked for twice at once, so that a part of a transaction is taken back."""
+    """Append twice concurrently with the same ids, so that one savepoint is rolled back."""
     big = msgspec.json.encode({"text": "x" * chance.randrange(10_000)}).decode()
     several = write(f"several-{caller}", [new(data=big, tags=("a", f"b:{caller}")), new(tags=("a",))]), write("all", 2)
     twice = await asyncio.gather(*(added(store.log, *several) for _ in range(2)))
@@ -102,49 +102,49 @@ async def _append_to_several(store: Store, caller: int, chance: random.Random) -
 
 
 async def crash(truth: Truth, directory: Path, chance: random.Random) -> list[Survived]:
-    """Lose the power before and after every sync and at random moments between; see what is left each time."""
+    """Simulate a power failure before and after every sync and at random points; check what survives."""
     operations = truth.disk.operations
     syncs = [at for at, each in enumerate(operations) if each.kind == "sync"]
-    moments = {at + after for at in syncs for after in (0, 1)} | {*chance.sample(range(len(operations)), BETWEEN)}
+    points = {at + after for at in syncs for after in (0, 1)} | {*chance.sample(range(len(operations)), BETWEEN)}
     platter, survived = Platter(), list[Survived]()
     for done, operation in enumerate(operations):
-        if done in moments:
+        if done in points:
             platter.write_out(directory, chance, kept=chance.choice((0, 0.5, 0.9, 1)))
-            survived.append(await _look(truth, done, directory))
+            survived.append(await _inspect(truth, done, directory))
         platter.apply(operation)
     return survived
 
 
-async def _look(truth: Truth, operations: int, directory: Path) -> Survived:
+async def _inspect(truth: Truth, operations: int, directory: Path) -> Survived:
     path = directory / "power.db"
     store = cast("SqliteStore", await open_store(f"sqlite:///{path}"))
     try:
         events, ends = await consistent(store, path)
         assert events == truth.events[: len(events)]
         ends["append"] = events[-1].position if events else 0
-        told = [each for each in truth.promises if each.operations <= operations]
-        broken = [each for each in told if each.position > ends.get(each.what, 0)]
-        await _check_it_goes_on(store, events)
+        given = [each for each in truth.promises if each.operations <= operations]
+        broken = [each for each in given if each.position > ends.get(each.what, 0)]
+        await _check_appends_work(store, events)
     finally:
         await store.close()
     return Survived(ends["append"], len(broken))
 
 
-async def _check_it_goes_on(store: Store, events: Sequence[RecordedEvent]) -> None:
+async def _check_appends_work(store: Store, events: Sequence[RecordedEvent]) -> None:
     for stream in {"new", *(each.stream for each in events[-3:])}:
         before = max((each.version for each in events if each.stream == stream), default=0)
         appended = await added(store.log, write(stream))
         assert appended.versions == (before + 1,)
 
 
-async def test_what_was_acknowledged_or_seen_survives_whenever_the_power_fails(tmp_path: Path) -> None:
+async def test_acknowledged_or_read_events_survive_a_power_failure(tmp_path: Path) -> None:
     truth, survived = await _crashes(tmp_path, "FULL")
 
     assert [each.broken for each in survived if each.broken] == []
     assert {0, truth.events[-1].position} < {each.position for each in survived}
 
 
-async def test_without_a_sync_for_each_commit_the_last_are_lost_but_never_order_or_atomicity(tmp_path: Path) -> None:
+async def test_synchronous_normal_loses_only_the_last_commits(tmp_path: Path) -> None:
     _, survived = await _crashes(tmp_path, "NORMAL")
 
     assert any(each.broken for each in survived), "the simulation does not notice a lost promise"

@@ -1,4 +1,4 @@
-"""Processes are killed (-9) at each step of each transaction: it happened or it did not, and what was told is true."""
+"""Processes are killed (-9) at each step of each transaction: each is atomic, and all acknowledgements are true."""
 
 import asyncio
 import subprocess
@@ -24,7 +24,7 @@ from tests.crash.counting import counting_app
 from tests.crash.stepping import APPENDS, BEFORE, COUNTS, ONE_MORE, passed
 
 ROOT = Path(__file__).parents[2]
-FEWEST = {
+MIN_STEPS = {
     "open": 15, "single": 6, "several streams": 12, "tagged": 10, "conditional": 8, "batch": 22,
     "projection": 35, "reactor": 45, "import": 40,
 }  # fmt: skip
@@ -38,9 +38,9 @@ Run = tuple[Path, int]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, "Future[Run]"]]:
-    """All scenarios, two at a time."""
+    """Run all scenarios, two at a time."""
     pool = ThreadPoolExecutor(2)
-    yield {name: pool.submit(_run, name, tmp_path_factory.mktemp("steps")) for name in FEWEST}
+    yield {name: pool.submit(_run, name, tmp_path_factory.mktemp("steps")) for name in MIN_STEPS}
     pool.shutdown(cancel_futures=True)
 
 
@@ -52,14 +52,14 @@ def _run(name: str, directory: Path) -> Run:
     return directory, int(done.stdout)
 
 
-def _deaths(run: "Future[Run]", fewest: int) -> Iterator[tuple[Path, list[str]]]:
-    """The file that each of the dead left, and what it had told."""
-    directory, deaths = run.result()
-    print(deaths, "steps")
-    assert deaths >= fewest
-    for number in range(1, deaths + 1):
-        told = directory / f"{number}.told"
-        yield directory / f"{number}.db", told.read_text().splitlines() if told.exists() else []
+def _killed_runs(run: "Future[Run]", min_steps: int) -> Iterator[tuple[Path, list[str]]]:
+    """For each killed process, its file and its acknowledgements."""
+    directory, kills = run.result()
+    print(kills, "steps")
+    assert kills >= min_steps
+    for number in range(1, kills + 1):
+        acks = directory / f"{number}.acks"
+        yield directory / f"{number}.db", acks.read_text().splitlines() if acks.exists() else []
 
 
 @asynccontextmanager
@@ -79,31 +79,33 @@ def _in_order(events: list[RecordedEvent], wanted: list[str]) -> list[str]:
     return [event.id for event in events if event.id in wanted]
 
 
-async def test_a_store_that_is_being_created(runs: dict[str, "Future[Run]"]) -> None:
-    for path, _ in _deaths(runs["open"], FEWEST["open"]):
+async def test_killed_creation_of_a_store_is_repeated(runs: dict[str, "Future[Run]"]) -> None:
+    for path, _ in _killed_runs(runs["open"], MIN_STEPS["open"]):
         async with _opened(path) as store:
             assert await consistent(store, path) == ([], {})
             await added(store.log, *BEFORE)
 
 
 @pytest.mark.parametrize("name", APPENDS)
-async def test_appends(runs: dict[str, "Future[Run]"], name: str) -> None:
+async def test_killed_append_is_stored_completely_or_not_at_all(runs: dict[str, "Future[Run]"], name: str) -> None:
     seen: set[int] = set()
-    for path, told in _deaths(runs[name], FEWEST[name]):
+    for path, acks in _killed_runs(runs[name], MIN_STEPS[name]):
         async with _opened(path) as store:
             events, _ = await consistent(store, path)
             stored = [each.id for each in events]
             assert stored[:2] == _ids(*BEFORE)
-            there = [_in_order(events, _ids(*each.writes)) == _ids(*each.writes) for each in APPENDS[name]]
+            stored_whole = [_in_order(events, _ids(*each.writes)) == _ids(*each.writes) for each in APPENDS[name]]
             assert len(stored) == 2 + sum(
-                len(_ids(*each.writes)) for each, is_there in zip(APPENDS[name], there, strict=True) if is_there
+                len(_ids(*each.writes))
+                for each, was_stored in zip(APPENDS[name], stored_whole, strict=True)
+                if was_stored
             )
-            assert all(there[int(number)] for number in told)
-            seen.add(sum(there))
-            for asked, is_there in zip(APPENDS[name], there, strict=True):
-                again = await store.log.append(asked.writes, asked.condition)
-                assert isinstance(again, Appended)
-                assert again.repeated == is_there
+            assert all(stored_whole[int(number)] for number in acks)
+            seen.add(sum(stored_whole))
+            for append, was_stored in zip(APPENDS[name], stored_whole, strict=True):
+                repetition = await store.log.append(append.writes, append.condition)
+                assert isinstance(repetition, Appended)
+                assert repetition.repeated == was_stored
             events, _ = await consistent(store, path)
             assert sorted(each.id for each in events) == sorted(_ids(*BEFORE, *_all_writes(name)))
     assert {0, len(APPENDS[name])} <= seen
@@ -118,14 +120,16 @@ def _all_writes(name: str) -> list[StreamWrite]:
     [("projection", counting_app(), "totals"), ("reactor", effecting_app(), "effect")],
     ids=["projection", "reactor"],
 )
-async def test_an_app_at_work(runs: dict[str, "Future[Run]"], name: str, app: fait.App, subscription: str) -> None:
+async def test_killed_subscription_handles_each_event_once(
+    runs: dict[str, "Future[Run]"], name: str, app: fait.App, subscription: str
+) -> None:
     found: set[int] = set()
-    for path, told in _deaths(runs[name], FEWEST[name]):
+    for path, acks in _killed_runs(runs[name], MIN_STEPS[name]):
         async with _opened(path) as store:
             events, ends = await consistent(store, path)
             assert [each.id for each in events][:3] == _ids(*COUNTS)
-            assert ("one more" in told) <= (len(events) == 4)
-            done = [int(line.split()[1]) for line in told if line.startswith(subscription)]
+            assert ("one more" in acks) <= (len(events) == 4)
+            done = [int(line.split()[1]) for line in acks if line.startswith(subscription)]
             assert ends.get(subscription, 0) >= max(done, default=0)
             found.add(ends.get(subscription, 0))
 
@@ -136,12 +140,12 @@ async def test_an_app_at_work(runs: dict[str, "Future[Run]"], name: str, app: fa
     assert {0, 3, 4} <= found
 
 
-def test_an_import(runs: dict[str, "Future[Run]"]) -> None:
+def test_killed_import_continues_where_it_ended(runs: dict[str, "Future[Run]"]) -> None:
     found: set[int] = set()
-    for path, told in _deaths(runs["import"], FEWEST["import"]):
+    for path, acks in _killed_runs(runs["import"], MIN_STEPS["import"]):
         stored = asyncio.run(_imported(path))
         assert stored == list(range(len(stored)))
-        assert ("imported" in told) <= (len(stored) == len(LINES))
+        assert ("imported" in acks) <= (len(stored) == len(LINES))
         found.add(len(stored))
         _fait("import", str(path.with_name("facts.jsonl")), "-s", f"sqlite:///{path}")
         assert _fait("export", "-s", f"sqlite:///{path}") == "".join(LINES)

@@ -1,4 +1,4 @@
-"""How aggregates are declared, and how they are used without any store."""
+"""Aggregates: declaration, and use without a store."""
 
 import pytest
 
@@ -31,33 +31,33 @@ class Bright(Lamp, category="bright"):
     pass
 
 
-def test_state_is_the_fold_of_its_events() -> None:
+def test_fold_of_events_returns_the_state() -> None:
     assert fait.fold(Lamp, [Switched(True), Switched(False), Switched(True)]) == Lamp(on=True)
 
 
-def test_a_command_changes_the_state_at_once() -> None:
+def test_command_changes_the_state_immediately() -> None:
     assert Lamp().switch() is True
 
 
-def test_an_id_and_a_version_belong_to_every_aggregate() -> None:
+def test_aggregate_has_an_id_and_a_version() -> None:
     lamp = fait.fold(Lamp, [], id="7")
 
     assert (lamp.id, lamp.version) == ("7", 0)
 
 
-def test_an_inherited_command_belongs_to_the_class_it_is_named_through() -> None:
+def test_inherited_command_belongs_to_the_class_it_is_accessed_through() -> None:
     assert command_of(Bright.switch).name == "bright.switch"
     assert command_of(Lamp.switch).name == "lamp.switch"
     assert fold_definition_of(Bright).category == "bright"
 
 
-def test_state_that_is_not_declared_cannot_be_set() -> None:
+def test_undeclared_attribute_cannot_be_set() -> None:
     with pytest.raises(AttributeError):
-        Lamp().colour = "red"  # type: ignore[attr-defined]
+        Lamp().color = "red"  # type: ignore[attr-defined]
 
 
-def test_an_event_that_evolve_does_not_take_is_refused() -> None:
-    with pytest.raises(fait.UsageError, match="does not take Broken"):
+def test_event_that_evolve_does_not_handle_cannot_be_emitted() -> None:
+    with pytest.raises(fait.UsageError, match="does not handle Broken"):
         Lamp().emit(Broken())  # type: ignore[arg-type, misc]
 
 
@@ -85,13 +85,13 @@ def test_events_may_be_local_quoted_or_defined_later() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"__annotations__": {"size": int}}, "need a default"),
-        ({"__annotations__": {"id": str}, "id": ""}, "belong to every aggregate"),
-        ({"__post_init__": lambda self: None}, "made by events alone"),
+        ({"__annotations__": {"size": int}}, "fields without a default: size"),
+        ({"__annotations__": {"id": str}, "id": ""}, "reserves the names id"),
+        ({"__post_init__": lambda self: None}, "defines __post_init__"),
         ({"evolve": None}, "needs `def evolve"),
     ],
 )
-def test_a_class_that_cannot_work_is_refused(body: dict[str, object], message: str) -> None:
+def test_invalid_aggregate_class_raises_declaration_error(body: dict[str, object], message: str) -> None:
     def evolve(self: object, event: Switched) -> None: ...
 
     with pytest.raises(fait.DeclarationError, match=message):
@@ -101,7 +101,7 @@ def test_a_class_that_cannot_work_is_refused(body: dict[str, object], message: s
 
 
 @pytest.mark.parametrize("category", ["", "a-b", "a\0"])
-def test_a_category_that_cannot_name_streams_is_refused(category: str) -> None:
+def test_invalid_category_is_refused(category: str) -> None:
     with pytest.raises(fait.FaitError):
 
         class _Wrong(fait.Aggregate, category=category):
@@ -115,7 +115,7 @@ def test_two_aggregates_of_one_category_are_refused() -> None:
     app = fait.App("two")
     app.include(Lamp, Other)
     with pytest.raises(fait.DeclarationError, match="two aggregates have the category 'lamp'"):
-        app.resolve()
+        app._declarations.resolve()
 
 
 def test_two_events_of_one_name_are_refused_and_both_places_named() -> None:
@@ -126,4 +126,4 @@ def test_two_events_of_one_name_are_refused_and_both_places_named() -> None:
     app = fait.App("two")
     app.include(Lamp, Another)
     with pytest.raises(fait.DeclarationError, match=r"Switched \(test_aggregate.py:\d+\) and .*Another \(test_aggr"):
-        app.resolve()
+        app._declarations.resolve()

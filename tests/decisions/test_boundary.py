@@ -1,4 +1,4 @@
-"""Decisions over everything that a query means: across streams, on condition that nothing of it was added."""
+"""Boundaries: decisions on the events of a query, and `query` with `append(..., only_if=...)`."""
 
 import asyncio
 import json
@@ -118,15 +118,15 @@ async def s(url: str, clock: fait.ManualClock) -> AsyncIterator[System]:
         yield system
 
 
-async def opened(s: System, show: str, seats: int) -> None:
+async def open_show(s: System, show: str, seats: int) -> None:
     await s.publish(Opened(seats, "main"), stream=f"show-{show}", tags=[f"show:{show}"])
 
 
 Before = Callable[[], Awaitable[Any]]
 
 
-class Watched:
-    """A log that tells what is asked of it, and lets somebody in before an append."""
+class ObservedLog:
+    """A log that records its calls and runs other calls before each append."""
 
     def __init__(self, system: System, *before: Before) -> None:
         self._log = system.store.log
@@ -150,13 +150,13 @@ class Watched:
         return await self._log.find(event_ids)
 
 
-def caller_on(log: Any, system: System) -> Client:
-    codec = Codec(system.app.registry)
+def client_on(log: Any, system: System) -> Client:
+    codec = Codec(system.app._declarations.registry)
     return Client(log, codec, DecisionRunner(log, codec, fait.ManualClock(T0)))
 
 
 def buying(s: System, *orders: str, show: str = "hamlet") -> list[Before]:
-    """Others who buy a seat each, one after another."""
+    """Concurrent commands that buy one seat each."""
 
     def one(order: str) -> Before:
         return lambda: s.transact(Buyer.buy, order, show)
@@ -164,23 +164,23 @@ def buying(s: System, *orders: str, show: str = "hamlet") -> list[Before]:
     return [one(order) for order in orders]
 
 
-async def test_a_decision_is_made_on_all_that_its_query_means_in_whatever_stream(s: System) -> None:
-    await opened(s, "hamlet", 5)
-    await opened(s, "macbeth", 1)
+async def test_boundary_folds_matching_events_of_all_streams(s: System) -> None:
+    await open_show(s, "hamlet", 5)
+    await open_show(s, "macbeth", 1)
     await s.transact(Buyer.buy, "bob", "hamlet")
 
-    done = await s.decide(sell, Sell("hamlet", 4))
+    result = await s.decide(sell, Sell("hamlet", 4))
 
-    assert done.value == [fait.NewEvents("order-ada", [Sold(4, "ada")], tags=["show:hamlet"])]
-    assert (done.stream, done.version, done.position, done.attempts) == ("order-ada", 1, 4, 1)
+    assert result.value == [fait.NewEvents("order-ada", [Sold(4, "ada")], tags=["show:hamlet"])]
+    assert (result.stream, result.version, result.position, result.attempts) == ("order-ada", 1, 4, 1)
     assert (await s.read("order-ada"))[0].tags == ("show:hamlet",)
     with pytest.raises(fait.Rejected, match="0 seats left"):
         await s.decide(sell, Sell("hamlet", 1))
     assert (await s.decide(sell, Sell("macbeth", 1))).position == 5
 
 
-async def test_a_command_is_recorded_with_what_was_decided(s: System) -> None:
-    await opened(s, "hamlet", 5)
+async def test_command_is_recorded_with_the_decided_events(s: System) -> None:
+    await open_show(s, "hamlet", 5)
     with fait.caused_by(correlation_id="story", actor="ada"):
         await s.using(extra={"ip": "::1"}).decide(sell, Sell("hamlet", 1))
 
@@ -191,77 +191,79 @@ async def test_a_command_is_recorded_with_what_was_decided(s: System) -> None:
     assert (metadata.correlation_id, metadata.actor, metadata.extra) == ("story", "ada", {"ip": "::1"})
 
 
-async def test_what_came_between_is_folded_and_nothing_is_read_twice(s: System) -> None:
-    await opened(s, "hamlet", 5)
-    log = Watched(s, *buying(s, "bob", "carol", "dave"))
+async def test_conflicting_events_are_folded_without_reading_again(s: System) -> None:
+    await open_show(s, "hamlet", 5)
+    log = ObservedLog(s, *buying(s, "bob", "carol", "dave"))
 
-    done = await caller_on(log, s).decide(sell, Sell("hamlet", 2))
+    result = await client_on(log, s).decide(sell, Sell("hamlet", 2))
 
-    assert (done.attempts, done.position, len(await s.read("order-ada"))) == (4, 5, 1)
-    assert log.read_positions == [1]  # the log's answer to each conflict was all that was new
+    assert (result.attempts, result.position, len(await s.read("order-ada"))) == (4, 5, 1)
+    assert log.read_positions == [1]  # each failed condition returned the new events
     assert [condition and condition.after for condition in log.appends] == [1, 2, 3, 4]
     with pytest.raises(fait.Rejected, match="0 seats left"):
         await s.decide(sell, Sell("hamlet", 1))
 
 
-async def test_a_decision_that_no_longer_holds_is_rejected(s: System) -> None:
-    await opened(s, "hamlet", 2)
+async def test_decision_that_no_longer_holds_is_rejected_at_retry(s: System) -> None:
+    await open_show(s, "hamlet", 2)
 
     with pytest.raises(fait.Rejected, match="1 seats left"):
-        await caller_on(Watched(s, *buying(s, "bob")), s).decide(sell, Sell("hamlet", 2))
+        await client_on(ObservedLog(s, *buying(s, "bob")), s).decide(sell, Sell("hamlet", 2))
 
     assert await s.read("order-ada") == []
 
 
-async def test_what_it_does_not_depend_on_may_come_between(s: System) -> None:
-    await opened(s, "hamlet", 5)
+async def test_events_that_do_not_match_cause_no_conflict(s: System) -> None:
+    await open_show(s, "hamlet", 5)
 
     async def unrelated() -> None:
-        await s.publish(Reviewed(5), stream="show-hamlet", tags=["show:hamlet"])  # of a type that evolve does not take
+        await s.publish(
+            Reviewed(5), stream="show-hamlet", tags=["show:hamlet"]
+        )  # of a type that evolve does not handle
         await s.publish(Closed(), stream="show-macbeth", tags=["show:macbeth"])
 
-    assert (await caller_on(Watched(s, unrelated), s).decide(sell, Sell("hamlet", 2))).attempts == 1
+    assert (await client_on(ObservedLog(s, unrelated), s).decide(sell, Sell("hamlet", 2))).attempts == 1
 
 
-async def test_attempts_are_bounded(s: System) -> None:
-    await opened(s, "hamlet", 50)
+async def test_conflicts_at_every_attempt_raise_condition_failed(s: System) -> None:
+    await open_show(s, "hamlet", 50)
     others = buying(s, *(f"o-{n}" for n in range(10)))
 
-    with pytest.raises(fait.AppendConditionFailed) as failed:
-        await caller_on(Watched(s, *others), s).using(attempts=3).decide(sell, Sell("hamlet", 1))
+    with pytest.raises(fait.AppendConditionFailed) as error:
+        await client_on(ObservedLog(s, *others), s).using(attempts=3).decide(sell, Sell("hamlet", 1))
 
-    assert (failed.value.types, failed.value.position) == (("show.sold",), 4)
+    assert (error.value.types, error.value.position) == (("show.sold",), 4)
     assert await s.read("order-ada") == []
 
 
-async def test_nothing_to_do_writes_nothing_and_tells_what_it_rests_on(s: System) -> None:
-    await opened(s, "hamlet", 5)
+async def test_decision_without_events_returns_the_position_it_is_based_on(s: System) -> None:
+    await open_show(s, "hamlet", 5)
     await s.publish(Reviewed(1), stream="other")
 
     assert await s.decide(sell, Sell("hamlet", 0)) == fait.WriteResult([], "", 0, 2)
     assert await s.store.log.head() == 2
 
 
-async def test_each_decision_gets_a_state_of_its_own(s: System) -> None:
+async def test_each_attempt_gets_a_new_state(s: System) -> None:
     def spoil(command: Sell, state: Seats) -> Iterable[fait.NewEvents]:
-        facts = list(decide(command, state))
-        for each in facts:
+        new_events = list(decide(command, state))
+        for each in new_events:
             for event in each.events:
-                evolve(state, event)  # as an aggregate's command would; here nobody asked for it
-        return facts
+                evolve(state, event)  # as a command of an aggregate does; a boundary need not
+        return new_events
 
     spoiling = fait.Boundary(name="spoil", depends_on=of_show, initial=Seats, decide=spoil, evolve=evolve)
-    await opened(s, "hamlet", 5)
+    await open_show(s, "hamlet", 5)
 
-    done = await caller_on(Watched(s, *buying(s, "bob", "carol")), s).decide(spoiling, Sell("hamlet", 3))
+    result = await client_on(ObservedLog(s, *buying(s, "bob", "carol")), s).decide(spoiling, Sell("hamlet", 3))
 
-    assert done.attempts == 3
+    assert result.attempts == 3
 
 
-async def test_an_expected_version_belongs_into_the_facts(s: System) -> None:
-    await opened(s, "hamlet", 5)
+async def test_expected_version_is_refused_in_using_and_accepted_in_new_events(s: System) -> None:
+    await open_show(s, "hamlet", 5)
 
-    with pytest.raises(fait.UsageError, match="say it in the Facts"):
+    with pytest.raises(fait.UsageError, match=r"NewEvents\(\.\.\., expected"):
         await s.using(expected=1).decide(sell, Sell("hamlet", 1))
 
     def first(command: Sell, state: Seats) -> list[fait.NewEvents]:
@@ -273,71 +275,71 @@ async def test_an_expected_version_belongs_into_the_facts(s: System) -> None:
         await s.decide(once, Sell("hamlet", 1))
 
 
-async def test_who_lost_a_race_decides_again_though_its_stream_is_there_now(s: System) -> None:
-    def take(command: Sell, state: Seats) -> list[fait.NewEvents]:
+async def test_conflicting_decision_is_retried_although_its_stream_exists_now(s: System) -> None:
+    def take_seat(command: Sell, state: Seats) -> list[fait.NewEvents]:
         if "Sold" in state.log:
-            raise fait.Rejected("somebody sits there")
+            raise fait.Rejected("the seat is taken")
         return [fait.NewEvents("seat-1", [Sold(1, command.to)], expected="no_stream", tags=["show:hamlet"])]
 
-    seat = fait.Boundary(name="seat", depends_on=of_show, initial=Seats, decide=take, evolve=evolve)
+    seat = fait.Boundary(name="seat", depends_on=of_show, initial=Seats, decide=take_seat, evolve=evolve)
 
-    done = await asyncio.gather(
+    results = await asyncio.gather(
         *(s.decide(seat, Sell("hamlet", 1, to)) for to in ("ada", "bob")), return_exceptions=True
     )
 
-    assert sorted(type(each).__name__ for each in done) == ["Rejected", "WriteResult"]
+    assert sorted(type(each).__name__ for each in results) == ["Rejected", "WriteResult"]
 
 
-async def test_a_boundary_that_depends_on_nothing_is_refused(s: System) -> None:
+async def test_boundary_without_queries_is_refused(s: System) -> None:
     careless = fait.Boundary(name="careless", depends_on=lambda _: [], initial=Seats, decide=decide, evolve=evolve)
 
-    with pytest.raises(fait.DeclarationError, match="depends on nothing"):
+    with pytest.raises(fait.DeclarationError, match=r"depends_on .* returned no query"):
         await s.decide(careless, Sell("hamlet", 1))
 
 
-# What it folds
+# Folding
 
 
-async def test_events_of_an_older_version_are_folded_as_they_are_today(s: System) -> None:
+async def test_events_of_older_schema_versions_are_upcast(s: System) -> None:
     old = EncodedEvent("show.opened", 1, fait.new_id(), '{"seats":7}', tags=("show:hamlet",))
     await s.store.log.append([StreamWrite("show-hamlet", (old,), ANY)])
     halls: list[str] = []
 
-    def look(_command: Sell, state: Seats) -> list[fait.NewEvents]:
+    def inspect(_command: Sell, state: Seats) -> list[fait.NewEvents]:
         halls.append(state.hall)
         return []
 
-    looking = fait.Boundary(name="look", depends_on=of_show, initial=Seats, decide=look, evolve=evolve)
-    await s.decide(looking, Sell("hamlet", 1))
+    inspecting = fait.Boundary(name="inspect", depends_on=of_show, initial=Seats, decide=inspect, evolve=evolve)
+    await s.decide(inspecting, Sell("hamlet", 1))
 
     assert halls == ["main"]
 
 
-async def test_several_queries_are_folded_once_each_event_in_order(s: System) -> None:
-    await opened(s, "hamlet", 5)
-    await opened(s, "macbeth", 5)
+async def test_event_that_matches_several_queries_is_folded_once(s: System) -> None:
+    await open_show(s, "hamlet", 5)
+    await open_show(s, "macbeth", 5)
     both = ["show:hamlet", "show:macbeth"]
     await s.publish(Sold(1, "bob"), stream="order-bob", tags=both)
     await s.publish(Closed(), stream="show-hamlet", tags=["show:hamlet"])
-    seen: list[list[str]] = []
+    logs: list[list[str]] = []
 
-    def look(_command: Sell, state: Seats) -> list[fait.NewEvents]:
-        seen.append(state.log)
+    def inspect(_command: Sell, state: Seats) -> list[fait.NewEvents]:
+        logs.append(state.log)
         return []
 
-    looking = fait.Boundary(
-        name="look",
+    inspecting = fait.Boundary(
+        name="inspect",
         depends_on=lambda c: [Query(tags=(each,)) for each in both],
         initial=Seats,
-        decide=look,
+        decide=inspect,
         evolve=evolve,
     )
-    await s.decide(looking, Sell("both", 1))
+    await s.decide(inspecting, Sell("both", 1))
 
-    assert seen == [["Opened", "Opened", "Sold", "Closed"]]
+    assert logs == [["Opened", "Opened", "Sold", "Closed"]]
 
 
-async def test_a_type_that_it_names_and_does_not_fold_still_decides_whether_it_holds(s: System) -> None:
+async def test_unhandled_type_in_the_query_causes_a_conflict(s: System) -> None:
     reviewing = fait.Boundary(
         name="review",
         depends_on=lambda c: Query(("show.reviewed", "show.opened", "undeclared"), (f"show:{c.show}",)),
@@ -345,15 +347,15 @@ async def test_a_type_that_it_names_and_does_not_fold_still_decides_whether_it_h
         decide=decide,
         evolve=evolve,
     )
-    await opened(s, "hamlet", 5)
+    await open_show(s, "hamlet", 5)
 
     async def other() -> None:
         await s.publish(fait.Untyped("undeclared", {}), stream="x-1", tags=["show:hamlet"])
 
-    assert (await caller_on(Watched(s, other), s).decide(reviewing, Sell("hamlet", 1))).attempts == 2
+    assert (await client_on(ObservedLog(s, other), s).decide(reviewing, Sell("hamlet", 1))).attempts == 2
 
 
-async def test_undeclared_events_can_be_folded_as_plain_data(s: System) -> None:
+async def test_undeclared_events_can_be_folded_as_untyped(s: System) -> None:
     def count(state: int, event: fait.Untyped) -> int:
         return state + 1
 
@@ -367,25 +369,25 @@ async def test_undeclared_events_can_be_folded_as_plain_data(s: System) -> None:
     assert [each.event.data for each in await s.read("notes")] == [{"before": n} for n in range(3)]
 
 
-async def test_a_long_past_is_read_page_by_page(s: System) -> None:
-    await opened(s, "hamlet", 3000)
+async def test_long_history_is_read_in_pages(s: System) -> None:
+    await open_show(s, "hamlet", 3000)
     await s.append(fait.NewEvents("order-bob", [Sold(1, "bob")] * 2500, tags=["show:hamlet"]))
 
     with pytest.raises(fait.Rejected, match="500 seats left"):
         await s.decide(sell, Sell("hamlet", 501))
 
 
-# Keys
+# Idempotency keys
 
 
-async def test_the_same_key_is_decided_once_and_answered_again(s: System, clock: fait.ManualClock) -> None:
+async def test_repeated_key_returns_the_stored_result(s: System, clock: fait.ManualClock) -> None:
     def twice(command: Sell, state: Seats) -> list[fait.NewEvents]:
         sold = [Sold(1, f"{command.to} at {fait.now():%H}, {state.free} left")] * 2
         tags = [f"show:{command.show}"]
         return [fait.NewEvents(f"order-{command.to}", sold, tags=tags), fait.NewEvents("all", sold[:1], tags=tags)]
 
     pair = fait.Boundary(name="pair", depends_on=of_show, initial=Seats, decide=twice, evolve=evolve)
-    await opened(s, "hamlet", 9)
+    await open_show(s, "hamlet", 9)
     first = await s.using(key="k").decide(pair, Sell("hamlet", 2))
     await s.transact(Buyer.buy, "bob", "hamlet")
     clock.advance(hours=3)
@@ -395,8 +397,8 @@ async def test_the_same_key_is_decided_once_and_answered_again(s: System, clock:
     assert (first.version, first.position, await s.store.log.head()) == (2, 4, 5)
 
 
-async def test_a_key_used_for_something_else_is_refused(s: System) -> None:
-    await opened(s, "hamlet", 9)
+async def test_key_of_another_command_raises_key_reused(s: System) -> None:
+    await open_show(s, "hamlet", 9)
     await s.using(key="k").decide(sell, Sell("hamlet", 2))
 
     with pytest.raises(fait.KeyReused, match="with other arguments"):
@@ -404,63 +406,66 @@ async def test_a_key_used_for_something_else_is_refused(s: System) -> None:
     assert len(await s.read("order-ada")) == 1
 
 
-async def test_a_rival_under_the_same_key_is_the_same_decision(s: System) -> None:
-    await opened(s, "hamlet", 2)
+async def test_concurrent_call_with_the_same_key_gives_the_same_decision(s: System) -> None:
+    await open_show(s, "hamlet", 2)
     command = Sell("hamlet", 2)
 
-    async def rival() -> None:
+    async def concurrent() -> None:
         await s.using(key="k").decide(sell, command)
 
-    done = await caller_on(Watched(s, rival), s).using(key="k").decide(sell, command)
+    result = await client_on(ObservedLog(s, concurrent), s).using(key="k").decide(sell, command)
 
-    assert (done.repeated, done.value) == (True, [fait.NewEvents("order-ada", [Sold(2, "ada")], tags=["show:hamlet"])])
+    assert (result.repeated, result.value) == (
+        True,
+        [fait.NewEvents("order-ada", [Sold(2, "ada")], tags=["show:hamlet"])],
+    )
     assert len(await s.read("order-ada")) == 1
 
 
-async def test_a_rival_that_was_quicker_than_the_reading_is_recognised(s: System) -> None:
-    await opened(s, "hamlet", 2)
+async def test_concurrent_call_that_appends_before_reading_is_recognized(s: System) -> None:
+    await open_show(s, "hamlet", 2)
     command = Sell("hamlet", 2)
-    log = Watched(s)
+    log = ObservedLog(s)
     read = log.read
 
-    async def late(after: int, **how: Any) -> Page:
+    async def read_late(after: int, **options: Any) -> Page:
         await s.using(key="k").decide(sell, command)
-        return await read(after, **how)
+        return await read(after, **options)
 
-    log.read = late  # type: ignore[method-assign]
-    done = await caller_on(log, s).using(key="k").decide(sell, command)
+    log.read = read_late  # type: ignore[method-assign]
+    result = await client_on(log, s).using(key="k").decide(sell, command)
 
-    assert done.repeated
+    assert result.repeated
 
 
-async def test_a_rival_with_another_command_under_the_same_key_is_told(s: System) -> None:
-    await opened(s, "hamlet", 9)
+async def test_concurrent_call_with_the_same_key_and_another_command_raises(s: System) -> None:
+    await open_show(s, "hamlet", 9)
 
-    async def rival() -> None:
+    async def concurrent() -> None:
         await s.using(key="k").decide(sell, Sell("hamlet", 1))
 
     with pytest.raises(fait.KeyReused):
-        await caller_on(Watched(s, rival), s).using(key="k").decide(sell, Sell("hamlet", 2))
+        await client_on(ObservedLog(s, concurrent), s).using(key="k").decide(sell, Sell("hamlet", 2))
     assert [each.event.seats for each in await s.read("order-ada")] == [1]
 
 
-async def test_a_rival_that_decided_otherwise_under_the_same_key_is_answered_as_it_was(s: System) -> None:
-    def rest(command: Sell, state: Seats) -> list[fait.NewEvents]:
+async def test_concurrent_call_with_the_same_key_and_another_decision_returns_it(s: System) -> None:
+    def sell_rest(command: Sell, state: Seats) -> list[fait.NewEvents]:
         return [fait.NewEvents(f"order-{command.to}", [Sold(1, command.to)] * state.free, tags=["show:hamlet"])]
 
-    everything = fait.Boundary(name="rest", depends_on=of_show, initial=Seats, decide=rest, evolve=evolve)
-    await opened(s, "hamlet", 3)
+    all_seats = fait.Boundary(name="rest", depends_on=of_show, initial=Seats, decide=sell_rest, evolve=evolve)
+    await open_show(s, "hamlet", 3)
 
-    async def rival() -> None:
+    async def concurrent() -> None:
         await s.transact(Buyer.buy, "bob", "hamlet")
-        await s.using(key="k").decide(everything, Sell("hamlet", 0))
+        await s.using(key="k").decide(all_seats, Sell("hamlet", 0))
 
-    done = await caller_on(Watched(s, rival), s).using(key="k").decide(everything, Sell("hamlet", 0))
+    result = await client_on(ObservedLog(s, concurrent), s).using(key="k").decide(all_seats, Sell("hamlet", 0))
 
-    assert (done.repeated, len(done.value[0].events), done.version) == (True, 2, 2)
+    assert (result.repeated, len(result.value[0].events), result.version) == (True, 2, 2)
 
 
-# Whoever appends, by whatever way
+# Conflicting appends of any origin
 
 
 async def _published(s: System, _file: Path) -> None:
@@ -489,52 +494,52 @@ async def _imported(url: str, file: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [_published, _appended, _transacted, _decided, _imported])
-async def test_a_decision_by_hand_holds_only_if_nothing_was_added_by_any_path(
+async def test_append_only_if_fails_on_matching_events_of_any_origin(
     s: System, url: str, path: Callable[[Any, Path], Awaitable[None]], tmp_path: Path
 ) -> None:
     if path is _imported and not s.store.log.features.shared:
         pytest.skip("another process does the import")
-    await opened(s, "hamlet", 5)
-    facts = fait.NewEvents("order-ada", [Sold(1, "ada")], tags=["show:hamlet"])
+    await open_show(s, "hamlet", 5)
+    new_events = fait.NewEvents("order-ada", [Sold(1, "ada")], tags=["show:hamlet"])
     query = Query.of(Opened, Sold, tags=["show:hamlet"])
-    found = await s.query(query)
-    assert [each.event for each in found.events] == [Opened(5, "main")]
+    queried = await s.query(query)
+    assert [each.event for each in queried.events] == [Opened(5, "main")]
 
     await path(url if path is _imported else s, tmp_path / "lines.jsonl")
 
-    with pytest.raises(fait.AppendConditionFailed) as failed:
-        await s.append(facts, fait.NewEvents("y", [Reviewed(1)]), only_if=found)
-    assert failed.value.types == ("show.sold",)
+    with pytest.raises(fait.AppendConditionFailed) as error:
+        await s.append(new_events, fait.NewEvents("y", [Reviewed(1)]), only_if=queried)
+    assert error.value.types == ("show.sold",)
     assert await s.read("order-ada") == await s.read("y") == []
-    found = await s.query(query)
-    assert [each.stream for each in found.events] == ["show-hamlet", "order-bob"]
-    await s.append(facts, only_if=found)
+    queried = await s.query(query)
+    assert [each.stream for each in queried.events] == ["show-hamlet", "order-bob"]
+    await s.append(new_events, only_if=queried)
     with pytest.raises(fait.AppendConditionFailed):
-        await s.append(facts, only_if=found)
+        await s.append(new_events, only_if=queried)
 
 
-async def test_a_question_without_a_query_is_refused(s: System) -> None:
+async def test_query_without_queries_is_refused(s: System) -> None:
     with pytest.raises(fait.UsageError, match="at least one Query"):
         await s.query()
 
 
-async def test_a_query_finds_each_event_once_and_undeclared_ones_as_plain_data(s: System) -> None:
+async def test_query_returns_each_event_once_and_undeclared_ones_as_untyped(s: System) -> None:
     await s.publish(fait.Untyped("noted", {"n": 1}), stream="notes", tags=["a:1", "b:1"])
 
-    found = await s.query(Query(tags=("a:1",)), Query(tags=("b:1",)))
+    queried = await s.query(Query(tags=("a:1",)), Query(tags=("b:1",)))
 
-    assert [each.event for each in found.events] == [fait.Untyped("noted", {"n": 1})]
-    assert found.position == 1
-
-
-# Many at once
+    assert [each.event for each in queried.events] == [fait.Untyped("noted", {"n": 1})]
+    assert queried.position == 1
 
 
-async def test_64_who_decide_at_once_are_all_served(s: System) -> None:
-    await opened(s, "hamlet", 64)
+# Concurrency
 
-    done = await asyncio.gather(*(s.decide(sell, Sell("hamlet", 1, f"o-{n}")) for n in range(64)))
 
-    assert len({each.position for each in done}) == 64
+async def test_64_concurrent_decisions_all_succeed(s: System) -> None:
+    await open_show(s, "hamlet", 64)
+
+    results = await asyncio.gather(*(s.decide(sell, Sell("hamlet", 1, f"o-{n}")) for n in range(64)))
+
+    assert len({each.position for each in results}) == 64
     with pytest.raises(fait.Rejected, match="0 seats left"):
         await s.decide(sell, Sell("hamlet", 1))

@@ -1,4 +1,4 @@
-"""Snapshots of deciders: each fold's own."""
+"""Snapshots of deciders with the same `evolve`."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +12,7 @@ class Filled:
     litres: Decimal
 
 
-async def test_two_deciders_with_one_fold_and_different_beginnings_keep_their_own(tmp_path: Path) -> None:
+async def test_deciders_with_one_evolve_and_different_initial_states_have_their_own_snapshots(tmp_path: Path) -> None:
     def decide(command: int, state: int) -> list[Filled]:
         return [Filled(Decimal(command))]
 

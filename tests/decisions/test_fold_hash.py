@@ -1,4 +1,4 @@
-"""A fingerprint differs when a fold's code may give another state, and not when it only looks different."""
+"""Fold hashes: they change with code that may affect the state, and with nothing else."""
 
 import importlib
 import itertools
@@ -117,7 +117,7 @@ SOURCES = {
     "other_package.py": OTHER,
 }
 
-Prints = Callable[[dict[str, str]], str]
+HashOf = Callable[[dict[str, str]], str]
 
 
 def write(folder: Path, changed: dict[str, str]) -> None:
@@ -126,30 +126,30 @@ def write(folder: Path, changed: dict[str, str]) -> None:
         (folder / name).write_text(source, encoding="utf-8")
 
 
-def forget() -> None:
+def unload_modules() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in ("shelf", "other_package")]:
         del sys.modules[name]
     importlib.invalidate_caches()
 
 
 @pytest.fixture
-def print_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prints]:
-    """The fingerprint of the till when some of its files are these."""
-    places = (tmp_path / str(number) for number in itertools.count())
+def hash_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HashOf]:
+    """A function that returns the fold hash of `Till` with some of its files replaced."""
+    folders = (tmp_path / str(number) for number in itertools.count())
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
-    def made(changed: dict[str, str]) -> str:
-        folder = next(places)
+    def compute(changed: dict[str, str]) -> str:
+        folder = next(folders)
         write(folder, changed)
-        forget()
+        unload_modules()
         monkeypatch.syspath_prepend(folder)
         registry = Registry()
         registry.add_upcaster(importlib.import_module("shelf.events").with_pieces)
         till = importlib.import_module("shelf.till").Till
         return fold_hash(till.evolve, till, till, fold_definition_of(till).events, registry)
 
-    yield made
-    forget()
+    yield compute
+    unload_modules()
 
 
 def changed(file: str, old: str, new: str) -> dict[str, str]:
@@ -174,11 +174,11 @@ def changed(file: str, old: str, new: str) -> dict[str, str]:
     ],
     ids=[
         "a comment", "no docstring", "a docstring", "an inner docstring", "a class's docstring", "a broken line",
-        "brackets", "the order of a set", "a function nobody calls", "a command", "another package",
+        "brackets", "the order of a set", "an unused function", "a command", "another package",
     ],
 )  # fmt: skip
-def test_what_does_not_matter_keeps_it(print_of: Prints, file: str, old: str, new: str) -> None:
-    assert print_of(changed(file, old, new)) == print_of({})
+def test_change_without_effect_keeps_the_hash(hash_of: HashOf, file: str, old: str, new: str) -> None:
+    assert hash_of(changed(file, old, new)) == hash_of({})
 
 
 @pytest.mark.parametrize(
@@ -220,19 +220,19 @@ def test_what_does_not_matter_keeps_it(print_of: Prints, file: str, old: str, ne
         "a version", "an upcaster", "a handler of errors",
     ],
 )  # fmt: skip
-def test_what_may_change_the_state_changes_it(print_of: Prints, file: str, old: str, new: str) -> None:
-    assert print_of(changed(file, old, new)) != print_of({})
+def test_change_that_may_affect_the_state_changes_the_hash(hash_of: HashOf, file: str, old: str, new: str) -> None:
+    assert hash_of(changed(file, old, new)) != hash_of({})
 
 
-def test_moving_a_line_into_a_try_changes_it(print_of: Prints) -> None:
+def test_moving_a_line_into_a_try_changes_the_hash(hash_of: HashOf) -> None:
     before = TILL.replace("        try:\n", "        self.large += 5\n        try:\n")
     inside = TILL.replace("        try:\n", "        try:\n            self.large += 5\n")
 
-    assert print_of({"shelf/till.py": before}) != print_of({"shelf/till.py": inside})
+    assert hash_of({"shelf/till.py": before}) != hash_of({"shelf/till.py": inside})
 
 
-def test_it_is_of_the_code_that_runs_not_of_a_file_that_was_replaced(print_of: Prints, tmp_path: Path) -> None:
-    before = print_of({})
+def test_replaced_file_does_not_change_the_hash_of_running_code(hash_of: HashOf, tmp_path: Path) -> None:
+    before = hash_of({})
     till = sys.modules["shelf.till"].Till
     write(tmp_path / "0", changed("shelf/till.py", "self.large += 1", "self.large += 2"))
 
@@ -241,26 +241,26 @@ def test_it_is_of_the_code_that_runs_not_of_a_file_that_was_replaced(print_of: P
     assert fold_hash(till.evolve, till, till, fold_definition_of(till).events, registry) == before
 
 
-def test_every_process_makes_the_same_one(tmp_path: Path) -> None:
+def test_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
     write(tmp_path, {})
     program = textwrap.dedent("""
         from shelf.till import Till
-        from fait._decisions.aggregate import model_of
-        from fait._decisions.fold_hash import fingerprint
+        from fait._decisions.aggregate import fold_definition_of
+        from fait._decisions.fold_hash import fold_hash
         from fait._events.registry import Registry
-        print(fingerprint(Till.evolve, Till, Till, model_of(Till).events, Registry()))
+        print(fold_hash(Till.evolve, Till, Till, fold_definition_of(Till).events, Registry()))
     """)
 
     def run(seed: str) -> str:
         environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": f"{tmp_path}:{':'.join(filter(None, sys.path))}"}
-        done = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True)
-        return done.stdout.decode()
+        process = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True)
+        return process.stdout.decode()
 
-    # The first compiles the sources, the second reads what it compiled.
+    # The first process compiles the sources, the others read the bytecode.
     assert len({run("1"), run("2"), run("3")}) == 1
 
 
-def test_a_fold_that_calls_itself_has_one() -> None:
+def test_recursive_fold_has_a_hash() -> None:
     def evolve(state: int, event: type, depth: int = 0) -> int:
         return evolve(state, event, depth + 1) if depth < 3 else state
 

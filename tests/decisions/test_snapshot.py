@@ -1,4 +1,4 @@
-"""Snapshots: loads that begin at one are equal to loads that do not, whatever happened to code, log or ledger."""
+"""Snapshots: loads with and without them are equal, after changes of the code, the log or the ledger."""
 
 import asyncio
 import logging
@@ -66,7 +66,7 @@ class Tank(fait.Aggregate, category="tank", snapshot_every=EVERY):
 
 
 class PlainTank(fait.Aggregate, category="tank"):
-    """The same without snapshots."""
+    """The same aggregate without snapshots."""
 
     level: Decimal = Decimal(0)
     seen: set[int] = msgspec.field(default_factory=set)
@@ -92,13 +92,13 @@ async def s(
     request: pytest.FixtureRequest, store_url: Callable[[str], str], clock: fait.ManualClock
 ) -> AsyncIterator[System]:
     async with opened(store_url(request.param), clock=clock) as system:
-        system.snapshots.random = lambda: 1.0
+        system._snapshots.random = lambda: 1.0
         yield system
 
 
 @pytest.fixture
 def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Nothing worse than debug is logged."""
+    """Fails if anything above DEBUG is logged."""
     caplog.set_level(logging.DEBUG, logger="fait")
     yield caplog
     assert [each.getMessage() for each in caplog.records if each.levelno > logging.DEBUG] == []
@@ -109,85 +109,85 @@ async def fill(s: System, times: int, id: str = "1") -> None:
         await s.transact(Tank.fill, id, Decimal(1))
 
 
-async def kept(s: System, id: str = "1") -> Snapshot | None:
-    """The snapshot of a tank, once none is under way."""
-    await s.snapshots.close()
-    found = await s.store.ledger.load_snapshots([f"tank-{id}"])
-    return found[0] if found else None
+async def saved_snapshot(s: System, id: str = "1") -> Snapshot | None:
+    """Wait until snapshots are saved; return that of a tank."""
+    await s._snapshots.close()
+    snapshots = await s.store.ledger.load_snapshots([f"tank-{id}"])
+    return snapshots[0] if snapshots else None
 
 
-class Counted:
-    """A log that counts the events it gives."""
+class EventCounter:
+    """Counts the events that a log returns to loads."""
 
     def __init__(self, s: System, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read = 0
         history, histories = s.store.log.history, s.store.log.histories
 
         async def one(*values: Any, **named: Any) -> Any:
-            found = await history(*values, **named)
-            self.read += len(found)
-            return found
+            events = await history(*values, **named)
+            self.read += len(events)
+            return events
 
         async def several(*values: Any, **named: Any) -> Any:
-            found = await histories(*values, **named)
-            self.read += sum(len(events) for _, events in found)
-            return found
+            streams = await histories(*values, **named)
+            self.read += sum(len(events) for _, events in streams)
+            return streams
 
         monkeypatch.setattr(s.store.log, "history", one)
         monkeypatch.setattr(s.store.log, "histories", several)
 
 
-# When one is kept, and what is read with it
+# Saving and loading
 
 
-async def test_one_is_kept_when_so_many_events_have_come(s: System) -> None:
+async def test_snapshot_is_saved_after_snapshot_every_events(s: System) -> None:
     versions: list[int] = []
     for _ in range(13):
         await fill(s, 1)
-        found = await kept(s)
-        versions.append(found.version if found else 0)
+        snapshot = await saved_snapshot(s)
+        versions.append(snapshot.version if snapshot else 0)
 
-    # It is the state that the command was decided on, so it is kept one command later.
+    # The snapshot is the state that the command was decided on, so it is saved one command later.
     assert versions == [0] * 5 + [5] * 5 + [10] * 3
 
 
-async def test_without_a_policy_none_is_kept(tmp_path: Path) -> None:
+async def test_aggregate_without_snapshot_every_has_no_snapshot(tmp_path: Path) -> None:
     async with opened("memory:", aggregate=PlainTank) as s:
         await s.append(fait.NewEvents("tank-1", [Filled(Decimal(1))] * 20))
         await s.load(PlainTank, "1")
-        assert await kept(s) is None
+        assert await saved_snapshot(s) is None
 
 
-async def test_a_load_reads_only_what_came_after_it(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_load_reads_only_events_after_the_snapshot(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
     await s.append(fait.NewEvents("tank-1", [Filled(Decimal(1))] * 100))
     await s.load(Tank, "1")
-    assert await kept(s) is not None
+    assert await saved_snapshot(s) is not None
     await s.append(fait.NewEvents("tank-1", [Filled(Decimal(1))] * 3))
 
-    counted = Counted(s, monkeypatch)
+    counter = EventCounter(s, monkeypatch)
     tank = await s.load(Tank, "1")
 
-    assert (tank.level, tank.version, tank.id, counted.read) == (103, 103, "1", 4)
+    assert (tank.level, tank.version, tank.id, counter.read) == (103, 103, "1", 4)
     assert (await s.transact(Tank.fill, "1", Decimal(1))).version == 104
 
 
-async def test_it_is_plain_json_that_may_be_deleted(s: System) -> None:
+async def test_snapshot_is_json_and_may_be_deleted(s: System) -> None:
     await fill(s, 6)
-    found = await kept(s)
+    snapshot = await saved_snapshot(s)
 
-    assert found is not None
-    assert msgspec.json.decode(found.state)["level"] == "5"
+    assert snapshot is not None
+    assert msgspec.json.decode(snapshot.state)["level"] == "5"
     if "Sqlite" in type(s.store).__name__:
         writer: Any = s.store.log
         await writer._writer.run(lambda connection: connection.execute("DELETE FROM fait_snapshots"))
         assert (await s.load(Tank, "1")).level == 6
 
 
-async def test_the_past_before_it_is_folded_from_the_start(s: System, clock: fait.ManualClock) -> None:
+async def test_past_before_the_snapshot_is_folded_from_the_first_event(s: System, clock: fait.ManualClock) -> None:
     for _ in range(12):
         clock.advance(days=1)
         await fill(s, 1)
-    assert await kept(s) is not None
+    assert await saved_snapshot(s) is not None
 
     for version in range(13):
         assert (await s.load(Tank, "1", version=version)).level == version
@@ -195,16 +195,16 @@ async def test_the_past_before_it_is_folded_from_the_start(s: System, clock: fai
         assert (await s.load(Tank, "1", at=T0 + timedelta(days=version, hours=1))).level == version
 
 
-async def test_what_was_true_then_never_begins_at_one(s: System) -> None:
+async def test_load_with_as_of_uses_no_snapshot(s: System) -> None:
     for day in (3, 1, 2, 4, 5, 6):
         await s.publish(Filled(Decimal(day)), stream="tank-1", occurred_at=T0 + timedelta(days=day))
     await s.load(Tank, "1")
-    assert await kept(s) is not None
+    assert await saved_snapshot(s) is not None
 
     assert (await s.load(Tank, "1", as_of=T0 + timedelta(days=2))).level == 3
 
 
-async def test_a_decider_has_them_too(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_decider_has_snapshots(s: System, monkeypatch: pytest.MonkeyPatch) -> None:
     def evolve(state: dict[str, int], event: Filled) -> dict[str, int]:
         return {**state, "count": state.get("count", 0) + 1}
 
@@ -217,19 +217,19 @@ async def test_a_decider_has_them_too(s: System, monkeypatch: pytest.MonkeyPatch
     )
     await s.decide(counter, "1", 4)
     await s.load(counter, "1")
-    found = await kept(s)
-    assert found is not None
-    assert found.state == '{"count":4}'
+    snapshot = await saved_snapshot(s)
+    assert snapshot is not None
+    assert snapshot.state == '{"count":4}'
 
-    counted = Counted(s, monkeypatch)
+    events = EventCounter(s, monkeypatch)
     assert await s.load(counter, "1") == {"count": 4}
-    assert counted.read == 1
+    assert events.read == 1
 
 
-# When one is not used
+# Snapshots that are not used
 
 
-async def test_a_changed_fold_does_not_use_it_and_replaces_it(tmp_path: Path, quiet: pytest.LogCaptureFixture) -> None:
+async def test_snapshot_of_a_changed_fold_is_replaced(tmp_path: Path, quiet: pytest.LogCaptureFixture) -> None:
     class Doubled(fait.Aggregate, category="tank", snapshot_every=EVERY):
         level: Decimal = Decimal(0)
 
@@ -239,27 +239,27 @@ async def test_a_changed_fold_does_not_use_it_and_replaces_it(tmp_path: Path, qu
     url = f"sqlite:///{tmp_path}/tanks.db"
     async with opened(url) as s:
         await fill(s, 8)
-        before = await kept(s)
+        before = await saved_snapshot(s)
     async with opened(url, aggregate=Doubled) as s:
         assert (await s.load(Doubled, "1")).level == 16
-        after = await kept(s)
+        after = await saved_snapshot(s)
 
     assert before is not None
     assert after is not None
     assert (before.version, after.version) == (5, 8)
     assert after.fold_hash != before.fold_hash
-    assert "made by another fold" in quiet.text
+    assert "ignoring a snapshot of another fold" in quiet.text
 
 
-async def test_one_of_another_history_is_not_used(s: System) -> None:
+async def test_snapshot_of_another_history_is_not_used(s: System) -> None:
     await fill(s, 6)
-    found = await kept(s)
-    assert found is not None
-    state = found.state.replace('"level":"5"', '"level":"77"')
+    snapshot = await saved_snapshot(s)
+    assert snapshot is not None
+    state = snapshot.state.replace('"level":"5"', '"level":"77"')
     for wrong in (
-        msgspec.structs.replace(found, event_id="another", state=state),
-        msgspec.structs.replace(found, version=4, state=state),
-        msgspec.structs.replace(found, version=60, state=state),
+        msgspec.structs.replace(snapshot, event_id="another", state=state),
+        msgspec.structs.replace(snapshot, version=4, state=state),
+        msgspec.structs.replace(snapshot, version=60, state=state),
     ):
         await s.store.ledger.save_snapshot(wrong)
 
@@ -267,71 +267,71 @@ async def test_one_of_another_history_is_not_used(s: System) -> None:
         await s.store.ledger.save_snapshot(wrong)
         assert (await s.load(Tank, "1")).level == 6
         assert (
-            await kept(s)
+            await saved_snapshot(s)
             == Snapshot(
                 "tank-1",
                 6,
                 (await s.read("tank-1"))[-1].id,
-                found.fold_hash,
-                found.state.replace('"level":"5"', '"level":"6"'),
+                snapshot.fold_hash,
+                snapshot.state.replace('"level":"5"', '"level":"6"'),
             )
-            or (await kept(s)) != wrong
+            or (await saved_snapshot(s)) != wrong
         )
 
 
-async def test_one_that_cannot_be_read_is_not_used(s: System, caplog: pytest.LogCaptureFixture) -> None:
+async def test_snapshot_that_cannot_be_decoded_is_not_used(s: System, caplog: pytest.LogCaptureFixture) -> None:
     await fill(s, 6)
-    found = await kept(s)
-    assert found is not None
-    await s.store.ledger.save_snapshot(msgspec.structs.replace(found, state='{"level":{}}'))
+    snapshot = await saved_snapshot(s)
+    assert snapshot is not None
+    await s.store.ledger.save_snapshot(msgspec.structs.replace(snapshot, state='{"level":{}}'))
 
     assert (await s.load(Tank, "1")).level == 6
-    assert "cannot be read" in caplog.text
+    assert "failed to decode a snapshot" in caplog.text
     assert "level" not in caplog.text
 
 
-# The proof
+# Verification
 
 
 @pytest.mark.parametrize(
-    ("chance", "proven"), [(0.0, True), (VERIFIED_SHARE - 1e-9, True), (VERIFIED_SHARE, False), (0.9, False)]
+    ("number", "verified"), [(0.0, True), (VERIFIED_SHARE - 1e-9, True), (VERIFIED_SHARE, False), (0.9, False)]
 )
-async def test_now_and_then_one_is_proven(
-    s: System, monkeypatch: pytest.MonkeyPatch, chance: float, proven: bool
+async def test_share_of_loads_verifies_its_snapshot(
+    s: System, monkeypatch: pytest.MonkeyPatch, number: float, verified: bool
 ) -> None:
     await fill(s, 6)
-    assert await kept(s) is not None
-    s.snapshots.random = lambda: chance
+    assert await saved_snapshot(s) is not None
+    s._snapshots.random = lambda: number
 
-    counted = Counted(s, monkeypatch)
+    counter = EventCounter(s, monkeypatch)
     await s.load(Tank, "1")
 
-    assert counted.read == (8 if proven else 2)
+    assert counter.read == (8 if verified else 2)
 
 
-async def test_one_that_is_proven_wrong_is_told_replaced_and_not_used(
+async def test_wrong_snapshot_is_logged_and_replaced_at_verification(
     s: System, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fill(s, 6)
-    found = await kept(s)
-    assert found is not None
-    await s.store.ledger.save_snapshot(msgspec.structs.replace(found, state=found.state.replace('"5"', '"7"', 1)))
-    assert (await s.load(Tank, "1")).level == 8  # what nobody doubts is believed
+    snapshot = await saved_snapshot(s)
+    assert snapshot is not None
+    await s.store.ledger.save_snapshot(msgspec.structs.replace(snapshot, state=snapshot.state.replace('"5"', '"7"', 1)))
+    assert (await s.load(Tank, "1")).level == 8  # without verification, the snapshot is used
 
-    s.snapshots.random = lambda: 0.0
+    s._snapshots.random = lambda: 0.0
     assert (await s.load(Tank, "1")).level == 6
-    (told,) = [each for each in caplog.records if each.levelno == logging.ERROR]
-    assert "tank-1" in told.getMessage()
-    assert "Tank.evolve" in told.getMessage()
+    (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert "tank-1" in record.getMessage()
+    assert "Tank.evolve" in record.getMessage()
 
-    s.snapshots.random = lambda: 1.0
-    mended = await kept(s)
-    assert mended is not None
-    assert mended.version == 6
+    s._snapshots.random = lambda: 1.0
+    replaced = await saved_snapshot(s)
+    assert replaced is not None
+    assert replaced.version == 6
     assert (await s.load(Tank, "1")).level == 6
 
 
-# States that do not fit
+# Unsupported states
 
 
 class Odd:
@@ -339,17 +339,17 @@ class Odd:
 
 
 @pytest.mark.parametrize("kind", [object, Odd, dict[tuple[int, int], str], list[str | Decimal]])
-def test_a_state_that_json_does_not_hold_exactly_is_refused(kind: Any) -> None:
+def test_state_that_json_cannot_represent_is_refused(kind: Any) -> None:
     body = {"__annotations__": {"held": kind | None}, "held": None, "evolve": Tank.evolve, "__module__": __name__}
-    made = type(fait.Aggregate)("Wrong", (fait.Aggregate,), body, category="wrong", snapshot_every=5)
+    aggregate = type(fait.Aggregate)("Wrong", (fait.Aggregate,), body, category="wrong", snapshot_every=5)
     app = fait.App("wrong")
-    app.include(made)
+    app.include(aggregate)
 
     with pytest.raises(fait.DeclarationError, match=r"Wrong has snapshot_every.*held"):
-        app.resolve()
+        app._declarations.resolve()
 
 
-def test_a_decider_must_say_what_its_state_is() -> None:
+def test_decider_with_snapshots_needs_a_return_annotation() -> None:
     def evolve(state: int, event: Filled):  # type: ignore[no-untyped-def]
         return state
 
@@ -357,18 +357,18 @@ def test_a_decider_must_say_what_its_state_is() -> None:
     app.include(fait.Decider(category="x", initial=int, decide=lambda c, s: [], evolve=evolve, snapshot_every=5))
 
     with pytest.raises(fait.DeclarationError, match="annotate the type of the state"):
-        app.resolve()
+        app._declarations.resolve()
 
 
 @pytest.mark.parametrize("every", [0, -1])
-def test_a_policy_that_makes_no_sense_is_refused(every: int) -> None:
+def test_snapshot_every_below_1_is_refused(every: int) -> None:
     with pytest.raises(fait.DeclarationError, match="at least 1"):
 
         class _Wrong(fait.Aggregate, category="wrong", snapshot_every=every):
             def evolve(self, event: Filled) -> None: ...
 
 
-async def test_a_state_that_does_not_read_back_is_not_kept_and_told_once(
+async def test_state_that_changes_in_json_is_not_saved_and_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Loose(fait.Aggregate, category="tank", snapshot_every=2):
@@ -381,96 +381,96 @@ async def test_a_state_that_does_not_read_back_is_not_kept_and_told_once(
         await s.append(fait.NewEvents("tank-1", [Filled(Decimal(1))] * 5))
         for _ in range(3):
             assert (await s.load(Loose, "1")).level == "many"
-        assert await kept(s) is None
+        assert await saved_snapshot(s) is None
 
-    assert len([each for each in caplog.records if "does not read back" in each.getMessage()]) == 1
-
-
-# It is in nobody's way
+    assert len([each for each in caplog.records if "the state changes when it is encoded" in each.getMessage()]) == 1
 
 
-class Slow:
-    """A ledger that keeps snapshots when it is told to, or not at all."""
+# Saving in the background
 
-    def __init__(self, s: System, problem: Exception | None = None) -> None:
+
+class SlowLedger:
+    """Delays saving snapshots until `go` is set, or raises an error."""
+
+    def __init__(self, s: System, error: Exception | None = None) -> None:
         self.go = asyncio.Event()
-        self.asked = 0
-        self._problem = problem
-        self._keep = s.store.ledger.save_snapshot
-        s.store.ledger.save_snapshot = self.keep  # type: ignore[method-assign]
+        self.calls = 0
+        self._error = error
+        self._save = s.store.ledger.save_snapshot
+        s.store.ledger.save_snapshot = self.save  # type: ignore[method-assign]
 
-    async def keep(self, snapshot: Snapshot) -> None:
-        self.asked += 1
-        if self._problem:
-            raise self._problem
+    async def save(self, snapshot: Snapshot) -> None:
+        self.calls += 1
+        if self._error:
+            raise self._error
         await self.go.wait()
-        await self._keep(snapshot)
+        await self._save(snapshot)
 
 
-async def test_no_command_waits_for_it_and_there_is_one_at_a_time(s: System) -> None:
-    slow = Slow(s)
+async def test_commands_do_not_wait_for_snapshots_and_one_is_saved_at_a_time(s: System) -> None:
+    slow = SlowLedger(s)
     async with asyncio.timeout(30):
         await fill(s, 20)
 
-    await asyncio.sleep(0)  # a store in memory lets nobody in between
-    asked = slow.asked
+    await asyncio.sleep(0)  # the memory store does not yield by itself
+    calls = slow.calls
     slow.go.set()
 
-    assert await kept(s) is not None
-    assert asked == 1
+    assert await saved_snapshot(s) is not None
+    assert calls == 1
 
 
-async def test_it_is_begun_after_the_append(s: System) -> None:
-    slow = Slow(s)
+async def test_snapshot_is_saved_after_the_append(s: System) -> None:
+    slow = SlowLedger(s)
     slow.go.set()
     heads: list[int] = []
-    keep = s.store.ledger.save_snapshot
+    save = s.store.ledger.save_snapshot
 
-    async def watched(snapshot: Snapshot) -> None:
+    async def observed(snapshot: Snapshot) -> None:
         heads.append(await s.store.log.head())
-        await keep(snapshot)
+        await save(snapshot)
 
-    s.store.ledger.save_snapshot = watched  # type: ignore[method-assign]
+    s.store.ledger.save_snapshot = observed  # type: ignore[method-assign]
     await fill(s, 6)
-    await s.snapshots.close()
+    await s._snapshots.close()
 
     assert heads == [6]
 
 
-@pytest.mark.parametrize("problem", [StoreUnavailable("the disk is full."), ValueError("a bug")])
-async def test_one_that_cannot_be_kept_is_logged_and_nothing_else(
-    s: System, caplog: pytest.LogCaptureFixture, problem: Exception
+@pytest.mark.parametrize("error", [StoreUnavailable("the disk is full."), ValueError("a bug")])
+async def test_failure_to_save_a_snapshot_is_only_logged(
+    s: System, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    Slow(s, problem)
+    SlowLedger(s, error)
     await fill(s, 7)
-    await s.snapshots.close()
+    await s._snapshots.close()
 
     assert (await s.load(Tank, "1")).level == 7
-    assert "was not kept" in caplog.text
+    assert "failed to save a snapshot" in caplog.text
 
 
-async def test_snapshots_that_cannot_be_read_are_done_without(s: System, caplog: pytest.LogCaptureFixture) -> None:
+async def test_failure_to_load_snapshots_is_only_logged(s: System, caplog: pytest.LogCaptureFixture) -> None:
     async def broken(streams: Sequence[str]) -> list[Snapshot]:
-        raise StoreUnavailable("the ledger is away.")
+        raise StoreUnavailable("the ledger is offline.")
 
     await fill(s, 7)
     s.store.ledger.load_snapshots = broken  # type: ignore[method-assign]
 
     assert (await s.load(Tank, "1")).level == 7
-    assert "the ledger is away" in caplog.text
+    assert "the ledger is offline" in caplog.text
 
 
-async def test_closing_the_system_finishes_those_under_way(tmp_path: Path) -> None:
+async def test_closing_the_system_waits_for_snapshots(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/tanks.db"
     async with opened(url) as s:
         await fill(s, 6)
 
     async with opened(url) as s:
-        assert await kept(s) is not None
+        assert await saved_snapshot(s) is not None
     assert [task for task in asyncio.all_tasks() if task.get_name() == "fait-snapshot"] == []
 
 
-async def test_what_a_command_does_to_its_state_by_hand_does_not_get_into_it(tmp_path: Path) -> None:
+async def test_direct_changes_of_the_state_are_not_in_the_snapshot(tmp_path: Path) -> None:
     class Careless(fait.Aggregate, category="tank", snapshot_every=2):
         level: Decimal = Decimal(0)
 
@@ -484,20 +484,20 @@ async def test_what_a_command_does_to_its_state_by_hand_does_not_get_into_it(tmp
     async with opened("memory:", aggregate=Careless) as s:
         for _ in range(4):
             await s.transact(Careless.fill, "1")
-        assert await kept(s) is not None
+        assert await saved_snapshot(s) is not None
         assert (await s.load(Careless, "1")).level == 4
 
 
-# Equal to what is without them
+# Equality of loads with and without snapshots
 
 MOVES = st.lists(st.tuples(st.booleans(), st.integers(1, 9), st.integers(1, 4)), max_size=25)
 
 
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 @settings(max_examples=25, deadline=None)
-@given(moves=MOVES, every=st.integers(1, 5), proven=st.booleans())
-def test_loads_are_equal_with_and_without_them(
-    store_url: Callable[[str], str], backend: str, moves: list[Any], every: int, proven: bool
+@given(moves=MOVES, every=st.integers(1, 5), verified=st.booleans())
+def test_loads_with_and_without_snapshots_are_equal(
+    store_url: Callable[[str], str], backend: str, moves: list[Any], every: int, verified: bool
 ) -> None:
     body = {"__annotations__": Tank.__annotations__, "evolve": Tank.evolve, "fill": Tank.fill.function}  # type: ignore[attr-defined]
     defaults = {"level": Decimal(0), "seen": msgspec.field(default_factory=set)}
@@ -513,43 +513,43 @@ def test_loads_are_equal_with_and_without_them(
     async def run() -> None:
         clock = fait.ManualClock(T0)
         async with opened(store_url(backend), clock=clock, aggregate=kind) as s:
-            s.snapshots.random = lambda: float(not proven)
-            for together, litres, times in moves:
+            s._snapshots.random = lambda: float(not verified)
+            for concurrently, litres, times in moves:
                 clock.advance(minutes=1)
                 amounts = [Decimal(litres)] * times
-                if together:
+                if concurrently:
                     await asyncio.gather(*(s.transact(kind.fill, "1", each) for each in amounts))
                 else:
                     await s.transact(kind.fill, "1", *amounts)
-                await same(s, kind)
+                await check_same(s, kind)
             head = (await s.load(kind, "1")).version
-            for at in range(head + 2):
-                await same(s, kind, version=at)
-                await same(s, kind, position=at)
-                await same(s, kind, at=T0 + timedelta(minutes=at))
-                await same(s, kind, as_of=T0 + timedelta(minutes=at))
+            for n in range(head + 2):
+                await check_same(s, kind, version=n)
+                await check_same(s, kind, position=n)
+                await check_same(s, kind, at=T0 + timedelta(minutes=n))
+                await check_same(s, kind, as_of=T0 + timedelta(minutes=n))
 
     asyncio.run(run())
 
 
-async def same(s: System, kind: Any, **past: Any) -> None:
-    found, expected = await s.load(kind, "1", **past), await s.load(PlainTank, "1", **past)
-    assert msgspec.structs.astuple(found) == msgspec.structs.astuple(expected)
-    assert (found.id, found.version) == (expected.id, expected.version)
+async def check_same(s: System, kind: Any, **past: Any) -> None:
+    actual, expected = await s.load(kind, "1", **past), await s.load(PlainTank, "1", **past)
+    assert msgspec.structs.astuple(actual) == msgspec.structs.astuple(expected)
+    assert (actual.id, actual.version) == (expected.id, expected.version)
 
 
-async def test_concurrent_commands_are_all_decided_on_what_came_before(s: System) -> None:
-    done = await asyncio.gather(*(s.transact(Tank.fill, "1", Decimal(1)) for _ in range(64)))
+async def test_concurrent_commands_with_snapshots_are_serialized(s: System) -> None:
+    results = await asyncio.gather(*(s.transact(Tank.fill, "1", Decimal(1)) for _ in range(64)))
 
-    assert sorted(each.value for each in done) == [Decimal(n) for n in range(1, 65)]
+    assert sorted(each.value for each in results) == [Decimal(n) for n in range(1, 65)]
     assert (await s.load(Tank, "1")).level == 64
 
 
 # Long streams
 
 
-class Endless:
-    """A log with one long stream, whose events exist only while somebody holds them."""
+class GeneratedLog:
+    """A log with one long stream, whose events are generated when they are read."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -569,7 +569,7 @@ class Endless:
         raise AssertionError
 
 
-async def test_of_a_long_stream_one_page_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_stream_is_loaded_with_one_page_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     import tracemalloc
 
     class Level(fait.Aggregate, category="tank"):
@@ -582,7 +582,7 @@ async def test_of_a_long_stream_one_page_is_in_memory(monkeypatch: pytest.Monkey
     from fait._events.registry import Registry
 
     async def peak(pages: int) -> int:
-        log = Endless(pages * PAGE_SIZE)
+        log = GeneratedLog(pages * PAGE_SIZE)
         loader = Loader(log, Codec(Registry()), None)
         tracemalloc.start()
         try:

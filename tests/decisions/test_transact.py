@@ -1,4 +1,4 @@
-"""Decisions: commands, conflicts, keys, unknown outcomes, and questions about the past."""
+"""Decisions: commands, conflicts, idempotency keys, unknown outcomes and past states."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -72,10 +72,10 @@ async def s(
         yield system
 
 
-async def test_a_command_returns_its_result_and_where_its_events_are(s: System) -> None:
-    done = await s.transact(Account.deposit, "1", Decimal(5))
+async def test_transact_returns_value_stream_version_and_position(s: System) -> None:
+    result = await s.transact(Account.deposit, "1", Decimal(5))
 
-    assert done == fait.WriteResult(Decimal(5), "account-1", 1, 1)
+    assert result == fait.WriteResult(Decimal(5), "account-1", 1, 1)
 
 
 async def test_a_rejected_command_writes_nothing(s: System) -> None:
@@ -85,7 +85,7 @@ async def test_a_rejected_command_writes_nothing(s: System) -> None:
     assert await s.store.log.head() == 0
 
 
-async def test_a_command_is_recorded_by_name_and_arguments_with_its_events(s: System) -> None:
+async def test_command_name_and_arguments_are_recorded_in_the_metadata(s: System) -> None:
     await s.transact(Account.deposit, "1", Decimal(5))
     with fait.caused_by(correlation_id="story", causation_id="request", actor="ada"):
         await s.using(extra={"ip": "::1"}).transact(Account.withdraw, "1", Decimal(2), reason="tea")
@@ -98,15 +98,17 @@ async def test_a_command_is_recorded_by_name_and_arguments_with_its_events(s: Sy
     assert metadata.extra == {"ip": "::1"}
 
 
-async def test_concurrent_commands_on_one_stream_are_all_decided_on_what_came_before(s: System) -> None:
-    done = await asyncio.gather(*(s.transact(Account.deposit, "1", Decimal(1)) for _ in range(64)))
+async def test_concurrent_commands_on_one_stream_are_serialized(s: System) -> None:
+    results = await asyncio.gather(*(s.transact(Account.deposit, "1", Decimal(1)) for _ in range(64)))
 
-    assert sorted(each.value for each in done) == [Decimal(n) for n in range(1, 65)]
+    assert sorted(each.value for each in results) == [Decimal(n) for n in range(1, 65)]
     assert (await s.load(Account, "1")).balance == 64
-    assert s.store.log.features.durable is (max(each.attempts for each in done) > 1)  # memory lets nobody in between
+    assert s.store.log.features.durable is (
+        max(each.attempts for each in results) > 1
+    )  # the memory store never yields between load and append
 
 
-async def test_with_an_expected_version_a_conflict_is_an_error_at_once(s: System) -> None:
+async def test_conflict_with_an_expected_version_raises_without_retry(s: System) -> None:
     await s.transact(Account.deposit, "1", Decimal(1))
 
     with pytest.raises(fait.WrongExpectedVersion) as conflict:
@@ -116,7 +118,7 @@ async def test_with_an_expected_version_a_conflict_is_an_error_at_once(s: System
     assert (await s.using(expected=1).transact(Account.deposit, "1", Decimal(1))).version == 2
 
 
-async def test_the_same_key_is_decided_once_and_answered_again(s: System, clock: fait.ManualClock) -> None:
+async def test_repeated_key_returns_the_stored_result(s: System, clock: fait.ManualClock) -> None:
     first = await s.using(key="k").transact(Account.deposit, "1", Decimal(5))
     await s.transact(Account.deposit, "1", Decimal(70))
     clock.advance(days=1)
@@ -126,7 +128,7 @@ async def test_the_same_key_is_decided_once_and_answered_again(s: System, clock:
     assert (await s.load(Account, "1")).balance == 75
 
 
-async def test_a_key_used_for_something_else_is_refused(s: System) -> None:
+async def test_key_of_another_command_raises_key_reused(s: System) -> None:
     await s.using(key="k").transact(Account.deposit, "1", Decimal(5))
 
     with pytest.raises(fait.KeyReused, match="with other arguments"):
@@ -136,87 +138,87 @@ async def test_a_key_used_for_something_else_is_refused(s: System) -> None:
     await s.using(key="k").transact(Account.deposit, "2", Decimal(6))  # keys belong to a stream
 
 
-async def test_one_key_used_by_many_at_once_is_decided_once_and_answered_to_all(s: System) -> None:
+async def test_concurrent_calls_with_one_key_store_one_decision(s: System) -> None:
     await s.transact(Account.deposit, "1", Decimal(5))
 
     for number in range(20):
         call = s.using(key=f"k{number}")
-        done = await asyncio.gather(*(call.transact(Account.withdraw, "1", Decimal(5)) for _ in range(4)))
-        assert sorted(each.repeated for each in done) == [False, True, True, True]
-        assert len({(each.version, each.position) for each in done}) == 1
+        results = await asyncio.gather(*(call.transact(Account.withdraw, "1", Decimal(5)) for _ in range(4)))
+        assert sorted(each.repeated for each in results) == [False, True, True, True]
+        assert len({(each.version, each.position) for each in results}) == 1
         await s.transact(Account.deposit, "1", Decimal(5))
 
 
-async def test_of_two_intentions_under_one_key_one_is_refused(s: System) -> None:
+async def test_concurrent_commands_with_one_key_raise_key_reused_for_one(s: System) -> None:
     for number in range(20):
         call = s.using(key=f"k{number}")
-        done = await asyncio.gather(
+        results = await asyncio.gather(
             call.transact(Account.deposit, "1", Decimal(1)),
             call.transact(Account.deposit, "1", Decimal(2)),
             return_exceptions=True,
         )
-        assert sorted(type(each).__name__ for each in done) == ["KeyReused", "WriteResult"]
+        assert sorted(type(each).__name__ for each in results) == ["KeyReused", "WriteResult"]
 
 
-async def test_a_command_knows_its_id_and_the_version_it_decides_on(s: System) -> None:
-    class Knowing(fait.Aggregate, category="account"):
-        def tell(self) -> tuple[str, int]:
+async def test_command_can_read_id_and_version(s: System) -> None:
+    class Introspective(fait.Aggregate, category="account"):
+        def identify(self) -> tuple[str, int]:
             return self.id, self.version
 
         def evolve(self, event: Deposited | Withdrawn) -> None: ...
 
     await s.transact(Account.deposit, "1", Decimal(5))
 
-    assert (await s.transact(Knowing.tell, "1")).value == ("1", 1)
+    assert (await s.transact(Introspective.identify, "1")).value == ("1", 1)
 
 
-async def test_calls_that_cannot_be_meant_are_refused(s: System) -> None:
-    with pytest.raises(fait.UsageError, match="at least once"):
+async def test_invalid_options_and_arguments_are_refused(s: System) -> None:
+    with pytest.raises(fait.UsageError, match="attempts must be at least 1"):
         s.using(attempts=0)
-    with pytest.raises(fait.UsageError, match=r"Facts\(\.\.\., expected"):
+    with pytest.raises(fait.UsageError, match=r"NewEvents\(\.\.\., expected"):
         await s.using(expected=1).append(fait.NewEvents("account-1", [Deposited(Decimal(1))]))
     for tags in ("ab", ["ab", ""]):
         with pytest.raises(fait.FaitError):
             await s.append(fait.NewEvents("account-1", [Deposited(Decimal(1))], tags=tags))
-    with pytest.raises(fait.UsageError, match="several texts"):
+    with pytest.raises(fait.UsageError, match="not one string"):
         fait.Query(tags="ab")  # type: ignore[arg-type]
 
 
-async def test_publishing_under_a_key_writes_once(s: System) -> None:
+async def test_publish_with_a_repeated_key_writes_once(s: System) -> None:
     for expected in (False, True):
-        done = await s.using(key="k").publish(Deposited(Decimal(1)), stream="account-1")
-        assert done.repeated is expected
+        result = await s.using(key="k").publish(Deposited(Decimal(1)), stream="account-1")
+        assert result.repeated is expected
 
     assert (await s.load(Account, "1")).version == 1
 
 
-async def test_the_moment_stands_still_during_a_decision(s: System, clock: fait.ManualClock) -> None:
+async def test_now_is_constant_during_a_decision(s: System, clock: fait.ManualClock) -> None:
     clock.advance(hours=1)
 
     assert (await s.transact(Account.twice, "1")).value == (clock.moment, clock.moment)
 
 
-async def test_a_command_that_emits_nothing_tells_what_it_rests_on(s: System) -> None:
+async def test_command_without_events_returns_the_loaded_version_and_position(s: System) -> None:
     await s.transact(Account.deposit, "1", Decimal(1))
 
-    done = await s.transact(Account.twice, "1")
+    result = await s.transact(Account.twice, "1")
 
-    assert (done.version, done.position) == (1, 1)
+    assert (result.version, result.position) == (1, 1)
 
 
 async def test_an_async_command_is_refused(s: System) -> None:
-    with pytest.raises(fait.UsageError, match="a command decides, it does not wait"):
+    with pytest.raises(fait.UsageError, match="a command must be a plain function"):
         await s.transact(Account.wait, "1")
 
 
-async def test_a_function_that_is_no_command_is_refused(s: System) -> None:
+async def test_function_that_is_not_a_command_is_refused(s: System) -> None:
     account = fait.fold(Account, [])
 
-    with pytest.raises(fait.UsageError, match="named through its class"):
+    with pytest.raises(fait.UsageError, match="accessed through its class"):
         await s.transact(account.deposit, "1", Decimal(1))  # type: ignore[arg-type]
 
 
-async def test_a_wrong_argument_is_a_type_error_before_anything_is_written(s: System) -> None:
+async def test_wrong_argument_raises_type_error_and_writes_nothing(s: System) -> None:
     with pytest.raises(TypeError, match="amount"):
         await s.transact(Account.deposit, "1")  # type: ignore[call-arg]
 
@@ -224,7 +226,7 @@ async def test_a_wrong_argument_is_a_type_error_before_anything_is_written(s: Sy
 
 
 class FlakyLog:
-    """A log whose answer is lost: the append may have happened."""
+    """A log that loses the response of an append; the append may have been stored."""
 
     def __init__(self, system: System, *, written: bool) -> None:
         self._log = system.store.log
@@ -232,63 +234,61 @@ class FlakyLog:
         self.history = self._log.history
         self.find = self._log.find
         self.appends = 0
-        self.answers = 1
+        self.responses = 1
 
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         self.appends += 1
-        if self.appends > 1 and self.answers:
+        if self.appends > 1 and self.responses:
             return await self._log.append(writes, condition)
         if self._written:
             await self._log.append(writes, condition)
         raise StoreUnavailable("the connection broke.", "unknown")
 
 
-def caller_on(log: Any, system: System) -> Client:
-    codec = Codec(system.app.registry)
+def client_on(log: Any, system: System) -> Client:
+    codec = Codec(system.app._declarations.registry)
     return Client(log, codec, DecisionRunner(log, codec, fait.SystemClock()))
 
 
 @pytest.mark.parametrize("written", [True, False])
-async def test_an_unknown_outcome_of_a_decision_is_settled_by_its_ids(s: System, written: bool) -> None:
-    done = await caller_on(FlakyLog(s, written=written), s).transact(Account.deposit, "1", Decimal(5))
+async def test_decision_with_unknown_outcome_is_retried_with_the_same_ids(s: System, written: bool) -> None:
+    result = await client_on(FlakyLog(s, written=written), s).transact(Account.deposit, "1", Decimal(5))
 
-    assert (done.version, done.repeated, await s.store.log.head()) == (1, False, 1)
+    assert (result.version, result.repeated, await s.store.log.head()) == (1, False, 1)
 
 
-async def test_an_outcome_that_stays_unknown_is_told(s: System) -> None:
+async def test_second_unknown_outcome_is_raised(s: System) -> None:
     log = FlakyLog(s, written=False)
-    log.answers = 0
+    log.responses = 0
 
-    with pytest.raises(fait.StoreUnavailable) as lost:
-        await caller_on(log, s).transact(Account.deposit, "1", Decimal(5))
+    with pytest.raises(fait.StoreUnavailable) as error:
+        await client_on(log, s).transact(Account.deposit, "1", Decimal(5))
 
-    assert lost.value.outcome == "unknown"
+    assert error.value.outcome == "unknown"
     assert await s.store.log.head() == 0
 
 
 @pytest.mark.parametrize("written", [True, False])
-async def test_publishing_settles_an_unknown_outcome_by_repeating_it(s: System, written: bool) -> None:
-    done = await caller_on(FlakyLog(s, written=written), s).publish(Deposited(Decimal(5)), stream="account-1")
+async def test_publish_with_unknown_outcome_is_retried_with_the_same_id(s: System, written: bool) -> None:
+    result = await client_on(FlakyLog(s, written=written), s).publish(Deposited(Decimal(5)), stream="account-1")
 
-    assert (done.version, done.repeated, await s.store.log.head()) == (1, False, 1)
+    assert (result.version, result.repeated, await s.store.log.head()) == (1, False, 1)
 
 
 @pytest.mark.parametrize("written", [True, False])
-async def test_under_a_key_or_an_id_of_the_callers_own_a_lost_answer_looks_like_a_repetition(
-    s: System, written: bool
-) -> None:
+async def test_lost_response_with_a_key_or_id_is_reported_as_repeated(s: System, written: bool) -> None:
     deposit = Deposited(Decimal(5))
-    caller = [caller_on(FlakyLog(s, written=written), s) for _ in range(3)]
-    done = [
-        await caller[0].publish(deposit, stream="account-1", id=str(UUID(int=7))),
-        await caller[1].using(key="k").publish(deposit, stream="account-1"),
-        await caller[2].using(key="k").transact(Account.deposit, "2", Decimal(5)),
+    clients = [client_on(FlakyLog(s, written=written), s) for _ in range(3)]
+    results = [
+        await clients[0].publish(deposit, stream="account-1", id=str(UUID(int=7))),
+        await clients[1].using(key="k").publish(deposit, stream="account-1"),
+        await clients[2].using(key="k").transact(Account.deposit, "2", Decimal(5)),
     ]
 
-    assert [(each.version, each.repeated) for each in done] == [(1, written), (2, written), (1, written)]
+    assert [(each.version, each.repeated) for each in results] == [(1, written), (2, written), (1, written)]
 
 
-async def test_the_past_as_of_a_version_a_position_a_moment(s: System, clock: fait.ManualClock) -> None:
+async def test_load_with_version_position_or_at_returns_a_past_state(s: System, clock: fait.ManualClock) -> None:
     for amount in (1, 2, 4):
         await s.transact(Account.deposit, "1", Decimal(amount))
         await s.transact(Account.deposit, "2", Decimal(10))
@@ -305,17 +305,17 @@ async def test_the_past_as_of_a_version_a_position_a_moment(s: System, clock: fa
         await balance(at=datetime(2024, 1, 1))
 
 
-async def test_what_was_true_then_follows_the_versions_not_the_clock(s: System) -> None:
+async def test_load_with_as_of_folds_in_order_of_versions(s: System) -> None:
     day = timedelta(days=1)
     for amount, occurred_at in ((1, T0 + 2 * day), (2, T0), (4, T0 + day)):
         await s.publish(Deposited(Decimal(amount)), stream="account-1", occurred_at=occurred_at)
 
-    found = [(await s.load(Account, "1", as_of=T0 + n * day)).balance for n in (-1, 0, 1, 2)]
+    balances = [(await s.load(Account, "1", as_of=T0 + n * day)).balance for n in (-1, 0, 1, 2)]
 
-    assert found == [0, 2, 6, 7]
+    assert balances == [0, 2, 6, 7]
 
 
-async def test_an_undeclared_event_stops_a_fold_and_a_foreign_one_does_not(s: System) -> None:
+async def test_undeclared_event_raises_and_unhandled_event_is_skipped(s: System) -> None:
     @fait.event("account.noted")
     class Noted:
         text: str
@@ -329,7 +329,7 @@ async def test_an_undeclared_event_stops_a_fold_and_a_foreign_one_does_not(s: Sy
         await s.load(Account, "1")
 
 
-async def test_append_to_several_streams_is_all_or_nothing(s: System) -> None:
+async def test_append_to_several_streams_is_atomic(s: System) -> None:
     with pytest.raises(fait.WrongExpectedVersion):
         await s.append(
             fait.NewEvents("account-1", [Deposited(Decimal(1))]),
@@ -337,12 +337,12 @@ async def test_append_to_several_streams_is_all_or_nothing(s: System) -> None:
         )
 
     assert await s.store.log.head() == 0
-    done = await s.append(fait.NewEvents("account-1", [Deposited(Decimal(1))] * 3, tags=["owner:ada"]))
-    assert (done.version, done.position) == (3, 3)
+    result = await s.append(fait.NewEvents("account-1", [Deposited(Decimal(1))] * 3, tags=["owner:ada"]))
+    assert (result.version, result.position) == (3, 3)
     assert (await s.read("account-1"))[2].tags == ("owner:ada",)
 
 
-async def test_a_decider_is_the_same_in_functions(s: System) -> None:
+async def test_decider_decides_and_loads_like_an_aggregate(s: System) -> None:
     def decide(command: str, state: int) -> list[Deposited]:
         if state >= 2:
             raise fait.Rejected("full")

@@ -1,4 +1,4 @@
-"""The guide to boundaries is run as it stands, and prints what it says."""
+"""The code of the guide to boundaries runs and prints the output that the guide shows."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ import sys
 async def main():
     async with shop.open(sys.argv[1]) as s:
         await sell(s)
-        await twice(s)
+        await register_twice(s)
 
 asyncio.run(main())
 """
@@ -27,17 +27,17 @@ def blocks(language: str) -> str:
 
 
 @pytest.mark.parametrize("url", ["memory:", "sqlite:///shop.db"])
-def test_the_guide_does_what_it_says(url: str, tmp_path: Path) -> None:
+def test_guide_prints_documented_output(url: str, tmp_path: Path) -> None:
     (tmp_path / "guide.py").write_text(blocks("python") + START, "utf-8")
 
-    ran = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "guide.py", url], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
 
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == blocks("text")
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout == blocks("text")
 
 
-def test_every_file_it_names_exists() -> None:
+def test_links_of_guide_exist() -> None:
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", GUIDE):
         assert (ROOT / "docs" / link).exists(), link

@@ -1,4 +1,4 @@
-"""The guide to PostgreSQL is run as it stands, as the owner of a schema who is no superuser."""
+"""The commands and the SQL of the PostgreSQL guide run as printed, as a schema owner without superuser rights."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def server() -> Iterator[PostgresServer]:
-    """With the guide's database and roles."""
+    """Start a server with the database and the roles of the guide."""
     with PostgresServer(18, {"fsync": "on"}) as running:
         run(running.url, "CREATE ROLE shop_owner LOGIN", "CREATE DATABASE shop OWNER shop_owner")
         run(running.url, "CREATE ROLE shop_app LOGIN", "CREATE ROLE shop_reader LOGIN")
@@ -41,44 +41,44 @@ def run(url: str, *statements: str) -> None:
 
 
 def environment(server: PostgresServer) -> dict[str, str]:
-    """That of a shell on the server, where its programs are found, and which is the owner's."""
+    """Return the environment of the owner's shell, with the server's programs on the PATH."""
     path = os.pathsep.join([str(Path(sys.executable).parent), str(server.programs), os.environ["PATH"]])
     owner = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "shop_owner"}
     return {**os.environ, **owner, "PATH": path, "LC_ALL": "C.UTF-8"}
 
 
 def shell(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    whole = f"set -o pipefail; {command}"
-    return subprocess.run(["bash", "-c", whole], check=False, env=environment, capture_output=True, text=True)
+    script = f"set -o pipefail; {command}"
+    return subprocess.run(["bash", "-c", script], check=False, env=environment, capture_output=True, text=True)
 
 
-def test_the_guide_does_what_it_says(server: PostgresServer) -> None:
+def test_guide_commands_print_documented_output(server: PostgresServer) -> None:
     variables = environment(server)
     export, scripts = blocks("sh")
-    found = re.fullmatch(r'export FAIT_STORE="(.*)"\n', export)
-    assert found
-    variables["FAIT_STORE"] = found[1].replace("@localhost/", f"@127.0.0.1:{server.port}/")
+    match = re.fullmatch(r'export FAIT_STORE="(.*)"\n', export)
+    assert match
+    variables["FAIT_STORE"] = match[1].replace("@localhost/", f"@127.0.0.1:{server.port}/")
     _install, commands = blocks("console")
     for step in re.split(r"^\$ ", commands, flags=re.MULTILINE)[1:]:
-        command, _, printed = step.partition("\n")
-        done = shell(command, variables)
-        assert done.returncode == 0, done.stderr
-        assert re.fullmatch(".*".join(map(re.escape, printed.split("…"))), done.stdout, re.DOTALL), done.stdout
+        command, _, output = step.partition("\n")
+        completed = shell(command, variables)
+        assert completed.returncode == 0, completed.stderr
+        assert re.fullmatch(".*".join(map(re.escape, output.split("…"))), completed.stdout, re.DOTALL), completed.stdout
 
     owner = variables["FAIT_STORE"].partition("?")[0]
     run(owner, *blocks("sql"))
     assert shell("fait events", {**variables, "FAIT_STORE": variables["FAIT_STORE"].replace("owner", "reader")}).stdout
 
-    whole, missing = scripts.splitlines()
-    assert shell(missing, variables).returncode == 0
+    create, migrate = scripts.splitlines()
+    assert shell(migrate, variables).returncode == 0
     run(owner, "DROP SCHEMA shop CASCADE")
-    assert shell(whole, variables).returncode == 0
+    assert shell(create, variables).returncode == 0
     assert shell("fait db status", variables).returncode == 0
     assert shell("fait doctor", variables).returncode == 0
 
 
-def test_every_check_of_the_doctor_is_explained() -> None:
+def test_every_doctor_check_is_documented() -> None:
     [table] = re.findall(r"^\| check \|.*?\n\n", GUIDE, re.DOTALL | re.MULTILINE)
-    explained = {name for row in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for name in row.split(", ")}
+    documented = {name for row in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for name in row.split(", ")}
 
-    assert explained - {"check", "subscription …"} == set(CHECKS)
+    assert documented - {"check", "subscription …"} == set(CHECKS)

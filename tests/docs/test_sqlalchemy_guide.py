@@ -1,4 +1,4 @@
-"""The guide to the outbox with SQLAlchemy is run as it stands."""
+"""The code of the guide to the outbox with SQLAlchemy runs as printed."""
 
 import re
 import subprocess
@@ -22,10 +22,10 @@ asyncio.run(init())
 """
 
 
-def test_the_guide_does_what_it_says(tmp_path: Path) -> None:
+def test_guide_stores_committed_events(tmp_path: Path) -> None:
     code = "".join(re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE))
     (tmp_path / "guide.py").write_text(code + START, "utf-8")
-    ran = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-W", "ignore", "guide.py"],
         cwd=tmp_path,
         capture_output=True,
@@ -34,10 +34,10 @@ def test_the_guide_does_what_it_says(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.splitlines() == ["[]", "2 orders", "['ada', 'ada']"]
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.splitlines() == ["[]", "2 orders", "['ada', 'ada']"]
 
 
-def test_every_file_it_names_exists() -> None:
+def test_links_of_guide_exist() -> None:
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", GUIDE.read_text("utf-8")):
         assert (GUIDE.parent / link).exists(), link

@@ -1,4 +1,4 @@
-"""The walk over an event's types: what JSON cannot hold exactly is refused before the first event, all at once."""
+"""Inspection of an event's field types: types that JSON cannot store exactly raise at declaration, all at once."""
 
 import importlib.util
 import sys
@@ -35,7 +35,7 @@ class Plain:
 class Empty: ...
 
 
-class Shape(ABC):  # noqa: B024 - as people write them
+class Shape(ABC):  # noqa: B024 - an ABC without abstract methods is common
     pass
 
 
@@ -112,66 +112,66 @@ def declare(kind: Any, **default: Any) -> EventType:
 
 
 @pytest.mark.parametrize(
-    ("kind", "why", "do"),
+    ("kind", "reason", "advice"),
     [
-        (Any, "says nothing", "fait.Json"),
-        (object, "says nothing", "fait.Json"),
-        (dict, "says nothing", "dict[str, X]"),
-        (list, "says nothing", "list[X]"),
-        (tuple, "says nothing", "tuple[X, ...]"),
-        (set, "says nothing", "set[X]"),
-        (dict[str, Any], "says nothing", "fait.Json"),
-        (list[list[Any]], "says nothing", "fait.Json"),
-        (Optional[Any], "says nothing", "fait.Json"),  # noqa: UP045
-        (Loose, "says nothing", "fait.Json"),
-        (Box[Any], "says nothing", "fait.Json"),
-        (list[Untyped], "says nothing", "fait.Json"),
-        (T, "T can be anything here", "bound"),
-        (Box, "T can be anything here", "bound"),
-        (Either, "Either can be anything here", "bound"),
-        (complex, "complex has no JSON form", "two floats"),
-        (bytearray, "bytearray has no JSON form", "bytes"),
-        (Callable[[], int], "Callable has no JSON form", "holds data"),
-        (type[int], "type has no JSON form", "holds data"),
-        (Plain, "Plain has no JSON form", "dataclass or a msgspec.Struct"),
-        (Empty, "Empty has no JSON form", "holds data"),
-        (Shape, "Shape has no JSON form", "holds data"),
-        (Words, "Words has no JSON form", "holds data"),
-        (Path, "Path has no JSON form", "holds data"),
-        (msgspec.Raw, "Raw has no JSON form", "holds data"),
-        (Model, "Pydantic model inside a class that is none", "make the event itself a Pydantic model"),
-        (Sequence[int], "does not say what it reads back as", "list[X]"),
-        (Mapping[str, int], "does not say what it reads back as", "dict[str, X]"),
-        (Iterable[int], "does not say what it reads back as", "list[X]"),
-        (str | datetime, "str and datetime are both text in JSON", "tagged Structs"),
-        (Decimal | str | None, "Decimal and str are both text in JSON", "tagged Structs"),
-        (list[date | Letter], "date and Letter are both text in JSON", "tagged Structs"),
-        (Union[Literal["a"], bytes], "both text in JSON", "tagged Structs"),  # noqa: UP007
+        (Any, "does not specify", "fait.Json"),
+        (object, "does not specify", "fait.Json"),
+        (dict, "does not specify", "dict[str, X]"),
+        (list, "does not specify", "list[X]"),
+        (tuple, "does not specify", "tuple[X, ...]"),
+        (set, "does not specify", "set[X]"),
+        (dict[str, Any], "does not specify", "fait.Json"),
+        (list[list[Any]], "does not specify", "fait.Json"),
+        (Optional[Any], "does not specify", "fait.Json"),  # noqa: UP045
+        (Loose, "does not specify", "fait.Json"),
+        (Box[Any], "does not specify", "fait.Json"),
+        (list[Untyped], "does not specify", "fait.Json"),
+        (T, "variable T is not bound", "bound"),
+        (Box, "variable T is not bound", "bound"),
+        (Either, "variable Either is not bound", "bound"),
+        (complex, "complex cannot be stored as JSON", "two floats"),
+        (bytearray, "bytearray cannot be stored as JSON", "bytes"),
+        (Callable[[], int], "Callable cannot be stored as JSON", "holds data"),
+        (type[int], "type cannot be stored as JSON", "holds data"),
+        (Plain, "Plain cannot be stored as JSON", "dataclass or a msgspec.Struct"),
+        (Empty, "Empty cannot be stored as JSON", "holds data"),
+        (Shape, "Shape cannot be stored as JSON", "holds data"),
+        (Words, "Words cannot be stored as JSON", "holds data"),
+        (Path, "Path cannot be stored as JSON", "holds data"),
+        (msgspec.Raw, "Raw cannot be stored as JSON", "holds data"),
+        (Model, "Pydantic model in a class that is not one", "make the event itself a Pydantic model"),
+        (Sequence[int], "does not specify the type to decode to", "list[X]"),
+        (Mapping[str, int], "does not specify the type to decode to", "dict[str, X]"),
+        (Iterable[int], "does not specify the type to decode to", "list[X]"),
+        (str | datetime, "str and datetime are both strings in JSON", "tagged Structs"),
+        (Decimal | str | None, "Decimal and str are both strings in JSON", "tagged Structs"),
+        (list[date | Letter], "date and Letter are both strings in JSON", "tagged Structs"),
+        (Union[Literal["a"], bytes], "both strings in JSON", "tagged Structs"),  # noqa: UP007
         (Left | Right, "all Struct types must be tagged", "another type"),
         (list[int] | set[int], "Type unions may not contain more than one", "another type"),
         (Mixed, "all str or all int", "str values"),
         (Real, "all str or all int", "str values"),
-        (Rights, "set of flags", "set of an Enum"),
-        (dict[float, int], "cannot hold float as a key", "str keys"),
-        (dict[str | int, int], "as a key exactly", "str keys"),
-        (dict[bool, int], "cannot hold bool as a key", "str keys"),
-        (dict[tuple[int, int], int], "as a key exactly", "str keys"),
-        (Annotated[datetime, msgspec.Meta(tz=False)], "not a moment", "Meta(tz=True) or none"),
-        (Unequal, "would not compare equal", "drop eq=False"),
-        (UnequalStruct, "would not compare equal", "drop eq=False"),
-        (UnequalAttrs, "would not compare equal", "drop eq=False"),
-        ("Missing", "Missing is not known where the class is declared", "import it"),
-        ("list[Missing]", "Missing is not known where the class is declared", "import it"),
+        (Rights, "one number in JSON", "set of an Enum"),
+        (dict[float, int], "cannot store float exactly as a key", "str keys"),
+        (dict[str | int, int], "exactly as a key", "str keys"),
+        (dict[bool, int], "cannot store bool exactly as a key", "str keys"),
+        (dict[tuple[int, int], int], "exactly as a key", "str keys"),
+        (Annotated[datetime, msgspec.Meta(tz=False)], "without a time zone cannot be stored", "Meta(tz=True)"),
+        (Unequal, "do not compare equal", "remove eq=False"),
+        (UnequalStruct, "do not compare equal", "remove eq=False"),
+        (UnequalAttrs, "do not compare equal", "remove eq=False"),
+        ("Missing", "Missing is not defined where the class is declared", "import it"),
+        ("list[Missing]", "Missing is not defined where the class is declared", "import it"),
         ("1 +", "SyntaxError", "import it"),
     ],
 )
-def test_a_type_that_json_cannot_hold_exactly_is_refused_with_what_to_do(kind: Any, why: str, do: str) -> None:
+def test_type_that_json_cannot_store_raises_with_advice(kind: Any, reason: str, advice: str) -> None:
     with pytest.raises(DeclarationError) as refused:
         declare(kind).check()
 
-    _, problem, advice = str(refused.value).rsplit("\n", 2)
-    assert why in problem
-    assert do in advice
+    _, reason_line, advice_line = str(refused.value).rsplit("\n", 2)
+    assert reason in reason_line
+    assert advice in advice_line
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_type_that_json_cannot_hold_exactly_is_refused_with_what_to_do(kind: A
         "datetime | None",
     ],
 )
-def test_a_type_that_json_holds_exactly_is_accepted(kind: Any) -> None:
+def test_type_that_json_can_store_is_accepted(kind: Any) -> None:
     declare(kind).check()
 
 
@@ -213,7 +213,7 @@ def test_a_type_that_json_holds_exactly_is_accepted(kind: Any) -> None:
         (Annotated[datetime, msgspec.Meta(tz=True)], '"{}"'),
     ],
 )
-def test_a_moment_in_a_plain_class_must_have_a_time_zone_however_deep_it_is(kind: Any, text: str) -> None:
+def test_decode_of_nested_naive_datetime_by_plain_class_raises(kind: Any, text: str) -> None:
     decode = declare(kind).decode
     decode('{"a":' + text.format("2024-01-01T00:00:00+01:00") + "}")
 
@@ -233,7 +233,7 @@ def test_a_moment_in_a_plain_class_must_have_a_time_zone_however_deep_it_is(kind
         (tuple[datetime, ...], (AWARE, NAIVE), "no time zone"),
     ],
 )
-def test_a_default_that_could_not_be_stored_is_refused(kind: Any, default: Any, reason: str) -> None:
+def test_default_that_cannot_be_stored_raises(kind: Any, default: Any, reason: str) -> None:
     as_dataclass = dataclass(frozen=True)(type("D", (), {"__annotations__": {"a": kind}, "a": default}))
     as_attrs = attrs.frozen(type("A", (), {"__annotations__": {"a": kind}, "a": default}))
     as_model = pydantic.create_model("P", a=(kind, default))
@@ -245,7 +245,7 @@ def test_a_default_that_could_not_be_stored_is_refused(kind: Any, default: Any, 
             found.check()
 
 
-def test_a_default_factory_is_not_called_at_declaration() -> None:
+def test_default_factory_is_not_called_at_declaration() -> None:
     @dataclass(frozen=True)
     class Made:
         a: list[int] = field(default_factory=lambda: pytest.fail("called"))
@@ -255,7 +255,7 @@ def test_a_default_factory_is_not_called_at_declaration() -> None:
     found.check()
 
 
-def test_a_pydantic_model_may_hold_its_own_types_but_says_what_they_are() -> None:
+def test_pydantic_model_with_pydantic_types_is_accepted_with_any_is_not() -> None:
     class Good(pydantic.BaseModel, frozen=True):
         link: pydantic.HttpUrl
         items: Sequence[int]
@@ -274,7 +274,7 @@ def test_a_pydantic_model_may_hold_its_own_types_but_says_what_they_are() -> Non
         bad.check()
 
 
-def test_pydantic_values_are_proven_too() -> None:
+def test_encode_of_invalid_pydantic_value_raises_with_path() -> None:
     class Inner(pydantic.BaseModel, frozen=True):
         text: str = ""
         money: Decimal = Decimal(0)
@@ -307,7 +307,7 @@ def test_pydantic_values_are_proven_too() -> None:
         kind.encode(private)
 
 
-def test_what_a_pydantic_model_takes_beyond_its_fields_is_proven_too() -> None:
+def test_encode_of_invalid_pydantic_extra_raises_with_path() -> None:
     @event("test.open-model")
     class Open(pydantic.BaseModel, frozen=True, extra="allow"):
         a: int = 0
@@ -320,7 +320,7 @@ def test_what_a_pydantic_model_takes_beyond_its_fields_is_proven_too() -> None:
     assert refused.value.path == "$.note"
 
 
-def test_a_large_integer_is_refused_where_the_type_says_int_and_nothing_else() -> None:
+def test_encode_of_integer_beyond_64_bits_raises() -> None:
     kind = declare(int)
 
     kind.encode(kind.cls(2**63 - 1))
@@ -328,7 +328,7 @@ def test_a_large_integer_is_refused_where_the_type_says_int_and_nothing_else() -
         kind.encode(kind.cls(2**63))
 
 
-def test_a_record_inside_itself_may_be_nested_as_deep_as_every_store_allows() -> None:
+def test_encode_of_recursive_record_beyond_maximum_depth_raises() -> None:
     kind = declare(Node)
     node = Node([])
     for _ in range(30):
@@ -339,7 +339,7 @@ def test_a_record_inside_itself_may_be_nested_as_deep_as_every_store_allows() ->
         kind.encode(kind.cls(Node([Node([node])])))
 
 
-def test_a_base_with_type_variables_is_seen_with_what_they_stand_for() -> None:
+def test_generic_base_is_inspected_with_its_type_arguments() -> None:
     class Numbers(Box[list[int]], frozen=True): ...
 
     class Anything(Box[Any], frozen=True): ...
@@ -348,7 +348,7 @@ def test_a_base_with_type_variables_is_seen_with_what_they_stand_for() -> None:
     assert numbers is not None
     assert anything is not None
     numbers.check()
-    with pytest.raises(DeclarationError, match="says nothing"):
+    with pytest.raises(DeclarationError, match="does not specify"):
         anything.check()
 
 
@@ -361,21 +361,21 @@ type Lost = Missing
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the type statement came with Python 3.12")
-def test_a_type_alias_stands_for_its_type() -> None:
+def test_type_alias_is_inspected_as_its_type() -> None:
     names: dict[str, Any] = {"Decimal": Decimal}
     exec(ALIASES, names)
 
     declare(names["Money"]).check()
     declare(names["Many"][int]).check()
-    with pytest.raises(DeclarationError, match="says nothing"):
+    with pytest.raises(DeclarationError, match="does not specify"):
         declare(names["Many"][Any]).check()
     with pytest.raises(DeclarationError, match="Rec contains itself"):
         declare(names["Rec"]).check()
-    with pytest.raises(DeclarationError, match="Missing is not known"):
+    with pytest.raises(DeclarationError, match="Missing is not defined"):
         declare(names["Lost"]).check()
 
 
-def test_classes_declared_in_a_function_are_found_by_their_quoted_names() -> None:
+def test_quoted_names_of_local_classes_are_resolved() -> None:
     class Part(msgspec.Struct):
         a: int
 
@@ -417,7 +417,7 @@ class OrderPlaced:
 """
 
 
-def test_all_problems_are_told_at_once_with_line_and_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_lists_all_problems_with_line_and_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "orders.py").write_text(ORDERS)
     spec = importlib.util.spec_from_file_location("orders", tmp_path / "orders.py")
     assert spec is not None
@@ -432,20 +432,20 @@ def test_all_problems_are_told_at_once_with_line_and_source(tmp_path: Path, monk
         with pytest.raises(DeclarationError) as refused:
             attempt()
         assert str(refused.value) == (
-            "event 'shop.order-placed' cannot be stored as OrderPlaced declares it (orders.py:16). "
+            "event 'shop.order-placed': OrderPlaced (orders.py:16) has fields that cannot be stored. "
             "Nothing was written.\n"
             "  orders.py:18  customer: Customer\n"
-            "      Customer has no JSON form\n"
-            "      do: make it a dataclass or a msgspec.Struct\n"
+            "      Customer cannot be stored as JSON\n"
+            "      fix: make it a dataclass or a msgspec.Struct\n"
             "  orders.py:19  items: list[Any]\n"
-            "      Any says nothing about what is in it: no later version can be checked against it\n"
-            "      do: name the type, or fait.Json for free-form JSON\n"
+            "      Any does not specify the type of its contents, so values cannot be checked\n"
+            "      fix: specify the type, or use fait.Json for free-form JSON\n"
             "  orders.py:22  total: Decimal\n"
             "      Decimal is imported for type checkers only (orders.py:9)\n"
-            "      do: move that import out of the TYPE_CHECKING block"
+            "      fix: move that import out of the TYPE_CHECKING block"
         )
 
 
-def test_a_problem_in_a_record_is_told_where_the_record_is() -> None:
-    with pytest.raises(DeclarationError, match=r"\n  test_schema\.py:\d+  Loose\.a: Any\n"):
+def test_error_about_a_nested_record_names_its_location() -> None:
+    with pytest.raises(DeclarationError, match=r"\n  test_type_inspection\.py:\d+  Loose\.a: Any\n"):
         declare(list[Loose]).check()

@@ -1,4 +1,4 @@
-"""The one verdict about JSON: what every store keeps is accepted, everything else is refused with its path."""
+"""Validation of JSON: documents that every backend can store are accepted, others raise with the path."""
 
 import json
 from datetime import datetime
@@ -27,13 +27,13 @@ def nested(levels: int) -> bytes:
 
 
 @given(DOCUMENTS)
-def test_what_every_store_keeps_is_accepted_however_it_is_escaped(document: object) -> None:
+def test_validate_of_storable_document_accepts_every_escaping(document: object) -> None:
     validate(json.dumps(document).encode(), "it")
     validate(json.dumps(document, ensure_ascii=False).encode(), "it")
 
 
 @given(DOCUMENTS)
-def test_free_form_data_comes_back_equal(document: object) -> None:
+def test_encode_json_gives_an_equal_document(document: object) -> None:
     assert json.loads(encode_json(document, "it")) == document
 
 
@@ -53,7 +53,7 @@ def test_free_form_data_comes_back_equal(document: object) -> None:
         nested(MAX_DEPTH),
     ],
 )
-def test_what_only_looks_suspicious_is_accepted(data: bytes) -> None:
+def test_validate_of_false_positive_of_the_precheck_accepts(data: bytes) -> None:
     validate(data, "it")
 
 
@@ -61,14 +61,14 @@ def test_what_only_looks_suspicious_is_accepted(data: bytes) -> None:
     ("data", "path", "reason"),
     [
         (rb'{"a":{"b":"x\u0000"}}', "$.a.b", "NUL"),
-        (rb'{"a":{"b\u0000":1}}', "$.a", "a key in it: the text holds a NUL"),
+        (rb'{"a":{"b\u0000":1}}', "$.a", "one of its keys: the string contains a NUL"),
         (rb'{"a":["\ud800"]}', "$.a[0]", "surrogate"),
         (rb'{"a":"\udc00x"}', "$.a", "surrogate"),
         (b'{"two words":9223372036854775808}', "$['two words']", "64 bits"),
         (b"-9223372036854775809", "$", "64 bits"),
         (b"1" * 10_000, "$", "64 bits"),
-        (b'{"a":1e999}', "$.a", "larger than any float"),
-        (b'{"a":-1e999}', "$.a", "larger than any float"),
+        (b'{"a":1e999}', "$.a", "too large for a float"),
+        (b'{"a":-1e999}', "$.a", "too large for a float"),
         (b'{"a":NaN}', "$.a", "not finite"),
         (b'{"a":-Infinity}', "$.a", "not finite"),
         (b'{"a":"\xff"}', "$", "byte 6 is not UTF-8"),
@@ -82,7 +82,7 @@ def test_what_only_looks_suspicious_is_accepted(data: bytes) -> None:
         (b'"' + b"x" * MAX_EVENT_BYTES + b'"', "$", "1,048,578 bytes"),
     ],
 )
-def test_what_some_store_would_lose_is_refused_with_its_path(data: bytes, path: str, reason: str) -> None:
+def test_validate_of_unstorable_document_raises_with_path(data: bytes, path: str, reason: str) -> None:
     with pytest.raises(InvalidValue) as refused:
         validate(data, "it")
 
@@ -90,7 +90,7 @@ def test_what_some_store_would_lose_is_refused_with_its_path(data: bytes, path: 
     assert reason in refused.value.reason
 
 
-def test_a_caller_can_allow_less() -> None:
+def test_validate_with_lower_limit_raises_above_it() -> None:
     validate(b'"12345"', "metadata", limit=7)
     with pytest.raises(InvalidValue, match=r"metadata .* 8 bytes"):
         validate(b'"123456"', "metadata", limit=7)
@@ -104,15 +104,15 @@ def test_a_caller_can_allow_less() -> None:
         ({"a": 2**63}, "$.a", "64 bits"),
         ({"a": "\ud800"}, "$.a", "surrogate"),
         ({"a\0": 1}, "$", "NUL"),
-        ({"a": (1, 2)}, "$.a", "tuple and would read back as a list"),
-        ({"a": {1: 2}}, "$.a", "members would read back differently"),
-        ({"a": Decimal("1.5")}, "$.a", "Decimal and would read back as a str"),
+        ({"a": (1, 2)}, "$.a", "tuple would be decoded as list"),
+        ({"a": {1: 2}}, "$.a", "members would be decoded differently"),
+        ({"a": Decimal("1.5")}, "$.a", "Decimal would be decoded as str"),
         ({"a": datetime(2024, 1, 1)}, "$.a", "no time zone"),
-        ({"a": [object()]}, "$.a[0]", "no JSON form"),
-        ({"a": 1j}, "$.a", "no JSON form"),
+        ({"a": [object()]}, "$.a[0]", "cannot be stored as JSON"),
+        ({"a": 1j}, "$.a", "cannot be stored as JSON"),
     ],
 )
-def test_free_form_data_that_is_not_json_is_refused_with_its_path(data: object, path: str, reason: str) -> None:
+def test_encode_json_of_other_types_raises_with_path(data: object, path: str, reason: str) -> None:
     with pytest.raises(InvalidValue) as refused:
         encode_json(data, "metadata")
 
@@ -120,7 +120,7 @@ def test_free_form_data_that_is_not_json_is_refused_with_its_path(data: object, 
     assert reason in refused.value.reason
 
 
-def test_data_that_contains_itself_is_refused() -> None:
+def test_encode_json_of_cyclic_data_raises() -> None:
     loop: list[object] = []
     loop.append(loop)
 

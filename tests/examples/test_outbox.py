@@ -1,4 +1,4 @@
-"""The shop on SQLAlchemy does what its page says, on each database."""
+"""The example of the outbox with SQLAlchemy prints what its README shows, on each database."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ import pytest
 from tests.servers.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "examples" / "outbox" / "README.md").read_text("utf-8")
+README = (ROOT / "examples" / "outbox" / "README.md").read_text("utf-8")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -28,11 +28,11 @@ def url(request: pytest.FixtureRequest, postgres_servers: Callable[..., Postgres
 
 
 @pytest.mark.parametrize("program", ["dual_write", "demo"])
-def test_a_program_prints_what_the_page_shows(program: str, url: str, tmp_path: Path) -> None:
+def test_program_prints_what_readme_shows(program: str, url: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", f"examples.outbox.{program}", url]
-    ran = subprocess.run(
+    completed = subprocess.run(
         command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=100, check=False
     )
-    [shown] = re.findall(rf"^\$ .*\.{program} .*\n((?:[^$`].*\n)+)", PAGE, re.MULTILINE)
+    [expected] = re.findall(rf"^\$ .*\.{program} .*\n((?:[^$`].*\n)+)", README, re.MULTILINE)
 
-    assert (ran.returncode, ran.stdout) == (0, shown), ran.stderr
+    assert (completed.returncode, completed.stdout) == (0, expected), completed.stderr

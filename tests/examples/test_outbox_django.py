@@ -1,4 +1,4 @@
-"""The shop on Django does what its page says, on each database."""
+"""The example of the outbox with Django prints what its README shows, on each database."""
 
 import os
 import re
@@ -15,7 +15,7 @@ import pytest
 from tests.servers.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "examples" / "outbox_django" / "README.md").read_text("utf-8")
+README = (ROOT / "examples" / "outbox_django" / "README.md").read_text("utf-8")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -28,8 +28,8 @@ def url(request: pytest.FixtureRequest, postgres_servers: Callable[..., Postgres
     return server.url.rpartition("/")[0] + f"/{name}"
 
 
-def test_the_demo_prints_what_the_page_shows(url: str, tmp_path: Path) -> None:
-    ran = subprocess.run(
+def test_demo_prints_what_readme_shows(url: str, tmp_path: Path) -> None:
+    completed = subprocess.run(
         [sys.executable, "-m", "examples.outbox_django.manage", "demo"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "FAIT_STORE": url},
@@ -38,11 +38,11 @@ def test_the_demo_prints_what_the_page_shows(url: str, tmp_path: Path) -> None:
         timeout=100,
         check=False,
     )
-    [shown] = re.findall(r"^\$ .* demo\n((?:[^$`].*\n)+)", PAGE, re.MULTILINE)
+    [expected] = re.findall(r"^\$ .* demo\n((?:[^$`].*\n)+)", README, re.MULTILINE)
 
-    assert (ran.returncode, ran.stdout) == (0, shown), ran.stderr
+    assert (completed.returncode, completed.stdout) == (0, expected), completed.stderr
 
 
-def test_every_file_it_names_exists() -> None:
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", PAGE):
+def test_links_of_readme_exist() -> None:
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / "examples" / "outbox_django" / link).exists(), link

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from fait._store.migrations import load_migrations
-from fait._store.postgres.identifiers import in_schema, quote
+from fait._store.postgres.identifiers import in_schema, quote, statements
 
 __all__ = ["STEPS", "Edit", "edited", "schema_script"]
 
@@ -115,4 +115,5 @@ def schema_script(schema: str, edits: Iterable[Edit] = ()) -> str:
     real = {migration.number: migration.sql for migration in load_migrations("fait._store.postgres")}
     steps = edited(edited(real, edits), _PAUSES)
     sql = "\n".join(steps[number] for number in sorted(steps))
-    return f"CREATE SCHEMA {quote(schema)};\n" + in_schema(PAUSE + sql, schema)
+    identity = statements(schema)["create_log"]  # without this row, `least` in the high-water mark would ignore it
+    return f"CREATE SCHEMA {quote(schema)};\n" + in_schema(PAUSE + sql, schema) + identity

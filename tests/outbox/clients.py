@@ -1,4 +1,4 @@
-"""How the tests speak to each library: one interface over connections that wait and those that do not."""
+"""Test clients: one asynchronous interface for synchronous and asynchronous database libraries."""
 
 import asyncio
 import json
@@ -34,18 +34,18 @@ class Reminded:
 shop.include(Placed, Changed, Reminded)
 
 Event = tuple[str, int, Any]
-"""Its type, its version in the stream, and its one value."""
+"""The type, the version in the stream, and the only value of an event."""
 
 
 class Place(NamedTuple):
-    """A database with a log, and a table `orders (name, count)` of the user's beside it.
+    """A database with a log and a table `orders (name, count)` of the application.
 
     Attributes:
         dialect: "postgresql" or "sqlite".
-        url: of the log, for fait.
+        url: URL of the store, for fait.
         address: what a driver connects to: a URL without options, or a path.
-        schema: of the log.
-        orders: the table, with its schema.
+        schema: schema of the log.
+        orders: name of the table, with its schema.
     """
 
     dialect: str
@@ -55,7 +55,7 @@ class Place(NamedTuple):
     orders: str
 
     async def fetch(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows, read on a connection that ends with it."""
+        """Select rows on a new connection."""
         if self.dialect == "sqlite":
             with closing(sqlite3.connect(self.address)) as connection:
                 return connection.execute(sql).fetchall()
@@ -66,7 +66,7 @@ class Place(NamedTuple):
             await connection.close()
 
     async def run(self, sql: str) -> None:
-        """Run a statement, and commit."""
+        """Run a statement and commit."""
         if self.dialect == "sqlite":
             with closing(sqlite3.connect(self.address)) as connection, connection:
                 connection.execute(sql)
@@ -74,14 +74,14 @@ class Place(NamedTuple):
             await self.fetch(sql)
 
     async def events(self, order: str) -> list[Event]:
-        """What was committed to the stream of an order."""
+        """The committed events of the stream of an order."""
         table = "fait_events" if self.dialect == "sqlite" else f"{self.schema}.fait_all_events"
         data = "data" if self.dialect == "sqlite" else "data::text"
         rows = await self.fetch(f"SELECT type, version, {data} FROM {table} WHERE stream = '{order}' ORDER BY position")
         return [(type.removeprefix("outbox."), version, json.loads(data)["count"]) for type, version, data in rows]
 
     async def expiring(self, order: str) -> list[int]:
-        """Versions of those that expire."""
+        """The versions of its committed messages."""
         table = (
             "fait_events WHERE expires = 1" if self.dialect == "sqlite" else f"{self.schema}.fait_messages WHERE true"
         )
@@ -89,17 +89,17 @@ class Place(NamedTuple):
         return [version for (version,) in rows]
 
     async def count(self, order: str) -> int | None:
-        """What was committed of an order."""
+        """The committed count of an order; None if it does not exist."""
         rows = await self.fetch(f"SELECT count FROM {self.orders} WHERE name = '{order}'")
         return rows[0][0] if rows else None
 
 
 class Client(ABC):
-    """A connection, or session, of a user.
+    """A connection or session of the application.
 
     Attributes:
-        connection: what the outbox is given.
-        place: the database it leads to.
+        connection: the argument of `outbox(...)`.
+        place: the database it is connected to.
     """
 
     connection: Any
@@ -107,7 +107,7 @@ class Client(ABC):
 
     @abstractmethod
     async def begin(self, isolation: str | None = None) -> None:
-        """Begin a transaction; in SQLite one that writes."""
+        """Begin a transaction; in SQLite, a write transaction."""
 
     @abstractmethod
     async def commit(self) -> None: ...
@@ -117,7 +117,7 @@ class Client(ABC):
 
     @abstractmethod
     async def savepoint(self) -> None:
-        """Begin a savepoint, in the way that users of the library do."""
+        """Begin a savepoint, as is usual with the library."""
 
     @abstractmethod
     async def rollback_savepoint(self) -> None: ...
@@ -130,7 +130,7 @@ class Client(ABC):
 
     @abstractmethod
     async def add(self, event: object, *, schema: str | None = None, **options: Any) -> None:
-        """`outbox(...).add(...)`: on the outbox of the open block, if there is one."""
+        """Call `outbox(...).add(...)`, on the outbox of the open block if there is one."""
 
     @abstractmethod
     def transaction(self) -> Any:
@@ -143,8 +143,8 @@ class Client(ABC):
         await self.execute(f"UPDATE {self.place.orders} SET count = {count} WHERE name = '{order}'")
 
 
-class WaitingClient(Client):
-    """Of a library with `await`."""
+class AsyncClient(Client):
+    """A client of an asynchronous library."""
 
     _open: Any = None
 
@@ -162,7 +162,7 @@ class WaitingClient(Client):
 
 
 class ThreadClient(Client):
-    """Of a library without `await`: in a thread of its own, where there is no event loop."""
+    """A client of a synchronous library: it runs in a separate thread without an event loop."""
 
     _open: Any = None
 
@@ -186,15 +186,15 @@ class ThreadClient(Client):
         self._open = await self.do(block.__enter__)
         try:
             yield
-        except BaseException as problem:
+        except BaseException as error:
             self._open = None
-            await self.do(block.__exit__, type(problem), problem, problem.__traceback__)
+            await self.do(block.__exit__, type(error), error, error.__traceback__)
             raise
         self._open = None
         await self.do(block.__exit__, None, None, None)
 
     async def close(self) -> None:
-        """Close it; a second time is harmless."""
+        """Close the connection. Repeated calls have no effect."""
         if not self._closed:
             self._closed = True
             await self.do(self.connection.close)

@@ -1,9 +1,9 @@
-"""What every adapter promises. Subclass `OutboxContract` with a place for each library, and say how it connects.
+"""The contract of all outbox adapters. For each library, subclass `OutboxContract` and implement `connect`.
 
     class TestMyLibrary(InPostgres, OutboxContract):
         async def connect(self, place: Place) -> Client: ...
 
-The clients speak the library; see `tests.outbox.clients`.
+The clients are described in `tests.outbox.clients`.
 """
 
 import asyncio
@@ -32,18 +32,18 @@ class InPostgres:
         url = postgres_url()
         address, _, schema = url.partition("?schema=")
         place = Place("postgresql", url, address, schema, f"{schema}.orders")
-        _in_a_loop_of_its_own(_prepared, place, "text")
+        _in_separate_loop(_prepared, place, "text")
         return place
 
 
-@pytest.mark.filterwarnings("ignore:SQLite 3")  # what it warns of has a test of its own
+@pytest.mark.filterwarnings("ignore:SQLite 3")  # the warning is tested separately
 class InSqlite:
     @pytest.fixture(scope="class")
     @classmethod
     def place(cls, tmp_path_factory: pytest.TempPathFactory) -> Place:
         path = tmp_path_factory.mktemp("outbox") / "shop.db"
         place = Place("sqlite", f"sqlite:///{path}", str(path), "public", "orders")
-        _in_a_loop_of_its_own(_prepared, place, "TEXT")
+        _in_separate_loop(_prepared, place, "TEXT")
         return place
 
 
@@ -53,22 +53,22 @@ async def _prepared(place: Place, text: str) -> None:
     await place.run(f"CREATE TABLE {place.orders} (name {text} PRIMARY KEY, count integer NOT NULL)")
 
 
-def _in_a_loop_of_its_own(prepare: Callable[[Place, str], Coroutine[Any, Any, None]], place: Place, text: str) -> None:
-    """Tests with and without an event loop need it, whichever comes first."""
+def _in_separate_loop(prepare: Callable[[Place, str], Coroutine[Any, Any, None]], place: Place, text: str) -> None:
+    """Run the coroutine in a new thread, because the fixture is used by tests with and without an event loop."""
     thread = threading.Thread(target=lambda: asyncio.run(prepare(place, text)))
     thread.start()
     thread.join()
 
 
 class OutboxContract:
-    """The promises.
+    """The tests that every adapter must pass.
 
     Attributes:
-        at_once: whether an event is stored when it is added; else by the commit.
+        stores_on_add: whether an event is stored when it is added; otherwise by the commit.
         has_blocks: whether `outbox.transaction()` begins a transaction.
     """
 
-    at_once = True
+    stores_on_add = True
     has_blocks = True
 
     async def connect(self, place: Place) -> Client:
@@ -94,12 +94,12 @@ class OutboxContract:
     async def client(self, connected: Connect) -> Client:
         return await connected()
 
-    async def _refused(self, error: type[fait.FaitError], client: Client, event: object, **options: Any) -> str:
-        """The error of an addition, or of the commit where it comes with that; rolled back afterwards."""
+    async def _error_of(self, error: type[fait.FaitError], client: Client, event: object, **options: Any) -> str:
+        """The message of the error raised by `add`, or by the commit; rolls back afterwards."""
 
         async def attempt() -> None:
             await client.add(event, **options)
-            if not self.at_once:
+            if not self.stores_on_add:
                 await client.commit()
 
         with pytest.raises(error) as raised:
@@ -119,7 +119,7 @@ class OutboxContract:
         assert await place.count(order) == 2
         assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 2)]
 
-    async def test_messages_are_stored_as_what_expires(self, client: Client, place: Place, order: str) -> None:
+    async def test_expiring_events_are_stored_as_messages(self, client: Client, place: Place, order: str) -> None:
         await client.begin()
         for event in (Placed(1), Reminded(1), Changed(2), Reminded(2)):
             await client.add(event, stream=order)
@@ -128,7 +128,9 @@ class OutboxContract:
         assert await place.expiring(order) == [2, 4]
         assert [version for _, version, _ in await place.events(order)] == [1, 2, 3, 4]
 
-    async def test_events_of_several_streams_keep_their_order(self, client: Client, place: Place, order: str) -> None:
+    async def test_events_of_several_streams_are_stored_in_order(
+        self, client: Client, place: Place, order: str
+    ) -> None:
         await client.begin()
         for number, stream in enumerate([order, f"{order}-b", order, f"{order}-a", f"{order}-b"]):
             await client.add(Changed(number), stream=stream)
@@ -139,7 +141,7 @@ class OutboxContract:
         suffixes = [(stream.removeprefix(order), version) for stream, version in rows]
         assert suffixes == [("", 1), ("-b", 1), ("", 2), ("-a", 1), ("-b", 2)]
 
-    async def test_a_rollback_leaves_nothing(self, client: Client, place: Place, order: str) -> None:
+    async def test_rollback_stores_nothing(self, client: Client, place: Place, order: str) -> None:
         await client.begin()
         await client.insert(order, 1)
         await client.add(Placed(1), stream=order)
@@ -151,7 +153,7 @@ class OutboxContract:
         assert await place.count(order) is None
         assert await place.events(order) == []
 
-    async def test_a_savepoint_takes_back_its_events_only(self, client: Client, place: Place, order: str) -> None:
+    async def test_savepoint_rollback_removes_only_its_events(self, client: Client, place: Place, order: str) -> None:
         await client.begin()
         await client.add(Placed(1), stream=order)
         await client.savepoint()
@@ -164,9 +166,7 @@ class OutboxContract:
         assert await place.count(order) is None
         assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 3)]
 
-    async def test_outside_of_a_transaction_nothing_can_be_added(
-        self, client: Client, place: Place, order: str
-    ) -> None:
+    async def test_add_outside_a_transaction_raises_usage_error(self, client: Client, place: Place, order: str) -> None:
         with pytest.raises(fait.UsageError, match=r"transaction.*Nothing was written"):
             await client.add(Placed(1), stream=order)
         await client.begin()
@@ -176,23 +176,25 @@ class OutboxContract:
         assert await place.events(order) == []
 
     @pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
-    async def test_an_old_snapshot_is_refused(self, client: Client, place: Place, order: str, isolation: str) -> None:
+    async def test_add_with_an_old_snapshot_raises_usage_error(
+        self, client: Client, place: Place, order: str, isolation: str
+    ) -> None:
         if place.dialect == "sqlite":
             pytest.skip("SQLite has one isolation")
         await client.begin(isolation)
         await client.insert(order, 1)
-        message = await self._refused(fait.UsageError, client, Placed(1), stream=order)
+        message = await self._error_of(fait.UsageError, client, Placed(1), stream=order)
 
         assert "READ COMMITTED" in message
         assert (await place.count(order), await place.events(order)) == (None, [])
 
-    async def test_another_version_than_expected_is_refused(self, client: Client, place: Place, order: str) -> None:
+    async def test_add_with_a_wrong_expected_version_raises(self, client: Client, place: Place, order: str) -> None:
         await client.begin()
         await client.add(Placed(1), stream=order, expected="no_stream")
         await client.commit()
         await client.begin()
         await client.insert(order, 1)
-        message = await self._refused(fait.WrongExpectedVersion, client, Changed(2), stream=order, expected=4)
+        message = await self._error_of(fait.WrongExpectedVersion, client, Changed(2), stream=order, expected=4)
         await client.begin()
         await client.add(Changed(3), stream=order, expected=1)
         await client.commit()
@@ -201,7 +203,7 @@ class OutboxContract:
         assert await place.count(order) is None
         assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 3)]
 
-    async def test_what_cannot_be_stored_is_refused_before_any_statement(
+    async def test_invalid_event_is_rejected_before_any_statement(
         self, client: Client, place: Place, order: str
     ) -> None:
         await client.begin()
@@ -210,22 +212,22 @@ class OutboxContract:
             await client.add(Placed(float("nan")), stream=order)
         with pytest.raises(fait.InvalidValue, match="stream"):
             await client.add(Placed(1), stream="")
-        with pytest.raises(fait.UsageError, match="several texts"):
+        with pytest.raises(fait.UsageError, match="not one string"):
             await client.add(Placed(1), stream=order, tags="kind:1")
         await client.add(Placed(1), stream=order)
         await client.commit()
 
         assert await place.events(order) == [("placed", 1, 1)]
 
-    async def test_without_a_log_it_says_what_to_do(self, client: Client, place: Place, order: str) -> None:
+    async def test_add_without_a_log_names_the_commands(self, client: Client, place: Place, order: str) -> None:
         if place.dialect == "sqlite":
             pytest.skip("a file has one log")
         await client.begin()
-        message = await self._refused(fait.UsageError, client, Placed(1), stream=order, schema="nowhere")
+        message = await self._error_of(fait.UsageError, client, Placed(1), stream=order, schema="nowhere")
 
         assert "fait db init" in message
 
-    async def test_one_key_is_one_event(self, client: Client, place: Place, order: str) -> None:
+    async def test_repeated_key_stores_one_event(self, client: Client, place: Place, order: str) -> None:
         for _ in range(2):
             await client.begin()
             await client.add(Placed(1), stream=order, key="request-7")
@@ -237,7 +239,7 @@ class OutboxContract:
 
         assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 2)]
 
-    async def test_all_that_can_be_said_is_stored(self, client: Client, place: Place, order: str) -> None:
+    async def test_all_arguments_of_add_are_stored(self, client: Client, place: Place, order: str) -> None:
         stream, when, event_id = f"{order}-?:%s 'é'", fait.now(), fait.new_id()
         await client.begin()
         await client.add(
@@ -257,10 +259,10 @@ class OutboxContract:
         assert (event.tags, event.occurred_at, event.id) == (("kind:%s?", "other:1"), when, event_id)
 
     @pytest.mark.parametrize("first", [0, 1])
-    async def test_the_last_message_is_the_last_state(
+    async def test_event_order_is_the_order_of_changes(
         self, connected: Connect, place: Place, order: str, first: int
     ) -> None:
-        """Two transactions change one order: the one that changes it first commits first, whichever began first."""
+        """Of two transactions, the first one to change an order commits first, regardless of which began first."""
         await place.run(f"INSERT INTO {place.orders} (name, count) VALUES ('{order}', 0)")
         clients = [await connected(), await connected()]
         if place.dialect == "postgresql":
@@ -284,7 +286,7 @@ class OutboxContract:
         assert await place.count(order) == 1 - first
         assert [count for _, _, count in await place.events(order)] == [first, 1 - first]
 
-    async def test_a_block_commits_rows_and_events(self, client: Client, place: Place, order: str) -> None:
+    async def test_block_commits_rows_and_events(self, client: Client, place: Place, order: str) -> None:
         self._needs_blocks()
         async with client.transaction():
             await client.add(Placed(1), stream=order, expected="no_stream")
@@ -297,7 +299,7 @@ class OutboxContract:
         assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 2)]
         assert await place.events(f"{order}-b") == [("placed", 1, 3)]
 
-    async def test_a_block_that_fails_leaves_nothing(self, client: Client, place: Place, order: str) -> None:
+    async def test_failed_block_stores_nothing(self, client: Client, place: Place, order: str) -> None:
         self._needs_blocks()
 
         async def block(version: int) -> None:
@@ -316,7 +318,7 @@ class OutboxContract:
 
         assert (await place.count(order), await place.events(order)) == (None, [])
 
-    async def test_in_a_block_a_savepoint_takes_back_its_events_only(
+    async def test_savepoint_rollback_in_a_block_removes_only_its_events(
         self, client: Client, place: Place, order: str
     ) -> None:
         self._needs_blocks()
@@ -334,7 +336,7 @@ class OutboxContract:
         assert await place.count(order) is None
         assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 3)]
 
-    async def test_a_block_stores_last(self, connected: Connect, place: Place, order: str) -> None:
+    async def test_block_stores_events_at_its_end(self, connected: Connect, place: Place, order: str) -> None:
         self._needs_blocks()
         if place.dialect == "sqlite":
             pytest.skip("SQLite has one writer")
@@ -348,45 +350,45 @@ class OutboxContract:
 
         assert [count for _, _, count in await place.events(order)] == [2, 1]
 
-    async def test_a_block_in_a_transaction_goes_with_it(
+    async def test_block_in_a_transaction_is_part_of_it(
         self, client: Client, connected: Connect, place: Place, order: str
     ) -> None:
         self._needs_blocks()
         if place.dialect == "sqlite":
             await client.begin()
-            with pytest.raises(fait.UsageError, match="open on this connection already"):
+            with pytest.raises(fait.UsageError, match="already open on this connection"):
                 async with client.transaction():
                     pass
             return await client.rollback()
-        rung: list[str] = []
+        calls: list[str] = []
         for end in (client.rollback, client.commit):
             await client.begin()
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(shop, "_notify_systems", lambda: rung.append("once"))
+                patched.setattr(shop, "_notify_systems", lambda: calls.append("once"))
                 async with client.transaction():
                     await client.add(Changed(1), stream=order)
             await end()
 
         assert await place.events(order) == [("changed", 1, 1)]
-        assert rung == []
+        assert calls == []
         return None
 
-    async def test_a_block_rings_when_it_has_committed(
+    async def test_block_calls_on_commit_after_its_commit(
         self, client: Client, place: Place, order: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self._needs_blocks()
         if place.dialect == "sqlite":
             pytest.skip("handlers run in another process")
-        rung: list[str] = []
-        monkeypatch.setattr(shop, "_notify_systems", lambda: rung.append("once"))
+        calls: list[str] = []
+        monkeypatch.setattr(shop, "_notify_systems", lambda: calls.append("once"))
         async with client.transaction():
             await client.add(Changed(1), stream=order)
             await client.add(Changed(2), stream=order)
-            assert rung == []
+            assert calls == []
 
-        assert rung == ["once"]
+        assert calls == ["once"]
 
-    async def test_a_block_wakes_the_handlers(self, client: Client, place: Place, order: str) -> None:
+    async def test_block_wakes_the_handlers(self, client: Client, place: Place, order: str) -> None:
         self._needs_blocks()
         if place.dialect == "sqlite":
             pytest.skip("handlers run in another process")
@@ -403,13 +405,13 @@ class OutboxContract:
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(shop, "_systems", {system})
                 for name in ("POLL_INTERVAL_S", "REPORTED_POSITION_TIMEOUT_S"):
-                    patched.setattr(high_water_mark, name, 60.0)  # it is not found by looking now and then
+                    patched.setattr(high_water_mark, name, 60.0)  # polling would find it too late
                 for number in range(3):
                     async with client.transaction():
                         await client.add(Changed(number), stream=order)
                     assert await asyncio.wait_for(heard.get(), 30) == number
 
-    async def test_an_addition_is_one_statement(
+    async def test_add_costs_one_statement(
         self, client: Client, place: Place, order: str, postgres_servers: Callable[..., PostgresServer]
     ) -> None:
         if place.dialect == "sqlite":
@@ -424,17 +426,17 @@ class OutboxContract:
 
         said = log.read_bytes()[begin:].decode()
         statements = re.findall(r"LOG:  (?:statement|execute [^:]*): (\w+)", said)
-        assert statements == (["SELECT", "SET"] if self.at_once else ["SET"]), said
+        assert statements == (["SELECT", "SET"] if self.stores_on_add else ["SET"]), said
 
     def _needs_blocks(self) -> None:
         if not self.has_blocks:
-            pytest.skip("the library's own transactions tell when they end")
+            pytest.skip("transactions of the library announce their end")
 
 
-class RefusesInSqlite:
-    """What only SQLite refuses, or needs."""
+class SqliteContract:
+    """Tests specific to SQLite."""
 
-    async def test_a_transaction_that_read_what_is_old_is_refused(
+    async def test_deferred_transaction_with_a_stale_snapshot_is_rejected(
         self, client: Client, place: Place, order: str
     ) -> None:
         await client.execute("BEGIN DEFERRED")
@@ -446,7 +448,7 @@ class RefusesInSqlite:
 
         assert await place.events(order) == []
 
-    async def test_a_deferred_transaction_that_read_nothing_old_may_go_on(
+    async def test_deferred_transaction_with_a_current_snapshot_is_accepted(
         self, client: Client, place: Place, order: str
     ) -> None:
         await client.execute("BEGIN DEFERRED")
@@ -456,7 +458,7 @@ class RefusesInSqlite:
 
         assert await place.events(order) == [("placed", 1, 1)]
 
-    async def test_another_writer_is_waited_for_as_long_as_the_connection_says(
+    async def test_add_waits_for_another_writer_until_the_timeout_of_the_connection(
         self, client: Client, place: Place, order: str
     ) -> None:
         await client.execute("PRAGMA busy_timeout = 50")
@@ -473,14 +475,14 @@ class RefusesInSqlite:
 
         assert await place.events(order) == []
 
-    async def test_a_block_keeps_other_writers_out_from_its_beginning(self, client: Client, place: Place) -> None:
+    async def test_block_holds_the_write_lock_from_its_beginning(self, client: Client, place: Place) -> None:
         writer = sqlite3.connect(place.address, isolation_level=None, timeout=0)
         async with client.transaction():
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 writer.execute("BEGIN IMMEDIATE")
         writer.close()
 
-    async def test_a_file_without_a_log_says_what_to_do(self, tmp_path: Path, order: str) -> None:
+    async def test_add_to_a_file_without_a_log_names_the_commands(self, tmp_path: Path, order: str) -> None:
         client = await self.connect(Place("sqlite", "", str(tmp_path / "empty.db"), "public", "orders"))
         await client.begin()
         with pytest.raises(fait.UsageError, match="fait db init"):

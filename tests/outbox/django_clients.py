@@ -1,4 +1,4 @@
-"""How the tests speak to Django: without a project, and with an alias of its own for each connection."""
+"""Test clients for Django: without a project, and with a separate alias for each connection."""
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -19,7 +19,7 @@ if not settings.configured:
 
 
 def database(place: Place, **options: Any) -> dict[str, Any]:
-    """What stands in DATABASES."""
+    """The settings of a database in DATABASES."""
     if place.dialect == "sqlite":
         options = {"transaction_mode": "IMMEDIATE", **options}
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": place.address, "OPTIONS": options}
@@ -36,7 +36,7 @@ def database(place: Place, **options: Any) -> dict[str, Any]:
 
 @contextmanager
 def configured(place: Place, **options: Any) -> Generator[str]:
-    """The alias of a database of Django's, as long as the block lasts; its connections are closed with it."""
+    """Configure a database for the block, and return its alias; at the end its connections are closed."""
     alias = f"db{uuid4().hex}"
     databases = {"default": {}, alias: database(place, **options)}
     connections.settings[alias] = connections.configure_settings(databases)[alias]
@@ -49,7 +49,7 @@ def configured(place: Place, **options: Any) -> Generator[str]:
 
 
 class DjangoClient(ThreadClient):
-    """A connection of Django's in a thread, whose transactions are blocks of `atomic()`."""
+    """A Django connection in a thread; its transactions are `atomic()` blocks."""
 
     def __init__(self, place: Place, **options: Any) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class DjangoClient(ThreadClient):
 
 
 def run_tests(*cases: type[TestCase]) -> None:
-    """Run Django's tests, on databases that are there already."""
+    """Run Django test cases on existing databases."""
     suite = TestSuite(defaultTestLoader.loadTestsFromTestCase(case) for case in cases)
     result = TestResult()
     suite.run(result)

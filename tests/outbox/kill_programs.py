@@ -1,7 +1,7 @@
-"""Programs that change rows and add events, one for each library, to be killed at a step of their way.
+"""Programs that change rows and add events in one transaction, to be killed at any step; one or more for each library.
 
-A step is a call, of Python or of C, from the first statement of the transaction to the end of the program: fait's, the
-library's and the driver's own, in whichever thread.
+A step is a call of a Python or C function, in any thread, from the first statement of the transaction to the end of the
+program: in fait, in the library or in the driver.
 """
 
 import asyncio
@@ -30,23 +30,23 @@ from tests.outbox.sqlalchemy_clients import engine as engine_of
 
 
 class Steps:
-    """Counts the steps of this process, and kills it at one."""
+    """Counts the steps of this process, and kills it at a given one."""
 
     def __init__(self, last: int) -> None:
-        self.taken = 0
+        self.count = 0
         self._last = last
 
     def begin(self) -> None:
-        """Count from here on, in this thread."""
+        """Start counting in this thread."""
         sys.setprofile(self._step)
 
     def begin_in_threads(self) -> None:
-        """Count in threads that are started from here on."""
+        """Count in all threads started later."""
         threading.setprofile(self._step)
 
     def _step(self, *_: object) -> None:
-        self.taken += 1
-        if self.taken == self._last:
+        self.count += 1
+        if self.count == self._last:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -120,7 +120,7 @@ def on_psycopg(place: Place, order: str, steps: Steps) -> None:
     connection.commit()
 
 
-async def on_psycopg_that_waits(place: Place, order: str, steps: Steps) -> None:
+async def on_psycopg_async(place: Place, order: str, steps: Steps) -> None:
     connection = await psycopg.AsyncConnection.connect(place.address, application_name=place.schema)
     steps.begin()
     await connection.execute(insert(place, order).encode())
@@ -183,8 +183,8 @@ def on_a_connection_of_sqlalchemy(place: Place, order: str, steps: Steps) -> Non
             shop.outbox(connection, schema=place.schema).add(Changed(2), stream=order)
 
 
-async def on_sqlalchemy_that_waits(place: Place, order: str, steps: Steps) -> None:
-    async with AsyncSession(_waiting_engine(place, steps)) as session:
+async def on_sqlalchemy_async(place: Place, order: str, steps: Steps) -> None:
+    async with AsyncSession(_async_engine(place, steps)) as session:
         await session.execute(text("SELECT 1"))
         await session.rollback()
         steps.begin()
@@ -195,8 +195,8 @@ async def on_sqlalchemy_that_waits(place: Place, order: str, steps: Steps) -> No
             await shop.outbox(session, schema=place.schema).add(Changed(2), stream=order)
 
 
-async def on_a_connection_of_sqlalchemy_that_waits(place: Place, order: str, steps: Steps) -> None:
-    async with _waiting_engine(place, steps).connect() as connection:
+async def on_a_connection_of_sqlalchemy_async(place: Place, order: str, steps: Steps) -> None:
+    async with _async_engine(place, steps).connect() as connection:
         await connection.execute(text("SELECT 1"))
         await connection.rollback()
         steps.begin()
@@ -207,7 +207,7 @@ async def on_a_connection_of_sqlalchemy_that_waits(place: Place, order: str, ste
             await shop.outbox(connection, schema=place.schema).add(Changed(2), stream=order)
 
 
-def _waiting_engine(place: Place, steps: Steps) -> AsyncEngine:
+def _async_engine(place: Place, steps: Steps) -> AsyncEngine:
     if place.dialect == "sqlite":
         steps.begin_in_threads()
         return create_async_engine(address(place, "aiosqlite"))
@@ -228,7 +228,7 @@ def _in_django(place: Place) -> Generator[Any]:
 
 
 Program = Callable[[Place, str, Steps], Any]
-"""Inserts an order at 1 and sets it to 2 in one transaction, and adds an event for each; then ends."""
+"""Inserts an order with count 1 and updates it to 2 in one transaction, and adds an event for each change."""
 
 ON_POSTGRES: list[Program] = [
     on_asyncpg,
@@ -236,12 +236,12 @@ ON_POSTGRES: list[Program] = [
     on_django,
     on_django_in_a_block,
     on_psycopg,
-    on_psycopg_that_waits,
+    on_psycopg_async,
     on_psycopg_in_a_block,
     on_sqlalchemy,
     on_a_connection_of_sqlalchemy,
-    on_sqlalchemy_that_waits,
-    on_a_connection_of_sqlalchemy_that_waits,
+    on_sqlalchemy_async,
+    on_a_connection_of_sqlalchemy_async,
 ]
 ON_SQLITE: list[Program] = [
     on_sqlite3,
@@ -251,14 +251,14 @@ ON_SQLITE: list[Program] = [
     on_django_in_a_block,
     on_sqlalchemy,
     on_a_connection_of_sqlalchemy,
-    on_sqlalchemy_that_waits,
-    on_a_connection_of_sqlalchemy_that_waits,
+    on_sqlalchemy_async,
+    on_a_connection_of_sqlalchemy_async,
 ]
 PROGRAMS = {program.__name__: program for program in (*ON_POSTGRES, *ON_SQLITE)}
 
 
 def run(program: Program, place: Place, order: str, last: int) -> int:
-    """Run a program in a process of its own until a step, if it has so many; gives the steps that it took, or 0."""
+    """Run a program in a child process, killed at step `last`. Return its number of steps, or 0 if it was killed."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -267,7 +267,7 @@ def run(program: Program, place: Place, order: str, last: int) -> int:
         if asyncio.iscoroutine(done):
             asyncio.run(done)
         sys.setprofile(None)
-        os.write(writing, str(steps.taken).encode())
+        os.write(writing, str(steps.count).encode())
         os._exit(0)
     os.close(writing)
     os.waitpid(child, 0)
@@ -276,7 +276,7 @@ def run(program: Program, place: Place, order: str, last: int) -> int:
 
 
 def main() -> None:
-    """Run what standard input says, line by line: the place, the name of a program, the order, the last step."""
+    """Run the programs named on standard input, one a line: the place, the program, the order, the last step."""
     warnings.simplefilter("ignore")
     for line in sys.stdin:
         *place, program, order, last = line.split()

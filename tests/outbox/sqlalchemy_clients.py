@@ -1,4 +1,4 @@
-"""How the tests speak to SQLAlchemy: sessions and connections, with and without `await`, of every driver."""
+"""Test clients for SQLAlchemy: synchronous and asynchronous sessions and connections, for each driver."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from sqlalchemy import Connection, Engine, String, create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from tests.outbox.clients import Place, ThreadClient, WaitingClient
+from tests.outbox.clients import AsyncClient, Place, ThreadClient
 
 
 def address(place: Place, driver: str) -> str:
-    """What SQLAlchemy connects to."""
+    """The database URL for SQLAlchemy."""
     return (
         f"sqlite+{driver}:///{place.address}"
         if place.dialect == "sqlite"
@@ -21,7 +21,7 @@ def address(place: Place, driver: str) -> str:
 
 
 def engine(place: Place, driver: str, **options: Any) -> Engine:
-    """An engine; in SQLite its transactions begin as users are told to begin them."""
+    """An engine; for SQLite with the listeners that the guide recommends."""
     return begins_immediately(create_engine(address(place, driver), **options))
 
 
@@ -56,7 +56,7 @@ class Other(Model):
 
 @contextmanager
 def statements(engine: Engine) -> Iterator[list[str]]:
-    """The first words of what is sent."""
+    """Record the first word of each statement."""
     sent: list[str] = []
 
     def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
@@ -68,7 +68,7 @@ def statements(engine: Engine) -> Iterator[list[str]]:
 
 
 class SqlClient(ThreadClient):
-    """A session or a connection of an engine of its own."""
+    """A session or connection with a separate engine."""
 
     def __init__(self, place: Place, driver: str, kind: type[Session] | type[Connection]) -> None:
         super().__init__()
@@ -110,8 +110,8 @@ class SqlClient(ThreadClient):
             self.engine.dispose()
 
 
-class AsyncSqlClient(WaitingClient):
-    """An asynchronous session or connection of an engine of its own."""
+class AsyncSqlClient(AsyncClient):
+    """An asynchronous session or connection with a separate engine."""
 
     def __init__(self, place: Place, driver: str, kind: str) -> None:
         self.place = place

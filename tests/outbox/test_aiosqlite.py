@@ -1,4 +1,4 @@
-"""The outbox in transactions of aiosqlite."""
+"""The outbox adapter for aiosqlite."""
 
 import asyncio
 import sqlite3
@@ -10,11 +10,11 @@ import aiosqlite
 import pytest
 
 import fait
-from tests.outbox.clients import Client, Place, Placed, WaitingClient, shop
-from tests.outbox.contract import InSqlite, OutboxContract, RefusesInSqlite
+from tests.outbox.clients import AsyncClient, Client, Place, Placed, shop
+from tests.outbox.contract import InSqlite, OutboxContract, SqliteContract
 
 
-class AiosqliteClient(WaitingClient):
+class AiosqliteClient(AsyncClient):
     def __init__(self, connection: aiosqlite.Connection, place: Place) -> None:
         self.connection = connection
         self.place = place
@@ -41,12 +41,14 @@ class AiosqliteClient(WaitingClient):
         await self.connection.close()
 
 
-class TestAiosqlite(InSqlite, RefusesInSqlite, OutboxContract):
+class TestAiosqlite(InSqlite, SqliteContract, OutboxContract):
     async def connect(self, place: Place) -> Client:
         return AiosqliteClient(await aiosqlite.connect(place.address, isolation_level=None), place)
 
     @pytest.mark.parametrize("isolation_level", ["", "DEFERRED", "IMMEDIATE"])
-    async def test_a_transaction_that_begins_by_itself(self, place: Place, order: str, isolation_level: Any) -> None:
+    async def test_implicitly_begun_transaction_stores_events(
+        self, place: Place, order: str, isolation_level: Any
+    ) -> None:
         async with aiosqlite.connect(place.address, isolation_level=isolation_level) as connection:
             outbox = shop.outbox(connection)
             await connection.execute("INSERT INTO orders VALUES (?, 1)", (order,))
@@ -60,7 +62,7 @@ class TestAiosqlite(InSqlite, RefusesInSqlite, OutboxContract):
         assert [count for _, _, count in await place.events(order)] == [1, 3]
 
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="needs the attribute autocommit of Python 3.12")
-    async def test_the_ways_of_python_3_12(self, place: Place, order: str) -> None:
+    async def test_autocommit_attribute_of_python_3_12(self, place: Place, order: str) -> None:
         for autocommit in (False, True):
             async with aiosqlite.connect(place.address, autocommit=autocommit) as connection:
                 outbox = shop.outbox(connection)
@@ -73,7 +75,7 @@ class TestAiosqlite(InSqlite, RefusesInSqlite, OutboxContract):
 
         assert [count for _, _, count in await place.events(order)] == [2, 2]
 
-    async def test_what_the_connection_makes_of_rows_does_not_matter(self, place: Place, order: str) -> None:
+    async def test_row_factories_of_the_connection_have_no_effect(self, place: Place, order: str) -> None:
         async with aiosqlite.connect(place.address) as connection:
             connection.row_factory = sqlite3.Row
             connection.text_factory = bytes
@@ -83,9 +85,7 @@ class TestAiosqlite(InSqlite, RefusesInSqlite, OutboxContract):
 
         assert [version for _, version, _ in await place.events(order)] == [1]
 
-    async def test_a_block_that_is_cancelled_while_it_begins_leaves_no_transaction(
-        self, place: Place, order: str
-    ) -> None:
+    async def test_block_canceled_during_begin_leaves_no_open_transaction(self, place: Place, order: str) -> None:
         writer = sqlite3.connect(place.address, isolation_level=None, check_same_thread=False)
         writer.execute("BEGIN IMMEDIATE")
         async with aiosqlite.connect(place.address) as connection:
@@ -101,7 +101,7 @@ class TestAiosqlite(InSqlite, RefusesInSqlite, OutboxContract):
             writer.close()
             with suppress(asyncio.CancelledError):
                 await task
-            await connection.execute("SELECT 1")  # after all that its thread was told before
+            await connection.execute("SELECT 1")  # waits for all earlier statements of its thread
             assert not connection.in_transaction
 
         assert await place.events(order) == []

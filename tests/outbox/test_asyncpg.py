@@ -1,4 +1,4 @@
-"""The outbox in transactions of asyncpg."""
+"""The outbox adapter for asyncpg."""
 
 import json
 from typing import Any
@@ -7,11 +7,11 @@ import asyncpg
 import pytest
 
 import fait
-from tests.outbox.clients import Client, Place, Placed, WaitingClient, shop
+from tests.outbox.clients import AsyncClient, Client, Place, Placed, shop
 from tests.outbox.contract import InPostgres, OutboxContract
 
 
-class AsyncpgClient(WaitingClient):
+class AsyncpgClient(AsyncClient):
     def __init__(self, connection: Any, place: Place) -> None:
         self.connection = connection
         self.place = place
@@ -47,7 +47,7 @@ class TestAsyncpg(InPostgres, OutboxContract):
     async def connect(self, place: Place) -> Client:
         return AsyncpgClient(await asyncpg.connect(place.address), place)
 
-    async def test_what_the_connection_makes_of_values_does_not_matter(self, place: Place, order: str) -> None:
+    async def test_type_codecs_of_the_connection_have_no_effect(self, place: Place, order: str) -> None:
         class Row(asyncpg.Record):
             def __iter__(self) -> Any:
                 return iter(self.keys())
@@ -63,18 +63,18 @@ class TestAsyncpg(InPostgres, OutboxContract):
 
         assert await place.events(order) == [("placed", 1, 1), ("placed", 2, 2)]
 
-    async def test_a_connection_of_a_pool(self, place: Place, order: str) -> None:
+    async def test_pool_connection_stores_events(self, place: Place, order: str) -> None:
         async with asyncpg.create_pool(place.address, min_size=1) as pool, pool.acquire() as connection:
             async with connection.transaction():
                 await shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
             async with shop.outbox(connection, schema=place.schema).transaction() as outbox:
                 await outbox.add(Placed(2), stream=order)
-            with pytest.raises(fait.UsageError, match=r"not Pool: of a pool, acquire one"):
+            with pytest.raises(fait.UsageError, match=r"not Pool.*pool\.acquire"):
                 shop.outbox(pool)
 
         assert await place.events(order) == [("placed", 1, 1), ("placed", 2, 2)]
 
-    async def test_a_transaction_in_which_a_statement_failed_takes_no_event(self, place: Place, order: str) -> None:
+    async def test_add_in_a_failed_transaction_raises_usage_error(self, place: Place, order: str) -> None:
         connection = await asyncpg.connect(place.address)
         transaction = connection.transaction()
         await transaction.start()

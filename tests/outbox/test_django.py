@@ -1,4 +1,4 @@
-"""The outbox in transactions of Django."""
+"""The outbox adapter for Django."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.outbox.clients import Changed, Client, Place, shop
-from tests.outbox.contract import InPostgres, InSqlite, OutboxContract, RefusesInSqlite
+from tests.outbox.contract import InPostgres, InSqlite, OutboxContract, SqliteContract
 from tests.outbox.django_clients import DjangoClient
 
 ROOT = Path(__file__).parents[2]
@@ -27,21 +27,21 @@ class DjangoContract(OutboxContract):
         await client.connect()
         return client
 
-    async def test_a_block_in_a_transaction_goes_with_it(  # type: ignore[override]
+    async def test_block_in_a_transaction_is_part_of_it(  # type: ignore[override]
         self, client: Client, place: Place, order: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """As blocks of `atomic()` do, in SQLite too; and the handlers are woken when all has committed."""
-        rung: list[str] = []
-        monkeypatch.setattr(shop, "_notify_systems", lambda: rung.append("once"))
+        """As with `atomic()`, also in SQLite. The handlers are woken after the commit of the outermost block."""
+        calls: list[str] = []
+        monkeypatch.setattr(shop, "_notify_systems", lambda: calls.append("once"))
         for end in (client.rollback, client.commit):
             await client.begin()
             async with client.transaction():
                 await client.add(Changed(1), stream=order)
-            assert rung == []
+            assert calls == []
             await end()
 
         assert await place.events(order) == [("changed", 1, 1)]
-        assert rung == ["once"]
+        assert calls == ["once"]
 
 
 class TestPostgres(InPostgres, DjangoContract):
@@ -52,12 +52,12 @@ class TestPostgresBindingOnTheServer(InPostgres, DjangoContract):
     options = MappingProxyType({"server_side_binding": True})
 
 
-class TestSqlite(InSqlite, DjangoContract, RefusesInSqlite):
+class TestSqlite(InSqlite, DjangoContract, SqliteContract):
     pass
 
 
-def test_all_of_it_on_psycopg2() -> None:
-    """Which Django takes where there is no psycopg 3: so in a process that has none."""
+def test_contract_holds_on_psycopg2() -> None:
+    """Django uses psycopg2 if psycopg 3 cannot be imported, so this runs in a process without it."""
     program = f"""
         import sys
         sys.modules["psycopg"] = None

@@ -1,4 +1,4 @@
-"""What is Django's own: its blocks, hooks, requests, models, tests and migrations."""
+"""Tests specific to Django: atomic blocks, hooks, requests, models, test cases and migrations."""
 
 import asyncio
 import sqlite3
@@ -31,7 +31,7 @@ from tests.outbox.clients import Event, Place, Placed, shop
 from tests.outbox.contract import InPostgres, InSqlite
 from tests.outbox.django_clients import configured, run_tests
 
-pytestmark = pytest.mark.usefixtures("anyio_backend")  # as `place` waits, though the tests do not
+pytestmark = pytest.mark.usefixtures("anyio_backend")  # the fixture `place` is asynchronous
 
 
 class Order(models.Model):
@@ -45,7 +45,7 @@ class Order(models.Model):
 
 
 class Database:
-    """A database of Django's, and what was committed to it."""
+    """A Django database, and access to its committed rows and events."""
 
     def __init__(self, place: Place, alias: str) -> None:
         self.place = place
@@ -76,7 +76,7 @@ class Database:
         return asyncio.run(self.place.events(self.order))
 
     def counts(self) -> list[Any]:
-        """Of the events that were committed."""
+        """The committed events."""
         return [count for _, _, count in self.events()]
 
     def has_order(self) -> bool:
@@ -94,15 +94,15 @@ def database(place: Place) -> Generator[Database]:
 
 
 @pytest.fixture
-def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """How often the app was told of a commit."""
-    rung: list[str] = []
-    monkeypatch.setattr(shop, "_notify_systems", lambda: rung.append("once"))
-    return rung
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One entry for each call of the app's commit callback."""
+    calls: list[str] = []
+    monkeypatch.setattr(shop, "_notify_systems", lambda: calls.append("once"))
+    return calls
 
 
 class Connections:
-    def test_a_proxy_leads_to_its_connection(self, database: Database) -> None:
+    def test_proxy_resolves_to_its_connection(self, database: Database) -> None:
         proxy = ConnectionProxy(connections, database.alias)
         with database.atomic():
             shop.outbox(proxy, schema=database.place.schema).add(Placed(1), stream=database.order)
@@ -112,7 +112,7 @@ class Connections:
 
         assert database.counts() == [1, 2]
 
-    def test_each_database_has_its_own_transaction(self, database: Database) -> None:
+    def test_add_requires_a_transaction_on_the_same_database(self, database: Database) -> None:
         with configured(database.place) as other, atomic(using=other):
             with pytest.raises(fait.UsageError, match=rf"`with transaction\.atomic\(using='{database.alias}'\):`"):
                 database.add()
@@ -121,19 +121,22 @@ class Connections:
 
         assert database.counts() == []
 
-    def test_a_connection_that_atomic_does_not_lead_to_is_refused(self, database: Database) -> None:
+    def test_copied_or_foreign_thread_connection_is_rejected(self, database: Database) -> None:
         copy = database.connection.copy()
-        with pytest.raises(fait.UsageError, match="is a copy, or another thread's"):
+        with pytest.raises(fait.UsageError, match="is a copy, or belongs to another thread"):
             shop.outbox(copy)
 
-    def test_what_is_no_connection_is_refused(self, database: Database) -> None:
-        with database.connection.cursor() as cursor, pytest.raises(fait.UsageError, match="of a cursor, take its"):
+    def test_other_objects_than_connections_are_rejected(self, database: Database) -> None:
+        with (
+            database.connection.cursor() as cursor,
+            pytest.raises(fait.UsageError, match=r"Pass django\.db\.connection"),
+        ):
             shop.outbox(cursor)
         for other in (cache, Order(name="1", count=1), Order.objects.all()):
             with pytest.raises(fait.UsageError, match="takes a connection, not"):
                 shop.outbox(other)  # type: ignore[call-overload]
 
-    def test_another_kind_of_database_is_refused(self) -> None:
+    def test_unsupported_database_is_rejected(self) -> None:
         class MySql(BaseDatabaseWrapper):
             vendor, display_name = "mysql", "MySQL"
             client_class = creation_class = features_class = introspection_class = ops_class = validation_class = Any
@@ -141,12 +144,12 @@ class Connections:
             def __init__(self) -> None:
                 pass
 
-        with pytest.raises(fait.UsageError, match="no log can be in MySQL"):
+        with pytest.raises(fait.UsageError, match="MySQL is not supported"):
             shop.outbox(MySql())
 
 
 class Blocks:
-    def test_an_error_in_the_block_closes_it_for_events(self, database: Database) -> None:
+    def test_add_after_an_error_in_the_block_raises_usage_error(self, database: Database) -> None:
         with database.atomic():
             database.insert()
             with suppress(IntegrityError):
@@ -158,7 +161,7 @@ class Blocks:
 
         assert (database.has_order(), database.events()) == (False, [])
 
-    def test_a_block_of_its_own_takes_the_error(self, database: Database) -> None:
+    def test_error_in_an_inner_block_leaves_the_outer_block_usable(self, database: Database) -> None:
         with database.atomic():
             database.insert()
             with suppress(IntegrityError), database.atomic():
@@ -168,7 +171,7 @@ class Blocks:
 
         assert (database.has_order(), database.counts()) == (True, [2])
 
-    def test_who_catches_the_outbox_error_does_not_commit_the_change_alone(self, database: Database) -> None:
+    def test_caught_outbox_error_does_not_commit_the_change_alone(self, database: Database) -> None:
         with database.atomic():
             database.insert()
             with suppress(fait.WrongExpectedVersion):
@@ -178,7 +181,7 @@ class Blocks:
 
         assert (database.has_order(), database.events()) == (False, [])
 
-    def test_an_inner_block_that_fails_takes_its_events_along(self, database: Database) -> None:
+    def test_failed_inner_block_removes_its_events(self, database: Database) -> None:
         with database.atomic(durable=True):
             database.add(1)
             with suppress(LookupError), database.atomic():
@@ -193,7 +196,7 @@ class Blocks:
 
         assert database.counts() == [1, 4]
 
-    def test_a_block_that_is_marked_for_rollback_says_so_at_its_end(self, database: Database) -> None:
+    def test_block_marked_for_rollback_raises_at_its_end(self, database: Database) -> None:
         def block() -> None:
             with database.outbox().transaction() as outbox:
                 outbox.add(Placed(1), stream=database.order)
@@ -203,20 +206,22 @@ class Blocks:
             block()
         assert database.events() == []
 
-    def test_a_commit_that_fails_leaves_nothing(self, database: Database, rung: list[str]) -> None:
+    def test_failed_commit_stores_nothing(self, database: Database, calls: list[str]) -> None:
         table = f"lines_{uuid4().hex}"
         database.execute(f"CREATE TABLE {table} (name TEXT REFERENCES orders DEFERRABLE INITIALLY DEFERRED)")
 
         def block() -> None:
             with database.outbox().transaction() as outbox:
-                database.execute(f"INSERT INTO {table} VALUES ('nobody')")
+                database.execute(f"INSERT INTO {table} VALUES ('missing')")
                 outbox.add(Placed(1), stream=database.order)
 
         with pytest.raises(IntegrityError):
             block()
-        assert (database.events(), rung) == ([], [])
+        assert (database.events(), calls) == ([], [])
 
-    def test_without_autocommit_the_commit_is_yours(self, database: Database, rung: list[str]) -> None:
+    def test_transaction_without_autocommit_is_committed_by_the_caller(
+        self, database: Database, calls: list[str]
+    ) -> None:
         transaction.set_autocommit(False, using=database.alias)
         database.add(1)
         transaction.commit(using=database.alias)
@@ -228,11 +233,11 @@ class Blocks:
         transaction.commit(using=database.alias)
         transaction.set_autocommit(True, using=database.alias)
 
-        assert (database.has_order(), database.counts(), rung) == (True, [1, 3], [])
+        assert (database.has_order(), database.counts(), calls) == (True, [1, 3], [])
 
 
 class Hooks:
-    def test_the_app_is_told_after_the_commit(self, database: Database, rung: list[str]) -> None:
+    def test_on_commit_is_called_after_the_commit(self, database: Database, calls: list[str]) -> None:
         with database.atomic():
             database.add(1)
             with suppress(LookupError), database.atomic():
@@ -240,15 +245,15 @@ class Hooks:
                 raise LookupError
             with database.atomic():
                 database.add(3)
-            assert rung == []
+            assert calls == []
         with suppress(LookupError), database.atomic():
             database.add(4)
             raise LookupError
 
         assert database.counts() == [1, 3]
-        assert rung == ["once", "once"]
+        assert calls == ["once", "once"]
 
-    def test_what_looks_at_statements_sees_ours(self, database: Database) -> None:
+    def test_execute_wrappers_receive_the_statements_of_the_outbox(self, database: Database) -> None:
         seen: list[str] = []
 
         def look(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
@@ -267,7 +272,7 @@ class Hooks:
 
 
 class Requests:
-    """ATOMIC_REQUESTS: the view is the block."""
+    """With ATOMIC_REQUESTS, each view runs in an atomic block."""
 
     def ask(self, database: Database, view: Callable[[], None]) -> None:
         def respond(request: HttpRequest) -> HttpResponse:
@@ -277,7 +282,7 @@ class Requests:
         connections.settings[database.alias]["ATOMIC_REQUESTS"] = True
         BaseHandler().make_view_atomic(respond)(HttpRequest())
 
-    def test_a_view_that_answers_commits(self, database: Database) -> None:
+    def test_view_that_returns_commits(self, database: Database) -> None:
         def view() -> None:
             database.insert()
             database.add()
@@ -286,7 +291,7 @@ class Requests:
 
         assert (database.has_order(), database.counts()) == (True, [1])
 
-    def test_a_view_that_raises_leaves_nothing(self, database: Database) -> None:
+    def test_view_that_raises_stores_nothing(self, database: Database) -> None:
         def view() -> None:
             database.insert()
             database.add()
@@ -297,7 +302,7 @@ class Requests:
 
         assert (database.has_order(), database.counts()) == (False, [])
 
-    def test_a_view_that_answers_a_conflict_leaves_nothing(self, database: Database) -> None:
+    def test_view_that_returns_a_conflict_stores_nothing(self, database: Database) -> None:
         def view() -> None:
             database.insert()
             with suppress(fait.WrongExpectedVersion):
@@ -307,7 +312,7 @@ class Requests:
 
         assert (database.has_order(), database.counts()) == (False, [])
 
-    def test_an_asynchronous_view_hands_its_block_to_a_thread(self, database: Database) -> None:
+    def test_asynchronous_view_runs_its_block_in_a_thread(self, database: Database) -> None:
         def place() -> None:
             with configured(database.place, **search_path(database.place)) as alias:
                 in_thread = Database(database.place, alias)
@@ -325,9 +330,9 @@ class Requests:
 
 
 class InTests:
-    """Django's classes of tests."""
+    """The test case classes of Django."""
 
-    def test_a_test_case_takes_everything_back(self, database: Database, rung: list[str]) -> None:
+    def test_test_case_rolls_back_everything(self, database: Database, calls: list[str]) -> None:
         class Case(TestCase):
             databases = frozenset([database.alias])
 
@@ -339,33 +344,33 @@ class InTests:
                 with database.connection.cursor() as cursor:
                     cursor.execute("SELECT count(*) FROM fait_events WHERE stream = %s", [database.order])
                     assert cursor.fetchone() == (2,)
-                assert rung == []
+                assert calls == []
 
             def test_hooks(self) -> None:
                 with self.captureOnCommitCallbacks(using=database.alias, execute=True) as callbacks, database.atomic():
                     database.add(1)
-                assert (len(callbacks), len(rung)) == (1, 1)
-                rung.clear()
+                assert (len(callbacks), len(calls)) == (1, 1)
+                calls.clear()
 
         run_tests(Case)
 
         assert database.events() == []
 
-    def test_a_transaction_test_case_commits(self, database: Database, rung: list[str]) -> None:
+    def test_transaction_test_case_commits(self, database: Database, calls: list[str]) -> None:
         class Case(TransactionTestCase):
             databases = frozenset([database.alias])
 
             def test_it(self) -> None:
                 with database.atomic():
                     database.add(1)
-                assert len(rung) == 1
+                assert len(calls) == 1
 
         run_tests(Case)
 
         assert database.counts() == [1]
 
-    def test_a_migration_makes_the_log(self, database: Database, tmp_path: Path) -> None:
-        """As for the database of tests; it runs what `fait db sql` prints."""
+    def test_migration_creates_the_log(self, database: Database, tmp_path: Path) -> None:
+        """A migration runs the output of `fait db sql`; Django applies it to its test databases too."""
         schema = f"log_{uuid4().hex}"
         where = ["--store", "sqlite:///none.db"] if database.place.dialect == "sqlite" else ["--schema", schema]
         script = subprocess.check_output(
@@ -390,7 +395,7 @@ class InTests:
 
 class TestInPostgres(InPostgres, Connections, Blocks, Hooks, Requests, InTests):
     @pytest.mark.parametrize("level", ["REPEATABLE_READ", "SERIALIZABLE"])
-    def test_an_isolation_in_the_options_is_refused(self, place: Place, level: str) -> None:
+    def test_isolation_level_in_the_options_is_rejected(self, place: Place, level: str) -> None:
         with configured(place, isolation_level=getattr(IsolationLevel, level), **search_path(place)) as alias:
             database = Database(place, alias)
 
@@ -399,11 +404,11 @@ class TestInPostgres(InPostgres, Connections, Blocks, Hooks, Requests, InTests):
                     database.insert()
                     database.add()
 
-            with pytest.raises(fait.UsageError, match="Begin it READ COMMITTED"):
+            with pytest.raises(fait.UsageError, match="Use READ COMMITTED"):
                 block()
             assert (database.has_order(), database.events()) == (False, [])
 
-    def test_a_connection_of_a_pool(self, place: Place) -> None:
+    def test_pool_connection_stores_events(self, place: Place) -> None:
         if not is_psycopg3:
             pytest.skip("Django's pool is psycopg 3's")
         with configured(place, pool={"min_size": 1}, **search_path(place)) as alias:
@@ -415,7 +420,7 @@ class TestInPostgres(InPostgres, Connections, Blocks, Hooks, Requests, InTests):
             pooled.close_pool()
             assert database.counts() == [1]
 
-    def test_a_statement_that_failed_in_the_database_only(self, database: Database) -> None:
+    def test_add_after_a_failure_unknown_to_django_raises_usage_error(self, database: Database) -> None:
         def block() -> None:
             with database.atomic():
                 with suppress(DatabaseError):
@@ -428,13 +433,13 @@ class TestInPostgres(InPostgres, Connections, Blocks, Hooks, Requests, InTests):
 
 
 class TestInSqlite(InSqlite, Connections, Blocks, Hooks, Requests, InTests):
-    def test_a_transaction_of_plain_sql_is_not_seen(self, database: Database) -> None:
+    def test_transaction_begun_with_plain_sql_is_not_recognized(self, database: Database) -> None:
         database.execute("BEGIN IMMEDIATE")
         with pytest.raises(fait.UsageError, match="no transaction is open"):
             database.add()
         database.execute("ROLLBACK")
 
-    def test_a_block_that_was_ended_by_hand_takes_no_event(self, database: Database) -> None:
+    def test_add_in_a_manually_ended_block_raises_usage_error(self, database: Database) -> None:
         def block() -> None:
             with database.atomic():
                 database.execute("COMMIT")
@@ -444,7 +449,7 @@ class TestInSqlite(InSqlite, Connections, Blocks, Hooks, Requests, InTests):
             block()
         assert database.events() == []
 
-    def test_a_block_is_the_writer_from_its_beginning(self, place: Place) -> None:
+    def test_block_holds_the_write_lock_from_its_beginning(self, place: Place) -> None:
         writer = sqlite3.connect(place.address, isolation_level=None, timeout=0)
         with configured(place, transaction_mode=None) as alias:
             database = Database(place, alias)
@@ -452,7 +457,7 @@ class TestInSqlite(InSqlite, Connections, Blocks, Hooks, Requests, InTests):
                 writer.execute("BEGIN IMMEDIATE")
         writer.close()
 
-    def test_another_writer_is_waited_for_as_long_as_the_options_say(self, place: Place) -> None:
+    def test_add_waits_for_another_writer_until_the_timeout_option(self, place: Place) -> None:
         writer = sqlite3.connect(place.address, isolation_level=None)
         writer.execute("BEGIN IMMEDIATE")
         for mode in (None, "IMMEDIATE"):
@@ -463,7 +468,7 @@ class TestInSqlite(InSqlite, Connections, Blocks, Hooks, Requests, InTests):
         writer.close()
 
 
-def test_an_old_sqlite_is_warned_of() -> None:
+def test_outdated_sqlite_causes_a_warning() -> None:
     program = """
         import sqlite3
         sqlite3.dbapi2.sqlite_version_info = (3, 51, 2)

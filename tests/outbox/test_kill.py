@@ -1,4 +1,4 @@
-"""A program is killed (-9) at any step between its first statement and its end: rows and events agree, always."""
+"""Programs are killed (-9) at random steps of a transaction: committed rows and events agree."""
 
 import json
 import os
@@ -17,16 +17,16 @@ from tests.outbox.kill_programs import ON_POSTGRES, ON_SQLITE
 
 ROOT = Path(__file__).parents[2]
 RUNS = int(os.environ.get("FAIT_KILLS", "30"))
-"""How often each program is killed: FAIT_KILLS=200 takes minutes."""
+"""Number of runs of each program. FAIT_KILLS=200 takes minutes."""
 
 
 Steps = Callable[..., int]
-"""Runs a program until a step, given the place, its name, the order and the step; gives the steps it took, or 0."""
+"""Runs a program (place, name, order), killed at a step. Returns its number of steps, or 0 if it was killed."""
 
 
 @pytest.fixture(scope="module")
 def steps_of() -> Generator[Steps]:
-    """By a process that has imported everything, and runs each program in a copy of itself."""
+    """Uses one process with all libraries imported, which forks for each program."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.outbox.kill_programs"],
         cwd=ROOT,
@@ -36,14 +36,14 @@ def steps_of() -> Generator[Steps]:
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        said, heard = process.stdin, process.stdout
+        requests, answers = process.stdin, process.stdout
 
         def steps_of(place: Place, program: str, order: str, last: int) -> int:
-            print(*place, program, order, last, file=said, flush=True)
-            return int(heard.readline())
+            print(*place, program, order, last, file=requests, flush=True)
+            return int(answers.readline())
 
         yield steps_of
-        said.close()
+        requests.close()
 
 
 class KillContract:
@@ -54,17 +54,17 @@ class KillContract:
         steps = steps_of(place, program, f"{program}-all", 0)
         assert steps > 50
         lasts = [chance.randint(1, steps) for _ in range(RUNS)]
-        taken = [steps_of(place, program, f"{program}-{run}", last) for run, last in enumerate(lasts)]
+        steps_taken = [steps_of(place, program, f"{program}-{run}", last) for run, last in enumerate(lasts)]
         await self.settle(place)
-        counts, events = await self.found(place)
+        counts, events = await self.committed(place)
 
         assert events.keys() == counts.keys()
         assert all((counts[order], events[order]) == (2, [1, 2]) for order in counts)
-        ended = {f"{program}-all", *(f"{program}-{run}" for run in range(RUNS) if taken[run])}
+        ended = {f"{program}-all", *(f"{program}-{run}" for run in range(RUNS) if steps_taken[run])}
         assert ended <= counts.keys()
         assert not all(f"{program}-{run}" in counts for run in range(RUNS))
 
-    async def found(self, place: Place) -> tuple[dict[str, int], dict[str, list[int]]]:
+    async def committed(self, place: Place) -> tuple[dict[str, int], dict[str, list[int]]]:
         """The count of each order, and the counts of its events."""
         table = "fait_events" if place.dialect == "sqlite" else f"{place.schema}.fait_all_events"
         events = defaultdict[str, list[int]](list)
@@ -73,12 +73,12 @@ class KillContract:
         return dict(await place.fetch(f"SELECT name, count FROM {place.orders}")), dict(events)
 
     async def settle(self, place: Place) -> None:
-        """Wait until the server has found out that the programs are dead."""
+        """Wait until the server has closed the connections of killed programs."""
 
 
 class TestOnPostgres(InPostgres, KillContract):
     @pytest.mark.parametrize("program", [program.__name__ for program in ON_POSTGRES])
-    async def test_rows_and_events_agree(self, place: Place, program: str, steps_of: Steps) -> None:
+    async def test_rows_and_events_agree_after_kills(self, place: Place, program: str, steps_of: Steps) -> None:
         await self.kill(place, program, steps_of)
 
     async def settle(self, place: Place) -> None:
@@ -89,5 +89,5 @@ class TestOnPostgres(InPostgres, KillContract):
 
 class TestOnSqlite(InSqlite, KillContract):
     @pytest.mark.parametrize("program", [program.__name__ for program in ON_SQLITE])
-    async def test_rows_and_events_agree(self, place: Place, program: str, steps_of: Steps) -> None:
+    async def test_rows_and_events_agree_after_kills(self, place: Place, program: str, steps_of: Steps) -> None:
         await self.kill(place, program, steps_of)

@@ -1,4 +1,4 @@
-"""The outbox in transactions of psycopg 3, with and without `await`."""
+"""The outbox adapter for psycopg 3, synchronous and asynchronous."""
 
 import re
 from collections.abc import Generator
@@ -12,7 +12,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 import fait
-from tests.outbox.clients import Client, Place, Placed, ThreadClient, WaitingClient, shop
+from tests.outbox.clients import AsyncClient, Client, Place, Placed, ThreadClient, shop
 from tests.outbox.contract import InPostgres, OutboxContract
 
 
@@ -48,7 +48,7 @@ class PsycopgClient(ThreadClient):
         await self.do(self.connection.execute, sql.encode())
 
 
-class AsyncPsycopgClient(WaitingClient):
+class AsyncPsycopgClient(AsyncClient):
     def __init__(self, connection: Any, place: Place) -> None:
         self.connection = connection
         self.place = place
@@ -102,7 +102,7 @@ class TestConnections(InPostgres):
     def order(self) -> str:
         return f"order-{fait.new_id()}"
 
-    async def test_a_transaction_that_begins_by_itself(self, place: Place, order: str) -> None:
+    async def test_implicitly_begun_transaction_stores_events(self, place: Place, order: str) -> None:
         connection = psycopg.connect(place.address)
         outbox = shop.outbox(connection, schema=place.schema)
         outbox.add(Placed(1), stream=order)
@@ -116,9 +116,7 @@ class TestConnections(InPostgres):
 
         assert await place.events(order) == [("placed", 1, 1), ("placed", 2, 3)]
 
-    async def test_a_block_in_a_transaction_that_began_by_itself_leaves_the_commit_to_it(
-        self, place: Place, order: str
-    ) -> None:
+    async def test_block_in_an_implicit_transaction_does_not_commit(self, place: Place, order: str) -> None:
         connection = psycopg.connect(place.address)
         connection.execute("SELECT 1")
         with shop.outbox(connection, schema=place.schema).transaction() as outbox:
@@ -140,7 +138,7 @@ class TestConnections(InPostgres):
         ],
         ids=["dict rows", "client cursors", "raw cursors", "prepared at once", "never prepared"],
     )
-    async def test_how_the_connection_is_set_up_does_not_matter(
+    async def test_configuration_of_the_connection_has_no_effect(
         self, place: Place, order: str, options: dict[str, Any]
     ) -> None:
         with connected(place, **options) as connection:
@@ -152,13 +150,13 @@ class TestConnections(InPostgres):
 
         assert await place.events(order) == [("placed", 1, 1), ("placed", 2, 2)]
 
-    async def test_an_asynchronous_connection_with_rows_of_its_own(self, place: Place, order: str) -> None:
+    async def test_asynchronous_connection_with_a_row_factory(self, place: Place, order: str) -> None:
         async with await psycopg.AsyncConnection.connect(place.address, row_factory=dict_row) as connection:
             await shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
 
         assert await place.events(order) == [("placed", 1, 1)]
 
-    async def test_connections_of_pools(self, place: Place, order: str) -> None:
+    async def test_pool_connections_store_events(self, place: Place, order: str) -> None:
         with ConnectionPool(place.address, min_size=1, open=True) as pool:
             with pool.connection() as connection:
                 shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
@@ -173,11 +171,11 @@ class TestConnections(InPostgres):
 
         assert await place.events(order) == [("placed", 1, 1), ("placed", 2, 2)]
 
-    def test_a_cursor_is_no_connection(self, place: Place) -> None:
-        with connected(place) as connection, pytest.raises(fait.UsageError, match=r"not Cursor: .* its connection"):
+    def test_cursor_is_rejected(self, place: Place) -> None:
+        with connected(place) as connection, pytest.raises(fait.UsageError, match=r"not Cursor.*`cursor\.connection`"):
             shop.outbox(connection.cursor())
 
-    async def test_a_pipeline_is_left_first(self, place: Place, order: str) -> None:
+    async def test_add_in_pipeline_mode_raises_usage_error(self, place: Place, order: str) -> None:
         with connected(place) as connection:
             outbox = shop.outbox(connection, schema=place.schema)
             with connection.pipeline():
@@ -188,7 +186,7 @@ class TestConnections(InPostgres):
 
         assert await place.events(order) == [("placed", 1, 2)]
 
-    async def test_a_transaction_in_which_a_statement_failed_takes_no_event(self, place: Place, order: str) -> None:
+    async def test_add_in_a_failed_transaction_raises_usage_error(self, place: Place, order: str) -> None:
         with connected(place) as connection:
             with pytest.raises(psycopg.errors.UndefinedTable):
                 connection.execute("SELECT * FROM nothing")
@@ -197,7 +195,7 @@ class TestConnections(InPostgres):
 
         assert await place.events(order) == []
 
-    async def test_a_connection_that_is_busy_takes_no_event(self, place: Place, order: str) -> None:
+    async def test_add_on_a_busy_connection_raises_usage_error(self, place: Place, order: str) -> None:
         with (
             connected(place, autocommit=True) as connection,
             connection.cursor().copy("COPY (SELECT 1) TO STDOUT") as copy,
@@ -208,14 +206,14 @@ class TestConnections(InPostgres):
 
         assert await place.events(order) == []
 
-    async def test_a_read_only_transaction_takes_no_event(self, place: Place, order: str) -> None:
+    async def test_add_in_a_read_only_transaction_raises_store_unavailable(self, place: Place, order: str) -> None:
         with connected(place) as connection:
             connection.read_only = True
             with pytest.raises(fait.StoreUnavailable, match="READ ONLY"):
                 shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
             connection.rollback()
 
-    async def test_a_commit_is_durable_though_the_session_does_not_ask_for_it(self, place: Place, order: str) -> None:
+    async def test_commit_is_durable_although_the_session_disables_it(self, place: Place, order: str) -> None:
         with connected(place) as connection:
             connection.execute("SET synchronous_commit = off")
             shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)
@@ -225,7 +223,7 @@ class TestConnections(InPostgres):
             assert connection.execute("SHOW synchronous_commit").fetchone() == ("off",)
             assert connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("0",)
 
-    async def test_a_savepoint_of_plain_sql_in_a_block(self, place: Place, order: str) -> None:
+    async def test_plain_sql_savepoint_in_a_block_removes_only_its_events(self, place: Place, order: str) -> None:
         with connected(place) as connection, shop.outbox(connection, schema=place.schema).transaction() as outbox:
             connection.execute("SAVEPOINT here")
             outbox.add(Placed(1), stream=order)
@@ -235,7 +233,7 @@ class TestConnections(InPostgres):
 
         assert await place.events(order) == [("placed", 1, 2)]
 
-    async def test_a_block_whose_transaction_was_ended_by_hand_says_so(self, place: Place, order: str) -> None:
+    async def test_block_with_a_manually_ended_transaction_raises_usage_error(self, place: Place, order: str) -> None:
         def block() -> None:
             with shop.outbox(connection, schema=place.schema).transaction() as outbox:
                 outbox.add(Placed(1), stream=order)
@@ -249,7 +247,7 @@ class TestConnections(InPostgres):
 
         assert await place.events(order) == []
 
-    async def test_blocks_in_blocks(self, place: Place, order: str) -> None:
+    async def test_nested_blocks(self, place: Place, order: str) -> None:
         with connected(place) as connection:
             outer, inner = (shop.outbox(connection, schema=place.schema) for _ in range(2))
             with outer.transaction():
@@ -261,7 +259,7 @@ class TestConnections(InPostgres):
                 with inner.transaction():
                     inner.add(Placed(4), stream=f"{order}-b")
                     inner.add(Placed(5), stream=f"{order}-b")
-                with pytest.raises(fait.UsageError, match="open already"), outer.transaction():
+                with pytest.raises(fait.UsageError, match="already open"), outer.transaction():
                     pass
 
         assert [await place.events(f"{order}-{name}") for name in "abc"] == [
@@ -270,7 +268,7 @@ class TestConnections(InPostgres):
             [],
         ]
 
-    def test_a_server_in_autocommit_mode_is_told_nothing(self, place: Place, order: str) -> None:
+    def test_autocommit_connection_executes_no_statement(self, place: Place, order: str) -> None:
         with connected(place, autocommit=True) as connection:
             with pytest.raises(fait.UsageError, match=re.escape("`with connection.transaction():`")):
                 shop.outbox(connection, schema=place.schema).add(Placed(1), stream=order)

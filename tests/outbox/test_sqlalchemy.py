@@ -1,4 +1,4 @@
-"""The outbox in transactions of SQLAlchemy: what every adapter promises, for each kind of connection and driver."""
+"""The outbox contract for SQLAlchemy, for each kind of connection and each driver."""
 
 import pytest
 from sqlalchemy import Connection
@@ -11,10 +11,10 @@ from tests.outbox.sqlalchemy_clients import AsyncSqlClient, SqlClient
 
 
 class SqlContract(OutboxContract):
-    at_once = False
+    stores_on_add = False
 
-    async def test_a_block_in_a_transaction_goes_with_it(self, client: Client, place: Place, order: str) -> None:  # type: ignore[override]
-        """SQLAlchemy begins nothing within what it has begun, and says so itself."""
+    async def test_block_in_a_transaction_is_part_of_it(self, client: Client, place: Place, order: str) -> None:  # type: ignore[override]
+        """SQLAlchemy raises its own error if a transaction is already open."""
         await client.begin()
         with pytest.raises(Exception, match="already"):
             async with client.transaction():
@@ -23,15 +23,13 @@ class SqlContract(OutboxContract):
 
 
 class ConnectionContract(SqlContract):
-    """Connections, which begin no transaction for an event."""
+    """Connections, which do not begin a transaction for an event."""
 
 
 class SessionContract(SqlContract):
-    """Sessions, which begin one for an event as for an object."""
+    """Sessions, which begin a transaction for an event as for an object."""
 
-    async def test_outside_of_a_transaction_nothing_can_be_added(
-        self, client: Client, place: Place, order: str
-    ) -> None:
+    async def test_add_outside_a_transaction_raises_usage_error(self, client: Client, place: Place, order: str) -> None:
         await client.add(Placed(1), stream=order)
         await client.rollback()
         await client.add(Placed(2), stream=order)
@@ -39,7 +37,7 @@ class SessionContract(SqlContract):
 
         assert await place.events(order) == [("placed", 1, 2)]
 
-    async def test_a_block_that_fails_leaves_nothing(self, client: Client, place: Place, order: str) -> None:
+    async def test_failed_block_stores_nothing(self, client: Client, place: Place, order: str) -> None:
         async def block(version: int) -> None:
             async with client.transaction():
                 await client.insert(order, 1)

@@ -1,4 +1,4 @@
-"""What SQLAlchemy has beside plain transactions: flushes, hooks, sessions that join, two phases, engine options."""
+"""Tests specific to SQLAlchemy: flushes, hooks, joined sessions, two-phase commits, engine options."""
 
 import gc
 import sys
@@ -39,13 +39,13 @@ class Details:
         made.dispose()
 
     def options(self, place: Place) -> dict[str, Any]:
-        """The user's tables are where the log is."""
+        """Maps the tables of the application to the schema of the log."""
         return {"schema_translate_map": {None: place.schema}} if place.dialect == "postgresql" else {}
 
     def outbox(self, place: Place, connection: Any) -> Any:
         return shop.outbox(connection, schema=place.schema)
 
-    async def test_objects_are_flushed_first_and_nothing_comes_after(
+    async def test_events_are_stored_after_the_flush_as_last_statements(
         self, place: Place, engine: Engine, order: str
     ) -> None:
         with Session(engine) as session, statements(engine) as sent:
@@ -60,7 +60,7 @@ class Details:
         assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 2)]
         assert await place.count(order) == 1
 
-    async def test_of_a_flush_that_fails_nothing_is_left(self, place: Place, engine: Engine, order: str) -> None:
+    async def test_failed_flush_stores_nothing(self, place: Place, engine: Engine, order: str) -> None:
         await place.run(f"INSERT INTO {place.orders} VALUES ('{order}', 1)")
         with Session(engine) as session:
             self.outbox(place, session).add(Placed(1), stream=order)
@@ -76,7 +76,7 @@ class Details:
 
     @pytest.mark.parametrize("of_class", [True, False], ids=["class", "session"])
     @pytest.mark.parametrize("hook", ["before_commit", "before_flush", "after_flush", "after_flush_postexec"])
-    async def test_events_may_be_added_by_hooks_of_a_session(
+    async def test_session_hooks_can_add_events(
         self, place: Place, engine: Engine, order: str, hook: str, of_class: bool
     ) -> None:
         make = sessionmaker(engine)
@@ -94,7 +94,7 @@ class Details:
 
         assert await place.events(order) == [("placed", 1, 1)]
 
-    def test_after_the_commit_it_is_too_late(self, place: Place, engine: Engine, order: str) -> None:
+    def test_add_after_the_commit_raises(self, place: Place, engine: Engine, order: str) -> None:
         with Session(engine) as session:
             event.listen(
                 session, "after_commit", lambda session: self.outbox(place, session).add(Placed(1), stream=order)
@@ -103,7 +103,7 @@ class Details:
             with pytest.raises(Exception, match="committed"):
                 session.commit()
 
-    async def test_savepoints_in_savepoints(self, place: Place, engine: Engine, order: str) -> None:
+    async def test_nested_savepoints(self, place: Place, engine: Engine, order: str) -> None:
         with Session(engine) as session, session.begin():
             outbox = self.outbox(place, session)
             with suppress(LookupError), session.begin_nested():
@@ -125,7 +125,7 @@ class Details:
         assert [count for _, _, count in await place.events(order)] == [3, 5]
 
     @pytest.mark.filterwarnings("ignore:nested transaction already deassociated")
-    async def test_an_outer_savepoint_that_is_rolled_back_first(self, place: Place, engine: Engine, order: str) -> None:
+    async def test_outer_savepoint_rolled_back_first(self, place: Place, engine: Engine, order: str) -> None:
         with engine.connect() as connection, connection.begin():
             outer = connection.begin_nested()
             self.outbox(place, connection).add(Placed(1), stream=order)
@@ -135,7 +135,9 @@ class Details:
 
         assert await place.events(order) == []
 
-    async def test_a_savepoint_that_is_left_open_is_committed(self, place: Place, engine: Engine, order: str) -> None:
+    async def test_open_savepoint_is_committed_with_its_transaction(
+        self, place: Place, engine: Engine, order: str
+    ) -> None:
         with Session(engine) as session, session.begin():
             session.begin_nested()
             session.add(Order(name=order, count=1))
@@ -143,9 +145,7 @@ class Details:
 
         assert await place.events(order) == [("placed", 1, 1)]
 
-    async def test_a_session_that_is_closed_or_invalidated_leaves_nothing(
-        self, place: Place, engine: Engine, order: str
-    ) -> None:
+    async def test_closed_or_invalidated_session_stores_nothing(self, place: Place, engine: Engine, order: str) -> None:
         for end in (Session.close, Session.invalidate, Session.reset):
             session = Session(engine)
             self.outbox(place, session).add(Placed(1), stream=order)
@@ -163,9 +163,7 @@ class Details:
 
         assert await place.events(order) == []
 
-    async def test_after_an_error_at_the_commit_the_connection_is_as_new(
-        self, place: Place, engine: Engine, order: str
-    ) -> None:
+    async def test_connection_is_usable_after_a_failed_commit(self, place: Place, engine: Engine, order: str) -> None:
         with engine.connect() as connection:
             insert = text(f"INSERT INTO {place.orders} VALUES ('{order}', 1)")
             connection.execute(insert)
@@ -183,7 +181,7 @@ class Details:
         assert await place.count(order) == 1
         assert await place.events(order) == [("placed", 1, 2)]
 
-    async def test_a_connection_on_which_even_the_rollback_fails_is_given_up(
+    async def test_connection_with_a_failed_rollback_is_invalidated(
         self, place: Place, engine: Engine, order: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fail(_: Any) -> None:
@@ -203,14 +201,16 @@ class Details:
 
         assert (await place.count(order), await place.events(order)) == (None, [])
 
-    def test_the_session_needs_a_transaction_if_it_begins_none(self, place: Place, engine: Engine, order: str) -> None:
+    def test_add_to_a_session_without_autobegin_raises_usage_error(
+        self, place: Place, engine: Engine, order: str
+    ) -> None:
         with Session(engine, autobegin=False) as session:
-            with pytest.raises(fait.UsageError, match=r"session\.begin.*Nothing was written"):
+            with pytest.raises(fait.UsageError, match=r"Nothing was written.*session\.begin"):
                 self.outbox(place, session).add(Placed(1), stream=order)
             with session.begin():
                 self.outbox(place, session).add(Placed(2), stream=order)
 
-    async def test_a_session_of_a_registry(self, place: Place, engine: Engine, order: str) -> None:
+    async def test_scoped_session_stores_events(self, place: Place, engine: Engine, order: str) -> None:
         sessions = scoped_session(sessionmaker(engine))
         self.outbox(place, sessions).add(Placed(1), stream=order)
         sessions.commit()
@@ -220,10 +220,10 @@ class Details:
         assert await place.events(order) == [("placed", 1, 1)]
 
     @pytest.mark.parametrize("nested", [False, True])
-    async def test_a_session_in_a_transaction_of_others(
+    async def test_session_joined_to_an_external_transaction_stores_at_the_commit(
         self, place: Place, engine: Engine, order: str, nested: bool
     ) -> None:
-        """Joined to a transaction that it does not commit, or within a savepoint: the COMMIT decides."""
+        """The session joins an external transaction, with or without a savepoint: events are stored at the COMMIT."""
         for end in ("rollback", "commit"):
             with engine.connect() as connection:
                 transaction = connection.begin()
@@ -236,10 +236,10 @@ class Details:
 
         assert await place.events(order) == [("placed", 1, 1)]
 
-    async def test_a_test_sees_what_its_session_believes_to_have_committed(
+    async def test_session_commit_in_an_external_transaction_stores_events(
         self, place: Place, engine: Engine, order: str
     ) -> None:
-        """The recipe for tests: all is rolled back at their end, while sessions take savepoints for transactions."""
+        """SQLAlchemy's recipe for tests: sessions commit savepoints in a transaction that the test rolls back."""
         log = "fait_events" if place.dialect == "sqlite" else f"{place.schema}.fait_events"
         stored = text(f"SELECT count(*) FROM {log} WHERE stream = '{order}'")
         with engine.connect() as connection:
@@ -267,14 +267,16 @@ class Details:
 
         assert (await place.count(order), await place.events(order)) == (None, [])
 
-    async def test_the_handlers_are_woken_after_the_commit(self, place: Place, engine: Engine, order: str) -> None:
-        rung: list[int] = []
+    async def test_on_commit_is_called_at_reuse_or_return_of_the_connection(
+        self, place: Place, engine: Engine, order: str
+    ) -> None:
+        calls: list[int] = []
 
-        def ring() -> None:
-            rung.append(engine.pool.checkedout())  # type: ignore[attr-defined]
+        def on_commit() -> None:
+            calls.append(engine.pool.checkedout())  # type: ignore[attr-defined]
 
         def outbox(connection: Any) -> Any:
-            return open_outbox(connection, Codec(shop.registry), place.schema, ring)
+            return open_outbox(connection, Codec(shop._declarations.registry), place.schema, on_commit)
 
         with Session(engine) as session:
             outbox(session).add(Placed(1), stream=order)
@@ -289,13 +291,13 @@ class Details:
                 outbox_of = outbox(connection) if connection.in_transaction() or connection.begin() else None
                 outbox_of.add(Placed(number), stream=order)
                 connection.commit()
-            held = len(rung)
+            held = len(calls)
 
         assert held == 3
         assert [count for _, _, count in await place.events(order)] == [2, 3, 4, 5]
-        assert len(rung) == 4
+        assert len(calls) == 4
 
-    async def test_an_engine_with_options_of_its_own(self, place: Place, engine: Engine, order: str) -> None:
+    async def test_engine_with_execution_options(self, place: Place, engine: Engine, order: str) -> None:
         for number in (1, 2):
             special = engine.execution_options(logging_token=str(number), stream_results=True, yield_per=1)
             with special.begin() as connection:
@@ -305,9 +307,9 @@ class Details:
 
         assert [count for _, _, count in await place.events(order)] == [1, 1, 2, 2]
 
-    async def test_how_the_engine_is_set_up_does_not_matter(self, place: Place, order: str) -> None:
+    async def test_configuration_of_the_engine_has_no_effect(self, place: Place, order: str) -> None:
         def broken(*_: Any) -> Any:
-            raise AssertionError("our JSON is not the user's business")
+            raise AssertionError("JSON of fait must not pass through the hooks of the engine")
 
         made = engine(
             place,
@@ -330,7 +332,7 @@ class Details:
 
         assert [count for _, _, count in await place.events(order)] == [1, 2]
 
-    async def test_autocommit_is_refused(self, place: Place, engine: Engine, order: str) -> None:
+    async def test_autocommit_is_rejected(self, place: Place, engine: Engine, order: str) -> None:
         by_option = engine.execution_options(isolation_level="AUTOCOMMIT")
         by_engine = create_engine(address(place, self.driver), isolation_level="AUTOCOMMIT")
         for autocommit in (by_option, by_engine):
@@ -340,10 +342,10 @@ class Details:
 
         assert await place.events(order) == []
 
-    async def test_a_session_of_several_databases(self, place: Place, engine: Engine, order: str) -> None:
+    async def test_session_with_several_databases(self, place: Place, engine: Engine, order: str) -> None:
         elsewhere = create_engine("sqlite://", poolclass=StaticPool)
         with Session(binds={Order: engine, Other: elsewhere}) as session:
-            with pytest.raises(fait.UsageError, match="in which of its databases"):
+            with pytest.raises(fait.UsageError, match="several databases"):
                 self.outbox(place, session)
             connection = session.connection(bind_arguments={"mapper": Order})
             self.outbox(place, connection).add(Placed(1), stream=order)
@@ -361,7 +363,7 @@ class Details:
 
         assert [count for _, _, count in await place.events(order)] == [1, 2]
 
-    async def test_apps_share_a_transaction(self, place: Place, engine: Engine, order: str) -> None:
+    async def test_apps_can_share_a_transaction(self, place: Place, engine: Engine, order: str) -> None:
         other = fait.App("other")
         with Session(engine) as session:
             self.outbox(place, session).add(Placed(1), stream=order)
@@ -371,7 +373,7 @@ class Details:
 
         assert sorted(count for _, _, count in await place.events(order)) == [1, 2, 3]
 
-    def test_nothing_is_left_of_sessions_and_connections(self, place: Place, engine: Engine, order: str) -> None:
+    def test_sessions_and_connections_are_not_leaked(self, place: Place, engine: Engine, order: str) -> None:
         def work(times: int) -> None:
             for number in range(times):
                 with Session(engine) as session:
@@ -396,11 +398,11 @@ class Details:
 
         assert len(sqlalchemy_commit._buffers) == 0
         assert len(registry._key_to_collection) == listeners
-        assert after - before < 100_000  # of 600; a session alone takes 2,000
+        assert after - before < 100_000  # of 600; one session alone takes 2,000 bytes
 
 
 class TestInPostgres(InPostgres, Details):
-    async def test_a_default_isolation_is_refused_at_the_commit(self, place: Place, order: str) -> None:
+    async def test_default_isolation_level_is_rejected_at_the_commit(self, place: Place, order: str) -> None:
         strict = create_engine(address(place, self.driver), isolation_level="SERIALIZABLE")
         with strict.connect() as connection:
             connection.execute(text(f"INSERT INTO {place.orders} VALUES ('{order}', 1)"))
@@ -411,9 +413,7 @@ class TestInPostgres(InPostgres, Details):
 
         assert (await place.count(order), await place.events(order)) == (None, [])
 
-    async def test_the_last_message_is_the_last_state_though_it_was_added_first(
-        self, place: Place, engine: Engine, order: str
-    ) -> None:
+    async def test_event_order_is_the_order_of_commits(self, place: Place, engine: Engine, order: str) -> None:
         with Session(engine) as session:
             session.add(Order(name=order, count=0))
             session.commit()
@@ -429,7 +429,7 @@ class TestInPostgres(InPostgres, Details):
 
         assert [count for _, _, count in await place.events(order)] == [1, 2, 2, 1]
 
-    async def test_two_phases(self, order: str) -> None:
+    async def test_two_phase_commit_stores_events(self, order: str) -> None:
         with PostgresServer(options={"max_prepared_transactions": "5"}) as server:
             async with shop.open(f"{server.url}?schema=log", run="elsewhere"):
                 place = Place("postgresql", "", server.url, "log", "log.orders")
@@ -476,7 +476,7 @@ class TestInPostgres(InPostgres, Details):
             assert await place.events(order) == []
             assert await place.count(order) is None
 
-    async def test_asynchronous_sessions_of_a_registry_and_with_hooks(self, place: Place, order: str) -> None:
+    async def test_async_scoped_sessions_and_session_hooks(self, place: Place, order: str) -> None:
         made = create_async_engine(address(place, "asyncpg"))
         make = async_sessionmaker(made)
         sessions = async_scoped_session(make, scopefunc=lambda: 1)
@@ -499,14 +499,14 @@ class TestInPostgres(InPostgres, Details):
 class TestInSqlite(InSqlite, Details):
     driver = "pysqlite"
 
-    async def test_without_a_begin_of_its_own_it_works_where_sqlite3_begins(self, place: Place, order: str) -> None:
+    async def test_implicit_transactions_of_sqlite3(self, place: Place, order: str) -> None:
         made = create_engine(address(place, self.driver))
         with Session(made) as session:
             session.add(Order(name=order, count=1))
             self.outbox(place, session).add(Placed(1), stream=order)
             session.commit()
             self.outbox(place, session).add(Placed(2), stream=order)
-            with pytest.raises(fait.UsageError, match=r"BEGIN IMMEDIATE.*No event was written"):
+            with pytest.raises(fait.UsageError, match=r"No event was written.*BEGIN IMMEDIATE"):
                 session.commit()
             session.rollback()
             session.begin_nested()
@@ -516,13 +516,13 @@ class TestInSqlite(InSqlite, Details):
 
         assert await place.events(order) == [("placed", 1, 1)]
 
-    async def test_a_savepoint_that_sqlite3_commits_by_itself_is_told_of(self, place: Place, order: str) -> None:
+    async def test_savepoint_that_sqlite3_would_commit_is_rejected(self, place: Place, order: str) -> None:
         made = create_engine(address(place, self.driver))
         with Session(made) as session:
             self.outbox(place, session).add(Placed(1), stream=order)
             with session.begin_nested():
                 session.add(Order(name=order, count=1))
-            with pytest.raises(fait.UsageError, match="change and event could part"):
+            with pytest.raises(fait.UsageError, match="committed separately"):
                 session.commit()
         made.dispose()
 
@@ -530,7 +530,7 @@ class TestInSqlite(InSqlite, Details):
 
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="needs the attribute autocommit of Python 3.12")
     @pytest.mark.parametrize("waits", [False, True])
-    async def test_the_way_of_python_3_12(self, place: Place, order: str, waits: bool) -> None:
+    async def test_autocommit_attribute_of_python_3_12(self, place: Place, order: str, waits: bool) -> None:
         options = {"connect_args": {"autocommit": False}}
 
         def sell(session: Session) -> None:
@@ -554,7 +554,7 @@ class TestInSqlite(InSqlite, Details):
 
         assert await place.events(order) == [("placed", 1, 1)]
 
-    async def test_a_file_without_a_log_says_what_to_do(self, order: str, tmp_path: Any) -> None:
+    async def test_add_to_a_file_without_a_log_names_the_commands(self, order: str, tmp_path: Any) -> None:
         made = create_engine(f"sqlite:///{tmp_path}/empty.db")
         with Session(made) as session:
             session.execute(text("CREATE TABLE numbers (number INTEGER)"))
@@ -566,7 +566,7 @@ class TestInSqlite(InSqlite, Details):
 
 
 @pytest.mark.filterwarnings("ignore:SQLite 3")
-def test_what_is_no_session_or_connection_is_refused() -> None:
+def test_other_objects_than_sessions_and_connections_are_rejected() -> None:
     made = create_engine("sqlite://")
     for thing in (made, sessionmaker(made), make_async()):
         with pytest.raises(fait.UsageError, match=f"not {type(thing).__qualname__}"):

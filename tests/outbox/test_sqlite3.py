@@ -1,4 +1,4 @@
-"""The outbox in transactions of the standard library's sqlite3."""
+"""The outbox adapter for the standard library's sqlite3."""
 
 import sqlite3
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 import fait
 from tests.outbox.clients import Client, Place, Placed, ThreadClient, shop
-from tests.outbox.contract import InSqlite, OutboxContract, RefusesInSqlite
+from tests.outbox.contract import InSqlite, OutboxContract, SqliteContract
 
 
 class Sqlite3Client(ThreadClient):
@@ -38,14 +38,16 @@ class Sqlite3Client(ThreadClient):
         await self.do(lambda: self.connection.execute(sql).fetchall())
 
 
-class TestSqlite3(InSqlite, RefusesInSqlite, OutboxContract):
+class TestSqlite3(InSqlite, SqliteContract, OutboxContract):
     async def connect(self, place: Place) -> Client:
         client = Sqlite3Client(place)
         client.connection = await client.do(lambda: sqlite3.connect(place.address, isolation_level=None))
         return client
 
     @pytest.mark.parametrize("isolation_level", ["", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"])
-    async def test_a_transaction_that_begins_by_itself(self, place: Place, order: str, isolation_level: Any) -> None:
+    async def test_implicitly_begun_transaction_stores_events(
+        self, place: Place, order: str, isolation_level: Any
+    ) -> None:
         with closing(sqlite3.connect(place.address, isolation_level=isolation_level)) as connection:
             outbox = shop.outbox(connection)
             connection.execute("INSERT INTO orders VALUES (?, 1)", (order,))
@@ -63,7 +65,7 @@ class TestSqlite3(InSqlite, RefusesInSqlite, OutboxContract):
         assert [count for _, _, count in await place.events(order)] == [1, 2, 4, 5]
 
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="needs the attribute autocommit of Python 3.12")
-    async def test_the_ways_of_python_3_12(self, place: Place, order: str) -> None:
+    async def test_autocommit_attribute_of_python_3_12(self, place: Place, order: str) -> None:
         options: Any = {"autocommit": False}
         with closing(sqlite3.connect(place.address, **options)) as connection:
             outbox = shop.outbox(connection)
@@ -84,7 +86,7 @@ class TestSqlite3(InSqlite, RefusesInSqlite, OutboxContract):
 
         assert [count for _, _, count in await place.events(order)] == [1, 4]
 
-    async def test_what_the_connection_makes_of_rows_does_not_matter(self, place: Place, order: str) -> None:
+    async def test_row_factories_of_the_connection_have_no_effect(self, place: Place, order: str) -> None:
         def as_dict(cursor: sqlite3.Cursor, row: Any) -> Any:
             return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
 
@@ -99,10 +101,10 @@ class TestSqlite3(InSqlite, RefusesInSqlite, OutboxContract):
 
         assert [version for _, version, _ in await place.events(order)] == [1, 2, 3]
 
-    def test_a_cursor_is_no_connection(self, place: Place) -> None:
+    def test_cursor_is_rejected(self, place: Place) -> None:
         with (
             closing(sqlite3.connect(place.address)) as connection,
-            pytest.raises(fait.UsageError, match=r"not Cursor: .* its connection"),
+            pytest.raises(fait.UsageError, match=r"not Cursor.*`cursor\.connection`"),
         ):
             shop.outbox(connection.cursor())
 
@@ -114,7 +116,7 @@ class TestSqlite3(InSqlite, RefusesInSqlite, OutboxContract):
             def block() -> None:
                 with shop.outbox(connection).transaction() as outbox:
                     outbox.add(Placed(1), stream=order)
-                    connection.execute("INSERT INTO lines VALUES ('nobody')")
+                    connection.execute("INSERT INTO lines VALUES ('missing')")
 
             with pytest.raises(sqlite3.IntegrityError):
                 block()
@@ -124,7 +126,7 @@ class TestSqlite3(InSqlite, RefusesInSqlite, OutboxContract):
 
 
 def warned(version: str) -> list[str]:
-    """What a program of two connections prints on standard error, with this version of SQLite."""
+    """The standard error of a program with two connections, for a given version of SQLite."""
     program = f"""
         import sqlite3
         sqlite3.sqlite_version_info = {version}
@@ -139,12 +141,12 @@ def warned(version: str) -> list[str]:
     return [line for line in ran.stderr.splitlines() if "Warning" in line]
 
 
-def test_an_old_sqlite_is_warned_of_once() -> None:
+def test_outdated_sqlite_causes_one_warning() -> None:
     [warning] = warned("(3, 51, 2)")
 
     assert warning.startswith("<string>:7: UserWarning: SQLite 3.51.2")
     assert "PRAGMA wal_autocheckpoint = 0" in warning
 
 
-def test_a_new_sqlite_is_not_warned_of() -> None:
+def test_current_sqlite_causes_no_warning() -> None:
     assert warned("(3, 51, 3)") == []

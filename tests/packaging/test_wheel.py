@@ -1,4 +1,4 @@
-"""What is published is complete, and works where nothing else is installed."""
+"""The wheel and the sdist are complete, and work without other packages."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def uv(*arguments: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist, and with the wheel that was built from it."""
+    """A directory with the sdist, and the wheel built from it."""
     folder = tmp_path_factory.mktemp("dist")
     uv("build", "--quiet", "--no-build-isolation", "--python", sys.executable, "--out-dir", folder)
     return folder
@@ -31,7 +31,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of an environment that has the wheel, without extras, and nothing else."""
+    """The `bin` directory of an environment with only the wheel, without extras."""
     environment = tmp_path_factory.mktemp("installed") / "venv"
     uv("venv", "--quiet", "--python", sys.executable, environment)
     uv("pip", "install", "--quiet", "--python", environment / "bin" / "python", next(dist.glob("*.whl")))
@@ -43,7 +43,7 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def inside(*folders: str) -> set[str]:
-    """Files of the tree that must travel, by their path in it."""
+    """Paths of the source files that must be included, relative to the root."""
     return {
         str(path.relative_to(ROOT))
         for folder in folders
@@ -52,7 +52,7 @@ def inside(*folders: str) -> set[str]:
     }
 
 
-def test_the_wheel_holds_the_package_its_sql_and_the_shop(dist: Path) -> None:
+def test_wheel_contains_the_package_its_sql_and_the_shop(dist: Path) -> None:
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
 
@@ -63,7 +63,7 @@ def test_the_wheel_holds_the_package_its_sql_and_the_shop(dist: Path) -> None:
     assert {name.split("/")[0].split("-")[0] for name in names} == {"fait"}
 
 
-def test_the_sdist_holds_what_a_packager_needs(dist: Path) -> None:
+def test_sdist_contains_sources_tests_and_docs(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
 
@@ -71,13 +71,13 @@ def test_the_sdist_holds_what_a_packager_needs(dist: Path) -> None:
     assert {"LICENSE", "Makefile", "pyproject.toml", "uv.lock"} - names == set()
 
 
-def test_the_library_needs_no_extra(installed: Path, tmp_path: Path) -> None:
+def test_library_imports_without_extras(installed: Path, tmp_path: Path) -> None:
     done = run(installed / "python", "-c", "import fait; print(*fait.__all__)", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
 
 
-def test_the_command_says_how_to_install_it(installed: Path, tmp_path: Path) -> None:
+def test_command_without_its_extra_prints_the_install_command(installed: Path, tmp_path: Path) -> None:
     done = run(installed / "fait", "--help", cwd=tmp_path)
 
     assert done.returncode != 0
@@ -101,7 +101,7 @@ asyncio.run(main())
 """
 
 
-def test_a_store_without_its_driver_says_how_to_install_it(installed: Path, tmp_path: Path) -> None:
+def test_opening_a_store_without_its_driver_names_the_extra(installed: Path, tmp_path: Path) -> None:
     done = run(installed / "python", "-c", OPEN_SQLITE, cwd=tmp_path)
 
     assert 'pip install "fait[sqlite]"' in done.stdout, done.stderr

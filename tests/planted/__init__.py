@@ -1,1 +1,1 @@
-"""Faults that are planted in the code to see that the tests can fail, room by room."""
+"""Planted faults, by layer: deliberate defects that named tests must detect."""

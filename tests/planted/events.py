@@ -8,7 +8,7 @@ FAULTS = [
         "_events/version.py",
         "exists-as-any-in-reference",
         "return number in (actual, ANY) or (number == EXISTS and actual >= 0)",
-        MEMORY + "an_append_is_stored_if_and_only_if_its_expectation_holds[0-exists]",
+        MEMORY + "append_is_stored_only_if_its_expected_version_holds[0-exists]",
     ),
     Mutant(
         "a snapshot of another fold is used",
@@ -16,7 +16,7 @@ FAULTS = [
         "snapshot-of-another-fold",
         "key = policy.evolve",
         "tests/decisions/test_decider_snapshots.py::"
-        "test_two_deciders_with_one_fold_and_different_beginnings_keep_their_own",
+        "test_deciders_with_one_evolve_and_different_initial_states_have_their_own_snapshots",
     ),
     Mutant(
         "idempotency keys of a handler's calls depend on their order alone",

@@ -1,12 +1,12 @@
-"""What a planted fault is, how its marker anchors it in the code, and the prefixes of the tests that detect it.
+"""Planted faults: their description, the markers that anchor them in the code, and prefixes of test ids.
 
 A marker is a comment line directly above the code that the fault replaces: `# fault: NAME` in Python, `-- fault: NAME`
 in SQL. A name occurs once in `src/fait`. Markers of several faults may be stacked; the code begins on the next line.
 
-In Python the fault replaces the statement that begins there. Of a compound statement it replaces only the header: all
-lines before the first statement of its body. `elif` begins a statement too, as in the syntax tree.
+In Python the fault replaces the statement that begins on that line. Of a compound statement it replaces only the
+header: all lines before the first statement of its body. An `elif` counts as a statement, as in the syntax tree.
 
-In SQL the fault replaces whole lines: one, unless it says how many.
+In SQL the fault replaces one line, or as many as `Mutant.lines` says.
 """
 
 import ast
@@ -35,7 +35,7 @@ class Mutant(NamedTuple):
     """A planted fault.
 
     Attributes:
-        fault: what is wrong, as a sentence.
+        fault: the defect, as a sentence.
         file: the path below `src/fait`.
         marker: the name in the marker comment.
         new: the complete replacement, without its indentation; empty to delete lines of SQL.
@@ -56,17 +56,17 @@ class Mutant(NamedTuple):
 
 
 class MarkerError(Exception):
-    """A marker does not name exactly one place in the code."""
+    """A marker does not occur exactly once, or no statement follows it."""
 
 
 def plant(text: str, mutant: Mutant) -> str:
-    """The text of a file with the fault in it."""
+    """Return the text of a file with the fault in it."""
     lines = text.splitlines(keepends=True)
     sign = "# fault:" if mutant.is_python else "-- fault:"
     marker = f"{sign} {mutant.marker}"
     places = [number for number, line in enumerate(lines) if line.strip() == marker]
     if len(places) != 1:
-        raise MarkerError(f"{len(places)} lines are `{marker}` in {mutant.file}, not one")
+        raise MarkerError(f"`{marker}` occurs {len(places)} times in {mutant.file}, not once")
     start = places[0]
     while lines[start].strip().startswith(sign):
         start += 1
@@ -77,7 +77,7 @@ def plant(text: str, mutant: Mutant) -> str:
 
 
 def _statement_end(text: str, start: int) -> int:
-    """Index of the line after the statement, or after the header, that begins on a line."""
+    """Index of the line after the statement, or after its header, that begins at index `start`."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.stmt) and node.lineno == start + 1:
             body: list[ast.stmt] = getattr(node, "body", [])

@@ -143,8 +143,7 @@ FAULTS = [
         "_store/postgres/migrations/0007_expire_messages_1.sql",
         "expire-above-checkpoint-in-postgres",
         "AND e.position <= up_to",
-        "tests/contract/test_retention.py::TestPostgresRetention::"
-        "test_what_a_checkpoint_has_not_passed_is_kept_whatever_the_caller_believes[18]",
+        "tests/contract/test_retention.py::TestPostgresRetention::test_messages_after_a_checkpoint_are_not_dropped[18]",
     ),
     Mutant(
         "two concurrent adoptions begin two epochs",
@@ -166,27 +165,27 @@ FAULTS = [
         "_delivery/adapters/asyncpg.py",
         "outbox-outside-transaction",
         "if self._connection.is_closed():",
-        ASYNCPG + "outside_of_a_transaction_nothing_can_be_added",
+        ASYNCPG + "add_outside_a_transaction_raises_usage_error",
     ),
     Mutant(
         "events of a savepoint survive its rollback",
         "_delivery/connection.py",
         "events-survive-savepoint",
-        "self.letters.keep_selected([number > 0 for number in self._numbers])",
-        ASYNCPG + "in_a_block_a_savepoint_takes_back_its_events_only",
+        "self.buffer.keep_selected([number > 0 for number in self._numbers])",
+        ASYNCPG + "savepoint_rollback_in_a_block_removes_only_its_events",
     ),
     Mutant(
         "a failed commit is not rolled back in SQLAlchemy",
         "_delivery/adapters/sqlalchemy_commit.py",
         "failed-commit-not-rolled-back",
         "connection.info.clear()",
-        f"tests/outbox/test_sqlalchemy_details.py{DETAILS}after_an_error_at_the_commit_the_connection_is_as_new",
+        f"tests/outbox/test_sqlalchemy_details.py{DETAILS}connection_is_usable_after_a_failed_commit",
     ),
     Mutant(
         "Django's handlers wake up before the commit",
         "_delivery/adapters/django.py",
         "wakeup-before-django-commit",
         "self._on_commit()",
-        f"tests/outbox/test_django_details.py{DETAILS}the_app_is_told_after_the_commit",
+        f"tests/outbox/test_django_details.py{DETAILS}on_commit_is_called_after_the_commit",
     ),
 ]

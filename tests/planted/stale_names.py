@@ -1,7 +1,8 @@
-"""Refuses faults whose replacement uses a name that the code no longer has.
+"""Rejects faults whose replacement uses a name that the code no longer has.
 
-Such a replacement fails with an AttributeError or a NameError, so the failure of its test would prove nothing about the
-fault. Pyright checks all mutated Python files in one run; imports are absolute, so a copy type-checks in any folder.
+Such a replacement raises an AttributeError or a NameError, so its test fails for the wrong reason and proves nothing
+about the fault. Pyright checks all mutated Python files in one run; imports are absolute, so a copy type-checks in any
+folder.
 """
 
 import json
@@ -18,7 +19,7 @@ RULES = ("reportUndefinedVariable", "reportAttributeAccessIssue", "reportCallIss
 
 
 def stale_names(mutants: Iterable[Mutant], root: Path) -> dict[str, list[str]]:
-    """Errors by the marker of the fault that causes them: those that the unmutated file does not have."""
+    """Return the errors that each fault adds to its file, by the fault's marker."""
     source = root / "src" / "fait"
     texts: dict[str, str] = {}
     originals: dict[str, str] = {}
@@ -33,20 +34,20 @@ def stale_names(mutants: Iterable[Mutant], root: Path) -> dict[str, list[str]]:
 
 
 def _check(texts: dict[str, str], root: Path) -> dict[str, set[str]]:
-    """Messages of pyright by the name of the text."""
+    """Run pyright; returns its messages by the name of the text."""
     with tempfile.TemporaryDirectory(prefix="fait-mutants-") as folder:
         for name, text in texts.items():
             Path(folder, f"{name}.py").write_text(text, encoding="utf-8")
         settings = {"typeCheckingMode": "off", "extraPaths": [str(root / "src")]} | dict.fromkeys(RULES, "error")
         Path(folder, "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
-        done = subprocess.run(
+        run = subprocess.run(
             [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "--project", folder],
             check=False,
             capture_output=True,
             text=True,
         )
-    report = json.loads(done.stdout)
-    assert report["summary"]["filesAnalyzed"] == len(texts), done.stdout[-2000:]
+    report = json.loads(run.stdout)
+    assert report["summary"]["filesAnalyzed"] == len(texts), run.stdout[-2000:]
     messages: defaultdict[str, set[str]] = defaultdict(set)
     for each in report["generalDiagnostics"]:
         if each.get("rule") in RULES or each["severity"] == "error":

@@ -1,4 +1,4 @@
-"""No interleaving of decisions breaks a rule that they all keep; without their conditions, some do."""
+"""No interleaving of boundary decisions violates their invariants; without append conditions, some do."""
 
 import asyncio
 import json
@@ -76,20 +76,20 @@ sell = fait.Boundary(
     decide=decide,
     evolve=evolve,
 )
-"""At most CAPACITY seats over all the shows of a command together, and none after a closing."""
+"""Sells at most CAPACITY seats in all shows of a command together, and none after the show is closed."""
 
 
-# One interleaving: everybody takes a step when chance says so
+# One random interleaving: at each step a random task runs
 
 
 @coroutine
 def step(*_: Any) -> Generator[None, None, None]:
-    """Let somebody else go first."""
+    """Let other tasks run first."""
     yield
 
 
-class Stepping:
-    """A log in memory, each verb of which is a step of its own."""
+class SteppingLog:
+    """A memory log, each call of which is a separate step."""
 
     def __init__(self, log: MemoryLog, *, conditions: bool) -> None:
         self._log = log
@@ -109,94 +109,94 @@ class Stepping:
         return await self._log.find(event_ids)
 
 
-def interleave(chance: random.Random, tasks: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Run all to their ends, one step of one of them at a time; what each returned or raised."""
+def interleave(rng: random.Random, tasks: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Run all tasks to their end, one random step at a time. Returns what each returned or raised."""
     outcomes: list[Any] = [None] * len(tasks)
     running = list(enumerate(tasks))
     while running:
-        place, task = each = chance.choice(running)
+        index, task = each = rng.choice(running)
         try:
             task.send(None)
-        except StopIteration as done:
-            outcomes[place] = done.value
+        except StopIteration as end:
+            outcomes[index] = end.value
             running.remove(each)
-        except fait.FaitError as problem:
-            outcomes[place] = problem
+        except fait.FaitError as error:
+            outcomes[index] = error
             running.remove(each)
     return outcomes
 
 
 def race(seed: int, codec: Codec, *, conditions: bool = True) -> list[str]:
-    """One interleaving of a few orders and perhaps a closing; the rules that it broke."""
-    chance = random.Random(seed)
+    """Run one interleaving of a few orders, sometimes with a closing. Returns the violations."""
+    rng = random.Random(seed)
     log = MemoryLog(ManualClock(START))
-    stepping = Stepping(log, conditions=conditions)
-    caller = Client(stepping, codec, DecisionRunner(stepping, codec, ManualClock(START)))
+    stepping = SteppingLog(log, conditions=conditions)
+    client = Client(stepping, codec, DecisionRunner(stepping, codec, ManualClock(START)))
     commands = [
-        Sell(str(n), tuple(chance.sample("ab", chance.choice((1, 1, 2)))), chance.randint(1, 2))
-        for n in range(chance.randint(2, 4))
+        Sell(str(n), tuple(rng.sample("ab", rng.choice((1, 1, 2)))), rng.randint(1, 2))
+        for n in range(rng.randint(2, 4))
     ]
-    tasks: list[Coroutine[Any, Any, Any]] = [caller.decide(sell, command) for command in commands]
-    if chance.random() < 0.4:
-        tasks.append(caller.publish(Closed(), stream="show-a", tags=["show:a"]))
-    outcomes = interleave(chance, tasks)
-    stored = interleave(chance, [log.read(0)])[0].events
-    return [*broken(stored), *wrong(stored, zip(commands, outcomes, strict=False))]
+    tasks: list[Coroutine[Any, Any, Any]] = [client.decide(sell, command) for command in commands]
+    if rng.random() < 0.4:
+        tasks.append(client.publish(Closed(), stream="show-a", tags=["show:a"]))
+    outcomes = interleave(rng, tasks)
+    stored = interleave(rng, [log.read(0)])[0].events
+    return [*invariant_violations(stored), *wrong_outcomes(stored, zip(commands, outcomes, strict=False))]
 
 
-def broken(stored: Sequence[RecordedEvent]) -> list[str]:
-    """The rules of the theatre that do not hold for what is in the log."""
-    sold, closed, found = Counter[str](), set[str](), list[str]()
+def invariant_violations(stored: Sequence[RecordedEvent]) -> list[str]:
+    """Return the invariants that the log violates."""
+    sold, closed, violations = Counter[str](), set[str](), list[str]()
     for event in stored:
         if event.type == "race.closed":
             closed.update(event.tags)
             continue
         sold.update(dict.fromkeys(event.tags, json.loads(event.data)["seats"]))
         if closed.intersection(event.tags):
-            found.append("sold after closing")
+            violations.append("sold after closing")
         if max(sold.values()) > CAPACITY:
-            found.append("oversold")
-    return found
+            violations.append("oversold")
+    return violations
 
 
-def wrong(stored: Sequence[RecordedEvent], answers: Iterable[tuple[Sell, Any]]) -> list[str]:
-    """What callers were told that is not so."""
-    found: list[str] = []
-    for command, answer in answers:
+def wrong_outcomes(stored: Sequence[RecordedEvent], outcomes: Iterable[tuple[Sell, Any]]) -> list[str]:
+    """Return the outcomes that contradict the log."""
+    wrong: list[str] = []
+    for command, outcome in outcomes:
         written = [event for event in stored if event.stream == f"order-{command.order}"]
         tags = {f"show:{show}" for show in command.shows}
         seats = sum(json.loads(e.data).get("seats", 0) for e in stored if tags.intersection(e.tags))
         closed = any(e.type == "race.closed" and tags.intersection(e.tags) for e in stored)
-        if isinstance(answer, fait.WriteResult):
-            if [event.position for event in written] != [answer.position]:
-                found.append("told to be stored, and is not, or twice")
-        elif not isinstance(answer, fait.Rejected):
-            found.append(f"failed: {answer!r}")
+        if isinstance(outcome, fait.WriteResult):
+            if [event.position for event in written] != [outcome.position]:
+                wrong.append("reported as stored, but not stored once")
+        elif not isinstance(outcome, fait.Rejected):
+            wrong.append(f"failed: {outcome!r}")
         elif written or (seats + command.seats <= CAPACITY and not closed):
-            found.append("rejected, and stored or without need")
-    return found
+            wrong.append("rejected, but stored or not necessary")
+    return wrong
 
 
 @pytest.fixture
 def codec(monkeypatch: pytest.MonkeyPatch) -> Codec:
-    monkeypatch.setattr(boundary_module, "back_off", step)  # a pause is a step, too
+    monkeypatch.setattr(boundary_module, "back_off", step)  # the back-off is a step, too
     return Codec(Registry())
 
 
-def test_no_interleaving_breaks_a_rule(codec: Codec) -> None:
-    failures = {seed: found for seed in range(INTERLEAVINGS) if (found := race(seed, codec))}
+def test_interleavings_violate_no_invariant(codec: Codec) -> None:
+    failures = {seed: violations for seed in range(INTERLEAVINGS) if (violations := race(seed, codec))}
 
     assert failures == {}
 
 
-def test_without_conditions_the_rules_are_broken(codec: Codec) -> None:
-    found = Counter(problem for seed in range(300) for problem in race(seed, codec, conditions=False))
+def test_interleavings_without_conditions_violate_invariants(codec: Codec) -> None:
+    violations = Counter(each for seed in range(300) for each in race(seed, codec, conditions=False))
 
-    assert found["oversold"] > 30
-    assert found["sold after closing"] > 3
+    assert violations["oversold"] > 30
+    assert violations["sold after closing"] > 3
 
 
-# Two stores on one file, and whatever the machine does
+# Two stores on one file
 
 
 SEATS = 60
@@ -222,13 +222,13 @@ buy = fait.Boundary(
 )
 
 
-async def test_two_stores_on_one_file_sell_every_seat_and_none_twice(tmp_path: Path) -> None:
+async def test_two_stores_on_one_file_sell_each_seat_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/theatre.db?synchronous=NORMAL"
     app = fait.App("theatre")
     app.include(buy)
 
     async def greedy(system: System, buyer: str) -> int:
-        """Buy two seats at a time, then one at a time, until there is none left."""
+        """Buy two seats at a time, then one at a time, until none is left."""
         bought = 0
         for seats in (2, 1):
             try:

@@ -1,4 +1,4 @@
-"""Whatever is asked in whatever order: every backend answers as the log in memory does."""
+"""Random calls in random order: every backend returns what the memory log returns."""
 
 import asyncio
 import os
@@ -25,109 +25,113 @@ REFERENCE = "memory"
 THOROUGH = "FAIT_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("FAIT_EXAMPLES", "30"))
 
-# Some of few ids, so that they are taken.
+# A quarter of the ids come from a small set, so that duplicates occur.
 FRESH = st.uuids(version=4).map(str)
 IDS = st.one_of(FRESH, FRESH, FRESH, st.integers(1, 12).map(lambda number: str(UUID(int=number))))
 LIMITS = st.integers(1, 9)
 
 
 class SameAnswers(RuleBasedStateMachine):
-    """A log beside the one in memory, both asked the same. Subclasses say where it is."""
+    """Makes the same calls to a log and to a memory log, and compares the results."""
 
     fresh: Callable[[], str]
-    one_clock = True  # whether moments never go back in the whole log, and not only in each stream
+    one_clock = True  # whether recorded_at never decreases in the whole log; otherwise only in each stream
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
         self.url = self.fresh()
         self.clock = ManualClock(datetime(2024, 1, 15, 18, tzinfo=UTC))
-        self.known = self.run(open_store("memory:", clock=self.clock))
-        self.asked = self.run(self.opened())
+        self.reference = self.run(open_store("memory:", clock=self.clock))
+        self.tested = self.run(self.opened())
         self.appended: list[list[StreamWrite]] = []
-        self.places: list[int] = []
+        self.positions: list[int] = []
 
-    def run(self, asking: Any) -> Any:
-        return self.runner.run(asking)
+    def run(self, coroutine: Any) -> Any:
+        return self.runner.run(coroutine)
 
     async def opened(self) -> Any:
         return await open_store(self.url, clock=self.clock)
 
     def teardown(self) -> None:
-        self.run(self.asked.close())
+        self.run(self.tested.close())
         self.runner.close()
 
-    def same(self, verb: str, *values: Any, **named: Any) -> Any:
-        """Ask both logs, and compare what they say."""
-        expected = self.run(getattr(self.known.log, verb)(*values, **named))
-        found = self.run(getattr(self.asked.log, verb)(*self.there(values, verb), **self.there(named, verb)))
-        if verb == "append":
-            self.note_places()
-        assert self.here(found) == expected
+    def same(self, method: str, *values: Any, **named: Any) -> Any:
+        """Call a method of both logs, compare the results and return that of the reference."""
+        expected = self.run(getattr(self.reference.log, method)(*values, **named))
+        actual = self.run(
+            getattr(self.tested.log, method)(*self.to_tested(values, method), **self.to_tested(named, method))
+        )
+        if method == "append":
+            self.add_positions()
+        assert self.from_tested(actual) == expected
         return expected
 
-    # Positions may have gaps: they are compared by their order.
+    # Positions may have gaps, so they are compared by their rank.
 
-    def note_places(self) -> None:
-        page = self.run(self.asked.log.read(self.places[-1] if self.places else 0))
-        self.places += [event.position for event in page.events]
+    def add_positions(self) -> None:
+        page = self.run(self.tested.log.read(self.positions[-1] if self.positions else 0))
+        self.positions += [event.position for event in page.events]
 
-    def there(self, asked: Any, verb: str) -> Any:
-        """What is asked of the log in memory, with the other one's positions."""
-        match asked:
+    def to_tested(self, argument: Any, method: str) -> Any:
+        """An argument for the reference, with the positions of the tested log."""
+        match argument:
             case Until(position=int()):
-                return msgspec.structs.replace(asked, position=self.place(asked.position))
+                return msgspec.structs.replace(argument, position=self.position(argument.position))
             case dict():
-                return {name: self.there(value, verb) for name, value in asked.items()}
-            case (int() as after,) if verb == "read":
-                return (self.place(after),)
+                return {name: self.to_tested(value, method) for name, value in argument.items()}
+            case (int() as after,) if method == "read":
+                return (self.position(after),)
             case _:
-                return asked
+                return argument
 
-    def place(self, number: int) -> int:
-        """The other log's position of the event with this number, or of one that does not exist yet."""
-        beyond = number - len(self.places)
-        return 0 if not number else self.places[number - 1] if beyond <= 0 else (self.places or [0])[-1] + beyond
+    def position(self, rank: int) -> int:
+        """The tested log's position of the n-th event, or of one that does not exist yet."""
+        missing = rank - len(self.positions)
+        return 0 if not rank else self.positions[rank - 1] if missing <= 0 else (self.positions or [0])[-1] + missing
 
-    def here(self, answer: Any) -> Any:
-        """An answer of the other log, with the positions of the one in memory."""
-        match answer:
+    def from_tested(self, result: Any) -> Any:
+        """A result of the tested log, with the positions of the reference."""
+        match result:
             case int():
-                return bisect_right(self.places, answer) + max(0, answer - (self.places or [0])[-1])
+                return bisect_right(self.positions, result) + max(0, result - (self.positions or [0])[-1])
             case list():
-                return [self.here(each) for each in answer]
+                return [self.from_tested(each) for each in result]
             case (version, position, *rest):
-                return (version, self.here(position), *rest)
+                return (version, self.from_tested(position), *rest)
             case Page(events, position):
-                return msgspec.structs.replace(answer, events=self.here(events), position=self.here(position))
+                return msgspec.structs.replace(
+                    result, events=self.from_tested(events), position=self.from_tested(position)
+                )
             case Appended() | RecordedEvent():
-                return msgspec.structs.replace(answer, position=self.here(answer.position))
+                return msgspec.structs.replace(result, position=self.from_tested(result.position))
             case _:
-                return answer
+                return result
 
     @rule(several=st.lists(writes(IDS), min_size=1, max_size=4))
     def append(self, several: list[list[StreamWrite]]) -> None:
-        for asked in several:
-            if isinstance(self.same("append", asked), Appended):
-                self.appended.append(asked)
+        for stream_writes in several:
+            if isinstance(self.same("append", stream_writes), Appended):
+                self.appended.append(stream_writes)
 
     @precondition(lambda self: self.appended)
     @rule(data=st.data())
     def append_again(self, data: st.DataObject) -> None:
-        asked = data.draw(st.sampled_from(self.appended))
+        stream_writes = data.draw(st.sampled_from(self.appended))
         if data.draw(st.booleans()):
-            asked = data.draw(st.permutations(asked))
+            stream_writes = data.draw(st.permutations(stream_writes))
         if data.draw(st.booleans()):
-            first = asked[0]
+            first = stream_writes[0]
             events = data.draw(st.permutations(first.events)) if data.draw(st.booleans()) else first.events[:1]
-            asked = [
+            stream_writes = [
                 StreamWrite(data.draw(st.sampled_from([first.stream, "other-1"])), tuple(events), first.expected),
-                *asked[1:],
+                *stream_writes[1:],
             ]
-        self.same("append", asked)
+        self.same("append", stream_writes)
 
     @rule(minutes=st.integers(-600, 600))
-    def wind_the_clock(self, minutes: int) -> None:
+    def set_clock(self, minutes: int) -> None:
         if minutes > 0 or self.one_clock:
             self.clock.moment += timedelta(minutes=minutes)
 
@@ -135,14 +139,14 @@ class SameAnswers(RuleBasedStateMachine):
     def read_streams(self, data: st.DataObject, limit: int) -> None:
         for stream in STREAMS:
             after, until = data.draw(st.integers(0, 5)), data.draw(untils(self.same("head")))
-            for verb in ("read_stream", "history"):
-                self.same(verb, stream, after=after, limit=limit, until=until)
+            for method in ("read_stream", "history"):
+                self.same(method, stream, after=after, limit=limit, until=until)
         several = data.draw(st.permutations(STREAMS))
         self.same("histories", [(stream, data.draw(st.integers(0, 5))) for stream in several], limit=limit)
 
-    @rule(data=st.data(), asked=st.lists(queries(), min_size=1, max_size=4), limit=LIMITS)
-    def read_pages(self, data: st.DataObject, asked: list[Query], limit: int) -> None:
-        for query in asked:
+    @rule(data=st.data(), searches=st.lists(queries(), min_size=1, max_size=4), limit=LIMITS)
+    def read_pages(self, data: st.DataObject, searches: list[Query], limit: int) -> None:
+        for query in searches:
             page = self.same("read", data.draw(st.integers(0, self.same("head") + 1)), query=query, limit=limit)
             while page.more:
                 page = self.same("read", page.position, query=query, limit=limit)
@@ -157,28 +161,28 @@ class SameAnswers(RuleBasedStateMachine):
 
     @rule(data=st.data(), type=st.sampled_from(TYPES), hours=st.integers(0, 12), limit=LIMITS)
     def expire(self, data: st.DataObject, type: str, hours: int, limit: int) -> None:
-        behind, before = data.draw(st.integers(0, self.same("head"))), self.clock.moment - timedelta(hours=hours)
+        up_to, before = data.draw(st.integers(0, self.same("head"))), self.clock.moment - timedelta(hours=hours)
         after, more = 0, True
         while more:
-            expected = self.run(self.known.log.expire(type, before, behind, after=after, limit=limit))
-            found = self.run(
-                self.asked.log.expire(type, before, self.place(behind), after=self.place(after), limit=limit)
+            expected = self.run(self.reference.log.expire(type, before, up_to, after=after, limit=limit))
+            actual = self.run(
+                self.tested.log.expire(type, before, self.position(up_to), after=self.position(after), limit=limit)
             )
-            assert msgspec.structs.replace(found, position=self.here(found.position)) == expected
+            assert msgspec.structs.replace(actual, position=self.from_tested(actual.position)) == expected
             after, more = expected.position, expected.more
         self.same("expired_position")
-        found = self.run(self.asked.log.oldest_messages(self.place(behind)))
-        assert [msgspec.structs.replace(each, position=self.here(each.position)) for each in found] == self.run(
-            self.known.log.oldest_messages(behind)
+        oldest = self.run(self.tested.log.oldest_messages(self.position(up_to)))
+        assert [msgspec.structs.replace(each, position=self.from_tested(each.position)) for each in oldest] == self.run(
+            self.reference.log.oldest_messages(up_to)
         )
 
     @rule()
     def reopen(self) -> None:
-        self.run(self.asked.close())
-        self.asked = self.run(self.opened())
+        self.run(self.tested.close())
+        self.tested = self.run(self.opened())
 
     @invariant()
-    def both_end_at_the_same_position(self) -> None:
+    def heads_are_the_same(self) -> None:
         self.same("head")
 
 
@@ -197,7 +201,7 @@ def test_a_log_answers_as_the_reference_does(backend: str, store_url: Callable[[
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            # By chance, and made small, only for those who ask for more: that may take minutes.
+            # Random examples and shrinking may take minutes, so they run only with FAIT_EXAMPLES.
             derandomize=not THOROUGH,
             phases=tuple(Phase) if THOROUGH else (Phase.generate,),
             print_blob=True,

@@ -1,4 +1,4 @@
-"""Questions about the past: answers that are final never change, whatever clocks and imports do."""
+"""Loading past states: results that are final never change, whatever clocks and imports do."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -31,7 +31,7 @@ class Notes(fait.Aggregate, category="notes"):
 app = fait.App("past")
 app.include(Notes)
 
-Happening = tuple[int, int, int | None]  # the clock's step, in minutes; a stream; minutes from T0 when it occurred
+Happening = tuple[int, int, int | None]  # minutes to advance the clock; a stream; occurred_at in minutes after T0
 
 happenings = st.lists(
     st.tuples(
@@ -44,14 +44,14 @@ happenings = st.lists(
 )
 
 
-async def opened(url: str, run: Callable[[fait.System, fait.ManualClock], Awaitable[None]]) -> None:
+async def run_opened(url: str, run: Callable[[fait.System, fait.ManualClock], Awaitable[None]]) -> None:
     clock = fait.ManualClock(T0)
     async with app.open(url, clock=clock) as system:
         await run(system, clock)
 
 
 def check(url: str, run: Callable[[fait.System, fait.ManualClock], Awaitable[None]]) -> None:
-    asyncio.run(opened(url, run))
+    asyncio.run(run_opened(url, run))
 
 
 async def happen(system: fait.System, clock: fait.ManualClock, number: int, happening: Happening) -> None:
@@ -61,14 +61,14 @@ async def happen(system: fait.System, clock: fait.ManualClock, number: int, happ
     await system.publish(Noted(number), stream=f"notes-{stream}", occurred_at=occurred_at)
 
 
-async def known(system: fait.System, at: datetime) -> list[list[int]]:
+async def states_at(system: fait.System, at: datetime) -> list[list[int]]:
     return [(await system.load(Notes, str(stream), at=at)).numbers for stream in range(3)]
 
 
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 @given(happenings)
 @settings(max_examples=25, deadline=None)
-def test_what_was_known_before_the_last_recorded_moment_never_changes(
+def test_states_at_a_time_before_the_last_event_never_change(
     backend: str, store_url: Callable[[str], str], story: list[Happening]
 ) -> None:
     async def run(system: fait.System, clock: fait.ManualClock) -> None:
@@ -76,10 +76,10 @@ def test_what_was_known_before_the_last_recorded_moment_never_changes(
         for number, happening in enumerate(story):
             await happen(system, clock, number, happening)
             events = [each async for each in system.events()]
-            for moment in {each.recorded_at for each in events if each.recorded_at < events[-1].recorded_at}:
-                final.setdefault(moment, await known(system, moment))
-        for moment, answer in final.items():
-            assert await known(system, moment) == answer
+            for time in {each.recorded_at for each in events if each.recorded_at < events[-1].recorded_at}:
+                final.setdefault(time, await states_at(system, time))
+        for time, states in final.items():
+            assert await states_at(system, time) == states
 
     check(store_url(backend), run)
 
@@ -87,15 +87,15 @@ def test_what_was_known_before_the_last_recorded_moment_never_changes(
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 @given(happenings)
 @settings(max_examples=25, deadline=None)
-def test_recorded_moments_never_go_back_and_positions_agree_with_them(
+def test_recorded_at_never_decreases_and_agrees_with_positions(
     backend: str, store_url: Callable[[str], str], story: list[Happening]
 ) -> None:
     async def run(system: fait.System, clock: fait.ManualClock) -> None:
         for number, happening in enumerate(story):
             await happen(system, clock, number, happening)
         events = [each async for each in system.events()]
-        moments = [each.recorded_at for each in events]
-        assert moments == sorted(moments)
+        times = [each.recorded_at for each in events]
+        assert times == sorted(times)
         for each in events:
             last = max(other.position for other in events if other.recorded_at <= each.recorded_at)
             for stream in range(3):
@@ -109,22 +109,22 @@ def test_recorded_moments_never_go_back_and_positions_agree_with_them(
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 @given(happenings, st.integers(-4, 70))
 @settings(max_examples=25, deadline=None)
-def test_what_was_true_then_is_the_facts_that_had_occurred_in_the_order_of_versions(
+def test_as_of_folds_the_events_that_had_occurred_in_order_of_versions(
     backend: str, store_url: Callable[[str], str], story: list[Happening], minutes: int
 ) -> None:
     async def run(system: fait.System, clock: fait.ManualClock) -> None:
         for number, happening in enumerate(story):
             await happen(system, clock, number, happening)
-        moment = T0 + minutes * STEP
+        time = T0 + minutes * STEP
         for stream in range(3):
             events = await system.read(f"notes-{stream}")
-            expected = [each.event.number for each in events if each.occurred_at <= moment]
-            assert (await system.load(Notes, str(stream), as_of=moment)).numbers == expected
+            expected = [each.event.number for each in events if each.occurred_at <= time]
+            assert (await system.load(Notes, str(stream), as_of=time)).numbers == expected
 
     check(store_url(backend), run)
 
 
-async def test_a_log_imported_today_knew_nothing_yesterday_though_it_was_true_then() -> None:
+async def test_imported_event_is_included_by_as_of_but_not_by_at() -> None:
     clock = fait.ManualClock(T0)
     async with app.open("memory:", clock=clock) as system:
         await system.publish(Noted(1), stream="notes-1", occurred_at=T0 - 300 * DAY)
@@ -134,7 +134,7 @@ async def test_a_log_imported_today_knew_nothing_yesterday_though_it_was_true_th
         assert (await system.load(Notes, "1", at=T0)).numbers == [1]
 
 
-async def test_events_of_one_moment_are_all_known_at_it() -> None:
+async def test_at_includes_all_events_recorded_at_that_time() -> None:
     async with app.open("memory:", clock=fait.ManualClock(T0)) as system:
         await system.append(fait.NewEvents("notes-1", [Noted(1), Noted(2)]))
         await system.publish(Noted(3), stream="notes-1")

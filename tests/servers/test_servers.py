@@ -109,7 +109,7 @@ def test_a_closed_server_leaves_nothing() -> None:
 
 def test_a_killed_test_run_leaves_no_server() -> None:
     child = Child("-c", STARTS_AND_WAITS, str(ROOT))
-    until(child.says)
+    until(child.has_printed)
     pid, home = child.lines[0].split()
     postmaster = psutil.Process(int(pid))
     until(lambda: bool(postmaster.children()))

@@ -1,4 +1,4 @@
-"""One process and two copies of SQLite on one file: refused, since each would drop the other's locks."""
+"""A file cannot be open through two copies of SQLite in one process: each would release the locks of the other."""
 
 import sqlite3
 from contextlib import closing
@@ -31,7 +31,7 @@ async def test_fait_cannot_open_a_file_that_sqlite3_has_open(tmp_path: Path) -> 
     await (await open_store(f"sqlite:///{tmp_path}/a.db")).close()
 
 
-async def test_two_stores_on_one_file_are_fine(tmp_path: Path) -> None:
+async def test_two_stores_can_open_one_file(tmp_path: Path) -> None:
     one, other = [await open_store(f"sqlite:///{tmp_path}/a.db") for _ in range(2)]
     await one.close()
     with pytest.raises(fait.UsageError):

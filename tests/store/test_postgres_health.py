@@ -156,6 +156,7 @@ async def test_settings_of_role_are_checked(url: str, setting: str, verdicts: di
     assert wrong(found) == {**UNTESTED, **verdicts}
 
 
+@pytest.mark.server
 async def test_unsafe_server_settings_are_found() -> None:
     options = {"fsync": "on", "full_page_writes": "off", "max_connections": "14"}
     with PostgresServer(options=options) as server:

@@ -1,4 +1,4 @@
-"""What only the SQLite store promises: facts that cannot be changed, and what a handler's statement may not do."""
+"""Tests specific to the SQLite store: the append-only log, opening files, and the SQL statements of handlers."""
 
 import asyncio
 import subprocess
@@ -41,11 +41,11 @@ async def store(path: Path) -> AsyncIterator[Store]:
         "DELETE FROM fait_events WHERE position = 1",
     ],
 )
-async def test_facts_do_not_change(store: Store, path: Path, change: str) -> None:
+async def test_events_cannot_be_updated_or_deleted(store: Store, path: Path, change: str) -> None:
     await added(store.log, write("a", [new(tags=("t",))]), write("b"))
     before = await everything(store.log)
 
-    with pytest.raises(apsw.ConstraintError, match="events are facts"):
+    with pytest.raises(apsw.ConstraintError, match="append-only"):
         apsw.Connection(str(path)).execute(change)
 
     assert await everything(store.log) == before
@@ -69,15 +69,15 @@ async def test_facts_do_not_change(store: Store, path: Path, change: str) -> Non
         "SELECT 1; DELETE FROM fait_tags",
     ],
 )
-async def test_a_handlers_statement_keeps_its_hands_off_transactions_and_what_is_faits(
+async def test_handler_statement_on_transactions_or_fait_tables_is_rejected(
     store: Store, path: Path, statement: str
 ) -> None:
-    fence = await owned(store)
+    token = await acquire_lease(store)
     schema = "SELECT name, sql FROM sqlite_schema ORDER BY name"
     before = apsw.Connection(str(path)).execute(schema).fetchall()
 
     with pytest.raises(UsageError):
-        await store.ledger.record(UnitOfWork("s", 0, 5, fence, statements=(HandlerStatement(statement),)))
+        await store.ledger.record(UnitOfWork("s", 0, 5, token, statements=(HandlerStatement(statement),)))
 
     assert apsw.Connection(str(path)).execute(schema).fetchall() == before
     checkpoint = await store.ledger.checkpoint("s")
@@ -85,20 +85,20 @@ async def test_a_handlers_statement_keeps_its_hands_off_transactions_and_what_is
     assert checkpoint.position == 0
 
 
-async def test_a_handlers_statement_takes_its_values_as_parameters(store: Store, path: Path) -> None:
-    fence = await owned(store)
-    nasty = "'); DROP TABLE mine; --"
+async def test_handler_statement_binds_its_values_as_parameters(store: Store, path: Path) -> None:
+    token = await acquire_lease(store)
+    injection = "'); DROP TABLE mine; --"
     statements = [
         HandlerStatement("CREATE TABLE mine (a, b)"),
-        HandlerStatement("INSERT INTO mine VALUES (?, ?)", (nasty, 1)),
+        HandlerStatement("INSERT INTO mine VALUES (?, ?)", (injection, 1)),
     ]
 
-    await store.ledger.record(UnitOfWork("s", 0, 5, fence, statements=statements))
+    await store.ledger.record(UnitOfWork("s", 0, 5, token, statements=statements))
 
-    assert apsw.Connection(str(path)).execute("SELECT * FROM mine").fetchall() == [(nasty, 1)]
+    assert apsw.Connection(str(path)).execute("SELECT * FROM mine").fetchall() == [(injection, 1)]
 
 
-async def test_data_is_plain_sql_for_those_who_own_the_database(store: Store, path: Path) -> None:
+async def test_events_can_be_queried_with_plain_sql(store: Store, path: Path) -> None:
     await added(store.log, write("a", [new("paid", data='{"amount": 7}')]))
 
     found = apsw.Connection(str(path)).execute("SELECT stream, version, type, data ->> 'amount' FROM fait_events")
@@ -107,7 +107,7 @@ async def test_data_is_plain_sql_for_those_who_own_the_database(store: Store, pa
 
 
 class Interrupted:
-    """A connection beside which somebody else appends an event before each of its statements."""
+    """A connection; another one appends an event before each of its statements."""
 
     def __init__(self, path: Path) -> None:
         self._mine = apsw.Connection(str(path))
@@ -117,14 +117,15 @@ class Interrupted:
     def execute(self, sql: str, values: Any = None) -> Any:
         self._count += 1
         self._other.execute(
-            "INSERT INTO fait_events (stream, version, type, schema_version, id, data, metadata, recorded_at, occurred_at) "
+            "INSERT INTO fait_events "
+            "(stream, version, type, schema_version, id, data, metadata, recorded_at, occurred_at) "
             "VALUES ('b', ?1, 'x', 1, ?1, '{}', '{}', '2024-01-15T12:00:00.000000Z', '2024-01-15T12:00:00.000000Z')",
             (self._count,),
         )
         return self._mine.execute(sql, values)
 
 
-async def test_a_page_skips_nothing_that_is_appended_while_it_is_read(store: Store, path: Path) -> None:
+async def test_page_read_during_appends_omits_no_event(store: Store, path: Path) -> None:
     await added(store.log, write("a", 3))
     interrupted: Any = Interrupted(path)
 
@@ -148,7 +149,7 @@ asyncio.run(main())
 """
 
 
-def test_a_new_file_may_be_opened_by_many_processes_at_once(path: Path) -> None:
+def test_new_file_opened_by_many_processes_gets_one_identity(path: Path) -> None:
     command = [sys.executable, "-c", OPEN, URL.format(path)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
 
@@ -158,7 +159,7 @@ def test_a_new_file_may_be_opened_by_many_processes_at_once(path: Path) -> None:
     assert len(set(identities)) == 1
 
 
-def test_a_new_file_may_be_opened_by_many_threads_at_once(path: Path) -> None:
+def test_new_file_opened_by_many_threads_gets_one_identity(path: Path) -> None:
     async def opened() -> str:
         store = await open_store(URL.format(path))
         await store.close()
@@ -170,7 +171,7 @@ def test_a_new_file_may_be_opened_by_many_threads_at_once(path: Path) -> None:
     assert len(set(identities)) == 1
 
 
-async def test_a_file_of_a_newer_fait_is_not_opened(store: Store, path: Path) -> None:
+async def test_file_of_a_newer_fait_is_not_opened(store: Store, path: Path) -> None:
     connection = apsw.Connection(str(path))
     connection.execute("INSERT INTO fait_migrations VALUES (9999, 'future', 'x', 9999, '2099-01-01T00:00:00.000000Z')")
 
@@ -178,14 +179,14 @@ async def test_a_file_of_a_newer_fait_is_not_opened(store: Store, path: Path) ->
         await open_store(URL.format(path))
 
 
-async def test_a_file_whose_schema_was_changed_is_not_opened(store: Store, path: Path) -> None:
-    apsw.Connection(str(path)).execute("UPDATE fait_migrations SET fingerprint = 'x'")
+async def test_file_with_a_changed_schema_is_not_opened(store: Store, path: Path) -> None:
+    apsw.Connection(str(path)).execute("UPDATE fait_migrations SET checksum = 'x'")
 
-    with pytest.raises(StoreUnavailable, match="another schema"):
+    with pytest.raises(StoreUnavailable, match="differs from that of this version"):
         await open_store(URL.format(path))
 
 
-async def test_a_commit_is_waited_for_while_another_process_writes(store: Store, path: Path) -> None:
+async def test_append_waits_while_another_process_writes(store: Store, path: Path) -> None:
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
     task = asyncio.create_task(added(store.log, write("a")))
@@ -198,16 +199,16 @@ async def test_a_commit_is_waited_for_while_another_process_writes(store: Store,
     assert (await task).versions == (1,)
 
 
-async def test_a_value_that_sqlite_cannot_keep_fails_nobody_else(store: Store) -> None:
-    asked = [[write(f"s-{n}", [new(data="\ud800" if n == 7 else "{}")])] for n in range(20)]
+async def test_unstorable_value_fails_no_other_append(store: Store) -> None:
+    appends = [[write(f"s-{n}", [new(data="\ud800" if n == 7 else "{}")])] for n in range(20)]
 
-    verdicts = await asyncio.gather(*(store.log.append(each) for each in asked), return_exceptions=True)
+    results = await asyncio.gather(*(store.log.append(each) for each in appends), return_exceptions=True)
 
-    assert [n for n, verdict in enumerate(verdicts) if isinstance(verdict, Exception)] == [7]
+    assert [n for n, result in enumerate(results) if isinstance(result, Exception)] == [7]
     assert len(await everything(store.log)) == 19
 
 
-async def test_a_closed_store_says_so(path: Path) -> None:
+async def test_append_to_a_closed_store_raises_store_unavailable(path: Path) -> None:
     store = await open_store(URL.format(path), clock=SystemClock())
     await store.close()
 
@@ -217,8 +218,8 @@ async def test_a_closed_store_says_so(path: Path) -> None:
     assert closed.value.outcome == "not_written"
 
 
-async def owned(store: Store) -> int:
+async def acquire_lease(store: Store) -> int:
     await store.ledger.start_checkpoint(Checkpoint("s", "app", 0, "log", 1))
-    taken = await store.ledger.acquire(await store.ledger.lease("s"), "me")
-    assert taken is not None
-    return taken.fencing_token
+    lease = await store.ledger.acquire(await store.ledger.lease("s"), "me")
+    assert lease is not None
+    return lease.fencing_token

@@ -1,4 +1,4 @@
-"""A small append that comes alone is committed by the event loop itself, where that is quicker than to ask a thread."""
+"""A small append that arrives alone is committed in the event loop, if that is faster than a thread switch."""
 
 import asyncio
 import threading
@@ -32,51 +32,51 @@ async def store(path: Path) -> AsyncGenerator[SqliteStore]:
 
 
 @pytest.fixture
-def quick(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any disk is quick, and has shown it."""
+def fast_disk(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every disk counts as fast, and a fast commit has been measured."""
     monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 1000.0)
     store._writer._commit_time_s = 0.0  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture
-def committed_in(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Of each transaction of the writer, whether the event loop's thread did it."""
-    found, home, transaction = list[bool](), threading.get_ident(), threads._transaction  # pyright: ignore[reportPrivateUsage]
+def committed_inline(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each write transaction, whether it ran in the thread of the event loop."""
+    is_inline, loop_thread, transaction = list[bool](), threading.get_ident(), threads._transaction  # pyright: ignore[reportPrivateUsage]
 
     def watched(connection: SqliteConnection, jobs: Any) -> list[Any]:
-        found.append(threading.get_ident() == home)
+        is_inline.append(threading.get_ident() == loop_thread)
         return transaction(connection, jobs)
 
     monkeypatch.setattr(threads, "_transaction", watched)
-    return found
+    return is_inline
 
 
 def size(path: Path) -> int:
     return path.stat().st_size
 
 
-async def test_on_a_quick_disk_a_small_append_is_committed_in_place(
-    quick: None, store: SqliteStore, committed_in: list[bool]
+async def test_small_append_on_a_fast_disk_is_committed_inline(
+    fast_disk: None, store: SqliteStore, committed_inline: list[bool]
 ) -> None:
     for _ in range(5):
         await added(store.log, write("a", 2))
 
-    assert committed_in == [True] * 5
+    assert committed_inline == [True] * 5
     assert len(await everything(store.log)) == 10
 
 
-async def test_a_disk_has_to_show_that_it_is_quick(
-    store: SqliteStore, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
+async def test_append_before_a_fast_commit_was_measured_uses_the_thread(
+    store: SqliteStore, committed_inline: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 0.0)
     for _ in range(5):
         await added(store.log, write("a"))
 
-    assert committed_in == [False] * 5
+    assert committed_inline == [False] * 5
 
 
-async def test_after_a_pause_of_the_disk_the_thread_commits_for_a_while(
-    quick: None, store: SqliteStore, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
+async def test_append_after_a_slow_commit_uses_the_thread_for_a_while(
+    fast_disk: None, store: SqliteStore, committed_inline: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await added(store.log, write("a"))
     monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 0.1)
@@ -84,29 +84,35 @@ async def test_after_a_pause_of_the_disk_the_thread_commits_for_a_while(
     for _ in range(10):
         await added(store.log, write("a"))
 
-    assert committed_in[0]
-    assert committed_in[1:5] == [False] * 4
-    assert committed_in[-1]
+    assert committed_inline[0]
+    assert committed_inline[1:5] == [False] * 4
+    assert committed_inline[-1]
 
 
-async def test_what_is_large_or_comes_together_is_not_committed_in_place(
-    quick: None, store: SqliteStore, committed_in: list[bool]
+async def test_large_or_concurrent_appends_are_not_committed_inline(
+    fast_disk: None, store: SqliteStore, committed_inline: list[bool]
 ) -> None:
     await added(store.log, write("a", 11))
     await added(store.log, write("a", [new(data=f'"{"x" * 70_000}"')]))
     await added(store.log, write("a", [new(tags=tuple(f"t:{number}" for number in range(11)))]))
     await asyncio.gather(*(added(store.log, write(f"b-{number}")) for number in range(8)))
 
-    assert committed_in == [False, False, False, True, False]  # of the eight, the first found nobody waiting
+    assert committed_inline == [
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]  # the first of the eight met an empty queue
     assert len(await everything(store.log)) == 21
 
 
-async def test_the_event_loop_never_waits_for_another_process(
-    quick: None, store: SqliteStore, path: Path, committed_in: list[bool]
+async def test_inline_append_does_not_wait_for_another_process(
+    fast_disk: None, store: SqliteStore, path: Path, committed_inline: list[bool]
 ) -> None:
     other = cast("SqliteConnection", apsw.Connection(str(path)))
     other.execute("BEGIN IMMEDIATE")
-    release = threading.Timer(3.0, other.execute, ["ROLLBACK"])  # from outside: the loop may be waiting
+    release = threading.Timer(3.0, other.execute, ["ROLLBACK"])  # in another thread, as the event loop may be blocked
     release.start()
     appending = asyncio.create_task(added(store.log, write("a")))
     longest, last = 0.0, time.monotonic()
@@ -116,38 +122,38 @@ async def test_the_event_loop_never_waits_for_another_process(
     release.join()
 
     assert isinstance(await appending, Appended)
-    assert committed_in == [True, False]
+    assert committed_inline == [True, False]
     assert longest < 2
 
 
-async def test_the_event_loop_keeps_off_the_connection_while_the_thread_has_it(
-    quick: None, store: SqliteStore, committed_in: list[bool]
+async def test_inline_append_does_not_use_the_connection_while_the_thread_does(
+    fast_disk: None, store: SqliteStore, committed_inline: list[bool]
 ) -> None:
-    go_on = threading.Event()
+    resume = threading.Event()
 
     def slow(_connection: SqliteConnection) -> None:
-        go_on.wait(10)
+        resume.wait(10)
 
     working = asyncio.create_task(store._writer.run(slow))  # pyright: ignore[reportPrivateUsage]
     await asyncio.sleep(0.02)
     appending = asyncio.create_task(added(store.log, write("a")))
     await asyncio.sleep(0.02)
     assert not appending.done()
-    go_on.set()
+    resume.set()
     await asyncio.gather(working, appending)
 
-    assert not any(committed_in)
+    assert not any(committed_inline)
 
 
-async def test_the_log_is_moved_into_the_file_by_the_thread(
-    quick: None, store: SqliteStore, path: Path, committed_in: list[bool], monkeypatch: pytest.MonkeyPatch
+async def test_checkpoint_after_inline_appends_runs_in_the_thread(
+    fast_disk: None, store: SqliteStore, path: Path, committed_inline: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store._writer._max_wal_pages = 20  # pyright: ignore[reportPrivateUsage]
-    found, home, tidy = list[bool](), threading.get_ident(), threads.WriterThread._tidy  # pyright: ignore[reportPrivateUsage]
+    inline_checkpoints, loop_thread, checkpoint = list[bool](), threading.get_ident(), threads.WriterThread._checkpoint  # pyright: ignore[reportPrivateUsage]
 
     def watched(writer: threads.WriterThread, connection: SqliteConnection) -> None:
-        found.append(threading.get_ident() == home)
-        tidy(writer, connection)
+        inline_checkpoints.append(threading.get_ident() == loop_thread)
+        checkpoint(writer, connection)
 
     monkeypatch.setattr(threads.WriterThread, "_checkpoint", watched)
     before = size(path)
@@ -155,13 +161,13 @@ async def test_the_log_is_moved_into_the_file_by_the_thread(
         await added(store.log, write("a"))
         await asyncio.sleep(0.001)
 
-    assert len(found) > 5
-    assert not any(found)
-    assert committed_in.count(True) > 50
+    assert len(inline_checkpoints) > 5
+    assert not any(inline_checkpoints)
+    assert committed_inline.count(True) > 50
     assert size(path) > before
 
 
-async def test_what_was_asked_for_before_the_end_is_done(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_append_before_close_is_stored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "MAX_INLINE_COMMIT_S", 1000.0)
     store = cast("SqliteStore", await open_store(f"sqlite:///{path}"))
     store._writer._commit_time_s = 0.0  # pyright: ignore[reportPrivateUsage]
@@ -172,7 +178,9 @@ async def test_what_was_asked_for_before_the_end_is_done(path: Path, monkeypatch
     assert isinstance(await appending, Appended)
 
 
-async def test_after_the_end_it_is_refused(quick: None, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_append_after_close_raises_store_unavailable(
+    fast_disk: None, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(store._writer, "_closed", True)  # pyright: ignore[reportPrivateUsage]
 
     with pytest.raises(StoreUnavailable, match="closed"):

@@ -74,7 +74,7 @@ def kept_url(url: str) -> str:
 
 
 async def sweep(system: fait.System) -> int:
-    return await system.runner.retention.sweep()
+    return await system._subscription_runner.retention.sweep()
 
 
 async def types(system: fait.System) -> list[str]:
@@ -112,7 +112,7 @@ async def test_no_subscription_misses_a_message_of_whatever_app(url: str, clock:
             await publish(s, *(MailWanted(str(n)) for n in range(5)), LetterSent("a"))
             clock.moment += 8 * DAY
             assert await sweep(s) == 0
-            prepared.runner.start()
+            prepared._subscription_runner.start()
             await prepared.wait()
             await _until(lambda: _at_head(prepared))
         assert await sweep(s) == 5
@@ -147,10 +147,10 @@ async def test_one_process_of_an_app_does_it_until_it_falls_silent(
     monkeypatch.setattr("fait._subscriptions.retention.SWEEP_INTERVAL_S", 0.05)
     app = post()
     async with app.open(kept_url, clock=clock, run="elsewhere") as one:
-        first = asyncio.create_task(one.runner.retention.run("first", 0.05))
+        first = asyncio.create_task(one._subscription_runner.retention.run("first", 0.05))
         await _until(lambda: _owner_is(one, "first"))
         async with app.open(kept_url, clock=clock, run="elsewhere") as two:
-            second = asyncio.create_task(two.runner.retention.run("second", 0.05))
+            second = asyncio.create_task(two._subscription_runner.retention.run("second", 0.05))
             for _ in range(30):
                 await one.store.ledger.heartbeat("first")
                 await asyncio.sleep(0.01)
@@ -177,7 +177,7 @@ async def test_a_failure_does_not_end_it(
             return await expire(*values, **named)
 
         monkeypatch.setattr(s.store.log, "expire", failing)
-        running = asyncio.create_task(s.runner.retention.run("me", 0))
+        running = asyncio.create_task(s._subscription_runner.retention.run("me", 0))
         await _until(lambda: _types_are(s, ["letter-sent"]))
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -322,14 +322,14 @@ def test_what_a_decision_folds_does_not_expire() -> None:
     app.include(Mailbox)
 
     with pytest.raises(fait.DeclarationError, match=r"'post.mail-wanted'.*expires, and a decision folds it"):
-        app.resolve()
+        app._declarations.resolve()
 
 
 @pytest.mark.parametrize("expires", [timedelta(), timedelta(days=-1), 7, "7 days"])
 def test_a_time_that_cannot_be_meant_is_refused(expires: Any) -> None:
-    with pytest.raises(fait.DeclarationError, match="above zero"):
+    with pytest.raises(fait.DeclarationError, match="greater than zero"):
         fait.event("post.odd", expires=expires)
-    with pytest.raises(fait.DeclarationError, match="above zero"):
+    with pytest.raises(fait.DeclarationError, match="greater than zero"):
         fait.describe("post.odd", expires=expires)
 
 
@@ -354,13 +354,13 @@ async def _nothing(event: Any) -> None: ...
 @asynccontextmanager
 async def _same(app: fait.App, system: fait.System) -> AsyncIterator[fait.System]:
     """Another app on the very store that a system has open."""
-    app.resolve()
+    app._declarations.resolve()
     other = fait.System(app, system.store, system._runner.clock, 5.0)
-    await other.prepare({}, (), ())
+    await other._prepare({}, (), ())
     try:
         yield other
     finally:
-        await other.runner.stop()
+        await other._subscription_runner.stop()
 
 
 async def _until(condition: Callable[[], Any]) -> None:

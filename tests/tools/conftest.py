@@ -25,14 +25,14 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture
 def store(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/facts.db"
+    return f"sqlite:///{tmp_path}/events.db"
 
 
 @pytest.fixture
 def jsonl(tmp_path: Path) -> Callable[..., Path]:
-    """Writes lines (as values, or as bytes as they are) into a file."""
+    """Writes a JSONL file. Bytes are written unchanged; other values are encoded as JSON."""
 
-    def write(lines: Sequence[Any], name: str = "facts.jsonl") -> Path:
+    def write(lines: Sequence[Any], name: str = "events.jsonl") -> Path:
         path = tmp_path / name
         encoded = [each if isinstance(each, bytes) else msgspec.json.encode(each) for each in lines]
         path.write_bytes(b"".join(each + b"\n" for each in encoded))

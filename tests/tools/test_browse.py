@@ -1,4 +1,4 @@
-"""The commands that look: what they show, that they change nothing, and that data cannot drive a terminal."""
+"""Commands that read: what they print, that they change nothing, and that data cannot control a terminal."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)
-def facts(run: Run, store: str, jsonl: Write) -> None:
+def stored_events(run: Run, store: str, jsonl: Write) -> None:
     lines = [
         {"stream": f"{kind}-{id}", "type": type, "time": f"2024-0{month}-01T00:00:00+02:00", "tags": tags, "data": data}
         for kind, id, type, month, tags, data in [
@@ -27,43 +27,44 @@ def facts(run: Run, store: str, jsonl: Write) -> None:
     assert run("import", jsonl(lines), "-s", store).exit_code == 0
 
 
-def shown(done: Any) -> list[Any]:
-    assert done.exit_code == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def printed_json(result: Any) -> list[Any]:
+    assert result.exit_code == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def positions(done: Any) -> list[int]:
-    return [each["position"] for each in shown(done)]
+def positions(result: Any) -> list[int]:
+    return [each["position"] for each in printed_json(result)]
 
 
-def test_streams_are_listed(run: Run, store: str) -> None:
+def test_streams_prints_names_and_versions(run: Run, store: str) -> None:
     assert run("streams", "-s", store).stdout == "stream\tversion\norder-1\t2\norder-2\t1\nstock-tea\t1\n"
-    assert shown(run("streams", "-s", store, "--category", "stock", "--json")) == [
+    assert printed_json(run("streams", "-s", store, "--category", "stock", "--json")) == [
         {"stream": "stock-tea", "version": 1}
     ]
 
 
-def test_a_listing_that_was_cut_says_so_and_keeps_standard_output_clean(run: Run, store: str) -> None:
+def test_output_beyond_limit_is_announced_on_stderr(run: Run, store: str) -> None:
     for command in (["streams"], ["stream", "order-1"], ["events"]):
-        done = run(*command, "-s", store, "--limit", 1, "--json")
+        result = run(*command, "-s", store, "--limit", 1, "--json")
 
-        assert len(shown(done)) == 1
-        assert "There are more" in done.stderr
+        assert len(printed_json(result)) == 1
+        assert "Showing the first 1 " in result.stderr
+        assert "--limit" in result.stderr
 
 
-def test_a_stream_is_shown_between_versions(run: Run, store: str) -> None:
+def test_stream_prints_events_in_version_range(run: Run, store: str) -> None:
     assert positions(run("stream", "order-1", "-s", store, "--json")) == [1, 3]
     assert positions(run("stream", "order-1", "-s", store, "--from", 2, "--json")) == [3]
     assert positions(run("stream", "order-1", "-s", store, "--to", 1, "--json")) == [1]
     assert positions(run("stream", "order-1", "-s", store, "--from", 3, "--json")) == []
 
-    absent = run("stream", "order-9", "-s", store)
-    assert (absent.exit_code, absent.stdout) == (1, "")
-    assert "there is no stream 'order-9'" in absent.stderr
+    missing = run("stream", "order-9", "-s", store)
+    assert (missing.exit_code, missing.stdout) == (1, "")
+    assert "stream 'order-9' does not exist" in missing.stderr
 
 
 @pytest.mark.parametrize(
-    ("options", "found"),
+    ("options", "expected"),
     [
         ([], [1, 2, 3, 4]),
         (["--type", "placed"], [1, 2]),
@@ -76,14 +77,14 @@ def test_a_stream_is_shown_between_versions(run: Run, store: str) -> None:
         (["--since", "2024-02-15T00:00:00Z", "--limit", "1"], [3]),
     ],
 )
-def test_events_are_found(run: Run, store: str, options: Sequence[str], found: list[int]) -> None:
-    assert positions(run("events", "-s", store, "--json", *options)) == found
+def test_events_prints_matching_events(run: Run, store: str, options: Sequence[str], expected: list[int]) -> None:
+    assert positions(run("events", "-s", store, "--json", *options)) == expected
 
 
-def test_an_event_is_shown_whole(run: Run, store: str) -> None:
-    event = shown(run("stream", "order-1", "-s", store, "--json"))[0]
+def test_stream_prints_all_fields_of_an_event(run: Run, store: str) -> None:
+    event = printed_json(run("stream", "order-1", "-s", store, "--json"))[0]
 
-    assert (event["stream"], event["version"], event["type"], event["schema"]) == ("order-1", 1, "placed", 1)
+    assert (event["stream"], event["version"], event["type"], event["schema_version"]) == ("order-1", 1, "placed", 1)
     assert (event["tags"], event["data"]) == (["customer:1"], {"total": 1.5, "status": "new"})
     assert event["occurred_at"] == "2023-12-31T22:00:00Z"
     row = run("stream", "order-1", "-s", store, "--to", 1).stdout.splitlines()[1]
@@ -101,42 +102,42 @@ def test_an_event_is_shown_whole(run: Run, store: str) -> None:
         (["--at", "2100-01-01T00:00:00Z"], {"total": 1.5, "status": "paid"}, 2),
     ],
 )
-def test_state_without_an_app_is_the_data_merged(
+def test_state_without_app_merges_event_data(
     run: Run, store: str, options: Sequence[str], state: dict[str, Any], events: int
 ) -> None:
-    found = shown(run("state", "order-1", "-s", store, "--json", *options))[0]
+    result = printed_json(run("state", "order-1", "-s", store, "--json", *options))[0]
 
-    assert (found["state"], found["events"], found["version"]) == (state, events, events)
-    assert found["folded_by"] == "the events' data merged, the last one wins"
-    people = run("state", "order-1", "-s", store, *options).stdout.splitlines()
-    assert f"events\t{events}" in people
-    assert f'status\t"{state["status"]}"' in people
+    assert (result["state"], result["events"], result["version"]) == (state, events, events)
+    assert result["folded_by"] == "merge of event data, last value wins"
+    lines = run("state", "order-1", "-s", store, *options).stdout.splitlines()
+    assert f"events\t{events}" in lines
+    assert f'status\t"{state["status"]}"' in lines
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
-        (["state", "order-9"], 1, "there is no stream"),
-        (["state", "order-1", "--at", "2020-01-01T00:00:00Z"], 1, "had no events by then"),
-        (["state", "order-1", "--at", "2020-01-01"], 2, "has no time zone"),
-        (["state", "order-1", "--at", "then"], 2, "is not a moment"),
-        (["state", "order-1", "--version", "1", "--as-of", "2020-01-01T00:00:00Z"], 2, "ask one at a time"),
-        (["state", "order-1", "--app", "nothing"], 2, "is not module:app"),
-        (["state", "order-1", "--app", "no.such:app"], 2, "there is no module 'no'"),
-        (["state", "order-1", "--app", "counting:nothing"], 2, "apps in it: app"),
-        (["state", "order-1", "--app", "importing:app"], 2, "imports no_such_module, which was not"),
-        (["state", "stock-tea", "--app", "counting:app"], 2, "it has: order"),
-        (["events", "--since", "2020-01-01"], 2, "has no time zone"),
+        (["state", "order-9"], 1, "stream 'order-9' does not exist"),
+        (["state", "order-1", "--at", "2020-01-01T00:00:00Z"], 1, "had no events at that time"),
+        (["state", "order-1", "--at", "2020-01-01"], 2, "the time zone is missing"),
+        (["state", "order-1", "--at", "then"], 2, "expected a time such as"),
+        (["state", "order-1", "--version", "1", "--as-of", "2020-01-01T00:00:00Z"], 2, "exclude each other"),
+        (["state", "order-1", "--app", "nothing"], 2, "expected module:name"),
+        (["state", "order-1", "--app", "no.such:app"], 2, "no module named 'no'"),
+        (["state", "order-1", "--app", "counting:nothing"], 2, "Apps in this module: app"),
+        (["state", "order-1", "--app", "importing:app"], 2, "imports no_such_module, which is not installed"),
+        (["state", "stock-tea", "--app", "counting:app"], 2, "Categories with an aggregate: order."),
+        (["events", "--since", "2020-01-01"], 2, "the time zone is missing"),
         (["events", "--limit", "0"], 2, ""),
     ],
 )
-def test_a_failure_is_one_message(
-    run: Run, store: str, app_folder: Path, arguments: Sequence[str], code: int, told: str
+def test_failed_command_prints_message_and_exit_code(
+    run: Run, store: str, app_folder: Path, arguments: Sequence[str], code: int, message: str
 ) -> None:
-    done = run(*arguments, "-s", store, "--json")
+    result = run(*arguments, "-s", store, "--json")
 
-    assert (done.exit_code, done.stdout) == (code, "")
-    assert told in done.stderr
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
 
 
 COUNTING = """
@@ -174,30 +175,30 @@ def app_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_state_with_an_app_is_its_aggregates(run: Run, store: str, app_folder: Path) -> None:
-    now = shown(run("state", "order-1", "-s", store, "--app", "counting:app", "--json"))[0]
-    before = shown(run("state", "order-1", "-s", store, "--app", "counting:app", "--version", "1", "--json"))[0]
+def test_state_with_app_folds_with_aggregate(run: Run, store: str, app_folder: Path) -> None:
+    now = printed_json(run("state", "order-1", "-s", store, "--app", "counting:app", "--json"))[0]
+    before = printed_json(run("state", "order-1", "-s", store, "--app", "counting:app", "--version", "1", "--json"))[0]
 
     assert (now["state"], now["folded_by"]) == ({"spent": 1.5, "steps": ["new", "paid"]}, "Order")
     assert before["state"] == {"spent": 1.5, "steps": ["new"]}
-    assert run("doctor", "-s", store).exit_code == 0, "looking has left a subscription behind"
+    assert run("doctor", "-s", store).exit_code == 0, "reading must not register a subscription"
 
 
 @pytest.mark.parametrize(
     "command", [["streams"], ["stream", "a"], ["events"], ["state", "a"], ["tail"], ["doctor"], ["export"]]
 )
-def test_looking_creates_nothing(run: Run, tmp_path: Path, command: Sequence[str]) -> None:
-    done = run(*command, "-s", f"sqlite:///{tmp_path}/absent.db")
+def test_reading_a_missing_store_creates_nothing(run: Run, tmp_path: Path, command: Sequence[str]) -> None:
+    result = run(*command, "-s", f"sqlite:///{tmp_path}/missing.db")
 
-    assert done.exit_code == 2
-    assert "there is no store" in done.stderr
-    assert not (tmp_path / "absent.db").exists()
+    assert result.exit_code == 2
+    assert "there is no store" in result.stderr
+    assert not (tmp_path / "missing.db").exists()
 
 
 EVIL = "\x1b]0;owned\x07\x1b[2J \x9b31m \u202egnp.exe \u2066 [red]x[/red] \x7f \r\n\t"
 
 
-def test_control_characters_are_made_visible() -> None:
+def test_escape_controls_replaces_control_characters() -> None:
     assert escape_controls(EVIL) == (
         "\\u001b]0;owned\\u0007\\u001b[2J \\u009b31m \\u202egnp.exe \\u2066 [red]x[/red] \\u007f \\u000d\\u000a\\u0009"
     )
@@ -205,7 +206,7 @@ def test_control_characters_are_made_visible() -> None:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_data_cannot_drive_a_terminal(
+def test_data_cannot_control_a_terminal(
     run: Run, store: str, jsonl: Write, monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
     line = {
@@ -221,25 +222,25 @@ def test_data_cannot_drive_a_terminal(
 
     for command in (["streams"], ["events"], ["stream", f"evil-{EVIL}"], ["state", f"evil-{EVIL}"], ["stream", EVIL]):
         for option in ([], ["--json"]):
-            done = run(*command, "-s", store, *option)
-            left = {char for char in done.output if escape_controls(char) != char} - {"\n", "\t"}
-            assert left == set()
-    assert shown(run("stream", f"evil-{EVIL}", "-s", store, "--json"))[0]["data"] == {EVIL: EVIL}
+            result = run(*command, "-s", store, *option)
+            controls = {char for char in result.output if escape_controls(char) != char} - {"\n", "\t"}
+            assert controls == set()
+    assert printed_json(run("stream", f"evil-{EVIL}", "-s", store, "--json"))[0]["data"] == {EVIL: EVIL}
 
 
-def test_markup_in_data_is_text(run: Run, store: str, jsonl: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_markup_in_data_is_printed_as_text(run: Run, store: str, jsonl: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     line = {"stream": "a", "type": "[bold]t[/bold]", "time": "2024-01-01T00:00:00Z", "data": "[link=x]y[/link]"}
     run("import", jsonl([line]), "-s", store)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("fait._tools.cli.output.is_terminal", lambda: True)
 
-    told = run("stream", "a", "-s", store).stdout
+    output = run("stream", "a", "-s", store).stdout
 
-    assert "[bold]t[/bold]" in told
-    assert "[link=x]y[/link]" in told
+    assert "[bold]t[/bold]" in output
+    assert "[link=x]y[/link]" in output
 
 
-def test_a_narrow_terminal_folds_and_loses_nothing(
+def test_table_in_narrow_terminal_is_folded_without_loss(
     run: Run, store: str, jsonl: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = "".join(f"{n:04}" for n in range(100))
@@ -247,7 +248,7 @@ def test_a_narrow_terminal_folds_and_loses_nothing(
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setattr("fait._tools.cli.output.is_terminal", lambda: True)
 
-    told = run("streams", "-s", store).stdout
+    output = run("streams", "-s", store).stdout
 
-    assert max(map(len, told.splitlines())) <= 40
-    assert words in "".join(line.split(" ")[0] for line in told.splitlines())
+    assert max(map(len, output.splitlines())) <= 40
+    assert words in "".join(line.split(" ")[0] for line in output.splitlines())

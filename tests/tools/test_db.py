@@ -1,4 +1,4 @@
-"""`fait db` sets a store up and brings it up to date, on every backend that has tables, and says what it did."""
+"""`fait db` creates and migrates a store on each backend with tables, and reports what it did."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from tests.servers.postgres import installations
 Run = Callable[..., Any]
 
 LATER = Migration(99, "later", "CREATE TABLE {schema}.later (n integer);")
-NOT_THERE = "postgresql://somebody:secret@127.0.0.1:1/nowhere"
+UNREACHABLE = "postgresql://user:secret@127.0.0.1:1/missing"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -28,22 +28,22 @@ def url(request: pytest.FixtureRequest, store: str) -> str:
 
 
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Once called, fait has one more step for PostgreSQL."""
+def add_migration(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """A function that adds a pending migration for PostgreSQL."""
 
-    def begin() -> None:
-        known = migrations.load_migrations("fait._store.postgres")
-        step = Migration(len(known) + 1, LATER.name, LATER.sql)
-        monkeypatch.setattr("fait._store.postgres.admin.load_migrations", lambda _: [*known, step])
+    def add() -> None:
+        existing = migrations.load_migrations("fait._store.postgres")
+        added = Migration(len(existing) + 1, LATER.name, LATER.sql)
+        monkeypatch.setattr("fait._store.postgres.admin.load_migrations", lambda _: [*existing, added])
 
-    return begin
-
-
-def steps(run: Run, url: str) -> list[dict[str, Any]]:
-    return json.loads(run("db", "status", "-s", url, "--json").stdout)["steps"]
+    return add
 
 
-def test_a_store_is_set_up_once(run: Run, url: str) -> None:
+def migration_list(run: Run, url: str) -> list[dict[str, Any]]:
+    return json.loads(run("db", "status", "-s", url, "--json").stdout)["migrations"]
+
+
+def test_init_creates_a_store_once(run: Run, url: str) -> None:
     before = run("db", "status", "-s", url)
     created = run("db", "init", "-s", url)
     again = run("db", "init", "-s", url)
@@ -58,38 +58,38 @@ def test_a_store_is_set_up_once(run: Run, url: str) -> None:
     assert run("events", "-s", url).exit_code == 0
 
 
-def test_looking_changes_nothing(run: Run, url: str) -> None:
+def test_status_and_sql_change_nothing(run: Run, url: str) -> None:
     for _ in range(2):
-        assert not any(each["applied_at"] for each in steps(run, url))
+        assert not any(each["applied_at"] for each in migration_list(run, url))
         assert run("db", "sql", "-s", url).exit_code == 0
     if url.startswith("sqlite"):
         assert not Path(url.removeprefix("sqlite:///")).exists()
 
 
-def test_nothing_is_created_by_migrating(run: Run, url: str) -> None:
-    done = run("db", "migrate", "-s", url)
+def test_migrate_without_store_creates_nothing(run: Run, url: str) -> None:
+    result = run("db", "migrate", "-s", url)
 
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert "Nothing was created. To create one: fait db init" in done.stderr
-    assert not any(each["applied_at"] for each in steps(run, url))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Nothing was created. Check the URL, or create a store with: fait db init" in result.stderr
+    assert not any(each["applied_at"] for each in migration_list(run, url))
 
 
-def test_what_is_done_is_said_to_programs(run: Run, url: str) -> None:
+def test_json_output_lists_migrations(run: Run, url: str) -> None:
     first, second = (json.loads(run("db", "init", "-s", url, "--json").stdout) for _ in range(2))
     third = json.loads(run("db", "migrate", "-s", url, "--json").stdout)
     status = json.loads(run("db", "status", "-s", url, "--json").stdout)
 
-    assert first["applied"] == [each["name"] for each in status["steps"]]
+    assert first["applied"] == [each["name"] for each in status["migrations"]]
     assert (second["applied"], third["applied"], status["up_to_date"]) == ([], [], True)
-    assert status["steps"][0].keys() == {"number", "name", "fingerprint", "compatible_from", "applied_at"}
+    assert status["migrations"][0].keys() == {"number", "name", "checksum", "compatible_from", "applied_at"}
 
 
-def test_an_older_schema_is_brought_up_to_date(
-    run: Run, postgres_url: Callable[..., str], later: Callable[[], None]
+def test_migrate_applies_pending_migrations(
+    run: Run, postgres_url: Callable[..., str], add_migration: Callable[[], None]
 ) -> None:
     url = postgres_url()
     run("db", "init", "-s", url)
-    later()
+    add_migration()
 
     status, init = run("db", "status", "-s", url), run("db", "init", "-s", url)
     script = run("db", "sql", "-s", url).stdout
@@ -98,7 +98,7 @@ def test_an_older_schema_is_brought_up_to_date(
 
     assert (status.exit_code, status.stdout.count("pending")) == (1, 1)
     assert "fait db migrate" in status.stderr
-    assert (init.exit_code, "1 steps are pending: fait db migrate" in init.stdout) == (0, True)
+    assert (init.exit_code, "Pending migrations: 1. Apply them with: fait db migrate" in init.stdout) == (0, True)
     assert ("later" in script, "CREATE SCHEMA" in script, "fait_events" in script) == (True, False, False)
     assert (opened.exit_code, "fait db migrate" in opened.stderr) == (2, True)
     assert migrated.stdout.endswith(": later\n")
@@ -106,12 +106,12 @@ def test_an_older_schema_is_brought_up_to_date(
     assert (run("db", "sql", "-s", url).stdout, run("db", "migrate", "-s", url).exit_code) == ("", 0)
 
 
-def test_what_is_missing_can_be_applied_by_psql(
-    run: Run, postgres_url: Callable[..., str], later: Callable[[], None]
+def test_sql_output_can_be_applied_by_psql(
+    run: Run, postgres_url: Callable[..., str], add_migration: Callable[[], None]
 ) -> None:
     url = postgres_url()
     run("db", "init", "-s", url)
-    later()
+    add_migration()
 
     psql(url, run("db", "sql", "-s", url).stdout)
 
@@ -125,7 +125,7 @@ def psql(url: str, script: str) -> None:
     )
 
 
-def test_a_script_makes_the_same_file_as_init(run: Run, tmp_path: Path, store: str) -> None:
+def test_sql_output_creates_the_same_sqlite_file_as_init(run: Run, tmp_path: Path, store: str) -> None:
     other = tmp_path / "other.db"
     connection = apsw.Connection(str(other))
     connection.execute(run("db", "sql", "-s", store).stdout)
@@ -133,50 +133,50 @@ def test_a_script_makes_the_same_file_as_init(run: Run, tmp_path: Path, store: s
     run("db", "init", "-s", store)
 
     assert run("db", "status", "-s", f"sqlite:///{other}").exit_code == 0
-    assert tables(other) == tables(tmp_path / "facts.db")
+    assert tables(other) == tables(tmp_path / "events.db")
     assert run("events", "-s", f"sqlite:///{other}").exit_code == 0
 
 
 def tables(path: Path) -> list[tuple[str, str]]:
     connection = apsw.Connection(str(path))
-    found = connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
+    rows = connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
     connection.close()
-    return found
+    return rows
 
 
-def test_a_whole_script_needs_no_connection(run: Run) -> None:
-    done = run("db", "sql", "--schema", 'the "shop"', env={"FAIT_STORE": NOT_THERE})
+def test_sql_for_new_schema_needs_no_connection(run: Run) -> None:
+    result = run("db", "sql", "--schema", 'the "shop"', env={"FAIT_STORE": UNREACHABLE})
 
-    assert done.exit_code == 0
-    assert 'CREATE SCHEMA IF NOT EXISTS "the ""shop""";' in done.stdout
-    assert "CREATE SCHEMA" not in run("db", "sql", "--schema", "public").stdout  # it is there, and may be another's
+    assert result.exit_code == 0
+    assert 'CREATE SCHEMA IF NOT EXISTS "the ""shop""";' in result.stdout
+    assert "CREATE SCHEMA" not in run("db", "sql", "--schema", "public").stdout  # it exists and may have another owner
 
 
 @pytest.mark.parametrize("arguments", [("sql",), ("status", "-s", "memory:"), ("init", "-s", "other://x")])
-def test_what_cannot_be_meant_is_refused(run: Run, arguments: tuple[str, ...]) -> None:
-    done = run("db", *arguments)
+def test_invalid_usage_exits_with_2(run: Run, arguments: tuple[str, ...]) -> None:
+    result = run("db", *arguments)
 
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr.startswith("fait: ")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("fait: ")
 
 
 @pytest.mark.parametrize("command", ["init", "migrate", "status", "sql"])
-def test_a_server_that_is_away_is_said(run: Run, command: str) -> None:
-    done = run("db", command, "-s", NOT_THERE)
+def test_unreachable_server_is_reported_without_password(run: Run, command: str) -> None:
+    result = run("db", command, "-s", UNREACHABLE)
 
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "cannot be reached" in done.stderr
-    assert "secret" not in done.stderr
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot be reached" in result.stderr
+    assert "secret" not in result.stderr
 
 
-def test_a_schema_that_was_changed_is_refused(run: Run, postgres_url: Callable[..., str]) -> None:
+def test_changed_migration_is_rejected(run: Run, postgres_url: Callable[..., str]) -> None:
     url = postgres_url()
     run("db", "init", "-s", url)
-    asyncio.run(execute(url, "UPDATE {}.fait_migrations SET fingerprint = 'other' WHERE number = 2"))
+    asyncio.run(execute(url, "UPDATE {}.fait_migrations SET checksum = 'other' WHERE number = 2"))
 
     for command in ("status", "migrate", "init", "sql"):
-        done = run("db", command, "-s", url)
-        assert (done.exit_code, "has another schema 2 (ledger)" in done.stderr) == (1, True)
+        result = run("db", command, "-s", url)
+        assert (result.exit_code, "migration 2 (ledger)" in result.stderr) == (1, True)
 
 
 async def execute(url: str, sql: str) -> None:

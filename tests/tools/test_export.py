@@ -1,4 +1,4 @@
-"""What was imported comes out as it went in; a file takes its place only when it is complete."""
+"""An export writes imported lines unchanged, and replaces its file only when it is complete."""
 
 import gzip
 import json
@@ -25,12 +25,12 @@ def three(run: Run, store: str, jsonl: Write) -> list[dict[str, Any]]:
     return lines
 
 
-def exported(done: Any) -> list[Any]:
-    assert done.exit_code == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def exported(result: Any) -> list[Any]:
+    assert result.exit_code == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_a_part_can_be_exported(run: Run, store: str, three: list[Any]) -> None:
+def test_export_can_be_limited_to_stream_or_category(run: Run, store: str, three: list[Any]) -> None:
     assert exported(run("export", "-s", store)) == three
     assert exported(run("export", "-s", store, "--category", "case")) == [three[0], three[2]]
     assert exported(run("export", "-s", store, "--stream", "order-1")) == [three[1]]
@@ -38,20 +38,20 @@ def test_a_part_can_be_exported(run: Run, store: str, three: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(("name", "expand"), [("out.jsonl", bytes), ("out.jsonl.gz", gzip.decompress)])
-def test_a_file_takes_the_place_of_the_old_one(
+def test_export_replaces_existing_file(
     run: Run, store: str, three: list[Any], tmp_path: Path, name: str, expand: Callable[[bytes], bytes]
 ) -> None:
     target = tmp_path / name
     target.write_bytes(b"old")
 
-    done = run("export", "-s", store, "-o", target)
+    result = run("export", "-s", store, "-o", target)
 
-    assert (done.exit_code, done.stdout) == (0, "")
-    assert "3 events written" in done.stderr
-    assert expand(target.read_bytes()) == (tmp_path / "facts.jsonl").read_bytes()
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "3 events written" in result.stderr
+    assert expand(target.read_bytes()) == (tmp_path / "events.jsonl").read_bytes()
 
 
-def test_a_failed_export_leaves_the_old_file(
+def test_failed_export_leaves_existing_file(
     run: Run, store: str, three: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> bytes:
@@ -61,10 +61,10 @@ def test_a_failed_export_leaves_the_old_file(
     target = tmp_path / "out.jsonl"
     target.write_bytes(b"old")
 
-    done = run("export", "-s", store, "-o", target)
+    result = run("export", "-s", store, "-o", target)
 
-    assert done.exit_code == 1
-    assert "No space left" in done.stderr
+    assert result.exit_code == 1
+    assert "No space left" in result.stderr
     assert target.read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.glob("*out*")) == ["out.jsonl"]
 
@@ -76,16 +76,16 @@ def test_a_failed_export_leaves_the_old_file(
         ("ocel-order-management-simulated.jsonl.gz", ("--category", "order"), 22367),
     ],
 )
-def test_a_log_from_elsewhere_comes_back_byte_by_byte(
+def test_exported_public_log_is_identical_to_imported_file(
     run: Run, store: str, tmp_path: Path, name: str, options: tuple[str, ...], events: int
 ) -> None:
     file = DATA / name
     if not file.exists():
-        pytest.skip(f"{file} is not there, and is not part of this project")
+        pytest.skip(f"{file} is missing; it is not part of this project")
     target = tmp_path / name
 
-    done = run("import", file, "-s", store, *options, "--json")
-    assert json.loads(done.stdout)["written"] == events
+    result = run("import", file, "-s", store, *options, "--json")
+    assert json.loads(result.stdout)["written"] == events
     assert run("export", "-s", store, "-o", target).exit_code == 0
 
     expand = gzip.decompress if name.endswith(".gz") else bytes

@@ -1,4 +1,4 @@
-"""An import stores a file exactly, can be run again at any time, and names what is wrong with it."""
+"""An import stores a file exactly, can be repeated at any time, and reports invalid lines."""
 
 import gzip
 import json
@@ -20,7 +20,7 @@ def event(number: int, **changes: Any) -> dict[str, Any]:
     return {**line, **changes}
 
 
-def test_a_file_is_stored_and_a_second_time_changes_nothing(run: Run, store: str, jsonl: Write) -> None:
+def test_repeated_import_stores_nothing(run: Run, store: str, jsonl: Write) -> None:
     file = jsonl([event(n) for n in range(500)])
 
     first = run("import", file, "-s", store, "--json")
@@ -34,92 +34,90 @@ def test_a_file_is_stored_and_a_second_time_changes_nothing(run: Run, store: str
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 @pytest.mark.parametrize("seed", range(3))
-def test_order_is_the_files_whatever_was_stored_before(
-    run: Run, tmp_path: Path, jsonl: Write, seed: int, batch: int
-) -> None:
-    chance, store = random.Random(seed), f"sqlite:///{tmp_path}/facts.db"
+def test_imports_of_growing_file_keep_its_order(run: Run, tmp_path: Path, jsonl: Write, seed: int, batch: int) -> None:
+    chance, store = random.Random(seed), f"sqlite:///{tmp_path}/events.db"
     lines = [event(n, stream=f"case-{chance.randrange(30)}") for n in range(700)]
 
     for length in (*sorted(chance.sample(range(700), 3)), 700):
-        done = run("import", jsonl(lines[:length]), "-s", store, "--batch", batch)
-        assert done.exit_code == 0, done.stderr
+        result = run("import", jsonl(lines[:length]), "-s", store, "--batch-size", batch)
+        assert result.exit_code == 0, result.stderr
 
     assert run("export", "-s", store).stdout_bytes == jsonl(lines).read_bytes()
 
 
-def test_the_store_can_be_named_by_the_environment(run: Run, store: str, jsonl: Write) -> None:
-    done = run("import", jsonl([event(1)]), env={"FAIT_STORE": store})
+def test_store_url_can_come_from_environment(run: Run, store: str, jsonl: Write) -> None:
+    result = run("import", jsonl([event(1)]), env={"FAIT_STORE": store})
 
-    assert done.exit_code == 0
-    assert done.stdout.startswith("1 events written")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("1 events written")
 
 
-def test_a_bad_line_ends_the_import_with_its_number(run: Run, store: str, jsonl: Write) -> None:
+def test_invalid_line_ends_the_import_with_its_number(run: Run, store: str, jsonl: Write) -> None:
     lines: list[Any] = [event(n) for n in range(100)]
     good = jsonl(lines)
     lines[60] = event(60, time="2024-01-01T00:00:00")
     bad = jsonl(lines, "bad.jsonl")
 
-    done = run("import", bad, "-s", store)
+    result = run("import", bad, "-s", store)
 
-    assert done.exit_code == 1
-    assert 'line 61: its "time" has no zone' in done.stderr
+    assert result.exit_code == 1
+    assert 'line 61: "time" has no time zone' in result.stderr
     stored = run("export", "-s", store).stdout_bytes
     assert bad.read_bytes().startswith(stored)
-    assert f"The first {len(stored.splitlines())} events of the file are stored" in done.stderr
+    assert f"The first {len(stored.splitlines())} events of the file are stored" in result.stderr
 
-    bad.write_bytes(good.read_bytes())  # the line is put right
+    bad.write_bytes(good.read_bytes())  # the line is corrected
     assert run("import", bad, "-s", store).exit_code == 0
     assert run("export", "-s", store).stdout_bytes == good.read_bytes()
 
 
-def test_bad_lines_can_be_set_aside(run: Run, store: str, jsonl: Write) -> None:
+def test_skipped_lines_are_written_to_a_file(run: Run, store: str, jsonl: Write) -> None:
     long = b'"' + b"x" * source.MAX_LINE_BYTES + b'"'
     file = jsonl([event(0), b"nonsense \xff", event(1), long, event(2)])
 
-    done = run("import", file, "-s", store, "--skip-bad", "--json")
-    again = run("import", file, "-s", store, "--skip-bad", "--json")
+    result = run("import", file, "-s", store, "--skip-invalid", "--json")
+    again = run("import", file, "-s", store, "--skip-invalid", "--json")
 
-    told = json.loads(done.stdout)
-    assert (done.exit_code, told["written"], told["bad"]) == (0, 3, 2)
+    summary = json.loads(result.stdout)
+    assert (result.exit_code, summary["written"], summary["invalid_lines"]) == (0, 3, 2)
     assert json.loads(again.stdout)["already_stored"] == 3
-    aside = [json.loads(line) for line in Path(told["bad_file"]).read_bytes().splitlines()]
-    assert [(each["line"], each["text"][:11]) for each in aside] == [(2, "nonsense \\x"), (4, '"xxxxxxxxxx')]
-    assert "longer than 2,097,152 bytes" in aside[1]["reason"]
-    assert len(aside[1]["text"]) == 1000
+    skipped = [json.loads(line) for line in Path(summary["invalid_line_file"]).read_bytes().splitlines()]
+    assert [(each["line"], each["text"][:11]) for each in skipped] == [(2, "nonsense \\x"), (4, '"xxxxxxxxxx')]
+    assert "longer than 2,097,152 bytes" in skipped[1]["reason"]
+    assert len(skipped[1]["text"]) == 1000
 
 
-def test_a_run_without_bad_lines_leaves_no_old_list_of_them(run: Run, store: str, jsonl: Write) -> None:
+def test_run_without_invalid_lines_removes_old_file_of_them(run: Run, store: str, jsonl: Write) -> None:
     file = jsonl([b"nonsense"])
-    run("import", file, "-s", store, "--skip-bad")
-    listed = file.with_name("facts.jsonl.bad.jsonl")
+    run("import", file, "-s", store, "--skip-invalid")
+    listed = file.with_name("events.jsonl.invalid.jsonl")
     assert listed.exists()
 
     jsonl([event(1)])
-    run("import", file, "-s", store, "--skip-bad")
+    run("import", file, "-s", store, "--skip-invalid")
 
     assert not listed.exists()
 
 
-def test_a_line_that_was_put_right_too_late_is_refused(run: Run, store: str, jsonl: Write) -> None:
-    run("import", jsonl([event(0), b"nonsense", event(2)]), "-s", store, "--skip-bad")
+def test_line_corrected_after_it_was_skipped_is_rejected(run: Run, store: str, jsonl: Write) -> None:
+    run("import", jsonl([event(0), b"nonsense", event(2)]), "-s", store, "--skip-invalid")
 
-    done = run("import", jsonl([event(0), event(1), event(2)]), "-s", store)
+    result = run("import", jsonl([event(0), event(1), event(2)]), "-s", store)
 
-    assert done.exit_code == 1
-    assert "line 2 is not stored, but line 3 is" in done.stderr
+    assert result.exit_code == 1
+    assert "line 2 is not stored, but the later line 3 is" in result.stderr
     assert len(run("export", "-s", store).stdout.splitlines()) == 2
 
 
-def test_blank_lines_and_other_line_ends_are_no_events(run: Run, store: str, tmp_path: Path) -> None:
-    file = tmp_path / "facts.jsonl"
+def test_blank_lines_and_other_line_endings_are_ignored(run: Run, store: str, tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
     encoded = [json.dumps(event(n)).encode() for n in range(3)]
     file.write_bytes(b"\xef\xbb\xbf" + encoded[0] + b"\r\n\r\n  \n" + encoded[1] + b"\n" + encoded[2])
 
     assert run("import", file, "-s", store).stdout.startswith("3 events written")
 
 
-def test_gzip_is_known_by_its_content(run: Run, store: str, jsonl: Write) -> None:
+def test_gzip_is_detected_by_content(run: Run, store: str, jsonl: Write) -> None:
     file = jsonl([event(n) for n in range(10)])
     plain = file.read_bytes()
     file.write_bytes(gzip.compress(plain))
@@ -129,51 +127,51 @@ def test_gzip_is_known_by_its_content(run: Run, store: str, jsonl: Write) -> Non
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: data[:40] + b"\0" * 9 + data[49:]])
-def test_damaged_gzip_is_a_plain_failure(run: Run, store: str, jsonl: Write, damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_gzip_is_reported(run: Run, store: str, jsonl: Write, damage: Callable[[bytes], bytes]) -> None:
     chance = random.Random(1)
     file = jsonl([event(n, data=chance.random()) for n in range(500)])
     file.write_bytes(damage(gzip.compress(file.read_bytes())))
 
-    done = run("import", file, "-s", store)
+    result = run("import", file, "-s", store)
 
-    assert done.exit_code == 1
-    assert "compressed data is damaged" in done.stderr
+    assert result.exit_code == 1
+    assert "gzip data is damaged or truncated" in result.stderr
 
 
-def test_expansion_is_limited_by_size(run: Run, store: str, jsonl: Write) -> None:
+def test_decompressed_size_is_limited(run: Run, store: str, jsonl: Write) -> None:
     file = jsonl([event(n) for n in range(200)])
     file.write_bytes(gzip.compress(file.read_bytes()))
 
-    done = run("import", file, "-s", store, "--max-expanded", 10_000)
+    result = run("import", file, "-s", store, "--max-decompressed", 10_000)
 
-    assert done.exit_code == 1
-    assert "--max-expanded" in done.stderr
+    assert result.exit_code == 1
+    assert "--max-decompressed" in result.stderr
 
 
-def test_a_bomb_is_refused_by_its_ratio(run: Run, store: str, tmp_path: Path) -> None:
+def test_decompression_bomb_is_rejected_by_its_ratio(run: Run, store: str, tmp_path: Path) -> None:
     file = tmp_path / "bomb.jsonl"
-    with gzip.open(file, "wb", 1) as packed:
+    with gzip.open(file, "wb", 1) as compressed:
         for _ in range(80):
-            packed.write(b" " * (1 << 20) + b"\n")
+            compressed.write(b" " * (1 << 20) + b"\n")
 
-    done = run("import", file, "-s", store)
+    result = run("import", file, "-s", store)
 
-    assert done.exit_code == 1
-    assert "more than 200 times its size" in done.stderr
+    assert result.exit_code == 1
+    assert "more than 200 times its size" in result.stderr
 
 
-def test_what_cannot_be_meant_exits_with_2(run: Run, tmp_path: Path, jsonl: Write) -> None:
+def test_invalid_usage_exits_with_2(run: Run, tmp_path: Path, jsonl: Write) -> None:
     file = jsonl([event(1)])
 
     assert run("import", file).exit_code == 2
-    assert run("import", tmp_path / "absent.jsonl", "-s", "memory:").exit_code == 2
-    refused = run("import", file, "-s", "mysql://me:secret@host/db")
-    assert refused.exit_code == 2
-    assert "mysql://me:***@host/db" in refused.stderr
-    assert "secret" not in refused.output
+    assert run("import", tmp_path / "missing.jsonl", "-s", "memory:").exit_code == 2
+    rejected = run("import", file, "-s", "mysql://me:secret@host/db")
+    assert rejected.exit_code == 2
+    assert "mysql://me:***@host/db" in rejected.stderr
+    assert "secret" not in rejected.output
 
 
-def test_no_password_is_shown_in_the_summary(run: Run, jsonl: Write) -> None:
-    done = run("import", jsonl([event(1)]), "-s", "memory://me:secret@host", "--json")
+def test_summary_contains_no_password(run: Run, jsonl: Write) -> None:
+    result = run("import", jsonl([event(1)]), "-s", "memory://me:secret@host", "--json")
 
-    assert json.loads(done.stdout)["store"] == "memory://me:***@host"
+    assert json.loads(result.stdout)["store"] == "memory://me:***@host"

@@ -1,4 +1,4 @@
-"""An import may end at any moment, by any means; the next run completes it exactly."""
+"""An import can be killed or interrupted at any time; the next run completes it exactly."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ FAIT = (sys.executable, "-c", "from fait._tools.cli.main import run; run()")
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("interrupt") / "facts.jsonl"
+    path = tmp_path_factory.mktemp("interrupt") / "events.jsonl"
     with path.open("w") as out:
         for n in range(LINES):
             line = {"stream": f"case-{n * 7 % 97}", "type": "t", "time": "2024-01-01T00:00:00Z", "data": {"n": n}}
@@ -33,9 +33,9 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def running(file: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """An import that has stored some of the file, and not all."""
-    process = start("import", file, "-s", f"sqlite:///{tmp_path}/facts.db", "--batch", 100)
-    while stored(tmp_path / "facts.db") < 1000:
+    """An import that has stored a part of the file."""
+    process = start("import", file, "-s", f"sqlite:///{tmp_path}/events.db", "--batch-size", 100)
+    while stored(tmp_path / "events.db") < 1000:
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
     with process:
@@ -51,41 +51,44 @@ def stored(path: Path) -> int:
         return 0
 
 
-def goes_on_exactly(run: Callable[..., Any], store: str, path: Path, file: Path) -> None:
+def assert_import_continues(run: Callable[..., Any], store: str, path: Path, file: Path) -> None:
     before = stored(path)
     assert 0 < before < LINES
     assert file.read_bytes().startswith(run("export", "-s", store).stdout_bytes)
 
-    done = run("import", file, "-s", store, "--json")
+    result = run("import", file, "-s", store, "--json")
 
-    assert done.exit_code == 0, done.stderr
-    assert (json.loads(done.stdout)["written"], json.loads(done.stdout)["already_stored"]) == (LINES - before, before)
+    assert result.exit_code == 0, result.stderr
+    assert (json.loads(result.stdout)["written"], json.loads(result.stdout)["already_stored"]) == (
+        LINES - before,
+        before,
+    )
     assert run("export", "-s", store).stdout_bytes == file.read_bytes()
 
 
-def test_after_a_kill_it_goes_on_exactly(
+def test_killed_import_continues(
     run: Callable[..., Any], store: str, tmp_path: Path, file: Path, running: subprocess.Popen[str]
 ) -> None:
     running.kill()
     running.communicate()
 
-    goes_on_exactly(run, store, tmp_path / "facts.db", file)
+    assert_import_continues(run, store, tmp_path / "events.db", file)
 
 
-def test_ctrl_c_finishes_the_batch_and_says_what_is_stored(
+def test_ctrl_c_ends_the_import_after_the_batch(
     run: Callable[..., Any], store: str, tmp_path: Path, file: Path, running: subprocess.Popen[str]
 ) -> None:
     running.send_signal(signal.SIGINT)
-    _, told = running.communicate()
+    _, stderr = running.communicate()
 
     assert running.returncode == 130
-    assert f"The first {stored(tmp_path / 'facts.db'):,} events of the file are stored" in told
-    assert "Run the same command to go on." in told
-    assert "Traceback" not in told
-    goes_on_exactly(run, store, tmp_path / "facts.db", file)
+    assert f"The first {stored(tmp_path / 'events.db'):,} events of the file are stored" in stderr
+    assert "To continue, run the same command again." in stderr
+    assert "Traceback" not in stderr
+    assert_import_continues(run, store, tmp_path / "events.db", file)
 
 
-def test_two_imports_of_one_file_at_once_store_it_once(
+def test_concurrent_imports_of_one_file_store_it_once(
     run: Callable[..., Any], store: str, file: Path, running: subprocess.Popen[str]
 ) -> None:
     other = run("import", file, "-s", store, "--json")
@@ -95,9 +98,7 @@ def test_two_imports_of_one_file_at_once_store_it_once(
     assert run("export", "-s", store).stdout_bytes == file.read_bytes()
 
 
-def test_tail_shows_what_comes_and_ends_with_ctrl_c(
-    run: Callable[..., Any], store: str, jsonl: Callable[..., Path]
-) -> None:
+def test_tail_prints_new_events_until_ctrl_c(run: Callable[..., Any], store: str, jsonl: Callable[..., Path]) -> None:
     line = {"stream": "case-1", "type": "t", "time": "2024-01-01T00:00:00Z", "data": {"n": 1}}
     run("import", jsonl([line]), "-s", store)
     with start("tail", "-s", store, "--from-start", "--json", "--type", "t") as process:
@@ -106,13 +107,13 @@ def test_tail_shows_what_comes_and_ends_with_ctrl_c(
         run("import", jsonl([line, {**line, "type": "other"}, {**line, "data": {"n": 2}}]), "-s", store)
         second = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        rest, told = process.communicate()
+        stdout, stderr = process.communicate()
 
     assert (first["data"], second["data"], second["position"]) == ({"n": 1}, {"n": 2}, 3)
-    assert (process.returncode, rest, told) == (130, "", "")
+    assert (process.returncode, stdout, stderr) == (130, "", "")
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(run: Callable[..., Any], store: str, file: Path) -> None:
+def test_closed_pipe_prints_no_error(run: Callable[..., Any], store: str, file: Path) -> None:
     run("import", file, "-s", store)
     with start("export", "-s", store) as process:
         assert process.stdout is not None

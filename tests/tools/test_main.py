@@ -1,4 +1,4 @@
-"""Where the command begins: without its extra, with its version, and with the shop."""
+"""The entry point: missing extra, version, help, and the demo."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -12,45 +12,47 @@ from fait._tools.cli import main
 Run = Callable[..., Any]
 
 
-def test_without_the_extra_it_says_how_to_install_it(
+def test_missing_extra_prints_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(main, "find_spec", lambda name: None)
 
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as caught:
         main.run()
 
-    told = capsys.readouterr()
-    assert (ended.value.code, told.out, told.err.count("\n")) == (2, "", 1)
-    assert 'pip install "fait[cli]"' in told.err
+    output = capsys.readouterr()
+    assert (caught.value.code, output.out, output.err.count("\n")) == (2, "", 1)
+    assert 'pip install "fait[cli]"' in output.err
 
 
-def test_the_version_is_the_packages(run: Run) -> None:
+def test_version_is_that_of_the_package(run: Run) -> None:
     assert run("--version").stdout == f"fait {version('fait')}\n"
 
 
 def test_every_command_has_help(run: Run) -> None:
-    told = run("--help").stdout
+    output = run("--help").stdout
     for name in ("import", "export", "streams", "stream", "events", "state", "tail", "doctor", "rebuild", "demo"):
-        assert f"  {name} " in told
+        assert f"  {name} " in output
         assert run(name, "--help").exit_code == 0
 
 
-def test_the_demo_runs_the_shop_and_keeps_its_file(run: Run, tmp_path: Path) -> None:
-    kept = tmp_path / "shop.db"
+def test_demo_creates_the_given_file(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "shop.db"
 
-    assert run("demo", "--orders", 30, "--keep", kept).exit_code == 0
-    assert run("doctor", "-s", f"sqlite:///{kept}").exit_code == 0
-    assert "exists" in run("demo", "--orders", 30, "--keep", kept).stderr
+    assert run("demo", "--orders", 30, "--file", file).exit_code == 0
+    assert run("doctor", "-s", f"sqlite:///{file}").exit_code == 0
+    assert "exists" in run("demo", "--orders", 30, "--file", file).stderr
 
 
-@pytest.mark.parametrize(("well", "code"), [(True, 0), (False, 1)])
-def test_the_demo_ends_as_its_sums_do(run: Run, monkeypatch: pytest.MonkeyPatch, well: bool, code: int) -> None:
+@pytest.mark.parametrize(("correct", "code"), [(True, 0), (False, 1)])
+def test_demo_exit_code_is_the_result_of_its_audit(
+    run: Run, monkeypatch: pytest.MonkeyPatch, correct: bool, code: int
+) -> None:
     called: list[tuple[str, int]] = []
 
     async def shop(path: Path, *, orders: int) -> bool:
         called.append((path.name, orders))
-        return well
+        return correct
 
     monkeypatch.setattr("fait._tools.cli.demo._load_demo", lambda: shop)
 

@@ -1,4 +1,4 @@
-"""A read model is built anew from the log, by this process or another, and nothing else of the app runs."""
+"""`fait rebuild` rebuilds one read model from the log, and runs nothing else of the app."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class Total(fait.ReadModel, key="id", version={version}):
     total: int
 
     @classmethod
-    def evolve(cls, row: Self | None, event: fait.Untyped, at: fait.Recorded) -> Self | None:
+    def evolve(cls, row: Self | None, event: fait.Untyped, at: fait.Envelope) -> Self | None:
         return cls(id=at.stream_id, total=({factor}) * event.data["n"] + (row.total if row else 0))
 
 app = fait.App("counting")
@@ -34,7 +34,7 @@ async def leave_a_trace(event: fait.Untyped) -> None:
 
 @pytest.fixture
 def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Writes the app in another version, each as a module of its own."""
+    """Writes a version of the app as a module, and returns its --app value."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -47,7 +47,7 @@ def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
 
 
 @pytest.fixture(autouse=True)
-def facts(run: Run, store: str, jsonl: Callable[..., Path]) -> None:
+def stored_events(run: Run, store: str, jsonl: Callable[..., Path]) -> None:
     lines = [{"stream": f"a-{n % 3}", "type": "t", "time": "2024-01-01T00:00Z", "data": {"n": n}} for n in range(90)]
     assert run("import", jsonl(lines), "-s", store).exit_code == 0
 
@@ -62,31 +62,32 @@ def totals(store: str) -> list[tuple[str, int]]:
         connection.close()
 
 
-def test_a_changed_read_model_is_built_anew(run: Run, store: str, version: Callable[..., str], tmp_path: Path) -> None:
-    expected = [(str(rest), sum(range(rest, 90, 3))) for rest in range(3)]
+def test_rebuild_fills_changed_read_model(run: Run, store: str, version: Callable[..., str], tmp_path: Path) -> None:
+    expected = [(str(n), sum(range(n, 90, 3))) for n in range(3)]
 
-    done = run("rebuild", "total", "-s", store, "--app", version(1, 1), "--json")
-    assert (done.exit_code, json.loads(done.stdout)["position"]) == (0, 90), done.stderr
+    result = run("rebuild", "total", "-s", store, "--app", version(1, 1), "--json")
+    assert (result.exit_code, json.loads(result.stdout)["position"]) == (0, 90), result.stderr
     assert totals(store) == expected
 
-    done = run("rebuild", "total", "-s", store, "--app", version(2, 10))
-    assert done.exit_code == 0, done.stderr
-    assert done.stdout.startswith("total was built anew up to position 90")
+    result = run("rebuild", "total", "-s", store, "--app", version(2, 10))
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("rebuilt total up to position 90")
     assert totals(store) == [(id, 10 * total) for id, total in expected]
     assert not (tmp_path / "trace").exists()
 
 
-def test_a_fold_that_fails_is_told_at_once(run: Run, store: str, version: Callable[..., str]) -> None:
-    done = run("rebuild", "total", "-s", store, "--app", version(1, "1 // 0"))
+def test_failing_fold_ends_the_rebuild(run: Run, store: str, version: Callable[..., str]) -> None:
+    result = run("rebuild", "total", "-s", store, "--app", version(1, "1 // 0"))
 
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "total stopped after position 0 of 90: ZeroDivisionError" in done.stderr
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "rebuild of total failed after position 0 of 90" in result.stderr
+    assert "Cause: ZeroDivisionError" in result.stderr
 
 
-def test_a_name_that_is_none_is_refused(run: Run, store: str, version: Callable[..., str], tmp_path: Path) -> None:
+def test_unknown_read_model_is_rejected(run: Run, store: str, version: Callable[..., str], tmp_path: Path) -> None:
     app = version(1, 1)
 
-    assert "it has: total" in run("rebuild", "totals", "-s", store, "--app", app).stderr
+    assert "Its read models: total" in run("rebuild", "totals", "-s", store, "--app", app).stderr
     assert run("rebuild", "total", "-s", store, "--app", "total").exit_code == 2
-    absent = run("rebuild", "total", "-s", f"sqlite:///{tmp_path}/absent.db", "--app", app)
-    assert (absent.exit_code, (tmp_path / "absent.db").exists()) == (2, False)
+    missing = run("rebuild", "total", "-s", f"sqlite:///{tmp_path}/missing.db", "--app", app)
+    assert (missing.exit_code, (tmp_path / "missing.db").exists()) == (2, False)

@@ -1,4 +1,4 @@
-"""Mistakes with the outbox: every line with a mark is refused by both type checkers, and no other."""
+"""Mistakes with the outbox: each marked line must be rejected by both type checkers."""
 
 import sqlite3
 
@@ -17,15 +17,15 @@ shop = fait.App("typed")
 
 
 async def use(waits: psycopg.AsyncConnection, threads: aiosqlite.Connection, connection: psycopg.Connection) -> None:
-    shop.outbox(waits).add(Sent("c-1"), stream="mail-1")  # E: nothing is stored without await
-    shop.outbox(threads).add(Sent("c-1"), stream="mail-1")  # E: the same
-    await shop.outbox(connection).add(Sent("c-1"), stream="mail-1")  # E: nothing to wait for
-    with shop.outbox(waits).transaction():  # E: it waits
+    shop.outbox(waits).add(Sent("c-1"), stream="mail-1")  # E: add must be awaited
+    shop.outbox(threads).add(Sent("c-1"), stream="mail-1")  # E: add must be awaited
+    await shop.outbox(connection).add(Sent("c-1"), stream="mail-1")  # E: add is not async here
+    with shop.outbox(waits).transaction():  # E: transaction is async here
         pass
 
 
 def mistake(connection: sqlite3.Connection) -> None:
     shop.outbox(connection).add(Sent("c-1"))  # E: no stream
-    shop.outbox(connection).add(Sent("c-1"), stream="mail-1", expected="new")  # E: no such word
-    shop.outbox(connection.cursor())  # E: a cursor is no connection
-    shop.outbox("shop.db")  # E: nor is a path
+    shop.outbox(connection).add(Sent("c-1"), stream="mail-1", expected="new")  # E: no such literal
+    shop.outbox(connection.cursor())  # E: a cursor is not a connection
+    shop.outbox("shop.db")  # E: a path is not a connection

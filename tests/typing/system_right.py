@@ -1,4 +1,4 @@
-"""A user's program that both type checkers accept: aggregates, deciders, read models, handlers, questions."""
+"""A user's program that both type checkers accept: aggregates, deciders, read models, handlers, queries."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""A user's mistakes: each marked line must be refused by both type checkers."""
+"""A user's mistakes: each marked line must be rejected by both type checkers."""
 
 from datetime import datetime
 from typing import Self
@@ -37,8 +37,8 @@ class Summary(fait.ReadModel, key="order"):
     order: str
 
     @classmethod
-    def evolve(cls, row: Self | None, event: Placed, at: fait.Recorded) -> Self | None:
-        return cls(order=1)  # E: not a text
+    def evolve(cls, row: Self | None, event: Placed, at: fait.Envelope) -> Self | None:
+        return cls(order=1)  # E: not a str
 
 
 class Keyless(fait.ReadModel):  # E: no key
@@ -60,7 +60,7 @@ async def narrow(event: Placed) -> None: ...
 async def context(event: Placed, ctx: str) -> None: ...
 
 
-@app.on(Placed)  # E: a handler returns nothing
+@app.on(Placed)  # E: a handler returns None
 async def answers(event: Placed) -> int:
     return 1
 
@@ -71,17 +71,17 @@ async def late(event: Placed) -> None: ...
 
 async def use(s: fait.System) -> None:
     await s.transact(Order.place, "o-1")  # E: an argument is missing
-    await s.transact(Order.place, "o-1", 1)  # E: not a text
+    await s.transact(Order.place, "o-1", 1)  # E: not a str
     await s.transact(Order.place, "o-1", "c-1", "more")  # E: one too many
-    await s.transact(Order.place, 1, "c-1")  # E: an id is a text
+    await s.transact(Order.place, 1, "c-1")  # E: an id is a str
     await s.transact(Order.place, "o-1", client="c-1")  # E: no such argument
     await s.using(expected="maybe").transact(Order.place, "o-1", "c-1")  # E: no such expectation
-    await s.load(Order, "o-1", at="2024-01-15")  # E: not a moment
+    await s.load(Order, "o-1", at="2024-01-15")  # E: not a datetime
     await s.load(Placed, "o-1")  # E: not an aggregate
     await s.find(Placed)  # E: not a read model
     print((await s.load(Order, "o-1")).stauts)  # E: no such state
     await s.publish(Placed("c-1"))  # E: no stream
 
 
-print(fait.replace(Placed("c-1"), customer="c-2").customer.year)  # E: still a text
+print(fait.replace(Placed("c-1"), customer="c-2").customer.year)  # E: still a str
 moment: datetime = fait.now  # E: not called

@@ -1,6 +1,6 @@
-"""Typing is behaviour: what must be accepted is accepted, what must be refused is refused, by each type checker.
+"""Both type checkers accept the programs in `*_right.py` and reject exactly the marked lines in `*_wrong.py`.
 
-In a `*_wrong.py` file every line with a mark `# E:` must be an error; no other line of any file may be one.
+A mark is a comment `# E:` with the reason.
 """
 
 import json
@@ -48,15 +48,15 @@ def marked() -> Lines:
     }
 
 
-def test_every_mark_stands_in_a_file_of_mistakes() -> None:
+def test_every_wrong_file_and_no_other_has_marks() -> None:
     assert {name for name, _ in marked()} == {file.name for file in FILES if file.name.endswith("_wrong.py")}
 
 
 @pytest.mark.parametrize("checker", [pyright, mypy])
-def test_the_checker_refuses_exactly_the_marked_lines(checker: object) -> None:
+def test_type_checker_rejects_exactly_the_marked_lines(checker: object) -> None:
     assert callable(checker)
     errors = checker()
-    accepted = sorted(marked() - set(errors))
-    refused = {place: errors[place] for place in sorted(set(errors) - marked())}
+    accepted_marks = sorted(marked() - set(errors))
+    unmarked_errors = {line: errors[line] for line in sorted(set(errors) - marked())}
 
-    assert (accepted, refused) == ([], {})
+    assert (accepted_marks, unmarked_errors) == ([], {})

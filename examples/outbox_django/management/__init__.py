@@ -1,1 +1,1 @@
-"""What `manage` can be told to do."""
+"""Management commands."""

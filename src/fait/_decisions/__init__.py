@@ -1,1 +1,1 @@
-"""Choices: how a command becomes events. Pure, but for the one loop that reads, decides, appends and tries again."""
+"""Decisions: commands become events. Pure, except the runner, which loads, decides, appends and retries."""

@@ -1,18 +1,18 @@
-"""An aggregate is a decision as a class: fields are its state, public methods are commands, `evolve` is the fold.
+"""Aggregates: a decider written as a class. Fields are the state, public methods are commands, `evolve` is the fold.
 
     class Order(fait.Aggregate, category="order"):
         status: Literal["new", "placed"] = "new"
 
         def place(self, customer_id: str) -> None:              # command: check, then emit
             if self.status != "new":
-                raise fait.Rejected("this order was placed before")
+                raise fait.Rejected("this order was already placed")
             self.emit(OrderPlaced(customer_id))
 
-        def evolve(self, event: OrderPlaced) -> None:           # fact: change, never refuse
+        def evolve(self, event: OrderPlaced) -> None:           # event: change the state, never reject
             self.status = "placed"
 
-State is slotted and every field has a default: what is not declared cannot be set, and what it is before the first
-event is always said.
+An aggregate is a slotted struct whose fields all have defaults. So an undeclared attribute cannot be set, and the state
+before the first event is always defined.
 """
 
 from collections.abc import Iterable, Mapping
@@ -46,17 +46,17 @@ _RESERVED = {"id", "version", "emit", "evolve"}
 
 
 class SupportsEvolve(Protocol[E_contra]):
-    """Whatever has an `evolve`: what it takes is what may be emitted."""
+    """An object with `evolve`. It may emit the events that its `evolve` accepts."""
 
     def evolve(self, event: E_contra, /) -> None:
-        """Change the state as the event says."""
+        """Apply an event to the state."""
         ...
 
 
 class Command:
-    """A public method of an aggregate, which knows the class it was reached through.
+    """A public method of an aggregate together with the class it was accessed through.
 
-    `Order.place` is one, `order.place` an ordinary bound method.
+    `Order.place` is a `Command`; `order.place` is an ordinary bound method.
     """
 
     __slots__ = ("__wrapped__", "aggregate", "function")
@@ -67,59 +67,89 @@ class Command:
         self.__wrapped__ = function
 
     def __get__(self, instance: object, owner: "type[Aggregate]") -> Any:
-        """The command of a class, the method of an instance."""
+        """Return a command for a class, a bound method for an instance."""
         return Command(self.function, owner) if instance is None else MethodType(self.function, instance)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Run it on an aggregate given as the first argument."""
+        """Call the method; the first argument is the aggregate."""
         return self.function(*arguments, **named)
 
     @property
     def name(self) -> str:
-        """`category.method`, as it is recorded."""
+        """`category.method`, as recorded in the metadata of its events."""
         category = describe_aggregate(self.aggregate).category if self.aggregate else "?"
         return f"{category}.{self.function.__name__}"
 
     def arguments(self, given: Iterable[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of a call by name, as they are recorded."""
+        """Return a call's arguments by name, as recorded in the metadata; surplus positional ones are under `*`."""
         code = self.function.__code__
         names = code.co_varnames[1 : code.co_argcount]
         values = tuple(given)
-        rest = {"*": values[len(names) :]} if len(values) > len(names) else {}
-        return {**dict(zip(names, values, strict=False)), **rest, **named}
+        surplus = {"*": values[len(names) :]} if len(values) > len(names) else {}
+        return {**dict(zip(names, values, strict=False)), **surplus, **named}
 
 
 if TYPE_CHECKING:
 
     @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
     class Aggregate:
-        """Base class of aggregates. See the module's docstring."""
+        """Base class of aggregates: fields are the state, public methods are commands, `evolve` is the fold.
+
+        Class options:
+            category: category of its streams: with "order", the stream of id "7" is `order-7`.
+            snapshot_every: save a snapshot after this many events since the last one, so that loading need not start at
+                version 1; None, the default: never. Useful for streams of hundreds of events or more.
+
+        Attributes:
+            id: the part of the stream's name after the category.
+            version: version of the stream when the state was loaded; 0: the stream does not exist.
+
+        Every field needs a default, which is its value before the first event. A command checks the state and emits
+        events; it may run again after a version conflict, so it must have no other effects. `evolve` changes the state
+        and must not raise; its annotation lists the events that the aggregate accepts.
+
+        Example:
+            class Order(fait.Aggregate, category="order", snapshot_every=500):
+                status: Literal["new", "placed"] = "new"
+
+                def place(self, customer_id: str) -> None:
+                    if self.status != "new":
+                        raise fait.Rejected("the order was already placed")
+                    self.emit(OrderPlaced(customer_id))
+
+                def evolve(self, event: OrderPlaced) -> None:
+                    self.status = "placed"
+        """
 
         def __init_subclass__(cls, *, category: str, snapshot_every: int | None = None) -> None:
             """Declare an aggregate.
 
             Args:
-                category: of its streams: "order" for `order-7`.
-                snapshot_every: keep the state when so many events have come since it was last kept, so that loading
-                    need not begin at the first event; None = never. Worth it for streams of hundreds of events.
+                category: category of its streams: "order" for `order-7`. It contains no hyphen.
+                snapshot_every: number of events after which loading saves a new snapshot of the state, so that the next
+                    load need not start at the first event. None: no snapshots. Worthwhile for streams of hundreds of
+                    events.
             """
 
         @property
         def id(self) -> str:
-            """The part of the stream's name after the category."""
+            """The id: the part of the stream's name after the category."""
             ...
 
         @property
         def version(self) -> int:
-            """Of the last event folded into the state when it was loaded; 0 = no stream."""
+            """The stream's version when the state was loaded; 0 if there is no stream."""
             ...
 
         def emit(self: SupportsEvolve[E], event: E, /, *, tags: Iterable[str] = ()) -> None:
-            """Say that something has happened: the state changes now, the event is stored when the command is done.
+            """Record an event: apply it to the state now, and append it when the command returns.
 
             Args:
-                event: what has happened; one that `evolve` takes.
-                tags: the other things it belongs to, as "kind:id".
+                event: an event of a class that `evolve` handles.
+                tags: further entities that the event belongs to, each as "kind:id".
+
+            Raises:
+                UsageError: `evolve` does not handle the event's class. Nothing was written.
             """
 
 else:
@@ -139,7 +169,33 @@ else:
             return cls
 
     class Aggregate(_Hidden, Struct, metaclass=_AggregateMeta):
-        """Base class of aggregates. See the module's docstring."""
+        """Base class of aggregates: fields are the state, public methods are commands, `evolve` is the fold.
+
+        Class options:
+            category: category of its streams: with "order", the stream of id "7" is `order-7`.
+            snapshot_every: save a snapshot after this many events since the last one, so that loading need not start at
+                version 1; None, the default: never. Useful for streams of hundreds of events or more.
+
+        Attributes:
+            id: the part of the stream's name after the category.
+            version: version of the stream when the state was loaded; 0: the stream does not exist.
+
+        Every field needs a default, which is its value before the first event. A command checks the state and emits
+        events; it may run again after a version conflict, so it must have no other effects. `evolve` changes the state
+        and must not raise; its annotation lists the events that the aggregate accepts.
+
+        Example:
+            class Order(fait.Aggregate, category="order", snapshot_every=500):
+                status: Literal["new", "placed"] = "new"
+
+                def place(self, customer_id: str) -> None:
+                    if self.status != "new":
+                        raise fait.Rejected("the order was already placed")
+                    self.emit(OrderPlaced(customer_id))
+
+                def evolve(self, event: OrderPlaced) -> None:
+                    self.status = "placed"
+        """
 
         def __post_init__(self):
             self._pending = []
@@ -148,28 +204,28 @@ else:
 
         @property
         def id(self):
-            """The part of the stream's name after the category."""
+            """The id: the part of the stream's name after the category."""
             return self._id
 
         @property
         def version(self):
-            """Of the last event folded into the state when it was loaded; 0 = no stream."""
+            """The stream's version when the state was loaded; 0 if there is no stream."""
             return self._version
 
         def emit(self, event, /, *, tags=()):
-            """Say that something has happened."""
+            """Record an event."""
             description = describe_aggregate(type(self))
             if type(event) not in description.events:
                 raise UsageError(
-                    f"{type(self).__name__}.evolve does not take {type(event).__name__}: add it to its annotation. "
-                    "Nothing was written."
+                    f"{type(self).__name__}.evolve does not handle {type(event).__name__}: add it to the annotation of "
+                    "its event parameter. Nothing was written."
                 )
             self.evolve(event)
             self._pending.append(DecidedEvent(event, check_tags(tags)))
 
 
 class _Description:
-    """What a class statement said; the events are found out at first use, when all names are defined."""
+    """The declaration of an aggregate. Its events are resolved at first use, when all names are defined."""
 
     def __init__(self, cls: type, category: str, snapshot_every: int | None, names: Mapping[str, Any]) -> None:
         self.cls = cls
@@ -191,28 +247,36 @@ _DESCRIPTION = "__fait_aggregate__"
 
 
 def describe_aggregate(cls: "type[Aggregate]") -> _Description:
-    """Category and events of an aggregate."""
-    found = cls.__dict__.get(_DESCRIPTION)
-    if found is None:
+    """Return the declaration of an aggregate: its category, events and snapshot policy.
+
+    Raises:
+        DeclarationError: the class is not a declared aggregate.
+    """
+    description = cls.__dict__.get(_DESCRIPTION)
+    if description is None:
         raise DeclarationError(
-            f"{cls.__qualname__} is not an aggregate: class {cls.__name__}(fait.Aggregate, category=...)"
+            f"{cls.__qualname__} is not an aggregate. Declare it as "
+            f'class {cls.__name__}(fait.Aggregate, category="...")'
         )
-    return cast("_Description", found)
+    return cast("_Description", description)
 
 
 def command_of(function: object) -> Command:
-    """The command that a value is, or an error that says how commands are named."""
+    """Return the value if it is a command.
+
+    Raises:
+        UsageError: it is not.
+    """
     if isinstance(function, Command) and function.aggregate is not None:
         return function
     raise UsageError(
-        f"a command is a public method named through its class, as in transact(Order.place, id, ...), not "
-        f"{function!r}. "
-        "Nothing was written."
+        "expected a command, a public method accessed through its class, as in transact(Order.place, id, ...); got a "
+        f"{type(function).__name__}. Nothing was written."
     )
 
 
 def fold_definition_of(cls: "type[A]") -> FoldDefinition[A]:
-    """How the loop folds an aggregate."""
+    """Return the fold definition of an aggregate."""
     description = describe_aggregate(cls)
 
     def initial(id: str) -> A:
@@ -224,12 +288,15 @@ def fold_definition_of(cls: "type[A]") -> FoldDefinition[A]:
 
 
 def fold(cls: "type[A]", events: Iterable[object], *, id: str = "") -> A:
-    """The aggregate after these events: its state is nothing else.
+    """Fold events into an aggregate, without a store. Useful in tests.
 
     Args:
         cls: the aggregate's class.
-        events: facts its `evolve` takes, in order.
-        id: the id it knows itself by.
+        events: events that its `evolve` handles, in order.
+        id: the aggregate's id.
+
+    Returns:
+        The aggregate after the last event. Its `version` is 0, as it was not loaded from a stream.
     """
     state = fold_definition_of(cls).initial(id)
     for event in events:
@@ -238,12 +305,12 @@ def fold(cls: "type[A]", events: Iterable[object], *, id: str = "") -> A:
 
 
 def pending_events(state: "Aggregate") -> list[DecidedEvent]:
-    """The events that a command has emitted."""
+    """Return the events that a command has emitted."""
     return cast("list[DecidedEvent]", cast("Any", state)._pending)
 
 
 def set_version(state: "Aggregate", version: int) -> None:
-    """Tell a state which version it is folded from."""
+    """Set the stream version that a state was loaded at."""
     cast("Any", state)._version = version
 
 
@@ -266,24 +333,27 @@ def _check_declaration(
         )
     if "-" in check_stream(category):
         raise DeclarationError(
-            f"{cls.__qualname__}: the category {category!r} has a '-', which begins the id in `category-id`"
+            f"{cls.__qualname__}: the category {category!r} contains '-', which separates category and id in the name "
+            f"of a stream"
         )
     if not callable(getattr(cls, "evolve", None)):
         raise DeclarationError(
-            f"{cls.__qualname__} needs `def evolve(self, event: ...) -> None`, the fold of its events"
+            f"{cls.__qualname__} needs `def evolve(self, event: ...) -> None`, which applies an event to the state"
         )
     if "__post_init__" in namespace:
         raise DeclarationError(
-            f"{cls.__qualname__}: state is made by events alone; give its fields defaults instead of __post_init__"
+            f"{cls.__qualname__} defines __post_init__, but only events change the state of an aggregate. Give its "
+            f"fields defaults instead"
         )
-    taken = sorted(_RESERVED.difference(("evolve",)).intersection(namespace.get("__annotations__", ())))
-    if taken:
+    reserved = sorted(_RESERVED.difference(("evolve",)).intersection(namespace.get("__annotations__", ())))
+    if reserved:
         raise DeclarationError(
-            f"{cls.__qualname__}: {', '.join(taken)} belong to every aggregate; name the state field otherwise"
+            f"{cls.__qualname__}: fait.Aggregate reserves the names {', '.join(reserved)}; rename the fields"
         )
     missing = [each.name for each in msgspec.structs.fields(cls) if each.required]
     if missing:
         raise DeclarationError(
-            f"{cls.__qualname__}: {', '.join(missing)} need a default: what are they before the first event?"
+            f"{cls.__qualname__}: fields without a default: {', '.join(missing)}. Declare their values before the "
+            f"first event"
         )
     setattr(cls, _DESCRIPTION, _Description(cls, category, snapshot_every, names))

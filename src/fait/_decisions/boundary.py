@@ -1,4 +1,4 @@
-"""A decision that depends on more than one stream: what it depends on is a query, and that query is its boundary.
+"""Boundaries: decisions that depend on the events of a query instead of one stream.
 
     sell = Boundary(
         name="sell-seats",
@@ -7,9 +7,9 @@
     )
     await s.decide(sell, Sell(show="hamlet", seats=2))
 
-All events that the query means are folded, wherever they are; what is decided is appended only if no further one has
-come. This is a dynamic consistency boundary. When one has come, the log answers with it: it is folded too, and the
-decision made anew, without reading anything twice.
+A boundary folds all events that match the query, in any stream. Its new events are appended on the condition that no
+further event matches by then: a dynamic consistency boundary. If the condition fails, the append result carries the
+events that made it fail. The boundary folds them too and decides again, without reading any event twice.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -46,16 +46,29 @@ E = TypeVar("E")
 
 
 class Boundary(Struct, Generic[C, S, E], frozen=True, kw_only=True):
-    """A decision over all events that a query means.
+    """A decision over all events that match a query: a dynamic consistency boundary (DCB).
+
+    The append fails if another matching event was recorded after the events that the decision read. The decision is
+    then repeated with that event.
 
     Attributes:
-        name: as it is recorded with its events; also the scope of its idempotency keys.
-        depends_on: the events that a command's decision depends on. Where a query names no types, those of `evolve`
-            are meant; others that it names make the decision fail, and are not folded.
-        initial: gives the state before the first event.
-        decide: what a command means in a state: the facts to store, with their streams and tags; none = nothing to
-            do. It may run again, each time on a state folded anew, so it has no effects.
-        evolve: the state after an event; may be the same object, changed.
+        name: name of the decision; stored in the metadata of its events, and the scope of its idempotency keys.
+        depends_on: takes a command and returns the query, or the queries, for the events that the decision depends on.
+            A query without types gets the types that `evolve` accepts. Events of other types that a query names make
+            the append fail, but are not folded.
+        initial: returns the state before the first event.
+        decide: takes a command and the state, and returns the `NewEvents` to append, with their streams and tags;
+            raises `Rejected` to reject the command. It may run again, so it must have no other effects.
+        evolve: takes the state and an event, and returns the next state; it may change and return the state it got. The
+            annotation of its event parameter lists the events that it accepts.
+
+    Example:
+        sell = fait.Boundary(
+            name="sell-seats",
+            depends_on=lambda command: fait.Query(tags=(f"show:{command.show}",)),
+            initial=Seats, decide=decide, evolve=evolve,
+        )
+        await system.decide(sell, SellSeats("hamlet", 2))
     """
 
     name: str
@@ -66,17 +79,17 @@ class Boundary(Struct, Generic[C, S, E], frozen=True, kw_only=True):
 
     @property
     def events(self) -> tuple[type, ...]:
-        """The classes that `evolve` takes."""
+        """The event classes that `evolve` handles."""
         return annotated_events(self.evolve, 1, {})
 
 
 class QueryResult(Struct, frozen=True):
-    """What queries found in the log, and how far it was known: a decision on it holds `only_if` nothing was added.
+    """The result of `query`. Pass it to `append(..., only_if=result)` to append only if no further event matches.
 
     Attributes:
-        events: decoded, with their envelopes, in order of position.
-        queries: what was asked.
-        position: the log was known up to here.
+        events: the matching events, decoded and with their envelopes, in order of position.
+        queries: the queries that were run.
+        position: the position up to which the log was read; `events` is complete up to here.
     """
 
     events: Sequence[Any]
@@ -85,79 +98,81 @@ class QueryResult(Struct, frozen=True):
 
     @property
     def condition(self) -> AppendCondition:
-        """As a log takes it."""
+        """The append condition: no event after `position` matches any of the queries."""
         return AppendCondition(self.queries, self.position)
 
 
 async def read_matching_events(
     log: DecisionLog, queries: Sequence[Query], after: int = 0
 ) -> tuple[list[RecordedEvent], int]:
-    """All events beyond `after` that any of the queries means, in order, and the position up to which that is all.
+    """Read all events after a position that match any of the queries.
 
-    Several queries are read one after another; what only a later one could see is left out, so that the answer is
-    one moment's.
+    The queries run one after another, and the log may grow between them. Events beyond the end of the shortest read
+    are dropped, so that the result is consistent.
+
+    Returns:
+        The events in order of position, and the position up to which they are complete.
     """
-    found: dict[int, RecordedEvent] = {}
+    events: dict[int, RecordedEvent] = {}
     ends: list[int] = []
     for query in queries:
-        at, more = after, True
+        position, more = after, True
         while more:
-            page = await log.read(at, query=query, limit=PAGE_SIZE)
-            found.update((event.position, event) for event in page.events)
-            at, more = page.position, page.more
-        ends.append(at)
+            page = await log.read(position, query=query, limit=PAGE_SIZE)
+            events.update((event.position, event) for event in page.events)
+            position, more = page.position, page.more
+        ends.append(position)
     end = min(ends)
-    return [found[position] for position in sorted(found) if position <= end], end
+    return [events[position] for position in sorted(events) if position <= end], end
 
 
 async def decide_boundary(
     log: DecisionLog, codec: Codec, clock: Clock, boundary: Boundary[C, S, E], command: C, options: Options
 ) -> WriteResult[Sequence[NewEvents]]:
-    """Fold what the command depends on, decide, append on condition; fold what came between and decide again."""
+    """Fold the matching events, decide, append on condition; if the condition failed, fold the new events and retry."""
     if options.expected is not None:
         raise UsageError(
-            f"the boundary {boundary.name!r} has no stream of its own for expected=: say it in the Facts it decides. "
-            f"Nothing was written."
+            f"using(expected=...) does not apply to the boundary {boundary.name!r}, which has no stream. Let it decide "
+            f"NewEvents(..., expected=...). Nothing was written."
         )
     record = command_record(f"{boundary.name}.{type(command).__name__}", {"command": command})
     metadata = build_metadata(options, record)
-    past = _BoundaryHistory(log, codec, boundary, command)
+    history = _BoundaryHistory(log, codec, boundary, command)
     failed: ConditionFailed | None = None
     for attempt in range(1, options.attempts + 1):
-        if attempt > 2:  # the answer to a first conflict is as new as can be; whoever meets more makes way
+        # The first conflict returned the newest events, so the second attempt neither waits nor reads.
+        if attempt > 2:
             await back_off(attempt)
         if attempt != 2:
-            await past.read_new_events()
-        # Asked after reading: a decision must not rest on what a rival has just stored under the same key.
-        if done := await past.find_result_of_key(options.key, record):
-            return done
-        facts = past.decide(clock.now())
-        if not facts:
-            return WriteResult(facts, "", 0, past.position, attempts=attempt)
-        writes = encode_writes(codec, facts, event_ids(boundary.name, options.key), metadata)
-        verdict = await append_with_retry(
-            log, writes, AppendCondition(past.queries, past.position), new_ids=options.key is None
-        )
-        match verdict:
+            await history.read_new_events()
+        # After reading, so that no decision is based on events that a concurrent call stored under the same key.
+        if result := await history.find_repeated(options.key, record):
+            return result
+        new_events = history.decide(clock.now())
+        if not new_events:
+            return WriteResult(new_events, "", 0, history.position, attempts=attempt)
+        writes = encode_writes(codec, new_events, event_ids(boundary.name, options.key), metadata)
+        condition = AppendCondition(history.queries, history.position)
+        append_result = await append_with_retry(log, writes, condition, new_ids=options.key is None)
+        match append_result:
             case ConditionFailed(events, position):
-                failed = verdict
-                past.add_events(events, position)
-            case Appended(repeated=True) | IdConflict() if done := await past.find_result_of_key(options.key, record):
-                return done
+                failed = append_result
+                history.add_events(events, position)
+            case Appended(repeated=True) | IdConflict() if result := await history.find_repeated(options.key, record):
+                return result
             case _:
-                stored = raise_on_conflict(verdict)
-                return WriteResult(
-                    facts, facts[0].stream, stored.versions[0], stored.position, stored.repeated, attempt
-                )
+                stored = raise_on_conflict(append_result)
+                stream = new_events[0].stream
+                return WriteResult(new_events, stream, stored.versions[0], stored.position, stored.repeated, attempt)
     assert failed is not None
     raise_on_conflict(failed)
     raise AssertionError
 
 
 class _BoundaryHistory(Generic[C, S, E]):
-    """What a command depends on, as far as it is known.
+    """The events that a command depends on, as far as they have been read.
 
-    Events are kept, not the state, so that each decision gets a state of its own: one that changes it harms nobody.
+    Holds the events rather than the state, so that each attempt folds a new state: `decide` may change it.
     """
 
     def __init__(self, log: DecisionLog, codec: Codec, boundary: Boundary[C, S, E], command: C) -> None:
@@ -171,27 +186,29 @@ class _BoundaryHistory(Generic[C, S, E]):
         self.position = 0
 
     def _effective_queries(self) -> tuple[Query, ...]:
-        asked = self._boundary.depends_on(self._command)
-        queries = (asked,) if isinstance(asked, Query) else tuple(asked)
+        """The queries of `depends_on`; those without types are restricted to the types that `evolve` handles."""
+        depends_on = self._boundary.depends_on(self._command)
+        queries = (depends_on,) if isinstance(depends_on, Query) else tuple(depends_on)
         if not queries:
             raise DeclarationError(
-                f"the boundary {self._boundary.name!r} depends on nothing: then any append would do, without it"
+                f"depends_on of the boundary {self._boundary.name!r} returned no query. A decision that depends on no "
+                f"events needs no boundary: use append(). Nothing was written."
             )
         types = self._handled.query.types
         return tuple(query if query.types else Query(types, query.tags, query.category) for query in queries)
 
     async def read_new_events(self) -> None:
-        """Learn what has come since."""
+        """Read the events recorded since the last read."""
         self.add_events(*await read_matching_events(self._log, self.queries, self.position))
 
     def add_events(self, events: Iterable[RecordedEvent], position: int) -> None:
-        """Know these events too, and that there are no others up to the position."""
-        takes, decode = self._codec.registry.handles, self._codec.decode_any
-        self._events += [(each.position, decode(each)) for each in events if takes(self._handled, each.type)]
+        """Add matching events that are complete up to a position."""
+        handles, decode = self._codec.registry.handles, self._codec.decode_any
+        self._events += [(each.position, decode(each)) for each in events if handles(self._handled, each.type)]
         self.position = position
 
     def decide(self, now: datetime, before: int | None = None) -> list[NewEvents]:
-        """Decide at a moment, on all that is known or on what came before a position."""
+        """Fold all events read so far, or those before a position, and decide; `fait.now()` returns `now`."""
         state = self._boundary.initial()
         for position, event in self._events:
             if before is None or position < before:
@@ -199,10 +216,11 @@ class _BoundaryHistory(Generic[C, S, E]):
         with freeze(now):
             return list(self._boundary.decide(self._command, state))
 
-    async def find_result_of_key(
-        self, key: str | None, record: CommandRecord
-    ) -> WriteResult[Sequence[NewEvents]] | None:
-        """The answer that the key got before: decided as it was decided then; nothing is appended."""
+    async def find_repeated(self, key: str | None, record: CommandRecord) -> WriteResult[Sequence[NewEvents]] | None:
+        """Return the stored result of an idempotency key, or None if there is no key or it is new.
+
+        The value is computed by deciding again, on the events and at the time of the first call.
+        """
         if key is None:
             return None
         name = self._boundary.name
@@ -211,8 +229,8 @@ class _BoundaryHistory(Generic[C, S, E]):
             return None
         check_key_reuse(first, key, record)
         await self.read_new_events()
-        facts = self.decide(first.recorded_at, before=first.position)
-        count = sum(len(each.events) for each in facts)
-        stored = await self._log.find([event_id_for_key(name, key, place) for place in range(max(1, count))])
+        new_events = self.decide(first.recorded_at, before=first.position)
+        count = sum(len(each.events) for each in new_events)
+        stored = await self._log.find([event_id_for_key(name, key, index) for index in range(max(1, count))])
         version = max(event.version for event in stored if event.stream == first.stream)
-        return WriteResult(facts, first.stream, version, stored[-1].position, repeated=True)
+        return WriteResult(new_events, first.stream, version, stored[-1].position, repeated=True)

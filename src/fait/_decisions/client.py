@@ -1,6 +1,6 @@
-"""What can be asked of a system: make a decision, append facts, load state; options are said apart from arguments.
+"""The calls of an open system: decide, append, query and load. `using` sets options apart from the arguments.
 
-The first of these calls has none, the second two:
+The first of these calls uses the default options, the second sets two of them:
 
     await s.transact(Order.place, "o-1", "c-1", items)
     await s.using(key="req-17", expected=7).transact(Order.place, "o-1", "c-1", items)
@@ -24,6 +24,7 @@ from fait._decisions.transact import (
     Options,
     WriteResult,
     append_with_retry,
+    async_command_error,
     build_metadata,
 )
 from fait._errors import UsageError
@@ -43,21 +44,21 @@ P = ParamSpec("P")
 
 
 class Client:
-    """Makes decisions and appends facts, under some options."""
+    """Makes decisions, appends events and loads state. `System` and a handler's `Context` are clients."""
 
     def __init__(
         self,
         log: DecisionLog,
         codec: Codec,
-        loop: DecisionRunner,
+        runner: DecisionRunner,
         options: Options = Options(),
         keys: Callable[[str], str] | None = None,
     ) -> None:
         self._log = log
         self._codec = codec
-        self._runner = loop
+        self._runner = runner
         self._options = options
-        self._next_key = keys  # a handler's context gives each call a key of its own, by what is asked
+        self._next_key = keys  # set by a handler's context: the idempotency key of the next call of an operation
 
     def using(
         self,
@@ -67,40 +68,45 @@ class Client:
         attempts: int | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> "Client":
-        """The same system under these options.
+        """Return a client with other options; those not given are taken over from this one.
 
         Args:
-            key: idempotency key of the intention; see `Done.repeated`.
-            expected: the version the stream must be at; a conflict is then an error at once.
-            attempts: how often a decision is made anew on a conflict.
-            extra: goes into the events' metadata.
+            key: idempotency key: names one intention of a caller. A second call with the same key on the same stream
+                writes nothing and returns the stored result, with `repeated` set.
+            expected: the version that the stream must have, or "no_stream", "exists" or "any". A conflict is then an
+                error immediately; the call is not retried.
+            attempts: maximum number of times that a decision is made when appends conflict, at least 1; 32 by default.
+            extra: further entries of the events' metadata, as JSON values.
+
+        Raises:
+            UsageError: `attempts` is less than 1, or `key` is empty.
         """
         if attempts is not None and attempts < 1:
-            raise UsageError(f"a decision is made at least once, not {attempts} times")
+            raise UsageError(f"attempts must be at least 1; got {attempts}. Nothing was written.")
         if key is not None and not key:
-            raise UsageError("a key is a text that names the intention; this one is empty")
-        was = self._options
+            raise UsageError("the idempotency key must not be empty. Nothing was written.")
+        current = self._options
         return Client(
             self._log,
             self._codec,
             self._runner,
             Options(
-                key=was.key if key is None else key,
-                expected=was.expected if expected is None else expected,
-                attempts=was.attempts if attempts is None else attempts,
-                extra=was.extra if extra is None else extra,
+                key=current.key if key is None else key,
+                expected=current.expected if expected is None else expected,
+                attempts=current.attempts if attempts is None else attempts,
+                extra=current.extra if extra is None else extra,
             ),
             self._next_key,
         )
 
-    def _next_options(self, what: str) -> Options:
-        """The options of the next call."""
+    def _next_options(self, operation: str) -> Options:
+        """The options of the next call; in a handler, with an idempotency key derived from the operation."""
         options = self._options
         if self._next_key is None or options.key is not None:
             return options
         # fault: key-by-order-alone
         # fault: random-ids-in-handler
-        return msgspec.structs.replace(options, key=self._next_key(what))
+        return msgspec.structs.replace(options, key=self._next_key(operation))
 
     async def transact(
         self,
@@ -110,52 +116,76 @@ class Client:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> WriteResult[R]:
-        """Run a command of an aggregate and store what it emits; decide again if somebody else was quicker.
+        """Load an aggregate, run a command on it and append the events it emits; on a version conflict, retry.
+
+        The command may run several times, each time on newly loaded state, so it must not have effects of its own.
+        If it emits no events, nothing is appended.
 
         Args:
-            command: named through its class: `Order.place`.
-            id: of the aggregate: "7" for the stream `order-7`.
-            *args: the command's arguments.
-            **kwargs: the command's arguments by name.
+            command: a method of an aggregate, accessed through its class: `Order.place`.
+            id: id of the aggregate: "7" for the stream `order-7`.
+            *args: positional arguments of the command.
+            **kwargs: keyword arguments of the command.
+
+        Returns:
+            The command's return value as `value`, and where its events are stored.
 
         Raises:
-            Rejected: the command said no; nothing was written.
-            WrongExpectedVersion: `expected` did not hold, or too many conflicts; nothing was written.
-            InvalidValue: an event holds what cannot be stored; nothing was written.
+            Rejected: the command raised it; nothing was written.
+            WrongExpectedVersion: the stream is not at the version given by `using(expected=...)`, or every attempt met
+                a version conflict; nothing was written.
+            KeyReused: the idempotency key was used for another command, or with other arguments; nothing was written.
+            InvalidValue: an event or argument cannot be stored; nothing was written.
+            UsageError: `command` is not a command, or is async; nothing was written.
+            StoreUnavailable: `outcome` says whether the events may have been written.
         """
-        known = command_of(command)
-        run = known.function
+        checked = command_of(command)
+        run = checked.function
         if inspect.iscoroutinefunction(run):
-            raise UsageError(
-                f"{known.name} is `async`: a command decides, it does not wait. Fetch first, then transact. Nothing "
-                f"was written."
-            )
+            raise async_command_error(checked.name)
 
         def decide(state: A) -> tuple[R, Sequence[DecidedEvent]]:
-            result = run(state, *args, **kwargs)
-            return cast("R", result), pending_events(state)
+            value = run(state, *args, **kwargs)
+            return cast("R", value), pending_events(state)
 
-        model = cast("FoldDefinition[A]", fold_definition_of(cast("type[Aggregate]", known.aggregate)))
-        decision = Decision(model, id, known.name, known.arguments(args, kwargs), decide)
-        return await self._runner.run(decision, self._next_options(f"{known.name}/{id}"))
+        definition = cast("FoldDefinition[A]", fold_definition_of(cast("type[Aggregate]", checked.aggregate)))
+        decision = Decision(definition, id, checked.name, checked.arguments(args, kwargs), decide)
+        return await self._runner.run(decision, self._next_options(f"{checked.name}/{id}"))
 
     @overload
     async def decide(self, decider: Decider[C, S, E], id: str, command: C, /) -> WriteResult[Sequence[E]]: ...
     @overload
     async def decide(self, boundary: Boundary[C, S, E], command: C, /) -> WriteResult[Sequence[NewEvents]]: ...
-    async def decide(self, what: Decider[Any, Any, Any] | Boundary[Any, Any, Any], *arguments: Any) -> WriteResult[Any]:
-        """Let a decider, for an id, or a boundary decide a command, and store what was decided.
+    async def decide(
+        self, decider: Decider[Any, Any, Any] | Boundary[Any, Any, Any], *arguments: Any
+    ) -> WriteResult[Any]:
+        """Let a decider or a boundary decide a command, and append the events; on a conflict, retry.
+
+            await s.decide(cart, "7", AddItem("tea"))               # a decider, an id, a command
+            await s.decide(sell_seats, Sell(show="hamlet", seats=2))  # a boundary, a command
+
+        `decide` may run several times, each time on a new state, so it must not have effects of its own. If it decides
+        no events, nothing is appended.
+
+        Returns:
+            The decided events as `value`: a decider's events, or a boundary's `NewEvents`. `stream` and `version` are
+            those of the decider's stream, or of the boundary's first stream.
 
         Raises:
-            Rejected: it said no; nothing was written.
-            AppendConditionFailed: too often, something the decision depends on came between; nothing was written.
+            Rejected: `decide` raised it; nothing was written.
+            WrongExpectedVersion: a stream is not at its expected version, or every attempt of a decider met a version
+                conflict; nothing was written.
+            AppendConditionFailed: at every attempt of a boundary, an event that it depends on was recorded between
+                reading and appending; nothing was written.
+            KeyReused: the idempotency key was used for another command; nothing was written.
+            InvalidValue: an event or the command cannot be stored; nothing was written.
+            StoreUnavailable: `outcome` says whether the events may have been written.
         """
-        if isinstance(what, Boundary):
+        if isinstance(decider, Boundary):
             (command,) = arguments
-            options = self._next_options(what.name)
-            return await decide_boundary(self._log, self._codec, self._runner.clock, what, command, options)
+            options = self._next_options(decider.name)
+            return await decide_boundary(self._log, self._codec, self._runner.clock, decider, command, options)
         id, command = arguments
-        decider = what
 
         def run(state: Any) -> tuple[Sequence[Any], Sequence[DecidedEvent]]:
             events = list(decider.decide(command, state))
@@ -166,12 +196,20 @@ class Client:
         return await self._runner.run(decision, self._next_options(f"{name}/{id}"))
 
     async def query(self, *queries: Query) -> QueryResult:
-        """All events that any of the queries means; with `append(…, only_if=found)` a decision on them holds or fails.
+        """Read all events that match any of the queries, and the position up to which the result is complete.
 
-        Undeclared events come as `Untyped`.
+        Pass the result to `append(..., only_if=result)` to append only if no further event matches. Events of
+        undeclared types are `Untyped`.
+
+        Args:
+            *queries: at least one; `Query()` matches all events. All matching events are held in memory.
+
+        Raises:
+            UsageError: no query was given.
+            UndecodableEvent: an event cannot be decoded.
         """
         if not queries:
-            raise UsageError("query needs at least one Query; Query() means all events. Nothing was read.")
+            raise UsageError("query() needs at least one Query; Query() matches all events.")
         stored, position = await read_matching_events(self._log, queries)
         return QueryResult([self._codec.decode_envelope(each) for each in stored], queries, position)
 
@@ -185,56 +223,77 @@ class Client:
         occurred_at: datetime | None = None,
         id: str | None = None,
     ) -> WriteResult[None]:
-        """Store one event: whoever subscribes to it will handle it. No aggregate is needed.
+        """Append one event to a stream, without an aggregate. All subscriptions to its type will handle it.
 
         Args:
-            event: an event, or `Untyped`.
-            stream: the thing it belongs to; its handlers see the events of one stream in order.
-            tags: the other things it belongs to.
-            occurred_at: when it became true; by default, when it is recorded.
-            id: a UUID of your own; the same id again is the same append.
+            event: an instance of an event class, or `Untyped`.
+            stream: name of the stream, as "category-id". Handlers process the events of a stream in order.
+            tags: further entities that the event belongs to, each as "kind:id".
+            occurred_at: the aware time at which it became true; None: when it is recorded.
+            id: the event's id, a UUID chosen by the caller. A second call with the same id and stream writes nothing.
+
+        Returns:
+            Where the event is stored. `value` is None.
+
+        Raises:
+            WrongExpectedVersion: the stream is not at the version given by `using(expected=...)`; nothing was written.
+            DuplicateEventId: another event has this id; nothing was written.
+            InvalidValue: the event cannot be stored; nothing was written.
+            UsageError: the event's class is not declared, or an argument is malformed; nothing was written.
+            StoreUnavailable: `outcome` says whether the event may have been written.
         """
         options = self._next_options(f"publish/{stream}")
         expected = "any" if options.expected is None else options.expected
         return await self._append([NewEvents(stream, [event], expected, tuple(tags), occurred_at)], options, id)
 
-    async def append(self, *facts: NewEvents, only_if: QueryResult | None = None) -> WriteResult[None]:
-        """Store events of one or several streams: all of them, or none.
+    async def append(self, *new_events: NewEvents, only_if: QueryResult | None = None) -> WriteResult[None]:
+        """Append events to one or several streams atomically: all of them, or none.
 
         Args:
-            *facts: for each stream, its events.
-            only_if: what the decision rests on: nothing of it may have been added since.
+            *new_events: the events of each stream, at most 10,000 in total. Each stream is named once.
+            only_if: a result of `query`: append only if no further event matches its queries.
+
+        Returns:
+            `stream` and `version` are those of the first stream; `position` is that of the last event. `value` is
+            None.
 
         Raises:
             WrongExpectedVersion: a stream is not at its expected version; nothing was written.
-            AppendConditionFailed: something the decision rests on was added; nothing was written.
+            AppendConditionFailed: a further event matches the queries of `only_if`; nothing was written.
+            DuplicateEventId: the idempotency key was used for a different append; nothing was written.
+            InvalidValue: an event cannot be stored; nothing was written.
+            UsageError: the arguments are malformed, or `using(expected=...)` was set; nothing was written.
+            StoreUnavailable: `outcome` says whether the events may have been written.
         """
-        options = self._next_options(f"append/{facts[0].stream}" if facts else "append")
+        options = self._next_options(f"append/{new_events[0].stream}" if new_events else "append")
         if options.expected is not None:
-            raise UsageError("append takes what is expected from each Facts(..., expected=...). Nothing was written.")
-        return await self._append(facts, options, only_if=only_if)
+            raise UsageError(
+                "append() does not use the option expected; pass NewEvents(..., expected=...) for each stream. "
+                "Nothing was written."
+            )
+        return await self._append(new_events, options, only_if=only_if)
 
     async def _append(
         self,
-        facts: Sequence[NewEvents],
+        new_events: Sequence[NewEvents],
         options: Options,
         event_id: str | None = None,
         only_if: QueryResult | None = None,
     ) -> WriteResult[None]:
-        if not facts:
-            raise UsageError("append needs at least one Facts(stream, events). Nothing was written.")
-        ids = event_ids(facts[0].stream, options.key, event_id)
-        writes = encode_writes(self._codec, facts, ids, build_metadata(options))
+        if not new_events:
+            raise UsageError("append() needs at least one NewEvents(stream, events). Nothing was written.")
+        ids = event_ids(new_events[0].stream, options.key, event_id)
+        writes = encode_writes(self._codec, new_events, ids, build_metadata(options))
         new_ids = options.key is None and event_id is None
-        done = raise_on_conflict(
+        stored = raise_on_conflict(
             await append_with_retry(self._log, writes, only_if and only_if.condition, new_ids=new_ids)
         )
-        return WriteResult(None, facts[0].stream, done.versions[0], done.position, done.repeated)
+        return WriteResult(None, new_events[0].stream, stored.versions[0], stored.position, stored.repeated)
 
     @overload
     async def load(
         self,
-        what: type[A],
+        target: type[A],
         id: str,
         /,
         *,
@@ -246,7 +305,7 @@ class Client:
     @overload
     async def load(
         self,
-        what: Decider[C, S, E],
+        target: Decider[C, S, E],
         id: str,
         /,
         *,
@@ -257,7 +316,7 @@ class Client:
     ) -> S: ...
     async def load(
         self,
-        what: type[Aggregate] | Decider[Any, Any, Any],
+        target: type[Aggregate] | Decider[Any, Any, Any],
         id: str,
         /,
         *,
@@ -266,45 +325,55 @@ class Client:
         at: datetime | None = None,
         as_of: datetime | None = None,
     ) -> Any:
-        """The state of an aggregate or a decider, now or in the past. Without events, its initial state.
+        """Load the state of an aggregate or a decider, current or past. A missing stream gives the initial state.
+
+        The limits may be combined; all of them apply.
 
         Args:
-            what: the aggregate's class, or the decider.
-            id: of the thing.
-            version: as of this version of its stream.
-            position: as of this position of the log.
-            at: what did we know at this moment? The longest prefix recorded by then.
-            as_of: what was true at this moment? The facts that had become true by then, in the order of versions.
+            target: the aggregate's class, or the decider.
+            id: the id of the aggregate, or of the decider's stream.
+            version: include events up to this version of the stream.
+            position: include events up to this position of the log.
+            at: include events recorded up to this aware time: what was known then.
+            as_of: include events that occurred up to this aware time: what was true then, as known today. They are
+                folded in the order of versions.
+
+        Raises:
+            UsageError: a version or position is negative, or a time has no time zone.
+            UndecodableEvent: an event of the stream cannot be decoded.
+            StoreUnavailable: the store cannot be read.
         """
         for number in (version, position):
             if number is not None and number < 0:
-                raise UsageError(f"versions and positions count from 1, and 0 is before the first: not {number}")
-        for moment in (at, as_of):
-            if moment is not None and (not isinstance(moment, datetime) or moment.tzinfo is None):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise UsageError("a moment in the past needs a time zone: datetime(2024, 1, 15, tzinfo=UTC)")
+                raise UsageError(f"version and position must not be negative; got {number}")
+        for time in (at, as_of):
+            if time is not None and (not isinstance(time, datetime) or time.tzinfo is None):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise UsageError("at and as_of need a time zone, as in datetime(2024, 1, 15, tzinfo=UTC)")
         until = Until(version, position, at)
-        if isinstance(what, Decider):
-            return (await self._runner.load(what.fold_definition, id, until, as_of)).state
-        return (await self._runner.load(fold_definition_of(what), id, until, as_of)).state
+        definition = target.fold_definition if isinstance(target, Decider) else fold_definition_of(target)
+        return (await self._runner.load(definition, id, until, as_of)).state
 
     @overload
-    async def load_many(self, what: type[A], ids: Iterable[str], /) -> dict[str, A]: ...
+    async def load_many(self, target: type[A], ids: Iterable[str], /) -> dict[str, A]: ...
     @overload
-    async def load_many(self, what: Decider[C, S, E], ids: Iterable[str], /) -> dict[str, S]: ...
-    async def load_many(self, what: type[Aggregate] | Decider[Any, Any, Any], ids: Iterable[str], /) -> dict[str, Any]:
-        """The states of many aggregates or of a decider's things as they are now, by id, in the order of the ids.
+    async def load_many(self, target: Decider[C, S, E], ids: Iterable[str], /) -> dict[str, S]: ...
+    async def load_many(
+        self, target: type[Aggregate] | Decider[Any, Any, Any], ids: Iterable[str], /
+    ) -> dict[str, Any]:
+        """Load the current states of many aggregates, or of many streams of a decider, with few queries.
 
-        Where there are no events, the initial state. Each is what `load` gives, with far fewer requests; they are not
-        all of one moment.
+        Each state is what `load` returns. The states are not a consistent snapshot: they may be of different times.
 
         Args:
-            what: the aggregate's class, or the decider.
-            ids: of the things.
+            target: the aggregate's class, or the decider.
+            ids: the ids to load; duplicates are ignored.
+
+        Returns:
+            The state for each id, in the order of `ids`. A missing stream gives the initial state.
+
+        Raises:
+            UndecodableEvent: an event of a stream cannot be decoded.
+            StoreUnavailable: the store cannot be read.
         """
-        if isinstance(what, Decider):
-            return {
-                id: loaded.state for id, loaded in (await self._runner.load_many(what.fold_definition, ids)).items()
-            }
-        return {
-            id: loaded.state for id, loaded in (await self._runner.load_many(fold_definition_of(what), ids)).items()
-        }
+        definition = target.fold_definition if isinstance(target, Decider) else fold_definition_of(target)
+        return {id: loaded.state for id, loaded in (await self._runner.load_many(definition, ids)).items()}

@@ -1,8 +1,9 @@
-"""A decider is a decision as three functions: the initial state, what a command decides, how an event changes state.
+"""Deciders: a decision as three functions, `initial`, `decide` and `evolve`.
 
     cart = Decider(category="cart", initial=Cart, decide=decide, evolve=evolve)
 
-It is the functional form of an aggregate; both run through the same loop. Everything that happens to state is a `fold`.
+A decider is the functional form of an aggregate. The same `DecisionRunner` runs both; it sees each of them as a
+`FoldDefinition`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,17 +22,21 @@ E = TypeVar("E")
 
 
 class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
-    """A decision in three pure functions.
+    """A decision as three functions: `initial`, `decide` and `evolve`. The functional form of an aggregate.
 
     Attributes:
-        category: of the streams it decides for: "cart" for `cart-7`.
-        initial: gives the state before the first event.
-        decide: what a command means in a state: the events to store; raises `Rejected` to say no. It may run again when
-            somebody else was quicker, so it has no effects.
-        evolve: the state after an event. It never refuses: the event has happened. Its annotation says which events
-        there are.
-        snapshot_every: keep the state when so many events have come since it was last kept; None = never. Then the
-        annotation of what `evolve` returns must be a type that JSON holds exactly.
+        category: category of its streams: with "cart", the stream of id "7" is `cart-7`.
+        initial: returns the state before the first event.
+        decide: takes a command and the state, and returns the events to append; raises `Rejected` to reject the
+            command. It may run again after a version conflict, so it must have no other effects.
+        evolve: takes the state and an event, and returns the next state. It must not raise. The annotation of its event
+            parameter lists the events that the decider accepts.
+        snapshot_every: save a snapshot after this many events since the last one, so that loading need not start at
+            version 1; None: never. Requires that `evolve` is annotated with a return type that JSON can store exactly.
+
+    Example:
+        cart = fait.Decider(category="cart", initial=Cart, decide=decide, evolve=evolve)
+        await system.decide(cart, "c-1", AddItem("tea"))
     """
 
     category: str
@@ -41,7 +46,15 @@ class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
     snapshot_every: int | None = None
 
     def fold(self, events: Iterable[E], state: S | None = None) -> S:
-        """The state after these events, from the initial state or the one given."""
+        """Fold events, without a store. Useful in tests.
+
+        Args:
+            events: events that `evolve` handles, in order.
+            state: the state to start from; None: the initial state.
+
+        Returns:
+            The state after the last event.
+        """
         current = self.initial() if state is None else state
         for event in events:
             current = self.evolve(current, event)
@@ -49,7 +62,7 @@ class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
 
     @property
     def fold_definition(self) -> "FoldDefinition[S]":
-        """How the loop folds it."""
+        """The decider's fold, as the decision runner uses it."""
         policy = None
         if self.snapshot_every is not None:
             policy = SnapshotPolicy(self.snapshot_every, self.evolve, self.initial)
@@ -59,15 +72,15 @@ class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
 
 
 class SnapshotPolicy(Struct, frozen=True):
-    """When the state of a fold is kept as a snapshot, and what the fold is.
+    """When a fold's state is saved as a snapshot, and what its fold hash and decoder are made from.
 
     Attributes:
-        every: so many events after the last one.
-        evolve: the fold as its user wrote it.
-        initial: what gives the first state.
-        state: the type of the state; None = what `evolve` is annotated to return.
-        names: what local classes are called where the state was declared.
-        restored: tells a state that was read back its id.
+        every: number of events after which a new snapshot is saved.
+        evolve: the application's `evolve`.
+        initial: the function that returns the initial state; the class of an aggregate.
+        state: the type of the state; None: the return annotation of `evolve`.
+        local_names: names of local classes where the state was declared, to resolve its annotations.
+        on_restore: called with a state decoded from a snapshot and its id; returns the state to use.
     """
 
     every: int
@@ -79,26 +92,26 @@ class SnapshotPolicy(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise DeclarationError(f"snapshot_every is a number of events, at least 1, not {self.every}")
+            raise DeclarationError(f"snapshot_every must be a number of events, at least 1; got {self.every}")
 
 
 class DecidedEvent(Struct, frozen=True):
-    """A decided event and the other things it belongs to."""
+    """A decided event and its tags."""
 
     event: Any
     tags: tuple[str, ...] = ()
 
 
 class FoldDefinition(Struct, Generic[S], frozen=True):
-    """State as the loop sees it, whichever form it was written in.
+    """A fold over one stream: what an aggregate and a decider have in common.
 
     Attributes:
-        category: of its streams.
-        events: the classes its `evolve` takes.
-        initial: the state before the first event, for an id.
-        evolve: the state after an event; may be the same object, changed.
-        snapshots: whether and when the state is kept.
-        versioned: tells the state the version it is folded from, if it wants to know.
+        category: category of its streams.
+        events: the event classes that `evolve` handles.
+        initial: returns the state before the first event, given an id.
+        evolve: returns the state after an event; it may change and return the same object.
+        snapshots: when snapshots are saved; None: never.
+        set_version: called with a loaded state and the version of its stream; None if the state does not need it.
     """
 
     category: str

@@ -1,15 +1,15 @@
-"""A fingerprint of a fold: it differs when the code that makes state from events may give another state.
+"""Fold hashes: a hash of the code that a fold runs. It changes when the fold might compute another state.
 
-It is taken from the code that runs, not from the files it came from: a file may have been replaced under a running
-process, and a console or a frozen program has none. Bytecode without line numbers, docstrings and padding does not
-change with comments and formatting. It does change with Python's minor version, and then everything is folded anew.
+The hash covers the bytecode of the running process rather than source files: a file may have been replaced while the
+process runs, and a console or a frozen program has none. Line numbers, docstrings and padding are excluded, so comments
+and formatting do not change the hash. Another minor version of Python does; snapshots are then made again.
 
-What is looked at, as far as it belongs to the same top-level package as `evolve`: `evolve` itself; the functions,
-classes, constants and closures it names, and what those name in turn; methods of its own class that it calls; the
-fields, types and defaults of the state and of the events; the upcasters that lead to them.
+Covered, within the top-level package of `evolve`: `evolve` itself; the functions, classes, constants and closures it
+names, and those that they name in turn; methods of its own class that it calls; the fields, types and defaults of the
+state and of the events; the upcasters of the events.
 
-What is not seen: names made at run time (`getattr(self, "on_" + kind)`), data files, the environment, other packages.
-Whoever changes a fold through one of those deletes its snapshots, which is always allowed.
+Not covered: names computed at run time (`getattr(self, "on_" + kind)`), data files, the environment, other packages.
+After such a change, delete the snapshots; that is safe at any time.
 """
 
 import dis
@@ -36,7 +36,7 @@ from fait._events.registry import Registry
 __all__ = ["fold_hash"]
 
 _FORMAT_VERSION: Final = 1
-"""Raise it when this module looks at something else than before."""
+"""Version of the hashed content. Increment it when this module covers something else than before."""
 
 _PLAIN_TYPES: Final = (
     type(None), type(...), bool, int, float, complex, str, bytes, range, Decimal, date, time, timedelta, tzinfo, UUID
@@ -50,14 +50,14 @@ _ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")
 def fold_hash(
     evolve: Callable[..., Any], initial: Callable[..., Any], state: object, events: Iterable[type], registry: Registry
 ) -> str:
-    """The fingerprint of a fold.
+    """Return the hash of a fold, as 32 hexadecimal digits.
 
     Args:
-        evolve: the state after an event.
-        initial: what gives the first state; the class of an aggregate.
+        evolve: the function that returns the state after an event.
+        initial: the function that returns the initial state; the class of an aggregate.
         state: the type of the state.
-        events: the classes that `evolve` takes.
-        registry: knows how old versions of them are read.
+        events: the event classes that `evolve` handles.
+        registry: holds the events' upcasters.
     """
     owner = state if isinstance(state, type) and hasattr(state, "evolve") else None
     walk = _CodeWalk(_package(evolve.__module__), owner)
@@ -80,22 +80,22 @@ class _Instruction(NamedTuple):
 
 
 class _CodeWalk:
-    """Collects text for whatever it is shown, each thing once."""
+    """Walks the objects that code refers to and collects text for the hash, once for each object."""
 
     def __init__(self, package: str, owner: type | None) -> None:
         self._package = package
-        self._owner = owner  # of its members only those count that the fold names; the others are commands
+        self._owner = owner  # only those of its members count that the fold names; the others are commands
         self._parts: list[str] = []
         self._open_containers: list[object] = []
-        self._seen: dict[int, object] = {}  # the things, so that no id is given twice
+        self._seen: dict[int, object] = {}  # holds the objects, so that their ids are not reused
 
     def digest(self) -> str:
-        import hashlib  # slow to import, and needed where there are snapshots
+        import hashlib  # here, as it is slow to import and only snapshots need it
 
         return hashlib.sha256("\0".join(self._parts).encode(errors="surrogatepass")).hexdigest()[:32]
 
     def add(self, thing: Any) -> None:
-        """Collect what a value, a function, a class or a type means for a fold."""
+        """Add a value, function, class or type, with everything it refers to."""
         if isinstance(thing, _PLAIN_TYPES) and not isinstance(thing, Enum):
             self._parts.append(repr(thing))
         elif isinstance(thing, _CONTAINERS):
@@ -115,7 +115,7 @@ class _CodeWalk:
             self.add(thing)
 
     def _container(self, thing: Any) -> None:
-        # Whether two equal constants are one object is chance, so only a container inside itself is cut short.
+        # Equal constants may or may not be the same object. So containers are not deduplicated; only recursion stops.
         self._parts.append(type(thing).__name__)
         if any(each is thing for each in self._open_containers):
             return
@@ -151,11 +151,11 @@ class _CodeWalk:
                 self._add_other(thing)
 
     def _add_other(self, thing: Any) -> None:
-        """The name of a type, something that wraps a function, or a record that is a constant."""
+        """Add a type alias, a wrapper of a function, or a constant that is an instance of a record class."""
         self._parts.append(_name(thing))
-        for inner in ("__value__", "__supertype__", "__wrapped__", "factory"):  # a field's default may have the last
-            if (found := getattr(thing, inner, None)) is not None:
-                self.add(found)
+        for attribute in ("__value__", "__supertype__", "__wrapped__", "factory"):  # factory: the default of a field
+            if (inner := getattr(thing, attribute, None)) is not None:
+                self.add(inner)
                 return
         if self._is_own_package(type(thing)):
             self._add_all(type(thing), *(getattr(thing, name, None) for name in _field_names(type(thing))))
@@ -164,7 +164,7 @@ class _CodeWalk:
         return _package(getattr(thing, "__module__", None) or "") == self._package
 
     def _type(self, kind: Any) -> None:
-        """A type as an annotation has it: what it looks like, and the classes in it."""
+        """Add a type in an annotation: its representation and the classes in it."""
         self._parts.append(_stable_repr(kind))
         parts = typing.get_args(kind)
         self._add_all(*((typing.get_origin(kind), *parts) if parts else (kind,)))
@@ -190,19 +190,19 @@ class _CodeWalk:
         self._add_all(*(_cell_contents(cell) for cell in function.__closure__ or ()))
         codes = list(_nested_code(function.__code__))
         names = {name for code in codes for name in code.co_names}
-        known = function.__globals__
-        for name in sorted({name for code in codes for name in _globals(code)} & known.keys()):
-            self._add_all(name, known[name])
-            self._add_module_members(known[name], names, set())
+        namespace = function.__globals__
+        for name in sorted({name for code in codes for name in _globals(code)} & namespace.keys()):
+            self._add_all(name, namespace[name])
+            self._add_module_members(namespace[name], names, set())
         for code in codes:
-            for module in self._imported_modules(code, known.get("__package__") or ""):
+            for module in self._imported_modules(code, namespace.get("__package__") or ""):
                 self._add_module_members(module, names, set())
         for cls in self._owner.__mro__ if self._owner else ():
             if self._is_own_package(cls):
                 self._add_all(*(part for name in sorted(names & vars(cls).keys()) for part in (name, vars(cls)[name])))
 
     def _add_module_members(self, module: Any, names: set[str], visited: set[ModuleType]) -> None:
-        """What a function may reach through a module, and through the modules in it."""
+        """Add the named members of a module, and of the modules reached through it."""
         if not isinstance(module, ModuleType) or _package(module.__name__) != self._package or module in visited:
             return
         visited.add(module)
@@ -211,27 +211,27 @@ class _CodeWalk:
             self._add_module_members(vars(module)[name], names, visited)
 
     def _imported_modules(self, code: CodeType, package: str) -> Iterator[ModuleType]:
-        """The modules that a function imports as it runs; `from . import x` loads its level two steps before."""
+        """Yield the modules that a function imports when it runs. The import level is loaded two steps before."""
         steps = _instructions(code)
-        for place, step in enumerate(steps):
+        for index, step in enumerate(steps):
             if step.name == "IMPORT_NAME":
-                level = steps[place - 2].argument
+                level = steps[index - 2].argument
                 if level or _package(step.argument) == self._package:
-                    with suppress(ImportError):  # it will stop the fold too, which tells
+                    with suppress(ImportError):  # the fold itself will raise it
                         yield import_module("." * level + step.argument, package)
 
     def _code(self, code: CodeType) -> None:
         steps = _instructions(code)
         offsets = [step.offset for step in steps]
 
-        def place(offset: int) -> int:
+        def index_of(offset: int) -> int:
             return bisect_left(offsets, offset)
 
         self._add_all(code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & 0xFF)
         for step in steps:
-            self._add_all(step.name, place(step.argument) if step.jumps else step.argument)
+            self._add_all(step.name, index_of(step.argument) if step.jumps else step.argument)
         for entry in cast("Any", dis.Bytecode(code)).exception_entries:
-            self._add_all(place(entry.start), place(entry.end), place(entry.target), entry.depth)
+            self._add_all(index_of(entry.start), index_of(entry.end), index_of(entry.target), entry.depth)
 
 
 def _package(module: str) -> str:
@@ -261,7 +261,7 @@ def _cell_contents(cell: Any) -> object:
 
 
 def _nested_code(code: CodeType) -> Iterator[CodeType]:
-    """The code of a function and of the functions, classes and comprehensions inside it."""
+    """Yield the code of a function and of the functions, classes and comprehensions inside it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -269,16 +269,16 @@ def _nested_code(code: CodeType) -> Iterator[CodeType]:
 
 
 def _instructions(code: CodeType) -> list[_Instruction]:
-    """The instructions. Whether two are fused depends on their being in one line, so those are told apart again."""
-    found: list[_Instruction] = []
+    """Return the instructions, with fused ones split: the compiler fuses only instructions of the same source line."""
+    instructions: list[_Instruction] = []
     for step in dis.get_instructions(code):
         if fused := _FUSED.fullmatch(step.opname):
             pairs = zip(fused.groups(), step.argval, strict=True)
-            found += [_Instruction(step.offset, name, argument, jumps=False) for name, argument in pairs]
+            instructions += [_Instruction(step.offset, name, argument, jumps=False) for name, argument in pairs]
         elif step.opname not in _PADDING:
             jumps = step.opcode in dis.hasjrel or step.opcode in dis.hasjabs
-            found.append(_Instruction(step.offset, step.opname, step.argval, jumps))
-    return found
+            instructions.append(_Instruction(step.offset, step.opname, step.argval, jumps))
+    return instructions
 
 
 def _globals(code: CodeType) -> Iterator[str]:
@@ -298,15 +298,15 @@ def _field_names(cls: Any) -> tuple[str, ...]:
 def _annotations(cls: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(cls, include_extras=True)
-    except Exception:  # names that exist for type checkers alone: as they are written
+    except Exception:  # a name is imported for type checkers only; use the unresolved annotations
         return dict(getattr(cls, "__annotations__", {}))
 
 
 def _defaults(cls: Any) -> list[Any]:
-    """The defaults of a record's fields, and how it is written as JSON."""
+    """Return the defaults of a record class's fields, and its JSON options."""
     if issubclass(cls, Struct):
         config = cls.__struct_config__
         return [*cls.__struct_defaults__, cls.__struct_encode_fields__, config.tag, config.tag_field, config.array_like]
     fields: Any = getattr(cls, "__pydantic_fields__", None) or getattr(cls, "__dataclass_fields__", {})
-    found = [part for field in fields.values() for part in (field.default, field.default_factory)]
-    return found + [attribute.default for attribute in getattr(cls, "__attrs_attrs__", ())]
+    defaults = [part for field in fields.values() for part in (field.default, field.default_factory)]
+    return defaults + [attribute.default for attribute in getattr(cls, "__attrs_attrs__", ())]

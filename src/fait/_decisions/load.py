@@ -1,6 +1,6 @@
-"""Loading is folding: a stream becomes state, page by page, from its first event or from a snapshot.
+"""Loads states: folds streams page by page, from the first event or from a snapshot.
 
-However long a stream is, one page of its events is in memory.
+At most one page of events is held in memory, however long a stream is.
 """
 
 from collections import defaultdict
@@ -25,32 +25,34 @@ __all__ = ["MAX_STREAMS_PER_READ", "HistoryReader", "LoadedState", "Loader"]
 S = TypeVar("S")
 
 MAX_STREAMS_PER_READ: Final = 500
-"""How many streams are asked for at a time."""
+"""Maximum number of streams that one query reads."""
 
 _PRESENT: Final = Until()
 
 
 class HistoryReader(Protocol):
-    """The verbs of a log that loading needs."""
+    """The methods of the port `Log` that loading uses."""
 
     async def history(self, stream: str, *, after: int = 0, limit: int = ..., until: Until = ...) -> list[EventSlice]:
-        """What a fold needs of a stream's events, in order."""
+        """Read the event slices of a stream, in order of version."""
         ...
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = ...
     ) -> list[tuple[str, list[EventSlice]]]:
-        """The same of several streams, one after another."""
+        """Read the event slices of several streams, each after a version."""
         ...
 
 
 class LoadedState(Struct, Generic[S]):
-    """A folded stream.
+    """A loaded stream.
 
     Attributes:
         state: the fold of its events.
-        version, position, event_id: of the last of them.
-        due: the same as a snapshot, if it is time to keep one.
+        version: version of the last folded event; 0 if there is none.
+        position: position of the last folded event.
+        event_id: id of the last folded event.
+        new_snapshot: a snapshot of the state that should be saved; None if none is due.
     """
 
     state: S
@@ -61,124 +63,147 @@ class LoadedState(Struct, Generic[S]):
 
 
 class Loader:
-    """Folds streams of a log."""
+    """Loads and folds streams of a log."""
 
     def __init__(self, log: HistoryReader, codec: Codec, snapshots: Snapshots | None) -> None:
         self._log = log
         self._codec = codec
-        self._readers: defaultdict[tuple[type, ...], DecodeTable] = defaultdict(lambda: defaultdict(dict))
+        self._decoders: defaultdict[tuple[type, ...], DecodeTable] = defaultdict(lambda: defaultdict(dict))
         self.snapshots = snapshots
 
     async def load(
-        self, model: FoldDefinition[S], id: str, until: Until = _PRESENT, as_of: datetime | None = None
+        self, definition: FoldDefinition[S], id: str, until: Until = _PRESENT, as_of: datetime | None = None
     ) -> LoadedState[S]:
-        """Fold a stream. With `as_of`, only facts that were true by then, in the order of versions."""
-        stream, fresh = stream_name(model.category, id), LoadedState(model.initial(id))
-        if self.snapshots is None or model.snapshots is None or as_of is not None:
-            return await self._fold_rest(model, stream, fresh, until, as_of)
-        kept = (await self.snapshots.find(model, {stream: id})).get(stream)
-        begun = await self._resume_from_snapshot(model, stream, kept, until) if kept else None
-        if kept is None or begun is None:
-            loaded, since = await self._fold_rest(model, stream, fresh, until), 0
-        elif self.snapshots.should_verify() and (told := await self._verify_snapshot(model, stream, begun, fresh)):
-            loaded, since = told, -model.snapshots.every  # to be replaced at once
+        """Load and fold a stream; with `as_of`, only the events that occurred by then, in the order of versions."""
+        stream, empty = stream_name(definition.category, id), LoadedState(definition.initial(id))
+        if self.snapshots is None or definition.snapshots is None or as_of is not None:
+            return await self._fold_remaining(definition, stream, empty, until, as_of)
+        snapshot = (await self.snapshots.find(definition, {stream: id})).get(stream)
+        resumed = await self._resume_from_snapshot(definition, stream, snapshot, until) if snapshot else None
+        if snapshot is None or resumed is None:
+            loaded, snapshot_version = await self._fold_remaining(definition, stream, empty, until), 0
+        elif self.snapshots.should_verify() and (
+            refolded := await self._verify_snapshot(definition, stream, resumed, empty)
+        ):
+            loaded, snapshot_version = refolded, -definition.snapshots.every  # a new snapshot is due immediately
         else:
-            loaded, since = begun, kept.version
-        if until == _PRESENT and loaded.version - since >= model.snapshots.every:
-            loaded.new_snapshot = self.snapshots.create(model, stream, loaded.state, loaded.version, loaded.event_id)
+            loaded, snapshot_version = resumed, snapshot.version
+        if until == _PRESENT and loaded.version - snapshot_version >= definition.snapshots.every:
+            loaded.new_snapshot = self.snapshots.create(
+                definition, stream, loaded.state, loaded.version, loaded.event_id
+            )
         return loaded
 
-    async def load_many(self, model: FoldDefinition[S], ids: Iterable[str]) -> dict[str, LoadedState[S]]:
-        """Fold many streams as they are now, with few requests; not all as of one moment."""
-        found: dict[str, LoadedState[S]] = {}
-        rest = iter(dict.fromkeys(ids))
-        while some := list(islice(rest, MAX_STREAMS_PER_READ)):
-            found.update(await self._load_group(model, {stream_name(model.category, id): id for id in some}))
-        return found
+    async def load_many(self, definition: FoldDefinition[S], ids: Iterable[str]) -> dict[str, LoadedState[S]]:
+        """Load and fold the current state of many streams with few queries; they may be of different times."""
+        states: dict[str, LoadedState[S]] = {}
+        remaining = iter(dict.fromkeys(ids))
+        while group := list(islice(remaining, MAX_STREAMS_PER_READ)):
+            streams = {stream_name(definition.category, id): id for id in group}
+            states.update(await self._load_group(definition, streams))
+        return states
 
-    async def _load_group(self, model: FoldDefinition[S], ids: dict[str, str]) -> dict[str, LoadedState[S]]:
-        loaded = {stream: LoadedState(model.initial(id)) for stream, id in ids.items()}
-        kept = await self.snapshots.find(model, ids) if self.snapshots and model.snapshots else {}
-        unlike = set[str]()
-        rest = list(ids)
-        while rest:
-            asked = [(each, kept[each].version - 1 if each in kept else loaded[each].version) for each in rest]
-            page = await self._log.histories(asked, limit=PAGE_SIZE)
+    async def _load_group(self, definition: FoldDefinition[S], ids: dict[str, str]) -> dict[str, LoadedState[S]]:
+        loaded = {stream: LoadedState(definition.initial(id)) for stream, id in ids.items()}
+        snapshots = await self.snapshots.find(definition, ids) if self.snapshots and definition.snapshots else {}
+        invalid = set[str]()  # streams whose snapshot is not of this stream
+        remaining = list(ids)
+        while remaining:
+            starts = [
+                (each, snapshots[each].version - 1 if each in snapshots else loaded[each].version) for each in remaining
+            ]
+            page = await self._log.histories(starts, limit=PAGE_SIZE)
             for stream, events in page:
-                if stream not in kept:
-                    self._fold(model, loaded[stream], events, stream)
-                elif begun := self._apply_to_snapshot(model, kept.pop(stream), events, stream):
-                    loaded[stream] = begun
+                if stream not in snapshots:
+                    self._fold(definition, loaded[stream], events, stream)
+                elif resumed := self._apply_to_snapshot(definition, snapshots.pop(stream), events, stream):
+                    loaded[stream] = resumed
                 else:
-                    unlike.add(stream)
-            full = sum(len(events) for _, events in page) == PAGE_SIZE
-            rest = [each for each in rest[rest.index(page[-1][0]) :] if each not in unlike] if full else []
-        for stream in unlike | kept.keys():
-            loaded[stream] = await self.load(model, ids[stream])
+                    invalid.add(stream)
+            if sum(len(events) for _, events in page) < PAGE_SIZE:
+                break
+            remaining = [each for each in remaining[remaining.index(page[-1][0]) :] if each not in invalid]
+        for stream in invalid | snapshots.keys():
+            loaded[stream] = await self.load(definition, ids[stream])
         return {id: loaded[stream] for stream, id in ids.items()}
 
     async def _resume_from_snapshot(
-        self, model: FoldDefinition[S], stream: str, kept: LoadedSnapshot, until: Until
+        self, definition: FoldDefinition[S], stream: str, snapshot: LoadedSnapshot, until: Until
     ) -> LoadedState[S] | None:
-        """Fold what comes after a snapshot; None if it is beyond the limits, or of another stream of that name."""
-        page = await self._log.history(stream, after=kept.version - 1, limit=PAGE_SIZE, until=until)
-        begun = self._apply_to_snapshot(model, kept, page, stream)
-        return begun if begun is None or len(page) < PAGE_SIZE else await self._fold_rest(model, stream, begun, until)
+        """Fold the events after a snapshot. None if it lies beyond the limits, or the stream lacks its last event."""
+        page = await self._log.history(stream, after=snapshot.version - 1, limit=PAGE_SIZE, until=until)
+        resumed = self._apply_to_snapshot(definition, snapshot, page, stream)
+        if resumed is None or len(page) < PAGE_SIZE:
+            return resumed
+        return await self._fold_remaining(definition, stream, resumed, until)
 
     async def _verify_snapshot(
-        self, model: FoldDefinition[S], stream: str, begun: LoadedState[S], fresh: LoadedState[S]
+        self, definition: FoldDefinition[S], stream: str, resumed: LoadedState[S], empty: LoadedState[S]
     ) -> LoadedState[S] | None:
-        """The same version as all its events tell it, if that is not what the snapshot led to."""
-        told = await self._fold_rest(model, stream, fresh, Until(version=begun.version))
-        if told.state == begun.state:
+        """Fold all events up to the same version. Returns that state if it differs from the resumed one, else None."""
+        refolded = await self._fold_remaining(definition, stream, empty, Until(version=resumed.version))
+        if refolded.state == resumed.state:
             return None
-        name = model.snapshots and model.snapshots.evolve.__qualname__
-        logger.error("the snapshot of %s is not what %s makes of its events; it is replaced", stream, name)
-        return told
+        logger.error(
+            "snapshot differs from the fold of the stream's events; replacing it: stream=%s fold=%s version=%d",
+            stream,
+            definition.snapshots and definition.snapshots.evolve.__qualname__,
+            resumed.version,
+        )
+        return refolded
 
-    async def _fold_rest(
-        self, model: FoldDefinition[S], stream: str, loaded: LoadedState[S], until: Until, as_of: datetime | None = None
+    async def _fold_remaining(
+        self,
+        definition: FoldDefinition[S],
+        stream: str,
+        loaded: LoadedState[S],
+        until: Until,
+        as_of: datetime | None = None,
     ) -> LoadedState[S]:
-        """Fold what comes after what is folded already."""
+        """Fold the events after `loaded.version` into it."""
         if as_of is not None:
             until = msgspec.structs.replace(until, occurred_at=as_of)
         while True:
             page = await self._log.history(stream, after=loaded.version, limit=PAGE_SIZE, until=until)
-            self._fold(model, loaded, page, stream)
+            self._fold(definition, loaded, page, stream)
             if len(page) < PAGE_SIZE:
                 return loaded
 
     def _apply_to_snapshot(
-        self, model: FoldDefinition[S], kept: LoadedSnapshot, events: Sequence[EventSlice], stream: str
+        self, definition: FoldDefinition[S], snapshot: LoadedSnapshot, events: Sequence[EventSlice], stream: str
     ) -> LoadedState[S] | None:
-        """What these events add to a snapshot, if they begin with the one that it ends with."""
-        if not events or events[0][2] != kept.event_id:
+        """Fold events into a snapshot. None unless the first of them is the last event of the snapshot."""
+        if not events or events[0][2] != snapshot.event_id:
             return None
-        begun: LoadedState[S] = LoadedState(kept.state, kept.version, events[0][1], kept.event_id)
-        self._fold(model, begun, events[1:], stream)
-        return begun
+        resumed: LoadedState[S] = LoadedState(snapshot.state, snapshot.version, events[0][1], snapshot.event_id)
+        self._fold(definition, resumed, events[1:], stream)
+        return resumed
 
     def _fold(
-        self, model: FoldDefinition[S], loaded: LoadedState[S], events: Sequence[EventSlice], stream: str
+        self, definition: FoldDefinition[S], loaded: LoadedState[S], events: Sequence[EventSlice], stream: str
     ) -> None:
-        state, evolve = loaded.state, model.evolve
-        kind, kind_schema, reader = "", 0, None
-        for version, _, _, name, schema, data in events:
-            if schema != kind_schema or name != kind:  # kinds come in runs: ask once for each
-                kind, kind_schema, reader = name, schema, self._reader(model, name, schema, stream, version)
-            if reader is not None:
+        state, evolve = loaded.state, definition.evolve
+        last_type, last_schema, decode = "", 0, None
+        for version, _, _, type, schema, data in events:
+            # Consecutive events often have one type, so look the decoder up only when the type changes.
+            if schema != last_schema or type != last_type:
+                last_type, last_schema = type, schema
+                decode = self._decoder(definition, type, schema, stream, version)
+            if decode is not None:
                 try:
-                    event = reader(data)
-                except Exception as problem:
-                    raise decode_error(problem, stream, version, name) from None
+                    event = decode(data)
+                except Exception as error:
+                    raise decode_error(error, stream, version, type) from None
                 state = evolve(state, event)
         if events:
             loaded.state = state
             loaded.version, loaded.position, loaded.event_id, *_ = events[-1]
 
-    def _reader(self, model: FoldDefinition[S], name: str, schema: int, stream: str, version: int) -> Decode | None:
-        readers = self._readers[model.events]
-        if schema not in readers[name]:
-            taken = self._codec.registry.handled_types(model.events)
-            readers[name][schema] = self._codec.decoder_for(taken, name, schema, stream, version)
-        return readers[name][schema]
+    def _decoder(
+        self, definition: FoldDefinition[S], type: str, schema: int, stream: str, version: int
+    ) -> Decode | None:
+        decoders = self._decoders[definition.events]
+        if schema not in decoders[type]:
+            handled = self._codec.registry.handled_types(definition.events)
+            decoders[type][schema] = self._codec.decoder_for(handled, type, schema, stream, version)
+        return decoders[type][schema]

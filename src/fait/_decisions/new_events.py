@@ -1,4 +1,4 @@
-"""Facts are decided events on their way to the log: for which stream, expected how, belonging to what else."""
+"""New events of a decision or an append, and their encoding as stream writes."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -16,14 +16,14 @@ __all__ = ["NewEvents", "encode_writes", "event_ids"]
 
 
 class NewEvents(Struct, frozen=True):
-    """Events for one stream.
+    """New events for one stream, for `append` or decided by a boundary.
 
     Attributes:
-        stream: its name.
-        events: at least one.
-        expected: the version it must be at, or "no_stream", "exists", "any".
-        tags: the other things these events belong to, as "kind:id".
-        occurred_at: when they became true; None = when they are recorded.
+        stream: name of the stream, as "category-id".
+        events: at least one event, in order.
+        expected: the version that the stream must have, or "no_stream", "exists" or "any".
+        tags: further entities that all of these events belong to, each as "kind:id".
+        occurred_at: the aware time at which the events became true; None: when they are recorded.
     """
 
     stream: str
@@ -34,17 +34,25 @@ class NewEvents(Struct, frozen=True):
 
 
 def event_ids(scope: str, key: str | None, event_id: str | None = None) -> Callable[[], str]:
-    """Where an append's event ids come from: the caller, its key, or chance."""
+    """Return a function that gives the next event id of an append.
+
+    Args:
+        scope: where the key is valid: the name of a stream or of a boundary.
+        key: the idempotency key that the ids are derived from; None: the ids are random.
+        event_id: the id of the append's only event, chosen by the caller; it takes precedence over the key.
+    """
     if event_id is not None:
         return iter([check_event_id(event_id)]).__next__
     if key is None:
         return new_id
-    places = iter(range(1 << 30))
-    return lambda: event_id_for_key(scope, key, next(places))
+    indexes = iter(range(1 << 30))
+    return lambda: event_id_for_key(scope, key, next(indexes))
 
 
-def encode_writes(codec: Codec, facts: Iterable[NewEvents], ids: Callable[[], str], metadata: str) -> list[StreamWrite]:
-    """The facts as a log takes them, each event encoded and proven."""
+def encode_writes(
+    codec: Codec, new_events: Iterable[NewEvents], ids: Callable[[], str], metadata: str
+) -> list[StreamWrite]:
+    """Validate and encode new events as stream writes."""
     return [
         StreamWrite(
             check_stream(each.stream),
@@ -54,5 +62,5 @@ def encode_writes(codec: Codec, facts: Iterable[NewEvents], ids: Callable[[], st
             ),
             expected_number(each.expected),
         )
-        for each in facts
+        for each in new_events
     ]

@@ -1,8 +1,9 @@
-"""A snapshot is the state of a stream at a version, kept so that loading need not begin at the first event.
+"""Snapshots: the saved state of a stream at a version, so that loading need not start at the first event.
 
-It is no fact. It can be made again from the events, and may be deleted at any time. It is used only if today's fold is
-the one that made it (`fingerprint`), and if the event it ends with is still in the stream, so that neither changed
-code nor a restored log is ever mixed with what was kept before. Now and then one is folded again, to prove it.
+A snapshot is a cache: it can be computed from the events and may be deleted at any time. It is used only under two
+conditions. Its fold hash must be that of the current code, and the stream must still have its last event at its
+version. So a snapshot is never used after a change of the fold, or in a log that was restored to an earlier time. A
+small share of loads verifies its snapshot against a fold of all events.
 """
 
 import asyncio
@@ -26,20 +27,20 @@ __all__ = ["VERIFIED_SHARE", "LoadedSnapshot", "Snapshot", "SnapshotStore", "Sna
 S = TypeVar("S")
 
 VERIFIED_SHARE: Final = 0.001
-"""How many of the loads that begin at a snapshot are compared with a fold from the first event."""
+"""Share of the loads from a snapshot that are verified against a fold from the first event."""
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
 class Snapshot(Struct, frozen=True):
-    """The state of a stream, as a store keeps it.
+    """The state of a stream at a version, as a ledger stores it.
 
     Attributes:
-        stream: its name.
-        version: of the last event in it.
-        event_id: of that event; a stream without it is not the one that this was made from.
-        fold: fingerprint of the code that made it.
-        state: JSON text.
+        stream: name of the stream.
+        version: version of the last event in the state.
+        event_id: id of that event. If the stream has another event at this version, the snapshot is not used.
+        fold_hash: hash of the code that computed the state.
+        state: the state as JSON text.
     """
 
     stream: str
@@ -50,19 +51,19 @@ class Snapshot(Struct, frozen=True):
 
 
 class SnapshotStore(Protocol):
-    """The verbs of a ledger that snapshots need."""
+    """The methods of the port `Ledger` that snapshots use."""
 
     async def load_snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
-        """Those of the streams' snapshots that there are."""
+        """Return the existing snapshots of these streams."""
         ...
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot in place of its stream's last one."""
+        """Save a snapshot and replace the stream's previous one."""
         ...
 
 
 class LoadedSnapshot(Struct):
-    """A state to begin at, if the stream still has that event at that version."""
+    """A decoded snapshot. It is valid if the stream still has this event at this version."""
 
     state: Any
     version: int
@@ -70,116 +71,135 @@ class LoadedSnapshot(Struct):
 
 
 class _Fold(Struct, frozen=True):
-    """What is worked out once for each fold."""
+    """The hash and the decoder of a fold, computed once per process."""
 
     hash: str
     decode: Callable[[str], Any]
 
 
 class Snapshots:
-    """Finds the snapshots of an app's folds, and takes new ones.
+    """Loads, creates and saves the snapshots of an app's folds.
 
     Attributes:
-        chance: gives a number from 0 to 1, which says whether a load proves its snapshot.
+        random: returns a number from 0 to 1; it decides whether a load verifies its snapshot.
     """
 
-    def __init__(self, keeper: SnapshotStore, registry: Registry) -> None:
-        import random  # slow to import, and needed once a system is open
+    def __init__(self, store: SnapshotStore, registry: Registry) -> None:
+        import random  # here, as it is slow to import and only an open system needs it
 
-        self._store = keeper
+        self._store = store
         self._registry = registry
         self.random: Callable[[], float] = random.random
         self._folds: dict[object, _Fold] = {}
         self._saving: dict[str, asyncio.Task[None]] = {}
         self._unsupported_streams: set[str] = set()
 
-    async def find(self, model: FoldDefinition[Any], ids: Mapping[str, str]) -> dict[str, LoadedSnapshot]:
-        """States to begin at, by stream.
+    async def find(self, definition: FoldDefinition[Any], ids: Mapping[str, str]) -> dict[str, LoadedSnapshot]:
+        """Return the usable snapshots, by stream.
+
+        A snapshot that cannot be loaded is logged and left out: loading then starts at the first event.
 
         Args:
-            model: whose.
-            ids: of the things, by stream.
+            definition: the fold of the streams; it has a snapshot policy.
+            ids: the id for each stream.
         """
-        assert model.snapshots is not None
-        fold = self._fold(model, model.snapshots)
+        assert definition.snapshots is not None
+        fold = self._fold(definition, definition.snapshots)
         try:
             stored = await self._store.load_snapshots(list(ids))
-        except StoreUnavailable as problem:
-            logger.warning("snapshots cannot be read, so streams are folded from their first event: %s", problem)
+        except StoreUnavailable as error:
+            logger.warning("failed to load snapshots; folding streams from the first event: %s", error)
             return {}
-        found: dict[str, LoadedSnapshot] = {}
+        snapshots: dict[str, LoadedSnapshot] = {}
         for each in stored:
             if each.fold_hash != fold.hash:
-                logger.debug("the snapshot of %s was made by another fold and is not used", each.stream)
+                logger.debug("ignoring a snapshot of another fold: stream=%s version=%d", each.stream, each.version)
                 continue
             try:
-                state = model.snapshots.on_restore(fold.decode(each.state), ids[each.stream])
-            except Exception as problem:  # the state's own code may run in here
-                logger.error("the snapshot of %s cannot be read: %s", each.stream, type(problem).__name__)
+                state = definition.snapshots.on_restore(fold.decode(each.state), ids[each.stream])
+            except Exception as error:  # decoding may run code of the application
+                logger.error(
+                    "failed to decode a snapshot; folding the stream from the first event: stream=%s version=%d: %s",
+                    each.stream,
+                    each.version,
+                    type(error).__name__,
+                )
                 continue
-            found[each.stream] = LoadedSnapshot(state, each.version, each.event_id)
-        return found
+            snapshots[each.stream] = LoadedSnapshot(state, each.version, each.event_id)
+        return snapshots
 
     def should_verify(self) -> bool:
-        """Whether this load is one of those that prove their snapshot."""
+        """Whether to verify the snapshot of this load; random, with probability `VERIFIED_SHARE`."""
         return self.random() < VERIFIED_SHARE
 
-    def create(self, model: FoldDefinition[S], stream: str, state: S, version: int, event_id: str) -> Snapshot | None:
-        """A state as it is now, to be kept later; None if that cannot be, or is under way already."""
-        assert model.snapshots is not None
+    def create(
+        self, definition: FoldDefinition[S], stream: str, state: S, version: int, event_id: str
+    ) -> Snapshot | None:
+        """Encode the current state as a snapshot to be saved later.
+
+        Returns:
+            The snapshot; None if JSON does not represent the state exactly, or a snapshot of the stream is being saved.
+        """
+        assert definition.snapshots is not None
         if stream in self._saving or stream in self._unsupported_streams:
             return None
-        fold = self._fold(model, model.snapshots)
+        fold = self._fold(definition, definition.snapshots)
         text = _encode_exactly(state, fold)
         if text is None:
             self._unsupported_streams.add(stream)
-            logger.error("the state of %s does not read back from JSON as it is, so no snapshot is kept", stream)
+            logger.error("no snapshot: the state changes when it is encoded to JSON and back: stream=%s", stream)
             return None
         return Snapshot(stream, version, event_id, fold.hash, text)
 
     def save_later(self, snapshot: Snapshot | None) -> None:
-        """Keep a snapshot in the background; one at a time of each stream."""
+        """Save a snapshot in a background task, unless one of the same stream is being saved."""
         if snapshot is not None and snapshot.stream not in self._saving:
             task = asyncio.create_task(self._save(snapshot), name="fait-snapshot")
             self._saving[snapshot.stream] = task
             task.add_done_callback(lambda _: self._saving.pop(snapshot.stream))
 
     async def close(self) -> None:
-        """Wait for those under way."""
+        """Wait until all snapshots are saved."""
         await asyncio.gather(*self._saving.values())
 
     async def _save(self, snapshot: Snapshot) -> None:
         try:
             await self._store.save_snapshot(snapshot)
-        except StoreUnavailable as problem:
-            logger.warning("the snapshot of %s was not kept: %s", snapshot.stream, problem)
+        except StoreUnavailable as error:
+            logger.warning(
+                "failed to save a snapshot: stream=%s version=%d: %s", snapshot.stream, snapshot.version, error
+            )
         except Exception:
-            logger.exception("the snapshot of %s was not kept", snapshot.stream)
+            logger.exception("failed to save a snapshot: stream=%s version=%d", snapshot.stream, snapshot.version)
 
-    def _fold(self, model: FoldDefinition[Any], policy: SnapshotPolicy) -> _Fold:
+    def _fold(self, definition: FoldDefinition[Any], policy: SnapshotPolicy) -> _Fold:
         # fault: snapshot-of-another-fold
         key = (policy.evolve, policy.initial)
         if key not in self._folds:
             decode = state_decoder(policy)
             state = policy.state or _state_type(policy)
-            print_ = fold_hash(policy.evolve, policy.initial, state, model.events, self._registry)
-            self._folds[key] = _Fold(print_, decode)
+            hash = fold_hash(policy.evolve, policy.initial, state, definition.events, self._registry)
+            self._folds[key] = _Fold(hash, decode)
         return self._folds[key]
 
 
 def _encode_exactly(state: object, fold: _Fold) -> str | None:
-    """The state as JSON, if it reads back as an equal one."""
+    """Return the state as JSON, or None unless it decodes to an equal state."""
     try:
         text = _encode(state).decode()
         return text if fold.decode(text) == state else None
-    except Exception:  # a load does not fail because its state cannot be kept
+    except Exception:  # loading must not fail because a snapshot cannot be made
         return None
 
 
 def state_decoder(policy: SnapshotPolicy) -> Callable[[str], Any]:
-    """Reads a state from JSON. Raises `DeclarationError` if JSON cannot hold every state of that type exactly."""
+    """Return a function that decodes a state from JSON text.
+
+    Raises:
+        DeclarationError: JSON cannot represent every state of that type exactly.
+    """
     state = policy.state or _state_type(policy)
-    # A record is looked at itself, so that its annotations are resolved; any other type as the field of one.
+    # inspect_types resolves the annotations of a class. Any other type is wrapped as the field of one.
     record: Any = policy.state or msgspec.defstruct("State", [("state", state)])
 
     def scope(cls: type) -> Mapping[str, Any] | None:
@@ -191,27 +211,29 @@ def state_decoder(policy: SnapshotPolicy) -> Callable[[str], Any]:
     problems = inspect_types(record, scope).problems
     if problems:
         raise DeclarationError(
-            f"{_name_of(policy)} has snapshot_every, but JSON does not hold its state exactly: "
+            f"{_name_of(policy)} has snapshot_every, but JSON cannot represent its state exactly: "
             + "; ".join(f"{each.cls.__name__}.{each.field}: {each.reason} (do: {each.advice})" for each in problems)
         )
     try:
         return msgspec.json.Decoder(state).decode
-    except Exception as problem:  # its types are whatever annotations evaluate to
+    except Exception as error:  # an annotation may evaluate to anything
         raise DeclarationError(
-            f"{_name_of(policy)} has snapshot_every, but no decoder can be built: {problem}"
+            f"{_name_of(policy)} has snapshot_every, but msgspec cannot decode its state: {error}"
         ) from None
 
 
 def _state_type(policy: SnapshotPolicy) -> Any:
-    """What a decider's `evolve` returns."""
+    """The return annotation of a decider's `evolve`."""
     try:
         returned = typing.get_type_hints(policy.evolve, include_extras=True).get("return")
     except NameError as missing:
         raise DeclarationError(
-            f"{_name_of(policy)}: an annotation names {missing.name}, which is not known at run time"
+            f"{_name_of(policy)}: an annotation uses the name {missing.name}, which is not defined at run time"
         ) from None
     if returned is None:
-        raise DeclarationError(f"{_name_of(policy)} has snapshot_every: annotate the type of the state it returns")
+        raise DeclarationError(
+            f"{_name_of(policy)} has snapshot_every, but no return annotation: annotate the type of the state"
+        )
     return returned
 
 

@@ -1,11 +1,11 @@
-"""The one loop: read a stream, fold it, decide, append; and if somebody else was quicker, again from the start.
+"""The decision runner: load a stream, decide, append; on a version conflict back off, reload and retry.
 
-    read ──► fold ──► decide ──► append ──► Done
+    read ──► fold ──► decide ──► append ──► WriteResult
       ▲                            │
-      └────── conflict, a pause ◄──┘
+      └── back-off ◄── conflict ◄──┘
 
-It needs two verbs of a log and nothing else. What a decision emits is appended at the version it was made at, so it
-holds only if nothing happened in between.
+New events are appended with the version that the stream was loaded at as their expected version. So a decision is
+stored only if the stream has not changed since it was loaded: optimistic concurrency.
 """
 
 import asyncio
@@ -55,6 +55,7 @@ __all__ = [
     "Options",
     "WriteResult",
     "append_with_retry",
+    "async_command_error",
     "back_off",
     "build_metadata",
     "check_key_reuse",
@@ -66,37 +67,37 @@ S = TypeVar("S")
 R = TypeVar("R")
 
 DEFAULT_ATTEMPTS: Final = 32
-"""How often a decision is made anew before a conflict becomes an error."""
+"""Maximum number of times a decision is made before a conflict becomes an error."""
 
 _INITIAL_BACKOFF_S: Final = 0.002
 _MAX_BACKOFF_S: Final = 0.25
 
 
 class DecisionLog(HistoryReader, Protocol):
-    """The verbs of a log that decisions need."""
+    """The methods of the port `Log` that decisions use."""
 
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
-        """Store events, or say why not."""
+        """Append events, or return the reason why not."""
         ...
 
     async def read(self, after: int, *, query: Query = ..., limit: int = ...) -> Page:
-        """Events of the log, in order."""
+        """Read events of the log, in order of position."""
         ...
 
     async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
-        """Events by id."""
+        """Return events by id."""
         ...
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """How a decision is to be made; given by `system.using(...)`.
+    """Options of a client's calls, set by `using`.
 
     Attributes:
-        key: idempotency key of the intention: the same key on the same stream gives the same event ids, so that a
-            repetition is recognised and answered instead of being done again.
-        expected: the stream's version as the caller saw it; then a conflict is an error at once.
-        attempts: how often a decision is made anew when somebody else was quicker.
-        extra: goes into the events' metadata.
+        key: idempotency key. Event ids are derived from it and the stream, so a repetition has the same ids, is
+            recognized and gets the stored result.
+        expected: the stream's expected version; a conflict is then an error immediately.
+        attempts: maximum number of times a decision is made when appends conflict.
+        extra: further entries of the events' metadata.
     """
 
     key: str | None = None
@@ -106,17 +107,19 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class WriteResult(Struct, Generic[R_co], frozen=True):
-    """A decision or an append that is stored; also the token that `after=` waits for.
+    """The result of a decision or an append. Pass it as `after=` to read your own write.
 
     Attributes:
-        result: what the command returned; a decider's events.
-        stream: where its events are.
-        version: of the stream now.
-        position: of the last event that this rests on.
-        repeated: True when an earlier call with the same key, or the same `id=`, had stored it; then nothing new was
-            written. One thing cannot be told from that: this call's own append, stored just before its connection was
-            lost, and sent again. Without a key and an id it is always False.
-        attempts: how often it was decided: more than once when somebody else was quicker.
+        value: the command's return value; the events of a decider; the `NewEvents` of a boundary; None for `publish`
+            and `append`.
+        stream: the stream of the events; the first one if there are several. "" if a boundary decided no events.
+        version: the version of that stream after the append; 0 if a boundary decided no events.
+        position: position of the last event that was appended. If nothing was appended: of the last event that the
+            decision is based on.
+        repeated: True if an earlier call with the same key, or the same `id=`, stored the events; this call wrote
+            nothing. It is also True if this call's own append was stored, its connection was lost and the append was
+            sent again: the two cases cannot be told apart. Without a key and an id it is always False.
+        attempts: how many times the decision was made; more than 1 if appends conflicted.
     """
 
     value: R_co
@@ -128,13 +131,14 @@ class WriteResult(Struct, Generic[R_co], frozen=True):
 
 
 class Decision(Struct, Generic[S, R], frozen=True):
-    """What is to be decided.
+    """A command bound to a stream, ready to run.
 
     Attributes:
-        model: how to fold the stream.
-        id: of the thing.
-        name, arguments: of the command, as they are recorded.
-        decide: gives the result and the events for a state.
+        definition: the fold of the stream.
+        id: id of the stream within the category.
+        name: name of the command, as recorded in the metadata.
+        arguments: arguments of the command, as recorded in the metadata.
+        decide: returns the value and the new events for a state.
     """
 
     definition: FoldDefinition[S]
@@ -145,7 +149,7 @@ class Decision(Struct, Generic[S, R], frozen=True):
 
 
 class DecisionRunner:
-    """Makes decisions on a log."""
+    """Runs decisions against a log."""
 
     def __init__(self, log: DecisionLog, codec: Codec, clock: Clock, snapshots: Snapshots | None = None) -> None:
         self._log = log
@@ -156,28 +160,28 @@ class DecisionRunner:
 
     async def load(
         self,
-        model: FoldDefinition[S],
+        definition: FoldDefinition[S],
         id: str,
         until: Until = Until(),
         as_of: datetime | None = None,
     ) -> LoadedState[S]:
-        """Fold a stream. With `as_of`, only facts that were true by then, in the order of versions."""
-        loaded = _with_version(model, await self._loader.load(model, id, until, as_of))
+        """Load and fold a stream; with `as_of`, only the events that occurred by then, in the order of versions."""
+        loaded = _with_version(definition, await self._loader.load(definition, id, until, as_of))
         self._save_snapshot(loaded)
         return loaded
 
-    async def load_many(self, model: FoldDefinition[S], ids: Iterable[str]) -> dict[str, LoadedState[S]]:
-        """Fold many streams as they are now, with few requests; by id, in the order given."""
-        found = await self._loader.load_many(model, ids)
-        return {id: _with_version(model, loaded) for id, loaded in found.items()}
+    async def load_many(self, definition: FoldDefinition[S], ids: Iterable[str]) -> dict[str, LoadedState[S]]:
+        """Load and fold the current state of many streams with few queries; returns them in the order of the ids."""
+        states = await self._loader.load_many(definition, ids)
+        return {id: _with_version(definition, loaded) for id, loaded in states.items()}
 
     def _save_snapshot(self, loaded: LoadedState[Any]) -> None:
-        """Begin to keep a snapshot that is due; nobody waits for it."""
+        """Start saving the new snapshot, if there is one, in the background."""
         if self._snapshots is not None:
             self._snapshots.save_later(loaded.new_snapshot)
 
     async def run(self, decision: Decision[S, R], options: Options) -> WriteResult[R]:
-        """Decide, and append what was decided; on a conflict again, with growing pauses, `options.attempts` times."""
+        """Load, decide and append; on a version conflict back off and retry, `options.attempts` times in total."""
         stream = stream_name(decision.definition.category, decision.id)
         command = command_record(decision.name, decision.arguments)
         metadata = build_metadata(options, command)
@@ -189,21 +193,21 @@ class DecisionRunner:
             if (repeated := await self._find_repeated(decision, options, stream, command)) is not None:
                 return repeated
             _check_expected(stream, options, loaded.version)
-            result, write = self._decide(decision, loaded, options, stream, metadata)
+            value, write = self._decide(decision, loaded, options, stream, metadata)
             if write is None:
                 self._save_snapshot(loaded)
-                return WriteResult(result, stream, loaded.version, loaded.position, attempts=attempt + 1)
-            verdict = await append_with_retry(self._log, [write], new_ids=options.key is None)
-            if isinstance(verdict, VersionConflict) and options.expected is None:
-                conflict = verdict
+                return WriteResult(value, stream, loaded.version, loaded.position, attempts=attempt + 1)
+            append_result = await append_with_retry(self._log, [write], new_ids=options.key is None)
+            if isinstance(append_result, VersionConflict) and options.expected is None:
+                conflict = append_result
                 continue
-            if not _is_first_append(verdict) and (
+            if not _is_first_append(append_result) and (
                 repeated := await self._find_repeated(decision, options, stream, command)
             ):
-                return repeated  # the same key was quicker, since it was looked up
-            done = raise_on_conflict(verdict)
+                return repeated  # a concurrent call with the same key appended after the lookup above
+            stored = raise_on_conflict(append_result)
             self._save_snapshot(loaded)
-            return WriteResult(result, stream, done.versions[0], done.position, done.repeated, attempt + 1)
+            return WriteResult(value, stream, stored.versions[0], stored.position, stored.repeated, attempt + 1)
         assert conflict is not None
         raise WrongExpectedVersion(stream, expected_name(conflict.expected), conflict.actual)
 
@@ -211,44 +215,52 @@ class DecisionRunner:
         self, decision: Decision[S, R], loaded: LoadedState[S], options: Options, stream: str, metadata: str
     ) -> tuple[R, StreamWrite | None]:
         with freeze(self.clock.now()):
-            result, events = decision.decide(loaded.state)
-        if inspect.iscoroutine(result):
-            result.close()
-            raise UsageError(
-                f"{decision.name} is `async`: a command decides, it does not wait. Fetch first, then transact. "
-                f"Nothing was written."
-            )
+            value, events = decision.decide(loaded.state)
+        if inspect.iscoroutine(value):
+            value.close()
+            raise async_command_error(decision.name)
         if not events:
-            return result, None
-        new = tuple(self._new(event, stream, options.key, place, metadata) for place, event in enumerate(events))
-        return result, StreamWrite(stream, new, loaded.version)
+            return value, None
+        encoded = tuple(self._encode(event, stream, options.key, index, metadata) for index, event in enumerate(events))
+        return value, StreamWrite(stream, encoded, loaded.version)
 
-    def _new(self, decided: DecidedEvent, stream: str, key: str | None, place: int, metadata: str) -> EncodedEvent:
-        event_id = new_id() if key is None else event_id_for_key(stream, key, place)
+    def _encode(self, decided: DecidedEvent, stream: str, key: str | None, index: int, metadata: str) -> EncodedEvent:
+        event_id = new_id() if key is None else event_id_for_key(stream, key, index)
         return self._codec.encode(decided.event, id=event_id, metadata=metadata, tags=decided.tags)
 
     async def _find_repeated(
         self, decision: Decision[S, R], options: Options, stream: str, command: CommandRecord
     ) -> WriteResult[R] | None:
-        """The answer to an intention that is stored already; None if it is new, or has no key."""
-        if options.key is None or not (found := await self._log.find([event_id_for_key(stream, options.key, 0)])):
+        """Return the stored result of the idempotency key, or None if there is no key or it is new."""
+        if options.key is None:
             return None
-        check_key_reuse(found[0], options.key, command)
-        return await self._repeat_result(decision, options.key, stream, found[0])
+        stored = await self._log.find([event_id_for_key(stream, options.key, 0)])
+        if not stored:
+            return None
+        check_key_reuse(stored[0], options.key, command)
+        return await self._repeat_result(decision, options.key, stream, stored[0])
 
     async def _repeat_result(
         self, decision: Decision[S, R], key: str, stream: str, first: RecordedEvent
     ) -> WriteResult[R]:
-        """Answer a repetition: decide as was decided then, in the state and at the moment of then; append nothing."""
+        """Compute a repetition's value by deciding again, on the state and at the time of the first call."""
         loaded = await self.load(decision.definition, decision.id, Until(version=first.version - 1))
         with freeze(first.recorded_at):
-            result, events = decision.decide(loaded.state)
-        stored = await self._log.find([event_id_for_key(stream, key, place) for place in range(max(1, len(events)))])
-        return WriteResult(result, stream, stored[-1].version, stored[-1].position, repeated=True)
+            value, events = decision.decide(loaded.state)
+        stored = await self._log.find([event_id_for_key(stream, key, index) for index in range(max(1, len(events)))])
+        return WriteResult(value, stream, stored[-1].version, stored[-1].position, repeated=True)
+
+
+def async_command_error(name: str) -> UsageError:
+    """Return the error for a command that is a coroutine function."""
+    return UsageError(
+        f"the command {name} is async, but a command must be a plain function: it may run more than once. Await what "
+        f"it needs first, and pass that as an argument. Nothing was written."
+    )
 
 
 def build_metadata(options: Options, command: CommandRecord | None = None) -> str:
-    """The metadata of an append, as JSON: what is asked for, by whom, as part of which story."""
+    """Return the metadata of an append as JSON: command, key, actor, correlation and causation."""
     now = origin()
     if command is None and now is NO_ORIGIN and options.key is None and not options.extra:
         return "{}"
@@ -266,70 +278,87 @@ def build_metadata(options: Options, command: CommandRecord | None = None) -> st
 
 
 def command_record(name: str, arguments: Mapping[str, Any]) -> CommandRecord:
-    """A command as it is recorded with its events."""
+    """Return a command as recorded in the metadata of its events.
+
+    Raises:
+        InvalidValue: JSON cannot represent an argument.
+    """
     try:
         return CommandRecord(name, msgspec.Raw(msgspec.json.encode(arguments, enc_hook=_encode_argument)))
-    except (TypeError, ValueError, OverflowError, RecursionError) as problem:
-        reason = f"JSON cannot hold it ({type(problem).__name__})"
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        reason = f"JSON cannot represent it ({type(error).__name__})"
         raise InvalidValue("a command's arguments", "$", reason) from None
 
 
 def check_key_reuse(stored: RecordedEvent, key: str, command: CommandRecord) -> None:
-    """Refuse a key whose event was written for another command, or with other arguments."""
-    was = msgspec.json.decode(stored.metadata, type=Metadata).command
-    if was is None or (was.name, bytes(was.arguments)) != (command.name, bytes(command.arguments)):
-        told = "an append" if was is None else was.name + (" with other arguments" if was.name == command.name else "")
-        raise KeyReused(key, stored.stream, told)
+    """Raise `KeyReused` if the key's event was stored by another command, or with other arguments."""
+    first = msgspec.json.decode(stored.metadata, type=Metadata).command
+    if first is None:
+        raise KeyReused(key, stored.stream, "an append")
+    if first.name != command.name:
+        raise KeyReused(key, stored.stream, first.name)
+    if bytes(first.arguments) != bytes(command.arguments):
+        raise KeyReused(key, stored.stream, f"{first.name} with other arguments")
 
 
 async def append_with_retry(
     log: DecisionLog, writes: Sequence[StreamWrite], condition: AppendCondition | None = None, *, new_ids: bool
 ) -> AppendResult:
-    """Append; an unknown outcome is settled by the ids: the same append again writes nothing twice.
+    """Append, and retry once if the outcome is unknown. The retry has the same event ids, so it writes nothing twice.
 
-    With `new_ids` they were made for this call. Then no earlier one can have stored them: what the log calls a
-    repetition is this very append, sent again because the connection was lost.
+    Args:
+        log: the log.
+        writes: the events of each stream.
+        condition: the append condition.
+        new_ids: whether the event ids were generated for this call. Then no earlier call can have stored them, and a
+            result marked as repeated is this call's own first attempt.
     """
     try:
-        verdict = await log.append(writes, condition)
-    except StoreUnavailable as problem:
-        if problem.outcome == "not_written":
+        result = await log.append(writes, condition)
+    except StoreUnavailable as error:
+        if error.outcome == "not_written":
             raise
-        verdict = await log.append(writes, condition)
-    if new_ids and isinstance(verdict, Appended) and verdict.repeated:
-        return Appended(verdict.position, verdict.versions)
-    return verdict
+        result = await log.append(writes, condition)
+    if new_ids and isinstance(result, Appended) and result.repeated:
+        return Appended(result.position, result.versions)
+    return result
 
 
 async def back_off(conflicts: int) -> None:
-    """Make way after so many conflicts: for a while that grows with them, by chance, so that rivals part."""
-    import random  # slow to import, and needed when there is a conflict
+    """Sleep after a number of conflicts: exponential back-off with full jitter."""
+    import random  # here, as it is slow to import and only conflicts need it
 
     await asyncio.sleep(random.uniform(0, min(_MAX_BACKOFF_S, _INITIAL_BACKOFF_S * 2**conflicts)))  # noqa: S311
 
 
-def event_id_for_key(stream: str, key: str, place: int) -> str:
-    """The id of the event at a place of what is appended to a stream under a key: a UUIDv8 of their hash."""
-    import hashlib  # slow to import, and needed where there are keys
+def event_id_for_key(scope: str, key: str, index: int) -> str:
+    """Return the id of the n-th event appended under an idempotency key: a UUIDv8 made from a hash.
 
-    digest = hashlib.sha256(f"{stream}\0{key}\0{place}".encode()).digest()
+    Args:
+        scope: where the key is valid: the name of a stream or of a boundary.
+        key: the idempotency key.
+        index: index of the event in the append, from 0.
+    """
+    import hashlib  # here, as it is slow to import and only keys need it
+
+    digest = hashlib.sha256(f"{scope}\0{key}\0{index}".encode()).digest()
     number = int.from_bytes(digest[:16], "big") & ~(0xF << 76) & ~(0x3 << 62) | (8 << 76) | (2 << 62)
     return str(UUID(int=number))
 
 
 def _encode_argument(value: object) -> Any:
-    """How an argument that JSON does not know is recorded: by its fields, or by its type's name."""
+    """Encode an argument that msgspec does not support: by its attributes, or by the name of its type."""
     return getattr(value, "__dict__", None) or f"<{type(value).__qualname__}>"
 
 
-def _with_version(model: FoldDefinition[S], loaded: LoadedState[S]) -> LoadedState[S]:
-    if model.set_version is not None:
-        model.set_version(loaded.state, loaded.version)
+def _with_version(definition: FoldDefinition[S], loaded: LoadedState[S]) -> LoadedState[S]:
+    if definition.set_version is not None:
+        definition.set_version(loaded.state, loaded.version)
     return loaded
 
 
-def _is_first_append(verdict: AppendResult) -> bool:
-    return isinstance(verdict, Appended) and not verdict.repeated
+def _is_first_append(result: AppendResult) -> bool:
+    return isinstance(result, Appended) and not result.repeated
 
 
 def _check_expected(stream: str, options: Options, version: int) -> None:

@@ -1,1 +1,1 @@
-"""Letters: what leaves through other people's transactions and connections, and what comes back that way."""
+"""Delivery of events outside of a store of fait: the outbox, which appends in a transaction of the application."""

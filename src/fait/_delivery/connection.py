@@ -1,4 +1,4 @@
-"""The outbox on a connection of a library that does not tell when a transaction is about to end."""
+"""Outboxes for libraries that do not announce the end of a transaction."""
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
@@ -15,44 +15,44 @@ __all__ = ["AsyncConnectionOutbox", "AsyncOutboxConnection", "ConnectionOutbox",
 
 
 class OutboxConnection(Protocol):
-    """What an adapter does for a library that does not wait."""
+    """What an adapter implements for a synchronous library."""
 
     @property
     def dialect(self) -> Dialect:
-        """The database it leads to."""
+        """The kind of database."""
         ...
 
     def check(self) -> None:
-        """Raise `UsageError` unless a transaction is open that an event may join."""
+        """Raise `UsageError` unless a transaction is open to which an event can be added."""
         ...
 
-    def run(self, ask: Statement) -> Rows:
+    def run(self, statement: Statement) -> Rows:
         """Run a statement in that transaction."""
         ...
 
     def transaction(self) -> AbstractContextManager[bool]:
-        """Begin a transaction, and end it with the block, as the library does; gives whether that end is a commit."""
+        """A transaction of the library. The value is True if its end commits, False if it is a savepoint."""
         ...
 
 
 class AsyncOutboxConnection(Protocol):
-    """What an adapter does for a library that waits."""
+    """What an adapter implements for an asynchronous library."""
 
     @property
     def dialect(self) -> Dialect:
-        """The database it leads to."""
+        """The kind of database."""
         ...
 
     def check(self) -> None:
-        """Raise `UsageError` unless a transaction is open that an event may join."""
+        """Raise `UsageError` unless a transaction is open to which an event can be added."""
         ...
 
-    async def run(self, ask: Statement) -> Rows:
+    async def run(self, statement: Statement) -> Rows:
         """Run a statement in that transaction."""
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[bool]:
-        """Begin a transaction, and end it with the block, as the library does; gives whether that end is a commit."""
+        """A transaction of the library. The value is True if its end commits, False if it is a savepoint."""
         ...
 
 
@@ -60,113 +60,121 @@ _numbers: Final = count(1)
 
 
 class _SavepointBuffer:
-    """What is added in a transaction of the outbox's own, until its end.
+    """The events added in `transaction()` on PostgreSQL, until the end of the block.
 
-    A savepoint that is rolled back takes back what was added since it began, and no driver says so. So each event is
-    noted in a setting of the transaction, which goes back with the savepoint: what is noted at the end is what counts.
+    If a savepoint is rolled back, the events added in it must be removed, but drivers do not announce this. So each
+    event appends a marker to a transaction-local setting, which PostgreSQL reverts with the savepoint. At the end, the
+    events whose markers are still set are stored.
     """
 
-    def __init__(self, letters: OutboxBuffer) -> None:
-        self.letters = letters
+    def __init__(self, buffer: OutboxBuffer) -> None:
+        self.buffer = buffer
         self._numbers: list[int] = []
 
-    def mark(self) -> Statement:
-        """Note the event that was written last."""
+    def add_marker(self) -> Statement:
+        """Statement that sets a marker for the last event."""
         self._numbers.append(next(_numbers))
-        added = "concat(current_setting('fait.added', true), ' ', CAST(? AS text))"
-        return Statement(f"VALUES (set_config('fait.added', {added}, true))", (str(self._numbers[-1]),))
+        markers = "concat(current_setting('fait.added', true), ' ', CAST(? AS text))"
+        return Statement(f"VALUES (set_config('fait.added', {markers}, true))", (str(self._numbers[-1]),))
 
-    def read_marks(self) -> Statement:
-        """Ask what is noted."""
+    def select_markers(self) -> Statement:
+        """Statement that reads the markers."""
         return Statement("VALUES (current_setting('fait.added', true))")
 
     def drop_rolled_back(self, rows: Rows) -> OutboxBuffer:
-        """What counts."""
-        noted = set((rows[0][0] or "").split())
+        """Remove the events without a marker, given the rows of `select_markers`."""
+        markers = set((rows[0][0] or "").split())
         # fault: events-survive-savepoint
-        self.letters.keep_selected([str(number) in noted for number in self._numbers])
-        return self.letters
+        self.buffer.keep_selected([str(number) in markers for number in self._numbers])
+        return self.buffer
 
 
 class ConnectionOutbox(Outbox):
-    """Stores an event at once, and last of all in a transaction of its own on PostgreSQL."""
+    """Stores an event when it is added; in `transaction()` on PostgreSQL, at the end of the block."""
 
     def __init__(self, connection: OutboxConnection, codec: Codec, schema: str, on_commit: OnCommit) -> None:
         self._connection = connection
         self._codec = codec
         self._schema = schema
         self._on_commit = on_commit
-        self._buffer: _SavepointBuffer | None = None
+        self._pending: _SavepointBuffer | None = None
 
     @contextmanager
     def transaction(self) -> Generator[Outbox]:
-        """As `Outbox.transaction`; a second one within it is refused."""
-        if self._buffer is not None:
-            raise UsageError("this outbox's transaction is open already. Nothing was written.")
+        """As `Outbox.transaction`; the same outbox cannot begin a second one within it."""
+        if self._pending is not None:
+            raise _transaction_already_open()
         with self._connection.transaction() as commits:
-            if self._connection.dialect == "postgresql":  # SQLite's one writer keeps the others waiting from the start
-                self._buffer = _SavepointBuffer(OutboxBuffer(self._codec, self._schema))
+            if self._connection.dialect == "postgresql":  # SQLite: the block holds the write lock anyway
+                self._pending = _SavepointBuffer(OutboxBuffer(self._codec, self._schema))
             try:
                 yield self
             finally:
-                gathered, self._buffer = self._buffer, None
-            if gathered and gathered.letters:
+                pending, self._pending = self._pending, None
+            if pending and pending.buffer:
                 self._connection.check()
-                self._store(gathered.drop_rolled_back(self._connection.run(gathered.read_marks())))
+                self._store(pending.drop_rolled_back(self._connection.run(pending.select_markers())))
         if commits:
             self._on_commit()
 
-    def _write(self, letter: OutboxEntry) -> None:
+    def _write(self, entry: OutboxEntry) -> None:
         self._connection.check()
-        letters = self._buffer.letters if self._buffer else OutboxBuffer(self._codec, self._schema)
-        letters.add(letter)
-        if self._buffer:
-            self._connection.run(self._buffer.mark())
+        buffer = self._pending.buffer if self._pending else OutboxBuffer(self._codec, self._schema)
+        buffer.add(entry)
+        if self._pending:
+            self._connection.run(self._pending.add_marker())
         else:
-            self._store(letters)
+            self._store(buffer)
 
-    def _store(self, letters: OutboxBuffer) -> None:
-        for conversation in letters.statements(self._connection.dialect):
-            raise_on_conflict(run(conversation, self._connection.run))
+    def _store(self, buffer: OutboxBuffer) -> None:
+        for append in buffer.statements(self._connection.dialect):
+            raise_on_conflict(run(append, self._connection.run))
 
 
 class AsyncConnectionOutbox(AsyncOutbox):
-    """Stores an event at once, and last of all in a transaction of its own on PostgreSQL."""
+    """Stores an event when it is added; in `transaction()` on PostgreSQL, at the end of the block."""
 
     def __init__(self, connection: AsyncOutboxConnection, codec: Codec, schema: str, on_commit: OnCommit) -> None:
         self._connection = connection
         self._codec = codec
         self._schema = schema
         self._on_commit = on_commit
-        self._buffer: _SavepointBuffer | None = None
+        self._pending: _SavepointBuffer | None = None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncOutbox]:
-        """As `Outbox.transaction`; a second one within it is refused."""
-        if self._buffer is not None:
-            raise UsageError("this outbox's transaction is open already. Nothing was written.")
+        """As `AsyncOutbox.transaction`; the same outbox cannot begin a second one within it."""
+        if self._pending is not None:
+            raise _transaction_already_open()
         async with self._connection.transaction() as commits:
-            if self._connection.dialect == "postgresql":  # SQLite's one writer keeps the others waiting from the start
-                self._buffer = _SavepointBuffer(OutboxBuffer(self._codec, self._schema))
+            if self._connection.dialect == "postgresql":  # SQLite: the block holds the write lock anyway
+                self._pending = _SavepointBuffer(OutboxBuffer(self._codec, self._schema))
             try:
                 yield self
             finally:
-                gathered, self._buffer = self._buffer, None
-            if gathered and gathered.letters:
+                pending, self._pending = self._pending, None
+            if pending and pending.buffer:
                 self._connection.check()
-                await self._store(gathered.drop_rolled_back(await self._connection.run(gathered.read_marks())))
+                await self._store(pending.drop_rolled_back(await self._connection.run(pending.select_markers())))
         if commits:
             self._on_commit()
 
-    async def _write(self, letter: OutboxEntry) -> None:
+    async def _write(self, entry: OutboxEntry) -> None:
         self._connection.check()
-        letters = self._buffer.letters if self._buffer else OutboxBuffer(self._codec, self._schema)
-        letters.add(letter)
-        if self._buffer:
-            await self._connection.run(self._buffer.mark())
+        buffer = self._pending.buffer if self._pending else OutboxBuffer(self._codec, self._schema)
+        buffer.add(entry)
+        if self._pending:
+            await self._connection.run(self._pending.add_marker())
         else:
-            await self._store(letters)
+            await self._store(buffer)
 
-    async def _store(self, letters: OutboxBuffer) -> None:
-        for conversation in letters.statements(self._connection.dialect):
-            raise_on_conflict(await run_async(conversation, self._connection.run))
+    async def _store(self, buffer: OutboxBuffer) -> None:
+        for append in buffer.statements(self._connection.dialect):
+            raise_on_conflict(await run_async(append, self._connection.run))
+
+
+def _transaction_already_open() -> UsageError:
+    return UsageError(
+        "transaction() of this outbox is already open. Nothing was written. Call add(...) in the open block. For a "
+        "savepoint, use your library."
+    )

@@ -1,4 +1,4 @@
-"""From a connection of yours to the outbox in its transaction: the only place that names the libraries' adapters."""
+"""Selects the outbox adapter for a connection or session. Only this module names the adapters."""
 
 from importlib import import_module
 from typing import Any, Final, Protocol
@@ -18,38 +18,45 @@ ADAPTERS: Final = {
     "sqlalchemy": "sqlalchemy",
     "sqlite3": "sqlite3",
 }
-"""The module under `delivery.adapters` for each package that a connection's class, or one it is made from, lies in."""
+"""Adapter modules by the package that defines the class of a connection, or one of its base classes."""
 
 
 class SyncConnection(Protocol):
-    """A connection or session of a library that does not wait."""
+    """A connection or session of a synchronous library."""
 
     def commit(self) -> None:
-        """End the transaction."""
+        """Commit the transaction."""
         ...
 
 
 class AsyncConnection(Protocol):
-    """A connection or session of a library that waits."""
+    """A connection or session of an asynchronous library."""
 
     async def commit(self) -> None:
-        """End the transaction."""
+        """Commit the transaction."""
         ...
 
 
 class AsyncpgConnection(Protocol):
-    """A connection of asyncpg, which has no `commit` of its own."""
+    """A connection of asyncpg, which has no `commit` method."""
 
     def is_in_transaction(self) -> bool:
-        """Whether one is open."""
+        """Whether a transaction is open."""
         ...
 
 
 def open_outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox | AsyncOutbox:
-    """The outbox in the transaction that is open on a connection or session."""
+    """The outbox for the transaction of a connection or session.
+
+    Raises:
+        UsageError: the argument is not a connection or session of a supported library.
+    """
     for cls in type(connection).__mro__:
         for package, adapter in ADAPTERS.items():
             if f"{cls.__module__}.".startswith(f"{package}."):
                 return import_module(f"fait._delivery.adapters.{adapter}").outbox(connection, codec, schema, on_commit)
-    known = ", ".join(sorted({package.partition(".")[0] for package in ADAPTERS}))
-    raise UsageError(f"outbox(...) takes a connection or session of {known}, not {type(connection).__qualname__}")
+    libraries = ", ".join(sorted({package.partition(".")[0] for package in ADAPTERS}))
+    raise UsageError(
+        f"outbox(...) takes a connection or session of {libraries}, not {type(connection).__qualname__}. Nothing was "
+        "written."
+    )

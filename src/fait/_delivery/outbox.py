@@ -1,13 +1,13 @@
-"""The outbox: events in the transaction you already have, whatever you wrote it with. Both are stored, or neither.
+"""The outbox: events appended in the application's own transaction. Both are committed, or neither.
 
     with connection.transaction():
         connection.execute("UPDATE orders SET ...")
         shop.outbox(connection).add(OrderPlaced(...), stream="order-7")
 
-The outbox never begins, commits or rolls back a transaction of yours, and opens no connection. An event is proven when
-it is added. It is stored last of all in the transaction where the library tells when that ends, or in a `transaction`
-of the outbox's own on PostgreSQL. Otherwise it is stored at once: then add it last, as the streams it touches stay
-locked, and readers wait behind it, until the transaction ends.
+The outbox opens no connection, and it never begins, commits or rolls back a transaction, except in `transaction()`. An
+event is encoded and validated when it is added. It is stored at the end of the transaction with SQLAlchemy, which
+announces a commit, and in `transaction()` on PostgreSQL. Otherwise it is stored immediately: add it last, because its
+streams stay locked, and readers of the log wait, until the transaction ends.
 """
 
 from abc import ABC, abstractmethod
@@ -33,11 +33,11 @@ __all__ = ["AsyncOutbox", "Dialect", "OnCommit", "Outbox", "OutboxBuffer", "Outb
 Dialect = Literal["postgresql", "sqlite"]
 
 OnCommit = Callable[[], None]
-"""Told after a commit: the log may have grown."""
+"""Called after a commit, to wake the subscriptions of this process."""
 
 
 class OutboxEntry(Struct, frozen=True):
-    """What was said when an event was added; see `Outbox.add`."""
+    """An event added to an outbox; the fields are the arguments of `Outbox.add`."""
 
     event: object
     stream: str
@@ -49,7 +49,7 @@ class OutboxEntry(Struct, frozen=True):
 
 
 class OutboxBuffer:
-    """Events that are to be stored together, proven and in order."""
+    """The entries of one transaction, encoded and in order."""
 
     def __init__(self, codec: Codec, schema: str) -> None:
         self._codec = codec
@@ -59,48 +59,49 @@ class OutboxBuffer:
     def __len__(self) -> int:
         return len(self._writes)
 
-    def add(self, letter: OutboxEntry) -> None:
-        """Prove an event and keep it."""
-        stream, tags, key = letter.stream, letter.tags, letter.key
-        several = tags if isinstance(tags, str) else tuple(tags)  # one text is refused, not taken for its characters
-        facts = NewEvents(stream, [letter.event], letter.expected, several, letter.occurred_at)
-        named = bool(letter.id or key)
-        ids = event_ids(f"outbox/{stream}", key, letter.id) if named else new_id
-        [write] = encode_writes(self._codec, [facts], ids, build_metadata(Options(key=key)))
-        self._writes.append((write, named))
+    def add(self, entry: OutboxEntry) -> None:
+        """Encode and validate an event, and add it to the buffer."""
+        stream, key = entry.stream, entry.key
+        tags = entry.tags if isinstance(entry.tags, str) else tuple(entry.tags)  # NewEvents rejects a single str
+        new_events = NewEvents(stream, [entry.event], entry.expected, tags, entry.occurred_at)
+        may_exist = bool(entry.id or key)
+        ids = event_ids(f"outbox/{stream}", key, entry.id) if may_exist else new_id
+        [write] = encode_writes(self._codec, [new_events], ids, build_metadata(Options(key=key)))
+        self._writes.append((write, may_exist))
 
-    def keep_selected(self, chosen: Iterable[bool]) -> None:
-        """Drop those that were not chosen; there is an answer for each, in their order."""
-        self._writes = list(compress(self._writes, chosen))
+    def keep_selected(self, selectors: Iterable[bool]) -> None:
+        """Remove the events whose selector is False; there is one selector for each event, in order."""
+        self._writes = list(compress(self._writes, selectors))
 
-    def truncate(self, beyond: int = 0) -> None:
-        """Drop those written last: their part of the transaction was rolled back."""
-        del self._writes[beyond:]
+    def truncate(self, length: int = 0) -> None:
+        """Remove all events after the first `length`, because their savepoint was rolled back."""
+        del self._writes[length:]
 
     def statements(self, dialect: Dialect) -> Iterator[StatementProtocol]:
-        """What is to be said to store them, in the order they were written: mostly one conversation."""
+        """The appends that store the events in order. In most cases there is one."""
         for writes, look_up in _group_writes(self._writes):
             yield append_in_transaction(dialect, writes, self._schema, datetime.now(UTC), look_up=look_up)
 
 
-def _group_writes(written: Sequence[tuple[StreamWrite, bool]]) -> Iterator[tuple[list[StreamWrite], bool]]:
-    """Writes that can be one append, with whether their ids may be stored already; the order of all events stays.
+def _group_writes(buffered: Sequence[tuple[StreamWrite, bool]]) -> Iterator[tuple[list[StreamWrite], bool]]:
+    """Group writes into appends without changing their order, with whether their ids may be stored already.
 
-    A stream stands in an append once. What may be stored already stands alone, or its repetition would refuse the rest.
+    A stream occurs once in an append. A write whose id may be stored already is an append of its own: otherwise its
+    repetition would reject the whole append.
     """
     group: list[StreamWrite] = []
     streams: set[str] = set()
     look_up = False
-    for write, search in written:
+    for write, may_exist in buffered:
         last = group[-1] if group else None
-        alone = search or look_up
+        alone = may_exist or look_up
         if last and not alone and last.stream == write.stream and write.expected == ANY:
             group[-1] = StreamWrite(last.stream, last.events + write.events, last.expected)
             continue
         if last and (alone or write.stream in streams):
             yield group, look_up
             group, streams = [], set()
-        look_up = search
+        look_up = may_exist
         group.append(write)
         streams.add(write.stream)
     if group:
@@ -108,7 +109,7 @@ def _group_writes(written: Sequence[tuple[StreamWrite, bool]]) -> Iterator[tuple
 
 
 class Outbox(ABC):
-    """Adds events to a transaction of a library that does not wait."""
+    """Adds events to a transaction of a synchronous database library."""
 
     def add(
         self,
@@ -125,36 +126,46 @@ class Outbox(ABC):
         """Add an event to the open transaction.
 
         Args:
-            event: an event, or `Untyped`.
-            stream: the thing it belongs to; its handlers see the events of one stream in order.
-            expected: the version the stream must be at, or "no_stream", "exists", "any".
-            tags: the other things it belongs to.
-            occurred_at: when it became true; by default, when it is recorded.
-            id: a UUID of your own; the same id again is the same event.
-            key: names the intention: the same key again, on the same stream, is the same event.
+            event: an instance of an event class, or `Untyped`.
+            stream: the stream to append to, such as "order-7". Handlers receive the events of a stream in order.
+            expected: the version that the stream must have, or "no_stream", "exists" or "any".
+            tags: further entities that the event belongs to, as "kind:id".
+            occurred_at: the time the fact became true, as an aware datetime; by default the time it is recorded.
+            id: a UUID for the event. An event with an id that is stored already is not stored again.
+            key: an idempotency key. An event with a key that was used on this stream is not stored again.
 
         Raises:
-            UsageError: no transaction is open, or it cannot take an event; says what to do.
-            InvalidValue: the event holds what cannot be stored.
-            WrongExpectedVersion: the stream is at another version. Roll back. In a `transaction` of the outbox's own on
-                PostgreSQL, raised at its end; with SQLAlchemy, by the commit.
+            UsageError: no transaction is open, or the event cannot be added to it. The message says what to write
+                instead.
+            InvalidValue: a value in the event cannot be stored.
+            WrongExpectedVersion: the stream has another version. Roll back the transaction. In `transaction()` on
+                PostgreSQL it is raised at the end of the block; with SQLAlchemy, by the commit.
+            DuplicateEventId: the id or key belongs to another event. Raised at the same time.
+            StoreUnavailable: the transaction cannot write to the log. Raised at the same time.
         """
         self._write(OutboxEntry(event, stream, expected, tags, occurred_at, id, key))
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager["Outbox"]:
-        """Begin a transaction; at its end, store what was added meanwhile and commit, then wake the handlers.
+        """Run a block in a transaction; at its end store the added events, commit, and wake the handlers.
 
-        In PostgreSQL, within a transaction that is open already, it is a savepoint; that transaction decides.
+        The transaction is rolled back if the block raises an exception. If one is open already, the block is a
+        savepoint with psycopg and Django, and the outer transaction decides; other libraries raise an error.
+
+        Returns:
+            A context manager whose value is this outbox.
+
+        Raises:
+            UsageError: a transaction is open already, and this library cannot begin another one in it.
         """
         ...
 
     @abstractmethod
-    def _write(self, letter: OutboxEntry) -> None: ...
+    def _write(self, entry: OutboxEntry) -> None: ...
 
 
 class AsyncOutbox(ABC):
-    """Adds events to a transaction of a library that waits."""
+    """Adds events to a transaction of an asynchronous database library."""
 
     async def add(
         self,
@@ -168,13 +179,26 @@ class AsyncOutbox(ABC):
         id: str | None = None,
         key: str | None = None,
     ) -> None:
-        """Add an event to the open transaction: as `Outbox.add`."""
+        """Add an event to the open transaction.
+
+        Arguments and errors are those of `Outbox.add`.
+        """
         await self._write(OutboxEntry(event, stream, expected, tags, occurred_at, id, key))
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager["AsyncOutbox"]:
-        """Begin a transaction, and end it with the block: as `Outbox.transaction`."""
+        """Run a block in a transaction; at its end store the added events, commit, and wake the handlers.
+
+        The transaction is rolled back if the block raises an exception. If one is open already, the block is a
+        savepoint with asyncpg and psycopg, and the outer transaction decides; other libraries raise an error.
+
+        Returns:
+            An asynchronous context manager whose value is this outbox.
+
+        Raises:
+            UsageError: a transaction is open already, and this library cannot begin another one in it.
+        """
         ...
 
     @abstractmethod
-    async def _write(self, letter: OutboxEntry) -> None: ...
+    async def _write(self, entry: OutboxEntry) -> None: ...

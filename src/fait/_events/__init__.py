@@ -1,1 +1,1 @@
-"""Facts: what an event is, how it is named, kept and read again. Values only: no clock, no I/O."""
+"""Events: declaring, encoding, decoding and validating them. Values only: no clock, no I/O."""

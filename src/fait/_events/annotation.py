@@ -1,6 +1,6 @@
-"""Which events a function takes is what the annotation of its event parameter says: said once, and checked statically.
+"""Reads the event classes that a function accepts from the annotation of its event parameter.
 
-Only that one annotation is evaluated. Others in the signature may name things that exist for type checkers alone.
+Only this annotation is evaluated: other annotations may refer to names that are imported for type checkers only.
 """
 
 import sys
@@ -15,21 +15,25 @@ __all__ = ["annotated_events", "local_names"]
 
 
 def annotated_events(function: Callable[..., Any], parameter: int, names: Mapping[str, Any]) -> tuple[type, ...]:
-    """The classes in the annotation of a function's parameter (counted from 0), in order, without repetition.
+    """Return the classes in the annotation of a parameter, in order, without duplicates.
 
     Understands `A | B`, `Union`, aliases, `type` statements, `Annotated`, quoted names and type variables with bounds.
 
     Args:
         function: a function, or the function behind a method.
-        parameter: which one.
-        names: what local classes are called where the function was defined; see `local_names`.
+        parameter: index of the parameter, from 0.
+        names: local names at the definition of the function; see `local_names`.
+
+    Raises:
+        DeclarationError: there is no such parameter, or its annotation names no class.
     """
     function = getattr(function, "__func__", function)
     code = function.__code__
     where = f"{code.co_filename}:{code.co_firstlineno}"
     if parameter >= code.co_argcount:
         raise DeclarationError(
-            f"{function.__qualname__} ({where}) needs a parameter for the event, annotated with the events it takes"
+            f"{function.__qualname__} ({where}) needs a parameter for the event, annotated with the event classes "
+            "it accepts"
         )
     name = code.co_varnames[parameter]
     try:
@@ -37,20 +41,19 @@ def annotated_events(function: Callable[..., Any], parameter: int, names: Mappin
         classes = tuple(dict.fromkeys(_members(annotation, lambda text: _evaluate(function, text, names))))
     except NameError as missing:
         raise DeclarationError(
-            f"{function.__qualname__} ({where}): the annotation of {name!r} names {missing.name}, which is not known "
-            f"at run "
-            "time. Is it imported under TYPE_CHECKING, or defined later? Move the import out of that block."
+            f"{function.__qualname__} ({where}): the annotation of {name!r} refers to {missing.name}, which is not "
+            "defined at run time. If it is imported under TYPE_CHECKING, move the import out of that block."
         ) from None
     if not classes:
         raise DeclarationError(
-            f"{function.__qualname__} ({where}): annotate {name!r} with the events it takes, as in `event: "
-            f"OrderPlaced | OrderPaid`"
+            f"{function.__qualname__} ({where}): annotate {name!r} with the event classes it accepts, as in "
+            "`event: OrderPlaced | OrderPaid`"
         )
     return classes
 
 
 def local_names(depth: int) -> Mapping[str, Any]:
-    """The names of the function `depth` frames above the caller; none at module level, where globals suffice."""
+    """Return the local names of the function `depth` frames above the caller; none at module level."""
     frame = sys._getframe(depth + 1)  # pyright: ignore[reportPrivateUsage]
     return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
 
@@ -74,7 +77,7 @@ def _evaluate(function: Any, text: str, names: Mapping[str, Any]) -> Any:
 
 
 def _members(annotation: Any, evaluate: Callable[[str], Any]) -> list[type]:
-    """The classes an annotation stands for."""
+    """Return the classes in an annotation."""
     if annotation is None or annotation is Any or annotation is object:
         return []
     if isinstance(annotation, str):
@@ -91,5 +94,5 @@ def _members(annotation: Any, evaluate: Callable[[str], Any]) -> list[type]:
         return _members(typing.get_args(annotation)[0], evaluate)
     if origin in (typing.Union, types.UnionType):
         return [member for part in typing.get_args(annotation) for member in _members(part, evaluate)]
-    found = origin or annotation
-    return [found] if isinstance(found, type) and found is not types.NoneType else []
+    cls = origin or annotation
+    return [cls] if isinstance(cls, type) and cls is not types.NoneType else []

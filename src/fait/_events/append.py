@@ -1,6 +1,6 @@
-"""What is asked of a log, and what it answers. A conflict is an answer; it becomes an exception only at the edge.
+"""Arguments and results of a log's methods: stream writes, append conditions, append results and pages.
 
-These values stand on the lowest floor, so that decisions can ask for an append without knowing any store.
+A conflict is a result, not an exception; `raise_on_conflict` converts it where a result reaches the application.
 """
 
 from collections.abc import Sequence
@@ -32,20 +32,20 @@ __all__ = [
 ]
 
 MAX_APPEND_EVENTS: Final = 10_000
-"""Most events of one append. Larger imports are several appends."""
-
+"""Maximum number of events in one append. Larger imports take several appends."""
 
 PAGE_SIZE: Final = 1_000
-"""Events a reader takes at a time, unless it says otherwise."""
+"""Default number of events that a reader requests at a time."""
 
 
 class StreamWrite(Struct, frozen=True):
-    """Events for one stream.
+    """The events of an append for one stream.
 
     Attributes:
-        stream: its name.
-        events: at least one.
-        expected: the version it must be at, as `events.version.expected_number` gives it.
+        stream: name of the stream.
+        events: the encoded events, at least one.
+        expected: the version that the stream must have: exactly this one if >= 0 (0: the stream does not exist), or
+            `ANY` or `EXISTS`; see `is_expected`.
     """
 
     stream: str
@@ -54,12 +54,12 @@ class StreamWrite(Struct, frozen=True):
 
 
 class Appended(Struct, frozen=True):
-    """The events are stored, durably.
+    """The events are stored, durably where `Features.durable`.
 
     Attributes:
-        position: of the last event.
-        versions: of each write's stream after its last event, in the order of the writes.
-        repeated: True when the same ids had been appended before; then nothing new was written.
+        position: position of the last event.
+        versions: version of each stream after the append, in the order of the writes.
+        repeated: the same append was stored before, with the same event ids; nothing was written now.
     """
 
     position: int
@@ -68,11 +68,11 @@ class Appended(Struct, frozen=True):
 
 
 class AppendCondition(Struct, frozen=True):
-    """The append holds only if nothing that it depends on has happened since it was decided.
+    """Makes an append fail if an event that matches one of the queries was recorded after a position.
 
     Attributes:
-        queries: what it depends on: an event that any of them means makes it fail.
-        after: the position up to which the decision knew the log; what is at or below it is ignored.
+        queries: the events that the decision depends on.
+        after: position up to which the decision had read the log; events at or below it are ignored.
     """
 
     queries: tuple[Query, ...]
@@ -80,11 +80,12 @@ class AppendCondition(Struct, frozen=True):
 
 
 class ConditionFailed(Struct, frozen=True):
-    """Something that the append depends on has happened; nothing was written.
+    """The append condition failed; nothing was written.
 
     Attributes:
-        events: what happened, in order of position: all of it up to `position`, so that nothing need be read again.
-        position: how far a new decision knows the log, once it has folded these events.
+        events: all events up to `position` that made it fail, in order of position. A new decision can fold them
+            without reading the log again.
+        position: the position for the condition of that new decision.
     """
 
     events: tuple[RecordedEvent, ...]
@@ -92,7 +93,13 @@ class ConditionFailed(Struct, frozen=True):
 
 
 class VersionConflict(Struct, frozen=True):
-    """A stream is not at the expected version; nothing was written."""
+    """A stream is not at the expected version; nothing was written.
+
+    Attributes:
+        stream: name of the stream.
+        expected: the expected version, as in `StreamWrite.expected`.
+        actual: the current version; 0: the stream does not exist.
+    """
 
     stream: str
     expected: int
@@ -100,7 +107,11 @@ class VersionConflict(Struct, frozen=True):
 
 
 class IdConflict(Struct, frozen=True):
-    """An event id is taken, and this is not a repetition of the append that took it; nothing was written."""
+    """An event id is already used, and the append is not a repetition of the one that used it; nothing was written.
+
+    Attributes:
+        event_id: one of the ids in use.
+    """
 
     event_id: str
 
@@ -109,12 +120,12 @@ AppendResult = Appended | VersionConflict | ConditionFailed | IdConflict
 
 
 class Page(Struct, frozen=True):
-    """A piece of the log.
+    """A part of the log, as returned by `Log.read`.
 
     Attributes:
-        events: in order of position.
-        position: everything up to here has been considered: go on from it.
-        more: there may be more at once: the page was full, or so far only a part was looked through.
+        events: the matching events, in order of position.
+        position: position up to which the log has been searched; the next page starts after it.
+        more: whether another page may follow immediately: this one was full, or only part of the log was searched.
     """
 
     events: list[RecordedEvent]
@@ -123,13 +134,14 @@ class Page(Struct, frozen=True):
 
 
 class Until(Struct, frozen=True):
-    """How much of a stream is meant: all limits hold together; None = no limit.
+    """Upper bounds for reading a stream. All of them apply; None: no bound.
 
     Attributes:
-        version: up to and including it.
-        position: up to and including it.
-        recorded_at: the longest prefix recorded by this moment.
-        occurred_at: only what had occurred by this moment; not a prefix. For `history` alone.
+        version: highest version, inclusive.
+        position: highest position, inclusive.
+        recorded_at: only events before the first one that was recorded after this time.
+        occurred_at: only events that occurred at or before this time. The result may have gaps. Only `Log.history`
+            supports it.
     """
 
     version: int | None = None
@@ -139,30 +151,32 @@ class Until(Struct, frozen=True):
 
 
 def check_limit(limit: int) -> int:
-    """Refuse a page that nobody can read."""
+    """Return the page size if it is at least 1; raise `UsageError` otherwise."""
     if limit < 1:
-        raise UsageError(f"a page holds at least one event, not {limit}")
+        raise UsageError(f"limit= must be at least 1, not {limit}")
     return limit
 
 
 def check_writes(writes: Sequence[StreamWrite]) -> None:
-    """Refuse an append that no backend takes: without events, too many, or one stream twice."""
+    """Raise `UsageError` for an append that is invalid on every backend: no events, too many, or one stream twice."""
     if len(writes) == 1 and 0 < len(writes[0].events) <= MAX_APPEND_EVENTS:
-        return  # the usual case, without ceremony
+        return  # fast path for the usual case
     if not writes or not all(write.events for write in writes):
         raise UsageError("an append needs at least one event for each stream. Nothing was written.")
     if len({write.stream for write in writes}) != len(writes):
-        raise UsageError("an append names each stream once: put its events into one write. Nothing was written.")
+        raise UsageError(
+            "an append may contain each stream only once: put its events into one NewEvents. Nothing was written."
+        )
     count = sum(len(write.events) for write in writes)
     if count > MAX_APPEND_EVENTS:
-        raise UsageError(f"an append takes at most {MAX_APPEND_EVENTS} events, not {count}. Nothing was written.")
+        raise UsageError(f"an append may have at most {MAX_APPEND_EVENTS} events, not {count}. Nothing was written.")
 
 
-def raise_on_conflict(verdict: AppendResult) -> Appended:
-    """The verdict at the edge, where a conflict becomes an exception."""
-    match verdict:
+def raise_on_conflict(result: AppendResult) -> Appended:
+    """Return the result if the append succeeded; raise the exception of its conflict otherwise."""
+    match result:
         case Appended():
-            return verdict
+            return result
         case VersionConflict(stream, expected, actual):
             raise WrongExpectedVersion(stream, expected_name(expected), actual)
         case ConditionFailed(events, position):

@@ -1,8 +1,8 @@
-"""One way in and one way out: events become JSON text when they are appended, and classes again on every read path.
+"""Encodes events to JSON text and decodes recorded events to instances of their classes.
 
-Decoding picks a reader by stored type and schema version, once: for current events it is the class's own decoder;
-for older ones the chain of upcasters runs first. Aggregates, read models, handlers, queries and exports all read
-through here.
+A decoder is chosen once per stored type and schema version: the decoder of the class itself for the current schema
+version, preceded by the chain of upcasters for older ones. Aggregates, read models, handlers, queries and exports all
+decode through this module.
 """
 
 from collections import defaultdict
@@ -35,15 +35,16 @@ __all__ = [
 Decode = Callable[[str], Any]
 
 DecodeTable = defaultdict[str, dict[int, Decode | None]]
-"""What decodes events, by type and schema version; None = events that are not taken. A key of two parts would be slow:
-asking would take a fifth of the time of decoding."""
+"""Decoders by type, then schema version; None: events that are not handled.
+
+Nested because a lookup by a tuple would take a fifth of the time of decoding."""
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 _decode = msgspec.json.decode
 
 
 class Codec:
-    """Turns events into what a store keeps, and back, with the classes of one registry."""
+    """Encodes and decodes events with the classes and upcasters of one registry."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
@@ -59,56 +60,59 @@ class Codec:
         tags: Iterable[str] = (),
         occurred_at: datetime | None = None,
     ) -> EncodedEvent:
-        """Encode an event and prove that it can be read again. Raises `InvalidValue` with the path to a bad value."""
+        """Encode an event and check that it decodes to an equal event; raise `InvalidValue` if it does not."""
         declared, expires = self._declared_types.get(type(event)), False
         if declared is not None:
-            name, schema, data = declared.name, declared.schema_version, declared.encode(event)
+            name, schema_version, data = declared.name, declared.schema_version, declared.encode(event)
             expires = declared.retention is not None
         elif isinstance(event, Untyped):
-            name, schema, data = event.type, event.schema_version, self._encode_untyped(event)
+            name, schema_version, data = event.type, event.schema_version, self._encode_untyped(event)
         else:
             declared = self._declared_types[type(event)] = self._declared(event)
-            name, schema, data = declared.name, declared.schema_version, declared.encode(event)
+            name, schema_version, data = declared.name, declared.schema_version, declared.encode(event)
             expires = declared.retention is not None
         if occurred_at is not None:
-            _check_moment(name, occurred_at)
-        known_tags = check_tags(tags) if tags else ()
-        return EncodedEvent(name, schema, id, data.decode(), metadata, known_tags, occurred_at, expires)
+            _check_occurred_at(name, occurred_at)
+        valid_tags = check_tags(tags) if tags else ()
+        return EncodedEvent(name, schema_version, id, data.decode(), metadata, valid_tags, occurred_at, expires)
 
-    def decode(self, stored: RecordedEvent) -> Any:
-        """Decode the fact itself. An event of an unknown type is an error; `recorded` can give it as `Untyped`."""
-        reader = self.decoder(stored.type, stored.schema_version, stored.stream, stored.version)
+    def decode(self, recorded: RecordedEvent) -> Any:
+        """Decode an event. Raises `UnknownEventType` if its type is undeclared; `decode_any` gives an `Untyped`."""
+        decode = self.decoder(recorded.type, recorded.schema_version, recorded.stream, recorded.version)
         try:
-            return reader(stored.data)
-        except Exception as problem:
-            raise decode_error(problem, stored.stream, stored.version, stored.type) from None
+            return decode(recorded.data)
+        except Exception as error:
+            raise decode_error(error, recorded.stream, recorded.version, recorded.type) from None
 
-    def decoder(self, name: str, schema: int, stream: str, version: int) -> Decode:
-        """What decodes the data of an event type at a schema version; stream and version are for the error's text."""
-        reader = self._decoders[name].get(schema)
-        if reader is None:
-            reader = self._decoders[name][schema] = self._find_decoder(name, schema, stream, version)
-        return reader
+    def decoder(self, name: str, schema_version: int, stream: str, version: int) -> Decode:
+        """Return the decoder of an event type at a schema version. Stream and version are for error messages."""
+        decode = self._decoders[name].get(schema_version)
+        if decode is None:
+            decode = self._decoders[name][schema_version] = self._find_decoder(name, schema_version, stream, version)
+        return decode
 
-    def decoder_for(self, taken: HandledTypes, name: str, schema: int, stream: str, version: int) -> Decode | None:
-        """What decodes events of a kind for somebody who takes these; None if they are none of his business.
+    def decoder_for(
+        self, handled: HandledTypes, name: str, schema_version: int, stream: str, version: int
+    ) -> Decode | None:
+        """Return the decoder of an event type for a fold or a handler; None if it does not handle the type.
 
-        An undeclared event that he does not take as `Untyped` is an error: it may be one that he ought to know.
+        Raises `UnknownEventType` for an undeclared type unless untyped events are handled: the missing declaration may
+        be one that the fold needs.
         """
-        known = name in self.registry.types
-        if known and name not in taken.types:
+        is_declared = name in self.registry.types
+        if is_declared and name not in handled.types:
             return None
-        if not known and taken.untyped:
-            return untyped_decoder(name, schema)
-        return self.decoder(name, schema, stream, version)
+        if not is_declared and handled.untyped:
+            return untyped_decoder(name, schema_version)
+        return self.decoder(name, schema_version, stream, version)
 
-    def decode_envelope(self, stored: RecordedEvent) -> Envelope[Any]:
-        """Decode an event with its envelope; one of an undeclared type comes as `Untyped`."""
-        return Envelope(self.decode_any(stored), stored)
+    def decode_envelope(self, recorded: RecordedEvent) -> Envelope[Any]:
+        """Decode an event into an envelope; an event of an undeclared type becomes an `Untyped`."""
+        return Envelope(self.decode_any(recorded), recorded)
 
-    def decode_any(self, stored: RecordedEvent) -> Any:
-        """Decode the fact itself; one of an undeclared type comes as `Untyped`."""
-        return self.decode(stored) if stored.type in self.registry.types else untyped(stored)
+    def decode_any(self, recorded: RecordedEvent) -> Any:
+        """Decode an event; one of an undeclared type becomes an `Untyped`."""
+        return self.decode(recorded) if recorded.type in self.registry.types else untyped(recorded)
 
     def _declared(self, event: object) -> EventType:
         cls = type(event)
@@ -125,12 +129,11 @@ class Codec:
     def _encode_untyped(self, event: Untyped) -> bytes:
         if not is_event_name(event.type):
             raise InvalidValue(f"event type {event.type[:80]!r}", "type", "it is empty, too long, or not printable")
-        known = self.registry.types.get(event.type)
-        if known is not None and event.schema_version != known.schema_version:
+        declared = self.registry.types.get(event.type)
+        if declared is not None and event.schema_version != declared.schema_version:
             raise UsageError(
-                f"{event.type!r} is at schema version {known.schema_version}: version {event.schema_version} is not written any "
-                f"more. "
-                "Nothing was written."
+                f"{event.type!r} is declared with schema version {declared.schema_version}; an Untyped event of schema "
+                f"version {event.schema_version} cannot be appended. Nothing was written."
             )
         if not isinstance(event.data, msgspec.Raw):
             return encode_json(event.data, event.type)
@@ -138,79 +141,83 @@ class Codec:
         validate(data, event.type)
         return data
 
-    def _find_decoder(self, name: str, schema: int, stream: str, version: int) -> Decode:
+    def _find_decoder(self, name: str, schema_version: int, stream: str, version: int) -> Decode:
         declared = self.registry.types.get(name)
         if declared is None:
-            why = "no included event has that name; include its class"
-            raise UnknownEventType(stream, version, name, why)
-        if schema > declared.schema_version:
-            known = declared.schema_version
-            why = f"it was written as schema version {schema}, this code knows {known}: deploy newer code first"
-            raise EventTooNew(stream, version, name, why)
-        steps = self.registry.upcasters_from(declared, schema)
-        return _upcast_decoder(steps, declared.decode) if steps else declared.decode
+            reason = "no included event class has that name. Include its class in the app"
+            raise UnknownEventType(stream, version, name, reason)
+        if schema_version > declared.schema_version:
+            reason = (
+                f"it has schema version {schema_version}, but its class declares version {declared.schema_version}. "
+                "Newer code wrote it: deploy that code here too"
+            )
+            raise EventTooNew(stream, version, name, reason)
+        upcasters = self.registry.upcasters_from(declared, schema_version)
+        return _upcast_decoder(upcasters, declared.decode) if upcasters else declared.decode
 
 
-def untyped(stored: RecordedEvent) -> Untyped:
-    """The event as plain JSON values, whatever classes there are."""
-    return untyped_decoder(stored.type, stored.schema_version)(stored.data)
+def untyped(recorded: RecordedEvent) -> Untyped:
+    """Decode an event as plain JSON values, even if its type is declared."""
+    return untyped_decoder(recorded.type, recorded.schema_version)(recorded.data)
 
 
-def untyped_decoder(name: str, schema: int) -> Decode:
-    """What decodes an event of this type as plain JSON values."""
-    return lambda text: Untyped(name, _decode(text), schema)
+def untyped_decoder(name: str, schema_version: int) -> Decode:
+    """Return a decoder that gives events of this type as plain JSON values."""
+    return lambda text: Untyped(name, _decode(text), schema_version)
 
 
-def decode_error(problem: Exception, stream: str, version: int, name: str) -> FaitError:
-    """What is told when an event could not be decoded."""
-    return problem if isinstance(problem, FaitError) else UndecodableEvent(stream, version, name, _describe(problem))
+def decode_error(error: Exception, stream: str, version: int, name: str) -> FaitError:
+    """Return the exception to raise when an event could not be decoded because of `error`."""
+    return error if isinstance(error, FaitError) else UndecodableEvent(stream, version, name, _describe(error))
 
 
 def encode_metadata(metadata: Metadata) -> str:
-    """JSON text of the metadata. Raises `InvalidValue` when `extra` or a command's arguments cannot be stored."""
+    """Encode metadata to JSON text; raise `InvalidValue` if `extra` or the command's arguments cannot be stored."""
     if metadata.extra:
         encode_json(metadata.extra, "metadata extra")
     try:
         data = _encode(metadata)
-    except (TypeError, ValueError, OverflowError, RecursionError) as problem:
-        raise InvalidValue("metadata", "$", f"JSON cannot hold it ({type(problem).__name__})") from None
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidValue("metadata", "$", f"it cannot be encoded as JSON ({type(error).__name__})") from None
     validate(data, "metadata")
     return data.decode()
 
 
-_UNSTORABLE_MOMENTS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+_INFINITE = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
-def _check_moment(name: str, occurred_at: datetime) -> None:
+def _check_occurred_at(name: str, occurred_at: datetime) -> None:
     if not isinstance(occurred_at, datetime) or occurred_at.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(name, "occurred_at", "it is not a datetime with a time zone")
     try:
-        known = occurred_at.astimezone(UTC) not in _UNSTORABLE_MOMENTS
+        is_valid = occurred_at.astimezone(UTC) not in _INFINITE
     except OverflowError:
-        known = False
-    if not known:  # to a database they may be infinite
-        raise InvalidValue(name, "occurred_at", "it is the first or the last moment that there is, or beyond")
+        is_valid = False
+    if not is_valid:  # asyncpg maps datetime.min and datetime.max to -infinity and infinity
+        raise InvalidValue(
+            name, "occurred_at", "it is outside the range of datetime in UTC, or its first or last value"
+        )
 
 
 def check_event_id(text: str) -> str:
-    """The id as canonical UUID text, or `InvalidValue`."""
+    """Return the id as canonical UUID text; raise `InvalidValue` if it is not a UUID."""
     try:
         return str(UUID(text))
     except (ValueError, AttributeError, TypeError):
         raise InvalidValue(f"event id {text!r}", "id", "it is not a UUID") from None
 
 
-def _upcast_decoder(steps: tuple[Upcaster, ...], decode: Callable[[bytes], Any]) -> Decode:
-    def read(text: str) -> Any:
+def _upcast_decoder(upcasters: tuple[Upcaster, ...], decode: Callable[[bytes], Any]) -> Decode:
+    def upcast_and_decode(text: str) -> Any:
         data = _decode(text)
-        for step in steps:
-            data = step(data)
+        for upcaster in upcasters:
+            data = upcaster(data)
         return decode(_encode(data))
 
-    return read
+    return upcast_and_decode
 
 
-def _describe(problem: Exception) -> str:
-    # A decoder's message names types and paths; a Pydantic one would quote the input, so only its class is told.
-    text = str(problem) if isinstance(problem, msgspec.ValidationError) else type(problem).__name__
-    return f"{text}. Was a field renamed or its type changed? Then raise the version and add @fait.upcast"
+def _describe(error: Exception) -> str:
+    # The messages of msgspec contain types and paths. Those of Pydantic quote values, so only the class is shown.
+    text = str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__
+    return f"{text}. If a field was renamed or its type changed, increase the event's version and add an @fait.upcast"

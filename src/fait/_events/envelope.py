@@ -1,9 +1,9 @@
-"""The envelope around a fact: which stream, which version, when it happened, when the log learned it, and why.
+"""The forms of an event outside its class: encoded, recorded, and decoded in an envelope.
 
-    your event ──encode──► NewEvent ──append──► StoredEvent ──decode──► Recorded[your event]
+    event ──encode──► EncodedEvent ──append──► RecordedEvent ──decode──► Envelope[event]
 
-`NewEvent` and `StoredEvent` hold JSON text: stores move them without knowing any class. `Recorded` is what handlers
-see.
+`EncodedEvent` and `RecordedEvent` contain JSON text, so stores do not need the event classes. Handlers and read models
+get an `Envelope`.
 """
 
 import typing
@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 
 from fait._events.stream import category_of, id_of
 
-if TYPE_CHECKING:  # a default for the type variable, so that a bare `Recorded` is legal in strict mode
+if TYPE_CHECKING:  # a default for the type variable, so that strict type checkers accept a bare `Envelope`
     from typing_extensions import TypeVar
 
     E_co = TypeVar("E_co", covariant=True, default=Any)
@@ -29,9 +29,9 @@ class Untyped(Struct, frozen=True):
     """An event without a Python class: imported, or written by a program in another language.
 
     Attributes:
-        type: its stored name.
-        data: its JSON, as plain Python values.
-        version: its schema version.
+        type: stored name of its type.
+        data: its JSON value, as dicts, lists, strings, numbers, booleans and None.
+        schema_version: its schema version.
     """
 
     type: str
@@ -40,11 +40,12 @@ class Untyped(Struct, frozen=True):
 
 
 class CommandRecord(Struct, frozen=True):
-    """The command that led to an event.
+    """The command that an event resulted from, as stored in the event's metadata.
 
     Attributes:
-        name: "category.method" of an aggregate's command, or the class name of a decider's.
-        arguments: its arguments by name, as JSON.
+        name: "category.method" for a command of an aggregate, "category.Class" for one of a decider, "name.Class" for
+            one of a boundary.
+        arguments: the arguments by name, as JSON.
     """
 
     name: str
@@ -52,16 +53,16 @@ class CommandRecord(Struct, frozen=True):
 
 
 class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is known about an event's making; stored as JSON beside its data.
+    """Metadata of an event; stored as JSON, separate from its data.
 
     Attributes:
-        correlation_id: the story it belongs to.
-        causation_id: the id of the event or request that caused it.
-        actor: who wanted it.
-        command: what was asked for.
-        key: the idempotency key it was written under.
+        correlation_id: the same for all events of one business operation.
+        causation_id: the id of the event or command that directly caused it.
+        actor: the user or service on whose behalf it was appended.
+        command: the command it resulted from.
+        key: the idempotency key it was appended with.
         traceparent: W3C trace context.
-        extra: anything else, by your own names.
+        extra: further entries of the application.
     """
 
     correlation_id: str | None = None
@@ -77,15 +78,17 @@ _decode_metadata = msgspec.json.Decoder(Metadata).decode
 
 
 class EncodedEvent(Struct, frozen=True, gc=False):
-    """An event ready to be appended.
+    """An event as JSON text with an id, ready to be appended.
 
     Attributes:
-        type, schema: stored name and schema version.
-        id: a UUID as text; the same id appended again is the same append.
-        data, metadata: JSON text.
-        tags: the other things it belongs to, as "kind:id".
-        occurred_at: when it became true; None = when it is recorded.
-        expires: whether it may be dropped one day; a fact is kept for ever.
+        type: stored name of its type.
+        schema_version: its schema version.
+        id: a UUID as text. Appending the same ids again is recognized as a repetition.
+        data: JSON text.
+        metadata: JSON text.
+        tags: further entities it belongs to, as "kind:id".
+        occurred_at: the time the fact became true; None: the time it is recorded.
+        expires: whether it is a message, which may be dropped after its retention.
     """
 
     type: str
@@ -99,7 +102,21 @@ class EncodedEvent(Struct, frozen=True, gc=False):
 
 
 class RecordedEvent(Struct, frozen=True, gc=False):
-    """An event as the log keeps it; `data` and `metadata` are JSON text."""
+    """An event with its place in the log; still JSON text.
+
+    Attributes:
+        position: its position in the log.
+        stream: name of its stream.
+        version: its version in the stream, from 1.
+        type: stored name of its type.
+        schema_version: its schema version.
+        id: its id, a UUID as text.
+        data: JSON text.
+        metadata: JSON text.
+        tags: further entities it belongs to.
+        recorded_at: the time the log stored it, in UTC.
+        occurred_at: the time the fact became true, in UTC.
+    """
 
     position: int
     stream: str
@@ -115,15 +132,15 @@ class RecordedEvent(Struct, frozen=True, gc=False):
 
 
 EventSlice = tuple[int, int, str, str, int, str]
-"""What a fold needs of a stored event: version, position, id, type, schema version, data."""
+"""The part of a recorded event that a fold needs: version, position, id, type, schema version, data."""
 
 
 class Envelope(Struct, Generic[E_co], frozen=True, gc=False):
-    """An event with its envelope, as handlers and read models see it.
+    """A decoded event with its stream, version, position, times and metadata.
 
     Attributes:
-        event: the fact itself.
-        stored: the envelope as the log keeps it; the properties below read from it.
+        event: the event, an instance of its class, or `Untyped`.
+        recorded_event: the event as stored; the other properties are taken from it.
     """
 
     event: E_co
@@ -131,27 +148,27 @@ class Envelope(Struct, Generic[E_co], frozen=True, gc=False):
 
     @property
     def position(self) -> int:
-        """Place in the whole log."""
+        """Position in the log."""
         return self.recorded_event.position
 
     @property
     def stream(self) -> str:
-        """Name of its stream."""
+        """Name of its stream, such as "order-7"."""
         return self.recorded_event.stream
 
     @property
     def category(self) -> str:
-        """The stream's category: "order" of "order-7"."""
+        """Category of its stream: "order" for "order-7"."""
         return category_of(self.recorded_event.stream)
 
     @property
     def stream_id(self) -> str:
-        """The stream's id: "7" of "order-7"."""
+        """Id of its stream: "7" for "order-7"."""
         return id_of(self.recorded_event.stream)
 
     @property
     def version(self) -> int:
-        """Place in its stream, from 1."""
+        """Version in its stream, from 1."""
         return self.recorded_event.version
 
     @property
@@ -161,25 +178,25 @@ class Envelope(Struct, Generic[E_co], frozen=True, gc=False):
 
     @property
     def id(self) -> str:
-        """UUID, as text."""
+        """Id of the event, a UUID as text."""
         return self.recorded_event.id
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The other things it belongs to."""
+        """Further entities it belongs to, as "kind:id"."""
         return self.recorded_event.tags
 
     @property
     def recorded_at(self) -> datetime:
-        """When the log learned it (UTC)."""
+        """The time the log stored it, in UTC."""
         return self.recorded_event.recorded_at
 
     @property
     def occurred_at(self) -> datetime:
-        """When it became true (UTC)."""
+        """The time the fact became true, in UTC."""
         return self.recorded_event.occurred_at
 
     @property
     def metadata(self) -> Metadata:
-        """Who, why and as part of which story. Decoded at each access."""
+        """Correlation id, causation id, actor, command and own entries. Decoded at each access."""
         return _decode_metadata(self.recorded_event.metadata)

@@ -1,4 +1,4 @@
-"""An event is a fact that happened: a class with a stored name, declared once and frozen for ever.
+"""Declares event classes: `@fait.event` gives a class a stored name and a schema version.
 
     @fait.event("shop.order-placed", version=2)
     class OrderPlaced:
@@ -7,7 +7,7 @@
         placed_at: datetime
 
 A plain class is rebuilt as a frozen `msgspec.Struct`. Frozen dataclasses, Structs, attrs classes and Pydantic models
-are kept as they are. The stored name identifies the event, never the import path: the class may move and be renamed.
+remain as they are. Events are stored under the stored name, not the import path, so a class may be moved and renamed.
 """
 
 import sys
@@ -28,10 +28,11 @@ C = TypeVar("C", bound=type)
 T = TypeVar("T")
 
 Kind = Literal["plain", "struct", "dataclass", "attrs", "pydantic"]
-MAX_NAME: Final = 200
+MAX_NAME_CHARS: Final = 200
+"""Maximum length of a stored name, in characters."""
 
 DEFAULT_RETENTION: Final = timedelta(days=7)
-"""How long a message is kept that says no more than that it expires."""
+"""Retention of messages declared with `expires=True`."""
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -40,36 +41,37 @@ _encode = msgspec.json.Encoder(decimal_format="string").encode
 def event(
     name: str, /, *, version: int = 1, kw_only: bool = False, expires: bool | timedelta | None = None
 ) -> Callable[[type[T]], type[T]]:
-    """Declares a class as an event.
+    """Declare a class as an event.
 
     A plain class becomes a frozen `msgspec.Struct` with the annotated fields. A dataclass, Struct, attrs class or
-    Pydantic model stays what it is and must be frozen. Types are not resolved before the first use, so forward
-    references are fine.
+    Pydantic model remains as it is and must be frozen. Types are resolved at first use, so forward references are
+    allowed.
 
     Args:
-        name: the stored name, such as "shop.order-placed": 1 to 200 printable characters. It never changes.
-        version: the schema version, from 1; raise it when the fields change.
-        kw_only: whether the fields of a plain class are given by keyword only.
-        expires: for a message that is worth nothing once it was handled: after how long it may be dropped, True = 7
-            days. A fact is kept for ever.
+        name: the stored name, such as "shop.order-placed": 1 to 200 printable characters. Recorded events refer to it,
+            so it must never change.
+        version: the schema version, from 1; increase it when the fields change.
+        kw_only: whether the fields of a plain class are keyword-only arguments.
+        expires: declares a message, which may be dropped once it is older than this and every subscription has passed
+            it; True: 7 days. Other events are kept.
 
     Raises:
-        DeclarationError: the name or version is not usable, or the class is mutable or cannot be an event.
+        DeclarationError: the name or version is invalid, the class is mutable, or it cannot be an event.
     """
-    place = _DeclarationSite(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the one way to the caller's line
-    _check_name(name, version, place)
-    keep = _retention(name, expires, place)
+    site = _DeclarationSite(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the only way to the caller's line
+    _check_name(name, version, site)
+    retention = _retention(name, expires, site)
 
     def declare(cls: type[T]) -> type[T]:
-        return _declare(cls, name, version, place, keep, kw_only=kw_only)
+        return _declare(cls, name, version, site, retention, kw_only=kw_only)
 
     return declare
 
 
 def describe(name: str, /, *, version: int = 1, expires: bool | timedelta | None = None) -> Callable[[C], C]:
-    """Declares a class as an event and leaves it as it is: for classes that cannot be frozen, or that others own.
+    """Declare a class as an event without changing it: for classes that cannot be frozen, or of other libraries.
 
-        describe("crm.customer-changed")(their.CustomerChanged)
+        fait.describe("crm.customer-changed")(crm.CustomerChanged)
 
     Args:
         name: the stored name, as for `event`.
@@ -77,61 +79,66 @@ def describe(name: str, /, *, version: int = 1, expires: bool | timedelta | None
         expires: as for `event`.
 
     Raises:
-        DeclarationError: the name or version is not usable, or the class is a plain class.
+        DeclarationError: the name or version is invalid, or the class is a plain class.
     """
-    place = _DeclarationSite(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the one way to the caller's line
-    _check_name(name, version, place)
-    keep = _retention(name, expires, place)
+    site = _DeclarationSite(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the only way to the caller's line
+    _check_name(name, version, site)
+    retention = _retention(name, expires, site)
 
     def declare(cls: C) -> C:
-        if _kind(cls, place) == "plain":
+        if _kind(cls, site) == "plain":
             raise DeclarationError(
-                f"{cls.__qualname__} is a plain class and would have to be rebuilt: use @fait.event({name!r}) "
-                f"({place.where})"
+                f"{cls.__qualname__} is a plain class, which describe cannot use unchanged: declare it with "
+                f"@fait.event({name!r}) ({site.location})"
             )
-        _mark(cls, EventType(name, version, cls, place, keep, rebuilt=False))
+        _mark(cls, EventType(name, version, cls, site, retention, rebuilt=False))
         return cls
 
     return declare
 
 
 def replace(event: T, /, **changes: Any) -> T:
-    """A copy of an event with some fields changed. The event itself stays as it is."""
+    """Return a copy of an event with some fields changed.
+
+    Args:
+        event: the event, which is not changed.
+        **changes: new values by field name.
+    """
     if isinstance(event, Struct):
         return cast("T", structs.replace(event, **changes))
     if hasattr(event, "__replace__"):
         return cast("T", cast("Any", event).__replace__(**changes))
     if attributes := getattr(type(event), "__attrs_attrs__", ()):
-        kept = {a.alias: getattr(event, a.name) for a in attributes if a.init}
-        return type(event)(**(kept | changes))
-    import dataclasses  # loads `inspect`; whoever has a dataclass has paid for it already
+        values = {a.alias: getattr(event, a.name) for a in attributes if a.init}
+        return type(event)(**(values | changes))
+    import dataclasses  # loads `inspect`, which is slow; a program with dataclasses has loaded it already
 
     return cast("T", dataclasses.replace(cast("Any", event), **changes))
 
 
 def event_type(cls: type) -> "EventType | None":
-    """What was declared about this very class. A subclass of an event is no event until it is declared itself."""
+    """Return the declaration of this class, or None. A subclass does not inherit the declaration of its base."""
     return cls.__dict__.get("__fait__")
 
 
 class EventType:
-    """What is known about one event class: its stored name, its version and how to write and read it.
+    """The declaration of an event class: stored name, schema version, encoder and decoder.
 
     Attributes:
         name: the stored name.
-        version: the schema version, from 1.
+        schema_version: the schema version, from 1.
         cls: the class.
-        where: file and line of the declaration, "orders.py:12".
-        keep: how long a message is kept at least; None = a fact, kept for ever.
-        encode: turns an event of this class into compact JSON, proven to read back as an equal event. Raises
-            `InvalidValue` with the path of what cannot be stored exactly.
-        decode: turns that JSON back into an event. Raises the error of msgspec or Pydantic.
+        source_location: file and line of the declaration: "orders.py:12".
+        retention: how long a message is kept at least; None: the event does not expire.
+        encode: encodes an event of this class as compact JSON and checks that it decodes to an equal event. Raises
+            `InvalidValue` with the path of a value that cannot be stored exactly.
+        decode: decodes that JSON. Raises the exceptions of msgspec or Pydantic.
     """
 
     __slots__ = (
         "_checked",
-        "_place",
         "_rebuilt",
+        "_site",
         "cls",
         "decode",
         "encode",
@@ -141,20 +148,32 @@ class EventType:
         "source_location",
     )
 
+    name: str
+    schema_version: int
+    cls: type
+    source_location: str
+    retention: timedelta | None
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes | str], Any]
 
     def __init__(
-        self, name: str, version: int, cls: type, place: "_DeclarationSite", keep: timedelta | None, *, rebuilt: bool
+        self,
+        name: str,
+        version: int,
+        cls: type,
+        site: "_DeclarationSite",
+        retention: timedelta | None,
+        *,
+        rebuilt: bool,
     ) -> None:
         self.name = name
         self.schema_version = version
         self.cls = cls
-        self.source_location = place.where
-        self.retention = keep
+        self.source_location = site.location
+        self.retention = retention
         self.encode = self._encode_first
         self.decode = self._decode_first
-        self._place = place
+        self._site = site
         self._rebuilt = rebuilt
         self._checked = False
 
@@ -163,29 +182,29 @@ class EventType:
 
     @property
     def scope(self) -> Mapping[str, Any] | None:
-        """The local names that the annotations of a rebuilt class may mention; None for a class kept as it is."""
-        return (self._place.scope or {}) if self._rebuilt else None
+        """Local names that the annotations of a rebuilt class may refer to; None for a class that was not rebuilt."""
+        return (self._site.scope or {}) if self._rebuilt else None
 
     def check(self) -> None:
-        """Resolves the types of the class and proves that JSON holds them exactly. Does nothing the second time.
+        """Resolve the types of the class and check that JSON can store them exactly. Later calls do nothing.
 
         Raises:
-            DeclarationError: it lists all problems of the class, each with its line.
+            DeclarationError: lists all problems of the class, each with its line.
         """
         if self._checked:
             return
-        shape = type_inspection.inspect_types(self.cls, _scope)
-        if shape.problems:
+        report = type_inspection.inspect_types(self.cls, _scope)
+        if report.problems:
             raise DeclarationError(
                 type_inspection.format_problems(
-                    self.name, self.cls, self.source_location, self._place.file, shape.problems
+                    self.name, self.cls, self.source_location, self._site.file, report.problems
                 )
             )
-        self._bind(shape)
+        self._bind(report)
         self._checked = True
-        self._place.scope = None
+        self._site.scope = None
 
-    def _bind(self, shape: type_inspection.TypeReport) -> None:
+    def _bind(self, report: type_inspection.TypeReport) -> None:
         cls: Any = self.cls
         if hasattr(cls, "__pydantic_fields__") and hasattr(cls, "model_validate_json"):
             self.decode = cls.model_validate_json
@@ -193,13 +212,13 @@ class EventType:
         else:
             try:
                 self.decode = msgspec.json.Decoder(cls).decode
-            except Exception as problem:  # its types are whatever the annotations of strangers evaluate to
-                reason = type_inspection.Problem(cls, "", None, str(problem), "another type for the field in question")
+            except Exception as error:  # annotations can evaluate to anything, so msgspec may fail in any way
+                problem = type_inspection.Problem(cls, "", None, str(error), "another type for the field in question")
                 raise DeclarationError(
-                    type_inspection.format_problems(self.name, cls, self.source_location, self._place.file, [reason])
+                    type_inspection.format_problems(self.name, cls, self.source_location, self._site.file, [problem])
                 ) from None
             dump = _encode
-        self.encode = _encoder(f"event {self.name!r}", cls, dump, self.decode, shape)
+        self.encode = _encoder(f"event {self.name!r}", cls, dump, self.decode, report)
 
     def _encode_first(self, event: Any) -> bytes:
         self.check()
@@ -211,29 +230,29 @@ class EventType:
 
 
 def _encoder(
-    what: str,
+    subject: str,
     cls: type,
     dump: Callable[[Any], bytes],
     load: Callable[[bytes | str], Any],
-    shape: type_inspection.TypeReport,
+    report: type_inspection.TypeReport,
 ) -> Callable[[Any], bytes]:
-    doubtful = validation.precheck(
-        integers=shape.has_integers,
-        deep=shape.is_recursive,
-        naive=shape.has_naive_datetimes,
-        decimals=shape.has_decimals,
+    needs_check = validation.precheck(
+        integers=report.has_integers,
+        deep=report.is_recursive,
+        naive=report.has_naive_datetimes,
+        decimals=report.has_decimals,
     )
 
     def encode(event: Any) -> bytes:
-        """The whole proof of a good event; whatever fails it is looked at again, slowly, to say why."""
+        """Encode and check an event fast; if a check fails, `validate_slow` repeats it to find the reason."""
         if type(event) is cls:
             try:
                 data = dump(event)
-                if load(data) == event and not doubtful(data):
+                if load(data) == event and not needs_check(data):
                     return data
-            except Exception:  # noqa: S110 - user code may run in here; `explain` runs it again and tells
+            except Exception:  # noqa: S110 - user code may run here; `validate_slow` runs it again and reports
                 pass
-        return validation.validate_slow(event, what, cls, dump, load)
+        return validation.validate_slow(event, subject, cls, dump, load)
 
     return encode
 
@@ -244,68 +263,68 @@ def _dump_pydantic(event: Any) -> bytes:
 
 
 class _DeclarationSite:
-    """Where a class was declared, and the local names it may refer to until its types are resolved."""
+    """File and line of a declaration, and the local names that annotations may refer to until they are resolved."""
 
-    __slots__ = ("file", "scope", "where")
+    __slots__ = ("file", "location", "scope")
 
     def __init__(self, frame: Any) -> None:
         self.file: str = frame.f_code.co_filename
-        self.where = f"{type_inspection.base_name(self.file)}:{frame.f_lineno}"
+        self.location: str = f"{type_inspection.base_name(self.file)}:{frame.f_lineno}"
         self.scope: Mapping[str, Any] | None = None if frame.f_locals is frame.f_globals else dict(frame.f_locals)
 
 
 def _scope(cls: type) -> Mapping[str, Any] | None:
-    known = event_type(cls)
-    return None if known is None else known.scope
+    declared = event_type(cls)
+    return None if declared is None else declared.scope
 
 
 def is_event_name(name: str) -> bool:
-    """Whether a text can name an event type: short, printable, without blanks that nobody sees."""
-    return 1 <= len(name) <= MAX_NAME and name.isprintable() and name == name.strip() and "  " not in name
+    """Return whether a string is a valid stored name: short, printable, without leading, trailing or double spaces."""
+    return 1 <= len(name) <= MAX_NAME_CHARS and name.isprintable() and name == name.strip() and "  " not in name
 
 
-def _check_name(name: object, version: object, place: _DeclarationSite) -> None:
+def _check_name(name: object, version: object, site: _DeclarationSite) -> None:
     if not isinstance(name, str):
-        raise DeclarationError(f'an event needs its stored name: @fait.event("shop.order-placed") ({place.where})')
+        raise DeclarationError(f'an event needs a stored name: @fait.event("shop.order-placed") ({site.location})')
     if not is_event_name(name):
         raise DeclarationError(
-            f"{name[:MAX_NAME]!r} is not an event name: use 1 to {MAX_NAME} printable characters without leading, "
-            f"trailing or double blanks, for example 'shop.order-placed' ({place.where})"
+            f"{name[:MAX_NAME_CHARS]!r} is not a valid event name: use 1 to {MAX_NAME_CHARS} printable characters "
+            f"without leading, trailing or double spaces, for example 'shop.order-placed' ({site.location})"
         )
     if type(version) is not int or version < 1:
-        raise DeclarationError(f"the version of event {name!r} is {version!r}; versions are 1, 2, 3, … ({place.where})")
+        raise DeclarationError(f"event {name!r} has version={version!r}; it must be 1, 2, 3, … ({site.location})")
 
 
-def _retention(name: str, expires: object, place: _DeclarationSite) -> timedelta | None:
+def _retention(name: str, expires: object, site: _DeclarationSite) -> timedelta | None:
     if expires is None or expires is False:
         return None
-    keep = DEFAULT_RETENTION if expires is True else expires
-    if not isinstance(keep, timedelta) or keep <= timedelta():
+    retention = DEFAULT_RETENTION if expires is True else expires
+    if not isinstance(retention, timedelta) or retention <= timedelta():
         raise DeclarationError(
-            f"expires= of event {name!r} is {expires!r}: it takes True, for {DEFAULT_RETENTION.days} days, or a timedelta above "
-            f"zero ({place.where})"
+            f"event {name!r} has expires={expires!r}; it must be True ({DEFAULT_RETENTION.days} days) or a timedelta "
+            f"greater than zero ({site.location})"
         )
-    return keep
+    return retention
 
 
 def _declare(
-    cls: type[T], name: str, version: int, place: _DeclarationSite, keep: timedelta | None, *, kw_only: bool
+    cls: type[T], name: str, version: int, site: _DeclarationSite, retention: timedelta | None, *, kw_only: bool
 ) -> type[T]:
-    kind = _kind(cls, place)
+    kind = _kind(cls, site)
     if kind == "plain":
-        new = _freeze(cls, place, kw_only=kw_only)
-        _mark(new, EventType(name, version, new, place, keep, rebuilt=True))
+        new = _freeze(cls, site, kw_only=kw_only)
+        _mark(new, EventType(name, version, new, site, retention, rebuilt=True))
         return cast("type[T]", new)
     if kw_only:
         raise DeclarationError(
-            f"kw_only is for plain classes; {cls.__qualname__} has its own way to say it ({place.where})"
+            f"kw_only= applies to plain classes; use the {kind}'s own option for {cls.__qualname__} ({site.location})"
         )
     if not _is_frozen(cls, kind):
         raise DeclarationError(
-            f"{cls.__qualname__} is mutable, and a fact cannot change: {_HOW_TO_FREEZE[kind]}. "
-            f"If it cannot be frozen: @fait.describe({name!r}) ({place.where})"
+            f"{cls.__qualname__} is mutable, but events must be immutable: {_HOW_TO_FREEZE[kind]}. "
+            f"If it cannot be frozen, use @fait.describe({name!r}) ({site.location})"
         )
-    _mark(cls, EventType(name, version, cls, place, keep, rebuilt=_extends_rebuilt(cls)))
+    _mark(cls, EventType(name, version, cls, site, retention, rebuilt=_extends_rebuilt(cls)))
     return cls
 
 
@@ -317,12 +336,13 @@ _HOW_TO_FREEZE: Mapping[Kind, str] = {
 }
 
 
-def _kind(cls: Any, place: _DeclarationSite) -> Kind:
+def _kind(cls: Any, site: _DeclarationSite) -> Kind:
     if not _is_class(cls):
-        raise DeclarationError(f"an event is a class, and a {type(cls).__name__} is none ({place.where})")
-    if (known := event_type(cls)) is not None:
+        raise DeclarationError(f"expected an event class, got an instance of {type(cls).__name__} ({site.location})")
+    if (declared := event_type(cls)) is not None:
         raise DeclarationError(
-            f"{cls.__qualname__} is declared already, as {known.name!r} ({known.source_location}) ({place.where})"
+            f"{cls.__qualname__} is already declared as {declared.name!r} at {declared.source_location} "
+            f"({site.location})"
         )
     if hasattr(cls, "__pydantic_fields__") and hasattr(cls, "model_validate_json"):
         return "pydantic"
@@ -336,7 +356,7 @@ def _kind(cls: Any, place: _DeclarationSite) -> Kind:
         return "plain"
     raise DeclarationError(
         f"{cls.__qualname__} has the metaclass {type(cls).__name__} and cannot be rebuilt as an event: "
-        f"drop the base class that brings it, or make it a frozen dataclass ({place.where})"
+        f"remove the base class with that metaclass, or make it a frozen dataclass ({site.location})"
     )
 
 
@@ -362,63 +382,66 @@ def _mark(cls: type, declared: EventType) -> None:
     cast("Any", cls).__fait__ = declared
 
 
-def _freeze(cls: type, place: _DeclarationSite, *, kw_only: bool) -> type:
-    _check_plain(cls, place)
+def _freeze(cls: type, site: _DeclarationSite, *, kw_only: bool) -> type:
+    _check_plain(cls, site)
     namespace = {k: v for k, v in cls.__dict__.items() if k not in ("__dict__", "__weakref__")}
     bases = tuple(base for base in cls.__bases__ if base is not object)
     make = cast("Callable[..., type]", type(Struct))
     try:
         new = make(cls.__name__, (*bases, Struct), namespace, frozen=True, kw_only=kw_only)
-    except (TypeError, ValueError) as problem:
-        raise DeclarationError(f"{cls.__qualname__} cannot be an event: {problem} ({place.where})") from None
+    except (TypeError, ValueError) as error:
+        raise DeclarationError(f"{cls.__qualname__} cannot be an event: {error} ({site.location})") from None
     for function in _functions(namespace):
         for cell in function.__closure__ or ():
-            # Zero-argument super() and __class__ look into this cell.
-            if _content(cell) is cls:
+            # Zero-argument super() and __class__ read this cell.
+            if _cell_contents(cell) is cls:
                 cell.cell_contents = new
     return new
 
 
-def _check_plain(cls: type, place: _DeclarationSite) -> None:
-    def refuse(why: str) -> DeclarationError:
-        return DeclarationError(f"{cls.__qualname__} cannot be an event: {why} ({place.where})")
+def _check_plain(cls: type, site: _DeclarationSite) -> None:
+    def declaration_error(reason: str) -> DeclarationError:
+        return DeclarationError(f"{cls.__qualname__} cannot be an event: {reason} ({site.location})")
 
     bases: tuple[Any, ...] = cls.__mro__[1:-1]
     for base in bases:
         if base.__module__ == "builtins" or issubclass(base, tuple):
-            raise refuse(f"it is a {base.__name__}; make it a class of its own")
+            raise declaration_error(f"it is a subclass of {base.__name__}; declare a class with a field of that type")
         if base.__module__ != "typing" and "__annotations__" in base.__dict__ | _lazy_annotations(base):
-            raise refuse(
-                f"its base {base.__qualname__} has fields but is a plain class; declare it too, or drop its fields"
+            raise declaration_error(
+                f"its base {base.__qualname__} is a plain class with fields; declare it as an event too, or remove "
+                "its fields"
             )
     for name, member in cls.__dict__.items():
         if name in ("__init__", "__new__"):
-            raise refuse(f"it defines {name}; use __post_init__ to check values, or a classmethod to build them")
+            raise declaration_error(
+                f"it defines {name}; use __post_init__ to check values, or a classmethod as a constructor"
+            )
         if name == "__slots__":
-            raise refuse("it defines __slots__; events have slots already, so drop the line")
+            raise declaration_error("it defines __slots__, which events have anyway; remove the line")
         if type(member).__name__ == "cached_property":
-            raise refuse(f"cached_property {name} needs a place to write to; use property")
+            raise declaration_error(f"cached_property {name} would write to the frozen instance; use property")
 
 
 def _lazy_annotations(cls: Any) -> Mapping[str, Any]:
-    """From Python 3.14 on, annotations live behind a function."""
+    """Return a stand-in for `__annotations__`, which is computed by a function from Python 3.14 on."""
     return {"__annotations__": None} if cls.__dict__.get("__annotate_func__") is not None else {}
 
 
 def _functions(namespace: Mapping[str, Any]) -> Iterator[FunctionType]:
-    waiting = list(namespace.values())
-    while waiting:
-        member = waiting.pop()
+    members = list(namespace.values())
+    while members:
+        member = members.pop()
         if isinstance(member, property):
-            waiting += [member.fget, member.fset, member.fdel]
+            members += [member.fget, member.fset, member.fdel]
         elif isinstance(member, classmethod | staticmethod):
-            waiting.append(cast("Any", member).__func__)
+            members.append(cast("Any", member).__func__)
         elif isinstance(member, FunctionType):
             yield member
-            waiting.append(getattr(member, "__wrapped__", None))
+            members.append(getattr(member, "__wrapped__", None))
 
 
-def _content(cell: Any) -> object:
+def _cell_contents(cell: Any) -> object:
     try:
         return cell.cell_contents
     except ValueError:  # an empty cell

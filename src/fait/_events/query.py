@@ -1,4 +1,4 @@
-"""A query says which events of the log are meant: by type, by tag, by category."""
+"""Queries select events of the log by type, tags and category."""
 
 from collections.abc import Iterable
 from typing import NoReturn
@@ -14,12 +14,14 @@ __all__ = ["EVERYTHING", "Query"]
 
 
 class Query(Struct, frozen=True):
-    """Events that have one of the types, and all of the tags, and the category.
+    """Selects events that have one of the types, all of the tags, and the category.
+
+    `Query()` selects all events. `Query.of` takes event classes instead of stored names.
 
     Attributes:
-        types: stored names; empty = any type.
-        tags: empty = whatever tags.
-        category: None = any category.
+        types: stored names of event types; empty: any type.
+        tags: tags that an event must all have; empty: no restriction.
+        category: category of the stream; None: any category.
     """
 
     types: tuple[str, ...] = ()
@@ -27,19 +29,28 @@ class Query(Struct, frozen=True):
     category: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a text where several are meant: it would mean its characters."""
+        """Reject a single string, which would be taken for a sequence of its characters."""
         for name, given in (("types", self.types), ("tags", self.tags)):
             if isinstance(given, str):
-                raise UsageError(f"{name} are several texts: write ({given!r},)")
+                raise UsageError(f"{name} must be a tuple of strings, not one string: write ({given!r},)")
 
     @classmethod
     def of(cls, *events: type, tags: Iterable[str] = (), category: str | None = None) -> "Query":
-        """Events of these classes: `Query.of(OrderPlaced, tags=["product:tea"])`."""
+        """Return a query for events of these classes: `Query.of(OrderPlaced, tags=["product:tea"])`.
+
+        Args:
+            *events: event classes; none: any type.
+            tags: tags that an event must all have.
+            category: category of the stream; None: any category.
+
+        Raises:
+            UsageError: a class is not declared as an event.
+        """
         declared = [event_type(each) or _undeclared(each) for each in events]
         return cls(tuple(each.name for each in declared), check_tags(tags), category)
 
     def matches(self, event: RecordedEvent) -> bool:
-        """Whether the event is meant: the definition that every backend's SQL must agree with."""
+        """Return whether the query selects the event. The SQL of every backend must agree with this definition."""
         return (
             (not self.types or event.type in self.types)
             and all(tag in event.tags for tag in self.tags)

@@ -1,6 +1,6 @@
-"""What an app knows of events: which class a stored name means, and how old versions are read.
+"""Registry of one app: maps stored names to event classes, and schema versions to upcasters.
 
-A registry belongs to one app; there is none for the whole process. Two classes of one name are refused where they meet.
+There is no registry for the whole process, so two apps may use different classes for one stored name.
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ __all__ = ["HandledTypes", "Registry"]
 
 
 class HandledTypes(Struct, frozen=True):
-    """The events that a fold or a handler takes.
+    """The event types that a fold or a handler accepts.
 
     Attributes:
-        types: stored names of declared ones.
-        untyped: whether it also takes all undeclared ones, as `Untyped`.
+        types: stored names of the declared ones.
+        untyped: whether it also accepts all undeclared ones, as `Untyped`.
     """
 
     types: frozenset[str]
@@ -29,7 +29,7 @@ class HandledTypes(Struct, frozen=True):
 
     @property
     def query(self) -> Query:
-        """What to read from the log for it."""
+        """The query that selects these events."""
         return Query() if self.untyped else Query(types=tuple(sorted(self.types)))
 
 
@@ -41,46 +41,46 @@ class Registry:
         self.upcasters: dict[tuple[str, int], Upcaster] = {}
 
     def add(self, cls: type) -> EventType:
-        """Know an event class. Adding it again is nothing; another class of the same name is an error."""
+        """Register an event class; adding it twice has no effect. Another class of the same name is an error."""
         declared = event_type(cls)
         if declared is None:
             raise DeclarationError(
                 f"{cls.__module__}.{cls.__qualname__} is not an event: declare it with @fait.event('some-name') "
                 "(a subclass of an event needs its own declaration)"
             )
-        known = self.types.setdefault(declared.name, declared)
-        if known is not declared:
+        registered = self.types.setdefault(declared.name, declared)
+        if registered is not declared:
             raise DeclarationError(
-                f"two events are named {declared.name!r}: {_place(known)} and {_place(declared)}. "
-                "A stored name means one class: rename one, or include only one of them."
+                f"two events are named {declared.name!r}: {_describe(registered)} and {_describe(declared)}. "
+                "Rename one of them, or include only one of them."
             )
         declared.check()
         return declared
 
     def handled_types(self, classes: Iterable[type]) -> HandledTypes:
-        """Know all these classes; what a function that takes them takes."""
+        """Register these classes and return them as handled types."""
         declared = [cls for cls in classes if cls is not Untyped]
         return HandledTypes(frozenset(self.add(cls).name for cls in declared), Untyped in classes)
 
-    def may_expire(self, taken: HandledTypes) -> bool:
-        """Whether some of them may be dropped one day. Of undeclared ones nobody here knows."""
-        return taken.untyped or any(self.types[name].retention is not None for name in taken.types)
+    def may_expire(self, handled: HandledTypes) -> bool:
+        """Return whether events of these types may expire. Undeclared ones may: their declaration is unknown."""
+        return handled.untyped or any(self.types[name].retention is not None for name in handled.types)
 
-    def handles(self, taken: HandledTypes, name: str) -> bool:
-        """Whether an event of this stored name is among them."""
-        return name in taken.types or (taken.untyped and name not in self.types)
+    def handles(self, handled: HandledTypes, name: str) -> bool:
+        """Return whether an event type is among the handled types."""
+        return name in handled.types or (handled.untyped and name not in self.types)
 
     def add_upcaster(self, upcaster: Upcaster) -> None:
-        """Know a step between two schema versions. Two different steps from one version are an error."""
-        known = self.upcasters.setdefault((upcaster.name, upcaster.from_version), upcaster)
-        if known is not upcaster:
+        """Register an upcaster. Two upcasters from one schema version are an error."""
+        registered = self.upcasters.setdefault((upcaster.name, upcaster.from_version), upcaster)
+        if registered is not upcaster:
             raise DeclarationError(
-                f"two upcasters read version {upcaster.from_version} of {upcaster.name!r}: {known.source_location} and "
-                f"{upcaster.source_location}"
+                f"two upcasters read version {upcaster.from_version} of {upcaster.name!r}: "
+                f"{registered.source_location} and {upcaster.source_location}"
             )
 
     def check(self) -> None:
-        """Refuse upcasters that no event can need."""
+        """Reject upcasters that are never used: of an unknown event type, or from its current schema version."""
         for (name, version), upcaster in self.upcasters.items():
             declared = self.types.get(name)
             if declared is None:
@@ -89,15 +89,15 @@ class Registry:
                 )
             if version >= declared.schema_version:
                 raise DeclarationError(
-                    f"the upcaster at {upcaster.source_location} reads version {version} of {name!r}, whose current version is "
-                    f"{declared.schema_version}: raise the event's version, or remove the upcaster"
+                    f"the upcaster at {upcaster.source_location} reads version {version} of {name!r}, whose current "
+                    f"version is {declared.schema_version}: increase the event's version, or remove the upcaster"
                 )
 
-    def upcasters_from(self, declared: EventType, schema: int) -> tuple[Upcaster, ...]:
-        """The upcasters that lead from a stored schema version to today's, in order."""
-        versions = range(schema, declared.schema_version)
+    def upcasters_from(self, declared: EventType, schema_version: int) -> tuple[Upcaster, ...]:
+        """Return the upcasters from a stored schema version to the current one, in order."""
+        versions = range(schema_version, declared.schema_version)
         return tuple(self.upcasters[declared.name, v] for v in versions if (declared.name, v) in self.upcasters)
 
 
-def _place(declared: EventType) -> str:
+def _describe(declared: EventType) -> str:
     return f"{declared.cls.__qualname__} ({declared.source_location})"

@@ -1,7 +1,8 @@
-"""The types of an event, walked at declaration: whatever JSON cannot hold exactly is refused before the first event.
+"""Inspects the field types of an event class and rejects those that JSON cannot store exactly.
 
-msgspec builds a decoder for `object` or `complex` without a word and fails at the first event; by then the code is
-deployed. So the resolved types are looked at here, all of them, and every problem is told with its line.
+msgspec builds a decoder for `object` or `complex` without an error and fails at the first event, when the code is
+already deployed. So all types are resolved and inspected when the class is first used, and every problem is reported
+with its line.
 """
 
 import sys
@@ -21,18 +22,18 @@ from fait._events.validation import FREE_FORM, find_invalid
 __all__ = ["Problem", "TypeReport", "base_name", "format_problems", "inspect_types"]
 
 Scopes = Callable[[type], Mapping[str, Any] | None]
-"""The local names that a class fait has built may refer to; None for every other class."""
+"""Returns the local names that a rebuilt class may refer to; None for every other class."""
 
 
 class Problem(NamedTuple):
-    """One thing about one field that makes a class unfit to be stored.
+    """A reason why a class cannot be stored exactly.
 
     Attributes:
-        cls: the class that has the field; the event itself or a record inside it.
-        field: the field's name; empty if it is about the class.
-        type: the type as resolved, to be shown where the source is not at hand.
-        why: what is wrong.
-        do: what to write instead.
+        cls: the class with the field: the event itself or a record in it.
+        field: name of the field; empty if the problem is about the class.
+        type: the resolved type, shown if the source is not available.
+        reason: what is wrong.
+        advice: what to write instead.
     """
 
     cls: type
@@ -43,14 +44,14 @@ class Problem(NamedTuple):
 
 
 class TypeReport(Struct):
-    """What a walk over the types of a class found.
+    """Result of inspecting the types of a class.
 
     Attributes:
-        problems: why it cannot be stored as it is declared.
-        naive: a datetime occurs whose time zone no decoder demands.
-        decimals: a Decimal occurs, so "Infinity" may stand for one.
-        integers: an int occurs, which may be too large for 64 bits.
-        unbounded: its values can be nested to any depth.
+        problems: why it cannot be stored as declared.
+        has_naive_datetimes: a datetime occurs for which the decoder does not require a time zone.
+        has_decimals: a Decimal occurs, so a string "Infinity" may be one.
+        has_integers: an int occurs, which may exceed 64 bits.
+        is_recursive: values can be nested to any depth.
     """
 
     problems: list[Problem] = []
@@ -68,177 +69,191 @@ class _Location(NamedTuple):
     cls: type
     field: str
     foreign: bool
-    """Inside a Pydantic model, which has decided itself what types it can hold."""
+    """Inside a Pydantic model, which has already checked its types."""
 
 
 def inspect_types(cls: type, scopes: Scopes) -> TypeReport:
-    """Walks over the types of an event class.
+    """Inspect the types of all fields of an event class, including those of nested records.
 
-    Of classes that fait has built, the resolved annotations are written back, with `datetime` made to demand a time
-    zone; so this comes before the first decoder is built.
+    For rebuilt classes, the resolved annotations are written back, with a required time zone for `datetime`. So this
+    must run before a decoder is built.
     """
     walk = _TypeWalk(scopes)
     walk.record(cls, _Location(cls, "", foreign=False), {})
-    return walk.shape
+    return walk.report
 
 
 class _TypeWalk:
     def __init__(self, scopes: Scopes) -> None:
-        self.shape = TypeReport()
+        self.report = TypeReport()
         self._scopes = scopes
         self._open: list[object] = []
         self._done: set[object] = set()
 
-    def record(self, cls: Any, at: _Location, bound: Mapping[Any, Any]) -> None:
-        """Visits the fields of a class once."""
+    def record(self, cls: Any, location: _Location, bound: Mapping[Any, Any]) -> None:
+        """Inspect the fields of a class, once."""
         key = (cls, str(bound))
-        self.shape.is_recursive |= key in self._open
+        self.report.is_recursive |= key in self._open
         if key in self._done:
             return
         self._done.add(key)
         self._open.append(key)
         if not _equal_by_value(cls):
-            self._refuse(at, cls, f"two equal {cls.__qualname__} would not compare equal", "drop eq=False")
+            self._reject(
+                location, cls, f"{cls.__qualname__} instances with equal fields do not compare equal", "remove eq=False"
+            )
         foreign = _is_pydantic(cls)
-        if foreign:  # its own serializers may write anything
-            self.shape.is_recursive = self.shape.has_decimals = self.shape.has_integers = (
-                self.shape.has_naive_datetimes
+        if foreign:  # its serializers may produce any JSON
+            self.report.is_recursive = self.report.has_decimals = self.report.has_integers = (
+                self.report.has_naive_datetimes
             ) = True
         for name, kind in _fields(cls, self._scopes, bound).items():
             self._visit(kind, _Location(cls, name, foreign))
         for name, value in _defaults(cls).items():
             for _, reason in find_invalid(value):
-                self._refuse(
-                    _Location(cls, name, foreign), value, f"its default cannot be stored: {reason}", "another default"
+                self._reject(
+                    _Location(cls, name, foreign),
+                    value,
+                    f"its default cannot be stored: {reason}",
+                    "use another default",
                 )
         self._open.pop()
 
-    def _refuse(self, at: _Location, kind: object, why: str, do: str) -> None:
-        self.shape.problems.append(Problem(at.cls, at.field, kind, why, do))
+    def _reject(self, location: _Location, kind: object, reason: str, advice: str) -> None:
+        self.report.problems.append(Problem(location.cls, location.field, kind, reason, advice))
 
-    def _visit(self, kind: Any, at: _Location) -> None:
+    def _visit(self, kind: Any, location: _Location) -> None:
         origin = get_origin(kind)
         if isinstance(kind, _Unresolved):
-            self._refuse(at, kind.name, *_unresolved(kind.name, at.cls))
+            self._reject(location, kind.name, *_unresolved(kind.name, location.cls))
         elif (bare := kind if origin is None else origin if not get_args(kind) else None) in _UNSPECIFIC:
-            self._refuse(at, kind, f"{_name(kind)} {_UNSPECIFIC_REASON}", _UNSPECIFIC[bare])
+            self._reject(location, kind, f"{_name(kind)} {_UNSPECIFIC_REASON}", _UNSPECIFIC[bare])
         elif isinstance(kind, TypeVar):
-            self._variable(kind, at)
+            self._variable(kind, location)
         elif hasattr(kind, "__supertype__"):
-            self._visit(kind.__supertype__, at)
+            self._visit(kind.__supertype__, location)
         elif _is_alias(origin or kind):
-            self._alias(kind, at)
+            self._alias(kind, location)
         elif origin is not None:
-            self._form(kind, origin, at)
+            self._form(kind, origin, location)
         elif isinstance(kind, type):
-            self._class(kind, at)
-        elif not at.foreign:
-            self._refuse(at, kind, f"{_name(kind)} has no JSON form", "a type that holds data")
+            self._class(kind, location)
+        elif not location.foreign:
+            self._reject(location, kind, f"{_name(kind)} cannot be stored as JSON", "use a type that holds data")
 
-    def _alias(self, kind: Any, at: _Location) -> None:
+    def _alias(self, kind: Any, location: _Location) -> None:
         if (key := str(kind)) in self._open:
-            self._refuse(at, kind, f"{key} contains itself", "fait.Json, or a record that contains itself")
+            self._reject(location, kind, f"{key} contains itself", "use fait.Json, or a record that contains itself")
         else:
             self._open.append(key)
-            self._visit(_alias_value(kind), at)
+            self._visit(_alias_value(kind), location)
             self._open.pop()
 
-    def _variable(self, kind: Any, at: _Location) -> None:
+    def _variable(self, kind: Any, location: _Location) -> None:
         if kind.__bound__ is not None:
-            self._visit(kind.__bound__, at)
+            self._visit(kind.__bound__, location)
         else:
-            do = f"give {kind.__name__} a bound, or declare one event per type"
-            self._refuse(at, kind, f"{kind.__name__} can be anything here", do)
+            advice = f"give {kind.__name__} a bound, or declare one event per type"
+            self._reject(location, kind, f"the type variable {kind.__name__} is not bound", advice)
 
-    def _form(self, kind: Any, origin: Any, at: _Location) -> None:
+    def _form(self, kind: Any, origin: Any, location: _Location) -> None:
         args = get_args(kind)
         if origin is Annotated:
-            self._annotated(args[0], kind.__metadata__, at)
+            self._annotated(args[0], kind.__metadata__, location)
         elif origin is Union or origin is types.UnionType:
-            self._union(kind, args, at)
+            self._union(kind, args, location)
         elif origin is Literal:
             return
         elif origin in _WRAPPERS:
-            self._visit(args[0], at)
+            self._visit(args[0], location)
         elif origin is dict:
-            self._key(args[0], at)
-            self._visit(args[0], at)
-            self._visit(args[1], at)
+            self._key(args[0], location)
+            self._visit(args[0], location)
+            self._visit(args[1], location)
         elif origin in (list, set, frozenset, tuple):
             for arg in args:
                 if arg is not Ellipsis:
-                    self._visit(arg, at)
+                    self._visit(arg, location)
         elif _is_record(origin):
-            self.record(origin, at, dict(zip(origin.__parameters__, args, strict=False)))
-        elif not at.foreign:
-            self._refuse(at, kind, *_abstract(origin))
+            self.record(origin, location, dict(zip(origin.__parameters__, args, strict=False)))
+        elif not location.foreign:
+            self._reject(location, kind, *_abstract(origin))
 
-    def _annotated(self, inner: Any, marks: tuple[Any, ...], at: _Location) -> None:
+    def _annotated(self, inner: Any, marks: tuple[Any, ...], location: _Location) -> None:
         if FREE_FORM in marks:
-            self.shape.is_recursive = self.shape.has_integers = True
+            self.report.is_recursive = self.report.has_integers = True
             return
         zones = [mark.tz for mark in marks if isinstance(mark, Meta) and mark.tz is not None]
         if False in zones:
-            self._refuse(
-                at, inner, "a moment without a time zone is not a moment", "datetime, with Meta(tz=True) or none"
+            self._reject(
+                location, inner, "a datetime without a time zone cannot be stored", "use datetime, or Meta(tz=True)"
             )
         elif not (inner is datetime and True in zones):
-            self._visit(inner, at)
+            self._visit(inner, location)
 
-    def _union(self, kind: Any, args: tuple[Any, ...], at: _Location) -> None:
+    def _union(self, kind: Any, args: tuple[Any, ...], location: _Location) -> None:
         texts = [arg for arg in args if _is_textual(arg)]
-        if len(texts) > 1 and not at.foreign and not _all_literal_or_str(texts):
+        if len(texts) > 1 and not location.foreign and not _all_literal_or_str(texts):
             names = " and ".join(_name(_unwrap(text)) for text in texts)
-            do = "one of them, or tagged Structs that say which one it is"
-            self._refuse(at, kind, f"{names} are both text in JSON: reading cannot tell them apart", do)
+            advice = "use one of them, or tagged Structs"
+            self._reject(
+                location, kind, f"{names} are both strings in JSON, so decoding cannot distinguish them", advice
+            )
         for arg in args:
-            self._visit(arg, at)
+            self._visit(arg, location)
 
-    def _key(self, kind: Any, at: _Location) -> None:
+    def _key(self, kind: Any, location: _Location) -> None:
         inner = _unwrap(kind)
-        fine = inner in _KEYS or (isinstance(inner, type) and issubclass(inner, Enum)) or get_origin(inner) is Literal
-        if not fine and not at.foreign and not isinstance(inner, TypeVar | _Unresolved):
-            self._refuse(
-                at, kind, f"JSON cannot hold {_name(inner)} as a key exactly", "str keys, or a list of records"
+        is_key = inner in _KEYS or (isinstance(inner, type) and issubclass(inner, Enum)) or get_origin(inner) is Literal
+        if not is_key and not location.foreign and not isinstance(inner, TypeVar | _Unresolved):
+            self._reject(
+                location,
+                kind,
+                f"JSON cannot store {_name(inner)} exactly as a key",
+                "use str keys, or a list of records",
             )
 
-    def _class(self, kind: Any, at: _Location) -> None:
+    def _class(self, kind: Any, location: _Location) -> None:
         if kind is datetime:
-            self.shape.has_naive_datetimes = True
+            self.report.has_naive_datetimes = True
         elif kind is Decimal:
-            self.shape.has_decimals = True
+            self.report.has_decimals = True
         elif kind is int:
-            self.shape.has_integers = True
+            self.report.has_integers = True
         elif kind in _SCALARS or kind is UnsetType:
             return
         elif issubclass(kind, Enum):
-            self._enum(kind, at)
+            self._enum(kind, location)
         elif _is_record(kind):
-            if _is_pydantic(kind) and not at.foreign:
-                do = "a Struct or dataclass, or make the event itself a Pydantic model"
-                self._refuse(at, kind, f"{kind.__qualname__} is a Pydantic model inside a class that is none", do)
+            if _is_pydantic(kind) and not location.foreign:
+                advice = "use a Struct or dataclass, or make the event itself a Pydantic model"
+                self._reject(
+                    location, kind, f"{kind.__qualname__} is a Pydantic model in a class that is not one", advice
+                )
             else:
-                self.record(kind, at, {})
+                self.record(kind, location, {})
         elif kind.__module__.startswith("pydantic") and kind.__name__ == "NaiveDatetime":
-            self._refuse(at, kind, "a moment without a time zone is not a moment", "AwareDatetime")
-        elif not at.foreign:
-            do = (
+            self._reject(location, kind, "a datetime without a time zone cannot be stored", "use AwareDatetime")
+        elif not location.foreign:
+            advice = (
                 _PLAIN_CLASS_ADVICE
                 if _own_annotations(kind)
-                else "a type that holds data: a Struct, a dataclass, str, …"
+                else "use a type that holds data: a Struct, a dataclass, str, …"
             )
-            self._refuse(at, kind, f"{kind.__qualname__} has no JSON form", _REPLACEMENTS.get(kind, do))
+            self._reject(
+                location, kind, f"{kind.__qualname__} cannot be stored as JSON", _REPLACEMENTS.get(kind, advice)
+            )
 
-    def _enum(self, kind: Any, at: _Location) -> None:
+    def _enum(self, kind: Any, location: _Location) -> None:
         kinds: set[Any] = {type(member.value) for member in kind}
-        if at.foreign:
+        if location.foreign:
             return
         if issubclass(kind, Flag):
-            self._refuse(
-                at, kind, f"{kind.__qualname__} is a set of flags, which JSON shows as one number", "set of an Enum"
+            self._reject(
+                location, kind, f"{kind.__qualname__} is a Flag, which is one number in JSON", "use a set of an Enum"
             )
         elif kinds not in ({str}, {int}):
-            self._refuse(at, kind, "the values of an Enum must be all str or all int", "str values")
+            self._reject(location, kind, "the values of an Enum must be all str or all int", "use str values")
 
 
 _SCALARS: Final = frozenset({str, int, float, bool, type(None), bytes, Decimal, datetime, date, time, timedelta, UUID})
@@ -248,20 +263,20 @@ _WRAPPERS: Final = tuple(
     getattr(typing, name) for name in ("Required", "NotRequired", "ReadOnly", "Final") if hasattr(typing, name)
 )
 _UNSPECIFIC: Final[Mapping[Any, str]] = {
-    Any: "name the type, or fait.Json for free-form JSON",
-    object: "name the type, or fait.Json for free-form JSON",
-    dict: "dict[str, X] with the type of its values, or fait.Json",
-    list: "list[X] with the type of its members, or fait.Json",
-    tuple: "tuple[X, ...] with the type of its members",
-    set: "set[X] with the type of its members",
-    frozenset: "frozenset[X] with the type of its members",
+    Any: "specify the type, or use fait.Json for free-form JSON",
+    object: "specify the type, or use fait.Json for free-form JSON",
+    dict: "use dict[str, X] with the type of its values, or fait.Json",
+    list: "use list[X] with the type of its members, or fait.Json",
+    tuple: "use tuple[X, ...] with the type of its members",
+    set: "use set[X] with the type of its members",
+    frozenset: "use frozenset[X] with the type of its members",
 }
-_UNSPECIFIC_REASON: Final = "says nothing about what is in it: no later version can be checked against it"
+_UNSPECIFIC_REASON: Final = "does not specify the type of its contents, so values cannot be checked"
 _PLAIN_CLASS_ADVICE = "make it a dataclass or a msgspec.Struct"
 _REPLACEMENTS: Final[Mapping[type, str]] = {
-    complex: "two floats",
-    bytearray: "bytes",
-    memoryview: "bytes",
+    complex: "use two floats",
+    bytearray: "use bytes",
+    memoryview: "use bytes",
 }
 
 
@@ -271,8 +286,11 @@ def _name(kind: Any) -> str:
 
 def _abstract(origin: Any) -> tuple[str, str]:
     if getattr(origin, "__module__", "") == "collections.abc" and origin is not Callable:
-        return f"{_name(origin)} does not say what it reads back as", "list[X], tuple[X, ...], dict[str, X] or set[X]"
-    return f"{_name(origin)} has no JSON form", "a type that holds data"
+        return (
+            f"{_name(origin)} does not specify the type to decode to",
+            "use list[X], tuple[X, ...], dict[str, X] or set[X]",
+        )
+    return f"{_name(origin)} cannot be stored as JSON", "use a type that holds data"
 
 
 def _unwrap(kind: Any) -> Any:
@@ -344,7 +362,7 @@ def _equal_by_value(cls: Any) -> bool:
 
 
 def _fields(cls: Any, scopes: Scopes, bound: Mapping[Any, Any]) -> dict[str, Any]:
-    """The resolved type of every field that is stored."""
+    """Return the resolved type of every field that is stored."""
     if _is_pydantic(cls):
         return {name: info.rebuild_annotation() for name, info in cls.__pydantic_fields__.items()}
     hints = _hints(cls, scopes, bound)
@@ -368,17 +386,17 @@ def _defaults(cls: Any) -> dict[str, Any]:
 
 
 def _hints(cls: Any, scopes: Scopes, bound: Mapping[Any, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    hints: dict[str, Any] = {}
     variables = _variables(cls, bound)
     for base in reversed(cls.__mro__ if not typing.is_typeddict(cls) else (*_typed_dict_bases(cls), cls)):
         scope = scopes(base)
         raw = _own_annotations(base)
         own = {name: _resolve(kind, base, scope or {}) for name, kind in raw.items()}
         if scope is not None:
-            own = {name: _with_zone(kind) for name, kind in own.items()}
+            own = {name: _with_time_zone(kind) for name, kind in own.items()}
             base.__annotations__ = {n: raw[n] if isinstance(kind, _Unresolved) else kind for n, kind in own.items()}
-        found.update({name: _substitute(kind, variables.get(base, {})) for name, kind in own.items()})
-    return found
+        hints.update({name: _substitute(kind, variables.get(base, {})) for name, kind in own.items()})
+    return hints
 
 
 def _typed_dict_bases(cls: Any) -> Iterator[Any]:
@@ -393,35 +411,35 @@ def _own_annotations(cls: type) -> Mapping[str, Any]:
         import annotationlib
 
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
-    own: Mapping[str, Any] = cls.__dict__.get("__annotations__", {})  # noqa: RUF063 - `inspect` is dear to import
+    own: Mapping[str, Any] = cls.__dict__.get("__annotations__", {})  # noqa: RUF063 - importing `inspect` is slow
     return own
 
 
 def _resolve(raw: Any, cls: type, scope: Mapping[str, Any]) -> Any:
     names = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
-    # As a module, so that ClassVar and Final are legal at the top.
+    # get_type_hints accepts ClassVar and Final at the top level only for classes and modules.
     holder = types.ModuleType(cls.__module__)
     holder.__annotations__ = {"it": raw}
     try:
-        # Module names come first: a field may be named like its type, and is a member of the class by that name.
-        known = {**vars(cls), cls.__name__: cls}
-        return typing.get_type_hints(holder, known, {**names, **scope}, include_extras=True)["it"]
+        # Module names take precedence: a field may have the name of its type, and is a member of the class under it.
+        members = {**vars(cls), cls.__name__: cls}
+        return typing.get_type_hints(holder, members, {**names, **scope}, include_extras=True)["it"]
     except NameError as problem:
         return _Unresolved(str(problem.name))
-    except Exception as problem:  # an annotation can be any expression
+    except Exception as problem:  # an annotation may be any expression
         return _Unresolved(f"{raw!s} ({type(problem).__name__})")
 
 
 def _variables(cls: Any, bound: Mapping[Any, Any]) -> dict[Any, Mapping[Any, Any]]:
-    """What each class among the bases knows about its own type variables."""
-    known: dict[Any, Mapping[Any, Any]] = {cls: bound}
+    """Return the values of the type variables of each class in the MRO."""
+    bindings: dict[Any, Mapping[Any, Any]] = {cls: bound}
     for base in getattr(cls, "__mro__", ()):
         for generic in base.__dict__.get("__orig_bases__", ()):
             origin: Any = get_origin(generic)
             if parameters := getattr(origin, "__parameters__", ()):
-                args = [_substitute(arg, known.get(base, {})) for arg in get_args(generic)]
-                known.setdefault(origin, dict(zip(parameters, args, strict=False)))
-    return known
+                args = [_substitute(arg, bindings.get(base, {})) for arg in get_args(generic)]
+                bindings.setdefault(origin, dict(zip(parameters, args, strict=False)))
+    return bindings
 
 
 def _substitute(kind: Any, variables: Mapping[Any, Any]) -> Any:
@@ -431,8 +449,8 @@ def _substitute(kind: Any, variables: Mapping[Any, Any]) -> Any:
     return kind[tuple(variables.get(p, p) for p in parameters)] if parameters and variables else kind
 
 
-def _with_zone(kind: Any) -> Any:
-    """The same type, with every datetime in it made to demand a time zone."""
+def _with_time_zone(kind: Any) -> Any:
+    """Return the type with a required time zone for every datetime in it."""
     if kind is datetime:
         return Annotated[datetime, Meta(tz=True)]
     origin, args = get_origin(kind), get_args(kind)
@@ -440,47 +458,47 @@ def _with_zone(kind: Any) -> Any:
         marks = kind.__metadata__
         if args[0] is datetime and any(isinstance(mark, Meta) and mark.tz is not None for mark in marks):
             return kind
-        inner = _with_zone(args[0])
+        inner = _with_time_zone(args[0])
         return kind if inner is args[0] else Annotated[(inner, *marks)]
     if hasattr(kind, "__supertype__"):
-        inner = _with_zone(kind.__supertype__)
+        inner = _with_time_zone(kind.__supertype__)
         return kind if inner is kind.__supertype__ else inner
     if not args or origin is Literal or _is_alias(origin):
         return kind
-    inside = tuple(_with_zone(arg) for arg in args)
+    inside = tuple(_with_time_zone(arg) for arg in args)
     if all(new is old for new, old in zip(inside, args, strict=True)):
         return kind
     return Union[inside] if origin in (Union, types.UnionType) else origin[inside]  # noqa: UP007
 
 
-def format_problems(name: str, cls: type, where: str, file: str, problems: list[Problem]) -> str:
-    """The message of a DeclarationError: every problem with its line, what it is and what to write instead."""
-    lines = [f"event {name!r} cannot be stored as {cls.__qualname__} declares it ({where}). Nothing was written."]
+def format_problems(name: str, cls: type, location: str, file: str, problems: list[Problem]) -> str:
+    """Return the message of a DeclarationError: for each problem its line, the reason and the advice."""
+    lines = [f"event {name!r}: {cls.__qualname__} ({location}) has fields that cannot be stored. Nothing was written."]
     for problem in problems:
         place, source = _locate(problem, file if problem.cls is cls else None)
         owner = f"{problem.cls.__qualname__}." if problem.cls is not cls else ""
         head = f"{owner}{problem.field}: {source}" if problem.field else problem.cls.__qualname__
-        lines += [f"  {place}  {head}", f"      {problem.reason}", f"      do: {problem.advice}"]
+        lines += [f"  {place}  {head}", f"      {problem.reason}", f"      fix: {problem.advice}"]
     return "\n".join(lines)
 
 
 def base_name(file: str) -> str:
-    """The last part of a file's path."""
+    """Return the last part of a path."""
     return file.replace("\\", "/").rpartition("/")[2]
 
 
 def _locate(problem: Problem, file: str | None) -> tuple[str, str]:
-    """File and line of a field, and its annotation as it is written."""
-    shown = problem.type if isinstance(problem.type, str) else _name(problem.type)
+    """Return file and line of a field, and its annotation as written in the source."""
+    annotation = problem.type if isinstance(problem.type, str) else _name(problem.type)
     file = file or _file_of(problem.cls)
-    import ast  # on the way to an error only
+    import ast  # imported only to report an error
 
     body = _class_body(file, problem.cls)
     for node in body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == problem.field:
             return f"{base_name(file)}:{node.lineno}", ast.unparse(node.annotation)
     place = f"{base_name(file)}:{body[0].lineno - 1}" if body else base_name(file) or problem.cls.__module__
-    return place, shown
+    return place, annotation
 
 
 def _class_body(file: str, cls: type) -> list[Any]:
@@ -489,10 +507,10 @@ def _class_body(file: str, cls: type) -> list[Any]:
     tree: Any = _parsed(file)
     for name in cls.__qualname__.split("."):
         if name != "<locals>":
-            found = [n for n in ast.walk(tree) if getattr(n, "name", None) == name and hasattr(n, "body")]
-            if not found:
+            blocks = [n for n in ast.walk(tree) if getattr(n, "name", None) == name and hasattr(n, "body")]
+            if not blocks:
                 return []
-            tree = found[0]
+            tree = blocks[0]
     body: list[Any] = tree.body
     return body
 
@@ -519,6 +537,6 @@ def _unresolved(name: str, cls: type) -> tuple[str, str]:
         if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test):
             for node in ast.walk(block):
                 if isinstance(node, ast.Import | ast.ImportFrom) and name in {a.asname or a.name for a in node.names}:
-                    why = f"{name} is imported for type checkers only ({base_name(file)}:{node.lineno})"
-                    return why, "move that import out of the TYPE_CHECKING block"
-    return f"{name} is not known where the class is declared", "import it, or declare it at the top of the module"
+                    reason = f"{name} is imported for type checkers only ({base_name(file)}:{node.lineno})"
+                    return reason, "move that import out of the TYPE_CHECKING block"
+    return f"{name} is not defined where the class is declared", "import it, or define it at module level"

@@ -1,10 +1,10 @@
-"""What every store can keep: the one verdict about a piece of JSON, the same on every backend.
+"""Checks that every backend can store a JSON document exactly: size, depth, NUL characters, surrogates, numbers, UTF-8.
 
-A store that accepts what another refuses makes tests pass that production fails. So the question is asked here, once,
-before any store sees the bytes: size, depth, NUL characters, lone surrogates, numbers, UTF-8.
+The check is the same for all backends and runs before any of them: otherwise a test on SQLite could pass with a value
+that PostgreSQL rejects in production.
 
-Good input pays for a handful of searches in bytes; only when one of them finds something is the document looked at
-value by value, to find the path that the error names.
+Valid input costs a few searches in its bytes (`precheck`). Only if one of them finds something, the document is
+examined value by value, to find the path that the error names.
 """
 
 import re
@@ -33,21 +33,24 @@ __all__ = [
 ]
 
 MAX_EVENT_BYTES: Final = 1 << 20
+"""Maximum size of an event's data, in bytes of JSON."""
+
 MAX_DEPTH: Final = 64
+"""Maximum nesting of arrays and objects."""
 
 FREE_FORM: Final = msgspec.Meta(title="Json", description="free-form JSON")
-"""Marks the one place where any JSON may stand; see `Json`."""
+"""Marks a field that may hold any JSON; see `Json`."""
 
 if TYPE_CHECKING:
     Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 else:
-    # The recursive alias cannot be resolved in the modules that use it: its quoted name is unknown there.
+    # The recursive alias cannot be resolved in the modules that use it, as its quoted name is not defined there.
     Json = Annotated[Any, FREE_FORM]
 
-_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
+_DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 19
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
-_ZONELESS = re.compile(rb'T\d\d:\d\d:\d\d(?:\.\d+)?"').search
+_find_naive_time = re.compile(rb'T\d\d:\d\d:\d\d(?:\.\d+)?"').search
 _BACKSLASH = ord("\\")
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _decode = msgspec.json.Decoder().decode
@@ -57,72 +60,74 @@ _encode = msgspec.json.Encoder(decimal_format="string").encode
 def precheck(
     *, integers: bool = True, deep: bool = True, naive: bool = False, decimals: bool = False
 ) -> Callable[[bytes], bool]:
-    """Makes the quick question: can well-formed JSON hold what not every store keeps? No is certain, yes is not.
+    """Return a fast test whether well-formed JSON may contain something that not every backend can store.
+
+    The test has no false negatives: False means that the document is valid. True means that it must be examined.
 
     Args:
-        integers: integers may be in it, so large ones too.
-        deep: its type does not bound how deep it nests.
-        naive: a datetime in it may lack its time zone.
-        decimals: a Decimal in it may be infinite.
+        integers: the document may contain integers, so it may contain integers of more than 64 bits.
+        deep: the type of the document does not limit its nesting.
+        naive: a datetime may lack its time zone.
+        decimals: a Decimal may be infinite.
     """
 
-    def doubtful(data: bytes) -> bool:
-        # A number on the left of `in` is a search for one byte, several times as fast as any other.
+    def may_be_invalid(data: bytes) -> bool:
+        # `int in bytes` searches for a single byte, which is several times as fast as other searches.
         return (
             len(data) > MAX_EVENT_BYTES
             or (_BACKSLASH in data and b"\\u0000" in data)
-            or (integers and data.translate(_DIGITS_ALIKE).find(_LONG_NUMBER) >= 0)
+            or (integers and data.translate(_DIGITS_TO_ZERO).find(_LONG_NUMBER) >= 0)
             or (deep and data.count(b"[") + data.count(b"{") > MAX_DEPTH)
-            or (naive and _ZONELESS(data) is not None)
+            or (naive and _find_naive_time(data) is not None)
             or (decimals and data.find(b'Infinity"') >= 0)
         )
 
-    return doubtful
+    return may_be_invalid
 
 
 _needs_check = precheck()
 
 
-def validate(data: bytes, what: str, *, limit: int = MAX_EVENT_BYTES) -> None:
-    """Accepts a JSON document that every store keeps exactly, and refuses any other.
+def validate(data: bytes, subject: str, *, limit: int = MAX_EVENT_BYTES) -> None:
+    """Check that every backend can store a JSON document exactly.
 
     Args:
         data: one JSON document in UTF-8.
-        what: what it is, for the message: "event 'shop.order-placed'".
-        limit: the largest size, in bytes.
+        subject: what the document is, for error messages: "event 'shop.order-placed'".
+        limit: maximum size, in bytes.
 
     Raises:
-        InvalidValue: it is too large, nested deeper than `MAX_DEPTH`, not JSON or not UTF-8, or holds a NUL character,
-            a lone surrogate, an integer outside 64 bits or a number that no float can hold.
+        InvalidValue: the document is too large, nested deeper than `MAX_DEPTH`, not well-formed JSON or not UTF-8, or
+            contains a NUL character, a lone surrogate, an integer of more than 64 bits or a number too large for a
+            float.
     """
     if len(data) > limit:
-        raise InvalidValue(what, "$", f"it takes {len(data):,} bytes, more than the limit of {limit:,}")
+        raise InvalidValue(subject, "$", f"its size of {len(data):,} bytes exceeds the limit of {limit:,}")
     try:
         _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        _raise_invalid(data, what)
+        _raise_invalid(data, subject)
     if _needs_check(data):
-        _examine(data, what)
+        _examine(data, subject)
 
 
 def _child_path(path: str, key: object) -> str:
-    """The path of a member: `$.items`, `$.items[2]`, or `$["two words"]` for a key that is no identifier."""
+    """Return the path of a member: `$.items`, `$.items[2]`, or `$['two words']` for a key that is not an identifier."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     text = str(key)
     return f"{path}.{text}" if text.isidentifier() else f"{path}[{text[:40]!a}]"
 
 
-def _raise_invalid(data: bytes, what: str) -> NoReturn:
-    _examine(data, what)
-    raise InvalidValue(what, "$", "it is not well-formed JSON")
+def _raise_invalid(data: bytes, subject: str) -> NoReturn:
+    _examine(data, subject)
+    raise InvalidValue(subject, "$", "it is not well-formed JSON")
 
 
-def _examine(data: bytes, what: str) -> None:
+def _examine(data: bytes, subject: str) -> None:
     if _is_deep(data):
-        raise InvalidValue(what, "$", f"it is nested deeper than {MAX_DEPTH} levels")
-    # Only a document with something odd in it comes here: the import stays off the path of every program's start.
-    import json
+        raise InvalidValue(subject, "$", f"it is nested deeper than {MAX_DEPTH} levels")
+    import json  # slow to import, and needed only for documents that the precheck finds
 
     try:
         text = data.decode()
@@ -130,12 +135,12 @@ def _examine(data: bytes, what: str) -> None:
             text, parse_int=_integer, parse_float=_number, parse_constant=_InvalidNumber, object_pairs_hook=_JsonObject
         )
     except UnicodeDecodeError as error:
-        raise InvalidValue(what, "$", f"byte {error.start} is not UTF-8") from None
+        raise InvalidValue(subject, "$", f"byte {error.start} is not UTF-8") from None
     except ValueError as error:
-        at = getattr(error, "pos", 0)
-        raise InvalidValue(what, "$", f"it is not well-formed JSON (at character {at})") from None
-    for path, reason in _find_text_faults(tree, "$"):
-        raise InvalidValue(what, path, reason)
+        index = getattr(error, "pos", 0)
+        raise InvalidValue(subject, "$", f"it is not well-formed JSON (at character {index})") from None
+    for path, reason in _find_invalid_json(tree, "$"):
+        raise InvalidValue(subject, path, reason)
 
 
 def _is_deep(data: bytes) -> bool:
@@ -148,11 +153,11 @@ def _is_deep(data: bytes) -> bool:
 
 
 class _InvalidNumber(str):
-    """A number that cannot be kept, as it was written."""
+    """A number that cannot be stored, as text."""
 
 
 class _JsonObject(list[tuple[str, Any]]):
-    """The members of one JSON object, twice-named ones included."""
+    """The members of one JSON object, including those with duplicate names."""
 
 
 def _integer(text: str) -> object:
@@ -163,94 +168,94 @@ def _number(text: str) -> object:
     return 0 if abs(float(text)) != float("inf") else _InvalidNumber(text)
 
 
-def _find_text_faults(node: object, path: str) -> Iterator[tuple[str, str]]:
+def _find_invalid_json(node: object, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(node, _InvalidNumber):
         yield path, "the number is not finite" if "N" in node or "I" in node else _number_reason(node)
     elif isinstance(node, str):
-        if reason := _text_fault(node):
+        if reason := _invalid_text_reason(node):
             yield path, reason
     elif isinstance(node, _JsonObject):
         for name, value in node:
-            if reason := _text_fault(name):
-                yield path, f"a key in it: {reason}"
-            yield from _find_text_faults(value, _child_path(path, name))
+            if reason := _invalid_text_reason(name):
+                yield path, f"one of its keys: {reason}"
+            yield from _find_invalid_json(value, _child_path(path, name))
     elif isinstance(node, list):
         for index, value in enumerate(cast("list[object]", node)):
-            yield from _find_text_faults(value, _child_path(path, index))
+            yield from _find_invalid_json(value, _child_path(path, index))
 
 
 def _number_reason(text: str) -> str:
-    return _TOO_LONG if text.lstrip("-").isdigit() else "the number is larger than any float"
+    return _TOO_LONG if text.lstrip("-").isdigit() else "the number is too large for a float"
 
 
 def _fits(number: int) -> bool:
     return -(1 << 63) <= number < 1 << 63
 
 
-_TOO_LONG = "the integer does not fit into 64 bits; declare a Decimal or a str for larger ones"
+_TOO_LONG = "the integer exceeds 64 bits; use a Decimal or a str field for larger numbers"
 
 
-def _text_fault(text: str) -> str | None:
-    """Why a text cannot be stored, or None."""
+def _invalid_text_reason(text: str) -> str | None:
+    """Return why a string cannot be stored, or None."""
     if "\0" in text:
-        return "the text holds a NUL character, which PostgreSQL cannot store"
+        return "the string contains a NUL character, which PostgreSQL cannot store"
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        return "the text holds half of a surrogate pair, which is not a character"
+        return "the string contains a lone surrogate, which is not a character"
     return None
 
 
-def encode_json(data: object, what: str) -> bytes:
-    """Compact JSON of free-form data: dicts with text keys, lists, texts, numbers, booleans and None.
+def encode_json(data: object, subject: str) -> bytes:
+    """Encode free-form data as compact JSON: dicts with string keys, lists, strings, numbers, booleans and None.
 
     Raises:
-        InvalidValue: something in it would be stored as something else, or not at all; with the path.
+        InvalidValue: a value would not decode to an equal value.
     """
     try:
         text = _encode(data)
         if _decode(text) == data and not _needs_check(text):
             return text
-    except Exception:  # noqa: S110 - done again below, slowly, to say what is wrong
+    except Exception:  # noqa: S110 - `validate_slow` repeats it and reports the reason
         pass
-    return validate_slow(data, what, type(data), _encode, _decode)
+    return validate_slow(data, subject, type(data), _encode, _decode)
 
 
 def validate_slow(
-    value: Any, what: str, cls: type, dump: Callable[[Any], bytes], load: Callable[[bytes | str], Any]
+    value: Any, subject: str, cls: type, dump: Callable[[Any], bytes], load: Callable[[bytes | str], Any]
 ) -> bytes:
-    """The slow and careful form of the proof: the JSON of a value, or the error that says what is wrong with it where.
+    """Encode a value as JSON and check it completely; report the path and reason of what cannot be stored.
 
     Args:
-        value: what shall be stored.
-        what: what it is, for the message.
+        value: the value to encode.
+        subject: what the value is, for error messages.
         cls: the exact class it must have.
-        dump: makes JSON of it.
-        load: makes it of JSON.
+        dump: encodes a value.
+        load: decodes a value.
 
     Raises:
-        InvalidValue: it cannot be stored exactly.
+        InvalidValue: the value cannot be stored exactly.
     """
     if type(value) is not cls:
-        raise InvalidValue(what, "$", f"it is a {type(value).__qualname__}, not a {cls.__qualname__}")
+        raise InvalidValue(subject, "$", f"it is an instance of {type(value).__qualname__}, not of {cls.__qualname__}")
     for path, reason in find_invalid(value):
-        raise InvalidValue(what, path, reason)
+        raise InvalidValue(subject, path, reason)
     try:
         data = dump(value)
-    except Exception as problem:
+    except Exception as error:
         for path, reason in _find_unsupported(value, "$"):
-            raise InvalidValue(what, path, reason) from None
-        raise InvalidValue(what, *_path_and_reason(problem)) from None
-    validate(data, what)
+            raise InvalidValue(subject, path, reason) from None
+        raise InvalidValue(subject, *_path_and_reason(error)) from None
+    validate(data, subject)
     try:
-        again = load(data)
-    except Exception as problem:
-        raise InvalidValue(what, *_path_and_reason(problem)) from None
-    if (found := _difference(value, again, "$")) is not None:
-        raise InvalidValue(what, *found)
+        decoded = load(data)
+    except Exception as error:
+        raise InvalidValue(subject, *_path_and_reason(error)) from None
+    if (difference := _difference(value, decoded, "$")) is not None:
+        raise InvalidValue(subject, *difference)
     return data
 
 
 def find_invalid(value: Any, path: str = "$", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Path and reason of all in a value that JSON or some store would change or refuse, whatever its type says."""
+    """Yield path and reason of each part of a value that JSON or a backend cannot store exactly."""
     reason = _invalid_reason(value)
     if depth > MAX_DEPTH:
         reason = f"it is nested deeper than {MAX_DEPTH} levels"
@@ -259,7 +264,7 @@ def find_invalid(value: Any, path: str = "$", depth: int = 0) -> Iterator[tuple[
         return
     for key, member in _members(value):
         if isinstance(value, dict) and (fault := _invalid_reason(key)):
-            yield path, f"a key in it: {fault}"
+            yield path, f"one of its keys: {fault}"
         yield from find_invalid(member, _child_path(path, key), depth + 1)
 
 
@@ -271,7 +276,7 @@ _LEAVES: Final = frozenset(
 def _invalid_reason(value: Any) -> str | None:
     match value:
         case str():
-            return _text_fault(value)
+            return _invalid_text_reason(value)
         case bool():
             return None
         case int():
@@ -287,7 +292,7 @@ def _invalid_reason(value: Any) -> str | None:
 
 
 def _members(value: Any) -> Iterator[tuple[Any, Any]]:
-    """The parts of a value by their JSON name, key or index."""
+    """Yield the members of a value with their JSON name, key or index."""
     match value:
         case dict():
             yield from cast("dict[Any, Any]", value).items()
@@ -313,53 +318,53 @@ def _find_unsupported(value: Any, path: str) -> Iterator[tuple[str, str]]:
         return
     members = list(_members(value))
     if not members and not isinstance(value, dict | list | tuple | set | frozenset | msgspec.Struct):
-        yield path, f"a {type(value).__qualname__} has no JSON form"
+        yield path, f"{type(value).__qualname__} cannot be stored as JSON"
     for key, member in members:
         yield from _find_unsupported(member, _child_path(path, key))
 
 
-def _path_and_reason(problem: Exception) -> tuple[str, str]:
-    """Path and reason from the error of an encoder or decoder, without the values that some of them quote."""
-    if isinstance(problem, msgspec.ValidationError):
-        text, _, path = str(problem).partition(" - at `")
+def _path_and_reason(error: Exception) -> tuple[str, str]:
+    """Return path and reason from the error of an encoder or decoder, without the values that some of them quote."""
+    if isinstance(error, msgspec.ValidationError):
+        text, _, path = str(error).partition(" - at `")
         return path.rstrip("`") or "$", _QUOTED_VALUE.sub(r"\1", text)
-    errors = getattr(problem, "errors", None)
+    errors = getattr(error, "errors", None)
     if callable(errors):
         first = cast("list[dict[str, Any]]", errors())[0]
         path = "$"
         for key in first["loc"]:
             path = _child_path(path, key)
         return path, str(first["msg"])
-    return "$", f"{type(problem).__name__} when it was turned into JSON or back"
+    return "$", f"{type(error).__name__} during encoding or decoding"
 
 
 _QUOTED_VALUE = re.compile(r"^(Invalid (?:enum )?value)\b.*", re.DOTALL)
 
 
-def _difference(one: Any, two: Any, path: str) -> tuple[str, str] | None:
-    """Where a value and what was read back differ. None if they only seem to."""
-    if _equal(one, two):
+def _difference(value: Any, decoded: Any, path: str) -> tuple[str, str] | None:
+    """Return path and reason of the first difference between a value and its decoded form; None if they are equal."""
+    if _equal(value, decoded):
         return None
-    if type(one) is not type(two):
-        return path, f"it is a {type(one).__qualname__} and would read back as a {type(two).__qualname__}"
-    if isinstance(one, datetime) and one.astimezone(UTC) == two.astimezone(UTC):
-        # In the hour that a clock change repeats, Python calls equal moments of different zones unequal.
+    if type(value) is not type(decoded):
+        return path, f"{type(value).__qualname__} would be decoded as {type(decoded).__qualname__}"
+    if isinstance(value, datetime) and value.astimezone(UTC) == decoded.astimezone(UTC):
+        # Within the hour that a clock change repeats, Python compares equal times of different zones as unequal.
         return None
-    ours, theirs = list(_members(one)), list(_members(two))
-    if isinstance(one, set | frozenset) or [key for key, _ in ours] != [key for key, _ in theirs]:
-        return path, "its members would read back differently"
-    if not ours:
-        return path, "it would read back as another value"
+    members, decoded_members = list(_members(value)), list(_members(decoded))
+    if isinstance(value, set | frozenset) or [key for key, _ in members] != [key for key, _ in decoded_members]:
+        return path, "its members would be decoded differently"
+    if not members:
+        return path, "it would be decoded as another value"
     unequal = False
-    for (key, mine), (_, other) in zip(ours, theirs, strict=True):
-        if (found := _difference(mine, other, _child_path(path, key))) is not None:
-            return found
-        unequal = unequal or not _equal(mine, other)
-    return None if unequal else (path, "it would read back unequal, though its fields are equal: see its __eq__")
+    for (key, member), (_, decoded_member) in zip(members, decoded_members, strict=True):
+        if (difference := _difference(member, decoded_member, _child_path(path, key))) is not None:
+            return difference
+        unequal = unequal or not _equal(member, decoded_member)
+    return None if unequal else (path, "the decoded value compares unequal although its fields are equal: check __eq__")
 
 
-def _equal(one: Any, two: Any) -> bool:
+def _equal(value: Any, decoded: Any) -> bool:
     try:
-        return bool(one == two)
+        return bool(value == decoded)
     except Exception:
         return False

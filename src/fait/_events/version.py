@@ -1,7 +1,7 @@
-"""Versions count the events of one stream from 1, positions those of the whole log; both only grow.
+"""Expected versions: the condition that an append puts on the version of its stream.
 
-An append says which version it expects: a number (0: there is no such stream yet), or one of three words.
-Inside, the words are numbers, so that they pass through SQL unchanged.
+Applications write a version number (0: the stream does not exist yet) or one of three words. Stores get a number, in
+which the words are encoded as values that no version has, so that it can be passed to SQL as an integer.
 """
 
 from typing import Final, Literal
@@ -12,7 +12,7 @@ __all__ = ["ANY", "EXISTS", "NO_STREAM", "Expected", "expected_name", "expected_
 
 ExpectedWord = Literal["no_stream", "exists", "any"]
 Expected = int | ExpectedWord
-"""What an append may expect of its stream."""
+"""Expected version of a stream: a version, "no_stream", "exists" or "any"."""
 
 NO_STREAM: Final = 0
 ANY: Final = -1
@@ -23,20 +23,20 @@ _NAMES = {number: word for word, number in _NUMBERS.items()}
 
 
 def expected_number(expected: Expected) -> int:
-    """The number a store is given: `n >= 0` exactly n, `ANY`, `EXISTS`."""
+    """Return the number that stores use: exactly this version if >= 0, else `ANY` or `EXISTS`."""
     if isinstance(expected, int) and not isinstance(expected, bool) and expected >= 0:
         return expected
     if isinstance(expected, str) and expected in _NUMBERS:
         return _NUMBERS[expected]
-    raise UsageError(f"expected is a version >= 0, 'no_stream', 'exists' or 'any', not {expected!r}")
+    raise UsageError(f"expected= must be a version >= 0, 'no_stream', 'exists' or 'any', not {expected!r}")
 
 
 def expected_name(number: int) -> int | str:
-    """How a person reads that number."""
+    """Return the number as applications write it: a version, or a word."""
     return number if number > 0 else _NAMES[number]
 
 
 def is_expected(number: int, actual: int) -> bool:
-    """Whether a stream at version `actual` fulfils the expectation `number`."""
+    """Return whether a stream at version `actual` meets the expectation `number`."""
     # fault: exists-as-any-in-reference
     return number in (actual, ANY) or (number == EXISTS and actual > 0)

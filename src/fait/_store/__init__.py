@@ -1,5 +1,4 @@
-"""Memory: everything durable, behind two ports. `Log` keeps events; `Ledger` keeps what was made of them.
+"""Stores: the ports `Log` and `Ledger`, and the backends that implement both of them on one database.
 
-Both are implemented by one backend on one database, because a read model's rows and its checkpoint must commit
-together.
+They share a database because read-model rows and checkpoint must commit in one transaction.
 """

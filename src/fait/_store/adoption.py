@@ -1,7 +1,8 @@
-"""A log that was restored, copied or failed over is adopted: it goes on in a new epoch, as positions may be used again.
+"""Adoption: a log that was restored, copied or failed over starts a new epoch, as it may reuse positions.
 
-A checkpoint that lies within the log goes along. One beyond its end has seen events that are gone: it stays in the old
-epoch, so that its subscription does not start before somebody has decided what it did with them.
+Checkpoints up to the head are carried over into the new epoch. A checkpoint after the head belongs to a subscription
+that has processed events which no longer exist. It stays in the old epoch, and its subscription does not start until an
+operator has decided how to handle their effects.
 """
 
 from msgspec import Struct
@@ -12,12 +13,12 @@ __all__ = ["Adoption", "CarriedCheckpoint"]
 
 
 class CarriedCheckpoint(Struct, frozen=True):
-    """A checkpoint at an adoption.
+    """A checkpoint at the time of an adoption.
 
     Attributes:
-        subscription: whose it is.
-        position: where it is.
-        taken: whether it went along into the new epoch.
+        subscription: name of the subscription.
+        position: its position.
+        carried_over: whether it was carried over into the new epoch.
     """
 
     subscription: str
@@ -26,12 +27,13 @@ class CarriedCheckpoint(Struct, frozen=True):
 
 
 class Adoption(Struct, frozen=True):
-    """What an adoption did.
+    """The result of an adoption.
 
     Attributes:
-        was, now: the log's identity before and after.
+        previous: the log's identity before.
+        current: the log's identity afterwards.
         head: position of the last event.
-        checkpoints: all of them, by name.
+        checkpoints: all checkpoints, in order of subscription.
     """
 
     previous: Identity

@@ -1,4 +1,4 @@
-"""Whether an append whose event ids are taken is the same append, made before: the one rule of all backends."""
+"""Decides whether an append with stored event ids is a repetition. All backends share this rule."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -13,34 +13,37 @@ class EventPlace(Protocol):
 
     @property
     def stream(self) -> str:
-        """Its stream."""
+        """Name of its stream."""
         ...
 
     @property
     def version(self) -> int:
-        """Its place in it."""
+        """Its version in the stream."""
         ...
 
     @property
     def position(self) -> int:
-        """Its place in the log."""
+        """Its position in the log."""
         ...
 
 
 def resolve_duplicate(writes: Sequence[StreamWrite], stored: Mapping[str, EventPlace]) -> Appended | IdConflict:
-    """The answer to an append of which some ids are taken, given where those are stored.
+    """Return the result of an append of which some event ids are stored, or occur twice.
 
-    It is a repetition if every event is stored, in the stream it is meant for, in the same order and without others
-    between.
+    The append is a repetition if all its events are stored in their streams, in the same order and consecutively.
+
+    Args:
+        writes: the append.
+        stored: for each stored event id, where it is stored.
     """
     ids = [event.id for write in writes for event in write.events]
     versions: list[int] = []
     for write in writes:
-        found = [stored.get(event.id) for event in write.events]
-        first = found[0].version if found[0] else 0
-        for place, event in enumerate(found):
-            if event is None or event.stream != write.stream or event.version != first + place:
-                taken = next((each for each in ids if each in stored), None)
-                return IdConflict(taken or next(each for each in ids if ids.count(each) > 1))
-        versions.append(first + len(found) - 1)
-    return Appended(max(event.position for event in stored.values()), tuple(versions), repeated=True)
+        places = [stored.get(event.id) for event in write.events]
+        first = places[0].version if places[0] else 0
+        for index, place in enumerate(places):
+            if place is None or place.stream != write.stream or place.version != first + index:
+                conflict = next((each for each in ids if each in stored), None)
+                return IdConflict(conflict or next(each for each in ids if ids.count(each) > 1))
+        versions.append(first + len(places) - 1)
+    return Appended(max(place.position for place in stored.values()), tuple(versions), repeated=True)

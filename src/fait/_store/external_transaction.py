@@ -1,10 +1,11 @@
-"""An append inside a transaction that somebody else began: a conversation of statements and rows, without any I/O.
+"""Appends inside a transaction of the application: a generator of SQL statements, without I/O.
 
-Whoever holds the connection runs it, with or without an event loop, and in whatever driver:
+The owner of the connection runs the statements, with any driver, synchronously or not:
 
-    conversation = append(writes)
-    ask = next(conversation)                 # a statement and its values
-    ask = conversation.send(rows)            # … until StopIteration brings the verdict
+    protocol = append(writes)
+    statement = next(protocol)
+    while True:
+        statement = protocol.send(execute(statement))  # until StopIteration, whose value is the append result
 """
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -18,30 +19,31 @@ Rows = Sequence[Sequence[Any]]
 
 
 class Statement(NamedTuple):
-    """A statement to run; `?` stands for its values, and occurs in it for nothing else."""
+    """An SQL statement and the values of its parameters. `?` occurs only as a placeholder."""
 
     sql: str
     values: tuple[Any, ...] = ()
 
 
 StatementProtocol = Generator[Statement, Rows, AppendResult]
+"""Yields statements, is sent their rows, and returns the append result."""
 
 
-def run(conversation: StatementProtocol, run: Callable[[Statement], Rows]) -> AppendResult:
-    """Run a conversation to its end."""
+def run(protocol: StatementProtocol, execute: Callable[[Statement], Rows]) -> AppendResult:
+    """Run a statement protocol to its end and return the append result."""
     try:
-        ask = next(conversation)
+        statement = next(protocol)
         while True:
-            ask = conversation.send(run(ask))
+            statement = protocol.send(execute(statement))
     except StopIteration as end:
         return end.value
 
 
-async def run_async(conversation: StatementProtocol, run: Callable[[Statement], Awaitable[Rows]]) -> AppendResult:
-    """Run a conversation to its end, with a driver that waits."""
+async def run_async(protocol: StatementProtocol, execute: Callable[[Statement], Awaitable[Rows]]) -> AppendResult:
+    """Run a statement protocol to its end with an asynchronous driver and return the append result."""
     try:
-        ask = next(conversation)
+        statement = next(protocol)
         while True:
-            ask = conversation.send(await run(ask))
+            statement = protocol.send(await execute(statement))
     except StopIteration as end:
         return end.value

@@ -1,11 +1,12 @@
-"""Appends that are asked for at the same time are flushed together, each with an answer of its own.
+"""Group commit: concurrent appends share one transaction and one fsync. Each of them gets its own result.
 
-    append ─► room ─► queue ─► batch ─► flush ─► verdicts
-              (back-pressure)  (whatever has gathered while the last flush was under way)
+    append ─► limit ─► queue ─► batch ─► flush ─► results
+       (back-pressure)  (appends that arrived during the last flush)
 
-There is no timer: when nothing is under way, everything queued goes at once, so that an idle system pays nothing and a
-busy one shares one round trip and one fsync among many. With several lanes, a busy one also prepares a batch while the
-last is being stored. A batch that fails is run again one by one, so that nobody pays for a neighbour.
+There is no timer. If no flush is running, the next one takes everything queued: an idle system adds no delay, and a
+busy one shares each round trip and fsync among many appends. A backend may run several flushes concurrently; then one
+batch is prepared while another is stored. If a flush fails, its appends are retried individually, so that one append
+cannot make the others fail.
 """
 
 import asyncio
@@ -31,26 +32,33 @@ __all__ = [
 ]
 
 MAX_BATCH_EVENTS: Final = 1_000
-"""Events of one flush: bounds how long the first waits for the last. A larger append is a batch of its own."""
+"""Maximum number of events in a batch; it bounds the latency of a flush. A larger append is a batch of its own."""
 
 MAX_BATCH_BYTES: Final = 4 << 20
-"""Bytes of one flush."""
+"""Maximum number of bytes in a batch."""
 
 MIN_OVERLAPPING_APPENDS: Final = 24
-"""Requests that make a batch beside another: fewer share the next fsync for less than one of their own would cost."""
+"""Minimum number of queued appends to start a flush while another runs.
+
+For fewer, sharing the next fsync costs less than an fsync of their own.
+"""
 
 LARGE_APPEND_EVENTS: Final = 500
-"""Events of an append that goes alone where there are lanes; beside it, or before it, others need not be many."""
+"""Minimum number of events of a large append.
+
+If flushes may overlap, a large append is a batch of its own, and a flush may start next to it with any number of
+appends.
+"""
 
 MAX_QUEUED_EVENTS: Final = 50_000
-"""Events that may wait; who asks for more waits until there is room."""
+"""Maximum number of events in queued and running appends. Further appends wait before they are queued."""
 
 MAX_QUEUED_BYTES: Final = 64 << 20
-"""Bytes that may wait."""
+"""Maximum number of bytes in queued and running appends."""
 
 
 class LockTimeout:
-    """An answer of a flush: a stream of this request is locked by somebody else; let it run alone."""
+    """An append's outcome in a flush: another transaction holds a lock that it needs; retry it individually."""
 
 
 LOCK_TIMEOUT: Final = LockTimeout()
@@ -59,7 +67,20 @@ AppendOutcome = AppendResult | LockTimeout
 
 
 class PendingAppend:
-    """An append that somebody waits for."""
+    """An append that waits for its group commit.
+
+    Attributes:
+        writes: the events of each stream.
+        condition: the append condition.
+        future: receives the append result.
+        flushing: whether a flush with this append has started.
+        retry_individually: whether the append was in a failed batch or met a lock timeout. The backend then waits for
+            its locks.
+        blocking_streams: number of its streams that earlier appends still block.
+        streams: names of its streams.
+        events: number of its events.
+        size_bytes: size of its events' data and metadata.
+    """
 
     __slots__ = (
         "blocking_streams",
@@ -72,6 +93,16 @@ class PendingAppend:
         "streams",
         "writes",
     )
+
+    writes: Sequence[StreamWrite]
+    condition: AppendCondition | None
+    future: asyncio.Future[AppendResult]
+    flushing: bool
+    retry_individually: bool
+    blocking_streams: int
+    streams: list[str]
+    events: int
+    size_bytes: int
 
     def __init__(
         self, writes: Sequence[StreamWrite], condition: AppendCondition | None, future: "asyncio.Future[AppendResult]"
@@ -91,22 +122,22 @@ class PendingAppend:
 
 
 class FlushFuture(Protocol):
-    """What a flush will have come to. An `asyncio.Future` is one; a backend may have a quicker one."""
+    """The future outcomes of a flush. An `asyncio.Future`, or a lighter object with these methods."""
 
     def add_done_callback(self, callback: Callable[[Any], object], /) -> object:
-        """Have this called with the answer, in the event loop, once it is there."""
+        """Call a function with this object, in the event loop, when the flush has ended."""
         ...
 
     def cancelled(self) -> bool:
-        """Whether there will be none."""
+        """Whether the flush was canceled."""
         ...
 
     def exception(self) -> BaseException | None:
-        """Why the whole flush failed; None if it did not."""
+        """The error of the whole flush; None if it succeeded."""
         ...
 
     def result(self) -> Sequence[AppendOutcome | Exception]:
-        """An outcome for each request, in order."""
+        """An outcome for each append, in order."""
         ...
 
 
@@ -114,23 +145,21 @@ Flush = Callable[[Sequence[PendingAppend]], FlushFuture]
 
 
 class GroupCommit:
-    """Gathers appends into batches for a backend's `flush`.
+    """Collects appends into batches for a backend's flush function.
 
-    Belongs to the event loop and the process it was made in.
+    Belongs to the event loop and the process that created it.
 
     Args:
-        flush: begins to store a batch in one transaction; its future gives an outcome for each request, in order. A
-            request that is run `alone`, after a first answer `BUSY`, waits for its locks.
-        lanes: how many flushes may be under way when there is enough for them, beside those of single requests that are
-            run again.
-        worth_a_lane: how many requests have to wait before a flush is begun beside another.
-        disjoint: whether requests on one stream must not meet in flushes that are under way at the same time: they
-            stay in order, come what may. Appends that expect the same version of one stream go together: one of them
-            wins, and no other needs a flush of its own to be told so. A backend that runs flushes strictly one after
-            another does not need it to be right; there, what is run again after a failed batch comes behind the
-            flushes that were under way.
-        max_waiting_events: how many events may wait.
-        max_waiting_bytes: how many bytes may wait.
+        flush: starts to store a batch in one transaction. Its future returns an outcome for each append, in order. An
+            append with `retry_individually` must wait for its locks.
+        max_batches: maximum number of flushes that run concurrently, besides those of individual retries.
+        min_overlapping_appends: minimum number of queued appends to start a flush while another runs.
+        disjoint_streams: whether concurrent flushes must not share a stream, so that appends to one stream are stored
+            in the order in which they were queued. Appends that expect the same version of one stream may share a
+            batch: only one of them can succeed. A backend that runs its flushes one after another does not need this
+            for correctness; without it, an individual retry comes after the flushes that were started before.
+        max_queued_events: maximum number of events in queued and running appends.
+        max_queued_bytes: maximum number of bytes in queued and running appends.
     """
 
     def __init__(
@@ -146,7 +175,7 @@ class GroupCommit:
         self._flush = flush
         self._max_batches = max_batches
         self._min_overlapping_appends = min_overlapping_appends
-        self._free_batches = max_batches
+        self._free_slots = max_batches
         self._appends_in_flight = 0
         self._large_in_flight = 0
         self._conditional_appends = 0
@@ -162,98 +191,109 @@ class GroupCommit:
         self._stream_queues: dict[str, _StreamQueue] = {}
 
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
-        """Queue an append and wait for its verdict.
+        """Queue an append and wait for its result.
 
-        Cancelled before its flush began: nothing is written. Cancelled later: a note on the error says that it may
-        have been.
+        If this is canceled before the append's flush has started, nothing is written. If it is canceled later, a note
+        on the error says that the events may have been written.
+
+        Raises:
+            UsageError: called in another process or event loop. Nothing was written.
+            StoreUnavailable: `outcome` says whether the events may have been written.
         """
         self._check_process_and_loop()
-        request = PendingAppend(writes, condition, self._loop.create_future())
-        if self._over_limit or not self._fits(request):
-            self._over_limit.append(request)
+        append = PendingAppend(writes, condition, self._loop.create_future())
+        if self._over_limit or not self._fits(append):
+            self._over_limit.append(append)
         else:
-            self._enter(request)
+            self._enter(append)
             self._start_batches()
         try:
-            return await request.future
-        except asyncio.CancelledError as cancelled:
-            if request.flushing:
-                cancelled.add_note("The append was under way: it may have been written. The same event ids settle it.")
-            elif request in self._over_limit:
-                self._over_limit.remove(request)
-                self._admit()  # it may have been the one for whom there was no room
+            return await append.future
+        except asyncio.CancelledError as error:
+            if append.flushing:
+                error.add_note(
+                    "The append was canceled while it was being stored: the events may have been written. Append again "
+                    "with the same event ids, or the same key, to find out."
+                )
+            elif append in self._over_limit:
+                self._over_limit.remove(append)
+                self._admit()  # appends behind it may fit now
                 self._start_batches()
             raise
 
     def _check_process_and_loop(self) -> None:
         if os.getpid() != self._process:
             raise UsageError(
-                "this store was opened before a fork: open the app in the child process. Nothing was written."
+                "the store was opened before a fork. Open the app in the child process. Nothing was written."
             )
         if asyncio.get_running_loop() is not self._loop:
-            raise UsageError("this store belongs to another event loop: open the app in this one. Nothing was written.")
+            raise UsageError(
+                "the store was opened in another event loop. Open the app in this one. Nothing was written."
+            )
 
     def _admit(self) -> None:
-        """Queue, in order, those for whom there is room; one larger than all the room enters when it is empty."""
+        """Queue the appends over the limit that fit now, in order."""
         while self._over_limit and self._fits(self._over_limit[0]):
             self._enter(self._over_limit.popleft())
 
-    def _enter(self, request: PendingAppend) -> None:
-        self._queued_events += request.events
-        self._queued_bytes += request.size_bytes
-        self._conditional_appends += request.condition is not None
-        if not self._disjoint_streams or self._enter_stream_queues(request):
-            self._queue.append(request)
+    def _enter(self, append: PendingAppend) -> None:
+        self._queued_events += append.events
+        self._queued_bytes += append.size_bytes
+        self._conditional_appends += append.condition is not None
+        if not self._disjoint_streams or self._enter_stream_queues(append):
+            self._queue.append(append)
 
-    def _enter_stream_queues(self, request: PendingAppend) -> bool:
-        """Take a place in the line of each stream; whether it is the first in all of them."""
-        rival = _shared_version(request)
-        for stream in request.streams:
-            line = self._stream_queues.setdefault(stream, _StreamQueue())
-            if not line.join(request, rival):
-                request.blocking_streams += 1
-        return not request.blocking_streams
+    def _enter_stream_queues(self, append: PendingAppend) -> bool:
+        """Add an append to the queue of each of its streams. Returns whether no stream blocks it."""
+        shared_version = _shared_version(append)
+        for stream in append.streams:
+            queue = self._stream_queues.setdefault(stream, _StreamQueue())
+            if not queue.enter(append, shared_version):
+                append.blocking_streams += 1
+        return not append.blocking_streams
 
-    def _leave_stream_queues(self, request: PendingAppend) -> None:
-        """Make way on all streams; who was waiting for nothing else is queued, before those who came later."""
-        for stream in request.streams:
-            line = self._stream_queues[stream]
-            for following in reversed(line.leave()):
+    def _leave_stream_queues(self, append: PendingAppend) -> None:
+        """Remove an append from the queues of its streams. Appends that it blocked go to the head of the queue."""
+        for stream in append.streams:
+            queue = self._stream_queues[stream]
+            for following in reversed(queue.leave()):
                 following.blocking_streams -= 1
                 if not following.blocking_streams:
                     self._queue.appendleft(following)
-            if not line.active:
+            if not queue.active:
                 del self._stream_queues[stream]
 
-    def _fits(self, request: PendingAppend) -> bool:
+    def _fits(self, append: PendingAppend) -> bool:
+        """Whether an append fits the limits. One that is larger than a limit fits if nothing else is queued."""
         return not self._queued_events or (
-            self._queued_events + request.events <= self._max_events
-            and self._queued_bytes + request.size_bytes <= self._max_bytes
+            self._queued_events + append.events <= self._max_events
+            and self._queued_bytes + append.size_bytes <= self._max_bytes
         )
 
-    def _leave(self, request: PendingAppend) -> None:
-        self._queued_events -= request.events
-        self._queued_bytes -= request.size_bytes
-        self._conditional_appends -= request.condition is not None
+    def _leave(self, append: PendingAppend) -> None:
+        self._queued_events -= append.events
+        self._queued_bytes -= append.size_bytes
+        self._conditional_appends -= append.condition is not None
         if self._disjoint_streams:
-            self._leave_stream_queues(request)
+            self._leave_stream_queues(append)
 
     def _start_batches(self) -> None:
-        """Start flushes while there are lanes and requests."""
+        """Start flushes as long as a slot is free and appends are queued."""
         while self._queue and self._can_start_batch() and (batch := self._next_batch()):
-            self._free_batches -= 1
+            self._free_slots -= 1
             self._appends_in_flight += len(batch)
             self._large_in_flight += batch[0].events >= LARGE_APPEND_EVENTS
-            self._start(batch, batches=1)
+            self._start(batch, slots=1)
 
     def _can_start_batch(self) -> bool:
-        """Whether a flush may begin: if others are under way, only one that is worth it, and waits for none of them.
+        """Whether a flush may start: no other is running, or a slot is free and overlapping is worthwhile.
 
-        Appends with conditions might: they lock what they depend on until their flush ends.
+        With a conditional append queued or running, flushes do not overlap: it holds locks until its flush ends, and
+        the other flush would wait for them.
         """
         # fault: conditional-batches-overlap
-        if self._free_batches in (0, self._max_batches) or self._conditional_appends:
-            return self._free_batches == self._max_batches
+        if self._free_slots in (0, self._max_batches) or self._conditional_appends:
+            return self._free_slots == self._max_batches
         return (
             self._large_in_flight > 0
             or len(self._queue) >= self._min_overlapping_appends
@@ -261,127 +301,128 @@ class GroupCommit:
         )
 
     def _next_batch(self) -> list[PendingAppend]:
-        """The next batch, in order, within its bounds."""
+        """Take the next batch from the queue, in order and within the limits."""
         batch: list[PendingAppend] = []
         events = size = 0
-        most = self._batch_limit()
-        while self._queue and len(batch) < most:
-            request = self._queue.popleft()
-            if request.future.cancelled():
-                self._leave(request)
+        max_appends = self._max_batch_appends()
+        while self._queue and len(batch) < max_appends:
+            append = self._queue.popleft()
+            if append.future.cancelled():
+                self._leave(append)
                 self._admit()
                 continue
-            events, size = events + request.events, size + request.size_bytes
-            alone = self._max_batches > 1 and request.events >= LARGE_APPEND_EVENTS
+            events, size = events + append.events, size + append.size_bytes
+            alone = self._max_batches > 1 and append.events >= LARGE_APPEND_EVENTS
             if batch and (alone or events > MAX_BATCH_EVENTS or size > MAX_BATCH_BYTES):
-                self._queue.appendleft(request)
+                self._queue.appendleft(append)
                 break
-            batch.append(request)
+            batch.append(append)
             if alone:
                 break
         return batch
 
-    def _batch_limit(self) -> int:
-        """Most requests of the next batch: an even part for each lane, if what is left is worth another."""
-        here = len(self._queue)
+    def _max_batch_appends(self) -> int:
+        """Maximum number of appends in the next batch: an equal share per slot, if the rest is worth another flush."""
+        queued = len(self._queue)
         # fault: batch-takes-whole-queue
-        even = max(self._min_overlapping_appends, math.ceil((here + self._appends_in_flight) / self._max_batches))
+        share = max(self._min_overlapping_appends, math.ceil((queued + self._appends_in_flight) / self._max_batches))
         # fault: rest-waits-for-batch
-        is_worth_another = here - even >= self._min_overlapping_appends and not self._conditional_appends
-        return even if self._appends_in_flight or is_worth_another else here
+        rest_overlaps = queued - share >= self._min_overlapping_appends and not self._conditional_appends
+        return share if self._appends_in_flight or rest_overlaps else queued
 
-    def _start(self, batch: list[PendingAppend], *, batches: int) -> None:
-        for request in batch:
-            request.flushing = True
+    def _start(self, batch: list[PendingAppend], *, slots: int) -> None:
+        for append in batch:
+            append.flushing = True
         try:
-            answer = self._flush(batch)
-        except Exception as problem:
-            answer = self._loop.create_future()
-            answer.set_exception(problem)
-        answer.add_done_callback(lambda done: self._finish(batch, batches, done))
+            future = self._flush(batch)
+        except Exception as error:
+            future = self._loop.create_future()
+            future.set_exception(error)
+        future.add_done_callback(lambda done: self._finish(batch, slots, done))
 
-    def _finish(self, batch: list[PendingAppend], batches: int, done: FlushFuture) -> None:
-        """Give the verdicts out; run again, alone, whoever was in a failed batch or met a lock."""
-        problem = _interrupted() if done.cancelled() else done.exception()
-        outcomes = cast("Sequence[Any]", [problem] * len(batch) if problem else done.result())
-        one_is_at_fault = problem is not None and len(batch) > 1 and not isinstance(problem, StoreUnavailable)
-        alone: list[PendingAppend] = []
-        for request, outcome in zip(batch, outcomes, strict=True):
+    def _finish(self, batch: list[PendingAppend], slots: int, future: FlushFuture) -> None:
+        """Resolve the appends of a flush; retry individually those of a failed batch or with a lock timeout."""
+        error = _interrupted() if future.cancelled() else future.exception()
+        outcomes = cast("Sequence[Any]", [error] * len(batch) if error else future.result())
+        retry_all = error is not None and len(batch) > 1 and not isinstance(error, StoreUnavailable)
+        retries: list[PendingAppend] = []
+        for append, outcome in zip(batch, outcomes, strict=True):
             # fault: no-individual-retry
-            if (one_is_at_fault or outcome is LOCK_TIMEOUT) and not request.future.cancelled():
-                request.retry_individually = True
-                alone.append(request)
+            if (retry_all or outcome is LOCK_TIMEOUT) and not append.future.cancelled():
+                append.retry_individually = True
+                retries.append(append)
             else:
-                self._resolve(request, outcome)
-        if batches:
+                self._resolve(append, outcome)
+        if slots:
             self._appends_in_flight -= len(batch)
             self._large_in_flight -= batch[0].events >= LARGE_APPEND_EVENTS
         self._admit()
-        for request in alone:
-            self._start(
-                [request], batches=0
-            )  # beside the others, however long it takes; it holds its streams meanwhile
-        # Who has just been answered may ask again in this turn of the loop, and go along with those who waited.
+        for append in retries:
+            self._start([append], slots=0)  # uses no slot, however long it takes, and still blocks its streams
+        # Free the slot later in this turn of the event loop, so that callers resolved above can append again and share
+        # the next batch with the appends already queued.
         # fault: batch-with-retries-not-freed
-        self._loop.call_soon(self._free, batches)
+        self._loop.call_soon(self._free, slots)
 
-    def _free(self, batches: int) -> None:
-        self._free_batches += batches
+    def _free(self, slots: int) -> None:
+        self._free_slots += slots
         self._start_batches()
 
-    def _resolve(self, request: PendingAppend, outcome: Any) -> None:
-        self._leave(request)
-        if request.future.done():
+    def _resolve(self, append: PendingAppend, outcome: Any) -> None:
+        self._leave(append)
+        if append.future.done():
             return
         if isinstance(outcome, BaseException):
-            request.future.set_exception(outcome)
+            append.future.set_exception(outcome)
         else:
-            request.future.set_result(outcome)
+            append.future.set_result(outcome)
 
 
 class _StreamQueue:
-    """Those who append to one stream, in order: who is inside, alone or with rivals, and who waits.
+    """The appends to one stream, in order. Active appends may be flushed; the others are blocked.
+
+    Several appends are active together only if all of them expect the same version.
 
     Attributes:
-        inside: how many have not had their answer.
+        active: number of active appends that have no result yet.
     """
 
-    __slots__ = ("_shared_version", "_waiting", "active")
+    __slots__ = ("_blocked", "_shared_version", "active")
 
     def __init__(self) -> None:
         self.active = 0
         self._shared_version: int | None = None
-        self._waiting: deque[tuple[PendingAppend, int | None]] = deque()
+        self._blocked: deque[tuple[PendingAppend, int | None]] = deque()
 
-    def join(self, request: PendingAppend, rival: int | None) -> bool:
-        """Come inside, or wait; whether it is inside."""
-        if self.active and (self._waiting or rival is None or rival != self._shared_version):
-            self._waiting.append((request, rival))
+    def enter(self, append: PendingAppend, shared_version: int | None) -> bool:
+        """Add an append. Returns whether it is active."""
+        if self.active and (self._blocked or shared_version is None or shared_version != self._shared_version):
+            self._blocked.append((append, shared_version))
             return False
         self.active += 1
-        self._shared_version = rival
+        self._shared_version = shared_version
         return True
 
     def leave(self) -> list[PendingAppend]:
-        """One of those inside goes; who comes inside now, as nobody else is."""
+        """Remove an active append. Returns the appends that become active."""
         self.active -= 1
         following: list[PendingAppend] = []
-        while self._waiting:
-            request, rival = self._waiting[0]
-            if self.active and (rival is None or rival != self._shared_version):
+        while self._blocked:
+            append, shared_version = self._blocked[0]
+            if self.active and (shared_version is None or shared_version != self._shared_version):
                 break
-            self._waiting.popleft()
+            self._blocked.popleft()
             self.active += 1
-            self._shared_version = rival
-            following.append(request)
+            self._shared_version = shared_version
+            following.append(append)
         return following
 
 
-def _shared_version(request: PendingAppend) -> int | None:
-    """The version that a request expects of its one stream: of those that expect the same, one can win."""
-    if len(request.writes) > 1 or request.condition is not None or request.writes[0].expected < 0:
+def _shared_version(append: PendingAppend) -> int | None:
+    """The version that an unconditional append to one stream expects; None if it has no such version."""
+    if len(append.writes) > 1 or append.condition is not None or append.writes[0].expected < 0:
         return None
-    return request.writes[0].expected
+    return append.writes[0].expected
 
 
 def _interrupted() -> StoreUnavailable:

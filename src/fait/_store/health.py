@@ -1,4 +1,4 @@
-"""Whether a store is well: what was found, and what could not be checked, which is not the same as well."""
+"""Health checks of a store. A check that could not be made is reported as "unknown", not as "ok"."""
 
 from datetime import timedelta
 from typing import Final, Literal
@@ -13,17 +13,17 @@ from fait._store.log import Log
 __all__ = ["Finding", "examine_subscriptions"]
 
 MAX_HELD_AGE: Final = DEFAULT_RETENTION
-"""How old a message may be before a subscription that has not passed it is a finding."""
+"""Maximum age of a message that a subscription has not passed; an older one is a finding."""
 
 
 class Finding(Struct, frozen=True):
-    """The answer of one check.
+    """The result of one check.
 
     Attributes:
-        name: of the check, in few words.
-        verdict: "ok"; "finding": something is wrong; "unknown": it could not be checked.
-        detail: what was seen.
-        advice: what to do about it; "" when nothing is to be done.
+        name: name of the check.
+        status: "ok"; "finding": a problem; "unknown": the check could not be made.
+        detail: the observed facts.
+        advice: the next step for an operator; "" if there is none.
     """
 
     name: str
@@ -33,36 +33,43 @@ class Finding(Struct, frozen=True):
 
 
 async def examine_subscriptions(log: Log, ledger: Ledger) -> list[Finding]:
-    """Checks that need nothing but the ports: each subscription's place in the log, and whether a process runs it."""
-    head, found = await log.head(), list[Finding]()
+    """Check each subscription: its log and epoch, its position, and whether a process owns its lease."""
+    head, findings = await log.head(), list[Finding]()
     for checkpoint in await ledger.checkpoints():
         name = f"subscription {checkpoint.subscription}"
         owner = (await ledger.lease(checkpoint.subscription)).owner
         lag = head - checkpoint.position
-        where = f"position {checkpoint.position:,} of {head:,}"
+        progress = f"position {checkpoint.position:,} of {head:,}"
+        restart = (
+            f"a read model: fait rebuild {checkpoint.subscription} --app MODULE:APP; a handler: decide how to handle "
+            f"the effects it has had, then open the app once with forget=[{checkpoint.subscription!r}]"
+        )
         if (checkpoint.log_id, checkpoint.epoch) != (log.identity.log_id, log.identity.epoch):
-            advice = "the database was restored or copied: set its checkpoint anew, or rebuild its read model"
-            found.append(Finding(name, "finding", "its checkpoint belongs to another log or epoch", advice))
+            advice = f"the database was restored or copied. For {restart}"
+            findings.append(Finding(name, "finding", "its checkpoint belongs to another log or epoch", advice))
         elif lag < 0:
-            advice = "the database was restored: set its checkpoint anew, or rebuild its read model"
-            found.append(Finding(name, "finding", f"its checkpoint, {where}, lies beyond the end", advice))
+            advice = f"the database was restored: run fait log adopt. Then, for {restart}"
+            findings.append(Finding(name, "finding", f"its checkpoint, {progress}, is after the head", advice))
         elif lag and not owner:
-            advice = f"start a process that opens the app {checkpoint.app!r} with run='here'"
-            found.append(Finding(name, "finding", f"{where}: it is behind, and no process runs it", advice))
+            advice = f"start a worker of the app {checkpoint.app!r}: fait run --app MODULE:APP"
+            findings.append(Finding(name, "finding", f"{progress}: it lags, and no worker runs it", advice))
         else:
-            run_by = f"run by process {owner[:8]}" if owner else "no process runs it, and nothing is to be done"
-            found.append(Finding(name, "ok", f"{where}, {run_by}"))
-        found += await _find_held_messages(log, checkpoint, where)
-    return found
+            activity = f"run by process {owner[:8]}" if owner else "idle: up to date, no worker"
+            findings.append(Finding(name, "ok", f"{progress}, {activity}"))
+        findings += await _find_held_messages(log, checkpoint, progress)
+    return findings
 
 
-async def _find_held_messages(log: Log, checkpoint: Checkpoint, where: str) -> list[Finding]:
-    """Whether messages that are old enough to be dropped wait for a subscription to pass them."""
+async def _find_held_messages(log: Log, checkpoint: Checkpoint, progress: str) -> list[Finding]:
+    """Check for messages past their retention that are kept because a subscription has not passed them."""
     now = SystemClock().now()
-    old = [(now - each.recorded_at, each.type) for each in await log.oldest_messages(checkpoint.position)]
-    age, type = max(old, default=(timedelta(), ""))
+    ages = [(now - each.recorded_at, each.type) for each in await log.oldest_messages(checkpoint.position)]
+    age, type = max(ages, default=(timedelta(), ""))
     if age <= MAX_HELD_AGE:
         return []
-    detail = f"{where}: the oldest message that it has not passed, a {type!r}, is {age.days} days old"
-    advice = "no message behind it is dropped: let it go on, or if it is gone for good, open(url, forget=[its name])"
+    detail = f"{progress}: the oldest message that it has not passed, a {type!r}, is {age.days} days old"
+    advice = (
+        f"no message after its checkpoint expires: start a worker of the app {checkpoint.app!r}; if the subscription "
+        f"was removed for good, open the app once with forget=[{checkpoint.subscription!r}]"
+    )
     return [Finding(f"messages for {checkpoint.subscription}", "finding", detail, advice)]

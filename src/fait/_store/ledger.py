@@ -1,8 +1,8 @@
-"""The ledger: what was made of the log. Rows, checkpoints, leases and snapshots, in the same database as the log.
+"""The port `Ledger`: everything derived from the log. Every backend implements it in the database of the log.
 
-The one rule: what a subscription did with events, and its checkpoint, are recorded together or not at all
-(`record`). The checkpoint moves by comparison: whoever finds it elsewhere than expected has lost the subscription to
-another process.
+A ledger stores read-model rows, checkpoints, leases and snapshots. `record` writes a subscription's rows and its
+checkpoint in one transaction. It is a compare-and-set: if the checkpoint or the fencing token differs from what the
+caller expects, another process has acquired the subscription, and nothing is written.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,14 +35,21 @@ __all__ = [
 ]
 
 ColumnKind = Literal["text", "integer", "real", "boolean", "decimal", "timestamp", "date", "uuid", "bytes", "json"]
-"""What a column holds. In Python: str, int, float, bool, Decimal, aware datetime, date, UUID, bytes, JSON text."""
+"""Type of a column. The Python values are, in this order: str, int (64 bits), float, bool, Decimal, aware datetime,
+date, UUID, bytes, str of JSON text."""
 
 Row = tuple[Any, ...]
 """The values of one row, in the order of the table's columns."""
 
 
 class Column(Struct, frozen=True):
-    """A column of a read model's table."""
+    """A column of a read model's table.
+
+    Attributes:
+        name: name of the column, an identifier; it may be a word of SQL.
+        kind: type of its values.
+        nullable: whether None is allowed.
+    """
 
     name: str
     kind: ColumnKind
@@ -53,10 +60,10 @@ class Table(Struct, frozen=True):
     """A read model's table.
 
     Attributes:
-        name: of the table; a plain identifier.
-        columns: in order; `key` is one of them.
-        key: the primary key's column.
-        indexes: columns of each further index.
+        name: name of the table, an identifier; it may be a word of SQL.
+        columns: the columns, in order.
+        key: name of the column that is the primary key.
+        indexes: names of the columns of each further index.
     """
 
     name: str
@@ -65,8 +72,8 @@ class Table(Struct, frozen=True):
     indexes: tuple[tuple[str, ...], ...] = ()
 
     def index_of(self, column: str) -> int:
-        """Place of a column in a row."""
-        return next(place for place, each in enumerate(self.columns) if each.name == column)
+        """Return the index of a column in a row."""
+        return next(index for index, each in enumerate(self.columns) if each.name == column)
 
 
 PYTHON_TYPES: Final[dict[ColumnKind, type]] = {
@@ -81,34 +88,43 @@ PYTHON_TYPES: Final[dict[ColumnKind, type]] = {
     "bytes": bytes,
     "json": str,
 }
-"""The class of the values of each kind."""
+"""Python type of the values of each kind of column."""
 
 
 def fits_column(column: Column, value: Any) -> bool:
-    """Whether a column can hold a value, exactly and on every backend alike."""
+    """Return whether a column can store a value exactly, in every backend."""
     if value is None:
         return column.nullable
-    expected, given = PYTHON_TYPES[column.kind], value.__class__
+    expected, actual = PYTHON_TYPES[column.kind], value.__class__
     if column.kind == "integer":
-        return given is int and -(1 << 63) <= value < 1 << 63
+        return actual is int and -(1 << 63) <= value < 1 << 63
     if column.kind == "real":
-        return given in (float, int)
+        return actual in (float, int)
     if column.kind == "timestamp":
-        return given is datetime and value.tzinfo is not None
-    return given is expected or (column.kind != "date" and isinstance(value, expected))
+        return actual is datetime and value.tzinfo is not None
+    return actual is expected or (column.kind != "date" and isinstance(value, expected))
 
 
 def constraint_violation(tables: Iterable[Table], kind: str) -> UsageError:
-    """What a ledger says when a constraint that is not of its own making refuses a row; without the row's values."""
+    """Return the error for a row that violates a constraint added by the user. It does not contain the row's values."""
     names = ", ".join(sorted({repr(table.name) for table in tables}))
     return UsageError(
-        f"a constraint or trigger ({kind}) that somebody has added to the table refuses a row of {names}. Nothing was "
-        f"recorded, and it will be tried again. Drop it, or let `evolve` give rows that it accepts."
+        f"a constraint or trigger ({kind}) that was added to the table rejects a row of {names}. Nothing was recorded; "
+        f"the subscription will retry. Drop the constraint, or let `evolve` return rows that satisfy it."
     )
 
 
 class ColumnCondition(Struct, frozen=True):
-    """A comparison of a column: `in` takes any number of values, `between` two (both included), the others one."""
+    """A comparison of a column with values.
+
+    None is a value for `=`, `!=` and `in` only: None equals None. The other operators are false if the column or a
+    value is None.
+
+    Attributes:
+        column: name of the column.
+        operator: the comparison; `between` includes both ends.
+        values: one value; two for `between`; any number for `in`.
+    """
 
     column: str
     operator: Literal["=", "!=", "<", "<=", ">", ">=", "in", "between"]
@@ -116,21 +132,22 @@ class ColumnCondition(Struct, frozen=True):
 
 
 class SortOrder(Struct, frozen=True):
-    """A column to sort by. Missing values come first when ascending, last when descending."""
+    """A column to sort by. None is less than any other value: first when ascending, last when descending."""
 
     column: str
     descending: bool = False
 
 
 class Checkpoint(Struct, frozen=True):
-    """How far a subscription is.
+    """How far a subscription has processed the log.
 
     Attributes:
-        subscription: its name.
-        app: the app that declares it.
-        position: everything up to here is done.
-        log_id, epoch: the log that the position belongs to.
-        shape: fingerprint of the read model's table; "" for others.
+        subscription: name of the subscription.
+        app: name of the app that declares it.
+        position: all events up to this position are processed.
+        log_id: id of the log that the position belongs to.
+        epoch: epoch of that log.
+        definition_hash: hash of the read model's definition; "" for other subscriptions.
     """
 
     subscription: str
@@ -142,10 +159,16 @@ class Checkpoint(Struct, frozen=True):
 
 
 class Lease(Struct, frozen=True):
-    """The right to run a subscription.
+    """The right of one process to run a subscription.
 
-    No clock is compared between processes: an owner counts `beat` up, and who has watched it stand still long enough,
-    by its own clock, may take the lease. `fence` grows with each owner: work recorded under an old one is refused.
+    Processes do not compare clocks. The owner increments the heartbeat. Another process may acquire the lease if, by
+    its own clock, the heartbeat has not changed for the duration of a lease.
+
+    Attributes:
+        name: name of the subscription.
+        owner: id of the process that owns it; "" if it is free.
+        fencing_token: number that increases with each owner. Work recorded under an older token is rejected.
+        heartbeat: number that the owner increments. It also increases whenever the lease changes.
     """
 
     name: str
@@ -155,7 +178,13 @@ class Lease(Struct, frozen=True):
 
 
 class RowChange(Struct, frozen=True):
-    """Changes to one read model: rows to write by their key, keys to delete."""
+    """Changes of one read model's table.
+
+    Attributes:
+        table: the table.
+        upserts: rows to insert, or to replace by their key.
+        deletes: keys of rows to delete; a missing row is no error.
+    """
 
     table: Table
     upserts: Sequence[Row] = ()
@@ -163,17 +192,27 @@ class RowChange(Struct, frozen=True):
 
 
 class HandlerStatement(Struct, frozen=True):
-    """An SQL statement of a handler, with its values as parameters."""
+    """An SQL statement of a handler.
+
+    Attributes:
+        sql: the statement, in the database's dialect.
+        values: values of its parameters.
+    """
 
     sql: str
     values: Sequence[Any] = ()
 
 
 class UnitOfWork(Struct, frozen=True):
-    """What a subscription did with the events beyond `after` up to `position`.
+    """The changes of a subscription for the events after `after` up to `position`.
 
     Attributes:
-        fence: of the lease it was done under.
+        subscription: name of the subscription.
+        after: its checkpoint before.
+        position: its checkpoint afterwards.
+        fencing_token: token of the lease under which the work was done.
+        rows: changes of read models.
+        statements: SQL statements of handlers, run in order after the rows are written.
     """
 
     subscription: str
@@ -185,73 +224,106 @@ class UnitOfWork(Struct, frozen=True):
 
 
 class Ledger(Protocol):
-    """Rows, checkpoints, leases and snapshots. Every promise here is a test in `fait.testing.contract`."""
+    """Read-model rows, checkpoints, leases and snapshots. `fait.testing.contract` tests each guarantee below.
+
+    Every method may raise `StoreUnavailable`.
+    """
 
     async def checkpoints(self) -> list[Checkpoint]:
-        """All checkpoints, by subscription."""
+        """Return all checkpoints, in order of subscription (code points)."""
         ...
 
     async def checkpoint(self, subscription: str) -> Checkpoint | None:
-        """One checkpoint; None if the subscription never started."""
+        """Return a subscription's checkpoint; None if it has none."""
         ...
 
     async def start_checkpoint(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Write a subscription's first checkpoint, unless it has one; return the one in force."""
+        """Create a subscription's first checkpoint, unless it has one.
+
+        Returns:
+            The stored checkpoint: the given one, or the one that existed. Concurrent callers all get the same.
+        """
         ...
 
     async def rename_subscription(self, old: str, new: str) -> None:
-        """Give a subscription's checkpoint another name; nothing happens if there is none."""
+        """Rename a subscription's checkpoint. Without a checkpoint, nothing happens.
+
+        Guarantees:
+            `record` rejects work under the old name.
+        """
         ...
 
     async def forget_subscription(self, subscription: str) -> None:
-        """Remove a subscription's checkpoint and free its lease; its fences are never given again."""
+        """Delete a subscription's checkpoint and free its lease. Without a checkpoint, nothing happens.
+
+        Guarantees:
+            `record` rejects work of the previous owner; fencing tokens are not reused.
+        """
         ...
 
     async def record(self, work: UnitOfWork) -> None:
-        """Write rows, run statements and move the checkpoint from `after` to `position`: all of it, or nothing.
+        """Write rows, run statements and move the checkpoint from `after` to `position`, in one transaction.
 
         Raises:
-            LeaseLost: the lease's fence or the checkpoint is not what the work was done under.
-            UsageError: a row does not fit its table, as under a constraint that somebody has added to it.
+            LeaseLost: the lease's fencing token or the checkpoint differs from the work's. Nothing was written, and no
+                statement was run.
+            UsageError: a row violates a constraint that was added to its table; a statement fails, would end the
+                transaction or would write to a table of the store; or the backend runs no SQL. Nothing was written. A
+                backend may raise the database's own error for a statement that fails.
+
+        Guarantees:
+            Of several concurrent works with the same `after`, one is recorded. A failed work has no effect on other
+            works and appends, even if the backend groups their commits.
         """
         ...
 
     async def lease(self, name: str) -> Lease:
-        """The lease as it is; without an owner, `owner` is ""."""
+        """Return the current lease of a subscription. A free lease has the owner ""."""
         ...
 
     async def acquire(self, seen: Lease, owner: str) -> Lease | None:
-        """Become the owner if the lease is still as `seen`; None if somebody was quicker.
+        """Acquire a lease if it has not changed since the caller read it.
 
-        An owner may take its own anew although it has shown life meanwhile: nobody else did anything.
+        Args:
+            seen: the lease as the caller read it.
+            owner: id of the process that becomes the owner.
+
+        Returns:
+            The acquired lease, with a greater fencing token; None if owner, fencing token or heartbeat have changed. An
+            owner may re-acquire its own lease even if only the heartbeat has changed.
         """
         ...
 
     async def heartbeat(self, owner: str) -> list[str]:
-        """Show that the owner lives: count its leases up, and return their names."""
+        """Increment the heartbeat of all leases of an owner.
+
+        Returns:
+            The names of these leases. A name that is missing was lost to another process.
+        """
         ...
 
     async def release(self, lease: Lease) -> None:
-        """Give one lease back, unless it has another owner or fence by now."""
+        """Free a lease. If its owner or fencing token has changed, nothing happens."""
         ...
 
     async def release_all(self, owner: str) -> None:
-        """Give all leases of an owner back, so that others need not wait."""
+        """Free all leases of an owner, so that other processes can acquire them immediately."""
         ...
 
     async def create_table(self, table: Table) -> None:
-        """Create a read model's table and indexes if they are not there."""
+        """Create a read model's table and indexes, unless they exist."""
         ...
 
     async def reset_table(self, table: Table, checkpoint: Checkpoint) -> None:
-        """Drop the table, create it anew, set the checkpoint and free the lease, in one transaction.
+        """Recreate a read model's table, set its checkpoint and free its lease, in one transaction.
 
-        Whoever runs the subscription loses it, and begins again from the checkpoint.
+        Guarantees:
+            `record` rejects work of the previous owner, so that a rebuild starts at the new checkpoint.
         """
         ...
 
     async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
-        """The rows with these keys that exist, in any order."""
+        """Return the existing rows with these keys, each once, in any order."""
         ...
 
     async def select(
@@ -263,16 +335,29 @@ class Ledger(Protocol):
         after_row: Sequence[Any] | None = None,
         limit: int | None = None,
     ) -> list[Row]:
-        """Rows that fulfil all conditions, sorted by `order` (which ends in the key, so that it is total).
+        """Return the rows that satisfy all conditions.
 
-        With `beyond`, the order's columns of the last row seen, only rows after it (keyset paging).
+        Args:
+            table: the table.
+            where: the conditions; all must hold.
+            order: the columns to sort by. The last one is the key, so that the order is total. Empty: any order.
+            after_row: for keyset pagination: the values of the `order` columns in the last row seen. Only rows after
+                it are returned.
+            limit: maximum number of rows; None: no limit.
+
+        Guarantees:
+            Values are returned exactly as they were stored, with their Python type. Comparison and order are the same
+            in every backend: text by code points, decimals by value, times by instant.
         """
         ...
 
     async def load_snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
-        """The snapshots of these streams that there are, in any order."""
+        """Return the existing snapshots of these streams, in any order."""
         ...
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot in place of its stream's last one, whatever that was: an older one is as true as a newer."""
+        """Save a snapshot and replace the stream's previous one, whatever its version.
+
+        An older snapshot is as correct as a newer one, so concurrent writers need not be ordered.
+        """
         ...

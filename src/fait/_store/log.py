@@ -1,7 +1,7 @@
-"""The log: an append-only table of events in one global order, behind a port that every backend implements alike.
+"""The port `Log`: an append-only table of events in one global order. Every backend implements it.
 
-Readers see a prefix of the log: when a reader has seen position 7, no event with a lower position will ever appear.
-Positions grow in that order; they may have gaps, and are never given twice.
+Readers see a prefix of the log: they never observe an event at or below a position that they have already read.
+Positions increase in the order in which events become visible. They may have gaps. Within an epoch they are not reused.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ __all__ = ["ExpireResult", "Features", "Identity", "Log", "OldestMessage", "Stre
 
 
 class Identity(Struct, frozen=True):
-    """Which log this is.
+    """The identity of a log.
 
     Attributes:
-        log_id: made when the log was created.
-        epoch: grows when a restored or copied log is adopted, as positions may then be used again.
+        log_id: a UUID generated when the log was created.
+        epoch: a number from 1. It increases when a restored or copied log is adopted, as positions may be reused then.
     """
 
     log_id: str
@@ -30,12 +30,12 @@ class Identity(Struct, frozen=True):
 
 
 class Features(Struct, frozen=True):
-    """What a backend promises beyond the contract.
+    """Optional guarantees of a backend.
 
     Attributes:
-        durable: an acknowledged append survives a crash of the process and of the machine.
+        durable: a stored append survives a crash of the process and of the machine.
         shared: several processes may open the same log.
-        sql: handlers can run SQL statements in their checkpoint's transaction.
+        sql: handlers can run SQL statements in the transaction of their checkpoint.
     """
 
     durable: bool
@@ -44,19 +44,24 @@ class Features(Struct, frozen=True):
 
 
 class StreamInfo(Struct, frozen=True):
-    """A stream in a listing: its name and its current version: that of its last event."""
+    """A stream in a listing.
+
+    Attributes:
+        stream: name of the stream.
+        version: its current version, that of its last event.
+    """
 
     stream: str
     version: int
 
 
 class ExpireResult(Struct, frozen=True):
-    """What became of messages that are old enough.
+    """The result of one call of `expire`.
 
     Attributes:
-        messages: how many were dropped.
-        position: all messages of the type up to here have been considered: go on from it.
-        more: there may be more at once.
+        dropped: number of messages dropped.
+        position: all messages of the type up to here were considered; pass it as `after` of the next call.
+        more: whether the limit was reached, so that there may be more messages to drop.
     """
 
     dropped: int
@@ -65,12 +70,12 @@ class ExpireResult(Struct, frozen=True):
 
 
 class OldestMessage(Struct, frozen=True):
-    """The first message of its type that lies beyond a position.
+    """The first message of a type after a position.
 
     Attributes:
-        type: its stored name.
-        position: its place in the log.
-        recorded_at: when the log learned it.
+        type: stored name of the event type.
+        position: position of the message in the log.
+        recorded_at: time at which the log stored it.
     """
 
     type: str
@@ -79,109 +84,180 @@ class OldestMessage(Struct, frozen=True):
 
 
 class Log(Protocol):
-    """An append-only log. Every promise here is a test in `fait.testing.contract`."""
+    """An append-only log of events. `fait.testing.contract` tests each guarantee below.
+
+    Every method that accesses the database may raise `StoreUnavailable`. The methods that read or expire events raise
+    `UsageError` if `limit` is less than 1. Times are aware; returned times are in UTC. A missing stream has no events
+    and version 0.
+    """
 
     @property
     def features(self) -> Features:
-        """What this backend promises."""
+        """The optional guarantees of this backend."""
         ...
 
     @property
     def identity(self) -> Identity:
-        """Which log this is."""
+        """The identity of this log. It does not change while the log is open."""
         ...
 
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
-        """Store events of one or several streams: all of them, or none.
+        """Append events to one or several streams atomically: all of them, or none.
 
-        The events get consecutive versions in their streams, in the order given, and `recorded_at`, which never goes
-        back. With a condition, they are stored only if nothing that it depends on came after its position, whoever
-        appends it in whatever way. When all ids are stored already by the same append, it is answered again instead
-        of being repeated. Where several answers would be true, the first of these is given: the ids are taken, the
-        condition failed, a stream is at another version. (A new decision on what came between may well heal both.)
+        Args:
+            writes: the events of each stream. Each stream occurs once, with at least one event.
+            condition: if given, append only if no event after `condition.after` matches any of its queries. All stored
+                events count, also those appended without a condition and by other processes.
+
+        Returns:
+            The first of these that applies:
+
+            - `Appended` with `repeated`: the same append is stored already: all event ids, in the same streams, in the
+              same order, consecutively. Nothing is written, whatever the condition and the expected versions.
+            - `IdConflict`: an id is stored otherwise, or occurs twice in the append. Nothing is written.
+            - `ConditionFailed`: an event matches the condition. Nothing is written. The result contains all such
+              events up to its `position`.
+            - `VersionConflict`: a stream does not have its expected version; the first one in the order of the writes.
+              Nothing is written.
+            - `Appended`: all events are stored.
 
         Raises:
-            StoreUnavailable: `.outcome` says whether it may have been written.
+            UsageError: the writes are malformed. Nothing is written.
+            StoreUnavailable: `outcome` says whether the events may have been written.
 
-        Guarantees: durable when this returns, where `features.durable`. Cancelled while it waits for its turn: not
-        written; cancelled later: unknown, and the same ids settle it.
+        Guarantees:
+            The events get increasing positions and consecutive versions in their streams, in the order given.
+            `recorded_at` never decreases within a stream, even if the clock does. A backend with a single writer
+            guarantees this for the whole log. An event without `occurred_at` gets its `recorded_at`.
+
+            If `features.durable`, the events are durable when this returns.
+
+            If this is canceled while the append is queued, nothing is written. If it is canceled later, the events may
+            have been written. Appending again with the same event ids is safe and returns the outcome.
         """
         ...
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[RecordedEvent]:
-        """Events of one stream beyond version `after`, in order, at most `limit`. No stream: an empty list."""
+        """Read the events of a stream, in order of version.
+
+        Args:
+            stream: name of the stream.
+            after: start after this version.
+            limit: maximum number of events.
+            until: upper limits; all of them apply. `occurred_at` is not used here.
+        """
         ...
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[EventSlice]:
-        """The same events as `read_stream` gives, but only what a fold needs of them."""
+        """Read the event slices of a stream, in order of version: only the fields that a fold needs.
+
+        Args:
+            stream: name of the stream.
+            after: start after this version.
+            limit: maximum number of events.
+            until: upper limits; all of them apply. With `occurred_at`, events that occurred later are left out, so the
+                versions may have gaps.
+        """
         ...
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
     ) -> list[tuple[str, list[EventSlice]]]:
-        """What a fold needs of several streams' events, each stream beyond a version, at most `limit` events in all.
+        """Read the event slices of several streams with one query. The streams may be read at different times.
 
-        Streams in the order given, without those of which there is nothing; each in the order of its versions. When
-        there are `limit` events, go on with the last stream beyond its last version, and those after it. Each stream
-        is asked for once. They need not be of one moment.
+        Args:
+            streams: each stream's name, once, and the version to start after.
+            limit: maximum number of events in all streams together.
+
+        Returns:
+            The streams that have events, in the order given, each with its events in order of version. If there are
+            `limit` events, the last stream may be incomplete and later streams are missing: call again with the last
+            stream, after its last version, and the streams that follow it.
         """
         ...
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
-        """Events of the log beyond position `after`, in order, at most `limit`.
+        """Read events of the log, in order of position.
 
-        Guarantees: an event at or below the page's `position` that the query means, and that was not given, does not
-        exist and never will.
+        Args:
+            after: start after this position. It may lie beyond the head.
+            query: the events to return.
+            limit: maximum number of events.
+
+        Returns:
+            A page. Its `position` is where to continue; it is never less than `after`. `more` says whether to call
+            again immediately.
+
+        Guarantees:
+            No event after `after` and up to the page's `position` matches the query, except those returned, now or
+            later. Only `expire` removes events.
         """
         ...
 
     async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
-        """Those of the events that are stored, in order of position."""
+        """Return the stored events with these ids, each once, in order of position."""
         ...
 
     async def streams(
         self, *, category: str | None = None, after: str = "", limit: int = PAGE_SIZE
     ) -> list[StreamInfo]:
-        """Streams by name (code point order), beyond the name `after`, at most `limit`."""
+        """List streams by name, in code point order.
+
+        Args:
+            category: list only the streams of this category.
+            after: start after this name.
+            limit: maximum number of streams.
+        """
         ...
 
     async def head(self) -> int:
-        """Position of the last event; 0 for an empty log."""
+        """Return the position of the last event; 0 for an empty log."""
         ...
 
     async def expire(
         self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE
     ) -> ExpireResult:
-        """Drop messages of a type: events that were appended as expiring, in order of position.
+        """Drop old messages of a type, in order of position: events that were appended as expiring.
 
-        At most `limit` are considered in one transaction: those beyond position `after`, up to `behind`, that were
-        recorded before a moment, as far as the first that was not. Each is dropped unless it is the last event of its
-        stream: so streams keep their versions, and the log its end.
+        Considers messages until it meets one that was recorded at or after `before`. Drops each of them, unless it is
+        the last event of its stream: so streams keep their versions, and the log keeps its head.
 
-        Guarantees: nothing is dropped that a checkpoint in the same store has not passed. What is read below
-        `expired` afterwards lacks what was dropped, and only that.
+        Args:
+            type: stored name of the event type.
+            before: consider only messages recorded before this time.
+            up_to: consider only messages up to this position.
+            after: consider only messages after this position.
+            limit: maximum number of messages considered. They are dropped in one transaction.
+
+        Guarantees:
+            If `features.shared`, no message after a checkpoint of the same store is dropped. `expired_position` is
+            updated in the same transaction. Positions and versions of dropped messages are never reused. Other events
+            do not change.
         """
         ...
 
     async def expired_position(self) -> int:
-        """The highest position of all dropped messages; 0 if none ever was."""
+        """Return the highest position of all messages ever dropped; 0 if there are none."""
         ...
 
     async def oldest_messages(self, after: int) -> list[OldestMessage]:
-        """For each type with messages beyond a position the first of them, by type."""
+        """Return the first message after a position, for each type that has one, in order of type."""
         ...
 
     def notify(self) -> None:
-        """Be told that somebody may have committed events: those who wait look at once."""
+        """Tell the log that events may have been committed elsewhere; waiting readers check immediately."""
         ...
 
     async def wait_for_events(self, after: int) -> None:
-        """Wait until the log may hold something beyond position `after`.
+        """Wait until the log may have an event after a position.
 
-        Returns at once if it does. May also return for nothing: read, and wait again.
+        Returns immediately if it has one. May return although there is none: read, and wait again.
+
+        Raises:
+            StoreUnavailable: the store is closed.
         """
         ...

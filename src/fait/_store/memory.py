@@ -1,7 +1,7 @@
-"""The log and the ledger in plain Python: the reference for every other backend, and a store for tests.
+"""The memory backend: both ports in plain Python. The reference for every other backend, and a store for tests.
 
-Nothing survives the process, and no other process can see it. Everything else is as the ports say: each method runs
-without an `await` in the middle, so it is atomic for all tasks of the event loop.
+Its data is private to the process and lost when the process ends. Otherwise it implements the ports in full. No method
+awaits anything while it changes data, so each is atomic with respect to the other tasks of the event loop.
 """
 
 from bisect import bisect_right
@@ -47,7 +47,7 @@ _version = attrgetter("version")
 
 
 class MemoryLog:
-    """`Log` in a list."""
+    """The port `Log`, held in a list."""
 
     features = Features(durable=False, shared=False, sql=False)
 
@@ -86,13 +86,13 @@ class MemoryLog:
     def _check_condition(self, condition: AppendCondition | None) -> ConditionFailed | None:
         if condition is None:
             return None
-        between = self._after(condition.after)
-        events = tuple(event for event in between if any(query.matches(event) for query in condition.queries))
+        later = self._after(condition.after)
+        events = tuple(event for event in later if any(query.matches(event) for query in condition.queries))
         return ConditionFailed(events, self._head) if events else None
 
     def _store(self, writes: Sequence[StreamWrite]) -> Appended:
         last = self._events[-1].recorded_at if self._events else None
-        moment = max(self._clock.now(), last) if last else self._clock.now()
+        recorded_at = max(self._clock.now(), last) if last else self._clock.now()
         for write in writes:
             history = self._streams[write.stream]
             for new in write.events:
@@ -106,8 +106,8 @@ class MemoryLog:
                     data=new.data,
                     metadata=new.metadata,
                     tags=new.tags,
-                    recorded_at=moment,
-                    occurred_at=new.occurred_at.astimezone(UTC) if new.occurred_at else moment,
+                    recorded_at=recorded_at,
+                    occurred_at=new.occurred_at.astimezone(UTC) if new.occurred_at else recorded_at,
                 )
                 history.append(stored)
                 self._events.append(stored)
@@ -139,44 +139,44 @@ class MemoryLog:
             (until.position, _position),
             (until.recorded_at, attrgetter("recorded_at")),
         )
-        ends = [bisect_right(history, last, key=of) for last, of in limits if last is not None]
-        return _beyond(history[: min(ends, default=len(history))], after)[:limit]
+        ends = [bisect_right(history, bound, key=attribute) for bound, attribute in limits if bound is not None]
+        return _after_version(history[: min(ends, default=len(history))], after)[:limit]
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[EventSlice]:
         check_limit(limit)
-        meant = [
+        slices = [
             (event.version, event.position, event.id, event.type, event.schema_version, event.data)
             for event in await self.read_stream(stream, after=after, limit=len(self._events) + 1, until=until)
             if until.occurred_at is None or event.occurred_at <= until.occurred_at
         ]
-        return meant[:limit]
+        return slices[:limit]
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
     ) -> list[tuple[str, list[EventSlice]]]:
         check_limit(limit)
-        found, room = list[tuple[str, list[EventSlice]]](), limit
+        histories, remaining = list[tuple[str, list[EventSlice]]](), limit
         for stream, after in streams:
-            if room and (events := await self.history(stream, after=after, limit=room)):
-                found.append((stream, events))
-                room -= len(events)
-        return found
+            if remaining and (events := await self.history(stream, after=after, limit=remaining)):
+                histories.append((stream, events))
+                remaining -= len(events)
+        return histories
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
         check_limit(limit)
-        found: list[RecordedEvent] = []
+        events: list[RecordedEvent] = []
         for event in self._after(after):
             if query.matches(event):
-                found.append(event)
-                if len(found) == limit:
-                    return Page(found, event.position, more=True)
-        return Page(found, max(after, self._head), more=False)
+                events.append(event)
+                if len(events) == limit:
+                    return Page(events, event.position, more=True)
+        return Page(events, max(after, self._head), more=False)
 
     async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
-        found = {event_id: self._by_id[event_id] for event_id in event_ids if event_id in self._by_id}
-        return sorted(found.values(), key=lambda event: event.position)
+        events = {event_id: self._by_id[event_id] for event_id in event_ids if event_id in self._by_id}
+        return sorted(events.values(), key=_position)
 
     async def streams(
         self, *, category: str | None = None, after: str = "", limit: int = PAGE_SIZE
@@ -193,13 +193,13 @@ class MemoryLog:
         self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE
     ) -> ExpireResult:
         check_limit(limit)
-        passed = (each for each in self._messages[type] if after < each.position <= up_to)
-        old = list(takewhile(lambda each: each.recorded_at < before, islice(passed, limit)))
-        gone = [each for each in old if each is not self._streams[each.stream][-1]]
-        for each in gone:
+        messages = (each for each in self._messages[type] if after < each.position <= up_to)
+        old = list(takewhile(lambda each: each.recorded_at < before, islice(messages, limit)))
+        dropped = [each for each in old if each is not self._streams[each.stream][-1]]
+        for each in dropped:
             self._drop(each)
-        self._expired = max([self._expired, *(each.position for each in gone)])
-        return ExpireResult(len(gone), old[-1].position if old else after, more=len(old) == limit)
+        self._expired = max([self._expired, *(each.position for each in dropped)])
+        return ExpireResult(len(dropped), old[-1].position if old else after, more=len(old) == limit)
 
     def _drop(self, event: RecordedEvent) -> None:
         for events in (self._events, self._streams[event.stream], self._messages[event.type]):
@@ -210,29 +210,29 @@ class MemoryLog:
         return self._expired
 
     async def oldest_messages(self, after: int) -> list[OldestMessage]:
-        found = list[OldestMessage]()
+        oldest = list[OldestMessage]()
         for name, messages in sorted(self._messages.items()):
             for each in messages[bisect_right(messages, after, key=_position) :][:1]:
-                found.append(OldestMessage(name, each.position, each.recorded_at))
-        return found
+                oldest.append(OldestMessage(name, each.position, each.recorded_at))
+        return oldest
 
     def notify(self) -> None:
-        """Nobody else can append."""
+        """Do nothing: no other process can append."""
 
     async def wait_for_events(self, after: int) -> None:
         await self._signal.wait(after)
 
     def close(self) -> None:
-        """Tell those who wait that nothing more will come."""
+        """Wake waiting readers with `StoreUnavailable`."""
         self._signal.close()
 
 
-def _beyond(history: list[RecordedEvent], version: int) -> list[RecordedEvent]:
+def _after_version(history: list[RecordedEvent], version: int) -> list[RecordedEvent]:
     return history[bisect_right(history, version, key=_version) :]
 
 
 class MemoryLedger:
-    """`Ledger` in dictionaries."""
+    """The port `Ledger`, held in dictionaries."""
 
     def __init__(self) -> None:
         self._checkpoints: dict[str, Checkpoint] = {}
@@ -255,7 +255,7 @@ class MemoryLedger:
 
     async def forget_subscription(self, subscription: str) -> None:
         self._checkpoints.pop(subscription, None)
-        if lease := self._leases.get(subscription):  # it stays, free, so that its fences are never given again
+        if lease := self._leases.get(subscription):  # kept, so that its fencing tokens are not reused
             self._leases[subscription] = Lease(subscription, "", lease.fencing_token + 1, lease.heartbeat + 1)
 
     async def record(self, work: UnitOfWork) -> None:
@@ -267,13 +267,15 @@ class MemoryLedger:
             or lease is None
             or lease.fencing_token != work.fencing_token
         ):
-            raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
+            raise LeaseLost(f"the lease of {work.subscription!r} was lost to another process. Nothing was recorded.")
         if work.statements:
-            raise UsageError("the memory store runs no SQL: use sqlite:// for ctx.execute. Nothing was recorded.")
-        tables = [self._tables[change.table.name] for change in work.rows]  # all are there before one is touched
+            raise UsageError(
+                "the memory store runs no SQL: use sqlite: or postgresql: for ctx.execute. Nothing was recorded."
+            )
+        tables = [self._tables[change.table.name] for change in work.rows]  # fails before any is changed
         for rows, change in zip(tables, work.rows, strict=True):
-            place = change.table.index_of(change.table.key)
-            rows.update({row[place]: tuple(row) for row in change.upserts})
+            key_index = change.table.index_of(change.table.key)
+            rows.update({row[key_index]: tuple(row) for row in change.upserts})
             for key in change.deletes:
                 rows.pop(key, None)
         self._checkpoints[work.subscription] = _replace(checkpoint, position=work.position)
@@ -282,24 +284,24 @@ class MemoryLedger:
         return self._leases.get(name, Lease(name, "", 0, 0))
 
     async def acquire(self, seen: Lease, owner: str) -> Lease | None:
-        now = await self.lease(seen.name)
-        if (now.owner, now.fencing_token) != (seen.owner, seen.fencing_token) or (
-            now.heartbeat != seen.heartbeat and now.owner != owner
+        current = await self.lease(seen.name)
+        if (current.owner, current.fencing_token) != (seen.owner, seen.fencing_token) or (
+            current.heartbeat != seen.heartbeat and current.owner != owner
         ):
             return None
-        self._leases[seen.name] = Lease(seen.name, owner, now.fencing_token + 1, now.heartbeat + 1)
+        self._leases[seen.name] = Lease(seen.name, owner, current.fencing_token + 1, current.heartbeat + 1)
         return self._leases[seen.name]
 
     async def heartbeat(self, owner: str) -> list[str]:
-        mine = [lease for lease in self._leases.values() if lease.owner == owner]
-        for lease in mine:
+        owned = [lease for lease in self._leases.values() if lease.owner == owner]
+        for lease in owned:
             self._leases[lease.name] = Lease(lease.name, owner, lease.fencing_token, lease.heartbeat + 1)
-        return [lease.name for lease in mine]
+        return [lease.name for lease in owned]
 
     async def release(self, lease: Lease) -> None:
-        now = self._leases.get(lease.name)
-        if now is not None and (now.owner, now.fencing_token) == (lease.owner, lease.fencing_token):
-            self._leases[lease.name] = Lease(lease.name, "", lease.fencing_token, now.heartbeat + 1)
+        current = self._leases.get(lease.name)
+        if current is not None and (current.owner, current.fencing_token) == (lease.owner, lease.fencing_token):
+            self._leases[lease.name] = Lease(lease.name, "", lease.fencing_token, current.heartbeat + 1)
 
     async def release_all(self, owner: str) -> None:
         for lease in [lease for lease in self._leases.values() if lease.owner == owner]:
@@ -326,16 +328,16 @@ class MemoryLedger:
         after_row: Sequence[Any] | None = None,
         limit: int | None = None,
     ) -> list[Row]:
-        tests = [_predicate(table, condition) for condition in where]
+        predicates = [_predicate(table, condition) for condition in where]
         compare = _comparison(table, order)
-        found = [row for row in self._tables[table.name].values() if all(test(row) for test in tests)]
-        found.sort(key=cmp_to_key(compare))
+        rows = [row for row in self._tables[table.name].values() if all(holds(row) for holds in predicates)]
+        rows.sort(key=cmp_to_key(compare))
         if after_row is not None:
-            edge: list[Any] = [None] * len(table.columns)
+            last: list[Any] = [None] * len(table.columns)
             for each, value in zip(order, after_row, strict=True):
-                edge[table.index_of(each.column)] = value
-            found = [row for row in found if compare(row, tuple(edge)) > 0]
-        return found[:limit]
+                last[table.index_of(each.column)] = value
+            rows = [row for row in rows if compare(row, tuple(last)) > 0]
+        return rows[:limit]
 
     async def load_snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
         return [self._snapshots[stream] for stream in streams if stream in self._snapshots]
@@ -345,44 +347,44 @@ class MemoryLedger:
 
 
 class MemoryStore:
-    """Both ports, without a database."""
+    """A store in memory: both ports without a database."""
 
     def __init__(self, clock: Clock) -> None:
         self.log = MemoryLog(clock)
         self.ledger = MemoryLedger()
 
     async def close(self) -> None:
-        """Nothing to give back; whoever waits is told."""
+        """Wake waiting readers with `StoreUnavailable`."""
         self.log.close()
 
 
 _OPERATORS: dict[str, Callable[[Any, tuple[Any, ...]], bool]] = {
-    "=": lambda value, to: value == to[0],
-    "!=": lambda value, to: value != to[0],
-    "<": lambda value, to: value is not None and value < to[0],
-    "<=": lambda value, to: value is not None and value <= to[0],
-    ">": lambda value, to: value is not None and value > to[0],
-    ">=": lambda value, to: value is not None and value >= to[0],
-    "in": lambda value, to: value in to,
-    "between": lambda value, to: value is not None and to[0] <= value <= to[1],
+    "=": lambda value, operands: value == operands[0],
+    "!=": lambda value, operands: value != operands[0],
+    "<": lambda value, operands: value is not None and value < operands[0],
+    "<=": lambda value, operands: value is not None and value <= operands[0],
+    ">": lambda value, operands: value is not None and value > operands[0],
+    ">=": lambda value, operands: value is not None and value >= operands[0],
+    "in": lambda value, operands: value in operands,
+    "between": lambda value, operands: value is not None and operands[0] <= value <= operands[1],
 }
 
 
 def _predicate(table: Table, condition: ColumnCondition) -> Callable[[Row], bool]:
-    place, test, values = table.index_of(condition.column), _OPERATORS[condition.operator], condition.values
+    index, compare, values = table.index_of(condition.column), _OPERATORS[condition.operator], condition.values
     if None in values and condition.operator not in ("=", "!=", "in"):
-        return lambda _: False  # nothing is less or greater than a missing value
-    return lambda row: test(row[place], values)
+        return lambda _: False  # no value is less or greater than None
+    return lambda row: compare(row[index], values)
 
 
 def _comparison(table: Table, order: Sequence[SortOrder]) -> Callable[[Row, Row], int]:
-    places = [(table.index_of(each.column), -1 if each.descending else 1) for each in order]
+    columns = [(table.index_of(each.column), -1 if each.descending else 1) for each in order]
 
     def compare(one: Row, other: Row) -> int:
-        for place, sign in places:
-            a, b = one[place], other[place]
+        for index, sign in columns:
+            a, b = one[index], other[index]
             if a != b:
-                smaller = a is None or (b is not None and a < b)  # missing values are the smallest
+                smaller = a is None or (b is not None and a < b)  # None is less than any other value
                 return -sign if smaller else sign
         return 0
 

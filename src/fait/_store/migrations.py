@@ -1,8 +1,8 @@
-"""A backend's schema is the sum of its numbered files: applied once each, in order, and remembered.
+"""Migrations: the database schema of a backend as numbered SQL files. Each is applied once, in order, and recorded.
 
-Old and new code run side by side during a deploy. A step that older code can live with says so in a line of its own,
-`-- compatible-from: N`: code whose newest step is N, or later, may go on using the schema. A step without such a line
-locks out all code that does not know it.
+During a deploy, old and new code use the same store. A migration that is compatible with older code declares it in a
+line of its own, `-- compatible-from: N`: code that knows the migrations up to N, at least, may use the store. Code that
+does not know a migration without such a line cannot open the store.
 """
 
 import re
@@ -17,12 +17,12 @@ __all__ = ["Migration", "MigrationStatus", "load_migrations", "migration_statuse
 
 
 class Migration(Struct, frozen=True):
-    """One step of a schema.
+    """One step of the database schema.
 
     Attributes:
-        number: from 1, without gaps.
-        name: the file's name without number and ending.
-        sql: its text.
+        number: number of the migration, from 1 without gaps.
+        name: name of the file without number and suffix.
+        sql: the statements, without marker lines of planted faults.
     """
 
     number: int
@@ -31,24 +31,27 @@ class Migration(Struct, frozen=True):
 
     @property
     def checksum(self) -> str:
-        """Changes when the text does: a migration that was applied must never change."""
-        import hashlib  # slow to import, and needed where a store is opened
+        """Hash of the SQL text. A migration must not change after it was applied."""
+        import hashlib  # here, as it is slow to import and only opening a store needs it
 
         return hashlib.sha256(self.sql.encode()).hexdigest()[:16]
 
     @property
     def compatible_from(self) -> int:
-        """The newest step of the oldest code that may use a schema with this step."""
+        """The number that code must know migrations up to, at least, to use a store with this migration."""
         declared = re.search(r"^-- compatible-from: (\d+)$", self.sql, flags=re.MULTILINE)
         return int(declared[1]) if declared else self.number
 
 
 class MigrationStatus(Struct, frozen=True):
-    """A migration as a store remembers it, or as it is still to be applied.
+    """A migration that is recorded in a store, or pending.
 
     Attributes:
-        number, name, fingerprint, compatible_from: as in `Migration`.
-        applied_at: when; None: it is pending.
+        number: as in `Migration`.
+        name: as in `Migration`.
+        checksum: as in `Migration`.
+        compatible_from: as in `Migration`.
+        applied_at: time at which it was applied; None: it is pending.
     """
 
     number: int
@@ -59,42 +62,61 @@ class MigrationStatus(Struct, frozen=True):
 
 
 def load_migrations(package: str) -> list[Migration]:
-    """All `NNNN_name.sql` files of a package's `migrations` folder, in order."""
-    from importlib.resources import files  # slow to import, and needed where a store is opened
+    """Return the migrations in the `NNNN_name.sql` files of a package's `migrations` folder, in order."""
+    from importlib.resources import files  # here, as it is slow to import and only opening a store needs it
 
-    found = [
-        Migration(int(file.name[:4]), file.name[5:-4], file.read_text("utf-8"))
+    migrations = [
+        Migration(int(file.name[:4]), file.name[5:-4], _without_markers(file.read_text("utf-8")))
         for file in files(package).joinpath("migrations").iterdir()
         if file.name.endswith(".sql")
     ]
-    return sorted(found, key=lambda migration: migration.number)
+    return sorted(migrations, key=lambda migration: migration.number)
 
 
-def pending_migrations(known: list[Migration], applied: Sequence[MigrationStatus], where: str) -> list[Migration]:
-    """Those still to apply. Refuses a schema that was changed, and a newer one that this code cannot live with."""
-    newest = max((step.number for step in applied), default=0)
-    needed = max((step.compatible_from for step in applied if step.number > len(known)), default=0)
-    if needed > len(known):
+def _without_markers(sql: str) -> str:
+    # `-- fault: NAME` marks where a test plants a fault. Without these lines they are not stored in the database, not
+    # printed for users, and can be added and removed without changing a checksum.
+    return re.sub(r"^ *-- fault: .*\n", "", sql, flags=re.MULTILINE)
+
+
+def pending_migrations(known: list[Migration], applied: Sequence[MigrationStatus], location: str) -> list[Migration]:
+    """Return the migrations that are not applied yet.
+
+    Args:
+        known: all migrations of this version of fait, in order.
+        applied: the migrations recorded in the store.
+        location: the store, for messages.
+
+    Raises:
+        StoreTooNew: a newer version of fait applied a migration that is not compatible with this version.
+        StoreUnavailable: an applied migration differs from the known one.
+    """
+    newest = max((each.number for each in applied), default=0)
+    required = max((each.compatible_from for each in applied if each.number > len(known)), default=0)
+    if required > len(known):
         raise StoreTooNew(
-            f"{where} was written by a newer fait (schema {newest}; this one knows {len(known)}). Upgrade fait to "
-            f"open it."
+            f"{location} was migrated by a newer version of fait (migration {newest}; this version knows "
+            f"{len(known)}). Upgrade fait to open it."
         )
-    fingerprints = {step.number: step.checksum for step in applied}
+    checksums = {each.number: each.checksum for each in applied}
     for migration in known[:newest]:
-        if fingerprints.get(migration.number) != migration.checksum:
+        if checksums.get(migration.number) != migration.checksum:
             raise StoreUnavailable(
-                f"{where} has another schema {migration.number} ({migration.name}) than this fait: it was written by a "
-                "development version, or changed by hand. Restore it from a backup, or export and import its events."
+                f"migration {migration.number} ({migration.name}) in {location} differs from that of this version of "
+                f"fait: a development version applied it, or the record was changed by hand. Restore the store from a "
+                f"backup, or export its events and import them into a new store."
             )
     return known[newest:]
 
 
-def migration_statuses(known: list[Migration], applied: Sequence[MigrationStatus], where: str) -> list[MigrationStatus]:
-    """Steps that were applied, then those that are pending; refuses what `pending` refuses."""
+def migration_statuses(
+    known: list[Migration], applied: Sequence[MigrationStatus], location: str
+) -> list[MigrationStatus]:
+    """Return the applied migrations, then the pending ones. Takes and raises the same as `pending_migrations`."""
     return [
-        *sorted(applied, key=lambda step: step.number),
+        *sorted(applied, key=lambda each: each.number),
         *(
             MigrationStatus(each.number, each.name, each.checksum, each.compatible_from)
-            for each in pending_migrations(known, applied, where)
+            for each in pending_migrations(known, applied, location)
         ),
     ]

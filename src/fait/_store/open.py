@@ -1,9 +1,9 @@
-"""From a URL to a store: the only place that names backends.
+"""Opens stores by URL. The only module that names the backends.
 
 memory:                         in this process, for tests
-sqlite:///shop.db               a file beside the working directory
+sqlite:///shop.db               a file, relative to the working directory
 sqlite:////var/lib/shop.db      a file by its absolute path
-postgresql://host/shop          a database; ?schema=name for one beside others in it
+postgresql://host/shop          a database; with ?schema=name, a schema in it
 """
 
 import re
@@ -24,57 +24,65 @@ __all__ = ["BACKENDS", "Store", "StoreAdmin", "open_admin", "open_store", "redac
 
 
 class Store(Protocol):
-    """Both ports of one database."""
+    """An open store: both ports of one database."""
 
     @property
     def log(self) -> Log:
-        """What happened."""
+        """The log."""
         ...
 
     @property
     def ledger(self) -> Ledger:
-        """What was made of it."""
+        """The ledger."""
         ...
 
     async def close(self) -> None:
-        """Finish what was asked for and give everything back."""
+        """Finish pending appends and release all resources."""
         ...
 
 
 class StoreAdmin(Protocol):
-    """The tables and functions of a store, without opening it: what is there, and how it is brought up to date."""
+    """Administration of a store's tables and functions. The store need not be open, or exist."""
 
     @property
     def location(self) -> str:
-        """Where it is, for messages."""
+        """The store's path or URL, without its password, for messages."""
         ...
 
     async def migrations(self) -> list[MigrationStatus]:
-        """All steps, applied or pending, in order. Nothing is changed or created."""
+        """Return all migrations, applied or pending, in order. Changes and creates nothing."""
         ...
 
     async def migrate(self) -> list[Migration]:
-        """Apply what is pending, all of it or nothing, and return it; create what does not exist."""
+        """Apply all pending migrations atomically; create the store if it does not exist.
+
+        Returns:
+            The migrations that were applied.
+        """
         ...
 
     async def script(self, *, from_scratch: bool) -> str:
-        """SQL that does what `migrate` does; "" if nothing is pending. `whole`: for a new store, without looking."""
+        """Return the SQL that `migrate` would run; "" if nothing is pending.
+
+        Args:
+            from_scratch: return the SQL for a new store, without connecting to this one.
+        """
         ...
 
     async def adopt(self, *, in_place: bool, dry_run: bool) -> Adoption:
-        """Begin a new epoch of the log.
+        """Start a new epoch of the log.
 
         Args:
-            in_place: also if nothing shows that the log was moved.
-            rehearse: say what would be done, and change nothing.
+            in_place: also if there is no sign that the log was restored, copied or failed over.
+            dry_run: return the result without changing anything.
         """
         ...
 
     async def drop(self) -> None:
-        """Remove it with everything in it, whoever made it: for what was made to be thrown away.
+        """Delete the store with everything in it, including objects that fait did not create.
 
         Raises:
-            StoreUnavailable: it is still there; the message says how it is removed by hand.
+            StoreUnavailable: the store still exists; the message says how to delete it by hand.
         """
         ...
 
@@ -113,13 +121,16 @@ def _missing_extra(missing: ModuleNotFoundError) -> Exception:
 
 
 def _sqlite_path(url: str) -> tuple[str, dict[str, str]]:
-    """The path and the options of an SQLite URL."""
-    from urllib.parse import parse_qsl, unquote, urlsplit  # here, and not above: it is slow to import
+    """Return the path and the options of an SQLite URL."""
+    from urllib.parse import parse_qsl, unquote, urlsplit  # here, as it is slow to import
 
     parts = urlsplit(url)
     path = unquote(parts.path.removeprefix("/"))
     if parts.netloc or not path:
-        raise UsageError(f"{redacted_url(url)} names no file: write sqlite:///name.db, or sqlite:////absolute/path.db")
+        raise UsageError(
+            f"{redacted_url(url)} names no file. Use sqlite:///name.db, relative to the working directory, or "
+            f"sqlite:////absolute/path.db"
+        )
     return path, dict(parse_qsl(parts.query))
 
 
@@ -128,20 +139,20 @@ BACKENDS: Final[dict[str, Callable[[str, Clock, bool], Awaitable[Store]]]] = {
     "sqlite": _open_sqlite,
     "postgresql": _open_postgres,
 }
-"""How each URL scheme is opened. The contract tests run on all of them."""
+"""The function that opens a store, for each URL scheme. The contract tests run on all of them."""
 
 
 def append_in_transaction(
     dialect: str, writes: Sequence[StreamWrite], schema: str, now: datetime, *, look_up: bool
 ) -> StatementProtocol:
-    """How events are appended in a transaction that somebody else began.
+    """Return the statement protocol of an append in a transaction of the application.
 
     Args:
-        dialect: the database that the transaction is in: "postgresql" or "sqlite".
-        writes: what is appended; each stream stands in it once.
-        schema: where the log lies, in PostgreSQL.
-        now: the moment, for a database that has no clock of its own.
-        look_up: whether the ids may be stored already.
+        dialect: the database of the transaction: "postgresql" or "sqlite".
+        writes: the events of each stream; each stream occurs once.
+        schema: the PostgreSQL schema of the log.
+        now: the current time, for SQLite; PostgreSQL uses the server's clock.
+        look_up: whether event ids may be stored already, so that the append may be a repetition.
     """
     if dialect == "postgresql":
         from fait._store.postgres import external_transaction as postgres
@@ -153,26 +164,31 @@ def append_in_transaction(
 
 
 async def open_store(url: str, *, clock: Clock | None = None, create: bool = True) -> Store:
-    """Open the store that a URL names; create it if it does not exist, unless told not to.
+    """Open a store.
+
+    Args:
+        url: URL of the store; its scheme selects the backend.
+        clock: the clock for `recorded_at`; None: the operating system's, or that of the server.
+        create: whether to create the store if it does not exist.
 
     Raises:
-        UsageError: no backend has that scheme.
+        UsageError: the URL is malformed, or no backend has its scheme.
         MissingExtra: the backend's driver is not installed.
-        StoreUnavailable: it cannot be opened; nothing was written.
+        StoreUnavailable: the store cannot be opened. Nothing was written.
     """
     scheme = url.partition(":")[0].lower()
     backend = BACKENDS.get(scheme)
     if backend is None:
-        known = ", ".join(f"{name}:" for name in BACKENDS)
-        raise UsageError(f"no store is called {redacted_url(url)!r}: a store's URL begins with one of {known}")
+        schemes = ", ".join(f"{name}:" for name in BACKENDS)
+        raise UsageError(f"unknown store URL {redacted_url(url)!r}: it must start with one of {schemes}")
     return await backend(url, clock or SystemClock(), create)
 
 
 def open_admin(url: str) -> StoreAdmin:
-    """The schema of the store that a URL names; the store is not looked at before something is asked.
+    """Return the administration of a store. Does not connect to it.
 
     Raises:
-        UsageError: no backend has that scheme, or it has no schema.
+        UsageError: the URL is malformed, or names no SQLite or PostgreSQL store.
         MissingExtra: the backend's driver is not installed.
     """
     try:
@@ -186,21 +202,23 @@ def open_admin(url: str) -> StoreAdmin:
 
                 return PostgresAdmin(url, redacted_url(url))
             case _:
-                raise UsageError(f"{redacted_url(url)!r} has no schema: sqlite: and postgresql: stores have one")
+                raise UsageError(
+                    f"{redacted_url(url)!r} has no database schema: use the URL of an SQLite or PostgreSQL store"
+                )
     except ModuleNotFoundError as missing:
         raise _missing_extra(missing) from None
 
 
 def sibling_url(url: str, name: str) -> str:
-    """The URL of another store in the same place: a schema of that name, or a file in the same directory.
+    """Return the URL of another store next to one: a schema of that name, or a file in the same directory.
 
     Raises:
-        UsageError: there is no such place.
+        UsageError: the URL names no SQLite or PostgreSQL store.
     """
     from pathlib import Path
     from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-    open_admin(url)  # refuses what names no place
+    open_admin(url)  # validates the URL
     if url.lower().startswith("sqlite:"):
         path, options = _sqlite_path(url)
         query = f"?{urlencode(options)}" if options else ""
@@ -211,11 +229,11 @@ def sibling_url(url: str, name: str) -> str:
 
 
 def redacted_url(url: str) -> str:
-    """The URL as it may be printed: without its password."""
+    """Return the URL without passwords and other secrets, for messages."""
     url = re.sub(r"(?i)([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", r"\1***", url)
-    head, separator, rest = url.partition("://")
-    credentials, at, place = rest.rpartition("@")
+    scheme, separator, remainder = url.partition("://")
+    credentials, at, location = remainder.rpartition("@")
     if not at:
         return url
     user, colon, _ = credentials.partition(":")
-    return f"{head}{separator}{user}{':***' if colon else ''}@{place}"
+    return f"{scheme}{separator}{user}{':***' if colon else ''}@{location}"

@@ -1,4 +1,4 @@
-"""SQL lives in `.sql` files, one statement each; this reads a backend's files by name."""
+"""Loads the SQL statements of a backend. Each is a file of its own."""
 
 import re
 from importlib.resources import files
@@ -7,7 +7,7 @@ __all__ = ["load_statements"]
 
 
 def load_statements(package: str) -> dict[str, str]:
-    """Every statement of a package's `sql` folder by its file's stem, without the header that describes it."""
+    """Return the statements in a package's `sql` folder, without comment lines, by the name of their file."""
     folder = files(package).joinpath("sql")
     return {
         file.name.removesuffix(".sql"): re.sub(r"^\s*--.*\n", "", file.read_text("utf-8"), flags=re.MULTILINE).strip()

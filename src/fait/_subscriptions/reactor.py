@@ -57,7 +57,7 @@ class ReactorDefinition:
         self.retry = retry
         self.timeout_s = timeout_s
         self.batch = batch
-        self.wants_context = _wants_context(name, handler)
+        self.wants_context: bool = _wants_context(name, handler)
 
 
 def _wants_context(name: str, handler: Handler) -> bool:

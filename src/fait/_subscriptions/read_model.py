@@ -56,7 +56,30 @@ if TYPE_CHECKING:
 
     @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
     class ReadModel:
-        """Base class of read models. See the module's docstring."""
+        """Base class of read models: a SQL table whose rows are folds of events.
+
+        Class options:
+            key: name of the primary-key column; a str, int, UUID or date.
+            table: name of the table; by default the class's name in snake_case.
+            indexes: further indexes, each a tuple of column names.
+            version: increase it when `evolve` changes its meaning, so that the table must be rebuilt; 1 by default.
+
+        Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
+        change and return the row it got. Its annotation lists the events that the read model handles.
+
+        The key of an event's row is the id of its stream. A class method `key_of(cls, event, at)` overrides that: it
+        returns a key, a list of keys, or None if the event changes no row.
+
+        Example:
+            class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "placed_at")]):
+                order_id: str
+                customer_id: str
+                placed_at: datetime
+
+                @classmethod
+                def evolve(cls, row: Self | None, event: OrderPlaced, at: fait.Envelope) -> Self | None:
+                    return cls(order_id=at.stream_id, customer_id=event.customer_id, placed_at=event.placed_at)
+        """
 
         def __init_subclass__(
             cls, *, key: str, table: str | None = None, indexes: Sequence[tuple[str, ...]] = (), version: int = 1
@@ -85,7 +108,30 @@ else:
             return cls
 
     class ReadModel(Struct, metaclass=_ReadModelMeta):
-        """Base class of read models. See the module's docstring."""
+        """Base class of read models: a SQL table whose rows are folds of events.
+
+        Class options:
+            key: name of the primary-key column; a str, int, UUID or date.
+            table: name of the table; by default the class's name in snake_case.
+            indexes: further indexes, each a tuple of column names.
+            version: increase it when `evolve` changes its meaning, so that the table must be rebuilt; 1 by default.
+
+        Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
+        change and return the row it got. Its annotation lists the events that the read model handles.
+
+        The key of an event's row is the id of its stream. A class method `key_of(cls, event, at)` overrides that: it
+        returns a key, a list of keys, or None if the event changes no row.
+
+        Example:
+            class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "placed_at")]):
+                order_id: str
+                customer_id: str
+                placed_at: datetime
+
+                @classmethod
+                def evolve(cls, row: Self | None, event: OrderPlaced, at: fait.Envelope) -> Self | None:
+                    return cls(order_id=at.stream_id, customer_id=event.customer_id, placed_at=event.placed_at)
+        """
 
 
 class ReadModelDefinition:

@@ -1,1 +1,8 @@
-"""Tools for tests: the contracts that a backend of your own must keep, and strategies that make events by chance."""
+"""Tools for testing backends and applications.
+
+- `fait.testing.contract`: the tests that every backend must pass, as classes to subclass. Needs pytest and anyio.
+- `fait.testing.strategies`: Hypothesis strategies for events, appends, queries and reading bounds. Needs hypothesis.
+
+Tests of applications need no tools: open the app on `"memory:"` or on an SQLite file in a temporary directory, and pass
+a `fait.ManualClock` to control the time.
+"""

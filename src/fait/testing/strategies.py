@@ -1,4 +1,4 @@
-"""Appends by chance, for Hypothesis: few streams, few ids and wrong guesses, so that things meet. Needs hypothesis."""
+"""Hypothesis strategies for appends and reads. Few streams and ids, for frequent conflicts. Needs hypothesis."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,39 +9,39 @@ from fait._events.envelope import EncodedEvent
 from fait._events.query import Query
 from fait._events.version import ANY, EXISTS
 
-__all__ = ["CATEGORIES", "STREAMS", "TAGS", "TYPES", "moments", "new_events", "queries", "untils", "writes"]
+__all__ = ["CATEGORIES", "STREAMS", "TAGS", "TYPES", "new_events", "queries", "times", "untils", "writes"]
 
 CATEGORIES = ("order", "customer", "ä", "order-line")
-"""The last is none: a category ends before the first dash."""
+"""Categories of `STREAMS`, except the last: a category ends before the first hyphen."""
 
 STREAMS = ("order-1", "order-2", "order", "customer-1", "ä-𝄞", "order-line-1")
 TYPES = ("placed", "paid", "größe")
 TAGS = ("customer:1", "customer:2", "ä")
 
 
-def moments() -> st.SearchStrategy[datetime]:
-    """Moments of one day, in UTC."""
+def times() -> st.SearchStrategy[datetime]:
+    """Times of one day, in UTC."""
     first = datetime(2024, 1, 15, 12, tzinfo=UTC)
     return st.timedeltas(timedelta(0), timedelta(days=1)).map(first.__add__)
 
 
 @st.composite
 def new_events(draw: st.DrawFn, ids: st.SearchStrategy[str]) -> EncodedEvent:
-    """An event of some type, with some tags, kept or expiring."""
+    """Encoded events of any type, with or without tags, expiring or not."""
     return EncodedEvent(
         type=draw(st.sampled_from(TYPES)),
         schema_version=draw(st.integers(1, 3)),
         id=draw(ids),
         data=draw(st.sampled_from(['{"n":1}', ' {"ä": "\\ud83d\\ude00 😀"} ', "[]"])),
         tags=tuple(draw(st.lists(st.sampled_from(TAGS), max_size=2))),
-        occurred_at=draw(st.none() | moments()),
+        occurred_at=draw(st.none() | times()),
         expires=draw(st.booleans()),
     )
 
 
 @st.composite
 def writes(draw: st.DrawFn, ids: st.SearchStrategy[str]) -> list[StreamWrite]:
-    """An append to one or several streams, whose expectations may hold or not."""
+    """Appends to one to three streams; their expected versions may or may not hold."""
     streams = draw(st.lists(st.sampled_from(STREAMS), min_size=1, max_size=3, unique=True))
     expected = st.sampled_from([ANY, ANY, ANY, EXISTS]) | st.integers(0, 6)
     return [
@@ -51,7 +51,7 @@ def writes(draw: st.DrawFn, ids: st.SearchStrategy[str]) -> list[StreamWrite]:
 
 
 def queries() -> st.SearchStrategy[Query]:
-    """Queries that mean some of these events."""
+    """Queries that match some of these events."""
     return st.builds(
         Query,
         types=st.lists(st.sampled_from(TYPES), max_size=2).map(tuple),
@@ -61,10 +61,10 @@ def queries() -> st.SearchStrategy[Query]:
 
 
 def untils(head: int) -> st.SearchStrategy[Until]:
-    """Limits of a stream, in a log that ends at a position."""
+    """Limits for reading a stream, in a log with this head."""
     return st.builds(
         Until,
         version=st.none() | st.integers(0, 8),
         position=st.none() | st.integers(0, head + 1),
-        recorded_at=st.none() | moments(),
+        recorded_at=st.none() | times(),
     )

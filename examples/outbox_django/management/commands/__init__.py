@@ -1,1 +1,1 @@
-"""The commands, by their names."""
+"""A module per command."""

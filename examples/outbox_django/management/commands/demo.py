@@ -1,4 +1,4 @@
-"""The shop at work: this process sells, while another runs the handlers."""
+"""The demo: sells in this process while a second process runs the handlers."""
 
 import asyncio
 import os
@@ -14,11 +14,12 @@ from examples.outbox_django.events import shop
 from examples.outbox_django.models import Mail, Order, Stock
 from examples.outbox_django.services import cancel, place
 
-WAIT_S = 30.0
+TIMEOUT_S = 30.0
+"""Timeout for the handlers to process all events."""
 
 
 class Command(BaseCommand):
-    help = "Sell some tea on the empty database that FAIT_STORE names."
+    help = "Run the shop on the empty database in FAIT_STORE."
 
     def handle(self, *_: Any, **__: Any) -> None:
         url = os.environ["FAIT_STORE"]
@@ -28,34 +29,34 @@ class Command(BaseCommand):
         with subprocess.Popen([sys.executable, "-m", "examples.outbox_django.worker", url]) as worker:  # noqa: S603
             try:
                 sell()
-                orders, mails, on_hand = settled()
+                orders, mails, on_hand = wait_for_handlers()
             finally:
                 worker.terminate()
-        print(f"{orders} orders, 2 of them cancelled: {mails} mails, {on_hand} of 100 pieces on hand")
+        print(f"{orders} orders, 2 of them canceled: {mails} mails, {on_hand} of 100 pieces on hand")
         if (orders, mails, on_hand) != (19, 21, 66):
-            raise CommandError("this is not what was sold")
+            raise CommandError("unexpected result: expected 19 orders, 21 mails and 66 pieces on hand")
 
 
 async def create_log(url: str) -> None:
-    """Do what `fait db init` does."""
+    """Create the log, as `fait db init` does."""
     async with shop.open(url, run="elsewhere"):
         pass
 
 
 def sell() -> None:
-    """Twenty orders: one is rolled back, two are cancelled."""
+    """Place twenty orders; one is rolled back and two are canceled."""
     for number in range(20):
         with transaction.atomic():
             place(str(number), "ada", "sencha", 2)
             if number == 13:
-                transaction.set_rollback(True)  # the customer closed the window
+                transaction.set_rollback(True)  # the customer left before the order was confirmed
     for number in ("3", "5"):
         cancel(number)
 
 
-def settled() -> tuple[int, int, int]:
-    """Orders, mails and pieces on hand, once the handlers have seen everything."""
-    deadline = time.monotonic() + WAIT_S
+def wait_for_handlers() -> tuple[int, int, int]:
+    """Wait until the handlers have processed all events; return the orders, mails and pieces on hand."""
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         orders, mails = Order.objects.count(), Mail.objects.count()
         on_hand = Stock.objects.get(sku="sencha").on_hand

@@ -1,1 +1,1 @@
-"""One small room for each library that a user's transaction may live in. None is imported before it is used."""
+"""Outbox adapters, one module per database library. A module is imported only when its library is used."""

@@ -1,4 +1,4 @@
-"""The outbox in a transaction of aiosqlite, which runs the standard library's sqlite3 in a thread."""
+"""The outbox adapter for aiosqlite, which runs the standard library's sqlite3 in a thread."""
 
 import sqlite3
 from collections.abc import AsyncGenerator
@@ -11,6 +11,7 @@ from fait._delivery.adapters.driver_errors import translate_errors, unsupported_
 from fait._delivery.adapters.sqlite3 import decode_rows, no_transaction, transaction_already_open
 from fait._delivery.connection import AsyncConnectionOutbox
 from fait._delivery.outbox import AsyncOutbox, Dialect, OnCommit
+from fait._errors import UsageError
 from fait._events.codec import Codec
 from fait._store.external_transaction import Rows, Statement
 
@@ -18,9 +19,9 @@ __all__ = ["outbox"]
 
 
 def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> AsyncOutbox:
-    """The outbox in the transaction that is open on a connection, or that the connection begins by itself."""
+    """The outbox for the open transaction of a connection, or the one that the connection begins implicitly."""
     if not isinstance(connection, aiosqlite.Connection):
-        raise unsupported_connection(connection)
+        raise unsupported_connection(connection, "Pass the aiosqlite.Connection, not a cursor.")
     warn_if_sqlite_outdated(sqlite3.sqlite_version_info)
     return AsyncConnectionOutbox(_Aiosqlite(connection), codec, schema, on_commit)
 
@@ -32,18 +33,17 @@ class _Aiosqlite:
 
     def check(self) -> None:
         if not self._connection.in_transaction and self._connection.isolation_level is None:
-            raise no_transaction()
+            raise _no_transaction()
 
-    async def run(self, ask: Statement) -> Rows:
+    async def run(self, statement: Statement) -> Rows:
         with translate_errors():
             async with self._connection.cursor() as cursor:
-                cursor.row_factory = None  # rows are tuples, whatever the connection makes of its own
-                await cursor.execute(ask.sql, ask.values)
+                cursor.row_factory = None  # tuples, regardless of the connection's row factory
+                await cursor.execute(statement.sql, statement.values)
                 rows = await cursor.fetchall()
-        if (
-            not self._connection.in_transaction
-        ):  # each way of sqlite3 to be in autocommit mode; the first ask changes nothing
-            raise no_transaction()
+        # Autocommit mode has several forms in sqlite3. The first statement of an append changes nothing.
+        if not self._connection.in_transaction:
+            raise _no_transaction()
         return decode_rows([tuple(row) for row in rows])
 
     def transaction(self) -> AbstractAsyncContextManager[bool]:
@@ -52,8 +52,8 @@ class _Aiosqlite:
     @asynccontextmanager
     async def _immediate(self) -> AsyncGenerator[bool]:
         if self._connection.in_transaction:
-            raise transaction_already_open()
-        try:  # from the beginning on: whoever is cancelled while it begins has to end it
+            raise transaction_already_open("await outbox(connection).add(...)", "await connection.commit()")
+        try:  # includes BEGIN: if the task is canceled during it, the transaction may be open and must be rolled back
             with translate_errors():
                 await self._connection.execute("BEGIN IMMEDIATE")
             yield True
@@ -61,3 +61,7 @@ class _Aiosqlite:
         except BaseException:
             await self._connection.rollback()
             raise
+
+
+def _no_transaction() -> UsageError:
+    return no_transaction("await connection.execute", "await connection.commit()")

@@ -1,4 +1,4 @@
-"""The outbox in a transaction of asyncpg, on a connection of its own or of a pool."""
+"""The outbox adapter for asyncpg, for connections with or without a pool."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,9 +16,11 @@ __all__ = ["outbox"]
 
 
 def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> AsyncOutbox:
-    """The outbox in the transaction that is open on a connection."""
+    """The outbox for the open transaction of a connection."""
     if not hasattr(connection, "is_in_transaction"):
-        raise unsupported_connection(connection)
+        raise unsupported_connection(
+            connection, "Acquire a connection from the pool: `async with pool.acquire() as connection:`."
+        )
     return AsyncConnectionOutbox(_Asyncpg(connection), codec, schema, on_commit)
 
 
@@ -31,14 +33,14 @@ class _Asyncpg:
         # fault: outbox-outside-transaction
         if not self._connection.is_in_transaction():
             raise UsageError(
-                "no transaction is open: `async with connection.transaction():` around your change and the event. "
-                "Nothing was written."
+                "no transaction is open. Nothing was written. Make your change and add the event in one block: "
+                "`async with connection.transaction():`."
             )
 
-    async def run(self, ask: Statement) -> Rows:
+    async def run(self, statement: Statement) -> Rows:
         with translate_errors():
-            rows = await self._connection.fetch(dollar_numbered(ask.sql), *ask.values)
-        return [tuple(row.values()) for row in rows]  # not by iteration, which a class of the user's may mean otherwise
+            rows = await self._connection.fetch(dollar_numbered(statement.sql), *statement.values)
+        return [tuple(row.values()) for row in rows]  # not by iteration: a custom record class may redefine it
 
     def transaction(self) -> AbstractAsyncContextManager[bool]:
         return self._transaction()

@@ -1,7 +1,7 @@
-"""The outbox in a transaction of Django: of `django.db.connection` or any of `connections`, in a block of `atomic()`.
+"""The outbox adapter for Django: for `django.db.connection` or one of `connections`, in an `atomic()` block.
 
-Django tells of a commit when it is done, not before: so an event is stored when it is added, and its handlers are woken
-by `on_commit`.
+Django calls its `on_commit` hooks after a commit, not before it. So an event is stored when it is added, or at the end
+of `transaction()`, and an `on_commit` hook wakes the handlers.
 """
 
 from collections.abc import Generator
@@ -29,37 +29,40 @@ _PROXIES: Final[set[type]] = {ConnectionProxy}
 
 
 def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox:
-    """The outbox in the transaction that is open on a connection of this thread."""
-    if type(connection) in _PROXIES and hasattr(connection, "alias"):  # a cache is behind one, too
+    """The outbox for the open transaction of a connection of this thread."""
+    if type(connection) in _PROXIES and hasattr(connection, "alias"):  # caches have such a proxy too, without an alias
         connection = connections[connection.alias]
     if not isinstance(connection, BaseDatabaseWrapper):
-        raise unsupported_connection(connection)
+        raise unsupported_connection(
+            connection, "Pass django.db.connection, or django.db.connections[alias] for another database."
+        )
     if connection.vendor == "sqlite":
         warn_if_sqlite_outdated(connection.get_database_version())
     elif connection.vendor != "postgresql":
         raise UsageError(
-            f"no log can be in {connection.display_name}, only in PostgreSQL or SQLite. Nothing was written."
+            f"{connection.display_name} is not supported: the log is in PostgreSQL or SQLite. Nothing was written. "
+            "Pass the connection to that database: django.db.connections[alias]."
         )
     if connections[connection.alias] is not connection:
         raise UsageError(
-            f"this connection is a copy, or another thread's, and atomic() does not lead to it: take "
-            f"connections[{connection.alias!r}] of django.db, in this thread. Nothing was written."
+            "this connection is a copy, or belongs to another thread, so atomic() does not apply to it. Nothing was "
+            f"written. Pass django.db.connections[{connection.alias!r}] in this thread."
         )
     return _Outbox(connection, codec, schema, on_commit)
 
 
 class _Outbox(ConnectionOutbox):
-    """Wakes handlers as Django does such things: after the commit of the outermost block, and only if that comes."""
+    """Wakes the handlers by an `on_commit` hook: after the commit of the outermost `atomic()` block."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, codec: Codec, schema: str, ring: OnCommit) -> None:
-        super().__init__(_Django(connection), codec, schema, ring)
+    def __init__(self, connection: BaseDatabaseWrapper, codec: Codec, schema: str, on_commit: OnCommit) -> None:
+        super().__init__(_Django(connection), codec, schema, on_commit)
         self._database = connection
 
-    def _store(self, letters: OutboxBuffer) -> None:
-        # As after a `save()` that fails: who catches the error in the block does not commit the change alone.
+    def _store(self, buffer: OutboxBuffer) -> None:
+        # As after a failed save(): catching the error inside the block must not commit the change without the event.
         with mark_for_rollback_on_error(self._database.alias):
-            super()._store(letters)
-        if self._database.in_atomic_block:  # without, there are no hooks: set_autocommit(False)
+            super()._store(buffer)
+        if self._database.in_atomic_block:  # with set_autocommit(False) there is no block, and no hooks
             # fault: wakeup-before-django-commit
             self._database.on_commit(self._on_commit)
 
@@ -74,17 +77,17 @@ class _Django:
             raise self._no_transaction()
         if self._connection.in_atomic_block and self._connection.needs_rollback:
             raise UsageError(
-                "this atomic block can only be rolled back: an earlier statement in it failed, or set_rollback(True) "
-                "was said, or its connection was closed. Let the error out of the block, or put what may fail into an "
-                "atomic block of its own. Nothing was written."
+                "this atomic() block can only be rolled back: an earlier statement failed, or set_rollback(True) was "
+                "called, or the connection was closed. Nothing was written. Let the error propagate out of the block, "
+                "or put statements that may fail into an inner atomic() block."
             )
 
-    def run(self, ask: Statement) -> Rows:
+    def run(self, statement: Statement) -> Rows:
         with translate_errors(), self._connection.cursor() as cursor:
-            cursor.execute(percent_s(ask.sql), ask.values)
+            cursor.execute(percent_s(statement.sql), statement.values)
             rows = cursor.fetchall()
         if self.dialect == "sqlite" and not self._connection.connection.in_transaction:
-            raise self._no_transaction()  # it was ended by hand; the first ask changes nothing
+            raise self._no_transaction()  # ended manually; the first statement of an append changes nothing
         return rows
 
     def transaction(self) -> AbstractContextManager[bool]:
@@ -96,14 +99,14 @@ class _Django:
             with translate_errors():
                 block.enter_context(atomic(using=self._connection.alias))
             self.check()
-            if self.dialect == "sqlite":  # become the writer now, though it may be DEFERRED: later it could be too late
+            if self.dialect == "sqlite":  # acquire the write lock now: a DEFERRED transaction may fail to get it later
                 self.run(next(append_in_transaction(self.dialect, (), "", datetime.now(UTC), look_up=False)))
-            yield False  # `on_commit` rings
-            self.check()  # or Django would roll back in silence
+            yield False  # the on_commit hook wakes the handlers
+            self.check()  # otherwise Django would roll back without an error
 
     def _no_transaction(self) -> UsageError:
         using = "" if self._connection.alias == "default" else f"using={self._connection.alias!r}"
         return UsageError(
-            f"no transaction is open on the database {self._connection.alias!r}: `with transaction.atomic({using}):` "
-            "around your change and the event. Nothing was written."
+            f"no transaction is open on the database {self._connection.alias!r}. Nothing was written. Make your change "
+            f"and add the event in one block: `with transaction.atomic({using}):`."
         )

@@ -1,4 +1,4 @@
-"""The marks that stand for values: our statements have `?`, each library has its own."""
+"""Converts the placeholder `?` of fait's statements to the style of each library."""
 
 import re
 
@@ -6,17 +6,17 @@ __all__ = ["colon_named", "dollar_numbered", "percent_s"]
 
 
 def dollar_numbered(sql: str) -> str:
-    """Marks with the number of the value: `$1`."""
-    places = iter(range(1, 100))
-    return re.sub(r"\?", lambda _: f"${next(places)}", sql)
+    """Numbered placeholders: `$1`."""
+    numbers = iter(range(1, 100))
+    return re.sub(r"\?", lambda _: f"${next(numbers)}", sql)
 
 
 def percent_s(sql: str) -> str:
-    """Marks without a number: `%s`; our statements have no other percent sign."""
+    """Positional placeholders: `%s`. The statements contain no other percent sign."""
     return sql.replace("?", "%s")
 
 
 def colon_named(sql: str) -> str:
-    """Marks with a name: `:v1`."""
-    places = iter(range(1, 100))
-    return re.sub(r"\?", lambda _: f":v{next(places)}", sql)
+    """Named placeholders: `:v1`."""
+    numbers = iter(range(1, 100))
+    return re.sub(r"\?", lambda _: f":v{next(numbers)}", sql)

@@ -1,4 +1,4 @@
-"""The outbox in a transaction of psycopg 3, on connections that wait and on those that do not, of a pool or not."""
+"""The outbox adapter for psycopg 3: synchronous and asynchronous connections, with or without a pool."""
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
@@ -20,12 +20,16 @@ __all__ = ["outbox"]
 
 
 def outbox(connection: object, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox | AsyncOutbox:
-    """The outbox in the transaction that is open on a connection, or that the connection begins by itself."""
+    """The outbox for the open transaction of a connection, or the one that the connection begins implicitly."""
     if isinstance(connection, AsyncConnection):
         return AsyncConnectionOutbox(_AsyncPsycopg(cast("AsyncConnection[Any]", connection)), codec, schema, on_commit)
     if isinstance(connection, Connection):
         return ConnectionOutbox(_Psycopg(cast("Connection[Any]", connection)), codec, schema, on_commit)
-    raise unsupported_connection(connection)
+    raise unsupported_connection(
+        connection,
+        "Pass a connection: of a pool, `with pool.connection() as connection:` (or `async with`); of a cursor, "
+        "`cursor.connection`.",
+    )
 
 
 class _Psycopg:
@@ -36,10 +40,10 @@ class _Psycopg:
     def check(self) -> None:
         _check(self._connection, "with")
 
-    def run(self, ask: Statement) -> Rows:
-        # A cursor of our own: the connection's may bind differently, and make other things of rows than tuples.
+    def run(self, statement: Statement) -> Rows:
+        # A plain cursor: the cursor factory and row factory of the connection may be customized.
         with translate_errors(), Cursor(self._connection, row_factory=tuple_row) as cursor:
-            return cursor.execute(percent_s(ask.sql).encode(), ask.values).fetchall()
+            return cursor.execute(percent_s(statement.sql).encode(), statement.values).fetchall()
 
     def transaction(self) -> AbstractContextManager[bool]:
         return self._transaction()
@@ -59,10 +63,10 @@ class _AsyncPsycopg:
     def check(self) -> None:
         _check(self._connection, "async with")
 
-    async def run(self, ask: Statement) -> Rows:
+    async def run(self, statement: Statement) -> Rows:
         with translate_errors():
             async with AsyncCursor(self._connection, row_factory=tuple_row) as cursor:
-                await cursor.execute(percent_s(ask.sql).encode(), ask.values)
+                await cursor.execute(percent_s(statement.sql).encode(), statement.values)
                 return await cursor.fetchall()
 
     def transaction(self) -> AbstractAsyncContextManager[bool]:
@@ -82,20 +86,22 @@ def _is_idle(connection: Connection[Any] | AsyncConnection[Any]) -> bool:
 def _check(connection: Connection[Any] | AsyncConnection[Any], begin: str) -> None:
     if connection.pgconn.pipeline_status != PipelineStatus.OFF:
         raise UsageError(
-            "the connection is in pipeline mode, where statements fail later than they are written: leave "
-            f"`{begin} connection.pipeline():` before you add the event, in the same transaction. Nothing was written."
+            "the connection is in pipeline mode, in which errors are raised later than their statements are executed. "
+            f"Nothing was written. Leave the block `{begin} connection.pipeline():`, then add the event in the same "
+            "transaction."
         )
     match connection.info.transaction_status:
         case TransactionStatus.IDLE if connection.autocommit:
             raise UsageError(
-                "no transaction is open, and the connection is in autocommit mode: "
-                f"`{begin} connection.transaction():` around your change and the event. Nothing was written."
+                "no transaction is open, because the connection is in autocommit mode. Nothing was written. Make your "
+                f"change and add the event in one block: `{begin} connection.transaction():`."
             )
         case TransactionStatus.INERROR:
             raise transaction_failed()
         case TransactionStatus.ACTIVE:
             raise UsageError(
-                "the connection is busy with another statement: add the event when that has ended. Nothing was written."
+                "the connection is busy with another statement, such as a COPY. Nothing was written. Add the event "
+                "after that statement has ended."
             )
         case _:
             return

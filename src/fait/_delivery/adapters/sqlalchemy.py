@@ -1,6 +1,6 @@
-"""The outbox in a transaction of SQLAlchemy 2: of a session or of a connection, those that wait and those that do not.
+"""The outbox adapter for SQLAlchemy 2: Session, AsyncSession, Connection and AsyncConnection.
 
-What is added is gathered, and stored by the last statements before the COMMIT, whoever gives it.
+Added events are buffered and stored by the last statements before the COMMIT, regardless of what commits.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -13,7 +13,7 @@ from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Session
 
 from fait._delivery.adapters.driver_errors import warn_if_sqlite_outdated
-from fait._delivery.adapters.sqlalchemy_commit import buffer_of, run_callbacks, savepoints
+from fait._delivery.adapters.sqlalchemy_commit import get_buffer, run_callbacks, savepoints
 from fait._delivery.outbox import AsyncOutbox, OnCommit, Outbox, OutboxBuffer, OutboxEntry
 from fait._errors import UsageError
 from fait._events.codec import Codec
@@ -22,58 +22,60 @@ __all__ = ["outbox"]
 
 _GetBuffer = Callable[[Connection, str | None], OutboxBuffer]
 
-_WRITES_LOG: Final[Any] = {"clause": update(table("fait_log"))}
-"""Told to a session that leads to several databases: it is to give the connection it writes with."""
+_BIND_ARGUMENTS: Final[Any] = {"clause": update(table("fait_log"))}
+"""Selects the database of a session with several binds: the one to which it would write the log."""
 
 
-def outbox(given: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox | AsyncOutbox:
-    """The outbox in the transaction of a session, or in the one that is open on a connection."""
-    if callable(registry := getattr(given, "registry", None)):  # of sessions: one for each thread, or task
-        given = registry()
-    dialect = _dialect(given)
+def outbox(target: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox | AsyncOutbox:
+    """The outbox for the transaction of a session, or the open transaction of a connection."""
+    if callable(registry := getattr(target, "registry", None)):  # a scoped_session: one session per thread or task
+        target = registry()
+    dialect = _dialect(target)
     if dialect.name == "sqlite":
         warn_if_sqlite_outdated(dialect.dbapi.sqlite_version_info)
     elif dialect.name != "postgresql":
-        raise UsageError(f"no log can be in {dialect.name}, only in PostgreSQL or SQLite. Nothing was written.")
+        raise UsageError(
+            f"{dialect.name} is not supported: the log is in PostgreSQL or SQLite. Nothing was written. Pass a session "
+            "or connection of the engine for that database."
+        )
 
-    def gathered(connection: Connection, own: str | None = None) -> OutboxBuffer:
-        return buffer_of(connection, codec, schema, on_commit, own)
+    def buffer_for(connection: Connection, session_savepoint: str | None = None) -> OutboxBuffer:
+        return get_buffer(connection, codec, schema, on_commit, session_savepoint)
 
-    if isinstance(given, Session):
-        return _Outbox(partial(_of_session, given, gathered), given.begin)
-    if isinstance(given, Connection):
-        return _Outbox(partial(gathered, given), partial(_begin, given))
-    if hasattr(given, "sync_session"):
-        return _AsyncOutbox(partial(_of_async_session, given, gathered), given.begin)
-    return _AsyncOutbox(partial(_of_async_connection, given, gathered), partial(_begin_async, given))
+    if isinstance(target, Session):
+        return _Outbox(partial(_session_buffer, target, buffer_for), target.begin)
+    if isinstance(target, Connection):
+        return _Outbox(partial(buffer_for, target), partial(_begin, target))
+    if hasattr(target, "sync_session"):
+        return _AsyncOutbox(partial(_async_session_buffer, target, buffer_for), target.begin)
+    return _AsyncOutbox(partial(_async_connection_buffer, target, buffer_for), partial(_begin_async, target))
 
 
-def _dialect(given: Any) -> Any:
-    # SQLAlchemy's asyncio module cannot be imported everywhere, so its classes are known by what they have.
-    if isinstance(given, Connection) or hasattr(given, "sync_connection"):
-        return given.dialect
-    session = getattr(given, "sync_session", given)
+def _dialect(target: Any) -> Any:
+    # SQLAlchemy's asyncio module cannot always be imported (it needs greenlet), so its classes are recognized by
+    # attributes.
+    if isinstance(target, Connection) or hasattr(target, "sync_connection"):
+        return target.dialect
+    session = getattr(target, "sync_session", target)
     if not isinstance(session, Session):
         raise UsageError(
             "outbox(...) takes a Session, AsyncSession, Connection or AsyncConnection of SQLAlchemy, not "
-            f"{type(given).__qualname__}. Nothing was written."
+            f"{type(target).__qualname__}. Nothing was written."
         )
     try:
-        return session.get_bind(**_WRITES_LOG).dialect
-    except UnboundExecutionError as problem:
+        return session.get_bind(**_BIND_ARGUMENTS).dialect
+    except UnboundExecutionError as error:
         raise UsageError(
-            "this session does not say in which of its databases the log is: outbox(session.connection(...)), with the "
-            "bind_arguments that lead there. Nothing was written."
-        ) from problem
+            "this session has several databases, and the one with the log is unknown. Nothing was written. Pass the "
+            "connection: outbox(session.connection(bind_arguments={...})), with the bind_arguments of that database."
+        ) from error
 
 
 class _Outbox(Outbox):
-    """Writes to letters that wait for the library's own commit."""
+    """Adds events to the buffer of a transaction, which is stored when the library commits."""
 
-    def __init__(
-        self, letters: Callable[[], OutboxBuffer], begin: Callable[[], AbstractContextManager[object]]
-    ) -> None:
-        self._letters = letters
+    def __init__(self, buffer: Callable[[], OutboxBuffer], begin: Callable[[], AbstractContextManager[object]]) -> None:
+        self._buffer = buffer
         self._begin = begin
 
     @contextmanager
@@ -81,17 +83,17 @@ class _Outbox(Outbox):
         with self._begin():
             yield self
 
-    def _write(self, letter: OutboxEntry) -> None:
-        self._letters().add(letter)
+    def _write(self, entry: OutboxEntry) -> None:
+        self._buffer().add(entry)
 
 
 class _AsyncOutbox(AsyncOutbox):
-    """Writes to letters that wait for the library's own commit."""
+    """Adds events to the buffer of a transaction, which is stored when the library commits."""
 
     def __init__(
-        self, letters: Callable[[], Awaitable[OutboxBuffer]], begin: Callable[[], AbstractAsyncContextManager[object]]
+        self, buffer: Callable[[], Awaitable[OutboxBuffer]], begin: Callable[[], AbstractAsyncContextManager[object]]
     ) -> None:
-        self._letters = letters
+        self._buffer = buffer
         self._begin = begin
 
     @asynccontextmanager
@@ -99,36 +101,36 @@ class _AsyncOutbox(AsyncOutbox):
         async with self._begin():
             yield self
 
-    async def _write(self, letter: OutboxEntry) -> None:
-        (await self._letters()).add(letter)
+    async def _write(self, entry: OutboxEntry) -> None:
+        (await self._buffer()).add(entry)
 
 
-def _of_session(session: Session, gathered: _GetBuffer) -> OutboxBuffer:
-    _check_begun(session)
-    connection = session.connection(_WRITES_LOG)
-    return gathered(connection, _own_savepoint(session, connection))
+def _session_buffer(session: Session, buffer_for: _GetBuffer) -> OutboxBuffer:
+    _check_begun(session, "with")
+    connection = session.connection(_BIND_ARGUMENTS)
+    return buffer_for(connection, _session_savepoint(session, connection))
 
 
-async def _of_async_session(session: Any, gathered: _GetBuffer) -> OutboxBuffer:
-    _check_begun(session.sync_session)
-    connection = (await session.connection(_WRITES_LOG)).sync_connection
-    return gathered(connection, _own_savepoint(session.sync_session, connection))
+async def _async_session_buffer(session: Any, buffer_for: _GetBuffer) -> OutboxBuffer:
+    _check_begun(session.sync_session, "async with")
+    connection = (await session.connection(_BIND_ARGUMENTS)).sync_connection
+    return buffer_for(connection, _session_savepoint(session.sync_session, connection))
 
 
-async def _of_async_connection(connection: Any, gathered: _GetBuffer) -> OutboxBuffer:
-    return gathered(connection.sync_connection, None)
+async def _async_connection_buffer(connection: Any, buffer_for: _GetBuffer) -> OutboxBuffer:
+    return buffer_for(connection.sync_connection, None)
 
 
-def _check_begun(session: Session) -> None:
+def _check_begun(session: Session, begin: str) -> None:
     if not session.in_transaction() and not session.autobegin:
         raise UsageError(
-            "no transaction is open, and this session does not begin one by itself: `with session.begin():` around "
-            "your change and the event. Nothing was written."
+            "no transaction is open, and this session has autobegin=False. Nothing was written. Make your change and "
+            f"add the event in one block: `{begin} session.begin():`."
         )
 
 
-def _own_savepoint(session: Session, connection: Connection) -> str | None:
-    """The savepoint that stands for the session's own transaction, if it has joined another's."""
+def _session_savepoint(session: Session, connection: Connection) -> str | None:
+    """The savepoint that acts as the session's own transaction, if the session joined an external one."""
     nested, depth = session.get_nested_transaction(), 0
     while nested is not None:
         nested, depth = nested.parent, depth + nested.nested

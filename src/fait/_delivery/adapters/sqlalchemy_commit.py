@@ -1,7 +1,7 @@
-"""What is added in a transaction of SQLAlchemy waits for its commit, and is stored by the last statements before it.
+"""Buffers events per SQLAlchemy connection, and stores them just before the COMMIT.
 
-SQLAlchemy tells an engine's listeners of every COMMIT just before it is sent, whether a session or a connection sends
-it, and after a session has flushed everything. What is gathered is known by the connection, and forgotten with it.
+SQLAlchemy calls the "commit" listeners of an engine before it sends a COMMIT, for sessions and connections alike, and
+after a session has flushed. A buffer belongs to a connection and is discarded with it.
 """
 
 import sys
@@ -24,10 +24,10 @@ from fait._events.codec import Codec
 from fait._events.registry import Registry
 from fait._store.external_transaction import Rows, Statement, run
 
-__all__ = ["buffer_of", "run_callbacks", "savepoints"]
+__all__ = ["get_buffer", "run_callbacks", "savepoints"]
 
-_CALLBACKS: Final = "fait.rings"
-"""What is to be told when a commit has succeeded, in the `info` of the driver's connection."""
+_CALLBACKS: Final = "fait.on_commit"
+"""Key in the `info` of the driver connection: the callbacks to call after a successful commit."""
 
 _listening_engines: Final = WeakSet[Engine]()
 _buffers: Final = WeakKeyDictionary[Connection, "_TransactionBuffers"]()
@@ -36,89 +36,94 @@ _Undo = Callable[[], object]
 
 
 class _SavepointAwareBuffer(OutboxBuffer):
-    """Letters that know in which savepoints they were written."""
+    """A buffer that can remove the events added in a savepoint."""
 
-    def __init__(self, codec: Codec, schema: str, ring: OnCommit) -> None:
+    def __init__(self, codec: Codec, schema: str, on_commit: OnCommit) -> None:
         super().__init__(codec, schema)
-        self.on_commit = ring
+        self.on_commit = on_commit
         self.is_stored = False
-        self._before: dict[str, int] = {}
+        self._savepoint_lengths: dict[str, int] = {}
 
     def enter_savepoints(self, names: list[str]) -> None:
-        """Note how many were written before these savepoints, from the outermost to the innermost, began."""
+        """Remember the length of the buffer at new savepoints. `names` are all open ones, the outermost first."""
         for name in names:
-            self._before.setdefault(name, len(self))
+            self._savepoint_lengths.setdefault(name, len(self))
 
     def undo_savepoint(self, name: str) -> None:
-        """Forget what was written since a savepoint began."""
-        self.truncate(self._before.pop(name, len(self)))
+        """Remove the events added since a savepoint began."""
+        self.truncate(self._savepoint_lengths.pop(name, len(self)))
 
     def store(self, connection: Connection) -> None:
-        """Store all."""
-        for conversation in self.statements("sqlite" if connection.dialect.name == "sqlite" else "postgresql"):
-            raise_on_conflict(run(conversation, lambda ask: _run(connection, ask)))
+        """Store the events and empty the buffer."""
+        for append in self.statements("sqlite" if connection.dialect.name == "sqlite" else "postgresql"):
+            raise_on_conflict(run(append, lambda statement: _run(connection, statement)))
             self.is_stored = True
         self.truncate()
 
 
 class _TransactionBuffers:
-    """What was added in a transaction: for most, of one app and in one schema."""
+    """The buffers of a transaction, by app and schema. In most cases there is one."""
 
     def __init__(self) -> None:
         self.session_savepoints: set[str] = set()
-        """Savepoints that stand for a session's own transaction: with their release it believes to have committed."""
+        """Savepoints that act as a session's own transaction: for the session, their release is the commit."""
         self._buffers: dict[tuple[Registry, str], _SavepointAwareBuffer] = {}
 
-    def buffer(self, codec: Codec, schema: str, ring: OnCommit) -> _SavepointAwareBuffer:
-        """Those of an app in a schema."""
+    def buffer(self, codec: Codec, schema: str, on_commit: OnCommit) -> _SavepointAwareBuffer:
+        """The buffer of an app and a schema."""
         key = (codec.registry, schema)
         if key not in self._buffers:
-            self._buffers[key] = _SavepointAwareBuffer(codec, schema, ring)
+            self._buffers[key] = _SavepointAwareBuffer(codec, schema, on_commit)
         return self._buffers[key]
 
     def undo_savepoint(self, name: str) -> None:
-        """Forget what was added since a savepoint began."""
+        """Remove the events added since a savepoint began."""
         for each in self._buffers.values():
             each.undo_savepoint(name)
 
     def store(self, connection: Connection) -> None:
-        """Store all."""
+        """Store the events of all buffers and empty them."""
         if not any(self._buffers.values()):
             return
-        if connection.dialect.name == "sqlite" and not _driver(connection).in_transaction:
+        if connection.dialect.name == "sqlite" and not _driver_connection(connection).in_transaction:
             raise _not_in_transaction()
         for each in self._buffers.values():
             each.store(connection)
 
     def callbacks(self) -> list[OnCommit]:
-        """Whom to tell of a commit."""
+        """The callbacks to call after the commit."""
         return [each.on_commit for each in self._buffers.values() if each.is_stored]
 
 
-def buffer_of(
-    connection: Connection, codec: Codec, schema: str, on_commit: OnCommit, own: str | None = None
+def get_buffer(
+    connection: Connection, codec: Codec, schema: str, on_commit: OnCommit, session_savepoint: str | None = None
 ) -> OutboxBuffer:
-    """Where to write what the transaction that is open on a connection is to store.
+    """The buffer for the open transaction of a connection.
 
-    `own` is a savepoint that stands for the whole transaction of a session.
+    Args:
+        connection: a connection with an open transaction.
+        codec: encodes the events.
+        schema: the PostgreSQL schema of the log.
+        on_commit: called after the commit, if events were stored.
+        session_savepoint: the savepoint that acts as the whole transaction of a session, if there is one.
 
     Raises:
-        UsageError: no transaction is open, or it cannot take an event; says what to do.
+        UsageError: no transaction is open, or an event cannot be added to it.
     """
     names = savepoints(connection)
     _check(connection, bool(names))
     _listen(connection.engine)
     run_callbacks(connection.info)
-    gathered = _buffers.setdefault(connection, _TransactionBuffers())
-    if own is not None:
-        gathered.session_savepoints.add(own)
-    letters = gathered.buffer(codec, schema, on_commit)
-    letters.enter_savepoints(names)
-    return letters
+    buffers = _buffers.setdefault(connection, _TransactionBuffers())
+    if session_savepoint is not None:
+        buffers.session_savepoints.add(session_savepoint)
+    buffer = buffers.buffer(codec, schema, on_commit)
+    buffer.enter_savepoints(names)
+    return buffer
 
 
 def savepoints(connection: Connection) -> list[str]:
-    """The names of the savepoints that are open, from the outermost to the innermost."""
+    """The names of the open savepoints, the outermost first."""
     names: list[str] = []
     nested: Any = connection.get_nested_transaction()
     while nested is not None:
@@ -128,30 +133,30 @@ def savepoints(connection: Connection) -> list[str]:
 
 
 def run_callbacks(info: dict[Any, Any]) -> None:
-    """Tell of the last commit, if nobody has yet."""
-    for ring in info.pop(_CALLBACKS, ()):
-        ring()
+    """Call the callbacks of the last commit, unless they have been called."""
+    for on_commit in info.pop(_CALLBACKS, ()):
+        on_commit()
 
 
 def _check(connection: Connection, nested: bool) -> None:
     if not connection.in_transaction():
         raise UsageError(
-            "no transaction is open: `with engine.begin() as connection:` or `with connection.begin():` around your "
-            "change and the event. Nothing was written."
+            "no transaction is open. Nothing was written. Make your change and add the event in one block: `with "
+            "engine.begin() as connection:` or `with connection.begin():` (with an AsyncEngine, `async with`)."
         )
     driver, level = connection.connection.dbapi_connection, connection.get_execution_options().get("isolation_level")
     if level == "AUTOCOMMIT" or _is_autocommit(connection, driver):
         raise UsageError(
-            "the connection is in AUTOCOMMIT, where each statement is a transaction of its own: take one that is not. "
-            "Nothing was written."
+            "the connection has the isolation level AUTOCOMMIT, in which each statement is a separate transaction. "
+            "Nothing was written. Use a connection without AUTOCOMMIT."
         )
     if connection.dialect.name == "sqlite":
         if nested and _is_legacy_transaction_control(driver):
             raise _not_in_transaction()
     elif level not in (None, "READ COMMITTED"):
         raise UsageError(
-            f"the transaction is {level}, so that events could be stored on what is no longer true: use READ "
-            "COMMITTED, the default of PostgreSQL. Nothing was written."
+            f"the transaction is {level}, so the event would be checked against an old snapshot. Nothing was written. "
+            "Use READ COMMITTED, the default isolation level of PostgreSQL."
         )
 
 
@@ -159,40 +164,41 @@ def _is_autocommit(connection: Connection, driver: Any) -> bool:
     if getattr(driver, "autocommit", None) is True:
         return True
     sqlite = connection.dialect.name == "sqlite"
-    return sqlite and driver.isolation_level is None and not _driver(connection).in_transaction
+    return sqlite and driver.isolation_level is None and not _driver_connection(connection).in_transaction
 
 
 def _is_legacy_transaction_control(driver: Any) -> bool:
-    """Whether sqlite3 begins a transaction only for INSERT, UPDATE and DELETE; aiosqlite does not always say."""
-    said = hasattr(driver, "autocommit") or sys.version_info < (3, 12)
-    return said and getattr(driver, "autocommit", -1) == -1 and driver.isolation_level is not None
+    """Whether sqlite3 begins transactions only before INSERT, UPDATE and DELETE. aiosqlite does not always tell."""
+    is_known = hasattr(driver, "autocommit") or sys.version_info < (3, 12)
+    return is_known and getattr(driver, "autocommit", -1) == -1 and driver.isolation_level is not None
 
 
-def _driver(connection: Connection) -> Any:
+def _driver_connection(connection: Connection) -> Any:
     return connection.connection.driver_connection
 
 
 def _not_in_transaction() -> UsageError:
     return UsageError(
-        "sqlite3 begins no transaction for SELECT, SAVEPOINT and others, so that change and event could part: let "
-        "SQLAlchemy begin it, with BEGIN IMMEDIATE, as docs/outbox/sqlalchemy.md shows. No event was written."
+        "sqlite3 has not begun a transaction, which it does only before INSERT, UPDATE and DELETE, so the change and "
+        "the event could be committed separately. No event was written. Let SQLAlchemy begin transactions with "
+        "BEGIN IMMEDIATE: docs/outbox/sqlalchemy.md shows the two listeners."
     )
 
 
 @cache
-def _statement(sql: str) -> TextClause:
+def _text_clause(sql: str) -> TextClause:
     return text(colon_named(sql.replace(":", r"\:")))
 
 
-def _run(connection: Connection, ask: Statement) -> Rows:
-    values = {f"v{number}": value for number, value in enumerate(ask.values, 1)}
+def _run(connection: Connection, statement: Statement) -> Rows:
+    values = {f"v{number}": value for number, value in enumerate(statement.values, 1)}
     with translate_errors():
-        result = connection.execute(_statement(ask.sql), values, execution_options={"stream_results": False})
+        result = connection.execute(_text_clause(statement.sql), values, execution_options={"stream_results": False})
         return decode_rows(result.all()) if result.returns_rows else ()
 
 
 def _listen(engine: Engine) -> None:
-    """Listen to an engine: once, as that costs as much as a transaction."""
+    """Add the listeners to an engine, once: this takes as long as a transaction."""
     if engine in _listening_engines:
         return
     for name, hook in _HOOKS.items():
@@ -217,16 +223,16 @@ def _on_commit_twophase(connection: Connection, xid: Any, is_prepared: bool) -> 
 
 
 def _end(connection: Connection, undo: _Undo) -> None:
-    gathered = _buffers.pop(connection, None)
-    if gathered is not None:
+    buffers = _buffers.pop(connection, None)
+    if buffers is not None:
         with _undo_on_error(connection, undo):
-            gathered.store(connection)
-        connection.info[_CALLBACKS] = gathered.callbacks()
+            buffers.store(connection)
+        connection.info[_CALLBACKS] = buffers.callbacks()
 
 
 def _on_prepare_twophase(connection: Connection, xid: Any) -> None:
-    if gathered := _buffers.get(connection):
-        gathered.store(connection)
+    if buffers := _buffers.get(connection):
+        buffers.store(connection)
 
 
 def _on_rollback(connection: Connection, *_: Any) -> None:
@@ -234,21 +240,21 @@ def _on_rollback(connection: Connection, *_: Any) -> None:
 
 
 def _on_rollback_savepoint(connection: Connection, name: str, context: None) -> None:
-    if gathered := _buffers.get(connection):
-        gathered.undo_savepoint(name)
+    if buffers := _buffers.get(connection):
+        buffers.undo_savepoint(name)
 
 
 def _on_release_savepoint(connection: Connection, name: str, context: None) -> None:
-    gathered = _buffers.get(connection)
-    if gathered is None or name not in gathered.session_savepoints:
+    buffers = _buffers.get(connection)
+    if buffers is None or name not in buffers.session_savepoints:
         return
 
     def undo() -> None:
-        gathered.undo_savepoint(name)
+        buffers.undo_savepoint(name)
         connection.dialect.do_rollback_to_savepoint(connection, name)
 
     with _undo_on_error(connection, undo):
-        gathered.store(connection)
+        buffers.store(connection)
 
 
 def _on_checkin(connection: Any, record: Any) -> None:
@@ -257,7 +263,7 @@ def _on_checkin(connection: Any, record: Any) -> None:
 
 @contextmanager
 def _undo_on_error(connection: Connection, undo: _Undo) -> Generator[None]:
-    """Undo a transaction whose end fails here: SQLAlchemy takes it for ended, but the database does not know."""
+    """Roll back if a listener fails: the transaction has ended for SQLAlchemy, but is still open in the database."""
     try:
         yield
     except BaseException:

@@ -1,4 +1,4 @@
-"""The outbox in a transaction of the standard library's sqlite3."""
+"""The outbox adapter for the standard library's sqlite3."""
 
 import sqlite3
 from collections.abc import Generator, Sequence
@@ -16,31 +16,31 @@ __all__ = ["decode_rows", "no_transaction", "outbox", "transaction_already_open"
 
 
 def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox:
-    """The outbox in the transaction that is open on a connection, or that the connection begins by itself."""
+    """The outbox for the open transaction of a connection, or the one that the connection begins implicitly."""
     if not isinstance(connection, sqlite3.Connection):
-        raise unsupported_connection(connection)
+        raise unsupported_connection(connection, "Pass a sqlite3.Connection; that of a cursor is `cursor.connection`.")
     warn_if_sqlite_outdated(sqlite3.sqlite_version_info)
     return ConnectionOutbox(_Sqlite(connection), codec, schema, on_commit)
 
 
-def no_transaction() -> UsageError:
-    """What to say in autocommit mode, where each statement would be a transaction of its own."""
+def no_transaction(execute: str, commit: str) -> UsageError:
+    """The error in autocommit mode, where each statement is a transaction by itself."""
     return UsageError(
-        'no transaction is open: execute("BEGIN IMMEDIATE") before your change, and commit after the event. '
-        "Nothing was written."
+        f'no transaction is open. Nothing was written. Call `{execute}("BEGIN IMMEDIATE")` before your change, and '
+        f"`{commit}` after adding the event; or use the block `outbox(connection).transaction()`."
     )
 
 
-def transaction_already_open() -> UsageError:
-    """What to say when a transaction should begin in another, which SQLite does not have."""
+def transaction_already_open(add: str, commit: str) -> UsageError:
+    """The error when a transaction would begin within another one, which SQLite does not support."""
     return UsageError(
-        "a transaction is open on this connection already (with autocommit=False, one always is): add the event to it, "
-        "outbox(connection).add(...), and commit it yourself. Nothing was written."
+        "a transaction is already open on this connection (with autocommit=False, one always is), and SQLite cannot "
+        f"begin another. Nothing was written. Call `{add}` in the open transaction, then `{commit}`."
     )
 
 
 def decode_rows(rows: Sequence[Sequence[Any]]) -> Rows:
-    """Rows with texts, where the connection was told to give bytes."""
+    """Rows with text as str, also if the `text_factory` of the connection is bytes."""
     return [tuple([value.decode() if isinstance(value, bytes) else value for value in row]) for row in rows]
 
 
@@ -51,17 +51,16 @@ class _Sqlite:
 
     def check(self) -> None:
         if not self._connection.in_transaction and self._connection.isolation_level is None:
-            raise no_transaction()
+            raise _no_transaction()
 
-    def run(self, ask: Statement) -> Rows:
+    def run(self, statement: Statement) -> Rows:
         with translate_errors():
             cursor = self._connection.cursor()
-            cursor.row_factory = None  # rows are tuples, whatever the connection makes of its own
-            rows = cursor.execute(ask.sql, ask.values).fetchall()
-        if (
-            not self._connection.in_transaction
-        ):  # each way of sqlite3 to be in autocommit mode; the first ask changes nothing
-            raise no_transaction()
+            cursor.row_factory = None  # tuples, regardless of the connection's row factory
+            rows = cursor.execute(statement.sql, statement.values).fetchall()
+        # Autocommit mode has several forms in sqlite3. The first statement of an append changes nothing.
+        if not self._connection.in_transaction:
+            raise _no_transaction()
         return decode_rows(rows)
 
     def transaction(self) -> AbstractContextManager[bool]:
@@ -70,7 +69,7 @@ class _Sqlite:
     @contextmanager
     def _immediate(self) -> Generator[bool]:
         if self._connection.in_transaction:
-            raise transaction_already_open()
+            raise transaction_already_open("outbox(connection).add(...)", "connection.commit()")
         with translate_errors():
             self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -79,3 +78,7 @@ class _Sqlite:
         except BaseException:
             self._connection.rollback()
             raise
+
+
+def _no_transaction() -> UsageError:
+    return no_transaction("connection.execute", "connection.commit()")

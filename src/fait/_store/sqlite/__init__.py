@@ -1,1 +1,1 @@
-"""The SQLite backend: one file, durable by default, any number of processes on one machine."""
+"""The SQLite backend: one file, durable by default, shared by any number of processes on one machine."""

@@ -1,4 +1,4 @@
-"""The tables of an SQLite file: which steps made them, which are pending, and how a restored file is adopted."""
+"""Administration of an SQLite file: applied and pending migrations, and the adoption of a restored or copied file."""
 
 import asyncio
 from collections.abc import Generator, Sequence
@@ -24,43 +24,42 @@ _PACKAGE = "fait._store.sqlite"
 
 
 class SqliteAdmin:
-    """The schema of a file, which is open only during each call."""
+    """`StoreAdmin` for an SQLite file. The file is open only during a call."""
 
     def __init__(self, path: str, options: dict[str, str]) -> None:
         self.location = path
         self._options = options
 
     async def migrations(self) -> list[MigrationStatus]:
-        """All steps, applied or pending. Nothing is changed, and no file is made."""
+        """All migrations, applied and pending. Changes nothing and creates no file."""
         return migration_statuses(
             load_migrations(_PACKAGE), await asyncio.to_thread(_applied, self.location), self.location
         )
 
     async def migrate(self) -> list[Migration]:
-        """Apply what is pending, as opening the file does; a file that is not there is made."""
-        steps = pending_migrations(
+        """Apply pending migrations, as opening the store does, and return them. Creates a missing file."""
+        pending = pending_migrations(
             load_migrations(_PACKAGE), await asyncio.to_thread(_applied, self.location), self.location
         )
         await (await open_store(self.location, self._options, SystemClock())).close()
-        return steps
+        return pending
 
     async def script(self, *, from_scratch: bool) -> str:
-        """SQL that does what `migrate` does, "" if nothing is pending.
+        """SQL script of the pending migrations; "" if there are none.
 
-        With `whole`, all of it, for a new file; none is looked for.
+        With `from_scratch`, the script is for a new file, and the existing one is not read.
         """
-        known = load_migrations(_PACKAGE)
         applied = [] if from_scratch else await asyncio.to_thread(_applied, self.location)
-        steps = pending_migrations(known, applied, self.location)
-        return _script(steps) if steps else ""
+        pending = pending_migrations(load_migrations(_PACKAGE), applied, self.location)
+        return _script(pending) if pending else ""
 
     async def adopt(self, *, in_place: bool, dry_run: bool) -> Adoption:
-        """Begin a new epoch. A file does not know that it was copied, so that `in_place` makes no difference."""
+        """Start a new epoch. `in_place` has no effect, because a file does not show whether it was copied."""
         await (await open_store(self.location, self._options, SystemClock(), create=False)).close()
         return await asyncio.to_thread(_adopt, self.location, dry_run)
 
     async def drop(self) -> None:
-        """Remove the file, and those that SQLite keeps beside it."""
+        """Delete the file, its WAL and its shared-memory file."""
         await asyncio.to_thread(_delete_files, [f"{self.location}{suffix}" for suffix in ("", "-wal", "-shm")])
 
 
@@ -68,10 +67,10 @@ def _delete_files(files: Sequence[str]) -> None:
     try:
         for file in files:
             Path(file).unlink(missing_ok=True)
-    except OSError as problem:
+    except OSError as error:
         raise StoreUnavailable(
-            f"{problem.filename} cannot be removed ({problem.strerror}). To remove it: rm {' '.join(files)}."
-        ) from problem
+            f"{error.filename} cannot be deleted ({error.strerror}). Delete it with: rm {' '.join(files)}."
+        ) from error
 
 
 def _applied(path: str) -> list[MigrationStatus]:
@@ -83,15 +82,15 @@ def _applied(path: str) -> list[MigrationStatus]:
             return applied_migrations(connection) if connection.pragma("table_info", "fait_migrations") else []
         finally:
             connection.close()
-    except apsw.Error as problem:
-        raise map_error(problem, path) from problem
+    except apsw.Error as error:
+        raise map_error(error, path) from error
 
 
-def _script(steps: Sequence[Migration]) -> str:
+def _script(migrations: Sequence[Migration]) -> str:
     parts = ["BEGIN IMMEDIATE;", SQL["create_migrations"]]
-    for step in steps:
-        values = (str(step.number), f"'{step.name}'", f"'{step.checksum}'", str(step.compatible_from), _NOW)
-        parts += [step.sql.strip(), _with_values(SQL["insert_migration"], values)]
+    for each in migrations:
+        values = (str(each.number), f"'{each.name}'", f"'{each.checksum}'", str(each.compatible_from), _NOW)
+        parts += [each.sql.strip(), _with_values(SQL["insert_migration"], values)]
     return "\n\n".join([*parts, "COMMIT;"]) + "\n"
 
 
@@ -112,19 +111,19 @@ def _transaction(path: str, *, commit: bool) -> Generator[SqliteConnection]:
         yield connection
         if commit:
             connection.execute("COMMIT")
-    except apsw.Error as problem:
-        raise map_error(problem, path) from problem
+    except apsw.Error as error:
+        raise map_error(error, path) from error
     finally:
-        connection.close()  # takes back what was not committed
+        connection.close()  # rolls back unless committed
         release(file)
 
 
 def _adopt(path: str, dry_run: bool) -> Adoption:
     with _transaction(path, commit=not dry_run) as connection:
-        was = Identity(*connection.execute(SQL["identity"]).fetchall()[0])
-        now = Identity(*connection.execute(SQL["adopt_log"]).fetchall()[0])
+        old = Identity(*connection.execute(SQL["identity"]).fetchall()[0])
+        new = Identity(*connection.execute(SQL["adopt_log"]).fetchall()[0])
         head = connection.execute(SQL["head"]).fetchall()[0][0]
-        connection.execute(SQL["adopt_checkpoints"], (was.log_id, was.epoch, now.epoch, head))
+        connection.execute(SQL["adopt_checkpoints"], (old.log_id, old.epoch, new.epoch, head))
         rows = connection.execute(SQL["read_checkpoints"], (None,)).fetchall()
-        carried = [CarriedCheckpoint(name, position, epoch == now.epoch) for name, _, position, _, epoch, *_ in rows]
-        return Adoption(was, now, head, carried)
+        carried = [CarriedCheckpoint(name, position, epoch == new.epoch) for name, _, position, _, epoch, *_ in rows]
+        return Adoption(old, new, head, carried)

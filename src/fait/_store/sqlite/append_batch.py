@@ -1,8 +1,8 @@
-"""A batch of appends in one transaction: each is decided on what is stored and on what those before it will store.
+"""A batch of appends in one transaction. Each append is checked against the stored events and the appends before it.
 
-There is one writer at a time, so that the next position and the next version are simply one more than the last: they
-are read once, and counted from there. Rows are gathered and inserted together. Both take few statements however many
-the appends: at each one, Python's lock may go to another thread, and come back late.
+There is one writer at a time, so the next position and the next version are the last one plus one: they are read once
+per batch and counted in memory. Rows are collected and inserted together. The number of statements matters more than
+their size, because each one releases Python's global interpreter lock and may wait to acquire it again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,29 +30,29 @@ from fait._store.sqlite.timestamps import to_timestamp
 __all__ = ["AppendBatch", "find_existing"]
 
 _MAX_ROWS_LOG2: Final = 6
-"""Rows are inserted by 64, 32, … 1 with a statement: few statements, and few of them to prepare."""
+"""Maximum number of rows per INSERT, as a power of two. Sizes are 64, 32, … 1: few statements, and few to prepare."""
 
 _encode = msgspec.json.encode
 _decode_versions = msgspec.json.Decoder(dict[str, int | None]).decode
 
 
 class _Insert:
-    """An INSERT for several rows at once, made from the one for a single row."""
+    """An INSERT of several rows, derived from the statement for one row."""
 
     def __init__(self, statement: str) -> None:
         row = statement[statement.rindex("(") :].rstrip(";")
         self._columns = row.count("?")
         self._statements = [
-            statement.rstrip(";") + f", {row}" * ((1 << size) - 1) for size in range(_MAX_ROWS_LOG2 + 1)
+            statement.rstrip(";") + f", {row}" * ((1 << power) - 1) for power in range(_MAX_ROWS_LOG2 + 1)
         ]
 
     def __call__(self, connection: SqliteConnection, values: Sequence[Any]) -> None:
-        """Insert rows, whose values stand one after another."""
+        """Insert rows, given as one flat sequence of values."""
         first = 0
         while rows := (len(values) - first) // self._columns:
-            size = min(_MAX_ROWS_LOG2, rows.bit_length() - 1)
-            end = first + (self._columns << size)
-            connection.execute(self._statements[size], values[first:end])
+            power = min(_MAX_ROWS_LOG2, rows.bit_length() - 1)
+            end = first + (self._columns << power)
+            connection.execute(self._statements[power], values[first:end])
             first = end
 
 
@@ -61,30 +61,29 @@ _insert_tags = _Insert(SQL["insert_tag"])
 
 
 class AppendBatch:
-    """Appends that are about to be stored.
+    """Appends that are checked and stored together.
 
     Args:
-        connection: the writer's, inside a transaction.
-        now: the clock's moment; if it lies before the last event's, that one is recorded: the log's time never goes
-            back.
-        streams: all those that are appended to.
+        connection: the connection of the writer, inside a transaction.
+        now: current time, as text. `recorded_at` is the later one of this and the last event's, so it never decreases.
+        streams: all streams of the appends; at least one.
     """
 
     def __init__(self, connection: SqliteConnection, now: str, streams: Iterable[str]) -> None:
         self._connection = connection
         first, *others = streams
-        self._position, last_moment, version = connection.execute(SQL["log_end"], (first,)).get or (0, now, None)
+        self._position, last_recorded_at, version = connection.execute(SQL["log_end"], (first,)).get or (0, now, None)
         # fault: recorded-at-decreases
-        self._recorded_at = max(now, last_moment)
+        self._recorded_at = max(now, last_recorded_at)
         self._versions: dict[str, int | None] = {first: version}
         if others:
-            found = connection.execute(SQL["stream_versions"], (_encode(others).decode(),)).get
-            self._versions |= _decode_versions(found)
+            versions = connection.execute(SQL["stream_versions"], (_encode(others).decode(),)).get
+            self._versions |= _decode_versions(versions)
         self._events: list[Any] = []
         self._tags: list[Any] = []
 
     def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None) -> AppendResult:
-        """Decide one append, and gather its rows if it holds. A taken id is only noticed by `flush`."""
+        """Check an append and collect its rows. A duplicate event id is detected later, by `flush`."""
         if condition is not None and (failed := self._check_condition(condition)):
             return find_existing(self._connection, writes) or failed
         for write in writes:
@@ -99,7 +98,7 @@ class AppendBatch:
         return Appended(self._position, versions)
 
     def flush(self) -> None:
-        """Insert what has gathered."""
+        """Insert the collected rows."""
         if self._events:
             events, self._events = self._events, []
             _insert_events(self._connection, events)
@@ -108,7 +107,7 @@ class AppendBatch:
             _insert_tags(self._connection, tags)
 
     def _add_rows(self, write: StreamWrite) -> int:
-        stream, position, moment = write.stream, self._position, self._recorded_at
+        stream, position, recorded_at = write.stream, self._position, self._recorded_at
         version = self._versions[stream] or 0
         # fault: reverse-order-in-append
         for event in write.events:
@@ -118,31 +117,31 @@ class AppendBatch:
                 tags = _encode(event.tags).decode()
                 for tag in event.tags:
                     self._tags += (tag, position)
-            occurred_at = to_timestamp(event.occurred_at) if event.occurred_at else moment
+            occurred_at = to_timestamp(event.occurred_at) if event.occurred_at else recorded_at
             self._events += (
                 position, stream, version, event.type, event.schema_version, event.id, event.data, event.metadata, tags,
-                moment, occurred_at, event.expires,
+                recorded_at, occurred_at, event.expires,
             )  # fmt: skip
         self._position, self._versions[stream] = position, version
         return version
 
     def _check_condition(self, condition: AppendCondition) -> ConditionFailed | None:
-        """What came after the condition's position and is meant by it; also what is only about to be stored."""
+        """The events after the condition's position that match it, including those of earlier appends in this batch."""
         # fault: condition-ignores-own-batch
         self.flush()
-        found: dict[int, RecordedEvent] = {}
+        matching: dict[int, RecordedEvent] = {}
         position = self._position
         for query in condition.queries:
             page = read_page(self._connection, condition.after, query, PAGE_SIZE)
             # fault: only-last-query-counts
-            found.update((event.position, event) for event in page.events)
+            matching.update((event.position, event) for event in page.events)
             position = min(position, page.position)
-        events = tuple(found[at] for at in sorted(found) if at <= position)
+        events = tuple(matching[key] for key in sorted(matching) if key <= position)
         return ConditionFailed(events, position) if events else None
 
 
 def find_existing(connection: SqliteConnection, writes: Sequence[StreamWrite]) -> AppendResult | None:
-    """The answer if any of the ids is taken; None if all are new."""
+    """The result of an append with an id that already exists, stored or repeated within it; None if all ids are new."""
     ids = [event.id for write in writes for event in write.events]
     stored = {event.id: event for event in read_events(connection, "find_events", (_encode(ids).decode(),))}
     return resolve_duplicate(writes, stored) if stored or len(set(ids)) < len(ids) else None

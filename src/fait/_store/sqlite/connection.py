@@ -1,4 +1,4 @@
-"""Connections to an SQLite file, with the settings all of ours have, and what SQLite's errors mean for a caller."""
+"""Connections to an SQLite file with the settings that fait requires, and the translation of SQLite errors."""
 
 import random
 import sys
@@ -26,7 +26,7 @@ Synchronous = Literal["FULL", "NORMAL"]
 
 
 class Cursor(Protocol):
-    """What a statement gives: `get` is its only value, None without a row, or a tuple or list of them."""
+    """The result of a statement. `get` is a value, a tuple for one row, a list for several rows, or None."""
 
     get: Any
 
@@ -38,16 +38,16 @@ class Cursor(Protocol):
 
 
 class SqliteConnection(Protocol):
-    """The part of `apsw.Connection` that is used here, with types that say what comes out."""
+    """The part of `apsw.Connection` that this backend uses, with precise types."""
 
     authorizer: Any
 
     def execute(self, statements: str, bindings: Sequence[Any] | None = None) -> Cursor:
-        """Run statements."""
+        """Run one or more statements."""
         ...
 
     def executemany(self, statements: str, sequenceofbindings: Sequence[Sequence[Any]]) -> Cursor:
-        """Run a statement for each of the bindings."""
+        """Run a statement once for each sequence of bindings."""
         ...
 
     def pragma(self, name: str, value: Any = None) -> Any:
@@ -55,15 +55,15 @@ class SqliteConnection(Protocol):
         ...
 
     def set_busy_handler(self, handler: Callable[[int], bool] | None) -> None:
-        """Who says whether to try again when another connection is in the way; with None nobody does."""
+        """Set the function that decides whether to retry when the database is locked; None fails immediately."""
         ...
 
     def set_wal_hook(self, hook: Callable[[Any, str, int], int] | None) -> None:
-        """Have this called after each commit with the pages in the write-ahead log, in place of a checkpoint."""
+        """Set the function called after each commit with the number of WAL pages; it replaces automatic checkpoints."""
         ...
 
     def wal_checkpoint(self) -> Any:
-        """Move the write-ahead log into the file, as far as nobody is in the way."""
+        """Run a passive checkpoint: copy WAL pages into the file as far as no reader needs the old ones."""
         ...
 
     @property
@@ -72,95 +72,107 @@ class SqliteConnection(Protocol):
         ...
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         ...
 
 
 MIN_SQLITE: Final = 3_051_003
-"""The first SQLite without the WAL-reset bug, which could lose a commit when two connections met at a checkpoint."""
+"""Minimum version of SQLite: the first without the WAL-reset bug, which loses a commit if one connection commits while
+another one finishes a checkpoint."""
 
 BUSY_TIMEOUT_MS: Final = 30_000
-"""How long a writer waits for another process's transaction before it gives up."""
+"""Timeout for acquiring the write lock while another process holds it."""
 
 
 def connect(
     path: str, *, synchronous: Synchronous = "FULL", busy_timeout_ms: int = BUSY_TIMEOUT_MS
 ) -> SqliteConnection:
-    """Open a file with the settings every connection of fait has, and make sure that they hold."""
+    """Open a file with the settings that fait requires, and verify them.
+
+    Raises:
+        StoreUnavailable: the file cannot be opened or put into WAL mode, or this SQLite is too old.
+    """
     if apsw.SQLITE_VERSION_NUMBER < MIN_SQLITE:
         raise StoreUnavailable(
             f"SQLite {apsw.sqlite_lib_version()} can lose commits in WAL mode (fixed in 3.51.3). "
-            "Install apsw from a wheel, which brings a current SQLite: pip install --upgrade --only-binary :all: apsw"
+            "Install apsw from a wheel, which has a current SQLite: pip install --upgrade --only-binary :all: apsw."
         )
     try:
         driver = apsw.Connection(path)
         driver.set_busy_handler(BusyHandler(busy_timeout_ms / 1000))
         driver.create_collation("decimal", _compare_decimals)
-        # Plans do not depend on parameters. Without this, SQLite prepares many statements anew for each value.
+        # Query plans must not depend on parameter values. Otherwise SQLite prepares many statements for each value.
         driver.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-        # A quoted name that is misspelt is an error, not a text.
+        # A misspelled quoted identifier is an error, not a string literal.
         driver.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
         driver.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
         connection = cast("SqliteConnection", driver)
         if connection.pragma("journal_mode", "WAL") != "wal":
-            raise StoreUnavailable(f"{path} cannot be put into WAL mode: is it on a network file system?")
+            raise StoreUnavailable(
+                f"{path} cannot be put into WAL mode. SQLite requires a local file system for it, not a network "
+                "file system."
+            )
         connection.pragma("synchronous", synchronous)
         if sys.platform == "darwin":
             connection.pragma("fullfsync", 1)
-    except apsw.Error as problem:
-        raise map_error(problem, path) from problem
+    except apsw.Error as error:
+        raise map_error(error, path) from error
     return connection
 
 
 class BusyHandler:
-    """Waits for another process's transaction with short pauses, so that writers take turns.
+    """Retries at short random intervals while another process holds the write lock.
 
-    SQLite's own pauses grow to 100 ms: whoever has waited long then waits longest.
+    SQLite's built-in handler backs off up to 100 ms, so that the writer that has waited longest retries least often.
     """
 
     def __init__(self, timeout_s: float = BUSY_TIMEOUT_MS / 1000) -> None:
         self._timeout_s = timeout_s
-        self._end = 0.0
+        self._deadline = 0.0
 
     def __call__(self, attempt: int) -> bool:
-        """Pause, and say whether to try again."""
+        """Sleep, and return whether to retry."""
         now = time.monotonic()
         if attempt == 0:
-            self._end = now + self._timeout_s
-        if now >= self._end:
+            self._deadline = now + self._timeout_s
+        if now >= self._deadline:
             return False
         time.sleep(random.uniform(0.0002, min(0.005, 0.0005 * (attempt + 1))))  # noqa: S311
         return True
 
 
 def connect_readonly(path: str) -> SqliteConnection:
-    """Open a file to look at it: nothing of it is changed, and it is not created."""
+    """Open an existing file read-only."""
     return cast("SqliteConnection", apsw.Connection(path, apsw.SQLITE_OPEN_READONLY))
 
 
-def map_error(problem: apsw.Error, path: str | None = None) -> FaitError:
-    """What an SQLite error means for a caller; decided by its class, never by its text."""
+def map_error(error: apsw.Error, path: str | None = None) -> FaitError:
+    """The fait error for an SQLite error. The class of the error decides, not its text."""
     where = path or "the database"
-    match problem:
+    match error:
         case apsw.FullError():
-            text = f"{where}: the disk is full. Make room and try again."
+            text = f"{where}: the disk is full. Free some space and retry."
         case apsw.BusyError() | apsw.LockedError():
             text = (
-                f"{where}: another process held its write lock for more than {BUSY_TIMEOUT_MS / 1000:g} s. Try again."
+                f"{where}: another process held the write lock for more than {BUSY_TIMEOUT_MS / 1000:g} s. "
+                "Retry; if it happens again, find the process with the long transaction."
             )
         case apsw.CantOpenError():
-            text = f"{where} cannot be opened: does its directory exist, and may this user write there?"
+            text = f"{where} cannot be opened. Check that the directory exists and that this user may write to it."
         case apsw.NotADBError():
             text = f"{where} is not an SQLite database."
         case apsw.CorruptError():
-            text = f"{where} is damaged. Stop writing to it, and restore a backup or recover it with sqlite3 .recover."
+            text = (
+                f"{where} is corrupt. Stop all writers, and restore a backup or recover the file with "
+                "`sqlite3 FILE .recover`."
+            )
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
-            text = f"{where} may not be written by this user."
+            text = f"{where} is read-only for this user. Check the permissions of the file and its directory."
         case _:
-            text = f"{where}: {type(problem).__name__}: {problem}."
+            text = f"{where}: {type(error).__name__}: {error}."
     return StoreUnavailable(text)
 
 
-def _compare_decimals(one: str, other: str) -> int:
-    a, b = Decimal(one), Decimal(other)
+def _compare_decimals(left: str, right: str) -> int:
+    a, b = Decimal(left), Decimal(right)
     return (a > b) - (a < b)

@@ -1,6 +1,6 @@
-"""An append in SQLite inside a transaction that somebody else began, through whatever library they use.
+"""An append to SQLite as part of an external transaction, through any driver.
 
-It first makes sure that the transaction may write, which also makes sure that what it reads is the last commit.
+Its first statement acquires the write lock. This also ensures that later statements read the last commit.
 """
 
 from collections.abc import Generator, Sequence
@@ -20,7 +20,7 @@ from fait._store.sqlite.timestamps import to_timestamp
 __all__ = ["ACQUIRE_WRITE_LOCK", "append"]
 
 ACQUIRE_WRITE_LOCK: Final = Statement(SQL["external_write_lock"])
-"""Changes nothing and needs the write lock: a transaction that read something old fails here, before it is too late."""
+"""Changes nothing but requires the write lock: a transaction with a stale snapshot fails here, before it writes."""
 
 _encode = msgspec.json.encode
 
@@ -33,10 +33,16 @@ class _ExistingEvent(Struct):
 
 
 def append(writes: Sequence[StreamWrite], now: datetime, *, look_up: bool) -> StatementProtocol:
-    """The conversation; each stream stands in it once."""
+    """The statements of an append.
+
+    Args:
+        writes: the events; each stream occurs once.
+        now: current time; `recorded_at` is the later one of this and the last event's.
+        look_up: whether to check first if the event ids are stored already.
+    """
     yield ACQUIRE_WRITE_LOCK
-    if look_up and (known := (yield from _find_existing(writes))):
-        return known
+    if look_up and (existing := (yield from _find_existing(writes))):
+        return existing
     versions: list[int] = []
     for write in writes:
         [(version,)] = yield Statement(SQL["external_stream_version"], (write.stream,))
@@ -55,21 +61,19 @@ def _find_existing(writes: Sequence[StreamWrite]) -> Generator[Statement, Rows, 
 
 def _store(writes: Sequence[StreamWrite], versions: list[int], now: str) -> Generator[Statement, Rows, AppendResult]:
     last = yield Statement(SQL["external_log_end"])
-    position, moment = (last[0][0], max(now, last[0][1])) if last else (0, now)
-    after: list[int] = []
+    position, recorded_at = (last[0][0], max(now, last[0][1])) if last else (0, now)
+    new_versions: list[int] = []
     for write, version in zip(writes, versions, strict=True):
         for event in write.events:
             position, version = position + 1, version + 1
             tags: Any = _encode(event.tags).decode() if event.tags else None
-            occurred_at = to_timestamp(event.occurred_at) if event.occurred_at else moment
-            yield Statement(
-                SQL["external_insert_event"],
-                (
-                    position, write.stream, version, event.type, event.schema_version, event.id, event.data, event.metadata,
-                    tags, moment, occurred_at, int(event.expires),
-                ),
+            occurred_at = to_timestamp(event.occurred_at) if event.occurred_at else recorded_at
+            values = (
+                position, write.stream, version, event.type, event.schema_version, event.id, event.data, event.metadata,
+                tags, recorded_at, occurred_at, int(event.expires),
             )  # fmt: skip
+            yield Statement(SQL["external_insert_event"], values)
             for tag in event.tags:
                 yield Statement(SQL["external_insert_tag"], (tag, position))
-        after.append(version)
-    return Appended(position, tuple(after))
+        new_versions.append(version)
+    return Appended(position, tuple(new_versions))

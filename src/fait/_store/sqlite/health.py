@@ -1,4 +1,4 @@
-"""What can go wrong in an SQLite file, checked with SQL: settings, schema, and the log's own rules."""
+"""Health checks of an SQLite file: settings, database schema, and the invariants of the log."""
 
 import re
 from collections.abc import Callable
@@ -13,29 +13,29 @@ from fait._store.sqlite.statements import SQL
 
 __all__ = ["examine"]
 
-_RESTORE: Final = "stop writing to it, and restore a backup, or import an export of it into a new store"
-_DAMAGE: Final = "an event, a stream or a tag was changed by hand, or the file is damaged: " + _RESTORE
+_RESTORE: Final = "stop all writers, and restore a backup, or export the events and import them into a new store"
+_DAMAGE: Final = "rows of fait_events or fait_tags were changed manually, or the file is corrupt: " + _RESTORE
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
 def examine(connection: SqliteConnection) -> list[Finding]:
-    """All checks; one that fails in itself is "unknown", and does not stop the others."""
+    """Run all checks. A check that raises an error has the status "unknown"; the others still run."""
     return [_run_check(name, check, connection) for name, check in _CHECKS.items()]
 
 
 def _run_check(name: str, check: Callable[[str, SqliteConnection], Finding], connection: SqliteConnection) -> Finding:
     try:
         return check(name, connection)
-    except apsw.CorruptError as problem:
-        return Finding(name, "finding", f"the file is damaged: {problem}", _RESTORE)
-    except apsw.Error as problem:
-        return Finding(name, "unknown", f"it could not be checked: {type(problem).__name__}: {problem}")
+    except apsw.CorruptError as error:
+        return Finding(name, "finding", f"the file is corrupt: {error}", _RESTORE)
+    except apsw.Error as error:
+        return Finding(name, "unknown", f"check failed: {type(error).__name__}: {error}")
 
 
 def _library(name: str, _connection: SqliteConnection) -> Finding:
     version = apsw.sqlite_lib_version()
     if apsw.SQLITE_VERSION_NUMBER >= MIN_SQLITE:
-        return Finding(name, "ok", f"{version}, which has the WAL-reset fix of 3.51.3")
+        return Finding(name, "ok", f"{version}, with the WAL-reset fix of 3.51.3")
     advice = "pip install --upgrade --only-binary :all: apsw"
     return Finding(name, "finding", f"{version} can lose commits in WAL mode; fixed in 3.51.3", advice)
 
@@ -44,31 +44,38 @@ def _journal(name: str, connection: SqliteConnection) -> Finding:
     mode = str(connection.pragma("journal_mode"))
     if mode == "wal":
         return Finding(name, "ok", "wal")
-    return Finding(name, "finding", f"{mode}: readers and the writer wait for each other", "open it once with fait")
+    return Finding(name, "finding", f"{mode}: readers and the writer block each other", "open the store once with fait")
 
 
 def _synchronous(name: str, connection: SqliteConnection) -> Finding:
     level = _SYNCHRONOUS[int(connection.pragma("synchronous"))]
     if level in ("FULL", "EXTRA"):
-        return Finding(name, "ok", f"{level}: what is acknowledged survives a loss of power")
-    return Finding(name, "finding", f"{level}: the last commits may be lost with the power", "use ?synchronous=FULL")
+        return Finding(name, "ok", f"{level}: acknowledged appends survive a power failure")
+    return Finding(
+        name, "finding", f"{level}: the last commits may be lost on a power failure", "use ?synchronous=FULL"
+    )
 
 
 def _schema(name: str, connection: SqliteConnection) -> Finding:
     applied = [row[0] for row in connection.execute(SQL["applied_migrations"])]
     known = [migration.number for migration in load_migrations("fait._store.sqlite")]
     if applied == known:
-        return Finding(name, "ok", f"version {len(known)}, the newest this fait knows")
+        return Finding(name, "ok", f"version {len(known)}, current")
     if applied[: len(known)] == known:
-        return Finding(name, "ok", f"version {applied[-1]}; this fait knows {len(known)}, and may use it")
-    return Finding(name, "finding", f"it has the steps {applied}, this fait knows {known}", "use one version of fait")
+        return Finding(name, "ok", f"version {applied[-1]}, newer than this fait ({len(known)}) but compatible")
+    return Finding(
+        name,
+        "finding",
+        f"applied migrations are {applied}, this fait has {known}",
+        "run all processes with the newest fait",
+    )
 
 
 def _pages(name: str, connection: SqliteConnection) -> Finding:
-    problems = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
-    if problems == ["ok"]:
-        return Finding(name, "ok", "quick_check found nothing")
-    return Finding(name, "finding", "; ".join(problems), _RESTORE)
+    errors = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
+    if errors == ["ok"]:
+        return Finding(name, "ok", "quick_check found no errors")
+    return Finding(name, "finding", "; ".join(errors), _RESTORE)
 
 
 def _triggers(name: str, connection: SqliteConnection) -> Finding:
@@ -79,19 +86,19 @@ def _triggers(name: str, connection: SqliteConnection) -> Finding:
     }
     missing = sorted(expected - {row[0] for row in connection.execute(SQL["health_triggers"])})
     if not missing:
-        return Finding(name, "ok", f"all {len(expected)} triggers are there")
-    advice = "somebody removed what stops accidents: find out what was changed since, and create them again"
-    return Finding(name, "finding", f"missing: {', '.join(missing)}", advice)
+        return Finding(name, "ok", f"all {len(expected)} triggers exist")
+    advice = "events may have been changed since the trigger was dropped: check them, then create the trigger again"
+    return Finding(name, "finding", f"missing triggers: {', '.join(missing)}", advice)
 
 
-def _rule(statement: str, well: str, ill: str) -> Callable[[str, SqliteConnection], Finding]:
-    """A rule whose statement gives the first few of those that break it."""
+def _rule(statement: str, ok: str, violation: str, advice: str = _DAMAGE) -> Callable[[str, SqliteConnection], Finding]:
+    """A check by a statement that selects up to five violations."""
 
     def check(name: str, connection: SqliteConnection) -> Finding:
         rows: list[Any] = connection.execute(SQL[statement]).fetchall()
         if not rows:
-            return Finding(name, "ok", well)
-        return Finding(name, "finding", f"{ill}: {', '.join(str(row[0]) for row in rows)}", _DAMAGE)
+            return Finding(name, "ok", ok)
+        return Finding(name, "finding", f"{violation}: {', '.join(str(row[0]) for row in rows)}", advice)
 
     return check
 
@@ -103,7 +110,12 @@ _CHECKS: Final[dict[str, Callable[[str, SqliteConnection], Finding]]] = {
     "schema": _schema,
     "pages": _pages,
     "append-only": _triggers,
-    "versions": _rule("health_versions", "dense in every stream", "not 1, 2, 3, … in"),
-    "tags": _rule("health_tags", "agree with the events", "the index and the events differ at positions"),
-    "leases": _rule("health_leases", "each belongs to a subscription", "held for subscriptions that are gone"),
+    "versions": _rule("health_versions", "no gaps in any stream", "gaps in the versions of streams"),
+    "tags": _rule("health_tags", "fait_tags agrees with fait_events", "fait_tags and fait_events differ at positions"),
+    "leases": _rule(
+        "health_leases",
+        "each belongs to a subscription",
+        "held for removed subscriptions",
+        "stop the processes that hold them",
+    ),
 }

@@ -1,4 +1,4 @@
-"""The ledger in SQLite, in the same file as the log and written by the same thread."""
+"""The ledger in SQLite: in the same file as the log, and written by the same thread."""
 
 from collections.abc import Sequence
 from typing import Any, Final, cast
@@ -114,10 +114,10 @@ class SqliteLedger:
         await self._writer.run(job)
 
     async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
-        wanted = msgspec.json.encode(tables.keys_to_sql(table, keys)).decode()
+        keys_json = msgspec.json.encode(tables.keys_to_sql(table, keys)).decode()
         statement = tables.select_keys(table)
-        found = await self._readers.run(lambda connection: connection.execute(statement, (wanted,)).fetchall())
-        return list(tables.from_rows(table, found))
+        rows = await self._readers.run(lambda connection: connection.execute(statement, (keys_json,)).fetchall())
+        return list(tables.from_rows(table, rows))
 
     async def select(
         self,
@@ -129,8 +129,8 @@ class SqliteLedger:
         limit: int | None = None,
     ) -> list[Row]:
         statement, values = tables.select_rows(table, where, order, after_row, limit)
-        found = await self._readers.run(lambda connection: connection.execute(statement, values).fetchall())
-        return list(tables.from_rows(table, found))
+        rows = await self._readers.run(lambda connection: connection.execute(statement, values).fetchall())
+        return list(tables.from_rows(table, rows))
 
     async def load_snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
         rows = await self._read("load_snapshots", msgspec.json.encode(streams).decode())
@@ -155,7 +155,10 @@ def _record(connection: SqliteConnection, work: UnitOfWork) -> None:
         SQL["move_checkpoint"], (work.subscription, work.after, work.position, work.fencing_token)
     ).get
     if moved is None:
-        raise LeaseLost(f"{work.subscription!r} is run by another process now; nothing was recorded")
+        raise LeaseLost(
+            f"another process has taken over subscription {work.subscription!r}. Nothing was recorded; the other "
+            "process handles the events again."
+        )
     # fault: checkpoint-committed-before-rows
     for change in work.rows:
         _change(connection, change)
@@ -169,32 +172,34 @@ def _change(connection: SqliteConnection, change: RowChange) -> None:
         connection.executemany(tables.upsert_row(table), tables.to_rows(table, change.upserts))
         keys = tables.keys_to_sql(table, change.deletes)
         connection.executemany(tables.delete_row(table), [(key,) for key in keys])
-    except apsw.ConstraintError as problem:  # its text may hold values, as of a trigger
-        code: Any = cast("Any", problem).extendedresult
+    except apsw.ConstraintError as error:  # its text may contain values, for example from a trigger
+        code: Any = cast("Any", error).extendedresult
         kind = str(apsw.mapping_extended_result_codes.get(code, "constraint"))
         raise constraint_violation([table], kind.removeprefix("SQLITE_CONSTRAINT_").lower()) from None
 
 
 def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -> None:
-    """Run a handler's statements, which may do anything but end the transaction or touch fait's own tables."""
+    """Run the SQL statements of a handler. They may not end the transaction or write to the tables of fait."""
     connection.authorizer = _authorize
     try:
         for statement in statements:
             # fault: second-statement-skipped
-            connection.execute(statement.sql, tuple(statement.values)).fetchall()  # apsw stops at the first row
-    except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError) as problem:
-        raise UsageError(f"a handler's statement failed ({problem}). Nothing was recorded.") from problem
+            connection.execute(
+                statement.sql, tuple(statement.values)
+            ).fetchall()  # without fetching, apsw stops at the first row
+    except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError) as error:
+        raise UsageError(f"an SQL statement of a handler failed ({error}). Nothing was recorded.") from error
     except apsw.AuthError:
         raise UsageError(
-            "a handler's statement may not begin or end transactions, attach databases, set pragmas or write to fait's "
-            "own tables. Nothing was recorded."
+            "an SQL statement of a handler was rejected: it may not begin or end transactions, attach databases, set "
+            "pragmas, or write to the fait_* tables. Nothing was recorded. Remove it from ctx.execute(...)."
         ) from None
     finally:
         connection.authorizer = None
 
 
-def _authorize(operation: int, name: str | None, second: str | None, *_: object) -> int:
+def _authorize(operation: int, name: str | None, other_name: str | None, *_: object) -> int:
     if operation == apsw.SQLITE_ALTER_TABLE:
-        name = second  # the first is the database's name
-    own = operation in _WRITES and name is not None and name.startswith(_RESERVED_PREFIX)
-    return apsw.SQLITE_DENY if own or operation in _FORBIDDEN else apsw.SQLITE_OK
+        name = other_name  # the first argument is the name of the database
+    reserved = operation in _WRITES and name is not None and name.startswith(_RESERVED_PREFIX)
+    return apsw.SQLITE_DENY if reserved or operation in _FORBIDDEN else apsw.SQLITE_OK

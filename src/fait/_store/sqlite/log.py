@@ -1,4 +1,4 @@
-"""The log in SQLite: a row per event, and one writer at a time, so that position order is commit order."""
+"""The log in SQLite: one row per event. There is one writer at a time, so position order is commit order."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -39,21 +39,22 @@ from fait._telemetry import logger
 __all__ = ["IDLE_POLL_INTERVAL_S", "MAX_INLINE_ROWS", "POLL_INTERVAL_S", "SqliteLog"]
 
 POLL_INTERVAL_S: Final = 0.002
-"""How often other processes' commits are looked for while there is traffic. A look costs a few microseconds."""
+"""Interval between polls for commits of other processes, while there are any. A poll takes a few microseconds."""
 
 IDLE_POLL_INTERVAL_S: Final = 0.02
-"""… and when there has been none for `IDLE_LOOKS` looks."""
+"""Interval between polls after `IDLE_AFTER_POLLS` polls without a commit."""
 
 IDLE_AFTER_POLLS: Final = 500
+"""Number of polls without a commit after which the interval grows."""
 
 MAX_INLINE_ROWS: Final = 128
-"""Rows that are read in place, by the event loop itself: less work than handing the question to a thread and back."""
+"""Maximum number of rows to read inline, in the event loop: this is cheaper than a switch to a thread and back."""
 
 MAX_INLINE_EVENTS: Final = 10
-"""Events, and tags of them, that are stored in place, if they come alone and the disk is quick."""
+"""Maximum number of events, and of tags, of an append that may be stored inline."""
 
 MAX_INLINE_BYTES: Final = 64 << 10
-"""Bytes of such events."""
+"""Maximum size of an append that may be stored inline."""
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ _encode = msgspec.json.encode
 
 
 class SqliteLog:
-    """`Log` in an SQLite file. Belongs to the event loop it was made in."""
+    """`Log` in an SQLite file. It belongs to the event loop in which it was created."""
 
     def __init__(
         self,
@@ -89,29 +90,29 @@ class SqliteLog:
         check_writes(writes)
         return await self._group_commit.append(writes, condition)
 
-    def _flush(self, requests: Sequence[PendingAppend]) -> ImmediateFuture:
-        begin = self._writer.submit_inline if len(requests) == 1 and _fits_inline(requests[0]) else self._writer.submit
-        return begin(partial(self._append_all, requests), self._signal_readers)
+    def _flush(self, appends: Sequence[PendingAppend]) -> ImmediateFuture:
+        submit = self._writer.submit_inline if len(appends) == 1 and _fits_inline(appends[0]) else self._writer.submit
+        return submit(partial(self._append_all, appends), self._signal_readers)
 
-    def _signal_readers(self, verdicts: Sequence[AppendOutcome | Exception]) -> None:
-        """Wake whoever waits for events, in the same turn of the loop as those who appended them."""
-        self._signal.advance(max((each.position for each in verdicts if isinstance(each, Appended)), default=0))
+    def _signal_readers(self, results: Sequence[AppendOutcome | Exception]) -> None:
+        """Wake waiting readers, in the same iteration of the event loop as the callers of `append`."""
+        self._signal.advance(max((each.position for each in results if isinstance(each, Appended)), default=0))
 
     def _append_all(
-        self, requests: Sequence[PendingAppend], connection: SqliteConnection
+        self, appends: Sequence[PendingAppend], connection: SqliteConnection
     ) -> Sequence[AppendOutcome | Exception]:
-        """Store them in one transaction, one after another: each sees what those before it did."""
+        """Store a batch in one transaction. Each append sees the appends before it."""
         now = to_timestamp(self._clock.now())
-        if len(requests) > 1:
+        if len(appends) > 1:
             with _Savepoint(connection):
-                streams = {write.stream for request in requests for write in request.writes}
+                streams = {write.stream for append in appends for write in append.writes}
                 batch = AppendBatch(connection, now, streams)
-                verdicts = [batch.append(request.writes, request.condition) for request in requests]
+                results = [batch.append(append.writes, append.condition) for append in appends]
                 batch.flush()
-                return verdicts
-            # One of them was refused by the database. Once more, in the same order, each on its own feet.
+                return results
+            # A constraint rejected one of the appends. Repeat them in the same order, each in a separate savepoint.
         # fault: results-in-reverse-order
-        return [_append_individually(connection, request, now) for request in requests]
+        return [_append_individually(connection, append, now) for append in appends]
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
@@ -126,9 +127,9 @@ class SqliteLog:
         recorded_at = until.recorded_at and to_timestamp(until.recorded_at)
         occurred_at = until.occurred_at and to_timestamp(until.occurred_at)
         limits = (until.version, until.position, recorded_at, occurred_at)
-        near = min(check_limit(limit), MAX_INLINE_ROWS)
-        rows = self._read_inline(lambda connection: _history(connection, stream, after, near, limits))
-        if rows is not None and (len(rows) < near or near == limit):
+        inline_limit = min(check_limit(limit), MAX_INLINE_ROWS)
+        rows = self._read_inline(lambda connection: _history(connection, stream, after, inline_limit, limits))
+        if rows is not None and (len(rows) < inline_limit or inline_limit == limit):
             return rows
         return await self._readers.run(lambda connection: _history(connection, stream, after, limit, limits))
 
@@ -140,28 +141,28 @@ class SqliteLog:
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
         check_limit(limit)
-        mark = self._read_inline(head)
-        if mark is not None and mark - after <= MAX_INLINE_ROWS:  # a live reader: there is little to look at
-            page = self._read_inline(lambda connection: read_page(connection, after, query, limit, mark))
+        last = self._read_inline(head)
+        if last is not None and last - after <= MAX_INLINE_ROWS:  # a live reader, with few events to read
+            page = self._read_inline(lambda connection: read_page(connection, after, query, limit, last))
             if page is not None:
                 return page
         return await self._readers.run(lambda connection: read_page(connection, after, query, limit))
 
     def _read_inline(self, read: Callable[[SqliteConnection], T]) -> T | None:
-        """A small answer, at once; None in the rare moment when the file cannot be read without waiting."""
+        """Read a few rows in the event loop; None if the file is locked, which is rare."""
         try:
             return read(self._inline_reader)
         except apsw.BusyError:
             return None
         except apsw.ConnectionClosedError:
             raise StoreUnavailable("the store is closed.") from None
-        except apsw.Error as problem:
-            raise map_error(problem) from problem
+        except apsw.Error as error:
+            raise map_error(error) from error
 
     async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
-        wanted = (_encode(event_ids).decode(),)
-        found = self._read_inline(_event_finder(wanted)) if len(event_ids) <= MAX_INLINE_ROWS else None
-        return await self._readers.run(_event_finder(wanted)) if found is None else found
+        values = (_encode(event_ids).decode(),)
+        events = self._read_inline(_event_finder(values)) if len(event_ids) <= MAX_INLINE_ROWS else None
+        return await self._readers.run(_event_finder(values)) if events is None else events
 
     async def streams(
         self, *, category: str | None = None, after: str = "", limit: int = PAGE_SIZE
@@ -186,7 +187,7 @@ class SqliteLog:
         rows = await self._readers.run(
             lambda connection: connection.execute(SQL["oldest_messages"], (after,)).fetchall()
         )
-        return [OldestMessage(name, position, datetime.fromisoformat(at)) for name, position, at in rows]
+        return [OldestMessage(type, position, datetime.fromisoformat(time)) for type, position, time in rows]
 
     def notify(self) -> None:
         self._poll()
@@ -194,18 +195,18 @@ class SqliteLog:
     async def wait_for_events(self, after: int) -> None:
         self._waiters += 1
         if self._poller is None or self._poller.done():
-            self._poller = asyncio.create_task(self._poll_until_idle(), name="fait-sqlite-watch")
+            self._poller = asyncio.create_task(self._poll_until_idle(), name="fait-sqlite-poller")
         try:
             await self._signal.wait(after)
         finally:
             self._waiters -= 1
 
     async def _poll_until_idle(self) -> None:
-        """Ring for commits of other processes, as long as somebody waits."""
-        idle = 0
+        """Signal commits of other processes, while a reader waits."""
+        idle_polls = 0
         while self._waiters:
-            idle = 0 if self._poll() else idle + 1
-            await asyncio.sleep(POLL_INTERVAL_S if idle < IDLE_AFTER_POLLS else IDLE_POLL_INTERVAL_S)
+            idle_polls = 0 if self._poll() else idle_polls + 1
+            await asyncio.sleep(POLL_INTERVAL_S if idle_polls < IDLE_AFTER_POLLS else IDLE_POLL_INTERVAL_S)
 
     def _poll(self) -> bool:
         try:
@@ -216,14 +217,14 @@ class SqliteLog:
             self._signal.advance(head(self._inline_reader))
         except apsw.BusyError:
             return True
-        except apsw.Error as problem:
-            logger.warning("the file could not be watched: %s", problem)
+        except apsw.Error as error:
+            logger.warning("failed to poll for commits of other processes, will retry: %s", error)
             return False
         self._polled_version = version
         return True
 
     async def close(self) -> None:
-        """Stop watching the file."""
+        """Stop polling and wake all waiting readers."""
         if self._poller is not None:
             self._poller.cancel()
             await asyncio.gather(self._poller, return_exceptions=True)
@@ -231,11 +232,11 @@ class SqliteLog:
         self._inline_reader.close()
 
 
-def _fits_inline(request: PendingAppend) -> bool:
-    """Whether it takes little time to store, whatever is there already."""
-    if request.condition is not None or request.events > MAX_INLINE_EVENTS or request.size_bytes > MAX_INLINE_BYTES:
+def _fits_inline(append: PendingAppend) -> bool:
+    """Whether the append takes little time, regardless of the size of the log."""
+    if append.condition is not None or append.events > MAX_INLINE_EVENTS or append.size_bytes > MAX_INLINE_BYTES:
         return False
-    return sum(len(event.tags) for write in request.writes for event in write.events) <= MAX_INLINE_EVENTS
+    return sum(len(event.tags) for write in append.writes for event in write.events) <= MAX_INLINE_EVENTS
 
 
 def _history(
@@ -247,34 +248,34 @@ def _history(
 def _histories(
     connection: SqliteConnection, streams: Sequence[tuple[str, int]], limit: int
 ) -> list[tuple[str, list[EventSlice]]]:
-    # One statement for each: a join with the list would have to sort all their events to promise the order.
-    found, room = list[tuple[str, list[EventSlice]]](), limit
+    # One statement per stream: a join with the list of streams would have to sort all events to guarantee their order.
+    histories, remaining = list[tuple[str, list[EventSlice]]](), limit
     for stream, after in streams:
-        if room and (events := _history(connection, stream, after, room, (None,) * 4)):
-            found.append((stream, events))
-            room -= len(events)
-    return found
+        if remaining and (events := _history(connection, stream, after, remaining, (None,) * 4)):
+            histories.append((stream, events))
+            remaining -= len(events)
+    return histories
 
 
-def _event_finder(wanted: Sequence[Any]) -> Callable[[SqliteConnection], list[RecordedEvent]]:
-    return lambda connection: read_events(connection, "find_events", wanted)
+def _event_finder(values: Sequence[Any]) -> Callable[[SqliteConnection], list[RecordedEvent]]:
+    return lambda connection: read_events(connection, "find_events", values)
 
 
-def _append_individually(connection: SqliteConnection, request: PendingAppend, now: str) -> AppendOutcome | Exception:
-    writes = request.writes
+def _append_individually(connection: SqliteConnection, append: PendingAppend, now: str) -> AppendOutcome | Exception:
+    writes = append.writes
     # fault: append-without-savepoint
-    one_row = request.events == 1 and not writes[0].events[0].tags  # if it is refused, nothing is left behind
+    one_row = append.events == 1 and not writes[0].events[0].tags  # a single statement is atomic without a savepoint
     with _Savepoint(connection, in_savepoint=not one_row) as attempt:
         batch = AppendBatch(connection, now, [write.stream for write in writes])
-        verdict = batch.append(writes, request.condition)
+        result = batch.append(writes, append.condition)
         batch.flush()
-        return verdict
+        return result
     assert attempt.error is not None
     return find_existing(connection, writes) or attempt.error
 
 
 class _Savepoint:
-    """A part of a transaction, taken back alone when a request is at fault; other problems end the transaction."""
+    """A savepoint that is rolled back if an append is invalid; other errors propagate and end the transaction."""
 
     def __init__(self, connection: SqliteConnection, *, in_savepoint: bool = True) -> None:
         self._connection = connection
@@ -286,11 +287,11 @@ class _Savepoint:
             self._connection.execute("SAVEPOINT appends")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> bool:
-        if isinstance(problem, apsw.ConstraintError | TypeError | ValueError | OverflowError):
-            self.error = problem
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, apsw.ConstraintError | TypeError | ValueError | OverflowError):
+            self.error = error
         if self._in_savepoint and self.error is not None:
             self._connection.execute("ROLLBACK TO appends")
-        if self._in_savepoint and (self.error is not None or problem is None):  # a full disk has ended it already
+        if self._in_savepoint and (self.error is not None or error is None):  # a full disk has already rolled back
             self._connection.execute("RELEASE appends")
         return self.error is not None

@@ -1,8 +1,9 @@
-"""A guard against a way to lose data that no error shows: one file open through two copies of SQLite in one process.
+"""Prevents silent data loss: one file must not be open through two copies of SQLite in the same process.
 
-POSIX locks belong to a process, and closing any handle of a file drops them all. `apsw` brings a SQLite of its own, the
-standard library's `sqlite3` is another: each would unlock the other's file, take itself for its last user, and
-delete the write-ahead log that the other is still writing to. Other processes are safe: their locks are their own.
+POSIX locks belong to the process, and closing any descriptor of a file releases all of them. The `apsw` wheel contains
+its own SQLite library; the standard library's `sqlite3` uses another. Each would release the locks of the other, regard
+itself as the last user of the file, and delete the WAL that the other still writes to. Other processes have their
+own locks and are safe. SQLite documents this in "How To Corrupt An SQLite Database File".
 """
 
 import os
@@ -20,19 +21,23 @@ T = TypeVar("T")
 FileId = tuple[int, int]
 
 _claimed: Final[dict[FileId, int]] = {}
-"""Files open here, by device and inode, and how many stores hold each."""
+"""Open files, by device and inode, with the number of stores that have each one open."""
 
 _hook_installed: Final[list[bool]] = []
 _lock: Final = threading.Lock()
 
 
 def claim(path: str, open_connection: Callable[[], T]) -> tuple[T, FileId]:
-    """Open a file that nothing else in this process has open, and from now on refuse `sqlite3.connect` to it.
+    """Open a file and, until `release`, reject `sqlite3.connect` to it in this process.
 
-    Returns the connection, and what `release` takes.
+    Returns:
+        The connection, and the file id to pass to `release`.
+
+    Raises:
+        UsageError: another copy of SQLite has the file open in this process.
     """
     with _lock:
-        if not _hook_installed:  # a hook cannot be removed, so there is one for the whole process
+        if not _hook_installed:  # an audit hook cannot be removed, so it is added once per process
             _hook_installed.append(True)
             sys.addaudithook(_audit_hook)
         _check_not_open(path)
@@ -44,7 +49,7 @@ def claim(path: str, open_connection: Callable[[], T]) -> tuple[T, FileId]:
 
 
 def release(file: FileId) -> None:
-    """Forget a file, once the last store that held it is closed."""
+    """Undo one `claim`: after the last one, `sqlite3` may open the file."""
     with _lock:
         _claimed[file] -= 1
         if not _claimed[file]:
@@ -96,8 +101,8 @@ def _file_id(path: str) -> FileId | None:
 
 def _message(path: str) -> str:
     return (
-        f"{path} is, or would be, open in this process through two copies of SQLite: the one fait uses (apsw) and "
-        "another, such as the standard library's sqlite3. Each would drop the other's locks, and commits would be "
-        "lost. Nothing "
-        "was opened or written. Open it from another process, use apsw here, or close one before opening the other."
+        f"{path} cannot be open through two copies of SQLite in one process: that of fait (apsw) and another one, such "
+        "as the standard library's sqlite3. Closing one connection would release the locks of the other, and commits "
+        "could be lost. The file was not opened, and nothing was written. Use sqlite3 in another process, use apsw in "
+        "this one, or close the first connection before you open the second."
     )

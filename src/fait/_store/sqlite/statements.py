@@ -1,4 +1,4 @@
-"""The backend's SQL by name, read once."""
+"""The SQL statements of the SQLite backend by name, loaded once."""
 
 from typing import Final
 

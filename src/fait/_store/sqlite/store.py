@@ -1,4 +1,4 @@
-"""Opening an SQLite file: bring its schema up to date, read its identity, start its threads."""
+"""Opens an SQLite store: applies migrations, reads the identity of the log, starts the threads."""
 
 import asyncio
 from datetime import datetime
@@ -25,7 +25,7 @@ __all__ = ["SqliteStore", "applied_migrations", "open_store"]
 
 
 class SqliteStore:
-    """Both ports on one file."""
+    """`Store` in one SQLite file."""
 
     def __init__(
         self, log: SqliteLog, ledger: SqliteLedger, writer: WriterThread, readers: ReaderThreads, file: FileId
@@ -37,11 +37,11 @@ class SqliteStore:
         self._readers = readers
 
     async def examine(self) -> list[Finding]:
-        """Check the file and the log's own rules in it; takes time in proportion to the log."""
+        """Check the file and the invariants of the log. Reads the whole log."""
         return await self._readers.run(examine)
 
     async def close(self) -> None:
-        """Finish what was asked for and close the file, also when the caller is cancelled meanwhile."""
+        """Finish queued jobs and close the file, even if the calling task is canceled."""
         await asyncio.shield(self._close())
 
     async def _close(self) -> None:
@@ -54,15 +54,26 @@ class SqliteStore:
 
 
 async def open_store(path: str, options: dict[str, str], clock: Clock, *, create: bool = True) -> SqliteStore:
-    """Open a file, or create it; with `create=False` only a file that is a store already.
+    """Open a file, or create it.
 
-    Options: `synchronous=FULL` (the default), or `NORMAL`, which may lose the last commits when the power fails.
+    Args:
+        path: the file.
+        options: `synchronous` is FULL by default; NORMAL is faster but may lose the last commits on a power failure.
+        clock: the source of `recorded_at`.
+        create: whether to create a store if there is none.
+
+    Raises:
+        UsageError: an unknown option, or `create=False` and there is no store.
+        StoreUnavailable: the file cannot be opened.
     """
-    chosen = options.get("synchronous", "FULL").upper()
-    unknown = options.keys() - {"synchronous"}
-    if unknown or chosen not in ("FULL", "NORMAL"):
-        raise UsageError(f"sqlite:// takes the option synchronous=FULL or NORMAL, not {', '.join(options)}=…")
-    synchronous: Synchronous = "NORMAL" if chosen == "NORMAL" else "FULL"
+    level = options.get("synchronous", "FULL").upper()
+    if options.keys() - {"synchronous"} or level not in ("FULL", "NORMAL"):
+        given = "&".join(f"{name}=…" for name in options)
+        raise UsageError(
+            f"unsupported option in the store URL: ?{given}. A sqlite: URL accepts ?synchronous=FULL (the default) or "
+            "?synchronous=NORMAL. Nothing was opened."
+        )
+    synchronous: Synchronous = "NORMAL" if level == "NORMAL" else "FULL"
     open_connection = partial(connect, path, synchronous=synchronous)
     if not create:
         _check_is_store(path)
@@ -72,43 +83,47 @@ async def open_store(path: str, options: dict[str, str], clock: Clock, *, create
         identity = await asyncio.to_thread(_migrate, path, first, clock)
         threads.append(writer := WriterThread(open_connection))
         threads.append(readers := ReaderThreads(open_connection))
-        near = open_connection(busy_timeout_ms=0)  # the event loop reads through it: it must never wait
-    except BaseException as problem:
+        inline_reader = open_connection(busy_timeout_ms=0)  # used in the event loop, which must not block
+    except BaseException as error:
         for each in threads:
             await each.close()
         release(file)
-        if isinstance(problem, apsw.Error):
-            raise map_error(problem, path) from problem
+        if isinstance(error, apsw.Error):
+            raise map_error(error, path) from error
         raise
-    log = SqliteLog(identity, clock, writer, readers, near, durable=synchronous == "FULL")
+    log = SqliteLog(identity, clock, writer, readers, inline_reader, durable=synchronous == "FULL")
     return SqliteStore(log, SqliteLedger(writer, readers), writer, readers, file)
 
 
 def _check_is_store(path: str) -> None:
-    """Refuse a file that is not a store yet, without touching it."""
+    """Raise `UsageError` unless the file is a store. Changes nothing."""
     try:
-        found = connect_readonly(path).pragma("table_info", "fait_migrations")
-    except apsw.NotADBError as problem:
-        raise map_error(problem, path) from problem
-    except apsw.Error as problem:
-        raise UsageError(f"there is no store at {path}; is the path right? Nothing was created.") from problem
-    if not found:
+        columns = connect_readonly(path).pragma("table_info", "fait_migrations")
+    except apsw.NotADBError as error:
+        raise map_error(error, path) from error
+    except apsw.Error as error:
         raise UsageError(
-            f"{path} is an SQLite file without a log of fait in it; is the path right? Nothing was changed."
+            f"there is no store at {path}. Nothing was created. Check the path, or create the store with: "
+            f"fait db init --store sqlite:///{path}"
+        ) from error
+    if not columns:
+        raise UsageError(
+            f"{path} is an SQLite file, but not a fait store. Nothing was changed. Check the path, or create the store "
+            f"in this file with: fait db init --store sqlite:///{path}"
         )
 
 
 def _migrate(path: str, connection: SqliteConnection, clock: Clock) -> Identity:
-    moment = to_timestamp(clock.now())
-    connection.execute("BEGIN IMMEDIATE")  # two processes may open a new file at once
+    now = to_timestamp(clock.now())
+    connection.execute("BEGIN IMMEDIATE")  # several processes may open a new file at the same time
     try:
         connection.execute(SQL["create_migrations"])
         for migration in pending_migrations(
             load_migrations("fait._store.sqlite"), applied_migrations(connection), path
         ):
-            _apply(connection, migration, moment)
+            _apply(connection, migration, now)
         if not connection.execute(SQL["identity"]).fetchall():
-            connection.execute(SQL["create_log"], (str(uuid4()), moment))
+            connection.execute(SQL["create_log"], (str(uuid4()), now))
         identity = Identity(*connection.execute(SQL["identity"]).fetchall()[0])
         connection.execute("COMMIT")
     finally:
@@ -118,13 +133,13 @@ def _migrate(path: str, connection: SqliteConnection, clock: Clock) -> Identity:
     return identity
 
 
-def _apply(connection: SqliteConnection, migration: Migration, moment: str) -> None:
+def _apply(connection: SqliteConnection, migration: Migration, now: str) -> None:
     connection.execute(migration.sql)
-    values = (migration.number, migration.name, migration.checksum, migration.compatible_from, moment)
+    values = (migration.number, migration.name, migration.checksum, migration.compatible_from, now)
     connection.execute(SQL["insert_migration"], values)
 
 
 def applied_migrations(connection: SqliteConnection) -> list[MigrationStatus]:
-    """The steps that were applied, in a file that has any."""
+    """The applied migrations of a file that has the table `fait_migrations`."""
     rows = connection.execute(SQL["applied_migrations"]).fetchall()
-    return [MigrationStatus(*what, applied_at=datetime.fromisoformat(applied_at)) for *what, applied_at in rows]
+    return [MigrationStatus(*values, applied_at=datetime.fromisoformat(time)) for *values, time in rows]

@@ -1,7 +1,7 @@
-"""SQL for the tables that users declare. The only place where SQL is built: names pass `quote`, values are parameters.
+"""SQL for the tables of read models. Only this module builds SQL: names pass through `quote`, values are parameters.
 
-In a file everybody can read: times, dates, UUIDs and decimals are text. Decimals compare as numbers through a collation
-named `decimal`, as the `sqlite3` shell has one.
+Timestamps, dates, UUIDs and decimals are stored as readable text. Decimals compare as numbers through a collation named
+`decimal`; the `sqlite3` shell has one of the same name.
 """
 
 from collections.abc import Callable, Sequence
@@ -57,12 +57,12 @@ _FROM_SQL: Final[dict[ColumnKind, Callable[[Any], Any]]] = {
 
 
 def quote(name: str) -> str:
-    """A name as an SQL identifier."""
+    """A name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def create_table(table: Table) -> list[str]:
-    """Statements that make the table and its indexes."""
+    """Statements that create the table and its indexes, if they do not exist."""
     columns = ", ".join(
         f"{quote(column.name)} {_TYPES[column.kind]}"
         + ("" if column.nullable else " NOT NULL")
@@ -78,14 +78,14 @@ def create_table(table: Table) -> list[str]:
 
 
 def drop_table(table: Table) -> str:
-    """The statement that removes the table, if it is there."""
+    """Statement that drops the table, if it exists."""
     return f"DROP TABLE IF EXISTS {quote(table.name)}"
 
 
 def upsert_row(table: Table) -> str:
-    """The statement that writes a row by its key: parameters are its values, in the order of the columns.
+    """Statement that inserts or updates a row by its key. Its parameters are the values, in the order of the columns.
 
-    Not INSERT OR REPLACE: under a unique index that a user has added, it would silently remove another row.
+    Not INSERT OR REPLACE: if a user has added a unique index, it would silently delete another row.
     """
     names = [quote(column.name) for column in table.columns]
     changed = ", ".join(f"{name} = excluded.{name}" for name in names if name != quote(table.key))
@@ -96,12 +96,12 @@ def upsert_row(table: Table) -> str:
 
 
 def delete_row(table: Table) -> str:
-    """The statement that removes a row: its parameter is the key."""
+    """Statement that deletes a row. Its parameter is the key."""
     return f"DELETE FROM {quote(table.name)} WHERE {quote(table.key)} = ?"  # noqa: S608
 
 
 def select_keys(table: Table) -> str:
-    """The statement that reads rows by key: its parameter is a JSON array of keys."""
+    """Statement that selects rows by key. Its parameter is a JSON array of keys."""
     return (
         f"SELECT {_columns(table)} FROM {quote(table.name)} "  # noqa: S608
         f"WHERE {quote(table.key)} IN (SELECT value FROM json_each(?))"
@@ -115,14 +115,14 @@ def select_rows(
     after_row: Sequence[Any] | None,
     limit: int | None,
 ) -> tuple[str, list[Any]]:
-    """The statement that answers a `select`, and its values."""
+    """Statement for `Ledger.select`, and its parameters."""
     values: list[Any] = []
-    tests = [_condition(table, condition, values) for condition in where]
+    conditions = [_condition(table, condition, values) for condition in where]
     if after_row is not None:
-        tests.append(_after_row(table, order, after_row, values))
+        conditions.append(_after_row(table, order, after_row, values))
     sql = f"SELECT {_columns(table)} FROM {quote(table.name)}"  # noqa: S608
-    if tests:
-        sql += " WHERE " + " AND ".join(tests)
+    if conditions:
+        sql += " WHERE " + " AND ".join(conditions)
     if order:
         sql += " ORDER BY " + ", ".join(
             _sort_expression(table, each.column) + (" DESC" if each.descending else "") for each in order
@@ -134,28 +134,28 @@ def select_rows(
 
 
 def to_rows(table: Table, rows: Sequence[Row]) -> Sequence[Row]:
-    """Python values as SQLite keeps them."""
-    return _converted(rows, [_TO_SQL.get(column.kind) for column in table.columns])
+    """Convert rows of Python values to SQLite values."""
+    return _convert(rows, [_TO_SQL.get(column.kind) for column in table.columns])
 
 
 def from_rows(table: Table, rows: Sequence[Row]) -> Sequence[Row]:
-    """SQLite's values as Python has them."""
-    return _converted(rows, [_FROM_SQL.get(column.kind) for column in table.columns])
+    """Convert rows of SQLite values to Python values."""
+    return _convert(rows, [_FROM_SQL.get(column.kind) for column in table.columns])
 
 
 def keys_to_sql(table: Table, keys: Sequence[Any]) -> Sequence[Any]:
-    """Keys as SQLite keeps them."""
+    """Convert keys to SQLite values."""
     convert = _TO_SQL.get(table.columns[table.index_of(table.key)].kind)
     return keys if convert is None else [convert(key) for key in keys]
 
 
-def _converted(rows: Sequence[Row], converts: Sequence[Callable[[Any], Any] | None]) -> Sequence[Row]:
-    if not any(converts):
+def _convert(rows: Sequence[Row], converters: Sequence[Callable[[Any], Any] | None]) -> Sequence[Row]:
+    if not any(converters):
         return rows
     return [
         tuple(
             value if convert is None or value is None else convert(value)
-            for convert, value in zip(converts, row, strict=True)
+            for convert, value in zip(converters, row, strict=True)
         )
         for row in rows
     ]
@@ -178,27 +178,28 @@ def _sort_expression(table: Table, name: str) -> str:
 
 def _condition(table: Table, condition: ColumnCondition, values: list[Any]) -> str:
     column = _sort_expression(table, condition.column)
-    given = [_to_sql(table, condition.column, value) for value in condition.values]
+    parameters = [_to_sql(table, condition.column, value) for value in condition.values]
     match condition.operator:
         case "=" | "!=":
-            values.extend(given)
+            values.extend(parameters)
             return f"{column} IS {'NOT ' if condition.operator == '!=' else ''}?"
         case "in":
-            values.extend(value for value in given if value is not None)
-            test = f"{column} IN ({', '.join('?' for value in given if value is not None)})"
-            return f"({test} OR {column} IS NULL)" if None in given else test
+            not_null = [value for value in parameters if value is not None]
+            values.extend(not_null)
+            is_in = f"{column} IN ({', '.join('?' for _ in not_null)})"
+            return is_in if len(not_null) == len(parameters) else f"({is_in} OR {column} IS NULL)"
         case "between":
-            values.extend(given)
+            values.extend(parameters)
             return f"{column} BETWEEN ? AND ?"
         case operator:
-            values.extend(given)
+            values.extend(parameters)
             return f"{column} {operator} ?"
 
 
-def _after_row(table: Table, order: Sequence[SortOrder], beyond: Sequence[Any], values: list[Any]) -> str:
-    """Rows after the one whose order columns are `beyond`: later in the first, or equal there and later in the rest."""
+def _after_row(table: Table, order: Sequence[SortOrder], after_row: Sequence[Any], values: list[Any]) -> str:
+    """Condition for rows that sort after the values `after_row`: by the first column, and on a tie by the rest."""
     first, rest = order[0], order[1:]
-    column, value = _sort_expression(table, first.column), _to_sql(table, first.column, beyond[0])
+    column, value = _sort_expression(table, first.column), _to_sql(table, first.column, after_row[0])
     if value is None:
         later = "FALSE" if first.descending else f"{column} IS NOT NULL"
     elif first.descending:
@@ -212,4 +213,4 @@ def _after_row(table: Table, order: Sequence[SortOrder], beyond: Sequence[Any], 
     if not rest:
         return later
     values.append(value)
-    return f"({later} OR ({column} IS ? AND {_after_row(table, rest, beyond[1:], values)}))"
+    return f"({later} OR ({column} IS ? AND {_after_row(table, rest, after_row[1:], values)}))"

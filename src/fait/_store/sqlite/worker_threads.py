@@ -1,10 +1,10 @@
-"""The threads that own connections: one writer with group commit, a few readers beside it.
+"""The threads that own SQLite connections: one writer with group commit, and a few readers.
 
-SQLite has one writer at a time. Whatever was asked for while a commit was under way goes together into the next
-transaction, so that many callers share one fsync. Readers see the last commit and never wait.
+SQLite allows one write transaction at a time. Jobs that arrive during a commit are run together in the next
+transaction, so that many callers share one fsync. In WAL mode readers see the last commit and never block.
 
-To wake a thread, and to be woken by it, takes about as long as a commit on a quick disk. So a small job that is alone
-is done in place, by the event loop, as long as the disk has been quick; and nothing that may wait for another process.
+A thread switch takes about as long as a commit on a fast disk. A small job that arrives alone is therefore run inline,
+in the event loop, while recent commits were fast. Inline jobs never wait for the lock of another process.
 """
 
 import asyncio
@@ -26,63 +26,67 @@ T = TypeVar("T")
 Job = Callable[[SqliteConnection], Any]
 
 MAX_TRANSACTION_JOBS: Final = 256
-"""Most requests of one transaction: bounds how long the first of them waits for the last."""
+"""Maximum number of jobs in one transaction; it bounds how long the first job waits for the last."""
 
 MAX_INLINE_COMMIT_S: Final = 0.001
-"""A disk is quick as long as transactions take no longer than this: so long they may stop the event loop."""
+"""Maximum duration of recent transactions for jobs to run inline: they block the event loop that long."""
 
 COMMIT_TIME_DECAY: Final = 0.9
-"""What is left of the longest transaction's time with each one after it: a pause of the disk is forgotten slowly."""
+"""Factor by which the longest duration seen decays with each transaction, so that a slow commit counts for a while."""
 
 
 class ImmediateFuture:
-    """A future whose callback is called at once when the answer arrives, not in the event loop's next turn."""
+    """A future that calls its callback as soon as the result is set, not in the next iteration of the event loop.
 
-    __slots__ = ("_callback", "_outcome", "_then")
+    Args:
+        on_result: called with the result after the callback, if the job succeeded.
+    """
 
-    def __init__(self, then: Callable[[Any], object] | None = None) -> None:
+    __slots__ = ("_callback", "_on_result", "_outcome")
+
+    def __init__(self, on_result: Callable[[Any], object] | None = None) -> None:
         self._outcome: Any = None
         self._callback: Callable[[Any], object] | None = None
-        self._then = then
+        self._on_result = on_result
 
     def add_done_callback(self, callback: Callable[[Any], object], /) -> None:
-        """Have this called; there is one, and it comes before the answer can."""
+        """Set the only callback; it must be set before the result."""
         self._callback = callback
 
     def done(self) -> bool:
-        """Never before its one answer."""
+        """Always False before the result is set, which happens once."""
         return False
 
     def cancelled(self) -> bool:
-        """It cannot be."""
+        """Always False: it cannot be canceled."""
         return False
 
     def exception(self) -> BaseException | None:
-        """What went wrong with the whole job."""
+        """The exception of the job; None if it succeeded."""
         return self._outcome if isinstance(self._outcome, BaseException) else None
 
     def result(self) -> Any:
-        """What the job gave."""
+        """The result of the job."""
         return self._outcome
 
-    def set_result(self, outcome: Any) -> None:
-        """The answer is there."""
-        self._settle(outcome)
-        if self._then is not None:
-            self._then(outcome)
+    def set_result(self, result: Any) -> None:
+        """Set the result, and call the callback and `on_result`."""
+        self._set_outcome(result)
+        if self._on_result is not None:
+            self._on_result(result)
 
-    def set_exception(self, problem: Exception) -> None:
-        """It failed."""
-        self._settle(problem)
+    def set_exception(self, error: Exception) -> None:
+        """Set the exception, and call the callback."""
+        self._set_outcome(error)
 
-    def _settle(self, outcome: Any) -> None:
+    def _set_outcome(self, outcome: Any) -> None:
         self._outcome = outcome
         assert self._callback is not None
         self._callback(self)
 
 
 class _QueuedJob:
-    """A job and who waits for it."""
+    """A job and the future of its result."""
 
     __slots__ = ("future", "job")
 
@@ -92,10 +96,10 @@ class _QueuedJob:
 
 
 class _WorkerThreads:
-    """Threads that each own a connection and take requests from one queue."""
+    """Threads that each own a connection and take jobs from one queue."""
 
     def __init__(self, open_connection: Callable[[], SqliteConnection], count: int, name: str) -> None:
-        self._requests: queue.SimpleQueue[_QueuedJob | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_QueuedJob | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._pending = 0
@@ -107,76 +111,76 @@ class _WorkerThreads:
         for thread in self._threads:
             thread.start()
 
-    def _enqueue(self, request: _QueuedJob) -> None:
-        """Have a job done in a thread; it may be done again if others in its transaction fail."""
+    def _enqueue(self, queued: _QueuedJob) -> None:
+        """Queue a job for a thread. It may run a second time if another job of its transaction fails."""
         if self._closed:
             raise StoreUnavailable("the store is closed.")
         self._pending += 1
-        self._requests.put(request)
+        self._queue.put(queued)
 
     async def run(self, job: Callable[[SqliteConnection], T]) -> T:
-        """Run a job and wait for it."""
+        """Run a job in a thread and wait for its result."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._enqueue(_QueuedJob(job, future))
         return await future
 
     def submit(
-        self, job: Callable[[SqliteConnection], T], then: Callable[[T], object] | None = None
+        self, job: Callable[[SqliteConnection], T], on_result: Callable[[T], object] | None = None
     ) -> ImmediateFuture:
-        """Run a job, and have a callback called when it is done; then another one, if it went well."""
-        answer = ImmediateFuture(then)
-        self._enqueue(_QueuedJob(job, answer))
-        return answer
+        """Run a job in a thread and return a future of its result; `on_result` is called if it succeeds."""
+        future = ImmediateFuture(on_result)
+        self._enqueue(_QueuedJob(job, future))
+        return future
 
     async def close(self) -> None:
-        """Finish what was asked for, then close the connections."""
+        """Finish the queued jobs, then close the connections."""
         if self._closed:
             return
         self._closed = True
         for _ in self._threads:
-            self._requests.put(None)
+            self._queue.put(None)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
     def _serve(self, connection: SqliteConnection) -> None:
-        while (request := self._requests.get()) is not None:
-            gathered = self._collect(request)
-            requests = [each for each in gathered if not each.future.cancelled()]
-            outcomes = self._run_jobs(connection, requests) if requests else []
-            if self._needs_checkpoint():  # those who waited have their answer first, and the connection is not free yet
-                self._in_loop(self._resolve, requests, outcomes, 0)
+        while (first := self._queue.get()) is not None:
+            collected = self._collect(first)
+            jobs = [queued for queued in collected if not queued.future.cancelled()]
+            outcomes = self._run_jobs(connection, jobs) if jobs else []
+            if self._needs_checkpoint():  # callers get their results first; the connection stays reserved until the end
+                self._in_loop(self._resolve, jobs, outcomes, 0)
                 self._checkpoint(connection)
-                requests, outcomes = [], []
-            self._in_loop(self._resolve, requests, outcomes, len(gathered))
+                jobs, outcomes = [], []
+            self._in_loop(self._resolve, jobs, outcomes, len(collected))
         connection.close()
 
     def _collect(self, first: _QueuedJob) -> list[_QueuedJob]:
         return [first]
 
-    def _run_jobs(self, connection: SqliteConnection, requests: list[_QueuedJob]) -> list[Any]:
-        return [_run_job(connection, request.job) for request in requests]
+    def _run_jobs(self, connection: SqliteConnection, jobs: list[_QueuedJob]) -> list[Any]:
+        return [_run_job(connection, queued.job) for queued in jobs]
 
     def _needs_checkpoint(self) -> bool:
         return False
 
     def _checkpoint(self, connection: SqliteConnection) -> None:
-        """What can be done while nobody waits."""
+        """Checkpoint the WAL, if this thread writes."""
 
     def _in_loop(self, function: Callable[..., object], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
-            logger.debug("the event loop ended before its answer came")
+            logger.debug("dropped a result: the event loop is closed")
 
-    def _resolve(self, requests: list[_QueuedJob], outcomes: list[Any], done: int) -> None:
-        self._pending -= done
-        for request, outcome in zip(requests, outcomes, strict=True):
-            if request.future.done():
+    def _resolve(self, jobs: list[_QueuedJob], outcomes: list[Any], completed: int) -> None:
+        self._pending -= completed
+        for queued, outcome in zip(jobs, outcomes, strict=True):
+            if queued.future.done():
                 continue
             if isinstance(outcome, Exception):
-                request.future.set_exception(outcome)
+                queued.future.set_exception(outcome)
             else:
-                request.future.set_result(outcome)
+                queued.future.set_result(outcome)
 
 
 class ReaderThreads(_WorkerThreads):
@@ -187,10 +191,10 @@ class ReaderThreads(_WorkerThreads):
 
 
 class WriterThread(_WorkerThreads):
-    """The one thread that writes: a transaction for everything that has gathered."""
+    """The only thread that writes. It runs all queued jobs in one transaction."""
 
     def __init__(self, open_connection: Callable[[], SqliteConnection]) -> None:
-        self._commit_time_s = 2 * MAX_INLINE_COMMIT_S  # of late; a disk has to show that it is quick
+        self._commit_time_s = 2 * MAX_INLINE_COMMIT_S  # inline only after measured commits were fast
         self._wal_pages = 0
         self._connection = connection = open_connection()
         self._max_wal_pages: int = connection.pragma("wal_autocheckpoint")
@@ -198,65 +202,65 @@ class WriterThread(_WorkerThreads):
         super().__init__(lambda: connection, 1, "fait-sqlite-writer")
 
     def submit_inline(
-        self, job: Callable[[SqliteConnection], T], then: Callable[[T], object] | None = None
+        self, job: Callable[[SqliteConnection], T], on_result: Callable[[T], object] | None = None
     ) -> ImmediateFuture:
-        """`begin` for a job of a few rows, which is done in place if that is quick."""
+        """Run a job of a few rows inline if recent commits were fast; otherwise as `submit`."""
         if self._commit_time_s > MAX_INLINE_COMMIT_S:
-            return self.submit(job, then)
-        answer = ImmediateFuture(then)
-        self._loop.call_soon(self._run_inline, _QueuedJob(job, answer))
-        return answer
+            return self.submit(job, on_result)
+        future = ImmediateFuture(on_result)
+        self._loop.call_soon(self._run_inline, _QueuedJob(job, future))
+        return future
 
-    def _run_inline(self, request: _QueuedJob) -> None:
+    def _run_inline(self, queued: _QueuedJob) -> None:
         # fault: connection-shared-with-thread
-        if self._pending or self._closed:  # the thread has the connection
-            self._submit_to_thread(request)
+        if self._pending or self._closed:  # the thread uses the connection
+            self._submit_to_thread(queued)
             return
         # fault: busy-wait-in-event-loop
         self._connection.set_busy_handler(None)
         try:
-            [outcome] = self._run_transaction(self._connection, [request.job])
-        except apsw.BusyError:  # another process writes: nothing was done, and the thread can wait
-            self._submit_to_thread(request)
+            [outcome] = self._run_transaction(self._connection, [queued.job])
+        except apsw.BusyError:  # another process has the write lock; nothing was written, and the thread may wait
+            self._submit_to_thread(queued)
             return
-        except Exception as problem:
-            outcome = _translate_error(problem)
+        except Exception as error:
+            outcome = _translate_error(error)
         finally:
             self._connection.set_busy_handler(BusyHandler())
-        self._resolve([request], [outcome], 0)
+        self._resolve([queued], [outcome], 0)
         if self._needs_checkpoint():
-            self.submit(_no_op).add_done_callback(_no_op)  # the thread has the time to move them
+            self.submit(_no_op).add_done_callback(_no_op)  # the thread runs the checkpoint after this empty job
 
-    def _submit_to_thread(self, request: _QueuedJob) -> None:
+    def _submit_to_thread(self, queued: _QueuedJob) -> None:
         try:
-            self._enqueue(request)
+            self._enqueue(queued)
         except StoreUnavailable as closed:
-            self._resolve([request], [closed], 0)
+            self._resolve([queued], [closed], 0)
 
     def _on_commit(self, _connection: SqliteConnection, _name: str, pages: int) -> int:
         self._wal_pages = pages
         return apsw.SQLITE_OK
 
     def _collect(self, first: _QueuedJob) -> list[_QueuedJob]:
-        requests = [first]
-        while len(requests) < MAX_TRANSACTION_JOBS and not self._requests.empty():
-            request = self._requests.get_nowait()
-            if request is None:
-                self._requests.put(None)
+        jobs = [first]
+        while len(jobs) < MAX_TRANSACTION_JOBS and not self._queue.empty():
+            queued = self._queue.get_nowait()
+            if queued is None:
+                self._queue.put(None)
                 break
-            requests.append(request)
-        return requests
+            jobs.append(queued)
+        return jobs
 
-    def _run_jobs(self, connection: SqliteConnection, requests: list[_QueuedJob]) -> list[Any]:
+    def _run_jobs(self, connection: SqliteConnection, jobs: list[_QueuedJob]) -> list[Any]:
         try:
-            return self._run_transaction(connection, [request.job for request in requests])
-        except Exception as problem:
-            known = _translate_error(problem)
-            if len(requests) == 1 or isinstance(known, StoreUnavailable):
-                return [known] * len(requests)
-            # One bad request must not fail its neighbours: all are run again, alone.
+            return self._run_transaction(connection, [queued.job for queued in jobs])
+        except Exception as error:
+            translated = _translate_error(error)
+            if len(jobs) == 1 or isinstance(translated, StoreUnavailable):
+                return [translated] * len(jobs)
+            # A failing job must not fail the others: each one is run again in a separate transaction.
             # fault: failed-job-fails-transaction
-            return [outcome for request in requests for outcome in self._run_jobs(connection, [request])]
+            return [outcome for queued in jobs for outcome in self._run_jobs(connection, [queued])]
 
     def _run_transaction(self, connection: SqliteConnection, jobs: Sequence[Job]) -> list[Any]:
         started = time.perf_counter()
@@ -269,29 +273,29 @@ class WriterThread(_WorkerThreads):
         return self._wal_pages >= self._max_wal_pages
 
     def _checkpoint(self, connection: SqliteConnection) -> None:
-        """Move the write-ahead log into the file, once it is as long as SQLite lets it become."""
+        """Checkpoint the WAL. The WAL hook replaces SQLite's automatic checkpoint, with the same threshold."""
         self._wal_pages = 0
         try:
             connection.wal_checkpoint()
-        except apsw.Error as problem:  # it stays where it is, and is as safe there
-            logger.debug("the write-ahead log stays as long as it is: %s", type(problem).__name__)
+        except apsw.Error as error:  # harmless: commits are durable in the WAL, and the next checkpoint includes them
+            logger.debug("WAL checkpoint failed, will retry after the next commits: %s", type(error).__name__)
 
 
 def _transaction(connection: SqliteConnection, jobs: Sequence[Job]) -> list[Any]:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        answers = [job(connection) for job in jobs]
+        results = [job(connection) for job in jobs]
     except BaseException:
         _roll_back(connection)
         raise
     try:
         connection.execute("COMMIT")
-    except BaseException as problem:
+    except BaseException as error:
         _roll_back(connection)
-        if isinstance(problem, apsw.BusyError | apsw.FullError):
-            raise map_error(problem) from problem
-        raise StoreUnavailable(f"the commit failed ({type(problem).__name__}: {problem}).", "unknown") from problem
-    return answers
+        if isinstance(error, apsw.BusyError | apsw.FullError):
+            raise map_error(error) from error
+        raise StoreUnavailable(f"commit failed ({type(error).__name__}: {error}).", "unknown") from error
+    return results
 
 
 def _roll_back(connection: SqliteConnection) -> None:
@@ -302,15 +306,15 @@ def _roll_back(connection: SqliteConnection) -> None:
 def _run_job(connection: SqliteConnection, job: Job) -> Any:
     try:
         return job(connection)
-    except Exception as problem:
-        return _translate_error(problem)
+    except Exception as error:
+        return _translate_error(error)
 
 
-def _translate_error(problem: Exception) -> Exception:
-    if isinstance(problem, apsw.Error) and not isinstance(problem, apsw.ConstraintError | apsw.SQLError):
-        return map_error(problem)
-    return problem
+def _translate_error(error: Exception) -> Exception:
+    if isinstance(error, apsw.Error) and not isinstance(error, apsw.ConstraintError | apsw.SQLError):
+        return map_error(error)
+    return error
 
 
-def _no_op(_of: object) -> None:
-    """A job that only wakes the thread."""
+def _no_op(_argument: object) -> None:
+    """An empty job, and a callback that ignores its future."""

@@ -1,1 +1,1 @@
-"""The `fait` command: moves facts in and out of a store, looks at them, and says whether the store is well."""
+"""The `fait` command: imports and exports events, inspects and checks stores, runs workers."""

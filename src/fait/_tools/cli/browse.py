@@ -1,4 +1,4 @@
-"""Commands that look: streams, the events of one stream or of the whole log, and what is being appended just now."""
+"""Commands that read: `streams`, `stream`, `events` and `tail`."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,54 +15,59 @@ from fait._events.query import Query
 from fait._store.log import Log
 from fait._subscriptions.feed import follow
 from fait._tools.cli.lines import canonical_time
-from fait._tools.cli.opening import JsonOption, StoreOption, open_readonly
+from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
 from fait._tools.cli.output import CommandFailed, command, print_json, print_line, print_message, print_table
 
-__all__ = ["events", "parse_moment", "stream", "streams", "tail"]
+__all__ = ["events", "parse_time", "stream", "streams", "tail"]
 
 TypeOption = Annotated[
-    list[str] | None, typer.Option("--type", metavar="TYPE", help="Only events of this type; may be repeated.")
+    list[str] | None, typer.Option("--type", metavar="TYPE", help="Only events of this type; repeatable.")
 ]
 CategoryOption = Annotated[
     str | None, typer.Option("--category", metavar="NAME", help="Only streams of this category.")
 ]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Most lines.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Maximum number of rows.")]
 
 
 @command
 async def streams(
     store: StoreOption, category: CategoryOption = None, limit: LimitOption = 100, as_json: JsonOption = False
 ) -> None:
-    """List streams by name, each with its version: the number of its events."""
+    """List streams by name, with their versions.
+
+    The version of a stream is the number of its events.
+    """
     async with open_readonly(store) as opened:
-        found = await opened.log.streams(category=category, limit=limit + 1)
-    shown = found[:limit]
+        matching = await opened.log.streams(category=category, limit=limit + 1)
     if as_json:
-        for each in shown:
+        for each in matching[:limit]:
             print_json(each)
     else:
-        print_table(("stream", "version"), [(each.stream, str(each.version)) for each in shown])
-    if len(found) > limit:
-        print_message(f"There are more: only the first {limit:,} are shown; see --limit.")
+        print_table(("stream", "version"), [(each.stream, str(each.version)) for each in matching[:limit]])
+    if len(matching) > limit:
+        print_message(f"Showing the first {limit:,} streams; there are more. To see them, raise --limit.")
 
 
 @command
 async def stream(
-    name: Annotated[str, typer.Argument(metavar="ID", help="Name of the stream, as in order-7.")],
+    name: Annotated[str, typer.Argument(metavar="STREAM", help="Stream name, such as order-7.")],
     store: StoreOption,
-    first: Annotated[int, typer.Option("--from", metavar="VERSION", min=1, help="First version.")] = 1,
-    last: Annotated[int | None, typer.Option("--to", metavar="VERSION", min=1, help="Last version.")] = None,
+    first: Annotated[int, typer.Option("--from", metavar="VERSION", min=1, help="First version to show.")] = 1,
+    last: Annotated[int | None, typer.Option("--to", metavar="VERSION", min=1, help="Last version to show.")] = None,
     limit: LimitOption = 100,
     as_json: JsonOption = False,
 ) -> None:
     """Show the events of one stream."""
     async with open_readonly(store) as opened:
-        found = await opened.log.read_stream(name, after=first - 1, limit=limit + 1, until=Until(version=last))
-        if not found and not await opened.log.read_stream(name, limit=1):
-            raise CommandFailed(f"there is no stream {name!r}: see fait streams")
-    _show(found[:limit], as_json)
-    if len(found) > limit:
-        print_message(f"There are more, from version {found[limit].version} on; see --limit and --from.")
+        matching = await opened.log.read_stream(name, after=first - 1, limit=limit + 1, until=Until(version=last))
+        if not matching and not await opened.log.read_stream(name, limit=1):
+            raise CommandFailed(f"stream {name!r} does not exist. List the streams with: fait streams")
+    _print_events(matching[:limit], as_json)
+    if len(matching) > limit:
+        print_message(
+            f"Showing the first {limit:,} events; the next one has version {matching[limit].version}. To see more, "
+            "raise --limit or use --from."
+        )
 
 
 @command
@@ -72,42 +77,49 @@ async def events(
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="POSITION|TIME", help="First position, or the moment (ISO 8601 with zone) they became true from."
+            metavar="POSITION|TIME",
+            help="Only events from this position on, or that occurred at or after this time (ISO 8601 with time zone).",
         ),
     ] = None,
     tags: Annotated[
-        list[str] | None, typer.Option("--tag", metavar="TAG", help="Only events with this tag; may be repeated.")
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="Only events with this tag; repeatable, all tags must match."),
     ] = None,
     category: CategoryOption = None,
     limit: LimitOption = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """Show events of the log, in its order."""
-    after, moment = 0, None
+    """Show events of the log in order of position."""
+    after, min_occurred_at = 0, None
     if since is not None and since.isdecimal():
         after = max(int(since) - 1, 0)
     elif since is not None:
-        moment = parse_moment("--since", since)
+        min_occurred_at = parse_time("--since", since)
     query = Query(types=tuple(types or ()), tags=tuple(tags or ()), category=category)
     async with open_readonly(store) as opened:
-        found = await _find(opened.log, after, query, moment, limit + 1)
-    _show(found[:limit], as_json)
-    if len(found) > limit:
-        print_message(f"There are more, from position {found[limit].position} on; see --limit and --since.")
+        matching = await _read_matching(opened.log, after, query, min_occurred_at, limit + 1)
+    _print_events(matching[:limit], as_json)
+    if len(matching) > limit:
+        print_message(
+            f"Showing the first {limit:,} events; the next one is at position {matching[limit].position}. To see more, "
+            "raise --limit or use --since."
+        )
 
 
 @command
 async def tail(
     store: StoreOption,
     types: TypeOption = None,
-    from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the first event.")] = False,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Start with the first event of the log, not with the next one.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show events as they are appended, until Ctrl-C."""
     async with open_readonly(store) as opened:
         after = 0 if from_start else await opened.log.head()
         if not from_start:
-            print_message(f"Waiting for events beyond position {after}. Ctrl-C ends.")
+            print_message(f"Waiting for events after position {after}. Stop with Ctrl-C.")
         async for page in follow(opened.log, after, Query(types=tuple(types or ()))):
             for event in page.events:
                 if as_json:
@@ -117,44 +129,47 @@ async def tail(
             print(end="", flush=True)
 
 
-def parse_moment(option: str, text: str) -> datetime:
-    """A moment as it was typed."""
+def parse_time(option: str, text: str) -> datetime:
+    """Parse the value of an option as an ISO 8601 time with a time zone."""
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{option}: {text!r} is not a moment: write 2024-01-15T12:00:00Z") from None
-    if moment.tzinfo is None:
-        raise UsageError(f"{option}: {text!r} has no time zone: write 2024-01-15T12:00:00Z") from None
-    return moment
+        raise UsageError(f"invalid {option} {text!r}: expected a time such as 2024-01-15T12:00:00Z") from None
+    if time.tzinfo is None:
+        raise UsageError(f"invalid {option} {text!r}: the time zone is missing, as in 2024-01-15T12:00:00Z") from None
+    return time
 
 
-async def _find(log: Log, after: int, query: Query, moment: datetime | None, limit: int) -> list[RecordedEvent]:
-    """The first events that are meant. A moment is compared with `occurred_at`, which has no order in the log."""
-    found: list[RecordedEvent] = []
-    while len(found) < limit:
-        page = await log.read(after, query=query, limit=limit if moment is None else PAGE_SIZE)
-        found.extend(event for event in page.events if moment is None or event.occurred_at >= moment)
+async def _read_matching(
+    log: Log, after: int, query: Query, min_occurred_at: datetime | None, limit: int
+) -> list[RecordedEvent]:
+    """Read the first matching events. `occurred_at` is unordered in the log, so a filter by it scans all pages."""
+    matching: list[RecordedEvent] = []
+    while len(matching) < limit:
+        page = await log.read(after, query=query, limit=limit if min_occurred_at is None else PAGE_SIZE)
+        matching.extend(
+            event for event in page.events if min_occurred_at is None or event.occurred_at >= min_occurred_at
+        )
         if not page.more:
             break
         after = page.position
-    return found[:limit]
+    return matching[:limit]
 
 
-def _show(found: Sequence[RecordedEvent], as_json: bool) -> None:
+def _print_events(events: Sequence[RecordedEvent], as_json: bool) -> None:
     if as_json:
-        for event in found:
+        for event in events:
             print_json(_event_as_json(event))
     else:
-        print_table(("position", "stream", "version", "type", "occurred at", "data"), [_row(event) for event in found])
+        columns = ("position", "stream", "version", "type", "occurred at", "data")
+        print_table(columns, [_row(event) for event in events])
 
 
 def _row(event: RecordedEvent) -> tuple[str, ...]:
-    """What a person sees of an event."""
-    at = canonical_time(event.occurred_at)
-    return (str(event.position), event.stream, str(event.version), event.type, at, event.data)
+    occurred_at = canonical_time(event.occurred_at)
+    return (str(event.position), event.stream, str(event.version), event.type, occurred_at, event.data)
 
 
 def _event_as_json(event: RecordedEvent) -> dict[str, Any]:
-    """All of an event, as JSON."""
-    plain = msgspec.structs.asdict(event)
-    return {**plain, "data": Raw(event.data.encode()), "metadata": Raw(event.metadata.encode())}
+    fields = msgspec.structs.asdict(event)
+    return {**fields, "data": Raw(event.data.encode()), "metadata": Raw(event.metadata.encode())}

@@ -1,4 +1,4 @@
-"""All commands under one roof."""
+"""The `fait` command with all its subcommands."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -13,7 +13,7 @@ __all__ = ["fait"]
 
 fait = typer.Typer(
     name="fait",
-    help="Move facts in and out of a store, look at them, and see whether the store is well.",
+    help="Import, export and inspect the events of a store, check its health, and run workers.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -22,8 +22,8 @@ fait = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         print(f"fait {version('fait')}")
         raise typer.Exit
 
@@ -34,7 +34,7 @@ def _options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Options that precede a command."""
 
 
 fait.command("import")(transfer.import_file)

@@ -1,4 +1,4 @@
-"""`fait db`: the tables and functions of a store, step by step: what is there, what is pending, how it is applied."""
+"""`fait db`: creates the tables and functions of a store, and shows and applies pending migrations."""
 
 from typing import Annotated
 from urllib.parse import urlencode
@@ -8,62 +8,70 @@ import typer
 from fait._errors import UsageError
 from fait._store.migrations import MigrationStatus
 from fait._store.open import StoreAdmin, open_admin, redacted_url
-from fait._tools.cli.opening import JsonOption, StoreOption
+from fait._tools.cli.options import JsonOption, StoreOption
 from fait._tools.cli.output import command, print_json, print_message, print_table
 
 __all__ = ["db"]
 
-db = typer.Typer(help="Set a store up, and bring its tables and functions up to date.", no_args_is_help=True)
+db = typer.Typer(help="Create a store and migrate its database schema.", no_args_is_help=True)
 
 
 @db.command("init")
 @command
 async def init(store: StoreOption, as_json: JsonOption = False) -> None:
-    """Create a store where there is none; one that exists is left as it is."""
-    schema = open_admin(store)
-    steps = await schema.migrations()
-    if any(each.applied_at for each in steps):
-        behind = _pending(steps)
-        advice = f"{len(behind)} steps are pending: fait db migrate" if behind else "It is up to date."
-        return _print_result(
-            schema, [], f"there is a store at {schema.location} already. Nothing was changed. {advice}", as_json
+    """Create a store. An existing store is not changed."""
+    admin = open_admin(store)
+    migrations = await admin.migrations()
+    if any(each.applied_at for each in migrations):
+        pending = _pending(migrations)
+        state = (
+            f"Pending migrations: {len(pending)}. Apply them with: fait db migrate" if pending else "It is up to date."
         )
-    applied = [each.name for each in await schema.migrate()]
-    return _print_result(schema, applied, f"created a store at {schema.location}: {', '.join(applied)}", as_json)
+        text = f"a store already exists at {admin.location}. Nothing was changed. {state}"
+        return _print_result(admin, [], text, as_json)
+    applied = [each.name for each in await admin.migrate()]
+    return _print_result(admin, applied, f"created a store at {admin.location}: {', '.join(applied)}", as_json)
 
 
 @db.command("migrate")
 @command
 async def migrate(store: StoreOption, as_json: JsonOption = False) -> None:
-    """Apply what is pending to a store that exists: all of it, or nothing."""
-    schema = open_admin(store)
+    """Apply the pending migrations of an existing store.
+
+    All of them are applied in one transaction, or none.
+    """
+    admin = open_admin(store)
     # fault: migrate-creates-store
-    if not any(each.applied_at for each in await schema.migrations()):
+    if not any(each.applied_at for each in await admin.migrations()):
         raise UsageError(
-            f"there is no store at {schema.location}; is the URL right? Nothing was created. To create one: fait db init"
+            f"no store exists at {admin.location}. Nothing was created. Check the URL, or create a store with: "
+            "fait db init"
         )
-    applied = [each.name for each in await schema.migrate()]
-    told = f"applied to {schema.location}: {', '.join(applied)}" if applied else f"{schema.location} is up to date"
-    return _print_result(schema, applied, told, as_json)
+    applied = [each.name for each in await admin.migrate()]
+    text = f"applied to {admin.location}: {', '.join(applied)}" if applied else f"{admin.location} is up to date"
+    return _print_result(admin, applied, text, as_json)
 
 
 @db.command("status")
 @command
 async def status(store: StoreOption, as_json: JsonOption = False) -> None:
-    """Show all steps; the exit code is 1 if any is pending. Nothing is changed."""
-    schema = open_admin(store)
-    steps = await schema.migrations()
-    behind = _pending(steps)
+    """List applied and pending migrations. Nothing is changed.
+
+    The exit code is 1 if a migration is pending.
+    """
+    admin = open_admin(store)
+    migrations = await admin.migrations()
+    pending = _pending(migrations)
     if as_json:
-        print_json({"store": redacted_url(store), "up_to_date": not behind, "steps": steps})
+        print_json({"store": redacted_url(store), "up_to_date": not pending, "migrations": migrations})
     else:
-        rows = [(f"{each.number}", each.name, each.checksum, _applied_at(each)) for each in steps]
-        print_table(("number", "name", "fingerprint", "applied"), rows)
-    if len(behind) == len(steps):
-        print_message(f"There is no store at {schema.location} yet. To create one: fait db init")
-    elif behind:
-        print_message(f"{len(behind)} of {len(steps)} steps are pending. To apply them: fait db migrate")
-    if behind:
+        rows = [(f"{each.number}", each.name, each.checksum, _applied_at(each)) for each in migrations]
+        print_table(("number", "name", "checksum", "applied"), rows)
+    if len(pending) == len(migrations):
+        print_message(f"No store exists at {admin.location}. Create one with: fait db init")
+    elif pending:
+        print_message(f"{len(pending)} of {len(migrations)} migrations are pending. Apply them with: fait db migrate")
+    if pending:
         raise typer.Exit(1)
 
 
@@ -72,38 +80,43 @@ async def status(store: StoreOption, as_json: JsonOption = False) -> None:
 async def sql(
     store: Annotated[
         str | None,
-        typer.Option("--store", "-s", metavar="URL", envvar="FAIT_STORE", help="Print what is missing in this store."),
+        typer.Option(
+            "--store", "-s", metavar="URL", envvar="FAIT_STORE", help="Print the pending migrations of this store."
+        ),
     ] = None,
     schema: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Print all of it, for a new schema of this name in PostgreSQL, without connecting."
+            metavar="NAME", help="Print all migrations for a new PostgreSQL schema of this name, without connecting."
         ),
     ] = None,
 ) -> None:
-    """Print what init or migrate would run, for somebody else to read and run. Nothing is changed."""
+    """Print the SQL that init or migrate would run. Nothing is changed.
+
+    Use it where a database administrator reviews and runs all schema changes.
+    """
     if schema is not None:
-        found = open_admin(f"postgresql:///?{urlencode({'schema': schema})}")
+        admin = open_admin(f"postgresql:///?{urlencode({'schema': schema})}")
     elif store is not None:
-        found = open_admin(store)
+        admin = open_admin(store)
     else:
-        raise UsageError("say for which store, with --store, or for a new schema in PostgreSQL, with --schema")
-    script = await found.script(from_scratch=schema is not None)
+        raise UsageError("missing --store URL (an existing or new store) or --schema NAME (a new PostgreSQL schema)")
+    script = await admin.script(from_scratch=schema is not None)
     print(script, end="")
     if not script:
-        print_message(f"{found.location} is up to date")
+        print_message(f"{admin.location} is up to date")
 
 
-def _pending(steps: list[MigrationStatus]) -> list[MigrationStatus]:
-    return [each for each in steps if each.applied_at is None]
+def _pending(migrations: list[MigrationStatus]) -> list[MigrationStatus]:
+    return [each for each in migrations if each.applied_at is None]
 
 
-def _applied_at(step: MigrationStatus) -> str:
-    return f"{step.applied_at:%Y-%m-%d %H:%M:%S}Z" if step.applied_at else "pending"
+def _applied_at(migration: MigrationStatus) -> str:
+    return f"{migration.applied_at:%Y-%m-%d %H:%M:%S}Z" if migration.applied_at else "pending"
 
 
-def _print_result(schema: StoreAdmin, applied: list[str], text: str, as_json: bool) -> None:
+def _print_result(admin: StoreAdmin, applied: list[str], text: str, as_json: bool) -> None:
     if as_json:
-        print_json({"store": schema.location, "applied": applied})
+        print_json({"store": admin.location, "applied": applied})
     else:
         print(text)

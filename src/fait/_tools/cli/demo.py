@@ -1,4 +1,4 @@
-"""`fait demo`: run the shop, which travels with the package, and see that everything adds up."""
+"""`fait demo`: runs the example shop, which is part of the package, and audits the result."""
 
 import sys
 from collections.abc import Awaitable, Callable
@@ -18,25 +18,31 @@ Demo = Callable[..., Awaitable[bool]]
 
 @command
 async def demo(
-    orders: Annotated[int, typer.Option(metavar="N", min=1, help="How many orders are placed.")] = 2000,
-    keep: Annotated[
+    orders: Annotated[int, typer.Option(metavar="N", min=1, help="Number of orders to place.")] = 2000,
+    file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A new file to run it on; a temporary one if not given.", dir_okay=False),
+        typer.Option(
+            metavar="FILE", help="SQLite file to create. Default: a file in a new temporary directory.", dir_okay=False
+        ),
     ] = None,
 ) -> None:
-    """Run the shop: customers, stock and mail on a store of its own; then add everything up. The file stays."""
+    """Run an example shop on a new SQLite file.
+
+    Simulates customers, stock and mail, then audits all sums. The exit code is 1 if a sum is wrong. The file remains
+    for inspection with other commands.
+    """
     run = _load_demo()
-    if not await run(keep or Path(mkdtemp(prefix="fait-demo-")) / "shop.db", orders=orders):
+    if not await run(file or Path(mkdtemp(prefix="fait-demo-")) / "shop.db", orders=orders):
         raise typer.Exit(1)
 
 
 def _load_demo() -> Demo:
-    """The example: in an installed package beside the library, else in the tree that the library runs from."""
+    """Import the example from the installed package, or from the source tree that contains this file."""
     package = Path(__file__).parents[2]
     if (package / "examples" / "shop" / "demo.py").is_file():
         return cast("Demo", import_module("fait.examples.shop.demo").main)
     root = package.parents[1]
     if not (root / "examples" / "shop" / "demo.py").is_file():
-        raise CommandFailed("the shop is not here: it travels in fait's wheel, and in its source tree")
+        raise CommandFailed("the example shop is missing. Install fait from its wheel, or run it from its source tree.")
     sys.path.insert(0, str(root))
     return cast("Demo", import_module("examples.shop.demo").main)

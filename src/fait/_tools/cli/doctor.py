@@ -1,8 +1,8 @@
-"""`fait doctor`: is the store well? Each check says ok, a finding, or that it could not be checked."""
+"""`fait doctor`: checks a store. Each check reports ok, a finding, or that it could not be made (unknown)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Final, cast
 
 import typer
 
@@ -10,59 +10,62 @@ from fait._errors import FaitError, UsageError
 from fait._store.health import Finding, examine_subscriptions
 from fait._store.open import Store, redacted_url
 from fait._subscriptions.processor import LEASE_DURATION_S
-from fait._tools.cli.opening import JsonOption, StoreOption, open_readonly
+from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
 from fait._tools.cli.output import command, print_json, print_message, print_table
 
 __all__ = ["doctor"]
 
-_POLL_INTERVAL_S = 0.1
+_POLL_INTERVAL_S: Final = 0.1
+"""Interval between reads of the leases."""
 
 
 @command
 async def doctor(store: StoreOption, as_json: JsonOption = False) -> None:
-    """Check a store; the exit code is 1 if anything was found."""
-    found = await _findings(store)
-    wrong = [each for each in found if each.status == "finding"]
+    """Check the health of a store.
+
+    Checks the integrity and the settings of the database, the lag of subscriptions and the heartbeats of their workers.
+    The exit code is 1 if a check has a finding. A check that could not be made is reported as unknown.
+    """
+    results = await _run_checks(store)
+    findings = [each for each in results if each.status == "finding"]
     if as_json:
-        print_json({"store": redacted_url(store), "well": not wrong, "findings": found})
+        print_json({"store": redacted_url(store), "healthy": not findings, "checks": results})
     else:
-        print_table(("verdict", "check", "detail"), [(each.status, each.name, each.detail) for each in found])
-        for each in wrong:
+        print_table(("status", "check", "detail"), [(each.status, each.name, each.detail) for each in results])
+        for each in findings:
             print_message(f"{each.name}: {each.advice}")
-    if wrong:
+    if findings:
         raise typer.Exit(1)
 
 
-async def _findings(url: str) -> list[Finding]:
+async def _run_checks(url: str) -> list[Finding]:
     try:
         async with open_readonly(url) as store:
             return [
                 *await _check_backend(store),
                 *await examine_subscriptions(store.log, store.ledger),
-                *await _check_owners(store),
+                *await _check_heartbeats(store),
             ]
     except UsageError:
         raise
-    except FaitError as problem:
-        return [Finding("open", "finding", str(problem), "nothing else could be checked")]
+    except FaitError as error:
+        return [Finding("open", "finding", str(error), "the store cannot be opened; no other check was made")]
 
 
 async def _check_backend(store: Store) -> list[Finding]:
-    """What the backend can check about itself."""
+    """Run the checks of the backend, if it has any."""
     examine = cast("Callable[[], Awaitable[list[Finding]]] | None", getattr(store, "examine", None))
-    return [Finding("backend", "unknown", "it has no checks of its own")] if examine is None else await examine()
+    return [Finding("backend", "unknown", "this backend has no checks")] if examine is None else await examine()
 
 
-async def _check_owners(store: Store) -> list[Finding]:
-    """Whether those who hold leases show signs of life; no clock is compared, so one has to watch."""
+async def _check_heartbeats(store: Store) -> list[Finding]:
+    """Report leases whose heartbeat does not advance. Heartbeats are counters, not times, so this takes a while."""
     leases = [await store.ledger.lease(each.subscription) for each in await store.ledger.checkpoints()]
-    silent = {lease.name: lease for lease in leases if lease.owner}
+    unchanged = {lease.name: lease for lease in leases if lease.owner}
     for _ in range(round(LEASE_DURATION_S / _POLL_INTERVAL_S)):
-        if not silent:
+        if not unchanged:
             break
         await asyncio.sleep(_POLL_INTERVAL_S)
-        silent = {name: lease for name, lease in silent.items() if await store.ledger.lease(name) == lease}
-    detail = (
-        f"its owner has shown no sign of life for {LEASE_DURATION_S:g} s: it hangs, has died, or has a longer lease_s"
-    )
-    return [Finding(f"lease of {name}", "unknown", detail) for name in sorted(silent)]
+        unchanged = {name: lease for name, lease in unchanged.items() if await store.ledger.lease(name) == lease}
+    detail = f"no heartbeat for {LEASE_DURATION_S:g} s: its worker hangs, was killed, or runs with a longer lease_s"
+    return [Finding(f"lease of {name}", "unknown", detail) for name in sorted(unchanged)]

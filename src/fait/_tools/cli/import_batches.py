@@ -1,9 +1,12 @@
-"""An import that can be interrupted anywhere: what is stored is a beginning of the file, the next run adds the rest.
+"""Stores the lines of a file so that an import can be interrupted at any time and run again.
 
-Lines are appended in segments, cut by the file alone, so that each run cuts them alike: a segment ends where a stream
-would come back after another one. It is one append, all or nothing, and keeps the order of the file. The segments of a
-batch are handed to the store together, in order: it commits them as one group, so a crash leaves a beginning of them.
-Ids are made of the lines, so whatever is stored is found again, whoever stored it.
+The invariant: the stored events are always a prefix of the file. A later run appends the rest. Three rules ensure it:
+
+- Lines are appended in segments, and a segment is one atomic append. Segment boundaries depend only on the file: a
+  segment ends where a stream recurs after a line of another stream, so every run cuts the file alike.
+- The segments of a batch are passed to the store concurrently but in order, and are committed as one group. A crash
+  leaves a prefix of them.
+- Event ids are hashes of the lines, so lines stored by this or another import are recognized.
 """
 
 import asyncio
@@ -18,62 +21,68 @@ from fait._errors import StoreUnavailable
 from fait._events.append import Appended, AppendResult, IdConflict, StreamWrite, raise_on_conflict
 from fait._events.version import ANY
 from fait._store.log import Log
-from fait._tools.cli.lines import BadLine, EventLine, parse_line
+from fait._tools.cli.lines import EventLine, InvalidLine, parse_line
 from fait._tools.cli.output import CommandFailed
 from fait._tools.cli.source import MAX_LINE_BYTES, LineSource, RawLine
 
-__all__ = ["BadLineFile", "BatchReader", "ImportBatch", "store_batch"]
+__all__ = ["BatchReader", "ImportBatch", "InvalidLineFile", "store_batch"]
 
 MAX_SEGMENT_LINES: Final = 256
+"""Maximum number of lines of a segment."""
+
 MAX_SEGMENT_BYTES: Final = 4 << 20
+"""Size of a segment after which no further line is added."""
+
 MAX_BATCH_BYTES: Final = 16 << 20
+"""Size of a batch after which no further segment is added."""
+
 MAX_ATTEMPTS: Final = 10
-"""How often a batch is looked up again when somebody else imports the same file."""
+"""Maximum number of attempts to store a batch while another process imports the same file."""
 
 
 class Segment:
-    """Lines that are appended together: no stream comes back after another one."""
+    """Lines of one atomic append. In a segment, the lines of each stream are adjacent."""
 
     def __init__(self) -> None:
         self.lines: list[EventLine] = []
-        self.size = 0
+        self.size_bytes = 0
         self._streams: set[str] = set()
 
     def accepts(self, line: EventLine) -> bool:
-        """Whether the line still belongs to it."""
+        """Whether the line can be added to this segment."""
         if not self.lines:
             return True
-        full = len(self.lines) >= MAX_SEGMENT_LINES or self.size >= MAX_SEGMENT_BYTES
+        full = len(self.lines) >= MAX_SEGMENT_LINES or self.size_bytes >= MAX_SEGMENT_BYTES
         return not full and (line.stream not in self._streams or line.stream == self.lines[-1].stream)
 
     def add(self, line: EventLine) -> None:
-        """Put a line at its end."""
+        """Add a line to the end."""
         self.lines.append(line)
-        self.size += line.size
+        self.size_bytes += line.size_bytes
         self._streams.add(line.stream)
 
 
 class ImportBatch(Struct):
-    """What is stored between two looks at the clock and at the progress.
+    """Segments that are stored together. Progress and interruption are handled between batches.
 
     Attributes:
         segments: in the order of the file.
-        bad: lines set aside meanwhile.
-        problem: the bad line that ends the import after this batch.
+        invalid_lines: number of invalid lines skipped while this batch was read.
+        error: the invalid line that ends the import after this batch.
     """
 
     segments: list[Segment] = field(default_factory=list[Segment])
-    bad: int = 0
+    invalid_lines: int = 0
     error: CommandFailed | None = None
 
     @property
     def lines(self) -> list[EventLine]:
-        """Its lines, in order."""
+        """All lines, in order."""
         return [line for segment in self.segments for line in segment.lines]
 
 
-class BadLineFile:
-    """Where bad lines are set aside: a file beside the one that is imported, there only if it is needed."""
+class InvalidLineFile:
+    """The file to which skipped lines are written. It exists only if there are any."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -81,133 +90,142 @@ class BadLineFile:
         path.unlink(missing_ok=True)
 
     def add(self, number: int, reason: str, data: bytes) -> None:
-        """Set a line aside."""
+        """Write a line with its number and the reason."""
         if self._file is None:
             self._file = self.path.open("wb")
         text = data.decode(errors="backslashreplace")
         self._file.write(msgspec.json.encode({"line": number, "reason": reason, "text": text}) + b"\n")
 
     def close(self) -> None:
-        """Finish the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 
 
 class BatchReader:
-    """The batches of a file.
+    """Reads a file in batches.
 
     Args:
-        source: the file.
-        category: of the tag that names the stream, where a line names none.
-        size: about how many lines a batch has.
-        bad_lines: where bad lines are set aside; None = the first one ends the import.
+        source: the lines of the file.
+        category: kind of the tag that names the stream, for lines without a stream.
+        batch_size: approximate number of lines of a batch.
+        invalid_lines: where invalid lines are written; None: the first one ends the import.
     """
 
-    def __init__(self, source: LineSource, category: str | None, size: int, bad_lines: BadLineFile | None) -> None:
+    def __init__(
+        self, source: LineSource, category: str | None, batch_size: int, invalid_lines: InvalidLineFile | None
+    ) -> None:
         self._source = iter(source)
         self._category = category
-        self._size = size
-        self._bad_lines = bad_lines
-        self._open = Segment()
+        self._batch_size = batch_size
+        self._invalid_lines = invalid_lines
+        self._segment = Segment()
 
     def next(self) -> ImportBatch | None:
-        """The next batch; None at the end of the file."""
-        batch, count, size = ImportBatch(), 0, 0
+        """Read the next batch. Return None at the end of the file."""
+        batch, count, size_bytes = ImportBatch(), 0, 0
         for raw in self._source:
-            line = self._line(raw, batch)
+            line = self._parse(raw, batch)
             if batch.error is not None:
-                # The segment that is open is not stored: it would be another one when the line is right.
+                # The unfinished segment is not stored: with the line corrected, it would have other lines.
                 return batch
-            if line is None or self._open.accepts(line):
+            if line is None or self._segment.accepts(line):
                 if line is not None:
-                    self._open.add(line)
+                    self._segment.add(line)
                 continue
-            count, size = count + len(self._open.lines), size + self._open.size
-            batch.segments.append(self._open)
-            self._open = Segment()
-            self._open.add(line)
-            if count >= self._size or size >= MAX_BATCH_BYTES:
+            count, size_bytes = count + len(self._segment.lines), size_bytes + self._segment.size_bytes
+            batch.segments.append(self._segment)
+            self._segment = Segment()
+            self._segment.add(line)
+            if count >= self._batch_size or size_bytes >= MAX_BATCH_BYTES:
                 return batch
-        if self._open.lines:
-            batch.segments.append(self._open)
-            self._open = Segment()
-        return batch if batch.segments or batch.bad else None
+        if self._segment.lines:
+            batch.segments.append(self._segment)
+            self._segment = Segment()
+        return batch if batch.segments or batch.invalid_lines else None
 
-    def _line(self, raw: RawLine, batch: ImportBatch) -> EventLine | None:
+    def _parse(self, raw: RawLine, batch: ImportBatch) -> EventLine | None:
         try:
             if raw.too_long:
-                raise BadLine(f"it is longer than {MAX_LINE_BYTES:,} bytes")
+                raise InvalidLine(f"longer than {MAX_LINE_BYTES:,} bytes")
             return parse_line(raw.number, raw.data, self._category)
-        except BadLine as problem:
-            if self._bad_lines is None:
+        except InvalidLine as error:
+            if self._invalid_lines is None:
                 batch.error = CommandFailed(
-                    f"line {raw.number}: {problem}. Put the line right, or set it aside with --skip-bad."
+                    f"line {raw.number}: {error}. Correct the line and run the same command again, or skip "
+                    "invalid lines with --skip-invalid."
                 )
             else:
-                self._bad_lines.add(raw.number, str(problem), raw.data)
-                batch.bad += 1
+                self._invalid_lines.add(raw.number, str(error), raw.data)
+                batch.invalid_lines += 1
             return None
 
 
 async def store_batch(log: Log, batch: ImportBatch) -> int:
-    """Append what is not stored yet; return how many events were.
+    """Append the lines that are not stored yet.
+
+    Returns:
+        The number of appended events.
 
     Raises:
-        CommandFailed: a line that is not stored comes before one that is: appended now, it would stand behind it.
-        StoreUnavailable: what was stored before it is a beginning of the file.
+        CommandFailed: a line that is not stored precedes a stored one; appending it now would change the order.
+        StoreUnavailable: the store failed; the stored events are a prefix of the file.
     """
     written = 0
     for _ in range(MAX_ATTEMPTS):
         ids = [line.event.id for line in batch.lines]
         stored = {event.id for event in await log.find(ids)} if ids else set[str]()
-        missing = list(_missing(batch.segments, stored))
+        missing = list(_find_missing(batch.segments, stored))
         if not missing:
             return written
-        verdicts = await _append(log, missing)
+        results = await _append(log, missing)
         written += sum(
             len(lines)
-            for lines, verdict in zip(missing, verdicts, strict=True)
-            if isinstance(verdict, Appended) and not verdict.repeated
+            for lines, result in zip(missing, results, strict=True)
+            if isinstance(result, Appended) and not result.repeated
         )
-        if not any(isinstance(verdict, IdConflict) for verdict in verdicts):
+        if not any(isinstance(result, IdConflict) for result in results):
             return written
-    raise CommandFailed("another import of the same file was always quicker. Run the same command again.")
+    raise CommandFailed(
+        f"another process imports the same file: {MAX_ATTEMPTS} attempts to store a batch conflicted with it. "
+        "Run the same command again when the other import has ended."
+    )
 
 
-def _missing(segments: Sequence[Segment], stored: set[str]) -> Iterator[list[EventLine]]:
-    """What is to be appended of each segment."""
-    first: EventLine | None = None
+def _find_missing(segments: Sequence[Segment], stored: set[str]) -> Iterator[list[EventLine]]:
+    """Yield the lines of each segment that are not stored."""
+    first_missing: EventLine | None = None
     for segment in segments:
         missing: list[EventLine] = []
         for line in segment.lines:
             if line.event.id not in stored:
-                first = first or line
+                first_missing = first_missing or line
                 missing.append(line)
-            elif first is not None:
+            elif first_missing is not None:
                 raise CommandFailed(
-                    f"line {first.number} is not stored, but line {line.number} is: appended now, it would "
-                    "stand behind what comes after it. Was the file changed since it was imported, or imported with "
-                    "--skip-bad or another --category? Import it into a new store."
+                    f"line {first_missing.number} is not stored, but the later line {line.number} is: appending it now "
+                    "would change the order. The file was changed since an earlier import, or that import used "
+                    "--skip-invalid or another --category. Import the file into a new store."
                 )
         if missing:
             yield missing
 
 
 async def _append(log: Log, segments: Sequence[list[EventLine]]) -> list[AppendResult]:
-    """Hand all segments to the store at once, in order; it answers each, and commits many together."""
-    answers = await asyncio.gather(*(log.append(_writes(lines)) for lines in segments), return_exceptions=True)
-    problems = [answer for answer in answers if isinstance(answer, BaseException)]
-    for problem in sorted(problems, key=lambda each: not isinstance(each, StoreUnavailable)):
-        raise problem
+    """Pass all segments to the store in order, without waiting in between, so that it commits many of them together."""
+    results = await asyncio.gather(*(log.append(_writes(lines)) for lines in segments), return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    for error in sorted(errors, key=lambda each: not isinstance(each, StoreUnavailable)):
+        raise error
     return [
-        verdict if isinstance(verdict, IdConflict) else raise_on_conflict(verdict)
-        for verdict in answers
-        if not isinstance(verdict, BaseException)
+        result if isinstance(result, IdConflict) else raise_on_conflict(result)
+        for result in results
+        if not isinstance(result, BaseException)
     ]
 
 
 def _writes(lines: Sequence[EventLine]) -> list[StreamWrite]:
-    """A write for each run of lines of one stream."""
+    """Return a write for each run of lines of the same stream."""
     runs: list[list[EventLine]] = []
     for line in lines:
         if runs and runs[-1][0].stream == line.stream:

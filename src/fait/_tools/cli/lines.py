@@ -1,10 +1,10 @@
-"""A line of a JSONL file is an event: how it becomes one, and how an event becomes that line again.
+"""Converts a line of a JSONL file to an event, and an event back to the same line.
 
     {"stream": "case-891", "type": "received", "time": "2010-10-02T09:20:39+02:00", "data": {...}}
     {"id": "1", "type": "place order", "time": "…", "tags": ["order:990001", "item:880001"], "data": {...}}
 
-`data` is kept byte by byte. What else stands in the line and has no place in an event (other keys, the time as it was
-written) is kept in the metadata, under `extra.imported_line`, as key and JSON value; null for a key that was absent.
+`data` is stored byte for byte. What an event cannot represent (unknown keys, the original form of the time) is stored
+in the metadata under `extra.imported_line`, as key and JSON value. The value null marks a key that was absent.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.stream import check_stream, check_tag
 from fait._events.validation import validate
 
-__all__ = ["BadLine", "EventLine", "canonical_time", "format_line", "parse_line"]
+__all__ = ["EventLine", "InvalidLine", "canonical_time", "format_line", "parse_line"]
 
 _NULL: Final = Raw(b"null")
 
 _decode_line = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_text = msgspec.json.Decoder(str).decode
+_decode_string = msgspec.json.Decoder(str).decode
 _decode_tags = msgspec.json.Decoder(list[str]).decode
-_decode_schema = msgspec.json.Decoder(Annotated[int, Meta(ge=1, lt=1 << 31)]).decode
+_decode_schema_version = msgspec.json.Decoder(Annotated[int, Meta(ge=1, lt=1 << 31)]).decode
 _encode = msgspec.json.encode
 
 
@@ -35,180 +35,184 @@ class _Extra(Struct, frozen=True):
 
 
 class _ImportMetadata(Struct, frozen=True):
-    """The part of `Metadata` that is an import's, with values as they were written."""
+    """The part of `Metadata` that an import writes, with values in their original form."""
 
     extra: _Extra = _Extra()
 
 
-_decode_kept = msgspec.json.Decoder(_ImportMetadata).decode
+_decode_import_metadata = msgspec.json.Decoder(_ImportMetadata).decode
 
 
-class BadLine(Exception):
-    """A line that is no event, with the reason."""
+class InvalidLine(Exception):
+    """A line is not a valid event. The text gives the reason."""
 
 
 class EventLine(Struct, frozen=True):
     """A line of a file as an event.
 
     Attributes:
-        number: of the line, from 1.
-        stream: where it goes.
-        event: what is stored.
-        size: of the line, in bytes.
+        number: line number, from 1.
+        stream: name of the stream.
+        event: the encoded event.
+        size_bytes: size of the line.
     """
 
     number: int
     stream: str
     event: EncodedEvent
-    size: int
+    size_bytes: int
 
 
 def parse_line(number: int, raw: bytes, category: str | None) -> EventLine:
-    """The event that a line means; its id is made of the line and its number, so the same file gives the same ids.
+    """Parse a line. The event's id is a hash of the line and its number: importing the file again gives the same ids.
 
     Args:
-        number: of the line, from 1.
-        raw: the line, without its end.
-        category: of the tag that names the stream, where the line names none.
+        number: line number, from 1.
+        raw: the line without its line ending.
+        category: kind of the tag that names the stream, for lines without a stream.
 
     Raises:
-        BadLine: it is no event.
+        InvalidLine: the line is not a valid event.
     """
     try:
-        return _read(number, raw, category)
-    except InvalidValue as problem:
-        where = "" if problem.path == "$" else f"{problem.path}: "
-        raise BadLine(f"{where}{problem.reason}") from None
+        return _parse(number, raw, category)
+    except InvalidValue as error:
+        prefix = "" if error.path == "$" else f"{error.path}: "
+        raise InvalidLine(f"{prefix}{error.reason}") from None
 
 
-def format_line(stored: RecordedEvent) -> bytes:
-    """The line of an event, without its end: the one it was imported from, if it was imported."""
+def format_line(event: RecordedEvent) -> bytes:
+    """Format an event as a line without line ending. An imported event gives the line it was imported from."""
     try:
-        kept = _decode_kept(stored.metadata).extra.imported_line
-    except msgspec.ValidationError:  # somebody else's `extra`
-        kept = {}
-    known: dict[str, Any] = {"stream": stored.stream, "type": stored.type}
-    if stored.schema_version != 1:
-        known["schema"] = stored.schema_version
-    known["time"] = canonical_time(stored.occurred_at)
-    if stored.tags:
-        known["tags"] = stored.tags
-    changed = {name: kept.get(name, value) for name, value in known.items()}
-    others = {name: value for name, value in kept.items() if name not in known}
-    line = {name: value for name, value in {**others, **changed}.items() if value != _NULL or name not in known}
-    line["data"] = Raw(stored.data.encode())
+        imported = _decode_import_metadata(event.metadata).extra.imported_line
+    except msgspec.ValidationError:  # the application uses `extra` for its own data
+        imported = {}
+    fields: dict[str, Any] = {"stream": event.stream, "type": event.type}
+    if event.schema_version != 1:
+        fields["schema_version"] = event.schema_version
+    fields["time"] = canonical_time(event.occurred_at)
+    if event.tags:
+        fields["tags"] = event.tags
+    restored = {name: imported.get(name, value) for name, value in fields.items()}
+    unknown = {name: value for name, value in imported.items() if name not in fields}
+    line = {name: value for name, value in {**unknown, **restored}.items() if value != _NULL or name not in fields}
+    line["data"] = Raw(event.data.encode())
     encoded = _encode(line)
     return msgspec.json.format(encoded, indent=-1) if b"\n" in encoded else encoded
 
 
-def canonical_time(moment: datetime) -> str:
-    """A moment in UTC, to the microsecond: the form that needs no further keeping."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+def canonical_time(time: datetime) -> str:
+    """Format a time in UTC with microseconds. A line with this form needs no copy of the original."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _read(number: int, raw: bytes, category: str | None) -> EventLine:
-    rest = _object(raw)
-    data = rest.pop("data", None)
-    name = _check_name("type", _text(rest, "type"))
-    moment = _moment(_text(rest, "time"), rest)
-    tags = _tags(rest)
-    stream = check_stream(_text(rest, "stream")) if "stream" in rest else _stream_of(tags, category, rest)
-    schema = _schema(rest)
+def _parse(number: int, raw: bytes, category: str | None) -> EventLine:
+    """Take the known keys out of the line. The remaining keys go into the metadata."""
+    keys = _decode_object(raw)
+    data = keys.pop("data", None)
+    type = _check_name("type", _pop_string(keys, "type"))
+    time = _parse_time(_pop_string(keys, "time"), keys)
+    tags = _pop_tags(keys)
+    stream = check_stream(_pop_string(keys, "stream")) if "stream" in keys else _stream_of(tags, category, keys)
+    schema_version = _pop_schema_version(keys)
     if data is None:
-        raise BadLine('it has no "data"')
+        raise InvalidLine('"data" is missing')
     content = bytes(data)
     validate(content, "data")
-    metadata = _encode_kept(rest) if rest else "{}"
-    event = EncodedEvent(name, schema, _event_id(number, raw), content.decode(), metadata, tags, moment)
+    metadata = _encode_metadata(keys) if keys else "{}"
+    event = EncodedEvent(type, schema_version, _event_id(number, raw), content.decode(), metadata, tags, time)
     return EventLine(number, stream, event, len(raw))
 
 
-def _object(raw: bytes) -> dict[str, Raw]:
+def _decode_object(raw: bytes) -> dict[str, Raw]:
     try:
         raw.decode()
         return _decode_line(raw)
-    except UnicodeDecodeError as problem:
-        raise BadLine(f"byte {problem.start} is not UTF-8") from None
+    except UnicodeDecodeError as error:
+        raise InvalidLine(f"invalid UTF-8 at byte {error.start}") from None
     except msgspec.ValidationError:
-        raise BadLine("it is JSON, but not an object") from None
-    except (msgspec.DecodeError, RecursionError) as problem:
-        raise BadLine(f"it is not JSON: {problem}") from None
+        raise InvalidLine("expected a JSON object") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidLine(f"invalid JSON: {error}") from None
 
 
-def _text(rest: dict[str, Raw], key: str) -> str:
-    value = rest.pop(key, None)
+def _pop_string(keys: dict[str, Raw], key: str) -> str:
+    value = keys.pop(key, None)
     if value is None:
-        raise BadLine(f'it has no "{key}"')
+        raise InvalidLine(f'"{key}" is missing')
     try:
-        return _decode_text(value)
+        return _decode_string(value)
     except msgspec.MsgspecError:
-        raise BadLine(f'its "{key}" is not text') from None
+        raise InvalidLine(f'"{key}" is not a string') from None
 
 
 def _check_name(key: str, text: str) -> str:
     try:
-        return check_tag(text)  # what a database can keep as a name is the same for types and tags
-    except InvalidValue as problem:
-        raise BadLine(f'its "{key}" cannot be stored: {problem.reason}') from None
+        return check_tag(text)  # event types and tags have the same restrictions
+    except InvalidValue as error:
+        raise InvalidLine(f'"{key}" cannot be stored: {error.reason}') from None
 
 
-def _moment(text: str, rest: dict[str, Raw]) -> datetime:
+def _parse_time(text: str, keys: dict[str, Raw]) -> datetime:
+    """Parse an ISO 8601 time. If `canonical_time` cannot reproduce the text, put it back for the metadata."""
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise BadLine('its "time" has no zone: it would mean another moment on every machine')
-        moment = moment.astimezone(UTC)
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is None:
+            raise InvalidLine('"time" has no time zone: append Z for UTC, or an offset such as +02:00')
+        time = time.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise BadLine('its "time" is not an ISO 8601 moment') from None
-    if not text.endswith("Z") or text != canonical_time(moment):
-        rest["time"] = Raw(_encode(text))
-    return moment
+        raise InvalidLine('"time" is not a valid ISO 8601 time') from None
+    if not text.endswith("Z") or text != canonical_time(time):
+        keys["time"] = Raw(_encode(text))
+    return time
 
 
-def _tags(rest: dict[str, Raw]) -> tuple[str, ...]:
-    value = rest.pop("tags", None)
+def _pop_tags(keys: dict[str, Raw]) -> tuple[str, ...]:
+    value = keys.pop("tags", None)
     if value is None:
         return ()
     try:
         tags = tuple(_check_name("tags", tag) for tag in _decode_tags(value))
     except msgspec.MsgspecError:
-        raise BadLine('its "tags" are not a list of texts') from None
+        raise InvalidLine('"tags" is not a list of strings') from None
     if not tags:
-        rest["tags"] = value
+        keys["tags"] = value
     return tags
 
 
-def _stream_of(tags: tuple[str, ...], category: str | None, rest: dict[str, Raw]) -> str:
+def _stream_of(tags: tuple[str, ...], category: str | None, keys: dict[str, Raw]) -> str:
+    """Derive the stream from the first tag of the kind `category`, or else from the first tag with a kind and an id."""
     parts = [tag.partition(":") for tag in tags]
-    named = [(kind, id) for kind, _, id in parts if kind and id]
-    if not named:
-        raise BadLine('it has no "stream", and no tag of the form "kind:id" to name one')
-    kind, id = next((each for each in named if each[0] == category), named[0])
-    rest["stream"] = _NULL
+    candidates = [(kind, id) for kind, _, id in parts if kind and id]
+    if not candidates:
+        raise InvalidLine('"stream" is missing, and no tag of the form "kind:id" can replace it')
+    kind, id = next((each for each in candidates if each[0] == category), candidates[0])
+    keys["stream"] = _NULL
     return check_stream(f"{kind}-{id}")
 
 
-def _schema(rest: dict[str, Raw]) -> int:
-    value = rest.get("schema")
+def _pop_schema_version(keys: dict[str, Raw]) -> int:
+    """Take the schema version. Version 1 is the default, so an explicit 1 stays, as does a value of another type."""
+    value = keys.get("schema_version")
     if value is None:
         return 1
     try:
-        schema = _decode_schema(value)
+        schema_version = _decode_schema_version(value)
     except msgspec.MsgspecError:
         return 1
-    if schema > 1:
-        del rest["schema"]
-    return schema
+    if schema_version > 1:
+        del keys["schema_version"]
+    return schema_version
 
 
-def _encode_kept(rest: dict[str, Raw]) -> str:
-    metadata = _encode(_ImportMetadata(_Extra(rest)))
+def _encode_metadata(unknown: dict[str, Raw]) -> str:
+    metadata = _encode(_ImportMetadata(_Extra(unknown)))
     validate(metadata, "other keys")
     return metadata.decode()
 
 
 def _event_id(number: int, raw: bytes) -> str:
-    """A UUIDv8 of the line's hash."""
+    """Return a UUIDv8 made of a hash of the line and its number."""
     digest = hashlib.sha256(b"%d\0" % number + raw).hexdigest()
     variant = "89ab"[int(digest[16], 16) & 3]
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -1,4 +1,4 @@
-"""`fait log adopt`: a log that was restored, copied or failed over goes on in a new epoch."""
+"""`fait log adopt`: starts a new epoch of a log that was restored, copied or failed over."""
 
 import sys
 from typing import Annotated
@@ -7,17 +7,17 @@ import typer
 
 from fait._store.adoption import Adoption
 from fait._store.open import open_admin, redacted_url
-from fait._tools.cli.opening import JsonOption, StoreOption
+from fait._tools.cli.options import JsonOption, StoreOption
 from fait._tools.cli.output import CommandFailed, command, print_json, print_line, print_message, print_table
 
 __all__ = ["log"]
 
-log = typer.Typer(help="Look after the log itself.", no_args_is_help=True)
+log = typer.Typer(help="Manage the identity of a log.", no_args_is_help=True)
 
 
 @log.callback()
 def _group() -> None:
-    """Without this, the only command would take the place of the group."""
+    """Make Typer treat `adopt` as a subcommand: without a callback, a group with one command becomes that command."""
 
 
 @log.command("adopt")
@@ -27,43 +27,44 @@ async def adopt(
     in_place: Annotated[
         bool,
         typer.Option(
-            "--in-place", help="Also if nothing shows that it was moved: restored or copied within the same server."
+            "--in-place", help="Adopt a log that was restored or copied within the same server, which is not detected."
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Begin a new epoch of a log that was restored, copied or failed over.
+    """Start a new epoch of a restored or copied log.
 
-    Checkpoints within the log go along. One beyond its end has seen events that are gone: its subscription does not
-    start until you have decided what to do.
+    Run it after the database was restored, copied or failed over. Checkpoints within the log are carried over to the
+    new epoch. A checkpoint beyond the end of the log has processed events that are lost: its subscription does not
+    start until you rebuild or reset it.
     """
-    schema = open_admin(store)
+    admin = open_admin(store)
     if not yes:
-        planned = await schema.adopt(in_place=in_place, dry_run=True)
+        planned = await admin.adopt(in_place=in_place, dry_run=True)
         print_message(
-            f"{schema.location}: log {planned.previous.log_id} ends at position {planned.head:,} and would go on in epoch "
-            f"{planned.current.epoch}; {_summary(planned)}. Stop whatever has it open, also where it was before.\n"
-            "Begin the new epoch? [y/N]"
+            f"{admin.location}: log {planned.previous.log_id} ends at position {planned.head:,} and would start epoch "
+            f"{planned.current.epoch}. Checkpoints: {_summary(planned)}. First stop all processes that use this log, "
+            "also at its previous location.\nStart the new epoch? [y/N]"
         )
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise CommandFailed("Nothing was changed.")
-    adopted = await schema.adopt(in_place=in_place, dry_run=False)
+            raise CommandFailed("canceled. Nothing was changed.")
+    adopted = await admin.adopt(in_place=in_place, dry_run=False)
     if as_json:
         print_json({"store": redacted_url(store), **_as_json(adopted)})
     else:
         _print_result(adopted)
 
 
-def _summary(adopted: Adoption) -> str:
-    behind = sum(not each.carried_over for each in adopted.checkpoints)
-    return f"{len(adopted.checkpoints) - behind} checkpoints go along, {behind} stay behind"
+def _summary(adoption: Adoption) -> str:
+    invalid = sum(not each.carried_over for each in adoption.checkpoints)
+    return f"{len(adoption.checkpoints) - invalid} carried over, {invalid} not carried over"
 
 
 def _as_json(adopted: Adoption) -> dict[str, object]:
     return {
         "log_id": adopted.current.log_id,
-        "was_epoch": adopted.previous.epoch,
+        "previous_epoch": adopted.previous.epoch,
         "epoch": adopted.current.epoch,
         "head": adopted.head,
         "checkpoints": adopted.checkpoints,
@@ -72,20 +73,22 @@ def _as_json(adopted: Adoption) -> dict[str, object]:
 
 def _print_result(adopted: Adoption) -> None:
     print_line(
-        f"log {adopted.current.log_id}: epoch {adopted.previous.epoch} ended, epoch {adopted.current.epoch} begins after position "
-        f"{adopted.head:,}"
+        f"log {adopted.current.log_id}: epoch {adopted.current.epoch} starts after position {adopted.head:,}, epoch "
+        f"{adopted.previous.epoch} is closed"
     )
     print_table(
         ("subscription", "position", "checkpoint"),
         [
-            (each.subscription, f"{each.position}", "went along" if each.carried_over else "stays behind")
+            (each.subscription, f"{each.position}", "carried over" if each.carried_over else "not carried over")
             for each in adopted.checkpoints
         ],
     )
-    behind = [each.subscription for each in adopted.checkpoints if not each.carried_over]
-    if behind:
+    blocked = [each.subscription for each in adopted.checkpoints if not each.carried_over]
+    if blocked:
         print_message(
-            f"These do not start: {', '.join(behind)}. Their checkpoints lie beyond the end, or belong to an earlier "
-            "epoch: they handled events that are gone, and will never be told so. A read model: fait rebuild NAME. A "
-            "handler: decide what its effects call for; then open the app once with forget=['NAME']: it starts anew."
+            f"These subscriptions do not start: {', '.join(blocked)}. Their checkpoints are beyond the end of the log "
+            "or belong to another epoch or log: they may have processed events that are lost.\n"
+            "For a read model, run: fait rebuild NAME --app MODULE:APP\n"
+            "For a reactor, first correct the effects of the lost events. Then reset its checkpoint by opening "
+            "the app once with forget=['NAME'] in your code."
         )

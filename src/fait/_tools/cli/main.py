@@ -1,4 +1,4 @@
-"""Where the `fait` command begins: it says what is missing before it loads what needs it."""
+"""Entry point of the `fait` command. It checks for the optional dependencies before it imports them."""
 
 import sys
 from importlib.util import find_spec
@@ -7,17 +7,15 @@ __all__ = ["run"]
 
 
 def run() -> None:
-    """Run the command line; without the extra it needs, say how to install it and exit with 2."""
+    """Run the command line. If the `cli` extra is not installed, print how to install it and exit with 2."""
     if not (find_spec("typer") and find_spec("rich")):
-        sys.exit(_refuse())
+        print(
+            'fait: the command line requires the cli extra. Install it with: pip install "fait[cli]"', file=sys.stderr
+        )
+        sys.exit(2)
     try:
         from fait._tools.cli.commands import fait
 
         fait()
-    except KeyboardInterrupt:  # before a command has begun: to load them takes a moment
+    except KeyboardInterrupt:  # Ctrl-C during the imports, before a command handles it
         sys.exit(130)
-
-
-def _refuse() -> int:
-    print('the fait command needs an optional dependency. Install it with: pip install "fait[cli]"', file=sys.stderr)
-    return 2

@@ -1,7 +1,8 @@
-"""What a command prints: tables for people, tab-separated lines for pipes, JSON for programs; and how it ends.
+"""Output and exit codes of commands.
 
-Standard output holds results and nothing else; progress and problems go to standard error. Exit codes: 0 all well,
-1 a finding or a failure, 2 a call that cannot be meant, 130 interrupted.
+A command prints tables to a terminal, tab-separated lines to a pipe, and JSON with `--json`. Standard output holds only
+results; progress, notes and errors go to standard error. Exit codes: 0 success, 1 failure or a failed check, 2 invalid
+usage, 130 interrupted.
 """
 
 import asyncio
@@ -37,24 +38,24 @@ P = ParamSpec("P")
 
 INTERRUPTED: Final = 130
 
-# Terminals obey C0 and C1 controls; bidirectional marks and line separators show text other than it is.
-_HIDDEN: Final = re.compile(
+# Terminals execute C0 and C1 control characters. Bidirectional marks and line separators change how text is displayed.
+_CONTROLS: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
 
 class CommandFailed(FaitError):
-    """A command could not do what it was asked for."""
+    """A command failed."""
 
 
 def escape_controls(text: str) -> str:
-    """The text with everything that a terminal would obey, or hide, shown as an escape: all from a log passes here."""
-    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    r"""Replace control and invisible characters with `\uXXXX`, so that data from a log cannot control a terminal."""
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def print_message(text: str) -> None:
-    """Say something that is not the result, on standard error."""
-    print("\n".join(escape_controls(each) for each in text.split("\n")), file=sys.stderr)
+    """Print a note or an error to standard error."""
+    print("\n".join(escape_controls(line) for line in text.split("\n")), file=sys.stderr)
 
 
 def print_line(text: str) -> None:
@@ -63,13 +64,13 @@ def print_line(text: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a value as one line of JSON. What a terminal would obey is escaped, as JSON allows inside of texts."""
+    """Print a value as one line of JSON. Control characters stay escaped, as JSON allows inside strings."""
     data = msgspec.json.format(msgspec.json.encode(value), indent=-1)
     print(escape_controls(data.decode()))
 
 
 def print_fields(values: Mapping[str, str]) -> None:
-    """Print names and values, one pair a line."""
+    """Print names and values, one pair per line."""
     if not is_terminal():
         return _tab_separated(values.items())
     grid = Table.grid(padding=(0, 2))
@@ -79,48 +80,48 @@ def print_fields(values: Mapping[str, str]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows: folded into the width of a terminal, or tab-separated and whole where there is none."""
+    """Print rows: folded to the width of a terminal, or tab-separated and complete if there is no terminal."""
     if not is_terminal():
         return _tab_separated([columns, *rows])
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        shown.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(escape_controls(cell)) for cell in row))
-    return _console().print(shown)
+        table.add_row(*(Text(escape_controls(cell)) for cell in row))
+    return _console().print(table)
 
 
 def is_terminal() -> bool:
-    """Whether a person sees the result at once."""
+    """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
 def stderr_console() -> Console:
-    """Where progress is drawn."""
+    """The console for progress bars."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def command(run: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """An async function as a command: errors become one message and an exit code."""
+    """Decorate an async function as a command: exceptions become an error message and an exit code."""
 
     @wraps(run)
-    def started(*args: P.args, **kwargs: P.kwargs) -> None:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             asyncio.run(run(*args, **kwargs))
-        except FaitError as problem:
-            print_message(f"fait: {problem}")
-            raise typer.Exit(2 if isinstance(problem, UsageError) else 1) from None
+        except FaitError as error:
+            print_message(f"fait: {error}")
+            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            # Whoever reads has seen enough. Python must not try to flush the pipe once more when it exits.
+            # The reader of the pipe has closed it. Prevent Python from flushing standard output again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
-        except OSError as problem:
-            print_message(f"fait: {problem.filename or 'the operating system'}: {problem.strerror}")
+        except OSError as error:
+            print_message(f"fait: {error.filename or 'operating system error'}: {error.strerror}")
             raise typer.Exit(1) from None
 
-    return started
+    return wrapper
 
 
 def _console() -> Console:

@@ -1,4 +1,4 @@
-"""Progress on standard error: how far, how fast, how much longer. Where nobody watches a terminal, nothing is drawn."""
+"""A progress bar on standard error: percentage, event count, rate and remaining time. Only a terminal shows it."""
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -8,9 +8,14 @@ __all__ = ["ProgressMeter"]
 
 
 class ProgressMeter:
-    """A bar from 0 to `total`, with a count of events and their rate."""
+    """A bar from 0 to `total`, with a count of events and their rate.
 
-    def __init__(self, what: str, total: int) -> None:
+    Args:
+        label: text before the bar.
+        total: the value of a complete bar, such as bytes or positions.
+    """
+
+    def __init__(self, label: str, total: int) -> None:
         console = stderr_console()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -22,7 +27,7 @@ class ProgressMeter:
             disable=not console.is_terminal,
             transient=True,
         )
-        self._task = self._progress.add_task(what, total=max(total, 1), events=0, rate=0.0)
+        self._task = self._progress.add_task(label, total=max(total, 1), events=0, rate=0.0)
 
     def __enter__(self) -> "ProgressMeter":
         self._progress.start()
@@ -32,7 +37,7 @@ class ProgressMeter:
         self._progress.stop()
 
     def update(self, completed: int, events: int) -> None:
-        """Say where things are."""
+        """Set the completed part of the total and the number of events so far."""
         elapsed_s = self._progress.tasks[0].elapsed or 0.0
         rate = events / elapsed_s if elapsed_s else 0.0
         self._progress.update(self._task, completed=completed, events=events, rate=rate)

@@ -1,61 +1,60 @@
-"""`fait rebuild`: build one read model anew from the log. Nothing else of the app runs here: no handler acts again."""
+"""`fait rebuild`: rebuilds one read model from the log. No other subscription of the app runs in this process."""
 
 import asyncio
 import time
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from fait._app import App, System
+from fait._app import App, System, declarations_of
 from fait._errors import UsageError
-from fait._tools.cli.opening import JsonOption, StoreOption, load_app
+from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import CommandFailed, command, print_json
 from fait._tools.cli.progress import ProgressMeter
 
 __all__ = ["rebuild"]
 
-_POLL_INTERVAL_S = 0.1
+_POLL_INTERVAL_S: Final = 0.1
+"""Interval between reads of the checkpoint."""
 
 
 @command
 async def rebuild(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The read model's table, as in order_summary.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Table name of the read model, such as order_summary.")],
     store: StoreOption,
-    app: Annotated[
-        str,
-        typer.Option(
-            "--app", metavar="MODULE:APP", help="Where the app is, as in shop.app:shop; found from this directory."
-        ),
-    ],
+    app: AppOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Empty a read model's table and build it anew; until it has caught up, its rows are incomplete."""
-    started = time.monotonic()
-    only = _app_with_only(load_app(app), name)
-    async with only.open(store, rebuild=[name], create=False) as system:
+    """Empty a read model and fill it again from the log.
+
+    Until the command ends, the table is incomplete. No other read model and no handler runs.
+    """
+    started_at = time.monotonic()
+    rebuilt_app = _app_with_only(load_app(app), name)
+    async with rebuilt_app.open(store, rebuild=[name], create=False) as system:
         position = await _wait_until_caught_up(system, name)
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - started_at
     if as_json:
         print_json({"read_model": name, "position": position, "seconds": seconds})
     else:
-        print(f"{name} was built anew up to position {position:,} in {seconds:.1f} s")
+        print(f"rebuilt {name} up to position {position:,} in {seconds:.1f} s")
 
 
 def _app_with_only(app: App, name: str) -> App:
-    """The app with this read model alone, so that this process takes over none of its other subscriptions."""
-    model = app.read_models.get(name)
-    if model is None:
-        known = ", ".join(sorted(app.read_models)) or "none"
-        raise UsageError(f"the app {app.name!r} has no read model {name!r}; it has: {known}")
+    """Return an app with this read model alone, so that this process acquires no other lease."""
+    read_model = declarations_of(app).read_models.get(name)
+    if read_model is None:
+        available = ", ".join(sorted(declarations_of(app).read_models)) or "none"
+        raise UsageError(f"app {app.name!r} has no read model {name!r}. Its read models: {available}")
     only = App(app.name)
-    only.registry = app.registry
-    only.include(model)
+    declarations_of(only).registry = declarations_of(app).registry
+    only.include(read_model)
     return only
 
 
 async def _wait_until_caught_up(system: System, name: str) -> int:
-    """Wait until the read model has passed what is in the log now; whichever process does the work."""
-    processor, head = system.runner.processors[name], await system.store.log.head()
+    """Wait until the read model has passed the current head. Another process may hold its lease and do the work."""
+    processor, head = system._subscription_runner.processors[name], await system.store.log.head()  # pyright: ignore[reportPrivateUsage]
     with ProgressMeter(f"rebuild {name}", head) as meter:
         while True:
             checkpoint = await system.store.ledger.checkpoint(name)
@@ -64,8 +63,9 @@ async def _wait_until_caught_up(system: System, name: str) -> int:
             if position >= head:
                 return head
             if processor.error is not None:
-                problem = processor.error
+                error = processor.error
                 raise CommandFailed(
-                    f"{name} stopped after position {position:,} of {head:,}: {type(problem).__name__}: {problem}"
-                ) from problem
+                    f"rebuild of {name} failed after position {position:,} of {head:,}; its table is incomplete. Fix "
+                    f"the cause and run the same command again. Cause: {type(error).__name__}: {error}"
+                ) from error
             await asyncio.sleep(_POLL_INTERVAL_S)

@@ -1,67 +1,62 @@
-"""`fait run`: a worker. It runs an app's handlers and read models, beside any others, until it is told to stop."""
+"""`fait run`: a worker that runs the subscriptions of an app until it receives a stop signal."""
 
 import asyncio
 import signal
-from typing import Annotated, Final
-
-import typer
+from typing import Final
 
 from fait._app import SubscriptionStatus, System
 from fait._errors import StoreUnavailable
 from fait._store.open import redacted_url
-from fait._tools.cli.opening import JsonOption, StoreOption, load_app
+from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import command, print_json, print_message
 
 __all__ = ["run"]
 
 _POLL_INTERVAL_S: Final = 1.0
+"""Interval between reads of the status of the subscriptions."""
 
 
 @command
-async def run(
-    store: StoreOption,
-    app: Annotated[
-        str,
-        typer.Option(
-            "--app", metavar="MODULE:APP", help="Where the app is, as in shop.app:shop; found from this directory."
-        ),
-    ],
-    as_json: JsonOption = False,
-) -> None:
-    """Run the app's subscriptions until SIGINT or SIGTERM; events in hand are finished first."""
+async def run(store: StoreOption, app: AppOption, as_json: JsonOption = False) -> None:
+    """Run the handlers and read models of an app.
+
+    Other workers may run at the same time: one of them runs each subscription, and another takes over if it fails.
+    SIGINT (Ctrl-C) or SIGTERM stops the worker after the current batches; a second signal stops it immediately.
+    With --json, each change of a subscription's state is printed to standard output, else to standard error.
+    """
     declared, stop = load_app(app), asyncio.Event()
-    await asyncio.sleep(0)  # Ctrl-C during the import ends it here
+    await asyncio.sleep(0)  # lets a Ctrl-C during the import cancel this task
     loop = asyncio.get_running_loop()
 
-    def told(number: int) -> None:
+    def request_stop(number: int) -> None:
         stop.set()
-        loop.remove_signal_handler(number)  # told again, it ends at once
+        loop.remove_signal_handler(number)  # a second signal has its default effect
 
-    loop.add_signal_handler(signal.SIGTERM, told, signal.SIGTERM)
+    loop.add_signal_handler(signal.SIGTERM, request_stop, signal.SIGTERM)
     async with declared.open(store, create=False) as system:
-        loop.add_signal_handler(signal.SIGINT, told, signal.SIGINT)  # until now it ended the start itself
-        names = ", ".join(system.runner.processors) or "nothing"
-        print_message(f"{declared.name} on {redacted_url(store)} runs {names}; stop with Ctrl-C")
+        loop.add_signal_handler(signal.SIGINT, request_stop, signal.SIGINT)  # before, Ctrl-C cancels the opening
+        names = ", ".join(system._subscription_runner.processors) or "nothing"  # pyright: ignore[reportPrivateUsage]
+        print_message(f"app {declared.name!r} on {redacted_url(store)} runs {names}. Stop with Ctrl-C.")
         await _report_changes(system, stop, as_json)
-        print_message("finishing the events in hand")
+        print_message("stopping: finishing the current batches")
 
 
 async def _report_changes(system: System, stop: asyncio.Event, as_json: bool) -> None:
-    """Say what each subscription does whenever that changes."""
-    told: dict[str, tuple[str, str]] = {}
-    away = False
+    """Print the status of each subscription whenever its state or error changes."""
+    reported: dict[str, tuple[str, str]] = {}
+    unavailable = False
     while not stop.is_set():
         try:
-            found = await system.status()
-        except StoreUnavailable as problem:  # handlers wait for it, and so does this
-            found = list[SubscriptionStatus]()
-            if not away:
-                print_message(str(problem))
-        away = not found and bool(system.runner.processors)
-        for status in found:
-            now = (status.state, str(status.error or ""))
-            if told.get(status.name) != now:
-                told[status.name] = now
+            statuses = await system.status()
+        except StoreUnavailable as error:  # the subscriptions reconnect on their own
+            statuses = list[SubscriptionStatus]()
+            if not unavailable:
+                print_message(str(error))
+        unavailable = not statuses and bool(system._subscription_runner.processors)  # pyright: ignore[reportPrivateUsage]
+        for status in statuses:
+            current = (status.state, str(status.error or ""))
+            if reported.get(status.name) != current:
+                reported[status.name] = current
                 _print_status(status, as_json)
         try:
             async with asyncio.timeout(_POLL_INTERVAL_S):
@@ -71,12 +66,10 @@ async def _report_changes(system: System, stop: asyncio.Event, as_json: bool) ->
 
 
 def _print_status(status: SubscriptionStatus, as_json: bool) -> None:
-    problem = status.error and f"{type(status.error).__name__}: {status.error}"
+    error = status.error and f"{type(status.error).__name__}: {status.error}"
     if as_json:
-        print_json(
-            {"subscription": status.name, "state": status.state, "position": status.position, "problem": problem}
-        )
+        print_json({"subscription": status.name, "state": status.state, "position": status.position, "error": error})
     else:
         print_message(
-            f"{status.name}: {status.state} at position {status.position:,}" + (f": {problem}" if problem else "")
+            f"{status.name}: {status.state} at position {status.position:,}" + (f": {error}" if error else "")
         )

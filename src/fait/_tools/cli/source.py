@@ -1,4 +1,7 @@
-"""Reading a JSONL file, plain or gzipped, that nobody vouches for: by the line, within limits, without holding it."""
+"""Reads an untrusted JSONL file, plain or gzipped, line by line.
+
+Limits on line length and decompressed size bound memory and time. The file is never held in memory.
+"""
 
 import gzip
 import io
@@ -16,19 +19,29 @@ from fait._tools.cli.output import CommandFailed
 __all__ = ["MAX_LINE_BYTES", "LineSource", "RawLine"]
 
 MAX_LINE_BYTES: Final = 2 << 20
-"""Longest line: twice the largest event."""
+"""Maximum length of a line: twice the largest event."""
 
-MAX_EXPANSION_RATIO: Final = 200
-EXPANSION_CHECK_FROM_BYTES: Final = 64 << 20
-"""A file that expands to more than `MAX_RATIO` times its size is refused once so much of it has been seen."""
+MAX_DECOMPRESSION_RATIO: Final = 200
+"""Maximum ratio of decompressed to compressed bytes of a gzipped file."""
 
-_SHOWN_BYTES: Final = 1000
-_GZIP: Final = b"\x1f\x8b"
+RATIO_CHECK_THRESHOLD_BYTES: Final = 64 << 20
+"""Minimum number of decompressed bytes before the ratio is checked."""
+
+_MAX_EXCERPT_BYTES: Final = 1000
+"""Maximum number of bytes returned of a line that is too long."""
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 class RawLine(Struct, frozen=True):
-    """A line, without its end; of one that is `too_long`, only its beginning."""
+    """A line of a file.
+
+    Attributes:
+        number: line number, from 1.
+        data: the line without its line ending; only the beginning if it is too long.
+        too_long: whether the line exceeds `MAX_LINE_BYTES`.
+    """
 
     number: int
     data: bytes
@@ -36,74 +49,81 @@ class RawLine(Struct, frozen=True):
 
 
 class LineSource:
-    """The lines of a file.
+    """An iterable over the lines of a file.
+
+    Args:
+        path: the file, plain or gzipped; the content decides.
+        max_decompressed_bytes: maximum size of a gzipped file after decompression.
 
     Attributes:
-        size: of the file, in bytes.
+        size_bytes: size of the file.
     """
 
-    def __init__(self, path: Path, max_expanded: int) -> None:
+    def __init__(self, path: Path, max_decompressed_bytes: int) -> None:
         self._path = path
-        self._max_expanded = max_expanded
+        self._max_decompressed_bytes = max_decompressed_bytes
         self._raw = path.open("rb")
-        self.size = os.fstat(self._raw.fileno()).st_size
-        self._is_gzip = self._raw.read(2) == _GZIP
+        self.size_bytes = os.fstat(self._raw.fileno()).st_size
+        self._is_gzip = self._raw.read(2) == _GZIP_MAGIC
         self._raw.seek(0)
-        self._text = io.BufferedReader(gzip.GzipFile(fileobj=self._raw)) if self._is_gzip else self._raw
-        self._expanded = 0
+        self._lines = io.BufferedReader(gzip.GzipFile(fileobj=self._raw)) if self._is_gzip else self._raw
+        self._decompressed_bytes = 0
         self._number = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._text.close()
+        self._lines.close()
         self._raw.close()
 
     @property
     def read_bytes(self) -> int:
-        """How much of the file has been read."""
+        """Number of bytes of the file that have been read."""
         return self._raw.tell()
 
     def __iter__(self) -> Iterator[RawLine]:
-        """All lines that are not blank."""
-        while piece := self._read(MAX_LINE_BYTES + 2):
+        """Iterate over the lines that are not blank."""
+        while chunk := self._read(MAX_LINE_BYTES + 2):
             self._number += 1
-            data = piece.rstrip(b"\r\n")
+            data = chunk.rstrip(b"\r\n")
             too_long = len(data) > MAX_LINE_BYTES
-            while not piece.endswith(b"\n") and (piece := self._read(MAX_LINE_BYTES)):
+            while not chunk.endswith(b"\n") and (chunk := self._read(MAX_LINE_BYTES)):
                 too_long = True
             if self._number == 1:
                 data = data.removeprefix(_BOM)
             if data.strip():
-                yield RawLine(self._number, data[:_SHOWN_BYTES] if too_long else data, too_long)
+                yield RawLine(self._number, data[:_MAX_EXCERPT_BYTES] if too_long else data, too_long)
 
     def _read(self, limit: int) -> bytes:
         try:
-            piece = self._text.readline(limit)
-        except (EOFError, OSError, zlib.error) as problem:
-            if isinstance(problem, OSError) and not isinstance(problem, gzip.BadGzipFile):
+            chunk = self._lines.readline(limit)
+        except (EOFError, OSError, zlib.error) as error:
+            if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
                 raise
             raise CommandFailed(
-                f"{self._path}: after line {self._number} its compressed data is damaged, or ends too early"
+                f"{self._path}: gzip data is damaged or truncated after line {self._number}. Get a complete copy "
+                "of the file and run the same command again."
             ) from None
-        self._expanded += len(piece)
+        self._decompressed_bytes += len(chunk)
         if self._is_gzip:
-            self._check_expansion()
-        return piece
+            self._check_decompression()
+        return chunk
 
-    def _check_expansion(self) -> None:
-        if self._expanded > self._max_expanded:
+    def _check_decompression(self) -> None:
+        if self._decompressed_bytes > self._max_decompressed_bytes:
             raise CommandFailed(
-                f"{self._path}: line {self._number} is beyond {self._max_expanded:,} bytes of expanded data. If the "
-                "file is what it should be, raise --max-expanded."
+                f"{self._path}: decompressed size exceeds {self._max_decompressed_bytes:,} bytes at line "
+                f"{self._number}. If the file is trustworthy, raise the limit with --max-decompressed."
             )
-        if self._expanded > EXPANSION_CHECK_FROM_BYTES and self._expanded > MAX_EXPANSION_RATIO * max(
-            self.read_bytes, 1
+        if (
+            self._decompressed_bytes > RATIO_CHECK_THRESHOLD_BYTES
+            and self._decompressed_bytes > MAX_DECOMPRESSION_RATIO * max(self.read_bytes, 1)
         ):
             raise CommandFailed(
-                f"{self._path}: up to line {self._number} it expands to more than {MAX_EXPANSION_RATIO} times its size, as no "
-                "real log does. If it is what it should be, expand it yourself: gunzip."
+                f"{self._path}: decompresses to more than {MAX_DECOMPRESSION_RATIO} times its size up to line "
+                f"{self._number}, like a decompression bomb. If the file is trustworthy, decompress it with gunzip and "
+                "import the result."
             )

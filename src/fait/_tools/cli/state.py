@@ -1,4 +1,4 @@
-"""`fait state`: what a stream's events add up to, now or in the past."""
+"""`fait state`: folds a stream to its state, now or at an earlier version or time."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -7,7 +7,7 @@ import msgspec
 import typer
 from msgspec import Raw
 
-from fait._app import App
+from fait._app import App, declarations_of
 from fait._clock import SystemClock
 from fait._decisions.aggregate import Aggregate, fold_definition_of
 from fait._decisions.transact import DecisionRunner
@@ -17,9 +17,9 @@ from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
 from fait._events.stream import category_of, id_of
 from fait._store.log import Log
-from fait._tools.cli.browse import parse_moment
+from fait._tools.cli.browse import parse_time
 from fait._tools.cli.lines import canonical_time
-from fait._tools.cli.opening import AppOption, JsonOption, StoreOption, load_app, open_readonly
+from fait._tools.cli.options import JsonOption, OptionalAppOption, StoreOption, load_app, open_readonly
 from fait._tools.cli.output import CommandFailed, command, print_fields, print_json, print_line
 
 __all__ = ["state"]
@@ -29,37 +29,51 @@ _encode = msgspec.json.Encoder(decimal_format="string", enc_hook=repr).encode
 
 @command
 async def state(
-    name: Annotated[str, typer.Argument(metavar="ID", help="Name of the stream, as in order-7.")],
+    name: Annotated[str, typer.Argument(metavar="STREAM", help="Stream name, such as order-7.")],
     store: StoreOption,
-    version: Annotated[int | None, typer.Option(metavar="N", min=1, help="As of this version.")] = None,
-    at: Annotated[str | None, typer.Option(metavar="TIME", help="What did we know at this moment?")] = None,
-    as_of: Annotated[str | None, typer.Option(metavar="TIME", help="What was true at this moment?")] = None,
-    app: AppOption = None,
+    version: Annotated[int | None, typer.Option(metavar="N", min=1, help="State at this stream version.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="State from the events recorded until this time: what was known then."),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="State from the events that occurred until this time: what was true then."),
+    ] = None,
+    app: OptionalAppOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fold a stream: with --app by its aggregate; else by merging the events' data, where the last one wins."""
+    """Show the state of a stream, now or in the past.
+
+    With --app, the aggregate of the stream's category folds the events. Without it, the data of the events is merged,
+    and the last value of each key wins. Times are in ISO 8601 with a time zone.
+    """
     if sum(each is not None for each in (version, at, as_of)) > 1:
-        raise UsageError("--version, --at and --as-of are three different questions: ask one at a time")
-    until = Until(version=version, recorded_at=None if at is None else parse_moment("--at", at))
-    true_at = None if as_of is None else parse_moment("--as-of", as_of)
+        raise UsageError("--version, --at and --as-of exclude each other: give at most one of them")
+    until = Until(version=version, recorded_at=None if at is None else parse_time("--at", at))
+    as_of_time = None if as_of is None else parse_time("--as-of", as_of)
     declared = App(name) if app is None else load_app(app)
-    aggregate = None if app is None else _aggregate(declared, name)
+    aggregate = None if app is None else _find_aggregate(declared, name)
     async with open_readonly(store) as opened:
         events = [
-            each for each in await _read(opened.log, name, until) if true_at is None or each.occurred_at <= true_at
+            event
+            for event in await _read(opened.log, name, until)
+            if as_of_time is None or event.occurred_at <= as_of_time
         ]
         if not events:
             if await opened.log.read_stream(name, limit=1):
-                raise CommandFailed(f"stream {name!r} had no events by then")
-            raise CommandFailed(f"there is no stream {name!r}: see fait streams")
+                raise CommandFailed(
+                    f"stream {name!r} had no events at that time. List its events with: fait stream {name}"
+                )
+            raise CommandFailed(f"stream {name!r} does not exist. List the streams with: fait streams")
         if aggregate is None:
-            folded, values = "the events' data merged, the last one wins", _merged(events)
+            folded_by, values = "merge of event data, last value wins", _merge_data(events)
         else:
-            loaded = await DecisionRunner(opened.log, Codec(declared.registry), SystemClock()).load(
-                fold_definition_of(aggregate), id_of(name), until, true_at
+            loaded = await DecisionRunner(opened.log, Codec(declarations_of(declared).registry), SystemClock()).load(
+                fold_definition_of(aggregate), id_of(name), until, as_of_time
             )
-            folded, values = aggregate.__qualname__, _fields(loaded.state)
-    _show(name, folded, values, events, as_json)
+            folded_by, values = aggregate.__qualname__, _encode_fields(loaded.state)
+    _print_state(name, folded_by, values, events, as_json)
 
 
 async def _read(log: Log, name: str, until: Until) -> list[RecordedEvent]:
@@ -69,18 +83,19 @@ async def _read(log: Log, name: str, until: Until) -> list[RecordedEvent]:
     return events
 
 
-def _aggregate(app: App, name: str) -> type[Aggregate]:
-    found = app.aggregates.get(category_of(name))
-    if found is None:
-        categories = ", ".join(sorted(app.aggregates)) or "none"
+def _find_aggregate(app: App, name: str) -> type[Aggregate]:
+    aggregate = declarations_of(app).aggregates.get(category_of(name))
+    if aggregate is None:
+        categories = ", ".join(sorted(declarations_of(app).aggregates)) or "none"
         raise UsageError(
-            f"the app {app.name!r} has no aggregate of the category {category_of(name)!r}; it has: {categories}"
+            f"app {app.name!r} has no aggregate for category {category_of(name)!r}. Categories with an aggregate: "
+            f"{categories}. Without --app, the data of the events is merged."
         )
-    return found
+    return aggregate
 
 
-def _merged(events: Sequence[RecordedEvent]) -> dict[str, Raw]:
-    """The members of all objects, each with its last value."""
+def _merge_data(events: Sequence[RecordedEvent]) -> dict[str, Raw]:
+    """Merge the members of all event data that are JSON objects."""
     merged: dict[str, Raw] = {}
     for event in events:
         if event.data.startswith("{"):
@@ -88,23 +103,25 @@ def _merged(events: Sequence[RecordedEvent]) -> dict[str, Raw]:
     return merged
 
 
-def _fields(state: Any) -> dict[str, Raw]:
+def _encode_fields(state: Any) -> dict[str, Raw]:
     return {key: Raw(_encode(value)) for key, value in msgspec.structs.asdict(state).items()}
 
 
-def _show(name: str, folded: str, values: dict[str, Raw], events: Sequence[RecordedEvent], as_json: bool) -> None:
+def _print_state(
+    name: str, folded_by: str, values: dict[str, Raw], events: Sequence[RecordedEvent], as_json: bool
+) -> None:
     last = events[-1]
-    about = {
+    summary = {
         "stream": name,
         "version": last.version,
         "events": len(events),
         "occurred_at": canonical_time(last.occurred_at),
         "recorded_at": canonical_time(last.recorded_at),
-        "folded_by": folded,
+        "folded_by": folded_by,
     }
     if as_json:
-        print_json({**about, "state": values})
+        print_json({**summary, "state": values})
         return
-    print_fields({key.replace("_", " "): str(value) for key, value in about.items()})
+    print_fields({key.replace("_", " "): str(value) for key, value in summary.items()})
     print_line("")
     print_fields({key: bytes(value).decode() for key, value in values.items()})

@@ -1,4 +1,4 @@
-"""`fait import` and `fait export`: a log as a file of JSON lines, there and back."""
+"""`fait import` and `fait export`: convert between a JSONL file and the events of a log."""
 
 import asyncio
 import gzip
@@ -22,124 +22,152 @@ from fait._events.query import Query
 from fait._events.stream import category_of
 from fait._store.log import Log
 from fait._store.open import open_store, redacted_url
-from fait._tools.cli.import_batches import BadLineFile, BatchReader, store_batch
+from fait._tools.cli.import_batches import BatchReader, InvalidLineFile, store_batch
 from fait._tools.cli.lines import format_line
-from fait._tools.cli.opening import JsonOption, StoreOption, open_readonly
+from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
 from fait._tools.cli.output import INTERRUPTED, CommandFailed, command, print_json, print_message
 from fait._tools.cli.progress import ProgressMeter
 from fait._tools.cli.source import LineSource
 
 __all__ = ["export_file", "import_file"]
 
-MAX_EXPANDED_BYTES: Final = 16 << 30
+MAX_DECOMPRESSED_BYTES: Final = 16 << 30
+"""Default maximum size of a gzipped file after decompression."""
+
+CONTINUE: Final = "To continue, run the same command again."
 
 
 class ImportSummary(Struct):
-    """What an import did. `already_stored` were there from an earlier run; `bad` were set aside."""
+    """What an import did.
+
+    Attributes:
+        file: path of the imported file.
+        store: URL of the store, without password.
+        written: number of events that this run appended.
+        already_stored: number of events that were stored before.
+        invalid_lines: number of lines that were skipped.
+        invalid_line_file: path of the file with the skipped lines, if there are any.
+        seconds: duration.
+        finished: whether the end of the file was reached.
+    """
 
     file: str
     store: str
     written: int = 0
     already_stored: int = 0
-    bad: int = 0
-    bad_file: str | None = None
+    invalid_lines: int = 0
+    invalid_line_file: str | None = None
     seconds: float = 0.0
     finished: bool = False
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the result in one line."""
         rate = f" ({self.written / self.seconds:,.0f}/s)" if self.seconds > 0 and self.written else ""
         return (
             f"{self.written:,} events written in {self.seconds:.1f} s{rate}"
-            + (f", {self.already_stored:,} were stored already" if self.already_stored else "")
-            + (f", {self.bad:,} bad lines set aside in {self.bad_file}" if self.bad else "")
+            + (f", {self.already_stored:,} already stored" if self.already_stored else "")
+            + (
+                f", {self.invalid_lines:,} invalid lines skipped, see {self.invalid_line_file}"
+                if self.invalid_lines
+                else ""
+            )
         )
 
 
 @command
 async def import_file(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A JSONL file, plain or gzipped.", exists=True, dir_okay=False)
+        Path, typer.Argument(metavar="FILE", help="JSONL file, plain or gzipped.", exists=True, dir_okay=False)
     ],
     store: StoreOption,
     category: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="Kind of the tag that names the stream of lines without one: order."),
+        typer.Option(
+            metavar="KIND", help='Kind of the tag that names the stream of lines without "stream", such as order.'
+        ),
     ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Set bad lines aside in FILE.bad.jsonl.")] = False,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="About how many lines are stored at a time.")] = 1000,
-    max_expanded: Annotated[
-        int, typer.Option(metavar="BYTES", min=1, help="Most bytes of a gzipped file, expanded.")
-    ] = (MAX_EXPANDED_BYTES),
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Skip invalid lines and write them to FILE.invalid.jsonl.")
+    ] = False,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", metavar="N", min=1, help="Approximate number of lines per batch.")
+    ] = 1000,
+    max_decompressed: Annotated[
+        int, typer.Option(metavar="BYTES", min=1, help="Maximum size of a gzipped file after decompression.")
+    ] = MAX_DECOMPRESSED_BYTES,
     as_json: JsonOption = False,
 ) -> None:
-    """Append the events of a file; run again, it goes on where it was.
+    """Append the events of a JSONL file to a store.
 
-    A line is {"stream" and/or "tags", "type", "time", "data"}, the time in ISO 8601 with its zone. A line without
-    "stream" takes it from its tags: "order:7" gives order-7.
+    The store is created if it does not exist. An interrupted import can be run again: it continues where it stopped,
+    and no event is stored twice.
+
+    Each line is a JSON object with "type", "time" (ISO 8601 with time zone), "data", and "stream", "tags" or both. A
+    line without "stream" derives it from a tag: "order:7" gives the stream order-7.
     """
     summary = ImportSummary(str(file), redacted_url(store))
-    bad_lines = BadLineFile(file.with_name(file.name + ".bad.jsonl")) if skip_bad else None
+    invalid_lines = InvalidLineFile(file.with_name(file.name + ".invalid.jsonl")) if skip_invalid else None
     opened = await open_store(store)
     try:
-        with LineSource(file, max_expanded) as source, _until_interrupted() as interrupted:
-            batches = BatchReader(source, category, batch, bad_lines)
+        with LineSource(file, max_decompressed) as source, _interrupt_event() as interrupted:
+            batches = BatchReader(source, category, batch_size, invalid_lines)
             await _run(opened.log, source, batches, summary, interrupted)
-    except FaitError as problem:
-        raise CommandFailed(f"{problem} {_so_far(summary)} Run the same command to go on.") from None
+    except FaitError as error:
+        advice = "" if isinstance(error, CommandFailed) else f" {CONTINUE}"
+        raise CommandFailed(f"{error} {_describe_progress(summary)}{advice}") from None
     finally:
-        if bad_lines is not None:
-            bad_lines.close()
-            summary.bad_file = str(bad_lines.path) if summary.bad else None
+        if invalid_lines is not None:
+            invalid_lines.close()
+            summary.invalid_line_file = str(invalid_lines.path) if summary.invalid_lines else None
         await opened.close()
     if as_json:
         print_json(summary)
     else:
         print(summary.describe())
     if not summary.finished:
-        print_message(f"Interrupted. {_so_far(summary)} Run the same command to go on.")
+        print_message(f"Interrupted. {_describe_progress(summary)} {CONTINUE}")
         raise typer.Exit(INTERRUPTED)
 
 
 async def _run(
     log: Log, source: LineSource, batches: BatchReader, summary: ImportSummary, interrupted: asyncio.Event
 ) -> None:
-    """Store batch by batch; the next one is read while one is stored."""
-    started = time.monotonic()
-    with ProgressMeter("import", source.size) as meter:
+    """Store all batches. While one is stored, the next one is read."""
+    started_at = time.monotonic()
+    with ProgressMeter("import", source.size_bytes) as meter:
         batch = await asyncio.to_thread(batches.next)
         while batch is not None and not interrupted.is_set():
-            following = asyncio.create_task(asyncio.to_thread(batches.next))
+            next_batch = asyncio.create_task(asyncio.to_thread(batches.next))
             try:
                 written = await store_batch(log, batch)
             finally:
-                await asyncio.gather(following, return_exceptions=True)
+                await asyncio.gather(next_batch, return_exceptions=True)
             summary.written += written
             summary.already_stored += len(batch.lines) - written
-            summary.bad += batch.bad
-            summary.seconds = time.monotonic() - started
+            summary.invalid_lines += batch.invalid_lines
+            summary.seconds = time.monotonic() - started_at
             meter.update(source.read_bytes, summary.written + summary.already_stored)
             if batch.error is not None:
                 raise batch.error
-            batch = following.result()
+            batch = next_batch.result()
         summary.finished = batch is None
 
 
-def _so_far(summary: ImportSummary) -> str:
+def _describe_progress(summary: ImportSummary) -> str:
     stored = summary.written + summary.already_stored
     return f"The first {stored:,} events of the file are stored, {summary.written:,} of them by this run."
 
 
 @contextmanager
-def _until_interrupted() -> Generator[asyncio.Event]:
-    """An event that Ctrl-C sets, once; a second Ctrl-C ends the process as it always does."""
+def _interrupt_event() -> Generator[asyncio.Event]:
+    """Yield an event that the first Ctrl-C sets. A second Ctrl-C has its default effect."""
     interrupted, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def interrupt() -> None:
         interrupted.set()
         loop.remove_signal_handler(signal.SIGINT)
 
-    with suppress(NotImplementedError):  # Windows: Ctrl-C ends the import at once, which is as safe
+    with suppress(NotImplementedError):  # Windows: Ctrl-C ends the import immediately, which is safe too
         loop.add_signal_handler(signal.SIGINT, interrupt)
     try:
         yield interrupted
@@ -151,14 +179,22 @@ def _until_interrupted() -> Generator[asyncio.Event]:
 @command
 async def export_file(
     store: StoreOption,
-    stream: Annotated[str | None, typer.Option(metavar="ID", help="Only this stream.")] = None,
+    stream: Annotated[str | None, typer.Option(metavar="STREAM", help="Only this stream.")] = None,
     category: Annotated[str | None, typer.Option(metavar="NAME", help="Only streams of this category.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="A file, gzipped if it ends in .gz; else standard output."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write; gzipped if its name ends in .gz. Default: standard output.",
+        ),
     ] = None,
 ) -> None:
-    """Write the events as JSON lines, in the order of the log: what was imported comes out as it went in."""
+    """Write events as JSON lines, in order of position.
+
+    An imported line is written as it was imported. A file is replaced only when the export is complete.
+    """
     async with open_readonly(store) as opened:
         pages = _pages(opened.log, stream, category)
         if output is None:
@@ -178,7 +214,7 @@ async def export_file(
 async def _pages(
     log: Log, stream: str | None, category: str | None
 ) -> AsyncGenerator[tuple[int, list[RecordedEvent]], None]:
-    """Events by the page, each with the position it reaches to."""
+    """Yield pages of events, each with the last position it covers."""
     if stream is not None:
         version = 0
         while events := await log.read_stream(stream, after=version, limit=PAGE_SIZE):
@@ -194,22 +230,22 @@ async def _pages(
 
 @contextmanager
 def _atomic_output(path: Path) -> Generator[IO[bytes]]:
-    """A file that takes its place when it is complete; until then, and if it fails, what was there stays."""
+    """Yield a temporary file that replaces `path` at the end of the block. If the block fails, `path` is unchanged."""
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
-        part = Path(temporary.name)
+        partial = Path(temporary.name)
         try:
             if path.suffix == ".gz":
-                with gzip.GzipFile(path.stem, "wb", 6, cast("IO[bytes]", temporary), mtime=0) as packed:
-                    yield cast("IO[bytes]", packed)
+                with gzip.GzipFile(path.stem, "wb", 6, cast("IO[bytes]", temporary), mtime=0) as compressed:
+                    yield cast("IO[bytes]", compressed)
             else:
                 yield cast("IO[bytes]", temporary)
             temporary.flush()
             os.fsync(temporary.fileno())
         except BaseException:
-            part.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
             raise
-    part.chmod(0o666 & ~_umask())
-    part.replace(path)
+    partial.chmod(0o666 & ~_umask())
+    partial.replace(path)
 
 
 def _umask() -> int:

@@ -1,1 +1,4 @@
-"""Does a store keep its promises on this very server: processes that write, read and are killed, and who compares."""
+"""Verification of a store on the user's own server.
+
+Processes append, read and are killed. Then a checker compares what they observed with what is stored.
+"""

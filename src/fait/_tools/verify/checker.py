@@ -1,4 +1,4 @@
-"""Compares what writers were told and readers were given with what is stored."""
+"""Compares what writers and readers reported with what is stored."""
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -7,189 +7,196 @@ from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from fait._events.envelope import RecordedEvent
 from fait._store.health import Finding
 from fait._tools.verify.order import OrderCheck
-from fait._tools.verify.plan import CLOSED, ENTERED, JOINED, limit_of, name_of
-from fait._tools.verify.report import (
-    CONDITION,
-    DUPLICATED,
-    MISSED,
-    MOVED,
-    NOT_STORED,
-    REFUSED_STORED,
-    ROLLED_BACK,
-    TORN,
-    UNKNOWN,
-    Fault,
-    FeedReport,
-    feed,
-)
+from fait._tools.verify.plan import CLOSED, ENTERED, OUTBOX, event_key, limit_of
+from fait._tools.verify.report import ReaderReport, Violation, reader_report
 
 __all__ = ["Checker"]
 
 MAX_EXAMPLES: Final = 5
+"""Maximum number of examples kept of each violation."""
 
-_Told = tuple[str, int | None, float]
-"""Stream, version if it is known, and the moment."""
+
+class Acknowledgment(Struct, frozen=True):
+    """The acknowledgment of an event to a caller. The version is None if the caller does not know it."""
+
+    stream: str
+    version: int | None
+    time: float
 
 
 class Checker:
-    """Takes in what is said while it goes on, and compares at the end.
+    """Collects the messages of the processes while they run, and compares them at the end.
 
     Attributes:
-        acknowledged, refused, rolled_back: how many events, so far.
-        errors: that callers may be given, by kind: how often, and the last.
-        delivered: events given to each reader, so far.
-        unsafe: what was found against a user's own connection.
+        errors: errors that callers may receive, by exception type: how often, and the latest text.
+        delivered: number of events delivered so far, by reader.
+        unsafe_settings: findings about the connections of user programs.
+        violations: number of occurrences of each violation.
+        examples: some occurrences of each violation.
     """
 
     def __init__(self) -> None:
         self.errors: dict[str, tuple[int, str]] = {}
         self.delivered: dict[str, int] = {}
-        self.unsafe: list[Finding] = []
-        self.broken: Counter[Fault] = Counter()
-        self.examples: defaultdict[Fault, list[Any]] = defaultdict(list)
-        self._seen: dict[str, dict[Fault, tuple[int, str]]] = {}
-        self._told: dict[bytes, _Told] = {}
-        self._refused: set[bytes] = set()
+        self.unsafe_settings: list[Finding] = []
+        self.violations: Counter[Violation] = Counter()
+        self.examples: defaultdict[Violation, list[Any]] = defaultdict(list)
+        self._reader_violations: dict[str, dict[Violation, tuple[int, str]]] = {}
+        self._acknowledged: dict[bytes, Acknowledgment] = {}
+        self._rejected: set[bytes] = set()
         self._rolled_back: dict[bytes, float] = {}
         self._rows: set[bytes] = set()
         self._stored: dict[bytes, int] = {}
-        self._with_row: set[bytes] = set()
+        self._outbox_events: set[bytes] = set()
         self._order = OrderCheck()
-        self._taken: Counter[str] = Counter()
-        self._closed: dict[str, int] = {}
+        self._usage: Counter[str] = Counter()
+        self._closed_gates: dict[str, int] = {}
 
     @property
     def acknowledged(self) -> int:
-        """Events that somebody was told are stored."""
-        return len(self._told)
+        """Number of events that were acknowledged."""
+        return len(self._acknowledged)
 
     @property
-    def refused(self) -> int:
-        """Events that somebody was told are not stored."""
-        return len(self._refused)
+    def rejected(self) -> int:
+        """Number of events that were rejected."""
+        return len(self._rejected)
 
     @property
     def rolled_back(self) -> int:
-        """Transactions that were rolled back."""
+        """Number of transactions that were rolled back."""
         return len(self._rolled_back)
 
     @property
     def stored(self) -> int:
-        """Events in the log, once it has been read."""
+        """Number of events in the log, once it has been read."""
         return len(self._stored)
 
     @property
-    def faults(self) -> int:
-        """How many are known so far."""
-        return self.broken.total() + sum(count for each in self._seen.values() for count, _ in each.values())
+    def violation_count(self) -> int:
+        """Number of violations so far."""
+        by_readers = sum(count for each in self._reader_violations.values() for count, _ in each.values())
+        return self.violations.total() + by_readers
 
-    def report(self, fault: Fault, example: Any, count: int = 1) -> None:
-        """A promise was broken."""
-        self.broken[fault] += count
-        if len(self.examples[fault]) < MAX_EXAMPLES:
-            self.examples[fault].append(example)
+    def report(self, violation: Violation, example: Any, count: int = 1) -> None:
+        """Count a violation."""
+        self.violations[violation] += count
+        if len(self.examples[violation]) < MAX_EXAMPLES:
+            self.examples[violation].append(example)
 
-    def add(self, said: list[Any], reader: str = "") -> None:
-        """Something that a process said."""
-        match said:
-            case ["stored", moment, stream, version, names]:
-                for place, name in enumerate(reversed(names)):
-                    self._told[_key(name)] = (stream, version and version - place, moment)
-            case ["refused", names]:
-                self._refused.update(map(_key, names))
-            case ["rolled back", moment, [name]]:
-                self._rolled_back[_key(name)] = moment
-            case ["given", count, faults]:
-                self.delivered[reader], self._seen[reader] = count, faults
-            case ["rows", names]:
-                for key in map(_key, names):
+    def add_message(self, message: list[Any], reader: str = "") -> None:
+        """Collect a message of a process; `reader` is the name of the reader that sent it."""
+        match message:
+            case ["stored", time, stream, version, keys]:
+                for distance, key in enumerate(reversed(keys)):
+                    self._acknowledged[_key(key)] = Acknowledgment(stream, version and version - distance, time)
+            case ["rejected", keys]:
+                self._rejected.update(map(_key, keys))
+            case ["rolled back", time, [key]]:
+                self._rolled_back[_key(key)] = time
+            case ["delivered", count, violations]:
+                self.delivered[reader] = count
+                self._reader_violations[reader] = {Violation(each): seen for each, seen in violations.items()}
+            case ["rows", keys]:
+                for key in map(_key, keys):
                     if key in self._rows:
-                        self.report(TORN, f"row {key.hex()} is there twice")
+                        self.report(Violation.TORN_TRANSACTION, f"row {key.hex()} is stored twice")
                     self._rows.add(key)
             case ["error", kind, text]:
                 self.errors[kind] = (self.errors.get(kind, (0, ""))[0] + 1, text)
-            case ["fault", fault, example]:
-                self.report(fault, example)
-            case ["unsafe", text]:
-                self.unsafe = [Finding("your own connections", "finding", text)]
+            case ["violation", violation, example]:
+                self.report(Violation(violation), example)
+            case ["warning", text]:
+                self.unsafe_settings = [Finding("connections of user programs", "finding", text)]
             case _:
                 pass
 
     def add_recorded(self, event: RecordedEvent) -> None:
-        """The next event of the log, as it is read when all is over."""
-        key = _key(name_of(event))
-        where = f"{event.type} {event.id} at position {event.position}, {event.stream} version {event.version}"
-        if fault := self._order.add(event):
-            self.report(fault, where)
+        """Check the next event of the log, which is read after all writers have ended."""
+        key = _key(event_key(event))
+        description = f"{event.type} {event.id} at position {event.position}, {event.stream} version {event.version}"
+        if violation := self._order.add(event):
+            self.report(violation, description)
         if key in self._stored:
-            self.report(DUPLICATED, f"stored twice: {where}")
+            self.report(Violation.DUPLICATE_EVENT, f"stored twice: {description}")
         self._stored[key] = event.position
-        if event.type in (JOINED, CLOSED):
-            self._with_row.add(key)
-        told = self._told.get(key)
-        if told and (told[0] != event.stream or told[1] not in (None, event.version)):
-            self.report(MOVED, f"{where}, and not {told[0]} version {told[1]}")
-        if key in self._refused:
-            self.report(REFUSED_STORED, where)
-        self._check_conditions(event, where)
+        if event.type in (OUTBOX, CLOSED):
+            self._outbox_events.add(key)
+        expected = self._acknowledged.get(key)
+        if expected and (expected.stream != event.stream or expected.version not in (None, event.version)):
+            acknowledged = f"acknowledged as {expected.stream} version {expected.version}"
+            self.report(Violation.MISPLACED_EVENT, f"{description}; {acknowledged}")
+        if key in self._rejected:
+            self.report(Violation.REJECTED_EVENT_STORED, description)
+        self._check_conditions(event, description)
 
-    def _check_conditions(self, event: RecordedEvent, where: str) -> None:
-        """Whether the conditions that events were appended on still hold when they are looked at in order."""
+    def _check_conditions(self, event: RecordedEvent, description: str) -> None:
+        """Evaluate the append conditions again over the events in order of position."""
         if event.type == CLOSED:
-            self._closed[event.tags[0]] = event.position
+            self._closed_gates[event.tags[0]] = event.position
         elif event.type == ENTERED:
-            after, closed = msgspec.json.decode(event.data)["after"], self._closed.get(event.tags[0], 0)
+            after, closed = msgspec.json.decode(event.data)["after"], self._closed_gates.get(event.tags[0], 0)
             if closed > after:
-                self.report(CONDITION, f"{where}, on what was known at {after}, but {event.tags[0]} closed at {closed}")
+                detail = f"condition read at position {after}, {event.tags[0]} closed at {closed}"
+                self.report(Violation.CONDITION_VIOLATED, f"{description}; {detail}")
         elif limited := limit_of(event):
-            what, limit = limited
-            self._taken[what] += 1
-            if self._taken[what] > limit:
-                self.report(CONDITION, f"{where}: {what} for the {self._taken[what]}. time, and there is {limit}")
+            resource, limit = limited
+            self._usage[resource] += 1
+            if self._usage[resource] > limit:
+                detail = f"{resource} taken {self._usage[resource]} times, limit {limit}"
+                self.report(Violation.CONDITION_VIOLATED, f"{description}; {detail}")
 
     def finish(self) -> None:
-        """All of the log, and all rows, were taken in."""
-        for key, (stream, version, _) in self._told.items():
+        """Compare acknowledgments, rollbacks and rows with the log. All events and rows must have been added."""
+        for key, expected in self._acknowledged.items():
             if key not in self._stored:
-                self.report(NOT_STORED, f"{key.hex()} in {stream}, version {version or 'unknown'}")
+                version = expected.version or "unknown"
+                self.report(Violation.LOST_EVENT, f"{key.hex()} in {expected.stream}, version {version}")
         for key in self._rolled_back.keys() & self._stored.keys():
-            self.report(ROLLED_BACK, f"{key.hex()} at position {self._stored[key]}")
+            self.report(Violation.ROLLED_BACK_EVENT, f"{key.hex()} at position {self._stored[key]}")
         for key in self._rows - self._stored.keys():
-            self.report(TORN, f"the row {key.hex()} has no event")
-        for key in self._with_row - self._rows:
-            self.report(TORN, f"the event {key.hex()} has no row")
+            self.report(Violation.TORN_TRANSACTION, f"row {key.hex()} has no event")
+        for key in self._outbox_events - self._rows:
+            self.report(Violation.TORN_TRANSACTION, f"event {key.hex()} has no row")
 
-    def finish_reader(self, name: str, given: Iterable[tuple[int, float, bytes]]) -> FeedReport:
-        """Compare what one reader was given with what is stored."""
-        moments: dict[bytes, float] = {}
-        for position, moment, key in given:
+    def finish_reader(self, name: str, deliveries: Iterable[tuple[int, float, bytes]]) -> ReaderReport:
+        """Compare the deliveries to one reader with the log, and measure delays."""
+        times: dict[bytes, float] = {}
+        for position, time, key in deliveries:
             if self._stored.get(key) != position:
-                self.report(ROLLED_BACK if key in self._rolled_back else UNKNOWN, f"{name}: {key.hex()} at {position}")
-            moments.setdefault(key, moment)
-        self._report_reader(name, self._stored.keys() - moments.keys())
-        told = sorted((self._told[key][2], moment) for key, moment in moments.items() if key in self._told)
-        delays = [max(0.0, moment - told_at) for told_at, moment in told]
-        return feed(len(moments), delays, self._after_rollback(told))
+                rolled_back = key in self._rolled_back
+                violation = Violation.ROLLED_BACK_EVENT if rolled_back else Violation.PHANTOM_EVENT
+                self.report(violation, f"{name} reader: {key.hex()} at position {position}")
+            times.setdefault(key, time)
+        self._report_reader(name, self._stored.keys() - times.keys())
+        pairs = sorted((self._acknowledged[key].time, time) for key, time in times.items() if key in self._acknowledged)
+        delays_s = [max(0.0, delivered_at - acknowledged_at) for acknowledged_at, delivered_at in pairs]
+        return reader_report(len(times), delays_s, self._rollback_delays(pairs))
 
     def _report_reader(self, name: str, missed: Collection[bytes]) -> None:
         for key in missed:
-            self.report(MISSED, f"{name}: {key.hex()} at position {self._stored[key]}")
-        for fault, (count, example) in self._seen.pop(name, {}).items():
-            if fault != MISSED:  # a gap; what is missing is known by now
-                self.report(fault, f"{name}: {example}", count)
+            self.report(Violation.MISSED_EVENT, f"{name} reader: {key.hex()} at position {self._stored[key]}")
+        for violation, (count, example) in self._reader_violations.pop(name, {}).items():
+            if violation != Violation.MISSED_EVENT:  # provisional; `missed` is the final answer
+                self.report(violation, f"{name} reader: {example}", count)
 
-    def _after_rollback(self, told: list[tuple[float, float]]) -> list[float]:
-        """After each rollback, how long until everything was delivered that had been acknowledged before it."""
-        acknowledged = [told_at for told_at, _ in told]
-        complete = list(accumulate((moment for _, moment in told), max))
-        places = [(moment, bisect_right(acknowledged, moment)) for moment in self._rolled_back.values()]
-        return [max(0.0, complete[place - 1] - moment) for moment, place in places if place]
+    def _rollback_delays(self, pairs: list[tuple[float, float]]) -> list[float]:
+        """Measure the time from each rollback until all events acknowledged before it were delivered.
+
+        Args:
+            pairs: times of acknowledgment and of delivery, in order.
+        """
+        acknowledged_at = [each for each, _ in pairs]
+        all_delivered_at = list(accumulate((delivered_at for _, delivered_at in pairs), max))
+        counts = [(time, bisect_right(acknowledged_at, time)) for time in self._rolled_back.values()]
+        return [max(0.0, all_delivered_at[count - 1] - time) for time, count in counts if count]
 
 
-def _key(name: str) -> bytes:
-    """Sixteen bytes instead of the text, as there are many."""
-    return bytes.fromhex(name.replace("-", ""))
+def _key(text: str) -> bytes:
+    """Convert a UUID to 16 bytes, to save memory."""
+    return bytes.fromhex(text.replace("-", ""))

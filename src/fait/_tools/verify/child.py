@@ -1,4 +1,4 @@
-"""A child process: started, listened to while it runs, told to end, or killed."""
+"""A child process as its parent sees it: starts it, receives its messages, stops or kills it."""
 
 import asyncio
 import sys
@@ -14,89 +14,89 @@ from fait._tools.verify.plan import Plan
 __all__ = ["EXIT_TIMEOUT_S", "ChildProcess"]
 
 EXIT_TIMEOUT_S: Final = 60.0
-"""How long a process may take for what it has in hand."""
+"""Timeout for a process to end after its stop message."""
 
 
 class ChildProcess:
-    """One process.
+    """A child process.
 
     Attributes:
-        name: of it, for messages.
-        ready: set when it has said something, or has ended.
+        name: its name in messages.
+        ready: set when its first message has arrived, or when it has ended.
     """
 
-    def __init__(self, name: str, process: Process, errors: Path, take: Callable[[list[Any]], None]) -> None:
+    def __init__(self, name: str, process: Process, stderr: Path, on_message: Callable[[list[Any]], None]) -> None:
         self.name = name
         self.ready = asyncio.Event()
         self._process = process
-        self._errors = errors
-        self._take = take
-        self._listener = asyncio.create_task(self._listen())
+        self._stderr = stderr
+        self._on_message = on_message
+        self._receiver = asyncio.create_task(self._receive())
 
     @classmethod
     async def start(
-        cls, plan: Plan, take: Callable[[list[Any]], None], directory: Path, module: str, *words: str
+        cls, plan: Plan, on_message: Callable[[list[Any]], None], directory: Path, module: str, *arguments: str
     ) -> "ChildProcess":
-        """Start a module of this package.
+        """Start a module of this package as a process.
 
         Args:
-            plan: what it is given first.
-            take: is called with each thing it says.
-            directory: for its complaints.
-            module: its name in this package.
-            *words: its arguments; the last tells it from others.
+            plan: sent to the process first.
+            on_message: called with each message of the process.
+            directory: where its standard error is written.
+            module: name of the module.
+            *arguments: its arguments; with the module they must be unique, as they make the process's name.
         """
-        name = "-".join(Path(word).name for word in (module, *words))
-        errors = directory / f"{name}.errors"
-        with errors.open("wb") as out:
+        name = "-".join(Path(word).name for word in (module, *arguments))
+        stderr = directory / f"{name}.errors"
+        with stderr.open("wb") as out:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", f"{__package__}.{module}", *words,
+                sys.executable, "-P", "-m", f"{__package__}.{module}", *arguments,
                 stdin=PIPE, stdout=PIPE, stderr=out, limit=1 << 20,
-                start_new_session=True,  # Ctrl-C is for the parent, which tells its children
+                start_new_session=True,  # Ctrl-C signals only the parent, which stops its children
             )  # fmt: skip
-        child = cls(name, process, errors, take)
+        child = cls(name, process, stderr, on_message)
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(plan) + b"\n")
         return child
 
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
-            if line.endswith(b"\n"):  # a killed process may leave half a line: that was not said
-                self._take(msgspec.json.decode(line))
+            if line.endswith(b"\n"):  # a killed process may leave an incomplete line, which was never sent
+                self._on_message(msgspec.json.decode(line))
                 self.ready.set()
         self.ready.set()
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self._process.returncode is None
 
-    def send(self, line: str = "") -> None:
-        """Say a last line to it."""
+    def stop(self, argument: str = "") -> None:
+        """Send the stop message."""
         assert self._process.stdin is not None
-        self._process.stdin.write(line.encode() + b"\n")
+        self._process.stdin.write(argument.encode() + b"\n")
         self._process.stdin.close()
 
     async def kill(self) -> None:
-        """End it at once, and take in what it said before."""
+        """Kill the process and receive the messages it sent before."""
         if self.running:
             self._process.kill()
         await self._process.wait()
-        await self._listener
+        await self._receiver
 
-    async def ended(self) -> str:
-        """Wait until it has ended and all it said was taken in; what is wrong with its end, or ""."""
+    async def wait(self) -> str:
+        """Wait until the process has ended and its messages are received. Return why it failed, or ""."""
         try:
             async with asyncio.timeout(EXIT_TIMEOUT_S):
                 code = await self._process.wait()
         except TimeoutError:
             await self.kill()
-            return f"{self.name} did not come to an end within {EXIT_TIMEOUT_S:g} s"
-        await self._listener
-        return f"{self.name} ended with {code}: {_last(self._errors)}" if code else ""
+            return f"{self.name} did not end within {EXIT_TIMEOUT_S:g} s and was killed"
+        await self._receiver
+        return f"{self.name} exited with {code}: {_last_line(self._stderr)}" if code else ""
 
 
-def _last(errors: Path) -> str:
-    lines: Sequence[str] = errors.read_text("utf-8", "replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "it did not say why")
+def _last_line(stderr: Path) -> str:
+    lines: Sequence[str] = stderr.read_text("utf-8", "replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "no output on standard error")

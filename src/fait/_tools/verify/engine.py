@@ -1,4 +1,4 @@
-"""Carries a plan out: starts the processes, kills some, ends the others, and has everything compared."""
+"""Runs a verification: starts the processes, kills some of them, stops the others, and has the results compared."""
 
 import asyncio
 import random
@@ -21,53 +21,54 @@ from fait._store.open import Store, open_store
 from fait._tools.verify.checker import Checker
 from fait._tools.verify.child import EXIT_TIMEOUT_S, ChildProcess
 from fait._tools.verify.plan import END, Plan
-from fait._tools.verify.reader import KINDS, given
-from fait._tools.verify.report import FAILED, FeedReport, VerifyReport
+from fait._tools.verify.reader import READERS, read_deliveries
+from fait._tools.verify.report import ReaderReport, VerifyReport, Violation
 
 __all__ = ["Progress", "VerifyRun"]
 
 POLL_INTERVAL_S: Final = 0.2
+"""Interval between checks of the processes, and between reads at the end of the log."""
 
 
 class Progress(Struct, frozen=True):
-    """Where things are.
+    """The progress of a verification.
 
     Attributes:
-        seconds: that writers have been writing.
-        written: events acknowledged.
-        delivered: events that every reader was given.
-        faults: found so far.
+        seconds: how long the writers have been running.
+        acknowledged: number of events acknowledged so far.
+        delivered: number of events delivered to every reader so far.
+        violations: number of violations so far.
     """
 
     seconds: float
-    written: int
+    acknowledged: int
     delivered: int
-    faults: int
+    violations: int
 
 
 class VerifyRun:
     """One run of a plan.
 
     Args:
-        plan: what to do; its log exists, and is empty.
-        stop: ends it before its time, in good order.
-        show: is told now and then where things are.
+        plan: what to do; its log must exist and be empty.
+        stop: when set, ends the run early and compares what has happened so far.
+        show_progress: called regularly with the progress.
     """
 
-    def __init__(self, plan: Plan, stop: asyncio.Event, show: Callable[[Progress], None]) -> None:
+    def __init__(self, plan: Plan, stop: asyncio.Event, show_progress: Callable[[Progress], None]) -> None:
         self._plan = plan
         self._stop = stop
-        self._show = show
-        self._chance = random.Random(plan.seed)  # noqa: S311 - to be repeated, not to be secret
-        self._judge = Checker()
+        self._show_progress = show_progress
+        self._random = random.Random(plan.seed)  # noqa: S311 - reproducible, not secret
+        self._checker = Checker()
         self._children: list[ChildProcess] = []
-        self._roles = [("writer",)] * plan.processes + [("transactions", "joined")] * max(1, plan.processes // 2)
+        self._roles = [("writer",)] * plan.processes + [("transactions", "outbox")] * max(1, plan.processes // 2)
         self._started = 0
         self._killed = 0
         self._seconds = 0.0
 
     async def run(self) -> VerifyReport:
-        """Do it; no process of it is left afterwards, however it ends."""
+        """Run the plan. All processes have ended when it returns or raises."""
         with TemporaryDirectory(prefix="fait-verify-") as directory:
             try:
                 return await self._run(Path(directory))
@@ -76,64 +77,66 @@ class VerifyRun:
 
     async def _run(self, directory: Path) -> VerifyReport:
         foreign = await self._start(directory, "transactions", "foreign")
-        await self._ready([foreign])
-        files = {kind: directory / kind for kind in KINDS}
-        readers = [await self._start(directory, "reader", kind, str(file)) for kind, file in files.items()]
-        writers = [await self._writer(directory, role) for role in self._roles]
-        await self._ready([*readers, *writers])
-        await self._write(directory, writers, [foreign, *readers])
+        await self._wait_until_ready([foreign])
+        files = {name: directory / name for name in READERS}
+        readers = [await self._start(directory, "reader", name, str(file)) for name, file in files.items()]
+        writers = [await self._start_writer(directory, role) for role in self._roles]
+        await self._wait_until_ready([*readers, *writers])
+        await self._run_writers(directory, writers, [foreign, *readers])
         async with _open_existing(self._plan.url) as store:
-            await self._read_out(store, readers)
-            await self._end([foreign])
-            await self._end([await self._start(directory, "transactions", "rows")])
-            unsafe = await _examine(store)
-        self._judge.finish()
-        feeds = {kind: self._judge.finish_reader(kind, given(file)) for kind, file in files.items()}
-        return self._report(feeds, unsafe)
+            await self._read_to_end(store, readers)
+            await self._stop_children([foreign])
+            await self._stop_children([await self._start(directory, "transactions", "rows")])
+            unsafe_settings = await _examine(store)
+        self._checker.finish()
+        reports = {name: self._checker.finish_reader(name, read_deliveries(file)) for name, file in files.items()}
+        return self._report(reports, unsafe_settings)
 
-    async def _start(self, directory: Path, module: str, *words: str) -> ChildProcess:
-        reader = words[0] if module == "reader" else ""
+    async def _start(self, directory: Path, module: str, *arguments: str) -> ChildProcess:
+        reader = arguments[0] if module == "reader" else ""
         child = await ChildProcess.start(
-            self._plan, lambda said: self._judge.add(said, reader), directory, module, *words
+            self._plan, lambda message: self._checker.add_message(message, reader), directory, module, *arguments
         )
         self._children.append(child)
         return child
 
-    async def _writer(self, directory: Path, role: Sequence[str]) -> ChildProcess:
+    async def _start_writer(self, directory: Path, role: Sequence[str]) -> ChildProcess:
         self._started += 1
         return await self._start(directory, *role, str(self._started))
 
-    async def _ready(self, children: Sequence[ChildProcess]) -> None:
-        """Wait until they have begun."""
+    async def _wait_until_ready(self, children: Sequence[ChildProcess]) -> None:
         try:
             async with asyncio.timeout(EXIT_TIMEOUT_S):
                 await asyncio.gather(*(child.ready.wait() for child in children))
         except TimeoutError:
             late = ", ".join(child.name for child in children if not child.ready.is_set())
-            raise StoreUnavailable(f"{late} did not begin within {EXIT_TIMEOUT_S:g} s.") from None
+            raise StoreUnavailable(
+                f"processes did not start within {EXIT_TIMEOUT_S:g} s: {late}. Check the load of this machine and of "
+                "the server."
+            ) from None
 
-    async def _write(self, directory: Path, writers: list[ChildProcess], others: Sequence[ChildProcess]) -> None:
-        """Let them write, and now and then kill one and start another in its place."""
-        began = time.monotonic()
-        kill_at = began + self._pause()
-        while (now := time.monotonic()) - began < self._plan.seconds and not self._stop.is_set():
-            self._show_progress(now - began)
+    async def _run_writers(self, directory: Path, writers: list[ChildProcess], others: Sequence[ChildProcess]) -> None:
+        """Let the writers run. At intervals, kill one and start another in its place."""
+        started_at = time.monotonic()
+        kill_at = started_at + self._random_kill_interval()
+        while (now := time.monotonic()) - started_at < self._plan.seconds and not self._stop.is_set():
+            self._update_progress(now - started_at)
             if not all(child.running for child in (*writers, *others)):
-                break  # by itself: it says why when it is waited for
+                break  # a process has failed; _stop_children reports why
             if now >= kill_at:
-                kill_at = now + self._pause()
-                number = self._chance.randrange(len(writers))
+                kill_at = now + self._random_kill_interval()
+                number = self._random.randrange(len(writers))
                 if writers[number].ready.is_set():
                     await writers[number].kill()
                     self._killed += 1
-                    writers[number] = await self._writer(directory, self._roles[number])
+                    writers[number] = await self._start_writer(directory, self._roles[number])
             await self._sleep(POLL_INTERVAL_S)
-        self._seconds = time.monotonic() - began
-        await self._end(writers)
-        self._show_progress(self._seconds)
+        self._seconds = time.monotonic() - started_at
+        await self._stop_children(writers)
+        self._update_progress(self._seconds)
 
-    def _pause(self) -> float:
-        return self._plan.kill_every_s * (0.5 + self._chance.random())
+    def _random_kill_interval(self) -> float:
+        return self._plan.kill_interval_s * (0.5 + self._random.random())
 
     async def _sleep(self, seconds: float) -> None:
         try:
@@ -142,58 +145,60 @@ class VerifyRun:
         except TimeoutError:
             return
 
-    async def _end(self, children: Sequence[ChildProcess], last: str = "") -> None:
+    async def _stop_children(self, children: Sequence[ChildProcess], argument: str = "") -> None:
         for child in children:
-            child.send(last)
+            child.stop(argument)
         for child in children:
-            if problem := await child.ended():
-                self._judge.report(FAILED, problem)
+            if failure := await child.wait():
+                self._checker.report(Violation.FAILED_PROCESS, failure)
 
-    async def _read_out(self, store: Store, readers: Sequence[ChildProcess]) -> None:
-        """Append a last event, and read everything up to it; have the readers do the same."""
+    async def _read_to_end(self, store: Store, readers: Sequence[ChildProcess]) -> None:
+        """Append a last event. Read the log up to it, here and in the readers."""
         last = EncodedEvent(END, 1, new_id(), "{}")
-        verdict = await store.log.append([StreamWrite("end", (last,), ANY)])
-        assert isinstance(verdict, Appended)
-        reading = asyncio.create_task(self._read_all(store, verdict.position))
-        await self._end(readers, str(verdict.position))
-        if not await reading:
-            self._judge.report(FAILED, f"the log's end was not to be read within {EXIT_TIMEOUT_S:g} s")
+        result = await store.log.append([StreamWrite("end", (last,), ANY)])
+        assert isinstance(result, Appended)
+        read_task = asyncio.create_task(self._read_log(store, result.position))
+        await self._stop_children(readers, str(result.position))
+        if not await read_task:
+            self._checker.report(
+                Violation.FAILED_PROCESS, f"no event of the log could be read for {EXIT_TIMEOUT_S:g} s before its end"
+            )
 
-    async def _read_all(self, store: Store, end: int) -> bool:
-        position, late = 0, time.monotonic() + EXIT_TIMEOUT_S
-        while position < end and time.monotonic() < late:
+    async def _read_log(self, store: Store, end: int) -> bool:
+        position, deadline = 0, time.monotonic() + EXIT_TIMEOUT_S
+        while position < end and time.monotonic() < deadline:
             page = await store.log.read(position)
             for event in page.events:
-                self._judge.add_recorded(event)
+                self._checker.add_recorded(event)
             if page.events:
-                late = time.monotonic() + EXIT_TIMEOUT_S
+                deadline = time.monotonic() + EXIT_TIMEOUT_S
             elif position < end:
                 await asyncio.sleep(POLL_INTERVAL_S)
             position = page.position
         return position >= end
 
-    def _show_progress(self, seconds: float) -> None:
-        judge = self._judge
-        delivered = min((judge.delivered.get(kind, 0) for kind in KINDS), default=0)
-        self._show(Progress(seconds, judge.acknowledged, delivered, judge.faults))
+    def _update_progress(self, seconds: float) -> None:
+        checker = self._checker
+        delivered = min((checker.delivered.get(name, 0) for name in READERS), default=0)
+        self._show_progress(Progress(seconds, checker.acknowledged, delivered, checker.violation_count))
 
-    def _report(self, feeds: dict[str, FeedReport], unsafe: list[Finding]) -> VerifyReport:
-        judge = self._judge
-        if not (judge.acknowledged and judge.stored):
-            judge.report(FAILED, "nothing was stored")
+    def _report(self, readers: dict[str, ReaderReport], unsafe_settings: list[Finding]) -> VerifyReport:
+        checker = self._checker
+        if not (checker.acknowledged and checker.stored):
+            checker.report(Violation.FAILED_PROCESS, "the writers stored no event")
         return VerifyReport(
             seed=self._plan.seed,
             seconds=round(self._seconds, 1),
-            stored=judge.stored,
-            acknowledged=judge.acknowledged,
-            refused=judge.refused,
-            rolled_back=judge.rolled_back,
+            stored=checker.stored,
+            acknowledged=checker.acknowledged,
+            rejected=checker.rejected,
+            rolled_back=checker.rolled_back,
             killed=self._killed,
-            errors=judge.errors,
-            feeds=feeds,
-            broken=dict(judge.broken),
-            examples=dict(judge.examples),
-            unsafe=[*unsafe, *judge.unsafe],
+            errors=checker.errors,
+            readers=readers,
+            violations=dict(checker.violations),
+            examples=dict(checker.examples),
+            unsafe_settings=[*unsafe_settings, *checker.unsafe_settings],
             interrupted=self._stop.is_set(),
         )
 
@@ -208,10 +213,10 @@ async def _open_existing(url: str) -> AsyncGenerator[Store]:
 
 
 async def _examine(store: Store) -> list[Finding]:
-    """What the backend finds against itself."""
+    """Run the backend's checks. Return those that are not ok."""
     examine = cast("Callable[[], Awaitable[list[Finding]]] | None", getattr(store, "examine", None))
     try:
-        found = [] if examine is None else await examine()
-    except FaitError as problem:
-        return [Finding("settings", "unknown", str(problem))]
-    return [each for each in found if each.status != "ok"]
+        checks = [] if examine is None else await examine()
+    except FaitError as error:
+        return [Finding("settings", "unknown", str(error))]
+    return [each for each in checks if each.status != "ok"]

@@ -1,4 +1,4 @@
-"""What is done to a store: by how many processes, for how long, and what is done wrong on purpose."""
+"""The plan of a verification: number of processes, duration, and faults to inject."""
 
 from typing import Any, Final, Literal, get_args
 
@@ -12,33 +12,43 @@ __all__ = [
     "CLOSED",
     "END",
     "ENTERED",
-    "FAULT_NAMES",
-    "JOINED",
+    "FAULTS",
+    "OUTBOX",
     "PLAIN",
-    "SHARED",
+    "SHARED_STREAMS",
     "SOLD",
     "TURN",
-    "FaultName",
+    "Fault",
     "Plan",
+    "event_key",
     "limit_of",
-    "name_of",
 ]
 
-FaultName = Literal["ack", "condition", "duplicate", "mark", "order", "rollback", "skip", "time", "torn"]
-"""A fault that an actor commits, so that it can be seen whether it is found out:
+Fault = Literal[
+    "acknowledge-unstored",
+    "backdate-event",
+    "commit-rollback",
+    "duplicate-event",
+    "ignore-condition",
+    "ignore-high-water-mark",
+    "row-without-event",
+    "skip-event",
+    "swap-events",
+]
+"""A fault that a process commits on purpose, to prove that the checker detects it.
 
-ack         a writer acknowledges what it never appended
-condition   a writer leaves its conditions away
-duplicate   a reader is given some events twice
-mark        a reader takes the last position it can see for the end of what is final (PostgreSQL)
-order       a reader is given some events in the wrong order
-rollback    a transaction is committed that should be rolled back
-skip        a reader is not given some events
-time        a reader is given some events with a time before that of the event before
-torn        a transaction's row is stored without its event
+acknowledge-unstored    a writer acknowledges events that it did not append
+backdate-event          a reader receives events with a recorded time before that of the preceding event
+commit-rollback         a transaction that is reported as rolled back is committed
+duplicate-event         a reader receives an event twice
+ignore-condition        a writer omits its append conditions
+ignore-high-water-mark  a reader continues after the last visible position (PostgreSQL)
+row-without-event       a transaction stores its row without its event
+skip-event              a reader does not receive an event
+swap-events             a reader receives two events in the wrong order
 """
 
-FAULT_NAMES: Final[tuple[FaultName, ...]] = get_args(FaultName)
+FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 
 PLAIN: Final = "verify.happened"
 SOLD: Final = "verify.sold"
@@ -46,27 +56,27 @@ BOOKED: Final = "verify.booked"
 TURN: Final = "verify.turn"
 ENTERED: Final = "verify.entered"
 CLOSED: Final = "verify.closed"
-JOINED: Final = "verify.joined"
+OUTBOX: Final = "verify.outbox"
 END: Final = "verify.ended"
 
-SHARED: Final = 40
-"""Streams that everybody appends to."""
+SHARED_STREAMS: Final = 40
+"""Number of streams that all processes append to."""
 
 _LIMITS: Final = {SOLD: 1, BOOKED: 3, TURN: 1}
 
 
 class Plan(Struct, frozen=True):
-    """What is to be done.
+    """What a verification does.
 
     Attributes:
-        url: of a log that nobody else uses.
-        schema: where it lies in PostgreSQL.
-        seconds: how long writers write.
-        seed: what chance depends on.
-        processes: that append; half as many more hold transactions of their own.
-        callers: of each of them, appending at a time.
-        kill_every_s: how often one of the writers is killed, on average.
-        plants: what is done wrong on purpose.
+        url: URL of a log that nothing else uses.
+        schema: its PostgreSQL schema.
+        seconds: how long the writers run.
+        seed: seed of all random choices.
+        processes: number of processes that append; half as many more run transactions with an outbox.
+        callers: number of concurrent callers in each process that appends.
+        kill_interval_s: average interval between kills of a writing process.
+        faults: faults to inject.
     """
 
     url: str
@@ -75,12 +85,12 @@ class Plan(Struct, frozen=True):
     seed: int
     processes: int = 3
     callers: int = 8
-    kill_every_s: float = 3.0
-    faults: tuple[FaultName, ...] = ()
+    kill_interval_s: float = 3.0
+    faults: tuple[Fault, ...] = ()
 
 
 def limit_of(event: RecordedEvent) -> tuple[str, int] | None:
-    """What there is only so much of, and how much, when the event takes one of it: a seat is sold once."""
+    """Return the limited resource that an event takes, and how many events may take it: a seat is sold once."""
     limit = _LIMITS.get(event.type.partition("-")[0])
     return None if limit is None else ((event.tags or (event.type,))[0], limit)
 
@@ -88,6 +98,6 @@ def limit_of(event: RecordedEvent) -> tuple[str, int] | None:
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def name_of(event: RecordedEvent) -> str:
-    """By what an event is known to whoever wrote it: its id, or a name in its data where the outbox makes the id."""
-    return _decode(event.data)["name"] if event.type in (JOINED, CLOSED) else event.id
+def event_key(event: RecordedEvent) -> str:
+    """Return the UUID by which a writer knows an event: its id, or a value in its data if the outbox makes the id."""
+    return _decode(event.data)["key"] if event.type in (OUTBOX, CLOSED) else event.id

@@ -1,7 +1,8 @@
-"""What every child process does: take its orders from standard input, and say what it does, a line at a time.
+"""The main function of a child process, and its messages from and to the parent.
 
-The plan is the first line, so that no password stands among a process's arguments. A process that is told to end, or
-whose parent is gone, sees the end of its input.
+The first line of standard input is the plan: as an argument, its URL would show a password in the process list. Then
+the process runs until it reads another line or the end of its input, which it also sees if the parent dies. It reports
+to the parent on standard output, one JSON line per message.
 """
 
 import asyncio
@@ -13,34 +14,30 @@ import msgspec
 
 from fait._tools.verify.plan import Plan
 
-__all__ = ["FLUSH_INTERVAL_S", "ParentMessages", "main", "report"]
+__all__ = ["RETRY_DELAY_S", "ParentMessages", "main", "send"]
 
-FLUSH_INTERVAL_S: Final = 0.2
-"""How long to wait after an error, before trying again."""
+RETRY_DELAY_S: Final = 0.2
+"""Delay before a retry after an error."""
 
 
 class ParentMessages:
-    """What the parent says after the plan: a last line, or nothing, and then the end.
-
-    Attributes:
-        last: that line, once it has come.
-    """
+    """Receives the parent's stop message: a line with an argument, an empty line, or the end of the input."""
 
     def __init__(self, lines: asyncio.StreamReader) -> None:
         self._task = asyncio.create_task(lines.readline())
 
     @property
-    def arrived(self) -> bool:
-        """Whether the last line has come, or the end without one."""
+    def stopped(self) -> bool:
+        """Whether the stop message has arrived."""
         return self._task.done()
 
     @property
-    def last(self) -> str:
-        """The last line, once it has come; "" without one."""
+    def argument(self) -> str:
+        """The argument of the stop message, after its arrival; "" if it has none."""
         return self._task.result().decode().strip()
 
     async def wait(self, other: Awaitable[Any] | None = None, *, timeout_s: float | None = None) -> None:
-        """Wait for the last line, or for something else, or for a time."""
+        """Wait for the stop message, for `other` (canceled afterwards), or for a timeout."""
         others = [] if other is None else [asyncio.ensure_future(other)]
         await asyncio.wait([self._task, *others], timeout=timeout_s, return_when="FIRST_COMPLETED")
         for each in others:
@@ -48,19 +45,19 @@ class ParentMessages:
             await asyncio.gather(each, return_exceptions=True)
 
 
-def main(part: Callable[[Plan, ParentMessages], Awaitable[None]]) -> None:
-    """Play a part to its end."""
-    asyncio.run(_main(part))
+def main(run: Callable[[Plan, ParentMessages], Awaitable[None]]) -> None:
+    """Read the plan and run the process until it ends."""
+    asyncio.run(_main(run))
 
 
-async def _main(part: Callable[[Plan, ParentMessages], Awaitable[None]]) -> None:
+async def _main(run: Callable[[Plan, ParentMessages], Awaitable[None]]) -> None:
     lines = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     plan = msgspec.json.decode(await lines.readline(), type=Plan)
-    await part(plan, ParentMessages(lines))
+    await run(plan, ParentMessages(lines))
 
 
-def report(*words: Any) -> None:
-    """Tell the parent: what was said has happened, even if this process is killed right after."""
-    sys.stdout.buffer.write(msgspec.json.encode(words) + b"\n")
+def send(*message: Any) -> None:
+    """Send a message to the parent. It is flushed at once, so it arrives even if this process is killed next."""
+    sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
     sys.stdout.buffer.flush()

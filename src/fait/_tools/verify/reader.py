@@ -1,6 +1,6 @@
-"""A process that follows the log live, as a subscription does, until it has reached the position it is told.
+"""A process that follows the log live, as a subscription does, until it has reached the position in its stop message.
 
-What it was given is left in a file: position, moment and name of each event.
+It records each delivered event in a file: position, time and key.
 """
 
 import asyncio
@@ -17,86 +17,91 @@ from fait._events.append import Page
 from fait._store.open import open_store
 from fait._tools.verify.fault_injection import ReadableLog, inject_faults
 from fait._tools.verify.order import OrderCheck
-from fait._tools.verify.plan import Plan, name_of
-from fait._tools.verify.process import FLUSH_INTERVAL_S, ParentMessages, main, report
-from fait._tools.verify.report import Fault
+from fait._tools.verify.plan import Plan, event_key
+from fait._tools.verify.process import RETRY_DELAY_S, ParentMessages, main, send
+from fait._tools.verify.report import Violation
 
-__all__ = ["KINDS", "ReaderProcess", "given"]
+__all__ = ["READERS", "ReaderProcess", "read_deliveries"]
 
-KINDS: Final = ("listening", "looking")
-"""One waits to be woken; the other hears nothing, and looks."""
+READERS: Final = ("listening", "polling")
+"""The readers: one waits for notifications, the other polls and never listens."""
 
 POLL_INTERVAL_S: Final = 0.02
-REPORT_INTERVAL_S: Final = 0.3
+"""Interval between the queries of the polling reader."""
 
-_RECORD: Final = struct.Struct("<qd16s")
+REPORT_INTERVAL_S: Final = 0.3
+"""Minimum interval between reports to the parent."""
+
+_DELIVERY: Final = struct.Struct("<qd16s")
 
 
 class ReaderProcess:
-    """Says now and then how much it was given, and what was wrong with it: how often, and the first of it."""
+    """Reads the log and reports the number of events, and violations: how many, and the first one, by kind."""
 
-    def __init__(self, plan: Plan, kind: str, file: Path, orders: ParentMessages) -> None:
+    def __init__(self, plan: Plan, name: str, file: Path, messages: ParentMessages) -> None:
         self._plan = plan
-        self._listens = kind == KINDS[0]
+        self._listens = name == READERS[0]
         self._file = file
-        self._orders = orders
+        self._messages = messages
         self._order = OrderCheck()
         self._count = 0
-        self._faults: dict[Fault, tuple[int, str]] = {}
-        self._told_at = time.monotonic()
+        self._violations: dict[Violation, tuple[int, str]] = {}
+        self._reported_at = time.monotonic()
 
     async def run(self) -> None:
-        """Read until the goal is reached."""
+        """Read until the last position is reached."""
         store = await open_store(self._plan.url, create=False)
         log = await inject_faults(store.log, self._plan)
-        report("ready")
+        send("ready")
         with self._file.open("wb") as out:
             await self._follow(log, out)
-        self._tell()
+        self._report()
         await store.close()
 
     async def _follow(self, log: ReadableLog, out: BinaryIO) -> None:
         position = 0
-        while position < self._goal():
+        while position < self._last_position():
             try:
                 page = await log.read(position, limit=1000 if self._listens else 50)
-            except FaitError as problem:
-                report("error", type(problem).__name__, str(problem))
-                await asyncio.sleep(FLUSH_INTERVAL_S)
+            except FaitError as error:
+                send("error", type(error).__name__, str(error))
+                await asyncio.sleep(RETRY_DELAY_S)
                 continue
-            self._take(page, out)
+            self._record(page, out)
             position = page.position
-            if page.more or position >= self._goal():
+            if page.more or position >= self._last_position():
                 continue
             if self._listens:
-                await self._orders.wait(None if self._orders.arrived else log.wait_for_events(position), timeout_s=1.0)
+                new_events = None if self._messages.stopped else log.wait_for_events(position)
+                await self._messages.wait(new_events, timeout_s=1.0)
             else:
                 await asyncio.sleep(POLL_INTERVAL_S)
 
-    def _goal(self) -> float:
-        return float(self._orders.last or 0) if self._orders.arrived else math.inf
+    def _last_position(self) -> float:
+        return float(self._messages.argument or 0) if self._messages.stopped else math.inf
 
-    def _take(self, page: Page, out: BinaryIO) -> None:
-        moment = time.monotonic()
-        for each in page.events:
-            if fault := self._order.add(each):
-                count, example = self._faults.get(fault, (0, f"position {each.position}, {each.stream} {each.version}"))
-                self._faults[fault] = (count + 1, example)
-            out.write(_RECORD.pack(each.position, moment, bytes.fromhex(name_of(each).replace("-", ""))))
+    def _record(self, page: Page, out: BinaryIO) -> None:
+        now = time.monotonic()
+        for event in page.events:
+            if violation := self._order.add(event):
+                first = f"position {event.position}, {event.stream} version {event.version}"
+                count, example = self._violations.get(violation, (0, first))
+                self._violations[violation] = (count + 1, example)
+            out.write(_DELIVERY.pack(event.position, now, bytes.fromhex(event_key(event).replace("-", ""))))
         self._count += len(page.events)
-        if moment - self._told_at > REPORT_INTERVAL_S:
-            self._tell()
-            self._told_at = moment
+        if now - self._reported_at > REPORT_INTERVAL_S:
+            self._report()
+            self._reported_at = now
 
-    def _tell(self) -> None:
-        report("given", self._count, self._faults)
+    def _report(self) -> None:
+        send("delivered", self._count, self._violations)
 
 
-def given(file: Path) -> Iterator[tuple[int, float, bytes]]:
-    """What is in a reader's file: positions, moments and names."""
+def read_deliveries(file: Path) -> Iterator[tuple[int, float, bytes]]:
+    """Read a reader's file. Yields position, time and key of each delivered event."""
     data = file.read_bytes() if file.exists() else b""
-    return _RECORD.iter_unpack(data[: len(data) // _RECORD.size * _RECORD.size])
+    return _DELIVERY.iter_unpack(data[: len(data) // _DELIVERY.size * _DELIVERY.size])
 
 
 if __name__ == "__main__":
-    main(lambda plan, orders: ReaderProcess(plan, sys.argv[1], Path(sys.argv[2]), orders).run())
+    main(lambda plan, messages: ReaderProcess(plan, sys.argv[1], Path(sys.argv[2]), messages).run())

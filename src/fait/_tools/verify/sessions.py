@@ -1,4 +1,4 @@
-"""A connection as a user's own program has it: with a driver of its own, beside fait, and a transaction of its own."""
+"""A connection like that of a user's program: its own driver and its own transactions, with an outbox."""
 
 import asyncio
 import sqlite3
@@ -16,58 +16,58 @@ __all__ = ["Session", "open_session"]
 
 _SQL: Final = load_statements("fait._tools.verify")
 _APP: Final = App("verify")
-_BUSY_S: Final = 0.005
-"""How long SQLite waits for others by itself: its pauses grow, so that who waits long would hardly ever get a turn."""
+_BUSY_TIMEOUT_S: Final = 0.005
+"""SQLite's busy timeout, and the pause between attempts. SQLite's own back-off grows and would starve this session."""
 
 
 class Session(Protocol):
-    """One connection; its statements are those of the `sql` folder.
+    """One connection. It runs the statements of the `sql` folder.
 
     Attributes:
-        unsafe: what fait has to say against this connection; "" for nothing.
-        shared: whether a transaction that writes leaves others to write as well.
+        warning: the warning that fait issued about this connection, or "".
+        concurrent_writes: whether other transactions can write while one of this session writes.
     """
 
-    unsafe: str
-    shared: bool
+    warning: str
+    concurrent_writes: bool
 
     async def begin(self) -> None:
-        """Begin a transaction that may write."""
+        """Begin a transaction that can write."""
         ...
 
     async def run(self, statement: str, *values: Any) -> Sequence[Sequence[Any]]:
-        """Run a statement in it."""
+        """Run a statement in the transaction."""
         ...
 
     async def add(self, event: Untyped, stream: str, tags: Sequence[str], id: str | None) -> None:
-        """Add an event to it."""
+        """Add an event to the transaction's outbox."""
         ...
 
     async def end(self, *, commit: bool) -> None:
-        """End it."""
+        """Commit the transaction or roll it back."""
         ...
 
     async def close(self) -> None:
-        """Close the connection, whatever is open."""
+        """Close the connection. An open transaction is rolled back."""
         ...
 
 
 async def open_session(plan: Plan) -> Session:
-    """Connect to the database that a plan is about."""
+    """Connect to the database of a plan."""
     parts = urlsplit(plan.url)
     if parts.scheme == "sqlite":
         return _Sqlite(unquote(parts.path.removeprefix("/")))
-    import asyncpg  # pyright: ignore[reportMissingTypeStubs] - only here: it may not be installed
+    import asyncpg  # pyright: ignore[reportMissingTypeStubs] - optional, so not imported above
 
-    own = ("schema", "pool", "prepare")
-    options = [each for each in parse_qsl(parts.query, keep_blank_values=True) if each[0] not in own]
+    fait_options = ("schema", "pool", "prepare")
+    options = [each for each in parse_qsl(parts.query, keep_blank_values=True) if each[0] not in fait_options]
     dsn = urlunsplit(parts._replace(query=urlencode(options)))
     driver: Any = asyncpg
-    return _Asyncpg(await driver.connect(dsn, statement_cache_size=0), plan.schema)  # a pooler may be in between
+    return _Asyncpg(await driver.connect(dsn, statement_cache_size=0), plan.schema)  # works with poolers
 
 
 class _Connection(Protocol):
-    """What is used of a connection of asyncpg."""
+    """The part of an asyncpg connection that is used."""
 
     async def execute(self, query: str) -> str: ...
     async def fetch(self, query: str, *args: Any) -> Sequence[Sequence[Any]]: ...
@@ -77,8 +77,8 @@ class _Connection(Protocol):
 
 class _Asyncpg:
     def __init__(self, connection: _Connection, schema: str) -> None:
-        self.unsafe = ""
-        self.shared = True
+        self.warning = ""
+        self.concurrent_writes = True
         self._connection = connection
         self._schema = schema
 
@@ -101,28 +101,30 @@ class _Asyncpg:
 
 class _Sqlite:
     def __init__(self, path: str) -> None:
-        self.unsafe = ""
-        self.shared = False
-        self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-        self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # older versions can lose a commit when they do it
+        self.warning = ""
+        self.concurrent_writes = False
+        self._connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        self._connection.execute(
+            "PRAGMA wal_autocheckpoint = 0"
+        )  # older versions of SQLite can lose a commit in a checkpoint
 
     async def begin(self) -> None:
         while True:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 return
-            except sqlite3.OperationalError as problem:
-                if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                     raise
-            await asyncio.sleep(_BUSY_S)
+            await asyncio.sleep(_BUSY_TIMEOUT_S)
 
     async def run(self, statement: str, *values: Any) -> Sequence[Sequence[Any]]:
         return self._connection.execute(_SQL[statement], values).fetchall()
 
     async def add(self, event: Untyped, stream: str, tags: Sequence[str], id: str | None) -> None:
-        with warnings.catch_warnings(record=True) as warned:
+        with warnings.catch_warnings(record=True) as caught:
             _APP.outbox(self._connection).add(event, stream=stream, tags=tags, id=id)
-        self.unsafe = str(warned[0].message) if warned else self.unsafe
+        self.warning = str(caught[0].message) if caught else self.warning
 
     async def end(self, *, commit: bool) -> None:
         self._connection.execute("COMMIT" if commit else "ROLLBACK")

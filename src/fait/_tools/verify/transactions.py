@@ -1,8 +1,8 @@
-"""A process that is a user's own program: it has transactions of its own, and some of them hold an event.
+"""A process that acts as a user's program: it runs its own transactions, some of them with an outbox.
 
-joined    changes a row and adds an event in one transaction, stays in it for a while, and commits or rolls back
-foreign   holds a transaction that writes and has nothing to do with the log
-rows      lists what is left of the joined transactions' rows
+outbox    writes a row and adds an event in one transaction, keeps it open for a while, and commits or rolls back
+foreign   holds a transaction that writes, but not to the log
+rows      reports the rows that the outbox transactions stored
 """
 
 import asyncio
@@ -13,133 +13,136 @@ from typing import Final
 from uuid import uuid4
 
 from fait._events.envelope import Untyped
-from fait._tools.verify.plan import CLOSED, JOINED, SHARED, Plan
-from fait._tools.verify.process import FLUSH_INTERVAL_S, ParentMessages, main, report
+from fait._tools.verify.plan import CLOSED, OUTBOX, SHARED_STREAMS, Plan
+from fait._tools.verify.process import RETRY_DELAY_S, ParentMessages, main, send
 from fait._tools.verify.sessions import Session, open_session
 
 __all__ = ["ForeignTransaction", "OutboxWriter", "list_rows"]
 
-OPEN_S: Final = 0.02
-"""How long a transaction stays open after its event, at most."""
+MAX_OPEN_S: Final = 0.02
+"""Maximum time a transaction stays open after its event was added."""
 
-PAUSED_S: Final = 0.06
-"""How long until the next one, at most."""
+MAX_PAUSE_S: Final = 0.06
+"""Maximum pause between two transactions."""
 
-ROLLED_BACK: Final = 0.3
-"""How many are rolled back."""
+ROLLBACK_RATIO: Final = 0.3
+"""Fraction of transactions that are rolled back."""
 
-HELD_S: Final = (0.1, 0.9)
-"""How long a foreign transaction that keeps all others from writing is held, and the pause after it."""
+FOREIGN_HOLD_S: Final = 0.1
+"""Duration of a foreign transaction that blocks all other writers."""
+
+FOREIGN_PAUSE_S: Final = 0.9
+"""Pause after a foreign transaction."""
 
 
 class OutboxWriter:
-    """One transaction after another, each with a row and an event of the same name."""
+    """Runs transactions one after another. Each writes a row and an event with the same key."""
 
-    def __init__(self, plan: Plan, name: str, orders: ParentMessages) -> None:
+    def __init__(self, plan: Plan, name: str, messages: ParentMessages) -> None:
         self._plan = plan
         self._name = name
-        self._orders = orders
-        self._chance = random.Random(f"{plan.seed} {name}")  # noqa: S311 - to be repeated, not to be secret
-        self._unsafe = ""
+        self._messages = messages
+        self._random = random.Random(f"{plan.seed} {name}")  # noqa: S311 - reproducible, not secret
+        self._warning = ""
 
     async def run(self) -> None:
-        """Go on until told to end; a lost connection is made again."""
+        """Run transactions until stopped. A lost connection is reopened."""
         session = await open_session(self._plan)
-        report("ready")
-        while not self._orders.arrived:
+        send("ready")
+        while not self._messages.stopped:
             try:
                 await self._transact(session)
-            except Exception as problem:  # of whatever driver: it is not known whether the transaction was committed
-                report("error", type(problem).__name__, str(problem))
+            except Exception as error:  # of any driver; the outcome of the transaction is unknown
+                send("error", type(error).__name__, str(error))
                 await session.close()
-                session = await _again(self._plan, self._orders) or session
-            if session.unsafe and not self._unsafe:
-                self._unsafe = session.unsafe
-                report("unsafe", self._unsafe)
-            await self._orders.wait(timeout_s=self._chance.random() * PAUSED_S)
+                session = await _reconnect(self._plan, self._messages) or session
+            if session.warning and not self._warning:
+                self._warning = session.warning
+                send("warning", self._warning)
+            await self._messages.wait(timeout_s=self._random.random() * MAX_PAUSE_S)
         await session.close()
 
     async def _transact(self, session: Session) -> None:
-        name, own = str(uuid4()), f"joined-{self._name}"
-        stream = f"shared-{self._chance.randrange(SHARED)}" if self._chance.random() < 0.3 else own
-        gates = self._chance.random() < 0.3
-        tags = [f"gate:{int(time.monotonic() * 2)}"] if gates else []
-        commit = self._chance.random() >= ROLLED_BACK
+        key, own_stream = str(uuid4()), f"outbox-{self._name}"
+        shared = self._random.random() < 0.3
+        stream = f"shared-{self._random.randrange(SHARED_STREAMS)}" if shared else own_stream
+        closes_gate = self._random.random() < 0.3
+        tags = [f"gate:{int(time.monotonic() * 2)}"] if closes_gate else []
+        commit = self._random.random() >= ROLLBACK_RATIO
         await session.begin()
-        await session.run("insert_row", name)
-        event = Untyped(CLOSED if gates else JOINED, {"name": name})
-        await session.add(event, stream, tags, name if self._chance.random() < 0.5 else None)
-        await asyncio.sleep(self._chance.random() * OPEN_S)
-        await session.end(commit=commit or "rollback" in self._plan.faults)
+        await session.run("insert_row", key)
+        event = Untyped(CLOSED if closes_gate else OUTBOX, {"key": key})
+        await session.add(event, stream, tags, key if self._random.random() < 0.5 else None)
+        await asyncio.sleep(self._random.random() * MAX_OPEN_S)
+        await session.end(commit=commit or "commit-rollback" in self._plan.faults)
         if commit:
-            report("stored", time.monotonic(), stream, None, [name])
+            send("stored", time.monotonic(), stream, None, [key])
             return
-        report("rolled back", time.monotonic(), [name])
-        if "torn" in self._plan.faults:
+        send("rolled back", time.monotonic(), [key])
+        if "row-without-event" in self._plan.faults:
             await session.begin()
-            await session.run("insert_row", name)
+            await session.run("insert_row", key)
             await session.end(commit=True)
 
 
 class ForeignTransaction:
-    """Holds a transaction open, from before the first event until it is told to end."""
+    """Holds a transaction open, from before the first event until stopped."""
 
-    def __init__(self, plan: Plan, orders: ParentMessages) -> None:
+    def __init__(self, plan: Plan, messages: ParentMessages) -> None:
         self._plan = plan
-        self._orders = orders
+        self._messages = messages
 
     async def run(self) -> None:
-        """Make the table for everybody's rows first, then hold."""
+        """Create the table for the rows of the outbox transactions, then hold a transaction."""
         session = await open_session(self._plan)
         await session.begin()
         await session.run("create_rows")
         await session.end(commit=True)
-        report("ready")
-        while not self._orders.arrived:
+        send("ready")
+        while not self._messages.stopped:
             try:
                 await self._hold(session)
-            except Exception as problem:  # of whatever driver
-                report("error", type(problem).__name__, str(problem))
+            except Exception as error:  # of any driver
+                send("error", type(error).__name__, str(error))
                 await session.close()
-                session = await _again(self._plan, self._orders) or session
+                session = await _reconnect(self._plan, self._messages) or session
         await session.close()
 
     async def _hold(self, session: Session) -> None:
-        held_s, pause_s = HELD_S
         await session.begin()
         await session.run("create_foreign")
         await session.run("insert_foreign")
-        await self._orders.wait(timeout_s=None if session.shared else held_s)
+        await self._messages.wait(timeout_s=None if session.concurrent_writes else FOREIGN_HOLD_S)
         await session.end(commit=False)
-        await self._orders.wait(timeout_s=pause_s)
+        await self._messages.wait(timeout_s=FOREIGN_PAUSE_S)
 
 
 async def list_rows(plan: Plan, _: ParentMessages) -> None:
-    """Say the names of all rows, some at a time."""
+    """Send the keys of all rows to the parent, in chunks."""
     session = await open_session(plan)
     await session.begin()
-    names = [row[0] for row in await session.run("list_rows")]
+    keys = [row[0] for row in await session.run("list_rows")]
     await session.end(commit=False)
     await session.close()
-    for start in range(0, len(names), 1000):
-        report("rows", names[start : start + 1000])
+    for start in range(0, len(keys), 1000):
+        send("rows", keys[start : start + 1000])
 
 
-async def _again(plan: Plan, orders: ParentMessages) -> Session | None:
-    while not orders.arrived:
-        await orders.wait(timeout_s=FLUSH_INTERVAL_S)
+async def _reconnect(plan: Plan, messages: ParentMessages) -> Session | None:
+    while not messages.stopped:
+        await messages.wait(timeout_s=RETRY_DELAY_S)
         try:
             return await open_session(plan)
-        except Exception as problem:  # of whatever driver
-            report("error", type(problem).__name__, str(problem))
+        except Exception as error:  # of any driver
+            send("error", type(error).__name__, str(error))
     return None
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["joined", name]:
-            main(lambda plan, orders: OutboxWriter(plan, name, orders).run())
+        case ["outbox", name]:
+            main(lambda plan, messages: OutboxWriter(plan, name, messages).run())
         case ["foreign"]:
-            main(lambda plan, orders: ForeignTransaction(plan, orders).run())
+            main(lambda plan, messages: ForeignTransaction(plan, messages).run())
         case _:
             main(list_rows)

@@ -1,4 +1,4 @@
-"""A process that appends: on streams of its own and on contended ones, with versions expected and with conditions."""
+"""A process that appends: to its own and to contended streams, with expected versions and append conditions."""
 
 import asyncio
 import random
@@ -18,144 +18,149 @@ from fait._events.query import Query
 from fait._events.version import ANY
 from fait._store.log import Log
 from fait._store.open import open_store
-from fait._tools.verify.plan import BOOKED, CLOSED, ENTERED, PLAIN, SHARED, SOLD, TURN, Plan
-from fait._tools.verify.process import FLUSH_INTERVAL_S, ParentMessages, main, report
-from fait._tools.verify.report import WRONG_ANSWER
+from fait._tools.verify.plan import BOOKED, CLOSED, ENTERED, PLAIN, SHARED_STREAMS, SOLD, TURN, Plan
+from fait._tools.verify.process import RETRY_DELAY_S, ParentMessages, main, send
+from fait._tools.verify.report import Violation
 
 __all__ = ["WriterProcess"]
 
 MAX_THINK_TIME_S: Final = 0.04
-"""How long a caller pauses between two appends, at most."""
+"""Maximum pause of a caller between two appends."""
 
-REPEATED: Final = 0.02
-"""How many appends are sent once more, as after an answer that got lost."""
+REPEAT_RATIO: Final = 0.02
+"""Fraction of appends that are sent again, as after a lost response."""
 
-PLANTED: Final = 0.02
+FAULT_RATIO: Final = 0.02
+"""Fraction of appends that are acknowledged without being made, if that fault is injected."""
 
-Attempt = tuple[list[StreamWrite], AppendCondition | None]
+AppendCall = tuple[list[StreamWrite], AppendCondition | None]
 
 
 class WriterProcess:
-    """Says what its callers were told: a line for each append."""
+    """Runs concurrent callers and reports the result of each append to the parent."""
 
-    def __init__(self, plan: Plan, name: str, orders: ParentMessages) -> None:
+    def __init__(self, plan: Plan, name: str, messages: ParentMessages) -> None:
         self._plan = plan
         self._name = name
-        self._orders = orders
-        self._chance = random.Random(f"{plan.seed} {name}")  # noqa: S311 - to be repeated, not to be secret
+        self._messages = messages
+        self._random = random.Random(f"{plan.seed} {name}")  # noqa: S311 - reproducible, not secret
         self._versions: defaultdict[str, int] = defaultdict(int)
 
     async def run(self) -> None:
-        """Append until told to end."""
+        """Append until stopped."""
         store = await open_store(self._plan.url, create=False)
-        report("ready")
-        await asyncio.gather(*(self._call(store.log, caller) for caller in range(self._plan.callers)))
+        send("ready")
+        await asyncio.gather(*(self._run_caller(store.log, caller) for caller in range(self._plan.callers)))
         await store.close()
 
-    async def _call(self, log: Log, caller: int) -> None:
+    async def _run_caller(self, log: Log, caller: int) -> None:
         count = 0
-        while not self._orders.arrived:
+        while not self._messages.stopped:
             count += 1
-            own = f"own-{self._name}-{caller}-{count // 50}"
+            own_stream = f"own-{self._name}-{caller}-{count // 50}"
             try:
-                await self._send(log, *await self._next(log, own))
-            except FaitError as problem:  # of a read: nothing was asked for
-                report("error", type(problem).__name__, str(problem))
-                await asyncio.sleep(FLUSH_INTERVAL_S)
-            await asyncio.sleep(self._chance.random() * MAX_THINK_TIME_S)
+                await self._append(log, *await self._next_call(log, own_stream))
+            except FaitError as error:  # of a read; nothing was appended
+                send("error", type(error).__name__, str(error))
+                await asyncio.sleep(RETRY_DELAY_S)
+            await asyncio.sleep(self._random.random() * MAX_THINK_TIME_S)
 
-    async def _next(self, log: Log, own: str) -> Attempt:
-        chance, shared = self._chance.random(), f"shared-{self._chance.randrange(SHARED)}"
-        if chance < 0.5:
-            return [self._write(own)], None
-        if chance < 0.75:
-            return [self._write(shared)], None
-        if chance < 0.82:
-            return [self._write(stream) for stream in sorted((own, shared))], None
-        return await self._conditional(log, own)
+    async def _next_call(self, log: Log, own_stream: str) -> AppendCall:
+        choice, shared_stream = self._random.random(), f"shared-{self._random.randrange(SHARED_STREAMS)}"
+        if choice < 0.5:
+            return [self._write(own_stream)], None
+        if choice < 0.75:
+            return [self._write(shared_stream)], None
+        if choice < 0.82:
+            return [self._write(stream) for stream in sorted((own_stream, shared_stream))], None
+        return await self._conditional_call(log, own_stream)
 
     def _write(self, stream: str) -> StreamWrite:
-        expected = self._versions[stream] if self._chance.random() < 0.5 else ANY
-        return StreamWrite(stream, tuple(_event(PLAIN) for _ in range(self._chance.choice((1, 1, 2, 3)))), expected)
+        expected = self._versions[stream] if self._random.random() < 0.5 else ANY
+        return StreamWrite(stream, tuple(_event(PLAIN) for _ in range(self._random.choice((1, 1, 2, 3)))), expected)
 
-    async def _conditional(self, log: Log, own: str) -> Attempt:
-        """What everybody tries to have at the same moment, as all processes read the same clock."""
-        moment, kind = time.monotonic(), self._chance.choice(("seat", "turn", "room", "gate"))
-        if kind == "seat":  # sold once
-            seat = f"seat:{int(moment * 20)}"
-            return [StreamWrite(own, (_event(SOLD, seat),), ANY)], AppendCondition((Query((SOLD,), (seat,)),), 0)
-        if kind == "turn":  # taken once, and told by its type alone
-            turn = f"{TURN}-{int(moment * 4)}"
-            return [StreamWrite(own, (_event(turn),), ANY)], AppendCondition((Query((turn,)),), 0)
-        if kind == "room":  # for a few
-            room = f"room:{int(moment * 4)}"
+    async def _conditional_call(self, log: Log, stream: str) -> AppendCall:
+        """Compete for a resource. Its id is made of the monotonic clock, so all processes compete for the same one."""
+        now, kind = time.monotonic(), self._random.choice(("seat", "turn", "room", "gate"))
+        if kind == "seat":  # one sale, selected by type and tag
+            seat = f"seat:{int(now * 20)}"
+            return [StreamWrite(stream, (_event(SOLD, seat),), ANY)], AppendCondition((Query((SOLD,), (seat,)),), 0)
+        if kind == "turn":  # one event, selected by type alone
+            turn = f"{TURN}-{int(now * 4)}"
+            return [StreamWrite(stream, (_event(turn),), ANY)], AppendCondition((Query((turn,)),), 0)
+        if kind == "room":  # three bookings
+            room = f"room:{int(now * 4)}"
             booked = Query((BOOKED,), (room,))
             page = await log.read(0, query=booked)
             if len(page.events) < 3:
-                return [StreamWrite(own, (_event(BOOKED, room),), ANY)], AppendCondition((booked,), page.position)
-            return [self._write(own)], None
-        gate = f"gate:{int(moment * 2)}"  # open to whoever has seen all that a transaction of somebody else did to it
+                return [StreamWrite(stream, (_event(BOOKED, room),), ANY)], AppendCondition((booked,), page.position)
+            return [self._write(stream)], None
+        gate = f"gate:{int(now * 2)}"  # any number of entries, until an outbox transaction closes the gate
         closed = Query((CLOSED,), (gate,))
         page = await log.read(0, query=closed)
         entered = _event(ENTERED, gate, data={"after": page.position})
-        return [StreamWrite(own, (entered,), ANY)], AppendCondition((closed,), page.position)
+        return [StreamWrite(stream, (entered,), ANY)], AppendCondition((closed,), page.position)
 
-    async def _send(self, log: Log, writes: Sequence[StreamWrite], condition: AppendCondition | None) -> None:
-        plants = self._plan.faults
-        if "ack" in plants and self._chance.random() < PLANTED:
-            return self._tell(writes, condition, Appended(0, tuple(1 for _ in writes)), again=False)
-        sent = None if "condition" in plants else condition
-        verdict, again = await self._answer(log, writes, sent)
-        if verdict is None:
+    async def _append(self, log: Log, writes: Sequence[StreamWrite], condition: AppendCondition | None) -> None:
+        faults = self._plan.faults
+        if "acknowledge-unstored" in faults and self._random.random() < FAULT_RATIO:
+            return self._report(writes, condition, Appended(0, tuple(1 for _ in writes)), retried=False)
+        sent = None if "ignore-condition" in faults else condition
+        result, retried = await self._append_with_retry(log, writes, sent)
+        if result is None:
             return None
-        self._tell(writes, condition, verdict, again=again)
-        if isinstance(verdict, Appended) and self._chance.random() < REPEATED:
-            repeated, _ = await self._answer(log, writes, sent)
-            if repeated not in (None, msgspec.structs.replace(verdict, repeated=True)):
-                report("fault", WRONG_ANSWER, f"{verdict}, and when repeated, {repeated}")
+        self._report(writes, condition, result, retried=retried)
+        if isinstance(result, Appended) and self._random.random() < REPEAT_RATIO:
+            repeated, _ = await self._append_with_retry(log, writes, sent)
+            if repeated not in (None, msgspec.structs.replace(result, repeated=True)):
+                send("violation", Violation.WRONG_RESULT, f"{result}; the repeated append returned {repeated}")
         return None
 
-    async def _answer(
+    async def _append_with_retry(
         self, log: Log, writes: Sequence[StreamWrite], condition: AppendCondition | None
     ) -> tuple[AppendResult | None, bool]:
-        """The verdict, and whether it may be the second: after an unknown outcome, the same ids settle it."""
+        """Append, and retry while the outcome is unknown: the event ids make the append idempotent.
+
+        Returns:
+            The result, or None if there is none; and whether the append was retried.
+        """
         unknown = False
         while True:
             try:
                 return await log.append(writes, condition), unknown
-            except StoreUnavailable as problem:
-                report("error", type(problem).__name__, str(problem))
-                unknown = unknown or problem.outcome == "unknown"
+            except StoreUnavailable as error:
+                send("error", type(error).__name__, str(error))
+                unknown = unknown or error.outcome == "unknown"
                 if not unknown:
-                    report("refused", _names(writes))
-                if not unknown or self._orders.arrived:
+                    send("rejected", _ids(writes))
+                if not unknown or self._messages.stopped:
                     return None, unknown
-                await asyncio.sleep(FLUSH_INTERVAL_S)
+                await asyncio.sleep(RETRY_DELAY_S)
 
-    def _tell(
-        self, writes: Sequence[StreamWrite], condition: AppendCondition | None, verdict: AppendResult, *, again: bool
+    def _report(
+        self, writes: Sequence[StreamWrite], condition: AppendCondition | None, result: AppendResult, *, retried: bool
     ) -> None:
-        match verdict:
-            case Appended(_, versions, repeated) if again or not repeated:
+        match result:
+            case Appended(_, versions, repeated) if retried or not repeated:
                 for write, version in zip(writes, versions, strict=True):
                     self._versions[write.stream] = version
-                    report("stored", time.monotonic(), write.stream, version, [each.id for each in write.events])
+                    send("stored", time.monotonic(), write.stream, version, [each.id for each in write.events])
             case VersionConflict(stream, expected, actual) if expected not in (ANY, actual):
                 self._versions[stream] = actual
-                report("refused", _names(writes))
+                send("rejected", _ids(writes))
             case ConditionFailed(events) if condition and any(condition.queries[0].matches(each) for each in events):
-                report("refused", _names(writes))
+                send("rejected", _ids(writes))
             case _:
-                report("fault", WRONG_ANSWER, repr(verdict))
+                send("violation", Violation.WRONG_RESULT, repr(result))
 
 
 def _event(type: str, *tags: str, data: Any = None) -> EncodedEvent:
     return EncodedEvent(type, 1, new_id(), msgspec.json.encode(data or {"amount": 1}).decode(), "{}", tags)
 
 
-def _names(writes: Sequence[StreamWrite]) -> list[str]:
+def _ids(writes: Sequence[StreamWrite]) -> list[str]:
     return [each.id for write in writes for each in write.events]
 
 
 if __name__ == "__main__":
-    main(lambda plan, orders: WriterProcess(plan, sys.argv[1], orders).run())
+    main(lambda plan, messages: WriterProcess(plan, sys.argv[1], messages).run())

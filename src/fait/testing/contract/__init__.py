@@ -1,4 +1,4 @@
-"""What a store promises, as tests. Subclass the five classes for a backend of your own, and say how it is opened.
+"""The contract of a store as tests. The author of a backend subclasses all five classes and overrides `url`.
 
     from fait.testing.contract import (
         ConditionContract,
@@ -8,23 +8,23 @@
         SubscriptionContract,
     )
 
-    class Opened:
+    class MyStore:
         @pytest.fixture
         def url(self, tmp_path: Path) -> str:
             return f"mystore://{tmp_path}"       # a new, empty store for each test
 
-    class TestMyLog(Opened, LogContract): ...
-    class TestMyConditions(Opened, ConditionContract): ...
-    class TestMyRetention(Opened, RetentionContract): ...
-    class TestMyLedger(Opened, LedgerContract): ...
-    class TestMySubscriptions(Opened, SubscriptionContract): ...
+    class TestMyLog(MyStore, LogContract): ...
+    class TestMyConditions(MyStore, ConditionContract): ...
+    class TestMyRetention(MyStore, RetentionContract): ...
+    class TestMyLedger(MyStore, LedgerContract): ...
+    class TestMySubscriptions(MyStore, SubscriptionContract): ...
 
-The URL's scheme must be known: add it to `fait._store.open.BACKENDS`. Needs pytest and anyio.
+Register the URL's scheme in `fait._store.open.BACKENDS` first. Needs pytest and anyio.
 """
 
 import pytest
 
-# Before the imports below, so that a failure shows the values.
+# Before the imports below, so that failed assertions show their values.
 pytest.register_assert_rewrite(
     *(f"{__name__}.{part}" for part in ("conditions", "leases", "ledger", "log", "retention", "store", "subscriptions"))
 )

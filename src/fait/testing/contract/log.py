@@ -1,5 +1,5 @@
-"""What every log promises: `fait._store.log.Log`, sentence by sentence."""
-# ruff: noqa: D102, S311 - the name of a test is its sentence; chance is seeded, not secret
+"""The contract of the port `Log`."""
+# ruff: noqa: D102, S311 - test names replace docstrings; random numbers are seeded, not secret
 
 import asyncio
 import random
@@ -24,7 +24,7 @@ from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import Expected, expected_number
 from fait._store.log import Log, StreamInfo
-from fait.testing.contract.store import START, Opener, StoreContract, added, everything, new, soon, told, write
+from fait.testing.contract.store import START, Opener, StoreContract, added, everything, new, outcome_of, soon, write
 
 __all__ = ["LogContract"]
 
@@ -33,7 +33,7 @@ EXPECTATIONS: dict[int, set[Expected]] = {
     1: {"any", "exists", 1},
     2: {"any", "exists", 2},
 }
-"""What holds for a stream at a version."""
+"""The expected versions that hold for a stream at each version."""
 
 NAMES = [
     "order-ä",
@@ -53,7 +53,7 @@ NAMES = [
     "x",
     "-".join("order") + "-" + "z" * 400,
 ]
-"""Stream names that a store must keep apart, and as they are."""
+"""Stream names that a store must distinguish and return unchanged."""
 
 DATA = [
     '{"n":1}',
@@ -66,51 +66,51 @@ DATA = [
 
 
 class LogContract(StoreContract):
-    """The promises of `Log`."""
+    """The contract of `Log`, except conditions and expiry."""
 
     # Expected versions
 
     @pytest.mark.parametrize("expected", ["any", "no_stream", "exists", 0, 1, 2, 3])
     @pytest.mark.parametrize("actual", [0, 1, 2])
-    async def test_an_append_is_stored_if_and_only_if_its_expectation_holds(
+    async def test_append_is_stored_only_if_its_expected_version_holds(
         self, log: Log, actual: int, expected: Expected
     ) -> None:
         if actual:
             await added(log, write("order-1", actual))
         head = await log.head()
 
-        verdict = await log.append([write("order-1", 2, expected)])
+        result = await log.append([write("order-1", 2, expected)])
 
         if expected in EXPECTATIONS[actual]:
-            assert isinstance(verdict, Appended)
-            assert (verdict.versions, verdict.repeated) == ((actual + 2,), False)
+            assert isinstance(result, Appended)
+            assert (result.versions, result.repeated) == ((actual + 2,), False)
             assert len(await log.read_stream("order-1")) == actual + 2
         else:
-            assert verdict == VersionConflict("order-1", expected_number(expected), actual)
+            assert result == VersionConflict("order-1", expected_number(expected), actual)
             assert len(await log.read_stream("order-1")) == actual
             assert await log.head() == head
 
-    async def test_of_64_racers_with_one_expectation_one_wins(self, log: Log) -> None:
+    async def test_concurrent_appends_with_one_expected_version_store_one(self, log: Log) -> None:
         await added(log, write("seat-1", 3))
 
-        verdicts = await asyncio.gather(*(log.append([write("seat-1", 1, 3)]) for _ in range(64)))
+        results = await asyncio.gather(*(log.append([write("seat-1", 1, 3)]) for _ in range(64)))
 
-        assert sorted(map(told, verdicts)) == ["appended"] + ["conflict"] * 63
+        assert sorted(map(outcome_of, results)) == ["appended"] + ["conflict"] * 63
         assert [event.version for event in await log.read_stream("seat-1")] == [1, 2, 3, 4]
 
-    async def test_racers_on_several_handles_have_one_winner(self, log: Log, opener: Opener) -> None:
-        self._shared(log)
+    async def test_concurrent_appends_of_several_handles_store_one(self, log: Log, opener: Opener) -> None:
+        self._skip_unless_shared(log)
         async with opener() as other, opener() as third:
             logs = [log, other.log, third.log]
 
-            verdicts = await asyncio.gather(*(logs[n % 3].append([write("seat-1", 1, 0)]) for n in range(60)))
+            results = await asyncio.gather(*(logs[n % 3].append([write("seat-1", 1, 0)]) for n in range(60)))
 
-        assert sorted(map(told, verdicts)) == ["appended"] + ["conflict"] * 59
+        assert sorted(map(outcome_of, results)) == ["appended"] + ["conflict"] * 59
 
-    async def test_each_of_many_concurrent_appends_gets_its_own_verdict(self, log: Log) -> None:
+    async def test_concurrent_appends_each_get_their_own_result(self, log: Log) -> None:
         old = new()
         await added(log, write("old", [old]))
-        asked = [
+        appends = [
             ([write(f"good-{n}", 2, "no_stream")], "appended") if n % 4 == 0
             else ([write(f"free-{n}"), write("old", 1, 7)], "conflict") if n % 4 == 1
             else ([write(f"taken-{n}", [new(), old])], "duplicate") if n % 4 == 2
@@ -118,44 +118,44 @@ class LogContract(StoreContract):
             for n in range(80)
         ]  # fmt: skip
 
-        verdicts = await asyncio.gather(*(log.append(writes) for writes, _ in asked))
+        results = await asyncio.gather(*(log.append(writes) for writes, _ in appends))
 
-        assert [told(verdict) for verdict in verdicts] == [outcome for _, outcome in asked]
+        assert [outcome_of(result) for result in results] == [outcome for _, outcome in appends]
         good = {f"good-{n}": 2 for n in range(0, 80, 4)}
         assert {each.stream: each.version for each in await log.streams()} == {"old": 1, **good}
 
     # Several streams
 
-    async def test_an_append_to_several_streams_is_stored_in_the_order_given(self, log: Log) -> None:
+    async def test_append_to_several_streams_keeps_the_given_order(self, log: Log) -> None:
         await added(log, write("b"))
 
-        verdict = await added(log, write("b", 2, 1), write("a", 1, 0), write("c", 3))
+        result = await added(log, write("b", 2, 1), write("a", 1, 0), write("c", 3))
 
         stored = (await everything(log))[1:]
-        assert verdict.versions == (3, 1, 3)
+        assert result.versions == (3, 1, 3)
         assert [(event.stream, event.version) for event in stored] == [
             ("b", 2), ("b", 3), ("a", 1), ("c", 1), ("c", 2), ("c", 3)
         ]  # fmt: skip
-        assert verdict.position == stored[-1].position == await log.head()
+        assert result.position == stored[-1].position == await log.head()
 
     @pytest.mark.parametrize("wrong", [0, 1, 2])
-    async def test_an_append_to_several_streams_is_stored_whole_or_not_at_all(self, log: Log, wrong: int) -> None:
+    async def test_append_to_several_streams_with_one_wrong_version_stores_nothing(self, log: Log, wrong: int) -> None:
         await added(log, write("s-0"), write("s-1"), write("s-2"))
         before = await everything(log)
         writes = [write(f"s-{n}", 2, 7 if n == wrong else 1) for n in range(3)]
 
-        verdict = await log.append([*writes, write("s-3")])
+        result = await log.append([*writes, write("s-3")])
 
-        assert verdict == VersionConflict(f"s-{wrong}", 7, 1)
+        assert result == VersionConflict(f"s-{wrong}", 7, 1)
         assert await everything(log) == before
         assert await log.streams() == [StreamInfo(f"s-{n}", 1) for n in range(3)]
 
-    async def test_a_conflict_names_the_first_stream_that_is_wrong(self, log: Log) -> None:
-        verdict = await log.append([write("right"), write("b-wrong", 1, 2), write("a-wrong", 1, "exists")])
+    async def test_version_conflict_names_the_first_wrong_stream(self, log: Log) -> None:
+        result = await log.append([write("right"), write("b-wrong", 1, 2), write("a-wrong", 1, "exists")])
 
-        assert verdict == VersionConflict("b-wrong", 2, 0)
+        assert result == VersionConflict("b-wrong", 2, 0)
 
-    async def test_an_append_names_a_stream_once_and_has_events(self, log: Log) -> None:
+    async def test_append_without_events_or_with_a_repeated_stream_is_refused(self, log: Log) -> None:
         for writes in ([], [write("a", 0)], [write("a"), write("b", 0)], [write("a"), write("b"), write("a")]):
             with pytest.raises(UsageError):
                 await log.append(writes)
@@ -164,7 +164,7 @@ class LogContract(StoreContract):
 
     # Conditions
 
-    async def test_a_condition_fails_if_something_it_depends_on_came_after_its_position(self, log: Log) -> None:
+    async def test_condition_fails_if_a_later_event_matches(self, log: Log) -> None:
         for stream, type, tag in (("a", "x", "t:1"), ("b", "y", "t:1"), ("a", "y", "t:2"), ("c", "x", "t:2")):
             await added(log, write(stream, [new(type, tags=(tag,))]))
         stored = await everything(log)
@@ -172,42 +172,31 @@ class LogContract(StoreContract):
 
         for queries in ((), (x_of_1,), (y_of_2,), (x_of_1, y_of_2), (Query(category="b"), y_of_2), (EVERYTHING,)):
             for after in [0, *(event.position for event in stored)]:
-                met = [e for e in stored if e.position > after and any(query.matches(e) for query in queries)]
+                matching = [e for e in stored if e.position > after and any(query.matches(e) for query in queries)]
 
-                verdict = await log.append([write("other")], AppendCondition(queries, after))
+                result = await log.append([write("other")], AppendCondition(queries, after))
 
-                assert isinstance(verdict, ConditionFailed if met else Appended), (queries, after)
-                if isinstance(verdict, ConditionFailed):
-                    assert list(verdict.events) == met
-                    assert verdict.position >= met[-1].position
+                assert isinstance(result, ConditionFailed if matching else Appended), (queries, after)
+                if isinstance(result, ConditionFailed):
+                    assert list(result.events) == matching
+                    assert result.position >= matching[-1].position
                 stored = await everything(log)
         assert len(stored) == 4 + len(await log.read_stream("other"))
 
-    async def test_of_racers_under_one_condition_one_wins_whatever_its_stream(self, log: Log) -> None:
-        condition = AppendCondition((Query(tags=("seat:1",)),), await log.head())
-        asked = [[write(f"booking-{n}", [new(tags=("seat:1",))])] for n in range(40)]
+    # Repeated appends
 
-        verdicts = await asyncio.gather(*(log.append(writes, condition) for writes in asked))
-
-        assert sorted(map(told, verdicts)) == ["appended"] + ["condition failed"] * 39
-        assert len(await everything(log)) == 1
-        won = next(n for n, verdict in enumerate(verdicts) if isinstance(verdict, Appended))
-        assert told(await log.append(asked[won], condition)) == "repeated"
-
-    # The same ids again
-
-    async def test_the_same_append_again_is_answered_and_not_repeated(self, log: Log) -> None:
-        asked = [write("a", 2, "no_stream"), write("b", 3, "no_stream")]
-        first = await added(log, *asked)
+    async def test_repeated_append_returns_the_stored_result(self, log: Log) -> None:
+        writes = [write("a", 2, "no_stream"), write("b", 3, "no_stream")]
+        first = await added(log, *writes)
         await added(log, write("a"), write("b"), write("c"))
         before = await everything(log)
 
-        again = await log.append(asked)
+        again = await log.append(writes)
 
         assert again == Appended(first.position, first.versions, repeated=True)
         assert await everything(log) == before
 
-    async def test_a_stored_append_is_recognised_whatever_it_expects(self, log: Log) -> None:
+    async def test_repeated_append_is_recognized_with_any_expected_version(self, log: Log) -> None:
         events = [new(), new()]
         first = await added(log, write("a", events))
 
@@ -216,16 +205,16 @@ class LogContract(StoreContract):
 
             assert again == Appended(first.position, (2,), repeated=True), expected
 
-    async def test_one_append_made_by_many_at_once_is_stored_once(self, log: Log) -> None:
-        asked = [write("a", 2, "no_stream"), write("b", 1, "no_stream")]
+    async def test_concurrent_repetitions_of_an_append_store_it_once(self, log: Log) -> None:
+        writes = [write("a", 2, "no_stream"), write("b", 1, "no_stream")]
 
-        verdicts = await asyncio.gather(*(log.append(asked) for _ in range(32)))
+        results = await asyncio.gather(*(log.append(writes) for _ in range(32)))
 
-        assert sorted(map(told, verdicts)) == ["appended"] + ["repeated"] * 31
+        assert sorted(map(outcome_of, results)) == ["appended"] + ["repeated"] * 31
         assert len(await everything(log)) == 3
 
     @pytest.mark.parametrize(
-        ("asked", "taken"),
+        ("streams", "conflict"),
         [
             ({"a": "123x"}, "1"),
             ({"a": "x1"}, "1"),
@@ -242,49 +231,49 @@ class LogContract(StoreContract):
             ({"a": "11"}, "1"),
         ],
     )
-    async def test_an_id_that_is_taken_otherwise_refuses_the_append(
-        self, log: Log, asked: dict[str, str], taken: str
+    async def test_append_with_an_id_stored_otherwise_returns_id_conflict(
+        self, log: Log, streams: dict[str, str], conflict: str
     ) -> None:
         ids: defaultdict[str, str] = defaultdict(new_id)
         await added(log, write("a", [new(id=ids[each]) for each in "123"]), write("b", [new(id=ids["4"])]))
         before = await everything(log)
 
-        verdict = await log.append(
-            [write(stream, [new(id=ids[each]) for each in events]) for stream, events in asked.items()]
+        result = await log.append(
+            [write(stream, [new(id=ids[each]) for each in events]) for stream, events in streams.items()]
         )
 
-        assert verdict == IdConflict(ids[taken])
+        assert result == IdConflict(ids[conflict])
         assert await everything(log) == before
         assert await log.streams() == [StreamInfo("a", 3), StreamInfo("b", 1)]
 
-    async def test_an_append_that_is_cancelled_is_settled_by_the_same_ids(self, log: Log) -> None:
+    async def test_canceled_append_can_be_repeated_with_the_same_ids(self, log: Log) -> None:
         for turns in range(12):
-            asked = [write(f"a-{turns}", 2, "no_stream"), write(f"b-{turns}", 1, "no_stream")]
-            task = asyncio.create_task(log.append(asked))
+            writes = [write(f"a-{turns}", 2, "no_stream"), write(f"b-{turns}", 1, "no_stream")]
+            task = asyncio.create_task(log.append(writes))
             for _ in range(turns):
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-            settled = await added(log, *asked)
+            repeated = await added(log, *writes)
 
-            assert settled.versions == (2, 1)
+            assert repeated.versions == (2, 1)
             assert len(await log.read_stream(f"a-{turns}")) == 2
 
     # Versions, positions, times
 
-    async def test_versions_are_dense_and_positions_only_grow_whatever_is_refused(self, log: Log) -> None:
-        chance, streams = random.Random(5), ["a", "b", "c"]
+    async def test_versions_have_no_gaps_and_positions_increase_despite_rejections(self, log: Log) -> None:
+        rng, streams = random.Random(5), ["a", "b", "c"]
         positions: list[int] = []
         for _ in range(60):
-            wanted: list[Expected] = ["any", "exists", 0, 1, 2]
-            asked = [
-                write(stream, chance.randint(1, 3), chance.choice(wanted))
-                for stream in chance.sample(streams, chance.randint(1, 3))
+            expected: list[Expected] = ["any", "exists", 0, 1, 2]
+            writes = [
+                write(stream, rng.randint(1, 3), rng.choice(expected))
+                for stream in rng.sample(streams, rng.randint(1, 3))
             ]
-            verdict = await log.append(asked)
-            if isinstance(verdict, Appended):
-                positions.append(verdict.position)
+            result = await log.append(writes)
+            if isinstance(result, Appended):
+                positions.append(result.position)
 
         stored = await everything(log)
 
@@ -294,26 +283,26 @@ class LogContract(StoreContract):
             versions = [event.version for event in stored if event.stream == stream]
             assert versions == list(range(1, len(versions) + 1))
 
-    async def test_recorded_at_is_when_the_log_learned_it(self, log: Log, clock: ManualClock) -> None:
+    async def test_recorded_at_is_the_time_of_the_append(self, log: Log, clock: ManualClock) -> None:
         clock.moment = START + timedelta(microseconds=1)
         await added(log, write("a", 2))
 
         assert [event.recorded_at for event in await log.read_stream("a")] == [clock.moment] * 2
 
-    async def test_recorded_at_never_goes_back_when_the_clock_does(self, log: Log, clock: ManualClock) -> None:
+    async def test_recorded_at_never_decreases_when_the_clock_does(self, log: Log, clock: ManualClock) -> None:
         for hours in (0, 2, -5, 1, -1, 7):
             clock.advance(hours=hours)
             await added(log, write("a"), write(f"b{hours}"))
 
-        moments = [event.recorded_at - START for event in await log.read_stream("a")]
-        assert moments == [timedelta(hours=hours) for hours in (0, 2, 2, 2, 2, 4)]
+        offsets = [event.recorded_at - START for event in await log.read_stream("a")]
+        assert offsets == [timedelta(hours=hours) for hours in (0, 2, 2, 2, 2, 4)]
         times = [event.recorded_at for event in await everything(log)]
         assert times == sorted(times)
 
-    async def test_recorded_at_never_goes_back_across_handles(
+    async def test_recorded_at_never_decreases_across_handles(
         self, log: Log, opener: Opener, clock: ManualClock
     ) -> None:
-        self._shared(log)
+        self._skip_unless_shared(log)
         await added(log, write("a"))
         clock.advance(hours=-1)
         async with opener() as other:
@@ -321,19 +310,19 @@ class LogContract(StoreContract):
 
         assert [event.recorded_at for event in await log.read_stream("a")] == [START, START]
 
-    async def test_occurred_at_is_what_was_said_else_when_it_was_recorded(self, log: Log) -> None:
+    async def test_occurred_at_defaults_to_recorded_at(self, log: Log) -> None:
         east = timezone(timedelta(hours=5, minutes=30))
-        said = [
+        given = [
             None, START - timedelta(days=400, microseconds=1), START + timedelta(days=400), START.astimezone(east),
             datetime(1, 1, 2, tzinfo=east), datetime(9999, 12, 30, tzinfo=east),
         ]  # fmt: skip
-        await added(log, write("a", [new(occurred_at=each) for each in said]))
+        await added(log, write("a", [new(occurred_at=each) for each in given]))
 
         stored = await log.read_stream("a")
 
-        assert [event.occurred_at for event in stored] == [each or START for each in said]
+        assert [event.occurred_at for event in stored] == [each or START for each in given]
 
-    async def test_times_are_given_in_utc(self, log: Log) -> None:
+    async def test_times_are_returned_in_utc(self, log: Log) -> None:
         east = timezone(timedelta(hours=5, minutes=30))
         await added(log, write("a", [new(occurred_at=START.astimezone(east)), new()]))
 
@@ -341,9 +330,9 @@ class LogContract(StoreContract):
 
         assert {time.utcoffset() for time in times} == {timedelta(0)}
 
-    # What was given comes back
+    # Values
 
-    async def test_an_event_is_given_back_as_it_was_stored(self, log: Log) -> None:
+    async def test_event_is_read_as_it_was_appended(self, log: Log) -> None:
         tags = ("customer:ä", "order:1", "customer:ä", "'\"%_[]")
         events = [EncodedEvent("größe'; --", 3, new_id(), data, ' {"key": "😀"} ', tags, START) for data in DATA]
         await added(log, StreamWrite("a", tuple(events), 0))
@@ -356,114 +345,112 @@ class LogContract(StoreContract):
         assert await log.read_stream("a") == stored
         assert await log.find([event.id for event in events]) == stored
 
-    async def test_streams_with_any_name_are_kept_apart(self, log: Log) -> None:
-        for place, name in enumerate(NAMES):
-            await added(log, write(name, [new(tags=(name,))], "no_stream"), write(f"twin-{place}"))
+    async def test_streams_with_similar_names_are_distinct(self, log: Log) -> None:
+        for index, name in enumerate(NAMES):
+            await added(log, write(name, [new(tags=(name,))], "no_stream"), write(f"twin-{index}"))
 
         for name in NAMES:
             assert [event.stream for event in await log.read_stream(name)] == [name]
             assert [event.stream for event in await everything(log, Query(tags=(name,)))] == [name]
-        found = [each.stream for each in await log.streams() if not each.stream.startswith("twin-")]
-        assert found == sorted(NAMES)
+        listed = [each.stream for each in await log.streams() if not each.stream.startswith("twin-")]
+        assert listed == sorted(NAMES)
 
     # Reading a stream
 
-    async def test_a_stream_that_is_not_there_is_empty(self, log: Log) -> None:
+    async def test_missing_stream_is_empty(self, log: Log) -> None:
         await added(log, write("order-1"))
 
         assert await log.read_stream("order-2") == []
         assert await log.read_stream("order") == []
 
-    async def test_a_stream_is_read_from_a_version_on_and_not_further_than_asked(
-        self, log: Log, clock: ManualClock
-    ) -> None:
+    async def test_read_stream_respects_after_limit_and_until(self, log: Log, clock: ManualClock) -> None:
         for _ in range(6):
             await added(log, write("a"), write("b", 2))
             clock.advance(hours=1)
         history = await log.read_stream("a")
 
-        chance = random.Random(3)
+        rng = random.Random(3)
         for _ in range(150):
-            after, limit = chance.randint(0, 7), chance.randint(1, 7)
+            after, limit = rng.randint(0, 7), rng.randint(1, 7)
             until = Until(
-                chance.choice([None, 1, 3, 6, 9]),
-                chance.choice([None, 1, *(event.position + chance.randint(-1, 1) for event in history)]),
-                chance.choice([None, *(START + timedelta(minutes=30 * n) for n in range(-1, 13))]),
+                rng.choice([None, 1, 3, 6, 9]),
+                rng.choice([None, 1, *(event.position + rng.randint(-1, 1) for event in history)]),
+                rng.choice([None, *(START + timedelta(minutes=30 * n) for n in range(-1, 13))]),
             )
 
-            found = await log.read_stream("a", after=after, limit=limit, until=until)
+            events = await log.read_stream("a", after=after, limit=limit, until=until)
 
-            assert found == [event for event in history if event.version > after and _within(event, until)][:limit]
+            assert events == [event for event in history if event.version > after and _within(event, until)][:limit]
 
-    async def test_a_moment_means_the_longest_prefix_recorded_by_then(self, log: Log, clock: ManualClock) -> None:
+    async def test_until_recorded_at_reads_the_longest_prefix(self, log: Log, clock: ManualClock) -> None:
         for hours in (0, 0, 2, -1, 3):
             clock.advance(hours=hours)
             await added(log, write("a"))
 
-        async def known(after: timedelta) -> int:
-            return len(await log.read_stream("a", until=Until(recorded_at=START + after)))
+        async def count_until(offset: timedelta) -> int:
+            return len(await log.read_stream("a", until=Until(recorded_at=START + offset)))
 
-        a_bit = timedelta(microseconds=1)
-        assert await known(-a_bit) == 0
-        assert await known(timedelta(0)) == 2
-        assert await known(timedelta(hours=2) - a_bit) == 2
-        assert await known(timedelta(hours=2)) == 4
-        assert await known(timedelta(hours=4)) == 5
+        tick = timedelta(microseconds=1)
+        assert await count_until(-tick) == 0
+        assert await count_until(timedelta(0)) == 2
+        assert await count_until(timedelta(hours=2) - tick) == 2
+        assert await count_until(timedelta(hours=2)) == 4
+        assert await count_until(timedelta(hours=4)) == 5
 
     # Reading the log
 
-    async def test_an_empty_log_has_nothing_and_ends_at_0(self, log: Log) -> None:
+    async def test_empty_log_has_no_events_and_head_0(self, log: Log) -> None:
         page = await log.read(0)
 
         assert (page.events, page.position, page.more, await log.head()) == ([], 0, False, 0)
 
-    async def test_a_page_tells_how_far_it_looked_and_whether_there_may_be_more(self, log: Log) -> None:
+    async def test_page_has_its_position_and_whether_there_may_be_more(self, log: Log) -> None:
         await added(log, write("a", [new("odd"), new("even"), new("odd"), new("even"), new("last")]))
-        places = [event.position for event in await everything(log)]
+        positions = [event.position for event in await everything(log)]
 
-        async def looked(after: int, limit: int, query: Query = EVERYTHING) -> tuple[list[int], int, bool]:
-            page = await log.read(after, query=query, limit=limit)
-            return [event.position for event in page.events], page.position, page.more
+        async def page(after: int, limit: int, query: Query = EVERYTHING) -> tuple[list[int], int, bool]:
+            read = await log.read(after, query=query, limit=limit)
+            return [event.position for event in read.events], read.position, read.more
 
-        assert await looked(0, 2) == (places[:2], places[1], True)
-        assert await looked(places[1], 3) == (places[2:], places[4], True)
-        assert await looked(places[4], 3) == ([], places[4], False)
-        assert await looked(0, 6) == (places, places[4], False)
-        assert await looked(0, 1, Query(("even",))) == ([places[1]], places[1], True)
-        assert await looked(places[1], 2, Query(("even",))) == ([places[3]], places[4], False)
-        assert await looked(0, 2, Query(("never",))) == ([], places[4], False)
-        assert await looked(places[4] + 10, 2) == ([], places[4] + 10, False)
+        assert await page(0, 2) == (positions[:2], positions[1], True)
+        assert await page(positions[1], 3) == (positions[2:], positions[4], True)
+        assert await page(positions[4], 3) == ([], positions[4], False)
+        assert await page(0, 6) == (positions, positions[4], False)
+        assert await page(0, 1, Query(("even",))) == ([positions[1]], positions[1], True)
+        assert await page(positions[1], 2, Query(("even",))) == ([positions[3]], positions[4], False)
+        assert await page(0, 2, Query(("never",))) == ([], positions[4], False)
+        assert await page(positions[4] + 10, 2) == ([], positions[4] + 10, False)
 
-    async def test_a_query_means_any_of_its_types_all_of_its_tags_and_its_category(self, log: Log) -> None:
-        stored = await self._various(log)
+    async def test_query_matches_any_type_all_tags_and_the_category(self, log: Log) -> None:
+        stored = await self._mixed_events(log)
 
         for query in _queries():
             assert await everything(log, query) == [event for event in stored if query.matches(event)], query
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 7, 10, 11])
-    async def test_paging_gives_each_event_exactly_once(self, log: Log, limit: int) -> None:
-        stored = await self._various(log)
+    async def test_pages_contain_each_event_once(self, log: Log, limit: int) -> None:
+        stored = await self._mixed_events(log)
 
         for query in _queries():
-            found = await everything(log, query, limit=limit)
+            events = await everything(log, query, limit=limit)
 
-            assert found == [event for event in stored if query.matches(event)], query
+            assert events == [event for event in stored if query.matches(event)], query
 
-    async def test_a_category_is_what_stands_before_the_first_dash(self, log: Log) -> None:
+    async def test_category_ends_before_the_first_hyphen(self, log: Log) -> None:
         await added(
             log, *(write(name) for name in ("order", "order-1", "order-1-2", "orders-1", "orde", "order-line-1"))
         )
 
-        async def of(category: str) -> tuple[list[str], list[str]]:
+        async def in_category(category: str) -> tuple[list[str], list[str]]:
             read = [event.stream for event in await everything(log, Query(category=category))]
             return read, [each.stream for each in await log.streams(category=category)]
 
         orders = ["order", "order-1", "order-1-2", "order-line-1"]
-        assert await of("order") == (orders, orders)
-        assert await of("orders") == (["orders-1"], ["orders-1"])
-        assert await of("order-line") == ([], [])
+        assert await in_category("order") == (orders, orders)
+        assert await in_category("orders") == (["orders-1"], ["orders-1"])
+        assert await in_category("order-line") == ([], [])
 
-    async def test_events_are_found_by_id_in_order_of_position(self, log: Log) -> None:
+    async def test_find_returns_events_by_id_in_order_of_position(self, log: Log) -> None:
         await added(log, write("a", 3), write("b", 3))
         stored = await everything(log)
         ids = [event.id for event in stored]
@@ -473,9 +460,9 @@ class LogContract(StoreContract):
 
     async def test_streams_are_listed_by_name_with_their_versions(self, log: Log) -> None:
         names = ["a", "a-1", "a-10", "a-2", "b-1", "ä-1", "\uffee", "𝄞"]
-        for place, name in enumerate(reversed(names)):
-            await added(log, write(name, place + 1))
-        listed = [StreamInfo(name, len(names) - place) for place, name in enumerate(names)]
+        for index, name in enumerate(reversed(names)):
+            await added(log, write(name, index + 1))
+        listed = [StreamInfo(name, len(names) - index) for index, name in enumerate(names)]
 
         assert await log.streams() == listed
         assert await log.streams(after="a-10", limit=3) == listed[3:6]
@@ -483,9 +470,9 @@ class LogContract(StoreContract):
         assert await log.streams(category="a", after="a", limit=2) == listed[1:3]
         assert await log.streams(after="𝄞") == []
 
-    # Waiting for more
+    # Waiting for events
 
-    async def test_changed_returns_at_once_if_there_is_something(self, log: Log, opener: Opener) -> None:
+    async def test_wait_for_events_returns_immediately_if_there_are_events(self, log: Log, opener: Opener) -> None:
         await added(log, write("a", 2))
 
         async with soon():
@@ -494,7 +481,7 @@ class LogContract(StoreContract):
                 async with opener() as other:
                     await other.log.wait_for_events(0)
 
-    async def test_changed_wakes_everybody_when_something_is_appended(self, log: Log) -> None:
+    async def test_append_wakes_all_waiting_readers(self, log: Log) -> None:
         await added(log, write("a"))
         head = await log.head()
         waiters = [asyncio.create_task(log.wait_for_events(head)) for _ in range(5)]
@@ -506,66 +493,66 @@ class LogContract(StoreContract):
         async with soon():
             await asyncio.gather(*waiters)
 
-    async def test_changed_wakes_other_handles(self, log: Log, opener: Opener) -> None:
-        self._shared(log)
+    async def test_append_wakes_readers_of_other_handles(self, log: Log, opener: Opener) -> None:
+        self._skip_unless_shared(log)
         async with opener() as other:
             for _ in range(3):
                 waiter = asyncio.create_task(other.log.wait_for_events(await log.head()))
                 await asyncio.sleep(0.02)
-                verdict = await added(log, write("a"))
+                result = await added(log, write("a"))
                 async with soon():
                     await waiter
-                assert (await other.log.read(0)).position == verdict.position
+                assert (await other.log.read(0)).position == result.position
 
-    async def test_a_live_reader_sees_all_of_concurrent_appends_in_order(self, log: Log) -> None:
-        await self._watched(log, [log])
+    async def test_live_reader_sees_concurrent_appends_in_order(self, log: Log) -> None:
+        await self._check_live_reader(log, [log])
 
-    async def test_a_live_reader_sees_all_of_other_handles_appends_in_order(self, log: Log, opener: Opener) -> None:
-        self._shared(log)
+    async def test_live_reader_sees_appends_of_other_handles_in_order(self, log: Log, opener: Opener) -> None:
+        self._skip_unless_shared(log)
         async with opener() as one, opener() as two:
-            await self._watched(log, [one.log, two.log])
+            await self._check_live_reader(log, [one.log, two.log])
 
     # Reopening
 
-    async def test_a_log_has_an_identity_that_stays(self, opener: Opener) -> None:
+    async def test_identity_is_the_same_after_reopening(self, opener: Opener) -> None:
         async with opener() as store:
             identity = store.log.identity
             assert identity.log_id
             assert identity.epoch >= 1
-            self._durable(store.log)
+            self._skip_unless_durable(store.log)
         async with opener() as store:
             assert store.log.identity == identity
 
-    async def test_whatever_was_appended_is_there_after_reopening(self, opener: Opener) -> None:
-        asked = [write("a", [new(tags=("t:1",))], 0), write("b", 2, 0)]
+    async def test_appended_events_exist_after_reopening(self, opener: Opener) -> None:
+        writes = [write("a", [new(tags=("t:1",))], 0), write("b", 2, 0)]
         async with opener() as store:
-            self._durable(store.log)
-            verdict = await added(store.log, *asked)
+            self._skip_unless_durable(store.log)
+            result = await added(store.log, *writes)
             stored = await everything(store.log)
         async with opener() as store:
             assert await everything(store.log) == stored
             assert await everything(store.log, Query(tags=("t:1",))) == stored[:1]
-            assert await store.log.append(asked) == Appended(verdict.position, (1, 2), repeated=True)
-            assert (await added(store.log, write("b", 1, 2))).position > verdict.position
+            assert await store.log.append(writes) == Appended(result.position, (1, 2), repeated=True)
+            assert (await added(store.log, write("b", 1, 2))).position > result.position
 
-    def _durable(self, log: Log) -> None:
+    def _skip_unless_durable(self, log: Log) -> None:
         if not log.features.durable:
-            pytest.skip("nothing survives in this store, and it does not say so")
+            pytest.skip("the store is not durable, as its features say")
 
-    def _shared(self, log: Log) -> None:
+    def _skip_unless_shared(self, log: Log) -> None:
         if not log.features.shared:
-            pytest.skip("this store belongs to one process, and does not say otherwise")
+            pytest.skip("the store is not shared, as its features say")
 
-    async def _various(self, log: Log) -> list[RecordedEvent]:
-        """21 events of several types, tags and categories."""
+    async def _mixed_events(self, log: Log) -> list[RecordedEvent]:
+        """Append 21 events of several types, tags and categories, and return them."""
         for n in range(21):
             tags = tuple(tag for tag, every in (("t:2", 2), ("t:3", 3), ("t:ä", 7)) if n % every == 0)
             await added(log, write(f"{'abc'[n % 3]}-{n % 4}", [new(f"type-{n % 5}", tags=tags)]))
         return await everything(log)
 
-    async def _watched(self, log: Log, writers: Sequence[Log]) -> None:
-        """Read while others append: the reader must see what is there in the end, in that order, without a hole."""
-        wanted = 8 * 20 * 3
+    async def _check_live_reader(self, log: Log, writers: Sequence[Log]) -> None:
+        """Read during concurrent appends: the reader must see exactly the final log, in order."""
+        total = 8 * 20 * 3
 
         async def append(number: int) -> None:
             for _ in range(20):
@@ -574,7 +561,7 @@ class LogContract(StoreContract):
         async def read() -> list[RecordedEvent]:
             seen: list[RecordedEvent] = []
             position = 0
-            while len(seen) < wanted:
+            while len(seen) < total:
                 await log.wait_for_events(position)
                 page = await log.read(position, limit=7)
                 seen += page.events

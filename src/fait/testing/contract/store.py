@@ -1,4 +1,4 @@
-"""What the contracts share: how a test opens its store, and what it puts into it."""
+"""Fixtures and helpers of all contracts: open the test's store, build events, append and read."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -16,36 +16,36 @@ from fait._store.ledger import Ledger
 from fait._store.log import Log
 from fait._store.open import Store, open_store
 
-__all__ = ["START", "Opener", "StoreContract", "added", "everything", "new", "soon", "told", "write"]
+__all__ = ["START", "Opener", "StoreContract", "added", "everything", "new", "outcome_of", "soon", "write"]
 
 START = datetime(2024, 1, 15, 12, tzinfo=UTC)
-"""What the clock of each test shows at first."""
+"""Initial time of each test's clock."""
 
 SOON_S = 30.0
-"""How long a test waits for what should happen at once."""
+"""Timeout for something that should happen immediately."""
 
 Opener = Callable[[], AbstractAsyncContextManager[Store]]
-"""Opens the test's store once more: another handle on the same data, where the backend can be shared."""
+"""Opens another handle on the test's store; on the same data, if the backend is shared or durable."""
 
 
 class StoreContract:
-    """Fixtures of all contracts. A subclass gives `url`."""
+    """Fixtures of all contracts. A subclass overrides `url`."""
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: pytest.MarkDecorator = pytest.mark.anyio
 
     @pytest.fixture
     def url(self) -> str:
-        """Of a new, empty store for each test."""
-        raise NotImplementedError("give a fixture `url`: the URL of a new, empty store for each test")
+        """The URL of a new, empty store for each test."""
+        raise NotImplementedError("override the fixture `url`: return the URL of a new, empty store for each test")
 
     @pytest.fixture
     def clock(self) -> ManualClock:
-        """What the store takes the time from."""
+        """The clock of the store."""
         return ManualClock(START)
 
     @pytest.fixture
     def opener(self, url: str, clock: ManualClock) -> Opener:
-        """Opens the store; closes it at the end of the block."""
+        """A function that opens the store for the duration of an `async with` block."""
 
         @asynccontextmanager
         async def opened() -> AsyncGenerator[Store]:
@@ -59,18 +59,18 @@ class StoreContract:
 
     @pytest.fixture
     async def store(self, opener: Opener) -> AsyncIterator[Store]:
-        """The store, open."""
+        """An open store."""
         async with opener() as store:
             yield store
 
     @pytest.fixture
     def log(self, store: Store) -> Log:
-        """Its log."""
+        """The log of `store`."""
         return store.log
 
     @pytest.fixture
     def ledger(self, store: Store) -> Ledger:
-        """Its ledger."""
+        """The ledger of `store`."""
         return store.ledger
 
 
@@ -82,28 +82,28 @@ def new(
     tags: tuple[str, ...] = (),
     occurred_at: datetime | None = None,
 ) -> EncodedEvent:
-    """An event to append."""
+    """Return an encoded event with a new id."""
     return EncodedEvent(type, 1, id or new_id(), data, "{}", tags, occurred_at)
 
 
 def write(stream: str, events: int | list[EncodedEvent] = 1, expected: Expected = "any") -> StreamWrite:
-    """Events for a stream: these, or so many."""
-    given = [new() for _ in range(events)] if isinstance(events, int) else events
-    return StreamWrite(stream, tuple(given), expected_number(expected))
+    """Return a stream write with the given events, or with a number of new ones."""
+    encoded = [new() for _ in range(events)] if isinstance(events, int) else events
+    return StreamWrite(stream, tuple(encoded), expected_number(expected))
 
 
 async def added(log: Log, *writes: StreamWrite) -> Appended:
-    """Append what must not be refused."""
-    verdict = await log.append(writes)
-    assert isinstance(verdict, Appended), verdict
-    return verdict
+    """Append and require success."""
+    result = await log.append(writes)
+    assert isinstance(result, Appended), result
+    return result
 
 
-def told(verdict: AppendResult) -> str:
-    """A verdict in one word."""
-    match verdict:
+def outcome_of(result: AppendResult) -> str:
+    """Return the kind of an append result, in words."""
+    match result:
         case Appended():
-            return "repeated" if verdict.repeated else "appended"
+            return "repeated" if result.repeated else "appended"
         case VersionConflict():
             return "conflict"
         case ConditionFailed():
@@ -113,18 +113,16 @@ def told(verdict: AppendResult) -> str:
 
 
 async def everything(log: Log, query: Query = EVERYTHING, *, limit: int = 1000) -> list[RecordedEvent]:
-    """The whole log, page by page."""
-    found: list[RecordedEvent] = []
+    """Read all events that match a query, page by page; `limit` is the page size."""
+    events: list[RecordedEvent] = []
     page = await log.read(0, query=query, limit=limit)
     while page.events:
-        assert page.events[-1].position > (found[-1].position if found else 0), (
-            "a page begins before the last one's end"
-        )
-        found += page.events
+        assert page.events[-1].position > (events[-1].position if events else 0), "pages overlap"
+        events += page.events
         page = await log.read(page.position, query=query, limit=limit)
-    return found
+    return events
 
 
 def soon() -> asyncio.Timeout:
-    """Fails what should have happened at once and did not."""
+    """Return a timeout for something that should happen immediately."""
     return asyncio.timeout(SOON_S)

@@ -80,7 +80,7 @@ class Account(ReadModel, key="account_id", table="contract_accounts"):
 class Recorder:
     """A subscription of everything, that says what it was given and can be told to stop in the middle."""
 
-    query = Query(types=("wanted",))
+    query: Query = Query(types=("wanted",))
 
     def __init__(self, name: str = "recorder", stop_at: int = 0, work_s: float = 0) -> None:
         self.name = name
@@ -108,7 +108,7 @@ class Broken(Recorder):
         super().__init__()
         self._fails_at = fails_at
         self._times = times
-        self.failed = 0
+        self.failed: int = 0
 
     async def handle(self, page: Page, context: ProcessingContext) -> None:
         sound = [each for each in page.events if each.position < self._fails_at or self.failed >= self._times]
@@ -189,7 +189,7 @@ class SubscriptionContract(StoreContract):
         async with _app(Account).open(url) as s:
             done = await s.append(*(NewEvents(f"account-{n}", [PaidIn(n)]) for n in range(5)))
             before = await s.find(Account, after=done)
-            await _until(lambda: s.runner.processors["contract_accounts"].state == "live")
+            await _until(lambda: s._subscription_runner.processors["contract_accounts"].state == "live")  # pyright: ignore[reportPrivateUsage]
 
             await s.rebuild(Account)
 
@@ -486,7 +486,7 @@ class SubscriptionContract(StoreContract):
 
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(store.log, "head", then_others_go_on)
-                    await late.prepare({}, (), ())
+                    await late._prepare({}, (), ())  # pyright: ignore[reportPrivateUsage]
 
     async def _published_once(self, url: str, options: dict[str, Any]) -> None:
         app = _app(Noted)

@@ -1,28 +1,28 @@
--- The log, and the ledger beside it. Times are UTC text of fixed width, so that they sort as they read.
+-- The tables of the log and the ledger. Times are UTC text of fixed width, so that text order is time order.
 
 CREATE TABLE fait_log (
-    log_id     TEXT NOT NULL,
-    epoch      INTEGER NOT NULL,
-    created_at TEXT NOT NULL,
-    expired_position    INTEGER NOT NULL DEFAULT 0
+    log_id           TEXT NOT NULL,
+    epoch            INTEGER NOT NULL,
+    created_at       TEXT NOT NULL,
+    expired_position INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- The writer gives positions and versions: the next after the last. The last event of each stream is never deleted, and
--- so not that of the log either: none is given twice. `expires` is 1 for messages that may be dropped one day; `expired`
--- of the log is the highest position of those that were.
+-- The writer assigns the next position and the next version. Neither is ever assigned twice, because the last event of
+-- a stream is never deleted, and therefore not the last event of the log either. `expires` is 1 for messages, which may
+-- be deleted after their retention; `fait_log.expired_position` is the highest position of a deleted message.
 CREATE TABLE fait_events (
-    position    INTEGER PRIMARY KEY,
-    stream      TEXT NOT NULL,
-    version     INTEGER NOT NULL,
-    type        TEXT NOT NULL,
-    schema_version      INTEGER NOT NULL,
-    id          TEXT NOT NULL,
-    data        TEXT NOT NULL,
-    metadata    TEXT NOT NULL,
-    tags        TEXT,
-    recorded_at TEXT NOT NULL,
-    occurred_at TEXT NOT NULL,
-    expires     INTEGER NOT NULL DEFAULT 0,
+    position       INTEGER PRIMARY KEY,
+    stream         TEXT NOT NULL,
+    version        INTEGER NOT NULL,
+    type           TEXT NOT NULL,
+    schema_version INTEGER NOT NULL,
+    id             TEXT NOT NULL,
+    data           TEXT NOT NULL,
+    metadata       TEXT NOT NULL,
+    tags           TEXT,
+    recorded_at    TEXT NOT NULL,
+    occurred_at    TEXT NOT NULL,
+    expires        INTEGER NOT NULL DEFAULT 0,
     CONSTRAINT fait_events_version UNIQUE (stream, version),
     -- fault: event-id-not-unique
     CONSTRAINT fait_events_id UNIQUE (id)
@@ -37,28 +37,28 @@ CREATE TABLE fait_tags (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE fait_checkpoints (
-    subscription TEXT PRIMARY KEY,
-    app          TEXT NOT NULL,
-    position     INTEGER NOT NULL,
-    log_id       TEXT NOT NULL,
-    epoch        INTEGER NOT NULL,
-    definition_hash        TEXT NOT NULL
+    subscription    TEXT PRIMARY KEY,
+    app             TEXT NOT NULL,
+    position        INTEGER NOT NULL,
+    log_id          TEXT NOT NULL,
+    epoch           INTEGER NOT NULL,
+    definition_hash TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE fait_leases (
-    name  TEXT PRIMARY KEY,
-    owner TEXT NOT NULL,
+    name          TEXT PRIMARY KEY,
+    owner         TEXT NOT NULL,
     fencing_token INTEGER NOT NULL,
-    heartbeat  INTEGER NOT NULL
+    heartbeat     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Facts do not change. These stop accidents; whoever owns the database can get around them.
+-- These triggers prevent accidental changes. They are no protection against a user who may drop them.
 CREATE TRIGGER fait_events_append_only_update BEFORE UPDATE ON fait_events
 BEGIN
-    SELECT RAISE(ABORT, 'events are facts: fait_events takes no UPDATE');
+    SELECT RAISE(ABORT, 'fait_events is append-only: UPDATE is not allowed');
 END;
 
 CREATE TRIGGER fait_events_append_only_delete BEFORE DELETE ON fait_events WHEN OLD.expires = 0
 BEGIN
-    SELECT RAISE(ABORT, 'events are facts: fait_events takes no DELETE');
+    SELECT RAISE(ABORT, 'fait_events is append-only: DELETE is not allowed');
 END;

@@ -1,9 +1,11 @@
--- acquire_lease: become the owner, if the lease is still as it was seen; who owns it already may have shown life since.
--- In:   ?1 name · ?2 new owner · ?3 seen owner · ?4 seen fence · ?5 seen beat
--- Out:  the new fence and beat; no row = somebody was quicker
+-- acquire_lease: acquire a lease if it is unchanged since it was read; its own owner may do so even if the heartbeat
+-- advanced.
+-- In:   ?1 name · ?2 new owner · ?3 owner as read · ?4 fencing token as read · ?5 heartbeat as read
+-- Out:  the new fencing token and heartbeat; no row = the lease has changed
 INSERT INTO fait_leases (name, owner, fencing_token, heartbeat)
 VALUES (?1, ?2, ?4 + 1, ?5 + 1)
-ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, fencing_token = excluded.fencing_token, heartbeat = heartbeat + 1
+ON CONFLICT (name) DO UPDATE
+    SET owner = excluded.owner, fencing_token = excluded.fencing_token, heartbeat = heartbeat + 1
 -- fault: lease-acquired-despite-heartbeat
 -- fault: own-heartbeat-blocks-lease
 WHERE owner = ?3 AND fencing_token = ?4 AND (heartbeat = ?5 OR owner = ?2)

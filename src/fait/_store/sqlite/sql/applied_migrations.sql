@@ -1,4 +1,4 @@
--- applied_migrations: which steps of the schema were applied, with what text, and when.
+-- applied_migrations: applied migrations, by number.
 -- In:   nothing
--- Out:  number, name, fingerprint, compatible_from, applied_at
+-- Out:  number, name, checksum, compatible_from, applied_at
 SELECT number, name, checksum, compatible_from, applied_at FROM fait_migrations ORDER BY number;

@@ -1,4 +1,4 @@
--- delete_messages: remove messages from the log.
+-- delete_messages: delete expired messages from the log.
 -- In:   ?1 positions as a JSON array
 -- Out:  nothing
 -- Plan: SEARCH fait_events USING INTEGER PRIMARY KEY (rowid=?)

@@ -1,4 +1,4 @@
--- delete_tags: remove from the index what dropped messages were found by.
+-- delete_tags: delete the tags of expired messages.
 -- In:   ?1 [[position, tags], …] as a JSON array
 -- Out:  nothing
 -- Plan: SEARCH fait_tags USING PRIMARY KEY (tag=? AND position=?)

@@ -1,4 +1,4 @@
--- expired_position: up to where messages were dropped.
+-- expired_position: the position up to which messages were deleted.
 -- In:   nothing
--- Out:  position; 0 = none ever was
+-- Out:  position; 0 = no message was deleted yet
 SELECT expired_position FROM fait_log;

@@ -1,4 +1,4 @@
--- external_insert_tag: make an event found by a tag, in a transaction of a user.
+-- external_insert_tag: insert a tag of an event in an external transaction.
 -- In:   ? tag, position
 -- Out:  nothing
 INSERT OR IGNORE INTO fait_tags (tag, position) VALUES (?, ?);

@@ -1,4 +1,4 @@
--- external_write_lock: make sure that a transaction of a user may write; changes nothing.
+-- external_write_lock: acquire the write lock in an external transaction; changes nothing.
 -- In:   nothing
 -- Out:  nothing
 UPDATE fait_log SET epoch = epoch;

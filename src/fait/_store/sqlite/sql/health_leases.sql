@@ -1,6 +1,6 @@
--- health_leases: leases that somebody holds for a subscription without a checkpoint; those for retention are for none.
+-- health_leases: leases held for subscriptions without a checkpoint. Leases for retention never have one.
 -- In:   nothing
--- Out:  the first few names
+-- Out:  up to five names
 SELECT name FROM fait_leases AS l
 WHERE owner != '' AND name NOT LIKE 'fait:retention:%'
     AND NOT EXISTS (SELECT 1 FROM fait_checkpoints WHERE subscription = l.name)

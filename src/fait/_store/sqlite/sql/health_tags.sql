@@ -1,6 +1,6 @@
--- health_tags: events that the index of tags knows under other tags than they have.
+-- health_tags: events whose tags differ from their entries in fait_tags.
 -- In:   nothing
--- Out:  positions of the first few
+-- Out:  up to five positions
 SELECT position FROM (
     SELECT e.position, t.value AS tag FROM fait_events AS e, json_each(e.tags) AS t
     EXCEPT

@@ -1,4 +1,4 @@
--- health_triggers: what stops events from being changed by accident.
+-- health_triggers: the triggers of the database, to check those that make the log append-only.
 -- In:   nothing
--- Out:  names of all triggers
+-- Out:  names
 SELECT name FROM sqlite_schema WHERE type = 'trigger';

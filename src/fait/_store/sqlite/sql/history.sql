@@ -1,6 +1,6 @@
--- history: what a fold needs of a stream's events beyond a version, in order.
+-- history: the part of a stream's events that a fold needs, after a version, in order.
 -- In:   ?1-?6 as in read_stream · ?7 last occurred_at or NULL
--- Out:  version, position, id, type, schema, data, by version
+-- Out:  version, position, id, type, schema_version, data, by version
 -- Plan: SEARCH fait_events USING INDEX sqlite_autoindex_fait_events_1 (stream=? AND version>?)
 SELECT version, position, id, type, schema_version, data
 FROM fait_events

@@ -1,4 +1,4 @@
--- identity: which log this is.
+-- identity: the identity of the log.
 -- In:   nothing
 -- Out:  log_id, epoch
 SELECT log_id, epoch FROM fait_log;

@@ -1,4 +1,4 @@
--- insert_tag: make an event found by a tag; for several, its row of values is repeated.
+-- insert_tag: insert a tag of an event. To insert several, the row of placeholders is repeated.
 -- In:   tag · position
 -- Out:  nothing
 INSERT OR IGNORE INTO fait_tags (tag, position) VALUES (?, ?);

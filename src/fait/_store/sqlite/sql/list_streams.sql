@@ -1,6 +1,6 @@
--- list_streams: streams by name, beyond a name. It leaps from one name to the next in the index of versions.
+-- list_streams: streams after a name, by name. The recursion skips from name to name in the index (a loose index scan).
 -- In:   ?1 after · ?2 limit · ?3 category or NULL
--- Out:  name and version
+-- Out:  name, version
 -- Plan: SEARCH fait_events USING COVERING INDEX sqlite_autoindex_fait_events_1 (stream>?)
 WITH RECURSIVE names (stream) AS (
     -- fault: stream-page-repeats-last

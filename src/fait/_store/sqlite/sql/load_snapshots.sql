@@ -1,6 +1,6 @@
--- load_snapshots: the states that are kept of some streams.
+-- load_snapshots: load the snapshots of several streams.
 -- In:   ?1 streams as a JSON array
--- Out:  the snapshots that there are
+-- Out:  the snapshots that exist, in any order
 -- Plan: SEARCH fait_snapshots USING INDEX sqlite_autoindex_fait_snapshots_1 (stream=?)
 SELECT stream, version, event_id, fold_hash, state
 FROM fait_snapshots

@@ -1,5 +1,5 @@
--- old_messages: messages of a type beyond a position, in order, that every checkpoint has passed.
--- In:   ?1 type · ?2 after · ?3 behind, the last position considered · ?4 limit
+-- old_messages: messages of a type after a position that every checkpoint has passed, in order.
+-- In:   ?1 type · ?2 after · ?3 last position to consider · ?4 limit
 -- Out:  position, recorded_at, tags, whether it is the last event of its stream
 -- Plan: SEARCH e USING INDEX fait_events_messages (type=? AND rowid>? AND rowid<?)
 SELECT position, recorded_at, tags, version = (SELECT max(version) FROM fait_events WHERE stream = e.stream)

@@ -1,4 +1,5 @@
--- oldest_messages: the first message of each type beyond a position. It leaps from one type to the next in the index.
+-- oldest_messages: the first message of each type after a position. The recursion skips from type to type in the
+-- index (a loose index scan).
 -- In:   ?1 after
 -- Out:  type, position, recorded_at, by type
 -- Plan: SEARCH fait_events USING COVERING INDEX fait_events_messages (type>?)

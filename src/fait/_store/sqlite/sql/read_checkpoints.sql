@@ -1,4 +1,4 @@
--- read_checkpoints: how far the subscriptions are.
+-- read_checkpoints: read one checkpoint or all.
 -- In:   ?1 one subscription, or NULL for all
 -- Out:  checkpoints, by subscription
 SELECT subscription, app, position, log_id, epoch, definition_hash

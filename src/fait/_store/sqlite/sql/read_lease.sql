@@ -1,4 +1,4 @@
--- read_lease: who may run a subscription.
+-- read_lease: read a lease.
 -- In:   ?1 name
--- Out:  owner, fence, beat; no row = nobody ever did
+-- Out:  owner, fencing token, heartbeat; no row = never acquired
 SELECT owner, fencing_token, heartbeat FROM fait_leases WHERE name = ?1;

@@ -1,5 +1,5 @@
--- read_log: events of the log beyond a position, in order.
--- In:   ?1 after · ?2 mark, the last position considered · ?3 limit · ?4 types as a JSON array or NULL · ?5 category or NULL
+-- read_log: events of the log after a position, in order.
+-- In:   ?1 after · ?2 last position · ?3 limit · ?4 types as a JSON array or NULL · ?5 category or NULL
 -- Out:  events, by position
 -- Plan: SEARCH fait_events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)
 SELECT position, stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at

@@ -1,5 +1,6 @@
--- read_stream: events of one stream beyond a version, in order.
--- In:   ?1 stream · ?2 after · ?3 limit · ?4 last version or NULL · ?5 last position or NULL · ?6 last recorded_at or NULL
+-- read_stream: events of a stream after a version, in order.
+-- In:   ?1 stream · ?2 after · ?3 limit · ?4 last version or NULL · ?5 last position or NULL ·
+--       ?6 last recorded_at or NULL
 -- Out:  events, by version
 -- Plan: SEARCH fait_events USING INDEX sqlite_autoindex_fait_events_1 (stream=? AND version>?)
 SELECT position, stream, version, type, schema_version, id, data, metadata, tags, recorded_at, occurred_at

@@ -1,5 +1,5 @@
--- start_checkpoint: write a subscription's first checkpoint, unless it has one.
--- In:   ?1 subscription · ?2 app · ?3 position · ?4 log_id · ?5 epoch · ?6 shape
+-- start_checkpoint: insert the first checkpoint of a subscription, if it has none.
+-- In:   ?1 subscription · ?2 app · ?3 position · ?4 log_id · ?5 epoch · ?6 definition_hash
 -- Out:  nothing
 INSERT OR IGNORE INTO fait_checkpoints (subscription, app, position, log_id, epoch, definition_hash)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6);

@@ -1,4 +1,4 @@
--- create_foreign: a table that a transaction makes and never commits.
+-- create_foreign: creates a table in a transaction that is never committed.
 -- In:   nothing
 -- Out:  nothing
 CREATE TABLE verify_foreign (name text NOT NULL);

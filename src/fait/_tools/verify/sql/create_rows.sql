@@ -1,4 +1,4 @@
--- create_rows: a user's table, which is changed in the transactions that events are added to.
+-- create_rows: creates a table that stands for a user's table; outbox transactions write to it.
 -- In:   nothing
 -- Out:  nothing
-CREATE TABLE verify_rows (name text NOT NULL);
+CREATE TABLE verify_rows (key text NOT NULL);

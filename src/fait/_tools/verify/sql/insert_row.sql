@@ -1,4 +1,4 @@
--- insert_row: a row of that table.
--- In:   ? name, of the event that goes with it
+-- insert_row: inserts the row of an outbox transaction.
+-- In:   ? key, of the event in the same transaction
 -- Out:  nothing
-INSERT INTO verify_rows (name) VALUES (CAST(? AS text));
+INSERT INTO verify_rows (key) VALUES (CAST(? AS text));

@@ -1,5 +1,5 @@
--- list_rows: all rows of that table.
+-- list_rows: reads the rows of all outbox transactions.
 -- In:   nothing
--- Out:  names
+-- Out:  keys
 -- Plan: sequential scan
-SELECT name FROM verify_rows;
+SELECT key FROM verify_rows;

@@ -1,4 +1,5 @@
--- read_naively: events beyond a position, all that can be seen: the mistake that the high-water mark is there for.
+-- read_without_high_water_mark: reads all visible events after a position.
+-- This is the mistake that the high-water mark prevents: an append with a lower position may still be uncommitted.
 -- In:   ? after
 -- Out:  events, by position
 -- Plan: Merge Append of index scans on the primary keys

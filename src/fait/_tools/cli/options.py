@@ -1,0 +1,66 @@
+"""Options shared by commands, and how a command opens its store and loads its app."""
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fait._app import App, declarations_of
+from fait._errors import UsageError
+from fait._store.open import Store, open_store
+
+__all__ = ["AppOption", "JsonOption", "OptionalAppOption", "StoreOption", "load_app", "open_readonly"]
+
+_APP_HELP = "The application as module:name, such as shop.app:shop. Modules in the working directory are found first."
+
+StoreOption = Annotated[
+    str,
+    typer.Option("--store", "-s", metavar="URL", envvar="FAIT_STORE", help="Store URL, such as sqlite:///shop.db."),
+]
+AppOption = Annotated[str, typer.Option("--app", metavar="MODULE:APP", help=_APP_HELP)]
+OptionalAppOption = Annotated[str | None, typer.Option("--app", metavar="MODULE:APP", help=_APP_HELP)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
+
+
+@asynccontextmanager
+async def open_readonly(url: str) -> AsyncGenerator[Store, None]:
+    """Open an existing store and close it at the end of the block. A missing store is an error."""
+    store = await open_store(url, create=False)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def load_app(target: str) -> App:
+    """Import the app named `module:name`, with the working directory first on the module path.
+
+    Raises:
+        UsageError: the target is malformed, the module cannot be imported, or the name is not an app.
+    """
+    module_name, colon, name = target.partition(":")
+    if not (module_name and colon and name):
+        raise UsageError(f"invalid --app {target!r}: expected module:name, such as --app shop.app:shop")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise UsageError(
+                f"--app: module {module_name} imports {error.name}, which is not installed. Install it in the "
+                "environment of the fait command."
+            ) from None
+        raise UsageError(
+            f"--app: no module named {error.name!r} in {Path.cwd()} or among the installed packages. Run the command "
+            "in the directory that contains the module."
+        ) from None
+    app = getattr(module, name, None)
+    if not isinstance(app, App):
+        available = ", ".join(key for key, value in vars(module).items() if isinstance(value, App)) or "none"
+        raise UsageError(f"--app: {name!r} in module {module_name} is not a fait.App. Apps in this module: {available}")
+    declarations_of(app).resolve()
+    return app
