@@ -58,8 +58,7 @@ FAULTS = [
         "_store/postgres/appender.py",
         "unknown-outcome-forgotten",
         "if attempt.check_ids:",
-        "tests/faults/test_lost_connection.py::"
-        "test_unknown_outcome_of_batch_is_kept_by_individual_retry",
+        "tests/faults/test_lost_connection.py::test_unknown_outcome_of_batch_is_kept_by_individual_retry",
     ),
     Mutant(
         "a lower high-water mark is mistaken for a restored database",
