@@ -122,7 +122,7 @@ class PostgresServer:
         self._pid = None
 
     def kill(self) -> None:
-        """SIGKILL for every process of the server at one moment: none can finish anything."""
+        """SIGKILL for every process of the server at the same time: none can finish anything."""
         postmaster = psutil.Process(self.pid)
         postmaster.suspend()  # it can start no other while the processes are counted
         family = [*postmaster.children(recursive=True), postmaster]

@@ -341,7 +341,7 @@ class Database:
 
 
 def _connect_arguments(options: ConnectionOptions) -> dict[str, Any]:
-    """The driver's arguments for every connection."""
+    """The driver's arguments of each connection."""
     has_name = "application_name=" in options.dsn
     return {
         "dsn": options.dsn,
