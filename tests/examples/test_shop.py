@@ -337,7 +337,7 @@ async def test_the_demo_is_right_about_its_sums(
     shown = capsys.readouterr().out
     assert shown.count("PASS") == 7
     assert "FAIL" not in shown
-    assert "attempt 2" in shown
+    assert "attempt=2" in shown
     assert "repeated: True" in shown
 
 
