@@ -50,7 +50,7 @@ FIGURES = {
     "mark": "high-water mark",
     "page": "page of 100, mark known",
     "append": "append",
-    "append_beside": "append while the mark is read",
+    "append_during_reads": "append while the mark is read",
 }
 LOCKS = "SELECT count(*), count(*) FILTER (WHERE locktype = 'advisory') FROM pg_locks"
 Found = dict[str, Any]
@@ -144,7 +144,7 @@ async def _measure(url: str, n: int) -> Found:
         found |= await _timed("mark", lambda _: mark.fetch(), n) | await _timed("page", read, n)
         found |= await _timed("append", append, n)
         async with _marks(url) as counted:
-            found |= await _timed("append_beside", append, n)
+            found |= await _timed("append_during_reads", append, n)
         return found | {"marks": counted[0]}
     finally:
         await connection.close()

@@ -6,11 +6,12 @@ The figures are between two marker lines of a page. `--check` fails if they diff
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["END", "FOLDER", "README", "Line", "between", "box", "publish", "table"]
+__all__ = ["END", "FOLDER", "README", "Line", "between", "box", "publish", "table", "wrap"]
 
 FOLDER = Path(__file__).parent / "published"
 README = Path(__file__).parents[1] / "README.md"
@@ -37,6 +38,11 @@ class Line(NamedTuple):
 def box(machine: dict[str, Any]) -> str:
     """Describe the machine of a run."""
     return f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB"
+
+
+def wrap(text: str) -> list[str]:
+    """Wrap a paragraph to the width of the pages."""
+    return textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def table(lines: Sequence[Line]) -> list[str]:

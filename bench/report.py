@@ -119,9 +119,11 @@ def _about(result: Result) -> list[str]:
     where, with_ = result["machine"], result["versions"]
     box = published.box(where)
     return [
-        f"Measured on {result['date']}: {box}, {where['system']}, {where['file_system']}. {result['durability']}.",
+        *published.wrap(
+            f"Measured on {result['date']}: {box}, {where['system']}, {where['file_system']}. {result['durability']}."
+        ),
         "",
-        ", ".join(f"{name} {number}" for name, number in with_.items()) + ".",
+        *published.wrap(", ".join(f"{name} {number}" for name, number in with_.items()) + "."),
     ]
 
 
@@ -163,7 +165,7 @@ def _probe(found: dict[str, int]) -> list[str]:
     zeros = ", ".join(f"{name} {found[name]}" for name in MUST_BE_ZERO)
     writers = f"{found['events']:,} events from two writers that were killed and two that were not"
     failures = f"{found['refused']:,} appends rejected, {found['rolled_back']:,} foreign transactions rolled back"
-    return [f"Lost-events probe of the same build: {writers}, {failures}. Of these events: {zeros}."]
+    return published.wrap(f"Lost-events probe of the same build: {writers}, {failures}. Of these events: {zeros}.")
 
 
 def summary(result: Result) -> str:

@@ -175,9 +175,9 @@ def _about(result: Result) -> list[str]:
         f"Measured on {result['date']}: {box}, {where['system']}, {where['file_system']}.",
         f"Round trip to the server (`SELECT 1`): {trips}.",
         "",
-        ", ".join(f"{name} {value}" for name, value in result["settings"].items()) + ".",
+        *published.wrap(", ".join(f"{name} {value}" for name, value in result["settings"].items()) + "."),
         "",
-        ", ".join(f"{name} {number}" for name, number in result["versions"].items()) + ".",
+        *published.wrap(", ".join(f"{name} {number}" for name, number in result["versions"].items()) + "."),
         *(["", *left_out] if left_out else []),
     ]
 

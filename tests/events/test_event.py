@@ -32,7 +32,7 @@ T = TypeVar("T")
 NOW = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 
 
-class Colour(Enum):
+class Color(Enum):
     RED = "red"
     BLUE = "blue"
 
@@ -92,7 +92,7 @@ class Everything:
     clock: time
     span: timedelta
     id: UUID
-    colour: Colour
+    color: Color
     size: Size
     kind: Literal["a", "b", 3]
     raw: bytes
@@ -106,7 +106,7 @@ class Everything:
     names: set[str]
     codes: frozenset[int]
     by_day: dict[date, Decimal]
-    by_colour: dict[Colour, int]
+    by_color: dict[Color, int]
     maybe: int | str | None
     positive: Annotated[int, msgspec.Meta(ge=1)]
     free: Json
@@ -143,7 +143,7 @@ EVENTS = st.builds(
     clock=st.times(),
     span=st.timedeltas(),
     id=st.uuids(),
-    colour=st.sampled_from(Colour),
+    color=st.sampled_from(Color),
     size=st.sampled_from(Size),
     kind=st.sampled_from(["a", "b", 3]),
     raw=st.binary(max_size=20),
@@ -157,7 +157,7 @@ EVENTS = st.builds(
     names=st.sets(TEXT, max_size=3),
     codes=st.frozensets(INTS, max_size=3),
     by_day=st.dictionaries(st.dates(), DECIMALS, max_size=3),
-    by_colour=st.dictionaries(st.sampled_from(Colour), INTS, max_size=2),
+    by_color=st.dictionaries(st.sampled_from(Color), INTS, max_size=2),
     maybe=st.none() | INTS | TEXT,
     positive=st.integers(1, 100),
     free=FREE,
@@ -417,7 +417,7 @@ class Values:
     money: Decimal = Decimal(0)
     items: list[Item] = []  # noqa: RUF012
     pair: tuple[int, int] = (0, 0)
-    colour: Colour = Colour.RED
+    color: Color = Color.RED
     free: Json = None
     few: Annotated[int, msgspec.Meta(le=3)] = 0
     moment: datetime = NOW
@@ -444,7 +444,7 @@ class Values:
         ({"items": (Item(Sku("a"), Decimal(1)),)}, "$.items", "tuple would be decoded as list"),
         ({"items": [{"sku": "a", "price": "1"}]}, "$.items[0]", "dict would be decoded as Item"),
         ({"pair": (1, 2, 3)}, "$.pair", "length"),
-        ({"colour": "green"}, "$.colour", "Invalid enum value"),
+        ({"color": "green"}, "$.color", "Invalid enum value"),
         ({"few": 4}, "$.few", "Expected `int` <= 3"),
         ({"free": {"a": {1: 2}}}, "$.free.a", "differently"),
         ({"free": functools.reduce(lambda inner, _: [inner], range(100), 1)}, "$.free" + "[0]" * 64, "deeper than 64"),

@@ -1,4 +1,4 @@
-"""An open transaction delays only those who need its locks, and only up to a timeout."""
+"""An open transaction delays only appends that need its locks, and only up to a timeout."""
 
 import asyncio
 import subprocess

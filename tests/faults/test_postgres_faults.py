@@ -17,7 +17,7 @@ from fait._store.open import Store, open_store
 from fait._store.postgres import appender
 from tests.faults.appends import ANY, KINDS, Append, append_of, event, ids, join, stored, whole, write
 from tests.faults.load import UNCONDITIONAL, WITH_CONDITIONS, load, until
-from tests.servers.home import NOBODY
+from tests.servers.home import UNPRIVILEGED
 from tests.servers.postgres import PostgresServer
 
 
@@ -205,7 +205,7 @@ def small_disk(server: PostgresServer) -> Iterator[Path]:
     place = server.data.parent / f"small-{uuid4().hex}"
     place.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size=8m,uid={NOBODY},gid={NOBODY},mode=700", "tmpfs", place],
+        ["mount", "-t", "tmpfs", "-o", f"size=8m,uid={UNPRIVILEGED},gid={UNPRIVILEGED},mode=700", "tmpfs", place],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:

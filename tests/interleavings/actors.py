@@ -127,7 +127,7 @@ def new_writes(plan: Writer, number: int) -> tuple[StreamWrite, ...]:
 
 
 def writer(name: str, plan: Writer, log: Log, number: int, order: list[Deed]) -> tuple[Part, Deed]:
-    """A writer's part, and where it notes what became of it; who has committed joins `order`."""
+    """A writer's part, and where it notes what became of it; a committed writer is appended to `order`."""
     deed = Deed(plan, new_writes(plan, number))
 
     async def play(session: Free) -> None:

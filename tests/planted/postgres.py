@@ -1,6 +1,6 @@
 """Faults in PostgreSQL and in the outbox."""
 
-from tests.planted.mutant import APPENDS, ASYNCPG, DETAILS, ORDERS, POSTGRES, SCHEMA, WATCHER, Mutant
+from tests.planted.mutant import APPENDS, ASYNCPG, DETAILS, HIGH_WATER_MARK, INTERLEAVINGS, POSTGRES, SCHEMA, Mutant
 
 FAULTS = [
     Mutant(
@@ -15,7 +15,7 @@ FAULTS = [
         "_store/postgres/migrations/0003_high_water_mark_1.sql",
         "mark-ignores-open-appends",
         "WHERE locktype = 'tuple' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2",
-        ORDERS + "[plain, two streams]",
+        INTERLEAVINGS + "[plain, two streams]",
     ),
     Mutant(
         "the high-water mark lies above the last event",
@@ -29,7 +29,7 @@ FAULTS = [
         "_store/postgres/migrations/0004_append_1.sql",
         "no-type-locks-for-several",
         "",
-        ORDERS + "[condition by type and several without]",
+        INTERLEAVINGS + "[condition by type and several without]",
         lines=2,
     ),
     Mutant(
@@ -65,7 +65,7 @@ FAULTS = [
         "_store/postgres/high_water_mark.py",
         "lower-mark-as-restore",
         "if mark < previous or self._regressed_to is not None:",
-        WATCHER + "lower_mark_is_not_reported_as_restored_database",
+        HIGH_WATER_MARK + "lower_mark_is_not_reported_as_restored_database",
     ),
     Mutant(
         "JIT compilation stays on in a function",
@@ -79,21 +79,21 @@ FAULTS = [
         "_store/postgres/high_water_mark.py",
         "readers-before-appender",
         "self._signal.advance(event.position)",
-        WATCHER + "appender_continues_before_waiting_readers",
+        HIGH_WATER_MARK + "appender_continues_before_waiting_readers",
     ),
     Mutant(
         "an append resets the age of the high-water mark",
         "_store/postgres/high_water_mark.py",
         "append-resets-mark-age",
         "self._fetched_at = asyncio.get_running_loop().time()",
-        WATCHER + "append_makes_mark_as_recent_as_its_call",
+        HIGH_WATER_MARK + "append_makes_mark_as_recent_as_its_call",
     ),
     Mutant(
         "after a restore, an append advances the high-water mark",
         "_store/postgres/high_water_mark.py",
         "append-advances-mark-after-restore",
         "if self._waiters and event.position == self.position + 1:",
-        WATCHER + "append_after_restore_does_not_advance_mark",
+        HIGH_WATER_MARK + "append_after_restore_does_not_advance_mark",
     ),
     Mutant(
         "a failed connection attempt fails all batches",
@@ -107,28 +107,28 @@ FAULTS = [
         "_store/postgres/high_water_mark.py",
         "response-in-flight-as-restore",
         "if head < self.position or self._regressed_to is not None:",
-        WATCHER + "response_in_flight_is_not_reported_as_restored_database",
+        HIGH_WATER_MARK + "response_in_flight_is_not_reported_as_restored_database",
     ),
     Mutant(
         "an append above a gap advances the high-water mark",
         "_store/postgres/high_water_mark.py",
         "append-above-gap-advances-mark",
         "if self._waiters and event.position > self.position and self._regressed_to is None:",
-        WATCHER + "append_above_open_append_does_not_advance_mark",
+        HIGH_WATER_MARK + "append_above_open_append_does_not_advance_mark",
     ),
     Mutant(
         "the tail cache adds an event twice",
         "_store/postgres/tail_cache.py",
         "tail-cache-adds-twice",
         "new = [event for event in events if previous_end]",
-        WATCHER + "event_appended_during_query_is_cached_once",
+        HIGH_WATER_MARK + "event_appended_during_query_is_cached_once",
     ),
     Mutant(
         "an append sends no notification",
         "_store/postgres/notifier.py",
         "no-notification",
         "pass",
-        WATCHER + "notification_of_another_process_wakes_reader",
+        HIGH_WATER_MARK + "notification_of_another_process_wakes_reader",
     ),
     Mutant(
         "a stale fencing token is accepted, in PostgreSQL",

@@ -1,6 +1,6 @@
 """Faults in code that all stores share, in memory and in SQLite."""
 
-from tests.planted.mutant import COALESCER, IN_PLACE, LEDGER, LOG, MEMORY, PROPERTY, RETENTION, Mutant
+from tests.planted.mutant import GROUP_COMMIT, LEDGER, LOG, MEMORY, PROPERTY, RETENTION, SQLITE_INLINE, Mutant
 
 FAULTS = [
     Mutant(
@@ -71,14 +71,14 @@ FAULTS = [
         "_store/sqlite/worker_threads.py",
         "busy-wait-in-event-loop",
         "pass",
-        IN_PLACE + "inline_append_does_not_wait_for_another_process",
+        SQLITE_INLINE + "inline_append_does_not_wait_for_another_process",
     ),
     Mutant(
         "the event loop uses the connection while the writer thread does",
         "_store/sqlite/worker_threads.py",
         "connection-shared-with-thread",
         "if self._closed:",
-        IN_PLACE + "inline_append_does_not_use_the_connection_while_the_thread_does",
+        SQLITE_INLINE + "inline_append_does_not_use_the_connection_while_the_thread_does",
     ),
     Mutant(
         "a worker releases the lease of another",
@@ -92,28 +92,28 @@ FAULTS = [
         "_store/group_commit.py",
         "no-individual-retry",
         "if outcome is LOCK_TIMEOUT and not append.future.cancelled():",
-        COALESCER + "flush_that_raises_is_retried_individually",
+        GROUP_COMMIT + "flush_that_raises_is_retried_individually",
     ),
     Mutant(
         "one batch takes all queued appends",
         "_store/group_commit.py",
         "batch-takes-whole-queue",
         "share = max(self._min_overlapping_appends, queued + self._appends_in_flight)",
-        COALESCER + "flushes_are_limited_to_max_batches_and_share_the_queue_evenly",
+        GROUP_COMMIT + "flushes_are_limited_to_max_batches_and_share_the_queue_evenly",
     ),
     Mutant(
         "the rest of an even share always waits for another batch",
         "_store/group_commit.py",
         "rest-waits-for-batch",
         "rest_overlaps = True",
-        COALESCER + "rest_of_the_queue_joins_the_batch_unless_it_fills_another",
+        GROUP_COMMIT + "rest_of_the_queue_joins_the_batch_unless_it_fills_another",
     ),
     Mutant(
         "batches with conditional appends overlap",
         "_store/group_commit.py",
         "conditional-batches-overlap",
         "if self._free_slots in (0, self._max_batches):",
-        COALESCER + "conditional_append_prevents_overlapping_flushes",
+        GROUP_COMMIT + "conditional_append_prevents_overlapping_flushes",
     ),
     Mutant(
         "a batch is not freed if some of its appends are retried",

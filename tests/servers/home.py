@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-NOBODY = 65534
+UNPRIVILEGED = 65534
 # Below the ports that systems give to clients: a server that is started again finds its port free.
 PORTS = range(20_000, 32_000)
 START_TIMEOUT_S = 30.0
@@ -33,7 +33,7 @@ rm -rf "$2"
 class Home:
     """Where a server lives, as whom it runs, and who ends it.
 
-    Servers of databases refuse to run as root; for root, they run as nobody.
+    Servers of databases refuse to run as root; for root, they run as an unprivileged user.
 
     Args:
         name: of the server, part of the directory's name.
@@ -53,7 +53,7 @@ class Home:
         )
         self._server: subprocess.Popen[bytes] | None = None
         if self._account:
-            os.chown(self.path, NOBODY, NOBODY)
+            os.chown(self.path, UNPRIVILEGED, UNPRIVILEGED)
 
     @property
     def log(self) -> Path:
@@ -117,7 +117,7 @@ class Home:
 
 def account() -> dict[str, Any]:
     """How `subprocess` starts a server as a user that servers accept."""
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    return {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def environment() -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from typing import Literal, Self
 
 import psutil
 
-from tests.servers.home import NOBODY, Home, account, environment, free_port
+from tests.servers.home import UNPRIVILEGED, Home, account, environment, free_port
 
 STOPS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 DEFAULTS = {
@@ -183,5 +183,5 @@ def copied(programs: Path) -> Path:
     if libraries.is_dir():
         shutil.copytree(libraries, home.path / libraries.name)
     for path in home.path.rglob("*"):
-        os.chown(path, NOBODY, NOBODY)
+        os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
     return copy / programs.name

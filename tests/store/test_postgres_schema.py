@@ -283,12 +283,12 @@ async def test_events_are_not_changed_even_by_their_owner(fresh: Fresh, table: s
     assert len(await asked(url, "SELECT FROM {0}.fait_all_events")) == 2
 
 
-# Neighbours
+# Neighbors
 
 
 async def test_logs_of_one_database_do_not_hold_each_other_up(fresh: Fresh) -> None:
     mine, other = fresh(), fresh()
-    async with opened(mine) as store, opened(other) as neighbour:
+    async with opened(mine) as store, opened(other) as neighbor:
         await added(store.log, write("order-1", 1))
         connection = await asyncpg.connect(other.partition("?")[0])
         try:
@@ -299,12 +299,12 @@ async def test_logs_of_one_database_do_not_hold_each_other_up(fresh: Fresh) -> N
                 "array[gen_random_uuid()], '{t}', '{1}', '{1}', '{{}}'::text[])".replace("'{{}}'", "array['{}']")
             )
             await added(store.log, write("order-1", 2))
-            await added(neighbour.log, write("order-2", 1))
+            await added(neighbor.log, write("order-2", 1))
 
             assert [each.position for each in await everything(store.log)] == [1, 2, 3]
-            assert await everything(neighbour.log) == []
+            assert await everything(neighbor.log) == []
             await transaction.commit()
-            assert len(await everything(neighbour.log)) == 2
+            assert len(await everything(neighbor.log)) == 2
         finally:
             await connection.close()
 
@@ -442,7 +442,7 @@ async def test_a_role_without_any_grant_is_told(roles: tuple[str, str, str]) -> 
     [
         "postgresql://postgres:se-cret@127.0.0.1:1/db",
         "postgresql://postgres:se-cret@{host}/there-is-none",
-        "postgresql://nobody-at-all:se-cret@{host}/postgres?schema=none",
+        "postgresql://unknown-user:se-cret@{host}/postgres?schema=none",
         "postgresql://postgres@{host}/postgres?password=se-cret&schema=none",
         "postgresql://postgres:se-cret@{host}/postgres?schema=none&pool=1",
         "postgresql://postgres:se-cret@{host}/postgres?schema=none&unknown_setting=1",

@@ -56,14 +56,14 @@ async def open_session(plan: Plan) -> Session:
     """Connect to the database of a plan."""
     parts = urlsplit(plan.url)
     if parts.scheme == "sqlite":
-        return _Sqlite(unquote(parts.path.removeprefix("/")))
+        return _SqliteSession(unquote(parts.path.removeprefix("/")))
     import asyncpg  # pyright: ignore[reportMissingTypeStubs] - optional, so not imported above
 
     fait_options = ("schema", "pool", "prepare")
     options = [each for each in parse_qsl(parts.query, keep_blank_values=True) if each[0] not in fait_options]
     dsn = urlunsplit(parts._replace(query=urlencode(options)))
     driver: Any = asyncpg
-    return _Asyncpg(await driver.connect(dsn, statement_cache_size=0), plan.schema)  # works with poolers
+    return _PostgresSession(await driver.connect(dsn, statement_cache_size=0), plan.schema)  # works with poolers
 
 
 class _Connection(Protocol):
@@ -75,7 +75,7 @@ class _Connection(Protocol):
     def terminate(self) -> None: ...
 
 
-class _Asyncpg:
+class _PostgresSession:
     def __init__(self, connection: _Connection, schema: str) -> None:
         self.warning = ""
         self.concurrent_writes = True
@@ -99,7 +99,7 @@ class _Asyncpg:
         self._connection.terminate()
 
 
-class _Sqlite:
+class _SqliteSession:
     def __init__(self, path: str) -> None:
         self.warning = ""
         self.concurrent_writes = False
