@@ -131,7 +131,8 @@ class PostgresLedger:
                 raise constraint_violation((change.table for change in work.rows), _constraint_name(error)) from None
         if not moved_rows:
             raise LeaseLost(
-                f"another process has taken over the subscription {work.subscription!r}. Nothing was recorded."
+                f"another process has taken over subscription {work.subscription!r}. Nothing was recorded; the other "
+                "process handles the events again."
             )
 
     async def lease(self, name: str) -> Lease:
