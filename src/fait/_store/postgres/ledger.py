@@ -14,7 +14,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import msgspec
 
 from fait._decisions.snapshot import Snapshot
-from fait._errors import LeaseLost, UsageError
+from fait._errors import UsageError
 from fait._store.ledger import (
     Checkpoint,
     ColumnCondition,
@@ -24,6 +24,7 @@ from fait._store.ledger import (
     Table,
     UnitOfWork,
     constraint_violation,
+    lease_lost,
 )
 from fait._store.postgres import tables
 from fait._store.postgres.connection import CONNECTION_ERRORS, Database, PostgresConnection, map_error
@@ -130,10 +131,7 @@ class PostgresLedger:
             except _CONSTRAINT_ERRORS as error:
                 raise constraint_violation((change.table for change in work.rows), _constraint_name(error)) from None
         if not moved_rows:
-            raise LeaseLost(
-                f"another process has taken over subscription {work.subscription!r}. Nothing was recorded; the other "
-                "process handles the events again."
-            )
+            raise lease_lost(work.subscription)
 
     async def lease(self, name: str) -> Lease:
         rows = await self._database.fetch("read_lease", name)

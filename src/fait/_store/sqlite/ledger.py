@@ -7,7 +7,7 @@ import apsw
 import msgspec
 
 from fait._decisions.snapshot import Snapshot
-from fait._errors import LeaseLost, UsageError
+from fait._errors import UsageError
 from fait._store.ledger import (
     Checkpoint,
     ColumnCondition,
@@ -19,6 +19,7 @@ from fait._store.ledger import (
     Table,
     UnitOfWork,
     constraint_violation,
+    lease_lost,
 )
 from fait._store.sqlite import tables
 from fait._store.sqlite.connection import SqliteConnection
@@ -155,10 +156,7 @@ def _record(connection: SqliteConnection, work: UnitOfWork) -> None:
         SQL["move_checkpoint"], (work.subscription, work.after, work.position, work.fencing_token)
     ).get
     if moved is None:
-        raise LeaseLost(
-            f"another process has taken over subscription {work.subscription!r}. Nothing was recorded; the other "
-            "process handles the events again."
-        )
+        raise lease_lost(work.subscription)
     # fault: checkpoint-committed-before-rows
     for change in work.rows:
         _change(connection, change)
