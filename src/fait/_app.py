@@ -110,8 +110,8 @@ class App:
     An app holds no connection. `open` runs it on a store.
 
     Args:
-        name: name of the app. It is stored with the checkpoints of the app's subscriptions, so do not change it. Several
-            apps may share a store if their subscriptions have different names.
+        name: name of the app. It is stored with the checkpoints of its subscriptions, so do not change it. Several apps
+            may share a store if their subscriptions have different names.
 
     Attributes:
         name: name of the app.
@@ -362,8 +362,8 @@ class System(Client):
         for old, new in renamed.items():
             if await ledger.checkpoint(old) and await ledger.checkpoint(new):
                 raise UsageError(
-                    f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. Delete "
-                    f"one of them: open the app once without renamed=, with forget=[{old!r}] or forget=[{new!r}]."
+                    f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. "
+                    f"Delete one of them: open the app once without renamed=, with forget=[{old!r}] or forget=[{new!r}]."
                 )
             await ledger.rename_subscription(old, new)
         for name in forget:

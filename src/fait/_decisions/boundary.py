@@ -8,7 +8,7 @@
     await s.decide(sell, Sell(show="hamlet", seats=2))
 
 A boundary folds all events that match the query, in any stream. Its new events are appended with an append condition:
-the append fails if another matching event was recorded after the log was read. If the condition fails, the append result carries the
+the append fails if another matching event was recorded after the log was read. The append result then carries the
 events that made it fail. The boundary folds them too and decides again, without reading any event twice.
 """
 

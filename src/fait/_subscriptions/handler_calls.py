@@ -17,7 +17,7 @@ __all__ = ["MAX_BATCH_DURATION_S", "Handler", "HandlerCall", "call_each"]
 Handler = Callable[..., Awaitable[None] | None]
 
 MAX_BATCH_DURATION_S: Final = 1.0
-"""Maximum time for which a batch accepts further events. Events handled but not yet recorded are redelivered after a crash."""
+"""Maximum time for which a batch accepts further events. After a crash, its events are redelivered."""
 
 
 class HandlerCall(Protocol):
