@@ -129,10 +129,10 @@ class App:
         Events that an included `evolve` or a handler accepts are included with it.
 
         Args:
-            *things: the objects to include. A module stands for everything of these kinds that it defines itself.
+            *things: the objects to include. A module includes all such objects that it defines itself.
 
         Raises:
-            DeclarationError: an argument is none of these.
+            DeclarationError: an argument is an object of another kind.
         """
         for thing in things:
             self._declarations.include(thing)
@@ -220,7 +220,8 @@ class App:
             An `AsyncOutbox`, whose `add` is awaited, for an async library; an `Outbox` otherwise.
 
         Raises:
-            UsageError: there is no adapter for this connection.
+            UsageError: the argument is not a connection or session of these libraries, or cannot be used in this thread.
+            DeclarationError: the declarations contradict each other.
         """
         self._declarations.resolve()
         return open_outbox(connection, self._codec, schema, self._notify_systems)
@@ -363,7 +364,7 @@ class System(Client):
             if await ledger.checkpoint(old) and await ledger.checkpoint(new):
                 raise UsageError(
                     f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. "
-                    f"Delete one of them: open the app once without renamed=, with forget=[{old!r}] or forget=[{new!r}]."
+                    f"Open the app once without renamed=, and with forget=[{old!r}] or forget=[{new!r}], to delete one."
                 )
             await ledger.rename_subscription(old, new)
         for name in forget:

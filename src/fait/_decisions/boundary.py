@@ -132,8 +132,8 @@ async def decide_boundary(
     """Fold the matching events, decide, append on condition; if the condition failed, fold the new events and retry."""
     if options.expected is not None:
         raise UsageError(
-            f"using(expected=...) does not apply to the boundary {boundary.name!r}, which has no stream. Let it decide "
-            f"NewEvents(..., expected=...). Nothing was written."
+            f"using(expected=...) does not apply to the boundary {boundary.name!r}, which has no stream. Nothing "
+            f"was written. Set it in NewEvents(..., expected=...) of its decide function."
         )
     record = command_record(f"{boundary.name}.{type(command).__name__}", {"command": command})
     metadata = build_metadata(options, record)

@@ -74,8 +74,8 @@ class Client:
         """Return a client with other options; those not given are taken over from this one.
 
         Args:
-            key: idempotency key: names one intention of a caller. A second call with the same key on the same stream, or
-                of the same boundary, writes nothing and returns the stored result, with `repeated` set.
+            key: idempotency key: names one intention of a caller. A second call with the same key, on the same stream
+                or boundary, writes nothing and returns the stored result, with `repeated` set.
             expected: the version that the stream must have, or "no_stream", "exists" or "any". A conflict is then an
                 error immediately; the call is not retried.
             attempts: maximum number of times that a decision is made when appends conflict, at least 1; 32 by default.

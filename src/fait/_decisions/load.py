@@ -1,6 +1,6 @@
 """Loads states: folds streams page by page, from the first event or from a snapshot.
 
-At most one page of events is held in memory, however long a stream is.
+At most one page of events is held in memory, regardless of the length of a stream.
 """
 
 from collections import defaultdict

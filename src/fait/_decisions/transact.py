@@ -184,7 +184,7 @@ class DecisionRunner:
             self._snapshots.save_later(loaded.new_snapshot)
 
     async def run(self, decision: Decision[S, R], options: Options) -> WriteResult[R]:
-        """Load, decide and append; on a version conflict back off and retry, `options.attempts` times in total."""
+        """Load, decide and append; on a version conflict back off and retry, up to `options.attempts` attempts."""
         stream = stream_name(decision.definition.category, decision.id)
         command = command_record(decision.name, decision.arguments)
         metadata = build_metadata(options, command)
