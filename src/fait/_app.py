@@ -1,4 +1,4 @@
-"""`App` and `System`: what an application consists of, and the application running on a store.
+"""`App` and `System`: the declarations of an application, and the application running on a store.
 
 An `App` holds declarations only. `app.open(url)` opens a store and yields a `System`, which holds the connections, runs
 the subscriptions, and closes with the `async with` block.
@@ -220,7 +220,7 @@ class App:
             An `AsyncOutbox`, whose `add` is awaited, for an async library; an `Outbox` otherwise.
 
         Raises:
-            UsageError: the argument is not a connection or session of these libraries, or cannot be used in this thread.
+            UsageError: the argument is not a usable connection or session of one of these libraries.
             DeclarationError: the declarations contradict each other.
         """
         self._declarations.resolve()

@@ -263,7 +263,7 @@ def async_command_error(name: str) -> UsageError:
 
 
 def build_metadata(options: Options, command: CommandRecord | None = None) -> str:
-    """Return the metadata of an append as JSON: command, key, actor, correlation and causation."""
+    """Return the metadata of an append as JSON: command, key, origin and extra entries."""
     current = origin()
     if command is None and current is NO_ORIGIN and options.key is None and not options.extra:
         return "{}"
