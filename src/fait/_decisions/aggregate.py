@@ -211,7 +211,15 @@ else:
             return self._version
 
         def emit(self, event, /, *, tags=()):
-            """Record an event."""
+            """Record an event: apply it to the state now, and append it when the command returns.
+
+            Args:
+                event: an event of a class that `evolve` handles.
+                tags: further entities that the event belongs to, each as "kind:id".
+
+            Raises:
+                UsageError: `evolve` does not handle the event's class. Nothing was written.
+            """
             description = describe_aggregate(type(self))
             if type(event) not in description.events:
                 raise UsageError(

@@ -129,7 +129,7 @@ async def read_matching_events(
 async def decide_boundary(
     log: DecisionLog, codec: Codec, clock: Clock, boundary: Boundary[C, S, E], command: C, options: Options
 ) -> WriteResult[Sequence[NewEvents]]:
-    """Fold the matching events, decide, append on condition; if the condition failed, fold the new events and retry."""
+    """Fold the matching events, decide and append; if the append condition failed, fold the new events and retry."""
     if options.expected is not None:
         raise UsageError(
             f"using(expected=...) does not apply to the boundary {boundary.name!r}, which has no stream. Nothing "
