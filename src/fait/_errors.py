@@ -275,9 +275,9 @@ class CheckpointMismatch(FaitError):
     def __init__(self, subscription: str, reason: str) -> None:
         self.subscription = subscription
         super().__init__(
-            f"the checkpoint of subscription {subscription!r} does not fit this log: {reason}. Nothing was handled or "
-            "written. If the database was restored or copied, run fait log adopt. If the checkpoint still does not fit,"
-            f" rebuild a read model with fait rebuild {subscription} --app module:app; for a handler, check which of "
+            f"the checkpoint of subscription {subscription!r} does not match this log: {reason}. The subscription does "
+            "not run. If the database was restored or copied, run fait log adopt. If the checkpoint still does not "
+            f"match, rebuild a read model with fait rebuild {subscription} --app module:app; for a handler, check which of "
             f"its effects must be repeated, then open the app once with forget=[{subscription!r}]."
         )
 

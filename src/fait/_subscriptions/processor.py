@@ -315,7 +315,10 @@ class Processor:
         """Process the log from the checkpoint."""
         checkpoint = await self._ledger.checkpoint(self.subscription.name)
         if checkpoint is None:
-            raise CheckpointMismatch(self.subscription.name, "it was deleted while the subscription was running")
+            raise CheckpointMismatch(
+                self.subscription.name,
+                "it was deleted while the subscription was running; opening the app again creates one",
+            )
         self._checkpoint = checkpoint.position
         self.position_signal.position = checkpoint.position
         self.state = "catching_up"
