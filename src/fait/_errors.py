@@ -277,8 +277,8 @@ class CheckpointMismatch(FaitError):
         super().__init__(
             f"the checkpoint of subscription {subscription!r} does not match this log: {reason}. The subscription does "
             "not run. If the database was restored or copied, run fait log adopt. If the checkpoint still does not "
-            f"match, rebuild a read model with fait rebuild {subscription} --app module:app; for a handler, check which of "
-            f"its effects must be repeated, then open the app once with forget=[{subscription!r}]."
+            f"match, rebuild a read model with fait rebuild {subscription} --app module:app; for a handler, "
+            f"check which of its effects must be repeated, then open the app once with forget=[{subscription!r}]."
         )
 
 
