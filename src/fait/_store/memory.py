@@ -267,7 +267,7 @@ class MemoryLedger:
             or lease is None
             or lease.fencing_token != work.fencing_token
         ):
-            raise LeaseLost(f"the lease of {work.subscription!r} was lost to another process. Nothing was recorded.")
+            raise lease_lost(work.subscription)
         if work.statements:
             raise UsageError(
                 "the memory store runs no SQL: use sqlite: or postgresql: for ctx.execute. Nothing was recorded."
