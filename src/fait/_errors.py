@@ -316,12 +316,14 @@ class StoreUnavailable(FaitError):
     Attributes:
         outcome: "not_written": certainly nothing was written. "unknown": the append may have been committed; retry it
             with the same event ids or the same idempotency key, and it is stored exactly once.
+        reason: the message without its last sentence, which tells the outcome.
     """
 
-    def __init__(self, message: str, outcome: Literal["not_written", "unknown"] = "not_written") -> None:
+    def __init__(self, reason: str, outcome: Literal["not_written", "unknown"] = "not_written") -> None:
+        self.reason = reason
         self.outcome: Literal["not_written", "unknown"] = outcome
         consequence = "Nothing was written." if outcome == "not_written" else "It may or may not have been written."
-        super().__init__(f"{message} {consequence}")
+        super().__init__(f"{reason} {consequence}")
 
 
 class StoreTooNew(StoreUnavailable):
