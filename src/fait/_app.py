@@ -285,7 +285,7 @@ class App:
 
 
 def declarations_of(app: App) -> Declarations:
-    """Return what an app includes."""
+    """Return the declarations of an app."""
     return app._declarations  # pyright: ignore[reportPrivateUsage]
 
 

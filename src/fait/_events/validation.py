@@ -196,7 +196,7 @@ _TOO_LONG = "the integer exceeds 64 bits; use a Decimal or a str field for large
 
 
 def _invalid_text_reason(text: str) -> str | None:
-    """Return why a string cannot be stored, or None."""
+    """Return the reason why a string cannot be stored; None if it can be stored."""
     if "\0" in text:
         return "the string contains a NUL character, which PostgreSQL cannot store"
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
