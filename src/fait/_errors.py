@@ -94,7 +94,7 @@ class InvalidValue(FaitError):
     Attributes:
         path: JSON path of the value, such as `$.items[2].price`; `$` is the whole value. Or the name of an argument,
             such as `occurred_at`.
-        reason: why it cannot be stored.
+        reason: the reason why it cannot be stored.
     """
 
     def __init__(self, subject: str, path: str, reason: str) -> None:

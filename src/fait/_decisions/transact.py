@@ -122,7 +122,7 @@ class WriteResult(Struct, Generic[R_co], frozen=True):
         repeated: True if an earlier call with the same key, or the same `id=`, stored the events; this call wrote
             nothing. It is also True if this call's own append was stored, its connection was lost and the append was
             sent again: the two cases cannot be told apart. Without a key and an id it is always False.
-        attempts: how many times the decision was made; more than 1 if appends conflicted.
+        attempts: number of times the decision was made; more than 1 if appends conflicted.
     """
 
     value: R_co

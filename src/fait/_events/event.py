@@ -140,7 +140,7 @@ class EventType:
         schema_version: the schema version, from 1.
         cls: the class.
         source_location: file and line of the declaration: "orders.py:12".
-        retention: how long a message is kept at least; None: the event does not expire.
+        retention: minimum time for which a message is kept; None: the event does not expire.
         encode: encodes an event of this class as compact JSON and checks that it decodes to an equal event. Raises
             `InvalidValue` with the path of a value that cannot be stored exactly.
         decode: decodes that JSON. Raises the exceptions of msgspec or Pydantic.

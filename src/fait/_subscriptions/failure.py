@@ -6,7 +6,7 @@ __all__ = ["Retry"]
 
 
 class Retry(Struct, frozen=True):
-    """The back-off of a reactor: how long it waits before it handles a failed event again.
+    """The back-off of a reactor: the delay before it handles a failed event again.
 
     The upper bound of the delay doubles with each consecutive failure. The delay is chosen at random between half of
     the bound and the bound.
