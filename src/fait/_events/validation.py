@@ -222,7 +222,7 @@ def encode_json(data: object, subject: str) -> bytes:
 def validate_slow(
     value: Any, subject: str, cls: type, dump: Callable[[Any], bytes], load: Callable[[bytes | str], Any]
 ) -> bytes:
-    """Encode a value as JSON and check it completely; report the path and reason of the first part that cannot be stored.
+    """Encode a value as JSON and check it completely; report path and reason of the first part that cannot be stored.
 
     Args:
         value: the value to encode.
