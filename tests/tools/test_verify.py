@@ -180,7 +180,9 @@ async def test_drop_of_schema_in_use_fails_with_the_statement_to_run(
     user = await asyncpg.connect(postgres_servers().url)
     try:
         await user.execute('BEGIN; LOCK TABLE "verify used".fait_events')
-        with pytest.raises(StoreUnavailable, match=r'still there\. To remove it: DROP SCHEMA IF EXISTS "verify used"'):
+        with pytest.raises(
+            StoreUnavailable, match=r'was not dropped\. To drop it, run: DROP SCHEMA IF EXISTS "verify used"'
+        ):
             await admin.drop()
         await user.execute("ROLLBACK")
         await admin.drop()

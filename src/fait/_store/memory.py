@@ -267,10 +267,14 @@ class MemoryLedger:
             or lease is None
             or lease.fencing_token != work.fencing_token
         ):
-            raise LeaseLost(f"the lease of {work.subscription!r} was lost to another process. Nothing was recorded.")
+            raise LeaseLost(
+                f"another process has taken over subscription {work.subscription!r}. Nothing was recorded; the other "
+                "process handles the events again."
+            )
         if work.statements:
             raise UsageError(
-                "the memory store runs no SQL: use sqlite: or postgresql: for ctx.execute. Nothing was recorded."
+                "a memory: store runs no SQL, but a handler called ctx.execute(...). Nothing was recorded. Use a "
+                "sqlite: or postgresql: store."
             )
         tables = [self._tables[change.table.name] for change in work.rows]  # fails before any is changed
         for rows, change in zip(tables, work.rows, strict=True):
