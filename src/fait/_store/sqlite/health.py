@@ -60,7 +60,7 @@ def _synchronous(name: str, connection: SqliteConnection) -> Finding:
     if level in ("FULL", "EXTRA"):
         return Finding(name, "ok", f"{level}: acknowledged appends survive a power failure")
     detail = f"{level}: the last commits may be lost on a power failure"
-    return Finding(name, "finding", detail, "use ?synchronous=FULL in the store URL, or no such option")
+    return Finding(name, "finding", detail, "remove ?synchronous= from the store URL: FULL is the default")
 
 
 def _schema(name: str, connection: SqliteConnection) -> Finding:
