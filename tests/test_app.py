@@ -166,7 +166,7 @@ async def test_open_with_unknown_url_raises_without_the_password(url: str, messa
 
 
 @pytest.mark.parametrize(
-    ("path", "message"), [("missing/app.db", "does its directory exist"), ("a.txt", "is not an SQLite database")]
+    ("path", "message"), [("missing/app.db", "the directory exists"), ("a.txt", "is not an SQLite database")]
 )
 async def test_open_of_file_that_is_no_database_raises(tmp_path: Path, path: str, message: str) -> None:
     (tmp_path / "a.txt").write_text("not a database, but long enough to look like something else" * 50)

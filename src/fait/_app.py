@@ -59,10 +59,10 @@ E5 = TypeVar("E5")
 E6 = TypeVar("E6")
 
 FIND_TIMEOUT_S: Final = 5.0
-"""Timeout for `find(after=...)`, `get(after=...)` and `wait`."""
+"""Default timeout for `find(after=...)`, `get(after=...)` and `wait`."""
 
-_LIMIT: Final = 1000
-"""Maximum number of rows or events that `find` and `read` return by default."""
+_DEFAULT_LIMIT: Final = 1000
+"""Default maximum number of rows that `find` returns, and of events that `read` returns."""
 
 
 class _HandlerDecorator(Generic[E]):
@@ -110,7 +110,8 @@ class App:
     An app holds no connection. `open` runs it on a store.
 
     Args:
-        name: name of the app. Its subscriptions belong to it, so several apps may share a store.
+        name: name of the app. It is stored with the checkpoints of the app's subscriptions, so do not change it. Several
+            apps may share a store if their subscriptions have different names.
 
     Attributes:
         name: name of the app.
@@ -191,7 +192,8 @@ class App:
                 after a crash or a failed statement up to `batch` events are redelivered.
 
         Raises:
-            DeclarationError: another reactor has this name, or the function cannot be called with an event.
+            DeclarationError: no event class is given, another reactor has this name, `batch` is not from 1 to 1,000, or
+                the function cannot be called with an event.
         """
 
         def define(name: str, handler: Handler) -> ReactorDefinition:
@@ -255,11 +257,13 @@ class App:
             lease_s: time without a heartbeat, in seconds, after which other processes may take over a subscription.
 
         Raises:
-            UsageError: the URL names no store.
+            UsageError: the URL names no store; `rebuild` names no read model of the app; both names of a renamed
+                subscription have a checkpoint; or the table of a new read model already has rows.
             MissingExtra: the driver of the store is not installed.
-            DeclarationError: the declarations do not fit together.
-            StoreUnavailable: the store cannot be opened.
-            SubscriptionsChanged: subscriptions disappeared and others appeared.
+            DeclarationError: the declarations contradict each other, or another app of the store has a subscription of
+                the same name.
+            StoreUnavailable: the store cannot be opened; `StoreTooNew` if a newer version of fait created it.
+            SubscriptionsChanged: subscriptions were removed from the app and others were added to it.
             ReadModelChanged: the definition of a read model changed since its table was built.
             CheckpointMismatch: a checkpoint does not belong to this log.
             PositionExpired: a subscription would start where messages have been dropped.
@@ -293,7 +297,7 @@ class SubscriptionStatus(Struct, frozen=True):
             it retries a failed event; "stopping"; "stopped".
         position: position up to which it has processed the log.
         lag: difference between the head and `position`.
-        error: the last error, if it fails in this process; None otherwise.
+        error: the error that the subscription is retrying in this process; None if there is none.
     """
 
     name: str
@@ -358,8 +362,8 @@ class System(Client):
         for old, new in renamed.items():
             if await ledger.checkpoint(old) and await ledger.checkpoint(new):
                 raise UsageError(
-                    f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Delete one of them: "
-                    "open(url, forget=[...])"
+                    f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. Delete "
+                    f"one of them: open the app once without renamed=, with forget=[{old!r}] or forget=[{new!r}]."
                 )
             await ledger.rename_subscription(old, new)
         for name in forget:
@@ -386,6 +390,7 @@ class System(Client):
             timeout_s: timeout for that, in seconds.
 
         Raises:
+            UsageError: the read model is not included in the app, or the key has another type.
             Stale: the read model did not reach the write within the timeout.
         """
         rows = await self.find(model, after=after, timeout_s=timeout_s, limit=1, **{definition_of(model).key: key})
@@ -397,7 +402,7 @@ class System(Client):
         /,
         *,
         order_by: object = None,
-        limit: int = _LIMIT,
+        limit: int = _DEFAULT_LIMIT,
         cursor: str | None = None,
         after: WriteResult[Any] | None = None,
         timeout_s: float = FIND_TIMEOUT_S,
@@ -420,7 +425,8 @@ class System(Client):
             The rows as a list. Its `cursor` fetches the next page; None: there are no more rows.
 
         Raises:
-            UsageError: the read model has no such column, or is not included in the app.
+            UsageError: the read model has no such column, or is not included in the app; or the cursor, the limit or a
+                value is invalid.
             Stale: the read model did not reach the write within the timeout, or is being rebuilt.
         """
         if limit < 1:
@@ -452,6 +458,7 @@ class System(Client):
             timeout_s: timeout, in seconds.
 
         Raises:
+            UsageError: a read model is not included in the app.
             Stale: a subscription did not reach the write within the timeout; the exception names it.
         """
         names = [self._definition(model).name for model in models] or [each.name for each in self._subscriptions]
@@ -489,7 +496,8 @@ class System(Client):
             model: the read model's class.
 
         Raises:
-            PositionExpired: events it was built from have been dropped; nothing was changed.
+            UsageError: the read model is not included in the app.
+            PositionExpired: messages that the read model handles have been dropped. The table was not changed.
         """
         projection = self._projections[self._definition(model).name]
         await self._starter.check_not_expired(projection, 0)  # before anything is changed
@@ -499,7 +507,7 @@ class System(Client):
         self._subscription_runner.processors[projection.name].restart()
 
     async def read(
-        self, stream: str, /, *, after: int = 0, until: Until = Until(), limit: int = _LIMIT
+        self, stream: str, /, *, after: int = 0, until: Until = Until(), limit: int = _DEFAULT_LIMIT
     ) -> list[Envelope[Any]]:
         """Return events of a stream, in order of their versions.
 
@@ -511,6 +519,10 @@ class System(Client):
 
         Returns:
             Envelopes; events of undeclared types are `Untyped`. An unknown stream gives an empty list.
+
+        Raises:
+            UsageError: `limit` is less than 1.
+            UndecodableEvent: an event cannot be decoded.
         """
         events = await self.store.log.read_stream(stream, after=after, until=until, limit=limit)
         return [self._codec.decode_envelope(each) for each in events]
@@ -527,6 +539,9 @@ class System(Client):
 
         Yields:
             Envelopes; events of undeclared types are `Untyped`.
+
+        Raises:
+            UndecodableEvent: an event cannot be decoded.
         """
         async for page in follow(self.store.log, after, query, live=follow_on):
             for event in page.events:

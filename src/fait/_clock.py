@@ -24,7 +24,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The operating system's clock. It may jump forwards or backwards."""
+    """The operating system's clock. It may jump forward or backward."""
 
     def now(self) -> datetime:
         """Return the current time in UTC, with microseconds."""
@@ -85,6 +85,9 @@ def new_id() -> str:
 
 _pool: list[bytes] = []
 _IDS_PER_REFILL: Final = 400
+"""Number of ids whose random bytes are read by one call of `os.urandom`."""
+
+# Translation tables: for any random byte, the byte with the bits of UUID version 7, and of the variant of RFC 9562.
 _VERSION: Final = bytes(0x70 | byte & 0x0F for byte in range(256))
 _VARIANT: Final = bytes(0x80 | byte & 0x3F for byte in range(256))
 

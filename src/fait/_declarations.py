@@ -1,6 +1,6 @@
 """The declarations of an app: event types, upcasters, folds, read models and reactors, checked against each other.
 
-Included objects are resolved late, by `resolve`: only then are all the names defined that their annotations refer to.
+`resolve` registers the included objects when an app is opened: by then, all names in their annotations are defined.
 """
 
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ class Declarations:
             raise DeclarationError("on(...) needs the events to handle: @app.on(OrderPlaced)")
         if self.reactors.setdefault(reactor.name, reactor) is not reactor:
             raise DeclarationError(
-                f"two reactors are named {reactor.name!r}: name one of them explicitly, @app.on(..., name='...')"
+                f"two reactors are named {reactor.name!r}: name one of them explicitly, with @app.on(..., name='...')"
             )
 
     def resolve(self) -> None:
@@ -67,7 +67,10 @@ class Declarations:
             self.registry.handled_types(reactor.events)
         self.registry.check()
         if names := self.reactors.keys() & self.read_models.keys():
-            raise DeclarationError(f"a reactor and a read model are both named {names.pop()!r}")
+            raise DeclarationError(
+                f"a reactor and a read model are both named {names.pop()!r}: rename the new one, with "
+                "@app.on(..., name='...') or table='...'"
+            )
 
     def _add(self, thing: Any) -> None:
         if isinstance(thing, Upcaster):
@@ -79,13 +82,17 @@ class Declarations:
         elif issubclass(thing, Aggregate):
             description = describe_aggregate(thing)
             if self.aggregates.setdefault(description.category, thing) is not thing:
-                raise DeclarationError(f"two aggregates have the category {description.category!r}")
+                raise DeclarationError(
+                    f"two aggregates have the category {description.category!r}: "
+                    f"{self.aggregates[description.category].__qualname__} and {thing.__qualname__}. Give one of them "
+                    "another category, or include only one of them."
+                )
             self._add_fold(fold_definition_of(thing))
         elif issubclass(thing, ReadModel):
             definition = definition_of(thing)
             if self.read_models.setdefault(definition.name, thing) is not thing:
                 raise DeclarationError(
-                    f"two read models have the table {definition.name!r}: name one table explicitly, table='...'"
+                    f"two read models have the table {definition.name!r}: name one table explicitly, with table='...'"
                 )
             self.registry.handled_types(definition.events)
         else:

@@ -1,4 +1,4 @@
-"""Exceptions that fait raises on purpose.
+"""The exceptions of fait.
 
     FaitError
     ├── DeclarationError        a class or function cannot be used as declared; raised before anything runs
@@ -7,18 +7,18 @@
     ├── Rejected                a command was rejected by the application
     ├── InvalidValue            a value cannot be stored exactly
     ├── WrongExpectedVersion    the stream is not at the expected version
-    ├── AppendConditionFailed   an event that the append depends on was recorded in the meantime
+    ├── AppendConditionFailed   an event that the append depends on was recorded after it was decided
     ├── DuplicateEventId        an event id is used by another event
     ├── KeyReused               an idempotency key was used for another command
     ├── UndecodableEvent        a recorded event cannot be decoded
     │   ├── UnknownEventType    … because no included class declares its type
     │   └── EventTooNew         … because its schema version is newer than the declared one
     ├── Stale                   a read model did not reach a position within the timeout
-    ├── SubscriptionsChanged    subscriptions disappeared and others appeared: renamed?
+    ├── SubscriptionsChanged    subscriptions were removed and others added: renamed?
     ├── ReadModelChanged        a read model's definition differs from its table's
     ├── CheckpointMismatch      a checkpoint belongs to another log or lies beyond the head
     ├── PositionExpired         a subscription would start where messages have been dropped
-    ├── LeaseLost               another process acquired the lease of the subscription
+    ├── LeaseLost               the subscription's lease was acquired by another process
     └── StoreUnavailable        the store cannot be reached or used; see `.outcome`
         └── StoreTooNew         the database schema is from a newer version of fait
 
@@ -55,7 +55,7 @@ __all__ = [
 
 
 class FaitError(Exception):
-    """Base class of all exceptions that fait raises on purpose."""
+    """Base class of all exceptions of fait."""
 
 
 class DeclarationError(FaitError):
@@ -92,14 +92,16 @@ class InvalidValue(FaitError):
     """A value cannot be stored exactly by every backend. Nothing was written.
 
     Attributes:
-        path: path of the value in its event, such as `$.items[2].price`.
+        path: JSON path of the value, such as `$.items[2].price`; `$` is the whole value. Or the name of an argument,
+            such as `occurred_at`.
         reason: why it cannot be stored.
     """
 
     def __init__(self, subject: str, path: str, reason: str) -> None:
         self.path = path
         self.reason = reason
-        super().__init__(f"{subject} cannot be stored: {path}: {reason}. Nothing was written.")
+        place = "" if path == "$" else f"{path}: "
+        super().__init__(f"{subject} cannot be stored: {place}{reason}. Nothing was written.")
 
 
 class WrongExpectedVersion(FaitError):
@@ -144,7 +146,9 @@ class AppendConditionFailed(FaitError):
 
 
 class DuplicateEventId(FaitError):
-    """An event id is already used by another event, or only part of the append is stored. Nothing was written.
+    """An event id is used by another event, recorded or in the same append, so the append is not a repetition.
+
+    Nothing was written.
 
     Attributes:
         event_id: one of the ids in use.
@@ -201,12 +205,12 @@ class EventTooNew(UndecodableEvent):
 
 
 class Stale(FaitError):
-    """A subscription did not reach a position within the timeout. Nothing is lost.
+    """A subscription did not reach a position within the timeout. The awaited write itself is stored.
 
     Attributes:
         subscription: name of the subscription.
         position: the position it has reached.
-        target: the position that was waited for.
+        target: the position that the call waited for.
     """
 
     def __init__(self, subscription: str, position: int, target: int, waited_s: float, hint: str) -> None:
@@ -214,18 +218,19 @@ class Stale(FaitError):
         self.position = position
         self.target = target
         super().__init__(
-            f"{subscription!r} is at position {position} and did not reach {target} within {waited_s:g} s. {hint}"
+            f"subscription {subscription!r} is at position {position} and did not reach position {target} within "
+            f"{waited_s:g} s. {hint}"
         )
 
 
 class SubscriptionsChanged(FaitError):
-    """Some subscriptions of the app disappeared while others appeared. Nothing was started.
+    """Subscriptions were removed from the app while others were added, which may be a renaming. Nothing was started.
 
-    A renamed subscription has no checkpoint under its new name. It would start according to its start rule, and so
-    repeat or skip effects.
+    A renamed subscription has no checkpoint under its new name. It would start as a new subscription, and so repeat or
+    skip effects.
 
     Attributes:
-        removed: names that have a checkpoint but are not declared any more.
+        removed: names that have a checkpoint but are no longer declared.
         added: names that are declared but have no checkpoint.
     """
 
@@ -234,8 +239,8 @@ class SubscriptionsChanged(FaitError):
         self.added: tuple[str, ...] = tuple(added)
         old, new = ", ".join(map(repr, removed)), ", ".join(map(repr, added))
         super().__init__(
-            f"app {app!r} has checkpoints of the subscriptions {old}, which it does not declare any more, and declares "
-            f"the subscriptions {new}, which have no checkpoint. Nothing was started. If one was renamed, open the app "
+            f"app {app!r} has checkpoints of the subscriptions {old}, which it no longer declares, and declares the "
+            f"subscriptions {new}, which have no checkpoint. Nothing was started. If one was renamed, open the app "
             "once with renamed={'old': 'new'}. If the old ones were removed, open it once with forget=['old']."
         )
 
@@ -256,10 +261,10 @@ class ReadModelChanged(FaitError):
 
 
 class CheckpointMismatch(FaitError):
-    """A checkpoint belongs to another log, or lies beyond the head of this one. The subscription does not start.
+    """A checkpoint belongs to another log, lies beyond the head of this one, or was deleted while it was in use.
 
-    A restored or copied database assigns its last positions again. If the subscription continued from the checkpoint,
-    it would skip new events.
+    The subscription does not run. A restored or copied database assigns its last positions again. If the subscription
+    continued from the checkpoint, it would skip new events.
 
     Attributes:
         subscription: name of the subscription.
@@ -276,7 +281,7 @@ class CheckpointMismatch(FaitError):
 
 
 class PositionExpired(FaitError):
-    """A subscription to expiring messages would start where some have been dropped. It does not start.
+    """A subscription to messages would start at a position after which some have been dropped. It does not start.
 
     Attributes:
         subscription: name of the subscription.
@@ -297,9 +302,9 @@ class PositionExpired(FaitError):
 
 
 class LeaseLost(FaitError):
-    """Another process acquired the lease of the subscription.
+    """The lease of a subscription was lost: another process acquired it, or the checkpoint was reset.
 
-    The unit of work in progress was not recorded; the new owner processes its events.
+    Work not yet recorded was discarded; its events are processed again from the checkpoint.
     """
 
 
@@ -309,12 +314,14 @@ class StoreUnavailable(FaitError):
     Attributes:
         outcome: "not_written": certainly nothing was written. "unknown": the append may have been committed; retry it
             with the same event ids or the same idempotency key, and it is stored exactly once.
+        reason: the message without its last sentence, which tells the outcome.
     """
 
-    def __init__(self, message: str, outcome: Literal["not_written", "unknown"] = "not_written") -> None:
+    def __init__(self, reason: str, outcome: Literal["not_written", "unknown"] = "not_written") -> None:
+        self.reason = reason
         self.outcome: Literal["not_written", "unknown"] = outcome
         consequence = "Nothing was written." if outcome == "not_written" else "It may or may not have been written."
-        super().__init__(f"{message} {consequence}")
+        super().__init__(f"{reason} {consequence}")
 
 
 class StoreTooNew(StoreUnavailable):

@@ -1,4 +1,4 @@
-"""Logger and origin of appends: correlation id, causation id, actor and trace context.
+"""The logger of fait, and the origin of an append: correlation id, causation id, actor and trace context.
 
 The current `Origin` is a context variable, so it follows `await`s and tasks. Events appended inside
 `with caused_by(...)` carry it in their metadata. While a handler runs, its processor sets the handled event as the
@@ -23,8 +23,8 @@ class Origin(Struct, frozen=True, kw_only=True):
     Attributes:
         correlation_id: the same for all events of one business operation, such as a request id.
         causation_id: the id of the event or command that is the direct cause.
-        actor: the user or service on whose behalf it happens.
-        traceparent: W3C trace context, as received.
+        actor: the user or service for which the event is appended.
+        traceparent: value of the W3C `traceparent` header.
     """
 
     correlation_id: str | None = None
@@ -57,8 +57,8 @@ def caused_by(
     Args:
         correlation_id: the same for all events of one business operation, such as a request id.
         causation_id: the id of the event or command that is the direct cause.
-        actor: the user or service on whose behalf it happens.
-        traceparent: W3C trace context, as received.
+        actor: the user or service for which the event is appended.
+        traceparent: value of the W3C `traceparent` header.
     """
     outer = _origin.get()
     inner = Origin(

@@ -325,7 +325,7 @@ def test_aggregate_folding_expiring_event_raises_declaration_error() -> None:
 
 @pytest.mark.parametrize("expires", [timedelta(), timedelta(days=-1), 7, "7 days"])
 def test_invalid_retention_raises_declaration_error(expires: Any) -> None:
-    with pytest.raises(fait.DeclarationError, match="above zero"):
+    with pytest.raises(fait.DeclarationError, match="greater than zero"):
         fait.event("post.odd", expires=expires)
     with pytest.raises(fait.DeclarationError, match="greater than zero"):
         fait.describe("post.odd", expires=expires)

@@ -80,11 +80,11 @@ class Command:
         category = describe_aggregate(self.aggregate).category if self.aggregate else "?"
         return f"{category}.{self.function.__name__}"
 
-    def arguments(self, given: Iterable[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    def arguments(self, positional: Iterable[Any], named: Mapping[str, Any]) -> dict[str, Any]:
         """Return a call's arguments by name, as recorded in the metadata; surplus positional ones are under `*`."""
         code = self.function.__code__
         names = code.co_varnames[1 : code.co_argcount]
-        values = tuple(given)
+        values = tuple(positional)
         surplus = {"*": values[len(names) :]} if len(values) > len(names) else {}
         return {**dict(zip(names, values, strict=False)), **surplus, **named}
 
@@ -125,10 +125,8 @@ if TYPE_CHECKING:
             """Declare an aggregate.
 
             Args:
-                category: category of its streams: "order" for `order-7`. It contains no hyphen.
-                snapshot_every: number of events after which loading saves a new snapshot of the state, so that the next
-                    load need not start at the first event. None: no snapshots. Worthwhile for streams of hundreds of
-                    events.
+                category: category of its streams; see the class options. It contains no hyphen.
+                snapshot_every: number of events after which a new snapshot is saved; see the class options.
             """
 
         @property

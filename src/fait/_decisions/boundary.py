@@ -7,8 +7,8 @@
     )
     await s.decide(sell, Sell(show="hamlet", seats=2))
 
-A boundary folds all events that match the query, in any stream. Its new events are appended on the condition that no
-further event matches by then: a dynamic consistency boundary. If the condition fails, the append result carries the
+A boundary folds all events that match the query, in any stream. Its new events are appended with an append condition:
+the append fails if another matching event was recorded after the log was read. If the condition fails, the append result carries the
 events that made it fail. The boundary folds them too and decides again, without reading any event twice.
 """
 
@@ -87,7 +87,7 @@ class QueryResult(Struct, frozen=True):
     """The result of `query`. Pass it to `append(..., only_if=result)` to append only if no further event matches.
 
     Attributes:
-        events: the matching events, decoded and with their envelopes, in order of position.
+        events: the envelopes of the matching events, in order of position.
         queries: the queries that were run.
         position: the position up to which the log was read; `events` is complete up to here.
     """
@@ -140,7 +140,7 @@ async def decide_boundary(
     history = _BoundaryHistory(log, codec, boundary, command)
     failed: ConditionFailed | None = None
     for attempt in range(1, options.attempts + 1):
-        # The first conflict returned the newest events, so the second attempt neither waits nor reads.
+        # The first conflict returned the latest events, so the second attempt neither waits nor reads.
         if attempt > 2:
             await back_off(attempt)
         if attempt != 2:
@@ -186,7 +186,7 @@ class _BoundaryHistory(Generic[C, S, E]):
         self.position = 0
 
     def _effective_queries(self) -> tuple[Query, ...]:
-        """The queries of `depends_on`; those without types are restricted to the types that `evolve` handles."""
+        """Return the queries of `depends_on`; one without types is restricted to the types that `evolve` handles."""
         depends_on = self._boundary.depends_on(self._command)
         queries = (depends_on,) if isinstance(depends_on, Query) else tuple(depends_on)
         if not queries:

@@ -1,4 +1,4 @@
-"""The calls of an open system: decide, append, query and load. `using` sets options apart from the arguments.
+"""The calls of an open system: decide, append, query and load. `using` sets options separately from the arguments.
 
 The first of these calls uses the default options, the second sets two of them:
 
@@ -44,7 +44,10 @@ P = ParamSpec("P")
 
 
 class Client:
-    """Makes decisions, appends events and loads state. `System` and a handler's `Context` are clients."""
+    """Makes decisions, appends events and loads state. `System` and a handler's `Context` are clients.
+
+    Applications do not construct a client; `using` returns one with other options.
+    """
 
     def __init__(
         self,
@@ -71,8 +74,8 @@ class Client:
         """Return a client with other options; those not given are taken over from this one.
 
         Args:
-            key: idempotency key: names one intention of a caller. A second call with the same key on the same stream
-                writes nothing and returns the stored result, with `repeated` set.
+            key: idempotency key: names one intention of a caller. A second call with the same key, on the same stream or
+                with the same boundary, writes nothing and returns the stored result, with `repeated` set.
             expected: the version that the stream must have, or "no_stream", "exists" or "any". A conflict is then an
                 error immediately; the call is not retried.
             attempts: maximum number of times that a decision is made when appends conflict, at least 1; 32 by default.
@@ -100,7 +103,7 @@ class Client:
         )
 
     def _next_options(self, operation: str) -> Options:
-        """The options of the next call; in a handler, with an idempotency key derived from the operation."""
+        """Return the options of the next call; in a handler, with an idempotency key derived from the operation."""
         options = self._options
         if self._next_key is None or options.key is not None:
             return options
@@ -137,6 +140,7 @@ class Client:
             KeyReused: the idempotency key was used for another command, or with other arguments; nothing was written.
             InvalidValue: an event or argument cannot be stored; nothing was written.
             UsageError: `command` is not a command, or is async; nothing was written.
+            UndecodableEvent: an event of the stream cannot be decoded; nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
         checked = command_of(command)
@@ -167,6 +171,10 @@ class Client:
         `decide` may run several times, each time on a new state, so it must not have effects of its own. If it decides
         no events, nothing is appended.
 
+        Args:
+            decider: the decider or the boundary.
+            *arguments: for a decider, the id of the stream and the command; for a boundary, the command.
+
         Returns:
             The decided events as `value`: a decider's events, or a boundary's `NewEvents`. `stream` and `version` are
             those of the decider's stream, or of the boundary's first stream.
@@ -177,8 +185,11 @@ class Client:
                 conflict; nothing was written.
             AppendConditionFailed: at every attempt of a boundary, an event that it depends on was recorded between
                 reading and appending; nothing was written.
-            KeyReused: the idempotency key was used for another command; nothing was written.
+            KeyReused: the idempotency key was used for another command, or with other arguments; nothing was written.
             InvalidValue: an event or the command cannot be stored; nothing was written.
+            UsageError: `using(expected=...)` was set for a boundary; nothing was written.
+            DeclarationError: `depends_on` of a boundary returned no query; nothing was written.
+            UndecodableEvent: an event cannot be decoded; nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
         if isinstance(decider, Boundary):
@@ -229,7 +240,7 @@ class Client:
             event: an instance of an event class, or `Untyped`.
             stream: name of the stream, as "category-id". Handlers process the events of a stream in order.
             tags: further entities that the event belongs to, each as "kind:id".
-            occurred_at: the aware time at which it became true; None: when it is recorded.
+            occurred_at: the time the fact became true, as an aware datetime; None: the time the event is recorded.
             id: the event's id, a UUID chosen by the caller. A second call with the same id and stream writes nothing.
 
         Returns:
@@ -237,7 +248,8 @@ class Client:
 
         Raises:
             WrongExpectedVersion: the stream is not at the version given by `using(expected=...)`; nothing was written.
-            DuplicateEventId: another event has this id; nothing was written.
+            DuplicateEventId: an event of another stream has this id, or the idempotency key was used for a different
+                append; nothing was written.
             InvalidValue: the event cannot be stored; nothing was written.
             UsageError: the event's class is not declared, or an argument is malformed; nothing was written.
             StoreUnavailable: `outcome` says whether the event may have been written.
@@ -268,7 +280,7 @@ class Client:
         options = self._next_options(f"append/{new_events[0].stream}" if new_events else "append")
         if options.expected is not None:
             raise UsageError(
-                "append() does not use the option expected; pass NewEvents(..., expected=...) for each stream. "
+                "using(expected=...) does not apply to append(). Pass NewEvents(..., expected=...) for each stream. "
                 "Nothing was written."
             )
         return await self._append(new_events, options, only_if=only_if)
@@ -327,16 +339,19 @@ class Client:
     ) -> Any:
         """Load the state of an aggregate or a decider, current or past. A missing stream gives the initial state.
 
-        The limits may be combined; all of them apply.
+        The upper bounds may be combined; all of them apply.
 
         Args:
             target: the aggregate's class, or the decider.
             id: the id of the aggregate, or of the decider's stream.
             version: include events up to this version of the stream.
             position: include events up to this position of the log.
-            at: include events recorded up to this aware time: what was known then.
-            as_of: include events that occurred up to this aware time: what was true then, as known today. They are
-                folded in the order of versions.
+            at: include events recorded up to this time, an aware datetime. The state is the one known at that time.
+            as_of: include events that occurred up to this time, an aware datetime, even if they were recorded later.
+                They are folded in the order of versions.
+
+        Returns:
+            The aggregate, or the state of the decider.
 
         Raises:
             UsageError: a version or position is negative, or a time has no time zone.
@@ -362,7 +377,7 @@ class Client:
     ) -> dict[str, Any]:
         """Load the current states of many aggregates, or of many streams of a decider, with few queries.
 
-        Each state is what `load` returns. The states are not a consistent snapshot: they may be of different times.
+        Each state is the same as `load` returns. They are not read in one transaction, so they may be of different times.
 
         Args:
             target: the aggregate's class, or the decider.

@@ -2,7 +2,7 @@
 
 The hash covers the bytecode of the running process rather than source files: a file may have been replaced while the
 process runs, and a console or a frozen program has none. Line numbers, docstrings and padding are excluded, so comments
-and formatting do not change the hash. Another minor version of Python does; snapshots are then made again.
+and formatting do not change the hash. Another minor version of Python changes it; snapshots are then saved again.
 
 Covered, within the top-level package of `evolve`: `evolve` itself; the functions, classes, constants and closures it
 names, and those that they name in turn; methods of its own class that it calls; the fields, types and defaults of the
@@ -36,7 +36,7 @@ from fait._events.registry import Registry
 __all__ = ["fold_hash"]
 
 _FORMAT_VERSION: Final = 1
-"""Version of the hashed content. Increment it when this module covers something else than before."""
+"""Version of the hashed content. Increment it when this module hashes other content than before."""
 
 _PLAIN_TYPES: Final = (
     type(None), type(...), bool, int, float, complex, str, bytes, range, Decimal, date, time, timedelta, tzinfo, UUID
@@ -84,7 +84,7 @@ class _CodeWalk:
 
     def __init__(self, package: str, owner: type | None) -> None:
         self._package = package
-        self._owner = owner  # only those of its members count that the fold names; the others are commands
+        self._owner = owner  # only the members that the fold refers to are hashed; the others are commands
         self._parts: list[str] = []
         self._open_containers: list[object] = []
         self._seen: dict[int, object] = {}  # holds the objects, so that their ids are not reused

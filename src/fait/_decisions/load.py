@@ -27,7 +27,7 @@ S = TypeVar("S")
 MAX_STREAMS_PER_READ: Final = 500
 """Maximum number of streams that one query reads."""
 
-_PRESENT: Final = Until()
+_NO_BOUNDS: Final = Until()
 
 
 class HistoryReader(Protocol):
@@ -72,7 +72,7 @@ class Loader:
         self.snapshots = snapshots
 
     async def load(
-        self, definition: FoldDefinition[S], id: str, until: Until = _PRESENT, as_of: datetime | None = None
+        self, definition: FoldDefinition[S], id: str, until: Until = _NO_BOUNDS, as_of: datetime | None = None
     ) -> LoadedState[S]:
         """Load and fold a stream; with `as_of`, only the events that occurred by then, in the order of versions."""
         stream, empty = stream_name(definition.category, id), LoadedState(definition.initial(id))
@@ -88,7 +88,7 @@ class Loader:
             loaded, snapshot_version = refolded, -definition.snapshots.every  # a new snapshot is due immediately
         else:
             loaded, snapshot_version = resumed, snapshot.version
-        if until == _PRESENT and loaded.version - snapshot_version >= definition.snapshots.every:
+        if until == _NO_BOUNDS and loaded.version - snapshot_version >= definition.snapshots.every:
             loaded.new_snapshot = self.snapshots.create(
                 definition, stream, loaded.state, loaded.version, loaded.event_id
             )
@@ -106,7 +106,7 @@ class Loader:
     async def _load_group(self, definition: FoldDefinition[S], ids: dict[str, str]) -> dict[str, LoadedState[S]]:
         loaded = {stream: LoadedState(definition.initial(id)) for stream, id in ids.items()}
         snapshots = await self.snapshots.find(definition, ids) if self.snapshots and definition.snapshots else {}
-        invalid = set[str]()  # streams whose snapshot is not of this stream
+        invalid = set[str]()  # streams whose snapshot does not match their events
         remaining = list(ids)
         while remaining:
             starts = [
@@ -130,7 +130,7 @@ class Loader:
     async def _resume_from_snapshot(
         self, definition: FoldDefinition[S], stream: str, snapshot: LoadedSnapshot, until: Until
     ) -> LoadedState[S] | None:
-        """Fold the events after a snapshot. None if it lies beyond the limits, or the stream lacks its last event."""
+        """Fold the events after a snapshot. Returns None if it lies beyond the limits, or the stream lacks its last event."""
         page = await self._log.history(stream, after=snapshot.version - 1, limit=PAGE_SIZE, until=until)
         resumed = self._apply_to_snapshot(definition, snapshot, page, stream)
         if resumed is None or len(page) < PAGE_SIZE:
@@ -140,7 +140,7 @@ class Loader:
     async def _verify_snapshot(
         self, definition: FoldDefinition[S], stream: str, resumed: LoadedState[S], empty: LoadedState[S]
     ) -> LoadedState[S] | None:
-        """Fold all events up to the same version. Returns that state if it differs from the resumed one, else None."""
+        """Fold all events up to the same version. Returns the state if it differs from the resumed one, else None."""
         refolded = await self._fold_remaining(definition, stream, empty, Until(version=resumed.version))
         if refolded.state == resumed.state:
             return None
@@ -172,7 +172,7 @@ class Loader:
     def _apply_to_snapshot(
         self, definition: FoldDefinition[S], snapshot: LoadedSnapshot, events: Sequence[EventSlice], stream: str
     ) -> LoadedState[S] | None:
-        """Fold events into a snapshot. None unless the first of them is the last event of the snapshot."""
+        """Fold events into a snapshot. Returns None unless the first of them is the last event of the snapshot."""
         if not events or events[0][2] != snapshot.event_id:
             return None
         resumed: LoadedState[S] = LoadedState(snapshot.state, snapshot.version, events[0][1], snapshot.event_id)

@@ -23,7 +23,7 @@ class NewEvents(Struct, frozen=True):
         events: at least one event, in order.
         expected: the version that the stream must have, or "no_stream", "exists" or "any".
         tags: further entities that all of these events belong to, each as "kind:id".
-        occurred_at: the aware time at which the events became true; None: when they are recorded.
+        occurred_at: the time the facts became true, as an aware datetime; None: the time the events are recorded.
     """
 
     stream: str

@@ -113,7 +113,11 @@ class Snapshots:
         snapshots: dict[str, LoadedSnapshot] = {}
         for each in stored:
             if each.fold_hash != fold.hash:
-                logger.debug("ignoring a snapshot of another fold: stream=%s version=%d", each.stream, each.version)
+                logger.debug(
+                    "snapshot ignored, because it has another fold hash: stream=%s version=%d",
+                    each.stream,
+                    each.version,
+                )
                 continue
             try:
                 state = definition.snapshots.on_restore(fold.decode(each.state), ids[each.stream])
@@ -129,7 +133,7 @@ class Snapshots:
         return snapshots
 
     def should_verify(self) -> bool:
-        """Whether to verify the snapshot of this load; random, with probability `VERIFIED_SHARE`."""
+        """Return whether to verify the snapshot of this load; random, with probability `VERIFIED_SHARE`."""
         return self.random() < VERIFIED_SHARE
 
     def create(
@@ -147,7 +151,10 @@ class Snapshots:
         text = _encode_exactly(state, fold)
         if text is None:
             self._unsupported_streams.add(stream)
-            logger.error("no snapshot: the state changes when it is encoded to JSON and back: stream=%s", stream)
+            logger.error(
+                "failed to create a snapshot: the state is not equal after encoding to JSON and decoding: stream=%s",
+                stream,
+            )
             return None
         return Snapshot(stream, version, event_id, fold.hash, text)
 
@@ -188,7 +195,7 @@ def _encode_exactly(state: object, fold: _Fold) -> str | None:
     try:
         text = _encode(state).decode()
         return text if fold.decode(text) == state else None
-    except Exception:  # loading must not fail because a snapshot cannot be made
+    except Exception:  # loading must not fail because a snapshot cannot be created
         return None
 
 
@@ -212,7 +219,7 @@ def state_decoder(policy: SnapshotPolicy) -> Callable[[str], Any]:
     if problems:
         raise DeclarationError(
             f"{_name_of(policy)} has snapshot_every, but JSON cannot represent its state exactly: "
-            + "; ".join(f"{each.cls.__name__}.{each.field}: {each.reason} (do: {each.advice})" for each in problems)
+            + "; ".join(f"{each.cls.__name__}.{each.field}: {each.reason} (fix: {each.advice})" for each in problems)
         )
     try:
         return msgspec.json.Decoder(state).decode
@@ -223,19 +230,21 @@ def state_decoder(policy: SnapshotPolicy) -> Callable[[str], Any]:
 
 
 def _state_type(policy: SnapshotPolicy) -> Any:
-    """The return annotation of a decider's `evolve`."""
+    """Return the return annotation of a decider's `evolve`."""
     try:
         returned = typing.get_type_hints(policy.evolve, include_extras=True).get("return")
-    except NameError as missing:
+    except NameError as error:
         raise DeclarationError(
-            f"{_name_of(policy)}: an annotation uses the name {missing.name}, which is not defined at run time"
+            f"{_name_of(policy)}: an annotation refers to {error.name}, which is not defined at run time. If it is imported "
+            "under TYPE_CHECKING, move the import out of that block."
         ) from None
     if returned is None:
         raise DeclarationError(
-            f"{_name_of(policy)} has snapshot_every, but no return annotation: annotate the type of the state"
+            f"{_name_of(policy)} has snapshot_every, but its evolve has no return annotation: annotate it with the type of "
+            "the state"
         )
     return returned
 
 
 def _name_of(policy: SnapshotPolicy) -> str:
-    return (policy.state or policy.evolve).__qualname__
+    return policy.state.__qualname__ if policy.state else f"the decider of {policy.evolve.__qualname__}"

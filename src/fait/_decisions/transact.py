@@ -67,17 +67,20 @@ S = TypeVar("S")
 R = TypeVar("R")
 
 DEFAULT_ATTEMPTS: Final = 32
-"""Maximum number of times a decision is made before a conflict becomes an error."""
+"""Default maximum number of times a decision is made before a conflict becomes an error."""
 
 _INITIAL_BACKOFF_S: Final = 0.002
+"""Maximum delay before a retry; it doubles with each conflict."""
+
 _MAX_BACKOFF_S: Final = 0.25
+"""Maximum delay before a retry after any number of conflicts."""
 
 
 class DecisionLog(HistoryReader, Protocol):
     """The methods of the port `Log` that decisions use."""
 
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
-        """Append events, or return the reason why not."""
+        """Append events, or return the conflict that prevented it."""
         ...
 
     async def read(self, after: int, *, query: Query = ..., limit: int = ...) -> Page:
@@ -254,22 +257,22 @@ class DecisionRunner:
 def async_command_error(name: str) -> UsageError:
     """Return the error for a command that is a coroutine function."""
     return UsageError(
-        f"the command {name} is async, but a command must be a plain function: it may run more than once. Await what "
-        f"it needs first, and pass that as an argument. Nothing was written."
+        f"the command {name} is async, but a command must be a plain function: it may run more than once. Await "
+        f"its inputs first, and pass the results as arguments. Nothing was written."
     )
 
 
 def build_metadata(options: Options, command: CommandRecord | None = None) -> str:
     """Return the metadata of an append as JSON: command, key, actor, correlation and causation."""
-    now = origin()
-    if command is None and now is NO_ORIGIN and options.key is None and not options.extra:
+    current = origin()
+    if command is None and current is NO_ORIGIN and options.key is None and not options.extra:
         return "{}"
     return encode_metadata(
         Metadata(
-            correlation_id=now.correlation_id,
-            causation_id=now.causation_id,
-            actor=now.actor,
-            traceparent=now.traceparent,
+            correlation_id=current.correlation_id,
+            causation_id=current.causation_id,
+            actor=current.actor,
+            traceparent=current.traceparent,
             command=command,
             key=options.key,
             extra=dict(options.extra),

@@ -15,7 +15,7 @@ __all__ = ["AsyncConnectionOutbox", "AsyncOutboxConnection", "ConnectionOutbox",
 
 
 class OutboxConnection(Protocol):
-    """What an adapter implements for a synchronous library."""
+    """A connection of a synchronous library, as its adapter implements it."""
 
     @property
     def dialect(self) -> Dialect:
@@ -31,12 +31,12 @@ class OutboxConnection(Protocol):
         ...
 
     def transaction(self) -> AbstractContextManager[bool]:
-        """A transaction of the library. The value is True if its end commits, False if it is a savepoint."""
+        """Begin a transaction of the library. The value is True if its end commits, False if it is a savepoint."""
         ...
 
 
 class AsyncOutboxConnection(Protocol):
-    """What an adapter implements for an asynchronous library."""
+    """A connection of an asynchronous library, as its adapter implements it."""
 
     @property
     def dialect(self) -> Dialect:
@@ -52,7 +52,7 @@ class AsyncOutboxConnection(Protocol):
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[bool]:
-        """A transaction of the library. The value is True if its end commits, False if it is a savepoint."""
+        """Begin a transaction of the library. The value is True if its end commits, False if it is a savepoint."""
         ...
 
 
@@ -72,13 +72,13 @@ class _SavepointBuffer:
         self._numbers: list[int] = []
 
     def add_marker(self) -> Statement:
-        """Statement that sets a marker for the last event."""
+        """Return the statement that sets a marker for the last event."""
         self._numbers.append(next(_numbers))
         markers = "concat(current_setting('fait.added', true), ' ', CAST(? AS text))"
         return Statement(f"VALUES (set_config('fait.added', {markers}, true))", (str(self._numbers[-1]),))
 
     def select_markers(self) -> Statement:
-        """Statement that reads the markers."""
+        """Return the statement that reads the markers."""
         return Statement("VALUES (current_setting('fait.added', true))")
 
     def drop_rolled_back(self, rows: Rows) -> OutboxBuffer:
@@ -101,7 +101,7 @@ class ConnectionOutbox(Outbox):
 
     @contextmanager
     def transaction(self) -> Generator[Outbox]:
-        """As `Outbox.transaction`; the same outbox cannot begin a second one within it."""
+        """Implement `Outbox.transaction`. The same outbox cannot begin a second transaction within the first."""
         if self._pending is not None:
             raise _transaction_already_open()
         with self._connection.transaction() as commits:
@@ -143,7 +143,7 @@ class AsyncConnectionOutbox(AsyncOutbox):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncOutbox]:
-        """As `AsyncOutbox.transaction`; the same outbox cannot begin a second one within it."""
+        """Implement `AsyncOutbox.transaction`. The same outbox cannot begin a second transaction within the first."""
         if self._pending is not None:
             raise _transaction_already_open()
         async with self._connection.transaction() as commits:
@@ -176,5 +176,5 @@ class AsyncConnectionOutbox(AsyncOutbox):
 def _transaction_already_open() -> UsageError:
     return UsageError(
         "transaction() of this outbox is already open. Nothing was written. Call add(...) in the open block. For a "
-        "savepoint, use your library."
+        "savepoint, call your database library."
     )

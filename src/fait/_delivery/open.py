@@ -41,12 +41,12 @@ class AsyncpgConnection(Protocol):
     """A connection of asyncpg, which has no `commit` method."""
 
     def is_in_transaction(self) -> bool:
-        """Whether a transaction is open."""
+        """Return whether a transaction is open."""
         ...
 
 
 def open_outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox | AsyncOutbox:
-    """The outbox for the transaction of a connection or session.
+    """Return the outbox for the transaction of a connection or session.
 
     Raises:
         UsageError: the argument is not a connection or session of a supported library.

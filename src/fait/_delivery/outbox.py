@@ -78,13 +78,13 @@ class OutboxBuffer:
         del self._writes[length:]
 
     def statements(self, dialect: Dialect) -> Iterator[StatementProtocol]:
-        """The appends that store the events in order. In most cases there is one."""
+        """Yield the appends that store the events in order. In most cases there is one."""
         for writes, look_up in _group_writes(self._writes):
             yield append_in_transaction(dialect, writes, self._schema, datetime.now(UTC), look_up=look_up)
 
 
 def _group_writes(buffered: Sequence[tuple[StreamWrite, bool]]) -> Iterator[tuple[list[StreamWrite], bool]]:
-    """Group writes into appends without changing their order, with whether their ids may be stored already.
+    """Yield appends that contain the writes in order: the writes of each, and whether their ids may be stored already.
 
     A stream occurs once in an append. A write whose id may be stored already is an append of its own: otherwise its
     repetition would reject the whole append.

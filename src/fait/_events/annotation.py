@@ -1,4 +1,4 @@
-"""Reads the event classes that a function accepts from the annotation of its event parameter.
+"""Determines the event classes that a function accepts, from the annotation of its event parameter.
 
 Only this annotation is evaluated: other annotations may refer to names that are imported for type checkers only.
 """
@@ -38,10 +38,10 @@ def annotated_events(function: Callable[..., Any], parameter: int, names: Mappin
     name = code.co_varnames[parameter]
     try:
         annotation = _annotation(function, name, names)
-        classes = tuple(dict.fromkeys(_members(annotation, lambda text: _evaluate(function, text, names))))
-    except NameError as missing:
+        classes = tuple(dict.fromkeys(_classes_in(annotation, lambda text: _evaluate(function, text, names))))
+    except NameError as error:
         raise DeclarationError(
-            f"{function.__qualname__} ({where}): the annotation of {name!r} refers to {missing.name}, which is not "
+            f"{function.__qualname__} ({where}): the annotation of {name!r} refers to {error.name}, which is not "
             "defined at run time. If it is imported under TYPE_CHECKING, move the import out of that block."
         ) from None
     if not classes:
@@ -76,23 +76,23 @@ def _evaluate(function: Any, text: str, names: Mapping[str, Any]) -> Any:
     return eval(text, function.__globals__, {**names, **closure, **parameters})  # noqa: S307 - the program's own annotation
 
 
-def _members(annotation: Any, evaluate: Callable[[str], Any]) -> list[type]:
+def _classes_in(annotation: Any, evaluate: Callable[[str], Any]) -> list[type]:
     """Return the classes in an annotation."""
     if annotation is None or annotation is Any or annotation is object:
         return []
     if isinstance(annotation, str):
-        return _members(evaluate(annotation), evaluate)
+        return _classes_in(evaluate(annotation), evaluate)
     if isinstance(annotation, typing.ForwardRef):
-        return _members(annotation.__forward_arg__, evaluate)
+        return _classes_in(annotation.__forward_arg__, evaluate)
     if isinstance(annotation, typing.TypeVar):
         parts = annotation.__constraints__ or (annotation.__bound__,)
-        return [member for part in parts for member in _members(part, evaluate)]
+        return [cls for part in parts for cls in _classes_in(part, evaluate)]
     if hasattr(annotation, "__value__"):  # a `type` statement
-        return _members(annotation.__value__, evaluate)
+        return _classes_in(annotation.__value__, evaluate)
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
-        return _members(typing.get_args(annotation)[0], evaluate)
+        return _classes_in(typing.get_args(annotation)[0], evaluate)
     if origin in (typing.Union, types.UnionType):
-        return [member for part in typing.get_args(annotation) for member in _members(part, evaluate)]
+        return [cls for part in typing.get_args(annotation) for cls in _classes_in(part, evaluate)]
     cls = origin or annotation
     return [cls] if isinstance(cls, type) and cls is not types.NoneType else []

@@ -169,7 +169,10 @@ def check_writes(writes: Sequence[StreamWrite]) -> None:
         )
     count = sum(len(write.events) for write in writes)
     if count > MAX_APPEND_EVENTS:
-        raise UsageError(f"an append may have at most {MAX_APPEND_EVENTS} events, not {count}. Nothing was written.")
+        raise UsageError(
+            f"an append may have at most {MAX_APPEND_EVENTS} events, not {count}. Nothing was written: "
+            "split it into several appends."
+        )
 
 
 def raise_on_conflict(result: AppendResult) -> Appended:

@@ -15,7 +15,7 @@ import msgspec
 
 from fait._errors import EventTooNew, FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
 from fait._events.envelope import EncodedEvent, Envelope, Metadata, RecordedEvent, Untyped
-from fait._events.event import EventType, event_type, is_event_name
+from fait._events.event import MAX_EVENT_NAME_CHARS, EventType, event_type, is_event_name
 from fait._events.registry import HandledTypes, Registry
 from fait._events.stream import check_tags
 from fait._events.upcast import Upcaster
@@ -37,7 +37,7 @@ Decode = Callable[[str], Any]
 DecodeTable = defaultdict[str, dict[int, Decode | None]]
 """Decoders by type, then schema version; None: events that are not handled.
 
-Nested because a lookup by a tuple would take a fifth of the time of decoding."""
+Nested, because a lookup by a tuple would take a fifth as long as decoding the event."""
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 _decode = msgspec.json.decode
@@ -72,12 +72,12 @@ class Codec:
             name, schema_version, data = declared.name, declared.schema_version, declared.encode(event)
             expires = declared.retention is not None
         if occurred_at is not None:
-            _check_occurred_at(name, occurred_at)
+            _check_occurred_at(f"event {name!r}", occurred_at)
         valid_tags = check_tags(tags) if tags else ()
         return EncodedEvent(name, schema_version, id, data.decode(), metadata, valid_tags, occurred_at, expires)
 
     def decode(self, recorded: RecordedEvent) -> Any:
-        """Decode an event. Raises `UnknownEventType` if its type is undeclared; `decode_any` gives an `Untyped`."""
+        """Decode an event. Raises `UnknownEventType` if its type is undeclared; `decode_any` returns an `Untyped`."""
         decode = self.decoder(recorded.type, recorded.schema_version, recorded.stream, recorded.version)
         try:
             return decode(recorded.data)
@@ -128,17 +128,22 @@ class Codec:
 
     def _encode_untyped(self, event: Untyped) -> bytes:
         if not is_event_name(event.type):
-            raise InvalidValue(f"event type {event.type[:80]!r}", "type", "it is empty, too long, or not printable")
+            raise InvalidValue(
+                f"event type {event.type[:80]!r}",
+                "$",
+                f"it must be 1 to {MAX_EVENT_NAME_CHARS} printable characters without leading, trailing or double spaces",
+            )
         declared = self.registry.types.get(event.type)
         if declared is not None and event.schema_version != declared.schema_version:
             raise UsageError(
                 f"{event.type!r} is declared with schema version {declared.schema_version}; an Untyped event of schema "
-                f"version {event.schema_version} cannot be appended. Nothing was written."
+                f"version {event.schema_version} cannot be appended. Nothing was written: pass data of the declared version, "
+                f"with schema_version={declared.schema_version}."
             )
         if not isinstance(event.data, msgspec.Raw):
-            return encode_json(event.data, event.type)
+            return encode_json(event.data, f"event {event.type!r}")
         data = bytes(event.data)
-        validate(data, event.type)
+        validate(data, f"event {event.type!r}")
         return data
 
     def _find_decoder(self, name: str, schema_version: int, stream: str, version: int) -> Decode:
@@ -162,7 +167,7 @@ def untyped(recorded: RecordedEvent) -> Untyped:
 
 
 def untyped_decoder(name: str, schema_version: int) -> Decode:
-    """Return a decoder that gives events of this type as plain JSON values."""
+    """Return a decoder for events of this type as plain JSON values."""
     return lambda text: Untyped(name, _decode(text), schema_version)
 
 
@@ -174,7 +179,7 @@ def decode_error(error: Exception, stream: str, version: int, name: str) -> Fait
 def encode_metadata(metadata: Metadata) -> str:
     """Encode metadata to JSON text; raise `InvalidValue` if `extra` or the command's arguments cannot be stored."""
     if metadata.extra:
-        encode_json(metadata.extra, "metadata extra")
+        encode_json(metadata.extra, "extra metadata")
     try:
         data = _encode(metadata)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -186,16 +191,16 @@ def encode_metadata(metadata: Metadata) -> str:
 _INFINITE = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
-def _check_occurred_at(name: str, occurred_at: datetime) -> None:
+def _check_occurred_at(subject: str, occurred_at: datetime) -> None:
     if not isinstance(occurred_at, datetime) or occurred_at.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidValue(name, "occurred_at", "it is not a datetime with a time zone")
+        raise InvalidValue(subject, "occurred_at", "it is not a datetime with a time zone")
     try:
         is_valid = occurred_at.astimezone(UTC) not in _INFINITE
     except OverflowError:
         is_valid = False
     if not is_valid:  # asyncpg maps datetime.min and datetime.max to -infinity and infinity
         raise InvalidValue(
-            name, "occurred_at", "it is outside the range of datetime in UTC, or its first or last value"
+            subject, "occurred_at", "in UTC, it is not between datetime.min and datetime.max, both excluded"
         )
 
 
@@ -204,7 +209,7 @@ def check_event_id(text: str) -> str:
     try:
         return str(UUID(text))
     except (ValueError, AttributeError, TypeError):
-        raise InvalidValue(f"event id {text!r}", "id", "it is not a UUID") from None
+        raise InvalidValue(f"event id {text!r}", "$", "it is not a UUID") from None
 
 
 def _upcast_decoder(upcasters: tuple[Upcaster, ...], decode: Callable[[bytes], Any]) -> Decode:

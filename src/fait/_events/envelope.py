@@ -1,4 +1,4 @@
-"""The forms of an event outside its class: encoded, recorded, and decoded in an envelope.
+"""The forms of an event: encoded for an append, recorded in the log, and decoded in an envelope.
 
     event ──encode──► EncodedEvent ──append──► RecordedEvent ──decode──► Envelope[event]
 
@@ -58,11 +58,11 @@ class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         correlation_id: the same for all events of one business operation.
         causation_id: the id of the event or command that directly caused it.
-        actor: the user or service on whose behalf it was appended.
+        actor: the user or service for which the event was appended.
         command: the command it resulted from.
         key: the idempotency key it was appended with.
-        traceparent: W3C trace context.
-        extra: further entries of the application.
+        traceparent: value of the W3C `traceparent` header.
+        extra: further entries, chosen by the application.
     """
 
     correlation_id: str | None = None
@@ -198,5 +198,5 @@ class Envelope(Struct, Generic[E_co], frozen=True, gc=False):
 
     @property
     def metadata(self) -> Metadata:
-        """Correlation id, causation id, actor, command and own entries. Decoded at each access."""
+        """Correlation id, causation id, actor, command and entries of the application. Decoded at each access."""
         return _decode_metadata(self.recorded_event.metadata)

@@ -22,13 +22,23 @@ from msgspec import Struct, field, structs
 from fait._errors import DeclarationError
 from fait._events import type_inspection, validation
 
-__all__ = ["DEFAULT_RETENTION", "EventType", "describe", "event", "event_type", "field", "is_event_name", "replace"]
+__all__ = [
+    "DEFAULT_RETENTION",
+    "MAX_EVENT_NAME_CHARS",
+    "EventType",
+    "describe",
+    "event",
+    "event_type",
+    "field",
+    "is_event_name",
+    "replace",
+]
 
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
 
 Kind = Literal["plain", "struct", "dataclass", "attrs", "pydantic"]
-MAX_NAME_CHARS: Final = 200
+MAX_EVENT_NAME_CHARS: Final = 200
 """Maximum length of a stored name, in characters."""
 
 DEFAULT_RETENTION: Final = timedelta(days=7)
@@ -44,8 +54,9 @@ def event(
     """Declare a class as an event.
 
     A plain class becomes a frozen `msgspec.Struct` with the annotated fields. A dataclass, Struct, attrs class or
-    Pydantic model remains as it is and must be frozen. Types are resolved at first use, so forward references are
-    allowed.
+    Pydantic model remains as it is and must be frozen. Field types are resolved and checked when an app that includes
+    the class is opened, or at first use, so forward references are allowed. A type that JSON cannot store exactly raises
+    `DeclarationError` then.
 
     Args:
         name: the stored name, such as "shop.order-placed": 1 to 200 printable characters. Recorded events refer to it,
@@ -69,7 +80,8 @@ def event(
 
 
 def describe(name: str, /, *, version: int = 1, expires: bool | timedelta | None = None) -> Callable[[C], C]:
-    """Declare a class as an event without changing it: for classes that cannot be frozen, or of other libraries.
+    """Declare a class as an event without changing it: for a class that cannot be frozen or belongs to a
+    library.
 
         fait.describe("crm.customer-changed")(crm.CustomerChanged)
 
@@ -280,7 +292,7 @@ def _scope(cls: type) -> Mapping[str, Any] | None:
 
 def is_event_name(name: str) -> bool:
     """Return whether a string is a valid stored name: short, printable, without leading, trailing or double spaces."""
-    return 1 <= len(name) <= MAX_NAME_CHARS and name.isprintable() and name == name.strip() and "  " not in name
+    return 1 <= len(name) <= MAX_EVENT_NAME_CHARS and name.isprintable() and name == name.strip() and "  " not in name
 
 
 def _check_name(name: object, version: object, site: _DeclarationSite) -> None:
@@ -288,7 +300,7 @@ def _check_name(name: object, version: object, site: _DeclarationSite) -> None:
         raise DeclarationError(f'an event needs a stored name: @fait.event("shop.order-placed") ({site.location})')
     if not is_event_name(name):
         raise DeclarationError(
-            f"{name[:MAX_NAME_CHARS]!r} is not a valid event name: use 1 to {MAX_NAME_CHARS} printable characters "
+            f"{name[:MAX_EVENT_NAME_CHARS]!r} is not a valid event name: use 1 to {MAX_EVENT_NAME_CHARS} printable characters "
             f"without leading, trailing or double spaces, for example 'shop.order-placed' ({site.location})"
         )
     if type(version) is not int or version < 1:

@@ -44,7 +44,8 @@ class Query(Struct, frozen=True):
             category: category of the stream; None: any category.
 
         Raises:
-            UsageError: a class is not declared as an event.
+            UsageError: a class is not declared as an event, or `tags` is a single string.
+            InvalidValue: a tag cannot be stored.
         """
         declared = [event_type(each) or _undeclared(each) for each in events]
         return cls(tuple(each.name for each in declared), check_tags(tags), category)

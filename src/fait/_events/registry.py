@@ -76,7 +76,7 @@ class Registry:
         if registered is not upcaster:
             raise DeclarationError(
                 f"two upcasters read version {upcaster.from_version} of {upcaster.name!r}: "
-                f"{registered.source_location} and {upcaster.source_location}"
+                f"{registered.source_location} and {upcaster.source_location}. Remove one of them."
             )
 
     def check(self) -> None:

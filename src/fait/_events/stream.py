@@ -16,7 +16,7 @@ MAX_NAME_CHARS = 500
 def stream_name(category: str, id: str) -> str:
     """Return the name of the stream of an id in a category."""
     if not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-        raise UsageError(f"the id of a {category} must be a str, not {type(id).__name__}: use str(id)")
+        raise UsageError(f"an id of category {category!r} must be a str, not {type(id).__name__}: use str(id)")
     return check_stream(f"{category}-{id}") if id else _refuse("stream", f"{category}-", "the id is empty")
 
 

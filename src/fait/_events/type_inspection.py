@@ -327,8 +327,8 @@ def _alias_value(kind: Any) -> Any:
         if (origin := get_origin(kind)) is not None:
             return origin.__value__[get_args(kind)]
         return kind.__value__
-    except NameError as problem:
-        return _Unresolved(str(problem.name))
+    except NameError as error:
+        return _Unresolved(str(error.name))
 
 
 def _is_pydantic(cls: Any) -> bool:
@@ -424,10 +424,10 @@ def _resolve(raw: Any, cls: type, scope: Mapping[str, Any]) -> Any:
         # Module names take precedence: a field may have the name of its type, and is a member of the class under it.
         members = {**vars(cls), cls.__name__: cls}
         return typing.get_type_hints(holder, members, {**names, **scope}, include_extras=True)["it"]
-    except NameError as problem:
-        return _Unresolved(str(problem.name))
-    except Exception as problem:  # an annotation may be any expression
-        return _Unresolved(f"{raw!s} ({type(problem).__name__})")
+    except NameError as error:
+        return _Unresolved(str(error.name))
+    except Exception as error:  # an annotation may be any expression
+        return _Unresolved(f"{raw!s} ({type(error).__name__})")
 
 
 def _variables(cls: Any, bound: Mapping[Any, Any]) -> dict[Any, Mapping[Any, Any]]:

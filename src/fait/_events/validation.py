@@ -3,8 +3,8 @@
 The check is the same for all backends and runs before any of them: otherwise a test on SQLite could pass with a value
 that PostgreSQL rejects in production.
 
-Valid input costs a few searches in its bytes (`precheck`). Only if one of them finds something, the document is
-examined value by value, to find the path that the error names.
+A valid document costs only a few byte searches (`precheck`). If one of them has a match, the document is examined value
+by value, to find the path for the error message.
 """
 
 import re
@@ -36,7 +36,7 @@ MAX_EVENT_BYTES: Final = 1 << 20
 """Maximum size of an event's data, in bytes of JSON."""
 
 MAX_DEPTH: Final = 64
-"""Maximum nesting of arrays and objects."""
+"""Maximum number of nested arrays and objects."""
 
 FREE_FORM: Final = msgspec.Meta(title="Json", description="free-form JSON")
 """Marks a field that may hold any JSON; see `Json`."""
@@ -48,7 +48,7 @@ else:
     Json = Annotated[Any, FREE_FORM]
 
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER = b"0" * 19
+_LONG_NUMBER = b"0" * 19  # with all digits replaced by zeros: a number that may exceed 64 bits
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _find_naive_time = re.compile(rb'T\d\d:\d\d:\d\d(?:\.\d+)?"').search
 _BACKSLASH = ord("\\")
@@ -93,7 +93,7 @@ def validate(data: bytes, subject: str, *, limit: int = MAX_EVENT_BYTES) -> None
 
     Args:
         data: one JSON document in UTF-8.
-        subject: what the document is, for error messages: "event 'shop.order-placed'".
+        subject: names the document in error messages: "event 'shop.order-placed'".
         limit: maximum size, in bytes.
 
     Raises:
@@ -226,7 +226,7 @@ def validate_slow(
 
     Args:
         value: the value to encode.
-        subject: what the value is, for error messages.
+        subject: names the value in error messages.
         cls: the exact class it must have.
         dump: encodes a value.
         load: decodes a value.

@@ -1,7 +1,7 @@
 """Expected versions: the condition that an append puts on the version of its stream.
 
-Applications write a version number (0: the stream does not exist yet) or one of three words. Stores get a number, in
-which the words are encoded as values that no version has, so that it can be passed to SQL as an integer.
+Applications write a version number (0: the stream does not exist yet) or one of three words. Stores get
+one integer, which can be passed to SQL: a version, or a negative number for `any` and `exists`.
 """
 
 from typing import Final, Literal

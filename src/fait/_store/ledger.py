@@ -14,7 +14,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from fait._decisions.snapshot import Snapshot
-from fait._errors import UsageError
+from fait._errors import LeaseLost, UsageError
 
 __all__ = [
     "PYTHON_TYPES",
@@ -32,6 +32,7 @@ __all__ = [
     "UnitOfWork",
     "constraint_violation",
     "fits_column",
+    "lease_lost",
 ]
 
 ColumnKind = Literal["text", "integer", "real", "boolean", "decimal", "timestamp", "date", "uuid", "bytes", "json"]
@@ -111,6 +112,14 @@ def constraint_violation(tables: Iterable[Table], kind: str) -> UsageError:
     return UsageError(
         f"a constraint or trigger ({kind}) that was added to the table rejects a row of {names}. Nothing was recorded; "
         f"the subscription will retry. Drop the constraint, or let `evolve` return rows that satisfy it."
+    )
+
+
+def lease_lost(subscription: str) -> LeaseLost:
+    """Return the error for work under a lease that is no longer valid, or after a checkpoint that was reset."""
+    return LeaseLost(
+        f"the lease of subscription {subscription!r} was lost: another process acquired it, or the checkpoint was reset. "
+        "Work not yet recorded was discarded; its events are processed again from the checkpoint."
     )
 
 

@@ -267,10 +267,7 @@ class MemoryLedger:
             or lease is None
             or lease.fencing_token != work.fencing_token
         ):
-            raise LeaseLost(
-                f"another process has taken over subscription {work.subscription!r}. Nothing was recorded; the other "
-                "process handles the events again."
-            )
+            raise lease_lost(work.subscription)
         if work.statements:
             raise UsageError(
                 "a memory: store runs no SQL, but a handler called ctx.execute(...). Nothing was recorded. Use a "

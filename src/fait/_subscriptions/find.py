@@ -120,7 +120,7 @@ def column_conditions(definition: ReadModelDefinition, where: Mapping[str, Any])
 
 
 def sort_orders(definition: ReadModelDefinition, order_by: object) -> list[SortOrder]:
-    """Return the order of `find`. It ends with the key, so that paging neither skips nor repeats a row."""
+    """Return the sort order of a `find` call. It ends with the key, so that paging neither skips nor repeats a row."""
     columns = (
         cast("Sequence[object]", order_by)
         if isinstance(order_by, list | tuple)

@@ -1,6 +1,6 @@
 """Calls a handler for a sequence of events: a coroutine function in the event loop, any other function in a thread.
 
-The event is set as the cause of whatever the handler appends.
+Events that the handler appends have the handled event as their cause.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ __all__ = ["MAX_BATCH_DURATION_S", "Handler", "HandlerCall", "call_each"]
 Handler = Callable[..., Awaitable[None] | None]
 
 MAX_BATCH_DURATION_S: Final = 1.0
-"""Maximum time that a batch accepts events. Events handled but not yet recorded are redelivered after a crash."""
+"""Maximum time for which a batch accepts further events. Events handled but not yet recorded are redelivered after a crash."""
 
 
 class HandlerCall(Protocol):

@@ -21,7 +21,7 @@ from typing import Final, Literal, Protocol
 from fait._errors import CheckpointMismatch, EventTooNew, LeaseLost
 from fait._events.append import Page
 from fait._events.query import Query
-from fait._store.ledger import Lease, Ledger, UnitOfWork
+from fait._store.ledger import Lease, Ledger, UnitOfWork, lease_lost
 from fait._store.log import Log
 from fait._store.position_signal import PositionSignal
 from fait._subscriptions.failure import Retry
@@ -40,7 +40,7 @@ __all__ = [
 State = Literal["waiting", "catching_up", "live", "failing", "stopping", "stopped"]
 
 LEASE_DURATION_S: Final = 5.0
-"""Maximum time without a heartbeat before another process may acquire a lease."""
+"""Default time without a heartbeat after which another process may acquire a lease."""
 
 LEASE_POLL_SHARE: Final = 1 / 20
 """Interval between two reads of a lease by a waiting process, as a fraction of the lease duration."""
@@ -52,7 +52,7 @@ An event of a newer schema version causes a release after the first failure.
 """
 
 CHECKPOINT_DELAY_S: Final = 0.1
-"""Maximum delay before a checkpoint is written after a skip over events that do not match the subscription's query."""
+"""Maximum delay before the checkpoint is written after a skip over events that the subscription does not handle."""
 
 
 class LeaseReleased(LeaseLost):
@@ -60,7 +60,7 @@ class LeaseReleased(LeaseLost):
 
 
 class ProcessingContext(Protocol):
-    """What a processor offers to its subscription: its position, and recording of finished work."""
+    """The part of a processor that its subscription uses: its position, and the recording of work."""
 
     @property
     def position(self) -> int:
@@ -81,7 +81,7 @@ class ProcessingContext(Protocol):
         """Record work and move the checkpoint in one transaction.
 
         Raises:
-            LeaseLost: Another process has acquired the lease. Nothing was recorded.
+            LeaseLost: another process acquired the lease, or the checkpoint was reset. Nothing was recorded.
         """
         ...
 
@@ -109,7 +109,7 @@ class ProcessingContext(Protocol):
 
 
 class Subscription(Protocol):
-    """What a processor runs: a projection or a reactor."""
+    """A projection or a reactor, as a processor sees it."""
 
     @property
     def name(self) -> str:
@@ -143,7 +143,7 @@ class Processor:
         self._lease = Lease(subscription.name, "", 0, 0)
         self._acquired_at = time.monotonic()
         self._lease_lost = False
-        self._waiting: asyncio.Timeout | None = None
+        self._wait_timeout: asyncio.Timeout | None = None
         self._checkpoint = 0
         self._stop = asyncio.Event()
         self._retry = Retry()
@@ -193,8 +193,8 @@ class Processor:
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.expired():
-            self._waiting.reschedule(asyncio.get_running_loop().time())
+        if self._wait_timeout is not None and not self._wait_timeout.expired():
+            self._wait_timeout.reschedule(asyncio.get_running_loop().time())
 
     async def run(self) -> None:
         """Process events whenever this process owns the lease; retry after every failure."""
@@ -242,7 +242,7 @@ class Processor:
         """Record work and move the checkpoint in one transaction.
 
         Raises:
-            LeaseLost: Another process has acquired the lease. Nothing was recorded.
+            LeaseLost: another process acquired the lease, or the checkpoint was reset. Nothing was recorded.
         """
         if work.after != self._checkpoint:  # a skip was not yet written: the stored checkpoint is still before it
             work = UnitOfWork(
@@ -278,7 +278,7 @@ class Processor:
         await self._release_lease()
         await self.pause(seconds - takeover_s)
         if self._lease_lost:
-            raise LeaseReleased(f"the lease of {self.subscription.name!r} was released after a failure")
+            raise LeaseReleased(f"the lease of subscription {self.subscription.name!r} was released after a failure")
 
     async def pause(self, seconds: float) -> None:
         """Wait, or return early if the processor is stopped."""
@@ -334,10 +334,7 @@ class Processor:
                 next_page.cancel()
                 await asyncio.gather(next_page, return_exceptions=True)
         if self._lease_lost:
-            raise LeaseLost(
-                f"{self.subscription.name!r} was stopped in this process: another process acquired its lease, or its "
-                "checkpoint was reset"
-            )
+            raise lease_lost(self.subscription.name)
         self.state = "stopping"
         await self._write_checkpoint()
 
@@ -355,14 +352,14 @@ class Processor:
             try:
                 async with asyncio.timeout(
                     CHECKPOINT_DELAY_S if self.position > self._checkpoint else None
-                ) as self._waiting:
+                ) as self._wait_timeout:
                     await self._log.wait_for_events(after)
                 return
             except TimeoutError:
                 if not self._lease_lost:
                     await self._write_checkpoint()
             finally:
-                self._waiting = None
+                self._wait_timeout = None
 
     async def _write_checkpoint(self) -> None:
         if self.position > self._checkpoint:

@@ -1,4 +1,4 @@
-"""A reactor handles events and causes effects: it sends mails, calls services, issues commands.
+"""A reactor handles events and causes effects: it sends email, calls services, issues commands.
 
 Delivery is at least once: an event is redelivered when the process dies before its checkpoint is written. Effects made
 through the handler context nevertheless take place once: `ctx.execute` runs in the checkpoint's transaction, and events
@@ -30,7 +30,7 @@ __all__ = ["HANDLER_TIMEOUT_S", "Context", "Reactor", "ReactorDefinition", "Star
 Start = Literal["beginning", "now"]
 
 HANDLER_TIMEOUT_S: Final = 60.0
-"""Default timeout for a handler, per event."""
+"""Default timeout for a handler to handle one event."""
 
 
 class ReactorDefinition:
@@ -101,7 +101,8 @@ class Context(Client):
     def execute(self, sql: str, /, *values: Any) -> None:
         """Add a SQL statement to the transaction that moves the checkpoint past this event.
 
-        The statement runs after the handler has returned, and takes effect exactly once.
+        The statement runs after the handler has returned, and takes effect exactly once. If it fails, the event is
+        handled again, as after an exception of the handler. The `memory:` store runs no SQL.
 
         Args:
             sql: The statement, with the placeholders $1, $2 and so on.

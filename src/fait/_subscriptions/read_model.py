@@ -38,6 +38,7 @@ M = TypeVar("M", bound="ReadModel")
 Convert = Callable[[Any], Any]
 
 RESERVED_NAMES: Final = {"where", "order_by", "limit", "after", "cursor", "timeout_s"}
+"""Parameters of `find`, which cannot be names of columns."""
 
 _KINDS: Final[dict[type, ColumnKind]] = {
     str: "text",
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
             key: name of the primary-key column; a str, int, UUID or date.
             table: name of the table; by default the class's name in snake_case.
             indexes: further indexes, each a tuple of column names.
-            version: increase it when `evolve` changes its meaning, so that the table must be rebuilt; 1 by default.
+            version: increase it when `evolve` computes different rows, so that the table must be rebuilt; 1 by default.
 
         Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
         change and return the row it got. Its annotation lists the events that the read model handles.
@@ -90,7 +91,7 @@ if TYPE_CHECKING:
                 key: the column that identifies a row.
                 table: the table's name; by default the class's in snake_case.
                 indexes: columns of further indexes.
-                version: Increase it when `evolve` computes different rows. The table must then be rebuilt.
+                version: increase it when `evolve` computes different rows; see the class options.
             """
 
 else:
@@ -117,7 +118,7 @@ else:
             key: name of the primary-key column; a str, int, UUID or date.
             table: name of the table; by default the class's name in snake_case.
             indexes: further indexes, each a tuple of column names.
-            version: increase it when `evolve` changes its meaning, so that the table must be rebuilt; 1 by default.
+            version: increase it when `evolve` computes different rows, so that the table must be rebuilt; 1 by default.
 
         Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
         change and return the row it got. Its annotation lists the events that the read model handles.

@@ -19,7 +19,10 @@ __all__ = ["Deadline", "read_nothing", "wait_for_position"]
 T = TypeVar("T")
 
 _INITIAL_POLL_INTERVAL_S: Final = 0.001
+"""First interval between two reads of the checkpoint; it doubles with each read."""
+
 _MAX_POLL_INTERVAL_S: Final = 0.05
+"""Maximum interval between two reads of the checkpoint."""
 
 
 class Deadline:
@@ -38,14 +41,14 @@ class Deadline:
 async def wait_for_position(
     processor: Processor, ledger: Ledger, target: int, deadline: Deadline, read: Callable[[], Awaitable[T]]
 ) -> T:
-    """Return the result of `read`, executed while the subscription is at the target position or after it.
+    """Return the result of `read`, executed while the subscription is at the target position or beyond it.
 
     Args:
         processor: The subscription's processor in this process, whether or not it owns the lease.
         ledger: The ledger with the checkpoint and the lease.
         target: Position to wait for.
-        deadline: When to give up.
-        read: Reads the rows. It is called again if the subscription was reset in between.
+        deadline: end of the wait.
+        read: Reads the rows. It is called again if the subscription was reset during the read.
 
     Raises:
         Stale: The subscription did not reach the target in time, or was reset.
@@ -75,7 +78,7 @@ async def _wait_until_passed(processor: Processor, ledger: Ledger, target: int, 
     """
     name, fencing_token, interval_s = processor.subscription.name, None, _INITIAL_POLL_INTERVAL_S
     while not 0 < target <= processor.position:
-        if fencing_token is None:  # read before the checkpoint, so that a reset in between is detected
+        if fencing_token is None:  # read before the checkpoint, so that a reset between the two reads is detected
             fencing_token = (await ledger.lease(name)).fencing_token
         checkpoint = await ledger.checkpoint(name)
         position = checkpoint.position if checkpoint else 0

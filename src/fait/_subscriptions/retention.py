@@ -19,7 +19,7 @@ from fait._telemetry import logger
 __all__ = ["SWEEP_INTERVAL_S", "Retention"]
 
 SWEEP_INTERVAL_S: Final = 60.0
-"""Interval between two sweeps."""
+"""Interval between two sweeps that drop expired messages."""
 
 FULL_SWEEP_INTERVAL_S: Final = 24 * 3600.0
 """Interval between two sweeps from the beginning of the log.

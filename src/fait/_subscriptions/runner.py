@@ -42,7 +42,7 @@ class Runner:
         self._background_tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Start all processors, the heartbeat and the retention."""
+        """Start all processors, the heartbeat and the retention sweeps."""
         self._tasks = [
             asyncio.create_task(processor.run(), name=f"fait-{name}") for name, processor in self.processors.items()
         ]

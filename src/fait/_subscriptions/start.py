@@ -33,7 +33,7 @@ class SubscriptionStarter:
         """Give each subscription a checkpoint and a read model its table.
 
         Raises:
-            SubscriptionsChanged: subscriptions disappeared and others appeared.
+            SubscriptionsChanged: subscriptions were removed from the app and others were added to it.
             DeclarationError: another app of the store has a subscription of this name.
             CheckpointMismatch: a checkpoint belongs to another log or epoch, or lies beyond the head.
             ReadModelChanged: the definition of a read model changed since its table was built.
@@ -71,7 +71,8 @@ class SubscriptionStarter:
         name, log = checkpoint.subscription, self._log.identity
         if checkpoint.app != self._app:
             raise DeclarationError(
-                f"the subscription {name!r} belongs to the app {checkpoint.app!r} in this store; choose another name"
+                f"the subscription {name!r} belongs to the app {checkpoint.app!r} in this store. Nothing was changed. "
+                "Give this one another name, with @app.on(..., name='...') or table='...'."
             )
         if (checkpoint.log_id, checkpoint.epoch) != (log.log_id, log.epoch):
             raise CheckpointMismatch(
@@ -95,7 +96,8 @@ class SubscriptionStarter:
                 raise UsageError(
                     f"the table {table.name!r} has rows, but no subscription with a checkpoint wrote them. The read "
                     "model was probably removed with forget= and then declared again. Nothing was changed. Rebuild "
-                    f"the table from the log: open(url, rebuild=[{table.name!r}])"
+                    f"the table from the log: fait rebuild {table.name} --app module:app, or open(url, "
+                    f"rebuild=[{table.name!r}])."
                 )
 
     async def check_not_expired(self, subscription: Projection | Reactor, position: int) -> None:

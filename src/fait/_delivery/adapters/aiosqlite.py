@@ -19,7 +19,7 @@ __all__ = ["outbox"]
 
 
 def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> AsyncOutbox:
-    """The outbox for the open transaction of a connection, or the one that the connection begins implicitly."""
+    """Return the outbox for the open transaction of a connection, or the one that the connection begins implicitly."""
     if not isinstance(connection, aiosqlite.Connection):
         raise unsupported_connection(connection, "Pass the aiosqlite.Connection, not a cursor.")
     warn_if_sqlite_outdated(sqlite3.sqlite_version_info)

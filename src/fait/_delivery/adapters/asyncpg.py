@@ -16,7 +16,7 @@ __all__ = ["outbox"]
 
 
 def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> AsyncOutbox:
-    """The outbox for the open transaction of a connection."""
+    """Return the outbox for the open transaction of a connection."""
     if not hasattr(connection, "is_in_transaction"):
         raise unsupported_connection(
             connection, "Acquire a connection from the pool: `async with pool.acquire() as connection:`."

@@ -29,7 +29,7 @@ _PROXIES: Final[set[type]] = {ConnectionProxy}
 
 
 def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox:
-    """The outbox for the open transaction of a connection of this thread."""
+    """Return the outbox for the open transaction of a connection of this thread."""
     if type(connection) in _PROXIES and hasattr(connection, "alias"):  # caches have such a proxy too, without an alias
         connection = connections[connection.alias]
     if not isinstance(connection, BaseDatabaseWrapper):

@@ -22,7 +22,7 @@ _warned: Final[list[bool]] = []
 
 @contextmanager
 def translate_errors() -> Generator[None]:
-    """Replace a driver error by a fait error where that says more."""
+    """Replace a driver error with a fait error if its cause is known."""
     try:
         yield
     except Exception as error:
@@ -32,7 +32,7 @@ def translate_errors() -> Generator[None]:
 
 
 def unsupported_connection(given: object, advice: str) -> UsageError:
-    """The error for an object of a supported library that is not a connection, such as a pool or a cursor."""
+    """Return the error for an object of a supported library that is not a connection, such as a pool or a cursor."""
     return UsageError(f"outbox(...) takes a connection, not {type(given).__qualname__}. Nothing was written. {advice}")
 
 
@@ -51,14 +51,14 @@ def warn_if_sqlite_outdated(version: tuple[int, ...]) -> None:
 
 
 def _translate(error: Exception) -> Exception | None:
-    """The fait error, decided by SQLSTATE for PostgreSQL, and by error code or text for SQLite."""
+    """Return the fait error, determined by SQLSTATE for PostgreSQL, and by error code or text for SQLite."""
     causes = list(_causes(error))
     states = {getattr(each, "sqlstate", None) or getattr(each, "pgcode", None) for each in causes}
     codes = {getattr(each, "sqlite_errorcode", None) for each in causes}
     texts = [str(each) for each in causes if "sqlite" in type(each).__module__]
     if states & _MISSING_LOG or any("no such table: fait_" in text for text in texts):
         return UsageError(
-            "this database has no fait store (in PostgreSQL: this schema has none), or an older fait created it. "
+            "this database has no fait store (in PostgreSQL: this schema has none), or an older version of fait created it. "
             "Nothing was written. Roll back. Create the store with `fait db init`, or update it with `fait db migrate`."
             " If the store is in another PostgreSQL schema: outbox(connection, schema=...)."
         )
@@ -89,7 +89,7 @@ def _translate(error: Exception) -> Exception | None:
 
 
 def transaction_failed() -> UsageError:
-    """The error for a PostgreSQL transaction that can only be rolled back."""
+    """Return the error for a PostgreSQL transaction that can only be rolled back."""
     return UsageError(
         "an earlier statement of this transaction failed, so PostgreSQL accepts no further statements. Nothing was "
         "written. Roll back, and correct the statement that failed first."
@@ -97,7 +97,7 @@ def transaction_failed() -> UsageError:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and the errors it wraps: a library may wrap the error of its driver."""
+    """Yield the error and the errors it wraps: a library may wrap the error of its driver."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause

@@ -6,17 +6,17 @@ __all__ = ["colon_named", "dollar_numbered", "percent_s"]
 
 
 def dollar_numbered(sql: str) -> str:
-    """Numbered placeholders: `$1`."""
+    """Return a statement with numbered placeholders: `$1`, `$2`."""
     numbers = iter(range(1, 100))
     return re.sub(r"\?", lambda _: f"${next(numbers)}", sql)
 
 
 def percent_s(sql: str) -> str:
-    """Positional placeholders: `%s`. The statements contain no other percent sign."""
+    """Return a statement with positional placeholders: `%s`. The statements contain no other percent sign."""
     return sql.replace("?", "%s")
 
 
 def colon_named(sql: str) -> str:
-    """Named placeholders: `:v1`."""
+    """Return a statement with named placeholders: `:v1`, `:v2`."""
     numbers = iter(range(1, 100))
     return re.sub(r"\?", lambda _: f":v{next(numbers)}", sql)

@@ -20,7 +20,7 @@ __all__ = ["outbox"]
 
 
 def outbox(connection: object, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox | AsyncOutbox:
-    """The outbox for the open transaction of a connection, or the one that the connection begins implicitly."""
+    """Return the outbox for the open transaction of a connection, or the one that the connection begins implicitly."""
     if isinstance(connection, AsyncConnection):
         return AsyncConnectionOutbox(_AsyncPsycopg(cast("AsyncConnection[Any]", connection)), codec, schema, on_commit)
     if isinstance(connection, Connection):

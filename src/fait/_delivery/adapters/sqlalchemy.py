@@ -27,7 +27,7 @@ _BIND_ARGUMENTS: Final[Any] = {"clause": update(table("fait_log"))}
 
 
 def outbox(target: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox | AsyncOutbox:
-    """The outbox for the transaction of a session, or the open transaction of a connection."""
+    """Return the outbox for the transaction of a session, or the open transaction of a connection."""
     if callable(registry := getattr(target, "registry", None)):  # a scoped_session: one session per thread or task
         target = registry()
     dialect = _dialect(target)
@@ -130,7 +130,7 @@ def _check_begun(session: Session, begin: str) -> None:
 
 
 def _session_savepoint(session: Session, connection: Connection) -> str | None:
-    """The savepoint that acts as the session's own transaction, if the session joined an external one."""
+    """Return the savepoint that acts as the session's own transaction, if the session joined an external one."""
     nested, depth = session.get_nested_transaction(), 0
     while nested is not None:
         nested, depth = nested.parent, depth + nested.nested

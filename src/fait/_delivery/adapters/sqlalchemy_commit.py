@@ -70,7 +70,7 @@ class _TransactionBuffers:
         self._buffers: dict[tuple[Registry, str], _SavepointAwareBuffer] = {}
 
     def buffer(self, codec: Codec, schema: str, on_commit: OnCommit) -> _SavepointAwareBuffer:
-        """The buffer of an app and a schema."""
+        """Return the buffer of an app and a schema."""
         key = (codec.registry, schema)
         if key not in self._buffers:
             self._buffers[key] = _SavepointAwareBuffer(codec, schema, on_commit)
@@ -98,7 +98,7 @@ class _TransactionBuffers:
 def get_buffer(
     connection: Connection, codec: Codec, schema: str, on_commit: OnCommit, session_savepoint: str | None = None
 ) -> OutboxBuffer:
-    """The buffer for the open transaction of a connection.
+    """Return the buffer for the open transaction of a connection.
 
     Args:
         connection: a connection with an open transaction.
@@ -123,7 +123,7 @@ def get_buffer(
 
 
 def savepoints(connection: Connection) -> list[str]:
-    """The names of the open savepoints, the outermost first."""
+    """Return the names of the open savepoints, the outermost first."""
     names: list[str] = []
     nested: Any = connection.get_nested_transaction()
     while nested is not None:
@@ -168,7 +168,7 @@ def _is_autocommit(connection: Connection, driver: Any) -> bool:
 
 
 def _is_legacy_transaction_control(driver: Any) -> bool:
-    """Whether sqlite3 begins transactions only before INSERT, UPDATE and DELETE. aiosqlite does not always tell."""
+    """Return whether sqlite3 begins transactions only before INSERT, UPDATE and DELETE; False if that is unknown."""
     is_known = hasattr(driver, "autocommit") or sys.version_info < (3, 12)
     return is_known and getattr(driver, "autocommit", -1) == -1 and driver.isolation_level is not None
 

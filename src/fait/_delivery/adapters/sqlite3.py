@@ -16,7 +16,7 @@ __all__ = ["decode_rows", "no_transaction", "outbox", "transaction_already_open"
 
 
 def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox:
-    """The outbox for the open transaction of a connection, or the one that the connection begins implicitly."""
+    """Return the outbox for the open transaction of a connection, or the one that the connection begins implicitly."""
     if not isinstance(connection, sqlite3.Connection):
         raise unsupported_connection(connection, "Pass a sqlite3.Connection; that of a cursor is `cursor.connection`.")
     warn_if_sqlite_outdated(sqlite3.sqlite_version_info)
@@ -24,7 +24,7 @@ def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> O
 
 
 def no_transaction(execute: str, commit: str) -> UsageError:
-    """The error in autocommit mode, where each statement is a transaction by itself."""
+    """Return the error for autocommit mode, in which each statement is a transaction by itself."""
     return UsageError(
         f'no transaction is open. Nothing was written. Call `{execute}("BEGIN IMMEDIATE")` before your change, and '
         f"`{commit}` after adding the event; or use the block `outbox(connection).transaction()`."
@@ -32,7 +32,7 @@ def no_transaction(execute: str, commit: str) -> UsageError:
 
 
 def transaction_already_open(add: str, commit: str) -> UsageError:
-    """The error when a transaction would begin within another one, which SQLite does not support."""
+    """Return the error for a transaction within another one, which SQLite does not support."""
     return UsageError(
         "a transaction is already open on this connection (with autocommit=False, one always is), and SQLite cannot "
         f"begin another. Nothing was written. Call `{add}` in the open transaction, then `{commit}`."
@@ -40,7 +40,7 @@ def transaction_already_open(add: str, commit: str) -> UsageError:
 
 
 def decode_rows(rows: Sequence[Sequence[Any]]) -> Rows:
-    """Rows with text as str, also if the `text_factory` of the connection is bytes."""
+    """Return the rows with text as str, also if the `text_factory` of the connection is bytes."""
     return [tuple([value.decode() if isinstance(value, bytes) else value for value in row]) for row in rows]
 
 

@@ -80,7 +80,8 @@ class PostgresAdmin:
                 await connection.execute(f"SET LOCAL lock_timeout = '{DROP_TIMEOUT_S}s'")
                 await connection.execute(statement)
         except StoreUnavailable as error:
-            raise StoreUnavailable(f"{error} {self.location} was not dropped. To drop it, run: {statement}") from error
+            advice = f"{self.location} was not dropped. To drop it, run: {statement}"
+            raise StoreUnavailable(f"{error.reason} {advice}") from error
 
 
 @asynccontextmanager

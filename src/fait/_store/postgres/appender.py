@@ -303,9 +303,8 @@ class _SendAttempt:
         if isinstance(error, PostgresError) or is_connection_lost(error):
             return map_error(error, self._location, self._outcome)
         if isinstance(error, StoreUnavailable) and self.outcome_unknown:
-            reason = str(error).removesuffix(" Nothing was written.")
             return StoreUnavailable(
-                f"the connection was lost during the append, and the retry failed: {reason}", "unknown"
+                f"the connection was lost during the append, and the retry failed: {error.reason}", "unknown"
             )
         return error
 

@@ -135,10 +135,7 @@ class PostgresLedger:
             except _CONSTRAINT_ERRORS as error:
                 raise constraint_violation((change.table for change in work.rows), _constraint_name(error)) from None
         if not moved_rows:
-            raise LeaseLost(
-                f"another process has taken over subscription {work.subscription!r}. Nothing was recorded; the other "
-                "process handles the events again."
-            )
+            raise lease_lost(work.subscription)
 
     async def lease(self, name: str) -> Lease:
         rows = await self._database.fetch("read_lease", name)

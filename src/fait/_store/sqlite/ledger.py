@@ -155,10 +155,7 @@ def _record(connection: SqliteConnection, work: UnitOfWork) -> None:
         SQL["move_checkpoint"], (work.subscription, work.after, work.position, work.fencing_token)
     ).get
     if moved is None:
-        raise LeaseLost(
-            f"another process has taken over subscription {work.subscription!r}. Nothing was recorded; the other "
-            "process handles the events again."
-        )
+        raise lease_lost(work.subscription)
     # fault: checkpoint-committed-before-rows
     for change in work.rows:
         _change(connection, change)
