@@ -1,4 +1,4 @@
-"""`App` and `System`: what an application consists of, and the application running on a store.
+"""`App` and `System`: the declarations of an application, and the application running on a store.
 
 An `App` holds declarations only. `app.open(url)` opens a store and yields a `System`, which holds the connections, runs
 the subscriptions, and closes with the `async with` block.
@@ -110,8 +110,8 @@ class App:
     An app holds no connection. `open` runs it on a store.
 
     Args:
-        name: name of the app. It is stored with the checkpoints of the app's subscriptions, so do not change it. Several
-            apps may share a store if their subscriptions have different names.
+        name: name of the app. It is stored with the checkpoints of its subscriptions, so do not change it. Several apps
+            may share a store if their subscriptions have different names.
 
     Attributes:
         name: name of the app.
@@ -129,10 +129,10 @@ class App:
         Events that an included `evolve` or a handler accepts are included with it.
 
         Args:
-            *things: the objects to include. A module stands for everything of these kinds that it defines itself.
+            *things: the objects to include. A module includes all such objects that it defines itself.
 
         Raises:
-            DeclarationError: an argument is none of these.
+            DeclarationError: an argument is an object of another kind.
         """
         for thing in things:
             self._declarations.include(thing)
@@ -220,7 +220,8 @@ class App:
             An `AsyncOutbox`, whose `add` is awaited, for an async library; an `Outbox` otherwise.
 
         Raises:
-            UsageError: there is no adapter for this connection.
+            UsageError: the argument is not a usable connection or session of one of these libraries.
+            DeclarationError: the declarations contradict each other.
         """
         self._declarations.resolve()
         return open_outbox(connection, self._codec, schema, self._notify_systems)
@@ -284,7 +285,7 @@ class App:
 
 
 def declarations_of(app: App) -> Declarations:
-    """Return what an app includes."""
+    """Return the declarations of an app."""
     return app._declarations  # pyright: ignore[reportPrivateUsage]
 
 
@@ -362,8 +363,8 @@ class System(Client):
         for old, new in renamed.items():
             if await ledger.checkpoint(old) and await ledger.checkpoint(new):
                 raise UsageError(
-                    f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. Delete "
-                    f"one of them: open the app once without renamed=, with forget=[{old!r}] or forget=[{new!r}]."
+                    f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. "
+                    f"Open the app once without renamed=, and with forget=[{old!r}] or forget=[{new!r}], to delete one."
                 )
             await ledger.rename_subscription(old, new)
         for name in forget:
@@ -497,7 +498,8 @@ class System(Client):
 
         Raises:
             UsageError: the read model is not included in the app.
-            PositionExpired: messages that the read model handles have been dropped. The table was not changed.
+            PositionExpired: the read model handles messages, and some have been dropped. The table is unchanged, unless
+                they were dropped during the call.
         """
         projection = self._projections[self._definition(model).name]
         await self._starter.check_not_expired(projection, 0)  # before anything is changed

@@ -1,14 +1,14 @@
 """The exceptions of fait.
 
     FaitError
-    ├── DeclarationError        a class or function cannot be used as declared; raised before anything runs
+    ├── DeclarationError        a class or function cannot be used as declared
     ├── MissingExtra            an optional dependency is not installed
     ├── UsageError              invalid call: wrong type, unknown column, closed system
     ├── Rejected                a command was rejected by the application
     ├── InvalidValue            a value cannot be stored exactly
     ├── WrongExpectedVersion    the stream is not at the expected version
-    ├── AppendConditionFailed   an event that the append depends on was recorded after it was decided
-    ├── DuplicateEventId        an event id is used by another event
+    ├── AppendConditionFailed   a matching event was recorded after the decision
+    ├── DuplicateEventId        an event id is already used
     ├── KeyReused               an idempotency key was used for another command
     ├── UndecodableEvent        a recorded event cannot be decoded
     │   ├── UnknownEventType    … because no included class declares its type
@@ -18,7 +18,7 @@
     ├── ReadModelChanged        a read model's definition differs from its table's
     ├── CheckpointMismatch      a checkpoint belongs to another log or lies beyond the head
     ├── PositionExpired         a subscription would start where messages have been dropped
-    ├── LeaseLost               the subscription's lease was acquired by another process
+    ├── LeaseLost               the lease of a subscription was lost
     └── StoreUnavailable        the store cannot be reached or used; see `.outcome`
         └── StoreTooNew         the database schema is from a newer version of fait
 
@@ -61,7 +61,7 @@ class FaitError(Exception):
 class DeclarationError(FaitError):
     """A class or function cannot be used as declared.
 
-    Raised at import, by `App.include`, or by `App.open` before anything is written.
+    Raised at import, by `App.include`, by `App.open`, or at the first use of the class or function.
     """
 
 
@@ -94,7 +94,7 @@ class InvalidValue(FaitError):
     Attributes:
         path: JSON path of the value, such as `$.items[2].price`; `$` is the whole value. Or the name of an argument,
             such as `occurred_at`.
-        reason: why it cannot be stored.
+        reason: the reason why it cannot be stored.
     """
 
     def __init__(self, subject: str, path: str, reason: str) -> None:
@@ -146,9 +146,9 @@ class AppendConditionFailed(FaitError):
 
 
 class DuplicateEventId(FaitError):
-    """An event id is used by another event, recorded or in the same append, so the append is not a repetition.
+    """An event id is already used, and the append is not a repetition of the one that used it. Nothing was written.
 
-    Nothing was written.
+    Also raised if an id occurs twice in one append, or if only some of its ids are in use.
 
     Attributes:
         event_id: one of the ids in use.
@@ -246,7 +246,9 @@ class SubscriptionsChanged(FaitError):
 
 
 class ReadModelChanged(FaitError):
-    """A read model's columns, key, events or version differ from those its table was built with. Nothing was changed.
+    """A read model's columns, key, indexes, event types or version changed since its table was built.
+
+    Nothing was changed.
 
     Attributes:
         model: name of the read model's table.
@@ -273,10 +275,10 @@ class CheckpointMismatch(FaitError):
     def __init__(self, subscription: str, reason: str) -> None:
         self.subscription = subscription
         super().__init__(
-            f"the checkpoint of subscription {subscription!r} does not fit this log: {reason}. Nothing was handled or "
-            "written. If the database was restored or copied, run fait log adopt. If the checkpoint still does not fit,"
-            f" rebuild a read model with fait rebuild {subscription} --app module:app; for a handler, check which of "
-            f"its effects must be repeated, then open the app once with forget=[{subscription!r}]."
+            f"the checkpoint of subscription {subscription!r} does not match this log: {reason}. The subscription does "
+            "not run. If the database was restored or copied, run fait log adopt. If the checkpoint still does not "
+            f"match, rebuild a read model with fait rebuild {subscription} --app module:app; for a handler, "
+            f"check which of its effects must be repeated, then open the app once with forget=[{subscription!r}]."
         )
 
 

@@ -18,7 +18,7 @@ logger = logging.getLogger("fait")
 
 
 class Origin(Struct, frozen=True, kw_only=True):
-    """Where an append comes from; see `caused_by`.
+    """The origin of an append, stored in the metadata of its events; see `caused_by`.
 
     Attributes:
         correlation_id: the same for all events of one business operation, such as a request id.

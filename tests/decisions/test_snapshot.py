@@ -248,7 +248,7 @@ async def test_snapshot_of_a_changed_fold_is_replaced(tmp_path: Path, quiet: pyt
     assert after is not None
     assert (before.version, after.version) == (5, 8)
     assert after.fold_hash != before.fold_hash
-    assert "ignoring a snapshot of another fold" in quiet.text
+    assert "snapshot ignored, because it has another fold hash" in quiet.text
 
 
 async def test_snapshot_of_another_history_is_not_used(s: System) -> None:
@@ -356,7 +356,7 @@ def test_decider_with_snapshots_needs_a_return_annotation() -> None:
     app = fait.App("wrong")
     app.include(fait.Decider(category="x", initial=int, decide=lambda c, s: [], evolve=evolve, snapshot_every=5))
 
-    with pytest.raises(fait.DeclarationError, match="annotate the type of the state"):
+    with pytest.raises(fait.DeclarationError, match="annotate it with the type of the state"):
         app._declarations.resolve()
 
 
@@ -383,7 +383,7 @@ async def test_state_that_changes_in_json_is_not_saved_and_logged_once(
             assert (await s.load(Loose, "1")).level == "many"
         assert await saved_snapshot(s) is None
 
-    assert len([each for each in caplog.records if "the state changes when it is encoded" in each.getMessage()]) == 1
+    assert len([each for each in caplog.records if "the state is not equal after encoding" in each.getMessage()]) == 1
 
 
 # Saving in the background

@@ -371,7 +371,7 @@ def test_undeclared_subclass_of_an_event_is_not_an_event() -> None:
 
     assert event_type(Sub) is None
     assert event_type(int) is None
-    with pytest.raises(InvalidValue, match=r"\$: it is an instance of .*Sub, not of OfModule"):
+    with pytest.raises(InvalidValue, match=r"stored: it is an instance of .*Sub, not of OfModule"):
         declared(OfModule).encode(Sub(1))
 
 

@@ -181,7 +181,7 @@ async def test_drop_of_schema_in_use_fails_with_the_statement_to_run(
     try:
         await user.execute('BEGIN; LOCK TABLE "verify used".fait_events')
         with pytest.raises(
-            StoreUnavailable, match='was not dropped. To drop it, run: DROP SCHEMA IF EXISTS "verify used"'
+            StoreUnavailable, match=r'was not dropped\. To drop it, run: DROP SCHEMA IF EXISTS "verify used"'
         ):
             await admin.drop()
         await user.execute("ROLLBACK")

@@ -211,7 +211,15 @@ else:
             return self._version
 
         def emit(self, event, /, *, tags=()):
-            """Record an event."""
+            """Record an event: apply it to the state now, and append it when the command returns.
+
+            Args:
+                event: an event of a class that `evolve` handles.
+                tags: further entities that the event belongs to, each as "kind:id".
+
+            Raises:
+                UsageError: `evolve` does not handle the event's class. Nothing was written.
+            """
             description = describe_aggregate(type(self))
             if type(event) not in description.events:
                 raise UsageError(
@@ -332,7 +340,7 @@ def _check_declaration(
     if "-" in check_stream(category):
         raise DeclarationError(
             f"{cls.__qualname__}: the category {category!r} contains '-', which separates category and id in the name "
-            f"of a stream"
+            f"of a stream. Choose another category"
         )
     if not callable(getattr(cls, "evolve", None)):
         raise DeclarationError(
@@ -351,7 +359,7 @@ def _check_declaration(
     missing = [each.name for each in msgspec.structs.fields(cls) if each.required]
     if missing:
         raise DeclarationError(
-            f"{cls.__qualname__}: fields without a default: {', '.join(missing)}. Declare their values before the "
-            f"first event"
+            f"{cls.__qualname__}: fields without a default: {', '.join(missing)}. Give each of them a default, "
+            f"its value before the first event"
         )
     setattr(cls, _DESCRIPTION, _Description(cls, category, snapshot_every, names))

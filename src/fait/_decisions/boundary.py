@@ -8,7 +8,7 @@
     await s.decide(sell, Sell(show="hamlet", seats=2))
 
 A boundary folds all events that match the query, in any stream. Its new events are appended with an append condition:
-the append fails if another matching event was recorded after the log was read. If the condition fails, the append result carries the
+the append fails if another matching event was recorded after the log was read. The append result then carries the
 events that made it fail. The boundary folds them too and decides again, without reading any event twice.
 """
 
@@ -129,11 +129,11 @@ async def read_matching_events(
 async def decide_boundary(
     log: DecisionLog, codec: Codec, clock: Clock, boundary: Boundary[C, S, E], command: C, options: Options
 ) -> WriteResult[Sequence[NewEvents]]:
-    """Fold the matching events, decide, append on condition; if the condition failed, fold the new events and retry."""
+    """Fold the matching events, decide and append; if the append condition failed, fold the new events and retry."""
     if options.expected is not None:
         raise UsageError(
-            f"using(expected=...) does not apply to the boundary {boundary.name!r}, which has no stream. Let it decide "
-            f"NewEvents(..., expected=...). Nothing was written."
+            f"using(expected=...) does not apply to the boundary {boundary.name!r}, which has no stream. Nothing "
+            f"was written. Set it in NewEvents(..., expected=...) of its decide function."
         )
     record = command_record(f"{boundary.name}.{type(command).__name__}", {"command": command})
     metadata = build_metadata(options, record)

@@ -74,8 +74,8 @@ class Client:
         """Return a client with other options; those not given are taken over from this one.
 
         Args:
-            key: idempotency key: names one intention of a caller. A second call with the same key, on the same stream or
-                with the same boundary, writes nothing and returns the stored result, with `repeated` set.
+            key: idempotency key: names one intention of a caller. A second call with the same key, on the same stream
+                or boundary, writes nothing and returns the stored result, with `repeated` set.
             expected: the version that the stream must have, or "no_stream", "exists" or "any". A conflict is then an
                 error immediately; the call is not retried.
             attempts: maximum number of times that a decision is made when appends conflict, at least 1; 32 by default.
@@ -377,7 +377,7 @@ class Client:
     ) -> dict[str, Any]:
         """Load the current states of many aggregates, or of many streams of a decider, with few queries.
 
-        Each state is the same as `load` returns. They are not read in one transaction, so they may be of different times.
+        Each state is the one that `load` returns. They are not read in one transaction and may be of different times.
 
         Args:
             target: the aggregate's class, or the decider.

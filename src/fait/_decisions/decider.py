@@ -72,7 +72,7 @@ class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
 
 
 class SnapshotPolicy(Struct, frozen=True):
-    """When a fold's state is saved as a snapshot, and what its fold hash and decoder are made from.
+    """The interval between snapshots of a fold, and the inputs of its fold hash and state decoder.
 
     Attributes:
         every: number of events after which a new snapshot is saved.
@@ -103,7 +103,7 @@ class DecidedEvent(Struct, frozen=True):
 
 
 class FoldDefinition(Struct, Generic[S], frozen=True):
-    """A fold over one stream: what an aggregate and a decider have in common.
+    """A fold over one stream: the common part of an aggregate and a decider.
 
     Attributes:
         category: category of its streams.

@@ -1,6 +1,6 @@
 """Loads states: folds streams page by page, from the first event or from a snapshot.
 
-At most one page of events is held in memory, however long a stream is.
+At most one page of events is held in memory, regardless of the length of a stream.
 """
 
 from collections import defaultdict
@@ -130,7 +130,7 @@ class Loader:
     async def _resume_from_snapshot(
         self, definition: FoldDefinition[S], stream: str, snapshot: LoadedSnapshot, until: Until
     ) -> LoadedState[S] | None:
-        """Fold the events after a snapshot. Returns None if it lies beyond the limits, or the stream lacks its last event."""
+        """Fold the events after a snapshot. Returns None if it is beyond the bounds or does not match the stream."""
         page = await self._log.history(stream, after=snapshot.version - 1, limit=PAGE_SIZE, until=until)
         resumed = self._apply_to_snapshot(definition, snapshot, page, stream)
         if resumed is None or len(page) < PAGE_SIZE:

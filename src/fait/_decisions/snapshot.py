@@ -235,13 +235,13 @@ def _state_type(policy: SnapshotPolicy) -> Any:
         returned = typing.get_type_hints(policy.evolve, include_extras=True).get("return")
     except NameError as error:
         raise DeclarationError(
-            f"{_name_of(policy)}: an annotation refers to {error.name}, which is not defined at run time. If it is imported "
-            "under TYPE_CHECKING, move the import out of that block."
+            f"{_name_of(policy)}: an annotation refers to {error.name}, which is not defined at run time. If it is "
+            "imported under TYPE_CHECKING, move the import out of that block."
         ) from None
     if returned is None:
         raise DeclarationError(
-            f"{_name_of(policy)} has snapshot_every, but its evolve has no return annotation: annotate it with the type of "
-            "the state"
+            f"{_name_of(policy)} has snapshot_every, but its evolve has no return annotation: annotate it with the "
+            "type of the state"
         )
     return returned
 

@@ -122,7 +122,7 @@ class WriteResult(Struct, Generic[R_co], frozen=True):
         repeated: True if an earlier call with the same key, or the same `id=`, stored the events; this call wrote
             nothing. It is also True if this call's own append was stored, its connection was lost and the append was
             sent again: the two cases cannot be told apart. Without a key and an id it is always False.
-        attempts: how many times the decision was made; more than 1 if appends conflicted.
+        attempts: number of times the decision was made; more than 1 if appends conflicted.
     """
 
     value: R_co
@@ -184,7 +184,7 @@ class DecisionRunner:
             self._snapshots.save_later(loaded.new_snapshot)
 
     async def run(self, decision: Decision[S, R], options: Options) -> WriteResult[R]:
-        """Load, decide and append; on a version conflict back off and retry, `options.attempts` times in total."""
+        """Load, decide and append; on a version conflict back off and retry, up to `options.attempts` attempts."""
         stream = stream_name(decision.definition.category, decision.id)
         command = command_record(decision.name, decision.arguments)
         metadata = build_metadata(options, command)
@@ -263,7 +263,7 @@ def async_command_error(name: str) -> UsageError:
 
 
 def build_metadata(options: Options, command: CommandRecord | None = None) -> str:
-    """Return the metadata of an append as JSON: command, key, actor, correlation and causation."""
+    """Return the metadata of an append as JSON: command, key, origin and extra entries."""
     current = origin()
     if command is None and current is NO_ORIGIN and options.key is None and not options.extra:
         return "{}"

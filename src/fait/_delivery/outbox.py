@@ -135,8 +135,8 @@ class Outbox(ABC):
             key: an idempotency key. An event with a key that was used on this stream is not stored again.
 
         Raises:
-            UsageError: no transaction is open, or the event cannot be added to it. The message says what to write
-                instead.
+            UsageError: no transaction is open, or the event cannot be added to it. The message names the
+                correct call.
             InvalidValue: a value in the event cannot be stored.
             WrongExpectedVersion: the stream has another version. Roll back the transaction. In `transaction()` on
                 PostgreSQL it is raised at the end of the block; with SQLAlchemy, by the commit.

@@ -131,14 +131,15 @@ class Codec:
             raise InvalidValue(
                 f"event type {event.type[:80]!r}",
                 "$",
-                f"it must be 1 to {MAX_EVENT_NAME_CHARS} printable characters without leading, trailing or double spaces",
+                f"it must be 1 to {MAX_EVENT_NAME_CHARS} printable characters, without leading, trailing or double "
+                "spaces",
             )
         declared = self.registry.types.get(event.type)
         if declared is not None and event.schema_version != declared.schema_version:
             raise UsageError(
                 f"{event.type!r} is declared with schema version {declared.schema_version}; an Untyped event of schema "
-                f"version {event.schema_version} cannot be appended. Nothing was written: pass data of the declared version, "
-                f"with schema_version={declared.schema_version}."
+                f"version {event.schema_version} cannot be appended. Nothing was written: pass data of the declared "
+                f"version, with schema_version={declared.schema_version}."
             )
         if not isinstance(event.data, msgspec.Raw):
             return encode_json(event.data, f"event {event.type!r}")

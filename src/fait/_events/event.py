@@ -55,8 +55,8 @@ def event(
 
     A plain class becomes a frozen `msgspec.Struct` with the annotated fields. A dataclass, Struct, attrs class or
     Pydantic model remains as it is and must be frozen. Field types are resolved and checked when an app that includes
-    the class is opened, or at first use, so forward references are allowed. A type that JSON cannot store exactly raises
-    `DeclarationError` then.
+    the class is opened, or at first use, so forward references are allowed. A type that JSON cannot store exactly
+    raises `DeclarationError` then.
 
     Args:
         name: the stored name, such as "shop.order-placed": 1 to 200 printable characters. Recorded events refer to it,
@@ -80,8 +80,7 @@ def event(
 
 
 def describe(name: str, /, *, version: int = 1, expires: bool | timedelta | None = None) -> Callable[[C], C]:
-    """Declare a class as an event without changing it: for a class that cannot be frozen or belongs to a
-    library.
+    """Declare a class as an event without changing it: for a class of a library, or one that cannot be frozen.
 
         fait.describe("crm.customer-changed")(crm.CustomerChanged)
 
@@ -141,7 +140,7 @@ class EventType:
         schema_version: the schema version, from 1.
         cls: the class.
         source_location: file and line of the declaration: "orders.py:12".
-        retention: how long a message is kept at least; None: the event does not expire.
+        retention: minimum time for which a message is kept; None: the event does not expire.
         encode: encodes an event of this class as compact JSON and checks that it decodes to an equal event. Raises
             `InvalidValue` with the path of a value that cannot be stored exactly.
         decode: decodes that JSON. Raises the exceptions of msgspec or Pydantic.
@@ -300,8 +299,8 @@ def _check_name(name: object, version: object, site: _DeclarationSite) -> None:
         raise DeclarationError(f'an event needs a stored name: @fait.event("shop.order-placed") ({site.location})')
     if not is_event_name(name):
         raise DeclarationError(
-            f"{name[:MAX_EVENT_NAME_CHARS]!r} is not a valid event name: use 1 to {MAX_EVENT_NAME_CHARS} printable characters "
-            f"without leading, trailing or double spaces, for example 'shop.order-placed' ({site.location})"
+            f"{name[:MAX_EVENT_NAME_CHARS]!r} is not a valid event name: use 1 to {MAX_EVENT_NAME_CHARS} printable "
+            f"characters without leading, trailing or double spaces, for example 'shop.order-placed' ({site.location})"
         )
     if type(version) is not int or version < 1:
         raise DeclarationError(f"event {name!r} has version={version!r}; it must be 1, 2, 3, … ({site.location})")

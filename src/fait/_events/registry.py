@@ -85,7 +85,8 @@ class Registry:
             declared = self.types.get(name)
             if declared is None:
                 raise DeclarationError(
-                    f"the upcaster at {upcaster.source_location} is for {name!r}, but no included event has that name"
+                    f"the upcaster at {upcaster.source_location} is for {name!r}, but no included event has that "
+                    "name: include the event class, or remove the upcaster"
                 )
             if version >= declared.schema_version:
                 raise DeclarationError(

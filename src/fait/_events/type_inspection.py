@@ -32,8 +32,8 @@ class Problem(NamedTuple):
         cls: the class with the field: the event itself or a record in it.
         field: name of the field; empty if the problem is about the class.
         type: the resolved type, shown if the source is not available.
-        reason: what is wrong.
-        advice: what to write instead.
+        reason: description of the problem.
+        advice: description of the fix.
     """
 
     cls: type
@@ -47,7 +47,7 @@ class TypeReport(Struct):
     """Result of inspecting the types of a class.
 
     Attributes:
-        problems: why it cannot be stored as declared.
+        problems: the reasons why it cannot be stored as declared; empty if there are none.
         has_naive_datetimes: a datetime occurs for which the decoder does not require a time zone.
         has_decimals: a Decimal occurs, so a string "Infinity" may be one.
         has_integers: an int occurs, which may exceed 64 bits.

@@ -196,7 +196,7 @@ _TOO_LONG = "the integer exceeds 64 bits; use a Decimal or a str field for large
 
 
 def _invalid_text_reason(text: str) -> str | None:
-    """Return why a string cannot be stored, or None."""
+    """Return the reason why a string cannot be stored; None if it can be stored."""
     if "\0" in text:
         return "the string contains a NUL character, which PostgreSQL cannot store"
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
@@ -222,7 +222,7 @@ def encode_json(data: object, subject: str) -> bytes:
 def validate_slow(
     value: Any, subject: str, cls: type, dump: Callable[[Any], bytes], load: Callable[[bytes | str], Any]
 ) -> bytes:
-    """Encode a value as JSON and check it completely; report the path and reason of what cannot be stored.
+    """Encode a value as JSON and check it completely; report path and reason of the first part that cannot be stored.
 
     Args:
         value: the value to encode.

@@ -118,8 +118,8 @@ def constraint_violation(tables: Iterable[Table], kind: str) -> UsageError:
 def lease_lost(subscription: str) -> LeaseLost:
     """Return the error for work under a lease that is no longer valid, or after a checkpoint that was reset."""
     return LeaseLost(
-        f"the lease of subscription {subscription!r} was lost: another process acquired it, or the checkpoint was reset. "
-        "Work not yet recorded was discarded; its events are processed again from the checkpoint."
+        f"the lease of subscription {subscription!r} was lost: another process acquired it, or the checkpoint was "
+        "reset. Work not yet recorded was discarded; its events are processed again from the checkpoint."
     )
 
 

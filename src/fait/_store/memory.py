@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from fait._clock import Clock
 from fait._decisions.snapshot import Snapshot
-from fait._errors import LeaseLost, UsageError
+from fait._errors import UsageError
 from fait._events.append import (
     PAGE_SIZE,
     AppendCondition,
@@ -36,7 +36,7 @@ from fait._events.query import EVERYTHING, Query
 from fait._events.stream import category_of
 from fait._events.version import is_expected
 from fait._store.duplicate_append import resolve_duplicate
-from fait._store.ledger import Checkpoint, ColumnCondition, Lease, Row, SortOrder, Table, UnitOfWork
+from fait._store.ledger import Checkpoint, ColumnCondition, Lease, Row, SortOrder, Table, UnitOfWork, lease_lost
 from fait._store.log import ExpireResult, Features, Identity, OldestMessage, StreamInfo
 from fait._store.position_signal import PositionSignal
 

@@ -6,14 +6,14 @@ __all__ = ["Retry"]
 
 
 class Retry(Struct, frozen=True):
-    """The back-off of a reactor: how long it waits before it handles a failed event again.
+    """The back-off of a reactor: the delay before it handles a failed event again.
 
     The upper bound of the delay doubles with each consecutive failure. The delay is chosen at random between half of
     the bound and the bound.
 
     Attributes:
-        initial_s: Maximum delay after the first failure, in seconds.
-        max_s: Maximum delay after any number of failures, in seconds.
+        initial_s: maximum delay after the first failure, in seconds.
+        max_s: maximum delay after any number of failures, in seconds.
     """
 
     initial_s: float = 0.1
@@ -23,7 +23,7 @@ class Retry(Struct, frozen=True):
         """Return a random delay in seconds.
 
         Args:
-            failures: Number of consecutive failures, at least 1.
+            failures: number of consecutive failures, at least 1.
         """
         import random  # slow to import, and only needed after a failure
 

@@ -13,10 +13,10 @@ async def follow(log: Log, after: int, query: Query = EVERYTHING, *, live: bool 
     """Yield pages of matching events after a position.
 
     Args:
-        log: The log to read.
-        after: Position after which to start.
-        query: Selects the events.
-        live: Whether to wait for further events at the end of the log. If False, iteration stops there.
+        log: the log to read.
+        after: position after which to start.
+        query: selects the events.
+        live: whether to wait for further events at the end of the log. If False, iteration stops there.
     """
     while True:
         page = await log.read(after, query=query)

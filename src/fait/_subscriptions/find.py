@@ -91,7 +91,7 @@ def desc(column: object, /) -> Descending:
     """Sort by a column in descending order: `order_by=fait.desc(OrderSummary.placed_at)`.
 
     Args:
-        column: An attribute of the read model's class, or the name of a column.
+        column: an attribute of the read model's class, or the name of a column.
     """
     return Descending(_column_name(column))
 
@@ -100,7 +100,7 @@ class Rows(list[M], Generic[M]):
     """One page of rows, as a list.
 
     Attributes:
-        cursor: Pass it to `find(..., cursor=...)` to get the next page. None if this is the last page.
+        cursor: pass it to `find(..., cursor=...)` to get the next page. None if this is the last page.
     """
 
     cursor: str | None = None
@@ -147,7 +147,7 @@ def decode_cursor(definition: ReadModelDefinition, orders: Sequence[SortOrder], 
     """Return the column values of the row after which a cursor continues.
 
     Raises:
-        UsageError: The text is not a cursor, or it belongs to another order.
+        UsageError: the text is not a cursor, or it belongs to another order.
     """
     try:
         cursor_orders, values = msgspec.json.decode(

@@ -17,7 +17,7 @@ __all__ = ["MAX_BATCH_DURATION_S", "Handler", "HandlerCall", "call_each"]
 Handler = Callable[..., Awaitable[None] | None]
 
 MAX_BATCH_DURATION_S: Final = 1.0
-"""Maximum time for which a batch accepts further events. Events handled but not yet recorded are redelivered after a crash."""
+"""Maximum time for which a batch accepts further events. After a crash, its events are redelivered."""
 
 
 class HandlerCall(Protocol):
@@ -42,12 +42,12 @@ async def call_each(
     The first event is always handled.
 
     Args:
-        handler: The function to call.
-        calls: One per event, in order.
-        pass_call: Whether the handler takes the call as a second argument.
-        timeout_s: Timeout for one event. A thread cannot be stopped: after a timeout it may finish the event that it is
+        handler: the function to call.
+        calls: one per event, in order.
+        pass_call: whether the handler takes the call as a second argument.
+        timeout_s: timeout for one event. A thread cannot be stopped: after a timeout it may finish the event that it is
             handling, but it starts no other.
-        may_continue: Whether to handle another event.
+        may_continue: whether to handle another event.
 
     Returns:
         The number of events handled, and the exception raised for the next event, if any.
@@ -70,8 +70,8 @@ class _HandlerBatch:
     """Consecutive calls of one handler.
 
     Attributes:
-        handled: Number of events handled.
-        abandoned: Whether the caller has stopped waiting. A thread then handles no further event.
+        handled: number of events handled.
+        abandoned: whether the caller has stopped waiting. A thread then handles no further event.
     """
 
     def __init__(

@@ -103,7 +103,7 @@ class ProcessingContext(Protocol):
         During a long wait the lease is released, so that a process with other code can handle the event.
 
         Raises:
-            LeaseReleased: The lease was released.
+            LeaseReleased: the lease was released.
         """
         ...
 
@@ -167,8 +167,8 @@ class Processor:
         """Detect from the result of a heartbeat that the lease was lost.
 
         Args:
-            names: Leases that the heartbeat found to be owned by this process.
-            heartbeat_at: Monotonic time at which the heartbeat began. It says nothing about a lease acquired later.
+            names: leases that the heartbeat found to be owned by this process.
+            heartbeat_at: monotonic time at which the heartbeat began. It says nothing about a lease acquired later.
         """
         if self.subscription.name not in names and self.fencing_token and self._acquired_at < heartbeat_at:
             self._lose_lease()
@@ -269,7 +269,7 @@ class Processor:
         """Wait before a retry, or until the processor is stopped.
 
         Raises:
-            LeaseReleased: The lease was released, and another process may acquire it.
+            LeaseReleased: the lease was released, and another process may acquire it.
         """
         takeover_s = 2 * LEASE_POLL_SHARE * self._lease_s
         if seconds < takeover_s:
@@ -315,7 +315,10 @@ class Processor:
         """Process the log from the checkpoint."""
         checkpoint = await self._ledger.checkpoint(self.subscription.name)
         if checkpoint is None:
-            raise CheckpointMismatch(self.subscription.name, "it was deleted while the subscription was running")
+            raise CheckpointMismatch(
+                self.subscription.name,
+                "it was deleted while the subscription was running; opening the app again creates one",
+            )
         self._checkpoint = checkpoint.position
         self.position_signal.position = checkpoint.position
         self.state = "catching_up"

@@ -82,7 +82,7 @@ class Context(Client):
     times, because the ids of the appended events are derived from the handled event.
 
     Attributes:
-        envelope: The handled event with its position, stream and metadata.
+        envelope: the handled event with its position, stream and metadata.
         attempt: 1 for the first attempt, one more after each failure in this process.
     """
 
@@ -105,8 +105,8 @@ class Context(Client):
         handled again, as after an exception of the handler. The `memory:` store runs no SQL.
 
         Args:
-            sql: The statement, with the placeholders $1, $2 and so on.
-            *values: One value per placeholder, bound as a parameter.
+            sql: the statement, with the placeholders $1, $2 and so on.
+            *values: one value per placeholder, bound as a parameter.
         """
         self.statements.append(HandlerStatement(sql, values))
 

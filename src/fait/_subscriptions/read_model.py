@@ -162,7 +162,7 @@ class ReadModelDefinition:
         """Resolve the annotations, once all names are defined.
 
         Raises:
-            DeclarationError: The class cannot be stored in a table.
+            DeclarationError: the class cannot be stored in a table.
         """
         if self._resolved:
             return self

@@ -44,14 +44,14 @@ async def wait_for_position(
     """Return the result of `read`, executed while the subscription is at the target position or beyond it.
 
     Args:
-        processor: The subscription's processor in this process, whether or not it owns the lease.
-        ledger: The ledger with the checkpoint and the lease.
-        target: Position to wait for.
+        processor: the subscription's processor in this process, whether or not it owns the lease.
+        ledger: the ledger with the checkpoint and the lease.
+        target: position to wait for.
         deadline: end of the wait.
-        read: Reads the rows. It is called again if the subscription was reset during the read.
+        read: reads the rows. It is called again if the subscription was reset during the read.
 
     Raises:
-        Stale: The subscription did not reach the target in time, or was reset.
+        Stale: the subscription did not reach the target in time, or was reset.
     """
     while True:
         fencing_token = await _wait_until_passed(processor, ledger, target, deadline)

@@ -71,8 +71,8 @@ class SubscriptionStarter:
         name, log = checkpoint.subscription, self._log.identity
         if checkpoint.app != self._app:
             raise DeclarationError(
-                f"the subscription {name!r} belongs to the app {checkpoint.app!r} in this store. Nothing was changed. "
-                "Give this one another name, with @app.on(..., name='...') or table='...'."
+                f"the subscription {name!r} belongs to the app {checkpoint.app!r} in this store. Its checkpoint was "
+                "not changed. Give the new subscription another name, with @app.on(..., name='...') or table='...'."
             )
         if (checkpoint.log_id, checkpoint.epoch) != (log.log_id, log.epoch):
             raise CheckpointMismatch(

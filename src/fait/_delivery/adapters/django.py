@@ -52,7 +52,7 @@ def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> O
 
 
 class _Outbox(ConnectionOutbox):
-    """Wakes the handlers by an `on_commit` hook: after the commit of the outermost `atomic()` block."""
+    """Wakes the handlers in an `on_commit` hook, after the commit of the outermost `atomic()` block."""
 
     def __init__(self, connection: BaseDatabaseWrapper, codec: Codec, schema: str, on_commit: OnCommit) -> None:
         super().__init__(_Django(connection), codec, schema, on_commit)

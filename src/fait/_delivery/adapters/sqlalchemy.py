@@ -1,6 +1,6 @@
 """The outbox adapter for SQLAlchemy 2: Session, AsyncSession, Connection and AsyncConnection.
 
-Added events are buffered and stored by the last statements before the COMMIT, regardless of what commits.
+Added events are buffered and stored by the last statements before the COMMIT of a session or a connection.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator

@@ -14,7 +14,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import msgspec
 
 from fait._decisions.snapshot import Snapshot
-from fait._errors import LeaseLost, UsageError
+from fait._errors import UsageError
 from fait._store.ledger import (
     Checkpoint,
     ColumnCondition,
@@ -24,6 +24,7 @@ from fait._store.ledger import (
     Table,
     UnitOfWork,
     constraint_violation,
+    lease_lost,
 )
 from fait._store.postgres import tables
 from fait._store.postgres.connection import CONNECTION_ERRORS, Database, PostgresConnection, map_error

@@ -7,7 +7,7 @@ import apsw
 import msgspec
 
 from fait._decisions.snapshot import Snapshot
-from fait._errors import LeaseLost, UsageError
+from fait._errors import UsageError
 from fait._store.ledger import (
     Checkpoint,
     ColumnCondition,
@@ -19,6 +19,7 @@ from fait._store.ledger import (
     Table,
     UnitOfWork,
     constraint_violation,
+    lease_lost,
 )
 from fait._store.sqlite import tables
 from fait._store.sqlite.connection import SqliteConnection
