@@ -61,7 +61,7 @@ def bars_drawn(heading: str, bars: Sequence[Bar]) -> str:
 
 
 def faster(rate_ratio: float | None, time_ratio: float) -> float:
-    """Return how many times as fast: the ratio of rates, or the inverse ratio of times if there is no rate."""
+    """Return the relative speed: the ratio of rates, or the inverse ratio of times if there is no rate."""
     return rate_ratio if rate_ratio is not None else 1 / time_ratio
 
 

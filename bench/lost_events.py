@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import IO, Any
 
 import apsw
-from subjects.fait_system import Order, facts, opened, placed, updated
+from subjects.fait_system import Order, new_events, opened, placed, updated
 from subjects.raw_sqlite import INSERT, event, row
 
 import fait
@@ -185,7 +185,7 @@ def _rolled_back(stored: set[str]) -> set[str]:
 
 async def _prepare(path: str) -> None:
     async with opened(path) as s:
-        await s.append(*[facts(number, 1) for number in range(CONTENDED)])
+        await s.append(*[new_events(number, 1) for number in range(CONTENDED)])
 
 
 async def _end(path: str) -> None:

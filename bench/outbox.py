@@ -32,7 +32,7 @@ import psycopg
 from machine import machine, versions
 from measure import check, percentile
 from order import order
-from outbox_ways import LIBRARIES, POSTGRES, SQLITE, WAYS, Made, Ways
+from outbox_ways import LIBRARIES, POSTGRES, SQLITE, WAYS, ChangeAndEvent, Ways
 from subjects.fait_system import Item, OrderPlaced
 
 from fait._store.open import open_admin
@@ -187,7 +187,7 @@ async def _opened(kind: type[Ways], way: str, url: str) -> Ways:
     return ways
 
 
-async def _timed(ways: Ways, way: str, made: Made, gauge: Any) -> tuple[float, float, int]:
+async def _timed(ways: Ways, way: str, made: ChangeAndEvent, gauge: Any) -> tuple[float, float, int]:
     """Return seconds, CPU seconds of this process, and bytes of write-ahead log."""
     write = getattr(ways, way)
     wal, cpu, started = gauge.wal(), time.process_time(), time.perf_counter()
@@ -221,10 +221,10 @@ async def _finished(waiting: Any) -> None:
         await waiting
 
 
-def _made(way: str, number: int) -> Made:
+def _made(way: str, number: int) -> ChangeAndEvent:
     fields = order(number)
     event = OrderPlaced(**{**fields, "items": [Item(**item) for item in fields["items"]]})
-    return Made(f"order-{number:08d}-{way}", event)  # ascending in every way
+    return ChangeAndEvent(f"order-{number:08d}-{way}", event)  # ascending in every way
 
 
 def _summed(samples: Sequence[tuple[float, float, int]]) -> Found:

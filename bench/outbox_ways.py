@@ -15,7 +15,7 @@ from subjects.fait_system import OrderPlaced
 
 import fait
 
-__all__ = ["LIBRARIES", "POSTGRES", "SQLITE", "WAYS", "Made", "Ways"]
+__all__ = ["LIBRARIES", "POSTGRES", "SQLITE", "WAYS", "ChangeAndEvent", "Ways"]
 
 POSTGRES = """
 CREATE TABLE orders (id text PRIMARY KEY, customer text NOT NULL, total float8 NOT NULL);
@@ -45,7 +45,7 @@ shop = fait.App("bench")
 shop.include(OrderPlaced)
 
 
-class Made(NamedTuple):
+class ChangeAndEvent(NamedTuple):
     """A change and its event, created before the measurement. Encoding the event is part of the measured cost."""
 
     order: str
@@ -97,21 +97,21 @@ class Asyncpg(Ways):
     async def close(self) -> None:
         await self.connection.close()
 
-    async def alone(self, made: Made) -> None:
+    async def alone(self, made: ChangeAndEvent) -> None:
         async with self.connection.transaction():
             await self.connection.execute(_NUMBERED[0], *made.row)
 
-    async def table(self, made: Made) -> None:
+    async def table(self, made: ChangeAndEvent) -> None:
         async with self.connection.transaction():
             await self.connection.execute(_NUMBERED[0], *made.row)
             await self.connection.execute(_NUMBERED[1], made.payload)
 
-    async def add(self, made: Made) -> None:
+    async def add(self, made: ChangeAndEvent) -> None:
         async with self.connection.transaction():
             await self.connection.execute(_NUMBERED[0], *made.row)
             await shop.outbox(self.connection).add(made.event, stream=made.order)
 
-    async def block(self, made: Made) -> None:
+    async def block(self, made: ChangeAndEvent) -> None:
         async with shop.outbox(self.connection).transaction() as outbox:
             await self.connection.execute(_NUMBERED[0], *made.row)
             await outbox.add(made.event, stream=made.order)
@@ -128,21 +128,21 @@ class Psycopg(Ways):
     def close(self) -> None:
         self.connection.close()
 
-    def alone(self, made: Made) -> None:
+    def alone(self, made: ChangeAndEvent) -> None:
         with self.connection.transaction():
             self.connection.execute(_PERCENT[0], made.row)
 
-    def table(self, made: Made) -> None:
+    def table(self, made: ChangeAndEvent) -> None:
         with self.connection.transaction():
             self.connection.execute(_PERCENT[0], made.row)
             self.connection.execute(_PERCENT[1], (made.payload,))
 
-    def add(self, made: Made) -> None:
+    def add(self, made: ChangeAndEvent) -> None:
         with self.connection.transaction():
             self.connection.execute(_PERCENT[0], made.row)
             shop.outbox(self.connection).add(made.event, stream=made.order)
 
-    def block(self, made: Made) -> None:
+    def block(self, made: ChangeAndEvent) -> None:
         with shop.outbox(self.connection).transaction() as outbox:
             self.connection.execute(_PERCENT[0], made.row)
             outbox.add(made.event, stream=made.order)
@@ -177,16 +177,16 @@ class SqlalchemySession(Ways):
     def close(self) -> None:
         self.engine.dispose()
 
-    def alone(self, made: Made) -> None:
+    def alone(self, made: ChangeAndEvent) -> None:
         with self.Session(self.engine) as session, session.begin():
             session.add(self.Order(**made.fields))
 
-    def table(self, made: Made) -> None:
+    def table(self, made: ChangeAndEvent) -> None:
         with self.Session(self.engine) as session, session.begin():
             session.add(self.Order(**made.fields))
             session.add(self.Outbox(payload=made.event))
 
-    def add(self, made: Made) -> None:
+    def add(self, made: ChangeAndEvent) -> None:
         with self.Session(self.engine) as session, session.begin():
             session.add(self.Order(**made.fields))
             shop.outbox(session).add(made.event, stream=made.order)
@@ -205,21 +205,21 @@ class SqlalchemyAsyncConnection(Ways):
     async def close(self) -> None:
         await self.engine.dispose()
 
-    async def alone(self, made: Made) -> None:
+    async def alone(self, made: ChangeAndEvent) -> None:
         async with self.engine.begin() as connection:
             await connection.execute(self.order, made.fields)
 
-    async def table(self, made: Made) -> None:
+    async def table(self, made: ChangeAndEvent) -> None:
         async with self.engine.begin() as connection:
             await connection.execute(self.order, made.fields)
             await connection.execute(self.outbox, {"payload": made.payload})
 
-    async def add(self, made: Made) -> None:
+    async def add(self, made: ChangeAndEvent) -> None:
         async with self.engine.begin() as connection:
             await connection.execute(self.order, made.fields)
             await shop.outbox(connection).add(made.event, stream=made.order)
 
-    async def peer(self, made: Made) -> None:
+    async def peer(self, made: ChangeAndEvent) -> None:
         async with self.engine.begin() as connection:
             await connection.execute(self.order, made.fields)
             await self.broker.publish(made.payload, queue="orders", session=connection)
@@ -275,21 +275,21 @@ class Django(Ways):
     def close(self) -> None:
         self.connection.close()
 
-    def alone(self, made: Made) -> None:
+    def alone(self, made: ChangeAndEvent) -> None:
         with self.atomic():
             self.Order.objects.create(**made.fields)
 
-    def table(self, made: Made) -> None:
+    def table(self, made: ChangeAndEvent) -> None:
         with self.atomic():
             self.Order.objects.create(**made.fields)
             self.Outbox.objects.create(payload=made.payload)
 
-    def add(self, made: Made) -> None:
+    def add(self, made: ChangeAndEvent) -> None:
         with self.atomic():
             self.Order.objects.create(**made.fields)
             shop.outbox(self.connection).add(made.event, stream=made.order)
 
-    def block(self, made: Made) -> None:
+    def block(self, made: ChangeAndEvent) -> None:
         with shop.outbox(self.connection).transaction() as outbox:
             self.Order.objects.create(**made.fields)
             outbox.add(made.event, stream=made.order)
@@ -307,24 +307,24 @@ class Sqlite3(Ways):
     def close(self) -> None:
         self.connection.close()
 
-    def alone(self, made: Made) -> None:
+    def alone(self, made: ChangeAndEvent) -> None:
         self.connection.execute("BEGIN IMMEDIATE")
         self.connection.execute(_QUESTION[0], made.row)
         self.connection.execute("COMMIT")
 
-    def table(self, made: Made) -> None:
+    def table(self, made: ChangeAndEvent) -> None:
         self.connection.execute("BEGIN IMMEDIATE")
         self.connection.execute(_QUESTION[0], made.row)
         self.connection.execute(_QUESTION[1], (made.payload,))
         self.connection.execute("COMMIT")
 
-    def add(self, made: Made) -> None:
+    def add(self, made: ChangeAndEvent) -> None:
         self.connection.execute("BEGIN IMMEDIATE")
         self.connection.execute(_QUESTION[0], made.row)
         shop.outbox(self.connection).add(made.event, stream=made.order)
         self.connection.execute("COMMIT")
 
-    def block(self, made: Made) -> None:
+    def block(self, made: ChangeAndEvent) -> None:
         with shop.outbox(self.connection).transaction() as outbox:
             self.connection.execute(_QUESTION[0], made.row)
             outbox.add(made.event, stream=made.order)

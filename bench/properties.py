@@ -116,7 +116,7 @@ async def grown(path: str, n: int) -> dict[str, Any]:
             check("events", len(await s.read(f"order-{numbers[place]}")), EVENTS_PER_ORDER)
 
         async def append(number: int) -> None:
-            await s.append(fait_system.facts(number, 1))
+            await s.append(fait_system.new_events(number, 1))
 
         await timed_async(read, range(READS))
         _, reads = await timed_async(read, range(READS))

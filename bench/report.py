@@ -189,7 +189,7 @@ def _lines(result: Result) -> list[published.Line]:
 
 
 def _faster(result: Result, workload: str, subjects: tuple[str, ...]) -> dict[str, float]:
-    """Return how many times as fast as each subject fait is."""
+    """Return the speed of fait relative to each subject, by title."""
     rows = [row for row in result["rows"] if row["workload"] == workload and row["subject"] in subjects]
     ratios = {SUBJECTS[row["subject"]]: (row["ops_s_ratio"], row["p50_us_ratio"]) for row in rows}
     return {title: chart.faster(*both) for title, both in ratios.items() if both != (None, None)}

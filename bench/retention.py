@@ -55,7 +55,7 @@ async def main(url: str, days: int, messages: int) -> None:
 
 
 async def _publish(store: Store, messages: int) -> None:
-    """Append a day's messages, 20 at a time. A fact ends each stream, so that all messages can be dropped."""
+    """Append a day's messages, 20 at a time. A permanent event ends each stream, so all messages can be dropped."""
     for stream in range(STREAMS):
         for first in range(0, messages // STREAMS, 20):
             events = [_message(stream) for _ in range(min(20, messages // STREAMS - first))]

@@ -21,11 +21,11 @@ TESTS = Path(__file__).parent
 SERVER_FIXTURES = {"pgbouncer", "postgres_servers", "postgres_url"}
 SERVER_FOLDERS = {"servers"}
 SLOW_FOLDERS = {"bench", "crash", "docs", "examples", "faults", "interleavings", "packaging", "typing"}
-SLOW_FOLDERS |= {"outbox", "property", "tools"}  # subprocesses, and generated examples by the hundred
+SLOW_FOLDERS |= {"outbox", "property", "tools"}  # subprocesses, and hundreds of generated examples
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With `-m "... not slow"`, spare the import of folders that have only slow tests."""
+    """With `-m "... not slow"`, do not import folders that have only slow tests."""
     deselected = "not slow" in config.option.markexpr
     return True if deselected and collection_path.parent == TESTS and collection_path.name in SLOW_FOLDERS else None
 

@@ -26,7 +26,7 @@ __all__ = [
     "race",
     "ready",
     "report",
-    "wait_for_word",
+    "wait_for_line",
 ]
 
 PARTS = 4
@@ -51,7 +51,7 @@ def ready() -> None:
     print(READY, flush=True)
 
 
-def wait_for_word() -> None:
+def wait_for_line() -> None:
     """Wait for the next line of the input: start, or stop."""
     sys.stdin.readline()
 
@@ -59,7 +59,7 @@ def wait_for_word() -> None:
 def begin() -> None:
     """Print that this process is ready, and wait for the start."""
     ready()
-    wait_for_word()
+    wait_for_line()
 
 
 async def keep_reading(reading: Coroutine[Any, Any, None], seen: Sized) -> None:
@@ -68,7 +68,7 @@ async def keep_reading(reading: Coroutine[Any, Any, None], seen: Sized) -> None:
     while not (seen or reader.done()):  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0.005)
     ready()
-    await asyncio.to_thread(wait_for_word)
+    await asyncio.to_thread(wait_for_line)
     check("the reader has ended", reader.done(), False)
     reader.cancel()
     await asyncio.gather(reader, return_exceptions=True)
@@ -88,10 +88,10 @@ class Part:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def tell(self, word: str = "go") -> None:
-        """Start it, or stop it."""
+    def send_line(self, line: str = "go") -> None:
+        """Send the process a line, which starts or stops it."""
         assert self.process.stdin is not None
-        self.process.stdin.write(word + "\n")
+        self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
     def finish(self) -> Any:
@@ -118,7 +118,7 @@ def race(subject: str, n: int, url: str) -> Outcome:
             parts.append(Part(child(subject, "W3-part", n // PARTS, url)))
             parts[-1].wait_until_ready()
         for part in parts:
-            part.tell()
+            part.send_line()
         found = [part.finish() for part in parts]
     finally:
         for part in parts:

@@ -110,7 +110,7 @@ async def grown(url: str, n: int) -> dict[str, Any]:
     numbers = [rng.randrange(n // EVENTS_PER_ORDER) for _ in range(OPERATIONS)]
     async with fait_system.opened(url) as s:
         appends = await _latencies(
-            lambda number: s.append(fait_system.facts(number, 1)), range(first, first + OPERATIONS)
+            lambda number: s.append(fait_system.new_events(number, 1)), range(first, first + OPERATIONS)
         )
         changes = [_conditional(number) for number in range(first + OPERATIONS, first + 2 * OPERATIONS)]
         conditional = await _latencies(lambda change: _append_if_first(s, *change), changes)
@@ -137,7 +137,7 @@ async def cold(url: str, n: int) -> dict[str, Any]:
     async with fait_system.opened(url) as s:
         _, reads = await timed_async(lambda number: _read(s, number), numbers)
         _, appends = await timed_async(
-            lambda number: s.append(fait_system.facts(number, 1)), range(first, first + OPERATIONS)
+            lambda number: s.append(fait_system.new_events(number, 1)), range(first, first + OPERATIONS)
         )
     return {"cold_read_p50_us": percentile(reads, 0.5), "cold_append_p50_us": percentile(appends, 0.5)}
 

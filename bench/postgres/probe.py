@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import Any
 
 import asyncpg
-from postgres.crowd import Part, child, ready, wait_for_word
+from postgres.crowd import Part, child, ready, wait_for_line
 from postgres.goals import SUBJECTS
 from postgres.servers import positions_in
 
@@ -54,11 +54,11 @@ def probe(subject: str, appends: int, url: str, direct: str) -> dict[str, int]:
             parts.append(foreign_clients := Part([sys.executable, "-m", "postgres.probe", direct]))
             foreign_clients.wait_until_ready()
         for writer in writers:
-            writer.tell()
+            writer.send_line()
         acknowledged = sum(writer.finish()["acknowledged"] for writer in writers)
         transactions = _end(foreign_clients) if direct.startswith("postgresql") else 0
         time.sleep(IDLE_S)
-        reader.tell("stop")
+        reader.send_line("stop")
         seen = reader.finish()["seen"]
     finally:
         for part in parts:
@@ -69,7 +69,7 @@ def probe(subject: str, appends: int, url: str, direct: str) -> dict[str, int]:
 
 
 def _end(foreign_clients: Part) -> int:
-    foreign_clients.tell("stop")
+    foreign_clients.send_line("stop")
     return foreign_clients.finish()["transactions"]
 
 
@@ -110,7 +110,7 @@ async def foreign_clients(url: str) -> dict[str, Any]:
 
 def _begin_and_wait() -> None:
     ready()
-    wait_for_word()
+    wait_for_line()
 
 
 if __name__ == "__main__":

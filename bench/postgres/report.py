@@ -286,7 +286,7 @@ def _lines(result: Result) -> list[published.Line]:
 
 
 def _faster(result: Result, workload: str, subjects: tuple[str, ...]) -> dict[str, float]:
-    """Return how many times as fast as each subject fait is."""
+    """Return the speed of fait relative to each subject, by title."""
     found = dict[str, float]()
     for row in result["rows"]:
         ratios = row["ratios"].get("fait")

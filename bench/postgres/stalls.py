@@ -6,7 +6,7 @@ foreign       the feed, while a transaction that wrote to another table and appe
 rolled-back   the feed, right after an append was rolled back
 idle          the statements and the CPU time of an idle system
 
-    stalls.py PART URL SECONDS      a part, in its own process; follow and deaf are used by other parts
+    stalls.py PART URL SECONDS      a part, in its own process; follow and without_listen are used by other parts
 
 Windows with and without the transaction alternate. A ratio is that of a window to its two neighbors, which removes the
 drift of the machine.
@@ -28,9 +28,9 @@ from typing import Any
 import asyncpg
 import psycopg
 from measure import WrongResult, check, percentile
-from postgres.crowd import Part, keep_reading, own_numbers, ready, wait_for_word
+from postgres.crowd import Part, keep_reading, own_numbers, ready, wait_for_line
 from postgres.servers import Servers
-from subjects.fait_system import OrderPlaced, facts, opened, placed
+from subjects.fait_system import OrderPlaced, new_events, opened, placed
 
 import fait
 from fait._store.postgres.notifier import Notifier
@@ -62,7 +62,7 @@ def stalls(servers: Servers, scale: float, windows: int) -> Found:
         *_part(servers, "foreign", FOREIGN_S * share),
         *_part(servers, "rolled-back", ROLLED_BACK_S * share),
     ]
-    return {"rows": rows, "idle": [_idle(servers, part, IDLE_S * share) for part in ("idle", "deaf")]}
+    return {"rows": rows, "idle": [_idle(servers, part, IDLE_S * share) for part in ("idle", "without_listen")]}
 
 
 def _part(servers: Servers, part: str, seconds: float, windows: int = 1) -> list[Found]:
@@ -102,7 +102,7 @@ async def appends(url: str, held_s: float, windows: int) -> list[Found]:
 
     async def call() -> None:
         while not over:
-            new, started = facts(next(numbers), 1), time.perf_counter()
+            new, started = new_events(next(numbers), 1), time.perf_counter()
             await s.append(new)
             took.append((started, time.perf_counter()))
 
@@ -192,7 +192,7 @@ class Feed:
         return self.appended[-1]
 
     async def append(self, window: Window | None = None) -> None:
-        new, started = facts(next(self._numbers), 1), time.perf_counter()
+        new, started = new_events(next(self._numbers), 1), time.perf_counter()
         done = await self._s.append(new)
         (self.appended[-1] if window is None else window).append((done.position, started))
         await asyncio.sleep(PAUSE_S)
@@ -209,7 +209,7 @@ class Feed:
         await asyncio.sleep(PAUSE_S)
         positions = [position for window in self.appended for position, _ in window]
         await asyncio.sleep(ARRIVE_S)
-        self._other.tell("stop")
+        self._other.send_line("stop")
         other = dict(await asyncio.to_thread(self._other.finish))
         for seen in (self._own, other):
             check("events that a reader missed", sum(position not in seen for position in positions), 0)
@@ -228,7 +228,7 @@ async def follow(url: str, _seconds: float, _windows: int) -> list[tuple[int, fl
     """Run the reader in another process, which is woken by NOTIFY."""
     seen = dict[int, float]()
     async with opened(url) as s:
-        await s.append(facts(own_numbers(1)[0], 1))
+        await s.append(new_events(own_numbers(1)[0], 1))
         await keep_reading(_note(s, seen), seen)
     return list(seen.items())
 
@@ -295,7 +295,7 @@ def _idle(servers: Servers, part: str, seconds: float) -> Found:
             time.sleep(seconds)
             asked = len(STATEMENT.findall(servers.postgres.log.read_bytes())) - before
             taken = time.perf_counter() - started
-            system.tell("stop")
+            system.send_line("stop")
             cpu = system.finish()["cpu_ms_s"]
     return {
         "hears": part == "idle", "subscriptions": SUBSCRIPTIONS, "seconds": round(taken, 1),
@@ -322,18 +322,19 @@ async def idle(url: str, _seconds: float, _windows: int) -> Found:
         await asyncio.sleep(3)  # until poll intervals have reached their maximum
         ready()
         cpu, started = time.process_time(), time.perf_counter()
-        await asyncio.to_thread(wait_for_word)
+        await asyncio.to_thread(wait_for_line)
         return {"cpu_ms_s": (time.process_time() - cpu) * 1e3 / (time.perf_counter() - started)}
 
 
-async def deaf(url: str, seconds: float, windows: int) -> Found:
+async def without_listen(url: str, seconds: float, windows: int) -> Found:
     """Measure without LISTEN, as with a pooler in transaction mode: the log is polled."""
     Notifier.start = lambda _: None
     return await idle(url, seconds, windows)
 
 
 PARTS: dict[str, Any] = {
-    "appends": appends, "foreign": foreign, "rolled-back": rolled_back, "follow": follow, "idle": idle, "deaf": deaf,
+    "appends": appends, "foreign": foreign, "rolled-back": rolled_back, "follow": follow, "idle": idle,
+    "without_listen": without_listen,
 }  # fmt: skip
 
 

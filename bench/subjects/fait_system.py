@@ -17,9 +17,9 @@ __all__ = [
     "OrderPlaced",
     "OrderUpdated",
     "catch_up",
-    "facts",
     "fill",
     "made",
+    "new_events",
     "opened",
     "placed",
     "updated",
@@ -102,14 +102,14 @@ def updated(number: int) -> OrderUpdated:
     return OrderUpdated(**{**fields, "items": [Item(**item) for item in fields["items"]]})
 
 
-def facts(number: int, events: int) -> fait.NewEvents:
+def new_events(number: int, events: int) -> fait.NewEvents:
     """Return new events for a new stream."""
     later = [updated(number) for _ in range(events - 1)]
     return fait.NewEvents(f"order-{number}", [placed(number), *later], "no_stream")
 
 
 def made(streams: range, events: int) -> list[fait.NewEvents]:
-    return [facts(number, events) for number in streams]
+    return [new_events(number, events) for number in streams]
 
 
 def url(path: str) -> str:
@@ -260,7 +260,7 @@ async def w8(path: str, n: int) -> Outcome:
         for number in range(n + n // 10):
             await asyncio.sleep(0.01)
             handled.clear()
-            new = facts(number, 1)
+            new = new_events(number, 1)
             started = time.perf_counter()
             await s.append(new)
             await asyncio.wait_for(handled.wait(), 30)

@@ -116,7 +116,7 @@ class Raw:
         self._driver = driver
         named: dict[str, Callable[[str, int], Outcome]] = {
             "W1": self.one_commit_each,
-            "W2": self.one_commit_each_unasked,
+            "W2": self.one_commit_each_by_one_caller,
             "W4": self.ten_a_commit,
             "W4-bulk": self.bulk,
             "W5-one": self.one_stream,
@@ -138,7 +138,7 @@ class Raw:
         seconds, latencies = timed(act, events(range(n), 1))
         return outcome(n, seconds, latencies, stored=n + n // 10)
 
-    def one_commit_each_unasked(self, path: str, n: int) -> Outcome:
+    def one_commit_each_by_one_caller(self, path: str, n: int) -> Outcome:
         """Append with one caller, which is fastest for one commit per append; there is no latency of 64 callers."""
         return {**self.one_commit_each(path, n), "p50_us": None, "p99_us": None}
 

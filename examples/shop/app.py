@@ -1,4 +1,4 @@
-"""The shop's app: which aggregates, boundaries and read models it has, and which handlers run for which events."""
+"""The shop's app: its aggregates, boundaries and read models, and the handlers of its events."""
 
 import fait
 

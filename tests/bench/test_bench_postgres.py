@@ -124,9 +124,9 @@ def test_result_has_stalls_and_idle_cost(result: dict[str, Any]) -> None:
         "stalls-appends", "stalls-foreign", "stalls-foreign-notify", "stalls-rollback", "stalls-rollback-notify",
     }  # fmt: skip
     assert all(row["n"] > 2 and 0 < row["without_p50_us"] <= row["without_p99_us"] for row in rows.values())
-    listening, deaf = result["stalls"]["idle"]
-    assert (listening["hears"], deaf["hears"]) == (True, False)
-    assert 0 < deaf["statements_s"] < 20
+    listening, without_listen = result["stalls"]["idle"]
+    assert (listening["hears"], without_listen["hears"]) == (True, False)
+    assert 0 < without_listen["statements_s"] < 20
     assert 0 <= listening["statements_s"] < 20
 
 
@@ -162,10 +162,10 @@ def test_failing_part_keeps_other_results(module: Callable[[str], Any]) -> None:
     half.unfinished = []
 
     def fail() -> None:
-        raise TimeoutError("no end")
+        raise TimeoutError("timeout")
 
     assert half._part("growth", fail, []) == []
-    assert half.unfinished == ["growth: no end"]
+    assert half.unfinished == ["growth: timeout"]
 
 
 @pytest.mark.parametrize("options", [["--only", "W"], ["--subjects", "fate"]])

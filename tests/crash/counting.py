@@ -116,4 +116,4 @@ if __name__ == "__main__":
         case ["react", url]:
             asyncio.run(react_until_killed(url))
         case other:
-            raise SystemExit(f"unknown: {other}")
+            raise SystemExit(f"unknown command: {other}")

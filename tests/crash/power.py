@@ -74,7 +74,7 @@ class _File(apsw.VFSFile):
     def xWrite(self, data: bytes, offset: int) -> None:
         if self._disk.writes_left is not None:
             if self._disk.writes_left == 0:
-                raise apsw.FullError("no room")
+                raise apsw.FullError("the disk is full")
             self._disk.writes_left -= 1
         self._disk.operations.append(Operation(self._name, "write", offset, bytes(data)))
         super().xWrite(data, offset)
@@ -86,7 +86,7 @@ class _File(apsw.VFSFile):
     def xSync(self, flags: int) -> None:
         if self._disk.syncs_left is not None:
             if self._disk.syncs_left == 0:
-                raise apsw.IOError("the device is gone")
+                raise apsw.IOError("the device has failed")
             self._disk.syncs_left -= 1
         self._disk.operations.append(Operation(self._name, "sync"))
         if self._syncs_directory:

@@ -1,4 +1,4 @@
-"""Appends of every kind, and what is in the database afterwards, read by a connection that has no part in it."""
+"""Appends of every kind, and checks of the stored events on a separate connection."""
 
 from collections.abc import Sequence
 from uuid import uuid4
@@ -25,7 +25,7 @@ def write(stream: str, *, expected: int = ANY, count: int = 1) -> StreamWrite:
 
 
 def append_of(kind: str, stream: str, version: int) -> Append:
-    """An append that will be stored, given the version of a stream that exists (but for "new")."""
+    """Return an append that succeeds if the stream exists at this version; "new" writes to another stream."""
     condition = None
     match kind:
         case "any":
@@ -58,16 +58,16 @@ def ids(append: Append) -> list[str]:
     return [each.id for every in append[0] for each in every.events]
 
 
-async def join(connection: asyncpg.Connection, stream: str, idle_ms: int) -> None:
-    """Append one event in the connection's open transaction, which may stand idle for so long."""
+async def append_external(connection: asyncpg.Connection, stream: str, idle_ms: int) -> None:
+    """Append one event in the connection's open transaction, with this idle timeout for the rest of it."""
     await connection.fetch(
         "SELECT * FROM fait_append_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, idle_timeout_ms => $11)",
-        [stream], [ANY], [1], [1], [1], [uuid4()], ["fault.joined"], [1], ["{}"], ["{}"], idle_ms,
+        [stream], [ANY], [1], [1], [1], [uuid4()], ["fault.external"], [1], ["{}"], ["{}"], idle_ms,
     )  # fmt: skip
 
 
 async def stored(url: str, schema: str, wanted: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Id, stream and version of the events that have one of the ids, in order of position."""
+    """Return id, stream and version of the events with one of the ids, in order of position."""
     connection = await asyncpg.connect(url)
     try:
         rows = await connection.fetch(
@@ -80,8 +80,8 @@ async def stored(url: str, schema: str, wanted: Sequence[str]) -> list[tuple[str
     return [tuple(row) for row in rows]
 
 
-async def whole(url: str, schema: str) -> None:
-    """Every stream's versions are 1, 2, 3 … in order of position, as many as the stream says it has."""
+async def assert_versions_contiguous(url: str, schema: str) -> None:
+    """Assert that each stream has the versions 1, 2, 3 … in order of position, up to that of its row."""
     connection = await asyncpg.connect(url)
     try:
         broken = await connection.fetch(

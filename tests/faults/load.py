@@ -1,4 +1,4 @@
-"""Callers that append while something goes wrong, a reader that follows, and what must be true of both afterwards."""
+"""Callers that append during a fault, readers that follow the log, and the checks after the fault."""
 
 import asyncio
 import contextlib
@@ -13,30 +13,30 @@ from fait._events.append import Appended, VersionConflict
 from fait._events.envelope import RecordedEvent
 from fait._store.log import Log
 from fait._store.open import Store, open_store
-from tests.faults.appends import append_of, ids, whole
+from tests.faults.appends import append_of, assert_versions_contiguous, ids
 
 CALLERS = 64
 UNCONDITIONAL = ("any", "any", "any", "many", "streams", "exact")
-"""With these, both lanes are at work."""
+"""Kinds of appends whose batches overlap on two connections."""
 
 WITH_CONDITIONS = (*UNCONDITIONAL, "on-tags")
-"""With these, batches go one after another."""
+"""Kinds of appends whose batches are sent one after another, because some have a condition."""
 
 
 async def until(is_so: Callable[[], object], timeout_s: float = 30.0) -> None:
-    """Wait for something that happens elsewhere."""
+    """Wait until a condition holds that another task or process establishes."""
     for _ in range(round(timeout_s * 100)):
         if is_so():
             return
         await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen in time")
+    raise AssertionError("the condition did not hold in time")
 
 
 class Follower:
     """A reader at the end of a log.
 
     Attributes:
-        seen: what it was given, in order.
+        seen: the delivered events, in order.
     """
 
     def __init__(self, log: Log) -> None:
@@ -57,15 +57,15 @@ class Follower:
 
 
 class Load:
-    """What callers were told of their appends, by event id, and what a reader was given.
+    """The results of the callers' appends, by event id, and the events that readers received.
 
     Attributes:
-        stored: acknowledged: stream and, for the last event of a stream, its version.
-        refused: certainly not stored.
-        unknown: events whose outcome is unknown.
-        problems: what callers were told instead of a verdict.
-        most_flushes: how many batches were under way at a time, those of single appends included.
-        followers: one has a store of its own, and one shares that of the callers.
+        stored: acknowledged events: stream and, for the last event of a stream, its version; otherwise 0.
+        refused: ids of events that were not stored, according to the result.
+        unknown: ids of events whose outcome is unknown.
+        problems: errors that appends raised.
+        most_flushes: maximum number of concurrent flushes, including individual retries.
+        followers: two readers: one with its own store, one on the store of the callers.
     """
 
     def __init__(self, store: Store, reader: Store, kinds: Sequence[str], seed: int) -> None:
@@ -80,7 +80,7 @@ class Load:
         self._ended = asyncio.Event()
 
     async def more(self, count: int = 50) -> None:
-        """Wait until so many more events are acknowledged."""
+        """Wait until this number of further events is acknowledged."""
         enough = len(self.stored) + count
         await until(lambda: len(self.stored) >= enough)
 
@@ -90,17 +90,17 @@ class Load:
             append = append_of(self._chance.choice(self._kinds), stream, self._chance.randrange(20))
             self.most_flushes = max(self.most_flushes, vars(self._store.log)["_flushes"])
             try:
-                verdict = await self._store.log.append(*append)
+                result = await self._store.log.append(*append)
             except StoreUnavailable as problem:
                 self.problems.append(problem)
                 (self.refused if problem.outcome == "not_written" else self.unknown).update(ids(append))
                 continue
-            if isinstance(verdict, Appended):
-                for write, version in zip(append[0], verdict.versions, strict=True):
+            if isinstance(result, Appended):
+                for write, version in zip(append[0], result.versions, strict=True):
                     self.stored |= {each.id: (write.stream, 0) for each in write.events}
                     self.stored[write.events[-1].id] = (write.stream, version)
             else:
-                assert isinstance(verdict, VersionConflict), verdict
+                assert isinstance(result, VersionConflict), result
                 self.refused.update(ids(append))
             await asyncio.sleep(self._chance.random() * 0.002)
 
@@ -108,7 +108,7 @@ class Load:
         self._ended.set()
 
     async def check(self, url: str, schema: str) -> None:
-        """Nothing acknowledged is lost, nothing is there twice, and the reader was given all of it, in order."""
+        """Assert that no acknowledged event is lost or stored twice, and that readers received the log, in order."""
         connection = await asyncpg.connect(url)
         try:
             rows = await connection.fetch(
@@ -124,7 +124,7 @@ class Load:
         assert self.refused.isdisjoint(found)
         assert max(Counter(row["id"] for row in rows).values()) == 1
         assert set(found) <= set(self.stored) | self.unknown
-        await whole(url, schema)
+        await assert_versions_contiguous(url, schema)
         for follower in self.followers:
             await until(lambda follower=follower: len(follower.seen) >= len(rows) or follower.task.done())
             if follower.task.done():
@@ -135,7 +135,7 @@ class Load:
 
 @contextlib.asynccontextmanager
 async def load(server_url: str, schema: str, kinds: Sequence[str] = UNCONDITIONAL) -> AsyncIterator[Load]:
-    """Many callers and two readers; at the end, what they know is compared with what is stored."""
+    """Run many callers and two readers; at the end, compare their results with the stored events."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
     store, reader = [await open_store(f"{server_url}?schema={schema}") for _ in range(2)]

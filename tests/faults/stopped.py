@@ -1,8 +1,8 @@
-"""A program that stops in the middle of an append, its transaction open.
+"""A program that stops (SIGSTOP) in the middle of an append, with its transaction open.
 
-joined     after an append inside a transaction of its own
-copying    when half of very many events are sent
-loaded     when they are all appended, before the commit
+external   after an append in an external transaction
+copying    when half of a bulk append is sent
+loaded     after the events of a bulk append are inserted, before the commit
 """
 
 import asyncio
@@ -16,10 +16,10 @@ import asyncpg
 
 from fait._store.open import open_store
 from fait._store.postgres import bulk as bulk_appends
-from tests.faults.appends import join, write
+from tests.faults.appends import append_external, write
 
 IDLE_MS = 1500
-"""How long its transaction may stand idle."""
+"""Idle timeout of its transaction."""
 
 
 def stop() -> None:
@@ -27,10 +27,10 @@ def stop() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-async def joined(url: str, schema: str, stream: str) -> None:
+async def external(url: str, schema: str, stream: str) -> None:
     connection = await asyncpg.connect(url, server_settings={"search_path": schema})
     await connection.execute("BEGIN")
-    await join(connection, stream, IDLE_MS)
+    await append_external(connection, stream, IDLE_MS)
     stop()
 
 
@@ -68,8 +68,8 @@ def stop_when_loaded() -> None:
 if __name__ == "__main__":
     what, *where = sys.argv[1:]
     match what:
-        case "joined":
-            asyncio.run(joined(*where))
+        case "external":
+            asyncio.run(external(*where))
         case "copying":
             stop_while_copying()
             asyncio.run(bulk(*where))
@@ -77,4 +77,4 @@ if __name__ == "__main__":
             stop_when_loaded()
             asyncio.run(bulk(*where))
         case other:
-            raise SystemExit(f"unknown: {other}")
+            raise SystemExit(f"unknown place to stop: {other}; expected external, copying or loaded")

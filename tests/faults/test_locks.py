@@ -19,14 +19,14 @@ from fait._store.open import Store, open_store
 from fait._store.postgres import appender
 from fait._store.postgres.append_protocol import batch_arguments
 from fait._store.postgres.identifiers import statements
-from tests.faults.appends import ANY, append_of, event, join, whole, write
+from tests.faults.appends import ANY, append_external, append_of, assert_versions_contiguous, event, write
 from tests.servers.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
 R = TypeVar("R")
 
 HELD_S = 3.0
-"""Time for which other transactions hold their locks."""
+"""Duration for which other transactions hold their locks."""
 
 UNAFFECTED_S = 1.0
 """Maximum time of an append that is not blocked. It takes milliseconds; the rest is for a busy machine."""
@@ -58,7 +58,7 @@ async def stage(postgres_servers: Callable[..., PostgresServer]) -> AsyncIterato
         store = await made.store()
         await store.log.append([write("held-1"), write("held-2")])
         yield made
-        await whole(made.url, made.schema)
+        await assert_versions_contiguous(made.url, made.schema)
 
 
 async def timed(awaitable: Awaitable[R]) -> tuple[float, R]:
@@ -67,30 +67,30 @@ async def timed(awaitable: Awaitable[R]) -> tuple[float, R]:
     return time.monotonic() - start, result
 
 
-def all_appended(verdicts: Sequence[AppendResult]) -> bool:
-    return all(isinstance(each, Appended) for each in verdicts)
+def all_appended(results: Sequence[AppendResult]) -> bool:
+    return all(isinstance(each, Appended) for each in results)
 
 
 @pytest.mark.parametrize("stream", ["held-1", "created-1"])
-async def test_an_open_transaction_holds_up_only_its_stream(stage: Stage, stream: str) -> None:
-    """Also when it created the stream, and when the batches of several processes contain it."""
+async def test_open_transaction_delays_only_its_stream(stage: Stage, stream: str) -> None:
+    """The transaction has appended to the stream, or created it; batches of several processes contain it."""
     stores = [await stage.store() for _ in range(3)]
     other = await stage.connection()
     await other.execute("BEGIN")
-    await join(other, stream, 60_000)
+    await append_external(other, stream, 60_000)
 
     async def free(store: Store, number: int) -> float:
         slowest, end, count = 0.0, time.monotonic() + HELD_S, 0
         while time.monotonic() < end:
             count += 1
-            took, verdict = await timed(store.log.append([write(f"free-{number}-{count % 3}")]))
-            assert isinstance(verdict, Appended)
+            took, result = await timed(store.log.append([write(f"free-{number}-{count % 3}")]))
+            assert isinstance(result, Appended)
             slowest = max(slowest, took)
         return slowest
 
     async def held(store: Store) -> float:
-        took, verdict = await timed(store.log.append([write(stream)]))
-        assert isinstance(verdict, Appended)
+        took, result = await timed(store.log.append([write(stream)]))
+        assert isinstance(result, Appended)
         return took
 
     waiting = [asyncio.create_task(held(store)) for store in stores for _ in range(3)]
@@ -104,7 +104,7 @@ async def test_an_open_transaction_holds_up_only_its_stream(stage: Stage, stream
     assert max(waited) < HELD_S + 2.0
 
 
-async def test_appends_that_wait_leave_connections_to_others(stage: Stage) -> None:
+async def test_waiting_appends_leave_connections_to_others(stage: Stage) -> None:
     """A pool of three connections, and eight streams locked by another transaction."""
     store = await stage.store(pool=3)
     held = [f"busy-{number}" for number in range(8)]
@@ -112,7 +112,7 @@ async def test_appends_that_wait_leave_connections_to_others(stage: Stage) -> No
     other = await stage.connection()
     await other.execute("BEGIN")
     for stream in held:
-        await join(other, stream, 60_000)
+        await append_external(other, stream, 60_000)
     waiting = [asyncio.create_task(store.log.append([write(stream)])) for stream in held for _ in range(4)]
     await asyncio.sleep(1.0)
 
@@ -130,30 +130,30 @@ async def test_appends_that_wait_leave_connections_to_others(stage: Stage) -> No
     assert slowest < UNAFFECTED_S
 
 
-async def test_one_held_stream_does_not_hold_up_the_rest_of_its_batch(stage: Stage) -> None:
+async def test_locked_stream_does_not_delay_rest_of_batch(stage: Stage) -> None:
     store = await stage.store(pool=3)
     other = await stage.connection()
     await other.execute("BEGIN")
-    await join(other, "held-1", 60_000)
+    await append_external(other, "held-1", 60_000)
 
     waiting = asyncio.create_task(store.log.append([write("held-1")]))
-    innocents = [asyncio.create_task(timed(store.log.append([write(f"free-{number}")]))) for number in range(63)]
-    found = await asyncio.gather(*innocents)
+    unblocked = [asyncio.create_task(timed(store.log.append([write(f"free-{number}")]))) for number in range(63)]
+    found = await asyncio.gather(*unblocked)
 
     assert not waiting.done()
     await other.execute("ROLLBACK")
-    assert all_appended([await waiting, *(verdict for _, verdict in found)])
+    assert all_appended([await waiting, *(result for _, result in found)])
     assert max(took for took, _ in found) < UNAFFECTED_S
 
 
-async def test_a_deadlock_with_a_transaction_of_the_users_ends(stage: Stage) -> None:
-    """It holds held-2 and wants held-1; the append holds held-1 and wants held-2. The append steps back."""
+async def test_deadlock_with_user_transaction_ends(stage: Stage) -> None:
+    """The transaction holds held-2 and waits for held-1, the append vice versa. The append gives up and retries."""
     store = await stage.store()
     other = await stage.connection()
     await other.execute("BEGIN")
     await other.execute("UPDATE fait_streams SET version = version WHERE stream = 'held-2'")
     append = asyncio.create_task(store.log.append([write("held-1"), write("held-2")]))
-    innocent = asyncio.create_task(timed(store.log.append([write("free-1")])))
+    unblocked = asyncio.create_task(timed(store.log.append([write("free-1")])))
     await asyncio.sleep(0.3)
 
     took, _ = await timed(other.execute("UPDATE fait_streams SET version = version WHERE stream = 'held-1'"))
@@ -162,12 +162,12 @@ async def test_a_deadlock_with_a_transaction_of_the_users_ends(stage: Stage) -> 
     await other.execute("COMMIT")
 
     assert isinstance(await append, Appended)
-    assert (await innocent)[0] < UNAFFECTED_S
+    assert (await unblocked)[0] < UNAFFECTED_S
 
 
-@pytest.mark.parametrize("what", ["joined", "loaded", "copying"])
-async def test_a_stopped_appender_delays_others_for_as_long_as_it_may(stage: Stage, what: str) -> None:
-    """SIGSTOP: its transaction holds a ticket, and a stream, until the server ends it."""
+@pytest.mark.parametrize("what", ["external", "loaded", "copying"])
+async def test_stopped_appender_delays_others_until_idle_timeout(stage: Stage, what: str) -> None:
+    """The transaction of the stopped process holds a ticket and a stream until the server terminates its session."""
     store = await stage.store()
     await store.log.append([write("held-1")])
     head = await store.log.head()
@@ -180,13 +180,13 @@ async def test_a_stopped_appender_delays_others_for_as_long_as_it_may(stage: Sta
         assert await child.stdout.readline() == b"stopped\n"
         start = time.monotonic()
 
-        took, verdict = await timed(store.log.append([write("free-1")]))
-        assert isinstance(verdict, Appended)
+        took, result = await timed(store.log.append([write("free-1")]))
+        assert isinstance(result, Appended)
         assert took < UNAFFECTED_S
-        if what != "copying":  # which holds nothing yet
+        if what != "copying":  # a copying process holds no ticket yet
             assert (await store.log.read(head)).events == []
         assert isinstance(await store.log.append([write("held-1")]), Appended)
-        await asyncio.wait_for(store.log.wait_for_events(verdict.position), 20)
+        await asyncio.wait_for(store.log.wait_for_events(result.position), 20)
 
         events = (await store.log.read(head)).events
         assert [each.stream for each in events] == ["free-1", "held-1"]
@@ -196,21 +196,21 @@ async def test_a_stopped_appender_delays_others_for_as_long_as_it_may(stage: Sta
         await child.communicate()
 
 
-async def test_a_transaction_that_is_rolled_back_delays_no_reader(stage: Stage) -> None:
+async def test_rolled_back_transaction_delays_no_reader(stage: Stage) -> None:
     store = await stage.store()
     other = await stage.connection()
     for number in range(20):
         await other.execute("BEGIN")
-        await join(other, f"never-{number}", 60_000)
+        await append_external(other, f"never-{number}", 60_000)
         await other.execute("ROLLBACK")
-        verdict = await store.log.append([write("free-1")])
-        assert isinstance(verdict, Appended)
-        page = await store.log.read(verdict.position - 1)
-        assert [each.position for each in page.events] == [verdict.position]
+        result = await store.log.append([write("free-1")])
+        assert isinstance(result, Appended)
+        page = await store.log.read(result.position - 1)
+        assert [each.position for each in page.events] == [result.position]
 
 
-async def test_a_transaction_that_does_not_append_delays_no_reader(stage: Stage) -> None:
-    """Whatever it writes, and however long it stays open."""
+async def test_transaction_without_append_delays_no_reader(stage: Stage) -> None:
+    """The transaction changes the database schema, writes to another table and stays open."""
     writer, reader = await stage.store(), await stage.store()
     position = await reader.log.head()
     other = await stage.connection()
@@ -221,31 +221,31 @@ async def test_a_transaction_that_does_not_append_delays_no_reader(stage: Stage)
     for _ in range(50):
         waiting = asyncio.create_task(reader.log.wait_for_events(position))
         await asyncio.sleep(0.01)
-        verdict = await writer.log.append([write("free-1")])
-        assert isinstance(verdict, Appended)
+        result = await writer.log.append([write("free-1")])
+        assert isinstance(result, Appended)
         took, _ = await timed(waiting)
         slowest = max(slowest, took)
         position = (await reader.log.read(position)).position
-        assert position == verdict.position
+        assert position == result.position
 
     print("slowest", slowest)
     assert slowest < UNAFFECTED_S
 
 
-async def test_a_condition_waits_for_an_open_append_that_may_break_it(stage: Stage) -> None:
+async def test_conditional_append_waits_for_open_append_of_its_type(stage: Stage) -> None:
     """Unrelated appends are not delayed."""
     store = await stage.store()
     other = await stage.connection()
     await other.execute("BEGIN")
-    await join(other, "held-1", 60_000)
+    await append_external(other, "held-1", 60_000)
     head = await store.log.head()
-    on_it, on_others = [AppendCondition((Query(types=(name,)),), head) for name in ("fault.joined", "fault.never")]
+    on_it, on_others = [AppendCondition((Query(types=(name,)),), head) for name in ("fault.external", "fault.never")]
     waiting = asyncio.create_task(store.log.append([write("guarded-1")], on_it))
 
     slowest, end = 0.0, time.monotonic() + HELD_S
     while time.monotonic() < end:
-        took, verdict = await timed(store.log.append([StreamWrite("free-1", (event("fault.other"),), ANY)], on_others))
-        assert isinstance(verdict, Appended)
+        took, result = await timed(store.log.append([StreamWrite("free-1", (event("fault.other"),), ANY)], on_others))
+        assert isinstance(result, Appended)
         slowest = max(slowest, took)
 
     assert not waiting.done()

@@ -1,4 +1,4 @@
-"""A PostgreSQL server is stopped, killed or full under load: nothing acknowledged is lost, nothing is skipped."""
+"""A PostgreSQL server is stopped, killed or out of disk space under load: no acknowledged event is lost or skipped."""
 
 import asyncio
 import os
@@ -15,7 +15,18 @@ from fait._errors import StoreUnavailable
 from fait._events.append import Appended, AppendResult, StreamWrite
 from fait._store.open import Store, open_store
 from fait._store.postgres import appender
-from tests.faults.appends import ANY, KINDS, Append, append_of, event, ids, join, stored, whole, write
+from tests.faults.appends import (
+    ANY,
+    KINDS,
+    Append,
+    append_external,
+    append_of,
+    assert_versions_contiguous,
+    event,
+    ids,
+    stored,
+    write,
+)
 from tests.faults.load import UNCONDITIONAL, WITH_CONDITIONS, load, until
 from tests.servers.home import UNPRIVILEGED
 from tests.servers.postgres import PostgresServer
@@ -23,7 +34,7 @@ from tests.servers.postgres import PostgresServer
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    """A server that may be stopped. What a crash could lose is not written in the background."""
+    """A server that tests may stop. Its WAL writer is slow, so that a crash loses what was not flushed."""
     with PostgresServer(options={"wal_writer_delay": "10s"}) as started:
         yield started
 
@@ -35,15 +46,15 @@ def schema() -> str:
 
 @pytest.fixture
 async def owner(server: PostgresServer, schema: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection of the database's owner, to a log that is there."""
+    """A connection of the database's owner, to an existing log."""
     await (await open_store(f"{server.url}?schema={schema}")).close()
     connection = await asyncpg.connect(server.url, server_settings={"search_path": schema})
     yield connection
     await connection.close()
 
 
-@pytest.mark.parametrize("kinds", [UNCONDITIONAL, WITH_CONDITIONS], ids=["two-lanes", "conditions"])
-async def test_an_immediate_stop_under_load_loses_nothing(
+@pytest.mark.parametrize("kinds", [UNCONDITIONAL, WITH_CONDITIONS], ids=["two-connections", "conditions"])
+async def test_immediate_stop_under_load_loses_nothing(
     server: PostgresServer, schema: str, kinds: Sequence[str]
 ) -> None:
     async with load(server.url, schema, kinds) as going:
@@ -54,7 +65,7 @@ async def test_an_immediate_stop_under_load_loses_nothing(
         await going.more()
 
 
-async def test_a_killed_server_under_load_loses_nothing(server: PostgresServer, schema: str) -> None:
+async def test_killed_server_under_load_loses_nothing(server: PostgresServer, schema: str) -> None:
     async with load(server.url, schema) as going:
         await going.more()
         await asyncio.to_thread(server.kill)
@@ -62,7 +73,7 @@ async def test_a_killed_server_under_load_loses_nothing(server: PostgresServer, 
         await going.more()
 
 
-async def test_a_server_that_is_away_for_long_is_an_error_in_time(
+async def test_long_outage_under_load_raises_and_loses_nothing(
     server: PostgresServer, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(appender, "RECONNECT_TIMEOUT_S", 0.5)
@@ -74,8 +85,8 @@ async def test_a_server_that_is_away_for_long_is_an_error_in_time(
         await going.more()
 
 
-async def test_a_killed_backend_under_load_loses_nothing(server: PostgresServer, schema: str) -> None:
-    """The server ends all others, too, and recovers."""
+async def test_killed_backend_under_load_loses_nothing(server: PostgresServer, schema: str) -> None:
+    """The server terminates all other sessions too, and recovers."""
     async with load(server.url, schema) as going:
         for _ in range(2):
             await going.more()
@@ -118,14 +129,14 @@ async def test_terminated_connections_under_load_fail_no_append(server: Postgres
 async def test_positions_reused_after_crash_are_not_skipped(
     server: PostgresServer, schema: str, owner: asyncpg.Connection
 ) -> None:
-    """Positions of appends that are rolled back are drawn again after a crash: no reader may be beyond them."""
+    """After a crash, positions of rolled-back appends are assigned again: no reader may have passed them."""
     store = await open_store(f"{server.url}?schema={schema}")
     try:
         await store.log.append([write("kept-1")])
         transaction = owner.transaction()
         await transaction.start()
         for number in range(50):
-            await join(owner, f"lost-{number}", 5000)
+            await append_external(owner, f"lost-{number}", 5000)
         await transaction.rollback()
         page = await store.log.read(0)
         await asyncio.to_thread(server.kill)
@@ -190,11 +201,11 @@ async def test_deadlock_victim_is_retried_without_failing_other_appends(
         unlucky: Append = ([StreamWrite("unlucky-1", (event("fault.unlucky"),), ANY)], None)
         others = [append_of(kind, f"{kind}-1", 0) for kind in KINDS if kind not in ("exists",)]
 
-        verdicts = await asyncio.gather(*(store.log.append(*each) for each in [*others[:3], unlucky, *others[3:]]))
+        results = await asyncio.gather(*(store.log.append(*each) for each in [*others[:3], unlucky, *others[3:]]))
 
-        assert all(isinstance(each, Appended) for each in verdicts)
+        assert all(isinstance(each, Appended) for each in results)
         assert await owner.fetchval("SELECT last_value FROM trouble") >= 4
-        await whole(server.url, schema)
+        await assert_versions_contiguous(server.url, schema)
     finally:
         await store.close()
 
@@ -232,12 +243,12 @@ async def test_full_disk_is_reported_and_recovered_from(
         assert {each.outcome for _, each in refused} == {"not_written"}
         assert all("out of disk space or memory" in str(each) for _, each in refused)
         assert await stored(server.url, schema, [each for each, _ in refused]) == []
-        kept = [each for each, verdict in told if isinstance(verdict, Appended)]
+        kept = [each for each, result in told if isinstance(result, Appended)]
         assert len(await stored(server.url, schema, kept)) == len(kept) > 0
 
         await owner.execute("ALTER TABLE fait_events SET TABLESPACE pg_default")
         assert isinstance(await store.log.append([write("large-1")]), Appended)
-        await whole(server.url, schema)
+        await assert_versions_contiguous(server.url, schema)
     finally:
         await store.close()
         await owner.execute("ALTER TABLE fait_events SET TABLESPACE pg_default")

@@ -1,4 +1,4 @@
-"""The database is restored, copied or failed over: nothing continues where positions may be assigned again."""
+"""The database is restored, copied or failed over: no process continues with positions that may be assigned again."""
 
 import asyncio
 import shutil
@@ -21,7 +21,7 @@ from tests.servers.postgres import PostgresServer
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    """A server whose data may be replaced."""
+    """A server whose data tests may replace."""
     with PostgresServer() as started:
         yield started
 
@@ -46,11 +46,11 @@ def client(server: PostgresServer, name: str, *arguments: str, given: str | None
 
 
 def copied(source: Path, target: Path) -> None:
-    """A copy that belongs to the server's user."""
+    """Copy a directory; the copy belongs to the server's user."""
     subprocess.run(["cp", "-a", source, target], check=True)
 
 
-async def test_restore_in_place_is_noticed_by_running_process(server: PostgresServer) -> None:
+async def test_running_process_detects_restore_in_place(server: PostgresServer) -> None:
     url, backup = address(server, "in_place"), server.data.with_name("backup")
     running = await open_store(url)
     try:
@@ -68,8 +68,8 @@ async def test_restore_in_place_is_noticed_by_running_process(server: PostgresSe
         server.start()
 
         with suppress(StoreUnavailable):
-            await running.log.read(seen.position)  # on a connection to the server that is gone
-        for _ in range(2):  # it stays so, whatever comes
+            await running.log.read(seen.position)  # on a connection to the stopped server
+        for _ in range(2):  # a further append does not change it
             with pytest.raises(StoreUnavailable, match=r"restored to an older state.*fait log adopt --in-place"):
                 await running.log.read(seen.position)
             fresh = await open_store(url)
@@ -81,7 +81,7 @@ async def test_restore_in_place_is_noticed_by_running_process(server: PostgresSe
     assert (adopted.previous.epoch, adopted.current.epoch) == (1, 2)
 
 
-async def test_a_checkpoint_beyond_the_end_stops_its_subscription(server: PostgresServer) -> None:
+async def test_checkpoint_after_head_stops_its_subscription(server: PostgresServer) -> None:
     url = address(server, "beyond")
     async with counting_app().open(url) as system:
         done = await system.transact(Counter.count, "a", 1)
@@ -93,9 +93,7 @@ async def test_a_checkpoint_beyond_the_end_stops_its_subscription(server: Postgr
             pass
 
 
-async def test_a_copy_in_another_cluster_is_refused_until_it_is_adopted(
-    server: PostgresServer, other: PostgresServer
-) -> None:
+async def test_copy_in_another_cluster_is_refused_until_adopted(server: PostgresServer, other: PostgresServer) -> None:
     store = await open_store(address(server, "dumped"))
     await store.log.append([write("kept-1", count=3)])
     await store.close()
@@ -116,7 +114,7 @@ async def test_a_copy_in_another_cluster_is_refused_until_it_is_adopted(
 
 
 class Standby:
-    """A physical copy of a server that follows it."""
+    """A physical standby of a server."""
 
     def __init__(self, primary: PostgresServer) -> None:
         self.port = free_port()
@@ -143,7 +141,7 @@ class Standby:
         return subprocess.run(ready, check=False, **account()).returncode == 0
 
 
-async def test_a_standby_is_refused_and_when_it_is_promoted_until_it_is_adopted(server: PostgresServer) -> None:
+async def test_standby_is_refused_and_after_promotion_until_adopted(server: PostgresServer) -> None:
     store = await open_store(address(server, "followed"))
     await store.log.append([write("kept-1", count=3)])
     standby = Standby(server)
@@ -167,7 +165,7 @@ async def test_a_standby_is_refused_and_when_it_is_promoted_until_it_is_adopted(
 
 
 async def test_running_process_stops_after_failover() -> None:
-    """Its address leads to the promoted server: every new connection is checked first."""
+    """Its URL leads to the promoted server: each new connection is checked before use."""
     async with AsyncExitStack() as stack:
         primary = stack.enter_context(PostgresServer())
         proxy = await stack.enter_async_context(Proxy(primary.port))
@@ -178,9 +176,9 @@ async def test_running_process_stops_after_failover() -> None:
         stack.callback(standby.close)
         standby.promote()
 
-        proxy.leave()
-        proxy.server_port, proxy.away = standby.port, False
-        await asyncio.sleep(0.05)  # the client hears of it
+        proxy.disconnect()
+        proxy.server_port, proxy.unreachable = standby.port, False
+        await asyncio.sleep(0.05)  # the client notices
 
         with pytest.raises(StoreUnavailable, match=r"timeline changed from 1 to 2.*fait log adopt"):
             await store.log.append([write("kept-1", expected=3)])

@@ -1,4 +1,4 @@
-"""Any append is one round trip, counted on the wire."""
+"""Each kind of append takes one round trip, counted by a proxy."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -25,82 +25,82 @@ async def counted(postgres_servers: Callable[..., PostgresServer]) -> AsyncItera
         try:
             for count in (1, 2):
                 await store.log.append([write("kept-1", count=count)])
-            notifier = vars(store.log)["_high_water_mark"].notifier  # it starts in the background
+            notifier = vars(store.log)["_high_water_mark"].notifier  # the notifier starts in the background
             await until(lambda: notifier.is_listening)
             yield proxy, store
         finally:
             await store.close()
 
 
-def appends(asked: list[str]) -> int:
-    """How many round trips there were, all of them calls of the append function."""
-    assert [each for each in asked if "fait_append" not in each] == []
-    return len(asked)
+def appends(statements: list[str]) -> int:
+    """Return the number of round trips; all must be calls of an append function."""
+    assert [each for each in statements if "fait_append" not in each] == []
+    return len(statements)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_append_is_one_round_trip(counted: Counted, kind: str) -> None:
     proxy, store = counted
-    proxy.asked.clear()
+    proxy.statements.clear()
 
-    verdict = await store.log.append(*append_of(kind, "kept-1", 3))
+    result = await store.log.append(*append_of(kind, "kept-1", 3))
 
-    assert isinstance(verdict, Appended)
-    assert appends(proxy.asked) == 1
+    assert isinstance(result, Appended)
+    assert appends(proxy.statements) == 1
 
 
 async def test_rejected_append_is_one_round_trip(counted: Counted) -> None:
     proxy, store = counted
     await store.log.append([StreamWrite("sold-1", (event("fault.sold", "seat:1"),), 0)])
     condition = AppendCondition((Query(types=("fault.sold",), tags=("seat:1",)),), 0)
-    proxy.asked.clear()
+    proxy.statements.clear()
 
-    verdicts = [
+    results = [
         await store.log.append([write("kept-1", expected=1)]),
         await store.log.append([write("kept-1", expected=1, count=3)]),
         await store.log.append([write("sold-2")], condition),
     ]
 
-    assert [type(each) for each in verdicts] == [VersionConflict, VersionConflict, ConditionFailed]
-    assert appends(proxy.asked) == len(verdicts)
+    assert [type(each) for each in results] == [VersionConflict, VersionConflict, ConditionFailed]
+    assert appends(proxy.statements) == len(results)
 
 
 async def test_appends_of_many_callers_share_round_trips(counted: Counted) -> None:
     proxy, store = counted
     for _ in range(20):
-        proxy.asked.clear()
-        verdicts = await asyncio.gather(*(store.log.append([write(f"mine-{number}")]) for number in range(64)))
-        assert all(isinstance(each, Appended) for each in verdicts)
-        if len(proxy.asked) <= 4:
+        proxy.statements.clear()
+        results = await asyncio.gather(*(store.log.append([write(f"mine-{number}")]) for number in range(64)))
+        assert all(isinstance(each, Appended) for each in results)
+        if len(proxy.statements) <= 4:
             break  # both connections have prepared the statements now
 
-    assert appends(proxy.asked) <= 4  # the first append is sent immediately, the others in two batches
+    assert appends(proxy.statements) <= 4  # the first append is sent immediately, the others in two batches
 
 
 async def test_repeated_append_takes_few_round_trips(counted: Counted) -> None:
     proxy, store = counted
     writes = [write("kept-1")]
     first = await store.log.append(writes)
-    await store.log.append(writes)  # and now all connections that it takes know the statement
-    proxy.asked.clear()
+    await store.log.append(writes)  # now all connections have prepared the statement
+    proxy.statements.clear()
 
-    verdict = await store.log.append(writes)
+    result = await store.log.append(writes)
 
     assert isinstance(first, Appended)
-    assert verdict == Appended(first.position, first.versions, repeated=True)
-    assert appends(proxy.asked) <= 3
+    assert result == Appended(first.position, first.versions, repeated=True)
+    assert appends(proxy.statements) <= 3
 
 
 async def test_page_and_mark_take_one_round_trip_each(counted: Counted) -> None:
     proxy, store = counted
     await store.log.read(0)
     await asyncio.sleep(0.05)
-    proxy.asked.clear()
+    proxy.statements.clear()
 
     page = await store.log.read(0)
 
     assert len(page.events) == 3
-    assert [("fait_high_water_mark" in each, "fait_all_events" in each) for each in proxy.asked] == [
+    assert [("fait_high_water_mark" in each, "fait_all_events" in each) for each in proxy.statements] == [
         (True, False),
         (False, True),
     ]

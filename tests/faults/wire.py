@@ -1,4 +1,4 @@
-"""A line to a PostgreSQL server that counts round trips, and that can be cut at any point of an append."""
+"""A proxy to a PostgreSQL server that records round trips and can close a connection at any point of a request."""
 
 import asyncio
 import contextlib
@@ -7,35 +7,35 @@ from collections import deque
 from types import TracebackType
 from typing import Literal, Self
 
-Moment = Literal["before", "unanswered", "answered", "amid"]
-"""Where the line is cut: before the server has the request; at once when it has it; when it has answered, before the
-first byte of the answer gets through; when half of the answer has."""
+CutPoint = Literal["before", "unanswered", "answered", "half_answered"]
+"""When the connection is closed: before the server receives the request; after that; after the server has responded,
+before the first byte of the response is forwarded; after half of the response is forwarded."""
 
-MOMENTS: tuple[Moment, ...] = ("before", "unanswered", "answered", "amid")
+CUT_POINTS: tuple[CutPoint, ...] = ("before", "unanswered", "answered", "half_answered")
 
 
 _FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
-FAREWELL = b"E" + struct.pack("!I", 4 + len(_FIELDS)) + _FIELDS
+SHUTDOWN_MESSAGE = b"E" + struct.pack("!I", 4 + len(_FIELDS)) + _FIELDS
 
 
 class Proxy:
-    """Stands between a client and a server on this machine.
+    """A TCP proxy between a client and a server on this machine.
 
     Attributes:
-        asked: the SQL of each round trip, on all connections but those that listen for news.
-        request: what the SQL of the requests contains that are to be cut.
-        cuts: where to cut the lines of the next such requests, one after another.
-        away: refuse new connections; `leave()` cuts those that are there, too.
-        away_after: be away as soon as so many more such requests were answered.
-        silent: pass nothing on, in either direction, without closing the connection.
+        statements: the SQL of each round trip, on all connections except those that LISTEN.
+        request: a part of the SQL of the requests at which connections are closed.
+        cuts: when to close the connection, for each of the next such requests.
+        unreachable: refuse new connections; `disconnect()` also closes the open ones.
+        unreachable_after: number of such requests with a response, after which the proxy is unreachable.
+        silent: forward nothing, in either direction, without closing the connection.
     """
 
     def __init__(self, server_port: int) -> None:
-        self.asked: list[str] = []
+        self.statements: list[str] = []
         self.request = b"fait_append"
-        self.cuts: deque[Moment] = deque()
-        self.away = False
-        self.away_after: int | None = None
+        self.cuts: deque[CutPoint] = deque()
+        self.unreachable = False
+        self.unreachable_after: int | None = None
         self.silent = False
         self.server_port = server_port
         self._links: set[_Link] = set()
@@ -50,7 +50,7 @@ class Proxy:
     ) -> None:
         assert self._listener is not None
         self._listener.close()
-        self.leave()
+        self.disconnect()
         await asyncio.gather(*(link.done.wait() for link in self._links))
         await self._listener.wait_closed()
 
@@ -60,24 +60,24 @@ class Proxy:
         query = "&".join(f"{name}={value}" for name, value in {"sslmode": "disable", **options}.items())
         return f"postgresql://postgres@127.0.0.1:{port}/postgres?{query}"
 
-    def leave(self) -> None:
-        """Cut every line, and refuse new ones."""
-        self.away = True
+    def disconnect(self) -> None:
+        """Close all connections, and refuse new ones."""
+        self.unreachable = True
         for link in self._links:
             link.cut()
 
-    def say_farewell(self) -> None:
-        """Tell all clients, unasked, what a server says before it ends a connection; and do not end it yet."""
+    def announce_shutdown(self) -> None:
+        """Send all clients the message of a server that terminates a connection, and keep the connection open."""
         for link in self._links:
-            link.say(FAREWELL)
+            link.say(SHUTDOWN_MESSAGE)
 
     def answered(self) -> None:
-        if self.away_after is not None:
-            self.away_after -= 1
-            self.away = not self.away_after  # pending responses are delivered; the next request is cut
+        if self.unreachable_after is not None:
+            self.unreachable_after -= 1
+            self.unreachable = not self.unreachable_after  # pending responses are delivered; the next request is cut
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.away:
+        if self.unreachable:
             writer.transport.abort()
             return
         try:
@@ -96,7 +96,7 @@ class Proxy:
 
 
 class _Link:
-    """One connection of a client, and the one to the server that belongs to it."""
+    """A connection of a client, and its connection to the server."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class _Link:
         self._server, self._to_server = server, to_server
         self._prepared: dict[bytes, bytes] = {}
         self._counted = True
-        self._cut: Moment | None = None
+        self._cut: CutPoint | None = None
         self._meant = False
 
     async def run(self) -> None:
@@ -146,7 +146,7 @@ class _Link:
                 request, sql = b"", b""
 
     def _sql(self, kind: bytes, message: bytes) -> bytes:
-        """The statement that a message is about: named in it, or in one before."""
+        """Return the SQL of a message: its own, or that of the prepared statement that it names."""
         parts = message[5:].split(b"\0", 2)
         if kind == b"P":
             self._prepared[parts[0]] = parts[1]
@@ -154,16 +154,16 @@ class _Link:
         return parts[0] if kind == b"Q" else self._prepared.get(parts[1], b"") if kind == b"B" else b""
 
     async def _pass(self, kind: bytes, request: bytes, sql: bytes) -> bool:
-        """Pass a whole request on; False if the line was cut instead, or then."""
+        """Pass a assert_versions_contiguous request on; False if the line was cut instead, or then."""
         self._counted = self._counted and b"LISTEN" not in sql
         if self._counted and kind in b"SQH":
-            self._proxy.asked.append(sql.decode())
+            self._proxy.statements.append(sql.decode())
         self._meant = self._proxy.request in sql and kind in b"SQ"
         if self._meant and self._proxy.cuts:
             self._cut = self._proxy.cuts.popleft()
             if self._cut == "before":
                 return False
-        if self._proxy.away_after == 0:
+        if self._proxy.unreachable_after == 0:
             return False
         if self._proxy.silent:
             return True
@@ -184,10 +184,10 @@ class _Link:
                     if not self._proxy.silent:
                         self._to_client.write(message)
                 elif kind == b"Z":
-                    if self._cut == "amid":
+                    if self._cut == "half_answered":
                         self._to_client.write(answer[: len(answer) // 2])
                         await self._to_client.drain()
-                        await asyncio.sleep(0.01)  # what is written is lost when the line is cut in the same moment
+                        await asyncio.sleep(0.01)  # written data is lost if the connection is closed immediately
                     return
                 if kind == b"Z":
                     answer = b""

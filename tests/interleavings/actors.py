@@ -18,13 +18,13 @@ from tests.interleavings.schedules import Free, Part, Touches
 __all__ = [
     "ANY",
     "EXISTS",
-    "Deed",
     "Log",
     "Poll",
     "Reading",
     "Row",
     "To",
     "Writer",
+    "WriterResult",
     "by_mark",
     "by_tail",
     "reader",
@@ -39,9 +39,9 @@ class Log(Struct):
     """A log under test.
 
     Attributes:
-        schema: where it is.
+        schema: its schema.
         sql: its statements.
-        start: the mark when the schedule began; what lies at or below it belongs to earlier schedules.
+        start: the mark at the beginning of the schedule; events up to it belong to earlier schedules.
     """
 
     schema: str
@@ -54,7 +54,7 @@ class Log(Struct):
 
 
 class To(Struct, frozen=True):
-    """Events for one stream: each schedule has streams of its own."""
+    """The events of an append for one stream. Each schedule uses its own streams."""
 
     stream: str = "a"
     expected: int = ANY
@@ -68,10 +68,10 @@ class Writer(Struct, frozen=True):
 
     Attributes:
         to: the streams.
-        unless: the append's condition, as of the beginning of the schedule.
-        rolls_back: how the transaction ends.
-        works: writes something else before it appends, as a joined transaction does.
-        log: which log, where there are several.
+        unless: the queries of the append's condition, after the mark at the beginning of the schedule.
+        rolls_back: whether the transaction is rolled back.
+        works: whether it writes something else before it appends, as an external transaction does.
+        log: index of the log.
     """
 
     to: tuple[To, ...] = (To(),)
@@ -81,12 +81,12 @@ class Writer(Struct, frozen=True):
     log: int = 0
 
 
-class Deed(Struct):
-    """What became of an append."""
+class WriterResult(Struct):
+    """The result of a writer's append and transaction."""
 
     writer: Writer
     writes: tuple[StreamWrite, ...]
-    verdict: AppendResult | None = None
+    append_result: AppendResult | None = None
     error: str = ""
     committed: bool = False
 
@@ -103,7 +103,7 @@ class Row(Struct, frozen=True):
 
 
 class Reading(Struct):
-    """What a reader got from a position on: marks, and events in the order of delivery."""
+    """The marks that a reader read after a position, and the events in the order of delivery."""
 
     start: int
     after: int
@@ -112,7 +112,7 @@ class Reading(Struct):
 
 
 Poll = Callable[[Any, Pause, Log, Reading], Awaitable[None]]
-"""Reads on, given a connection and what to do before a statement that is a step of its own."""
+"""Reads the next events, given a connection and a function to call before each statement that is a step."""
 
 
 def new_writes(plan: Writer, number: int) -> tuple[StreamWrite, ...]:
@@ -126,33 +126,33 @@ def new_writes(plan: Writer, number: int) -> tuple[StreamWrite, ...]:
     )
 
 
-def writer(name: str, plan: Writer, log: Log, number: int, order: list[Deed]) -> tuple[Part, Deed]:
-    """A writer's part, and where it notes what became of it; a committed writer is appended to `order`."""
-    deed = Deed(plan, new_writes(plan, number))
+def writer(name: str, plan: Writer, log: Log, number: int, order: list[WriterResult]) -> tuple[Part, WriterResult]:
+    """Return a writer's part and its result, which the part fills; a committed result is appended to `order`."""
+    result = WriterResult(plan, new_writes(plan, number))
 
-    async def play(session: Free) -> None:
-        await session.connection.execute("BEGIN")  # an append alone is a transaction, too; this leaves room for a pause
+    async def script(session: Free) -> None:
+        await session.connection.execute("BEGIN")  # explicit, so that the session can pause before the commit
         if plan.works:
             await session.pause("work")
             await session.connection.fetchval("SELECT pg_current_xact_id()")
         try:
-            await _append(session.connection, log, deed)
+            await _append(session.connection, log, result)
         except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as problem:
-            deed.error = type(problem).__name__
-        ends = "ROLLBACK" if plan.rolls_back or deed.error else "COMMIT"
-        if isinstance(deed.verdict, Appended):
+            result.error = type(problem).__name__
+        ends = "ROLLBACK" if plan.rolls_back or result.error else "COMMIT"
+        if isinstance(result.append_result, Appended):
             await session.pause(ends.lower())
         await session.connection.execute(ends)
         if ends == "COMMIT":
-            deed.committed = True
-            order.append(deed)
+            result.committed = True
+            order.append(result)
 
-    return Part(name, writer_steps(plan), play), deed
+    return Part(name, writer_steps(plan), script), result
 
 
-async def _append(connection: Any, log: Log, deed: Deed) -> None:
-    condition = AppendCondition(deed.writer.unless, log.start) if deed.writer.unless else None
-    append = (deed.writes, condition)
+async def _append(connection: Any, log: Log, result: WriterResult) -> None:
+    condition = AppendCondition(result.writer.unless, log.start) if result.writer.unless else None
+    append = (result.writes, condition)
     if is_single_event([append]):
         rows = await connection.fetch(log.sql["append_one"], *single_arguments(append, None, lock_timeout_ms=None))
     else:
@@ -160,13 +160,13 @@ async def _append(connection: Any, log: Log, deed: Deed) -> None:
             log.sql["append"], *batch_arguments([append], None, check_ids=False, lock_timeout_ms=None)
         )
     try:
-        deed.verdict = read_results([append], rows)[0]
+        result.append_result = read_results([append], rows)[0]
     except AssertionError as problem:
-        deed.error = str(problem)
+        result.error = str(problem)
 
 
 def writer_steps(plan: Writer) -> dict[str, Touches]:
-    """The steps in order. Appends without a condition share the locks of conditions; one with a condition does not."""
+    """Return the steps in order. Condition locks are shared for appends without a condition, otherwise exclusive."""
     locks = ("locks", "write" if plan.unless else "add")
     streams = {(f"stream {to.stream} of {plan.log}", "write") for to in plan.to}
     tickets, positions = f"tickets of {plan.log}", f"positions of {plan.log}"
@@ -211,11 +211,11 @@ def as_row(row: Any) -> Row:
 
 
 def reader(polls: int, poll: Poll, steps: Mapping[str, Touches], log: Log) -> tuple[Part, Reading]:
-    """A reader's part, and what it got."""
+    """Return a reader's part, and the reading that it fills."""
     reading = Reading(log.start, log.start, [], [])
 
-    async def play(session: Free) -> None:
+    async def script(session: Free) -> None:
         for _ in range(polls):
             await poll(session.connection, session.pause, log, reading)
 
-    return Part("reader", steps, play, repeats=polls > 1), reading
+    return Part("reader", steps, script, repeats=polls > 1), reading

@@ -10,7 +10,19 @@ from fait._events.append import Appended, ConditionFailed, VersionConflict
 from fait._events.query import Query
 from fait._events.version import is_expected
 from fait._store.postgres.identifiers import in_schema
-from tests.interleavings.actors import Deed, Log, Poll, Reading, Row, Writer, as_row, by_mark, by_tail, reader, writer
+from tests.interleavings.actors import (
+    Log,
+    Poll,
+    Reading,
+    Row,
+    Writer,
+    WriterResult,
+    as_row,
+    by_mark,
+    by_tail,
+    reader,
+    writer,
+)
 from tests.interleavings.schedules import Arena, Beginning, Free, Part, Schedule, Touches
 
 __all__ = ["BY_MARK", "BY_TAIL", "Case", "Outcome", "Reader", "World", "violations"]
@@ -26,8 +38,8 @@ class Reader(Struct, frozen=True):
     """A way to read a log.
 
     Attributes:
-        poll: reads on.
-        steps: of a poll, in order, with what they touch.
+        poll: reads the next events.
+        steps: the steps of a poll, in order, with the things that they touch.
     """
 
     poll: Poll
@@ -49,13 +61,13 @@ BY_TAIL = Reader(by_tail, {"new": frozenset({("events", "read")})} | dict(BY_MAR
 
 
 class Case(Struct, frozen=True):
-    """Who does what.
+    """Two writers and a reader.
 
     Attributes:
-        name: for messages.
-        writers: of two appends.
-        polls: Number of polls during the schedule. It polls once more at the end, and must then have all events.
-        seed: an append that comes before.
+        name: name of the case, in messages.
+        writers: the two appends.
+        polls: number of polls during the schedule. After one more at the end the reader must have all events.
+        seed: an append before the schedule.
     """
 
     name: str
@@ -65,23 +77,23 @@ class Case(Struct, frozen=True):
 
     @property
     def logs(self) -> int:
-        """How many logs it needs."""
+        """The number of logs that the case needs."""
         return 1 + max(writer.log for writer in self.writers)
 
 
 class Outcome(Struct):
-    """What one schedule led to: all that is stored after its beginning, in order, for each log."""
+    """The results of one schedule; `stored` has the events that were stored during it, in order, for each log."""
 
     schedule: Schedule
-    deeds: list[Deed]
-    order: list[Deed]
+    results: list[WriterResult]
+    order: list[WriterResult]
     reading: Reading
     stored: list[list[Row]]
     versions: dict[str, int]
 
 
 class World:
-    """An arena with one log, or several, for one schedule after the other."""
+    """An arena and its logs, in which schedules run one after another."""
 
     def __init__(self, arena: Arena, logs: Sequence[Log], how: Reader = BY_MARK) -> None:
         self.arena = arena
@@ -90,32 +102,32 @@ class World:
         self._number = 0
 
     async def run(self, case: Case, beginning: Beginning) -> tuple[Outcome | None, list[Beginning]]:
-        """One schedule of a case, and the beginnings of others; no outcome if it equals one that was run before."""
+        """Run one schedule of a case. Return its outcome (None if it equals an earlier one) and further beginnings."""
         self._number += 1
         controller = self.arena.controller
-        deeds, order = list[Deed](), list[Deed]()
+        results, order = list[WriterResult](), list[WriterResult]()
         if case.seed is not None:
             await self._seed(case.seed)
         for log in self.logs:
             log.start = await controller.fetchval(log.sql["high_water_mark"])
         parts: list[Part] = []
         for name, plan in zip("AB", case.writers, strict=True):
-            part, deed = writer(name, plan, self.logs[plan.log], self._number, order)
+            part, result = writer(name, plan, self.logs[plan.log], self._number, order)
             parts.append(part)
-            deeds.append(deed)
+            results.append(result)
         part, reading = reader(case.polls, self.how.poll, self.how.steps, self.logs[0])
         schedule, others = await self.arena.run([*parts, part], beginning)
         if schedule.equal:
             return None, others
         await self.how.poll(controller, Free(controller).pause, self.logs[0], reading)
-        return Outcome(schedule, deeds, order, reading, *await self._stored(deeds)), others
+        return Outcome(schedule, results, order, reading, *await self._stored(results)), others
 
     async def _seed(self, plan: Writer) -> None:
         part, _ = writer("seed", plan, self.logs[0], self._number, [])
-        await part.play(Free(self.arena.controller))
+        await part.script(Free(self.arena.controller))
 
-    async def _stored(self, deeds: Sequence[Deed]) -> tuple[list[list[Row]], dict[str, int]]:
-        streams = [write.stream for deed in deeds for write in deed.writes]
+    async def _stored(self, results: Sequence[WriterResult]) -> tuple[list[list[Row]], dict[str, int]]:
+        streams = [write.stream for result in results for write in result.writes]
         stored, versions = list[list[Row]](), dict[str, int]()
         for log in self.logs:
             rows = await self.arena.controller.fetch(in_schema(_STORED, log.schema), log.start)
@@ -127,7 +139,7 @@ class World:
 def violations(outcome: Outcome) -> list[str]:
     """Return the violated guarantees."""
     found = ["deadlock"] if outcome.schedule.deadlock else []
-    for check in (_delivery, _marks, _streams, _verdicts, _conditions):
+    for check in (_delivery, _marks, _streams, _append_results, _conditions):
         found += check(outcome)
     return found
 
@@ -162,63 +174,68 @@ def _streams(outcome: Outcome) -> list[str]:
     return found
 
 
-def _verdicts(outcome: Outcome) -> list[str]:
+def _append_results(outcome: Outcome) -> list[str]:
     found: list[str] = []
     stored = {row.id: row for rows in outcome.stored for row in rows}
-    for name, deed in zip("AB", outcome.deeds, strict=True):
-        for write in deed.writes:
+    for name, result in zip("AB", outcome.results, strict=True):
+        for write in result.writes:
             rows = [stored[event.id] for event in write.events if event.id in stored]
-            if not (deed.committed and isinstance(deed.verdict, Appended)):
+            if not (result.committed and isinstance(result.append_result, Appended)):
                 found += [f"{name} was not appended, but there is {row}" for row in rows]
             elif len(rows) < len(write.events):
                 found.append(f"{name} was appended and committed, but events are missing")
             elif not is_expected(write.expected, rows[0].version - 1):
                 found.append(f"{name} expected {write.expected} and became version {rows[0].version}")
-        if isinstance(deed.verdict, Appended) and deed.committed:
-            found += _appended(name, deed, deed.verdict, stored)
-        if isinstance(deed.verdict, VersionConflict) and is_expected(deed.verdict.expected, deed.verdict.actual):
-            found.append(f"{name} was rejected without a reason: {deed.verdict}")
-        if deed.error and not (deed.error == "SerializationError" and len(deed.writes) > 1):
-            found.append(f"{name} failed: {deed.error}")
+        if isinstance(result.append_result, Appended) and result.committed:
+            found += _appended(name, result, result.append_result, stored)
+        if isinstance(result.append_result, VersionConflict) and is_expected(
+            result.append_result.expected, result.append_result.actual
+        ):
+            found.append(f"{name} was rejected without a reason: {result.append_result}")
+        if result.error and not (result.error == "SerializationError" and len(result.writes) > 1):
+            found.append(f"{name} failed: {result.error}")
     return found
 
 
-def _appended(name: str, deed: Deed, verdict: Appended, stored: Mapping[str, Row]) -> list[str]:
-    last = [stored[write.events[-1].id] for write in deed.writes if write.events[-1].id in stored]
-    said = (verdict.position, list(verdict.versions))
-    true = (max((row.position for row in last), default=0), [row.version for row in last])
-    return [] if said == true else [f"{name} returned {said} instead of {true}"]
+def _appended(name: str, result: WriterResult, append_result: Appended, stored: Mapping[str, Row]) -> list[str]:
+    last = [stored[write.events[-1].id] for write in result.writes if write.events[-1].id in stored]
+    actual = (append_result.position, list(append_result.versions))
+    expected = (max((row.position for row in last), default=0), [row.version for row in last])
+    return [] if actual == expected else [f"{name} returned {actual} instead of {expected}"]
 
 
 def _conditions(outcome: Outcome) -> list[str]:
     found: list[str] = []
-    for name, deed in zip("AB", outcome.deeds, strict=True):
-        rows = outcome.stored[deed.writer.log]
-        own = {event.id for write in deed.writes for event in write.events}
-        if isinstance(deed.verdict, Appended) and deed.committed:
+    for name, result in zip("AB", outcome.results, strict=True):
+        rows = outcome.stored[result.writer.log]
+        own = {event.id for write in result.writes for event in write.events}
+        if isinstance(result.append_result, Appended) and result.committed:
             first = min((row.position for row in rows if row.id in own), default=0)
-            earlier = _committed_before(outcome, deed)
+            earlier = _committed_before(outcome, result)
             for row in rows:
-                if row.id not in own and _meant(deed, row) and (row.position < first or row.id in earlier):
+                if row.id not in own and _meant(result, row) and (row.position < first or row.id in earlier):
                     where = "before it in the log" if row.position < first else "committed before it"
                     found.append(f"{name} at {first} although it depends on {row.position}, {where}")
-        if isinstance(deed.verdict, ConditionFailed):
-            told = [event.position for event in deed.verdict.events]
-            true = [row.position for row in rows if _meant(deed, row) and row.position <= deed.verdict.position]
-            if told != true:
+        if isinstance(result.append_result, ConditionFailed):
+            told = [event.position for event in result.append_result.events]
+            expected = [
+                row.position for row in rows if _meant(result, row) and row.position <= result.append_result.position
+            ]
+            if told != expected:
                 found.append(
-                    f"{name} returned the conflicting events {told} up to {deed.verdict.position} instead of {true}"
+                    f"{name} returned the conflicting events {told} up to {result.append_result.position}, "
+                    f"not {expected}"
                 )
     return found
 
 
-def _committed_before(outcome: Outcome, deed: Deed) -> set[str]:
-    earlier = outcome.order[: outcome.order.index(deed)]
+def _committed_before(outcome: Outcome, result: WriterResult) -> set[str]:
+    earlier = outcome.order[: outcome.order.index(result)]
     return {event.id for other in earlier for write in other.writes for event in write.events}
 
 
-def _meant(deed: Deed, row: Row) -> bool:
-    return any(_means(query, row) for query in deed.writer.unless)
+def _meant(result: WriterResult, row: Row) -> bool:
+    return any(_means(query, row) for query in result.writer.unless)
 
 
 def _means(query: Query, row: Row) -> bool:

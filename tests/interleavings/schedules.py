@@ -19,17 +19,17 @@ from msgspec import Struct
 
 from tests.interleavings.stepped import STEPS
 
-__all__ = ["Arena", "Beginning", "Free", "Line", "Part", "Schedule", "Session", "Touches", "explore", "meet"]
+__all__ = ["Arena", "Beginning", "Free", "Line", "Part", "Schedule", "Session", "Touches", "are_dependent", "explore"]
 
-MOMENT_S: Final = 0.002
-"""Time for a step, after which the server is asked which sessions block it."""
+STEP_TIMEOUT_S: Final = 0.002
+"""Timeout for a step, after which the controller queries which sessions block it."""
 
 Touches = frozenset[tuple[str, str]]
-"""What a step touches, each thing with "read", "write", or "add": two that add can change places, as two that read."""
+"""The things that a step touches, each with "read", "write" or "add". Two reads of a thing commute, as do two adds."""
 
 
-def meet(one: Touches, other: Touches) -> bool:
-    """Whether the order of two steps can make a difference."""
+def are_dependent(one: Touches, other: Touches) -> bool:
+    """Return whether the order of two steps can make a difference."""
     return any(thing == same and not (how == too and how != "write") for thing, how in one for same, too in other)
 
 
@@ -45,44 +45,44 @@ class Line(Struct, frozen=True):
 
 
 class Part(Struct, frozen=True):
-    """What one session does.
+    """The steps of one session.
 
     Attributes:
-        name: for traces.
-        steps: in order, all that it may take, with what they touch.
-        play: does it; pauses by itself before steps that are no step of a function.
+        name: name of the session, in traces.
+        steps: all possible steps, in order, with the things that they touch.
+        script: runs the steps; it pauses before each step that is not inside a function of the database.
         repeats: whether the first step may follow the last.
     """
 
     name: str
     steps: Mapping[str, Touches]
-    play: "Callable[[Free], Coroutine[Any, Any, None]]"
+    script: "Callable[[Free], Coroutine[Any, Any, None]]"
     repeats: bool = False
 
     def ahead(self, step: str) -> list[Touches]:
-        """What is touched by this step and all that may follow."""
+        """Return the things that this step and all later steps may touch."""
         names = list(self.steps)
         return [self.steps[name] for name in names[0 if self.repeats else names.index(step) :]]
 
 
 class Free:
-    """A connection that is not stepped."""
+    """A connection that runs its steps without pauses."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
 
     async def pause(self, step: str) -> None:
-        """Nothing holds it up."""
+        """Return immediately."""
 
 
 class Session(Free):
-    """One connection, and where it stands.
+    """One connection, and the state of its part.
 
     Attributes:
-        at: the step it is about to take; None while it takes one, and when it has ended.
-        taking: the last step that it was let take.
-        waits: whether it was found waiting for a lock of another session.
-        stopped: set when it pauses or has ended.
+        at: the step before which it pauses; None while it runs one, and after its end.
+        taking: the last step that it started.
+        waits: whether it waits for a lock of another session.
+        stopped: set while it pauses, and after its end.
         free: whether it no longer pauses between statements.
     """
 
@@ -97,23 +97,23 @@ class Session(Free):
         self.free = False
         self._gate: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        connection.add_log_listener(self._hear)
+        connection.add_log_listener(self._on_notice)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Go, up to the first pause."""
+        """Start the part; it runs up to its first pause."""
         self.waits = False
         self.stopped.clear()
         self._task = asyncio.create_task(work)
         self._task.add_done_callback(lambda _: self.stopped.set())
 
     async def end(self) -> None:
-        """Raise what went wrong."""
+        """Wait for the end; raise the error of the part."""
         assert self._task is not None
         await self._task
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more to do."""
+        """Whether the part has ended."""
         return self._task is None or self._task.done()
 
     async def pause(self, step: str) -> None:
@@ -125,7 +125,7 @@ class Session(Free):
         await self._gate
 
     def go(self) -> int | None:
-        """Leave the pause; returns the gate to open if it is one in the database."""
+        """End the pause. Return the gate to open if the session pauses in the database."""
         assert self.at is not None
         self.taking, self.at = self.at, None
         self.stopped.clear()
@@ -135,7 +135,7 @@ class Session(Free):
         self._gate = None
         return None
 
-    def _hear(self, _connection: Any, message: Any) -> None:
+    def _on_notice(self, _connection: Any, message: Any) -> None:
         if message.message.startswith("before "):
             self._stop(message.message.removeprefix("before "))
 
@@ -145,7 +145,7 @@ class Session(Free):
 
 
 class Schedule(Struct):
-    """Choices of sessions by their index, what they led to, and whether it was left because it equals another."""
+    """The indexes of the chosen sessions, the steps, and whether it was abandoned because it equals another."""
 
     choices: list[int]
     lines: list[Line]
@@ -154,14 +154,14 @@ class Schedule(Struct):
 
 
 class Beginning(Struct, frozen=True):
-    """How a schedule begins that is still to be run; `asleep`: what need not be tried again at its last step."""
+    """The first choices of a schedule to be run; `asleep`: the sessions that need not be tried again after them."""
 
     choices: tuple[int, ...] = ()
     asleep: frozenset[int] = frozenset()
 
 
 class Arena:
-    """Some sessions, and a controller that lets them take their steps."""
+    """Sessions, and a controller that lets one of them run a step at a time."""
 
     def __init__(self, controller: Any, sessions: Sequence[Session]) -> None:
         self.controller = controller
@@ -171,7 +171,7 @@ class Arena:
 
     @classmethod
     async def open(cls, connect: Callable[[], Awaitable[Any]], sessions: int, number: int) -> "Arena":
-        """Make the connections; the number keeps the gates of several arenas apart."""
+        """Open the connections. The number makes the gates of several arenas different."""
         controller = await connect()
         made: list[Session] = []
         for each in range(sessions):
@@ -186,14 +186,14 @@ class Arena:
         return cls(controller, made)
 
     async def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         for connection in (self.controller, *(session.connection for session in self.sessions)):
             connection.terminate()
 
     async def run(self, parts: Sequence[Part], beginning: Beginning) -> tuple[Schedule, list[Beginning]]:
-        """Run one schedule to its end; returns what else is to be tried, too."""
+        """Run one schedule to its end. Return it, and the beginnings of the schedules that remain to be tried."""
         for session, part in zip(self.sessions, parts, strict=True):
-            session.start(part.play(session))
+            session.start(part.script(session))
             await session.stopped.wait()
         schedule, others, asleep = Schedule([], []), list[Beginning](), frozenset[int]()
         while not all(session.ended for session in self.sessions):
@@ -224,13 +224,13 @@ class Arena:
                 choice, asleep = new[0].choices[-1], new[0].asleep
                 others += new[1:]
             touched = await self._step(parts, choice, schedule)
-            asleep = frozenset(each for each in asleep if not meet(self._next(parts, each), touched))
+            asleep = frozenset(each for each in asleep if not are_dependent(self._next(parts, each), touched))
         for session in self.sessions:
             await session.end()
         return schedule, others
 
     async def _leave(self) -> None:
-        """Let all sessions run freely to their end."""
+        """Let all sessions run to their end without pauses."""
         gates = [session.gates + step for session in self.sessions for step in range(len(STEPS))]
         for session in self.sessions:
             session.free = True
@@ -249,15 +249,17 @@ class Arena:
         return parts[index].steps[step]
 
     def _is_new(self, parts: Sequence[Part], asleep: frozenset[int], choice: int) -> bool:
-        """Whether all who sleep can be woken by what may follow a choice; else all that follows was run before."""
-        sleeping = {index for index in asleep if not meet(self._next(parts, index), self._next(parts, choice))}
+        """Return whether later steps can wake all sleeping sessions; otherwise all continuations were run before."""
+        sleeping = {index for index in asleep if not are_dependent(self._next(parts, index), self._next(parts, choice))}
         awake = {index for index, session in enumerate(self.sessions) if not session.ended} - sleeping
         ahead = list[Touches]()
         while awake:
             for index in awake:
                 steps = parts[index].ahead(self.sessions[index].at or self.sessions[index].taking or "")
                 ahead += steps[index == choice and not parts[index].repeats :]
-            awake = {each for each in sleeping if any(meet(self._next(parts, each), touched) for touched in ahead)}
+            awake = {
+                each for each in sleeping if any(are_dependent(self._next(parts, each), touched) for touched in ahead)
+            }
             sleeping -= awake
         return not sleeping
 
@@ -281,11 +283,11 @@ class Arena:
         return touched
 
     async def _settle(self, session: Session, patience: bool = True) -> None:
-        """Wait until a session pauses, has ended, or waits for another."""
+        """Wait until a session pauses, ends, or waits for a lock of another session."""
         while not session.stopped.is_set():
             if patience:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(MOMENT_S):
+                    async with asyncio.timeout(STEP_TIMEOUT_S):
                         await session.stopped.wait()
                         break
             blockers = await self.controller.fetchval("SELECT pg_blocking_pids($1)", session.pid)
@@ -306,36 +308,36 @@ class Arena:
 
 
 class _Frontier:
-    """Beginnings that are still to be run, shared by several arenas: the longest first."""
+    """Beginnings to be run, shared by several arenas; the last one added is taken first."""
 
     def __init__(self) -> None:
         self._left = [Beginning()]
-        self._under_way = 0
-        self._news = asyncio.Condition()
+        self._running = 0
+        self._changed = asyncio.Condition()
         self._closed = False
 
     async def take(self) -> Beginning | None:
-        """The next one; None when there will be no more."""
-        async with self._news:
-            await self._news.wait_for(lambda: self._left or not self._under_way or self._closed)
+        """Return the next beginning; None at the end."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._left or not self._running or self._closed)
             if self._closed or not self._left:
                 return None
-            self._under_way += 1
+            self._running += 1
             return self._left.pop()
 
     async def done(self, found: Iterable[Beginning], stop: bool) -> None:
-        """One that was taken has been run."""
-        async with self._news:
+        """Report that a beginning has been run, and add the beginnings that it found."""
+        async with self._changed:
             self._left += found
-            self._under_way -= 1
+            self._running -= 1
             self._closed = self._closed or stop
-            self._news.notify_all()
+            self._changed.notify_all()
 
 
 async def explore(
     arenas: Sequence[Arena], run: Callable[[Arena, Beginning], Awaitable[tuple[list[Beginning], bool]]]
 ) -> None:
-    """Run all schedules, several at a time: `run` gives the beginnings that it found, and whether that is enough."""
+    """Run all schedules, one per arena at a time. `run` returns further beginnings, and whether to stop."""
     frontier = _Frontier()
 
     async def work(arena: Arena) -> None:

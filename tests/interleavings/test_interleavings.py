@@ -34,7 +34,7 @@ BY_TYPE = Writer(unless=(MOVED,))
 BY_TAG = Writer((To(tags=("tea", "milk")),), unless=(TEA,))
 
 
-def joined(writer: Writer, rolls_back: bool = False) -> Writer:
+def external(writer: Writer, rolls_back: bool = False) -> Writer:
     return Writer(writer.to, writer.unless, rolls_back, works=True)
 
 
@@ -52,29 +52,29 @@ CASES = [
     Case("exact and any, one stream", (FIRST, PLAIN)),
     Case("exists, while the stream begins", (Writer((To(expected=EXISTS),)), FIRST)),
     Case("two streams at once and one of them", (BOTH, Writer((To("b", 0),)))),
-    Case("joined with several events and plain, two streams", (joined(TWO), PLAIN_B)),
-    Case("joined rolls back and plain, two streams", (joined(PLAIN, rolls_back=True), PLAIN_B)),
-    Case("joined and plain, one stream", (joined(PLAIN), PLAIN)),
-    Case("joined rolls back and exact, one stream", (joined(FIRST, rolls_back=True), FIRST)),
+    Case("external with several events and plain, two streams", (external(TWO), PLAIN_B)),
+    Case("external rolls back and plain, two streams", (external(PLAIN, rolls_back=True), PLAIN_B)),
+    Case("external and plain, one stream", (external(PLAIN), PLAIN)),
+    Case("external rolls back and exact, one stream", (external(FIRST, rolls_back=True), FIRST)),
     Case("conditions by tag", (BY_TAG, elsewhere(BY_TAG))),
     Case("conditions by type", (BY_TYPE, elsewhere(BY_TYPE))),
     Case("condition by tag and an append without", (BY_TAG, TAGGED)),
     Case("condition by type and an append without", (BY_TYPE, PLAIN_B)),
     Case("condition by tag and several without", (BY_TAG, TWO_TAGGED)),
     Case("condition by type and several without", (BY_TYPE, TWO_B)),
-    Case("condition by type and one that rolls back", (BY_TYPE, joined(PLAIN_B, rolls_back=True))),
-    Case("condition that rolls back and one by tag", (joined(BY_TAG, rolls_back=True), elsewhere(BY_TAG))),
+    Case("condition by type and one that rolls back", (BY_TYPE, external(PLAIN_B, rolls_back=True))),
+    Case("condition that rolls back and one by tag", (external(BY_TAG, rolls_back=True), elsewhere(BY_TAG))),
     Case("two logs", (PLAIN, Writer((To("b"),), log=1)), seed=Writer((To("seed"),))),
 ]
 
-AT_THE_END = {"plain, two streams", "exact, one stream", "joined rolls back and plain, two streams"}
+AT_THE_END = {"plain, two streams", "exact, one stream", "external rolls back and plain, two streams"}
 
 
 @contextlib.asynccontextmanager
 async def worlds(
     server: PostgresServer, case: Case, how: Reader = BY_MARK, edits: Sequence[Edit] = ()
 ) -> AsyncGenerator[list[World]]:
-    """Arenas side by side on one server."""
+    """Open several arenas on one server; each runs schedules concurrently with the others."""
 
     async def connect() -> Any:
         return await asyncpg.connect(server.url)
@@ -96,7 +96,7 @@ async def worlds(
 async def explored(
     worlds: Sequence[World], case: Case, until: Callable[[Outcome], bool] = lambda _: False
 ) -> list[Outcome]:
-    """All schedules of a case, or as many as there are until something is seen."""
+    """Run all schedules of a case, or until an outcome satisfies `until`."""
     by_arena = {id(world.arena): world for world in worlds}
     outcomes: list[Outcome] = []
 

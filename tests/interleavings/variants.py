@@ -1,4 +1,4 @@
-"""Planted faults: plausible but wrong ways to order, read and check; each is the real SQL with an edit."""
+"""Variants: the real SQL with a planted fault in the order of steps, in reading or in a check."""
 
 from typing import Any
 
@@ -18,11 +18,11 @@ class Variant(Struct, frozen=True):
     """A fault.
 
     Attributes:
-        name: what is wrong.
-        case: the name of the case that shows it.
-        shows: part of the violation that it must lead to.
-        edits: of the real functions.
-        how: the way to read.
+        name: the fault.
+        case: the name of the case that detects it.
+        shows: part of the violation that it must cause.
+        edits: the edits of the real functions.
+        how: how the reader reads.
     """
 
     name: str
@@ -40,7 +40,7 @@ def derived(sql: str, *pieces: tuple[str, str]) -> str:
 
 
 def from_to(first: str, last: str, migration: int = 4) -> str:
-    """A piece of the append, or of another migration, by its first and its last line."""
+    """Return a part of a migration, of the append by default, from a first to a last line."""
     sql = load_migrations("fait._store.postgres")[migration - 1].sql
     assert sql.count(first) == 1, f"migration {migration} has no {first!r}"
     start = sql.index(first)
@@ -127,7 +127,7 @@ VARIANTS = [
     ),
     Variant(
         "a reader in the order of transactions",
-        "joined and plain, one stream",
+        "external and plain, one stream",
         "v1 after v2",
         (
             Edit(

@@ -43,7 +43,7 @@ class Place(NamedTuple):
     Attributes:
         dialect: "postgresql" or "sqlite".
         url: URL of the store, for fait.
-        address: what a driver connects to: a URL without options, or a path.
+        address: the address for a driver: a URL without options, or a path.
         schema: schema of the log.
         orders: name of the table, with its schema.
     """

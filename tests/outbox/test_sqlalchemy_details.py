@@ -185,7 +185,7 @@ class Details:
         self, place: Place, engine: Engine, order: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fail(_: Any) -> None:
-            raise ConnectionError("the line is dead")
+            raise ConnectionError("the connection is lost")
 
         with engine.connect() as connection:
             connection.execute(text(f"INSERT INTO {place.orders} VALUES ('{order}', 1)"))

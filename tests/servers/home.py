@@ -1,4 +1,4 @@
-"""A temporary directory for one server: both end with this process, however this process ends."""
+"""A temporary directory for one server; both are removed when this process ends, even by SIGKILL."""
 
 import contextlib
 import os
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import IO, Any
 
 UNPRIVILEGED = 65534
-# Below the ports that systems give to clients: a server that is started again finds its port free.
+# Below the ephemeral ports, so that a restarted server finds its port free.
 PORTS = range(20_000, 32_000)
 START_TIMEOUT_S = 30.0
 
-# Standard input tells the process to end, line by line; it closes when the process that wrote it ends, even by SIGKILL.
+# Reads process ids from standard input. When it is closed, also by SIGKILL, the server is ended.
 WATCHER = """
 trap '' HUP INT TERM
 while read -r line; do pid=$line; done
@@ -31,13 +31,15 @@ rm -rf "$2"
 
 
 class Home:
-    """Where a server lives, as whom it runs, and who ends it.
+    """The directory, the user and the watcher process of a server.
 
-    Servers of databases refuse to run as root; for root, they run as an unprivileged user.
+    The watcher ends the server and removes the directory when this process has ended.
+
+    If this process runs as root, the server runs as an unprivileged user, because PostgreSQL refuses to run as root.
 
     Args:
-        name: of the server, part of the directory's name.
-        end_with: the signal that ends the server at once.
+        name: name of the server, part of the directory's name.
+        end_with: the signal that terminates the server immediately, as an argument of kill -s.
     """
 
     def __init__(self, name: str, end_with: str) -> None:
@@ -46,7 +48,7 @@ class Home:
         self._watcher = subprocess.Popen(
             ["/bin/sh", "-c", WATCHER, "watcher", end_with, self.path],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,  # it outlives this process, whose output another process may read to its end
+            stdout=subprocess.DEVNULL,  # it outlives this process, and must not keep its output open
             stderr=subprocess.DEVNULL,
             cwd="/",
             start_new_session=True,
@@ -60,7 +62,7 @@ class Home:
         return self.path / "server.log"
 
     def run(self, *command: str | Path) -> None:
-        """Run a program to its end; its output is in the error if it fails."""
+        """Run a program; the error of a failure contains its output."""
         done = subprocess.run(
             command, cwd=self.path, env=environment(), capture_output=True, text=True, check=False, **self._account
         )
@@ -68,7 +70,7 @@ class Home:
             raise RuntimeError(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
 
     def start(self, *command: str | Path, is_ready: Callable[[int], bool]) -> int:
-        """Start the server and wait until it is ready, asked by its process id, which is returned."""
+        """Start the server, wait until `is_ready(pid)`, and return its process id."""
         with self.log.open("ab") as log:
             self._server = subprocess.Popen(
                 command,
@@ -77,7 +79,7 @@ class Home:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # an interrupt at the terminal is for the tests, not for the server
+                start_new_session=True,  # Ctrl-C must reach the tests and not the server
                 **self._account,
             )
         self._watch(str(self._server.pid))
@@ -89,7 +91,7 @@ class Home:
         return self._server.pid
 
     def stop(self, signal: int, timeout_s: float = 30.0) -> None:
-        """Send a signal that ends the server, and wait until it has ended."""
+        """Send a signal that terminates the server, and wait for its end."""
         assert self._server is not None, "it is not running"
         self._server.send_signal(signal)
         self._server.wait(timeout_s)
@@ -97,7 +99,7 @@ class Home:
         self._watch("")
 
     def close(self) -> None:
-        """End the server at once and remove the directory, by the way that is taken when this process dies."""
+        """Let the watcher terminate the server and remove the directory, as at the end of this process."""
         with contextlib.suppress(BrokenPipeError):
             self._input.close()
         if self._server is not None:
@@ -116,19 +118,19 @@ class Home:
 
 
 def account() -> dict[str, Any]:
-    """How `subprocess` starts a server as a user that servers accept."""
+    """Return the arguments of `subprocess` to start a server as an unprivileged user; none if this is not root."""
     return {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def environment() -> Mapping[str, str]:
-    """This process's, less what PostgreSQL's programs would take as their own settings."""
+    """Return the environment of this process without variables that PostgreSQL's programs read."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
 
 def free_port() -> int:
-    """A port of the loopback interface without a listener."""
-    chance = random.SystemRandom()  # seeded tests of several processes would all choose the same
+    """Return an unused port of the loopback interface."""
+    chance = random.SystemRandom()  # with a seed, concurrent test processes would choose the same port
     while True:
         port = chance.choice(PORTS)
         with socket.socket() as tried, contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ FIRST_WITH_PREPARED_STATEMENTS = (1, 21)
 
 @cache
 def installed() -> tuple[Path, tuple[int, int]] | None:
-    """The program and its version, or None if it is not here."""
+    """Return the program and its version, or None if it is not installed."""
     found = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
     if found is None:
         return None
@@ -31,12 +31,12 @@ def installed() -> tuple[Path, tuple[int, int]] | None:
 
 
 class PgBouncer:
-    """A pool of connections to a server; clients connect to `url` instead of the server's.
+    """A running PgBouncer; clients connect to its `url` instead of the server's.
 
     Args:
-        server: where the connections go.
-        pool_mode: when a client gives its connection back: at the end of its session, transaction or statement.
-        pool_size: connections to the server, for all clients together.
+        server: the server behind it.
+        pool_mode: "session", "transaction" or "statement": after which a server connection returns to the pool.
+        pool_size: maximum number of connections to the server.
         max_prepared_statements: named statements kept per connection; None is PgBouncer's default.
         settings: any others, by the names of PgBouncer's configuration.
 
@@ -88,7 +88,7 @@ class PgBouncer:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def kill(self) -> None:
-        """SIGKILL: its clients and the server see their connections break."""
+        """Send SIGKILL; its clients and the server lose their connections."""
         self._home.stop(signal.SIGKILL)
 
     def close(self) -> None:

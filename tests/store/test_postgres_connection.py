@@ -55,7 +55,7 @@ async def test_connection_of_canceled_statement_is_not_kept_idle(database: Datab
         assert await pid(database)
 
 
-async def test_a_value_that_cannot_be_sent_leaves_no_transaction_open(database: Database) -> None:
+async def test_unsendable_value_leaves_no_transaction_open(database: Database) -> None:
     for _ in range(3):
         with pytest.raises(Exception, match=r"Error"):
             async with database.connection() as connection:

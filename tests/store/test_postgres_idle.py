@@ -18,12 +18,12 @@ class Noted:
 app.include(Noted)
 
 
-@pytest.mark.parametrize("key", [None, "once"])  # both ways of an append
+@pytest.mark.parametrize("key", [None, "once"])  # fait_append_one_1 and fait_append_1
 @pytest.mark.parametrize(
     ("before", "after"),
     [("0", "1min"), ("5s", "5s"), ("700ms", "700ms"), ("1min", "1min"), ("2h", "1min"), ("1d", "1min")],
 )
-async def test_an_event_bounds_it_and_never_loosens_the_users_own_bound(
+async def test_append_limits_idle_timeout_unless_session_has_shorter_one(
     postgres_url: Callable[..., str], key: str | None, before: str, after: str
 ) -> None:
     url = postgres_url()

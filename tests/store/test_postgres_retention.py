@@ -53,9 +53,7 @@ async def expired(store: Store, clock: ManualClock, behind: int) -> int:
     return (await store.log.expire("mail", clock.now(), behind)).dropped
 
 
-async def test_the_log_does_not_end_earlier_for_what_was_dropped_at_its_mark(
-    url: str, store: Store, clock: ManualClock
-) -> None:
+async def test_dropped_message_at_mark_does_not_lower_head(url: str, store: Store, clock: ManualClock) -> None:
     await added(store.log, write("a", [message()]))
     mark = await store.log.head()
     async with connected(url) as slow:
@@ -73,7 +71,7 @@ async def test_the_log_does_not_end_earlier_for_what_was_dropped_at_its_mark(
         await other.close()
 
 
-async def test_a_subscription_cannot_start_while_messages_are_dropped(url: str, store: Store) -> None:
+async def test_subscription_start_waits_for_open_expire_transaction(url: str, store: Store) -> None:
     checkpoint = Checkpoint("late", "app", 0, store.log.identity.log_id, store.log.identity.epoch)
     async with connected(url) as dropping:
         await dropping.execute("BEGIN")
@@ -87,9 +85,7 @@ async def test_a_subscription_cannot_start_while_messages_are_dropped(url: str, 
         assert await starting == checkpoint
 
 
-async def test_the_doctor_knows_what_was_dropped_from_what_is_missing(
-    url: str, store: Store, clock: ManualClock
-) -> None:
+async def test_doctor_distinguishes_dropped_from_missing_events(url: str, store: Store, clock: ManualClock) -> None:
     await added(store.log, write("a", [message("x:1"), new(), message("x:1"), message("x:2")]), write("b", 3))
     assert await expired(store, clock, await store.log.head()) == 2
     await added(store.log, write("a", [message("x:3"), message(), message()]))
@@ -108,7 +104,7 @@ async def ill(store: Store) -> set[str]:
 
 
 @pytest.mark.parametrize("setting", ["", "SET fait.maintenance = 'other'; "])
-async def test_messages_are_not_deleted_by_accident(url: str, store: Store, setting: str) -> None:
+async def test_manual_delete_of_messages_is_rejected(url: str, store: Store, setting: str) -> None:
     await added(store.log, write("a", [message(), new()]))
 
     async with connected(url) as connection:
@@ -120,7 +116,7 @@ async def test_messages_are_not_deleted_by_accident(url: str, store: Store, sett
     assert len(await everything(store.log)) == 2
 
 
-async def test_dropping_leaves_no_right_to_delete_behind(url: str, store: Store, clock: ManualClock) -> None:
+async def test_delete_after_expire_in_same_transaction_is_rejected(url: str, store: Store, clock: ManualClock) -> None:
     await added(store.log, write("a", [message(), message(), new()]))
 
     async with connected(url) as connection:
@@ -130,7 +126,7 @@ async def test_dropping_leaves_no_right_to_delete_behind(url: str, store: Store,
             await connection.execute(in_schema(url, "DELETE FROM {0}.fait_messages"))
 
 
-async def test_an_application_may_drop_messages_with_what_the_guide_grants_and_a_reader_may_not(
+async def test_application_role_may_drop_messages_and_reader_role_may_not(
     url: str, store: Store, clock: ManualClock
 ) -> None:
     await added(store.log, write("a", [message("x:1"), new()]))

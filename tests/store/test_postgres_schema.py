@@ -69,7 +69,7 @@ def named(url: str, schema: str) -> str:
 
 
 async def asked(url: str, sql: str, *values: Any) -> list[Any]:
-    """Rows of a statement as the owner of everything; `{0}` is the schema, quoted."""
+    """Return the rows of a statement, run as the owner of the database; `{0}` is the quoted schema."""
     connection = await asyncpg.connect(url.partition("?")[0])
     try:
         return await connection.fetch(sql.replace("{0}", f'"{schema_of(url).replace(chr(34), chr(34) * 2)}"'), *values)
@@ -88,7 +88,7 @@ async def examined(store: Store) -> list[Finding]:
 # Setting up
 
 
-async def test_processes_that_set_it_up_at_once_are_one(fresh: Fresh) -> None:
+async def test_concurrent_init_creates_one_log(fresh: Fresh) -> None:
     url, program = fresh(), Path(sys.executable).with_name("fait")
     processes = [
         await asyncio.create_subprocess_exec(program, "db", "init", "-s", url, stdout=-1, stderr=-1) for _ in range(2)
@@ -100,7 +100,7 @@ async def test_processes_that_set_it_up_at_once_are_one(fresh: Fresh) -> None:
     assert len(await asked(url, "SELECT FROM {0}.fait_log")) == 1
 
 
-async def test_stores_that_are_opened_at_once_are_one_log(fresh: Fresh) -> None:
+async def test_concurrent_migrations_are_applied_once(fresh: Fresh) -> None:
     url = fresh()
     await asked(url, "ALTER DATABASE postgres SET default_transaction_isolation = 'serializable'")
     try:
@@ -118,7 +118,7 @@ async def test_concurrent_adoptions_start_one_epoch(fresh: Fresh) -> None:
     await asked(url, "UPDATE {0}.fait_log SET timeline = timeline + 1")
     other = await asyncpg.connect(url.partition("?")[0])
     try:
-        async with other.transaction():  # in the way of both, so that they are under way at once
+        async with other.transaction():  # blocks both, so that they run concurrently
             await other.execute(f"SELECT FROM {schema_of(url)}.fait_log FOR UPDATE")
             adoptions = [asyncio.create_task(open_admin(url).adopt(in_place=False, dry_run=False)) for _ in range(2)]
             await asyncio.sleep(0.5)
@@ -131,7 +131,7 @@ async def test_concurrent_adoptions_start_one_epoch(fresh: Fresh) -> None:
 
 
 @pytest.mark.parametrize("schema", HOSTILE)
-async def test_any_name_will_do(fresh: Fresh, schema: str) -> None:
+async def test_log_works_in_schema_with_unusual_name(fresh: Fresh, schema: str) -> None:
     url = named(fresh(), f"{schema} {uuid4().hex[:8]}")
     async with opened(url) as store:
         await added(store.log, write("order-1", [new(tags=("a:1",)), new()]), write("order-2", 1))
@@ -145,13 +145,13 @@ async def test_any_name_will_do(fresh: Fresh, schema: str) -> None:
 
 
 @pytest.mark.parametrize("schema", ["", "x" * 64, "ü" * 32, "a$$b", "a\0b"])
-async def test_a_name_that_cannot_be_is_refused(fresh: Fresh, schema: str) -> None:
+async def test_invalid_schema_name_is_refused(fresh: Fresh, schema: str) -> None:
     with pytest.raises(UsageError, match="schema="):
         await open_store(named(fresh(), schema))
 
 
 @pytest.mark.parametrize("schema", ["shop", HOSTILE[8]])
-async def test_a_script_run_by_psql_makes_the_same(fresh: Fresh, schema: str) -> None:
+async def test_script_run_by_psql_creates_same_schema(fresh: Fresh, schema: str) -> None:
     url = named(fresh(), schema)
     dumps = list[str]()
     for way in ("migrate", "script"):
@@ -173,7 +173,7 @@ def program(name: str, url: str, *arguments: str, text: str | None = None) -> st
     return subprocess.run(command, input=text, text=True, check=True, capture_output=True).stdout
 
 
-async def test_a_log_that_is_not_there_is_not_made_by_looking(fresh: Fresh) -> None:
+async def test_open_without_create_does_not_create_log(fresh: Fresh) -> None:
     url = fresh()
 
     with pytest.raises(UsageError, match="Nothing was created"):
@@ -184,7 +184,7 @@ async def test_a_log_that_is_not_there_is_not_made_by_looking(fresh: Fresh) -> N
     assert not await exists(url)
 
 
-async def test_a_step_that_fails_leaves_nothing_behind(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_migration_leaves_no_schema(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     url = fresh()
     wrong = Migration(len(STEPS) + 1, "wrong", "SELECT 1 / 0;")
     monkeypatch.setattr("fait._store.postgres.admin.load_migrations", lambda _: [*STEPS, wrong])
@@ -204,7 +204,7 @@ def known(monkeypatch: pytest.MonkeyPatch, *later: str) -> None:
     monkeypatch.setattr("fait._store.postgres.admin.load_migrations", lambda _: [*STEPS, *steps])
 
 
-async def test_older_code_is_locked_out_by_a_step_that_says_nothing(
+async def test_migration_without_compatible_from_excludes_older_code(
     fresh: Fresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = fresh()
@@ -218,9 +218,7 @@ async def test_older_code_is_locked_out_by_a_step_that_says_nothing(
         await open_admin(url).migrations()
 
 
-async def test_older_code_uses_a_newer_schema_that_it_can_live_with(
-    fresh: Fresh, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_older_code_opens_store_with_compatible_migration(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     url = fresh()
     known(monkeypatch, f"-- compatible-from: {len(STEPS)}\nCREATE TABLE {{schema}}.later (n int);")
     await open_admin(url).migrate()
@@ -249,7 +247,7 @@ async def test_functions_without_seqscan_disable_jit(fresh: Fresh) -> None:
     assert {name for name, config in settings if name in careful and "jit=off" not in config} == set()
 
 
-async def test_a_changed_step_is_refused(fresh: Fresh) -> None:
+async def test_changed_migration_is_refused(fresh: Fresh) -> None:
     url = fresh()
     await open_admin(url).migrate()
     await asked(url, "UPDATE {0}.fait_migrations SET checksum = 'other' WHERE number = 3")
@@ -266,7 +264,7 @@ async def test_a_changed_step_is_refused(fresh: Fresh) -> None:
     "statement",
     ["UPDATE {0}.{1} SET version = 7", "DELETE FROM {0}.{1}", "TRUNCATE {0}.{1}", "TRUNCATE {0}.{1} CASCADE"],
 )
-async def test_events_are_not_changed_even_by_their_owner(fresh: Fresh, table: str, statement: str) -> None:
+async def test_owner_cannot_change_events(fresh: Fresh, table: str, statement: str) -> None:
     url = fresh()
     async with opened(url) as store:
         await added(store.log, write("order-1", 1))
@@ -286,7 +284,7 @@ async def test_events_are_not_changed_even_by_their_owner(fresh: Fresh, table: s
 # Neighbors
 
 
-async def test_logs_of_one_database_do_not_hold_each_other_up(fresh: Fresh) -> None:
+async def test_logs_of_one_database_do_not_delay_each_other(fresh: Fresh) -> None:
     mine, other = fresh(), fresh()
     async with opened(mine) as store, opened(other) as neighbor:
         await added(store.log, write("order-1", 1))
@@ -334,7 +332,7 @@ class SeatRow(fait.ReadModel, key="seat"):
 
 
 def grants(url: str, app: str, reader: str) -> str:
-    """The guide's, for these roles."""
+    """Return the GRANT statements of the guide, for these roles."""
     [text] = re.findall(r"^```sql\n(.*?)^```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     return text.replace("shop_app", app).replace("shop_reader", reader).replace("shop", schema_of(url))
 
@@ -351,7 +349,7 @@ async def roles(fresh: Fresh) -> AsyncIterator[tuple[str, str, str]]:
     await connection.close()
 
 
-async def test_an_application_needs_no_more_than_the_guide_gives_it(roles: tuple[str, str, str]) -> None:
+async def test_application_runs_with_grants_of_guide(roles: tuple[str, str, str]) -> None:
     _, url, _ = roles
     seats, heard, both = fait.App("seats"), list[str](), asyncio.Event()
     seats.include(Seat, SeatRow)
@@ -390,14 +388,14 @@ async def test_an_application_needs_no_more_than_the_guide_gives_it(roles: tuple
         "DROP FUNCTION {0}.fait_high_water_mark_1()",
     ],
 )
-async def test_an_application_may_not_touch_what_is_stored(roles: tuple[str, str, str], statement: str) -> None:
+async def test_application_and_reader_roles_cannot_change_log(roles: tuple[str, str, str], statement: str) -> None:
     _, *urls = roles
     for url in urls:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await asked(url, statement)
 
 
-async def test_a_reader_may_look_and_do_nothing_else(roles: tuple[str, str, str]) -> None:
+async def test_reader_role_reads_and_cannot_append(roles: tuple[str, str, str]) -> None:
     _, app, reader = roles
     async with opened(app, create=False) as store:
         await added(store.log, write("order-1", [new(tags=("a:1",)), new()]))
@@ -413,7 +411,7 @@ async def test_a_reader_may_look_and_do_nothing_else(roles: tuple[str, str, str]
         assert refused.value.outcome == "not_written"
 
 
-async def test_a_role_that_may_not_create_is_told_who_can(roles: tuple[str, str, str], fresh: Fresh) -> None:
+async def test_role_without_create_privilege_gets_next_step(roles: tuple[str, str, str], fresh: Fresh) -> None:
     _, app, _ = roles
     url = named(app, schema_of(fresh()))
 
@@ -425,7 +423,7 @@ async def test_a_role_that_may_not_create_is_told_who_can(roles: tuple[str, str,
     assert not await exists(url)
 
 
-async def test_a_role_without_any_grant_is_told(roles: tuple[str, str, str]) -> None:
+async def test_role_without_grants_gets_privilege_error(roles: tuple[str, str, str]) -> None:
     owner, app, _ = roles
     role = urlsplit(app).username
     await asked(owner, f"REVOKE ALL ON SCHEMA {{0}} FROM {role}")
@@ -453,7 +451,7 @@ async def test_a_role_without_any_grant_is_told(roles: tuple[str, str, str]) -> 
         "postgresql://postgres:se-cret@[::1/db",
     ],
 )
-async def test_a_password_is_never_shown(fresh: Fresh, caplog: pytest.LogCaptureFixture, url: str) -> None:
+async def test_password_is_never_in_message_or_log(fresh: Fresh, caplog: pytest.LogCaptureFixture, url: str) -> None:
     caplog.set_level(logging.DEBUG)
     host = urlsplit(fresh()).netloc.rpartition("@")[2]
 

@@ -13,7 +13,7 @@ from fait.testing.contract.store import added, new, write
 
 @pytest.mark.parametrize("limit", [1, 2, 50])
 @pytest.mark.parametrize("again", [False, True])
-async def test_a_rare_type_is_found_however_little_a_statement_looks_through(
+async def test_rare_type_is_found_with_small_scan_limit(
     postgres_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch, limit: int, again: bool
 ) -> None:
     monkeypatch.setattr(postgres, "MAX_SCANNED_POSITIONS", 7)

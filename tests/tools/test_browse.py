@@ -118,7 +118,7 @@ def test_state_without_app_merges_event_data(
     ("arguments", "code", "message"),
     [
         (["state", "order-9"], 1, "stream 'order-9' does not exist"),
-        (["state", "order-1", "--at", "2020-01-01T00:00:00Z"], 1, "had no events at that time"),
+        (["state", "order-1", "--at", "2020-01-01T00:00:00Z"], 1, "had no events at that version or time"),
         (["state", "order-1", "--at", "2020-01-01"], 2, "the time zone is missing"),
         (["state", "order-1", "--at", "then"], 2, "expected a time such as"),
         (["state", "order-1", "--version", "1", "--as-of", "2020-01-01T00:00:00Z"], 2, "exclude each other"),

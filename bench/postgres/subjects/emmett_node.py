@@ -19,7 +19,7 @@ NAMES = (
 def _run(workload: str) -> Callable[[str, int], None]:
     def run(url: str, n: int) -> None:
         if not (modules := os.environ.get("BENCH_NODE_MODULES")):
-            raise ModuleNotFoundError("Emmett could not be installed; the beginning of this run says why")
+            raise ModuleNotFoundError("Emmett could not be installed; the reason is at the beginning of the output")
         command = [*node(), str(HERE / "emmett.mjs"), workload, str(n), url, modules]
         if code := subprocess.run(command, check=False).returncode:
             sys.exit(code)

@@ -11,7 +11,7 @@ from eventsourcing.postgres import PostgresTrackingRecorder
 from eventsourcing.projection import ApplicationSubscription, Projection, ProjectionRunner
 from measure import Outcome, by_threads, check, outcome
 from order import EVENTS_PER_ORDER, order
-from postgres.crowd import PART_CALLERS, Follower, begin, own_numbers, ready, report, wait_for_word
+from postgres.crowd import PART_CALLERS, Follower, begin, own_numbers, ready, report, wait_for_line
 from psycopg.sql import SQL
 from subjects import eventsourcing_app as same
 from subjects.eventsourcing_app import Order, Orders, fill, made, opened, orders, settings
@@ -55,7 +55,7 @@ class OrderProjection(Projection[OrderView]):
         self.view.apply(domain_event, tracking)
 
 
-class Noting(Projection[OrderView]):
+class RecordTimes(Projection[OrderView]):
     """Records the time of each call; its position is recorded like that of any projection."""
 
     name = "noting"
@@ -63,13 +63,13 @@ class Noting(Projection[OrderView]):
     at = 0.0
 
     def process_event(self, domain_event: Any, tracking: Tracking) -> None:
-        Noting.at = time.perf_counter()
-        Noting.handled.set()
+        RecordTimes.at = time.perf_counter()
+        RecordTimes.handled.set()
         with self.view.datastore.transaction(commit=True) as cursor:
             self.view._insert_tracking(cursor, tracking)
 
 
-class Telling(Noting):
+class PrintTimes(RecordTimes):
     """Prints the time of each call."""
 
     name = "telling"
@@ -108,17 +108,17 @@ def w7(url: str, n: int) -> Outcome:
 
 def w8(url: str, n: int) -> Outcome:
     latencies = list[float]()
-    with running(url, Noting):
+    with running(url, RecordTimes):
         app = opened(url)
         time.sleep(0.5)
         for number in range(n + n // 10):
             time.sleep(0.01)
-            Noting.handled.clear()
+            RecordTimes.handled.clear()
             fields = order(number)
             started = time.perf_counter()
             app.save(Order(**fields))
-            check("handled in time", Noting.handled.wait(30), True)
-            latencies.append(Noting.at - started)
+            check("handled in time", RecordTimes.handled.wait(30), True)
+            latencies.append(RecordTimes.at - started)
         app.close()
     return outcome(n, None, latencies[n // 10 :], stored=n + n // 10)
 
@@ -137,7 +137,7 @@ def w8_notify(url: str, n: int) -> Outcome:
 
 
 def follow(url: str, _n: int) -> None:
-    with running(url, Telling):
+    with running(url, PrintTimes):
         ready()
         threading.Event().wait()
 
@@ -162,7 +162,7 @@ def probe_read(url: str, _n: int) -> dict[str, Any]:
     reader.start()
     time.sleep(0.5)
     ready()
-    wait_for_word()
+    wait_for_line()
     check("the reader is running", reader.is_alive(), True)
     return {"seen": list(seen)}
 

@@ -12,7 +12,7 @@ from measure import Outcome, concurrently, outcome
 from order import EVENTS_PER_ORDER
 from postgres.crowd import PART_CALLERS, Follower, begin, keep_reading, own_numbers, ready, report
 from subjects import fait_system as same
-from subjects.fait_system import Order, OrderPlaced, OrderUpdated, facts, fill, made, opened, placed, updated
+from subjects.fait_system import Order, OrderPlaced, OrderUpdated, fill, made, new_events, opened, placed, updated
 
 import fait
 
@@ -62,7 +62,7 @@ async def w8_notify(url: str, n: int) -> Outcome:
         with Follower(os.environ["BENCH_SUBJECT"], url) as follower:
             for number in range(n + n // 10):
                 await asyncio.sleep(0.02)
-                new = facts(number, 1)
+                new = new_events(number, 1)
                 started = time.perf_counter()
                 await s.append(new)
                 latencies.append(await asyncio.to_thread(follower.handled_at) - started)
@@ -103,7 +103,7 @@ async def probe_write(url: str, n: int) -> dict[str, Any]:
                     committed = await in_transaction(number, chance)
                     acknowledged += committed
                 case _:
-                    await s.append(facts(number, 1 + number % 3))
+                    await s.append(new_events(number, 1 + number % 3))
                     acknowledged += 1 + number % 3
 
     async def in_transaction(number: int, chance: random.Random) -> int:
@@ -134,7 +134,7 @@ async def probe_read(url: str, _n: int) -> dict[str, Any]:
             seen.append(each.position)
 
     async with opened(url) as s:
-        await s.append(*[facts(number, 1) for number in range(CONTENDED)])
+        await s.append(*[new_events(number, 1) for number in range(CONTENDED)])
         await keep_reading(read(), seen)
     return {"seen": seen}
 

@@ -45,7 +45,7 @@ def _measured(url: str, n: int, clients: int) -> Outcome:
 def _run(url: str, script: Path, clients: int, transactions: int, *more: str) -> str:
     program = os.environ.get("BENCH_PGBENCH", "")
     if not Path(program).exists():
-        raise ModuleNotFoundError("the program pgbench is not here")
+        raise ModuleNotFoundError("the program pgbench is not installed")
     data = json.dumps(order(0), separators=(",", ":"))
     return subprocess.run(
         [

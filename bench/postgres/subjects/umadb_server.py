@@ -9,7 +9,7 @@ import msgspec
 import umadb
 from measure import Outcome, by_threads, check, outcome, timed
 from order import EVENTS_PER_ORDER, order
-from postgres.crowd import PART_CALLERS, Follower, begin, own_numbers, ready, report, wait_for_word
+from postgres.crowd import PART_CALLERS, Follower, begin, own_numbers, ready, report, wait_for_line
 from postgres.subjects.raw import decode
 
 __all__ = ["POSITION", "TABLE", "WORKLOADS"]
@@ -186,7 +186,7 @@ def probe_read(url: str, _n: int) -> dict[str, Any]:
     reader.start()
     time.sleep(0.2)
     ready()
-    wait_for_word()
+    wait_for_line()
     check("the reader is running", reader.is_alive(), True)
     return {"seen": list(seen)}
 

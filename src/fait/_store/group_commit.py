@@ -74,7 +74,7 @@ class PendingAppend:
         condition: the append condition.
         future: receives the append result.
         flushing: whether a flush with this append has started.
-        retry_individually: whether the append was in a failed batch or met a lock timeout. The backend then waits for
+        retry_individually: whether the append was in a failed batch or had a lock timeout. The backend then waits for
             its locks.
         blocking_streams: number of its streams that earlier appends still block.
         streams: names of its streams.
@@ -122,7 +122,7 @@ class PendingAppend:
 
 
 class FlushFuture(Protocol):
-    """The future outcomes of a flush. An `asyncio.Future`, or a lighter object with these methods."""
+    """The outcomes of a flush, as a future: an `asyncio.Future`, or a lighter object with these methods."""
 
     def add_done_callback(self, callback: Callable[[Any], object], /) -> object:
         """Call a function with this object, in the event loop, when the flush has ended."""
@@ -152,7 +152,7 @@ class GroupCommit:
     Args:
         flush: starts to store a batch in one transaction. Its future returns an outcome for each append, in order. An
             append with `retry_individually` must wait for its locks.
-        max_batches: maximum number of flushes that run concurrently, besides those of individual retries.
+        max_batches: maximum number of flushes that run concurrently, not counting individual retries.
         min_overlapping_appends: minimum number of queued appends to start a flush while another runs.
         disjoint_streams: whether concurrent flushes must not share a stream, so that appends to one stream are stored
             in the order in which they were queued. Appends that expect the same version of one stream may share a

@@ -1,4 +1,4 @@
-"""Health checks of a store. A check that could not be made is reported as "unknown", not as "ok"."""
+"""Health checks of a store. A check that could not be made has the status "unknown", not "ok"."""
 
 from datetime import timedelta
 from typing import Final, Literal
@@ -41,14 +41,15 @@ async def examine_subscriptions(log: Log, ledger: Ledger) -> list[Finding]:
         lag = head - checkpoint.position
         progress = f"position {checkpoint.position:,} of {head:,}"
         restart = (
-            f"a read model: fait rebuild {checkpoint.subscription} --app MODULE:APP; a handler: decide how to handle "
-            f"the effects it has had, then open the app once with forget=[{checkpoint.subscription!r}]"
+            f"if it is a read model, run fait rebuild {checkpoint.subscription} --app MODULE:APP; if it is a handler, "
+            "first check which of its effects must be repeated or corrected, then delete its checkpoint: open the "
+            f"app once in your code, with the option forget=[{checkpoint.subscription!r}] of App.open"
         )
         if (checkpoint.log_id, checkpoint.epoch) != (log.identity.log_id, log.identity.epoch):
-            advice = f"the database was restored or copied. For {restart}"
+            advice = f"the database was restored or copied: {restart}"
             findings.append(Finding(name, "finding", "its checkpoint belongs to another log or epoch", advice))
         elif lag < 0:
-            advice = f"the database was restored: run fait log adopt. Then, for {restart}"
+            advice = f"the database was restored: run fait log adopt --in-place. Then, {restart}"
             findings.append(Finding(name, "finding", f"its checkpoint, {progress}, is after the head", advice))
         elif lag and not owner:
             advice = f"start a worker of the app {checkpoint.app!r}: fait run --app MODULE:APP"
@@ -69,7 +70,8 @@ async def _find_held_messages(log: Log, checkpoint: Checkpoint, progress: str) -
         return []
     detail = f"{progress}: the oldest message that it has not passed, a {type!r}, is {age.days} days old"
     advice = (
-        f"no message after its checkpoint expires: start a worker of the app {checkpoint.app!r}; if the subscription "
-        f"was removed for good, open the app once with forget=[{checkpoint.subscription!r}]"
+        f"no message after its checkpoint expires: start a worker of the app {checkpoint.app!r}: fait run --app "
+        "MODULE:APP. If the subscription was removed from the app, delete its checkpoint: open the app once in your "
+        f"code, with the option forget=[{checkpoint.subscription!r}] of App.open"
     )
     return [Finding(f"messages for {checkpoint.subscription}", "finding", detail, advice)]

@@ -274,15 +274,15 @@ class Ledger(Protocol):
         """Write rows, run statements and move the checkpoint from `after` to `position`, in one transaction.
 
         Raises:
-            LeaseLost: the lease's fencing token or the checkpoint differs from the work's. Nothing was written, and no
-                statement was run.
+            LeaseLost: the lease's fencing token or the checkpoint differs from that of the unit of work. Nothing was
+                written, and no statement was run.
             UsageError: a row violates a constraint that was added to its table; a statement fails, would end the
                 transaction or would write to a table of the store; or the backend runs no SQL. Nothing was written. A
                 backend may raise the database's own error for a statement that fails.
 
         Guarantees:
-            Of several concurrent works with the same `after`, one is recorded. A failed work has no effect on other
-            works and appends, even if the backend groups their commits.
+            Of several concurrent units of work with the same `after`, one is recorded. A failed unit of work has no
+            effect on other units of work and appends, even if the backend groups their commits.
         """
         ...
 
@@ -365,7 +365,7 @@ class Ledger(Protocol):
         ...
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Save a snapshot and replace the stream's previous one, whatever its version.
+        """Save a snapshot and replace the stream's previous one, even if that one has a higher version.
 
         An older snapshot is as correct as a newer one, so concurrent writers need not be ordered.
         """

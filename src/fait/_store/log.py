@@ -113,7 +113,7 @@ class Log(Protocol):
             The first of these that applies:
 
             - `Appended` with `repeated`: the same append is stored already: all event ids, in the same streams, in the
-              same order, consecutively. Nothing is written, whatever the condition and the expected versions.
+              same order, consecutively. Nothing is written. The condition and the expected versions are not checked.
             - `IdConflict`: an id is stored otherwise, or occurs twice in the append. Nothing is written.
             - `ConditionFailed`: an event matches the condition. Nothing is written. The result contains all such
               events up to its `position`.
@@ -249,7 +249,7 @@ class Log(Protocol):
         ...
 
     def notify(self) -> None:
-        """Tell the log that events may have been committed elsewhere; waiting readers check immediately."""
+        """Wake waiting readers, which query the log: events may have been committed by another connection."""
         ...
 
     async def wait_for_events(self, after: int) -> None:

@@ -270,7 +270,8 @@ class MemoryLedger:
             raise lease_lost(work.subscription)
         if work.statements:
             raise UsageError(
-                "the memory store runs no SQL: use sqlite: or postgresql: for ctx.execute. Nothing was recorded."
+                "a memory: store runs no SQL, but a handler called ctx.execute(...). Nothing was recorded. Use a "
+                "sqlite: or postgresql: store."
             )
         tables = [self._tables[change.table.name] for change in work.rows]  # fails before any is changed
         for rows, change in zip(tables, work.rows, strict=True):

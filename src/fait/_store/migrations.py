@@ -1,8 +1,8 @@
 """Migrations: the database schema of a backend as numbered SQL files. Each is applied once, in order, and recorded.
 
-During a deploy, old and new code use the same store. A migration that is compatible with older code declares it in a
-line of its own, `-- compatible-from: N`: code that knows the migrations up to N, at least, may use the store. Code that
-does not know a migration without such a line cannot open the store.
+During a deploy, old and new code use the same store. A migration that older code can work with has the line
+`-- compatible-from: N`: code that has the migrations up to N, or more of them, may use the store. Without this line,
+only code that has the migration itself can open the store.
 """
 
 import re
@@ -38,7 +38,7 @@ class Migration(Struct, frozen=True):
 
     @property
     def compatible_from(self) -> int:
-        """The number that code must know migrations up to, at least, to use a store with this migration."""
+        """Number of the last migration that code must have, at least, to use a store with this migration applied."""
         declared = re.search(r"^-- compatible-from: (\d+)$", self.sql, flags=re.MULTILINE)
         return int(declared[1]) if declared else self.number
 
@@ -104,7 +104,8 @@ def pending_migrations(known: list[Migration], applied: Sequence[MigrationStatus
             raise StoreUnavailable(
                 f"migration {migration.number} ({migration.name}) in {location} differs from that of this version of "
                 f"fait: a development version applied it, or the record was changed by hand. Restore the store from a "
-                f"backup, or export its events and import them into a new store."
+                "backup. Or export its events (fait export) with the version of fait that applied the migration, and "
+                "import them into a new store (fait import)."
             )
     return known[newest:]
 

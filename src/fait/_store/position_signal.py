@@ -42,7 +42,9 @@ class PositionSignal:
         """
         while self.position <= after:
             if self._closed:
-                raise StoreUnavailable("the store is closed.")
+                raise StoreUnavailable(
+                    "the store is closed. Use it only within the block of `async with app.open(...)`."
+                )
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             try:

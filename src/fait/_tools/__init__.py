@@ -1,1 +1,1 @@
-"""Hands: what people use around a system of theirs. The command line is in `cli`."""
+"""Command-line tools: the `fait` command in `cli`, and the processes of `fait verify-store` in `verify`."""

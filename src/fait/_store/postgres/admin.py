@@ -52,7 +52,7 @@ class PostgresAdmin:
         """Return an SQL script that does the same as `migrate`; "" if nothing is pending.
 
         Args:
-            from_scratch: Return the script for a new schema, without connecting to the server.
+            from_scratch: return the script for a new schema, without connecting to the server.
         """
         if from_scratch:
             migrations = load_migrations(_PACKAGE)
@@ -67,7 +67,8 @@ class PostgresAdmin:
         async with _opened(self._options) as database:
             if await missing_migrations(database):
                 raise UsageError(
-                    f"{self.location} has no store, or pending migrations: see fait db status. Nothing was changed."
+                    f"{self.location} has no store, or a store with pending migrations. Nothing was changed. Run fait "
+                    "db status to see which, then fait db migrate for pending migrations."
                 )
             return await identity.adopt(database, in_place=in_place, dry_run=dry_run)
 

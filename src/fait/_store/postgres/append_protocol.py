@@ -114,7 +114,7 @@ def _integers(numbers: Iterable[int]) -> str:
 
 
 def _event_numbers(writes: Sequence[StreamWrite], events: int) -> tuple[str, str, str]:
-    """Return the number of events of each write, and for each event the number of its write and its number in it."""
+    """Return three arrays: the number of events of each write; the write number and the event number of each event."""
     if events == len(writes):
         return _single_event_numbers(events)
     counts = [len(write.events) for write in writes]
@@ -127,7 +127,7 @@ def _event_numbers(writes: Sequence[StreamWrite], events: int) -> tuple[str, str
 
 @lru_cache
 def _single_event_numbers(writes: int) -> tuple[str, str, str]:
-    """The same for writes of one event each."""
+    """Return the result of `_event_numbers` for writes of one event each."""
     return _integers([1] * writes), _integers(range(1, writes + 1)), _integers([1] * writes)
 
 

@@ -79,13 +79,13 @@ class Appender:
     Belongs to the event loop in which it was created.
 
     Args:
-        database: The database of the log.
-        clock: The clock for `recorded_at`; the server's clock is used in place of the system clock.
-        on_event_appended: Called after a call that appended a single event, with the event and the time at which the
+        database: the database of the log.
+        clock: the clock for `recorded_at`; the server's clock is used in place of the system clock.
+        on_event_appended: called after a call that appended a single event, with the event and the time at which the
             call started.
 
     Attributes:
-        max_batches: Maximum number of batches in flight.
+        max_batches: maximum number of batches in flight.
     """
 
     def __init__(
@@ -256,9 +256,9 @@ class _SendAttempt:
     """The state of an append, or of a call with several, that may be sent more than once.
 
     Attributes:
-        sent: Whether it was sent to the server in this attempt.
-        outcome_unknown: Whether a connection was lost after it was sent, so that it may have been written.
-        check_ids: Whether the server must look up the event ids first.
+        sent: whether it was sent to the server in this attempt.
+        outcome_unknown: whether a connection was lost after it was sent, so that it may have been written.
+        check_ids: whether the server must look up the event ids first.
     """
 
     def __init__(self, location: str, *, outcome_unknown: bool = False) -> None:
@@ -277,7 +277,8 @@ class _SendAttempt:
         self.check_ids = self.check_ids or check_ids
         if self._retries > MAX_RETRIES:
             raise StoreUnavailable(
-                f"{self._location}: the append failed after {MAX_RETRIES} retries because of concurrent appends.",
+                f"{self._location}: the append failed after {MAX_RETRIES} retries because of concurrent appends. "
+                "Retry it.",
                 self._outcome,
             )
 

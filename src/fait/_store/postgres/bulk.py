@@ -1,4 +1,4 @@
-"""Appends of very many events: COPY into a temporary table, then one statement that appends from there."""
+"""Bulk appends: COPY events into a temporary table, then append them with one statement."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime

@@ -1,8 +1,8 @@
 """A pool of connections to PostgreSQL for one schema, and the translation of server errors into fait's errors.
 
 Every statement names its schema, and none leaves a setting or a lock in its session. A connection can therefore be
-reused without a reset, also by a pooler between fait and the server. The one exception is an append of very many
-events, which leaves an empty temporary table, `fait_append_bulk_1`.
+reused without a reset, also by a pooler between fait and the server. The one exception is a bulk append, which leaves
+an empty temporary table, `fait_append_bulk_1`.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ KEEPALIVE_IDLE_S: Final = 30
 """Idle time before the first TCP keepalive probe; after twice this time without an answer, the connection is lost."""
 
 DEFAULT_POOL_SIZE: Final = 10
-"""Default maximum number of connections of a store, besides the one that listens."""
+"""Default maximum number of connections of a store, in addition to the one for LISTEN."""
 
 MAX_IDLE_CONNECTIONS: Final = 2
 """Maximum number of idle connections that are kept outside of the driver's pool, because acquiring one from the pool
@@ -150,11 +150,11 @@ class ConnectionOptions(Struct, frozen=True):
     """How to connect to a store.
 
     Attributes:
-        dsn: The URL for the driver.
-        schema: The schema of the store's tables and functions.
-        pool_size: Maximum number of connections, besides the one that listens.
-        use_prepared_statements: Whether statements may be prepared; some poolers in transaction mode lose them.
-        redacted_url: The URL without a password, for messages.
+        dsn: the URL for the driver.
+        schema: the schema of the store's tables and functions.
+        pool_size: maximum number of connections, in addition to the one for LISTEN.
+        use_prepared_statements: whether statements may be prepared; some poolers in transaction mode lose them.
+        redacted_url: the URL without a password, for messages.
     """
 
     dsn: str
@@ -168,7 +168,7 @@ def parse_url(url: str, redacted_url: str) -> ConnectionOptions:
     """Split a URL into fait's own options (`schema`, `pool`, `prepare`) and a URL for the driver.
 
     Raises:
-        UsageError: The URL or one of these options is invalid.
+        UsageError: the URL or one of these options is invalid.
     """
     try:
         parts = urlsplit(url)
@@ -205,10 +205,10 @@ class Database:
     Belongs to the event loop in which it was created.
 
     Attributes:
-        options: How to connect.
-        schema: The schema of the store's tables and functions.
-        sql: The statements of the `sql` folder, by name.
-        on_connect: Called with each new connection before it is used; raises if the connection must not be used.
+        options: how to connect.
+        schema: the schema of the store's tables and functions.
+        sql: the statements of the `sql` folder, by name.
+        on_connect: called with each new connection before it is used; raises if the connection must not be used.
     """
 
     def __init__(self, options: ConnectionOptions) -> None:
@@ -389,19 +389,25 @@ def map_error(
         case asyncpg.InvalidCatalogNameError():
             text = f"{location}: the database does not exist. Create it with createdb NAME."
         case asyncpg.InsufficientPrivilegeError():
-            text = f"{location}: the role lacks a privilege ({_message(error)})."
+            text = f"{location}: the role lacks a privilege ({_message(error)}). Grant it to the role."
         case asyncpg.ReadOnlySQLTransactionError():
             text = f"{location} is a standby or read-only. Connect to the primary."
         case asyncpg.InvalidSQLStatementNameError() | asyncpg.DuplicatePreparedStatementError():
             text = f"{location}: a connection pooler does not support prepared statements. Add prepare=no to the URL."
         case asyncpg.QueryCanceledError():
-            text = f"{location}: the statement was canceled, by statement_timeout or by an administrator."
+            text = (
+                f"{location}: the statement was canceled, by statement_timeout or by an administrator. Retry; if it "
+                "happens again, raise statement_timeout."
+            )
         case asyncpg.LockNotAvailableError():
             text = (
                 f"{location}: lock timeout: another transaction holds a lock that is needed. Retry after it has ended."
             )
         case asyncpg.IdleInTransactionSessionTimeoutError():
-            text = f"{location}: the server ended the session, because its transaction was idle for too long."
+            text = (
+                f"{location}: the server ended the session, because its transaction was idle for too long. Retry the "
+                "transaction, without long pauses between its statements."
+            )
         case _ if is_connection_lost(error):
             text = f"{location} cannot be reached ({name}). Check that the server is running."
         case _:

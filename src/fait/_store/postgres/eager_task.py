@@ -1,6 +1,6 @@
 """An eager task: a coroutine that starts immediately, and whose callbacks run as soon as it ends.
 
-An `asyncio.Task` takes one more iteration of the event loop for each.
+An `asyncio.Task` needs one more iteration of the event loop to start, and one more to run its callbacks.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class EagerTask(Generic[T]):
-    """The result of a coroutine. It cannot be cancelled.
+    """The result of a coroutine. It cannot be canceled.
 
     The coroutine runs outside of any `asyncio.Task`. It must create a task for calls that need the current one, such
     as `asyncio.timeout`.
@@ -36,7 +36,7 @@ class EagerTask(Generic[T]):
             self._callbacks.append(callback)
 
     def cancelled(self) -> bool:
-        """Whether the coroutine raised `CancelledError`, because a future that it awaited was cancelled."""
+        """Whether the coroutine raised `CancelledError`, because a future that it awaited was canceled."""
         return isinstance(self._error, asyncio.CancelledError)
 
     def exception(self) -> BaseException | None:

@@ -38,8 +38,8 @@ NOTIFY_TIMEOUT_S: Final = 2.0
 
 _PACKAGE: Final = "fait._store.postgres"
 _DAMAGE: Final = (
-    "an event, a stream or a tag was changed by hand, or the database is damaged: stop writing to it, and restore a "
-    "backup, or export its events and import them into a new store"
+    "an event, a stream or a tag was changed by hand, or the database is damaged: stop all writers. Then restore a "
+    "backup, or export the events (fait export) and import them into a new store (fait import)"
 )
 
 
@@ -83,7 +83,7 @@ async def _synchronous_commit(database: Database, connection: PostgresConnection
     value = await connection.fetchval("SHOW synchronous_commit")
     if value in ("on", "remote_apply"):
         return "ok", f"{value}: acknowledged appends survive a crash", ""
-    detail = f"{value}: appends use on; after a crash checkpoints may be lost, and their events are redelivered"
+    detail = f"{value}: appends override it with on; after a crash, checkpoints may be lost and events redelivered"
     return "ok", detail, ""
 
 
@@ -110,7 +110,8 @@ async def _sequence(database: Database, connection: PostgresConnection) -> Check
     if last_value < last_position:
         detail = f"its last value {last_value} is below the last event at position {last_position}: appends will fail"
         advice = (
-            f"run SELECT setval('{name}', {last_position}), and find out who set it, or how the database was restored"
+            f"run SELECT setval('{name}', {last_position}), and find out what lowered it: a setval, or a restore of "
+            "the database"
         )
         return "finding", detail, advice
     return "ok", f"INCREMENT 1, CACHE 1, last value {last_value:,}", ""
@@ -127,14 +128,15 @@ async def _triggers(database: Database, connection: PostgresConnection) -> Check
     missing = sorted(f"{trigger} on {table}" for table, trigger in expected - enabled_triggers)
     if missing:
         advice = (
-            "create or enable them as in the output of fait db sql, and find out whether events were changed: these "
-            "triggers prevent accidental changes"
+            f"create or enable them as in the output of fait db sql --schema {database.schema}, and check whether "
+            "events were changed: these triggers prevent accidental changes"
         )
         return "finding", f"missing or disabled: {', '.join(missing)}", advice
     role = await connection.fetchval("SHOW session_replication_role")
     if role == "replica":
         detail = "session_replication_role is replica: triggers do not fire"
-        return "finding", detail, "RESET session_replication_role, also for the role and the database"
+        advice = "ALTER ROLE … RESET session_replication_role, or the same with ALTER DATABASE"
+        return "finding", detail, advice
     return "ok", f"all {len(expected)} triggers exist and are enabled", ""
 
 
@@ -149,7 +151,10 @@ async def _functions(database: Database, connection: PostgresConnection) -> Chec
     actual = dict(await connection.fetch(database.sql["health_functions"], database.schema))
     wrong = sorted(name for name, volatility in expected.items() if actual.get(name) != volatility)
     if wrong:
-        advice = "create them again as in the output of fait db sql: otherwise readers could skip events"
+        advice = (
+            f"create them again as in the output of fait db sql --schema {database.schema}: otherwise readers could "
+            "skip events"
+        )
         return "finding", f"missing, or of another volatility: {', '.join(wrong)}", advice
     return "ok", f"all {len(expected)} functions exist with the right volatility", ""
 
@@ -165,7 +170,9 @@ async def _ticket(database: Database, connection: PostgresConnection) -> CheckRe
     detail = f"process {pid} ({application or 'no application_name'}), {state}, transaction open for {age:.1f} s"
     if age < MAX_TICKET_AGE_S:
         return "ok", detail, ""
-    reason = "it has appended and not ended its transaction" if state.startswith("idle") else "it is slow or blocked"
+    reason = (
+        "it has appended events and not ended its transaction" if state.startswith("idle") else "it is slow or blocked"
+    )
     advice = f"{reason}: readers wait for its end. If it hangs, run SELECT pg_terminate_backend({pid})"
     return "finding", detail, advice
 
@@ -181,7 +188,11 @@ async def _connections(database: Database, connection: PostgresConnection) -> Ch
         advice = "lower ?pool= in the URL, or raise max_connections or the connection limit of the role"
         return "finding", f"{detail}, which exceeds the server's or the role's limit", advice
     if used > available * MAX_CONNECTION_SHARE:
-        return "finding", detail, "lower ?pool= in the URL, raise max_connections, or use a connection pooler"
+        return (
+            "finding",
+            detail,
+            "lower ?pool= in the URLs of the processes, raise max_connections, or use a connection pooler",
+        )
     return "ok", detail, ""
 
 
@@ -286,8 +297,12 @@ CHECKS: Final[dict[str, Check]] = {
     "prepared statements": _prepared,
     "oldest append": _ticket,
     "versions": _rule(
-        "health_versions", "consecutive in every stream", "not consecutive, or not as in fait_streams, in the streams"
+        "health_versions",
+        "consecutive in every stream",
+        "not consecutive, or different from fait_streams, in the streams",
     ),
     "leases": _leases,
-    "tags": _rule("health_tags", "the tag index agrees with the events", "the tag index is wrong at the positions"),
+    "tags": _rule(
+        "health_tags", "fait_tags agrees with the events", "fait_tags differs from the events at the positions"
+    ),
 }

@@ -41,8 +41,8 @@ class HighWaterMark:
     Belongs to the event loop in which it was created.
 
     Attributes:
-        notifier: Sends and receives notifications.
-        tail_cache: The last events of the log, up to the known mark.
+        notifier: sends and receives notifications.
+        tail_cache: the last events of the log, up to the known mark.
     """
 
     def __init__(self, database: Database, channel: str) -> None:
@@ -75,7 +75,7 @@ class HighWaterMark:
         return await self._fetch_shared(with_events=beyond >= self.tail_cache.start)
 
     def report(self, position: int) -> None:
-        """Take note that the log may reach a position, and wake the poller."""
+        """Record that the log may have reached a position, and wake the poller."""
         if position > self._reported:
             self._reported = position
             self._reported_at = asyncio.get_running_loop().time()
@@ -99,8 +99,8 @@ class HighWaterMark:
         No position is left between the two for an open append, so waiting readers get the event without a query.
 
         Args:
-            event: The event.
-            started: The time of the event loop at which the call that appended it started.
+            event: the event.
+            started: the time of the event loop at which the call that appended it started.
         """
         # fault: append-advances-mark-after-restore
         # fault: append-above-gap-advances-mark
@@ -114,7 +114,7 @@ class HighWaterMark:
             asyncio.get_running_loop().call_soon(self._signal.advance, event.position)
 
     def appended(self, position: int) -> None:
-        """Take note that this process has appended events up to a position, and notify other processes."""
+        """Record that this process has appended events up to a position, and notify other processes."""
         self.report(position)
         self.notifier.publish(position)
 
@@ -156,7 +156,9 @@ class HighWaterMark:
             return await asyncio.shield(fetching)
         except asyncio.CancelledError:
             if self._closed and fetching.cancelled():
-                raise StoreUnavailable("the store is closed.") from None
+                raise StoreUnavailable(
+                    "the store is closed. Use it only within the block of `async with app.open(...)`."
+                ) from None
             raise
 
     async def _fetch(self) -> int:
@@ -173,7 +175,7 @@ class HighWaterMark:
         if head < previous or self._regressed_to is not None:
             self._regressed_to = head if self._regressed_to is None else self._regressed_to
             raise StoreUnavailable(
-                f"{self._database.options.redacted_url}: the last position of the log went back from {previous} to "
+                f"{self._database.options.redacted_url}: the last position of the log decreased from {previous} to "
                 f"{self._regressed_to}: the database was restored to an older state while this process was running. "
                 "Stop all processes, and then start a new epoch with fait log adopt --in-place."
             )

@@ -33,7 +33,9 @@ async def server_timeline(database: Database, connection: PostgresConnection) ->
     [(version, is_standby, timeline, may_read_identifier)] = await connection.fetch(database.sql["server_state"])
     url = database.options.redacted_url
     if version < MIN_SERVER_VERSION:
-        raise StoreUnavailable(f"{url} runs PostgreSQL {version // 10_000}, but fait requires PostgreSQL 15 or newer.")
+        raise StoreUnavailable(
+            f"{url} runs PostgreSQL {version // 10_000}, but fait requires PostgreSQL 15 or newer. Upgrade the server."
+        )
     if is_standby:
         raise StoreUnavailable(f"{url} is a standby, but fait requires the primary. Connect to the primary.")
     cluster = await connection.fetchval(database.sql["system_identifier"]) if may_read_identifier else ""
@@ -77,9 +79,9 @@ async def adopt(database: Database, *, in_place: bool, dry_run: bool) -> Adoptio
     """Start a new epoch in the cluster and on the timeline where the log is now.
 
     Args:
-        database: The database of the log.
-        in_place: Adopt the log even if its cluster and timeline are unchanged.
-        dry_run: Return what would be done, and change nothing.
+        database: the database of the log.
+        in_place: adopt the log even if its cluster and timeline are unchanged.
+        dry_run: return what would be done, and change nothing.
     """
     async with database.connection() as connection:
         transaction = connection.transaction()

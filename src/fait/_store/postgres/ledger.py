@@ -73,6 +73,11 @@ _STATEMENT_ERRORS: Final = (
 )
 """Errors of the statement, not of the server: the statement would fail again."""
 
+_ROW_CONSEQUENCE: Final = (
+    "Nothing was recorded; the subscription will retry. Let `evolve` return values that fit the columns."
+)
+_QUERY_CONSEQUENCE: Final = "Nothing was read. Compare the column with a value that fits it."
+
 
 class PostgresLedger:
     """`Ledger` in one schema of a PostgreSQL database."""
@@ -123,7 +128,7 @@ class PostgresLedger:
         if work.rows:
             sql, values = tables.record_rows(self._database.schema, sql.rstrip(";"), work.rows)
         names = ", ".join(sorted({repr(change.table.name) for change in work.rows}))
-        with _reject_unstorable(f"a row of {names} has a value that PostgreSQL cannot store", "Nothing was recorded."):
+        with _reject_unstorable(f"a row of {names} has a value that PostgreSQL cannot store", _ROW_CONSEQUENCE):
             try:
                 moved_rows = await connection.fetch(
                     sql, work.subscription, work.after, work.position, work.fencing_token, *values
@@ -196,7 +201,9 @@ class PostgresLedger:
 
     async def _select(self, table: Table, sql: str, values: Sequence[Any]) -> list[Row]:
         async with self._database.connection() as connection:
-            with _reject_unstorable(f"the query of {table.name!r} has a value that PostgreSQL cannot store"):
+            with _reject_unstorable(
+                f"the query of {table.name!r} has a value that PostgreSQL cannot store", _QUERY_CONSEQUENCE
+            ):
                 return tables.from_rows(table, await connection.fetch(sql, *values))
 
     async def load_snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
@@ -211,12 +218,12 @@ def _values(checkpoint: Checkpoint) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _reject_unstorable(message: str, outcome: str = "") -> Generator[None]:
+def _reject_unstorable(message: str, consequence: str) -> Generator[None]:
     """Raise UsageError for a value that cannot be stored, without the value that the original message may contain."""
     try:
         yield
     except _UNSTORABLE_VALUE_ERRORS as error:
-        raise UsageError(f"{message} ({type(error).__name__}). {outcome}".rstrip()) from None
+        raise UsageError(f"{message} ({type(error).__name__}). {consequence}") from None
 
 
 def _check_statement(sql: str) -> None:
@@ -227,9 +234,9 @@ def _check_statement(sql: str) -> None:
     match = _FIRST_WORD.match(sql)
     if match is None or match[1].upper() not in _ALLOWED or _FORBIDDEN.search(sql):
         raise UsageError(
-            "a handler's statement must not control transactions, change settings or use fait's own tables. It must "
-            f"begin with one of {', '.join(sorted(_ALLOWED))}, and must not contain set_config or a name that begins "
-            "with fait_. Nothing was recorded."
+            "an SQL statement of a handler must not control transactions, change settings or use fait's own tables. "
+            f"It must begin with one of {', '.join(sorted(_ALLOWED))}, and must not contain set_config or a name that "
+            "begins with fait_. Nothing was recorded."
         )
 
 
@@ -243,9 +250,15 @@ async def _run(connection: PostgresConnection, sql: str, values: Sequence[Sequen
     except asyncpg.InterfaceError as error:
         if connection.is_closed():
             raise
-        raise UsageError(f"a handler's statement cannot be sent ({error}). Nothing was recorded.") from None
+        raise UsageError(
+            f"an SQL statement of a handler cannot be sent ({error}). Nothing was recorded; the subscription will "
+            "retry. Correct the statement in ctx.execute(...)."
+        ) from None
     except _STATEMENT_ERRORS as error:
-        raise UsageError(f"a handler's statement failed ({_describe(error)}). Nothing was recorded.") from None
+        raise UsageError(
+            f"an SQL statement of a handler failed ({_describe(error)}). Nothing was recorded; the subscription will "
+            "retry. Correct the statement in ctx.execute(...)."
+        ) from None
 
 
 def _constraint_name(error: Any) -> str:

@@ -54,7 +54,7 @@ class PostgresLog:
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         check_writes(writes)
         if self._closed:
-            raise StoreUnavailable("the store is closed.")
+            raise StoreUnavailable("the store is closed. Use it only within the block of `async with app.open(...)`.")
         ids = [event.id for write in writes for event in write.events]
         if len(ids) > 1 and len(set(ids)) < len(ids):
             return resolve_duplicate(writes, {event.id: event for event in await self.find(ids)})

@@ -1,8 +1,8 @@
-"""NOTIFY and LISTEN: tells other processes that the log has grown, and learns it from them.
+"""NOTIFY and LISTEN: notifies other processes that the log has grown, and receives their notifications.
 
 The notifier has a connection of its own. A notification is sent after the commit, never inside an append:
-transactions that call NOTIFY commit one after another. Appends in quick succession
-share a notification. Correctness does not depend on notifications: readers also poll.
+transactions that call NOTIFY commit one after another. Appends in quick succession share a notification. Correctness
+does not depend on notifications: readers also poll.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Notifier:
     Belongs to the event loop in which it was created.
 
     Attributes:
-        is_listening: Whether notifications of other processes arrive.
+        is_listening: whether notifications of other processes arrive.
     """
 
     def __init__(self, database: Database, channel: str, on_notify: Callable[[int], None]) -> None:
@@ -59,7 +59,7 @@ class Notifier:
             self._task = asyncio.create_task(self._run(), name="fait-postgres-notifier")
 
     def publish(self, position: int) -> None:
-        """Notify other processes, soon, that the log reaches a position."""
+        """Notify other processes that the log has reached a position, without waiting for it."""
         if position > self._position:
             self._position = position
             self._pending.set()
@@ -109,7 +109,8 @@ class Notifier:
                 await self._echo.wait()
         except TimeoutError:
             logger.warning(
-                "LISTEN receives nothing (a pooler in transaction mode?); polling for events of other processes"
+                "LISTEN receives nothing, probably because of a pooler in transaction mode; polling for events of "
+                "other processes"
             )
         else:
             self.is_listening = True

@@ -9,7 +9,7 @@ __all__ = ["recorded_events"]
 
 
 def recorded_events(rows: Iterable[Any]) -> list[RecordedEvent]:
-    """Convert rows with all columns of an event."""
+    """Return rows as recorded events. A row has all columns of an event."""
     return [
         RecordedEvent(
             position, stream, version, type, schema_version, event_id, data, metadata, tuple(tags) if tags else (),

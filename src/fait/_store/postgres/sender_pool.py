@@ -29,7 +29,7 @@ class SenderPool:
         """Return a connection; `release` or `discard` it afterwards.
 
         Raises:
-            Exception: No connection could be opened, and none is in use.
+            Exception: no connection could be opened, and none is in use.
         """
         if self._free:
             self._used += 1

@@ -42,15 +42,15 @@ async def open_store(url: str, redacted_url: str, clock: Clock, *, create: bool 
     """Open the store in a schema of a database.
 
     Args:
-        url: A URL for asyncpg, with fait's own options: `schema` (default `public`), `pool` (10) and `prepare`
+        url: a URL for asyncpg, with fait's own options: `schema` (default `public`), `pool` (10) and `prepare`
             (`yes`).
-        redacted_url: The URL without a password, for messages.
-        clock: Gives the time of events; the server's clock is used in place of the system clock.
-        create: Whether to create the schema, or to apply pending migrations.
+        redacted_url: the URL without a password, for messages.
+        clock: gives the time of events; the server's clock is used in place of the system clock.
+        create: whether to create the schema, or to apply pending migrations.
 
     Raises:
-        UsageError: The schema is missing or out of date, and `create` is false.
-        StoreUnavailable: The server cannot be used, or the log was moved.
+        UsageError: the schema is missing or out of date, and `create` is false.
+        StoreUnavailable: the server cannot be used, or the log was moved.
     """
     database = await Database.open(parse_url(url, redacted_url))
     try:

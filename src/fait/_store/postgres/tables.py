@@ -39,7 +39,7 @@ _TYPES: Final[dict[ColumnKind, str]] = {
 
 def _decimal(value: Decimal) -> str:
     if not value.is_finite():
-        raise UsageError(f"a decimal column cannot store {value}. Nothing was written.")
+        raise UsageError(f"a decimal column cannot store {value}. Nothing was written. Use a finite number.")
     return str(value)
 
 
@@ -47,7 +47,10 @@ def _timestamp(value: datetime) -> str:
     try:
         return value.astimezone(UTC).isoformat()
     except OverflowError:
-        raise UsageError("a timestamp is outside of the years 1 to 9999 in UTC. Nothing was written.") from None
+        raise UsageError(
+            "a timestamp column cannot store a time outside of the years 1 to 9999 in UTC. Nothing was written. Use a "
+            "time in this range."
+        ) from None
 
 
 # Sent as text: the driver would send the minimum and maximum date and datetime as infinity, and very large decimals
@@ -64,12 +67,14 @@ def check_names(table: Table) -> None:
     for name in (table.name, *(column.name for column in table.columns)):
         if len(name.encode()) > MAX_NAME_BYTES:
             raise UsageError(
-                f"the name {name!r} is longer than PostgreSQL's maximum of {MAX_NAME_BYTES} bytes; shorten it"
+                f"the table or column name {name!r} is longer than PostgreSQL's maximum of {MAX_NAME_BYTES} bytes. "
+                "Nothing was created. Shorten the name."
             )
     for column in table.columns:
         if column.name in _SYSTEM_COLUMNS:
             raise UsageError(
-                f"{table.name}: the column name {column.name!r} is reserved by PostgreSQL; rename the column"
+                f"{table.name}: the column name {column.name!r} is reserved by PostgreSQL. Nothing was created. "
+                "Rename the column."
             )
 
 
@@ -99,10 +104,10 @@ def record_rows(schema: str, move: str, changes: Sequence[RowChange]) -> tuple[s
     """Return one statement that moves a checkpoint and writes rows, and its values after those of `move`.
 
     Args:
-        schema: The schema of the tables.
-        move: The statement that moves the checkpoint. It has four parameters, and returns a row if it succeeds; only
+        schema: the schema of the tables.
+        move: the statement that moves the checkpoint. It has four parameters, and returns a row if it succeeds; only
             then are rows written.
-        changes: Changes of rows. The last change of a key wins.
+        changes: changes of rows. The last change of a key wins.
     """
     tables = {change.table.name: change.table for change in changes}
     rows: dict[str, dict[Any, Row | None]] = {name: {} for name in tables}

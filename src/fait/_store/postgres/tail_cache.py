@@ -22,7 +22,7 @@ class TailCache:
     """All events of the log after `start`, up to the last known high-water mark.
 
     Attributes:
-        start: Position of the last event that is not in the cache.
+        start: position of the last event that is not in the cache.
     """
 
     def __init__(self) -> None:

@@ -13,13 +13,16 @@ from fait._store.sqlite.statements import SQL
 
 __all__ = ["examine"]
 
-_RESTORE: Final = "stop all writers, and restore a backup, or export the events and import them into a new store"
-_DAMAGE: Final = "rows of fait_events or fait_tags were changed manually, or the file is corrupt: " + _RESTORE
+_RESTORE: Final = (
+    "stop all writers. Then restore a backup, or export the events (fait export) and import them into a new store "
+    "(fait import)"
+)
+_DAMAGE: Final = "an event or a tag was changed by hand, or the file is corrupt: " + _RESTORE
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
 def examine(connection: SqliteConnection) -> list[Finding]:
-    """Run all checks. A check that raises an error has the status "unknown"; the others still run."""
+    """Run all checks. A check that fails with an error is reported as "unknown"; the others still run."""
     return [_run_check(name, check, connection) for name, check in _CHECKS.items()]
 
 
@@ -29,7 +32,7 @@ def _run_check(name: str, check: Callable[[str, SqliteConnection], Finding], con
     except apsw.CorruptError as error:
         return Finding(name, "finding", f"the file is corrupt: {error}", _RESTORE)
     except apsw.Error as error:
-        return Finding(name, "unknown", f"check failed: {type(error).__name__}: {error}")
+        return Finding(name, "unknown", f"the check failed: {type(error).__name__}: {error}")
 
 
 def _library(name: str, _connection: SqliteConnection) -> Finding:
@@ -44,30 +47,34 @@ def _journal(name: str, connection: SqliteConnection) -> Finding:
     mode = str(connection.pragma("journal_mode"))
     if mode == "wal":
         return Finding(name, "ok", "wal")
-    return Finding(name, "finding", f"{mode}: readers and the writer block each other", "open the store once with fait")
+    return Finding(
+        name,
+        "finding",
+        f"{mode}: readers and the writer block each other",
+        "run fait streams: opening the store sets WAL mode",
+    )
 
 
 def _synchronous(name: str, connection: SqliteConnection) -> Finding:
     level = _SYNCHRONOUS[int(connection.pragma("synchronous"))]
     if level in ("FULL", "EXTRA"):
         return Finding(name, "ok", f"{level}: acknowledged appends survive a power failure")
-    return Finding(
-        name, "finding", f"{level}: the last commits may be lost on a power failure", "use ?synchronous=FULL"
-    )
+    detail = f"{level}: the last commits may be lost on a power failure"
+    return Finding(name, "finding", detail, "remove ?synchronous= from the store URL: FULL is the default")
 
 
 def _schema(name: str, connection: SqliteConnection) -> Finding:
     applied = [row[0] for row in connection.execute(SQL["applied_migrations"])]
     known = [migration.number for migration in load_migrations("fait._store.sqlite")]
     if applied == known:
-        return Finding(name, "ok", f"version {len(known)}, current")
+        return Finding(name, "ok", f"migration {len(known)}, up to date")
     if applied[: len(known)] == known:
-        return Finding(name, "ok", f"version {applied[-1]}, newer than this fait ({len(known)}) but compatible")
+        return Finding(name, "ok", f"migration {applied[-1]}; this version of fait has {len(known)} and is compatible")
     return Finding(
         name,
         "finding",
-        f"applied migrations are {applied}, this fait has {known}",
-        "run all processes with the newest fait",
+        f"applied migrations: {applied}; this version of fait has {known}",
+        "upgrade fait in all processes, then run fait db migrate",
     )
 
 
@@ -87,12 +94,15 @@ def _triggers(name: str, connection: SqliteConnection) -> Finding:
     missing = sorted(expected - {row[0] for row in connection.execute(SQL["health_triggers"])})
     if not missing:
         return Finding(name, "ok", f"all {len(expected)} triggers exist")
-    advice = "events may have been changed since the trigger was dropped: check them, then create the trigger again"
+    advice = (
+        "events may have been changed since the trigger was dropped: check them, then create the trigger again as in "
+        "the output of fait db sql --store sqlite:///new.db, the path of a file that does not exist"
+    )
     return Finding(name, "finding", f"missing triggers: {', '.join(missing)}", advice)
 
 
 def _rule(statement: str, ok: str, violation: str, advice: str = _DAMAGE) -> Callable[[str, SqliteConnection], Finding]:
-    """A check by a statement that selects up to five violations."""
+    """A check of a rule of the log; the statement returns the first few violations."""
 
     def check(name: str, connection: SqliteConnection) -> Finding:
         rows: list[Any] = connection.execute(SQL[statement]).fetchall()
@@ -110,12 +120,14 @@ _CHECKS: Final[dict[str, Callable[[str, SqliteConnection], Finding]]] = {
     "schema": _schema,
     "pages": _pages,
     "append-only": _triggers,
-    "versions": _rule("health_versions", "no gaps in any stream", "gaps in the versions of streams"),
-    "tags": _rule("health_tags", "fait_tags agrees with fait_events", "fait_tags and fait_events differ at positions"),
+    "versions": _rule("health_versions", "consecutive in every stream", "not consecutive in the streams"),
+    "tags": _rule(
+        "health_tags", "fait_tags agrees with the events", "fait_tags differs from the events at the positions"
+    ),
     "leases": _rule(
         "health_leases",
         "each belongs to a subscription",
-        "held for removed subscriptions",
-        "stop the processes that hold them",
+        "held for subscriptions that were removed",
+        "stop the processes that run them: they use an older version of the app",
     ),
 }

@@ -186,7 +186,10 @@ def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -
                 statement.sql, tuple(statement.values)
             ).fetchall()  # without fetching, apsw stops at the first row
     except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError) as error:
-        raise UsageError(f"an SQL statement of a handler failed ({error}). Nothing was recorded.") from error
+        raise UsageError(
+            f"an SQL statement of a handler failed ({error}). Nothing was recorded; the subscription will retry. "
+            "Correct the statement in ctx.execute(...)."
+        ) from error
     except apsw.AuthError:
         raise UsageError(
             "an SQL statement of a handler was rejected: it may not begin or end transactions, attach databases, set "

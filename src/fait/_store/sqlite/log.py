@@ -155,7 +155,9 @@ class SqliteLog:
         except apsw.BusyError:
             return None
         except apsw.ConnectionClosedError:
-            raise StoreUnavailable("the store is closed.") from None
+            raise StoreUnavailable(
+                "the store is closed. Use it only within the block of `async with app.open(...)`."
+            ) from None
         except apsw.Error as error:
             raise map_error(error) from error
 

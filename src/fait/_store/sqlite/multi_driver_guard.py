@@ -1,8 +1,8 @@
 """Prevents silent data loss: one file must not be open through two copies of SQLite in the same process.
 
 POSIX locks belong to the process, and closing any descriptor of a file releases all of them. The `apsw` wheel contains
-its own SQLite library; the standard library's `sqlite3` uses another. Each would release the locks of the other, regard
-itself as the last user of the file, and delete the WAL that the other still writes to. Other processes have their
+its own SQLite library; the standard library's `sqlite3` uses another. Each would release the locks of the other,
+consider itself the last user of the file, and delete the WAL that the other still writes to. Other processes have their
 own locks and are safe. SQLite documents this in "How To Corrupt An SQLite Database File".
 """
 

@@ -114,7 +114,7 @@ class _WorkerThreads:
     def _enqueue(self, queued: _QueuedJob) -> None:
         """Queue a job for a thread. It may run a second time if another job of its transaction fails."""
         if self._closed:
-            raise StoreUnavailable("the store is closed.")
+            raise StoreUnavailable("the store is closed. Use it only within the block of `async with app.open(...)`.")
         self._pending += 1
         self._queue.put(queued)
 

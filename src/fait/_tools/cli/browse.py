@@ -134,7 +134,8 @@ def parse_time(option: str, text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"invalid {option} {text!r}: expected a time such as 2024-01-15T12:00:00Z") from None
+        kinds = "a position, or a time" if option == "--since" else "a time"
+        raise UsageError(f"invalid {option} {text!r}: expected {kinds} such as 2024-01-15T12:00:00Z") from None
     if time.tzinfo is None:
         raise UsageError(f"invalid {option} {text!r}: the time zone is missing, as in 2024-01-15T12:00:00Z") from None
     return time

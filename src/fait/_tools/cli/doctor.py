@@ -67,5 +67,8 @@ async def _check_heartbeats(store: Store) -> list[Finding]:
             break
         await asyncio.sleep(_POLL_INTERVAL_S)
         unchanged = {name: lease for name, lease in unchanged.items() if await store.ledger.lease(name) == lease}
-    detail = f"no heartbeat for {LEASE_DURATION_S:g} s: its worker hangs, was killed, or runs with a longer lease_s"
+    detail = (
+        f"no heartbeat for {LEASE_DURATION_S:g} s: its worker hangs, was killed, or has a longer lease (option lease_s "
+        "of App.open)"
+    )
     return [Finding(f"lease of {name}", "unknown", detail) for name in sorted(unchanged)]

@@ -192,7 +192,10 @@ def _stream_of(tags: tuple[str, ...], category: str | None, keys: dict[str, Raw]
 
 
 def _pop_schema_version(keys: dict[str, Raw]) -> int:
-    """Take the schema version. Version 1 is the default, so an explicit 1 stays, as does a value of another type."""
+    """Return the schema version, and remove it from the keys if it is greater than 1.
+
+    An explicit 1 and a value of another type stay: they go into the metadata, so that an export restores them.
+    """
     value = keys.get("schema_version")
     if value is None:
         return 1

@@ -27,7 +27,8 @@ async def adopt(
     in_place: Annotated[
         bool,
         typer.Option(
-            "--in-place", help="Adopt a log that was restored or copied within the same server, which is not detected."
+            "--in-place",
+            help="Adopt a log that was restored or copied within the same server. fait cannot detect this case.",
         ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
@@ -36,8 +37,8 @@ async def adopt(
     """Start a new epoch of a restored or copied log.
 
     Run it after the database was restored, copied or failed over. Checkpoints within the log are carried over to the
-    new epoch. A checkpoint beyond the end of the log has processed events that are lost: its subscription does not
-    start until you rebuild or reset it.
+    new epoch. A subscription whose checkpoint is beyond the end of the log has processed events that are lost. It does
+    not start until you rebuild its read model (fait rebuild) or delete its checkpoint (option forget of App.open).
     """
     admin = open_admin(store)
     if not yes:
@@ -89,6 +90,6 @@ def _print_result(adopted: Adoption) -> None:
             f"These subscriptions do not start: {', '.join(blocked)}. Their checkpoints are beyond the end of the log "
             "or belong to another epoch or log: they may have processed events that are lost.\n"
             "For a read model, run: fait rebuild NAME --app MODULE:APP\n"
-            "For a reactor, first correct the effects of the lost events. Then reset its checkpoint by opening "
-            "the app once with forget=['NAME'] in your code."
+            "For a handler, first correct the effects of the lost events. Then delete its checkpoint: open the app "
+            "once in your code, with the option forget=['NAME'] of App.open."
         )

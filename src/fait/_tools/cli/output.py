@@ -37,6 +37,7 @@ __all__ = [
 P = ParamSpec("P")
 
 INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as in shells: 128 plus the number of SIGINT."""
 
 # Terminals execute C0 and C1 control characters. Bidirectional marks and line separators change how text is displayed.
 _CONTROLS: Final = re.compile(

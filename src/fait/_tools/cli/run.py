@@ -20,9 +20,9 @@ _POLL_INTERVAL_S: Final = 1.0
 async def run(store: StoreOption, app: AppOption, as_json: JsonOption = False) -> None:
     """Run the handlers and read models of an app.
 
-    Other workers may run at the same time: one of them runs each subscription, and another takes over if it fails.
-    SIGINT (Ctrl-C) or SIGTERM stops the worker after the current batches; a second signal stops it immediately.
-    With --json, each change of a subscription's state is printed to standard output, else to standard error.
+    Several workers may run at the same time: each subscription is run by one of them, and another one takes over if
+    that worker fails. SIGINT (Ctrl-C) or SIGTERM stops the worker after the current batches; a second signal stops it
+    immediately. Changes of a subscription's state are printed to standard error, or with --json to standard output.
     """
     declared, stop = load_app(app), asyncio.Event()
     await asyncio.sleep(0)  # lets a Ctrl-C during the import cancel this task

@@ -63,7 +63,7 @@ async def state(
         if not events:
             if await opened.log.read_stream(name, limit=1):
                 raise CommandFailed(
-                    f"stream {name!r} had no events at that time. List its events with: fait stream {name}"
+                    f"stream {name!r} had no events at that version or time. List its events with: fait stream {name}"
                 )
             raise CommandFailed(f"stream {name!r} does not exist. List the streams with: fait streams")
         if aggregate is None:

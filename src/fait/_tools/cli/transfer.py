@@ -47,7 +47,7 @@ class ImportSummary(Struct):
         already_stored: number of events that were stored before.
         invalid_lines: number of lines that were skipped.
         invalid_line_file: path of the file with the skipped lines, if there are any.
-        seconds: duration.
+        seconds: duration of the import.
         finished: whether the end of the file was reached.
     """
 
@@ -83,7 +83,7 @@ async def import_file(
     category: Annotated[
         str | None,
         typer.Option(
-            metavar="KIND", help='Kind of the tag that names the stream of lines without "stream", such as order.'
+            metavar="KIND", help='For lines without "stream": kind of the tag that names the stream, such as order.'
         ),
     ] = None,
     skip_invalid: Annotated[
@@ -102,8 +102,8 @@ async def import_file(
     The store is created if it does not exist. An interrupted import can be run again: it continues where it stopped,
     and no event is stored twice.
 
-    Each line is a JSON object with "type", "time" (ISO 8601 with time zone), "data", and "stream", "tags" or both. A
-    line without "stream" derives it from a tag: "order:7" gives the stream order-7.
+    Each line is a JSON object with "type", "time" (ISO 8601 with time zone), "data", and "stream", "tags" or both. If
+    "stream" is missing, the stream is derived from a tag: "order:7" gives the stream order-7.
     """
     summary = ImportSummary(str(file), redacted_url(store))
     invalid_lines = InvalidLineFile(file.with_name(file.name + ".invalid.jsonl")) if skip_invalid else None

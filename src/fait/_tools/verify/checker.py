@@ -30,7 +30,7 @@ class Acknowledgment(Struct, frozen=True):
 
 
 class Checker:
-    """Collects the messages of the processes while they run, and compares them at the end.
+    """Collects the messages of the processes while they run, and compares them with the log at the end.
 
     Attributes:
         errors: errors that callers may receive, by exception type: how often, and the latest text.

@@ -23,14 +23,14 @@ class OrderCheck:
         if event.position in self._positions:
             return Violation.DUPLICATE_EVENT
         self._positions.add(event.position)
-        position_went_back = event.position < self._last_position
+        is_out_of_order = event.position < self._last_position
         self._last_position = max(self._last_position, event.position)
         last_version = self._versions[event.stream]
         self._versions[event.stream] = max(last_version, event.version)
         last_time = self._times.get(event.stream, event.recorded_at)
         self._times[event.stream] = max(last_time, event.recorded_at)
         # fault: order-checked-by-stream-alone
-        if position_went_back or event.version <= last_version:
+        if is_out_of_order or event.version <= last_version:
             return Violation.WRONG_ORDER
         if event.recorded_at < last_time:
             return Violation.TIME_REGRESSION

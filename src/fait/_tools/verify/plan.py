@@ -49,7 +49,10 @@ swap-events             a reader receives two events in the wrong order
 """
 
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
+"""The names of all faults."""
 
+# Event types: without a condition (PLAIN), for a limited resource (SOLD, BOOKED, TURN), for a gate that an outbox
+# transaction closes (ENTERED, CLOSED), of an outbox (OUTBOX), and the last event of the log (END).
 PLAIN: Final = "verify.happened"
 SOLD: Final = "verify.sold"
 BOOKED: Final = "verify.booked"
@@ -63,6 +66,7 @@ SHARED_STREAMS: Final = 40
 """Number of streams that all processes append to."""
 
 _LIMITS: Final = {SOLD: 1, BOOKED: 3, TURN: 1}
+"""Maximum number of events that may take the same resource, by event type."""
 
 
 class Plan(Struct, frozen=True):

@@ -25,7 +25,7 @@ class Violation(StrEnum):
     PHANTOM_EVENT = "an event was delivered but is not stored"
     TORN_TRANSACTION = "a transaction stored only its row or only its event"
     CONDITION_VIOLATED = "an append succeeded although its condition did not hold"
-    TIME_REGRESSION = "the recorded time went back within a stream"
+    TIME_REGRESSION = "the recorded time decreased within a stream"
     WRONG_RESULT = "an append returned a wrong result"
     FAILED_PROCESS = "a process failed or did not end in time"
 

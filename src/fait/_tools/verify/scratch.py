@@ -38,8 +38,8 @@ async def scratch_store(url: str, warn: Callable[[str], None]) -> AsyncGenerator
             await admin.drop()
         if isinstance(error, UsageError) and error.__cause__:  # the server rejected it
             raise UsageError(
-                f"cannot create the temporary log: {error.__cause__} On PostgreSQL the role needs the right to create "
-                "a schema: GRANT CREATE ON DATABASE … TO …"
+                f"cannot create the temporary log: {error.__cause__} On PostgreSQL the role needs the privilege to "
+                "create a schema: GRANT CREATE ON DATABASE … TO …"
             ) from error
         raise
     try:

@@ -9,7 +9,7 @@
 -- above its ticket.
 --
 --   1. Read the sequence's last value.
---   2. Read the lowest ticket from pg_locks. If there is one, it takes the place of the last value.
+--   2. Read the lowest ticket from pg_locks. If there is one, use it instead of the last value.
 --   3. Return the position of the last visible event at or below that value.
 --
 -- Each step is a statement of a VOLATILE function in READ COMMITTED, so it has a snapshot of its own. The sequence must
@@ -20,7 +20,7 @@
 -- record. After a crash the sequence can return numbers again that appends without a commit had drawn, so a mark at
 -- such a number would be too high. The commit of an event has made its own number and all lower ones durable. Deleted
 -- messages count as visible (fait_log.expired_position): their positions were committed, and without them the mark
--- would go back.
+-- would decrease.
 --
 -- The mark can be lower than an earlier one: an append may have read the sequence's value for its ticket, but not have
 -- acquired the lock yet. Its positions will lie above both marks, so a reader may keep the higher one.
@@ -36,7 +36,7 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'the log cannot be read in a % transaction', current_setting('transaction_isolation')
             USING ERRCODE = 'FA001',
-            HINT = 'Use READ COMMITTED. In others, a snapshot older than the mark would skip events.';
+            HINT = 'Use READ COMMITTED. At other levels, a snapshot older than the mark would skip events.';
     END IF;
     IF pg_is_in_recovery() THEN
         RAISE EXCEPTION 'the log cannot be read on a standby: the locks of open appends are visible only on the primary'

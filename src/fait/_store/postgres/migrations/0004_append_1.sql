@@ -44,8 +44,8 @@
 -- Returns a row for each write, in no particular order:
 --   write_no            its number, from 1
 --   result              'appended'; 'condition_failed'; or 'conflict': the expected version does not match, or event
---                       ids exist. If neither is the case for any write of the append, a concurrent transaction was in
---                       the way: call again
+--                       ids exist. If neither is the case for any write of the append, a concurrent transaction caused
+--                       the conflict: call again
 --   last_version        version of the stream, 0 if there is no such stream
 --   last_position       appended: position of the write's last event. Rejected: position up to which its conditions
 --                       were checked, NULL without conditions
@@ -62,8 +62,8 @@
 -- very expensive, and would be compiled in each call. plan_cache_mode = force_generic_plan: custom plans for short
 -- arrays look cheaper, and are planned in each call.
 
--- Buckets of condition locks: 0-255 by the hash of a type, 1024-2047 by the hash of a tag. Types or tags that share a
--- bucket can block each other without need; in return, the number of locks is bounded.
+-- Buckets of condition locks: 0-255 by the hash of a type, 1024-2047 by the hash of a tag. They bound the number of
+-- locks. Appends with different types or tags of the same bucket can block each other, although they need not.
 CREATE FUNCTION {schema}.fait_type_bucket_1(type text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS 'SELECT hashtextextended(type, 0) & 255';
 CREATE FUNCTION {schema}.fait_tag_bucket_1(tag text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -108,7 +108,7 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'events cannot be appended in a % transaction', current_setting('transaction_isolation')
             USING ERRCODE = 'FA001',
-            HINT = 'Use READ COMMITTED. In others, conditions and versions would be checked on an old snapshot.';
+            HINT = 'Use READ COMMITTED. At other levels, conditions and versions would be checked on an old snapshot.';
     END IF;
     IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
         PERFORM set_config('synchronous_commit', 'on', true);
@@ -151,8 +151,8 @@ BEGIN
 
     -- Step 2: conditions and event ids.
     IF query_write_nos IS NOT NULL THEN
-        -- Every matching event is visible now; later ones will have higher positions. The sequence's value would not
-        -- do: a crash can take it back.
+        -- Every matching event is visible now; later ones will have higher positions. The sequence's value cannot be
+        -- used instead: it can decrease in a crash.
         log_head := greatest(
             (SELECT max(position) FROM {schema}.fait_events), (SELECT max(position) FROM {schema}.fait_messages), 0
         );
@@ -332,7 +332,7 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'events cannot be appended in a % transaction', current_setting('transaction_isolation')
             USING ERRCODE = 'FA001',
-            HINT = 'Use READ COMMITTED. In others, versions would be checked on an old snapshot.';
+            HINT = 'Use READ COMMITTED. At other levels, versions would be checked on an old snapshot.';
     END IF;
     IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
         PERFORM set_config('synchronous_commit', 'on', true);

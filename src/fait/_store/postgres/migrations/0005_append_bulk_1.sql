@@ -1,5 +1,5 @@
--- fait_append_bulk_1: one append of very many events, which the session has copied into its temporary table
--- pg_temp.fait_append_bulk_1 before (see create_bulk_table.sql). No lock is held while the events are transferred; COPY
+-- fait_append_bulk_1: one append of the events in the session's temporary table pg_temp.fait_append_bulk_1,
+-- which the session has filled with COPY (see create_bulk_table.sql). No lock is held while the events are transferred; COPY
 -- into fait_events itself would hold the ticket as long as the client sends.
 --
 -- Steps 1, 3, 4 and 5 of fait_append_1, in the same order and with the same locks. There are no conditions and no
@@ -32,7 +32,7 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'events cannot be appended in a % transaction', current_setting('transaction_isolation')
             USING ERRCODE = 'FA001',
-            HINT = 'Use READ COMMITTED. In others, versions would be checked on an old snapshot.';
+            HINT = 'Use READ COMMITTED. At other levels, versions would be checked on an old snapshot.';
     END IF;
     IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
         PERFORM set_config('synchronous_commit', 'on', true);

@@ -1,5 +1,5 @@
--- fait_append_batch_1: several appends in one call and one transaction, one after another: each sees what those before
--- it have stored. All that is to be stored is one JSON text, so any driver in any language can call it.
+-- fait_append_batch_1: several appends in one call and one transaction, in order: each sees the events of the appends
+-- before it. The appends are one JSON text, so that any driver in any language can call the function.
 --
 -- Arguments
 --   appends  a JSON array:
@@ -34,7 +34,7 @@ DECLARE
     write   json;
     event   json;
 BEGIN
-    -- A single event without a condition takes the short way: most appends in transactions of an application are such.
+    -- Fast path for a single event without a condition, the most frequent append in transactions of an application.
     IF NOT check_ids AND json_array_length(appends) = 1 AND json_array_length(appends #> '{0,writes}') = 1
         AND json_array_length(appends #> '{0,writes,0,events}') = 1 AND appends #> '{0,queries}' IS NULL THEN
         IF idle_timeout_ms IS NOT NULL AND {schema}.fait_idle_timeout_exceeds_1(idle_timeout_ms) THEN

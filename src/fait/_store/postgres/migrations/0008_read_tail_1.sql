@@ -1,5 +1,5 @@
--- fait_read_tail_1: returns the high-water mark and, if they are few, the events between a position and the mark. A
--- reader at the end of the log needs both, and gets them in one round trip.
+-- fait_read_tail_1: returns the high-water mark and, if they are within the limits, the events between a position and the
+-- mark. A reader at the end of the log needs both, and gets them in one round trip.
 --
 -- Arguments
 --   after       a high-water mark that the caller has read before
@@ -7,8 +7,8 @@
 --   max_bytes   maximum size of their data and metadata, as stored
 --
 -- Returns at least one row. Each row has the mark, the position of the last visible event (head),
--- fait_log.expired_position, and the columns of an event, which are NULL if there is no event or more than the limits
--- allow: a part of the events would be of no use.
+-- fait_log.expired_position, and the columns of an event, which are NULL if there is no event, or if the events exceed a
+-- limit: then none is returned.
 --
 -- Steps, each with a snapshot of its own:
 --   1. Count the events after `after`. If their positions have no gap, no position up to the last of them is left for

@@ -1,7 +1,7 @@
--- acquire_lease: acquire a lease if it is unchanged since it was read; its own owner may do so even if the heartbeat
--- advanced.
+-- acquire_lease: acquire a lease if it is as the caller has read it. The owner may re-acquire its lease even if its
+-- heartbeat has advanced.
 -- In:   ?1 name · ?2 new owner · ?3 owner as read · ?4 fencing token as read · ?5 heartbeat as read
--- Out:  the new fencing token and heartbeat; no row = the lease has changed
+-- Out:  the new fencing token and heartbeat; no row: another process was faster
 INSERT INTO fait_leases (name, owner, fencing_token, heartbeat)
 VALUES (?1, ?2, ?4 + 1, ?5 + 1)
 ON CONFLICT (name) DO UPDATE

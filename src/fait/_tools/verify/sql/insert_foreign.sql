@@ -1,4 +1,4 @@
--- insert_foreign: inserts a row into the uncommitted table.
+-- insert_foreign: insert a row into the uncommitted table.
 -- In:   nothing
 -- Out:  nothing
 INSERT INTO verify_foreign (name) VALUES ('foreign');

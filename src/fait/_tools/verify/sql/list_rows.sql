@@ -1,4 +1,4 @@
--- list_rows: reads the rows of all outbox transactions.
+-- list_rows: read the rows of all outbox transactions.
 -- In:   nothing
 -- Out:  keys
 -- Plan: sequential scan

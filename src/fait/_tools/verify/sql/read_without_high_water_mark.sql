@@ -1,4 +1,4 @@
--- read_without_high_water_mark: reads all visible events after a position.
+-- read_without_high_water_mark: read all visible events after a position.
 -- This is the mistake that the high-water mark prevents: an append with a lower position may still be uncommitted.
 -- In:   ? after
 -- Out:  events, by position

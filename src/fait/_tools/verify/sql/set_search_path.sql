@@ -1,4 +1,4 @@
--- set_search_path: resolves unqualified names in this schema until the end of the transaction.
+-- set_search_path: resolve unqualified names in this schema until the end of the transaction.
 -- In:   ? schema
 -- Out:  schema
 SELECT set_config('search_path', CAST(? AS text), true);
