@@ -1,6 +1,7 @@
 """Hostile values: every store returns them exactly, or refuses them with the path of the invalid part."""
 
 import math
+import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -112,9 +113,10 @@ async def test_valid_value_is_read_exactly(s: fait.System, fields: dict[str, Any
 
 @pytest.mark.parametrize(("fields", "path"), INVALID, ids=range(len(INVALID)))
 async def test_invalid_value_is_refused_with_its_path(s: fait.System, fields: dict[str, Any], path: str) -> None:
-    with pytest.raises(fait.InvalidValue, match=path) as error:
+    with pytest.raises(fait.InvalidValue) as error:
         await s.publish(Said(**fields), stream="a-1")
 
+    assert re.match(path, error.value.path)
     assert len(str(error.value)) < 500  # the message does not contain the value
     assert await s.store.log.head() == 0
 
