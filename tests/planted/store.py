@@ -284,10 +284,17 @@ FAULTS = [
         LEDGER + "column_conditions_are_the_same_in_every_store[decimal]",
     ),
     Mutant(
+        "values of a handler's statement are bound by the order of the placeholders, not by their numbers",
+        "_store/sqlite/ledger.py",
+        "values-bound-by-place",
+        "values = tuple(statement.values)",
+        LEDGER + "statements_are_recorded_with_rows_and_checkpoint",
+    ),
+    Mutant(
         "the second statement of a handler's SQL is skipped",
         "_store/sqlite/ledger.py",
         "second-statement-skipped",
-        "connection.execute(statement.sql, tuple(statement.values))",
+        "connection.execute(statement.sql, values)",
         "tests/store/test_sqlite.py::test_handler_statement_on_transactions_or_fait_tables_is_rejected"
         "[SELECT 1; DELETE FROM fait_tags]",
     ),

@@ -90,7 +90,7 @@ async def test_handler_statement_binds_its_values_as_parameters(store: Store, pa
     injection = "'); DROP TABLE mine; --"
     statements = [
         HandlerStatement("CREATE TABLE mine (a, b)"),
-        HandlerStatement("INSERT INTO mine VALUES (?, ?)", (injection, 1)),
+        HandlerStatement("INSERT INTO mine VALUES ($1, $2)", (injection, 1)),
     ]
 
     await store.ledger.record(UnitOfWork("s", 0, 5, token, statements=statements))

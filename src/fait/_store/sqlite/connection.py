@@ -3,7 +3,7 @@
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal, Protocol, cast
 
@@ -42,7 +42,7 @@ class SqliteConnection(Protocol):
 
     authorizer: Any
 
-    def execute(self, statements: str, bindings: Sequence[Any] | None = None) -> Cursor:
+    def execute(self, statements: str, bindings: Sequence[Any] | Mapping[str, Any] | None = None) -> Cursor:
         """Run one or more statements."""
         ...
 

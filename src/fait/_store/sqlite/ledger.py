@@ -181,10 +181,16 @@ def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -
     connection.authorizer = _authorize
     try:
         for statement in statements:
+            # SQLite numbers `$2` by its first appearance; bound by name, it is the second value, as on PostgreSQL.
+            # fault: values-bound-by-place
+            values = {str(number): value for number, value in enumerate(statement.values, 1)}
             # fault: second-statement-skipped
-            connection.execute(
-                statement.sql, tuple(statement.values)
-            ).fetchall()  # without fetching, apsw stops at the first row
+            connection.execute(statement.sql, values).fetchall()  # without fetching, apsw stops at the first row
+    except KeyError as missing:
+        raise UsageError(
+            f"an SQL statement of a handler has the placeholder ${missing.args[0]}, but no value for it. Nothing was "
+            "recorded; the subscription will retry. Pass one value per placeholder to ctx.execute(sql, ...)."
+        ) from None
     except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError) as error:
         raise UsageError(
             f"an SQL statement of a handler failed ({error}). Nothing was recorded; the subscription will retry. "

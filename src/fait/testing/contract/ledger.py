@@ -242,7 +242,7 @@ class LedgerContract(LeaseContract):
         ledger = _sql_ledger(store)
         token = await prepared(ledger)
         statements = [
-            HandlerStatement("INSERT INTO words (word, count) VALUES ($1, $2)", ("a", 1)),
+            HandlerStatement("INSERT INTO words (count, word) VALUES ($2, $1)", ("a", 1)),  # by number, not by place
             HandlerStatement("UPDATE words SET count = 7 WHERE word = $1", ("a",)),
         ]
 
