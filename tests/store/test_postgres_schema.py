@@ -417,7 +417,9 @@ async def test_a_role_that_may_not_create_is_told_who_can(roles: tuple[str, str,
     _, app, _ = roles
     url = named(app, schema_of(fresh()))
 
-    with pytest.raises(UsageError, match="fait db migrate, or run the script that fait db sql prints"):
+    with pytest.raises(
+        UsageError, match=r"fait db migrate --store .*, or run the script that fait db sql --store .* prints"
+    ):
         await open_store(url)
     with pytest.raises(UsageError, match="Nothing was created"):
         await open_store(url, create=False)
