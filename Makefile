@@ -1,5 +1,5 @@
 # Each target installs what it needs into .venv: the versions that uv.lock names. Python 3.11 or newer is the only
-# requirement. Variables: PYTHON=python3.12, ARGS="..." for the benchmarks, STORE=... and MINUTES=... for soak.
+# requirement. Variables: PYTHON=python3.12, ARGS="..." for the benchmarks and mutants, STORE=... and MINUTES=... for soak.
 PYTHON ?= python3
 BIN := .venv/bin
 STORE ?= sqlite:///soak.db
@@ -15,18 +15,18 @@ export UV_PYTHON_DOWNLOADS := never
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: .venv/.synced ## install fait and its development tools into .venv
+install: .venv/.synced ## install fait and its development tools into .venv: 15 s
 
 demo: install ## run the example shop
 	$(BIN)/fait demo
 
-quick: install ## tests without a server and without slow programs: seconds
+quick: install ## tests without a server and without slow programs: 30 s
 	$(BIN)/pytest -n 4 -m "not server and not slow"
 
-test: install ## all tests, on real servers: 10 minutes
+test: install ## all tests, on real servers: 8 minutes
 	$(BIN)/pytest -n 4 # more than the cores: most tests wait for disks, servers and clocks
 
-check: install ## formatting, lint, types, import contracts, style: a minute
+check: install ## formatting, lint, types, import contracts, style: 30 s
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
@@ -36,8 +36,8 @@ check: install ## formatting, lint, types, import contracts, style: a minute
 style: install ## only the style check
 	$(BIN)/python -m tests.architecture.style
 
-mutants: install ## plant each fault; a named test must detect it
-	$(BIN)/python -m tests.mutants
+mutants: install ## plant each fault, or ARGS="NAME ..."; a named test must detect it
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 soak: install ## test the guarantees on a store of yours: STORE=postgresql://... MINUTES=60
 	$(BIN)/fait verify-store "$(STORE)" --minutes $(MINUTES)

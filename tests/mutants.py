@@ -1,6 +1,8 @@
 """Mutation testing with chosen mutants: each planted fault must make the test that is named for it fail.
 
-    python -m tests.mutants
+    python -m tests.mutants [NAME ...]
+
+A name is that of a marker, as in `# fault: NAME`; without names, all faults are planted.
 
 Each fault is planted in its own copy of `src`, at its marker, and only the named test runs on that copy. Before that,
 all named tests must pass on the unchanged code. The exit code is 1 if a fault survives.
@@ -11,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -69,27 +72,35 @@ def outcome(mutant: Mutant) -> str:
     return "survived" if run.returncode == 0 else f"the test did not run:\n{run.stdout[-2000:]}{run.stderr[-2000:]}"
 
 
-def main() -> int:
-    """Plant all faults; 0 if each was killed."""
-    stale = stale_names(MUTANTS, ROOT)
+def selected(names: Sequence[str]) -> list[Mutant]:
+    """The mutants with these names, or all of them if there are no names; exits if a name is unknown."""
+    if unknown := sorted(set(names) - {mutant.marker for mutant in MUTANTS}):
+        sys.exit(f"Unknown faults: {', '.join(unknown)}. The names are in tests/planted. No fault was planted.")
+    return [mutant for mutant in MUTANTS if not names or mutant.marker in names]
+
+
+def main(names: Sequence[str]) -> int:
+    """Plant the named faults, or all of them; 0 if each was killed."""
+    mutants = selected(names)
+    stale = stale_names(mutants, ROOT)
     if stale:
         print(*(f"{marker}: {message}" for marker, messages in stale.items() for message in messages), sep="\n")
         print("The replacements above use names that the code no longer has: update them in tests/planted.")
         return 1
     with tempfile.TemporaryDirectory(prefix="fait-mutants-") as folder:
-        unchanged = pytest(ROOT / "src", folder, *sorted({mutant.test for mutant in MUTANTS}))
+        unchanged = pytest(ROOT / "src", folder, *sorted({mutant.test for mutant in mutants}))
     if unchanged.returncode:
         print(unchanged.stdout[-3000:], unchanged.stderr[-3000:], sep="\n")
         print("No fault was planted: the named tests above fail on the unchanged code.")
         return 1
     with ThreadPoolExecutor(MAX_CONCURRENT_RUNS) as pool:
-        outcomes = list(pool.map(outcome, MUTANTS))
-    for mutant, result in zip(MUTANTS, outcomes, strict=True):
+        outcomes = list(pool.map(outcome, mutants))
+    for mutant, result in zip(mutants, outcomes, strict=True):
         print(f"{mutant.fault:<52}  {result:<8}  {mutant.test.rpartition('::')[2]}")
     killed = outcomes.count("killed")
-    print(f"{killed} killed, {len(MUTANTS) - killed} survived")
-    return int(killed < len(MUTANTS))
+    print(f"{killed} killed, {len(mutants) - killed} survived")
+    return int(killed < len(mutants))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -155,7 +155,10 @@ async def _another(event: Happened) -> None: ...
     [
         ("redis://user:secret@host/0", r"redis://user:\*\*\*@host/0"),
         ("sqlite:///", "names no file"),
-        ("nonsense", "it must start with one of memory:, sqlite:"),
+        ("redis:", "it must start with one of memory:, sqlite:"),
+        ("library.db", "unknown store URL 'library.db': for a file, write sqlite:///library.db"),
+        ("postgres://user:secret@host/db", r"write postgresql://user:\*\*\*@host/db"),
+        ("postgresql+asyncpg://host/db", "write postgresql://host/db"),
     ],
 )
 async def test_open_with_unknown_url_raises_without_the_password(url: str, message: str) -> None:

@@ -289,6 +289,11 @@ def declarations_of(app: App) -> Declarations:
     return app._declarations  # pyright: ignore[reportPrivateUsage]
 
 
+def _variable_name(app: App) -> str:
+    """The probable name of the variable with an app, for an error message."""
+    return app.name if app.name.isidentifier() else "app"
+
+
 class SubscriptionStatus(Struct, frozen=True):
     """Progress and state of a subscription; see `System.status`.
 
@@ -485,7 +490,10 @@ class System(Client):
     def _definition(self, model: type[ReadModel]) -> ReadModelDefinition:
         definition = definition_of(model)
         if self._declarations.read_models.get(definition.name) is not model:
-            raise UsageError(f"the read model {model.__name__} is not included in the app {self.app.name!r}")
+            raise UsageError(
+                f"the read model {model.__name__} is not included in the app {self.app.name!r}. Before the app is "
+                f"opened, add {_variable_name(self.app)}.include({model.__name__})."
+            )
         return definition
 
     async def rebuild(self, model: type[ReadModel], /) -> None:

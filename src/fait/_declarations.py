@@ -64,7 +64,7 @@ class Declarations:
         while self._deferred:
             self._add(self._deferred.pop(0))
         for reactor in self.reactors.values():
-            self.registry.handled_types(reactor.events)
+            self.registry.handled_types(reactor.events, f"handler {reactor.name!r}")
         self.registry.check()
         if names := self.reactors.keys() & self.read_models.keys():
             raise DeclarationError(
@@ -76,36 +76,40 @@ class Declarations:
         if isinstance(thing, Upcaster):
             self.registry.add_upcaster(thing)
         elif isinstance(thing, Decider):
-            self._add_fold(cast("Decider[Any, Any, Any]", thing).fold_definition)
+            decider = cast("Decider[Any, Any, Any]", thing)
+            self._add_fold(decider.fold_definition, decider.evolve)
         elif isinstance(thing, Boundary):
-            self._add_folded_events(cast("Boundary[Any, Any, Any]", thing).events)
+            boundary = cast("Boundary[Any, Any, Any]", thing)
+            self._add_folded_events(boundary.events, boundary.evolve)
         elif issubclass(thing, Aggregate):
             description = describe_aggregate(thing)
             if self.aggregates.setdefault(description.category, thing) is not thing:
                 raise DeclarationError(
                     f"two aggregates have the category {description.category!r}: "
-                    f"{self.aggregates[description.category].__qualname__} and {thing.__qualname__}. Give one of them "
-                    "another category, or include only one of them."
+                    f"{_full_name(self.aggregates[description.category])} and {_full_name(thing)}. Rename one "
+                    "category, or include only one of them."
                 )
-            self._add_fold(fold_definition_of(thing))
+            self._add_fold(fold_definition_of(thing), cast("Any", thing).evolve)
         elif issubclass(thing, ReadModel):
             definition = definition_of(thing)
             if self.read_models.setdefault(definition.name, thing) is not thing:
                 raise DeclarationError(
-                    f"two read models have the table {definition.name!r}: name one table explicitly, with table='...'"
+                    f"two read models have the table {definition.name!r}: "
+                    f"{_full_name(self.read_models[definition.name])} and {_full_name(thing)}. Name one table "
+                    "explicitly, with table='...', or include only one of them."
                 )
-            self.registry.handled_types(definition.events)
+            self.registry.handled_types(definition.events, f"{thing.__qualname__}.evolve")
         else:
             self.registry.add(thing)
 
-    def _add_fold(self, definition: FoldDefinition[Any]) -> None:
-        self._add_folded_events(definition.events)
+    def _add_fold(self, definition: FoldDefinition[Any], evolve: Any) -> None:
+        self._add_folded_events(definition.events, evolve)
         if definition.snapshots is not None:
             state_decoder(definition.snapshots)
 
-    def _add_folded_events(self, events: Sequence[type]) -> None:
+    def _add_folded_events(self, events: Sequence[type], evolve: Any) -> None:
         """Register events that a decision folds. They must not expire: dropping one would change the state."""
-        for name in sorted(self.registry.handled_types(events).types):
+        for name in sorted(self.registry.handled_types(events, evolve.__qualname__).types):
             if self.registry.types[name].retention is not None:
                 raise DeclarationError(
                     f"{self.registry.types[name]!r} expires, and a decision folds it: the state would change when the "
@@ -122,6 +126,10 @@ def _defined_in(module: ModuleType) -> list[Any]:
         if isinstance(each, Upcaster | Decider | Boundary)
         or (_is_declared(each) and getattr(each, "__module__", None) == module.__name__)
     ]
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _is_declared(thing: Any) -> bool:

@@ -3,7 +3,7 @@
     FaitError
     ├── DeclarationError        a class or function cannot be used as declared
     ├── MissingExtra            an optional dependency is not installed
-    ├── UsageError              invalid call: wrong type, unknown column, closed system
+    ├── UsageError              invalid call: wrong type, unknown column, missing store
     ├── Rejected                a command was rejected by the application
     ├── InvalidValue            a value cannot be stored exactly
     ├── WrongExpectedVersion    the stream is not at the expected version
@@ -78,7 +78,7 @@ class MissingExtra(FaitError):
 
 
 class UsageError(FaitError):
-    """A call is invalid: a wrong type, an unknown column, a closed system. Nothing was written."""
+    """A call is invalid, such as a wrong type, an unknown column or a missing store. Nothing was written."""
 
 
 class Rejected(FaitError):
@@ -258,7 +258,8 @@ class ReadModelChanged(FaitError):
         self.model = model
         super().__init__(
             f"the definition of read model {model!r} changed since its table was built. Nothing was changed. Rebuild "
-            f"the table from the log: fait rebuild {model} --app module:app, or open(url, rebuild=[{model!r}])."
+            f"the table from the log: fait rebuild {model} --app module:app --store URL, or open(url, "
+            f"rebuild=[{model!r}])."
         )
 
 
@@ -276,9 +277,10 @@ class CheckpointMismatch(FaitError):
         self.subscription = subscription
         super().__init__(
             f"the checkpoint of subscription {subscription!r} does not match this log: {reason}. The subscription does "
-            "not run. If the database was restored or copied, run fait log adopt. If the checkpoint still does not "
-            f"match, rebuild a read model with fait rebuild {subscription} --app module:app; for a handler, "
-            f"check which of its effects must be repeated, then open the app once with forget=[{subscription!r}]."
+            "not run. If the database was restored or copied, run fait log adopt --store URL. If the "
+            "checkpoint still does not match, rebuild a read model with "
+            f"fait rebuild {subscription} --app module:app --store URL; for a handler, check which of its effects must "
+            f"be repeated, then open the app once with forget=[{subscription!r}]."
         )
 
 

@@ -263,8 +263,8 @@ def main(root: Path = ROOT) -> int:
     offenders = check(tracked_texts(root))
     print(*offenders, sep="\n", end="\n" if offenders else "")
     rules = Counter(each.rule for each in offenders)
-    if offenders:
-        print(f"{len(offenders)} offenders:", ", ".join(f"{rule} {count}" for rule, count in rules.most_common()))
+    by_rule = ", ".join(f"{rule} {count}" for rule, count in rules.most_common())
+    print(f"{len(offenders)} offender{'' if len(offenders) == 1 else 's'}" + (f": {by_rule}" if by_rule else ""))
     return int(bool(offenders))
 
 

@@ -175,14 +175,14 @@ def test_program_checks_tracked_files_and_lists_offenders(tmp_path: Path, capsys
     subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
     (tmp_path / "draft.md").write_text("not tracked, so nobody checks it\n", encoding="utf-8")
 
-    assert (main(tmp_path), capsys.readouterr().out) == (0, "")
+    assert (main(tmp_path), capsys.readouterr().out) == (0, "0 offenders\n")
     assert tracked_texts(tmp_path).keys() == CHECKED.keys()
 
     (tmp_path / "README.md").write_text("# Title\n\nnobody\n", encoding="utf-8")
 
     assert (main(tmp_path), capsys.readouterr().out) == (
         1,
-        "README.md:3: `nobody`: name the subject\n1 offenders: word 1\n",
+        "README.md:3: `nobody`: name the subject\n1 offender: word 1\n",
     )
 
 

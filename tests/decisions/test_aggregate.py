@@ -61,6 +61,31 @@ def test_event_that_evolve_does_not_handle_cannot_be_emitted() -> None:
         Lamp().emit(Broken())  # type: ignore[arg-type, misc]
 
 
+def test_emit_of_what_is_no_event_says_so() -> None:
+    with pytest.raises(fait.UsageError, match=r"expected an event, got int.*Nothing was written\."):
+        Lamp().emit(3)  # type: ignore[arg-type, misc]
+
+
+def test_evolve_that_handles_no_event_class_is_named() -> None:
+    class Odd(fait.Aggregate, category="odd"):
+        def evolve(self, event: int) -> None: ...
+
+    app = fait.App("odd")
+    app.include(Odd)
+    with pytest.raises(fait.DeclarationError, match=r"Odd\.evolve handles int, which is not an event: declare it"):
+        app._declarations.resolve()
+
+
+def test_handler_of_no_event_class_is_named() -> None:
+    app = fait.App("odd")
+
+    @app.on(str)
+    async def greet(event: str) -> None: ...
+
+    with pytest.raises(fait.DeclarationError, match="handler 'greet' handles str, which is not an event"):
+        app._declarations.resolve()
+
+
 def test_events_may_be_local_quoted_or_defined_later() -> None:
     @fait.event("local.happened")
     class Happened:
@@ -114,7 +139,7 @@ def test_two_aggregates_of_one_category_are_refused() -> None:
 
     app = fait.App("two")
     app.include(Lamp, Other)
-    with pytest.raises(fait.DeclarationError, match="two aggregates have the category 'lamp'"):
+    with pytest.raises(fait.DeclarationError, match=r"'lamp': .*\.Lamp and .*\.Other\. Rename one"):
         app._declarations.resolve()
 
 

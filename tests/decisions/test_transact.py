@@ -301,8 +301,28 @@ async def test_load_with_version_position_or_at_returns_a_past_state(s: System, 
     assert [await balance(position=position) for position in (1, 2, 3, 4)] == [1, 1, 3, 3]
     assert [await balance(at=T0 + timedelta(days=day)) for day in (-1, 0, 1, 9)] == [0, 1, 3, 7]
     assert (await s.load(Account, "1", version=2)).version == 2
-    with pytest.raises(fait.UsageError, match="time zone"):
+    with pytest.raises(fait.UsageError, match=r"a datetime with a time zone.*got a datetime without time zone"):
         await balance(at=datetime(2024, 1, 1))
+    with pytest.raises(fait.UsageError, match=r"a datetime with a time zone.*got str"):
+        await balance(at="2024-01-01")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (Deposited, r"expected an event, got the class Deposited: pass an instance, Deposited\(...\)\."),
+        ({"amount": 1}, "expected an event, got dict: pass an instance of a class declared with @fait.event"),
+        (Account(), "test_transact.Account is not an event: declare it with @fait.event"),
+    ],
+)
+async def test_publish_of_what_is_no_event_says_what_to_pass(s: System, value: object, message: str) -> None:
+    with pytest.raises(fait.UsageError, match=rf"{message}.*Nothing was written\."):
+        await s.publish(value, stream="account-1")
+
+
+async def test_unknown_expected_version_is_rejected(s: System) -> None:
+    with pytest.raises(fait.UsageError, match=r"not 'nostream'\. Nothing was written\."):
+        await s.using(expected="nostream").publish(Deposited(Decimal(1)), stream="account-1")  # type: ignore[arg-type]
 
 
 async def test_load_with_as_of_folds_in_order_of_versions(s: System) -> None:

@@ -415,7 +415,9 @@ async def test_role_without_create_privilege_gets_next_step(roles: tuple[str, st
     _, app, _ = roles
     url = named(app, schema_of(fresh()))
 
-    with pytest.raises(UsageError, match="fait db migrate, or run the script that fait db sql prints"):
+    with pytest.raises(
+        UsageError, match=r"fait db migrate --store .*, or run the script that fait db sql --store .* prints"
+    ):
         await open_store(url)
     with pytest.raises(UsageError, match="Nothing was created"):
         await open_store(url, create=False)

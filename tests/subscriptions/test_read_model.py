@@ -194,6 +194,7 @@ async def test_paging_returns_each_row_once_in_order(s: fait.System, order_by: o
         ({"wieght": 1}, "Did you mean 'weight'"),
         ({"weight": "9"}, "cannot compare column Parcel.weight of kind decimal with a value of type str"),
         ({"heavy": 1}, "Parcel.heavy of kind boolean"),
+        ({"seen_at": fait.ge(datetime(2024, 1, 1))}, r"Parcel.seen_at \(timestamp\) with a datetime without time zone"),
         ({"order_by": "wieght"}, "Did you mean 'weight'"),
         ({"order_by": 7}, "order_by takes column names"),
         ({"cursor": "nonsense"}, "invalid cursor"),
@@ -232,8 +233,43 @@ async def test_find_after_timeout_names_subscription_and_reason() -> None:
     assert (stale.value.subscription, stale.value.position, stale.value.target) == ("unserved", 0, 1)
     async with app.open("memory:", run="elsewhere") as system:
         result = await system.publish(Lost(), stream="x-1")
-        with pytest.raises(fait.Stale, match="Make sure that a worker is running"):
+        with pytest.raises(fait.Stale, match=r"This process runs no subscriptions\. Make sure that a worker is"):
             await system.find(Unserved, after=result, timeout_s=0.05)
+        with pytest.raises(fait.UsageError, match=r"not included in the app 'slow'.* add slow\.include\(Parcel\)"):
+            await system.find(Parcel)
+
+
+class Misplaced(fait.ReadModel, key="parcel"):
+    parcel: str
+
+    @classmethod
+    def evolve(cls, row: Self | None, event: Weighed | Lost, envelope: fait.Envelope) -> Any:
+        return cls(parcel="secret") if isinstance(event, Weighed) else 7
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (
+            Weighed(Decimal(1), Color.RED),
+            "a row with another 'parcel' for event 1 of stream 'parcel-p1': the key of the event's row is the stream's",
+        ),
+        (
+            Lost(),
+            "an instance of int for event 1 of stream 'parcel-p1'. Return the row it was given, a new Misplaced,",
+        ),
+    ],
+)
+async def test_wrong_row_of_evolve_names_event_and_reason(event: object, message: str) -> None:
+    app = fait.App("misplaced")
+    app.include(Misplaced)
+    async with app.open("memory:") as system:
+        result = await system.publish(event, stream="parcel-p1")
+        with pytest.raises(fait.Stale) as stale:
+            await system.find(Misplaced, after=result, timeout_s=0.2)
+
+    assert f"Misplaced.evolve returned {message}" in str(stale.value)
+    assert "secret" not in str(stale.value)
 
 
 def declared(**changes: Any) -> None:

@@ -51,7 +51,7 @@ def test_init_creates_a_store_once(run: Run, url: str) -> None:
 
     assert (before.exit_code, created.exit_code, again.exit_code, after.exit_code) == (1, 0, 0, 0)
     assert "pending" in before.stdout
-    assert "fait db init" in before.stderr
+    assert "fait db init --store " in before.stderr
     assert created.stdout.startswith("created a store at ")
     assert "Nothing was changed. It is up to date." in again.stdout
     assert "pending" not in after.stdout
@@ -70,7 +70,7 @@ def test_migrate_without_store_creates_nothing(run: Run, url: str) -> None:
     result = run("db", "migrate", "-s", url)
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "Nothing was created. Check the URL, or create a store with: fait db init" in result.stderr
+    assert "Nothing was created. Check the URL, or create a store with: fait db init --store " in result.stderr
     assert not any(each["applied_at"] for each in migration_list(run, url))
 
 
@@ -97,10 +97,13 @@ def test_migrate_applies_pending_migrations(
     migrated = run("db", "migrate", "-s", url)
 
     assert (status.exit_code, status.stdout.count("pending")) == (1, 1)
-    assert "fait db migrate" in status.stderr
-    assert (init.exit_code, "Pending migrations: 1. Apply them with: fait db migrate" in init.stdout) == (0, True)
+    assert f"fait db migrate --store '{url}'" in status.stderr
+    assert (init.exit_code, "Pending migrations: 1. Apply them with: fait db migrate --store " in init.stdout) == (
+        0,
+        True,
+    )
     assert ("later" in script, "CREATE SCHEMA" in script, "fait_events" in script) == (True, False, False)
-    assert (opened.exit_code, "fait db migrate" in opened.stderr) == (2, True)
+    assert (opened.exit_code, "fait db migrate --store " in opened.stderr) == (2, True)
     assert migrated.stdout.endswith(": later\n")
     assert run("db", "status", "-s", url).exit_code == 0
     assert (run("db", "sql", "-s", url).stdout, run("db", "migrate", "-s", url).exit_code) == ("", 0)
@@ -167,6 +170,12 @@ def test_unreachable_server_is_reported_without_password(run: Run, command: str)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "cannot be reached" in result.stderr
     assert "secret" not in result.stderr
+
+
+def test_unknown_host_is_reported_as_such(run: Run) -> None:
+    result = run("db", "status", "-s", "postgresql://nowhere.invalid/shop")
+
+    assert (result.exit_code, "the host name cannot be resolved. Check the URL." in result.stderr) == (1, True)
 
 
 def test_changed_migration_is_rejected(run: Run, postgres_url: Callable[..., str]) -> None:

@@ -69,6 +69,21 @@ def test_failed_export_leaves_existing_file(
     assert sorted(path.name for path in tmp_path.glob("*out*")) == ["out.jsonl"]
 
 
+@pytest.mark.parametrize(("name", "reason"), [("missing/out.jsonl", "No such file"), ("directory", "Is a directory")])
+def test_export_to_unusable_path_names_it(
+    run: Run, store: str, three: list[Any], tmp_path: Path, name: str, reason: str
+) -> None:
+    (tmp_path / "directory").mkdir()
+    before = sorted(tmp_path.iterdir())
+
+    result = run("export", "-s", store, "-o", tmp_path / name)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"fait: cannot write {tmp_path / name}: {reason}")
+    assert result.stderr.endswith(". Nothing was written.\n")
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("name", "options", "events"),
     [

@@ -49,7 +49,7 @@ def test_store_url_can_come_from_environment(run: Run, store: str, jsonl: Write)
     result = run("import", jsonl([event(1)]), env={"FAIT_STORE": store})
 
     assert result.exit_code == 0
-    assert result.stdout.startswith("1 events written")
+    assert result.stdout.startswith("1 event written")
 
 
 def test_invalid_line_ends_the_import_with_its_number(run: Run, store: str, jsonl: Write) -> None:
@@ -69,6 +69,12 @@ def test_invalid_line_ends_the_import_with_its_number(run: Run, store: str, json
     bad.write_bytes(good.read_bytes())  # the line is corrected
     assert run("import", bad, "-s", store).exit_code == 0
     assert run("export", "-s", store).stdout_bytes == good.read_bytes()
+
+
+def test_invalid_first_line_writes_nothing(run: Run, store: str, jsonl: Write) -> None:
+    result = run("import", jsonl([{}]), "-s", store)
+
+    assert (result.exit_code, result.stderr.strip().endswith(". Nothing was written.")) == (1, True)
 
 
 def test_skipped_lines_are_written_to_a_file(run: Run, store: str, jsonl: Write) -> None:

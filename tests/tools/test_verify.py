@@ -161,6 +161,7 @@ def test_role_without_create_privilege_gets_advice(run: Run, postgres_servers: S
     ("arguments", "message"),
     [
         (["memory:"], "memory: stores cannot be verified"),
+        (["bogus://x"], "unknown store URL 'bogus://x': it must start with one of memory:, sqlite:, postgresql:"),
         (["sqlite:///x.db", "--inject-fault", "ignore-high-water-mark"], "requires PostgreSQL"),
         (["sqlite:///x.db", "--inject-fault", "other"], "expected one of acknowledge-unstored, backdate-event"),
     ],

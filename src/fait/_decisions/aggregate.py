@@ -25,6 +25,8 @@ from msgspec import Struct, field
 from fait._decisions.decider import DecidedEvent, FoldDefinition, SnapshotPolicy
 from fait._errors import DeclarationError, UsageError
 from fait._events.annotation import annotated_events, local_names
+from fait._events.envelope import Untyped
+from fait._events.event import event_type, not_an_event
 from fait._events.stream import check_stream, check_tags
 
 __all__ = [
@@ -147,7 +149,7 @@ if TYPE_CHECKING:
                 tags: further entities that the event belongs to, each as "kind:id".
 
             Raises:
-                UsageError: `evolve` does not handle the event's class. Nothing was written.
+                UsageError: this is not an event, or `evolve` does not handle its class. Nothing was written.
             """
 
 else:
@@ -218,10 +220,12 @@ else:
                 tags: further entities that the event belongs to, each as "kind:id".
 
             Raises:
-                UsageError: `evolve` does not handle the event's class. Nothing was written.
+                UsageError: this is not an event, or `evolve` does not handle its class. Nothing was written.
             """
             description = describe_aggregate(type(self))
             if type(event) not in description.events:
+                if event_type(type(event)) is None and not isinstance(event, Untyped):
+                    raise not_an_event(event)
                 raise UsageError(
                     f"{type(self).__name__}.evolve does not handle {type(event).__name__}: add it to the annotation of "
                     "its event parameter. Nothing was written."

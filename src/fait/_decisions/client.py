@@ -75,7 +75,8 @@ class Client:
 
         Args:
             key: idempotency key: names one intention of a caller. A second call with the same key, on the same stream
-                or boundary, writes nothing and returns the stored result, with `repeated` set.
+                or boundary, appends nothing and returns where the first call's events are stored, with `repeated` set.
+                `value` is computed again: the command runs once more, on the state that the first call decided on.
             expected: the version that the stream must have, or "no_stream", "exists" or "any". A conflict is then an
                 error immediately; the call is not retried.
             attempts: maximum number of times that a decision is made when appends conflict, at least 1; 32 by default.
@@ -363,7 +364,11 @@ class Client:
                 raise UsageError(f"version and position must not be negative; got {number}")
         for time in (at, as_of):
             if time is not None and (not isinstance(time, datetime) or time.tzinfo is None):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise UsageError("at and as_of need a time zone, as in datetime(2024, 1, 15, tzinfo=UTC)")
+                given = "a datetime without time zone" if isinstance(time, datetime) else type(time).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise UsageError(
+                    "at and as_of take a datetime with a time zone, as in datetime(2024, 1, 15, tzinfo=UTC); got "
+                    f"{given}"
+                )
         until = Until(version, position, at)
         definition = target.fold_definition if isinstance(target, Decider) else fold_definition_of(target)
         return (await self._runner.load(definition, id, until, as_of)).state

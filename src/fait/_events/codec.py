@@ -15,7 +15,7 @@ import msgspec
 
 from fait._errors import EventTooNew, FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
 from fait._events.envelope import EncodedEvent, Envelope, Metadata, RecordedEvent, Untyped
-from fait._events.event import MAX_EVENT_NAME_CHARS, EventType, event_type, is_event_name
+from fait._events.event import MAX_EVENT_NAME_CHARS, EventType, event_type, is_event_name, not_an_event
 from fait._events.registry import HandledTypes, Registry
 from fait._events.stream import check_tags
 from fait._events.upcast import Upcaster
@@ -118,10 +118,7 @@ class Codec:
         cls = type(event)
         declared = event_type(cls)
         if declared is None:
-            raise UsageError(
-                f"{cls.__module__}.{cls.__qualname__} is not an event: declare it with @fait.event('some-name'), "
-                "or use fait.Untyped(type, data) for an event without a class. Nothing was written."
-            )
+            raise not_an_event(event)
         if self.registry.types.get(declared.name) is not declared:
             self.registry.add(cls)
         return declared
@@ -150,7 +147,7 @@ class Codec:
     def _find_decoder(self, name: str, schema_version: int, stream: str, version: int) -> Decode:
         declared = self.registry.types.get(name)
         if declared is None:
-            reason = "no included event class has that name. Include its class in the app"
+            reason = "no included event class has that name. Include its class in the app, with app.include(...)"
             raise UnknownEventType(stream, version, name, reason)
         if schema_version > declared.schema_version:
             reason = (

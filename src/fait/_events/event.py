@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, TypeVar, cast, dataclass_transform
 import msgspec
 from msgspec import Struct, field, structs
 
-from fait._errors import DeclarationError
+from fait._errors import DeclarationError, UsageError
 from fait._events import type_inspection, validation
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "event_type",
     "field",
     "is_event_name",
+    "not_an_event",
     "replace",
 ]
 
@@ -337,6 +338,24 @@ def _declare(
         )
     _mark(cls, EventType(name, version, cls, site, retention, rebuilt=_extends_rebuilt(cls)))
     return cls
+
+
+def not_an_event(value: object) -> UsageError:
+    """Return the error for a value that was given as an event and whose class is not declared as one."""
+    cls: Any = cast("Any", type(value))
+    if isinstance(value, type):
+        given = f"expected an event, got the class {value.__qualname__}: pass an instance, {value.__qualname__}(...)."
+    elif cls.__module__ == "builtins":
+        given = (
+            f"expected an event, got {cls.__qualname__}: pass an instance of a class declared with @fait.event, or "
+            "fait.Untyped(type, data) for an event without a class."
+        )
+    else:
+        given = (
+            f"{cls.__module__}.{cls.__qualname__} is not an event: declare it with @fait.event('some-name'), or use "
+            "fait.Untyped(type, data) for an event without a class."
+        )
+    return UsageError(f"{given} Nothing was written.")
 
 
 _HOW_TO_FREEZE: Mapping[Kind, str] = {

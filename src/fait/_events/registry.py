@@ -57,9 +57,20 @@ class Registry:
         declared.check()
         return declared
 
-    def handled_types(self, classes: Iterable[type]) -> HandledTypes:
-        """Register these classes and return them as handled types."""
+    def handled_types(self, classes: Iterable[type], handler: str = "") -> HandledTypes:
+        """Register these classes and return them as handled types.
+
+        Args:
+            classes: event classes, and `Untyped`.
+            handler: the function that handles them, for an error message.
+        """
         declared = [cls for cls in classes if cls is not Untyped]
+        for cls in declared if handler else ():
+            if event_type(cls) is None:
+                raise DeclarationError(
+                    f"{handler} handles {cls.__qualname__}, which is not an event: declare it with "
+                    "@fait.event('some-name') (a subclass of an event needs its own declaration)"
+                )
         return HandledTypes(frozenset(self.add(cls).name for cls in declared), Untyped in classes)
 
     def may_expire(self, handled: HandledTypes) -> bool:

@@ -28,7 +28,9 @@ def expected_number(expected: Expected) -> int:
         return expected
     if isinstance(expected, str) and expected in _NUMBERS:
         return _NUMBERS[expected]
-    raise UsageError(f"expected= must be a version >= 0, 'no_stream', 'exists' or 'any', not {expected!r}")
+    raise UsageError(
+        f"expected= must be a version >= 0, 'no_stream', 'exists' or 'any', not {expected!r}. Nothing was written."
+    )
 
 
 def expected_name(number: int) -> int | str:

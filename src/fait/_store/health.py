@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from fait._clock import SystemClock
 from fait._events.event import DEFAULT_RETENTION
+from fait._store.command_hint import command_hint
 from fait._store.ledger import Checkpoint, Ledger
 from fait._store.log import Log
 
@@ -32,7 +33,7 @@ class Finding(Struct, frozen=True):
     advice: str = ""
 
 
-async def examine_subscriptions(log: Log, ledger: Ledger) -> list[Finding]:
+async def examine_subscriptions(log: Log, ledger: Ledger, redacted_url: str) -> list[Finding]:
     """Check each subscription: its log and epoch, its position, and whether a process owns its lease."""
     head, findings = await log.head(), list[Finding]()
     for checkpoint in await ledger.checkpoints():
@@ -40,19 +41,23 @@ async def examine_subscriptions(log: Log, ledger: Ledger) -> list[Finding]:
         owner = (await ledger.lease(checkpoint.subscription)).owner
         lag = head - checkpoint.position
         progress = f"position {checkpoint.position:,} of {head:,}"
+        rebuild = command_hint(f"rebuild {checkpoint.subscription} --app MODULE:APP", redacted_url)
         restart = (
-            f"if it is a read model, run fait rebuild {checkpoint.subscription} --app MODULE:APP; if it is a handler, "
-            "first check which of its effects must be repeated or corrected, then delete its checkpoint: open the "
-            f"app once in your code, with the option forget=[{checkpoint.subscription!r}] of App.open"
+            f"if it is a read model, run: {rebuild}; if it is a handler, first check which of its effects must be "
+            "repeated or corrected, then delete its checkpoint: open the app once in your code, with the option "
+            f"forget=[{checkpoint.subscription!r}] of App.open"
         )
         if (checkpoint.log_id, checkpoint.epoch) != (log.identity.log_id, log.identity.epoch):
             advice = f"the database was restored or copied: {restart}"
             findings.append(Finding(name, "finding", "its checkpoint belongs to another log or epoch", advice))
         elif lag < 0:
-            advice = f"the database was restored: run fait log adopt --in-place. Then, {restart}"
+            advice = (
+                f"the database was restored: run {command_hint('log adopt --in-place', redacted_url)}. Then, {restart}"
+            )
             findings.append(Finding(name, "finding", f"its checkpoint, {progress}, is after the head", advice))
         elif lag and not owner:
-            advice = f"start a worker of the app {checkpoint.app!r}: fait run --app MODULE:APP"
+            run = command_hint("run --app MODULE:APP", redacted_url)
+            advice = f"start a worker of the app {checkpoint.app!r}: {run}"
             findings.append(Finding(name, "finding", f"{progress}: it lags, and no worker runs it", advice))
         else:
             activity = f"run by process {owner[:8]}" if owner else "idle: up to date, no worker"

@@ -179,9 +179,20 @@ async def open_store(url: str, *, clock: Clock | None = None, create: bool = Tru
     scheme = url.partition(":")[0].lower()
     backend = BACKENDS.get(scheme)
     if backend is None:
-        schemes = ", ".join(f"{name}:" for name in BACKENDS)
-        raise UsageError(f"unknown store URL {redacted_url(url)!r}: it must start with one of {schemes}")
+        raise _unknown_url(url)
     return await backend(url, clock or SystemClock(), create)
+
+
+def _unknown_url(url: str) -> UsageError:
+    given = redacted_url(url)
+    scheme, colon, remainder = given.partition(":")
+    if scheme.lower().partition("+")[0] in ("postgres", "postgresql") and colon:
+        advice = f"write postgresql:{remainder}"
+    elif given and not colon:
+        advice = f"for a file, write sqlite:///{given}"
+    else:
+        advice = f"it must start with one of {', '.join(f'{name}:' for name in BACKENDS)}"
+    return UsageError(f"unknown store URL {given!r}: {advice}")
 
 
 def open_admin(url: str) -> StoreAdmin:
@@ -201,10 +212,12 @@ def open_admin(url: str) -> StoreAdmin:
                 from fait._store.postgres.admin import PostgresAdmin
 
                 return PostgresAdmin(url, redacted_url(url))
-            case _:
+            case "memory":
                 raise UsageError(
                     f"{redacted_url(url)!r} has no database schema: use the URL of an SQLite or PostgreSQL store"
                 )
+            case _:
+                raise _unknown_url(url)
     except ModuleNotFoundError as missing:
         raise _missing_extra(missing) from None
 

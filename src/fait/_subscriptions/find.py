@@ -7,6 +7,7 @@ Column names are checked against the read model's class; the error for an unknow
 
 import base64
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
@@ -197,7 +198,12 @@ def _check_column(definition: ReadModelDefinition, name: str) -> str:
 def _check_value(definition: ReadModelDefinition, name: str, value: Any) -> None:
     column = definition.table.columns[definition.table.index_of(name)]
     if not fits_column(Column(name, column.kind, nullable=True), value):
+        column_name = f"{definition.cls.__name__}.{name}"
+        if column.kind == "timestamp" and isinstance(value, datetime) and value.tzinfo is None:
+            raise UsageError(
+                f"cannot compare column {column_name} (timestamp) with a datetime without time zone: use "
+                "datetime(..., tzinfo=UTC)"
+            )
         raise UsageError(
-            f"cannot compare column {definition.cls.__name__}.{name} of kind {column.kind} with a value of type "
-            f"{type(value).__name__}"
+            f"cannot compare column {column_name} of kind {column.kind} with a value of type {type(value).__name__}"
         )

@@ -135,6 +135,7 @@ class Processor:
         self.subscription = subscription
         self.state: State = "waiting"
         self.error: Exception | None = None
+        self.started = False
         self.position_signal = PositionSignal()
         self._log = log
         self._ledger = ledger
@@ -199,6 +200,7 @@ class Processor:
     async def run(self) -> None:
         """Process events whenever this process owns the lease; retry after every failure."""
         failures = failed_checkpoint = 0
+        self.started = True
         while not self._stop.is_set():
             try:
                 if await self._acquire_lease():

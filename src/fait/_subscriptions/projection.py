@@ -57,9 +57,11 @@ class Projection:
         stored = {row[key_index]: row for row in await self._ledger.rows(definition.table, keys)}
         # fault: fold-without-stored-rows
         rows: dict[Any, Any] = {key: definition.from_row(stored[key]) if key in stored else None for key in keys}
+        last_changes: dict[Any, Envelope[Any]] = {}  # for an error message
         for key, envelope in changes:
+            last_changes[key] = envelope
             rows[key] = evolve(rows[key], envelope.event, envelope)
-        upserts = [self._to_row(key, row) for key, row in rows.items() if row is not None]
+        upserts = [self._to_row(key, row, last_changes[key]) for key, row in rows.items() if row is not None]
         deletes = [key for key, row in rows.items() if row is None and key in stored]
         return RowChange(definition.table, upserts, deletes)
 
@@ -72,15 +74,28 @@ class Projection:
             self._decoders[type][schema_version] = decode
             return decode
 
-    def _to_row(self, key: Any, instance: Any) -> Any:
+    def _to_row(self, key: Any, instance: Any, envelope: Envelope[Any]) -> Any:
+        """Return what `evolve` returned for the last event of a key as a row; raise `UsageError` if it is wrong."""
         definition = self.definition
-        if not isinstance(instance, definition.cls) or getattr(instance, definition.key) != key:
-            name = definition.cls.__name__
-            raise UsageError(
-                f"{name}.evolve returned a wrong row: expected an instance of {name} with the {definition.key!r} of "
-                "the row that it changes, or None to delete the row. Nothing was written; the projection retries."
+        if isinstance(instance, definition.cls) and getattr(instance, definition.key) == key:
+            return definition.to_row(instance)
+        name, event = definition.cls.__name__, f"event {envelope.version} of stream {envelope.stream!r}"
+        if not isinstance(instance, definition.cls):
+            problem = (
+                f"an instance of {type(instance).__name__} for {event}. Return the row it was given, a new "
+                f"{name}, or None to delete the row."
             )
-        return definition.to_row(instance)
+        elif definition.keyed_by_stream:
+            problem = (
+                f"a row with another {definition.key!r} for {event}: the key of the event's row is the stream's id. "
+                "Return the row it was given, or define key_of(cls, event, envelope)."
+            )
+        else:
+            problem = (
+                f"a row with another {definition.key!r} for {event} than key_of returned. Return the row it was given, "
+                "or a new one with that key."
+            )
+        raise UsageError(f"{name}.evolve returned {problem} Nothing was written; the projection retries.")
 
 
 def _decode_all(events: Iterable[tuple[RecordedEvent, Decode]]) -> Iterator[Envelope[Any]]:

@@ -102,11 +102,15 @@ class Context(Client):
         """Add a SQL statement to the transaction that moves the checkpoint past this event.
 
         The statement runs after the handler has returned, and takes effect exactly once. If it fails, the event is
-        handled again, as after an exception of the handler. The `memory:` store runs no SQL.
+        handled again, as after an exception of the handler. The tables that it uses must exist: create them in a
+        migration of the application. The `memory:` store runs no SQL.
 
         Args:
-            sql: the statement, with the placeholders $1, $2 and so on.
-            *values: one value per placeholder, bound as a parameter.
+            sql: a single statement, with the placeholders $1, $2 and so on. It must not control the transaction, change
+                settings or write to fait's own tables.
+            *values: one value per placeholder, bound as a parameter. On SQLite: None, bool, int, float, str or bytes.
+                On PostgreSQL: values that asyncpg accepts for the type of the parameter, such as datetime, Decimal or
+                UUID.
         """
         self.statements.append(HandlerStatement(sql, values))
 

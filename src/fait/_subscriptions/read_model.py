@@ -6,10 +6,10 @@
         total: Decimal
 
         @classmethod
-        def evolve(cls, row: Self | None, event: OrderPlaced | OrderCancelled, at: fait.Envelope) -> Self | None: ...
+        def evolve(cls, row: Self | None, event: OrderPlaced, envelope: fait.Envelope) -> Self | None: ...
 
-An event changes the row whose key is the id of the event's stream. A class method `key_of(cls, event, at)` may return
-another key, a list of keys, or None if the event changes no row.
+An event changes the row whose key is the id of the event's stream. A class method `key_of(cls, event, envelope)` may
+return another key, a list of keys, or None if the event changes no row.
 """
 
 import re
@@ -68,8 +68,8 @@ if TYPE_CHECKING:
         Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
         change and return the row it got. Its annotation lists the events that the read model handles.
 
-        The key of an event's row is the id of its stream. A class method `key_of(cls, event, at)` overrides that: it
-        returns a key, a list of keys, or None if the event changes no row.
+        The key of an event's row is the id of its stream. A class method `key_of(cls, event, envelope)` overrides
+        that: it returns a key, a list of keys, or None if the event changes no row.
 
         Example:
             class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "placed_at")]):
@@ -78,8 +78,8 @@ if TYPE_CHECKING:
                 placed_at: datetime
 
                 @classmethod
-                def evolve(cls, row: Self | None, event: OrderPlaced, at: fait.Envelope) -> Self | None:
-                    return cls(order_id=at.stream_id, customer_id=event.customer_id, placed_at=event.placed_at)
+                def evolve(cls, row: Self | None, event: OrderPlaced, envelope: fait.Envelope) -> Self | None:
+                    return cls(order_id=envelope.stream_id, customer_id=event.customer_id, placed_at=event.placed_at)
         """
 
         def __init_subclass__(
@@ -123,8 +123,8 @@ else:
         Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
         change and return the row it got. Its annotation lists the events that the read model handles.
 
-        The key of an event's row is the id of its stream. A class method `key_of(cls, event, at)` overrides that: it
-        returns a key, a list of keys, or None if the event changes no row.
+        The key of an event's row is the id of its stream. A class method `key_of(cls, event, envelope)` overrides
+        that: it returns a key, a list of keys, or None if the event changes no row.
 
         Example:
             class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "placed_at")]):
@@ -133,8 +133,8 @@ else:
                 placed_at: datetime
 
                 @classmethod
-                def evolve(cls, row: Self | None, event: OrderPlaced, at: fait.Envelope) -> Self | None:
-                    return cls(order_id=at.stream_id, customer_id=event.customer_id, placed_at=event.placed_at)
+                def evolve(cls, row: Self | None, event: OrderPlaced, envelope: fait.Envelope) -> Self | None:
+                    return cls(order_id=envelope.stream_id, customer_id=event.customer_id, placed_at=event.placed_at)
         """
 
 
@@ -250,7 +250,7 @@ class ReadModelDefinition:
         if not isinstance(evolve, classmethod):
             raise DeclarationError(
                 f"read model {self.cls.__qualname__} has no class method evolve. Define `@classmethod def evolve(cls, "
-                "row: Self | None, event: ..., at: fait.Envelope) -> Self | None`."
+                "row: Self | None, event: ..., envelope: fait.Envelope) -> Self | None`."
             )
         return cast("Any", evolve)
 

@@ -94,7 +94,5 @@ async def _wait_until_passed(processor: Processor, ledger: Ledger, target: int, 
 def _lag_reason(processor: Processor) -> str:
     if processor.error is not None:
         return f"It fails in this process: {type(processor.error).__name__}: {processor.error}"
-    return (
-        f"In this process it is {processor.state!r}. Make sure that a worker is running, such as `fait run`, or use a "
-        "longer timeout_s."
-    )
+    state = f"In this process it is {processor.state!r}" if processor.started else "This process runs no subscriptions"
+    return f"{state}. Make sure that a worker is running, such as `fait run`, or use a longer timeout_s."

@@ -96,8 +96,8 @@ class SubscriptionStarter:
                 raise UsageError(
                     f"the table {table.name!r} has rows, but no subscription with a checkpoint wrote them. The read "
                     "model was probably removed with forget= and then declared again. Nothing was changed. Rebuild "
-                    f"the table from the log: fait rebuild {table.name} --app module:app, or open(url, "
-                    f"rebuild=[{table.name!r}])."
+                    f"the table from the log: fait rebuild {table.name} --app module:app --store URL, or "
+                    f"open(url, rebuild=[{table.name!r}])."
                 )
 
     async def check_not_expired(self, subscription: Projection | Reactor, position: int) -> None:

@@ -59,8 +59,9 @@ def _translate(error: Exception) -> Exception | None:
     if states & _MISSING_LOG or any("no such table: fait_" in text for text in texts):
         return UsageError(
             "this database has no fait store (in PostgreSQL: this schema has none), or an older version of fait "
-            "created it. Nothing was written. Roll back. Create the store with `fait db init`, or update it with "
-            "`fait db migrate`. If the store is in another PostgreSQL schema: outbox(connection, schema=...)."
+            "created it. Nothing was written. Roll back. Create the store with `fait db init --store URL`, or "
+            "update it with `fait db migrate --store URL`. If the store is in another PostgreSQL schema: "
+            "outbox(connection, schema=...)."
         )
     if _NOT_READ_COMMITTED in states:
         return UsageError(

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from fait._errors import StoreUnavailable, UsageError
 from fait._store.adoption import Adoption
+from fait._store.command_hint import command_hint
 from fait._store.migrations import Migration, MigrationStatus, load_migrations, migration_statuses, pending_migrations
 from fait._store.postgres import identity
 from fait._store.postgres.connection import (
@@ -67,8 +68,8 @@ class PostgresAdmin:
         async with _opened(self._options) as database:
             if await missing_migrations(database):
                 raise UsageError(
-                    f"{self.location} has no store, or a store with pending migrations. Nothing was changed. Run fait "
-                    "db status to see which, then fait db migrate for pending migrations."
+                    f"{self.location} has no store, or a store with pending migrations. Nothing was changed. See: "
+                    f"{command_hint('db status', self._options.redacted_url)}"
                 )
             return await identity.adopt(database, in_place=in_place, dry_run=dry_run)
 
@@ -132,7 +133,8 @@ async def migrate(database: Database) -> list[Migration]:
             raise
         raise UsageError(
             f"failed to migrate the schema {database.schema!r}: {error} As a role that may create tables "
-            "there, run fait db migrate, or run the script that fait db sql prints."
+            f"there, run {command_hint('db migrate', database.options.redacted_url)}, or run the script that "
+            f"{command_hint('db sql', database.options.redacted_url)} prints."
         ) from error
 
 

@@ -408,6 +408,8 @@ def map_error(
                 f"{location}: the server ended the session, because its transaction was idle for too long. Retry the "
                 "transaction, without long pauses between its statements."
             )
+        case socket.gaierror():
+            text = f"{location} cannot be reached: the host name cannot be resolved. Check the URL."
         case _ if is_connection_lost(error):
             text = f"{location} cannot be reached ({name}). Check that the server is running."
         case _:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 
 from fait._errors import FaitError
+from fait._store.command_hint import command_hint
 from fait._store.health import Finding
 from fait._store.migrations import load_migrations
 from fait._store.postgres.admin import applied_migrations
@@ -74,7 +75,7 @@ async def _server(database: Database, connection: PostgresConnection) -> CheckRe
         return "ok", detail, ""
     advice = (
         "GRANT EXECUTE ON FUNCTION pg_control_system() TO the role that migrates the schema, and then run "
-        "fait log adopt with that role"
+        f"{command_hint('log adopt', database.options.redacted_url)} with that role"
     )
     return "unknown", f"{detail}; the system identifier is unknown, so a copy in another cluster is not noticed", advice
 
@@ -93,7 +94,8 @@ async def _schema(database: Database, connection: PostgresConnection) -> CheckRe
         return "ok", f"migration {applied}; this version of fait has {known} and is compatible", ""
     if applied == known:
         return "ok", f"migration {known}, up to date", ""
-    return "finding", f"migration {applied} of {known}: {known - applied} pending", "run fait db migrate"
+    advice = f"run {command_hint('db migrate', database.options.redacted_url)}"
+    return "finding", f"migration {applied} of {known}: {known - applied} pending", advice
 
 
 async def _sequence(database: Database, connection: PostgresConnection) -> CheckResult:

@@ -10,6 +10,7 @@ from typing import Final
 
 from fait._errors import FaitError, StoreUnavailable
 from fait._events.envelope import RecordedEvent
+from fait._store.command_hint import command_hint
 from fait._store.position_signal import PositionSignal
 from fait._store.postgres.connection import Database
 from fait._store.postgres.notifier import Notifier
@@ -177,7 +178,8 @@ class HighWaterMark:
             raise StoreUnavailable(
                 f"{self._database.options.redacted_url}: the last position of the log decreased from {previous} to "
                 f"{self._regressed_to}: the database was restored to an older state while this process was running. "
-                "Stop all processes, and then start a new epoch with fait log adopt --in-place."
+                "Stop all processes, and then start a new epoch with "
+                f"{command_hint('log adopt --in-place', self._database.options.redacted_url)}."
             )
         self._fetched_at = max(self._fetched_at, started)
         has_events = any(column is not None for column in event)

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from fait._errors import StoreUnavailable, UsageError
 from fait._store.adoption import Adoption, CarriedCheckpoint
+from fait._store.command_hint import command_hint
 from fait._store.log import Identity
 from fait._store.postgres.connection import Database, PostgresConnection
 from fait._store.postgres.identifiers import quote
@@ -71,7 +72,8 @@ def check_not_moved(confirmed: ServerTimeline, current: ServerTimeline, location
         return
     raise StoreUnavailable(
         f"the log at {location} {reason}. Its last events may be missing, and their positions may be assigned again. "
-        "Make sure that nothing writes to the old database any more, then start a new epoch with fait log adopt."
+        "Make sure that nothing writes to the old database any more, then start a new epoch with "
+        f"{command_hint('log adopt', location)}."
     )
 
 
@@ -104,7 +106,8 @@ async def _adopt(database: Database, connection: PostgresConnection, in_place: b
     if confirmed == current and not in_place:
         raise UsageError(
             f"nothing to adopt: the log at {database.options.redacted_url} is still in the same cluster and timeline. "
-            "Nothing was changed. If the log was restored in place, run: fait log adopt --in-place"
+            "Nothing was changed. If the log was restored in place, run: "
+            f"{command_hint('log adopt --in-place', database.options.redacted_url)}"
         )
     [(log_id, epoch)] = await connection.fetch(database.sql["adopt_log"], current.cluster, current.timeline)
     head = await connection.fetchval(database.sql["head"], (1 << 63) - 1)

@@ -4,6 +4,7 @@ import asyncio
 
 from fait._clock import Clock
 from fait._errors import UsageError
+from fait._store.command_hint import command_hint
 from fait._store.health import Finding
 from fait._store.postgres.admin import migrate, missing_migrations
 from fait._store.postgres.connection import Database, PostgresConnection, parse_url
@@ -75,10 +76,12 @@ async def _bring_up_to_date(database: Database, create: bool) -> None:
     if migrations and create:
         await migrate(database)
     elif migrations:
-        location = f"{database.options.redacted_url} (schema {database.schema})"
+        url = database.options.redacted_url
+        location = f"{url} (schema {database.schema})"
         raise UsageError(
-            f"there is no store at {location}. Nothing was created. Check the URL, or create the store: fait db init"
+            f"there is no store at {location}. Nothing was created. Check the URL, or create the store: "
+            f"{command_hint('db init', url)}"
             if migrations[0].number == 1
             else f"the database schema of {location} is older than this version of fait. Nothing was changed. Update "
-            "it: fait db migrate"
+            f"it: {command_hint('db migrate', url)}"
         )

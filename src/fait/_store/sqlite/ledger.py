@@ -191,7 +191,7 @@ def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -
             f"an SQL statement of a handler has the placeholder ${missing.args[0]}, but no value for it. Nothing was "
             "recorded; the subscription will retry. Pass one value per placeholder to ctx.execute(sql, ...)."
         ) from None
-    except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError) as error:
+    except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError, TypeError) as error:
         raise UsageError(
             f"an SQL statement of a handler failed ({error}). Nothing was recorded; the subscription will retry. "
             "Correct the statement in ctx.execute(...)."

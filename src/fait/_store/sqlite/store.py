@@ -9,6 +9,7 @@ import apsw
 
 from fait._clock import Clock
 from fait._errors import UsageError
+from fait._store.command_hint import command_hint
 from fait._store.health import Finding
 from fait._store.log import Identity
 from fait._store.migrations import Migration, MigrationStatus, load_migrations, pending_migrations
@@ -104,12 +105,12 @@ def _check_is_store(path: str) -> None:
     except apsw.Error as error:
         raise UsageError(
             f"there is no store at {path}. Nothing was created. Check the path, or create the store with: "
-            f"fait db init --store sqlite:///{path}"
+            f"{command_hint('db init', f'sqlite:///{path}')}"
         ) from error
     if not columns:
         raise UsageError(
             f"{path} is an SQLite file, but not a fait store. Nothing was changed. Check the path, or create the store "
-            f"in this file with: fait db init --store sqlite:///{path}"
+            f"in this file with: {command_hint('db init', f'sqlite:///{path}')}"
         )
 
 

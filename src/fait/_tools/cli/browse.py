@@ -12,13 +12,15 @@ from fait._errors import UsageError
 from fait._events.append import PAGE_SIZE, Until
 from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
+from fait._store.command_hint import command_hint
 from fait._store.log import Log
+from fait._store.open import redacted_url
 from fait._subscriptions.feed import follow
 from fait._tools.cli.lines import canonical_time
 from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
 from fait._tools.cli.output import CommandFailed, command, print_json, print_line, print_message, print_table
 
-__all__ = ["events", "parse_time", "stream", "streams", "tail"]
+__all__ = ["events", "missing_stream", "parse_time", "stream", "streams", "tail"]
 
 TypeOption = Annotated[
     list[str] | None, typer.Option("--type", metavar="TYPE", help="Only events of this type; repeatable.")
@@ -61,7 +63,7 @@ async def stream(
     async with open_readonly(store) as opened:
         matching = await opened.log.read_stream(name, after=first - 1, limit=limit + 1, until=Until(version=last))
         if not matching and not await opened.log.read_stream(name, limit=1):
-            raise CommandFailed(f"stream {name!r} does not exist. List the streams with: fait streams")
+            raise missing_stream(name, store)
     _print_events(matching[:limit], as_json)
     if len(matching) > limit:
         print_message(
@@ -127,6 +129,12 @@ async def tail(
                 else:
                     print_line("  ".join(_row(event)))
             print(end="", flush=True)
+
+
+def missing_stream(name: str, store: str) -> CommandFailed:
+    """Return the error for a stream that does not exist."""
+    streams = command_hint("streams", redacted_url(store))
+    return CommandFailed(f"stream {name!r} does not exist. List the streams with: {streams}")
 
 
 def parse_time(option: str, text: str) -> datetime:

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 import typer
 
 from fait._errors import UsageError
+from fait._store.command_hint import command_hint
 from fait._store.migrations import MigrationStatus
 from fait._store.open import StoreAdmin, open_admin, redacted_url
 from fait._tools.cli.options import JsonOption, StoreOption
@@ -24,9 +25,8 @@ async def init(store: StoreOption, as_json: JsonOption = False) -> None:
     migrations = await admin.migrations()
     if any(each.applied_at for each in migrations):
         pending = _pending(migrations)
-        state = (
-            f"Pending migrations: {len(pending)}. Apply them with: fait db migrate" if pending else "It is up to date."
-        )
+        hint = command_hint("db migrate", redacted_url(store))
+        state = f"Pending migrations: {len(pending)}. Apply them with: {hint}" if pending else "It is up to date."
         text = f"a store already exists at {admin.location}. Nothing was changed. {state}"
         return _print_result(admin, [], text, as_json)
     applied = [each.name for each in await admin.migrate()]
@@ -45,7 +45,7 @@ async def migrate(store: StoreOption, as_json: JsonOption = False) -> None:
     if not any(each.applied_at for each in await admin.migrations()):
         raise UsageError(
             f"no store exists at {admin.location}. Nothing was created. Check the URL, or create a store with: "
-            "fait db init"
+            f"{command_hint('db init', redacted_url(store))}"
         )
     applied = [each.name for each in await admin.migrate()]
     text = f"applied to {admin.location}: {', '.join(applied)}" if applied else f"{admin.location} is up to date"
@@ -68,9 +68,11 @@ async def status(store: StoreOption, as_json: JsonOption = False) -> None:
         rows = [(f"{each.number}", each.name, each.checksum, _applied_at(each)) for each in migrations]
         print_table(("number", "name", "checksum", "applied"), rows)
     if len(pending) == len(migrations):
-        print_message(f"No store exists at {admin.location}. Create one with: fait db init")
+        hint = command_hint("db init", redacted_url(store))
+        print_message(f"No store exists at {admin.location}. Create one with: {hint}")
     elif pending:
-        print_message(f"{len(pending)} of {len(migrations)} migrations are pending. Apply them with: fait db migrate")
+        hint = command_hint("db migrate", redacted_url(store))
+        print_message(f"{len(pending)} of {len(migrations)} migrations are pending. Apply them with: {hint}")
     if pending:
         raise typer.Exit(1)
 

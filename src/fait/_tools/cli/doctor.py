@@ -43,7 +43,7 @@ async def _run_checks(url: str) -> list[Finding]:
         async with open_readonly(url) as store:
             return [
                 *await _check_backend(store),
-                *await examine_subscriptions(store.log, store.ledger),
+                *await examine_subscriptions(store.log, store.ledger, redacted_url(url)),
                 *await _check_heartbeats(store),
             ]
     except UsageError:

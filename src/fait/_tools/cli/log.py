@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fait._store.adoption import Adoption
+from fait._store.command_hint import command_hint
 from fait._store.open import open_admin, redacted_url
 from fait._tools.cli.options import JsonOption, StoreOption
 from fait._tools.cli.output import CommandFailed, command, print_json, print_line, print_message, print_table
@@ -54,7 +55,7 @@ async def adopt(
     if as_json:
         print_json({"store": redacted_url(store), **_as_json(adopted)})
     else:
-        _print_result(adopted)
+        _print_result(adopted, redacted_url(store))
 
 
 def _summary(adoption: Adoption) -> str:
@@ -72,7 +73,7 @@ def _as_json(adopted: Adoption) -> dict[str, object]:
     }
 
 
-def _print_result(adopted: Adoption) -> None:
+def _print_result(adopted: Adoption, store: str) -> None:
     print_line(
         f"log {adopted.current.log_id}: epoch {adopted.current.epoch} starts after position {adopted.head:,}, epoch "
         f"{adopted.previous.epoch} is closed"
@@ -89,7 +90,7 @@ def _print_result(adopted: Adoption) -> None:
         print_message(
             f"These subscriptions do not start: {', '.join(blocked)}. Their checkpoints are beyond the end of the log "
             "or belong to another epoch or log: they may have processed events that are lost.\n"
-            "For a read model, run: fait rebuild NAME --app MODULE:APP\n"
+            f"For a read model, run: {command_hint('rebuild NAME --app MODULE:APP', store)}\n"
             "For a handler, first correct the effects of the lost events. Then delete its checkpoint: open the app "
             "once in your code, with the option forget=['NAME'] of App.open."
         )

@@ -15,11 +15,15 @@ from fait._store.open import Store, open_store
 
 __all__ = ["AppOption", "JsonOption", "OptionalAppOption", "StoreOption", "load_app", "open_readonly"]
 
-_APP_HELP = "The application as module:name, such as shop.app:shop. Modules in the working directory are found first."
+_APP_HELP = (
+    "The application as module:name, as in --app shop.app:shop. Modules in the working directory are found first."
+)
 
 StoreOption = Annotated[
     str,
-    typer.Option("--store", "-s", metavar="URL", envvar="FAIT_STORE", help="Store URL, such as sqlite:///shop.db."),
+    typer.Option(
+        "--store", "-s", metavar="URL", envvar="FAIT_STORE", help="Store URL, as in --store sqlite:///shop.db."
+    ),
 ]
 AppOption = Annotated[str, typer.Option("--app", metavar="MODULE:APP", help=_APP_HELP)]
 OptionalAppOption = Annotated[str | None, typer.Option("--app", metavar="MODULE:APP", help=_APP_HELP)]

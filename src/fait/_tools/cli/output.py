@@ -25,6 +25,7 @@ __all__ = [
     "INTERRUPTED",
     "CommandFailed",
     "command",
+    "count_of",
     "escape_controls",
     "print_fields",
     "print_json",
@@ -90,6 +91,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(escape_controls(cell)) for cell in row))
     return _console().print(table)
+
+
+def count_of(count: int, noun: str) -> str:
+    """Return a number with its noun in singular or plural."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def is_terminal() -> bool:

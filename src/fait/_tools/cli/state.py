@@ -1,6 +1,7 @@
 """`fait state`: folds a stream to its state, now or at an earlier version or time."""
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Annotated, Any
 
 import msgspec
@@ -16,8 +17,10 @@ from fait._events.append import PAGE_SIZE, Until
 from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
 from fait._events.stream import category_of, id_of
+from fait._store.command_hint import command_hint
 from fait._store.log import Log
-from fait._tools.cli.browse import parse_time
+from fait._store.open import redacted_url
+from fait._tools.cli.browse import missing_stream, parse_time
 from fait._tools.cli.lines import canonical_time
 from fait._tools.cli.options import JsonOption, OptionalAppOption, StoreOption, load_app, open_readonly
 from fait._tools.cli.output import CommandFailed, command, print_fields, print_json, print_line
@@ -62,10 +65,11 @@ async def state(
         ]
         if not events:
             if await opened.log.read_stream(name, limit=1):
+                events_of = command_hint(f"stream {quote(name)}", redacted_url(store))
                 raise CommandFailed(
-                    f"stream {name!r} had no events at that version or time. List its events with: fait stream {name}"
+                    f"stream {name!r} had no events at that version or time. List its events with: {events_of}"
                 )
-            raise CommandFailed(f"stream {name!r} does not exist. List the streams with: fait streams")
+            raise missing_stream(name, store)
         if aggregate is None:
             folded_by, values = "merge of event data, last value wins", _merge_data(events)
         else:

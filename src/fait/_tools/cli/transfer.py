@@ -15,7 +15,7 @@ from typing import IO, Annotated, Final, cast
 import typer
 from msgspec import Struct
 
-from fait._errors import FaitError
+from fait._errors import FaitError, StoreUnavailable
 from fait._events.append import PAGE_SIZE
 from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
@@ -25,7 +25,7 @@ from fait._store.open import open_store, redacted_url
 from fait._tools.cli.import_batches import BatchReader, InvalidLineFile, store_batch
 from fait._tools.cli.lines import format_line
 from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
-from fait._tools.cli.output import INTERRUPTED, CommandFailed, command, print_json, print_message
+from fait._tools.cli.output import INTERRUPTED, CommandFailed, command, count_of, print_json, print_message
 from fait._tools.cli.progress import ProgressMeter
 from fait._tools.cli.source import LineSource
 
@@ -64,10 +64,10 @@ class ImportSummary(Struct):
         """Describe the result in one line."""
         rate = f" ({self.written / self.seconds:,.0f}/s)" if self.seconds > 0 and self.written else ""
         return (
-            f"{self.written:,} events written in {self.seconds:.1f} s{rate}"
+            f"{count_of(self.written, 'event')} written in {self.seconds:.1f} s{rate}"
             + (f", {self.already_stored:,} already stored" if self.already_stored else "")
             + (
-                f", {self.invalid_lines:,} invalid lines skipped, see {self.invalid_line_file}"
+                f", {count_of(self.invalid_lines, 'invalid line')} skipped, see {self.invalid_line_file}"
                 if self.invalid_lines
                 else ""
             )
@@ -113,8 +113,10 @@ async def import_file(
             batches = BatchReader(source, category, batch_size, invalid_lines)
             await _run(opened.log, source, batches, summary, interrupted)
     except FaitError as error:
-        advice = "" if isinstance(error, CommandFailed) else f" {CONTINUE}"
-        raise CommandFailed(f"{error} {_describe_progress(summary)}{advice}") from None
+        # A StoreUnavailable says itself that nothing was written, or that this is unknown.
+        progress = "" if isinstance(error, StoreUnavailable) and not _stored(summary) else _describe_progress(summary)
+        advice = "" if isinstance(error, CommandFailed) else CONTINUE
+        raise CommandFailed(" ".join(filter(None, (str(error), progress, advice)))) from None
     finally:
         if invalid_lines is not None:
             invalid_lines.close()
@@ -153,8 +155,16 @@ async def _run(
         summary.finished = batch is None
 
 
+def _stored(summary: ImportSummary) -> int:
+    return summary.written + summary.already_stored
+
+
 def _describe_progress(summary: ImportSummary) -> str:
-    stored = summary.written + summary.already_stored
+    stored = _stored(summary)
+    if not stored:
+        return "Nothing was written."
+    if stored == 1:
+        return f"The first event of the file is stored, {'' if summary.written else 'not '}by this run."
     return f"The first {stored:,} events of the file are stored, {summary.written:,} of them by this run."
 
 
@@ -208,7 +218,7 @@ async def export_file(
                 file.writelines(format_line(event) + b"\n" for event in page)
                 count += len(page)
                 meter.update(position, count)
-    print_message(f"{count:,} events written to {output}")
+    print_message(f"{count_of(count, 'event')} written to {output}")
 
 
 async def _pages(
@@ -231,8 +241,12 @@ async def _pages(
 @contextmanager
 def _atomic_output(path: Path) -> Generator[IO[bytes]]:
     """Yield a temporary file that replaces `path` at the end of the block. If the block fails, `path` is unchanged."""
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
-        partial = Path(temporary.name)
+    try:
+        temporary = NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    partial = Path(temporary.name)
+    with temporary:
         try:
             if path.suffix == ".gz":
                 with gzip.GzipFile(path.stem, "wb", 6, cast("IO[bytes]", temporary), mtime=0) as compressed:
@@ -244,8 +258,16 @@ def _atomic_output(path: Path) -> Generator[IO[bytes]]:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-    partial.chmod(0o666 & ~_umask())
-    partial.replace(path)
+    try:
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> CommandFailed:
+    return CommandFailed(f"cannot write {path}: {error.strerror}. Nothing was written.")
 
 
 def _umask() -> int:

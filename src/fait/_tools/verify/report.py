@@ -119,5 +119,6 @@ def describe(report: VerifyReport) -> str:
     total = sum(report.violations.values())
     return (
         f"{prefix}FAILED: {total:,} violations, see above. {activity} Do not use this store in production on this "
-        f"server until the cause is known. Run fait doctor to check its settings, and repeat with --seed {report.seed}."
+        f"server until the cause is known. Run fait doctor --store URL to check its settings, and repeat with --seed "
+        f"{report.seed}."
     )
