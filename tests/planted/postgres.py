@@ -157,7 +157,7 @@ FAULTS = [
         "earlier-timeline-not-noticed",
         "elif confirmed.timeline < current.timeline:",
         "tests/tools/test_log_adopt.py::"
-        "test_a_log_that_was_moved_is_refused_until_it_is_adopted[timeline = timeline + 1]",
+        "test_moved_log_is_rejected_until_adopted[timeline = timeline + 1]",
     ),
     Mutant(
         "the outbox adds events outside of a transaction",
