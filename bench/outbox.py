@@ -72,7 +72,7 @@ class ServerGauge:
         before = self.notified()
         with psycopg.connect(url) as connection:
             connection.execute("SELECT pg_notify('bench', '')")
-        check("one notification, as counted", self.notified() - before, 1)
+        check("increase of the counter after one NOTIFY", self.notified() - before, 1)
 
     def wal(self) -> int:
         """Return the bytes of write-ahead log since the server was created."""
@@ -107,7 +107,7 @@ class ServerGauge:
 
 
 class FileGauge:
-    """The same counters of an SQLite file, without checkpoints and notifications."""
+    """The same counters of an SQLite file, without WAL checkpoints and notifications."""
 
     def __init__(self, url: str) -> None:
         self._path = url.removeprefix("sqlite:///")
@@ -132,7 +132,7 @@ class FileGauge:
 
 def round_of(library: str, n: int, url: str, log: str) -> Found:
     """Run one round of one library on a new database."""
-    warnings.filterwarnings("ignore", "SQLite 3")  # an old version; no checkpoint happens here
+    warnings.filterwarnings("ignore", "SQLite 3")  # an old version; no WAL checkpoint happens here
     asyncio.run(open_admin(url).migrate())
     _create_tables(url)
     measured = _measured(

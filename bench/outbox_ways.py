@@ -296,7 +296,7 @@ class Django(Ways):
 
 
 class Sqlite3(Ways):
-    """The sqlite3 module, durable and without checkpoints, so that no commit pays for the WAL of others."""
+    """The sqlite3 module, durable and without WAL checkpoints, so that no commit pays for the WAL of others."""
 
     waits = False
 

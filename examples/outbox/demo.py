@@ -27,15 +27,15 @@ def sell(sessions: sessionmaker[Session]) -> None:
 
 
 def wait_for_handlers(sessions: sessionmaker[Session]) -> tuple[int, int, int]:
-    """Wait until the handlers have processed all events; return the orders, mails and pieces on hand."""
+    """Wait until the handlers have processed all events; return the orders, e-mails and pieces on hand."""
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         with sessions() as session:
             orders = session.scalars(select(func.count()).select_from(Order)).one()
-            mails = session.scalars(select(func.count()).select_from(Mail)).one()
+            emails = session.scalars(select(func.count()).select_from(Mail)).one()
             on_hand = session.get_one(Stock, "sencha").on_hand
-        if (mails == orders + 2 and on_hand == 100 - 2 * (orders - 2)) or time.monotonic() > deadline:
-            return orders, mails, on_hand
+        if (emails == orders + 2 and on_hand == 100 - 2 * (orders - 2)) or time.monotonic() > deadline:
+            return orders, emails, on_hand
         time.sleep(0.1)
 
 
@@ -49,12 +49,12 @@ def main(url: str) -> bool:
     with subprocess.Popen([sys.executable, "-m", "examples.outbox.worker", url]) as worker:  # noqa: S603
         try:
             sell(sessions)
-            orders, mails, on_hand = wait_for_handlers(sessions)
+            orders, emails, on_hand = wait_for_handlers(sessions)
         finally:
             worker.terminate()
     engine.dispose()
-    print(f"{orders} orders, 2 of them canceled: {mails} mails, {on_hand} of 100 pieces on hand")
-    return (orders, mails, on_hand) == (19, 21, 66)
+    print(f"{orders} orders, 2 of them canceled: {emails} e-mails, {on_hand} of 100 pieces on hand")
+    return (orders, emails, on_hand) == (19, 21, 66)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Stock(Model):
 
 
 class Mail(Model):
-    """Mail to send, written by a handler."""
+    """An e-mail to send, written by a handler."""
 
     __tablename__ = "outgoing_mail"
 
@@ -90,7 +90,7 @@ DRIVERS: Final = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite+pysqlite
 
 
 def connect(url: str) -> Engine:
-    """Create an SQLAlchemy engine for a store URL of fait."""
+    """Create a SQLAlchemy engine for a store URL of fait."""
     store_url = make_url(url)
     engine = create_engine(store_url.set(drivername=DRIVERS[store_url.drivername]))
     if engine.dialect.name == "sqlite":

@@ -22,7 +22,7 @@ def update_stock(event: OrderPlaced | OrderCanceled, ctx: fait.Context) -> None:
 
 @shop.on(OrderPlaced, OrderCanceled, start="beginning")
 def send_email(event: OrderPlaced | OrderCanceled, ctx: fait.Context) -> None:
-    """Insert a mail into the table that the mail server reads."""
+    """Insert an e-mail into the table that the mail server reads."""
     order_id = ctx.envelope.stream_id
     subject = f"Thank you for order {order_id}" if isinstance(event, OrderPlaced) else f"Order {order_id} is canceled"
     ctx.execute(

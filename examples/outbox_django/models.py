@@ -31,7 +31,7 @@ class Stock(models.Model):
 
 
 class Mail(models.Model):
-    """Mail to send."""
+    """An e-mail to send."""
 
     event_id: Text = models.TextField(primary_key=True)
     recipient: Text = models.TextField()

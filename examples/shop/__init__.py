@@ -1,1 +1,1 @@
-"""A tea shop: orders, stock, mail to customers, and read models for queries."""
+"""A tea shop: orders, stock, e-mails to customers, and read models for queries."""

@@ -46,7 +46,7 @@ class EventRow:
 
 
 class FileContents:
-    """The events and the mails in the SQLite file."""
+    """The events and the e-mails in the SQLite file."""
 
     def __init__(self, path: Path) -> None:
         # With apsw, not sqlite3: a process must not open one file through two copies of SQLite.
@@ -56,7 +56,7 @@ class FileContents:
                 EventRow(position, stream, version, type, id, json.loads(data))
                 for position, stream, version, type, id, data in rows
             ]
-            self.mails = [str(event_id) for (event_id,) in file.execute("SELECT event_id FROM outgoing_mail")]
+            self.emails = [str(event_id) for (event_id,) in file.execute("SELECT event_id FROM outgoing_mail")]
 
     def events_of(self, *types: str) -> list[EventRow]:
         """Return the events of these types."""
@@ -75,7 +75,7 @@ async def audit(
         _check_totals(file, orders, order_rows),
         _check_statuses(file, order_rows),
         _check_customers(orders, customer_rows),
-        _check_mails(file),
+        _check_emails(file),
         _check_stock(file, deliveries, stock),
         _check_versions(file),
         _check_positions(file, positions),
@@ -128,12 +128,12 @@ def _check_customers(orders: Sequence[PlannedOrder], rows: Sequence[CustomerSumm
     )
 
 
-def _check_mails(file: FileContents) -> Check:
+def _check_emails(file: FileContents) -> Check:
     expected = Counter(event.id for event in file.events_of("shop.order-placed", "shop.order-shipped"))
-    written = Counter(file.mails)
+    written = Counter(file.emails)
     return Check(
-        "mails: exactly one for every placed and every shipped order",
-        f"{written.total()} mails, {len(written)} of them distinct, {len(expected)} expected",
+        "e-mails: exactly one for every placed and every shipped order",
+        f"{written.total()} e-mails, {len(written)} of them distinct, {len(expected)} expected",
         written == expected,
     )
 

@@ -93,7 +93,7 @@ class Demo:
         await concurrently(self.place, self.orders)
         self.rate(len(self.orders), "orders", start, "each durable when acknowledged")
         await self.wait_for_subscriptions()
-        self.say(f"stock reserved and mail written for all of them after {time.perf_counter() - start:.1f} s")
+        self.say(f"stock reserved and e-mails written for all of them after {time.perf_counter() - start:.1f} s")
 
     async def fulfill_orders(self) -> None:
         """Step 1, continued: pay, ship and cancel orders."""
@@ -218,7 +218,7 @@ class Demo:
             if row is not None:
                 log_lines.say(f"others continue: order {row.order_id} is in the read model, {row.status}")
             await self.wait_for_subscriptions()
-            log_lines.say("the mail is written; the handler has recovered")
+            log_lines.say("the e-mail is written; the handler has recovered")
         finally:
             logger.removeHandler(log_lines)
 

@@ -1,4 +1,4 @@
-"""Handlers of order events: they reserve stock, release it, and write mail to the customer.
+"""Handlers of order events: they reserve stock, release it, and write e-mails to the customer.
 
 Each handler is a subscription of its own: handlers run concurrently, and a failing handler does not delay the others.
 """
@@ -30,7 +30,7 @@ async def release_stock(_event: OrderCanceled, ctx: fait.Context) -> None:
 
 
 async def send_email(event: OrderPlaced | OrderShipped, ctx: fait.Context) -> None:
-    """Insert a mail into the table that the mail server reads: exactly once, in the transaction of the checkpoint."""
+    """Insert an e-mail into the table that the mail server reads, exactly once: in the checkpoint's transaction."""
     order = await ctx.load(Order, ctx.envelope.stream_id, version=ctx.envelope.version)
     recipient = await address_book.look_up(order.customer_id)
     match event:
@@ -53,7 +53,7 @@ class AddressBook:
         self._failures = times
 
     async def look_up(self, customer_id: str) -> str:
-        """Return the mail address of a customer."""
+        """Return the e-mail address of a customer."""
         if self._failures:
             self._failures -= 1
             raise ConnectionError("the address book does not answer")

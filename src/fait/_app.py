@@ -439,7 +439,10 @@ class System(Client):
             raise UsageError(f"limit= must be at least 1, not {limit}")
         definition = self._definition(model)
         if after is not None and not isinstance(after, WriteResult):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError("after= takes a WriteResult, as returned by transact, decide, publish and append")
+            raise UsageError(
+                "after= takes a WriteResult, as returned by transact, decide, publish and append, not "
+                f"{type(after).__qualname__}"
+            )
         order = sort_orders(definition, order_by)
         after_row = None if cursor is None else decode_cursor(definition, order, cursor)
         conditions, select = column_conditions(definition, where), self.store.ledger.select

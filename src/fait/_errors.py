@@ -78,7 +78,10 @@ class MissingExtra(FaitError):
 
 
 class UsageError(FaitError):
-    """A call is invalid, such as a wrong type, an unknown column or a missing store. Nothing was written."""
+    """A call is invalid, for example because of a wrong type, an unknown column or a missing store.
+
+    Nothing was written.
+    """
 
 
 class Rejected(FaitError):

@@ -122,7 +122,7 @@ def test_sql_statements_are_in_sql_files() -> None:
     modules = [path for path in SOURCES if path not in BUILDS_STATEMENTS and SRC / "testing" not in path.parents]
 
     assert [
-        offender(path, node.lineno, "an SQL statement outside of a .sql file")
+        offender(path, node.lineno, "a SQL statement outside of a .sql file")
         for path in modules
         for node in ast.walk(parse(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and STATEMENT.match(node.value)

@@ -222,7 +222,7 @@ async def test_append_with_a_failing_sync_has_unknown_outcome_and_can_be_retried
 
 
 @pytest.mark.parametrize("failing", ["writes_left", "syncs_left"])
-async def test_disk_failure_during_a_checkpoint_loses_nothing(tmp_path: Path, failing: str) -> None:
+async def test_disk_failure_during_wal_checkpoint_loses_nothing(tmp_path: Path, failing: str) -> None:
     with recorded(wal_autocheckpoint=5) as disk:
         store = cast("SqliteStore", await open_store(f"sqlite:///{tmp_path}/moved.db"))
         stored, answered = list[EncodedEvent](), set[str]()

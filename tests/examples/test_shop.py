@@ -161,8 +161,8 @@ def test_released_pieces_are_on_hand() -> None:
     assert (after.on_hand, after.reserved) == ({"sencha": 5, "matcha": 2}, {})
 
 
-def without_mail() -> fait.App:
-    """Return the shop without its mail handler, which needs SQL: it runs on every backend."""
+def without_email() -> fait.App:
+    """Return the shop without its e-mail handler, which needs SQL: it runs on every backend."""
     app = fait.App("shop")
     app.include(orders, inventory, summaries)
     app.on(OrderPlaced)(reserve_stock)
@@ -191,7 +191,7 @@ async def wait_for_subscriptions(system: fait.System) -> None:
 
 
 async def test_order_summary_shows_status(url: str) -> None:
-    async with opened(without_mail(), url, sencha=9, matcha=9) as s:
+    async with opened(without_email(), url, sencha=9, matcha=9) as s:
         result = await s.transact(Order.place, "o-1", "c-1", ITEMS)
         row = await s.get(OrderSummary, "o-1", after=result)
         assert row is not None
@@ -205,7 +205,7 @@ async def test_order_summary_shows_status(url: str) -> None:
 
 
 async def test_customer_summary_counts_orders_of_customer(url: str) -> None:
-    async with opened(without_mail(), url, sencha=9, matcha=9) as s:
+    async with opened(without_email(), url, sencha=9, matcha=9) as s:
         await s.transact(Order.place, "o-1", "c-1", ITEMS)
         await s.transact(Order.place, "o-2", "c-2", ITEMS[:1])
         result = await s.transact(Order.place, "o-3", "c-1", ITEMS[1:])
@@ -221,7 +221,7 @@ async def test_order_of_schema_version_1_is_in_dollars(url: str) -> None:
         '{"customer_id":"c-1","items":[{"sku":"sencha","quantity":1,"price":"15.60"}],'
         '"total":"15.60","placed_at":"2019-05-01T09:00:00Z"}'
     )
-    async with opened(without_mail(), url, sencha=9) as s:
+    async with opened(without_email(), url, sencha=9) as s:
         event = EncodedEvent("shop.order-placed", 1, fait.new_id(), old)
         await s.store.log.append([StreamWrite("order-o-1", (event,), expected_number("no_stream"))])
         await wait_for_subscriptions(s)
@@ -247,7 +247,7 @@ def test_upcaster_keeps_other_fields() -> None:
 
 
 async def test_placed_order_reserves_items(url: str) -> None:
-    async with opened(without_mail(), url, sencha=9, matcha=9) as s:
+    async with opened(without_email(), url, sencha=9, matcha=9) as s:
         await s.transact(Order.place, "o-1", "c-1", ITEMS)
         await wait_for_subscriptions(s)
 
@@ -256,7 +256,7 @@ async def test_placed_order_reserves_items(url: str) -> None:
 
 
 async def test_order_with_one_product_in_two_items_reserves_both(url: str) -> None:
-    async with opened(without_mail(), url, sencha=9) as s:
+    async with opened(without_email(), url, sencha=9) as s:
         await s.transact(Order.place, "o-1", "c-1", ITEMS[:1] * 2)
         await wait_for_subscriptions(s)
 
@@ -264,7 +264,7 @@ async def test_order_with_one_product_in_two_items_reserves_both(url: str) -> No
 
 
 async def test_concurrent_reservations_do_not_exceed_stock(url: str) -> None:
-    async with opened(without_mail(), url, sencha=10, matcha=7) as s:
+    async with opened(without_email(), url, sencha=10, matcha=7) as s:
         decisions = [s.decide(reserve, Reserve(f"o-{n}", BOTH)) for n in range(20)]
         outcomes = await asyncio.gather(*decisions, return_exceptions=True)
 
@@ -273,7 +273,7 @@ async def test_concurrent_reservations_do_not_exceed_stock(url: str) -> None:
 
 
 async def test_canceled_order_releases_items(url: str) -> None:
-    async with opened(without_mail(), url, sencha=9, matcha=9) as s:
+    async with opened(without_email(), url, sencha=9, matcha=9) as s:
         await s.transact(Order.place, "o-1", "c-1", ITEMS)
         await s.transact(Order.cancel, "o-1", "changed my mind")
         await wait_for_subscriptions(s)
@@ -282,7 +282,7 @@ async def test_canceled_order_releases_items(url: str) -> None:
 
 
 async def test_order_above_stock_is_canceled_and_reserves_nothing(url: str) -> None:
-    async with opened(without_mail(), url, sencha=9) as s:
+    async with opened(without_email(), url, sencha=9) as s:
         await s.transact(Order.place, "o-1", "c-1", ITEMS)
         await wait_for_subscriptions(s)
 
@@ -292,7 +292,7 @@ async def test_order_above_stock_is_canceled_and_reserves_nothing(url: str) -> N
         assert (await stock_of(s, "sencha")).reserved == {}
 
 
-def mails(path: Path) -> list[tuple[str, str]]:
+def emails(path: Path) -> list[tuple[str, str]]:
     with closing(sqlite3.connect(path)) as file:
         return file.execute("SELECT recipient, subject FROM outgoing_mail ORDER BY rowid").fetchall()
 
@@ -304,19 +304,19 @@ async def test_placed_and_shipped_orders_are_mailed(tmp_path: Path) -> None:
         await s.transact(Order.ship, "o-1", "T-1")
         await wait_for_subscriptions(s)
 
-    assert mails(tmp_path / "shop.db") == [
+    assert emails(tmp_path / "shop.db") == [
         ("c-1@example.com", "Thank you: your order over 60.70 USD"),
         ("c-1@example.com", "On its way to you: T-1"),
     ]
 
 
-async def test_failed_mail_is_retried_and_written_once(tmp_path: Path) -> None:
+async def test_failed_email_is_retried_and_written_once(tmp_path: Path) -> None:
     async with opened(shop, f"sqlite:///{tmp_path}/shop.db", sencha=9, matcha=9) as s:
         address_book.fail(times=2)
         await s.transact(Order.place, "o-1", "c-1", ITEMS)
         await wait_for_subscriptions(s)
 
-    assert len(mails(tmp_path / "shop.db")) == 1
+    assert len(emails(tmp_path / "shop.db")) == 1
 
 
 def test_same_seed_gives_same_orders() -> None:
@@ -376,14 +376,14 @@ async def test_audit_of_wrong_data_fails_checks(tmp_path: Path) -> None:
         assert await failed_checks(s, intact, orders[:1]) == ["total", "orders and pieces"]
 
         file = FileContents(path)
-        file.mails.append(file.mails[0])
-        assert await failed_checks(s, file, orders) == ["mails"]
+        file.emails.append(file.emails[0])
+        assert await failed_checks(s, file, orders) == ["e-mails"]
 
         placed = intact.events_of("shop.order-placed")[-1]
         assert await failed_checks(s, without(path, placed), orders) == [
             "total",
             "status",
-            "mails",
+            "e-mails",
             "stock",
             "positions",
         ]
@@ -401,5 +401,5 @@ def without(path: Path, event: EventRow) -> FileContents:
 async def failed_checks(system: fait.System, file: FileContents, orders: list[PlannedOrder]) -> list[str]:
     """Return the first words of the checks that fail."""
     checks = await audit(system, file, orders, {"sencha": 9, "matcha": 9})
-    names = ("total", "status", "orders and pieces", "mails", "stock", "versions", "positions")
+    names = ("total", "status", "orders and pieces", "e-mails", "stock", "versions", "positions")
     return [next(name for name in names if check.claim.startswith(name)) for check in checks if not check.passed]

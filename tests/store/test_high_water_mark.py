@@ -89,7 +89,7 @@ async def test_append_after_restore_does_not_advance_mark() -> None:
     waiting = asyncio.create_task(mark.wait(8))
     await until(lambda: vars(mark)["_regressed_to"] == 3)
 
-    mark.event_appended(stored_at(9), asyncio.get_running_loop().time())
+    mark.advance_to(stored_at(9), asyncio.get_running_loop().time())
     await asyncio.sleep(0)
 
     assert mark.position == 8
@@ -234,7 +234,7 @@ async def test_append_makes_mark_as_recent_as_its_call() -> None:
     assert await mark.refresh(beyond=0) == 8
     vars(mark).update(_waiters=1, _fetched_at=0.0)
 
-    mark.event_appended(stored_at(9), asyncio.get_running_loop().time() - 1)
+    mark.advance_to(stored_at(9), asyncio.get_running_loop().time() - 1)
     await asyncio.sleep(0)
 
     assert mark.position == 9

@@ -145,7 +145,7 @@ async def test_inline_append_does_not_use_the_connection_while_the_thread_does(
     assert not any(committed_inline)
 
 
-async def test_checkpoint_after_inline_appends_runs_in_the_thread(
+async def test_wal_checkpoint_after_inline_appends_runs_in_the_thread(
     fast_disk: None, store: SqliteStore, path: Path, committed_inline: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store._writer._max_wal_pages = 20  # pyright: ignore[reportPrivateUsage]

@@ -76,7 +76,8 @@ class Client:
         Args:
             key: idempotency key: names one intention of a caller. A second call with the same key, on the same stream
                 or boundary, appends nothing and returns where the first call's events are stored, with `repeated` set.
-                `value` is computed again: the command runs once more, on the state that the first call decided on.
+                The result's `value` is not stored: to compute it, the command runs again on the state that the first
+                call decided on.
             expected: the version that the stream must have, or "no_stream", "exists" or "any". A conflict is then an
                 error immediately; the call is not retried.
             attempts: maximum number of times that a decision is made when appends conflict, at least 1; 32 by default.

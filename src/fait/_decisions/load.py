@@ -130,7 +130,10 @@ class Loader:
     async def _resume_from_snapshot(
         self, definition: FoldDefinition[S], stream: str, snapshot: LoadedSnapshot, until: Until
     ) -> LoadedState[S] | None:
-        """Fold the events after a snapshot. Returns None if it is beyond the bounds or does not match the stream."""
+        """Fold the events after a snapshot.
+
+        Returns None if the snapshot lies beyond `until` or does not match the stream.
+        """
         page = await self._log.history(stream, after=snapshot.version - 1, limit=PAGE_SIZE, until=until)
         resumed = self._apply_to_snapshot(definition, snapshot, page, stream)
         if resumed is None or len(page) < PAGE_SIZE:

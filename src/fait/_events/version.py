@@ -39,6 +39,6 @@ def expected_name(number: int) -> int | str:
 
 
 def is_expected(number: int, actual: int) -> bool:
-    """Return whether a stream at version `actual` meets the expectation `number`."""
+    """Return whether a stream at version `actual` has the expected version `number`."""
     # fault: exists-as-any-in-reference
     return number in (actual, ANY) or (number == EXISTS and actual > 0)

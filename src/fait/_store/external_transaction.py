@@ -19,7 +19,7 @@ Rows = Sequence[Sequence[Any]]
 
 
 class Statement(NamedTuple):
-    """An SQL statement and the values of its parameters. `?` occurs only as a placeholder."""
+    """A SQL statement and the values of its parameters. `?` occurs only as a placeholder."""
 
     sql: str
     values: tuple[Any, ...] = ()

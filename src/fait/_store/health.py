@@ -75,8 +75,8 @@ async def _find_held_messages(log: Log, checkpoint: Checkpoint, progress: str) -
         return []
     detail = f"{progress}: the oldest message that it has not passed, a {type!r}, is {age.days} days old"
     advice = (
-        f"no message after its checkpoint expires: start a worker of the app {checkpoint.app!r}: fait run --app "
-        "MODULE:APP. If the subscription was removed from the app, delete its checkpoint: open the app once in your "
-        f"code, with the option forget=[{checkpoint.subscription!r}] of App.open"
+        "no message after its checkpoint is dropped until the subscription has passed it: start a worker of the app "
+        f"{checkpoint.app!r}: fait run --app MODULE:APP. If the subscription was removed from the app, delete its "
+        f"checkpoint: open the app once in your code, with the option forget=[{checkpoint.subscription!r}] of App.open"
     )
     return [Finding(f"messages for {checkpoint.subscription}", "finding", detail, advice)]

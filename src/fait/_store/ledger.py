@@ -201,7 +201,7 @@ class RowChange(Struct, frozen=True):
 
 
 class HandlerStatement(Struct, frozen=True):
-    """An SQL statement of a handler.
+    """A SQL statement of a handler.
 
     Attributes:
         sql: the statement, in the database's dialect.
@@ -263,7 +263,7 @@ class Ledger(Protocol):
         ...
 
     async def forget_subscription(self, subscription: str) -> None:
-        """Delete a subscription's checkpoint and free its lease. Without a checkpoint, nothing happens.
+        """Delete a subscription's checkpoint and release its lease. Without a checkpoint, nothing happens.
 
         Guarantees:
             `record` rejects work of the previous owner; fencing tokens are not reused.
@@ -298,8 +298,8 @@ class Ledger(Protocol):
             owner: id of the process that becomes the owner.
 
         Returns:
-            The acquired lease, with a greater fencing token; None if owner, fencing token or heartbeat have changed. An
-            owner may re-acquire its own lease even if only the heartbeat has changed.
+            The acquired lease, with a greater fencing token. None if the owner or the fencing token has changed, or if
+            the heartbeat has changed and `owner` does not hold the lease.
         """
         ...
 
@@ -312,11 +312,11 @@ class Ledger(Protocol):
         ...
 
     async def release(self, lease: Lease) -> None:
-        """Free a lease. If its owner or fencing token has changed, nothing happens."""
+        """Release a lease. If its owner or fencing token has changed, nothing happens."""
         ...
 
     async def release_all(self, owner: str) -> None:
-        """Free all leases of an owner, so that other processes can acquire them immediately."""
+        """Release all leases of an owner, so that other processes can acquire them immediately."""
         ...
 
     async def create_table(self, table: Table) -> None:
@@ -324,7 +324,7 @@ class Ledger(Protocol):
         ...
 
     async def reset_table(self, table: Table, checkpoint: Checkpoint) -> None:
-        """Recreate a read model's table, set its checkpoint and free its lease, in one transaction.
+        """Recreate a read model's table, set its checkpoint and release its lease, in one transaction.
 
         Guarantees:
             `record` rejects work of the previous owner, so that a rebuild starts at the new checkpoint.

@@ -84,7 +84,7 @@ class _HandlerBatch:
         self._may_continue = may_continue
 
     async def run_in_loop(self, timeout_s: float) -> None:
-        """Call a coroutine function."""
+        """Call the handler, a coroutine function, for each event in turn. `timeout_s` limits each call."""
         while self._has_next():
             async with _time_limit(timeout_s):
                 with self._cause():

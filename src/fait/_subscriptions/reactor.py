@@ -1,4 +1,4 @@
-"""A reactor handles events and causes effects: it sends email, calls services, issues commands.
+"""A reactor handles events and causes effects: it sends e-mails, calls services, issues commands.
 
 Delivery is at least once: an event is redelivered when the process dies before its checkpoint is written. Effects made
 through the handler context nevertheless take place once: `ctx.execute` runs in the checkpoint's transaction, and events

@@ -29,12 +29,12 @@ class Command(BaseCommand):
         with subprocess.Popen([sys.executable, "-m", "examples.outbox_django.worker", url]) as worker:  # noqa: S603
             try:
                 sell()
-                orders, mails, on_hand = wait_for_handlers()
+                orders, emails, on_hand = wait_for_handlers()
             finally:
                 worker.terminate()
-        print(f"{orders} orders, 2 of them canceled: {mails} mails, {on_hand} of 100 pieces on hand")
-        if (orders, mails, on_hand) != (19, 21, 66):
-            raise CommandError("unexpected result: expected 19 orders, 21 mails and 66 pieces on hand")
+        print(f"{orders} orders, 2 of them canceled: {emails} e-mails, {on_hand} of 100 pieces on hand")
+        if (orders, emails, on_hand) != (19, 21, 66):
+            raise CommandError("unexpected result: expected 19 orders, 21 e-mails and 66 pieces on hand")
 
 
 async def create_log(url: str) -> None:
@@ -55,11 +55,11 @@ def sell() -> None:
 
 
 def wait_for_handlers() -> tuple[int, int, int]:
-    """Wait until the handlers have processed all events; return the orders, mails and pieces on hand."""
+    """Wait until the handlers have processed all events; return the orders, e-mails and pieces on hand."""
     deadline = time.monotonic() + TIMEOUT_S
     while True:
-        orders, mails = Order.objects.count(), Mail.objects.count()
+        orders, emails = Order.objects.count(), Mail.objects.count()
         on_hand = Stock.objects.get(sku="sencha").on_hand
-        if (mails == orders + 2 and on_hand == 100 - 2 * (orders - 2)) or time.monotonic() > deadline:
-            return orders, mails, on_hand
+        if (emails == orders + 2 and on_hand == 100 - 2 * (orders - 2)) or time.monotonic() > deadline:
+            return orders, emails, on_hand
         time.sleep(0.1)

@@ -42,9 +42,9 @@ def warn_if_sqlite_outdated(version: tuple[int, ...]) -> None:
         return
     _warned.append(True)
     warnings.warn(
-        f"SQLite {'.'.join(map(str, version))}, which this connection uses, can lose a commit if it checkpoints while "
-        "another process writes (fixed in 3.51.3). Use a Python with a newer SQLite, or execute "
-        "`PRAGMA wal_autocheckpoint = 0` on each connection: then only the processes of fait checkpoint the file, with "
+        f"SQLite {'.'.join(map(str, version))}, which this connection uses, can lose a commit if it runs a WAL "
+        "checkpoint while another process writes (fixed in 3.51.3). Use a Python with a newer SQLite, or execute "
+        "`PRAGMA wal_autocheckpoint = 0` on each connection: then only the processes of fait run WAL checkpoints, with "
         "a current SQLite.",
         stacklevel=5,  # the caller of App.outbox
     )

@@ -50,7 +50,7 @@ class PostgresAdmin:
             return await migrate(database)
 
     async def script(self, *, from_scratch: bool) -> str:
-        """Return an SQL script that does the same as `migrate`; "" if nothing is pending.
+        """Return a SQL script that does the same as `migrate`; "" if nothing is pending.
 
         Args:
             from_scratch: return the script for a new schema, without connecting to the server.
@@ -154,7 +154,7 @@ def _migration_row(migration: Migration) -> tuple[Any, ...]:
 
 
 def script(schema: str, migrations: Sequence[Migration], *, create_schema: bool) -> str:
-    """Return an SQL script that applies migrations as `migrate` does, for a database administrator."""
+    """Return a SQL script that applies migrations as `migrate` does, for a database administrator."""
     sql = statements(schema)
     parts = ["BEGIN ISOLATION LEVEL READ COMMITTED;", sql["lock_schema"]]
     if create_schema:

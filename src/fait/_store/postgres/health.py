@@ -58,7 +58,7 @@ async def _run_check(name: str, check: Check, database: Database) -> Finding:
 
 
 def _setting(name: str, expected: str, good: str, bad: str, advice: str) -> Check:
-    """A check that a server setting has the expected value."""
+    """Return a check that a server setting has the expected value."""
 
     async def check(database: Database, connection: PostgresConnection) -> CheckResult:
         value = await connection.fetchval(f"SHOW {name}")
@@ -250,7 +250,7 @@ async def _leases(database: Database, connection: PostgresConnection) -> CheckRe
 
 
 def _rule(statement: str, good: str, bad: str) -> Check:
-    """A check of a rule of the log; the statement returns the first few violations."""
+    """Return a check that a statement, which selects violations of a rule, finds none."""
 
     async def check(database: Database, connection: PostgresConnection) -> CheckResult:
         after = await connection.fetchval(database.sql["health_window"], MAX_CHECKED_POSITIONS)

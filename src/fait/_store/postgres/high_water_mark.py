@@ -69,7 +69,7 @@ class HighWaterMark:
         return self._signal.position
 
     async def refresh(self, beyond: int) -> int:
-        """Return the current mark. A recent one is returned without a query if it lies beyond a position."""
+        """Return the mark. Queries it unless the known one is recent and lies after the position `beyond`."""
         is_recent = asyncio.get_running_loop().time() - self._fetched_at < MAX_MARK_AGE_S
         if is_recent and self._reported <= self.position and beyond < self.position:
             return self.position
@@ -94,7 +94,7 @@ class HighWaterMark:
         except FaitError as error:
             logger.warning("failed to read the high-water mark: %s", error)
 
-    def event_appended(self, event: RecordedEvent, started: float) -> None:
+    def advance_to(self, event: RecordedEvent, started: float) -> None:
         """Advance the mark to an event that this process has appended, if it directly follows the mark.
 
         No position is left between the two for an open append, so waiting readers get the event without a query.
@@ -114,7 +114,7 @@ class HighWaterMark:
             # fault: readers-before-appender
             asyncio.get_running_loop().call_soon(self._signal.advance, event.position)
 
-    def appended(self, position: int) -> None:
+    def report_append(self, position: int) -> None:
         """Record that this process has appended events up to a position, and notify other processes."""
         self.report(position)
         self.notifier.publish(position)

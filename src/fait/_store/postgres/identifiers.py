@@ -12,12 +12,12 @@ _SQL: Final = load_statements("fait._store.postgres")
 
 
 def quote(name: str) -> str:
-    """Return a name as an SQL identifier."""
+    """Return a name as a SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """Return a text as an SQL literal."""
+    """Return a text as a SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -234,7 +234,7 @@ def _check_statement(sql: str) -> None:
     match = _FIRST_WORD.match(sql)
     if match is None or match[1].upper() not in _ALLOWED or _FORBIDDEN.search(sql):
         raise UsageError(
-            "an SQL statement of a handler must not control transactions, change settings or use fait's own tables. "
+            "a SQL statement of a handler must not control transactions, change settings or use fait's own tables. "
             f"It must begin with one of {', '.join(sorted(_ALLOWED))}, and must not contain set_config or a name that "
             "begins with fait_. Nothing was recorded."
         )
@@ -251,12 +251,12 @@ async def _run(connection: PostgresConnection, sql: str, values: Sequence[Sequen
         if connection.is_closed():
             raise
         raise UsageError(
-            f"an SQL statement of a handler cannot be sent ({error}). Nothing was recorded; the subscription will "
+            f"a SQL statement of a handler cannot be sent ({error}). Nothing was recorded; the subscription will "
             "retry. Correct the statement in ctx.execute(...)."
         ) from None
     except _STATEMENT_ERRORS as error:
         raise UsageError(
-            f"an SQL statement of a handler failed ({_describe(error)}). Nothing was recorded; the subscription will "
+            f"a SQL statement of a handler failed ({_describe(error)}). Nothing was recorded; the subscription will "
             "retry. Correct the statement in ctx.execute(...)."
         ) from None
 

@@ -45,7 +45,7 @@ class PostgresLog:
         self.identity = identity
         self._database = database
         self._high_water_mark = HighWaterMark(database, channel)
-        self._appender = Appender(database, clock, self._high_water_mark.event_appended)
+        self._appender = Appender(database, clock, self._high_water_mark.advance_to)
         self._group_commit = GroupCommit(self._flush, max_batches=self._appender.max_batches)
         self._flushes = 0
         self._flushes_ended = asyncio.Event()
@@ -75,7 +75,7 @@ class PostgresLog:
         if not flush.cancelled() and flush.exception() is None:
             positions = [outcome.position for outcome in flush.result() if isinstance(outcome, Appended)]
             if positions:
-                self._high_water_mark.appended(max(positions))
+                self._high_water_mark.report_append(max(positions))
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()

@@ -168,7 +168,7 @@ class _Parameters:
         self._offset = offset
 
     def add(self, value: Any, type: str) -> str:
-        """Add a value of an SQL type."""
+        """Add a value of a SQL type."""
         self.values.append(value)
         return f"${self._offset + len(self.values)}::{type}"
 

@@ -59,11 +59,14 @@ class SqliteConnection(Protocol):
         ...
 
     def set_wal_hook(self, hook: Callable[[Any, str, int], int] | None) -> None:
-        """Set the function called after each commit with the number of WAL pages; it replaces automatic checkpoints."""
+        """Set the function called after each commit with the number of WAL pages.
+
+        It replaces automatic WAL checkpoints.
+        """
         ...
 
     def wal_checkpoint(self) -> Any:
-        """Run a passive checkpoint: copy WAL pages into the file as far as no reader needs the old ones."""
+        """Run a passive WAL checkpoint: copy WAL pages into the file as far as no reader needs the old ones."""
         ...
 
     @property
@@ -78,7 +81,7 @@ class SqliteConnection(Protocol):
 
 MIN_SQLITE: Final = 3_051_003
 """Minimum version of SQLite: the first without the WAL-reset bug, which loses a commit if one connection commits while
-another one finishes a checkpoint."""
+another one finishes a WAL checkpoint."""
 
 BUSY_TIMEOUT_MS: Final = 30_000
 """Timeout for acquiring the write lock while another process holds it."""

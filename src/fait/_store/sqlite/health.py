@@ -95,14 +95,14 @@ def _triggers(name: str, connection: SqliteConnection) -> Finding:
     if not missing:
         return Finding(name, "ok", f"all {len(expected)} triggers exist")
     advice = (
-        "events may have been changed since the trigger was dropped: check them, then create the trigger again as in "
-        "the output of fait db sql --store sqlite:///new.db, the path of a file that does not exist"
+        "events may have been changed while the triggers were missing: check them. Then run the CREATE TRIGGER "
+        "statements that this command prints for a file that does not exist: fait db sql --store sqlite:///new.db"
     )
     return Finding(name, "finding", f"missing triggers: {', '.join(missing)}", advice)
 
 
 def _rule(statement: str, ok: str, violation: str, advice: str = _DAMAGE) -> Callable[[str, SqliteConnection], Finding]:
-    """A check of a rule of the log; the statement returns the first few violations."""
+    """Return a check that a statement, which selects violations of a rule, finds none."""
 
     def check(name: str, connection: SqliteConnection) -> Finding:
         rows: list[Any] = connection.execute(SQL[statement]).fetchall()

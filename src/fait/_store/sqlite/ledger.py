@@ -188,17 +188,17 @@ def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -
             connection.execute(statement.sql, values).fetchall()  # without fetching, apsw stops at the first row
     except KeyError as missing:
         raise UsageError(
-            f"an SQL statement of a handler has the placeholder ${missing.args[0]}, but no value for it. Nothing was "
+            f"a SQL statement of a handler has the placeholder ${missing.args[0]}, but no value for it. Nothing was "
             "recorded; the subscription will retry. Pass one value per placeholder to ctx.execute(sql, ...)."
         ) from None
     except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError, TypeError) as error:
         raise UsageError(
-            f"an SQL statement of a handler failed ({error}). Nothing was recorded; the subscription will retry. "
+            f"a SQL statement of a handler failed ({error}). Nothing was recorded; the subscription will retry. "
             "Correct the statement in ctx.execute(...)."
         ) from error
     except apsw.AuthError:
         raise UsageError(
-            "an SQL statement of a handler was rejected: it may not begin or end transactions, attach databases, set "
+            "a SQL statement of a handler was rejected: it may not begin or end transactions, attach databases, set "
             "pragmas, or write to the fait_* tables. Nothing was recorded. Remove it from ctx.execute(...)."
         ) from None
     finally:

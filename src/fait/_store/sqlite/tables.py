@@ -85,7 +85,8 @@ def drop_table(table: Table) -> str:
 def upsert_row(table: Table) -> str:
     """Statement that inserts or updates a row by its key. Its parameters are the values, in the order of the columns.
 
-    Not INSERT OR REPLACE: if a user has added a unique index, it would silently delete another row.
+    INSERT OR REPLACE is not used: if a user has added a unique index, REPLACE silently deletes another row with the
+    same value.
     """
     names = [quote(column.name) for column in table.columns]
     changed = ", ".join(f"{name} = excluded.{name}" for name in names if name != quote(table.key))

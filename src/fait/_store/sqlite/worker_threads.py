@@ -164,7 +164,7 @@ class _WorkerThreads:
         return False
 
     def _checkpoint(self, connection: SqliteConnection) -> None:
-        """Checkpoint the WAL, if this thread writes."""
+        """Run a WAL checkpoint, if this thread writes."""
 
     def _in_loop(self, function: Callable[..., object], *arguments: object) -> None:
         try:
@@ -229,7 +229,7 @@ class WriterThread(_WorkerThreads):
             self._connection.set_busy_handler(BusyHandler())
         self._resolve([queued], [outcome], 0)
         if self._needs_checkpoint():
-            self.submit(_no_op).add_done_callback(_no_op)  # the thread runs the checkpoint after this empty job
+            self.submit(_no_op).add_done_callback(_no_op)  # the thread runs the WAL checkpoint after this empty job
 
     def _submit_to_thread(self, queued: _QueuedJob) -> None:
         try:
@@ -273,11 +273,11 @@ class WriterThread(_WorkerThreads):
         return self._wal_pages >= self._max_wal_pages
 
     def _checkpoint(self, connection: SqliteConnection) -> None:
-        """Checkpoint the WAL. The WAL hook replaces SQLite's automatic checkpoint, with the same threshold."""
+        """Run a WAL checkpoint. The WAL hook replaces SQLite's automatic one, with the same threshold."""
         self._wal_pages = 0
         try:
             connection.wal_checkpoint()
-        except apsw.Error as error:  # harmless: commits are durable in the WAL, and the next checkpoint includes them
+        except apsw.Error as error:  # harmless: commits stay durable in the WAL until the next WAL checkpoint
             logger.debug("WAL checkpoint failed, will retry after the next commits: %s", type(error).__name__)
 
 

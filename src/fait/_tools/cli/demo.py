@@ -28,7 +28,7 @@ async def demo(
 ) -> None:
     """Run an example shop on a new SQLite file.
 
-    Simulates customers, stock and mail, then audits all sums. The exit code is 1 if a sum is wrong. The file remains
+    Simulates customers, stock and e-mails, then audits all sums. The exit code is 1 if a sum is wrong. The file remains
     for inspection with other commands.
     """
     run = _load_demo()

@@ -154,7 +154,10 @@ def _check_name(key: str, text: str) -> str:
 
 
 def _parse_time(text: str, keys: dict[str, Raw]) -> datetime:
-    """Parse an ISO 8601 time. If `canonical_time` cannot reproduce the text, put it back for the metadata."""
+    """Parse an ISO 8601 time.
+
+    If an export would format the time differently, keep its text in `keys`, which become metadata.
+    """
     try:
         time = datetime.fromisoformat(text)
         if time.tzinfo is None:

@@ -68,8 +68,8 @@ class ChildProcess:
         self.ready.set()
 
     @property
-    def running(self) -> bool:
-        """Whether the process has not ended."""
+    def is_running(self) -> bool:
+        """Whether the process is running."""
         return self._process.returncode is None
 
     def stop(self, argument: str = "") -> None:
@@ -80,7 +80,7 @@ class ChildProcess:
 
     async def kill(self) -> None:
         """Kill the process and receive the messages it sent before."""
-        if self.running:
+        if self.is_running:
             self._process.kill()
         await self._process.wait()
         await self._receiver

@@ -121,7 +121,7 @@ class VerifyRun:
         kill_at = started_at + self._random_kill_interval()
         while (now := time.monotonic()) - started_at < self._plan.seconds and not self._stop.is_set():
             self._update_progress(now - started_at)
-            if not all(child.running for child in (*writers, *others)):
+            if not all(child.is_running for child in (*writers, *others)):
                 break  # a process has failed; _stop_children reports why
             if now >= kill_at:
                 kill_at = now + self._random_kill_interval()

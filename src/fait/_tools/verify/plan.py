@@ -103,5 +103,8 @@ _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def event_key(event: RecordedEvent) -> str:
-    """Return the UUID by which a writer knows an event: its id, or a value in its data if the outbox makes the id."""
+    """Return the UUID by which a writer knows an event.
+
+    It is the event's id, or a value in its data if the outbox generates the id.
+    """
     return _decode(event.data)["key"] if event.type in (OUTBOX, CLOSED) else event.id

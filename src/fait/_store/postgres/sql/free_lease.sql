@@ -1,4 +1,4 @@
--- free_lease: free the lease of a removed subscription. The row stays, so that its fencing tokens are not reused.
+-- free_lease: release the lease of a removed subscription. The row stays, so that its fencing tokens are not reused.
 -- In:   $1 subscription
 -- Out:  nothing
 -- Plan: Index Scan using fait_leases_pkey
