@@ -156,8 +156,7 @@ FAULTS = [
         "_store/postgres/identity.py",
         "earlier-timeline-not-noticed",
         "elif confirmed.timeline < current.timeline:",
-        "tests/tools/test_log_adopt.py::"
-        "test_moved_log_is_rejected_until_adopted[timeline = timeline + 1]",
+        "tests/tools/test_log_adopt.py::test_moved_log_is_rejected_until_adopted[timeline = timeline + 1]",
     ),
     Mutant(
         "the outbox adds events outside of a transaction",

@@ -5,7 +5,7 @@ folded in memory and written together.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from fait._errors import UsageError
@@ -57,11 +57,9 @@ class Projection:
         stored = {row[key_index]: row for row in await self._ledger.rows(definition.table, keys)}
         # fault: fold-without-stored-rows
         rows: dict[Any, Any] = {key: definition.from_row(stored[key]) if key in stored else None for key in keys}
-        last_changes: dict[Any, Envelope[Any]] = {}  # for an error message
         for key, envelope in changes:
-            last_changes[key] = envelope
             rows[key] = evolve(rows[key], envelope.event, envelope)
-        upserts = [self._to_row(key, row, last_changes[key]) for key, row in rows.items() if row is not None]
+        upserts = [self._to_row(key, row, events) for key, row in rows.items() if row is not None]
         deletes = [key for key, row in rows.items() if row is None and key in stored]
         return RowChange(definition.table, upserts, deletes)
 
@@ -74,12 +72,12 @@ class Projection:
             self._decoders[type][schema_version] = decode
             return decode
 
-    def _to_row(self, key: Any, instance: Any, envelope: Envelope[Any]) -> Any:
-        """Return what `evolve` returned for the last event of a key as a row; raise `UsageError` if it is wrong."""
+    def _to_row(self, key: Any, instance: Any, events: Sequence[tuple[RecordedEvent, Decode]]) -> Any:
+        """Return the instance that `evolve` returned for a key as a row; raise `UsageError` if it is wrong."""
         definition = self.definition
         if isinstance(instance, definition.cls) and getattr(instance, definition.key) == key:
             return definition.to_row(instance)
-        name, event = definition.cls.__name__, f"event {envelope.version} of stream {envelope.stream!r}"
+        name, event = definition.cls.__name__, self._describe_event(key, events)
         if not isinstance(instance, definition.cls):
             problem = (
                 f"an instance of {type(instance).__name__} for {event}. Return the row it was given, a new "
@@ -96,6 +94,13 @@ class Projection:
                 "or a new one with that key."
             )
         raise UsageError(f"{name}.evolve returned {problem} Nothing was written; the projection retries.")
+
+    def _describe_event(self, key: Any, events: Sequence[tuple[RecordedEvent, Decode]]) -> str:
+        """Describe the last of the events that changed a row, for an error; only the stream tells which one it was."""
+        for event, _ in reversed(events):
+            if self.definition.keyed_by_stream and self.definition.key_of_stream(event.stream) == key:
+                return f"event {event.version} of stream {event.stream!r}"
+        return f"an event from position {events[0][0].position} to {events[-1][0].position}"
 
 
 def _decode_all(events: Iterable[tuple[RecordedEvent, Decode]]) -> Iterator[Envelope[Any]]:
