@@ -465,10 +465,10 @@ class SqliteContract:
         writer = sqlite3.connect(place.address, isolation_level=None)
         writer.execute("BEGIN IMMEDIATE")
         await client.execute("BEGIN DEFERRED")
-        with pytest.raises(fait.StoreUnavailable, match=r"another process is writing.*Nothing was written"):
+        with pytest.raises(fait.StoreUnavailable, match=r"another connection is writing.*Nothing was written"):
             await client.add(Placed(1), stream=order)
         await client.rollback()
-        with pytest.raises(fait.StoreUnavailable, match="another process is writing"):
+        with pytest.raises(fait.StoreUnavailable, match="another connection is writing"):
             async with client.transaction():
                 await client.add(Placed(1), stream=order)
         writer.close()

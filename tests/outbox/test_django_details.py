@@ -463,7 +463,7 @@ class TestInSqlite(InSqlite, Connections, Blocks, Hooks, Requests, InTests):
         for mode in (None, "IMMEDIATE"):
             with configured(place, transaction_mode=mode, timeout=0.05) as alias:
                 block = Database(place, alias).outbox().transaction()
-                with pytest.raises(fait.StoreUnavailable, match=r"another process is writing.*Nothing was written"):
+                with pytest.raises(fait.StoreUnavailable, match=r"another connection is writing.*Nothing was written"):
                     block.__enter__()
         writer.close()
 

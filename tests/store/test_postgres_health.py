@@ -19,7 +19,7 @@ from tests.servers.postgres import PostgresServer
 if TYPE_CHECKING:
     from fait._store.postgres.store import PostgresStore
 
-UNTESTED = {"fsync": "finding"}
+UNTESTED = {"fsync": "problem"}
 """The servers of the tests run without fsync."""
 
 APPEND = (
@@ -67,7 +67,7 @@ async def examined(url: str) -> dict[str, Finding]:
 
 
 def wrong(found: dict[str, Finding]) -> dict[str, str]:
-    assert all(each.advice for each in found.values() if each.status == "finding")
+    assert all(each.advice for each in found.values() if each.status == "problem")
     return {name: each.status for name, each in found.items() if each.status != "ok"}
 
 
@@ -105,7 +105,7 @@ async def test_damage_is_found(url: str, damage: str, check: str) -> None:
     async with connected(url) as connection:
         await connection.execute(in_schema(url, damage))
 
-    assert wrong(await examined(url)) == {**UNTESTED, check: "finding"}
+    assert wrong(await examined(url)) == {**UNTESTED, check: "problem"}
 
 
 @pytest.mark.parametrize("gone", [1, 2, 3])
@@ -120,10 +120,10 @@ async def test_deleted_event_is_found(url: str, gone: int, monkeypatch: pytest.M
     monkeypatch.setattr("fait._store.postgres.health.MAX_CHECKED_POSITIONS", 3)
     newest = await examined(url)
 
-    assert found["versions"].status == "finding"
+    assert found["versions"].status == "problem"
     assert "order-2" in found["versions"].detail
     # If only the newest positions are checked, the beginning of a stream is unknown.
-    assert newest["versions"].status == ("ok" if gone == 1 else "finding")
+    assert newest["versions"].status == ("ok" if gone == 1 else "problem")
     assert newest["versions"].detail.endswith("among the newest 3 positions")
 
 
@@ -135,14 +135,14 @@ async def test_long_log_is_checked_at_newest_positions(url: str, monkeypatch: py
     assert (await examined(url))["tags"].status == "ok"
     monkeypatch.setattr("fait._store.postgres.health.MAX_CHECKED_POSITIONS", 3)
     found = (await examined(url))["tags"]
-    assert (found.status, ": 4," in found.detail) == ("finding", True)
+    assert (found.status, ": 4," in found.detail) == ("problem", True)
 
 
 @pytest.mark.parametrize(
     ("setting", "verdicts"),
     [
-        ("default_transaction_isolation = 'repeatable read'", {"isolation": "finding"}),
-        ("session_replication_role = 'replica'", {"append-only": "finding"}),
+        ("default_transaction_isolation = 'repeatable read'", {"isolation": "problem"}),
+        ("session_replication_role = 'replica'", {"append-only": "problem"}),
         ("synchronous_commit = off", {}),
     ],
 )
@@ -161,16 +161,16 @@ async def test_unsafe_server_settings_are_found() -> None:
     options = {"fsync": "on", "full_page_writes": "off", "max_connections": "14"}
     with PostgresServer(options=options) as server:
         await open_admin(server.url).migrate()
-        assert wrong(await examined(server.url)) == {"full_page_writes": "finding"}
+        assert wrong(await examined(server.url)) == {"full_page_writes": "problem"}
         assert wrong(await examined(f"{server.url}?pool=11")) == {
-            "full_page_writes": "finding",
-            "connections": "finding",
+            "full_page_writes": "problem",
+            "connections": "problem",
         }
         others = [await asyncpg.connect(server.url) for _ in range(10)]
         found = await examined(server.url)
         for each in others:
             await each.close()
-        assert found["connections"].status == "finding"
+        assert found["connections"].status == "problem"
 
 
 async def test_open_append_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ async def test_open_append_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -
         await transaction.rollback()
 
     assert young.status == "ok"
-    assert old.status == "finding"
+    assert old.status == "problem"
     assert f"process {pid} (other-app), idle in transaction" in old.detail
     assert f"pg_terminate_backend({pid})" in old.advice
     assert "not ended its transaction" in old.advice
@@ -215,7 +215,7 @@ async def test_check_without_privilege_is_unknown(url: str) -> None:
         await transaction.rollback()
         await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
-    assert wrong(found) == {**UNTESTED, "sequence": "finding", "oldest append": "unknown"}
+    assert wrong(found) == {**UNTESTED, "sequence": "problem", "oldest append": "unknown"}
     assert "GRANT SELECT ON SEQUENCE" in found["sequence"].advice
 
 
@@ -260,5 +260,5 @@ async def test_pooler_without_prepared_statements_is_a_finding(
 
     found = await examined(f"{bouncer.url}?schema={schema_of(url)}")
 
-    assert found["prepared statements"].status == "finding"
+    assert found["prepared statements"].status == "problem"
     assert "prepare=no" in found["prepared statements"].advice

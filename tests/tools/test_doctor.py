@@ -72,7 +72,7 @@ def test_damage_is_found(run: Run, store: str, statements: str, expected: set[st
     text = run("doctor", "-s", store)
     assert text.exit_code == result.exit_code
     for each in json.loads(result.stdout)["checks"]:
-        assert (f"{each['name']}: {each['advice']}" in text.stderr) == (each["status"] == "finding")
+        assert (f"{each['name']}: {each['advice']}" in text.stderr) == (each["status"] == "problem")
 
 
 def test_message_held_too_long_by_a_subscription_is_a_finding_with_its_age(run: Run, store: str) -> None:
@@ -98,7 +98,7 @@ def test_message_held_too_long_by_a_subscription_is_a_finding_with_its_age(run: 
     ("deleted", "status"),
     [
         ("position IN (501, 503)", "ok"),
-        ("position = 504", "finding"),
+        ("position = 504", "problem"),
     ],
 )
 def test_only_missing_events_that_did_not_expire_are_a_gap(run: Run, store: str, deleted: str, status: str) -> None:
@@ -116,7 +116,7 @@ def test_unsafe_synchronous_setting_is_a_finding(run: Run, store: str) -> None:
     result = run("doctor", "-s", f"{store}?synchronous=NORMAL", "--json")
 
     assert result.exit_code == 1
-    assert statuses(result)["synchronous"] == "finding"
+    assert statuses(result)["synchronous"] == "problem"
 
 
 def test_damaged_page_is_a_finding(run: Run, store: str) -> None:
@@ -130,7 +130,7 @@ def test_damaged_page_is_a_finding(run: Run, store: str) -> None:
     result = run("doctor", "-s", store, "--json")
 
     assert result.exit_code == 1
-    assert statuses(result)["pages"] == "finding"
+    assert statuses(result)["pages"] == "problem"
 
 
 def test_file_that_is_not_a_database_is_a_finding(run: Run, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_file_that_is_not_a_database_is_a_finding(run: Run, tmp_path: Path) -> N
     result = run("doctor", "-s", f"sqlite:///{tmp_path}/other.db", "--json")
 
     assert result.exit_code == 1
-    assert statuses(result) == {"open": "finding"}
+    assert statuses(result) == {"open": "problem"}
 
 
 def test_backend_without_checks_is_unknown(run: Run) -> None:

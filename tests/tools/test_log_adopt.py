@@ -89,7 +89,7 @@ def test_moved_log_is_rejected_until_adopted(run: Run, postgres: str, moved: str
     assert run("events", "-s", postgres).exit_code == 0
     checks = json.loads(run("doctor", "-s", postgres, "--json").stdout)["checks"]
     statuses = {each["name"]: each["status"] for each in checks if each["name"].startswith("subscription")}
-    assert statuses == {"subscription ahead": "finding", "subscription even": "ok", "subscription other": "finding"}
+    assert statuses == {"subscription ahead": "problem", "subscription even": "ok", "subscription other": "problem"}
 
 
 def test_log_that_was_not_moved_is_adopted_in_place(run: Run, postgres: str) -> None:

@@ -108,7 +108,7 @@ async def read_matching_events(
     """Read all events after a position that match any of the queries.
 
     The queries run one after another, and the log may grow between them. Events beyond the end of the shortest read
-    are dropped, so that the result is consistent.
+    are left out, so that the result is consistent.
 
     Returns:
         The events in order of position, and the position up to which they are complete.

@@ -244,7 +244,7 @@ class GroupCommit:
             self._queue.append(append)
 
     def _enter_stream_queues(self, append: PendingAppend) -> bool:
-        """Add an append to the queue of each of its streams. Returns whether no stream blocks it."""
+        """Add an append to the queue of each of its streams. Return whether it is active in all of them."""
         shared_version = _shared_version(append)
         for stream in append.streams:
             queue = self._stream_queues.setdefault(stream, _StreamQueue())
@@ -322,7 +322,11 @@ class GroupCommit:
         return batch
 
     def _max_batch_appends(self) -> int:
-        """Maximum number of appends in the next batch: an equal share per slot, if the rest is worth another flush."""
+        """Return the maximum number of appends in the next batch.
+
+        An equal share for each of the `max_batches` flushes if a flush is running or the remaining appends can start
+        another one; otherwise the whole queue.
+        """
         queued = len(self._queue)
         # fault: batch-takes-whole-queue
         share = max(self._min_overlapping_appends, math.ceil((queued + self._appends_in_flight) / self._max_batches))

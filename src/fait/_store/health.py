@@ -14,7 +14,7 @@ from fait._store.log import Log
 __all__ = ["Finding", "examine_subscriptions"]
 
 MAX_HELD_AGE: Final = DEFAULT_RETENTION
-"""Maximum age of a message that a subscription has not passed; an older one is a finding."""
+"""Maximum age of a message that a subscription has not passed; an older one is a problem."""
 
 
 class Finding(Struct, frozen=True):
@@ -22,13 +22,13 @@ class Finding(Struct, frozen=True):
 
     Attributes:
         name: name of the check.
-        status: "ok"; "finding": a problem; "unknown": the check could not be made.
+        status: "ok"; "problem": something is wrong; "unknown": the check could not be made.
         detail: the observed facts.
         advice: the next step for an operator; "" if there is none.
     """
 
     name: str
-    status: Literal["ok", "finding", "unknown"]
+    status: Literal["ok", "problem", "unknown"]
     detail: str
     advice: str = ""
 
@@ -49,16 +49,16 @@ async def examine_subscriptions(log: Log, ledger: Ledger, redacted_url: str) -> 
         )
         if (checkpoint.log_id, checkpoint.epoch) != (log.identity.log_id, log.identity.epoch):
             advice = f"the database was restored or copied: {restart}"
-            findings.append(Finding(name, "finding", "its checkpoint belongs to another log or epoch", advice))
+            findings.append(Finding(name, "problem", "its checkpoint belongs to another log or epoch", advice))
         elif lag < 0:
             advice = (
                 f"the database was restored: run {command_hint('log adopt --in-place', redacted_url)}. Then, {restart}"
             )
-            findings.append(Finding(name, "finding", f"its checkpoint, {progress}, is after the head", advice))
+            findings.append(Finding(name, "problem", f"its checkpoint, {progress}, is after the head", advice))
         elif lag and not owner:
             run = command_hint("run --app MODULE:APP", redacted_url)
             advice = f"start a worker of the app {checkpoint.app!r}: {run}"
-            findings.append(Finding(name, "finding", f"{progress}: it lags, and no worker runs it", advice))
+            findings.append(Finding(name, "problem", f"{progress}: it lags, and no worker runs it", advice))
         else:
             activity = f"run by process {owner[:8]}" if owner else "idle: up to date, no worker"
             findings.append(Finding(name, "ok", f"{progress}, {activity}"))
@@ -79,4 +79,4 @@ async def _find_held_messages(log: Log, checkpoint: Checkpoint, progress: str) -
         f"{checkpoint.app!r}: fait run --app MODULE:APP. If the subscription was removed from the app, delete its "
         f"checkpoint: open the app once in your code, with the option forget=[{checkpoint.subscription!r}] of App.open"
     )
-    return [Finding(f"messages for {checkpoint.subscription}", "finding", detail, advice)]
+    return [Finding(f"messages for {checkpoint.subscription}", "problem", detail, advice)]

@@ -263,7 +263,7 @@ class Ledger(Protocol):
         ...
 
     async def forget_subscription(self, subscription: str) -> None:
-        """Delete a subscription's checkpoint and release its lease. Without a checkpoint, nothing happens.
+        """Delete a subscription's checkpoint, if there is one, and release its lease, if there is one.
 
         Guarantees:
             `record` rejects work of the previous owner; fencing tokens are not reused.

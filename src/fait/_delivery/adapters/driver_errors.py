@@ -77,13 +77,15 @@ def _translate(error: Exception) -> Exception | None:
         )
     if _SQLITE_BUSY_SNAPSHOT in codes:
         return StoreUnavailable(
-            "SQLite cannot upgrade this transaction to a write transaction: it began DEFERRED, and another process has "
-            "written since its first read. Roll back, and retry in a transaction that begins with BEGIN IMMEDIATE."
+            "SQLite cannot upgrade this transaction to a write transaction: it began DEFERRED, and another "
+            "connection has committed a write since its first read. Roll back, and retry in a transaction that begins "
+            "with BEGIN IMMEDIATE."
         )
     if any("is locked" in text for text in texts):
         return StoreUnavailable(
-            "the SQLite file is locked: another process is writing, and did not finish within the timeout of this "
-            "connection; or this transaction began DEFERRED, and another process has written since its first read. "
+            "the SQLite file is locked: another connection is writing, and did not finish within the timeout of this "
+            "connection; or this transaction began DEFERRED, and another connection has committed a write since its "
+            "first read. "
             "Roll back, and retry in a transaction that begins with BEGIN IMMEDIATE."
         )
     return None

@@ -27,7 +27,7 @@ __all__ = ["PostgresAdmin", "applied_migrations", "migrate", "missing_migrations
 _PACKAGE = "fait._store.postgres"
 
 DROP_TIMEOUT_S: Final = 20
-"""Timeout for the locks of other sessions on a schema that is dropped."""
+"""Timeout for each lock that another transaction holds on a schema that is dropped."""
 
 
 class PostgresAdmin:
@@ -74,7 +74,10 @@ class PostgresAdmin:
             return await identity.adopt(database, in_place=in_place, dry_run=dry_run)
 
     async def drop(self) -> None:
-        """Drop the schema with everything in it. Waits up to `DROP_TIMEOUT_S` for sessions that use it."""
+        """Drop the schema with everything in it.
+
+        Waits up to `DROP_TIMEOUT_S` for each lock that another transaction holds.
+        """
         statement = statements(self._options.schema)["drop_schema"]
         try:
             async with _opened(self._options) as database, database.transaction() as connection:

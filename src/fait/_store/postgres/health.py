@@ -17,19 +17,19 @@ from fait._store.postgres.identity import read_identity
 
 __all__ = ["CHECKS", "examine"]
 
-CheckResult = tuple[Literal["ok", "finding", "unknown"], str, str]
+CheckResult = tuple[Literal["ok", "problem", "unknown"], str, str]
 """Status, detail and advice of a finding."""
 
 Check = Callable[[Database, PostgresConnection], Awaitable[CheckResult]]
 
 MAX_TICKET_AGE_S: Final = 5.0
-"""Maximum age of an open append that is no finding; readers wait for its end."""
+"""Maximum age of an open append that is not a problem; readers wait for its end."""
 
 MAX_CHECKED_POSITIONS: Final = 250_000
 """Maximum number of positions to check, the newest ones; limits a check to a few seconds."""
 
 MAX_CONNECTION_SHARE: Final = 0.9
-"""Maximum share of the server's connections in use that is no finding."""
+"""Maximum share of the server's connections in use that is not a problem."""
 
 CHECK_TIMEOUT_S: Final = 60.0
 """Timeout for one check of the log's rules."""
@@ -62,7 +62,7 @@ def _setting(name: str, expected: str, good: str, bad: str, advice: str) -> Chec
 
     async def check(database: Database, connection: PostgresConnection) -> CheckResult:
         value = await connection.fetchval(f"SHOW {name}")
-        return ("ok", f"{value}: {good}", "") if value == expected else ("finding", f"{value}: {bad}", advice)
+        return ("ok", f"{value}: {good}", "") if value == expected else ("problem", f"{value}: {bad}", advice)
 
     return check
 
@@ -95,7 +95,7 @@ async def _schema(database: Database, connection: PostgresConnection) -> CheckRe
     if applied == known:
         return "ok", f"migration {known}, up to date", ""
     advice = f"run {command_hint('db migrate', database.options.redacted_url)}"
-    return "finding", f"migration {applied} of {known}: {known - applied} pending", advice
+    return "problem", f"migration {applied} of {known}: {known - applied} pending", advice
 
 
 async def _sequence(database: Database, connection: PostgresConnection) -> CheckResult:
@@ -104,18 +104,18 @@ async def _sequence(database: Database, connection: PostgresConnection) -> Check
     name = f"{quote(database.schema)}.fait_position"
     if not may_read:
         detail = "this role may not read the sequence, so it cannot read the log"
-        return "finding", detail, f"GRANT SELECT ON SEQUENCE {name} TO the role"
+        return "problem", detail, f"GRANT SELECT ON SEQUENCE {name} TO the role"
     if increment != 1 or cache != 1 or cycle:
         properties = f"INCREMENT {increment}, CACHE {cache}, {'CYCLE' if cycle else 'NO CYCLE'}"
         advice = f"ALTER SEQUENCE {name} INCREMENT 1 CACHE 1 NO CYCLE"
-        return "finding", f"{properties}: readers would skip events", advice
+        return "problem", f"{properties}: readers would skip events", advice
     if last_value < last_position:
         detail = f"its last value {last_value} is below the last event at position {last_position}: appends will fail"
         advice = (
             f"run SELECT setval('{name}', {last_position}), and find out what lowered it: a setval, or a restore of "
             "the database"
         )
-        return "finding", detail, advice
+        return "problem", detail, advice
     return "ok", f"INCREMENT 1, CACHE 1, last value {last_value:,}", ""
 
 
@@ -133,12 +133,12 @@ async def _triggers(database: Database, connection: PostgresConnection) -> Check
             f"create or enable them as in the output of fait db sql --schema {database.schema}, and check whether "
             "events were changed: these triggers prevent accidental changes"
         )
-        return "finding", f"missing or disabled: {', '.join(missing)}", advice
+        return "problem", f"missing or disabled: {', '.join(missing)}", advice
     role = await connection.fetchval("SHOW session_replication_role")
     if role == "replica":
         detail = "session_replication_role is replica: triggers do not fire"
         advice = "ALTER ROLE … RESET session_replication_role, or the same with ALTER DATABASE"
-        return "finding", detail, advice
+        return "problem", detail, advice
     return "ok", f"all {len(expected)} triggers exist and are enabled", ""
 
 
@@ -157,7 +157,7 @@ async def _functions(database: Database, connection: PostgresConnection) -> Chec
             f"create them again as in the output of fait db sql --schema {database.schema}: otherwise readers could "
             "skip events"
         )
-        return "finding", f"missing, or of another volatility: {', '.join(wrong)}", advice
+        return "problem", f"missing, or of another volatility: {', '.join(wrong)}", advice
     return "ok", f"all {len(expected)} functions exist with the right volatility", ""
 
 
@@ -176,7 +176,7 @@ async def _ticket(database: Database, connection: PostgresConnection) -> CheckRe
         "it has appended events and not ended its transaction" if state.startswith("idle") else "it is slow or blocked"
     )
     advice = f"{reason}: readers wait for its end. If it hangs, run SELECT pg_terminate_backend({pid})"
-    return "finding", detail, advice
+    return "problem", detail, advice
 
 
 async def _connections(database: Database, connection: PostgresConnection) -> CheckResult:
@@ -188,10 +188,10 @@ async def _connections(database: Database, connection: PostgresConnection) -> Ch
     detail = f"{used} of {available} in use; a process needs up to {needed}"
     if needed > available or 0 <= role_limit < needed:
         advice = "lower ?pool= in the URL, or raise max_connections or the connection limit of the role"
-        return "finding", f"{detail}, which exceeds the server's or the role's limit", advice
+        return "problem", f"{detail}, which exceeds the server's or the role's limit", advice
     if used > available * MAX_CONNECTION_SHARE:
         return (
-            "finding",
+            "problem",
             detail,
             "lower ?pool= in the URLs of the processes, raise max_connections, or use a connection pooler",
         )
@@ -237,7 +237,7 @@ async def _prepared(database: Database, connection: PostgresConnection) -> Check
         except TimeoutError:
             return "unknown", "not tested: the pooler has only one server connection", advice
         except PostgresError as error:
-            return "finding", f"not supported by the pooler: {error}", advice
+            return "problem", f"not supported by the pooler: {error}", advice
     return "ok", "supported by the pooler", ""
 
 
@@ -245,7 +245,7 @@ async def _leases(database: Database, connection: PostgresConnection) -> CheckRe
     names = [name for (name,) in await connection.fetch(database.sql["health_leases"])]
     if names:
         advice = "stop the processes that run them: they use an older version of the app"
-        return "finding", f"held for subscriptions that were removed: {', '.join(names)}", advice
+        return "problem", f"held for subscriptions that were removed: {', '.join(names)}", advice
     return "ok", "each belongs to a subscription", ""
 
 
@@ -260,7 +260,7 @@ def _rule(statement: str, good: str, bad: str) -> Check:
             return "unknown", f"the check was canceled after {CHECK_TIMEOUT_S:g} s", ""
         scope = f", among the newest {MAX_CHECKED_POSITIONS:,} positions" if after else ""
         if rows:
-            return "finding", f"{bad}: {', '.join(str(row[0]) for row in rows)}{scope}", _DAMAGE
+            return "problem", f"{bad}: {', '.join(str(row[0]) for row in rows)}{scope}", _DAMAGE
         return "ok", good + scope, ""
 
     return check

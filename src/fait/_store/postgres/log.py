@@ -63,10 +63,10 @@ class PostgresLog:
     def _flush(self, pending: Sequence[PendingAppend]) -> FlushFuture:
         flush = self._appender.send(pending)
         self._flushes += 1
-        flush.add_done_callback(self._flushed)
+        flush.add_done_callback(self._on_flush_end)
         return flush
 
-    def _flushed(self, flush: FlushFuture) -> None:
+    def _on_flush_end(self, flush: FlushFuture) -> None:
         """Report the new positions, also of appends whose callers were canceled."""
         self._flushes -= 1
         if self._closed:

@@ -30,7 +30,7 @@ def _run_check(name: str, check: Callable[[str, SqliteConnection], Finding], con
     try:
         return check(name, connection)
     except apsw.CorruptError as error:
-        return Finding(name, "finding", f"the file is corrupt: {error}", _RESTORE)
+        return Finding(name, "problem", f"the file is corrupt: {error}", _RESTORE)
     except apsw.Error as error:
         return Finding(name, "unknown", f"the check failed: {type(error).__name__}: {error}")
 
@@ -40,7 +40,7 @@ def _library(name: str, _connection: SqliteConnection) -> Finding:
     if apsw.SQLITE_VERSION_NUMBER >= MIN_SQLITE:
         return Finding(name, "ok", f"{version}, with the WAL-reset fix of 3.51.3")
     advice = "pip install --upgrade --only-binary :all: apsw"
-    return Finding(name, "finding", f"{version} can lose commits in WAL mode; fixed in 3.51.3", advice)
+    return Finding(name, "problem", f"{version} can lose commits in WAL mode; fixed in 3.51.3", advice)
 
 
 def _journal(name: str, connection: SqliteConnection) -> Finding:
@@ -49,7 +49,7 @@ def _journal(name: str, connection: SqliteConnection) -> Finding:
         return Finding(name, "ok", "wal")
     return Finding(
         name,
-        "finding",
+        "problem",
         f"{mode}: readers and the writer block each other",
         "run fait streams: opening the store sets WAL mode",
     )
@@ -60,7 +60,7 @@ def _synchronous(name: str, connection: SqliteConnection) -> Finding:
     if level in ("FULL", "EXTRA"):
         return Finding(name, "ok", f"{level}: acknowledged appends survive a power failure")
     detail = f"{level}: the last commits may be lost on a power failure"
-    return Finding(name, "finding", detail, "remove ?synchronous= from the store URL: FULL is the default")
+    return Finding(name, "problem", detail, "remove ?synchronous= from the store URL: FULL is the default")
 
 
 def _schema(name: str, connection: SqliteConnection) -> Finding:
@@ -72,7 +72,7 @@ def _schema(name: str, connection: SqliteConnection) -> Finding:
         return Finding(name, "ok", f"migration {applied[-1]}; this version of fait has {len(known)} and is compatible")
     return Finding(
         name,
-        "finding",
+        "problem",
         f"applied migrations: {applied}; this version of fait has {known}",
         "upgrade fait in all processes, then run fait db migrate",
     )
@@ -82,7 +82,7 @@ def _pages(name: str, connection: SqliteConnection) -> Finding:
     errors = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
     if errors == ["ok"]:
         return Finding(name, "ok", "quick_check found no errors")
-    return Finding(name, "finding", "; ".join(errors), _RESTORE)
+    return Finding(name, "problem", "; ".join(errors), _RESTORE)
 
 
 def _triggers(name: str, connection: SqliteConnection) -> Finding:
@@ -98,7 +98,7 @@ def _triggers(name: str, connection: SqliteConnection) -> Finding:
         "events may have been changed while the triggers were missing: check them. Then run the CREATE TRIGGER "
         "statements that this command prints for a file that does not exist: fait db sql --store sqlite:///new.db"
     )
-    return Finding(name, "finding", f"missing triggers: {', '.join(missing)}", advice)
+    return Finding(name, "problem", f"missing triggers: {', '.join(missing)}", advice)
 
 
 def _rule(statement: str, ok: str, violation: str, advice: str = _DAMAGE) -> Callable[[str, SqliteConnection], Finding]:
@@ -108,7 +108,7 @@ def _rule(statement: str, ok: str, violation: str, advice: str = _DAMAGE) -> Cal
         rows: list[Any] = connection.execute(SQL[statement]).fetchall()
         if not rows:
             return Finding(name, "ok", ok)
-        return Finding(name, "finding", f"{violation}: {', '.join(str(row[0]) for row in rows)}", advice)
+        return Finding(name, "problem", f"{violation}: {', '.join(str(row[0]) for row in rows)}", advice)
 
     return check
 

@@ -1,4 +1,4 @@
-"""`fait doctor`: checks a store. Each check reports ok, a finding, or that it could not be made (unknown)."""
+"""`fait doctor`: checks a store. Each check reports ok, a problem, or that it could not be made (unknown)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,10 +24,10 @@ async def doctor(store: StoreOption, as_json: JsonOption = False) -> None:
     """Check the health of a store.
 
     Checks the integrity and the settings of the database, the lag of subscriptions and the heartbeats of their workers.
-    The exit code is 1 if a check has a finding. A check that could not be made is reported as unknown.
+    The exit code is 1 if a check found a problem. A check that could not be made is reported as unknown.
     """
     results = await _run_checks(store)
-    findings = [each for each in results if each.status == "finding"]
+    findings = [each for each in results if each.status == "problem"]
     if as_json:
         print_json({"store": redacted_url(store), "healthy": not findings, "checks": results})
     else:
@@ -49,7 +49,7 @@ async def _run_checks(url: str) -> list[Finding]:
     except UsageError:
         raise
     except FaitError as error:
-        return [Finding("open", "finding", str(error), "the store cannot be opened; no other check was made")]
+        return [Finding("open", "problem", str(error), "the store cannot be opened; no other check was made")]
 
 
 async def _check_backend(store: Store) -> list[Finding]:

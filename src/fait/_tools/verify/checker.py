@@ -1,4 +1,4 @@
-"""Compares what writers and readers reported with what is stored."""
+"""Compares the appends that writers reported and the events that readers reported with the stored log."""
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -112,7 +112,7 @@ class Checker:
             case ["violation", violation, example]:
                 self.report(Violation(violation), example)
             case ["warning", text]:
-                self.unsafe_settings = [Finding("connections of user programs", "finding", text)]
+                self.unsafe_settings = [Finding("connections of user programs", "problem", text)]
             case _:
                 pass
 

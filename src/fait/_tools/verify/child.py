@@ -11,10 +11,10 @@ import msgspec
 
 from fait._tools.verify.plan import Plan
 
-__all__ = ["EXIT_TIMEOUT_S", "ChildProcess"]
+__all__ = ["PROCESS_TIMEOUT_S", "ChildProcess"]
 
-EXIT_TIMEOUT_S: Final = 60.0
-"""Timeout for a process to end after its stop message."""
+PROCESS_TIMEOUT_S: Final = 60.0
+"""Timeout for a process to start, to end after its stop message, and to read the next events of the log."""
 
 
 class ChildProcess:
@@ -88,11 +88,11 @@ class ChildProcess:
     async def wait(self) -> str:
         """Wait until the process has ended and its messages are received. Return why it failed, or ""."""
         try:
-            async with asyncio.timeout(EXIT_TIMEOUT_S):
+            async with asyncio.timeout(PROCESS_TIMEOUT_S):
                 code = await self._process.wait()
         except TimeoutError:
             await self.kill()
-            return f"{self.name} did not end within {EXIT_TIMEOUT_S:g} s and was killed"
+            return f"{self.name} did not end within {PROCESS_TIMEOUT_S:g} s and was killed"
         await self._receiver
         return f"{self.name} exited with {code}: {_last_line(self._stderr)}" if code else ""
 

@@ -19,7 +19,7 @@ from fait._events.version import ANY
 from fait._store.health import Finding
 from fait._store.open import Store, open_store
 from fait._tools.verify.checker import Checker
-from fait._tools.verify.child import EXIT_TIMEOUT_S, ChildProcess
+from fait._tools.verify.child import PROCESS_TIMEOUT_S, ChildProcess
 from fait._tools.verify.plan import END, Plan
 from fait._tools.verify.reader import READERS, read_deliveries
 from fait._tools.verify.report import ReaderReport, VerifyReport, Violation
@@ -106,13 +106,13 @@ class VerifyRun:
 
     async def _wait_until_ready(self, children: Sequence[ChildProcess]) -> None:
         try:
-            async with asyncio.timeout(EXIT_TIMEOUT_S):
+            async with asyncio.timeout(PROCESS_TIMEOUT_S):
                 await asyncio.gather(*(child.ready.wait() for child in children))
         except TimeoutError:
             late = ", ".join(child.name for child in children if not child.ready.is_set())
             raise StoreUnavailable(
-                f"processes did not start within {EXIT_TIMEOUT_S:g} s: {late}. Check the load of this machine and of "
-                "the server."
+                f"processes did not start within {PROCESS_TIMEOUT_S:g} s: {late}. Check the load of this machine and "
+                "of the server."
             ) from None
 
     async def _run_writers(self, directory: Path, writers: list[ChildProcess], others: Sequence[ChildProcess]) -> None:
@@ -161,17 +161,18 @@ class VerifyRun:
         await self._stop_children(readers, str(result.position))
         if not await read_task:
             self._checker.report(
-                Violation.FAILED_PROCESS, f"no event of the log could be read for {EXIT_TIMEOUT_S:g} s before its end"
+                Violation.FAILED_PROCESS,
+                f"no event of the log could be read for {PROCESS_TIMEOUT_S:g} s before its end",
             )
 
     async def _read_log(self, store: Store, end: int) -> bool:
-        position, deadline = 0, time.monotonic() + EXIT_TIMEOUT_S
+        position, deadline = 0, time.monotonic() + PROCESS_TIMEOUT_S
         while position < end and time.monotonic() < deadline:
             page = await store.log.read(position)
             for event in page.events:
                 self._checker.add_recorded(event)
             if page.events:
-                deadline = time.monotonic() + EXIT_TIMEOUT_S
+                deadline = time.monotonic() + PROCESS_TIMEOUT_S
             elif position < end:
                 await asyncio.sleep(POLL_INTERVAL_S)
             position = page.position

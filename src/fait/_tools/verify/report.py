@@ -113,7 +113,7 @@ def describe(report: VerifyReport) -> str:
     )
     prefix = "Interrupted. " if report.interrupted else ""
     if report.passed:
-        count = len([each for each in report.unsafe_settings if each.status == "finding"])
+        count = len([each for each in report.unsafe_settings if each.status == "problem"])
         settings = "" if not count else f" {count} unsafe setting{'' if count == 1 else 's'}: see above."
         return f"{prefix}PASSED: no guarantee was violated. {activity}{settings}"
     total = sum(report.violations.values())
