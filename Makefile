@@ -23,7 +23,7 @@ demo: install ## run the example shop
 quick: install ## tests without a server and without slow programs: 30 s
 	$(BIN)/pytest -n 4 -m "not server and not slow"
 
-test: install ## all tests, on real servers: 8 minutes
+test: install ## all tests, on real servers: 6 to 10 minutes
 	$(BIN)/pytest -n 4 # more than the cores: most tests wait for disks, servers and clocks
 
 check: install ## formatting, lint, types, import contracts, style: 30 s
