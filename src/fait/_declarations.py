@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from fait._decisions.aggregate import Aggregate, describe_aggregate, fold_definition_of
 from fait._decisions.boundary import Boundary
-from fait._decisions.decider import Decider, FoldDefinition
+from fait._decisions.decider import Decider, FoldDefinition, fold_definition_of_decider
 from fait._decisions.snapshot import state_decoder
 from fait._errors import DeclarationError
 from fait._events.event import event_type
@@ -77,7 +77,7 @@ class Declarations:
             self.registry.add_upcaster(thing)
         elif isinstance(thing, Decider):
             decider = cast("Decider[Any, Any, Any]", thing)
-            self._add_fold(decider.fold_definition, decider.evolve)
+            self._add_fold(fold_definition_of_decider(decider), decider.evolve)
         elif isinstance(thing, Boundary):
             boundary = cast("Boundary[Any, Any, Any]", thing)
             self._add_folded_events(boundary.events, boundary.evolve)

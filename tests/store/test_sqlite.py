@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,20 @@ async def test_handler_statement_on_transactions_or_fait_tables_is_rejected(
     checkpoint = await store.ledger.checkpoint("s")
     assert checkpoint is not None
     assert checkpoint.position == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [((1,), r"placeholder \$2, but no value for it"), ((1, datetime(2024, 1, 1)), "failed"), ((1, [2]), "failed")],
+)
+async def test_handler_statement_with_wrong_values_raises_usage_error(
+    store: Store, values: tuple[Any, ...], message: str
+) -> None:
+    token = await acquire_lease(store)
+    statement = HandlerStatement("SELECT $1, $2", values)
+
+    with pytest.raises(UsageError, match=f"{message}.*Nothing was recorded"):
+        await store.ledger.record(UnitOfWork("s", 0, 5, token, statements=(statement,)))
 
 
 async def test_handler_statement_binds_its_values_as_parameters(store: Store, path: Path) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -151,3 +152,38 @@ def test_pyright_knows_the_types_of_all_public_symbols() -> None:
     assert incomplete == {}
     assert report["completenessScore"] == 1
     assert {each["name"] for each in report["modules"]}.issuperset(PUBLIC)
+
+
+def classes_in(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, list | tuple):
+        parts: Any = annotation
+    else:
+        parts = typing.get_args(annotation)
+        found = typing.get_origin(annotation) or annotation
+        if isinstance(found, type):
+            yield found
+    for part in parts:
+        yield from classes_in(part)
+
+
+def public_functions(name: str, exported_object: Any) -> Iterator[tuple[str, Any]]:
+    if inspect.isfunction(exported_object):
+        yield name, exported_object
+    for attribute in dir(exported_object) if isinstance(exported_object, type) else ():
+        member = inspect.getattr_static(exported_object, attribute)
+        function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+        if not attribute.startswith("_") and inspect.isfunction(function):
+            yield f"{name}.{attribute}", function
+
+
+def test_every_class_in_a_public_signature_is_exported() -> None:
+    private = {
+        f"{function}: {cls.__module__}.{cls.__qualname__}"
+        for name, exported_object in exported(fait).items()
+        for function, implementation in public_functions(name, exported_object)
+        for annotation in typing.get_type_hints(implementation).values()
+        for cls in classes_in(annotation)
+        if cls.__module__.startswith("fait._")
+    }
+
+    assert sorted(private) == []

@@ -15,7 +15,7 @@ import msgspec
 
 from fait._decisions.aggregate import Aggregate, command_of, fold_definition_of, pending_events
 from fait._decisions.boundary import Boundary, QueryResult, decide_boundary, read_matching_events
-from fait._decisions.decider import DecidedEvent, Decider, FoldDefinition
+from fait._decisions.decider import DecidedEvent, Decider, FoldDefinition, fold_definition_of_decider
 from fait._decisions.new_events import NewEvents, encode_writes, event_ids
 from fait._decisions.transact import (
     Decision,
@@ -205,7 +205,7 @@ class Client:
             return events, [DecidedEvent(event) for event in events]
 
         name = f"{decider.category}.{type(command).__name__}"
-        decision = Decision(decider.fold_definition, id, name, {"command": command}, run)
+        decision = Decision(fold_definition_of_decider(decider), id, name, {"command": command}, run)
         return await self._runner.run(decision, self._next_options(f"{name}/{id}"))
 
     async def query(self, *queries: Query) -> QueryResult:
@@ -371,7 +371,7 @@ class Client:
                     f"{given}"
                 )
         until = Until(version, position, at)
-        definition = target.fold_definition if isinstance(target, Decider) else fold_definition_of(target)
+        definition = _fold_definition_of(target)
         return (await self._runner.load(definition, id, until, as_of)).state
 
     @overload
@@ -396,5 +396,9 @@ class Client:
             UndecodableEvent: an event of a stream cannot be decoded.
             StoreUnavailable: the store cannot be read.
         """
-        definition = target.fold_definition if isinstance(target, Decider) else fold_definition_of(target)
+        definition = _fold_definition_of(target)
         return {id: loaded.state for id, loaded in (await self._runner.load_many(definition, ids)).items()}
+
+
+def _fold_definition_of(target: type[Aggregate] | Decider[Any, Any, Any]) -> FoldDefinition[Any]:
+    return fold_definition_of_decider(target) if isinstance(target, Decider) else fold_definition_of(target)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from fait._errors import DeclarationError
 from fait._events.annotation import annotated_events
 
-__all__ = ["DecidedEvent", "Decider", "FoldDefinition", "SnapshotPolicy"]
+__all__ = ["DecidedEvent", "Decider", "FoldDefinition", "SnapshotPolicy", "fold_definition_of_decider"]
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -59,16 +59,6 @@ class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
         for event in events:
             current = self.evolve(current, event)
         return current
-
-    @property
-    def fold_definition(self) -> "FoldDefinition[S]":
-        """The decider's fold, as the decision runner uses it."""
-        policy = None
-        if self.snapshot_every is not None:
-            policy = SnapshotPolicy(self.snapshot_every, self.evolve, self.initial)
-        return FoldDefinition(
-            self.category, annotated_events(self.evolve, 1, {}), lambda _: self.initial(), self.evolve, policy
-        )
 
 
 class SnapshotPolicy(Struct, frozen=True):
@@ -120,3 +110,12 @@ class FoldDefinition(Struct, Generic[S], frozen=True):
     evolve: Callable[[S, Any], S]
     snapshots: SnapshotPolicy | None = None
     set_version: Callable[[S, int], None] | None = None
+
+
+def fold_definition_of_decider(decider: Decider[Any, S, Any]) -> FoldDefinition[S]:
+    """Return a decider's fold, as the decision runner uses it."""
+    policy = None
+    if decider.snapshot_every is not None:
+        policy = SnapshotPolicy(decider.snapshot_every, decider.evolve, decider.initial)
+    events = annotated_events(decider.evolve, 1, {})
+    return FoldDefinition(decider.category, events, lambda _: decider.initial(), decider.evolve, policy)
