@@ -15,7 +15,7 @@ from msgspec import Struct
 import fait
 from fait._app import System
 from fait._decisions.client import Client
-from fait._decisions.transact import DecisionRunner
+from fait._decisions.load import Loader
 from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite
 from fait._events.codec import Codec
 from fait._events.envelope import EncodedEvent, RecordedEvent
@@ -152,7 +152,7 @@ class ObservedLog:
 
 def client_on(log: Any, system: System) -> Client:
     codec = Codec(system.app._declarations.registry)
-    return Client(log, codec, DecisionRunner(log, codec, fait.ManualClock(T0)))
+    return Client(log, Loader(log, codec), fait.ManualClock(T0))
 
 
 def buying(s: System, *orders: str, show: str = "hamlet") -> list[Before]:

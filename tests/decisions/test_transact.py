@@ -12,7 +12,7 @@ import pytest
 import fait
 from fait._app import System
 from fait._decisions.client import Client
-from fait._decisions.transact import DecisionRunner
+from fait._decisions.load import Loader
 from fait._errors import StoreUnavailable
 from fait._events.append import AppendCondition, AppendResult, StreamWrite
 from fait._events.codec import Codec
@@ -247,7 +247,7 @@ class FlakyLog:
 
 def client_on(log: Any, system: System) -> Client:
     codec = Codec(system.app._declarations.registry)
-    return Client(log, codec, DecisionRunner(log, codec, fait.SystemClock()))
+    return Client(log, Loader(log, codec), fait.SystemClock())
 
 
 @pytest.mark.parametrize("written", [True, False])
