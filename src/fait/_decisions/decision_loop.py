@@ -81,6 +81,7 @@ async def decide(history: History[R], intention: Intention, log: DecisionLog, cl
     while True:
         attempt += 1
         # A failed append condition returns the latest events, so the second attempt neither waits nor reads.
+        # fault: second-attempt-reads
         if attempt != 2 or not isinstance(result, ConditionFailed):
             if attempt > 1:
                 await back_off(attempt - 1)

@@ -80,6 +80,7 @@ async def append(
     try:
         result = await log.append(writes, condition)
     except StoreUnavailable as error:
+        # fault: unknown-outcome-raised
         if error.outcome == "not_written":
             raise
         result = await log.append(writes, condition)
@@ -105,6 +106,7 @@ async def find_repeated(
     first = next(iter(await log.find(_first_ids(intention, 1))), None)
     if first is None:
         return None
+    # fault: key-reuse-unchecked
     _check_key_reuse(first, intention)
     value, events = await decide_again(first)
     stored = await log.find(_first_ids(intention, max(1, events)))

@@ -16,7 +16,7 @@ from fait._decisions.new_events import encode_decided
 from fait._errors import WrongExpectedVersion
 from fait._events.append import AppendResult, StreamWrite, Until, VersionConflict
 from fait._events.envelope import RecordedEvent
-from fait._events.version import Expected, expected_number, is_expected
+from fait._events.version import expected_number, is_expected
 
 __all__ = ["StreamHistory"]
 
@@ -74,8 +74,9 @@ class StreamHistory(Generic[S, R]):
         Raises:
             WrongExpectedVersion: the stream is not at the version that the options require.
         """
-        version = self.loaded.version
-        _check_expected(self.stream, intention.options.expected, version)
+        version, expected = self.loaded.version, intention.options.expected
+        if expected is not None and not is_expected(expected_number(expected), version):
+            raise WrongExpectedVersion(self.stream, expected, version)
         with freeze(now):
             value, events = self._decide(self.loaded.state)
         return value, encode_decided(self._loader.codec, events, self.stream, version, intention)
@@ -90,8 +91,3 @@ class StreamHistory(Generic[S, R]):
     def absorb(self, conflict: AppendResult) -> bool:
         """Return whether this is a version conflict. It carries no events: the next attempt loads the stream again."""
         return isinstance(conflict, VersionConflict)
-
-
-def _check_expected(stream: str, expected: Expected | None, version: int) -> None:
-    if expected is not None and not is_expected(expected_number(expected), version):
-        raise WrongExpectedVersion(stream, expected, version)
