@@ -93,11 +93,12 @@ async def decide(history: History[R], intention: Intention, log: DecisionLog, cl
         if not writes:
             return WriteResult(value, history.stream, history.version, history.position, attempts=attempt)
         result = await append(log, intention, writes, history.condition)
+        if isinstance(result, Appended) and not result.repeated:
+            return write_result(value, writes, result, attempt)
         if attempt < attempts and history.absorb(result):
             continue
-        # If the append was rejected or repeated, a concurrent call with the same key appended after the lookup above.
-        is_first = isinstance(result, Appended) and not result.repeated
-        if options.key and not is_first and (repeated := await find_repeated(log, intention, history.decide_again)):
+        # A concurrent call with the same key may have appended after the lookup above.
+        if options.key and (repeated := await find_repeated(log, intention, history.decide_again)):
             return repeated
         return write_result(value, writes, result, attempt)
 

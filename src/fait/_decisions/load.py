@@ -72,7 +72,9 @@ class Loader:
             loaded = await self._fold_remaining(definition, stream, empty, until, as_of)
         else:
             loaded = await self._load_from_snapshot(definition, stream, empty, until)
-        return _with_version(definition, loaded)
+        if definition.set_version is not None:
+            definition.set_version(loaded.state, loaded.version)
+        return loaded
 
     async def load_many(self, definition: FoldDefinition[S], ids: Iterable[str]) -> dict[str, LoadedState[S]]:
         """Load and fold the current state of many streams with few queries; they may be of different times.
@@ -84,7 +86,7 @@ class Loader:
         while group := list(islice(remaining, MAX_STREAMS_PER_READ)):
             streams = {stream_name(definition.category, id): id for id in group}
             loaded = await self._load_group(definition, streams)
-            states.update({id: _with_version(definition, loaded[stream]) for stream, id in streams.items()})
+            states.update({id: loaded[stream] for stream, id in streams.items()})
         return states
 
     def save_snapshot(self, loaded: LoadedState[Any]) -> None:
@@ -136,6 +138,9 @@ class Loader:
             remaining = [each for each in remaining[remaining.index(page[-1][0]) :] if each not in invalid]
         for stream in invalid | snapshots.keys():
             loaded[stream] = await self.load(definition, stream)
+        if definition.set_version is not None:
+            for each in loaded.values():
+                definition.set_version(each.state, each.version)
         return loaded
 
     async def _resume_from_snapshot(
@@ -221,9 +226,3 @@ class Loader:
             handled = self.codec.registry.handled_types(definition.events)
             decoders[type][schema] = self.codec.decoder_for(handled, type, schema, stream, version)
         return decoders[type][schema]
-
-
-def _with_version(definition: FoldDefinition[S], loaded: LoadedState[S]) -> LoadedState[S]:
-    if definition.set_version is not None:
-        definition.set_version(loaded.state, loaded.version)
-    return loaded
