@@ -76,7 +76,7 @@ async def main(n: int) -> dict[str, Any]:
 
     took = list[tuple[float, float]]()
     for turn in range(TURNS):
-        load = loader.load(model, "1")
+        load = loader.load(model, "order-1")
         took.append((timed(lambda waiting: _finish(waiting, n), [load])[0], timed(by_hand, [turn])[0]))
     fold_us, by_hand_us = (min(seconds) * 1e6 / n for seconds in zip(*took, strict=True))
     return {"fold_us": fold_us, "by_hand_us": by_hand_us, "ratio": fold_us / by_hand_us}

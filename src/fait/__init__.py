@@ -10,10 +10,10 @@ from fait._app import App, SubscriptionStatus, System
 from fait._clock import Clock, ManualClock, SystemClock, new_id, now
 from fait._decisions.aggregate import Aggregate, fold
 from fait._decisions.boundary import Boundary, QueryResult
+from fait._decisions.calls import WriteResult
 from fait._decisions.client import Client
 from fait._decisions.decider import Decider
 from fait._decisions.new_events import NewEvents
-from fait._decisions.transact import WriteResult
 from fait._delivery.outbox import AsyncOutbox, Outbox
 from fait._errors import (
     AppendConditionFailed,

@@ -22,9 +22,10 @@ from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, Unpack, ove
 from msgspec import Struct
 
 from fait._clock import Clock, SystemClock
+from fait._decisions.calls import WriteResult
 from fait._decisions.client import Client
+from fait._decisions.load import Loader
 from fait._decisions.snapshot import Snapshots
-from fait._decisions.transact import DecisionRunner, WriteResult
 from fait._declarations import Declarations
 from fait._delivery.open import AsyncConnection, AsyncpgConnection, SyncConnection, open_outbox
 from fait._delivery.outbox import AsyncOutbox, Outbox
@@ -328,7 +329,7 @@ class System(Client):
         registry = self._declarations.registry
         codec = Codec(registry)
         self._snapshots = Snapshots(store.ledger, registry)
-        super().__init__(store.log, codec, DecisionRunner(store.log, codec, clock, self._snapshots))
+        super().__init__(store.log, Loader(store.log, codec, self._snapshots), clock)
         self.app = app
         self.store = store
         self._event_loop = asyncio.get_running_loop()
@@ -538,7 +539,7 @@ class System(Client):
             UndecodableEvent: an event cannot be decoded.
         """
         events = await self.store.log.read_stream(stream, after=after, until=until, limit=limit)
-        return [self._codec.decode_envelope(each) for each in events]
+        return [self._loader.codec.decode_envelope(each) for each in events]
 
     async def events(
         self, *, after: int = 0, query: Query = EVERYTHING, follow_on: bool = False
@@ -558,4 +559,4 @@ class System(Client):
         """
         async for page in follow(self.store.log, after, query, live=follow_on):
             for event in page.events:
-                yield self._codec.decode_envelope(event)
+                yield self._loader.codec.decode_envelope(event)

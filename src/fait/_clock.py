@@ -1,13 +1,11 @@
 """Time and ids, replaceable by tests.
 
-A `Clock` gives the current time. `now()` gives a command the time of its decision: the decision runner freezes it with
+A `Clock` gives the current time. `now()` gives a command the time of its decision: the decision loop freezes it with
 `freeze`, so that all calls in one decision return the same value and a repeated decision is deterministic.
 """
 
 import os
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -64,14 +62,19 @@ def now() -> datetime:
     return _frozen.get() or datetime.now(UTC)
 
 
-@contextmanager
-def freeze(timestamp: datetime) -> Generator[datetime]:
-    """Make `now()` return `timestamp` inside the block."""
-    token = _frozen.set(timestamp)
-    try:
-        yield timestamp
-    finally:
-        _frozen.reset(token)
+class freeze:
+    """Make `now()` return `timestamp` inside the block. A class, because every decision enters it."""
+
+    __slots__ = ("_timestamp", "_token")
+
+    def __init__(self, timestamp: datetime) -> None:
+        self._timestamp = timestamp
+
+    def __enter__(self) -> None:
+        self._token = _frozen.set(self._timestamp)
+
+    def __exit__(self, *_: object) -> None:
+        _frozen.reset(self._token)
 
 
 def new_id() -> str:

@@ -74,7 +74,7 @@ RETIRED: list[Retired] = [
         ("_events/*", "schema.py", "type_inspection.py"),
         # Decisions
         ("*", "Caller", "Client"),
-        ("_decisions/*", "Loop", "DecisionRunner"),
+        ("_decisions/*", "Loop", "History"),
         ("*", "Facts", "NewEvents"),
         ("*", "Found", "QueryResult"),
         ("*", "Done", "WriteResult"),
@@ -84,7 +84,7 @@ RETIRED: list[Retired] = [
         ("*", "Keeper", "SnapshotStore"),
         ("*", "Kept", "LoadedSnapshot"),
         ("_decisions/*", "doubted()", "should_verify"),
-        ("_decisions/*", "settled()", "append_with_retry"),
+        ("_decisions/*", "settled()", "append"),
         ("*", "Snapshot.fold", "fold_hash"),
         ("_decisions/*", "caller.py", "client.py"),
         ("_decisions/*", "facts.py", "new_events.py"),

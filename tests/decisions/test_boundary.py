@@ -15,7 +15,7 @@ from msgspec import Struct
 import fait
 from fait._app import System
 from fait._decisions.client import Client
-from fait._decisions.transact import DecisionRunner
+from fait._decisions.load import Loader
 from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite
 from fait._events.codec import Codec
 from fait._events.envelope import EncodedEvent, RecordedEvent
@@ -132,6 +132,7 @@ class ObservedLog:
         self._log = system.store.log
         self._before = list(before)
         self.history = self._log.history
+        self.reads = 0
         self.read_positions: list[int] = []
         self.appends: list[AppendCondition | None] = []
 
@@ -143,6 +144,7 @@ class ObservedLog:
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = 1000) -> Page:
         page = await self._log.read(after, query=query, limit=limit)
+        self.reads += 1
         self.read_positions += [event.position for event in page.events]
         return page
 
@@ -152,7 +154,7 @@ class ObservedLog:
 
 def client_on(log: Any, system: System) -> Client:
     codec = Codec(system.app._declarations.registry)
-    return Client(log, codec, DecisionRunner(log, codec, fait.ManualClock(T0)))
+    return Client(log, Loader(log, codec), fait.ManualClock(T0))
 
 
 def buying(s: System, *orders: str, show: str = "hamlet") -> list[Before]:
@@ -199,9 +201,40 @@ async def test_conflicting_events_are_folded_without_reading_again(s: System) ->
 
     assert (result.attempts, result.position, len(await s.read("order-ada"))) == (4, 5, 1)
     assert log.read_positions == [1]  # each failed condition returned the new events
+    assert log.reads == 3  # the second attempt did not read
     assert [condition and condition.after for condition in log.appends] == [1, 2, 3, 4]
     with pytest.raises(fait.Rejected, match="0 seats left"):
         await s.decide(sell, Sell("hamlet", 1))
+
+
+class LossyLog(ObservedLog):
+    """A log that loses the response of its first append; the append may have been stored."""
+
+    def __init__(self, system: System, *, written: bool) -> None:
+        super().__init__(system)
+        self._written = written
+
+    async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
+        if not self.appends and not self._written:
+            self.appends.append(condition)
+            raise fait.StoreUnavailable("the connection broke.", "unknown")
+        result = await super().append(writes, condition)
+        if len(self.appends) == 1:
+            raise fait.StoreUnavailable("the connection broke.", "unknown")
+        return result
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_append_condition_with_unknown_outcome_is_retried_with_the_same_ids(s: System, written: bool) -> None:
+    await open_show(s, "hamlet", 5)
+    decided = await client_on(LossyLog(s, written=written), s).decide(sell, Sell("hamlet", 2))
+    client = client_on(LossyLog(s, written=written), s)
+    queried = await client.query(of_show(Sell("hamlet", 1)))
+    new_events = fait.NewEvents("order-bob", [Sold(1, "bob")], tags=["show:hamlet"])
+    appended = await client.append(new_events, only_if=queried)
+
+    assert (decided.version, decided.repeated, len(await s.read("order-ada"))) == (1, False, 1)
+    assert (appended.version, appended.repeated, len(await s.read("order-bob"))) == (1, False, 1)
 
 
 async def test_decision_that_no_longer_holds_is_rejected_at_retry(s: System) -> None:

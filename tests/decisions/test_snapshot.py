@@ -586,7 +586,7 @@ async def test_long_stream_is_loaded_with_one_page_in_memory(monkeypatch: pytest
         loader = Loader(log, Codec(Registry()), None)
         tracemalloc.start()
         try:
-            assert (await loader.load(fold_definition_of(Level), "1")).version == pages * PAGE_SIZE
+            assert (await loader.load(fold_definition_of(Level), "level-1")).version == pages * PAGE_SIZE
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -12,7 +12,7 @@ import pytest
 import fait
 from fait._app import System
 from fait._decisions.client import Client
-from fait._decisions.transact import DecisionRunner
+from fait._decisions.load import Loader
 from fait._errors import StoreUnavailable
 from fait._events.append import AppendCondition, AppendResult, StreamWrite
 from fait._events.codec import Codec
@@ -116,6 +116,29 @@ async def test_conflict_with_an_expected_version_raises_without_retry(s: System)
 
     assert (conflict.value.stream, conflict.value.expected, conflict.value.actual) == ("account-1", 0, 1)
     assert (await s.using(expected=1).transact(Account.deposit, "1", Decimal(1))).version == 2
+
+
+async def test_stream_is_loaded_once_for_each_attempt(s: System) -> None:
+    class ContestedLog(FlakyLog):
+        """A log on which another command is stored before each of the first two appends."""
+
+        async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
+            self.appends += 1
+            if self.appends <= 2:
+                await s.transact(Account.deposit, "1", Decimal(1))
+            return await self._log.append(writes, condition)
+
+    log, loads = ContestedLog(s, written=True), list[str]()
+    history = log.history
+
+    async def counting(stream: str, **bounds: Any) -> Any:
+        loads.append(stream)
+        return await history(stream, **bounds)
+
+    log.history = counting  # type: ignore[method-assign]
+    result = await client_on(log, s).transact(Account.deposit, "1", Decimal(5))
+
+    assert (result.value, result.attempts, log.appends, len(loads)) == (Decimal(7), 3, 3, 3)
 
 
 async def test_repeated_key_returns_the_stored_result(s: System, clock: fait.ManualClock) -> None:
@@ -247,7 +270,7 @@ class FlakyLog:
 
 def client_on(log: Any, system: System) -> Client:
     codec = Codec(system.app._declarations.registry)
-    return Client(log, codec, DecisionRunner(log, codec, fait.SystemClock()))
+    return Client(log, Loader(log, codec), fait.SystemClock())
 
 
 @pytest.mark.parametrize("written", [True, False])

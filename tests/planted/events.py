@@ -32,4 +32,26 @@ FAULTS = [
         "return options",
         RUNNING + "events_of_retried_handler_are_appended_once",
     ),
+    Mutant(
+        "the second attempt of a boundary reads the log, although the conflict returned the latest events",
+        "_decisions/decision_loop.py",
+        "second-attempt-reads",
+        "if True:",
+        "tests/decisions/test_boundary.py::test_conflicting_events_are_folded_without_reading_again[memory]",
+    ),
+    Mutant(
+        "an idempotency key is not compared with the command that used it",
+        "_decisions/idempotency.py",
+        "key-reuse-unchecked",
+        "pass",
+        "tests/decisions/test_transact.py::test_key_of_another_command_raises_key_reused[memory]",
+    ),
+    Mutant(
+        "an append whose outcome is unknown is not sent again",
+        "_decisions/idempotency.py",
+        "unknown-outcome-raised",
+        "if True:",
+        "tests/decisions/test_boundary.py::test_append_condition_with_unknown_outcome_is_retried_with_the_same_ids"
+        "[memory-True]",
+    ),
 ]

@@ -16,9 +16,9 @@ from msgspec import Struct
 import fait
 from fait._app import System
 from fait._clock import ManualClock
-from fait._decisions import boundary as boundary_module
+from fait._decisions import decision_loop
 from fait._decisions.client import Client
-from fait._decisions.transact import DecisionRunner
+from fait._decisions.load import Loader
 from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite
 from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
@@ -131,7 +131,7 @@ def race(seed: int, codec: Codec, *, conditions: bool = True) -> list[str]:
     rng = random.Random(seed)
     log = MemoryLog(ManualClock(START))
     stepping = SteppingLog(log, conditions=conditions)
-    client = Client(stepping, codec, DecisionRunner(stepping, codec, ManualClock(START)))
+    client = Client(stepping, Loader(stepping, codec), ManualClock(START))
     commands = [
         Sell(str(n), tuple(rng.sample("ab", rng.choice((1, 1, 2)))), rng.randint(1, 2))
         for n in range(rng.randint(2, 4))
@@ -179,7 +179,7 @@ def wrong_outcomes(stored: Sequence[RecordedEvent], outcomes: Iterable[tuple[Sel
 
 @pytest.fixture
 def codec(monkeypatch: pytest.MonkeyPatch) -> Codec:
-    monkeypatch.setattr(boundary_module, "back_off", step)  # the back-off is a step, too
+    monkeypatch.setattr(decision_loop, "back_off", step)  # the back-off is a step, too
     return Codec(Registry())
 
 

@@ -353,7 +353,7 @@ async def _nothing(event: Any) -> None: ...
 async def _same(app: fait.App, system: fait.System) -> AsyncIterator[fait.System]:
     """Open another app on the store of a system."""
     app._declarations.resolve()
-    other = fait.System(app, system.store, system._runner.clock, 5.0)
+    other = fait.System(app, system.store, system._clock, 5.0)
     await other._prepare({}, (), ())
     try:
         yield other

@@ -18,27 +18,18 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from fait._clock import Clock, freeze
-from fait._decisions.new_events import NewEvents, encode_writes, event_ids
-from fait._decisions.transact import (
-    DecisionLog,
-    Options,
-    WriteResult,
-    append_with_retry,
-    back_off,
-    build_metadata,
-    check_key_reuse,
-    command_record,
-    event_id_for_key,
-)
-from fait._errors import DeclarationError, UsageError
+from fait._clock import freeze
+from fait._decisions.idempotency import Intention
+from fait._decisions.log import DecisionLog
+from fait._decisions.new_events import NewEvents, encode_writes
+from fait._errors import DeclarationError
 from fait._events.annotation import annotated_events
-from fait._events.append import PAGE_SIZE, AppendCondition, Appended, ConditionFailed, IdConflict, raise_on_conflict
+from fait._events.append import PAGE_SIZE, AppendCondition, AppendResult, ConditionFailed, StreamWrite
 from fait._events.codec import Codec
-from fait._events.envelope import CommandRecord, RecordedEvent
+from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
 
-__all__ = ["Boundary", "QueryResult", "decide_boundary", "read_matching_events"]
+__all__ = ["Boundary", "BoundaryHistory", "QueryResult", "read_matching_events"]
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -126,54 +117,20 @@ async def read_matching_events(
     return [events[position] for position in sorted(events) if position <= end], end
 
 
-async def decide_boundary(
-    log: DecisionLog, codec: Codec, clock: Clock, boundary: Boundary[C, S, E], command: C, options: Options
-) -> WriteResult[Sequence[NewEvents]]:
-    """Fold the matching events, decide and append; if the append condition failed, fold the new events and retry."""
-    if options.expected is not None:
-        raise UsageError(
-            f"using(expected=...) does not apply to the boundary {boundary.name!r}, which has no stream. Nothing "
-            f"was written. Set it in NewEvents(..., expected=...) of its decide function."
-        )
-    record = command_record(f"{boundary.name}.{type(command).__name__}", {"command": command})
-    metadata = build_metadata(options, record)
-    history = _BoundaryHistory(log, codec, boundary, command)
-    failed: ConditionFailed | None = None
-    for attempt in range(1, options.attempts + 1):
-        # The first conflict returned the latest events, so the second attempt neither waits nor reads.
-        if attempt > 2:
-            await back_off(attempt)
-        if attempt != 2:
-            await history.read_new_events()
-        # After reading, so that no decision is based on events that a concurrent call stored under the same key.
-        if result := await history.find_repeated(options.key, record):
-            return result
-        new_events = history.decide(clock.now())
-        if not new_events:
-            return WriteResult(new_events, "", 0, history.position, attempts=attempt)
-        writes = encode_writes(codec, new_events, event_ids(boundary.name, options.key), metadata)
-        condition = AppendCondition(history.queries, history.position)
-        append_result = await append_with_retry(log, writes, condition, new_ids=options.key is None)
-        match append_result:
-            case ConditionFailed(events, position):
-                failed = append_result
-                history.add_events(events, position)
-            case Appended(repeated=True) | IdConflict() if result := await history.find_repeated(options.key, record):
-                return result
-            case _:
-                stored = raise_on_conflict(append_result)
-                stream = new_events[0].stream
-                return WriteResult(new_events, stream, stored.versions[0], stored.position, stored.repeated, attempt)
-    assert failed is not None
-    raise_on_conflict(failed)
-    raise AssertionError
-
-
-class _BoundaryHistory(Generic[C, S, E]):
-    """The events that a command depends on, as far as they have been read.
+class BoundaryHistory(Generic[C, S, E]):
+    """The events that a command depends on, as far as they have been read, and its decision: implements `History`.
 
     Holds the events rather than the state, so that each attempt folds a new state: `decide` may change it.
+
+    Attributes:
+        queries: the queries that the decision depends on.
+        position: the position up to which the events are complete.
+        stream: always "", because the events are of many streams.
+        version: always 0.
     """
+
+    stream = ""
+    version = 0
 
     def __init__(self, log: DecisionLog, codec: Codec, boundary: Boundary[C, S, E], command: C) -> None:
         self._log = log
@@ -184,6 +141,11 @@ class _BoundaryHistory(Generic[C, S, E]):
         self._events: list[tuple[int, E]] = []
         self.queries = self._effective_queries()
         self.position = 0
+
+    @property
+    def condition(self) -> AppendCondition:
+        """The append condition: no further event matches the queries."""
+        return AppendCondition(self.queries, self.position)
 
     def _effective_queries(self) -> tuple[Query, ...]:
         """Return the queries of `depends_on`; one without types is restricted to the types that `evolve` handles."""
@@ -197,17 +159,35 @@ class _BoundaryHistory(Generic[C, S, E]):
         types = self._handled.query.types
         return tuple(query if query.types else Query(types, query.tags, query.category) for query in queries)
 
-    async def read_new_events(self) -> None:
+    async def refresh(self) -> None:
         """Read the events recorded since the last read."""
-        self.add_events(*await read_matching_events(self._log, self.queries, self.position))
+        self._add(*await read_matching_events(self._log, self.queries, self.position))
 
-    def add_events(self, events: Iterable[RecordedEvent], position: int) -> None:
+    def decide(self, intention: Intention, now: datetime) -> tuple[Sequence[NewEvents], Sequence[StreamWrite]]:
+        """Decide on all events read so far, and encode the new events."""
+        new_events = self._decide(now)
+        return new_events, encode_writes(self._codec, new_events, intention)
+
+    async def decide_again(self, first: RecordedEvent) -> tuple[Sequence[NewEvents], int]:
+        """Decide on the events before an event, at the time that it was recorded."""
+        await self.refresh()
+        new_events = self._decide(first.recorded_at, before=first.position)
+        return new_events, sum(len(each.events) for each in new_events)
+
+    def absorb(self, conflict: AppendResult) -> bool:
+        """Add the events that made the append condition fail. Returns False for any other conflict."""
+        if not isinstance(conflict, ConditionFailed):
+            return False
+        self._add(conflict.events, conflict.position)
+        return True
+
+    def _add(self, events: Iterable[RecordedEvent], position: int) -> None:
         """Add matching events that are complete up to a position."""
         handles, decode = self._codec.registry.handles, self._codec.decode_any
         self._events += [(each.position, decode(each)) for each in events if handles(self._handled, each.type)]
         self.position = position
 
-    def decide(self, now: datetime, before: int | None = None) -> list[NewEvents]:
+    def _decide(self, now: datetime, before: int | None = None) -> list[NewEvents]:
         """Fold all events read so far, or those before a position, and decide; `fait.now()` returns `now`."""
         state = self._boundary.initial()
         for position, event in self._events:
@@ -215,22 +195,3 @@ class _BoundaryHistory(Generic[C, S, E]):
                 state = self._boundary.evolve(state, event)
         with freeze(now):
             return list(self._boundary.decide(self._command, state))
-
-    async def find_repeated(self, key: str | None, record: CommandRecord) -> WriteResult[Sequence[NewEvents]] | None:
-        """Return the stored result of an idempotency key, or None if there is no key or it is new.
-
-        The value is computed by deciding again, on the events and at the time of the first call.
-        """
-        if key is None:
-            return None
-        name = self._boundary.name
-        first = next(iter(await self._log.find([event_id_for_key(name, key, 0)])), None)
-        if first is None:
-            return None
-        check_key_reuse(first, key, record)
-        await self.read_new_events()
-        new_events = self.decide(first.recorded_at, before=first.position)
-        count = sum(len(each.events) for each in new_events)
-        stored = await self._log.find([event_id_for_key(name, key, index) for index in range(max(1, count))])
-        version = max(event.version for event in stored if event.stream == first.stream)
-        return WriteResult(new_events, first.stream, version, stored[-1].position, repeated=True)

@@ -6,31 +6,29 @@ The first of these calls uses the default options, the second sets two of them:
     await s.using(key="req-17", expected=7).transact(Order.place, "o-1", "c-1", items)
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast, overload
+from types import CoroutineType
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import msgspec
 
+from fait._clock import Clock
 from fait._decisions.aggregate import Aggregate, command_of, fold_definition_of, pending_events
-from fait._decisions.boundary import Boundary, QueryResult, decide_boundary, read_matching_events
+from fait._decisions.boundary import Boundary, BoundaryHistory, QueryResult, read_matching_events
+from fait._decisions.calls import Options, WriteResult, write_result
 from fait._decisions.decider import DecidedEvent, Decider, FoldDefinition, fold_definition_of_decider
-from fait._decisions.new_events import NewEvents, encode_writes, event_ids
-from fait._decisions.transact import (
-    Decision,
-    DecisionLog,
-    DecisionRunner,
-    Options,
-    WriteResult,
-    append_with_retry,
-    async_command_error,
-    build_metadata,
-)
+from fait._decisions.decision_loop import decide
+from fait._decisions.idempotency import Intention, append
+from fait._decisions.load import Loader
+from fait._decisions.log import DecisionLog
+from fait._decisions.metadata import command_record
+from fait._decisions.new_events import NewEvents, encode_writes
+from fait._decisions.stream_history import StreamHistory
 from fait._errors import UsageError
-from fait._events.append import Until, raise_on_conflict
-from fait._events.codec import Codec
+from fait._events.append import Until
 from fait._events.query import Query
+from fait._events.stream import stream_name
 from fait._events.version import Expected
 
 __all__ = ["Client"]
@@ -52,14 +50,14 @@ class Client:
     def __init__(
         self,
         log: DecisionLog,
-        codec: Codec,
-        runner: DecisionRunner,
+        loader: Loader,
+        clock: Clock,
         options: Options = Options(),
         keys: Callable[[str], str] | None = None,
     ) -> None:
-        self._log = log
-        self._codec = codec
-        self._runner = runner
+        self._log = log  # all appends of the client go to it, through `idempotency.append`
+        self._loader = loader
+        self._clock = clock
         self._options = options
         self._next_key = keys  # set by a handler's context: the idempotency key of the next call of an operation
 
@@ -93,8 +91,8 @@ class Client:
         current = self._options
         return Client(
             self._log,
-            self._codec,
-            self._runner,
+            self._loader,
+            self._clock,
             Options(
                 key=current.key if key is None else key,
                 expected=current.expected if expected is None else expected,
@@ -146,17 +144,34 @@ class Client:
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
         checked = command_of(command)
-        run = checked.function
-        if inspect.iscoroutinefunction(run):
-            raise async_command_error(checked.name)
+        name, run = checked.name, checked.function
 
-        def decide(state: A) -> tuple[R, Sequence[DecidedEvent]]:
-            value = run(state, *args, **kwargs)
-            return cast("R", value), pending_events(state)
+        def run_command(state: A) -> tuple[R, Sequence[DecidedEvent]]:
+            value: Any = run(state, *args, **kwargs)
+            if isinstance(value, CoroutineType):
+                value.close()
+                raise _async_command_error(name)
+            return value, pending_events(state)
 
-        definition = cast("FoldDefinition[A]", fold_definition_of(cast("type[Aggregate]", checked.aggregate)))
-        decision = Decision(definition, id, checked.name, checked.arguments(args, kwargs), decide)
-        return await self._runner.run(decision, self._next_options(f"{checked.name}/{id}"))
+        aggregate: Any = checked.aggregate
+        definition: FoldDefinition[A] = fold_definition_of(aggregate)
+        return await self._transact(definition, id, name, checked.arguments(args, kwargs), run_command)
+
+    async def _transact(
+        self,
+        definition: FoldDefinition[S],
+        id: str,
+        name: str,
+        arguments: Mapping[str, Any],
+        run: Callable[[S], tuple[R, Sequence[DecidedEvent]]],
+    ) -> WriteResult[R]:
+        options = self._next_options(f"{name}/{id}")
+        stream = stream_name(definition.category, id)
+        intention = Intention(stream, options, command_record(name, arguments))
+        history = StreamHistory(self._loader, definition, stream, run)
+        result = await decide(history, intention, self._log, self._clock)
+        self._loader.save_snapshot(history.loaded)
+        return result
 
     @overload
     async def decide(self, decider: Decider[C, S, E], id: str, command: C, /) -> WriteResult[Sequence[E]]: ...
@@ -195,9 +210,7 @@ class Client:
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
         if isinstance(decider, Boundary):
-            (command,) = arguments
-            options = self._next_options(decider.name)
-            return await decide_boundary(self._log, self._codec, self._runner.clock, decider, command, options)
+            return await self._decide_boundary(decider, *arguments)
         id, command = arguments
 
         def run(state: Any) -> tuple[Sequence[Any], Sequence[DecidedEvent]]:
@@ -205,8 +218,19 @@ class Client:
             return events, [DecidedEvent(event) for event in events]
 
         name = f"{decider.category}.{type(command).__name__}"
-        decision = Decision(fold_definition_of_decider(decider), id, name, {"command": command}, run)
-        return await self._runner.run(decision, self._next_options(f"{name}/{id}"))
+        return await self._transact(fold_definition_of_decider(decider), id, name, {"command": command}, run)
+
+    async def _decide_boundary(self, boundary: Boundary[C, S, E], command: C) -> WriteResult[Sequence[NewEvents]]:
+        options = self._next_options(boundary.name)
+        if options.expected is not None:
+            raise UsageError(
+                f"using(expected=...) does not apply to the boundary {boundary.name!r}, which has no stream. Nothing "
+                f"was written. Set it in NewEvents(..., expected=...) of its decide function."
+            )
+        record = command_record(f"{boundary.name}.{type(command).__name__}", {"command": command})
+        intention = Intention(boundary.name, options, record)
+        history = BoundaryHistory(self._log, self._loader.codec, boundary, command)
+        return await decide(history, intention, self._log, self._clock)
 
     async def query(self, *queries: Query) -> QueryResult:
         """Read all events that match any of the queries, and the position up to which the result is complete.
@@ -224,7 +248,7 @@ class Client:
         if not queries:
             raise UsageError("query() needs at least one Query; Query() matches all events.")
         stored, position = await read_matching_events(self._log, queries)
-        return QueryResult([self._codec.decode_envelope(each) for each in stored], queries, position)
+        return QueryResult([self._loader.codec.decode_envelope(each) for each in stored], queries, position)
 
     async def publish(
         self,
@@ -296,13 +320,9 @@ class Client:
     ) -> WriteResult[None]:
         if not new_events:
             raise UsageError("append() needs at least one NewEvents(stream, events). Nothing was written.")
-        ids = event_ids(new_events[0].stream, options.key, event_id)
-        writes = encode_writes(self._codec, new_events, ids, build_metadata(options))
-        new_ids = options.key is None and event_id is None
-        stored = raise_on_conflict(
-            await append_with_retry(self._log, writes, only_if and only_if.condition, new_ids=new_ids)
-        )
-        return WriteResult(None, new_events[0].stream, stored.versions[0], stored.position, stored.repeated)
+        intention = Intention(new_events[0].stream, options, event_id=event_id)
+        writes = encode_writes(self._loader.codec, new_events, intention)
+        return write_result(None, writes, await append(self._log, intention, writes, only_if and only_if.condition))
 
     @overload
     async def load(
@@ -372,7 +392,9 @@ class Client:
                 )
         until = Until(version, position, at)
         definition = _fold_definition_of(target)
-        return (await self._runner.load(definition, id, until, as_of)).state
+        loaded = await self._loader.load(definition, stream_name(definition.category, id), until, as_of)
+        self._loader.save_snapshot(loaded)
+        return loaded.state
 
     @overload
     async def load_many(self, target: type[A], ids: Iterable[str], /) -> dict[str, A]: ...
@@ -397,8 +419,15 @@ class Client:
             StoreUnavailable: the store cannot be read.
         """
         definition = _fold_definition_of(target)
-        return {id: loaded.state for id, loaded in (await self._runner.load_many(definition, ids)).items()}
+        return {id: loaded.state for id, loaded in (await self._loader.load_many(definition, ids)).items()}
 
 
 def _fold_definition_of(target: type[Aggregate] | Decider[Any, Any, Any]) -> FoldDefinition[Any]:
     return fold_definition_of_decider(target) if isinstance(target, Decider) else fold_definition_of(target)
+
+
+def _async_command_error(name: str) -> UsageError:
+    return UsageError(
+        f"the command {name} is async, but a command must be a plain function: it may run more than once. Await "
+        f"its inputs first, and pass the results as arguments. Nothing was written."
+    )

@@ -2,7 +2,7 @@
 
     cart = Decider(category="cart", initial=Cart, decide=decide, evolve=evolve)
 
-A decider is the functional form of an aggregate. The same `DecisionRunner` runs both; it sees each of them as a
+A decider is the functional form of an aggregate. The same decision loop runs both; it sees each of them as a
 `FoldDefinition`.
 """
 
@@ -113,7 +113,7 @@ class FoldDefinition(Struct, Generic[S], frozen=True):
 
 
 def fold_definition_of_decider(decider: Decider[Any, S, Any]) -> FoldDefinition[S]:
-    """Return a decider's fold, as the decision runner uses it."""
+    """Return a decider's fold, as the decision loop uses it."""
     policy = None
     if decider.snapshot_every is not None:
         policy = SnapshotPolicy(decider.snapshot_every, decider.evolve, decider.initial)

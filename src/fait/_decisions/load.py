@@ -7,20 +7,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from fait._decisions.decider import FoldDefinition
+from fait._decisions.log import HistoryReader
 from fait._decisions.snapshot import LoadedSnapshot, Snapshot, Snapshots
 from fait._events.append import PAGE_SIZE, Until
 from fait._events.codec import Codec, Decode, DecodeTable, decode_error
 from fait._events.envelope import EventSlice
-from fait._events.stream import stream_name
+from fait._events.stream import id_of, stream_name
 from fait._telemetry import logger
 
-__all__ = ["MAX_STREAMS_PER_READ", "HistoryReader", "LoadedState", "Loader"]
+__all__ = ["MAX_STREAMS_PER_READ", "LoadedState", "Loader"]
 
 S = TypeVar("S")
 
@@ -28,20 +29,6 @@ MAX_STREAMS_PER_READ: Final = 500
 """Maximum number of streams that one query reads."""
 
 _NO_BOUNDS: Final = Until()
-
-
-class HistoryReader(Protocol):
-    """The methods of the port `Log` that loading uses."""
-
-    async def history(self, stream: str, *, after: int = 0, limit: int = ..., until: Until = ...) -> list[EventSlice]:
-        """Read the event slices of a stream, in order of version."""
-        ...
-
-    async def histories(
-        self, streams: Sequence[tuple[str, int]], *, limit: int = ...
-    ) -> list[tuple[str, list[EventSlice]]]:
-        """Read the event slices of several streams, each after a version."""
-        ...
 
 
 class LoadedState(Struct, Generic[S]):
@@ -63,22 +50,57 @@ class LoadedState(Struct, Generic[S]):
 
 
 class Loader:
-    """Loads and folds streams of a log."""
+    """Loads and folds streams of a log.
 
-    def __init__(self, log: HistoryReader, codec: Codec, snapshots: Snapshots | None) -> None:
+    Attributes:
+        codec: decodes the events.
+        snapshots: the snapshots of the streams; None: every load starts at the first event.
+    """
+
+    def __init__(self, log: HistoryReader, codec: Codec, snapshots: Snapshots | None = None) -> None:
         self._log = log
-        self._codec = codec
         self._decoders: defaultdict[tuple[type, ...], DecodeTable] = defaultdict(lambda: defaultdict(dict))
+        self.codec = codec
         self.snapshots = snapshots
 
     async def load(
-        self, definition: FoldDefinition[S], id: str, until: Until = _NO_BOUNDS, as_of: datetime | None = None
+        self, definition: FoldDefinition[S], stream: str, until: Until = _NO_BOUNDS, as_of: datetime | None = None
     ) -> LoadedState[S]:
         """Load and fold a stream; with `as_of`, only the events that occurred by then, in the order of versions."""
-        stream, empty = stream_name(definition.category, id), LoadedState(definition.initial(id))
+        empty = LoadedState(definition.initial(id_of(stream)))
         if self.snapshots is None or definition.snapshots is None or as_of is not None:
-            return await self._fold_remaining(definition, stream, empty, until, as_of)
-        snapshot = (await self.snapshots.find(definition, {stream: id})).get(stream)
+            loaded = await self._fold_remaining(definition, stream, empty, until, as_of)
+        else:
+            loaded = await self._load_from_snapshot(definition, stream, empty, until)
+        if definition.set_version is not None:
+            definition.set_version(loaded.state, loaded.version)
+        return loaded
+
+    async def load_many(self, definition: FoldDefinition[S], ids: Iterable[str]) -> dict[str, LoadedState[S]]:
+        """Load and fold the current state of many streams with few queries; they may be of different times.
+
+        Returns the states by id, in the order of the ids.
+        """
+        states: dict[str, LoadedState[S]] = {}
+        remaining = iter(dict.fromkeys(ids))
+        while group := list(islice(remaining, MAX_STREAMS_PER_READ)):
+            streams = {stream_name(definition.category, id): id for id in group}
+            loaded = await self._load_group(definition, streams)
+            states.update({id: loaded[stream] for stream, id in streams.items()})
+        return states
+
+    def save_snapshot(self, loaded: LoadedState[Any]) -> None:
+        """Start saving the new snapshot, if there is one, in the background."""
+        if self.snapshots is not None and loaded.new_snapshot is not None:
+            self.snapshots.save_later(loaded.new_snapshot)
+
+    async def _load_from_snapshot(
+        self, definition: FoldDefinition[S], stream: str, empty: LoadedState[S], until: Until
+    ) -> LoadedState[S]:
+        """Load a stream from its snapshot if there is a valid one, and create a new snapshot if one is due."""
+        assert self.snapshots is not None
+        assert definition.snapshots is not None
+        snapshot = (await self.snapshots.find(definition, {stream: id_of(stream)})).get(stream)
         resumed = await self._resume_from_snapshot(definition, stream, snapshot, until) if snapshot else None
         if snapshot is None or resumed is None:
             loaded, snapshot_version = await self._fold_remaining(definition, stream, empty, until), 0
@@ -93,15 +115,6 @@ class Loader:
                 definition, stream, loaded.state, loaded.version, loaded.event_id
             )
         return loaded
-
-    async def load_many(self, definition: FoldDefinition[S], ids: Iterable[str]) -> dict[str, LoadedState[S]]:
-        """Load and fold the current state of many streams with few queries; they may be of different times."""
-        states: dict[str, LoadedState[S]] = {}
-        remaining = iter(dict.fromkeys(ids))
-        while group := list(islice(remaining, MAX_STREAMS_PER_READ)):
-            streams = {stream_name(definition.category, id): id for id in group}
-            states.update(await self._load_group(definition, streams))
-        return states
 
     async def _load_group(self, definition: FoldDefinition[S], ids: dict[str, str]) -> dict[str, LoadedState[S]]:
         loaded = {stream: LoadedState(definition.initial(id)) for stream, id in ids.items()}
@@ -124,8 +137,11 @@ class Loader:
                 break
             remaining = [each for each in remaining[remaining.index(page[-1][0]) :] if each not in invalid]
         for stream in invalid | snapshots.keys():
-            loaded[stream] = await self.load(definition, ids[stream])
-        return {id: loaded[stream] for stream, id in ids.items()}
+            loaded[stream] = await self.load(definition, stream)
+        if definition.set_version is not None:
+            for each in loaded.values():
+                definition.set_version(each.state, each.version)
+        return loaded
 
     async def _resume_from_snapshot(
         self, definition: FoldDefinition[S], stream: str, snapshot: LoadedSnapshot, until: Until
@@ -207,6 +223,6 @@ class Loader:
     ) -> Decode | None:
         decoders = self._decoders[definition.events]
         if schema not in decoders[type]:
-            handled = self._codec.registry.handled_types(definition.events)
-            decoders[type][schema] = self._codec.decoder_for(handled, type, schema, stream, version)
+            handled = self.codec.registry.handled_types(definition.events)
+            decoders[type][schema] = self.codec.decoder_for(handled, type, schema, stream, version)
         return decoders[type][schema]

@@ -19,9 +19,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from fait._clock import new_id
-from fait._decisions.new_events import NewEvents, encode_writes, event_ids
-from fait._decisions.transact import Options, build_metadata
+from fait._decisions.calls import Options
+from fait._decisions.idempotency import Intention
+from fait._decisions.new_events import NewEvents, encode_writes
 from fait._events.append import StreamWrite
 from fait._events.codec import Codec
 from fait._events.version import ANY, Expected
@@ -61,13 +61,11 @@ class OutboxBuffer:
 
     def add(self, entry: OutboxEntry) -> None:
         """Encode and validate an event, and add it to the buffer."""
-        stream, key = entry.stream, entry.key
         tags = entry.tags if isinstance(entry.tags, str) else tuple(entry.tags)  # NewEvents rejects a single str
-        new_events = NewEvents(stream, [entry.event], entry.expected, tags, entry.occurred_at)
-        may_exist = bool(entry.id or key)
-        ids = event_ids(f"outbox/{stream}", key, entry.id) if may_exist else new_id
-        [write] = encode_writes(self._codec, [new_events], ids, build_metadata(Options(key=key)))
-        self._writes.append((write, may_exist))
+        new_events = NewEvents(entry.stream, [entry.event], entry.expected, tags, entry.occurred_at)
+        intention = Intention(f"outbox/{entry.stream}", Options(key=entry.key or None), event_id=entry.id or None)
+        [write] = encode_writes(self._codec, [new_events], intention)
+        self._writes.append((write, not intention.has_new_ids))
 
     def keep_selected(self, selectors: Iterable[bool]) -> None:
         """Remove the events whose selector is False; there is one selector for each event, in order."""

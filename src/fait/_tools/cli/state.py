@@ -9,14 +9,13 @@ import typer
 from msgspec import Raw
 
 from fait._app import App, declarations_of
-from fait._clock import SystemClock
 from fait._decisions.aggregate import Aggregate, fold_definition_of
-from fait._decisions.transact import DecisionRunner
+from fait._decisions.load import Loader
 from fait._errors import UsageError
 from fait._events.append import PAGE_SIZE, Until
 from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
-from fait._events.stream import category_of, id_of
+from fait._events.stream import category_of
 from fait._store.command_hint import command_hint
 from fait._store.log import Log
 from fait._store.open import redacted_url
@@ -73,8 +72,8 @@ async def state(
         if aggregate is None:
             folded_by, values = "merge of event data, last value wins", _merge_data(events)
         else:
-            loaded = await DecisionRunner(opened.log, Codec(declarations_of(declared).registry), SystemClock()).load(
-                fold_definition_of(aggregate), id_of(name), until, as_of_time
+            loaded = await Loader(opened.log, Codec(declarations_of(declared).registry)).load(
+                fold_definition_of(aggregate), name, until, as_of_time
             )
             folded_by, values = aggregate.__qualname__, _encode_fields(loaded.state)
     _print_state(name, folded_by, values, events, as_json)

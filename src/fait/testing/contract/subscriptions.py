@@ -468,7 +468,7 @@ class SubscriptionContract(StoreContract):
         async with app.open(url) as busy:
             _needs(busy, shared=True)
             async with opener() as store:
-                second = System(app, store, busy._runner.clock, 5.0)  # pyright: ignore[reportPrivateUsage]
+                second = System(app, store, busy._clock, 5.0)  # pyright: ignore[reportPrivateUsage]
                 head = store.log.head
 
                 async def head_before_append() -> int:

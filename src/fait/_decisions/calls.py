@@ -1,0 +1,71 @@
+"""The options and the result of a client's calls."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from msgspec import Struct
+
+from fait._events.append import AppendResult, StreamWrite, raise_on_conflict
+from fait._events.version import Expected
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    R_co = DefaultTypeVar("R_co", covariant=True, default=Any)
+else:
+    R_co = TypeVar("R_co", covariant=True)
+
+__all__ = ["DEFAULT_ATTEMPTS", "Options", "WriteResult", "write_result"]
+
+R = TypeVar("R")
+
+DEFAULT_ATTEMPTS: Final = 32
+"""Default maximum number of times a decision is made before a conflict becomes an error."""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """Options of a client's calls, set by `using`.
+
+    Attributes:
+        key: idempotency key; see `Intention`.
+        expected: the stream's expected version; a conflict is then an error immediately.
+        attempts: maximum number of times a decision is made when appends conflict.
+        extra: further entries of the events' metadata.
+    """
+
+    key: str | None = None
+    expected: Expected | None = None
+    attempts: int = DEFAULT_ATTEMPTS
+    extra: Mapping[str, Any] = {}
+
+
+class WriteResult(Struct, Generic[R_co], frozen=True):
+    """The result of a decision or an append. Pass it as `after=` to read your own write.
+
+    Attributes:
+        value: the command's return value; the events of a decider; the `NewEvents` of a boundary; None for `publish`
+            and `append`.
+        stream: the stream of the events; the first one if there are several. "" if a boundary decided no events.
+        version: the version of that stream after the append; 0 if a boundary decided no events.
+        position: position of the last event that was appended. If nothing was appended: of the last event that the
+            decision is based on.
+        repeated: True if an earlier call with the same key, or the same `id=`, stored the events; this call wrote
+            nothing. It is also True if this call's own append was stored, its connection was lost and the append was
+            sent again: the two cases cannot be told apart. Without a key and an id it is always False.
+        attempts: number of times the decision was made; more than 1 if appends conflicted.
+    """
+
+    value: R_co
+    stream: str
+    version: int
+    position: int
+    repeated: bool = False
+    attempts: int = 1
+
+
+def write_result(
+    value: R, writes: Sequence[StreamWrite], append_result: AppendResult, attempts: int = 1
+) -> WriteResult[R]:
+    """Return the result of a successful append; raise the exception of a conflict."""
+    stored = raise_on_conflict(append_result)
+    return WriteResult(value, writes[0].stream, stored.versions[0], stored.position, stored.repeated, attempts)

@@ -1,0 +1,40 @@
+"""The methods of the port `Log` that decisions use."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite, Until
+from fait._events.envelope import EventSlice, RecordedEvent
+from fait._events.query import Query
+
+__all__ = ["DecisionLog", "HistoryReader"]
+
+
+class HistoryReader(Protocol):
+    """The methods that loading uses."""
+
+    async def history(self, stream: str, *, after: int = 0, limit: int = ..., until: Until = ...) -> list[EventSlice]:
+        """Read the event slices of a stream, in order of version."""
+        ...
+
+    async def histories(
+        self, streams: Sequence[tuple[str, int]], *, limit: int = ...
+    ) -> list[tuple[str, list[EventSlice]]]:
+        """Read the event slices of several streams, each after a version."""
+        ...
+
+
+class DecisionLog(Protocol):
+    """The methods that boundaries, appends and idempotency keys use."""
+
+    async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
+        """Append events, or return the conflict that prevented it."""
+        ...
+
+    async def read(self, after: int, *, query: Query = ..., limit: int = ...) -> Page:
+        """Read events of the log, in order of position."""
+        ...
+
+    async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
+        """Return events by id, in order of position."""
+        ...
