@@ -68,7 +68,7 @@ from fait._store.ledger import (
     constraint_violation,
     fits_column,
 )
-from fait._store.log import ExpireResult, Features, Identity, Log, OldestMessage, StreamInfo
+from fait._store.log import Epoch, ExpireResult, Features, Identity, Log, OldestMessage, StreamInfo, epoch_of
 from fait._store.migrations import Migration, MigrationStatus
 from fait._store.open import BACKENDS, Store, StoreAdmin, open_admin, open_store
 from fait._store.position_signal import PositionSignal
@@ -94,6 +94,7 @@ __all__ = [
     "ColumnKind",
     "ConditionFailed",
     "EncodedEvent",
+    "Epoch",
     "EventSlice",
     "ExpireResult",
     "Features",
@@ -131,6 +132,7 @@ __all__ = [
     "check_limit",
     "check_writes",
     "constraint_violation",
+    "epoch_of",
     "fits_column",
     "id_of",
     "is_expected",

@@ -53,6 +53,7 @@ def copied(source: Path, target: Path) -> None:
 async def test_running_process_detects_restore_in_place(server: PostgresServer) -> None:
     url, backup = address(server, "in_place"), server.data.with_name("backup")
     running = await open_store(url)
+    before = running.log.identity
     try:
         await running.log.append([write("kept-1", count=3)])
         server.stop()
@@ -78,7 +79,8 @@ async def test_running_process_detects_restore_in_place(server: PostgresServer) 
     finally:
         await running.close()
     adopted = await open_admin(url).adopt(in_place=True, dry_run=False)
-    assert (adopted.previous.epoch, adopted.current.epoch) == (1, 2)
+    assert (adopted.previous, adopted.head) == (before, 23)
+    assert adopted.current.epoch_id != before.epoch_id
 
 
 async def test_checkpoint_after_head_stops_its_subscription(server: PostgresServer) -> None:
@@ -103,10 +105,14 @@ async def test_copy_in_another_cluster_is_refused_until_adopted(server: Postgres
         await open_store(address(other, "dumped"))
 
     adopted = await open_admin(address(other, "dumped")).adopt(in_place=False, dry_run=False)
+    original = await open_admin(address(server, "dumped")).adopt(in_place=True, dry_run=False)
+    assert (original.previous, original.head) == (adopted.previous, adopted.head)
+    assert original.current.epoch_id != adopted.current.epoch_id
     store = await open_store(address(other, "dumped"))
     try:
         assert store.log.identity == adopted.current
         assert adopted.current.log_id == adopted.previous.log_id
+        assert [each.after_position for each in await store.log.epochs()] == [0, 3]
         assert [each.version for each in (await store.log.read(0)).events] == [1, 2, 3]
         assert isinstance(await store.log.append([write("kept-1", expected=3)]), Appended)
     finally:
@@ -155,7 +161,8 @@ async def test_standby_is_refused_and_after_promotion_until_adopted(server: Post
         with pytest.raises(StoreUnavailable, match=r"timeline changed from 1 to 2.*fait log adopt"):
             await open_store(url)
         adopted = await open_admin(url).adopt(in_place=False, dry_run=False)
-        assert (adopted.current.epoch, adopted.head) == (2, 3)
+        assert (adopted.previous, adopted.head) == (store.log.identity, 3)
+        assert adopted.current.epoch_id != store.log.identity.epoch_id
         promoted = await open_store(url)
         assert isinstance(await promoted.log.append([write("kept-1", expected=3)]), Appended)
         await promoted.close()

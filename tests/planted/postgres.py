@@ -152,6 +152,13 @@ FAULTS = [
         SCHEMA + "concurrent_adoptions_start_one_epoch",
     ),
     Mutant(
+        "an epoch starts after the high-water mark, below an event that readers of its stream have seen",
+        "_store/postgres/identity.py",
+        "epoch-after-high-water-mark",
+        'head = await connection.fetchval(database.sql["high_water_mark"])',
+        SCHEMA + "epoch_starts_after_last_visible_event_despite_open_append",
+    ),
+    Mutant(
         "an earlier timeline is not noticed",
         "_store/postgres/identity.py",
         "earlier-timeline-not-noticed",

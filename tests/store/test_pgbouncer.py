@@ -72,7 +72,7 @@ async def test_rows_and_checkpoints_are_recorded_together(store: Store) -> None:
     ledger, identity = store.ledger, store.log.identity
     table = Table("pooled", (Column("id", "text", False),), "id")
     await ledger.create_table(table)
-    await ledger.start_checkpoint(Checkpoint("pooled", "app", 0, identity.log_id, identity.epoch))
+    await ledger.start_checkpoint(Checkpoint("pooled", "app", 0, identity.log_id, identity.epoch_id))
     lease = await ledger.acquire(await ledger.lease("pooled"), "me")
     assert lease is not None
 

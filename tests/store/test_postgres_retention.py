@@ -72,7 +72,7 @@ async def test_dropped_message_at_mark_does_not_lower_head(url: str, store: Stor
 
 
 async def test_subscription_start_waits_for_open_expire_transaction(url: str, store: Store) -> None:
-    checkpoint = Checkpoint("late", "app", 0, store.log.identity.log_id, store.log.identity.epoch)
+    checkpoint = Checkpoint("late", "app", 0, store.log.identity.log_id, store.log.identity.epoch_id)
     async with connected(url) as dropping:
         await dropping.execute("BEGIN")
         await dropping.execute(in_schema(url, "SELECT {0}.fait_expire_messages_1('mail', now(), 0, 0, 1)"))

@@ -20,6 +20,7 @@ from fait._errors import FaitError, StoreTooNew, StoreUnavailable, UsageError
 from fait._events.query import Query
 from fait._store.adoption import Adoption
 from fait._store.health import Finding
+from fait._store.log import epoch_of
 from fait._store.migrations import Migration, load_migrations
 from fait._store.open import Store, open_admin, open_store
 from fait.testing.contract.store import added, everything, new, write
@@ -116,6 +117,7 @@ async def test_concurrent_adoptions_start_one_epoch(fresh: Fresh) -> None:
     url = fresh()
     await open_admin(url).migrate()
     await asked(url, "UPDATE {0}.fait_log SET timeline = timeline + 1")
+    await asked(url, "ALTER DATABASE postgres SET default_transaction_isolation = 'serializable'")
     other = await asyncpg.connect(url.partition("?")[0])
     try:
         async with other.transaction():  # blocks both, so that they run concurrently
@@ -125,9 +127,38 @@ async def test_concurrent_adoptions_start_one_epoch(fresh: Fresh) -> None:
         done = await asyncio.gather(*adoptions, return_exceptions=True)
     finally:
         await other.close()
+        await asked(url, "ALTER DATABASE postgres RESET default_transaction_isolation")
 
-    assert [each.current.epoch for each in done if isinstance(each, Adoption)] == [2]
+    [adopted] = [each for each in done if isinstance(each, Adoption)]
     assert [type(each) for each in done if isinstance(each, Exception)] == [UsageError]
+    assert [number for (number,) in await asked(url, "SELECT number FROM {0}.fait_epochs ORDER BY 1")] == [1, 2]
+    assert await asked(url, "SELECT epoch_id FROM {0}.fait_log") == [(adopted.current.epoch_id,)]
+
+
+async def test_epoch_starts_after_last_visible_event_despite_open_append(fresh: Fresh) -> None:
+    url = fresh()
+    async with opened(url) as store:
+        other = await asyncpg.connect(url.partition("?")[0])
+        try:
+            transaction = other.transaction()
+            await transaction.start()
+            await other.execute(
+                f"SELECT {schema_of(url)}.fait_append_one_1('order-1', -1, gen_random_uuid(), 't', 1, '1', '{{}}', NULL, "
+                "NULL, false, NULL, NULL)"
+            )
+            await added(store.log, write("order-2", 1))
+            assert (await store.log.read(0)).position == 0  # the open append holds the high-water mark back
+
+            adopted = await open_admin(url).adopt(in_place=True, dry_run=False)
+            await transaction.commit()
+        finally:
+            await other.close()
+        epochs = await store.log.epochs()
+
+        assert [each.after_position for each in epochs] == [0, 2]
+        assert {epoch_of(epochs, each.position).epoch_id for each in await everything(store.log)} == {
+            adopted.previous.epoch_id
+        }
 
 
 @pytest.mark.parametrize("schema", HOSTILE)
@@ -161,7 +192,7 @@ async def test_script_run_by_psql_creates_same_schema(fresh: Fresh, schema: str)
             program("psql", url, "-v", "ON_ERROR_STOP=1", "-q", text=await open_admin(url).script(from_scratch=True))
         dumps.append(re.sub(r"\\(un)?restrict .*", "", program("pg_dump", url, "--schema-only", "-n", f'"{schema}"')))
         async with opened(url, create=False) as store:
-            assert store.log.identity.epoch == 1
+            assert [each.epoch_id for each in await store.log.epochs()] == [store.log.identity.epoch_id]
         await asked(url, "DROP SCHEMA {0} CASCADE")
 
     assert dumps[0].count("CREATE FUNCTION") == sum(step.sql.count("CREATE FUNCTION") for step in STEPS)
@@ -259,12 +290,11 @@ async def test_changed_migration_is_refused(fresh: Fresh) -> None:
 # Facts
 
 
-@pytest.mark.parametrize("table", ["fait_events", "fait_messages"])
 @pytest.mark.parametrize(
-    "statement",
-    ["UPDATE {0}.{1} SET version = 7", "DELETE FROM {0}.{1}", "TRUNCATE {0}.{1}", "TRUNCATE {0}.{1} CASCADE"],
+    ("table", "column"), [("fait_events", "version"), ("fait_messages", "version"), ("fait_epochs", "after_position")]
 )
-async def test_owner_cannot_change_events(fresh: Fresh, table: str, statement: str) -> None:
+@pytest.mark.parametrize("statement", ["UPDATE {0}.{1} SET {2} = 7", "DELETE FROM {0}.{1}", "TRUNCATE {0}.{1} CASCADE"])
+async def test_owner_cannot_change_events_and_epochs(fresh: Fresh, table: str, column: str, statement: str) -> None:
     url = fresh()
     async with opened(url) as store:
         await added(store.log, write("order-1", 1))
@@ -275,8 +305,8 @@ async def test_owner_cannot_change_events(fresh: Fresh, table: str, statement: s
         "SELECT 1, recorded_at, occurred_at, gen_random_uuid(), 1, 'note-1', type, data, metadata FROM {0}.fait_events",
     )
 
-    with pytest.raises(asyncpg.RestrictViolationError, match=f"on {table} is not allowed: events are append-only"):
-        await asked(url, statement.replace("{1}", table))
+    with pytest.raises(asyncpg.RestrictViolationError, match=f"on {table} is not allowed: the log is append-only"):
+        await asked(url, statement.replace("{1}", table).replace("{2}", column))
 
     assert len(await asked(url, "SELECT FROM {0}.fait_all_events")) == 2
 
@@ -379,9 +409,10 @@ async def test_application_runs_with_grants_of_guide(roles: tuple[str, str, str]
         "DELETE FROM {0}.fait_events",
         "TRUNCATE {0}.fait_events",
         "DELETE FROM {0}.fait_messages",
+        "INSERT INTO {0}.fait_epochs VALUES (2, '', 0)",
         "DELETE FROM {0}.fait_streams",
         "DELETE FROM {0}.fait_tags",
-        "UPDATE {0}.fait_log SET epoch = 2",
+        "UPDATE {0}.fait_log SET epoch_id = ''",
         "INSERT INTO {0}.fait_migrations SELECT * FROM {0}.fait_migrations",
         "ALTER TABLE {0}.fait_events DISABLE TRIGGER ALL",
         "SELECT setval('{0}.fait_position', 1)",

@@ -1,6 +1,7 @@
 """Tests specific to the SQLite store: the append-only log, opening files, and the SQL statements of handlers."""
 
 import asyncio
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from fait._clock import ManualClock, SystemClock
 from fait._errors import StoreTooNew, StoreUnavailable, UsageError
 from fait._events.query import EVERYTHING
 from fait._store.ledger import Checkpoint, HandlerStatement, UnitOfWork
-from fait._store.open import Store, open_store
+from fait._store.open import Store, open_admin, open_store
 from fait._store.sqlite.rows import read_page
 from fait.testing.contract.store import START, added, everything, new, write
 
@@ -40,16 +41,30 @@ async def store(path: Path) -> AsyncIterator[Store]:
     [
         "UPDATE fait_events SET data = '{}'",
         "DELETE FROM fait_events WHERE position = 1",
+        "UPDATE fait_epochs SET after_position = 1",
+        "DELETE FROM fait_epochs",
     ],
 )
-async def test_events_cannot_be_updated_or_deleted(store: Store, path: Path, change: str) -> None:
+async def test_events_and_epochs_cannot_be_updated_or_deleted(store: Store, path: Path, change: str) -> None:
     await added(store.log, write("a", [new(tags=("t",))]), write("b"))
-    before = await everything(store.log)
+    before = await everything(store.log), await store.log.epochs()
 
     with pytest.raises(apsw.ConstraintError, match="append-only"):
         apsw.Connection(str(path)).execute(change)
 
-    assert await everything(store.log) == before
+    assert (await everything(store.log), await store.log.epochs()) == before
+
+
+async def test_two_copies_of_a_file_are_adopted_with_different_epoch_ids(path: Path, tmp_path: Path) -> None:
+    store = await open_store(URL.format(path))
+    await added(store.log, write("a", 2))
+    await store.close()
+    copies = [Path(shutil.copy(path, tmp_path / name)) for name in ("one.db", "two.db")]
+
+    adopted = [await open_admin(URL.format(each)).adopt(in_place=True, dry_run=False) for each in copies]
+
+    assert adopted[0].previous == adopted[1].previous == store.log.identity
+    assert adopted[0].current.epoch_id != adopted[1].current.epoch_id
 
 
 @pytest.mark.parametrize(
@@ -234,7 +249,7 @@ async def test_append_to_a_closed_store_raises_store_unavailable(path: Path) -> 
 
 
 async def acquire_lease(store: Store) -> int:
-    await store.ledger.start_checkpoint(Checkpoint("s", "app", 0, "log", 1))
+    await store.ledger.start_checkpoint(Checkpoint("s", "app", 0, "log", "epoch"))
     lease = await store.ledger.acquire(await store.ledger.lease("s"), "me")
     assert lease is not None
     return lease.fencing_token

@@ -198,7 +198,7 @@ async def store() -> AsyncIterator[Store]:
     """A store with a subscription at position 0 and three events for it."""
     store = await open_store("memory:", clock=fait.SystemClock())
     identity = store.log.identity
-    await store.ledger.start_checkpoint(Checkpoint("recorder", "parcels", 0, identity.log_id, identity.epoch))
+    await store.ledger.start_checkpoint(Checkpoint("recorder", "parcels", 0, identity.log_id, identity.epoch_id))
     await added(store.log, write("a", [new("wanted") for _ in range(3)]))
     yield store
     await store.close()

@@ -281,7 +281,7 @@ async def test_checkpoint_before_dropped_messages_is_rejected_and_unchanged(
     async with app.open(expired_url, clock=clock, run="elsewhere") as s:
         [now] = await s.store.ledger.checkpoints()
         await s.store.ledger.forget_subscription("old")
-        await s.store.ledger.start_checkpoint(type(now)("old", "post", 0, now.log_id, now.epoch))
+        await s.store.ledger.start_checkpoint(type(now)("old", "post", 0, now.log_id, now.epoch_id))
 
     with pytest.raises(fait.PositionExpired, match=r"forget=\['old'\]"):
         async with app.open(expired_url, clock=clock):

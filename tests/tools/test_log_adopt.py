@@ -18,10 +18,10 @@ from tests.servers.postgres import PostgresServer, installations
 Run = Callable[..., Any]
 
 CHECKPOINTS = """
-INSERT INTO {0}fait_checkpoints (subscription, app, position, log_id, epoch, definition_hash) VALUES
-    ('ahead', 'app', 11, (SELECT log_id FROM {0}fait_log), 1, ''),
-    ('even', 'app', 10, (SELECT log_id FROM {0}fait_log), 1, ''),
-    ('other', 'app', 3, 'another-log', 1, '')
+INSERT INTO {0}fait_checkpoints (subscription, app, position, log_id, epoch_id, definition_hash)
+SELECT 'ahead', 'app', 11, log_id, epoch_id, '' FROM {0}fait_log
+UNION ALL SELECT 'even', 'app', 10, log_id, epoch_id, '' FROM {0}fait_log
+UNION ALL SELECT 'other', 'app', 3, 'another-log', epoch_id, '' FROM {0}fait_log
 """
 EXPECTED = [
     {"subscription": "ahead", "position": 11, "carried_over": False},
@@ -62,17 +62,18 @@ def postgres(run: Run, postgres_url: Callable[..., str], jsonl: Callable[..., Pa
     return url
 
 
-def epoch(run: Run, url: str) -> Any:
-    """The current epoch, from the prompt of an adoption that is then canceled."""
+def current_epoch(run: Run, url: str) -> str:
+    """The id of the current epoch, from the prompt of an adoption that is then canceled."""
     result = run("log", "adopt", "-s", url, "--in-place", input="n\n")
     assert (result.exit_code, result.stdout) == (1, "")
-    match = re.search(r"would start epoch (\d+)", result.stderr)
+    match = re.search(r"ends at position 10 and is in epoch ([0-9a-f-]{36})\.", result.stderr)
     assert match
-    return int(match[1]) - 1
+    return match[1]
 
 
 @pytest.mark.parametrize("moved", ["system_identifier = '42'", "timeline = timeline + 1"])
 def test_moved_log_is_rejected_until_adopted(run: Run, postgres: str, moved: str) -> None:
+    before = current_epoch(run, postgres)
     execute(postgres, f"UPDATE {{0}}fait_log SET {moved}")
 
     rejected = run("events", "-s", postgres)
@@ -80,12 +81,8 @@ def test_moved_log_is_rejected_until_adopted(run: Run, postgres: str, moved: str
 
     assert (rejected.exit_code, "fait log adopt" in rejected.stderr) == (1, True)
     adopted = json.loads(result.stdout)
-    assert (adopted["previous_epoch"], adopted["epoch"], adopted["head"], adopted["checkpoints"]) == (
-        1,
-        2,
-        10,
-        EXPECTED,
-    )
+    assert (adopted["previous_epoch_id"], adopted["head"], adopted["checkpoints"]) == (before, 10, EXPECTED)
+    assert adopted["epoch_id"] == current_epoch(run, postgres) != before
     assert run("events", "-s", postgres).exit_code == 0
     checks = json.loads(run("doctor", "-s", postgres, "--json").stdout)["checks"]
     statuses = {each["name"]: each["status"] for each in checks if each["name"].startswith("subscription")}
@@ -93,6 +90,8 @@ def test_moved_log_is_rejected_until_adopted(run: Run, postgres: str, moved: str
 
 
 def test_log_that_was_not_moved_is_adopted_in_place(run: Run, postgres: str) -> None:
+    before = current_epoch(run, postgres)
+
     rejected = run("log", "adopt", "-s", postgres, "--yes")
     result = run("log", "adopt", "-s", postgres, "--yes", "--in-place")
 
@@ -100,7 +99,8 @@ def test_log_that_was_not_moved_is_adopted_in_place(run: Run, postgres: str) -> 
     assert "Nothing was changed" in rejected.stderr
     assert "fait log adopt --in-place" in rejected.stderr
     assert result.exit_code == 0
-    assert "epoch 2 starts after position 10, epoch 1 is closed" in result.stdout
+    after = current_epoch(run, postgres)
+    assert f"epoch {after} starts after position 10, epoch {before} is closed" in " ".join(result.stdout.split())
     assert re.search(r"even\s+10\s+carried over", result.stdout)
     assert re.search(r"ahead\s+11\s+not carried over", result.stdout)
     assert "ahead, other" in result.stderr
@@ -110,23 +110,20 @@ def test_log_that_was_not_moved_is_adopted_in_place(run: Run, postgres: str) -> 
 def test_sqlite_log_is_adopted(run: Run, store: str, jsonl: Callable[..., Path]) -> None:
     fill(run, store, jsonl)
 
-    assert epoch(run, store) == 1
+    before = current_epoch(run, store)
+
     adopted = json.loads(run("log", "adopt", "-s", store, "--yes", "--json").stdout)
 
-    assert (adopted["previous_epoch"], adopted["epoch"], adopted["head"], adopted["checkpoints"]) == (
-        1,
-        2,
-        10,
-        EXPECTED,
-    )
-    assert epoch(run, store) == 2
+    assert (adopted["previous_epoch_id"], adopted["head"], adopted["checkpoints"]) == (before, 10, EXPECTED)
+    assert adopted["epoch_id"] == current_epoch(run, store) != before
     assert run("events", "-s", store).exit_code == 0
 
 
 def test_adopt_without_confirmation_changes_nothing(run: Run, postgres: str) -> None:
-    assert epoch(run, postgres) == epoch(run, postgres) == 1
+    before = current_epoch(run, postgres)
+    assert current_epoch(run, postgres) == before
     assert run("log", "adopt", "-s", postgres, "--in-place", input="y\n").exit_code == 0
-    assert epoch(run, postgres) == 2
+    assert current_epoch(run, postgres) != before
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
@@ -139,7 +136,7 @@ def test_adopt_without_log_exits_with_2(run: Run, store: str, postgres_url: Call
 def test_dump_restored_into_another_cluster_is_rejected_until_adopted(
     run: Run, postgres: str, postgres_servers: Callable[..., PostgresServer]
 ) -> None:
-    programs, other = installations()[18], postgres_servers(15).url
+    programs, other, before = installations()[18], postgres_servers(15).url, current_epoch(run, postgres)
     schema = schema_of(postgres)
     dump = [programs / "pg_dump", "-n", schema, "-d", postgres.partition("?")[0]]
     text = subprocess.run(dump, check=True, capture_output=True, text=True).stdout
@@ -154,5 +151,5 @@ def test_dump_restored_into_another_cluster_is_rejected_until_adopted(
     adopted = run("log", "adopt", "-s", url, "--yes", "--json")
 
     assert (rejected.exit_code, "copied or restored into another cluster" in rejected.stderr) == (1, True)
-    assert json.loads(adopted.stdout)["epoch"] == 2
+    assert json.loads(adopted.stdout)["previous_epoch_id"] == before
     assert len(run("events", "-s", url).stdout.splitlines()) == len(run("events", "-s", postgres).stdout.splitlines())

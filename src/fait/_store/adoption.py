@@ -32,7 +32,7 @@ class Adoption(Struct, frozen=True):
     Attributes:
         previous: the log's identity before.
         current: the log's identity afterwards.
-        head: position of the last event.
+        head: position of the last event. The new epoch starts after it.
         checkpoints: all checkpoints, in order of subscription.
     """
 

@@ -47,7 +47,7 @@ async def examine_subscriptions(log: Log, ledger: Ledger, redacted_url: str) -> 
             "repeated or corrected, then delete its checkpoint: open the app once in your code, with the option "
             f"forget=[{checkpoint.subscription!r}] of App.open"
         )
-        if (checkpoint.log_id, checkpoint.epoch) != (log.identity.log_id, log.identity.epoch):
+        if (checkpoint.log_id, checkpoint.epoch_id) != (log.identity.log_id, log.identity.epoch_id):
             advice = f"the database was restored or copied: {restart}"
             findings.append(Finding(name, "problem", "its checkpoint belongs to another log or epoch", advice))
         elif lag < 0:

@@ -155,7 +155,7 @@ class Checkpoint(Struct, frozen=True):
         app: name of the app that declares it.
         position: all events up to this position are processed.
         log_id: id of the log that the position belongs to.
-        epoch: epoch of that log.
+        epoch_id: id of the epoch of that log.
         definition_hash: hash of the read model's definition; "" for other subscriptions.
     """
 
@@ -163,7 +163,7 @@ class Checkpoint(Struct, frozen=True):
     app: str
     position: int
     log_id: str
-    epoch: int
+    epoch_id: str
     definition_hash: str = ""
 
 

@@ -14,7 +14,7 @@ from fait._events.append import PAGE_SIZE, AppendCondition, AppendResult, Page, 
 from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 
-__all__ = ["ExpireResult", "Features", "Identity", "Log", "OldestMessage", "StreamInfo"]
+__all__ = ["Epoch", "ExpireResult", "Features", "Identity", "Log", "OldestMessage", "StreamInfo", "epoch_of"]
 
 
 class Identity(Struct, frozen=True):
@@ -22,11 +22,40 @@ class Identity(Struct, frozen=True):
 
     Attributes:
         log_id: a UUID generated when the log was created.
-        epoch: a number from 1. It increases when a restored or copied log is adopted, as positions may be reused then.
+        epoch_id: id of the current epoch. It changes when a restored or copied log is adopted, as positions may be
+            reused then.
     """
 
     log_id: str
-    epoch: int
+    epoch_id: str
+
+
+class Epoch(Struct, frozen=True):
+    """A period in which a log assigns each position at most once.
+
+    Attributes:
+        epoch_id: a random UUID. If two copies of a log are adopted, each starts an epoch with an id of its own.
+        after_position: position of the last event when the epoch started; 0 for the first epoch.
+        started_at: when the log was created or adopted.
+    """
+
+    epoch_id: str
+    after_position: int
+    started_at: datetime
+
+
+def epoch_of(epochs: Sequence[Epoch], position: int) -> Epoch:
+    """Return the epoch in which the event at a position was recorded.
+
+    Args:
+        epochs: all epochs of the log, in order.
+        position: position of an event, at least 1.
+
+    Returns:
+        The last epoch that started before the position.
+    """
+    # fault: event-in-later-epoch
+    return next(each for each in reversed(epochs) if each.after_position < position)
 
 
 class Features(Struct, frozen=True):
@@ -216,6 +245,14 @@ class Log(Protocol):
 
     async def head(self) -> int:
         """Return the position of the last event; 0 for an empty log."""
+        ...
+
+    async def epochs(self) -> list[Epoch]:
+        """Return all epochs of the log, in order; at least one.
+
+        The first started after position 0. The last is the current one. Their `after_position` never decreases, and
+        epochs that started without an event between them have the same: use `epoch_of`. An epoch never changes.
+        """
         ...
 
     async def expire(

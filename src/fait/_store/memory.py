@@ -37,7 +37,7 @@ from fait._events.stream import category_of
 from fait._events.version import is_expected
 from fait._store.duplicate_append import resolve_duplicate
 from fait._store.ledger import Checkpoint, ColumnCondition, Lease, Row, SortOrder, Table, UnitOfWork, lease_lost
-from fait._store.log import ExpireResult, Features, Identity, OldestMessage, StreamInfo
+from fait._store.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
 from fait._store.position_signal import PositionSignal
 
 __all__ = ["MemoryLedger", "MemoryLog", "MemoryStore"]
@@ -52,7 +52,8 @@ class MemoryLog:
     features = Features(durable=False, shared=False, sql=False)
 
     def __init__(self, clock: Clock) -> None:
-        self.identity = Identity(str(uuid4()), 1)
+        self._epoch = Epoch(str(uuid4()), 0, clock.now())
+        self.identity = Identity(str(uuid4()), self._epoch.epoch_id)
         self._clock = clock
         self._events: list[RecordedEvent] = []
         self._streams: defaultdict[str, list[RecordedEvent]] = defaultdict(list)
@@ -188,6 +189,9 @@ class MemoryLog:
 
     async def head(self) -> int:
         return self._head
+
+    async def epochs(self) -> list[Epoch]:
+        return [self._epoch]
 
     async def expire(
         self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE

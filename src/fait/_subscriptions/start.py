@@ -74,11 +74,11 @@ class SubscriptionStarter:
                 f"the subscription {name!r} belongs to the app {checkpoint.app!r} in this store. Its checkpoint was "
                 "not changed. Give the new subscription another name, with @app.on(..., name='...') or table='...'."
             )
-        if (checkpoint.log_id, checkpoint.epoch) != (log.log_id, log.epoch):
+        if (checkpoint.log_id, checkpoint.epoch_id) != (log.log_id, log.epoch_id):
             raise CheckpointMismatch(
                 name,
-                f"it was written for log {checkpoint.log_id} epoch {checkpoint.epoch}, but this is log {log.log_id} "
-                f"epoch {log.epoch}",
+                f"it was written for log {checkpoint.log_id} epoch {checkpoint.epoch_id}, but this is log {log.log_id} "
+                f"epoch {log.epoch_id}",
             )
         if checkpoint.position > head:
             head = await self._log.head()  # other processes may have appended since the first call
@@ -112,4 +112,6 @@ class SubscriptionStarter:
     def checkpoint(self, subscription: Projection | Reactor, position: int) -> Checkpoint:
         """Return a checkpoint of a subscription in the current epoch of the log."""
         log = self._log.identity
-        return Checkpoint(subscription.name, self._app, position, log.log_id, log.epoch, subscription.definition_hash)
+        return Checkpoint(
+            subscription.name, self._app, position, log.log_id, log.epoch_id, subscription.definition_hash
+        )

@@ -70,7 +70,7 @@ def _setting(name: str, expected: str, good: str, bad: str, advice: str) -> Chec
 async def _server(database: Database, connection: PostgresConnection) -> CheckResult:
     identity, _, confirmed = await read_identity(database, connection)
     version = await connection.fetchval("SHOW server_version")
-    detail = f"{version}, primary, timeline {confirmed.timeline}; log {identity.log_id}, epoch {identity.epoch}"
+    detail = f"{version}, primary, timeline {confirmed.timeline}; log {identity.log_id}, epoch {identity.epoch_id}"
     if confirmed.cluster:
         return "ok", detail, ""
     advice = (

@@ -52,13 +52,13 @@ async def read_identity(database: Database, connection: PostgresConnection) -> t
             f"the log at {database.options.redacted_url} has no identity: {schema}.fait_log is empty. Restore its row "
             "from a backup."
         )
-    [(log_id, epoch, cluster, timeline, sequence, cache)] = rows
+    [(log_id, epoch_id, cluster, timeline, sequence, cache)] = rows
     if cache != 1:
         raise StoreUnavailable(
             f"the sequence of {database.options.redacted_url} has CACHE {cache}, with which readers would skip events. "
             f"Run ALTER SEQUENCE {schema}.fait_position CACHE 1."
         )
-    return Identity(log_id, epoch), sequence, ServerTimeline(cluster, timeline)
+    return Identity(log_id, epoch_id), sequence, ServerTimeline(cluster, timeline)
 
 
 def check_not_moved(confirmed: ServerTimeline, current: ServerTimeline, location: str) -> None:
@@ -98,6 +98,8 @@ async def adopt(database: Database, *, in_place: bool, dry_run: bool) -> Adoptio
 
 
 async def _adopt(database: Database, connection: PostgresConnection, in_place: bool) -> Adoption:
+    # At other levels, the snapshot could be older than an adoption that held the lock before.
+    await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
     # Without the lock, two concurrent adoptions would each start an epoch.
     # fault: adoption-without-lock
     await connection.execute(database.sql["lock_schema"])
@@ -109,8 +111,10 @@ async def _adopt(database: Database, connection: PostgresConnection, in_place: b
             "Nothing was changed. If the log was restored in place, run: "
             f"{command_hint('log adopt --in-place', database.options.redacted_url)}"
         )
-    [(log_id, epoch)] = await connection.fetch(database.sql["adopt_log"], current.cluster, current.timeline)
+    # The last visible event. The high-water mark can be lower: an open append holds it back.
+    # fault: epoch-after-high-water-mark
     head = await connection.fetchval(database.sql["head"], (1 << 63) - 1)
-    rows = await connection.fetch(database.sql["adopt_checkpoints"], log_id, previous.epoch, epoch, head)
-    carried = [CarriedCheckpoint(name, position, its_epoch == epoch) for name, position, its_epoch in rows]
-    return Adoption(previous, Identity(log_id, epoch), head, carried)
+    new = await connection.fetchval(database.sql["adopt_log"], head, current.cluster, current.timeline)
+    rows = await connection.fetch(database.sql["adopt_checkpoints"], previous.log_id, previous.epoch_id, new, head)
+    carried = [CarriedCheckpoint(name, position, epoch_id == new) for name, position, epoch_id in rows]
+    return Adoption(previous, Identity(previous.log_id, new), head, carried)

@@ -24,7 +24,7 @@ from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._store.duplicate_append import resolve_duplicate
 from fait._store.group_commit import FlushFuture, GroupCommit, PendingAppend
-from fait._store.log import ExpireResult, Features, Identity, OldestMessage, StreamInfo
+from fait._store.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
 from fait._store.postgres.appender import Appender
 from fait._store.postgres.connection import Database
 from fait._store.postgres.high_water_mark import HighWaterMark
@@ -139,6 +139,9 @@ class PostgresLog:
 
     async def head(self) -> int:
         return await self._high_water_mark.refresh(beyond=-1)
+
+    async def epochs(self) -> list[Epoch]:
+        return [Epoch(*row) for row in await self._database.fetch("epochs")]
 
     async def expire(
         self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE

@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import apsw
 
@@ -17,6 +18,7 @@ from fait._store.sqlite.connection import SqliteConnection, connect, connect_rea
 from fait._store.sqlite.multi_driver_guard import claim, release
 from fait._store.sqlite.statements import SQL
 from fait._store.sqlite.store import applied_migrations, open_store
+from fait._store.sqlite.timestamps import to_timestamp
 
 __all__ = ["SqliteAdmin"]
 
@@ -121,9 +123,12 @@ def _transaction(path: str, *, commit: bool) -> Generator[SqliteConnection]:
 def _adopt(path: str, dry_run: bool) -> Adoption:
     with _transaction(path, commit=not dry_run) as connection:
         old = Identity(*connection.execute(SQL["identity"]).fetchall()[0])
-        new = Identity(*connection.execute(SQL["adopt_log"]).fetchall()[0])
-        head = connection.execute(SQL["head"]).fetchall()[0][0]
-        connection.execute(SQL["adopt_checkpoints"], (old.log_id, old.epoch, new.epoch, head))
+        new = Identity(old.log_id, str(uuid4()))
+        head = connection.execute(SQL["head"]).get
+        # fault: epoch-starts-at-0
+        connection.execute(SQL["start_epoch"], (new.epoch_id, head, to_timestamp(SystemClock().now())))
+        connection.execute(SQL["adopt_log"], (new.epoch_id,))
+        connection.execute(SQL["adopt_checkpoints"], (old.log_id, old.epoch_id, new.epoch_id, head))
         rows = connection.execute(SQL["read_checkpoints"], (None,)).fetchall()
-        carried = [CarriedCheckpoint(name, position, epoch == new.epoch) for name, _, position, _, epoch, *_ in rows]
+        carried = [CarriedCheckpoint(name, position, epoch == new.epoch_id) for name, _, position, _, epoch, *_ in rows]
         return Adoption(old, new, head, carried)

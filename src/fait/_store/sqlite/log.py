@@ -25,7 +25,7 @@ from fait._events.append import (
 from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._store.group_commit import AppendOutcome, GroupCommit, PendingAppend
-from fait._store.log import ExpireResult, Features, Identity, OldestMessage, StreamInfo
+from fait._store.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
 from fait._store.position_signal import PositionSignal
 from fait._store.sqlite.append_batch import AppendBatch, find_existing
 from fait._store.sqlite.connection import SqliteConnection, map_error
@@ -175,6 +175,10 @@ class SqliteLog:
 
     async def head(self) -> int:
         return await self._readers.run(head)
+
+    async def epochs(self) -> list[Epoch]:
+        rows = await self._readers.run(lambda connection: connection.execute(SQL["epochs"]).fetchall())
+        return [Epoch(epoch_id, position, datetime.fromisoformat(time)) for epoch_id, position, time in rows]
 
     async def expire(
         self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE

@@ -124,7 +124,8 @@ def _migrate(path: str, connection: SqliteConnection, clock: Clock) -> Identity:
         ):
             _apply(connection, migration, now)
         if not connection.execute(SQL["identity"]).fetchall():
-            connection.execute(SQL["create_log"], (str(uuid4()), now))
+            connection.execute(SQL["start_epoch"], (epoch_id := str(uuid4()), 0, now))
+            connection.execute(SQL["create_log"], (str(uuid4()), epoch_id))
         identity = Identity(*connection.execute(SQL["identity"]).fetchall()[0])
         connection.execute("COMMIT")
     finally:

@@ -45,9 +45,10 @@ async def adopt(
     if not yes:
         planned = await admin.adopt(in_place=in_place, dry_run=True)
         print_message(
-            f"{admin.location}: log {planned.previous.log_id} ends at position {planned.head:,} and would start epoch "
-            f"{planned.current.epoch}. Checkpoints: {_summary(planned)}. First stop all processes that use this log, "
-            "also at its previous location.\nStart the new epoch? [y/N]"
+            f"{admin.location}: log {planned.previous.log_id} ends at position {planned.head:,} and is in epoch "
+            f"{planned.previous.epoch_id}. A new epoch would start after this position. Checkpoints: "
+            f"{_summary(planned)}. First stop all processes that use this log, also at its previous location.\n"
+            "Start the new epoch? [y/N]"
         )
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise CommandFailed("canceled. Nothing was changed.")
@@ -66,8 +67,8 @@ def _summary(adoption: Adoption) -> str:
 def _as_json(adopted: Adoption) -> dict[str, object]:
     return {
         "log_id": adopted.current.log_id,
-        "previous_epoch": adopted.previous.epoch,
-        "epoch": adopted.current.epoch,
+        "previous_epoch_id": adopted.previous.epoch_id,
+        "epoch_id": adopted.current.epoch_id,
         "head": adopted.head,
         "checkpoints": adopted.checkpoints,
     }
@@ -75,8 +76,8 @@ def _as_json(adopted: Adoption) -> dict[str, object]:
 
 def _print_result(adopted: Adoption, store: str) -> None:
     print_line(
-        f"log {adopted.current.log_id}: epoch {adopted.current.epoch} starts after position {adopted.head:,}, epoch "
-        f"{adopted.previous.epoch} is closed"
+        f"log {adopted.current.log_id}: epoch {adopted.current.epoch_id} starts after position {adopted.head:,}, epoch "
+        f"{adopted.previous.epoch_id} is closed"
     )
     print_table(
         ("subscription", "position", "checkpoint"),

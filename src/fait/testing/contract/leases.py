@@ -158,7 +158,7 @@ class LeaseContract(StoreContract):
 
 def checkpoint_at(subscription: str, position: int, definition_hash: str = "") -> Checkpoint:
     """Return a checkpoint of the app "app"."""
-    return Checkpoint(subscription, "app", position, "log", 1, definition_hash)
+    return Checkpoint(subscription, "app", position, "log", "epoch", definition_hash)
 
 
 async def owned(ledger: Ledger, name: str, owner: str = "me") -> Lease:

@@ -279,4 +279,4 @@ class RetentionContract(StoreContract):
 
     @staticmethod
     def _checkpoint(log: Log, name: str, position: int) -> Checkpoint:
-        return Checkpoint(name, "app", position, log.identity.log_id, log.identity.epoch)
+        return Checkpoint(name, "app", position, log.identity.log_id, log.identity.epoch_id)

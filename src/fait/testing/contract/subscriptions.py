@@ -544,7 +544,7 @@ def _needs(s: System, **features: bool) -> None:
 async def _start(store: Store, name: str) -> None:
     """Write the first checkpoint of a subscription without an app."""
     identity = store.log.identity
-    await store.ledger.start_checkpoint(Checkpoint(name, "contract", 0, identity.log_id, identity.epoch))
+    await store.ledger.start_checkpoint(Checkpoint(name, "contract", 0, identity.log_id, identity.epoch_id))
 
 
 async def _send_heartbeats(store: Store, owner: str) -> None:
@@ -560,7 +560,7 @@ async def _reset_by_other_process(s: System) -> None:
     assert checkpoint is not None
     await s.store.ledger.reset_table(
         table,
-        Checkpoint(table.name, checkpoint.app, 0, checkpoint.log_id, checkpoint.epoch, checkpoint.definition_hash),
+        Checkpoint(table.name, checkpoint.app, 0, checkpoint.log_id, checkpoint.epoch_id, checkpoint.definition_hash),
     )
 
 

@@ -1,5 +1,6 @@
 -- The log: events in one global order, and one row for each stream.
 --
+--   fait_epochs      the epochs of the log; they are never changed or deleted
 --   fait_log         the identity of the log: one row
 --   fait_streams     the version and the last recorded_at of each stream; the row is also the stream's lock
 --   fait_events      events; they are never changed or deleted
@@ -8,10 +9,17 @@
 --   fait_tags        positions of the events that carry a tag, by the tag's 64-bit hash; hashes can collide, so readers
 --                    also compare fait_all_events.tags
 
+-- The epoch of an event is the last one, by number, that started before the event's position.
+CREATE TABLE {schema}.fait_epochs (
+    number         integer     PRIMARY KEY, -- from 1; only its order is used: copies of a log assign the same numbers
+    epoch_id       text        NOT NULL UNIQUE,
+    after_position bigint      NOT NULL, -- position of the last event when the epoch started
+    started_at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE {schema}.fait_log (
     log_id            text        NOT NULL,
-    epoch             bigint      NOT NULL,
-    created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    epoch_id          text        NOT NULL REFERENCES {schema}.fait_epochs (epoch_id), -- the last epoch
     system_identifier text        NOT NULL,
     timeline          bigint      NOT NULL,
     expired_position  bigint      NOT NULL DEFAULT 0 -- the highest position of all deleted messages
@@ -66,14 +74,14 @@ CREATE TABLE {schema}.fait_tags (
     PRIMARY KEY (tag, position)
 );
 
--- Events are append-only. The triggers prevent accidents; the owner of the tables can disable them.
+-- Events and epochs are append-only. The triggers prevent accidents; the owner of the tables can disable them.
 CREATE FUNCTION {schema}.fait_events_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_TABLE_NAME = 'fait_messages' AND TG_OP <> 'UPDATE'
         AND current_setting('fait.maintenance', true) = 'retention' THEN
         RETURN OLD;
     END IF;
-    RAISE EXCEPTION '% on % is not allowed: events are append-only', TG_OP, TG_TABLE_NAME
+    RAISE EXCEPTION '% on % is not allowed: the log is append-only', TG_OP, TG_TABLE_NAME
         USING ERRCODE = 'restrict_violation', HINT = 'Append an event that corrects the earlier one.';
 END $$;
 
@@ -84,4 +92,8 @@ CREATE TRIGGER fait_events_no_truncate BEFORE TRUNCATE ON {schema}.fait_events
 CREATE TRIGGER fait_events_append_only BEFORE UPDATE OR DELETE ON {schema}.fait_messages
     FOR EACH ROW EXECUTE FUNCTION {schema}.fait_events_append_only();
 CREATE TRIGGER fait_events_no_truncate BEFORE TRUNCATE ON {schema}.fait_messages
+    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.fait_events_append_only();
+CREATE TRIGGER fait_epochs_append_only BEFORE UPDATE OR DELETE ON {schema}.fait_epochs
+    FOR EACH ROW EXECUTE FUNCTION {schema}.fait_events_append_only();
+CREATE TRIGGER fait_epochs_no_truncate BEFORE TRUNCATE ON {schema}.fait_epochs
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.fait_events_append_only();

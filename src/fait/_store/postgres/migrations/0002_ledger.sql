@@ -5,7 +5,7 @@ CREATE TABLE {schema}.fait_checkpoints (
     app             text             NOT NULL,
     position        bigint           NOT NULL,
     log_id          text             NOT NULL,
-    epoch           bigint           NOT NULL,
+    epoch_id        text             NOT NULL,
     definition_hash text             NOT NULL
 );
 

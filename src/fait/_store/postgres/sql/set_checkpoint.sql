@@ -1,10 +1,10 @@
 -- set_checkpoint: insert or overwrite a checkpoint.
--- In:   $1 subscription · $2 app · $3 position · $4 log_id · $5 epoch · $6 definition_hash
+-- In:   $1 subscription · $2 app · $3 position · $4 log_id · $5 epoch_id · $6 definition_hash
 -- Out:  nothing
 -- Plan: Insert on fait_checkpoints, after a lock: no message is deleted before the checkpoint is visible
-INSERT INTO {schema}.fait_checkpoints (subscription, app, position, log_id, epoch, definition_hash)
+INSERT INTO {schema}.fait_checkpoints (subscription, app, position, log_id, epoch_id, definition_hash)
 SELECT $1, $2, $3::bigint, $4, $5::bigint, $6
 FROM pg_advisory_xact_lock_shared(hashtextextended('{schema}.fait_retention', 0))
 ON CONFLICT (subscription) DO UPDATE SET
-    app = excluded.app, position = excluded.position, log_id = excluded.log_id, epoch = excluded.epoch,
+    app = excluded.app, position = excluded.position, log_id = excluded.log_id, epoch_id = excluded.epoch_id,
     definition_hash = excluded.definition_hash;

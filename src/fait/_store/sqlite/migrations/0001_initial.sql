@@ -1,9 +1,19 @@
 -- The tables of the log and the ledger. Times are UTC text of fixed width, so that text order is time order.
 
+-- The epoch of an event is the last one, by number, that started before the event's position. `after_position` is the
+-- position of the last event when the epoch started. Only the order of the numbers is used: copies of a file assign the
+-- same numbers.
+CREATE TABLE fait_epochs (
+    number         INTEGER PRIMARY KEY,
+    epoch_id       TEXT NOT NULL UNIQUE,
+    after_position INTEGER NOT NULL,
+    started_at     TEXT NOT NULL
+) STRICT;
+
+-- `epoch_id` is that of the last epoch.
 CREATE TABLE fait_log (
     log_id           TEXT NOT NULL,
-    epoch            INTEGER NOT NULL,
-    created_at       TEXT NOT NULL,
+    epoch_id         TEXT NOT NULL,
     expired_position INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
@@ -41,7 +51,7 @@ CREATE TABLE fait_checkpoints (
     app             TEXT NOT NULL,
     position        INTEGER NOT NULL,
     log_id          TEXT NOT NULL,
-    epoch           INTEGER NOT NULL,
+    epoch_id        TEXT NOT NULL,
     definition_hash TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -61,4 +71,14 @@ END;
 CREATE TRIGGER fait_events_append_only_delete BEFORE DELETE ON fait_events WHEN OLD.expires = 0
 BEGIN
     SELECT RAISE(ABORT, 'fait_events is append-only: DELETE is not allowed');
+END;
+
+CREATE TRIGGER fait_epochs_append_only_update BEFORE UPDATE ON fait_epochs
+BEGIN
+    SELECT RAISE(ABORT, 'fait_epochs is append-only: UPDATE is not allowed');
+END;
+
+CREATE TRIGGER fait_epochs_append_only_delete BEFORE DELETE ON fait_epochs
+BEGIN
+    SELECT RAISE(ABORT, 'fait_epochs is append-only: DELETE is not allowed');
 END;

@@ -1,4 +1,4 @@
--- adopt_log: start a new epoch.
--- In:   nothing
--- Out:  log_id, epoch
-UPDATE fait_log SET epoch = epoch + 1 RETURNING log_id, epoch;
+-- adopt_log: make an epoch the current one.
+-- In:   ?1 epoch_id
+-- Out:  nothing
+UPDATE fait_log SET epoch_id = ?1;

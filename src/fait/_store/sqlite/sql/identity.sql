@@ -1,4 +1,4 @@
 -- identity: the identity of the log.
 -- In:   nothing
--- Out:  log_id, epoch
-SELECT log_id, epoch FROM fait_log;
+-- Out:  log_id, epoch_id
+SELECT log_id, epoch_id FROM fait_log;

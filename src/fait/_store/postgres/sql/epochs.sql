@@ -1,0 +1,4 @@
+-- epochs: the epochs of the log, in order.
+-- In:   nothing
+-- Out:  epoch_id, after_position, started_at
+SELECT epoch_id, after_position, started_at FROM {schema}.fait_epochs ORDER BY number;
