@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fait._decisions.aggregate import fold_definition_of
-from fait._decisions.fold_hash import fold_hash
+from fait._decisions.definition_hash import definition_hash
 from fait._events.registry import Registry
 
 EVENTS = '''
@@ -146,7 +146,7 @@ def hash_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HashOf]
         registry = Registry()
         registry.add_upcaster(importlib.import_module("shelf.events").with_pieces)
         till = importlib.import_module("shelf.till").Till
-        return fold_hash(till.evolve, till, till, fold_definition_of(till).events, registry)
+        return definition_hash(till.evolve, till, fold_definition_of(till).events, registry, initial=till)
 
     yield compute
     unload_modules()
@@ -238,7 +238,7 @@ def test_replaced_file_does_not_change_the_hash_of_running_code(hash_of: HashOf,
 
     registry = Registry()
     registry.add_upcaster(sys.modules["shelf.events"].with_pieces)
-    assert fold_hash(till.evolve, till, till, fold_definition_of(till).events, registry) == before
+    assert definition_hash(till.evolve, till, fold_definition_of(till).events, registry, initial=till) == before
 
 
 def test_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
@@ -246,9 +246,9 @@ def test_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         from shelf.till import Till
         from fait._decisions.aggregate import fold_definition_of
-        from fait._decisions.fold_hash import fold_hash
+        from fait._decisions.definition_hash import definition_hash
         from fait._events.registry import Registry
-        print(fold_hash(Till.evolve, Till, Till, fold_definition_of(Till).events, Registry()))
+        print(definition_hash(Till.evolve, Till, fold_definition_of(Till).events, Registry(), initial=Till))
     """)
 
     def run(seed: str) -> str:
@@ -264,5 +264,5 @@ def test_recursive_fold_has_a_hash() -> None:
     def evolve(state: int, event: type, depth: int = 0) -> int:
         return evolve(state, event, depth + 1) if depth < 3 else state
 
-    assert fold_hash(evolve, int, int, (), Registry()) == fold_hash(evolve, int, int, (), Registry())
-    assert fold_hash(evolve, int, int, (), Registry()) != fold_hash(evolve, float, int, (), Registry())
+    assert definition_hash(evolve, int, (), Registry(), initial=int) == definition_hash(evolve, int, (), Registry(), initial=int)
+    assert definition_hash(evolve, int, (), Registry(), initial=int) != definition_hash(evolve, int, (), Registry(), initial=float)
