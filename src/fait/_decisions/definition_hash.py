@@ -30,7 +30,7 @@ from contextlib import suppress
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
 from typing import Annotated, Any, Final, NamedTuple, cast
@@ -212,10 +212,10 @@ class _CodeWalk:
     def _label(self, thing: Any) -> str:
         """Return the name of a thing of another package; of an own one, whose content is added, only what it is."""
         if isinstance(thing, ModuleType):
-            return thing.__name__ if _package(thing.__name__) != self._package else "module"
-        named: Any = thing if hasattr(thing, "__qualname__") else type(thing)
+            return "module" if _package(thing.__name__) == self._package else thing.__name__
+        named: Any = thing if hasattr(thing, "__qualname__") else thing.__class__
         is_own = self._is_own_package(named) or isinstance(thing, MemberDescriptorType)
-        return type(thing).__name__ if is_own else f"{getattr(named, '__module__', '')}.{named.__qualname__}"
+        return str(thing.__class__.__name__) if is_own else f"{getattr(named, '__module__', '')}.{named.__qualname__}"
 
     def _is_own_package(self, thing: Any) -> bool:
         return _package(getattr(thing, "__module__", None) or "") == self._package
@@ -327,6 +327,7 @@ def _nested_code(code: CodeType) -> Iterator[CodeType]:
             yield from _nested_code(constant)
 
 
+@lru_cache(maxsize=128)  # the walk needs the instructions of each function three times
 def _instructions(code: CodeType) -> list[_Instruction]:
     """Return the instructions, with fused ones split: the compiler fuses only instructions of the same source line."""
     instructions: list[_Instruction] = []

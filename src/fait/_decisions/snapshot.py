@@ -15,7 +15,6 @@ import msgspec
 from msgspec import Struct
 
 from fait._decisions.decider import FoldDefinition, SnapshotPolicy
-from fait._decisions.definition_hash import definition_hash
 from fait._errors import DeclarationError, StoreUnavailable
 from fait._events.event import event_type
 from fait._events.registry import Registry
@@ -183,6 +182,8 @@ class Snapshots:
         # fault: snapshot-of-another-fold
         key = (policy.evolve, policy.initial)
         if key not in self._folds:
+            from fait._decisions.definition_hash import definition_hash  # slow to import
+
             decode = state_decoder(policy)
             state = policy.state or _state_type(policy)
             hash = definition_hash(

@@ -254,7 +254,7 @@ def lineage_of(cls: Any) -> Iterator[Any]:
     yield from (*_typed_dict_bases(cls), cls) if typing.is_typeddict(cls) else reversed(cls.__mro__)
 
 
-def own_types(cls: Any, scopes: Scopes) -> dict[str, Any]:
+def own_types(cls: type, scopes: Scopes) -> dict[str, Any]:
     """Return the types of the attributes that a class annotates itself; see `types_of`."""
     module = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
     # Module names take precedence: a field may have the name of its type, and is a member of the class under it.
