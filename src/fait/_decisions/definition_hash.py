@@ -85,7 +85,9 @@ def definition_hash(
     """
     owner = state if isinstance(state, type) and hasattr(state, "evolve") else None
     walk = _CodeWalk(_package(evolve.__module__), owner, local_names)
+    # fault: hash-without-code
     walk.add((_FORMAT_VERSION, sys.implementation.cache_tag, options, evolve, initial, key_of))
+    # fault: hash-without-types-of-state
     walk.add_type(state)
     declared = {registry.add(cls).name: cls for cls in events if cls is not Untyped}
     for name, cls in sorted(declared.items()):

@@ -64,10 +64,14 @@ if TYPE_CHECKING:
             key: name of the primary-key column; a str, int, UUID or date.
             table: name of the table; by default the class's name in snake_case.
             indexes: further indexes, each a tuple of column names.
-            version: increase it when `evolve` computes different rows, so that the table must be rebuilt; 1 by default.
+            version: increase it to require a rebuild that no change of the code requires; 1 by default.
 
         Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
         change and return the row it got. Its annotation lists the events that the read model handles.
+
+        A changed definition requires a rebuild: `evolve` and `key_of` with the code of the same top-level package that
+        they refer to, the columns and their types, the key, or the events with their versions and upcasters. Increase
+        `version` if `evolve` depends on something else that changed, such as a data file or another package.
 
         The key of an event's row is the id of its stream. A class method `key_of(cls, event, envelope)` overrides
         that: it returns a key, a list of keys, or None if the event changes no row.
@@ -92,7 +96,7 @@ if TYPE_CHECKING:
                 key: the column that identifies a row.
                 table: the table's name; by default the class's in snake_case.
                 indexes: columns of further indexes.
-                version: increase it when `evolve` computes different rows; see the class options.
+                version: increase it to require a rebuild; see the class options.
             """
 
 else:
@@ -119,10 +123,14 @@ else:
             key: name of the primary-key column; a str, int, UUID or date.
             table: name of the table; by default the class's name in snake_case.
             indexes: further indexes, each a tuple of column names.
-            version: increase it when `evolve` computes different rows, so that the table must be rebuilt; 1 by default.
+            version: increase it to require a rebuild that no change of the code requires; 1 by default.
 
         Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
         change and return the row it got. Its annotation lists the events that the read model handles.
+
+        A changed definition requires a rebuild: `evolve` and `key_of` with the code of the same top-level package that
+        they refer to, the columns and their types, the key, or the events with their versions and upcasters. Increase
+        `version` if `evolve` depends on something else that changed, such as a data file or another package.
 
         The key of an event's row is the id of its stream. A class method `key_of(cls, event, envelope)` overrides
         that: it returns a key, a list of keys, or None if the event changes no row.
