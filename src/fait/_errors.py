@@ -249,9 +249,10 @@ class SubscriptionsChanged(FaitError):
 
 
 class ReadModelChanged(FaitError):
-    """A read model's columns, key, indexes, event types or version changed since its table was built.
+    """The definition of a read model changed since its table was built, so its rows are those of other code.
 
-    Nothing was changed.
+    A definition is `evolve` and `key_of` with all code they refer to, the columns and their types, the key, the event
+    types and the version, but not the indexes. Another minor version of Python changes it too. Nothing was changed.
 
     Attributes:
         model: name of the read model's table.
@@ -260,9 +261,10 @@ class ReadModelChanged(FaitError):
     def __init__(self, model: str) -> None:
         self.model = model
         super().__init__(
-            f"the definition of read model {model!r} changed since its table was built. Nothing was changed. Rebuild "
-            f"the table from the log: fait rebuild {model} --app module:app --store URL, or open(url, "
-            f"rebuild=[{model!r}])."
+            f"the definition of read model {model!r} changed since its table was built: its evolve or key_of, code or "
+            "types that these use, its columns, key, event types or version, or the minor version of Python. Nothing "
+            "was changed; new code does not continue with rows of old code. Rebuild the table from the log: fait "
+            f"rebuild {model} --app module:app --store URL, or open(url, rebuild=[{model!r}])."
         )
 
 

@@ -88,7 +88,7 @@ RETIRED: list[Retired] = [
         ("*", "Snapshot.fold", "fold_hash"),
         ("_decisions/*", "caller.py", "client.py"),
         ("_decisions/*", "facts.py", "new_events.py"),
-        ("_decisions/*", "fingerprint.py", "fold_hash.py"),
+        ("_decisions/*", "fingerprint.py", "definition_hash.py"),
         # Stores
         ("*", "Coalescer", "GroupCommit"),
         ("_store/*", "Request", "PendingAppend"),

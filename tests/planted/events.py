@@ -19,6 +19,22 @@ FAULTS = [
         "test_deciders_with_one_evolve_and_different_initial_states_have_their_own_snapshots",
     ),
     Mutant(
+        "a read model's definition hash does not cover its fold",
+        "_decisions/definition_hash.py",
+        "hash-without-code",
+        "walk.add((_FORMAT_VERSION, sys.implementation.cache_tag, options))",
+        "tests/subscriptions/test_read_model_hash.py"
+        "::test_open_after_changed_evolve_raises_and_rebuild_folds_with_new_code",
+    ),
+    Mutant(
+        "a read model's definition hash does not cover what its JSON columns decode to",
+        "_decisions/definition_hash.py",
+        "hash-without-types-of-state",
+        "walk.add(None)",
+        "tests/subscriptions/test_read_model_hash.py"
+        "::test_change_that_may_affect_rows_changes_the_hash[a JSON column's type of another package]",
+    ),
+    Mutant(
         "idempotency keys of a handler's calls depend on their order alone",
         "_decisions/client.py",
         "key-by-order-alone",

@@ -99,7 +99,7 @@ async def test_event_of_newer_schema_version_is_handled_once_by_newer_process(ol
     def move(event: Moved) -> None:
         handled.append(event.steps)
 
-    async with app.open(url) as s:
+    async with app.open(url, rebuild=["moves"]) as s:  # the schema version is part of the read model's definition
         result = await s.publish(Moved(2, "there"), stream="parcel-1")
         row = await s.get(Moves, "1", after=result, timeout_s=30)
         await s.wait(result, timeout_s=30)

@@ -15,7 +15,6 @@ import msgspec
 from msgspec import Struct
 
 from fait._decisions.decider import FoldDefinition, SnapshotPolicy
-from fait._decisions.fold_hash import fold_hash
 from fait._errors import DeclarationError, StoreUnavailable
 from fait._events.event import event_type
 from fait._events.registry import Registry
@@ -183,9 +182,18 @@ class Snapshots:
         # fault: snapshot-of-another-fold
         key = (policy.evolve, policy.initial)
         if key not in self._folds:
+            from fait._decisions.definition_hash import definition_hash  # slow to import
+
             decode = state_decoder(policy)
             state = policy.state or _state_type(policy)
-            hash = fold_hash(policy.evolve, policy.initial, state, definition.events, self._registry)
+            hash = definition_hash(
+                policy.evolve,
+                state,
+                definition.events,
+                self._registry,
+                initial=policy.initial,
+                local_names=policy.local_names,
+            )
             self._folds[key] = _Fold(hash, decode)
         return self._folds[key]
 

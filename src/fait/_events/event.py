@@ -14,13 +14,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from types import FunctionType
-from typing import Any, Final, Literal, TypeVar, cast, dataclass_transform
+from typing import Any, Final, TypeVar, cast, dataclass_transform
 
 import msgspec
-from msgspec import Struct, field, structs
+from msgspec import Struct, field
 
 from fait._errors import DeclarationError, UsageError
 from fait._events import type_inspection, validation
+from fait._events.record import Kind, changed_copy, is_frozen, kind_of
 
 __all__ = [
     "DEFAULT_RETENTION",
@@ -38,7 +39,6 @@ __all__ = [
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
 
-Kind = Literal["plain", "struct", "dataclass", "attrs", "pydantic"]
 MAX_EVENT_NAME_CHARS: Final = 200
 """Maximum length of a stored name, in characters."""
 
@@ -116,16 +116,7 @@ def replace(event: T, /, **changes: Any) -> T:
         event: the event, which is not changed.
         **changes: new values by field name.
     """
-    if isinstance(event, Struct):
-        return cast("T", structs.replace(event, **changes))
-    if hasattr(event, "__replace__"):
-        return cast("T", cast("Any", event).__replace__(**changes))
-    if attributes := getattr(type(event), "__attrs_attrs__", ()):
-        values = {a.alias: getattr(event, a.name) for a in attributes if a.init}
-        return type(event)(**(values | changes))
-    import dataclasses  # loads `inspect`, which is slow; a program with dataclasses has loaded it already
-
-    return cast("T", dataclasses.replace(cast("Any", event), **changes))
+    return changed_copy(event, changes)
 
 
 def event_type(cls: type) -> "EventType | None":
@@ -218,7 +209,7 @@ class EventType:
 
     def _bind(self, report: type_inspection.TypeReport) -> None:
         cls: Any = self.cls
-        if hasattr(cls, "__pydantic_fields__") and hasattr(cls, "model_validate_json"):
+        if kind_of(cls) == "pydantic":
             self.decode = cls.model_validate_json
             dump: Callable[[Any], bytes] = _dump_pydantic
         else:
@@ -331,7 +322,7 @@ def _declare(
         raise DeclarationError(
             f"kw_only= applies to plain classes; use the {kind}'s own option for {cls.__qualname__} ({site.location})"
         )
-    if not _is_frozen(cls, kind):
+    if not is_frozen(cls):
         raise DeclarationError(
             f"{cls.__qualname__} is mutable, but events must be immutable: {_HOW_TO_FREEZE[kind]}. "
             f"If it cannot be frozen, use @fait.describe({name!r}) ({site.location})"
@@ -374,14 +365,9 @@ def _kind(cls: Any, site: _DeclarationSite) -> Kind:
             f"{cls.__qualname__} is already declared as {declared.name!r} at {declared.source_location} "
             f"({site.location})"
         )
-    if hasattr(cls, "__pydantic_fields__") and hasattr(cls, "model_validate_json"):
-        return "pydantic"
-    if issubclass(cls, Struct):
-        return "struct"
-    if "__attrs_attrs__" in cls.__dict__:
-        return "attrs"
-    if "__dataclass_fields__" in cls.__dict__:
-        return "dataclass"
+    # A plain subclass of a dataclass has no fields of its own, whatever it annotates.
+    if (kind := kind_of(cls, inherited=False)) in _HOW_TO_FREEZE:
+        return kind
     if type(cls) is type:
         return "plain"
     raise DeclarationError(
@@ -392,16 +378,6 @@ def _kind(cls: Any, site: _DeclarationSite) -> Kind:
 
 def _is_class(cls: object) -> bool:
     return isinstance(cls, type)
-
-
-def _is_frozen(cls: Any, kind: Kind) -> bool:
-    if kind == "pydantic":
-        return bool(cls.model_config.get("frozen"))
-    if kind == "struct":
-        return bool(cls.__struct_config__.frozen)
-    if kind == "dataclass":
-        return bool(cls.__dataclass_params__.frozen)
-    return bool(cls.__setattr__.__name__ == "_frozen_setattrs")
 
 
 def _extends_rebuilt(cls: type) -> bool:

@@ -8,21 +8,30 @@ with its line.
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
-from msgspec import Meta, Struct, UnsetType
+from msgspec import NODEFAULT, Meta, Struct, UnsetType
 
+from fait._events.record import (
+    Scopes,
+    Unresolved,
+    compares_by_value,
+    fields_of,
+    is_record,
+    kind_of,
+    lineage_of,
+    own_annotations,
+    own_types,
+    types_of,
+)
 from fait._events.validation import FREE_FORM, find_invalid
 
 __all__ = ["Problem", "TypeReport", "base_name", "format_problems", "inspect_types"]
-
-Scopes = Callable[[type], Mapping[str, Any] | None]
-"""Returns the local names that a rebuilt class may refer to; None for every other class."""
 
 
 class Problem(NamedTuple):
@@ -61,10 +70,6 @@ class TypeReport(Struct):
     is_recursive: bool = False
 
 
-class _Unresolved(NamedTuple):
-    name: str
-
-
 class _Location(NamedTuple):
     cls: type
     field: str
@@ -77,6 +82,10 @@ def inspect_types(cls: type, scopes: Scopes) -> TypeReport:
 
     For rebuilt classes, the resolved annotations are written back, with a required time zone for `datetime`. So this
     must run before a decoder is built.
+
+    Args:
+        cls: a record class.
+        scopes: returns the local names for a rebuilt class; None for every other class.
     """
     walk = _TypeWalk(scopes)
     walk.record(cls, _Location(cls, "", foreign=False), {})
@@ -98,33 +107,35 @@ class _TypeWalk:
             return
         self._done.add(key)
         self._open.append(key)
-        if not _equal_by_value(cls):
+        if not compares_by_value(cls):
             self._reject(
                 location, cls, f"{cls.__qualname__} instances with equal fields do not compare equal", "remove eq=False"
             )
-        foreign = _is_pydantic(cls)
+        foreign = kind_of(cls) == "pydantic"
         if foreign:  # its serializers may produce any JSON
             self.report.is_recursive = self.report.has_decimals = self.report.has_integers = (
                 self.report.has_naive_datetimes
             ) = True
-        for name, kind in _fields(cls, self._scopes, bound).items():
-            self._visit(kind, _Location(cls, name, foreign))
-        for name, value in _defaults(cls).items():
-            for _, reason in find_invalid(value):
-                self._reject(
-                    _Location(cls, name, foreign),
-                    value,
-                    f"its default cannot be stored: {reason}",
-                    "use another default",
-                )
+        self._fields(cls, bound, foreign=foreign)
         self._open.pop()
+
+    def _fields(self, cls: Any, bound: Mapping[Any, Any], *, foreign: bool) -> None:
+        _write_back_types(cls, self._scopes)
+        fields, kinds = fields_of(cls), types_of(cls, self._scopes, bound)
+        for field in fields:
+            if field.name in kinds:
+                self._visit(kinds[field.name], _Location(cls, field.name, foreign))
+        for field in fields:
+            for _, reason in find_invalid(field.default) if field.default is not NODEFAULT else ():
+                location = _Location(cls, field.name, foreign)
+                self._reject(location, field.default, f"its default cannot be stored: {reason}", "use another default")
 
     def _reject(self, location: _Location, kind: object, reason: str, advice: str) -> None:
         self.report.problems.append(Problem(location.cls, location.field, kind, reason, advice))
 
     def _visit(self, kind: Any, location: _Location) -> None:
         origin = get_origin(kind)
-        if isinstance(kind, _Unresolved):
+        if isinstance(kind, Unresolved):
             self._reject(location, kind.name, *_unresolved(kind.name, location.cls))
         elif (bare := kind if origin is None else origin if not get_args(kind) else None) in _UNSPECIFIC:
             self._reject(location, kind, f"{_name(kind)} {_UNSPECIFIC_REASON}", _UNSPECIFIC[bare])
@@ -174,7 +185,7 @@ class _TypeWalk:
             for arg in args:
                 if arg is not Ellipsis:
                     self._visit(arg, location)
-        elif _is_record(origin):
+        elif is_record(origin):
             self.record(origin, location, dict(zip(origin.__parameters__, args, strict=False)))
         elif not location.foreign:
             self._reject(location, kind, *_abstract(origin))
@@ -205,7 +216,7 @@ class _TypeWalk:
     def _key(self, kind: Any, location: _Location) -> None:
         inner = _unwrap(kind)
         is_key = inner in _KEYS or (isinstance(inner, type) and issubclass(inner, Enum)) or get_origin(inner) is Literal
-        if not is_key and not location.foreign and not isinstance(inner, TypeVar | _Unresolved):
+        if not is_key and not location.foreign and not isinstance(inner, TypeVar | Unresolved):
             self._reject(
                 location,
                 kind,
@@ -224,8 +235,8 @@ class _TypeWalk:
             return
         elif issubclass(kind, Enum):
             self._enum(kind, location)
-        elif _is_record(kind):
-            if _is_pydantic(kind) and not location.foreign:
+        elif is_record(kind):
+            if kind_of(kind) == "pydantic" and not location.foreign:
                 advice = "use a Struct or dataclass, or make the event itself a Pydantic model"
                 self._reject(
                     location, kind, f"{kind.__qualname__} is a Pydantic model in a class that is not one", advice
@@ -237,7 +248,7 @@ class _TypeWalk:
         elif not location.foreign:
             advice = (
                 _PLAIN_CLASS_ADVICE
-                if _own_annotations(kind)
+                if own_annotations(kind)
                 else "use a type that holds data: a Struct, a dataclass, str, …"
             )
             self._reject(
@@ -328,125 +339,21 @@ def _alias_value(kind: Any) -> Any:
             return origin.__value__[get_args(kind)]
         return kind.__value__
     except NameError as error:
-        return _Unresolved(str(error.name))
+        return Unresolved(str(error.name))
 
 
-def _is_pydantic(cls: Any) -> bool:
-    return hasattr(cls, "__pydantic_fields__") and hasattr(cls, "model_validate_json")
+def _write_back_types(cls: Any, scopes: Scopes) -> None:
+    """Replace the annotations of rebuilt classes by their types, with a required time zone for every datetime.
 
-
-def _is_record(cls: Any) -> bool:
-    if not _is_class(cls):
-        return False
-    marks = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")
-    return (
-        issubclass(cls, Struct)
-        or typing.is_typeddict(cls)
-        or _is_named_tuple(cls)
-        or any(hasattr(cls, m) for m in marks)
-    )
-
-
-def _is_class(kind: object) -> bool:
-    return isinstance(kind, type)
-
-
-def _is_named_tuple(cls: Any) -> bool:
-    return tuple in cls.__mro__ and hasattr(cls, "_fields")
-
-
-def _equal_by_value(cls: Any) -> bool:
-    if issubclass(cls, Struct):
-        return cls.__struct_config__.eq or cls.__eq__ is not Struct.__eq__
-    return typing.is_typeddict(cls) or cls.__eq__ is not object.__eq__
-
-
-def _fields(cls: Any, scopes: Scopes, bound: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the resolved type of every field that is stored."""
-    if _is_pydantic(cls):
-        return {name: info.rebuild_annotation() for name, info in cls.__pydantic_fields__.items()}
-    hints = _hints(cls, scopes, bound)
-    if issubclass(cls, Struct):
-        names: Any = cls.__struct_fields__
-    elif hasattr(cls, "__attrs_attrs__"):
-        names = [attribute.name for attribute in cls.__attrs_attrs__]
-    else:
-        names = getattr(cls, "__dataclass_fields__", None) or getattr(cls, "_fields", None) or hints
-    return {name: hints[name] for name in names if name in hints}
-
-
-def _defaults(cls: Any) -> dict[str, Any]:
-    if issubclass(cls, Struct):
-        defaults: Any = cls.__struct_defaults__
-        return dict(zip(cls.__struct_fields__[len(cls.__struct_fields__) - len(defaults) :], defaults, strict=True))
-    if hasattr(cls, "__attrs_attrs__"):
-        return {attribute.name: attribute.default for attribute in cls.__attrs_attrs__}
-    fields: Any = getattr(cls, "__pydantic_fields__", None) or getattr(cls, "__dataclass_fields__", {})
-    return {name: field.default for name, field in fields.items()} or dict(getattr(cls, "_field_defaults", {}))
-
-
-def _hints(cls: Any, scopes: Scopes, bound: Mapping[Any, Any]) -> dict[str, Any]:
-    hints: dict[str, Any] = {}
-    variables = _variables(cls, bound)
-    for base in reversed(cls.__mro__ if not typing.is_typeddict(cls) else (*_typed_dict_bases(cls), cls)):
-        scope = scopes(base)
-        raw = _own_annotations(base)
-        own = {name: _resolve(kind, base, scope or {}) for name, kind in raw.items()}
-        if scope is not None:
-            own = {name: _with_time_zone(kind) for name, kind in own.items()}
-            base.__annotations__ = {n: raw[n] if isinstance(kind, _Unresolved) else kind for n, kind in own.items()}
-        hints.update({name: _substitute(kind, variables.get(base, {})) for name, kind in own.items()})
-    return hints
-
-
-def _typed_dict_bases(cls: Any) -> Iterator[Any]:
-    for base in getattr(cls, "__orig_bases__", ()):
-        if typing.is_typeddict(base):
-            yield from _typed_dict_bases(base)
-            yield base
-
-
-def _own_annotations(cls: type) -> Mapping[str, Any]:
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
-    own: Mapping[str, Any] = cls.__dict__.get("__annotations__", {})  # noqa: RUF063 - importing `inspect` is slow
-    return own
-
-
-def _resolve(raw: Any, cls: type, scope: Mapping[str, Any]) -> Any:
-    names = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
-    # get_type_hints accepts ClassVar and Final at the top level only for classes and modules.
-    holder = types.ModuleType(cls.__module__)
-    holder.__annotations__ = {"it": raw}
-    try:
-        # Module names take precedence: a field may have the name of its type, and is a member of the class under it.
-        members = {**vars(cls), cls.__name__: cls}
-        return typing.get_type_hints(holder, members, {**names, **scope}, include_extras=True)["it"]
-    except NameError as error:
-        return _Unresolved(str(error.name))
-    except Exception as error:  # an annotation may be any expression
-        return _Unresolved(f"{raw!s} ({type(error).__name__})")
-
-
-def _variables(cls: Any, bound: Mapping[Any, Any]) -> dict[Any, Mapping[Any, Any]]:
-    """Return the values of the type variables of each class in the MRO."""
-    bindings: dict[Any, Mapping[Any, Any]] = {cls: bound}
-    for base in getattr(cls, "__mro__", ()):
-        for generic in base.__dict__.get("__orig_bases__", ()):
-            origin: Any = get_origin(generic)
-            if parameters := getattr(origin, "__parameters__", ()):
-                args = [_substitute(arg, bindings.get(base, {})) for arg in get_args(generic)]
-                bindings.setdefault(origin, dict(zip(parameters, args, strict=False)))
-    return bindings
-
-
-def _substitute(kind: Any, variables: Mapping[Any, Any]) -> Any:
-    if isinstance(kind, TypeVar):
-        return variables.get(kind, kind)
-    parameters: Any = getattr(kind, "__parameters__", ()) if get_origin(kind) is not None else ()
-    return kind[tuple(variables.get(p, p) for p in parameters)] if parameters and variables else kind
+    msgspec reads them when it builds the decoder, and it has no local names.
+    """
+    for base in lineage_of(cls):
+        if scopes(base) is not None:
+            kinds = own_types(base, scopes)
+            base.__annotations__ = {
+                name: raw if isinstance(kinds[name], Unresolved) else _with_time_zone(kinds[name])
+                for name, raw in own_annotations(base).items()
+            }
 
 
 def _with_time_zone(kind: Any) -> Any:

@@ -19,6 +19,7 @@ from uuid import UUID
 import msgspec
 
 from fait._errors import InvalidValue
+from fait._events.record import fields_of
 
 __all__ = [
     "FREE_FORM",
@@ -298,19 +299,9 @@ def _members(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from cast("dict[Any, Any]", value).items()
         case tuple() | list() | set() | frozenset():
             yield from enumerate(cast("list[Any]", value))
-        case msgspec.Struct():
-            names = value.__struct_encode_fields__
-            yield from ((name, getattr(value, attr)) for name, attr in zip(names, value.__struct_fields__, strict=True))
         case _:
-            for name in _field_names(cast("Any", type(value))):
-                yield name, getattr(value, name, None)
+            yield from ((field.encoded_name, getattr(value, field.name, None)) for field in fields_of(type(value)))
             yield from (getattr(value, "__pydantic_extra__", None) or {}).items()
-
-
-def _field_names(cls: Any) -> Iterator[str]:
-    if hasattr(cls, "__attrs_attrs__"):
-        return (field.name for field in cls.__attrs_attrs__)
-    return iter(getattr(cls, "__pydantic_fields__", None) or getattr(cls, "__dataclass_fields__", None) or ())
 
 
 def _find_unsupported(value: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,8 @@ from operator import attrgetter
 from typing import Any
 from uuid import uuid4
 
+from msgspec import structs
+
 from fait._clock import Clock
 from fait._decisions.snapshot import Snapshot
 from fait._errors import UsageError
@@ -255,7 +257,7 @@ class MemoryLedger:
 
     async def rename_subscription(self, old: str, new: str) -> None:
         if checkpoint := self._checkpoints.pop(old, None):
-            self._checkpoints[new] = _replace(checkpoint, subscription=new)
+            self._checkpoints[new] = structs.replace(checkpoint, subscription=new)
 
     async def forget_subscription(self, subscription: str) -> None:
         self._checkpoints.pop(subscription, None)
@@ -283,7 +285,7 @@ class MemoryLedger:
             rows.update({row[key_index]: tuple(row) for row in change.upserts})
             for key in change.deletes:
                 rows.pop(key, None)
-        self._checkpoints[work.subscription] = _replace(checkpoint, position=work.position)
+        self._checkpoints[work.subscription] = structs.replace(checkpoint, position=work.position)
 
     async def lease(self, name: str) -> Lease:
         return self._leases.get(name, Lease(name, "", 0, 0))
@@ -394,7 +396,3 @@ def _comparison(table: Table, order: Sequence[SortOrder]) -> Callable[[Row, Row]
         return 0
 
     return compare
-
-
-def _replace(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
-    return Checkpoint(**{name: changes.get(name, getattr(checkpoint, name)) for name in checkpoint.__struct_fields__})

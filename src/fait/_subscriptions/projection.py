@@ -27,7 +27,7 @@ class Projection:
     def __init__(self, definition: ReadModelDefinition, codec: Codec, ledger: Ledger) -> None:
         self.definition = definition
         self.name = definition.name
-        self.definition_hash = definition.definition_hash
+        self.definition_hash = definition.definition_hash(codec.registry)
         self._handled = codec.registry.handled_types(definition.events)
         self.may_expire = codec.registry.may_expire(self._handled)
         self._decoders: DecodeTable = defaultdict(dict)

@@ -28,7 +28,8 @@ from msgspec import Struct, field
 from fait._errors import DeclarationError, UsageError
 from fait._events.annotation import annotated_events, local_names
 from fait._events.envelope import Envelope
-from fait._events.event import event_type
+from fait._events.record import Unresolved, fields_of, types_of
+from fait._events.registry import Registry
 from fait._events.stream import id_of
 from fait._store.ledger import PYTHON_TYPES, Column, ColumnKind, Row, Table, fits_column
 
@@ -63,10 +64,14 @@ if TYPE_CHECKING:
             key: name of the primary-key column; a str, int, UUID or date.
             table: name of the table; by default the class's name in snake_case.
             indexes: further indexes, each a tuple of column names.
-            version: increase it when `evolve` computes different rows, so that the table must be rebuilt; 1 by default.
+            version: increase it to require a rebuild that no change of the code requires; 1 by default.
 
         Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
         change and return the row it got. Its annotation lists the events that the read model handles.
+
+        A changed definition requires a rebuild: `evolve` and `key_of` with the code of the same top-level package that
+        they refer to, the columns and their types, the key, or the events with their versions and upcasters. Increase
+        `version` if `evolve` depends on something else that changed, such as a data file or another package.
 
         The key of an event's row is the id of its stream. A class method `key_of(cls, event, envelope)` overrides
         that: it returns a key, a list of keys, or None if the event changes no row.
@@ -91,7 +96,7 @@ if TYPE_CHECKING:
                 key: the column that identifies a row.
                 table: the table's name; by default the class's in snake_case.
                 indexes: columns of further indexes.
-                version: increase it when `evolve` computes different rows; see the class options.
+                version: increase it to require a rebuild; see the class options.
             """
 
 else:
@@ -118,10 +123,14 @@ else:
             key: name of the primary-key column; a str, int, UUID or date.
             table: name of the table; by default the class's name in snake_case.
             indexes: further indexes, each a tuple of column names.
-            version: increase it when `evolve` computes different rows, so that the table must be rebuilt; 1 by default.
+            version: increase it to require a rebuild that no change of the code requires; 1 by default.
 
         Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
         change and return the row it got. Its annotation lists the events that the read model handles.
+
+        A changed definition requires a rebuild: `evolve` and `key_of` with the code of the same top-level package that
+        they refer to, the columns and their types, the key, or the events with their versions and upcasters. Increase
+        `version` if `evolve` depends on something else that changed, such as a data file or another package.
 
         The key of an event's row is the id of its stream. A class method `key_of(cls, event, envelope)` overrides
         that: it returns a key, a list of keys, or None if the event changes no row.
@@ -166,9 +175,10 @@ class ReadModelDefinition:
         """
         if self._resolved:
             return self
-        hints = typing.get_type_hints(self.cls, localns=dict(self._names), include_extras=True)
-        fields = cast("tuple[str, ...]", cast("Any", self.cls).__struct_fields__)
-        kinds = [_column_type(hints[name]) for name in fields]
+        fields = tuple(field.name for field in fields_of(self.cls))
+        types = types_of(self.cls, lambda _: self._names)
+        self._check_types(types)
+        kinds = [_column_type(types[name]) for name in fields]
         columns = tuple(
             Column(name, kind, nullable) for name, (kind, nullable, _, _) in zip(fields, kinds, strict=True)
         )
@@ -187,14 +197,26 @@ class ReadModelDefinition:
         self._resolved = True
         return self
 
-    @property
-    def definition_hash(self) -> str:
-        """Hash of the table, the event types and the version; a change requires a rebuild."""
-        import hashlib  # slow to import, and not needed before a system is opened
+    def definition_hash(self, registry: Registry) -> str:
+        """Return the definition hash; rows of another one must be rebuilt.
 
-        names = [declared.name if (declared := event_type(cls)) else cls.__name__ for cls in self.events]
-        definition = (self.table, self.version, sorted(names))
-        return hashlib.sha256(msgspec.json.encode(definition)).hexdigest()[:16]
+        The indexes are left out, as they do not change the rows, and the name of the table, as the checkpoint has it.
+
+        Args:
+            registry: holds the upcasters of the events.
+        """
+        from fait._decisions.definition_hash import definition_hash  # slow to import
+
+        columns = [(column.name, column.kind, column.nullable) for column in self.table.columns]
+        return definition_hash(
+            cast("Any", self.cls).evolve,
+            self.cls,
+            self.events,
+            registry,
+            key_of=self._key_of,
+            options=(self.version, self.key, columns),
+            local_names=self._names,
+        )
 
     @property
     def keyed_by_stream(self) -> bool:
@@ -253,6 +275,14 @@ class ReadModelDefinition:
                 "row: Self | None, event: ..., envelope: fait.Envelope) -> Self | None`."
             )
         return cast("Any", evolve)
+
+    def _check_types(self, types: Mapping[str, Any]) -> None:
+        for name, kind in types.items():
+            if isinstance(kind, Unresolved):
+                raise DeclarationError(
+                    f"read model {self.cls.__qualname__}: the annotation of {name!r} refers to {kind.name}, which is "
+                    "not defined at run time. If it is imported under TYPE_CHECKING, move the import out of that block."
+                )
 
     def _check(self, columns: tuple[Column, ...]) -> None:
         where, by_name = f"read model {self.cls.__qualname__}", {column.name: column for column in columns}

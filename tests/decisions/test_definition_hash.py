@@ -1,4 +1,4 @@
-"""Fold hashes: they change with code that may affect the state, and with nothing else."""
+"""Definition hashes of folds: they change with code that may affect the state, and with nothing else."""
 
 import importlib
 import itertools
@@ -6,12 +6,16 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import fait
 from fait._decisions.aggregate import fold_definition_of
-from fait._decisions.fold_hash import fold_hash
+from fait._decisions.definition_hash import definition_hash
+from fait._events.annotation import annotated_events
 from fait._events.registry import Registry
 
 EVENTS = '''
@@ -134,7 +138,7 @@ def unload_modules() -> None:
 
 @pytest.fixture
 def hash_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HashOf]:
-    """A function that returns the fold hash of `Till` with some of its files replaced."""
+    """A function that returns the definition hash of `Till` with some of its files replaced."""
     folders = (tmp_path / str(number) for number in itertools.count())
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
@@ -146,7 +150,7 @@ def hash_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HashOf]
         registry = Registry()
         registry.add_upcaster(importlib.import_module("shelf.events").with_pieces)
         till = importlib.import_module("shelf.till").Till
-        return fold_hash(till.evolve, till, till, fold_definition_of(till).events, registry)
+        return definition_hash(till.evolve, till, fold_definition_of(till).events, registry, initial=till)
 
     yield compute
     unload_modules()
@@ -238,7 +242,7 @@ def test_replaced_file_does_not_change_the_hash_of_running_code(hash_of: HashOf,
 
     registry = Registry()
     registry.add_upcaster(sys.modules["shelf.events"].with_pieces)
-    assert fold_hash(till.evolve, till, till, fold_definition_of(till).events, registry) == before
+    assert definition_hash(till.evolve, till, fold_definition_of(till).events, registry, initial=till) == before
 
 
 def test_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
@@ -246,9 +250,9 @@ def test_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         from shelf.till import Till
         from fait._decisions.aggregate import fold_definition_of
-        from fait._decisions.fold_hash import fold_hash
+        from fait._decisions.definition_hash import definition_hash
         from fait._events.registry import Registry
-        print(fold_hash(Till.evolve, Till, Till, fold_definition_of(Till).events, Registry()))
+        print(definition_hash(Till.evolve, Till, fold_definition_of(Till).events, Registry(), initial=Till))
     """)
 
     def run(seed: str) -> str:
@@ -264,5 +268,78 @@ def test_recursive_fold_has_a_hash() -> None:
     def evolve(state: int, event: type, depth: int = 0) -> int:
         return evolve(state, event, depth + 1) if depth < 3 else state
 
-    assert fold_hash(evolve, int, int, (), Registry()) == fold_hash(evolve, int, int, (), Registry())
-    assert fold_hash(evolve, int, int, (), Registry()) != fold_hash(evolve, float, int, (), Registry())
+    assert definition_hash(evolve, int, (), Registry(), initial=int) == definition_hash(
+        evolve, int, (), Registry(), initial=int
+    )
+    assert definition_hash(evolve, int, (), Registry(), initial=int) != definition_hash(
+        evolve, int, (), Registry(), initial=float
+    )
+
+
+@dataclass
+class Count:
+    number: int = 0
+
+
+@dataclass
+class Total:
+    number: int = 0
+    of: int = 0
+
+
+@fait.event("count.raised")
+class Raised:
+    by: int
+
+
+@fait.event("count.lowered")
+class Lowered:
+    by: int
+
+
+def raise_count(state: Count, event: Raised) -> Count:
+    return Count(state.number + event.by)
+
+
+def raise_twice(state: Count, event: Raised) -> Count:
+    return Count(state.number + 2 * event.by)
+
+
+def change_count(state: Count, event: Raised | Lowered) -> Count:
+    return Count(state.number + event.by)
+
+
+def start_at_one() -> Count:
+    return Count(1)
+
+
+def decider(initial: Any = Count, evolve: Any = raise_count) -> fait.Decider[Any, Any, Any]:
+    return fait.Decider(category="count", initial=initial, decide=lambda c, s: (), evolve=evolve)
+
+
+def boundary(initial: Any = Count, evolve: Any = raise_count) -> fait.Boundary[Any, Any, Any]:
+    return fait.Boundary(name="count", depends_on=lambda c: (), initial=initial, decide=lambda c, s: (), evolve=evolve)
+
+
+@pytest.mark.parametrize("declare", [decider, boundary])
+@pytest.mark.parametrize(
+    "options", [{"initial": start_at_one}, {"initial": Total}, {"evolve": raise_twice}, {"evolve": change_count}]
+)
+def test_changed_function_changes_the_hash_of_deciders_and_boundaries(
+    declare: Callable[..., Any], options: dict[str, Any]
+) -> None:
+    def hash_of(fold: Any) -> str:
+        events = annotated_events(fold.evolve, 1, {})
+        return definition_hash(fold.evolve, None, events, Registry(), initial=fold.initial)
+
+    assert hash_of(declare()) == hash_of(declare())
+    assert hash_of(declare(**options)) != hash_of(declare())
+
+
+def test_decider_and_boundary_of_the_same_functions_have_the_same_hash() -> None:
+    hashes = {
+        definition_hash(fold.evolve, Count, (Raised,), Registry(), initial=fold.initial)
+        for fold in (decider(), boundary())
+    }
+
+    assert len(hashes) == 1

@@ -1,15 +1,23 @@
-"""Fold hashes: a hash of the code that a fold runs. It changes when the fold might compute another state.
+"""The definition hash of a fold: it changes when the same events might be folded into another state.
+
+Aggregates and deciders save it with their snapshots, read models with their checkpoint.
 
 The hash covers the bytecode of the running process rather than source files: a file may have been replaced while the
 process runs, and a console or a frozen program has none. Line numbers, docstrings and padding are excluded, so comments
-and formatting do not change the hash. Another minor version of Python changes it; snapshots are then saved again.
+and formatting do not change the hash, and neither does the place of the code: a class may be moved, and a module may be
+the main program of one process and imported by another.
 
-Covered, within the top-level package of `evolve`: `evolve` itself; the functions, classes, constants and closures it
-names, and those that they name in turn; methods of its own class that it calls; the fields, types and defaults of the
-state and of the events; the upcasters of the events.
+Covered, within the top-level package of `evolve`: `evolve` itself, and `initial` or `key_of`; the functions, classes,
+constants and closures they name, and those that these name in turn; methods of the fold's own class that they call; the
+upcasters of the events. Covered in every package: the stored names and schema versions of the events; the fields, types
+and defaults of the state and of the events, and of the classes in these types.
 
-Not covered: names computed at run time (`getattr(self, "on_" + kind)`), data files, the environment, other packages.
-After such a change, delete the snapshots; that is safe at any time.
+Not covered: names computed at run time (`getattr(self, "on_" + kind)`), data files, the environment, the code of other
+packages. After such a change, delete the snapshots, which is safe at any time, and rebuild the read model, or increase
+its `version`.
+
+Another minor version of Python compiles to other bytecode and changes the hash. A constant that the program changes
+while it runs, such as a dict used as a cache, changes it too.
 """
 
 import dis
@@ -17,58 +25,76 @@ import re
 import sys
 import typing
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import date, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
-from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
-from typing import Any, Final, NamedTuple, cast
+from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
+from typing import Annotated, Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Meta
 
 from fait._events.envelope import Untyped
+from fait._events.event import event_type
+from fait._events.record import fields_of, is_record, json_form_of, types_of
 from fait._events.registry import Registry
 
-__all__ = ["fold_hash"]
+__all__ = ["definition_hash"]
 
-_FORMAT_VERSION: Final = 1
+_FORMAT_VERSION: Final = 2
 """Version of the hashed content. Increment it when this module hashes other content than before."""
 
 _PLAIN_TYPES: Final = (
     type(None), type(...), bool, int, float, complex, str, bytes, range, Decimal, date, time, timedelta, tzinfo, UUID
 )  # fmt: skip
 _CONTAINERS: Final = (tuple, list, set, frozenset, dict, MappingProxyType)
+_AWARE_DATETIME: Final[object] = Annotated[datetime, Meta(tz=True)]
+"""What `datetime` in an event class becomes when the class is first used, which may be before or after the hash."""
+
 _PADDING: Final = {"NOP", "CACHE", "EXTENDED_ARG"}
 _FUSED: Final = re.compile(r"((?:LOAD|STORE)_FAST(?:_BORROW)?)_((?:LOAD|STORE)_FAST(?:_BORROW)?)")
 _ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
-def fold_hash(
-    evolve: Callable[..., Any], initial: Callable[..., Any], state: object, events: Iterable[type], registry: Registry
+def definition_hash(
+    evolve: Callable[..., Any],
+    state: object,
+    events: Iterable[type],
+    registry: Registry,
+    *,
+    initial: Callable[..., Any] | None = None,
+    key_of: Callable[..., Any] | None = None,
+    options: object = (),
+    local_names: Mapping[str, Any] = {},
 ) -> str:
-    """Return the hash of a fold, as 32 hexadecimal digits.
+    """Return the definition hash of a fold, as 32 hexadecimal digits.
 
     Args:
         evolve: the function that returns the state after an event.
-        initial: the function that returns the initial state; the class of an aggregate.
-        state: the type of the state.
+        state: the type of the state: the class of an aggregate or a read model; None if it is not known.
         events: the event classes that `evolve` handles.
         registry: holds the events' upcasters.
+        initial: the function that returns the initial state; the class of an aggregate.
+        key_of: the function that returns the keys of a read model's rows.
+        options: further values that a stored state depends on.
+        local_names: names of local classes where the state was declared, to resolve its annotations.
     """
     owner = state if isinstance(state, type) and hasattr(state, "evolve") else None
-    walk = _CodeWalk(_package(evolve.__module__), owner)
-    walk.add((_FORMAT_VERSION, sys.implementation.cache_tag, evolve, state, initial))
-    for cls in sorted(events, key=lambda cls: cls.__qualname__):
-        if cls is Untyped:
-            walk.add("untyped")
-            continue
-        declared = registry.add(cls)
-        steps = [(step.from_version, step.function) for step in registry.upcasters_from(declared, 1)]
-        walk.add((declared.name, declared.schema_version, cls, steps))
+    walk = _CodeWalk(_package(evolve.__module__), owner, local_names)
+    # fault: hash-without-code
+    walk.add((_FORMAT_VERSION, sys.implementation.cache_tag, options, evolve, initial, key_of))
+    # fault: hash-without-types-of-state
+    walk.add_type(state)
+    declared = {registry.add(cls).name: cls for cls in events if cls is not Untyped}
+    for name, cls in sorted(declared.items()):
+        steps = registry.upcasters_from(registry.types[name], 1)
+        walk.add((name, registry.types[name].schema_version, [(step.from_version, step.function) for step in steps]))
+        walk.add_type(cls)
+    walk.add(Untyped in events)
     return walk.digest()
 
 
@@ -82,15 +108,17 @@ class _Instruction(NamedTuple):
 class _CodeWalk:
     """Walks the objects that code refers to and collects text for the hash, once for each object."""
 
-    def __init__(self, package: str, owner: type | None) -> None:
+    def __init__(self, package: str, owner: type | None, local_names: Mapping[str, Any]) -> None:
         self._package = package
         self._owner = owner  # only the members that the fold refers to are hashed; the others are commands
+        self._local_names = local_names
         self._parts: list[str] = []
         self._open_containers: list[object] = []
-        self._seen: dict[int, object] = {}  # holds the objects, so that their ids are not reused
+        self._seen: dict[int, tuple[int, object]] = {}  # holds the objects, so that their ids are not reused
+        self._stored_forms: set[type] = set()
 
     def digest(self) -> str:
-        import hashlib  # here, as it is slow to import and only snapshots need it
+        import hashlib  # here, as it is slow to import and `import fait` does not need it
 
         return hashlib.sha256("\0".join(self._parts).encode(errors="surrogatepass")).hexdigest()[:32]
 
@@ -103,12 +131,37 @@ class _CodeWalk:
         elif isinstance(thing, CodeType):
             self._code(thing)
         elif typing.get_args(thing):
-            self._type(thing)
+            self.add_type(thing)
         elif id(thing) in self._seen:
-            self._parts.append(_name(thing))
+            self._parts.append(f"object {self._seen[id(thing)][0]}")
         else:
-            self._seen[id(thing)] = thing
+            self._seen[id(thing)] = len(self._seen), thing
             self._add_new(thing)
+
+    def add_type(self, kind: Any) -> None:
+        """Add the type of a value that is stored: its structure, and the fields of the classes in it."""
+        if kind == _AWARE_DATETIME:
+            self.add(datetime)
+        elif parts := typing.get_args(kind):
+            origin = typing.get_origin(kind)
+            is_annotated = origin is Annotated
+            for part in (origin, *(parts[:1] if is_annotated else parts)):
+                self.add_type(part)
+            self._parts += [_stable_repr(mark) for mark in parts[1:] if is_annotated]
+            self._parts.append("end")
+        else:
+            self.add(kind)
+            if isinstance(kind, type) and not self._is_own_package(kind):
+                self._stored_form(kind)
+
+    def _stored_form(self, cls: type) -> None:
+        """Add what a class of another package is stored as; its code is not covered."""
+        if cls not in self._stored_forms:
+            self._stored_forms.add(cls)
+            if issubclass(cls, Enum):
+                self.add([(member.name, member.value) for member in cls])
+            elif is_record(cls):
+                self._fields(cls)
 
     def _add_all(self, *things: Any) -> None:
         for thing in things:
@@ -133,10 +186,8 @@ class _CodeWalk:
                 self._function(thing)
             case type():
                 self._class(thing)
-            case ModuleType():
-                self._parts.append(_name(thing))
             case Enum():
-                self._add_all(_name(thing), thing.name, type(thing))
+                self._add_all("member", thing.name, type(thing))
             case MethodType():
                 self._add_all("method", thing.__func__)
             case property():
@@ -152,38 +203,52 @@ class _CodeWalk:
 
     def _add_other(self, thing: Any) -> None:
         """Add a type alias, a wrapper of a function, or a constant that is an instance of a record class."""
-        self._parts.append(_name(thing))
-        for attribute in ("__value__", "__supertype__", "__wrapped__", "factory"):  # factory: the default of a field
+        self._parts.append(self._label(thing))
+        for attribute in ("__value__", "__supertype__", "__wrapped__"):
             if (inner := getattr(thing, attribute, None)) is not None:
-                self.add(inner)
+                self.add_type(inner)
                 return
         if self._is_own_package(type(thing)):
-            self._add_all(type(thing), *(getattr(thing, name, None) for name in _field_names(type(thing))))
+            self._add_all(type(thing), *(getattr(thing, field.name, None) for field in fields_of(type(thing))))
+
+    def _label(self, thing: Any) -> str:
+        """Return the name of a thing of another package; of an own one, whose content is added, only what it is."""
+        if isinstance(thing, ModuleType):
+            return "module" if _package(thing.__name__) == self._package else thing.__name__
+        named: Any = thing if hasattr(thing, "__qualname__") else thing.__class__
+        is_own = self._is_own_package(named) or isinstance(thing, MemberDescriptorType)
+        return str(thing.__class__.__name__) if is_own else f"{getattr(named, '__module__', '')}.{named.__qualname__}"
 
     def _is_own_package(self, thing: Any) -> bool:
         return _package(getattr(thing, "__module__", None) or "") == self._package
 
-    def _type(self, kind: Any) -> None:
-        """Add a type in an annotation: its representation and the classes in it."""
-        self._parts.append(_stable_repr(kind))
-        parts = typing.get_args(kind)
-        self._add_all(*((typing.get_origin(kind), *parts) if parts else (kind,)))
+    def _scope(self, cls: type) -> Mapping[str, Any] | None:
+        if self._owner is not None and issubclass(self._owner, cls):
+            return self._local_names
+        declared = event_type(cls)
+        return None if declared is None else declared.scope
+
+    def _fields(self, cls: Any) -> None:
+        for name, kind in types_of(cls, self._scope).items():
+            self._parts.append(name)
+            self.add_type(kind)
+        for field in fields_of(cls):
+            self._add_all(*field)
+        self.add(json_form_of(cls))
 
     def _class(self, cls: type) -> None:
-        self._parts.append(_name(cls))
+        self._parts.append(self._label(cls))
         if not self._is_own_package(cls):
             return
-        for name, kind in _annotations(cls).items():
-            self._parts.append(name)
-            self._type(kind)
-        self._add_all(*_defaults(cls), *(base for base in cls.__mro__[1:] if self._is_own_package(base)))
+        self._fields(cls)
+        self._add_all(*(base for base in cls.__mro__[1:] if self._is_own_package(base)))
         if self._owner is None or not issubclass(self._owner, cls):
             for name, member in sorted(vars(cls).items()):
                 if not name.startswith("__") or (_is_code(member) and not name.startswith("__annotate")):
                     self._add_all(name, member)
 
     def _function(self, function: FunctionType) -> None:
-        self._parts.append(_name(function) if not self._is_own_package(function) else "function")
+        self._parts.append(self._label(function))
         if not self._is_own_package(function):
             return
         self._add_all(function.__code__, function.__defaults__, function.__kwdefaults__)
@@ -235,14 +300,10 @@ class _CodeWalk:
 
 
 def _package(module: str) -> str:
+    """Return the top-level package of a module; with `python -m`, also that of the main program."""
+    if module == "__main__" and (spec := getattr(sys.modules.get(module), "__spec__", None)):
+        module = spec.name
     return module.partition(".")[0]
-
-
-def _name(thing: Any) -> str:
-    if isinstance(thing, ModuleType):
-        return thing.__name__
-    named: Any = thing if hasattr(thing, "__qualname__") else thing.__class__
-    return f"{getattr(named, '__module__', '')}.{named.__qualname__}"
 
 
 def _stable_repr(thing: object) -> str:
@@ -268,6 +329,7 @@ def _nested_code(code: CodeType) -> Iterator[CodeType]:
             yield from _nested_code(constant)
 
 
+@lru_cache(maxsize=128)  # the walk needs the instructions of each function three times
 def _instructions(code: CodeType) -> list[_Instruction]:
     """Return the instructions, with fused ones split: the compiler fuses only instructions of the same source line."""
     instructions: list[_Instruction] = []
@@ -283,30 +345,3 @@ def _instructions(code: CodeType) -> list[_Instruction]:
 
 def _globals(code: CodeType) -> Iterator[str]:
     return (step.argument for step in _instructions(code) if step.name in ("LOAD_GLOBAL", "LOAD_NAME"))
-
-
-def _field_names(cls: Any) -> tuple[str, ...]:
-    attributes = [attribute.name for attribute in getattr(cls, "__attrs_attrs__", ())]
-    return tuple(
-        getattr(cls, "__struct_fields__", None)
-        or getattr(cls, "__dataclass_fields__", None)
-        or getattr(cls, "__pydantic_fields__", None)
-        or attributes
-    )
-
-
-def _annotations(cls: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(cls, include_extras=True)
-    except Exception:  # a name is imported for type checkers only; use the unresolved annotations
-        return dict(getattr(cls, "__annotations__", {}))
-
-
-def _defaults(cls: Any) -> list[Any]:
-    """Return the defaults of a record class's fields, and its JSON options."""
-    if issubclass(cls, Struct):
-        config = cls.__struct_config__
-        return [*cls.__struct_defaults__, cls.__struct_encode_fields__, config.tag, config.tag_field, config.array_like]
-    fields: Any = getattr(cls, "__pydantic_fields__", None) or getattr(cls, "__dataclass_fields__", {})
-    defaults = [part for field in fields.values() for part in (field.default, field.default_factory)]
-    return defaults + [attribute.default for attribute in getattr(cls, "__attrs_attrs__", ())]
