@@ -10,7 +10,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_PYTHON := $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help install demo quick test check style mutants soak bench bench-postgres bench-outbox bench-mark clean
+.PHONY: help install demo quick test check style mutants soak bench bench-postgres bench-outbox bench-mark hops clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench-outbox: install ## measure the overhead of the outbox
 
 bench-mark: install ## measure the high-water mark with many connections
 	PYTHONPATH=bench $(BIN)/python -m mark $(ARGS)
+
+hops: install ## count the functions that a command and a delivery enter; ARGS="--list" names them
+	PYTHONPATH=bench $(BIN)/python -m hops $(ARGS)
 
 clean: ## remove .venv and all caches
 	rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
