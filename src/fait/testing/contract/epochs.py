@@ -3,6 +3,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from fait._store.log import Epoch, Log, epoch_of
 from fait._store.open import open_admin
 from fait.testing.contract.store import START, Opener, StoreContract, added, write
