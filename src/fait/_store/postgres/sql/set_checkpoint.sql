@@ -3,7 +3,7 @@
 -- Out:  nothing
 -- Plan: Insert on fait_checkpoints, after a lock: no message is deleted before the checkpoint is visible
 INSERT INTO {schema}.fait_checkpoints (subscription, app, position, log_id, epoch_id, definition_hash)
-SELECT $1, $2, $3::bigint, $4, $5::bigint, $6
+SELECT $1, $2, $3::bigint, $4, $5, $6
 FROM pg_advisory_xact_lock_shared(hashtextextended('{schema}.fait_retention', 0))
 ON CONFLICT (subscription) DO UPDATE SET
     app = excluded.app, position = excluded.position, log_id = excluded.log_id, epoch_id = excluded.epoch_id,
