@@ -23,9 +23,9 @@ from fait._events.append import (
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import Expected, expected_number
-from fait._store.log import Epoch, Log, StreamInfo, epoch_of
-from fait._store.open import open_admin
-from fait.testing.contract.store import START, Opener, StoreContract, added, everything, new, outcome_of, soon, write
+from fait._store.log import Log, StreamInfo
+from fait.testing.contract.epochs import EpochContract
+from fait.testing.contract.store import START, Opener, added, everything, new, outcome_of, soon, write
 
 __all__ = ["LogContract"]
 
@@ -66,7 +66,7 @@ DATA = [
 ]
 
 
-class LogContract(StoreContract):
+class LogContract(EpochContract):
     """The contract of `Log`, except conditions and expiry."""
 
     # Expected versions
@@ -520,14 +520,14 @@ class LogContract(StoreContract):
             identity = store.log.identity
             assert identity.log_id
             assert identity.epoch_id
-            self._skip_unless_durable(store.log)
+            self.skip_unless_durable(store.log)
         async with opener() as store:
             assert store.log.identity == identity
 
     async def test_appended_events_exist_after_reopening(self, opener: Opener) -> None:
         writes = [write("a", [new(tags=("t:1",))], 0), write("b", 2, 0)]
         async with opener() as store:
-            self._skip_unless_durable(store.log)
+            self.skip_unless_durable(store.log)
             result = await added(store.log, *writes)
             stored = await everything(store.log)
         async with opener() as store:
@@ -535,67 +535,6 @@ class LogContract(StoreContract):
             assert await everything(store.log, Query(tags=("t:1",))) == stored[:1]
             assert await store.log.append(writes) == Appended(result.position, (1, 2), repeated=True)
             assert (await added(store.log, write("b", 1, 2))).position > result.position
-
-    # Epochs
-
-    async def test_new_log_has_one_epoch_that_started_at_0(self, log: Log) -> None:
-        [epoch] = await log.epochs()
-        await added(log, write("a"))
-
-        assert (epoch.epoch_id, epoch.after_position) == (log.identity.epoch_id, 0)
-        assert epoch.started_at.utcoffset() == timedelta(0)
-        assert await log.epochs() == [epoch]
-
-    async def test_adoption_appends_an_epoch_that_starts_after_the_head(self, opener: Opener, url: str) -> None:
-        async with opener() as store:
-            self._skip_unless_durable(store.log)
-            await added(store.log, write("a", 3))
-            head, before, epochs = await store.log.head(), store.log.identity, await store.log.epochs()
-
-        adopted = await open_admin(url).adopt(in_place=True, dry_run=False)
-
-        async with opener() as store:
-            assert (adopted.previous, adopted.current, adopted.head) == (before, store.log.identity, head)
-            [*earlier, last] = await store.log.epochs()
-        assert earlier == epochs
-        assert (last.epoch_id, last.after_position) == (adopted.current.epoch_id, head)
-        assert adopted.current.log_id == before.log_id
-        assert last.started_at.utcoffset() == timedelta(0)
-
-    async def test_dry_run_of_an_adoption_starts_no_epoch(self, opener: Opener, url: str) -> None:
-        async with opener() as store:
-            self._skip_unless_durable(store.log)
-            identity, epochs = store.log.identity, await store.log.epochs()
-
-        await open_admin(url).adopt(in_place=True, dry_run=True)
-
-        async with opener() as store:
-            assert (store.log.identity, await store.log.epochs()) == (identity, epochs)
-
-    async def test_event_keeps_the_epoch_in_which_it_was_recorded(self, opener: Opener, url: str) -> None:
-        recorded = list[tuple[int, str]]()
-        for events in (2, 0, 1, 3):  # no event is recorded in the second epoch
-            async with opener() as store:
-                self._skip_unless_durable(store.log)
-                for _ in range(events):
-                    result = await added(store.log, write("a"))
-                    recorded.append((result.position, store.log.identity.epoch_id))
-            await open_admin(url).adopt(in_place=True, dry_run=False)
-
-        async with opener() as store:
-            epochs = await store.log.epochs()
-
-        assert [(position, epoch_of(epochs, position).epoch_id) for position, _ in recorded] == recorded
-        assert len({each.epoch_id for each in epochs}) == len(epochs) == 5
-
-    async def test_epoch_of_an_event_is_the_last_that_started_before_it(self) -> None:
-        epochs = [Epoch(str(number), after, START) for number, after in enumerate((0, 0, 5, 5, 8))]
-
-        assert [epoch_of(epochs, position).epoch_id for position in (1, 5, 6, 8, 9)] == ["1", "1", "3", "3", "4"]
-
-    def _skip_unless_durable(self, log: Log) -> None:
-        if not log.features.durable:
-            pytest.skip("the store is not durable, as its features say")
 
     def _skip_unless_shared(self, log: Log) -> None:
         if not log.features.shared:
