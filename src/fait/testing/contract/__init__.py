@@ -26,7 +26,10 @@ import pytest
 
 # Before the imports below, so that failed assertions show their values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{part}" for part in ("conditions", "leases", "ledger", "log", "retention", "store", "subscriptions"))
+    *(
+        f"{__name__}.{part}"
+        for part in ("conditions", "epochs", "leases", "ledger", "log", "retention", "store", "subscriptions")
+    )
 )
 
 from fait.testing.contract.conditions import ConditionContract  # noqa: E402

@@ -1,5 +1,5 @@
-"""Contract of epochs: each has a unique id, and an event keeps the epoch in which it was recorded."""
-# ruff: noqa: D102 - a test is documented by its name
+"""The part of the log's contract on epochs and adoption."""
+# ruff: noqa: D102 - test names replace docstrings
 
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ __all__ = ["EpochContract"]
 
 
 class EpochContract(StoreContract):
-    """The part of the `Log` contract that concerns epochs."""
+    """The contract of `Log.epochs` and of `StoreAdmin.adopt`."""
 
     async def test_new_log_has_one_epoch_that_started_at_0(self, log: Log) -> None:
         [epoch] = await log.epochs()
@@ -25,7 +25,7 @@ class EpochContract(StoreContract):
 
     async def test_adoption_appends_an_epoch_that_starts_after_the_head(self, opener: Opener, url: str) -> None:
         async with opener() as store:
-            self._skip_unless_durable(store.log)
+            self.skip_unless_durable(store.log)
             await added(store.log, write("a", 3))
             head, before, epochs = await store.log.head(), store.log.identity, await store.log.epochs()
 
@@ -41,7 +41,7 @@ class EpochContract(StoreContract):
 
     async def test_dry_run_of_an_adoption_starts_no_epoch(self, opener: Opener, url: str) -> None:
         async with opener() as store:
-            self._skip_unless_durable(store.log)
+            self.skip_unless_durable(store.log)
             identity, epochs = store.log.identity, await store.log.epochs()
 
         await open_admin(url).adopt(in_place=True, dry_run=True)
@@ -53,7 +53,7 @@ class EpochContract(StoreContract):
         recorded = list[tuple[int, str]]()
         for events in (2, 0, 1, 3):  # no event is recorded in the second epoch
             async with opener() as store:
-                self._skip_unless_durable(store.log)
+                self.skip_unless_durable(store.log)
                 for _ in range(events):
                     result = await added(store.log, write("a"))
                     recorded.append((result.position, store.log.identity.epoch_id))
@@ -70,6 +70,7 @@ class EpochContract(StoreContract):
 
         assert [epoch_of(epochs, position).epoch_id for position in (1, 5, 6, 8, 9)] == ["1", "1", "3", "3", "4"]
 
-    def _skip_unless_durable(self, log: Log) -> None:
+    def skip_unless_durable(self, log: Log) -> None:
+        """Skip a test of a store that does not keep its data after it is closed."""
         if not log.features.durable:
             pytest.skip("the store is not durable, as its features say")

@@ -520,14 +520,14 @@ class LogContract(EpochContract):
             identity = store.log.identity
             assert identity.log_id
             assert identity.epoch_id
-            self._skip_unless_durable(store.log)
+            self.skip_unless_durable(store.log)
         async with opener() as store:
             assert store.log.identity == identity
 
     async def test_appended_events_exist_after_reopening(self, opener: Opener) -> None:
         writes = [write("a", [new(tags=("t:1",))], 0), write("b", 2, 0)]
         async with opener() as store:
-            self._skip_unless_durable(store.log)
+            self.skip_unless_durable(store.log)
             result = await added(store.log, *writes)
             stored = await everything(store.log)
         async with opener() as store:
