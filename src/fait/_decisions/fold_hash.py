@@ -31,7 +31,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from fait._events.envelope import Untyped
-from fait._events.registry import Registry
+from fait._events.registry import Registry, declaration_of
 
 __all__ = ["fold_hash"]
 
@@ -66,7 +66,7 @@ def fold_hash(
         if cls is Untyped:
             walk.add("untyped")
             continue
-        declared = registry.add(cls)
+        declared = declaration_of(cls)
         steps = [(step.from_version, step.function) for step in registry.upcasters_from(declared, 1)]
         walk.add((declared.name, declared.schema_version, cls, steps))
     return walk.digest()
