@@ -153,6 +153,7 @@ async def test_duplicate_subscription_names_raise() -> None:
 async def _another(event: Happened) -> None: ...
 
 
+@pytest.mark.filterwarnings("ignore:SQLite 3")
 async def test_handler_declared_after_outbox_is_in_next_system_and_not_in_open_one(url: str) -> None:
     app = app_with("one")
     async with app.open(url, run="elsewhere") as s:

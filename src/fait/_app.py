@@ -122,7 +122,8 @@ class App:
     def include(self, *things: Any) -> None:
         """Include aggregates, deciders, boundaries, read models, event classes and upcasters.
 
-        Events that an included `evolve` or a handler accepts are included with it.
+        Events that an included `evolve` or a handler accepts are included with it. An event that is not included can be
+        appended, but is read as `Untyped`. An open system and an existing outbox have what was included before.
 
         Args:
             *things: the objects to include. A module includes all such objects that it defines itself.
@@ -213,9 +214,10 @@ class App:
         Threads may call this at once: each resolves what was included by then, and a result of fewer objects is not
         used again.
         """
-        resolved, included = self._resolved, tuple(self._included)
+        resolved = self._resolved
         # fault: stale-declarations
-        if resolved is None or resolved[0] != len(included):
+        if resolved is None or resolved[0] != len(self._included):
+            included = tuple(self._included)
             resolved = self._resolved = len(included), resolve(self.name, included)
         return resolved[1]
 

@@ -88,7 +88,8 @@ class Codec:
         be one that the fold needs. Stream and version are for error messages.
         """
         if declared := handled.types.get(name):
-            return self._decoder(declared, schema_version, stream, version)
+            decode = self._decoders[declared].get(schema_version)
+            return decode or self._add_decoder(declared, schema_version, stream, version)
         if name in self.registry.types:
             return None
         if handled.untyped:
@@ -111,19 +112,14 @@ class Codec:
     def _decode(self, declared: EventType | None, recorded: RecordedEvent) -> Any:
         if declared is None:
             return untyped(recorded)
-        decode = self._decoder(declared, recorded.schema_version, recorded.stream, recorded.version)
+        schema_version = recorded.schema_version
+        decode = self._decoders[declared].get(schema_version) or self._add_decoder(
+            declared, schema_version, recorded.stream, recorded.version
+        )
         try:
             return decode(recorded.data)
         except Exception as error:
             raise decode_error(error, recorded.stream, recorded.version, recorded.type) from None
-
-    def _decoder(self, declared: EventType, schema_version: int, stream: str, version: int) -> Decode:
-        decode = self._decoders[declared].get(schema_version)
-        if decode is None:
-            decode = self._decoders[declared][schema_version] = self._find_decoder(
-                declared, schema_version, stream, version
-            )
-        return decode
 
     def _declared(self, event: object) -> EventType:
         cls = type(event)
@@ -154,7 +150,7 @@ class Codec:
         validate(data, f"event {event.type!r}")
         return data
 
-    def _find_decoder(self, declared: EventType, schema_version: int, stream: str, version: int) -> Decode:
+    def _add_decoder(self, declared: EventType, schema_version: int, stream: str, version: int) -> Decode:
         if schema_version > declared.schema_version:
             reason = (
                 f"it has schema version {schema_version}, but its class declares version {declared.schema_version}. "
@@ -162,7 +158,9 @@ class Codec:
             )
             raise EventTooNew(stream, version, declared.name, reason)
         upcasters = self.registry.upcasters_from(declared, schema_version)
-        return _upcast_decoder(upcasters, declared.decode) if upcasters else declared.decode
+        decode = _upcast_decoder(upcasters, declared.decode) if upcasters else declared.decode
+        self._decoders[declared][schema_version] = decode
+        return decode
 
 
 def untyped(recorded: RecordedEvent) -> Untyped:
