@@ -22,7 +22,7 @@ from fait._decisions.load import Loader
 from fait._events.append import PAGE_SIZE, Until
 from fait._events.codec import Codec
 from fait._events.envelope import EventSlice
-from fait._events.registry import Registry
+from fait._events.registry import Registry, build_registry
 
 __all__ = ["main"]
 
@@ -95,11 +95,7 @@ def _counted(state: int, _event: Any) -> int:
 
 
 def _registry() -> Registry:
-    registry = Registry()
-    registry.add(OrderChanged)
-    for older in range(1, VERSION):
-        registry.add_upcaster(fait.upcast(NAME, older)(lambda data: data))
-    return registry
+    return build_registry([OrderChanged], [fait.upcast(NAME, older)(lambda data: data) for older in range(1, VERSION)])
 
 
 def _made(number: int) -> OrderChanged:

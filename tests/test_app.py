@@ -1,8 +1,11 @@
-"""Opening an app: checks before subscriptions start, and status."""
+"""Declaring and opening an app: declarations are resolved once; checks before subscriptions start; status."""
 
 import asyncio
 import shutil
+import sqlite3
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -106,7 +109,7 @@ async def test_open_with_changed_read_model_raises_until_rebuilt(url: str) -> No
 
 
 async def test_open_with_rebuild_of_unknown_read_model_raises(url: str) -> None:
-    with pytest.raises(fait.UsageError, match="no read model 'conts'; its read models: counts"):
+    with pytest.raises(fait.UsageError, match=r"no read model 'conts'\. Its read models: counts"):
         async with app_with(model=counts()).open(url, rebuild=["conts"]):
             pass
 
@@ -142,12 +145,182 @@ async def test_duplicate_subscription_names_raise() -> None:
     with pytest.raises(fait.DeclarationError, match="two reactors are named 'one'"):
         app.on(Happened, name="one")(_another)
     with pytest.raises(fait.DeclarationError, match="both named 'counts'"):
-        app_with("counts", model=counts())._declarations.resolve()
+        app_with("counts", model=counts())._resolve()
     with pytest.raises(fait.DeclarationError, match="include takes"):
         app.include("a string")
 
 
 async def _another(event: Happened) -> None: ...
+
+
+@pytest.mark.filterwarnings("ignore:SQLite 3")
+async def test_handler_declared_after_outbox_is_in_next_system_and_not_in_open_one(url: str) -> None:
+    app = app_with("one")
+    async with app.open(url, run="elsewhere") as s:
+        with sqlite3.connect(":memory:") as connection:
+            app.outbox(connection)
+        app.on(Happened, name="two")(_nothing)
+
+        assert [each.name for each in await s.status()] == ["one"]
+
+    async with app.open(url, run="elsewhere") as s:
+        assert [each.name for each in await s.status()] == ["one", "two"]
+
+
+async def test_failed_resolution_raises_at_each_use_and_leaves_nothing_behind(url: str) -> None:
+    class Other(fait.ReadModel, key="id", table="counts"):
+        id: str
+
+        @classmethod
+        def evolve(cls, row: Self | None, event: Happened, at: fait.Envelope) -> Self | None:
+            return row
+
+    app = app_with(model=counts())
+    before = app._resolve()
+    app.include(Other)
+
+    for _ in range(2):
+        with pytest.raises(fait.DeclarationError, match="two read models have the table 'counts'"):
+            async with app.open(url):
+                pass
+        with sqlite3.connect(":memory:") as connection, pytest.raises(fait.DeclarationError, match="two read models"):
+            app.outbox(connection)
+    assert list(before.read_models) == ["counts"]
+
+
+async def test_declarations_are_resolved_again_only_after_another_object_was_included() -> None:
+    app = app_with("one")
+    first = app._resolve()
+    assert app._resolve() is first
+    app.include(Tallied)
+
+    assert app._resolve() is not first
+    assert (list(first.registry.types), list(app._resolve().registry.types)) == (
+        ["app.happened"],
+        ["app.happened", "tally.tallied"],
+    )
+
+
+def test_resolve_of_object_included_twice_keeps_it_once() -> None:
+    cart = fait.Decider(category="cart", initial=int, decide=_decide, evolve=_evolve)
+    limit = fait.Boundary(
+        name="limit", depends_on=lambda _: fait.Query(), initial=int, decide=_decide_limit, evolve=_evolve
+    )
+    app = fait.App("app")
+    app.include(cart, limit, Tally, cart, limit, Tally)
+
+    declarations = app._resolve()
+
+    assert (declarations.deciders, declarations.boundaries) == ((cart,), (limit,))
+    assert [each.cls for each in declarations.read_models.values()] == [Tally]
+    assert list(declarations.registry.types) == ["app.happened", "tally.tallied"]
+
+
+def test_only_keeps_these_read_models_and_no_reactor() -> None:
+    app = app_with("one", model=counts())
+    app.include(Tally)
+    declarations = app._resolve()
+
+    subset = declarations.only(read_models=["tally"])
+
+    assert (list(subset.read_models), dict(subset.reactors)) == (["tally"], {})
+    assert subset.registry is declarations.registry
+    assert (list(declarations.read_models), list(declarations.reactors)) == (["counts", "tally"], ["one"])
+    with pytest.raises(
+        fait.UsageError, match=r"the app 'app' has no read model 'one'\. Its read models: counts, tally"
+    ):
+        declarations.only(read_models=["one"])
+
+
+def test_declarations_and_registry_cannot_be_changed() -> None:
+    declarations = app_with("one", model=counts())._resolve()
+
+    for value in (declarations, declarations.registry):
+        for field in value.__struct_fields__:
+            with pytest.raises(AttributeError):
+                setattr(value, field, None)
+    for mapping in (
+        declarations.aggregates,
+        declarations.read_models,
+        declarations.reactors,
+        declarations.registry.types,
+        declarations.registry.upcasters,
+    ):
+        with pytest.raises(TypeError):
+            mapping["new"] = None  # type: ignore[index]
+
+
+async def test_publish_and_fold_of_event_that_is_not_included_leave_the_registry_unchanged(url: str) -> None:
+    @fait.event("app.forgotten")
+    class Forgotten:
+        pass
+
+    def evolve(state: int, event: Happened) -> int:
+        return state + 1
+
+    counter = fait.Decider(category="counter", initial=int, decide=_decide, evolve=evolve)
+    async with fait.App("empty").open(url) as s:
+        await s.publish(Forgotten(), stream="x-1")
+        await s.decide(counter, "1", 2)
+        await s.decide(counter, "1", 1)
+
+        assert await s.load(counter, "1") == 3
+        assert [type(each.event) for each in await s.read("x-1")] == [fait.Untyped]
+        assert dict(s._codec.registry.types) == {}
+
+
+async def test_publish_of_another_class_of_one_name_raises(url: str) -> None:
+    def forgotten() -> type:
+        @fait.event("app.forgotten")
+        class Forgotten:
+            pass
+
+        return Forgotten
+
+    @fait.event("app.happened")
+    class Other:
+        pass
+
+    async with app_with("one").open(url, run="elsewhere") as s:
+        await s.publish(forgotten()(), stream="x-1")
+        for cls in (forgotten(), Other):
+            with pytest.raises(fait.DeclarationError, match="two events are named"):
+                await s.publish(cls(), stream="x-1")
+        assert await s.store.log.head() == 1
+
+
+def test_threads_that_resolve_and_include_at_once_get_consistent_declarations() -> None:
+    app, names = fait.App("app"), [f"handler_{number}" for number in range(40)]
+    start = threading.Barrier(5)
+
+    def read() -> list[list[str]]:
+        start.wait()
+        return [list(app._resolve().reactors) for _ in range(200)]
+
+    def declare() -> None:
+        start.wait()
+        for name in names:
+            app.on(Happened, name=name)(_nothing)
+
+    with ThreadPoolExecutor(5) as pool:
+        readers = [pool.submit(read) for _ in range(4)]
+        pool.submit(declare).result()
+
+    for seen in (each for reader in readers for each in reader.result()):
+        assert seen == names[: len(seen)]
+    assert list(app._resolve().reactors) == names
+
+
+def _decide(command: int, state: int) -> list[Happened]:
+    return [Happened()] * command
+
+
+def _decide_limit(command: int, state: int) -> list[fait.NewEvents]:
+    return []
+
+
+def _evolve(state: int, event: Happened) -> int:
+    return state
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from fait._clock import new_id
 from fait._events.append import AppendCondition, StreamWrite
 from fait._events.codec import Codec
 from fait._events.query import Query
-from fait._events.registry import Registry
+from fait._events.registry import build_registry
 
 __all__ = ["growth"]
 
@@ -181,13 +181,7 @@ async def _count(url: str) -> int:
         return await s.store.log.head()
 
 
-def _registry() -> Registry:
-    registry = Registry()
-    registry.add(fait_system.OrderPlaced)
-    return registry
-
-
-_codec = Codec(_registry())
+_codec = Codec(build_registry([fait_system.OrderPlaced]))
 PARTS = {"fill": fill, "grown": grown, "catch-up": catch_up, "cold": cold}
 
 if __name__ == "__main__":

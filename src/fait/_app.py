@@ -26,12 +26,11 @@ from fait._decisions.calls import WriteResult
 from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._decisions.snapshot import Snapshots
-from fait._declarations import Declarations
+from fait._declarations import Declarations, declared_objects, resolve
 from fait._delivery.open import AsyncConnection, AsyncpgConnection, SyncConnection, open_outbox
 from fait._delivery.outbox import AsyncOutbox, Outbox
 from fait._errors import DeclarationError, UsageError
 from fait._events.append import Until
-from fait._events.codec import Codec
 from fait._events.envelope import Envelope
 from fait._events.query import EVERYTHING, Query
 from fait._store.open import Store, open_store
@@ -48,7 +47,7 @@ from fait._subscriptions.retention import Retention
 from fait._subscriptions.runner import Runner
 from fait._subscriptions.start import SubscriptionStarter
 
-__all__ = ["App", "SubscriptionStatus", "System", "declarations_of"]
+__all__ = ["App", "SubscriptionStatus", "System", "declarations_of", "open_system"]
 
 M = TypeVar("M", bound=ReadModel)
 E = TypeVar("E")
@@ -69,12 +68,9 @@ _DEFAULT_LIMIT: Final = 1000
 class _HandlerDecorator(Generic[E]):
     """The decorator that `App.on` returns; `E` is the union of the handled events."""
 
-    def __init__(
-        self, declarations: Declarations, name: str | None, define: Callable[[str, Handler], ReactorDefinition]
-    ) -> None:
-        self._declarations = declarations
+    def __init__(self, name: str | None, declare: Callable[[str, Handler], None]) -> None:
         self._name = name
-        self._define = define
+        self._declare = declare
 
     @overload
     def __call__(
@@ -93,7 +89,7 @@ class _HandlerDecorator(Generic[E]):
             raise DeclarationError(
                 f"the handler {handler!r} has no __name__; name the subscription: @app.on(..., name='...')"
             )
-        self._declarations.add_reactor(self._define(name, handler))
+        self._declare(name, handler)
         return handler
 
 
@@ -120,14 +116,15 @@ class App:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._declarations = Declarations()
-        self._codec = Codec(self._declarations.registry)  # for outboxes, which do not decode: `open` makes its own
+        self._included: list[Any] = []  # objects and reactors, in order; it only grows
+        self._resolved: tuple[int, Declarations] | None = None  # declarations, and the number of objects they are of
         self._systems: set[System] = set()
 
     def include(self, *things: Any) -> None:
         """Include aggregates, deciders, boundaries, read models, event classes and upcasters.
 
-        Events that an included `evolve` or a handler accepts are included with it.
+        Events that an included `evolve` or a handler accepts are included with it. An event that is not included can be
+        appended, but is read as `Untyped`. An open system and an existing outbox have what was included before.
 
         Args:
             *things: the objects to include. A module includes all such objects that it defines itself.
@@ -136,7 +133,7 @@ class App:
             DeclarationError: an argument is an object of another kind.
         """
         for thing in things:
-            self._declarations.include(thing)
+            self._included.extend(declared_objects(thing))
 
     @overload
     def on(self, e1: type[E1], /, **options: Unpack[_Options]) -> _HandlerDecorator[E1]: ...
@@ -197,11 +194,33 @@ class App:
                 the function cannot be called with an event.
         """
 
-        def define(name: str, handler: Handler) -> ReactorDefinition:
-            return ReactorDefinition(name, events, handler, start, retry, timeout_s, batch)
+        def declare(name: str, handler: Handler) -> None:
+            self._add_reactor(ReactorDefinition(name, events, handler, start, retry, timeout_s, batch))
 
-        decorator: _HandlerDecorator[Any] = _HandlerDecorator(self._declarations, name, define)
+        decorator: _HandlerDecorator[Any] = _HandlerDecorator(name, declare)
         return decorator
+
+    def _add_reactor(self, reactor: ReactorDefinition) -> None:
+        if not reactor.events:
+            raise DeclarationError("on(...) needs the events to handle: @app.on(OrderPlaced)")
+        if any(isinstance(each, ReactorDefinition) and each.name == reactor.name for each in self._included):
+            raise DeclarationError(
+                f"two reactors are named {reactor.name!r}: name one of them explicitly, with @app.on(..., name='...')"
+            )
+        self._included.append(reactor)
+
+    def _resolve(self) -> Declarations:
+        """Return the declarations, resolved again only if something was included since the last call.
+
+        Threads may call this at once: each resolves what was included by then, and a result of fewer objects is not
+        used again.
+        """
+        resolved = self._resolved
+        # fault: stale-declarations
+        if resolved is None or resolved[0] != len(self._included):
+            included = tuple(self._included)
+            resolved = self._resolved = len(included), resolve(self.name, included)
+        return resolved[1]
 
     @overload
     def outbox(self, connection: SyncConnection, /, *, schema: str = "public") -> Outbox: ...
@@ -224,8 +243,7 @@ class App:
             UsageError: the argument is not a usable connection or session of one of these libraries.
             DeclarationError: the declarations contradict each other.
         """
-        self._declarations.resolve()
-        return open_outbox(connection, self._codec, schema, self._notify_systems)
+        return open_outbox(connection, self._resolve().codec, schema, self._notify_systems)
 
     def _notify_systems(self) -> None:
         """Notify the open systems of this process that a transaction has been committed."""
@@ -270,29 +288,49 @@ class App:
             CheckpointMismatch: a checkpoint does not belong to this log.
             PositionExpired: a subscription would start where messages have been dropped.
         """
-        self._declarations.resolve()
-        clock = clock or SystemClock()
-        store = await open_store(url, clock=clock, create=create)
-        try:
-            system = System(self, store, clock, lease_s)
-            async with system._run(renamed or {}, forget, rebuild, start=run == "here"):  # pyright: ignore[reportPrivateUsage]
-                self._systems.add(system)
-                try:
-                    yield system
-                finally:
-                    self._systems.discard(system)
-        finally:
-            await store.close()
+        async with open_system(
+            self._resolve(), url, run=run, clock=clock, renamed=renamed, forget=forget, rebuild=rebuild, create=create,
+            lease_s=lease_s,
+        ) as system:  # fmt: skip
+            self._systems.add(system)
+            try:
+                yield system
+            finally:
+                self._systems.discard(system)
 
 
 def declarations_of(app: App) -> Declarations:
-    """Return the declarations of an app."""
-    return app._declarations  # pyright: ignore[reportPrivateUsage]
+    """Return the declarations of an app; raise `DeclarationError` if they contradict each other."""
+    return app._resolve()  # pyright: ignore[reportPrivateUsage]
 
 
-def _variable_name(app: App) -> str:
+@asynccontextmanager
+async def open_system(
+    declarations: Declarations,
+    url: str,
+    *,
+    run: Literal["here", "elsewhere"] = "here",
+    clock: Clock | None = None,
+    renamed: Mapping[str, str] | None = None,
+    forget: Sequence[str] = (),
+    rebuild: Sequence[str] = (),
+    create: bool = True,
+    lease_s: float = LEASE_DURATION_S,
+) -> AsyncGenerator["System", None]:
+    """Run declarations on a store: all of an app, or a part of them. See `App.open`."""
+    clock = clock or SystemClock()
+    store = await open_store(url, clock=clock, create=create)
+    try:
+        system = System(declarations, store, clock, lease_s)
+        async with system._run(renamed or {}, forget, rebuild, start=run == "here"):  # pyright: ignore[reportPrivateUsage]
+            yield system
+    finally:
+        await store.close()
+
+
+def _variable_name(app: str) -> str:
     """The probable name of the variable with an app, for an error message."""
-    return app.name if app.name.isidentifier() else "app"
+    return app if app.isidentifier() else "app"
 
 
 class SubscriptionStatus(Struct, frozen=True):
@@ -320,27 +358,23 @@ class System(Client):
     `App.open` yields it; it is not constructed by applications.
 
     Attributes:
-        app: the app.
         store: the store, with its log and ledger (see `fait.store`).
     """
 
-    def __init__(self, app: App, store: Store, clock: Clock, lease_s: float) -> None:
-        self._declarations = declarations_of(app)
-        registry = self._declarations.registry
-        codec = Codec(registry)
+    def __init__(self, declarations: Declarations, store: Store, clock: Clock, lease_s: float) -> None:
+        registry, codec = declarations.registry, declarations.codec
         self._snapshots = Snapshots(store.ledger, registry)
         super().__init__(store.log, Loader(store.log, codec, self._snapshots), clock)
-        self.app = app
+        self._declarations = declarations
         self.store = store
         self._event_loop = asyncio.get_running_loop()
         self._projections = {
-            name: Projection(definition_of(model), codec, store.ledger)
-            for name, model in self._declarations.read_models.items()
+            name: Projection(definition, codec, store.ledger) for name, definition in declarations.read_models.items()
         }
-        reactors = [Reactor(definition, codec, self) for definition in self._declarations.reactors.values()]
+        reactors = [Reactor(definition, codec, self) for definition in declarations.reactors.values()]
         self._subscriptions: list[Projection | Reactor] = [*self._projections.values(), *reactors]
-        self._starter = SubscriptionStarter(app.name, store.log, store.ledger)
-        retention = Retention(app.name, registry, store.log, store.ledger, clock)
+        self._starter = SubscriptionStarter(declarations.name, store.log, store.ledger)
+        retention = Retention(declarations.name, registry, store.log, store.ledger, clock)
         self._subscription_runner = Runner(self._subscriptions, store.log, store.ledger, retention, lease_s=lease_s)
 
     def _notify_commit(self) -> None:
@@ -376,14 +410,8 @@ class System(Client):
         for name in forget:
             await ledger.forget_subscription(name)
         for name in rebuild:
-            await self.rebuild(self._model(name))
+            await self.rebuild(self._declarations.read_model(name).cls)
         await self._starter.start(self._subscriptions)
-
-    def _model(self, table: str) -> type[ReadModel]:
-        if table not in self._declarations.read_models:
-            tables = ", ".join(self._declarations.read_models) or "none"
-            raise UsageError(f"the app {self.app.name!r} has no read model {table!r}; its read models: {tables}")
-        return self._declarations.read_models[table]
 
     async def get(
         self, model: type[M], key: Any, /, *, after: WriteResult[Any] | None = None, timeout_s: float = FIND_TIMEOUT_S
@@ -493,10 +521,10 @@ class System(Client):
 
     def _definition(self, model: type[ReadModel]) -> ReadModelDefinition:
         definition = definition_of(model)
-        if self._declarations.read_models.get(definition.name) is not model:
+        if self._declarations.read_models.get(definition.name) is not definition:
             raise UsageError(
-                f"the read model {model.__name__} is not included in the app {self.app.name!r}. Before the app is "
-                f"opened, add {_variable_name(self.app)}.include({model.__name__})."
+                f"the read model {model.__name__} is not included in the app {self._declarations.name!r}. Before the "
+                f"app is opened, add {_variable_name(self._declarations.name)}.include({model.__name__})."
             )
         return definition
 

@@ -1,120 +1,200 @@
 """The declarations of an app: event types, upcasters, folds, read models and reactors, checked against each other.
 
-`resolve` registers the included objects when an app is opened: by then, all names in their annotations are defined.
+`resolve` computes them from the objects that an app included, without changing anything, so a failed resolution leaves
+nothing behind. It runs when the app is used: by then, all names in the annotations of the objects are defined.
 """
 
-from collections.abc import Sequence
-from types import ModuleType
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType, ModuleType
+from typing import Any, TypeVar, cast
+
+import msgspec
+from msgspec import Struct
 
 from fait._decisions.aggregate import Aggregate, describe_aggregate, fold_definition_of
 from fait._decisions.boundary import Boundary
-from fait._decisions.decider import Decider, FoldDefinition, fold_definition_of_decider
+from fait._decisions.decider import Decider, SnapshotPolicy, fold_definition_of_decider
 from fait._decisions.snapshot import state_decoder
-from fait._errors import DeclarationError
+from fait._errors import DeclarationError, UsageError
+from fait._events.codec import Codec
 from fait._events.event import event_type
-from fait._events.registry import Registry
+from fait._events.registry import Registry, build_registry, check_event_classes
 from fait._events.upcast import Upcaster
 from fait._subscriptions.reactor import ReactorDefinition
-from fait._subscriptions.read_model import ReadModel, definition_of
+from fait._subscriptions.read_model import ReadModel, ReadModelDefinition, definition_of
 
-__all__ = ["Declarations"]
+__all__ = ["Declarations", "declared_objects", "resolve"]
+
+T = TypeVar("T")
 
 
-class Declarations:
-    """Everything that an app includes.
+class Declarations(Struct, frozen=True, eq=False, kw_only=True):
+    """Everything that an app declares.
 
     Attributes:
-        registry: event types and upcasters.
+        name: name of the app.
+        codec: encodes and decodes events with the registry of the app.
         aggregates: by category.
+        deciders: in the order of inclusion.
+        boundaries: in the order of inclusion.
         read_models: by table name.
         reactors: by subscription name.
     """
 
-    def __init__(self) -> None:
-        self.registry: Registry = Registry()
-        self.aggregates: dict[str, type[Aggregate]] = {}
-        self.read_models: dict[str, type[ReadModel]] = {}
-        self.reactors: dict[str, ReactorDefinition] = {}
-        self._deferred: list[Any] = []
+    name: str
+    codec: Codec
+    aggregates: Mapping[str, type[Aggregate]]
+    deciders: tuple[Decider[Any, Any, Any], ...]
+    boundaries: tuple[Boundary[Any, Any, Any], ...]
+    read_models: Mapping[str, ReadModelDefinition]
+    reactors: Mapping[str, ReactorDefinition]
 
-    def include(self, thing: Any) -> None:
-        """Include an object, or all declarations that a module defines itself. `resolve` registers them."""
-        if isinstance(thing, ModuleType):
-            self._deferred.extend(_defined_in(thing))
-        elif _is_declared(thing):
-            self._deferred.append(thing)
-        else:
+    @property
+    def registry(self) -> Registry:
+        """Event types and upcasters."""
+        return self.codec.registry
+
+    def read_model(self, table: str) -> ReadModelDefinition:
+        """Return the read model with this table; raise `UsageError` if there is none."""
+        if table not in self.read_models:
+            tables = ", ".join(sorted(self.read_models)) or "none"
+            raise UsageError(f"the app {self.name!r} has no read model {table!r}. Its read models: {tables}")
+        return self.read_models[table]
+
+    def only(self, *, read_models: Iterable[str]) -> "Declarations":
+        """Return declarations whose only subscriptions are these read models; the rest is the same.
+
+        Raises:
+            UsageError: the app has no read model with one of these tables.
+        """
+        chosen = {table: self.read_model(table) for table in read_models}
+        return msgspec.structs.replace(self, read_models=MappingProxyType(chosen), reactors=MappingProxyType({}))
+
+
+def declared_objects(thing: Any) -> list[Any]:
+    """Return what including an object declares: itself, or all declarations that a module defines itself."""
+    if isinstance(thing, ModuleType):
+        return _defined_in(thing)
+    if _is_declared(thing):
+        return [thing]
+    raise DeclarationError(
+        f"include takes aggregates, deciders, boundaries, read models, events, upcasters and modules, not {thing!r}"
+    )
+
+
+def resolve(name: str, included: Iterable[Any]) -> Declarations:
+    """Return the declarations of an app.
+
+    Args:
+        name: name of the app.
+        included: the included objects and the reactors, in order; an object may be included several times.
+
+    Raises:
+        DeclarationError: an object is invalid, or some contradict each other.
+    """
+    objects = {id(each): each for each in included}.values()
+    classes: list[type] = [each for each in objects if isinstance(each, type)]
+    aggregates = _aggregates_by_category(each for each in classes if issubclass(each, Aggregate))
+    read_models = _read_models_by_table(each for each in classes if issubclass(each, ReadModel))
+    reactors = {each.name: each for each in _instances(objects, ReactorDefinition)}
+    deciders = _instances(objects, cast("type[Decider[Any, Any, Any]]", Decider))
+    boundaries = _instances(objects, cast("type[Boundary[Any, Any, Any]]", Boundary))
+    folded = list(_events_of_decisions(aggregates.values(), deciders, boundaries))
+    handled = list(_events_of_subscriptions(read_models.values(), reactors.values()))
+    events = [each for each in classes if event_type(each) is not None]
+    registry = build_registry([*folded, *handled, *events], _instances(objects, Upcaster))
+    _check_folded(folded)
+    _check_snapshots(aggregates.values(), deciders)
+    _check_names(reactors.keys() & read_models.keys())
+    return Declarations(
+        name=name,
+        codec=Codec(registry),
+        aggregates=MappingProxyType(aggregates),
+        deciders=deciders,
+        boundaries=boundaries,
+        read_models=MappingProxyType(read_models),
+        reactors=MappingProxyType(reactors),
+    )
+
+
+def _instances(objects: Iterable[Any], cls: type[T]) -> tuple[T, ...]:
+    return tuple(each for each in objects if isinstance(each, cls))
+
+
+def _aggregates_by_category(classes: Iterable[type[Aggregate]]) -> dict[str, type[Aggregate]]:
+    aggregates: dict[str, type[Aggregate]] = {}
+    for each in classes:
+        category = describe_aggregate(each).category
+        if (other := aggregates.setdefault(category, each)) is not each:
             raise DeclarationError(
-                "include takes aggregates, deciders, boundaries, read models, events, upcasters and modules, not "
-                f"{thing!r}"
+                f"two aggregates have the category {category!r}: {_full_name(other)} and {_full_name(each)}. Rename "
+                "one category, or include only one of them."
+            )
+    return aggregates
+
+
+def _read_models_by_table(classes: Iterable[type[ReadModel]]) -> dict[str, ReadModelDefinition]:
+    read_models: dict[str, ReadModelDefinition] = {}
+    for definition in map(definition_of, classes):
+        if (other := read_models.setdefault(definition.name, definition)) is not definition:
+            raise DeclarationError(
+                f"two read models have the table {definition.name!r}: {_full_name(other.cls)} and "
+                f"{_full_name(definition.cls)}. Name one table explicitly, with table='...', or include only one of "
+                "them."
+            )
+    return read_models
+
+
+def _events_of_decisions(
+    aggregates: Iterable[type[Aggregate]],
+    deciders: Iterable[Decider[Any, Any, Any]],
+    boundaries: Iterable[Boundary[Any, Any, Any]],
+) -> Iterator[type]:
+    for aggregate in aggregates:
+        yield from check_event_classes(fold_definition_of(aggregate).events, cast("Any", aggregate).evolve.__qualname__)
+    for decider in deciders:
+        yield from check_event_classes(fold_definition_of_decider(decider).events, decider.evolve.__qualname__)
+    for boundary in boundaries:
+        yield from check_event_classes(boundary.events, boundary.evolve.__qualname__)
+
+
+def _events_of_subscriptions(
+    read_models: Iterable[ReadModelDefinition], reactors: Iterable[ReactorDefinition]
+) -> Iterator[type]:
+    for read_model in read_models:
+        yield from check_event_classes(read_model.events, f"{read_model.cls.__qualname__}.evolve")
+    for reactor in reactors:
+        yield from check_event_classes(reactor.events, f"handler {reactor.name!r}")
+
+
+def _check_folded(events: Iterable[type]) -> None:
+    """Check that events that a decision folds do not expire: dropping one would change the state."""
+    for cls in events:
+        declared = event_type(cls)
+        if declared is not None and declared.retention is not None:
+            raise DeclarationError(
+                f"{declared!r} expires, and a decision folds it: the state would change when the message is dropped. "
+                "Fold events that do not expire, and let a reactor publish the message."
             )
 
-    def add_reactor(self, reactor: ReactorDefinition) -> None:
-        """Register a reactor. Two reactors of one name are an error."""
-        if not reactor.events:
-            raise DeclarationError("on(...) needs the events to handle: @app.on(OrderPlaced)")
-        if self.reactors.setdefault(reactor.name, reactor) is not reactor:
-            raise DeclarationError(
-                f"two reactors are named {reactor.name!r}: name one of them explicitly, with @app.on(..., name='...')"
-            )
 
-    def resolve(self) -> None:
-        """Register everything that was included, and check that it fits together."""
-        while self._deferred:
-            self._add(self._deferred.pop(0))
-        for reactor in self.reactors.values():
-            self.registry.handled_types(reactor.events, f"handler {reactor.name!r}")
-        self.registry.check()
-        if names := self.reactors.keys() & self.read_models.keys():
-            raise DeclarationError(
-                f"a reactor and a read model are both named {names.pop()!r}: rename the new one, with "
-                "@app.on(..., name='...') or table='...'"
-            )
+def _check_snapshots(aggregates: Iterable[type[Aggregate]], deciders: Iterable[Decider[Any, Any, Any]]) -> None:
+    """Check that JSON can represent the states of which snapshots are saved."""
+    policies: list[SnapshotPolicy | None] = [
+        *(fold_definition_of(each).snapshots for each in aggregates),
+        *(fold_definition_of_decider(each).snapshots for each in deciders),
+    ]
+    for policy in policies:
+        if policy is not None:
+            state_decoder(policy)
 
-    def _add(self, thing: Any) -> None:
-        if isinstance(thing, Upcaster):
-            self.registry.add_upcaster(thing)
-        elif isinstance(thing, Decider):
-            decider = cast("Decider[Any, Any, Any]", thing)
-            self._add_fold(fold_definition_of_decider(decider), decider.evolve)
-        elif isinstance(thing, Boundary):
-            boundary = cast("Boundary[Any, Any, Any]", thing)
-            self._add_folded_events(boundary.events, boundary.evolve)
-        elif issubclass(thing, Aggregate):
-            description = describe_aggregate(thing)
-            if self.aggregates.setdefault(description.category, thing) is not thing:
-                raise DeclarationError(
-                    f"two aggregates have the category {description.category!r}: "
-                    f"{_full_name(self.aggregates[description.category])} and {_full_name(thing)}. Rename one "
-                    "category, or include only one of them."
-                )
-            self._add_fold(fold_definition_of(thing), cast("Any", thing).evolve)
-        elif issubclass(thing, ReadModel):
-            definition = definition_of(thing)
-            if self.read_models.setdefault(definition.name, thing) is not thing:
-                raise DeclarationError(
-                    f"two read models have the table {definition.name!r}: "
-                    f"{_full_name(self.read_models[definition.name])} and {_full_name(thing)}. Name one table "
-                    "explicitly, with table='...', or include only one of them."
-                )
-            self.registry.handled_types(definition.events, f"{thing.__qualname__}.evolve")
-        else:
-            self.registry.add(thing)
 
-    def _add_fold(self, definition: FoldDefinition[Any], evolve: Any) -> None:
-        self._add_folded_events(definition.events, evolve)
-        if definition.snapshots is not None:
-            state_decoder(definition.snapshots)
-
-    def _add_folded_events(self, events: Sequence[type], evolve: Any) -> None:
-        """Register events that a decision folds. They must not expire: dropping one would change the state."""
-        for name in sorted(self.registry.handled_types(events, evolve.__qualname__).types):
-            if self.registry.types[name].retention is not None:
-                raise DeclarationError(
-                    f"{self.registry.types[name]!r} expires, and a decision folds it: the state would change when the "
-                    "message is dropped. Fold events that do not expire, and let a reactor publish the message."
-                )
+def _check_names(shared: Iterable[str]) -> None:
+    for name in shared:
+        raise DeclarationError(
+            f"a reactor and a read model are both named {name!r}: rename the new one, with @app.on(..., name='...') "
+            "or table='...'"
+        )
 
 
 def _defined_in(module: ModuleType) -> list[Any]:

@@ -95,7 +95,9 @@ INVALID_NAMES = ["", " a", "a\0", "a\nb", "x" * 201, "a  b"]
 
 @pytest.fixture(params=sorted(BACKENDS))
 async def s(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> AsyncIterator[fait.System]:
-    async with fait.App("hostile").open(store_url(request.param)) as system:
+    app = fait.App("hostile")
+    app.include(Said)
+    async with app.open(store_url(request.param)) as system:
         yield system
 
 

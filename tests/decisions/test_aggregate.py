@@ -73,7 +73,7 @@ def test_evolve_that_handles_no_event_class_is_named() -> None:
     app = fait.App("odd")
     app.include(Odd)
     with pytest.raises(fait.DeclarationError, match=r"Odd\.evolve handles int, which is not an event: declare it"):
-        app._declarations.resolve()
+        app._resolve()
 
 
 def test_handler_of_no_event_class_is_named() -> None:
@@ -83,7 +83,7 @@ def test_handler_of_no_event_class_is_named() -> None:
     async def greet(event: str) -> None: ...
 
     with pytest.raises(fait.DeclarationError, match="handler 'greet' handles str, which is not an event"):
-        app._declarations.resolve()
+        app._resolve()
 
 
 def test_events_may_be_local_quoted_or_defined_later() -> None:
@@ -140,7 +140,7 @@ def test_two_aggregates_of_one_category_are_refused() -> None:
     app = fait.App("two")
     app.include(Lamp, Other)
     with pytest.raises(fait.DeclarationError, match=r"'lamp': .*\.Lamp and .*\.Other\. Rename one"):
-        app._declarations.resolve()
+        app._resolve()
 
 
 def test_two_events_of_one_name_are_refused_and_both_places_named() -> None:
@@ -151,4 +151,4 @@ def test_two_events_of_one_name_are_refused_and_both_places_named() -> None:
     app = fait.App("two")
     app.include(Lamp, Another)
     with pytest.raises(fait.DeclarationError, match=r"Switched \(test_aggregate.py:\d+\) and .*Another \(test_aggr"):
-        app._declarations.resolve()
+        app._resolve()

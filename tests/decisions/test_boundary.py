@@ -17,7 +17,6 @@ from fait._app import System
 from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite
-from fait._events.codec import Codec
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import ANY
@@ -153,8 +152,7 @@ class ObservedLog:
 
 
 def client_on(log: Any, system: System) -> Client:
-    codec = Codec(system.app._declarations.registry)
-    return Client(log, Loader(log, codec), fait.ManualClock(T0))
+    return Client(log, Loader(log, system._codec), fait.ManualClock(T0))
 
 
 def buying(s: System, *orders: str, show: str = "hamlet") -> list[Before]:

@@ -147,8 +147,8 @@ def hash_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HashOf]
         write(folder, changed)
         unload_modules()
         monkeypatch.syspath_prepend(folder)
-        registry = Registry()
-        registry.add_upcaster(importlib.import_module("shelf.events").with_pieces)
+        upcaster = importlib.import_module("shelf.events").with_pieces
+        registry = Registry(upcasters={(upcaster.name, upcaster.from_version): upcaster})
         till = importlib.import_module("shelf.till").Till
         return definition_hash(till.evolve, till, fold_definition_of(till).events, registry, initial=till)
 
@@ -240,8 +240,8 @@ def test_replaced_file_does_not_change_the_hash_of_running_code(hash_of: HashOf,
     till = sys.modules["shelf.till"].Till
     write(tmp_path / "0", changed("shelf/till.py", "self.large += 1", "self.large += 2"))
 
-    registry = Registry()
-    registry.add_upcaster(sys.modules["shelf.events"].with_pieces)
+    upcaster = sys.modules["shelf.events"].with_pieces
+    registry = Registry(upcasters={(upcaster.name, upcaster.from_version): upcaster})
     assert definition_hash(till.evolve, till, fold_definition_of(till).events, registry, initial=till) == before
 
 

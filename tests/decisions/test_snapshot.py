@@ -346,7 +346,7 @@ def test_state_that_json_cannot_represent_is_refused(kind: Any) -> None:
     app.include(aggregate)
 
     with pytest.raises(fait.DeclarationError, match=r"Wrong has snapshot_every.*held"):
-        app._declarations.resolve()
+        app._resolve()
 
 
 def test_decider_with_snapshots_needs_a_return_annotation() -> None:
@@ -357,7 +357,7 @@ def test_decider_with_snapshots_needs_a_return_annotation() -> None:
     app.include(fait.Decider(category="x", initial=int, decide=lambda c, s: [], evolve=evolve, snapshot_every=5))
 
     with pytest.raises(fait.DeclarationError, match="annotate it with the type of the state"):
-        app._declarations.resolve()
+        app._resolve()
 
 
 @pytest.mark.parametrize("every", [0, -1])

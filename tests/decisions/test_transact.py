@@ -15,7 +15,6 @@ from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._errors import StoreUnavailable
 from fait._events.append import AppendCondition, AppendResult, StreamWrite
-from fait._events.codec import Codec
 from fait._store.open import BACKENDS
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -62,12 +61,17 @@ def clock() -> fait.ManualClock:
     return fait.ManualClock(T0)
 
 
+@fait.event("account.noted")
+class Noted:
+    text: str
+
+
 @pytest.fixture(params=sorted(BACKENDS))
 async def s(
     request: pytest.FixtureRequest, store_url: Callable[[str], str], clock: fait.ManualClock
 ) -> AsyncIterator[System]:
     bank = fait.App("bank")
-    bank.include(Account)
+    bank.include(Account, Noted)
     async with bank.open(store_url(request.param), clock=clock) as system:
         yield system
 
@@ -269,8 +273,7 @@ class FlakyLog:
 
 
 def client_on(log: Any, system: System) -> Client:
-    codec = Codec(system.app._declarations.registry)
-    return Client(log, Loader(log, codec), fait.SystemClock())
+    return Client(log, Loader(log, system._codec), fait.SystemClock())
 
 
 @pytest.mark.parametrize("written", [True, False])
@@ -359,10 +362,6 @@ async def test_load_with_as_of_folds_in_order_of_versions(s: System) -> None:
 
 
 async def test_undeclared_event_raises_and_unhandled_event_is_skipped(s: System) -> None:
-    @fait.event("account.noted")
-    class Noted:
-        text: str
-
     await s.transact(Account.deposit, "1", Decimal(1))
     await s.publish(Noted("hello"), stream="account-1")
     assert (await s.load(Account, "1")).balance == 1

@@ -18,7 +18,6 @@ from sqlalchemy.pool import StaticPool
 import fait
 from fait._delivery.adapters import sqlalchemy_commit
 from fait._delivery.open import open_outbox
-from fait._events.codec import Codec
 from tests.outbox.clients import Changed, Place, Placed, shop
 from tests.outbox.contract import InPostgres, InSqlite
 from tests.outbox.sqlalchemy_clients import Order, Other, address, engine, statements
@@ -276,7 +275,7 @@ class Details:
             calls.append(engine.pool.checkedout())  # type: ignore[attr-defined]
 
         def outbox(connection: Any) -> Any:
-            return open_outbox(connection, Codec(shop._declarations.registry), place.schema, on_commit)
+            return open_outbox(connection, shop._resolve().codec, place.schema, on_commit)
 
         with Session(engine) as session:
             outbox(session).add(Placed(1), stream=order)

@@ -4,6 +4,13 @@ from tests.planted.mutant import BATCHES, RUNNING, Mutant
 
 FAULTS = [
     Mutant(
+        "a handler declared after the first use of an app is left out",
+        "_app.py",
+        "stale-declarations",
+        "if resolved is None:",
+        "tests/test_app.py::test_declarations_are_resolved_again_only_after_another_object_was_included",
+    ),
+    Mutant(
         "find() does not notice a rebuild of its table",
         "_subscriptions/read_your_writes.py",
         "rebuild-during-find",

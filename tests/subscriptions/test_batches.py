@@ -278,6 +278,7 @@ async def test_processor_stopped_within_batch_records_handled_events(sql_url: st
 
 async def test_event_published_in_batch_carries_its_causation_id(url: str) -> None:
     app = App("batches")
+    app.include(Answered)
 
     @app.on(Counted, start="beginning", batch=10)
     async def answer(event: Counted, ctx: fait.Context) -> None:

@@ -320,7 +320,7 @@ def test_aggregate_folding_expiring_event_raises_declaration_error() -> None:
     app.include(Mailbox)
 
     with pytest.raises(fait.DeclarationError, match=r"'post.mail-wanted'.*expires, and a decision folds it"):
-        app._declarations.resolve()
+        app._resolve()
 
 
 @pytest.mark.parametrize("expires", [timedelta(), timedelta(days=-1), 7, "7 days"])
@@ -352,8 +352,7 @@ async def _nothing(event: Any) -> None: ...
 @asynccontextmanager
 async def _same(app: fait.App, system: fait.System) -> AsyncIterator[fait.System]:
     """Open another app on the store of a system."""
-    app._declarations.resolve()
-    other = fait.System(app, system.store, system._clock, 5.0)
+    other = fait.System(app._resolve(), system.store, system._clock, 5.0)
     await other._prepare({}, (), ())
     try:
         yield other

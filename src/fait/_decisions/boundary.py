@@ -183,8 +183,8 @@ class BoundaryHistory(Generic[C, S, E]):
 
     def _add(self, events: Iterable[RecordedEvent], position: int) -> None:
         """Add matching events that are complete up to a position."""
-        handles, decode = self._codec.registry.handles, self._codec.decode_any
-        self._events += [(each.position, decode(each)) for each in events if handles(self._handled, each.type)]
+        handled, handles, decode = self._handled, self._codec.registry.handles, self._codec.decode_handled
+        self._events += [(each.position, decode(handled, each)) for each in events if handles(handled, each.type)]
         self.position = position
 
     def _decide(self, now: datetime, before: int | None = None) -> list[NewEvents]:

@@ -41,7 +41,7 @@ from msgspec import Meta
 from fait._events.envelope import Untyped
 from fait._events.event import event_type
 from fait._events.record import fields_of, is_record, json_form_of, types_of
-from fait._events.registry import Registry
+from fait._events.registry import Registry, declaration_of
 
 __all__ = ["definition_hash"]
 
@@ -89,10 +89,10 @@ def definition_hash(
     walk.add((_FORMAT_VERSION, sys.implementation.cache_tag, options, evolve, initial, key_of))
     # fault: hash-without-types-of-state
     walk.add_type(state)
-    declared = {registry.add(cls).name: cls for cls in events if cls is not Untyped}
-    for name, cls in sorted(declared.items()):
-        steps = registry.upcasters_from(registry.types[name], 1)
-        walk.add((name, registry.types[name].schema_version, [(step.from_version, step.function) for step in steps]))
+    for cls in sorted((cls for cls in events if cls is not Untyped), key=lambda cls: declaration_of(cls).name):
+        declared = declaration_of(cls)
+        steps = [(step.from_version, step.function) for step in registry.upcasters_from(declared, 1)]
+        walk.add((declared.name, declared.schema_version, steps))
         walk.add_type(cls)
     walk.add(Untyped in events)
     return walk.digest()

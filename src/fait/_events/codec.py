@@ -44,12 +44,15 @@ _decode = msgspec.json.decode
 
 
 class Codec:
-    """Encodes and decodes events with the classes and upcasters of one registry."""
+    """Encodes and decodes events with the classes and upcasters of one registry.
+
+    Decoders are chosen once, so threads may share a codec.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self._declared_types: dict[type, EventType] = {}
-        self._decoders: DecodeTable = defaultdict(dict)
+        self._decoders: defaultdict[EventType, dict[int, Decode]] = defaultdict(dict)
 
     def encode(
         self,
@@ -76,35 +79,23 @@ class Codec:
         valid_tags = check_tags(tags) if tags else ()
         return EncodedEvent(name, schema_version, id, data.decode(), metadata, valid_tags, occurred_at, expires)
 
-    def decode(self, recorded: RecordedEvent) -> Any:
-        """Decode an event. Raises `UnknownEventType` if its type is undeclared; `decode_any` returns an `Untyped`."""
-        decode = self.decoder(recorded.type, recorded.schema_version, recorded.stream, recorded.version)
-        try:
-            return decode(recorded.data)
-        except Exception as error:
-            raise decode_error(error, recorded.stream, recorded.version, recorded.type) from None
-
-    def decoder(self, name: str, schema_version: int, stream: str, version: int) -> Decode:
-        """Return the decoder of an event type at a schema version. Stream and version are for error messages."""
-        decode = self._decoders[name].get(schema_version)
-        if decode is None:
-            decode = self._decoders[name][schema_version] = self._find_decoder(name, schema_version, stream, version)
-        return decode
-
     def decoder_for(
         self, handled: HandledTypes, name: str, schema_version: int, stream: str, version: int
     ) -> Decode | None:
         """Return the decoder of an event type for a fold or a handler; None if it does not handle the type.
 
         Raises `UnknownEventType` for an undeclared type unless untyped events are handled: the missing declaration may
-        be one that the fold needs.
+        be one that the fold needs. Stream and version are for error messages.
         """
-        is_declared = name in self.registry.types
-        if is_declared and name not in handled.types:
+        if declared := handled.types.get(name):
+            decode = self._decoders[declared].get(schema_version)
+            return decode or self._add_decoder(declared, schema_version, stream, version)
+        if name in self.registry.types:
             return None
-        if not is_declared and handled.untyped:
+        if handled.untyped:
             return untyped_decoder(name, schema_version)
-        return self.decoder(name, schema_version, stream, version)
+        reason = "no included event class has that name. Include its class in the app, with app.include(...)"
+        raise UnknownEventType(stream, version, name, reason)
 
     def decode_envelope(self, recorded: RecordedEvent) -> Envelope[Any]:
         """Decode an event into an envelope; an event of an undeclared type becomes an `Untyped`."""
@@ -112,15 +103,30 @@ class Codec:
 
     def decode_any(self, recorded: RecordedEvent) -> Any:
         """Decode an event; one of an undeclared type becomes an `Untyped`."""
-        return self.decode(recorded) if recorded.type in self.registry.types else untyped(recorded)
+        return self._decode(self.registry.types.get(recorded.type), recorded)
+
+    def decode_handled(self, handled: HandledTypes, recorded: RecordedEvent) -> Any:
+        """Decode an event of one of the handled types."""
+        return self._decode(handled.types.get(recorded.type), recorded)
+
+    def _decode(self, declared: EventType | None, recorded: RecordedEvent) -> Any:
+        if declared is None:
+            return untyped(recorded)
+        schema_version = recorded.schema_version
+        decode = self._decoders[declared].get(schema_version) or self._add_decoder(
+            declared, schema_version, recorded.stream, recorded.version
+        )
+        try:
+            return decode(recorded.data)
+        except Exception as error:
+            raise decode_error(error, recorded.stream, recorded.version, recorded.type) from None
 
     def _declared(self, event: object) -> EventType:
         cls = type(event)
         declared = event_type(cls)
         if declared is None:
             raise not_an_event(event)
-        if self.registry.types.get(declared.name) is not declared:
-            self.registry.add(cls)
+        self.registry.handled_types([*self._declared_types, cls])  # raises if two of these classes have one name
         return declared
 
     def _encode_untyped(self, event: Untyped) -> bytes:
@@ -144,19 +150,17 @@ class Codec:
         validate(data, f"event {event.type!r}")
         return data
 
-    def _find_decoder(self, name: str, schema_version: int, stream: str, version: int) -> Decode:
-        declared = self.registry.types.get(name)
-        if declared is None:
-            reason = "no included event class has that name. Include its class in the app, with app.include(...)"
-            raise UnknownEventType(stream, version, name, reason)
+    def _add_decoder(self, declared: EventType, schema_version: int, stream: str, version: int) -> Decode:
         if schema_version > declared.schema_version:
             reason = (
                 f"it has schema version {schema_version}, but its class declares version {declared.schema_version}. "
                 "Newer code wrote it: deploy that code here too"
             )
-            raise EventTooNew(stream, version, name, reason)
+            raise EventTooNew(stream, version, declared.name, reason)
         upcasters = self.registry.upcasters_from(declared, schema_version)
-        return _upcast_decoder(upcasters, declared.decode) if upcasters else declared.decode
+        decode = _upcast_decoder(upcasters, declared.decode) if upcasters else declared.decode
+        self._decoders[declared][schema_version] = decode
+        return decode
 
 
 def untyped(recorded: RecordedEvent) -> Untyped:

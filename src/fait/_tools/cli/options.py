@@ -66,5 +66,5 @@ def load_app(target: str) -> App:
     if not isinstance(app, App):
         available = ", ".join(key for key, value in vars(module).items() if isinstance(value, App)) or "none"
         raise UsageError(f"--app: {name!r} in module {module_name} is not a fait.App. Apps in this module: {available}")
-    declarations_of(app).resolve()
+    declarations_of(app)  # raises if they contradict each other
     return app

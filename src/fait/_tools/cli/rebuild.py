@@ -6,8 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from fait._app import App, System, declarations_of
-from fait._errors import UsageError
+from fait._app import System, declarations_of, open_system
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import CommandFailed, command, print_json
 from fait._tools.cli.progress import ProgressMeter
@@ -30,26 +29,14 @@ async def rebuild(
     Until the command ends, the table is incomplete. No other read model and no handler runs.
     """
     started_at = time.monotonic()
-    rebuilt_app = _app_with_only(load_app(app), name)
-    async with rebuilt_app.open(store, rebuild=[name], create=False) as system:
+    declarations = declarations_of(load_app(app)).only(read_models=[name])  # this process acquires no other lease
+    async with open_system(declarations, store, rebuild=[name], create=False) as system:
         position = await _wait_until_caught_up(system, name)
     seconds = time.monotonic() - started_at
     if as_json:
         print_json({"read_model": name, "position": position, "seconds": seconds})
     else:
         print(f"rebuilt {name} up to position {position:,} in {seconds:.1f} s")
-
-
-def _app_with_only(app: App, name: str) -> App:
-    """Return an app with this read model alone, so that this process acquires no other lease."""
-    read_model = declarations_of(app).read_models.get(name)
-    if read_model is None:
-        available = ", ".join(sorted(declarations_of(app).read_models)) or "none"
-        raise UsageError(f"app {app.name!r} has no read model {name!r}. Its read models: {available}")
-    only = App(app.name)
-    declarations_of(only).registry = declarations_of(app).registry
-    only.include(read_model)
-    return only
 
 
 async def _wait_until_caught_up(system: System, name: str) -> int:

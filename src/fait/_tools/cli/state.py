@@ -13,7 +13,6 @@ from fait._decisions.aggregate import Aggregate, fold_definition_of
 from fait._decisions.load import Loader
 from fait._errors import UsageError
 from fait._events.append import PAGE_SIZE, Until
-from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
 from fait._events.stream import category_of
 from fait._store.command_hint import command_hint
@@ -72,7 +71,7 @@ async def state(
         if aggregate is None:
             folded_by, values = "merge of event data, last value wins", _merge_data(events)
         else:
-            loaded = await Loader(opened.log, Codec(declarations_of(declared).registry)).load(
+            loaded = await Loader(opened.log, declarations_of(declared).codec).load(
                 fold_definition_of(aggregate), name, until, as_of_time
             )
             folded_by, values = aggregate.__qualname__, _encode_fields(loaded.state)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
-from fait._app import App, System
+from fait._app import App, System, declarations_of
 from fait._decisions.client import NewEvents
 from fait._errors import LeaseLost, Stale
 from fait._events.append import Page
@@ -468,7 +468,7 @@ class SubscriptionContract(StoreContract):
         async with app.open(url) as busy:
             _needs(busy, shared=True)
             async with opener() as store:
-                second = System(app, store, busy._clock, 5.0)  # pyright: ignore[reportPrivateUsage]
+                second = System(declarations_of(app), store, busy._clock, 5.0)  # pyright: ignore[reportPrivateUsage]
                 head = store.log.head
 
                 async def head_before_append() -> int:
