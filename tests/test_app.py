@@ -186,20 +186,6 @@ async def test_open_without_create_of_missing_store_raises_and_creates_nothing(t
     assert not (tmp_path / "none.db").exists()
 
 
-async def test_open_with_scheme_of_registered_backend_opens_its_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[tuple[str, bool]] = []
-
-    async def open_mystore(url: str, clock: fait.Clock, create: bool) -> fait.store.Store:
-        opened.append((url, create))
-        return await fait.store.open_store("memory:", clock=clock)
-
-    monkeypatch.setitem(fait.store.BACKENDS, "mystore", open_mystore)
-    async with app_with().open("mystore://here", create=False) as s:
-        assert s.store.log.features.durable is False
-
-    assert opened == [("mystore://here", False)]
-
-
 async def test_status_returns_position_and_lag_of_each_subscription(url: str) -> None:
     async with app_with("one", model=counts()).open(url) as s:
         await s.wait(await s.publish(Happened(), stream="x-1"))

@@ -21,7 +21,7 @@ from fait._events.codec import Codec
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import ANY
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 
 FAIT = Path(sys.executable).with_name("fait")
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -105,7 +105,7 @@ def clock() -> fait.ManualClock:
     return fait.ManualClock(T0)
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=sorted(backend_names()))
 def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
     return store_url(request.param)
 

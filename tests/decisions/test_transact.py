@@ -16,7 +16,7 @@ from fait._decisions.transact import DecisionRunner
 from fait._errors import StoreUnavailable
 from fait._events.append import AppendCondition, AppendResult, StreamWrite
 from fait._events.codec import Codec
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -62,7 +62,7 @@ def clock() -> fait.ManualClock:
     return fait.ManualClock(T0)
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=sorted(backend_names()))
 async def s(
     request: pytest.FixtureRequest, store_url: Callable[[str], str], clock: fait.ManualClock
 ) -> AsyncIterator[System]:
