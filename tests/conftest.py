@@ -107,7 +107,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
             return "memory:"
         if backend == "sqlite":
             return f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db"
-        assert backend == "postgresql", f"the tests have no store of the backend {backend!r}"
+        assert backend in ("postgres", "postgresql"), f"the tests have no store of the backend {backend!r}"
         return request.getfixturevalue("postgres_url")()
 
     return fresh

@@ -49,7 +49,7 @@ from fait._events.version import ANY, EXISTS, NO_STREAM, is_expected
 from fait._store.adoption import Adoption, CarriedCheckpoint
 from fait._store.backend import Backend, Store, StoreAdmin
 from fait._store.duplicate_append import resolve_duplicate
-from fait._store.external_transaction import Rows, Statement, StatementProtocol
+from fait._store.external_transaction import Statement, StatementProtocol
 from fait._store.group_commit import (
     LOCK_TIMEOUT,
     AppendOutcome,
@@ -125,7 +125,6 @@ __all__ = [
     "RecordedEvent",
     "Row",
     "RowChange",
-    "Rows",
     "Snapshot",
     "SortOrder",
     "Statement",
