@@ -6,6 +6,7 @@ Async tests run on asyncio. A server is started once per test process, for the f
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from fait._store.open import entry_points_by_name
 from tests.servers import pgbouncer as bouncers
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer, installations
@@ -105,9 +107,33 @@ def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
             return "memory:"
         if backend == "sqlite":
             return f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db"
+        assert backend in ("postgres", "postgresql"), f"the tests have no store of the backend {backend!r}"
         return request.getfixturevalue("postgres_url")()
 
     return fresh
+
+
+@pytest.fixture
+def install_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Path]]:
+    """Install a package for the rest of a test: the name of its backend, and the source of its module.
+
+    Returns the folder of the package, for the module path of other processes.
+    """
+
+    def install(name: str, source: str) -> Path:
+        folder = tmp_path / "installed"
+        metadata = folder / "third_party-1.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1\n")
+        (metadata / "entry_points.txt").write_text(f"[fait.backends]\n{name} = third_party:backend\n")
+        (folder / "third_party.py").write_text(source)
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.delitem(sys.modules, "third_party", raising=False)
+        entry_points_by_name.cache_clear()
+        return folder
+
+    yield install
+    entry_points_by_name.cache_clear()
 
 
 @pytest.fixture

@@ -266,7 +266,7 @@ async def test_publish_and_fold_of_event_that_is_not_included_leave_the_registry
 
         assert await s.load(counter, "1") == 3
         assert [type(each.event) for each in await s.read("x-1")] == [fait.Untyped]
-        assert dict(s._codec.registry.types) == {}
+        assert dict(s._loader.codec.registry.types) == {}
 
 
 async def test_publish_of_another_class_of_one_name_raises(url: str) -> None:
@@ -357,20 +357,6 @@ async def test_open_without_create_of_missing_store_raises_and_creates_nothing(t
         async with app_with().open(f"sqlite:///{tmp_path}/none.db", create=False):
             pass
     assert not (tmp_path / "none.db").exists()
-
-
-async def test_open_with_scheme_of_registered_backend_opens_its_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[tuple[str, bool]] = []
-
-    async def open_mystore(url: str, clock: fait.Clock, create: bool) -> fait.store.Store:
-        opened.append((url, create))
-        return await fait.store.open_store("memory:", clock=clock)
-
-    monkeypatch.setitem(fait.store.BACKENDS, "mystore", open_mystore)
-    async with app_with().open("mystore://here", create=False) as s:
-        assert s.store.log.features.durable is False
-
-    assert opened == [("mystore://here", False)]
 
 
 async def test_status_returns_position_and_lag_of_each_subscription(url: str) -> None:

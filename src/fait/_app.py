@@ -33,7 +33,8 @@ from fait._errors import DeclarationError, UsageError
 from fait._events.append import Until
 from fait._events.envelope import Envelope
 from fait._events.query import EVERYTHING, Query
-from fait._store.open import Store, open_store
+from fait._store.backend import Store
+from fait._store.open import open_store
 from fait._subscriptions.failure import Retry
 from fait._subscriptions.feed import follow
 from fait._subscriptions.find import Rows, column_conditions, decode_cursor, encode_cursor, sort_orders

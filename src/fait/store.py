@@ -7,13 +7,18 @@ To write a backend:
 
 1. Implement `Log`, `Ledger` and `Store`. They are protocols, so no base class is needed. Reuse the pieces that every
    backend needs: `check_writes`, `is_expected`, `resolve_duplicate`, `GroupCommit`, `PositionSignal`, `fits_column`.
-2. Register a function for its URL scheme: `BACKENDS["mystore"] = open_mystore`. `fait.App.open("mystore:...")` and
-   `open_store` call it with the URL, the clock, and whether to create a missing store.
+2. Subclass `Backend`, whose `open` returns the store. Declare an instance as an entry point of your package, named like
+   the scheme of its URLs. `fait.App.open("mystore:...")`, `open_store` and the `fait` command then find it:
+
+       [project.entry-points."fait.backends"]
+       mystore = "mypackage.backend:backend"
+
 3. Run the contract in `fait.testing.contract` against it. These tests define the guarantees: a backend that passes
    them can run any app.
 
-A `StoreAdmin` manages migrations and adoption for the command-line tools; it is optional. `open_admin` knows only the
-backends of fait.
+The other methods of `Backend` are optional. `admin` returns a `StoreAdmin`, which manages migrations and adoption for
+`fait db` and `fait log`; `fait verify-store` needs it and `sibling_url`; outboxes need `append_in_transaction`. The
+findings of `Store.examine` are reported by `fait doctor`.
 
 Raise `fait.StoreUnavailable` if the database cannot be reached, with `outcome="unknown"` if an append may have been
 committed, and `fait.LeaseLost` from `Ledger.record` if the lease or the checkpoint is not the expected one.
@@ -42,7 +47,9 @@ from fait._events.query import EVERYTHING, Query
 from fait._events.stream import category_of, id_of
 from fait._events.version import ANY, EXISTS, NO_STREAM, is_expected
 from fait._store.adoption import Adoption, CarriedCheckpoint
+from fait._store.backend import Backend, Store, StoreAdmin
 from fait._store.duplicate_append import resolve_duplicate
+from fait._store.external_transaction import Statement, StatementProtocol
 from fait._store.group_commit import (
     LOCK_TIMEOUT,
     AppendOutcome,
@@ -70,12 +77,12 @@ from fait._store.ledger import (
 )
 from fait._store.log import Epoch, ExpireResult, Features, Identity, Log, OldestMessage, StreamInfo, epoch_of
 from fait._store.migrations import Migration, MigrationStatus
-from fait._store.open import BACKENDS, Store, StoreAdmin, open_admin, open_store
+from fait._store.open import backend_names, open_admin, open_store
 from fait._store.position_signal import PositionSignal
+from fait._store.store_url import redacted_url
 
 __all__ = [
     "ANY",
-    "BACKENDS",
     "EVERYTHING",
     "EXISTS",
     "LOCK_TIMEOUT",
@@ -87,6 +94,7 @@ __all__ = [
     "AppendOutcome",
     "AppendResult",
     "Appended",
+    "Backend",
     "CarriedCheckpoint",
     "Checkpoint",
     "Column",
@@ -120,6 +128,8 @@ __all__ = [
     "RowChange",
     "Snapshot",
     "SortOrder",
+    "Statement",
+    "StatementProtocol",
     "Store",
     "StoreAdmin",
     "StreamInfo",
@@ -128,6 +138,7 @@ __all__ = [
     "UnitOfWork",
     "Until",
     "VersionConflict",
+    "backend_names",
     "category_of",
     "check_limit",
     "check_writes",
@@ -138,6 +149,7 @@ __all__ = [
     "is_expected",
     "open_admin",
     "open_store",
+    "redacted_url",
     "resolve_duplicate",
 ]
 

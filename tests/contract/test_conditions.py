@@ -1,6 +1,6 @@
 """Runs the contract of append conditions on every backend."""
 
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 from fait.testing.contract import ConditionContract
 from tests.contract.test_stores import Memory, Postgres, Sqlite
 
@@ -17,4 +17,4 @@ class TestPostgresConditions(Postgres, ConditionContract): ...
 def test_every_backend_is_tested() -> None:
     tested = [each for each in globals().values() if isinstance(each, type) and issubclass(each, ConditionContract)]
 
-    assert {getattr(each, "backend", None) for each in tested} >= set(BACKENDS)
+    assert {getattr(each, "backend", None) for each in tested} >= set(backend_names())

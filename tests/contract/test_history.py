@@ -8,11 +8,12 @@ import pytest
 
 import fait
 from fait._events.append import Until
-from fait._store.open import BACKENDS, Store, open_store
+from fait._store.backend import Store
+from fait._store.open import backend_names, open_store
 from fait.testing.contract.store import START, added, new, write
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=sorted(backend_names()))
 async def store(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> AsyncIterator[Store]:
     clock = fait.ManualClock(START)
     store = await open_store(store_url(request.param), clock=clock)

@@ -5,7 +5,7 @@ import pytest
 from fait._decisions.snapshot import Snapshot
 from fait._store.ledger import Ledger
 from fait._store.log import Log
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 from fait.testing.contract.store import Opener, StoreContract, added, write
 from tests.contract.test_stores import Memory, Postgres, Sqlite
 
@@ -87,7 +87,7 @@ class TestSqliteSnapshots(Sqlite, Snapshots): ...
 class TestPostgresSnapshots(Postgres, Snapshots): ...
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", backend_names())
 def test_every_backend_is_tested(backend: str) -> None:
     tested = [each for each in globals().values() if isinstance(each, type) and issubclass(each, Snapshots)]
 

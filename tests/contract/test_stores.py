@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 from fait.testing.contract import LedgerContract, LogContract, SubscriptionContract
 
 
@@ -61,7 +61,7 @@ class TestPostgresSubscriptions(Postgres, SubscriptionContract): ...
 
 
 @pytest.mark.parametrize("contract", [LogContract, LedgerContract, SubscriptionContract])
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", backend_names())
 def test_every_backend_is_tested(backend: str, contract: type) -> None:
     tested = [each for each in globals().values() if isinstance(each, type) and issubclass(each, contract)]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import fait
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 
 
 @fait.event("hostile.said")
@@ -93,7 +93,7 @@ NAMES = ["T02 Check confirmation of receipt", "name", "名前", "a.b-c:d/e"]
 INVALID_NAMES = ["", " a", "a\0", "a\nb", "x" * 201, "a  b"]
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=sorted(backend_names()))
 async def s(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> AsyncIterator[fait.System]:
     app = fait.App("hostile")
     app.include(Said)

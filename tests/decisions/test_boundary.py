@@ -20,7 +20,7 @@ from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import ANY
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 
 FAIT = Path(sys.executable).with_name("fait")
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -104,7 +104,7 @@ def clock() -> fait.ManualClock:
     return fait.ManualClock(T0)
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=sorted(backend_names()))
 def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
     return store_url(request.param)
 
@@ -152,7 +152,7 @@ class ObservedLog:
 
 
 def client_on(log: Any, system: System) -> Client:
-    return Client(log, Loader(log, system._codec), fait.ManualClock(T0))
+    return Client(log, Loader(log, system._loader.codec), fait.ManualClock(T0))
 
 
 def buying(s: System, *orders: str, show: str = "hamlet") -> list[Before]:

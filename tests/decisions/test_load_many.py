@@ -9,7 +9,7 @@ import fait
 from fait._app import System
 from fait._decisions.load import MAX_STREAMS_PER_READ
 from fait._events.append import MAX_APPEND_EVENTS, PAGE_SIZE
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 
 
 @fait.event("jar.filled")
@@ -40,7 +40,7 @@ COUNTER: fait.Decider[Any, int, Filled] = fait.Decider(
 )
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=sorted(backend_names()))
 async def s(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> AsyncIterator[System]:
     app = fait.App("jars")
     app.include(Jar, Snapshotted)

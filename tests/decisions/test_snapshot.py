@@ -22,7 +22,7 @@ from fait._errors import StoreUnavailable
 from fait._events.append import PAGE_SIZE, Until
 from fait._events.codec import Codec
 from fait._events.envelope import EventSlice
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 EVERY = 5
@@ -87,7 +87,7 @@ async def opened(url: str, *, clock: fait.Clock | None = None, aggregate: Any = 
         yield system
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=sorted(backend_names()))
 async def s(
     request: pytest.FixtureRequest, store_url: Callable[[str], str], clock: fait.ManualClock
 ) -> AsyncIterator[System]:
@@ -493,7 +493,7 @@ async def test_direct_changes_of_the_state_are_not_in_the_snapshot(tmp_path: Pat
 MOVES = st.lists(st.tuples(st.booleans(), st.integers(1, 9), st.integers(1, 4)), max_size=25)
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", sorted(backend_names()))
 @settings(max_examples=25, deadline=None)
 @given(moves=MOVES, every=st.integers(1, 5), verified=st.booleans())
 def test_loads_with_and_without_snapshots_are_equal(

@@ -15,7 +15,7 @@ from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._errors import StoreUnavailable
 from fait._events.append import AppendCondition, AppendResult, StreamWrite
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -66,7 +66,7 @@ class Noted:
     text: str
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=sorted(backend_names()))
 async def s(
     request: pytest.FixtureRequest, store_url: Callable[[str], str], clock: fait.ManualClock
 ) -> AsyncIterator[System]:
@@ -273,7 +273,7 @@ class FlakyLog:
 
 
 def client_on(log: Any, system: System) -> Client:
-    return Client(log, Loader(log, system._codec), fait.SystemClock())
+    return Client(log, Loader(log, system._loader.codec), fait.SystemClock())
 
 
 @pytest.mark.parametrize("written", [True, False])

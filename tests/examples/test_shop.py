@@ -51,7 +51,7 @@ from fait._decisions.aggregate import pending_events
 from fait._events.append import StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.version import expected_number
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 
 ROOT = Path(__file__).parents[2]
 FAIT = Path(sys.executable).with_name("fait")
@@ -170,7 +170,7 @@ def without_email() -> fait.App:
     return app
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=sorted(backend_names()))
 def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
     return store_url(request.param)
 

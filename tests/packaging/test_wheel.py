@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fait._store.open import BUILT_IN
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
@@ -61,6 +63,15 @@ def test_wheel_contains_the_package_its_sql_and_the_shop(dist: Path) -> None:
     assert "fait/py.typed" in in_wheel
     assert in_wheel - names == set()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"fait"}
+
+
+def test_wheel_declares_the_backends(dist: Path) -> None:
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
+        [path] = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
+        entry_points = wheel.read(path).decode()
+
+    expected = "".join(f"{name} = {module}:backend\n" for name, module in sorted(BUILT_IN.items()))
+    assert f"[fait.backends]\n{expected}" in entry_points
 
 
 def test_sdist_contains_sources_tests_and_docs(dist: Path) -> None:

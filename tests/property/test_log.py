@@ -18,7 +18,7 @@ from fait._clock import ManualClock
 from fait._events.append import Appended, Page, StreamWrite, Until
 from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
-from fait._store.open import BACKENDS, open_store
+from fait._store.open import backend_names, open_store
 from fait.testing.strategies import CATEGORIES, STREAMS, TYPES, queries, untils, writes
 
 REFERENCE = "memory"
@@ -187,7 +187,7 @@ class SameAnswers(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(0 if THOROUGH else 60)
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != REFERENCE])
+@pytest.mark.parametrize("backend", [name for name in backend_names() if name != REFERENCE])
 def test_a_log_answers_as_the_reference_does(backend: str, store_url: Callable[[str], str]) -> None:
     machine = type(
         backend,

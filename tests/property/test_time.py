@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fait
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 STEP = timedelta(minutes=1)
@@ -65,7 +65,7 @@ async def states_at(system: fait.System, at: datetime) -> list[list[int]]:
     return [(await system.load(Notes, str(stream), at=at)).numbers for stream in range(3)]
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", sorted(backend_names()))
 @given(happenings)
 @settings(max_examples=25, deadline=None)
 def test_states_at_a_time_before_the_last_event_never_change(
@@ -84,7 +84,7 @@ def test_states_at_a_time_before_the_last_event_never_change(
     check(store_url(backend), run)
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", sorted(backend_names()))
 @given(happenings)
 @settings(max_examples=25, deadline=None)
 def test_recorded_at_never_decreases_and_agrees_with_positions(
@@ -106,7 +106,7 @@ def test_recorded_at_never_decreases_and_agrees_with_positions(
     check(store_url(backend), run)
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", sorted(backend_names()))
 @given(happenings, st.integers(-4, 70))
 @settings(max_examples=25, deadline=None)
 def test_as_of_folds_the_events_that_had_occurred_in_order_of_versions(

@@ -14,13 +14,13 @@ import pytest
 import fait
 from fait._app import App, System
 from fait._store.ledger import UnitOfWork
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 from fait._store.postgres.identifiers import quote
 from fait._store.postgres.ledger import PostgresLedger
 from fait._store.sqlite.connection import SqliteConnection
 from fait._subscriptions import reactor
 
-SQL = [name for name in sorted(BACKENDS) if name != "memory"]
+SQL = [name for name in sorted(backend_names()) if name != "memory"]
 SHORT_RETRY = fait.Retry(initial_s=0.005, max_s=0.01)
 SEEN = "CREATE TABLE IF NOT EXISTS seen (number INTEGER, position BIGINT)"
 NOTE = "INSERT INTO seen (number, position) VALUES ($1, $2)"
@@ -36,7 +36,7 @@ class Answered:
     number: int
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=sorted(backend_names()))
 def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
     return store_url(request.param)
 

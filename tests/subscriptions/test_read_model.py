@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 import fait
-from fait._store.open import BACKENDS
+from fait._store.open import backend_names
 from fait._subscriptions.read_model import definition_of
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -80,7 +80,7 @@ class ByColor(fait.ReadModel, key="color"):
         return row
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=sorted(backend_names()))
 async def s(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> AsyncIterator[fait.System]:
     post = fait.App("post")
     post.include(Parcel, ByColor)

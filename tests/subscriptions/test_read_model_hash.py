@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 
 import fait
-from fait._events.registry import Registry
+from fait._events.registry import Registry, build_registry
 from fait._subscriptions.read_model import definition_of
 
 SOURCE = '''
@@ -68,8 +68,7 @@ class Shops(fait.ReadModel, key="shop", table="shops", indexes=[("total",)], ver
 if __name__ == "__main__":
     from fait._events.registry import Registry
     from fait._subscriptions.read_model import definition_of
-    registry = Registry()
-    registry.add_upcaster(with_shop)
+    registry = Registry(upcasters={("till.sold", 1): with_shop})
     print(definition_of(Shops).definition_hash(registry))
 '''
 
@@ -106,8 +105,8 @@ def hash_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HashOf]
         (folder / "foreign.py").write_text(FOREIGN.replace(old, new) if old else FOREIGN)
         unload_modules()
         monkeypatch.syspath_prepend(folder)
-        module, registry = importlib.import_module("shops"), Registry()
-        registry.add_upcaster(module.with_shop)
+        module = importlib.import_module("shops")
+        registry = Registry(upcasters={("till.sold", 1): module.with_shop})
         return definition_of(getattr(module, cls)).definition_hash(registry)
 
     yield compute
@@ -201,7 +200,7 @@ def test_first_use_of_an_event_that_evolve_names_keeps_the_hash() -> None:
             return None if isinstance(event, Struck) else row
 
     before = definition_of(Strikes).definition_hash(Registry())
-    Registry().add(Struck)  # replaces its annotations
+    build_registry([Struck])  # replaces its annotations
 
     assert definition_of(Strikes).definition_hash(Registry()) == before
 

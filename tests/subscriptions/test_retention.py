@@ -13,7 +13,7 @@ import pytest
 import fait
 from fait._clock import ManualClock
 from fait._events.event import event_type
-from fait._store.open import BACKENDS, open_store
+from fait._store.open import backend_names, open_store
 from fait.testing.contract.store import START, everything
 
 DAY = timedelta(days=1)
@@ -61,7 +61,7 @@ def clock() -> ManualClock:
     return ManualClock(START)
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=backend_names())
 def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
     return store_url(request.param)
 

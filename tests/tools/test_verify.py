@@ -18,7 +18,7 @@ import pytest
 
 from fait._errors import StoreUnavailable
 from fait._events.envelope import RecordedEvent
-from fait._store.open import open_admin, sibling_url
+from fait._store.open import backend_of, open_admin
 from fait._tools.verify.order import OrderCheck
 from fait._tools.verify.report import Violation
 from tests.servers.postgres import PostgresServer
@@ -160,7 +160,7 @@ def test_role_without_create_privilege_gets_advice(run: Run, postgres_servers: S
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["memory:"], "memory: stores cannot be verified"),
+        (["memory:"], "'memory:' cannot be verified, because its backend cannot create a temporary store"),
         (["bogus://x"], "unknown store URL 'bogus://x': it must start with one of memory:, sqlite:, postgresql:"),
         (["sqlite:///x.db", "--inject-fault", "ignore-high-water-mark"], "requires PostgreSQL"),
         (["sqlite:///x.db", "--inject-fault", "other"], "expected one of acknowledge-unstored, backdate-event"),
@@ -176,7 +176,8 @@ async def test_drop_of_schema_in_use_fails_with_the_statement_to_run(
     postgres_servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fait._store.postgres.admin.DROP_TIMEOUT_S", 0.1)
-    admin = open_admin(sibling_url(postgres_servers().url, "verify used"))
+    url = postgres_servers().url
+    admin = open_admin(backend_of(url).sibling_url(url, "verify used"))
     await admin.migrate()
     user = await asyncpg.connect(postgres_servers().url)
     try:

@@ -37,12 +37,14 @@ from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.stream import category_of
 from fait._events.version import is_expected
+from fait._store.backend import Backend, Store
 from fait._store.duplicate_append import resolve_duplicate
+from fait._store.health import Finding
 from fait._store.ledger import Checkpoint, ColumnCondition, Lease, Row, SortOrder, Table, UnitOfWork, lease_lost
 from fait._store.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
 from fait._store.position_signal import PositionSignal
 
-__all__ = ["MemoryLedger", "MemoryLog", "MemoryStore"]
+__all__ = ["MemoryBackend", "MemoryLedger", "MemoryLog", "MemoryStore", "backend"]
 
 _position = attrgetter("position")
 _version = attrgetter("version")
@@ -360,9 +362,24 @@ class MemoryStore:
         self.log = MemoryLog(clock)
         self.ledger = MemoryLedger()
 
+    async def examine(self) -> list[Finding]:
+        """Return nothing: there is no database to check."""
+        return []
+
     async def close(self) -> None:
         """Wake waiting readers with `StoreUnavailable`."""
         self.log.close()
+
+
+class MemoryBackend(Backend):
+    """Stores in the memory of this process. Each `open` creates one."""
+
+    async def open(self, url: str, clock: Clock, *, create: bool) -> Store:
+        """Return a new, empty store."""
+        return MemoryStore(clock)
+
+
+backend = MemoryBackend()
 
 
 _OPERATORS: dict[str, Callable[[Any, tuple[Any, ...]], bool]] = {

@@ -1,166 +1,103 @@
-"""Opens stores by URL. The only module that names the backends.
+"""Finds backends by name, and opens stores by URL. The only module that names the built-in backends.
 
 memory:                         in this process, for tests
 sqlite:///shop.db               a file, relative to the working directory
 sqlite:////var/lib/shop.db      a file by its absolute path
 postgresql://host/shop          a database; with ?schema=name, a schema in it
+
+Built-in backends are found without reading the metadata of installed packages, which takes milliseconds. So no package
+can replace one of them.
 """
 
-import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from fait._clock import Clock, SystemClock
-from fait._errors import MissingExtra, UsageError
+from fait._errors import UsageError
 from fait._events.append import StreamWrite
-from fait._store.adoption import Adoption
+from fait._store.backend import Backend, Store, StoreAdmin
 from fait._store.external_transaction import StatementProtocol
-from fait._store.ledger import Ledger
-from fait._store.log import Log
-from fait._store.migrations import Migration, MigrationStatus
+from fait._store.store_url import redacted_url
 
-__all__ = ["BACKENDS", "Store", "StoreAdmin", "open_admin", "open_store", "redacted_url", "sibling_url"]
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
+__all__ = [
+    "BUILT_IN",
+    "append_in_transaction",
+    "backend_names",
+    "backend_of",
+    "entry_points_by_name",
+    "find_backend",
+    "open_admin",
+    "open_store",
+]
 
-class Store(Protocol):
-    """An open store: both ports of one database."""
-
-    @property
-    def log(self) -> Log:
-        """The log."""
-        ...
-
-    @property
-    def ledger(self) -> Ledger:
-        """The ledger."""
-        ...
-
-    async def close(self) -> None:
-        """Finish pending appends and release all resources."""
-        ...
-
-
-class StoreAdmin(Protocol):
-    """Administration of a store's tables and functions. The store need not be open, or exist."""
-
-    @property
-    def location(self) -> str:
-        """The store's path or URL, without its password, for messages."""
-        ...
-
-    async def migrations(self) -> list[MigrationStatus]:
-        """Return all migrations, applied or pending, in order. Changes and creates nothing."""
-        ...
-
-    async def migrate(self) -> list[Migration]:
-        """Apply all pending migrations atomically; create the store if it does not exist.
-
-        Returns:
-            The migrations that were applied.
-        """
-        ...
-
-    async def script(self, *, from_scratch: bool) -> str:
-        """Return the SQL that `migrate` would run; "" if nothing is pending.
-
-        Args:
-            from_scratch: return the SQL for a new store, without connecting to this one.
-        """
-        ...
-
-    async def adopt(self, *, in_place: bool, dry_run: bool) -> Adoption:
-        """Start a new epoch of the log.
-
-        Args:
-            in_place: also if there is no sign that the log was restored, copied or failed over.
-            dry_run: return the result without changing anything.
-        """
-        ...
-
-    async def drop(self) -> None:
-        """Delete the store with everything in it, including objects that fait did not create.
-
-        Raises:
-            StoreUnavailable: the store still exists; the message says how to delete it by hand.
-        """
-        ...
-
-
-async def _open_memory(url: str, clock: Clock, create: bool) -> Store:
-    from fait._store.memory import MemoryStore
-
-    return MemoryStore(clock)
-
-
-async def _open_sqlite(url: str, clock: Clock, create: bool) -> Store:
-    try:
-        from fait._store.sqlite.store import open_store
-    except ModuleNotFoundError as missing:
-        raise _missing_extra(missing) from None
-    path, options = _sqlite_path(url)
-    return await open_store(path, options, clock, create=create)
-
-
-async def _open_postgres(url: str, clock: Clock, create: bool) -> Store:
-    try:
-        from fait._store.postgres.store import open_store
-    except ModuleNotFoundError as missing:
-        raise _missing_extra(missing) from None
-    return await open_store(url, redacted_url(url), clock, create=create)
-
-
-def _missing_extra(missing: ModuleNotFoundError) -> Exception:
-    match missing.name:
-        case "apsw":
-            return MissingExtra("SQLite", "sqlite")
-        case "asyncpg":
-            return MissingExtra("PostgreSQL", "postgres")
-        case _:
-            return missing
-
-
-def _sqlite_path(url: str) -> tuple[str, dict[str, str]]:
-    """Return the path and the options of an SQLite URL."""
-    from urllib.parse import parse_qsl, unquote, urlsplit  # here, as it is slow to import
-
-    parts = urlsplit(url)
-    path = unquote(parts.path.removeprefix("/"))
-    if parts.netloc or not path:
-        raise UsageError(
-            f"{redacted_url(url)} names no file. Use sqlite:///name.db, relative to the working directory, or "
-            f"sqlite:////absolute/path.db"
-        )
-    return path, dict(parse_qsl(parts.query))
-
-
-BACKENDS: Final[dict[str, Callable[[str, Clock, bool], Awaitable[Store]]]] = {
-    "memory": _open_memory,
-    "sqlite": _open_sqlite,
-    "postgresql": _open_postgres,
+BUILT_IN: Final = {
+    "memory": "fait._store.memory",
+    "sqlite": "fait._store.sqlite.backend",
+    "postgresql": "fait._store.postgres.backend",
 }
-"""The function that opens a store, for each URL scheme. The contract tests run on all of them."""
+"""The module of each built-in backend; its attribute `backend` is the object. The entry points of fait are the same."""
 
 
-def append_in_transaction(
-    dialect: str, writes: Sequence[StreamWrite], schema: str, now: datetime, *, look_up: bool
-) -> StatementProtocol:
-    """Return the statement protocol of an append in a transaction of the application.
+def backend_names() -> list[str]:
+    """Return the names of all installed backends, which are the schemes of their URLs. Those of fait are the first."""
+    return list(BUILT_IN | entry_points_by_name())
 
-    Args:
-        dialect: the database of the transaction: "postgresql" or "sqlite".
-        writes: the events of each stream; each stream occurs once.
-        schema: the PostgreSQL schema of the log.
-        now: the current time, for SQLite; PostgreSQL uses the server's clock.
-        look_up: whether event ids may be stored already, so that the append may be a repetition.
+
+@cache
+def entry_points_by_name() -> "dict[str, EntryPoint]":
+    """Return the entry points of backends. Reads the metadata of all installed packages at the first call only."""
+    from importlib.metadata import entry_points  # slow to import
+
+    return {each.name: each for each in entry_points(group="fait.backends")}
+
+
+def find_backend(name: str) -> Backend | None:
+    """Return a backend by its name, or None.
+
+    Raises:
+        UsageError: the entry point of that name is no backend.
     """
-    if dialect == "postgresql":
-        from fait._store.postgres import external_transaction as postgres
+    if module := BUILT_IN.get(name):
+        return import_module(module).backend
+    if (entry_point := entry_points_by_name().get(name)) is None:
+        return None
+    backend = entry_point.load()
+    if not isinstance(backend, Backend):
+        raise UsageError(
+            f"the entry point {name} = {entry_point.value!r} in the group fait.backends is no instance of "
+            "fait.store.Backend. Nothing was opened. Upgrade or remove the package that declares it."
+        )
+    return backend
 
-        return postgres.append(writes, schema, check_ids=look_up)
-    from fait._store.sqlite import external_transaction as sqlite
 
-    return sqlite.append(writes, now, look_up=look_up)
+def backend_of(url: str) -> Backend:
+    """Return the backend of a store's URL.
+
+    Raises:
+        UsageError: no backend has the URL's scheme.
+    """
+    backend = find_backend(url.partition(":")[0].lower())
+    if backend is None:
+        raise _unknown_url(url)
+    return backend
+
+
+def _unknown_url(url: str) -> UsageError:
+    given = redacted_url(url)
+    scheme, colon, remainder = given.partition(":")
+    if scheme.lower().partition("+")[0] in ("postgres", "postgresql") and colon:
+        advice = f"write postgresql:{remainder}"
+    elif given and not colon:
+        advice = f"for a file, write sqlite:///{given}"
+    else:
+        advice = f"it must start with one of {', '.join(f'{name}:' for name in backend_names())}"
+    return UsageError(f"unknown store URL {given!r}: {advice}")
 
 
 async def open_store(url: str, *, clock: Clock | None = None, create: bool = True) -> Store:
@@ -176,77 +113,38 @@ async def open_store(url: str, *, clock: Clock | None = None, create: bool = Tru
         MissingExtra: the backend's driver is not installed.
         StoreUnavailable: the store cannot be opened. Nothing was written.
     """
-    scheme = url.partition(":")[0].lower()
-    backend = BACKENDS.get(scheme)
-    if backend is None:
-        raise _unknown_url(url)
-    return await backend(url, clock or SystemClock(), create)
-
-
-def _unknown_url(url: str) -> UsageError:
-    given = redacted_url(url)
-    scheme, colon, remainder = given.partition(":")
-    if scheme.lower().partition("+")[0] in ("postgres", "postgresql") and colon:
-        advice = f"write postgresql:{remainder}"
-    elif given and not colon:
-        advice = f"for a file, write sqlite:///{given}"
-    else:
-        advice = f"it must start with one of {', '.join(f'{name}:' for name in BACKENDS)}"
-    return UsageError(f"unknown store URL {given!r}: {advice}")
+    return await backend_of(url).open(url, clock or SystemClock(), create=create)
 
 
 def open_admin(url: str) -> StoreAdmin:
     """Return the administration of a store. Does not connect to it.
 
     Raises:
-        UsageError: the URL is malformed, or names no SQLite or PostgreSQL store.
+        UsageError: the URL is malformed, no backend has its scheme, or the backend has no database schema.
         MissingExtra: the backend's driver is not installed.
     """
-    try:
-        match url.partition(":")[0].lower():
-            case "sqlite":
-                from fait._store.sqlite.admin import SqliteAdmin
-
-                return SqliteAdmin(*_sqlite_path(url))
-            case "postgresql":
-                from fait._store.postgres.admin import PostgresAdmin
-
-                return PostgresAdmin(url, redacted_url(url))
-            case "memory":
-                raise UsageError(
-                    f"{redacted_url(url)!r} has no database schema: use the URL of an SQLite or PostgreSQL store"
-                )
-            case _:
-                raise _unknown_url(url)
-    except ModuleNotFoundError as missing:
-        raise _missing_extra(missing) from None
+    return backend_of(url).admin(url)
 
 
-def sibling_url(url: str, name: str) -> str:
-    """Return the URL of another store next to one: a schema of that name, or a file in the same directory.
+def append_in_transaction(
+    dialect: str, writes: Sequence[StreamWrite], schema: str, now: datetime, *, look_up: bool
+) -> StatementProtocol:
+    """Return the statement protocol of an append in a transaction of the application.
+
+    Args:
+        dialect: the database of the transaction, as the name of its backend.
+        writes: the events of each stream; each stream occurs once.
+        schema: the PostgreSQL schema of the log.
+        now: the current time, for SQLite; PostgreSQL uses the server's clock.
+        look_up: whether event ids may be stored already, so that the append may be a repetition.
 
     Raises:
-        UsageError: the URL names no SQLite or PostgreSQL store.
+        UsageError: there is no backend for that database, or it does not support outboxes.
     """
-    from pathlib import Path
-    from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
-
-    open_admin(url)  # validates the URL
-    if url.lower().startswith("sqlite:"):
-        path, options = _sqlite_path(url)
-        query = f"?{urlencode(options)}" if options else ""
-        return f"sqlite:///{quote(str(Path(path).with_name(f'{name}.db')))}{query}"
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True)) | {"schema": name}
-    return urlunsplit(parts._replace(query=urlencode(options)))
-
-
-def redacted_url(url: str) -> str:
-    """Return the URL without passwords and other secrets, for messages."""
-    url = re.sub(r"(?i)([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", r"\1***", url)
-    scheme, separator, remainder = url.partition("://")
-    credentials, at, location = remainder.rpartition("@")
-    if not at:
-        return url
-    user, colon, _ = credentials.partition(":")
-    return f"{scheme}{separator}{user}{':***' if colon else ''}@{location}"
+    backend = find_backend(dialect)
+    if backend is None:
+        raise UsageError(
+            f"an outbox cannot append to a {dialect!r} database: there is no backend of that name. Nothing was "
+            "written. Pass a connection to the PostgreSQL or SQLite database with the log."
+        )
+    return backend.append_in_transaction(writes, schema, now, look_up=look_up)

@@ -6,9 +6,11 @@ from urllib.parse import urlencode
 import typer
 
 from fait._errors import UsageError
+from fait._store.backend import StoreAdmin
 from fait._store.command_hint import command_hint
 from fait._store.migrations import MigrationStatus
-from fait._store.open import StoreAdmin, open_admin, redacted_url
+from fait._store.open import open_admin
+from fait._store.store_url import redacted_url
 from fait._tools.cli.options import JsonOption, StoreOption
 from fait._tools.cli.output import command, print_json, print_message, print_table
 

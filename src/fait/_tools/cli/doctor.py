@@ -1,14 +1,14 @@
 """`fait doctor`: checks a store. Each check reports ok, a problem, or that it could not be made (unknown)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from typing import Final
 
 import typer
 
 from fait._errors import FaitError, UsageError
+from fait._store.backend import Store
 from fait._store.health import Finding, examine_subscriptions
-from fait._store.open import Store, redacted_url
+from fait._store.store_url import redacted_url
 from fait._subscriptions.processor import LEASE_DURATION_S
 from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
 from fait._tools.cli.output import command, print_json, print_message, print_table
@@ -42,7 +42,7 @@ async def _run_checks(url: str) -> list[Finding]:
     try:
         async with open_readonly(url) as store:
             return [
-                *await _check_backend(store),
+                *(await store.examine() or [Finding("backend", "unknown", "this backend has no checks")]),
                 *await examine_subscriptions(store.log, store.ledger, redacted_url(url)),
                 *await _check_heartbeats(store),
             ]
@@ -50,12 +50,6 @@ async def _run_checks(url: str) -> list[Finding]:
         raise
     except FaitError as error:
         return [Finding("open", "problem", str(error), "the store cannot be opened; no other check was made")]
-
-
-async def _check_backend(store: Store) -> list[Finding]:
-    """Run the checks of the backend, if it has any."""
-    examine = cast("Callable[[], Awaitable[list[Finding]]] | None", getattr(store, "examine", None))
-    return [Finding("backend", "unknown", "this backend has no checks")] if examine is None else await examine()
 
 
 async def _check_heartbeats(store: Store) -> list[Finding]:

@@ -7,7 +7,8 @@ import typer
 
 from fait._store.adoption import Adoption
 from fait._store.command_hint import command_hint
-from fait._store.open import open_admin, redacted_url
+from fait._store.open import open_admin
+from fait._store.store_url import redacted_url
 from fait._tools.cli.options import JsonOption, StoreOption
 from fait._tools.cli.output import CommandFailed, command, print_json, print_line, print_message, print_table
 

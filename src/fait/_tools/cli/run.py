@@ -6,7 +6,7 @@ from typing import Final
 
 from fait._app import SubscriptionStatus, System
 from fait._errors import StoreUnavailable
-from fait._store.open import redacted_url
+from fait._store.store_url import redacted_url
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import command, print_json, print_message
 

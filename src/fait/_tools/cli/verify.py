@@ -10,7 +10,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from fait._errors import UsageError
-from fait._store.open import redacted_url
+from fait._store.store_url import redacted_url
 from fait._tools.cli.options import JsonOption
 from fait._tools.cli.output import (
     INTERRUPTED,

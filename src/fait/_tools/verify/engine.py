@@ -3,11 +3,11 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, cast
+from typing import Final
 
 from msgspec import Struct
 
@@ -16,13 +16,15 @@ from fait._errors import FaitError, StoreUnavailable
 from fait._events.append import Appended, StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.version import ANY
+from fait._store.backend import Store
 from fait._store.health import Finding
-from fait._store.open import Store, open_store
+from fait._store.open import open_store
 from fait._tools.verify.checker import Checker
 from fait._tools.verify.child import PROCESS_TIMEOUT_S, ChildProcess
 from fait._tools.verify.plan import END, Plan
 from fait._tools.verify.reader import READERS, read_deliveries
 from fait._tools.verify.report import ReaderReport, VerifyReport, Violation
+from fait._tools.verify.sessions import has_driver
 
 __all__ = ["Progress", "VerifyRun"]
 
@@ -62,7 +64,9 @@ class VerifyRun:
         self._random = random.Random(plan.seed)  # noqa: S311 - reproducible, not secret
         self._checker = Checker()
         self._children: list[ChildProcess] = []
-        self._roles = [("writer",)] * plan.processes + [("transactions", "outbox")] * max(1, plan.processes // 2)
+        self._has_transactions = has_driver(plan.url)
+        outboxes = max(1, plan.processes // 2) if self._has_transactions else 0
+        self._roles = [("writer",)] * plan.processes + [("transactions", "outbox")] * outboxes
         self._started = 0
         self._killed = 0
         self._seconds = 0.0
@@ -76,21 +80,26 @@ class VerifyRun:
                 await asyncio.gather(*(child.kill() for child in self._children))
 
     async def _run(self, directory: Path) -> VerifyReport:
-        foreign = await self._start(directory, "transactions", "foreign")
-        await self._wait_until_ready([foreign])
+        foreign = [await self._start(directory, "transactions", "foreign")] if self._has_transactions else []
+        await self._wait_until_ready(foreign)
         files = {name: directory / name for name in READERS}
         readers = [await self._start(directory, "reader", name, str(file)) for name, file in files.items()]
         writers = [await self._start_writer(directory, role) for role in self._roles]
         await self._wait_until_ready([*readers, *writers])
-        await self._run_writers(directory, writers, [foreign, *readers])
+        await self._run_writers(directory, writers, [*foreign, *readers])
         async with _open_existing(self._plan.url) as store:
             await self._read_to_end(store, readers)
-            await self._stop_children([foreign])
-            await self._stop_children([await self._start(directory, "transactions", "rows")])
-            unsafe_settings = await _examine(store)
+            await self._stop_children(foreign)
+            if self._has_transactions:
+                await self._stop_children([await self._start(directory, "transactions", "rows")])
+            unsafe_settings = [*await _examine(store), *self._find_unverified()]
         self._checker.finish()
         reports = {name: self._checker.finish_reader(name, read_deliveries(file)) for name, file in files.items()}
         return self._report(reports, unsafe_settings)
+
+    def _find_unverified(self) -> list[Finding]:
+        detail = "not verified: fait verify-store has no driver for the transactions of a program on this database"
+        return [] if self._has_transactions else [Finding("outbox", "unknown", detail)]
 
     async def _start(self, directory: Path, module: str, *arguments: str) -> ChildProcess:
         reader = arguments[0] if module == "reader" else ""
@@ -215,9 +224,7 @@ async def _open_existing(url: str) -> AsyncGenerator[Store]:
 
 async def _examine(store: Store) -> list[Finding]:
     """Run the backend's checks. Return those that are not ok."""
-    examine = cast("Callable[[], Awaitable[list[Finding]]] | None", getattr(store, "examine", None))
     try:
-        checks = [] if examine is None else await examine()
+        return [each for each in await store.examine() if each.status != "ok"]
     except FaitError as error:
         return [Finding("settings", "unknown", str(error))]
-    return [each for each in checks if each.status != "ok"]

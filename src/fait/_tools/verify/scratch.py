@@ -6,20 +6,16 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from fait._errors import FaitError, UsageError
-from fait._store.open import StoreAdmin, open_admin, sibling_url
+from fait._store.backend import StoreAdmin
+from fait._store.open import backend_of, open_admin
 
 __all__ = ["scratch_store", "scratch_url"]
 
 
 def scratch_url(url: str) -> tuple[str, str]:
     """Return a URL in the same place with a new, unique name, and that name: of the schema or the file."""
-    if url.lower().startswith("memory:"):
-        raise UsageError(
-            "memory: stores cannot be verified, because they belong to one process. Give the URL of a PostgreSQL or "
-            "SQLite store."
-        )
     name = f"fait_verify_{secrets.token_hex(5)}"
-    return sibling_url(url, name), name
+    return backend_of(url).sibling_url(url, name), name
 
 
 @asynccontextmanager

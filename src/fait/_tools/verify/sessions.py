@@ -12,7 +12,7 @@ from fait._events.envelope import Untyped
 from fait._store.sql import load_statements
 from fait._tools.verify.plan import Plan
 
-__all__ = ["Session", "open_session"]
+__all__ = ["Session", "has_driver", "open_session"]
 
 _SQL: Final = load_statements("fait._tools.verify")
 _APP: Final = App("verify")
@@ -52,8 +52,13 @@ class Session(Protocol):
         ...
 
 
+def has_driver(url: str) -> bool:
+    """Return whether `open_session` can connect to the database of a store."""
+    return urlsplit(url).scheme in ("postgresql", "sqlite")
+
+
 async def open_session(plan: Plan) -> Session:
-    """Connect to the database of a plan."""
+    """Connect to the database of a plan, for which there must be a driver."""
     parts = urlsplit(plan.url)
     if parts.scheme == "sqlite":
         return _SqliteSession(unquote(parts.path.removeprefix("/")))

@@ -19,7 +19,7 @@
     class TestMyLedger(MyStore, LedgerContract): ...
     class TestMySubscriptions(MyStore, SubscriptionContract): ...
 
-Register the URL's scheme in `fait.store.BACKENDS` first. Needs pytest and anyio.
+Declare the entry point of the backend first (see `fait.store`). Needs pytest and anyio.
 """
 
 import pytest

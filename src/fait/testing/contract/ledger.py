@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 
 from fait._errors import LeaseLost, UsageError
+from fait._store.backend import Store
 from fait._store.ledger import (
     Column,
     ColumnCondition,
@@ -25,7 +26,6 @@ from fait._store.ledger import (
     Table,
     UnitOfWork,
 )
-from fait._store.open import Store
 from fait.testing.contract.leases import NOTES, WORDS, LeaseContract, checkpoint_at, owned, prepared, refused, state
 from fait.testing.contract.store import Opener, outcome_of, soon, write
 
