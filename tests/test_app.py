@@ -10,7 +10,7 @@ import pytest
 
 import fait
 import fait.store
-from fait._store.ledger import UnitOfWork
+from fait._store.ports.unit_of_work import UnitOfWork
 
 
 @fait.event("app.happened")

@@ -1,11 +1,12 @@
 """Extension point for backends: the ports of a store and the values they exchange.
 
-A backend implements `Store`: a `Log` (append and read events) and a `Ledger` (read-model rows, checkpoints, leases,
-snapshots), both in one database. Applications do not need this module; they use `fait.App.open`.
+A backend implements `Store`: one small class for each port, all on one database. `Log` appends and reads events.
+`Registrations`, `Leases` and `Recorder` run subscriptions, `Tables` reads the rows of read models, and `SnapshotStore`
+saves folds. Applications do not need this module; they use `fait.App.open`.
 
 To write a backend:
 
-1. Implement `Log`, `Ledger` and `Store`. They are protocols, so no base class is needed. Reuse the pieces that every
+1. Implement these ports and `Store`. They are protocols, so no base class is needed. Reuse the pieces that every
    backend needs: `check_writes`, `is_expected`, `resolve_duplicate`, `GroupCommit`, `PositionSignal`, `fits_column`.
 2. Register a function for its URL scheme: `BACKENDS["mystore"] = open_mystore`. `fait.App.open("mystore:...")` and
    `open_store` call it with the URL, the clock, and whether to create a missing store.
@@ -16,12 +17,12 @@ A `StoreAdmin` manages migrations and adoption for the command-line tools; it is
 backends of fait.
 
 Raise `fait.StoreUnavailable` if the database cannot be reached, with `outcome="unknown"` if an append may have been
-committed, and `fait.LeaseLost` from `Ledger.record` if the lease or the checkpoint is not the expected one.
+committed.
 """
 
 from types import FunctionType
 
-from fait._decisions.snapshot import Snapshot
+from fait._decisions.snapshot import Snapshot, SnapshotStore
 from fait._events.append import (
     MAX_APPEND_EVENTS,
     PAGE_SIZE,
@@ -52,25 +53,25 @@ from fait._store.group_commit import (
     PendingAppend,
 )
 from fait._store.health import Finding
-from fait._store.ledger import (
-    Checkpoint,
+from fait._store.migrations import Migration, MigrationStatus
+from fait._store.open import BACKENDS, StoreAdmin, open_admin, open_store
+from fait._store.ports.leases import Lease, Leases, Range
+from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, Log, OldestMessage, StreamInfo, epoch_of
+from fait._store.ports.registrations import Kind, RangeKey, Registration, Registrations, not_registered, widened
+from fait._store.ports.store import Store
+from fait._store.ports.tables import (
     Column,
     ColumnCondition,
     ColumnKind,
-    HandlerStatement,
-    Lease,
-    Ledger,
     Row,
     RowChange,
     SortOrder,
     Table,
-    UnitOfWork,
+    Tables,
     constraint_violation,
     fits_column,
 )
-from fait._store.log import Epoch, ExpireResult, Features, Identity, Log, OldestMessage, StreamInfo, epoch_of
-from fait._store.migrations import Migration, MigrationStatus
-from fait._store.open import BACKENDS, Store, StoreAdmin, open_admin, open_store
+from fait._store.ports.unit_of_work import HandlerStatement, Recorder, UnitOfWork
 from fait._store.position_signal import PositionSignal
 
 __all__ = [
@@ -88,7 +89,6 @@ __all__ = [
     "AppendResult",
     "Appended",
     "CarriedCheckpoint",
-    "Checkpoint",
     "Column",
     "ColumnCondition",
     "ColumnKind",
@@ -104,8 +104,9 @@ __all__ = [
     "HandlerStatement",
     "IdConflict",
     "Identity",
+    "Kind",
     "Lease",
-    "Ledger",
+    "Leases",
     "LockTimeout",
     "Log",
     "Migration",
@@ -115,16 +116,23 @@ __all__ = [
     "PendingAppend",
     "PositionSignal",
     "Query",
+    "Range",
+    "RangeKey",
     "RecordedEvent",
+    "Recorder",
+    "Registration",
+    "Registrations",
     "Row",
     "RowChange",
     "Snapshot",
+    "SnapshotStore",
     "SortOrder",
     "Store",
     "StoreAdmin",
     "StreamInfo",
     "StreamWrite",
     "Table",
+    "Tables",
     "UnitOfWork",
     "Until",
     "VersionConflict",
@@ -136,9 +144,11 @@ __all__ = [
     "fits_column",
     "id_of",
     "is_expected",
+    "not_registered",
     "open_admin",
     "open_store",
     "resolve_duplicate",
+    "widened",
 ]
 
 # Names that `fait` exports as well report `fait`, which has been imported before this module.

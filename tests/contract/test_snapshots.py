@@ -3,8 +3,7 @@
 import pytest
 
 from fait._decisions.snapshot import Snapshot
-from fait._store.ledger import Ledger
-from fait._store.log import Log
+from fait._store.ports.log import Log
 from fait._store.open import BACKENDS
 from fait.testing.contract.store import Opener, StoreContract, added, write
 from tests.contract.test_stores import Memory, Postgres, Sqlite

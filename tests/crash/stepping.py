@@ -21,7 +21,8 @@ import apsw
 import fait
 from fait._events.append import AppendCondition, StreamWrite
 from fait._events.query import Query
-from fait._store.open import Store, open_store
+from fait._store.open import open_store
+from fait._store.ports.store import Store
 from fait._store.sqlite.store import SqliteStore
 from fait._tools.cli.transfer import import_file
 from fait.testing.contract.store import added, new, write

@@ -10,8 +10,9 @@ import msgspec
 
 import fait
 from fait._events.envelope import RecordedEvent
-from fait._store.ledger import UnitOfWork
-from fait._store.open import Store, open_store
+from fait._store.ports.unit_of_work import UnitOfWork
+from fait._store.open import open_store
+from fait._store.ports.store import Store
 from fait._store.sqlite.store import SqliteStore
 from fait.testing.contract.store import added, everything, new, write
 from tests.crash.consistency import consistent, effecting_app

@@ -33,7 +33,7 @@ FAULTS = [
     ),
     Mutant(
         "a repeated append is not recognized, in the reference",
-        "_store/memory.py",
+        "_store/memory/log.py",
         "repeated-append-not-recognized",
         "return self._check_condition(condition) or self._check_versions(writes) or self._store(writes)",
         MEMORY + "repeated_append_is_recognized_with_any_expected_version",
@@ -194,7 +194,7 @@ FAULTS = [
     ),
     Mutant(
         "an append does not wake waiting readers",
-        "_store/memory.py",
+        "_store/memory/log.py",
         "append-wakes-no-reader",
         "pass",
         MEMORY + "append_wakes_all_waiting_readers",
@@ -229,7 +229,7 @@ FAULTS = [
     ),
     Mutant(
         "the checkpoint is committed before the rows",
-        "_store/sqlite/ledger.py",
+        "_store/sqlite/recorder.py",
         "checkpoint-committed-before-rows",
         'connection.execute("COMMIT; BEGIN IMMEDIATE")\nfor change in work.rows:',
         LEDGER + "work_that_fails_halfway_records_nothing",
@@ -264,35 +264,35 @@ FAULTS = [
     ),
     Mutant(
         "a page of rows repeats the last row of the previous page",
-        "_store/sqlite/tables.py",
+        "_store/sqlite/table_sql.py",
         "row-page-repeats-last",
         'later = f"{column} >= ?"',
         LEDGER + "keyset_pages_contain_each_row_once[0]",
     ),
     Mutant(
         "pages of rows omit rows with NULL",
-        "_store/sqlite/tables.py",
+        "_store/sqlite/table_sql.py",
         "row-page-omits-null",
         'later = f"{column} < ?"',
         LEDGER + "keyset_pages_contain_each_row_once[2]",
     ),
     Mutant(
         "decimals compare as text",
-        "_store/sqlite/tables.py",
+        "_store/sqlite/table_sql.py",
         "decimals-compare-as-text",
         'return quote(name) + ("" if decimal else "")',
         LEDGER + "column_conditions_are_the_same_in_every_store[decimal]",
     ),
     Mutant(
         "values of a handler's statement are bound by the order of the placeholders, not by their numbers",
-        "_store/sqlite/ledger.py",
+        "_store/sqlite/recorder.py",
         "values-bound-by-place",
         "values = tuple(statement.values)",
         LEDGER + "statements_are_recorded_with_rows_and_checkpoint",
     ),
     Mutant(
         "the second statement of a handler's SQL is skipped",
-        "_store/sqlite/ledger.py",
+        "_store/sqlite/recorder.py",
         "second-statement-skipped",
         "connection.execute(statement.sql, values)",
         "tests/store/test_sqlite.py::test_handler_statement_on_transactions_or_fait_tables_is_rejected"

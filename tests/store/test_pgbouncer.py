@@ -11,8 +11,10 @@ import fait
 from fait._errors import StoreUnavailable
 from fait._events.append import AppendCondition, Appended, ConditionFailed, VersionConflict
 from fait._events.query import Query
-from fait._store.ledger import Checkpoint, Column, RowChange, Table, UnitOfWork
-from fait._store.open import Store, open_store
+from fait._store.ports.tables import Column, RowChange, Table
+from fait._store.ports.unit_of_work import UnitOfWork
+from fait._store.open import open_store
+from fait._store.ports.store import Store
 from fait.testing.contract.store import added, everything, new, write
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer

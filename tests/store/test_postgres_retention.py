@@ -12,8 +12,8 @@ import pytest
 from fait._clock import ManualClock
 from fait._errors import StoreUnavailable
 from fait._events.envelope import EncodedEvent
-from fait._store.ledger import Checkpoint
-from fait._store.open import Store, open_store
+from fait._store.open import open_store
+from fait._store.ports.store import Store
 from fait.testing.contract.store import START, added, everything, new, write
 from tests.store.test_postgres_health import connected, in_schema
 from tests.store.test_postgres_schema import grants

@@ -20,9 +20,10 @@ from fait._errors import FaitError, StoreTooNew, StoreUnavailable, UsageError
 from fait._events.query import Query
 from fait._store.adoption import Adoption
 from fait._store.health import Finding
-from fait._store.log import epoch_of
+from fait._store.ports.log import epoch_of
 from fait._store.migrations import Migration, load_migrations
-from fait._store.open import Store, open_admin, open_store
+from fait._store.open import open_admin, open_store
+from fait._store.ports.store import Store
 from fait.testing.contract.store import added, everything, new, write
 from tests.servers.postgres import installations
 

@@ -16,8 +16,9 @@ import pytest
 from fait._clock import ManualClock, SystemClock
 from fait._errors import StoreTooNew, StoreUnavailable, UsageError
 from fait._events.query import EVERYTHING
-from fait._store.ledger import Checkpoint, HandlerStatement, UnitOfWork
-from fait._store.open import Store, open_admin, open_store
+from fait._store.ports.unit_of_work import HandlerStatement, UnitOfWork
+from fait._store.open import open_admin, open_store
+from fait._store.ports.store import Store
 from fait._store.sqlite.rows import read_page
 from fait.testing.contract.store import START, added, everything, new, write
 

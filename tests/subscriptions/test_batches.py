@@ -13,7 +13,7 @@ import pytest
 
 import fait
 from fait._app import App, System
-from fait._store.ledger import UnitOfWork
+from fait._store.ports.unit_of_work import UnitOfWork
 from fait._store.open import BACKENDS
 from fait._store.postgres.identifiers import quote
 from fait._store.postgres.ledger import PostgresLedger

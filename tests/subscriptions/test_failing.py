@@ -10,8 +10,8 @@ from typing import Any, Self
 import pytest
 
 import fait
-from fait._store.ledger import Checkpoint
-from fait._store.open import Store, open_store
+from fait._store.open import open_store
+from fait._store.ports.store import Store
 from fait._subscriptions.processor import LEASE_POLL_SHARE, Processor
 from fait.testing.contract.store import added, new, write
 from fait.testing.contract.subscriptions import Broken

@@ -16,29 +16,10 @@ from fait._errors import MissingExtra, UsageError
 from fait._events.append import StreamWrite
 from fait._store.adoption import Adoption
 from fait._store.external_transaction import StatementProtocol
-from fait._store.ledger import Ledger
-from fait._store.log import Log
 from fait._store.migrations import Migration, MigrationStatus
+from fait._store.ports.store import Store
 
-__all__ = ["BACKENDS", "Store", "StoreAdmin", "open_admin", "open_store", "redacted_url", "sibling_url"]
-
-
-class Store(Protocol):
-    """An open store: both ports of one database."""
-
-    @property
-    def log(self) -> Log:
-        """The log."""
-        ...
-
-    @property
-    def ledger(self) -> Ledger:
-        """The ledger."""
-        ...
-
-    async def close(self) -> None:
-        """Finish pending appends and release all resources."""
-        ...
+__all__ = ["BACKENDS", "StoreAdmin", "open_admin", "open_store", "redacted_url", "sibling_url"]
 
 
 class StoreAdmin(Protocol):
@@ -88,7 +69,7 @@ class StoreAdmin(Protocol):
 
 
 async def _open_memory(url: str, clock: Clock, create: bool) -> Store:
-    from fait._store.memory import MemoryStore
+    from fait._store.memory.store import MemoryStore
 
     return MemoryStore(clock)
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from fait._errors import UsageError
-from fait._store.ledger import PYTHON_TYPES, Column, ColumnCondition, Row, SortOrder, fits_column
+from fait._store.ports.tables import PYTHON_TYPES, Column, ColumnCondition, Row, SortOrder, fits_column
 from fait._subscriptions.read_model import ReadModelDefinition
 
 __all__ = [

@@ -30,7 +30,7 @@ from fait._events.annotation import annotated_events, local_names
 from fait._events.envelope import Envelope
 from fait._events.event import event_type
 from fait._events.stream import id_of
-from fait._store.ledger import PYTHON_TYPES, Column, ColumnKind, Row, Table, fits_column
+from fait._store.ports.tables import PYTHON_TYPES, Column, ColumnKind, Row, Table, fits_column
 
 __all__ = ["ReadModel", "ReadModelDefinition", "definition_of"]
 

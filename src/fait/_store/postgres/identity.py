@@ -12,7 +12,7 @@ from msgspec import Struct
 from fait._errors import StoreUnavailable, UsageError
 from fait._store.adoption import Adoption, CarriedCheckpoint
 from fait._store.command_hint import command_hint
-from fait._store.log import Identity
+from fait._store.ports.log import Identity
 from fait._store.postgres.connection import Database, PostgresConnection
 from fait._store.postgres.identifiers import quote
 

@@ -8,7 +8,8 @@ import typer
 
 from fait._errors import FaitError, UsageError
 from fait._store.health import Finding, examine_subscriptions
-from fait._store.open import Store, redacted_url
+from fait._store.open import redacted_url
+from fait._store.ports.store import Store
 from fait._subscriptions.processor import LEASE_DURATION_S
 from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
 from fait._tools.cli.output import command, print_json, print_message, print_table
@@ -43,7 +44,7 @@ async def _run_checks(url: str) -> list[Finding]:
         async with open_readonly(url) as store:
             return [
                 *await _check_backend(store),
-                *await examine_subscriptions(store.log, store.ledger, redacted_url(url)),
+                *await examine_subscriptions(store.log, store.registrations, store.leases, redacted_url(url)),
                 *await _check_heartbeats(store),
             ]
     except UsageError:
@@ -59,16 +60,21 @@ async def _check_backend(store: Store) -> list[Finding]:
 
 
 async def _check_heartbeats(store: Store) -> list[Finding]:
-    """Report leases whose heartbeat does not advance. Heartbeats are counters, not times, so this takes a while."""
-    leases = [await store.ledger.lease(each.subscription) for each in await store.ledger.checkpoints()]
-    unchanged = {lease.name: lease for lease in leases if lease.owner}
+    """Report leases whose worker's heartbeat does not advance. Heartbeats are counters, not times, so this takes a while."""
+    unchanged = await _heartbeats(store)
     for _ in range(round(LEASE_DURATION_S / _POLL_INTERVAL_S)):
         if not unchanged:
             break
         await asyncio.sleep(_POLL_INTERVAL_S)
-        unchanged = {name: lease for name, lease in unchanged.items() if await store.ledger.lease(name) == lease}
+        unchanged = dict(unchanged.items() & (await _heartbeats(store)).items())
     detail = (
         f"no heartbeat for {LEASE_DURATION_S:g} s: its worker hangs, was killed, or has a longer lease (option lease_s "
         "of App.open)"
     )
     return [Finding(f"lease of {name}", "unknown", detail) for name in sorted(unchanged)]
+
+
+async def _heartbeats(store: Store) -> dict[str, tuple[str, int]]:
+    """Return worker and heartbeat of each subscription that has a registered worker."""
+    ranges = await store.leases.ranges()
+    return {each.key.subscription: (each.worker, each.heartbeat) for each in ranges if each.heartbeat is not None}

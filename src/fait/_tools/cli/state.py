@@ -18,8 +18,8 @@ from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
 from fait._events.stream import category_of, id_of
 from fait._store.command_hint import command_hint
-from fait._store.log import Log
 from fait._store.open import redacted_url
+from fait._store.ports.log import Log
 from fait._tools.cli.browse import missing_stream, parse_time
 from fait._tools.cli.lines import canonical_time
 from fait._tools.cli.options import JsonOption, OptionalAppOption, StoreOption, load_app, open_readonly

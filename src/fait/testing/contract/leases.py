@@ -6,7 +6,9 @@ import asyncio
 import pytest
 
 from fait._errors import LeaseLost
-from fait._store.ledger import Checkpoint, Column, Lease, Ledger, Row, RowChange, SortOrder, Table, UnitOfWork
+from fait._store.ports.leases import Lease
+from fait._store.ports.tables import Column, Row, RowChange, SortOrder, Table
+from fait._store.ports.unit_of_work import UnitOfWork
 from fait.testing.contract.store import StoreContract
 
 __all__ = ["NOTES", "WORDS", "LeaseContract", "checkpoint_at", "owned", "prepared", "refused", "state"]

@@ -13,19 +13,9 @@ from uuid import UUID
 import pytest
 
 from fait._errors import LeaseLost, UsageError
-from fait._store.ledger import (
-    Column,
-    ColumnCondition,
-    ColumnKind,
-    HandlerStatement,
-    Ledger,
-    Row,
-    RowChange,
-    SortOrder,
-    Table,
-    UnitOfWork,
-)
-from fait._store.open import Store
+from fait._store.ports.store import Store
+from fait._store.ports.tables import Column, ColumnCondition, ColumnKind, Row, RowChange, SortOrder, Table
+from fait._store.ports.unit_of_work import HandlerStatement, UnitOfWork
 from fait.testing.contract.leases import NOTES, WORDS, LeaseContract, checkpoint_at, owned, prepared, refused, state
 from fait.testing.contract.store import Opener, outcome_of, soon, write
 

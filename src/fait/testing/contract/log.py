@@ -23,8 +23,8 @@ from fait._events.append import (
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import Expected, expected_number
-from fait._store.log import Epoch, Log, StreamInfo, epoch_of
 from fait._store.open import open_admin
+from fait._store.ports.log import Epoch, Log, StreamInfo, epoch_of
 from fait.testing.contract.store import START, Opener, StoreContract, added, everything, new, outcome_of, soon, write
 
 __all__ = ["LogContract"]

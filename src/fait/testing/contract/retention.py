@@ -14,9 +14,9 @@ from fait._events.append import AppendCondition, Appended, IdConflict, Until, Ve
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import Query
 from fait._events.version import Expected
-from fait._store.ledger import Checkpoint, Column, Table
-from fait._store.log import ExpireResult, Log, OldestMessage, StreamInfo
-from fait._store.open import Store
+from fait._store.ports.log import ExpireResult, Log, OldestMessage, StreamInfo
+from fait._store.ports.store import Store
+from fait._store.ports.tables import Column, Table
 from fait.testing.contract.store import START, Opener, StoreContract, added, everything, new, outcome_of, write
 
 __all__ = ["RetentionContract"]

@@ -18,8 +18,9 @@ from fait._events.append import Page
 from fait._events.envelope import Envelope
 from fait._events.event import event
 from fait._events.query import Query
-from fait._store.ledger import Checkpoint, Row, UnitOfWork
-from fait._store.open import Store
+from fait._store.ports.store import Store
+from fait._store.ports.tables import Row
+from fait._store.ports.unit_of_work import UnitOfWork
 from fait._subscriptions.failure import Retry
 from fait._subscriptions.processor import ProcessingContext, Processor
 from fait._subscriptions.reactor import Context

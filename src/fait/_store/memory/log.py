@@ -1,22 +1,14 @@
-"""The memory backend: both ports in plain Python. The reference for every other backend, and a store for tests.
-
-Its data is private to the process and lost when the process ends. Otherwise it implements the ports in full. No method
-awaits anything while it changes data, so each is atomic with respect to the other tasks of the event loop.
-"""
+"""The log in memory: a list of events."""
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cmp_to_key
 from itertools import islice, takewhile
 from operator import attrgetter
-from typing import Any
 from uuid import uuid4
 
 from fait._clock import Clock
-from fait._decisions.snapshot import Snapshot
-from fait._errors import UsageError
 from fait._events.append import (
     PAGE_SIZE,
     AppendCondition,
@@ -36,11 +28,10 @@ from fait._events.query import EVERYTHING, Query
 from fait._events.stream import category_of
 from fait._events.version import is_expected
 from fait._store.duplicate_append import resolve_duplicate
-from fait._store.ledger import Checkpoint, ColumnCondition, Lease, Row, SortOrder, Table, UnitOfWork, lease_lost
-from fait._store.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
+from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
 from fait._store.position_signal import PositionSignal
 
-__all__ = ["MemoryLedger", "MemoryLog", "MemoryStore"]
+__all__ = ["MemoryLog"]
 
 _position = attrgetter("position")
 _version = attrgetter("version")
@@ -233,168 +224,3 @@ class MemoryLog:
 
 def _after_version(history: list[RecordedEvent], version: int) -> list[RecordedEvent]:
     return history[bisect_right(history, version, key=_version) :]
-
-
-class MemoryLedger:
-    """The port `Ledger`, held in dictionaries."""
-
-    def __init__(self) -> None:
-        self._checkpoints: dict[str, Checkpoint] = {}
-        self._leases: dict[str, Lease] = {}
-        self._tables: dict[str, dict[Any, Row]] = {}
-        self._snapshots: dict[str, Snapshot] = {}
-
-    async def checkpoints(self) -> list[Checkpoint]:
-        return [self._checkpoints[name] for name in sorted(self._checkpoints)]
-
-    async def checkpoint(self, subscription: str) -> Checkpoint | None:
-        return self._checkpoints.get(subscription)
-
-    async def start_checkpoint(self, checkpoint: Checkpoint) -> Checkpoint:
-        return self._checkpoints.setdefault(checkpoint.subscription, checkpoint)
-
-    async def rename_subscription(self, old: str, new: str) -> None:
-        if checkpoint := self._checkpoints.pop(old, None):
-            self._checkpoints[new] = _replace(checkpoint, subscription=new)
-
-    async def forget_subscription(self, subscription: str) -> None:
-        self._checkpoints.pop(subscription, None)
-        if lease := self._leases.get(subscription):  # kept, so that its fencing tokens are not reused
-            self._leases[subscription] = Lease(subscription, "", lease.fencing_token + 1, lease.heartbeat + 1)
-
-    async def record(self, work: UnitOfWork) -> None:
-        checkpoint = self._checkpoints.get(work.subscription)
-        lease = self._leases.get(work.subscription)
-        if (
-            checkpoint is None
-            or checkpoint.position != work.after
-            or lease is None
-            or lease.fencing_token != work.fencing_token
-        ):
-            raise lease_lost(work.subscription)
-        if work.statements:
-            raise UsageError(
-                "a memory: store runs no SQL, but a handler called ctx.execute(...). Nothing was recorded. Use a "
-                "sqlite: or postgresql: store."
-            )
-        tables = [self._tables[change.table.name] for change in work.rows]  # fails before any is changed
-        for rows, change in zip(tables, work.rows, strict=True):
-            key_index = change.table.index_of(change.table.key)
-            rows.update({row[key_index]: tuple(row) for row in change.upserts})
-            for key in change.deletes:
-                rows.pop(key, None)
-        self._checkpoints[work.subscription] = _replace(checkpoint, position=work.position)
-
-    async def lease(self, name: str) -> Lease:
-        return self._leases.get(name, Lease(name, "", 0, 0))
-
-    async def acquire(self, seen: Lease, owner: str) -> Lease | None:
-        current = await self.lease(seen.name)
-        if (current.owner, current.fencing_token) != (seen.owner, seen.fencing_token) or (
-            current.heartbeat != seen.heartbeat and current.owner != owner
-        ):
-            return None
-        self._leases[seen.name] = Lease(seen.name, owner, current.fencing_token + 1, current.heartbeat + 1)
-        return self._leases[seen.name]
-
-    async def heartbeat(self, owner: str) -> list[str]:
-        owned = [lease for lease in self._leases.values() if lease.owner == owner]
-        for lease in owned:
-            self._leases[lease.name] = Lease(lease.name, owner, lease.fencing_token, lease.heartbeat + 1)
-        return [lease.name for lease in owned]
-
-    async def release(self, lease: Lease) -> None:
-        current = self._leases.get(lease.name)
-        if current is not None and (current.owner, current.fencing_token) == (lease.owner, lease.fencing_token):
-            self._leases[lease.name] = Lease(lease.name, "", lease.fencing_token, current.heartbeat + 1)
-
-    async def release_all(self, owner: str) -> None:
-        for lease in [lease for lease in self._leases.values() if lease.owner == owner]:
-            self._leases[lease.name] = Lease(lease.name, "", lease.fencing_token, lease.heartbeat + 1)
-
-    async def create_table(self, table: Table) -> None:
-        self._tables.setdefault(table.name, {})
-
-    async def reset_table(self, table: Table, checkpoint: Checkpoint) -> None:
-        self._tables[table.name] = {}
-        await self.forget_subscription(checkpoint.subscription)
-        self._checkpoints[checkpoint.subscription] = checkpoint
-
-    async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
-        rows = self._tables[table.name]
-        return [rows[key] for key in dict.fromkeys(keys) if key in rows]
-
-    async def select(
-        self,
-        table: Table,
-        where: Sequence[ColumnCondition] = (),
-        *,
-        order: Sequence[SortOrder] = (),
-        after_row: Sequence[Any] | None = None,
-        limit: int | None = None,
-    ) -> list[Row]:
-        predicates = [_predicate(table, condition) for condition in where]
-        compare = _comparison(table, order)
-        rows = [row for row in self._tables[table.name].values() if all(holds(row) for holds in predicates)]
-        rows.sort(key=cmp_to_key(compare))
-        if after_row is not None:
-            last: list[Any] = [None] * len(table.columns)
-            for each, value in zip(order, after_row, strict=True):
-                last[table.index_of(each.column)] = value
-            rows = [row for row in rows if compare(row, tuple(last)) > 0]
-        return rows[:limit]
-
-    async def load_snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
-        return [self._snapshots[stream] for stream in streams if stream in self._snapshots]
-
-    async def save_snapshot(self, snapshot: Snapshot) -> None:
-        self._snapshots[snapshot.stream] = snapshot
-
-
-class MemoryStore:
-    """A store in memory: both ports without a database."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.log = MemoryLog(clock)
-        self.ledger = MemoryLedger()
-
-    async def close(self) -> None:
-        """Wake waiting readers with `StoreUnavailable`."""
-        self.log.close()
-
-
-_OPERATORS: dict[str, Callable[[Any, tuple[Any, ...]], bool]] = {
-    "=": lambda value, operands: value == operands[0],
-    "!=": lambda value, operands: value != operands[0],
-    "<": lambda value, operands: value is not None and value < operands[0],
-    "<=": lambda value, operands: value is not None and value <= operands[0],
-    ">": lambda value, operands: value is not None and value > operands[0],
-    ">=": lambda value, operands: value is not None and value >= operands[0],
-    "in": lambda value, operands: value in operands,
-    "between": lambda value, operands: value is not None and operands[0] <= value <= operands[1],
-}
-
-
-def _predicate(table: Table, condition: ColumnCondition) -> Callable[[Row], bool]:
-    index, compare, values = table.index_of(condition.column), _OPERATORS[condition.operator], condition.values
-    if None in values and condition.operator not in ("=", "!=", "in"):
-        return lambda _: False  # no value is less or greater than None
-    return lambda row: compare(row[index], values)
-
-
-def _comparison(table: Table, order: Sequence[SortOrder]) -> Callable[[Row, Row], int]:
-    columns = [(table.index_of(each.column), -1 if each.descending else 1) for each in order]
-
-    def compare(one: Row, other: Row) -> int:
-        for index, sign in columns:
-            a, b = one[index], other[index]
-            if a != b:
-                smaller = a is None or (b is not None and a < b)  # None is less than any other value
-                return -sign if smaller else sign
-        return 0
-
-    return compare
-
-
-def _replace(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
-    return Checkpoint(**{name: changes.get(name, getattr(checkpoint, name)) for name in checkpoint.__struct_fields__})

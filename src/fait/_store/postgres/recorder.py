@@ -15,17 +15,9 @@ import msgspec
 
 from fait._decisions.snapshot import Snapshot
 from fait._errors import UsageError
-from fait._store.ledger import (
-    Checkpoint,
-    ColumnCondition,
-    Lease,
-    Row,
-    SortOrder,
-    Table,
-    UnitOfWork,
-    constraint_violation,
-    lease_lost,
-)
+from fait._store.ports.leases import Lease
+from fait._store.ports.tables import ColumnCondition, Row, SortOrder, Table, constraint_violation
+from fait._store.ports.unit_of_work import UnitOfWork
 from fait._store.postgres import tables
 from fait._store.postgres.connection import CONNECTION_ERRORS, Database, PostgresConnection, map_error
 from fait._store.postgres.identifiers import quote

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from fait._errors import UsageError
-from fait._store.ledger import Column, ColumnCondition, ColumnKind, Row, RowChange, SortOrder, Table
+from fait._store.ports.tables import Column, ColumnCondition, ColumnKind, Row, RowChange, SortOrder, Table
 from fait._store.postgres.identifiers import quote
 
 __all__ = ["check_names", "create_table", "drop_table", "from_rows", "record_rows", "select_keys", "select_rows"]
