@@ -108,7 +108,7 @@ class Rows(list[M], Generic[M]):
 
 
 def column_conditions(definition: ReadModelDefinition, where: Mapping[str, Any]) -> list[ColumnCondition]:
-    """Return the keyword arguments of `find` as conditions for the ledger."""
+    """Return the keyword arguments of `find` as column conditions."""
     conditions: list[ColumnCondition] = []
     for name, value in where.items():
         _check_column(definition, name)

@@ -101,11 +101,11 @@ def drop_table(schema: str, table: Table) -> str:
 
 
 def record_rows(schema: str, move: str, changes: Sequence[RowChange]) -> tuple[str, list[Any]]:
-    """Return one statement that moves a checkpoint and writes rows, and its values after those of `move`.
+    """Return one statement that moves a range and writes rows, and its values after those of `move`.
 
     Args:
         schema: the schema of the tables.
-        move: the statement that moves the checkpoint. It has four parameters, and returns a row if it succeeds; only
+        move: the statement that moves the range. It has six parameters, and returns a row if it succeeds; only
             then are rows written.
         changes: changes of rows. The last change of a key wins.
     """
@@ -115,7 +115,7 @@ def record_rows(schema: str, move: str, changes: Sequence[RowChange]) -> tuple[s
         key_index, rows_by_key = change.table.index_of(change.table.key), rows[change.table.name]
         rows_by_key.update({row[key_index]: row for row in change.upserts})
         rows_by_key.update(dict.fromkeys(change.deletes))
-    parameters = _Parameters(4)
+    parameters = _Parameters(6)
     parts = [f"moved AS ({move})"]
     for number, (name, table) in enumerate(tables.items()):
         parts.append(f"deleted_{number} AS ({_delete(schema, table, rows[name], parameters)})")

@@ -116,7 +116,7 @@ def select_rows(
     after_row: Sequence[Any] | None,
     limit: int | None,
 ) -> tuple[str, list[Any]]:
-    """Statement for `Ledger.select`, and its parameters."""
+    """Statement for `Tables.select`, and its parameters."""
     values: list[Any] = []
     conditions = [_condition(table, condition, values) for condition in where]
     if after_row is not None:
