@@ -68,11 +68,6 @@ class StoreContract:
         """The log of `store`."""
         return store.log
 
-    @pytest.fixture
-    def ledger(self, store: Store) -> Ledger:
-        """The ledger of `store`."""
-        return store.ledger
-
 
 def new(
     type: str = "thing-happened",
