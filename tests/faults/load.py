@@ -11,8 +11,8 @@ import asyncpg
 from fait._errors import StoreUnavailable
 from fait._events.append import Appended, VersionConflict
 from fait._events.envelope import RecordedEvent
-from fait._store.ports.log import Log
 from fait._store.open import open_store
+from fait._store.ports.log import Log
 from fait._store.ports.store import Store
 from tests.faults.appends import append_of, assert_versions_contiguous, ids
 

@@ -132,10 +132,10 @@ FAULTS = [
     ),
     Mutant(
         "a stale fencing token is accepted, in PostgreSQL",
-        "_store/postgres/sql/move_checkpoint.sql",
+        "_store/postgres/sql/move_range.sql",
         "stale-fencing-token-accepted-in-postgres",
-        "AND EXISTS (SELECT FROM {schema}.fait_leases WHERE name = $1 AND fencing_token >= $4)",
-        POSTGRES + "Ledger::test_work_of_former_owner_is_rejected[18]",
+        "AND fencing_token >= $4",
+        POSTGRES + "Ports::test_work_of_former_owner_is_rejected[18]",
     ),
     Mutant(
         "events expire above a checkpoint, in PostgreSQL",

@@ -82,9 +82,9 @@ FAULTS = [
     ),
     Mutant(
         "a worker releases the lease of another",
-        "_store/sqlite/sql/release_lease.sql",
+        "_store/sqlite/sql/release_range.sql",
         "release-without-fencing-token",
-        "UPDATE fait_leases SET owner = '', heartbeat = heartbeat + 1 WHERE name = ?1 AND owner = ?2;",
+        "WHERE subscription = ?1 AND generation = ?2 AND low = ?3 AND worker = ?4;",
         LEDGER + "release_of_lost_lease_changes_nothing",
     ),
     Mutant(
@@ -236,14 +236,14 @@ FAULTS = [
     ),
     Mutant(
         "a stale fencing token is accepted",
-        "_store/sqlite/sql/move_checkpoint.sql",
+        "_store/sqlite/sql/move_range.sql",
         "stale-fencing-token-accepted",
-        "AND EXISTS (SELECT 1 FROM fait_leases WHERE name = ?1 AND fencing_token >= ?4)",
+        "AND fencing_token >= ?4",
         LEDGER + "work_of_former_owner_is_rejected",
     ),
     Mutant(
         "a unit of work may start from any checkpoint",
-        "_store/sqlite/sql/move_checkpoint.sql",
+        "_store/sqlite/sql/move_range.sql",
         "checkpoint-not-compared",
         "WHERE subscription = ?1",
         LEDGER + "concurrent_works_with_one_checkpoint_record_one",

@@ -300,6 +300,7 @@ class PortContract(LeaseContract):
         _needs_sql(store)
         token = await prepared(store)
 
+        await store.leases.release(token)
         await refused(store, work_of(token, 5, (), (HandlerStatement("INSERT INTO words VALUES ('a', 1)"),)))
 
         assert await state(store) == (0, [], [])

@@ -21,7 +21,6 @@ from fait._events.query import Query
 from fait._store.ports.registrations import RangeKey, Registration
 from fait._store.ports.store import Store
 from fait._store.ports.tables import Row
-from fait._store.ports.unit_of_work import UnitOfWork
 from fait._subscriptions.failure import Retry
 from fait._subscriptions.processor import ProcessingContext, Processor
 from fait._subscriptions.reactor import Context
@@ -99,7 +98,7 @@ class Recorder:
             self.seen.append(each.position)
             if len(self.seen) == self._stop_at and isinstance(context, Processor):
                 context.stop()
-            await context.record(UnitOfWork(self.name, context.position, each.position, context.fencing_token))
+            await context.record(each.position)
         if page.position > context.position:
             context.skip_to(page.position)
 
