@@ -138,11 +138,19 @@ FAULTS = [
         POSTGRES + "Ports::test_work_of_former_owner_is_rejected[18]",
     ),
     Mutant(
+        "work of an earlier definition is accepted, in PostgreSQL",
+        "_store/postgres/sql/move_range.sql",
+        "stale-revision-accepted-in-postgres",
+        "AND revision >= $5 - 1",
+        POSTGRES + "Ports::test_work_with_wrong_fencing_token_or_revision_is_rejected[18-0-1]",
+    ),
+    Mutant(
         "events expire above a checkpoint, in PostgreSQL",
         "_store/postgres/migrations/0007_expire_messages_1.sql",
         "expire-above-checkpoint-in-postgres",
-        "AND e.position <= up_to",
+        "",
         "tests/contract/test_retention.py::TestPostgresRetention::test_messages_after_a_checkpoint_are_not_dropped[18]",
+        lines=5,
     ),
     Mutant(
         "two concurrent adoptions begin two epochs",

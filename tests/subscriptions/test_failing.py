@@ -11,7 +11,6 @@ import pytest
 
 import fait
 from fait._store.open import open_store
-from fait._store.ports.leases import Lease
 from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Store
 from fait._subscriptions.processor import LEASE_POLL_SHARE, Processor
@@ -228,22 +227,3 @@ async def test_release_after_failure_gives_others_time_for_two_reads(store: Stor
             await asyncio.sleep(0.01)
 
     assert time.monotonic() - free_since > 2 * LEASE_POLL_SHARE * 10
-
-
-async def test_position_under_new_lease_is_unknown_until_checkpoint_is_read(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    processor, positions = Processor(Broken(3, times=1), store, "owner"), list[int]()
-    acquire = store.leases.acquire
-
-    async def observed(*arguments: Any) -> Lease | None:
-        lease = await acquire(*arguments)
-        positions.append(processor.position)
-        return lease
-
-    monkeypatch.setattr(store.leases, "acquire", observed)
-    async with running(processor), asyncio.timeout(30):
-        while processor.position < 3:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-    assert positions == [0, 0]

@@ -114,7 +114,7 @@ async def test_message_is_kept_until_subscriptions_of_all_apps_passed_it(url: st
             await publish(s, *(MailWanted(str(n)) for n in range(5)), LetterSent("a"))
             clock.moment += 8 * DAY
             assert await sweep(s) == 0
-            prepared._subscription_runner.start()
+            await prepared._subscription_runner.start()
             await prepared.wait()
             await _until(lambda: _at_head(prepared))
         assert await sweep(s) == 5

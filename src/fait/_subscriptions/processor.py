@@ -349,7 +349,6 @@ class Processor:
 
     async def _process(self) -> None:
         """Process the log from the checkpoint."""
-        self.position_signal.position = self._checkpoint
         self.state = "catching_up"
         after, next_page = self._checkpoint, None
         try:

@@ -35,4 +35,4 @@ from fait.testing.contract.ports import PortContract  # noqa: E402
 from fait.testing.contract.retention import RetentionContract  # noqa: E402
 from fait.testing.contract.subscriptions import SubscriptionContract  # noqa: E402
 
-__all__ = ["ConditionContract", "PortContract", "LogContract", "RetentionContract", "SubscriptionContract"]
+__all__ = ["ConditionContract", "LogContract", "PortContract", "RetentionContract", "SubscriptionContract"]
