@@ -17,19 +17,23 @@ def to_row(registration: Registration) -> tuple[Any, ...]:
     return (*first[:4], types, *first[5:])
 
 
-def from_row(row: Sequence[Any]) -> Registration:
+def from_row(row: Any) -> Registration:
     """Return a registration from a row, which has the order of its attributes."""
-    return Registration(*row[:4], types_from_json(row[4]), *row[5:])
+    name, app, kind, definition_hash, types, log_id, epoch_id, generation, revision = row
+    return Registration(
+        name, app, kind, definition_hash, types_from_json(types), log_id, epoch_id, generation, revision
+    )
 
 
-def range_from_row(row: Sequence[Any]) -> Range:
+def range_from_row(row: Any) -> Range:
     """Return a range from a row: the three columns of its key, then its other attributes."""
     return Range(RangeKey(*row[:3]), *row[3:])
 
 
-def lease_from_row(key: RangeKey, worker: str, row: Sequence[Any]) -> Lease:
+def lease_from_row(key: RangeKey, worker: str, row: Any) -> Lease:
     """Return the lease of a range from a row: fencing token, position, revision and handled types."""
-    return Lease(key, worker, *row[:3], types_from_json(row[3]))
+    fencing_token, position, revision, types = row
+    return Lease(key, worker, fencing_token, position, revision, types_from_json(types))
 
 
 def types_to_json(handled_types: Sequence[str]) -> str:

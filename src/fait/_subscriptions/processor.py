@@ -341,10 +341,7 @@ class Processor:
         if lease is None:
             return False
         self._lease, self._acquired_at, self._lease_lost = lease, time.monotonic(), False
-        self._checkpoint, self.position_signal.position = (
-            lease.position,
-            0,
-        )  # it may have been reset under another lease
+        self._checkpoint = self.position_signal.position = lease.position  # lower than before, after a reset
         return True
 
     async def _process(self) -> None:

@@ -1,9 +1,9 @@
 """The port `Recorder`: writes everything that a range's work changes in one transaction.
 
 `record` compares the fencing token and the revision in the statement that moves the position. If one of them differs,
-another worker owns the range or the definition has changed, and nothing is written. The position is not compared: within
-one tenure a worker records one unit of work at a time, and after an unknown outcome it acquires the range again, so that
-a late statement has an old token.
+another worker owns the range or the definition has changed, and nothing is written. The position is not compared:
+within one tenure a worker records one unit of work at a time. After an unknown outcome it acquires the range again, so
+that a late statement has an old token.
 """
 
 from collections.abc import Sequence

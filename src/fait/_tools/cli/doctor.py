@@ -60,7 +60,7 @@ async def _check_backend(store: Store) -> list[Finding]:
 
 
 async def _check_heartbeats(store: Store) -> list[Finding]:
-    """Report leases whose worker's heartbeat does not advance. Heartbeats are counters, not times, so this takes a while."""
+    """Report leases whose worker sends no heartbeat. Heartbeats are counters, not times, so this takes a while."""
     unchanged = await _heartbeats(store)
     for _ in range(round(LEASE_DURATION_S / _POLL_INTERVAL_S)):
         if not unchanged:

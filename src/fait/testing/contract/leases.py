@@ -184,6 +184,7 @@ class LeaseContract(StoreContract):
 
     async def test_fencing_token_after_rename_is_not_reused(self, store: Store) -> None:
         first = await acquired(store, "new")
+        again = None
         for _ in range(3):
             again = await acquire(store, await range_of(store, "new"), "me")
         await store.registrations.forget("new")

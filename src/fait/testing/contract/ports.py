@@ -276,10 +276,10 @@ class PortContract(LeaseContract):
     async def test_statements_are_recorded_with_rows_and_checkpoint(self, store: Store) -> None:
         _needs_sql(store)
         token = await prepared(store)
-        statements = [
+        statements = (
             HandlerStatement("INSERT INTO words (count, word) VALUES ($2, $1)", ("a", 1)),  # by number, not by place
             HandlerStatement("UPDATE words SET count = 7 WHERE word = $1", ("a",)),
-        ]
+        )
 
         await recorded(store, work_of(token, 5, (RowChange(NOTES, [(1, "a")]),), statements))
 

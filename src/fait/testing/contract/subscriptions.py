@@ -78,7 +78,7 @@ class Account(ReadModel, key="account_id", table="contract_accounts"):
         )
 
 
-class Recorder:
+class PositionRecorder:
     """A subscription that remembers the positions it handled, and can stop its processor within a page."""
 
     definition_hash = ""
@@ -103,7 +103,7 @@ class Recorder:
             context.skip_to(page.position)
 
 
-class Broken(Recorder):
+class Broken(PositionRecorder):
     """A recorder that fails a number of times at one position."""
 
     def __init__(self, fails_at: int, times: float) -> None:
@@ -374,8 +374,8 @@ class SubscriptionContract(StoreContract):
 
     async def test_owner_with_heartbeat_keeps_lease_of_subscription(self, store: Store) -> None:
         await _start(store, "recorder")
-        owner = Processor(Recorder(), store, "owner", lease_s=0.4)
-        other = Processor(Recorder(), store, "other", lease_s=0.4)
+        owner = Processor(PositionRecorder(), store, "owner", lease_s=0.4)
+        other = Processor(PositionRecorder(), store, "other", lease_s=0.4)
         running = [asyncio.create_task(owner.run())]
         await _until(lambda: owner.state == "live")
         running.append(asyncio.create_task(other.run()))
@@ -392,7 +392,7 @@ class SubscriptionContract(StoreContract):
     async def test_owner_without_heartbeat_loses_lease_and_its_work_is_rejected(self, store: Store) -> None:
         await _start(store, "recorder")
         await added(store.log, write("a", [new("wanted") for _ in range(3)]))
-        stalled, successor = Recorder(work_s=0.5), Recorder()
+        stalled, successor = PositionRecorder(work_s=0.5), PositionRecorder()
         old = Processor(stalled, store, "stalled", lease_s=0.1)
         running = [asyncio.create_task(old.run())]
         await _until(lambda: old.state == "catching_up")
@@ -413,7 +413,7 @@ class SubscriptionContract(StoreContract):
         await _start(store, "recorder")
         await added(store.log, write("a", [new("wanted") for _ in range(5)]))
         positions = [each.position for each in await everything(store.log)]
-        broken, healthy = Broken(positions[2], math.inf), Recorder()
+        broken, healthy = Broken(positions[2], math.inf), PositionRecorder()
         owner = Processor(broken, store, "owner", lease_s=2)
         successor = Processor(healthy, store, "successor", lease_s=2)
         running = [asyncio.create_task(owner.run()), asyncio.create_task(_send_heartbeats(store, "owner"))]
@@ -456,7 +456,7 @@ class SubscriptionContract(StoreContract):
     async def test_processor_stopped_within_page_skips_no_event(self, store: Store) -> None:
         await _start(store, "recorder")
         await added(store.log, write("a", [new("wanted") for _ in range(1000)]), write("b", [new("other")]))
-        stopped, continued = Recorder(stop_at=3), Recorder()
+        stopped, continued = PositionRecorder(stop_at=3), PositionRecorder()
 
         async with soon():
             await Processor(stopped, store, "one").run()
