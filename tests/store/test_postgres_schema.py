@@ -144,8 +144,8 @@ async def test_epoch_starts_after_last_visible_event_despite_open_append(fresh: 
             transaction = other.transaction()
             await transaction.start()
             await other.execute(
-                f"SELECT {schema_of(url)}.fait_append_one_1('order-1', -1, gen_random_uuid(), 't', 1, '1', '{{}}', NULL, "
-                "NULL, false, NULL, NULL)"
+                f"SELECT {schema_of(url)}.fait_append_one_1('order-1', -1, gen_random_uuid(), 't', 1, '1', '{{}}', "
+                "NULL, NULL, false, NULL, NULL)"
             )
             await added(store.log, write("order-2", 1))
             assert (await store.log.read(0)).position == 0  # the open append holds the high-water mark back

@@ -117,7 +117,8 @@ async def test_message_is_kept_until_subscriptions_of_all_apps_passed_it(url: st
             await prepared._subscription_runner.start()
             await prepared.wait()
             await _until(lambda: _at_head(prepared))
-        assert await sweep(s) == 5
+        await sweep(s)  # the retention of the other app may have dropped some already
+        assert await types(s) == ["letter-sent"]
 
     assert handled == ["0", "1", "2", "3", "4"]
 
@@ -181,6 +182,7 @@ async def test_sweep_after_failure_is_retried(
             return await expire(*values, **named)
 
         monkeypatch.setattr(s.store.log, "expire", failing)
+        await s.store.leases.heartbeat("me")
         running = asyncio.create_task(s._subscription_runner.retention.run("me", 0))
         await _until(lambda: _types_are(s, ["letter-sent"]))
         running.cancel()

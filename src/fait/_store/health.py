@@ -82,7 +82,8 @@ async def _find_held_messages(log: Log, registration: Registration, position: in
     age, type = max(ages, default=(timedelta(), ""))
     if age <= MAX_HELD_AGE:
         return []
-    detail = f"position {position:,} of {head:,}: the oldest message that it has not passed, a {type!r}, is {age.days} days old"
+    progress = f"position {position:,} of {head:,}"
+    detail = f"{progress}: the oldest message that it has not passed, a {type!r}, is {age.days} days old"
     advice = (
         "no message after its position is dropped until the subscription has passed it: start a worker of the app "
         f"{registration.app!r}: fait run --app MODULE:APP. If the subscription was removed from the app, forget its "
