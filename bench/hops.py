@@ -5,7 +5,7 @@ it measures in memory, on SQLite in a temporary file, and on PostgreSQL if the s
 
 command     One `transact` of an aggregate whose stream has one event, and which emits one, until it returns. No
             subscription runs in the process.
-delivery    From the moment that event is in the log until `Ledger.record` has returned, which moves the checkpoint of
+delivery    From the moment that event is in the log until `Recorder.record` has returned, which moves the checkpoint of
             an `async` handler in the same process. Counted is what runs outside of the context (`contextvars`) of the
             command: the task of the processor, worker threads, and background tasks that happen to run, such as a
             poller or the sending of NOTIFY. The append itself is not counted, nor are tasks and callbacks that it
@@ -172,15 +172,16 @@ async def _command(system: fait.System, tracer: Tracer, id: str) -> Journey:
 
 async def _delivery(system: fait.System, tracer: Tracer, id: str) -> Journey:
     tracer.counts_command, journey = False, Journey()
-    recorded, ledger = asyncio.Event(), type(system.store.ledger)
-    record = ledger.record
+    recorded, recorder = asyncio.Event(), type(system.store.recorder)
+    record = recorder.record
 
-    async def record_and_stop(self: Any, work: Any) -> None:
-        await record(self, work)
+    async def record_and_stop(self: Any, work: Any) -> bool:
+        done = await record(self, work)
         tracer.journey = None
         recorded.set()
+        return done
 
-    ledger.record = record_and_stop
+    recorder.record = record_and_stop
     tracer.journey = journey
     try:
         token = in_command.set(True)
@@ -188,7 +189,7 @@ async def _delivery(system: fait.System, tracer: Tracer, id: str) -> Journey:
         in_command.reset(token)
         await recorded.wait()
     finally:
-        ledger.record = record
+        recorder.record = record
     return journey
 
 

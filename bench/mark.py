@@ -36,8 +36,8 @@ from fait._clock import new_id
 from fait._events.append import Appended, StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.version import ANY
-from fait._store.backend import Store
 from fait._store.open import open_admin, open_store
+from fait._store.ports.store import Store
 from fait._store.postgres.identifiers import statements
 from tests.servers.postgres import PostgresServer
 

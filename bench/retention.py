@@ -22,8 +22,8 @@ from fait._clock import ManualClock, SystemClock, new_id
 from fait._events.append import Appended, StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.version import expected_number
-from fait._store.backend import Store
 from fait._store.open import open_store
+from fait._store.ports.store import Store
 
 __all__ = ["main"]
 

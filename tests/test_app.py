@@ -13,7 +13,7 @@ import pytest
 
 import fait
 import fait.store
-from fait._store.ledger import UnitOfWork
+from fait.testing.contract.leases import range_of, work_of
 
 
 @fait.event("app.happened")
@@ -62,7 +62,7 @@ def url(tmp_path: Path) -> str:
 
 
 async def positions(system: fait.System) -> dict[str, int]:
-    return {each.subscription: each.position for each in await system.store.ledger.checkpoints()}
+    return {each.key.subscription: each.position for each in await system.store.leases.ranges()}
 
 
 async def test_open_with_renamed_subscription_raises_until_it_is_renamed_or_forgotten(url: str) -> None:
@@ -122,9 +122,11 @@ async def test_open_with_checkpoint_beyond_head_raises(url: str, tmp_path: Path)
         await s.wait(await s.publish(Happened(), stream="x-1"))
         assert await positions(s) == {"one": 2}
     async with app_with("one").open(f"sqlite:///{tmp_path}/backup.db", run="elsewhere") as s:
-        lease = await s.store.ledger.acquire(await s.store.ledger.lease("one"), "x")
-        assert lease is not None
-        await s.store.ledger.record(UnitOfWork("one", 0, 2, lease.fencing_token))
+        current, epoch_id = await range_of(s.store, "one"), s.store.log.identity.epoch_id
+        await s.store.leases.heartbeat("x")
+        acquired = await s.store.leases.acquire(current, "x", "", epoch_id)
+        assert acquired is not None
+        assert await s.store.recorder.record(work_of(acquired, 2))
 
     with pytest.raises(fait.CheckpointMismatch, match="at position 2, the log ends at 1"):
         async with app_with("one").open(f"sqlite:///{tmp_path}/backup.db"):

@@ -33,8 +33,8 @@ from fait._errors import DeclarationError, UsageError
 from fait._events.append import Until
 from fait._events.envelope import Envelope
 from fait._events.query import EVERYTHING, Query
-from fait._store.backend import Store
 from fait._store.open import open_store
+from fait._store.ports.store import Store
 from fait._subscriptions.failure import Retry
 from fait._subscriptions.feed import follow
 from fait._subscriptions.find import Rows, column_conditions, decode_cursor, encode_cursor, sort_orders
@@ -359,24 +359,24 @@ class System(Client):
     `App.open` yields it; it is not constructed by applications.
 
     Attributes:
-        store: the store, with its log and ledger (see `fait.store`).
+        store: the store, with all its ports (see `fait.store`).
     """
 
     def __init__(self, declarations: Declarations, store: Store, clock: Clock, lease_s: float) -> None:
         registry, codec = declarations.registry, declarations.codec
-        self._snapshots = Snapshots(store.ledger, registry)
+        self._snapshots = Snapshots(store.snapshots, registry)
         super().__init__(store.log, Loader(store.log, codec, self._snapshots), clock)
         self._declarations = declarations
         self.store = store
         self._event_loop = asyncio.get_running_loop()
         self._projections = {
-            name: Projection(definition, codec, store.ledger) for name, definition in declarations.read_models.items()
+            name: Projection(definition, codec, store.tables) for name, definition in declarations.read_models.items()
         }
         reactors = [Reactor(definition, codec, self) for definition in declarations.reactors.values()]
         self._subscriptions: list[Projection | Reactor] = [*self._projections.values(), *reactors]
-        self._starter = SubscriptionStarter(declarations.name, store.log, store.ledger)
-        retention = Retention(declarations.name, registry, store.log, store.ledger, clock)
-        self._subscription_runner = Runner(self._subscriptions, store.log, store.ledger, retention, lease_s=lease_s)
+        self._starter = SubscriptionStarter(declarations.name, store)
+        retention = Retention(declarations.name, registry, store, clock)
+        self._subscription_runner = Runner(self._subscriptions, store, retention, lease_s=lease_s)
 
     def _notify_commit(self) -> None:
         """Wake readers after a commit of new events. May be called from any thread."""
@@ -390,7 +390,7 @@ class System(Client):
         await self._prepare(renamed, forget, rebuild)
         try:
             if start:
-                self._subscription_runner.start()
+                await self._subscription_runner.start()
             yield
         finally:
             try:
@@ -400,16 +400,16 @@ class System(Client):
 
     async def _prepare(self, renamed: Mapping[str, str], forget: Sequence[str], rebuild: Sequence[str]) -> None:
         """Create tables and initial checkpoints; raise if existing ones do not match the declarations."""
-        ledger = self.store.ledger
+        registrations = self.store.registrations
         for old, new in renamed.items():
-            if await ledger.checkpoint(old) and await ledger.checkpoint(new):
+            if await registrations.registration(old) and await registrations.registration(new):
                 raise UsageError(
                     f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. "
                     f"Open the app once without renamed=, and with forget=[{old!r}] or forget=[{new!r}], to delete one."
                 )
-            await ledger.rename_subscription(old, new)
+            await registrations.rename(old, new)
         for name in forget:
-            await ledger.forget_subscription(name)
+            await registrations.forget(name)
         for name in rebuild:
             await self.rebuild(self._declarations.read_model(name).cls)
         await self._starter.start(self._subscriptions)
@@ -475,7 +475,7 @@ class System(Client):
             )
         order = sort_orders(definition, order_by)
         after_row = None if cursor is None else decode_cursor(definition, order, cursor)
-        conditions, select = column_conditions(definition, where), self.store.ledger.select
+        conditions, select = column_conditions(definition, where), self.store.tables.select
         read = partial(select, definition.table, conditions, order=order, after_row=after_row, limit=limit + 1)
         if after is not None:
             page = await self._wait_for(definition.name, after.position, Deadline(timeout_s), read)
@@ -508,11 +508,11 @@ class System(Client):
 
     async def _wait_for(self, name: str, target: int, deadline: Deadline, read: Callable[[], Awaitable[E]]) -> E:
         processor = self._subscription_runner.processors[name]
-        return await wait_for_position(processor, self.store.ledger, target, deadline, read)
+        return await wait_for_position(processor, self.store.leases, target, deadline, read)
 
     async def status(self) -> list[SubscriptionStatus]:
         """Return position, lag and state of each subscription, as seen by this process."""
-        checkpoints = {each.subscription: each.position for each in await self.store.ledger.checkpoints()}
+        checkpoints = {each.key.subscription: each.position for each in await self.store.leases.ranges()}
         head, statuses = await self.store.log.head(), list[SubscriptionStatus]()
         for name, processor in self._subscription_runner.processors.items():
             position = max(processor.position, checkpoints.get(name, 0))
@@ -544,8 +544,8 @@ class System(Client):
         """
         projection = self._projections[self._definition(model).name]
         await self._starter.check_not_expired(projection, 0)  # before anything is changed
-        checkpoint = self._starter.checkpoint(projection, 0)
-        await self.store.ledger.reset_table(projection.definition.table, checkpoint)
+        registration = self._starter.registration(projection)
+        await self.store.registrations.reset(registration, projection.definition.table, 0)
         await self._starter.check_not_expired(projection, 0)  # again: now the checkpoint prevents further drops
         self._subscription_runner.processors[projection.name].restart()
 

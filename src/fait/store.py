@@ -1,11 +1,12 @@
 """Extension point for backends: the ports of a store and the values they exchange.
 
-A backend implements `Store`: a `Log` (append and read events) and a `Ledger` (read-model rows, checkpoints, leases,
-snapshots), both in one database. Applications do not need this module; they use `fait.App.open`.
+A backend implements `Store`: one small class for each port, all on one database. `Log` appends and reads events.
+`Registrations`, `Leases` and `Recorder` run subscriptions, `Tables` reads the rows of read models, and `SnapshotStore`
+saves folds. Applications do not need this module; they use `fait.App.open`.
 
 To write a backend:
 
-1. Implement `Log`, `Ledger` and `Store`. They are protocols, so no base class is needed. Reuse the pieces that every
+1. Implement these ports and `Store`. They are protocols, so no base class is needed. Reuse the pieces that every
    backend needs: `check_writes`, `is_expected`, `resolve_duplicate`, `GroupCommit`, `PositionSignal`, `fits_column`.
 2. Subclass `Backend`, whose `open` returns the store. Declare an instance as an entry point of your package, named like
    the scheme of its URLs. `fait.App.open("mystore:...")`, `open_store` and the `fait` command then find it:
@@ -21,12 +22,12 @@ The other methods of `Backend` are optional. `admin` returns a `StoreAdmin`, whi
 findings of `Store.examine` are reported by `fait doctor`.
 
 Raise `fait.StoreUnavailable` if the database cannot be reached, with `outcome="unknown"` if an append may have been
-committed, and `fait.LeaseLost` from `Ledger.record` if the lease or the checkpoint is not the expected one.
+committed.
 """
 
 from types import FunctionType
 
-from fait._decisions.snapshot import Snapshot
+from fait._decisions.snapshot import Snapshot, SnapshotStore
 from fait._events.append import (
     MAX_APPEND_EVENTS,
     PAGE_SIZE,
@@ -47,7 +48,7 @@ from fait._events.query import EVERYTHING, Query
 from fait._events.stream import category_of, id_of
 from fait._events.version import ANY, EXISTS, NO_STREAM, is_expected
 from fait._store.adoption import Adoption, CarriedCheckpoint
-from fait._store.backend import Backend, Store, StoreAdmin
+from fait._store.backend import Backend, StoreAdmin
 from fait._store.duplicate_append import resolve_duplicate
 from fait._store.external_transaction import Statement, StatementProtocol
 from fait._store.group_commit import (
@@ -58,26 +59,25 @@ from fait._store.group_commit import (
     LockTimeout,
     PendingAppend,
 )
-from fait._store.health import Finding
-from fait._store.ledger import (
-    Checkpoint,
+from fait._store.migrations import Migration, MigrationStatus
+from fait._store.open import backend_names, open_admin, open_store
+from fait._store.ports.leases import Lease, Leases, Range
+from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, Log, OldestMessage, StreamInfo, epoch_of
+from fait._store.ports.registrations import Kind, RangeKey, Registration, Registrations, not_registered, widened
+from fait._store.ports.store import Finding, Store
+from fait._store.ports.tables import (
     Column,
     ColumnCondition,
     ColumnKind,
-    HandlerStatement,
-    Lease,
-    Ledger,
     Row,
     RowChange,
     SortOrder,
     Table,
-    UnitOfWork,
+    Tables,
     constraint_violation,
     fits_column,
 )
-from fait._store.log import Epoch, ExpireResult, Features, Identity, Log, OldestMessage, StreamInfo, epoch_of
-from fait._store.migrations import Migration, MigrationStatus
-from fait._store.open import backend_names, open_admin, open_store
+from fait._store.ports.unit_of_work import HandlerStatement, Recorder, UnitOfWork
 from fait._store.position_signal import PositionSignal
 from fait._store.store_url import redacted_url
 
@@ -96,7 +96,6 @@ __all__ = [
     "Appended",
     "Backend",
     "CarriedCheckpoint",
-    "Checkpoint",
     "Column",
     "ColumnCondition",
     "ColumnKind",
@@ -112,8 +111,9 @@ __all__ = [
     "HandlerStatement",
     "IdConflict",
     "Identity",
+    "Kind",
     "Lease",
-    "Ledger",
+    "Leases",
     "LockTimeout",
     "Log",
     "Migration",
@@ -123,10 +123,16 @@ __all__ = [
     "PendingAppend",
     "PositionSignal",
     "Query",
+    "Range",
+    "RangeKey",
     "RecordedEvent",
+    "Recorder",
+    "Registration",
+    "Registrations",
     "Row",
     "RowChange",
     "Snapshot",
+    "SnapshotStore",
     "SortOrder",
     "Statement",
     "StatementProtocol",
@@ -135,6 +141,7 @@ __all__ = [
     "StreamInfo",
     "StreamWrite",
     "Table",
+    "Tables",
     "UnitOfWork",
     "Until",
     "VersionConflict",
@@ -147,10 +154,12 @@ __all__ = [
     "fits_column",
     "id_of",
     "is_expected",
+    "not_registered",
     "open_admin",
     "open_store",
     "redacted_url",
     "resolve_duplicate",
+    "widened",
 ]
 
 # Names that `fait` exports as well report `fait`, which has been imported before this module.

@@ -16,7 +16,7 @@ POSTPONED = re.compile(r"\b(TODO|FIXME)\b")
 STATEMENT = re.compile(r"\s*(SELECT|INSERT|REPLACE|UPDATE|DELETE|CREATE)\s+\S")
 # The user declares the columns of a read model's table, so its statements are built at run time: in one module of each
 # backend. The contract of backends is test code.
-BUILDS_STATEMENTS = {SRC / "_store" / backend / "tables.py" for backend in ("sqlite", "postgres")}
+BUILDS_STATEMENTS = {SRC / "_store" / backend / "table_sql.py" for backend in ("sqlite", "postgres")}
 
 
 def files(suffix: str, *folders: Path) -> list[Path]:

@@ -43,7 +43,7 @@ def test_delivery_begins_with_processor_and_ends_with_checkpoint(result: dict[st
     delivery = result["journeys"]["memory"]["delivery"]
 
     assert delivery["list"][0].endswith("Processor.run")
-    assert any(name.endswith("MemoryLedger.record") for name in delivery["list"])
+    assert any(name.endswith("MemoryRecorder.record") for name in delivery["list"])
     assert not any(name.endswith(("MemoryLog.append", "Client.transact")) for name in delivery["list"])
 
 

@@ -8,8 +8,8 @@ import pytest
 
 import fait
 from fait._events.append import Until
-from fait._store.backend import Store
 from fait._store.open import backend_names, open_store
+from fait._store.ports.store import Store
 from fait.testing.contract.store import START, added, new, write
 
 

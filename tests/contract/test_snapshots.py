@@ -3,9 +3,9 @@
 import pytest
 
 from fait._decisions.snapshot import Snapshot
-from fait._store.ledger import Ledger
-from fait._store.log import Log
 from fait._store.open import backend_names
+from fait._store.ports.log import Log
+from fait._store.ports.store import Store
 from fait.testing.contract.store import Opener, StoreContract, added, write
 from tests.contract.test_stores import Memory, Postgres, Sqlite
 
@@ -13,37 +13,37 @@ FIRST = Snapshot("order-1", 100, "id-100", "fold-1", '{"n": "ä😀\\u0000"}')
 
 
 class Snapshots(StoreContract):
-    async def test_snapshot_is_loaded_as_it_was_saved(self, ledger: Ledger) -> None:
-        await ledger.save_snapshot(FIRST)
+    async def test_snapshot_is_loaded_as_it_was_saved(self, store: Store) -> None:
+        await store.snapshots.save_snapshot(FIRST)
 
-        assert await ledger.load_snapshots(["order-1"]) == [FIRST]
+        assert await store.snapshots.load_snapshots(["order-1"]) == [FIRST]
 
-    async def test_load_snapshots_returns_the_existing_ones_of_the_streams(self, ledger: Ledger) -> None:
+    async def test_load_snapshots_returns_the_existing_ones_of_the_streams(self, store: Store) -> None:
         others = [Snapshot(f"order-{n}", n, "id", "fold", "0") for n in range(2, 6)]
         for each in (FIRST, *others):
-            await ledger.save_snapshot(each)
+            await store.snapshots.save_snapshot(each)
 
-        snapshots = await ledger.load_snapshots(["order-3", "order-9", "order-1"])
+        snapshots = await store.snapshots.load_snapshots(["order-3", "order-9", "order-1"])
 
         assert sorted(each.stream for each in snapshots) == ["order-1", "order-3"]
-        assert await ledger.load_snapshots([]) == []
+        assert await store.snapshots.load_snapshots([]) == []
 
     @pytest.mark.parametrize("version", [99, 100, 101])
-    async def test_last_saved_snapshot_replaces_any_other(self, ledger: Ledger, version: int) -> None:
+    async def test_last_saved_snapshot_replaces_any_other(self, store: Store, version: int) -> None:
         last = Snapshot("order-1", version, f"id-{version}", "fold-2", "{}")
-        await ledger.save_snapshot(FIRST)
-        await ledger.save_snapshot(last)
+        await store.snapshots.save_snapshot(FIRST)
+        await store.snapshots.save_snapshot(last)
 
-        assert await ledger.load_snapshots(["order-1"]) == [last]
+        assert await store.snapshots.load_snapshots(["order-1"]) == [last]
 
     async def test_snapshot_exists_after_reopening(self, opener: Opener) -> None:
         async with opener() as store:
             if not store.log.features.durable:
                 pytest.skip("the store is not durable")
-            await store.ledger.save_snapshot(FIRST)
+            await store.snapshots.save_snapshot(FIRST)
 
         async with opener() as reopened:
-            assert await reopened.ledger.load_snapshots(["order-1"]) == [FIRST]
+            assert await reopened.snapshots.load_snapshots(["order-1"]) == [FIRST]
 
     async def test_histories_returns_streams_in_the_given_order(self, log: Log) -> None:
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Runs the contracts of log, ledger and subscriptions on every backend."""
+"""Runs the contracts of log, ports and subscriptions on every backend."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fait._store.open import backend_names
-from fait.testing.contract import LedgerContract, LogContract, SubscriptionContract
+from fait.testing.contract import LogContract, PortContract, SubscriptionContract
 
 
 class Memory:
@@ -36,7 +36,7 @@ class Postgres:
 class TestMemoryLog(Memory, LogContract): ...
 
 
-class TestMemoryLedger(Memory, LedgerContract): ...
+class TestMemoryPorts(Memory, PortContract): ...
 
 
 class TestMemorySubscriptions(Memory, SubscriptionContract): ...
@@ -45,7 +45,7 @@ class TestMemorySubscriptions(Memory, SubscriptionContract): ...
 class TestSqliteLog(Sqlite, LogContract): ...
 
 
-class TestSqliteLedger(Sqlite, LedgerContract): ...
+class TestSqlitePorts(Sqlite, PortContract): ...
 
 
 class TestSqliteSubscriptions(Sqlite, SubscriptionContract): ...
@@ -54,13 +54,13 @@ class TestSqliteSubscriptions(Sqlite, SubscriptionContract): ...
 class TestPostgresLog(Postgres, LogContract): ...
 
 
-class TestPostgresLedger(Postgres, LedgerContract): ...
+class TestPostgresPorts(Postgres, PortContract): ...
 
 
 class TestPostgresSubscriptions(Postgres, SubscriptionContract): ...
 
 
-@pytest.mark.parametrize("contract", [LogContract, LedgerContract, SubscriptionContract])
+@pytest.mark.parametrize("contract", [LogContract, PortContract, SubscriptionContract])
 @pytest.mark.parametrize("backend", backend_names())
 def test_every_backend_is_tested(backend: str, contract: type) -> None:
     tested = [each for each in globals().values() if isinstance(each, type) and issubclass(each, contract)]

@@ -34,7 +34,7 @@ async def consistent(store: SqliteStore, path: Path) -> tuple[list[RecordedEvent
     """Check the whole store. Return its events, and the checkpoint position of each subscription."""
     assert [each for each in await store.examine() if each.status != "ok"] == []
     events = await everything(store.log)
-    ends = {each.subscription: each.position for each in await store.ledger.checkpoints()}
+    ends = {each.key.subscription: each.position for each in await store.leases.ranges()}
     connection = apsw.Connection(str(path))
     assert connection.pragma("integrity_check") == "ok"
     found = _rows(connection, "effects")
@@ -55,7 +55,7 @@ async def _check_totals(store: SqliteStore, events: Sequence[RecordedEvent], che
     for each in _counted(events, checkpoint):
         expected[each.stream.partition("-")[2]].append(msgspec.json.decode(each.data)["by"])
     try:
-        rows = await store.ledger.select(definition_of(Totals).table)
+        rows = await store.tables.select(definition_of(Totals).table)
     except apsw.SQLError:  # killed before the table was created
         rows = []
     assert {row[0]: row[1:] for row in rows} == {name: (sum(all), len(all)) for name, all in expected.items()}

@@ -21,8 +21,9 @@ import apsw
 import fait
 from fait._events.append import AppendCondition, StreamWrite
 from fait._events.query import Query
-from fait._store.backend import Store
 from fait._store.open import open_store
+from fait._store.ports.registrations import RangeKey
+from fait._store.ports.store import Store
 from fait._store.sqlite.store import SqliteStore
 from fait._tools.cli.transfer import import_file
 from fait.testing.contract.store import added, new, write
@@ -152,7 +153,7 @@ async def _done(system: fait.System, name: str) -> None:
 
 async def passed(store: Store, name: str, position: int) -> None:
     """Wait until the checkpoint of a subscription has reached a position."""
-    while (found := await store.ledger.checkpoint(name)) is None or found.position < position:  # noqa: ASYNC110
+    while (found := await store.leases.range(RangeKey(name))) is None or found.position < position:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
 

@@ -83,7 +83,7 @@ async def test_reads_sync_nothing(disk: Disk, store: SqliteStore) -> None:
     await store.log.read_stream("first")
     await store.log.streams()
     await store.log.head()
-    await store.ledger.checkpoints()
+    await store.leases.ranges()
     await store.examine()
 
     assert disk.operations[start:] == []

@@ -10,9 +10,9 @@ import msgspec
 
 import fait
 from fait._events.envelope import RecordedEvent
-from fait._store.backend import Store
-from fait._store.ledger import UnitOfWork
 from fait._store.open import open_store
+from fait._store.ports.store import Store
+from fait._store.ports.unit_of_work import UnitOfWork
 from fait._store.sqlite.store import SqliteStore
 from fait.testing.contract.store import added, everything, new, write
 from tests.crash.consistency import consistent, effecting_app
@@ -84,13 +84,14 @@ async def run(path: Path, synchronous: str, chance: random.Random) -> Truth:
 
 
 def _note_recorded(store: Store, promise: Any) -> None:
-    record = store.ledger.record
+    record = store.recorder.record
 
-    async def noted(work: UnitOfWork) -> None:
-        await record(work)
-        promise(work.subscription, work.position)
+    async def noted(work: UnitOfWork) -> bool:
+        if recorded := await record(work):
+            promise(work.range.subscription, work.position)
+        return recorded
 
-    store.ledger.record = noted  # type: ignore[method-assign]
+    store.recorder.record = noted  # type: ignore[method-assign]
 
 
 async def _append_to_several(store: Store, caller: int, chance: random.Random) -> int:

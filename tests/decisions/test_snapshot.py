@@ -1,4 +1,4 @@
-"""Snapshots: loads with and without them are equal, after changes of the code, the log or the ledger."""
+"""Snapshots: loads with and without them are equal, after changes of the code, the log or the stored snapshots."""
 
 import asyncio
 import logging
@@ -112,7 +112,7 @@ async def fill(s: System, times: int, id: str = "1") -> None:
 async def saved_snapshot(s: System, id: str = "1") -> Snapshot | None:
     """Wait until snapshots are saved; return that of a tank."""
     await s._snapshots.close()
-    snapshots = await s.store.ledger.load_snapshots([f"tank-{id}"])
+    snapshots = await s.store.snapshots.load_snapshots([f"tank-{id}"])
     return snapshots[0] if snapshots else None
 
 
@@ -261,10 +261,10 @@ async def test_snapshot_of_another_history_is_not_used(s: System) -> None:
         msgspec.structs.replace(snapshot, version=4, state=state),
         msgspec.structs.replace(snapshot, version=60, state=state),
     ):
-        await s.store.ledger.save_snapshot(wrong)
+        await s.store.snapshots.save_snapshot(wrong)
 
         assert (await s.load_many(Tank, ["1"]))["1"].level == 6
-        await s.store.ledger.save_snapshot(wrong)
+        await s.store.snapshots.save_snapshot(wrong)
         assert (await s.load(Tank, "1")).level == 6
         assert (
             await saved_snapshot(s)
@@ -283,7 +283,7 @@ async def test_snapshot_that_cannot_be_decoded_is_not_used(s: System, caplog: py
     await fill(s, 6)
     snapshot = await saved_snapshot(s)
     assert snapshot is not None
-    await s.store.ledger.save_snapshot(msgspec.structs.replace(snapshot, state='{"level":{}}'))
+    await s.store.snapshots.save_snapshot(msgspec.structs.replace(snapshot, state='{"level":{}}'))
 
     assert (await s.load(Tank, "1")).level == 6
     assert "failed to decode a snapshot" in caplog.text
@@ -315,7 +315,9 @@ async def test_wrong_snapshot_is_logged_and_replaced_at_verification(
     await fill(s, 6)
     snapshot = await saved_snapshot(s)
     assert snapshot is not None
-    await s.store.ledger.save_snapshot(msgspec.structs.replace(snapshot, state=snapshot.state.replace('"5"', '"7"', 1)))
+    await s.store.snapshots.save_snapshot(
+        msgspec.structs.replace(snapshot, state=snapshot.state.replace('"5"', '"7"', 1))
+    )
     assert (await s.load(Tank, "1")).level == 8  # without verification, the snapshot is used
 
     s._snapshots.random = lambda: 0.0
@@ -389,15 +391,15 @@ async def test_state_that_changes_in_json_is_not_saved_and_logged_once(
 # Saving in the background
 
 
-class SlowLedger:
+class SlowSnapshots:
     """Delays saving snapshots until `go` is set, or raises an error."""
 
     def __init__(self, s: System, error: Exception | None = None) -> None:
         self.go = asyncio.Event()
         self.calls = 0
         self._error = error
-        self._save = s.store.ledger.save_snapshot
-        s.store.ledger.save_snapshot = self.save  # type: ignore[method-assign]
+        self._save = s.store.snapshots.save_snapshot
+        s.store.snapshots.save_snapshot = self.save  # type: ignore[method-assign]
 
     async def save(self, snapshot: Snapshot) -> None:
         self.calls += 1
@@ -408,7 +410,7 @@ class SlowLedger:
 
 
 async def test_commands_do_not_wait_for_snapshots_and_one_is_saved_at_a_time(s: System) -> None:
-    slow = SlowLedger(s)
+    slow = SlowSnapshots(s)
     async with asyncio.timeout(30):
         await fill(s, 20)
 
@@ -421,16 +423,16 @@ async def test_commands_do_not_wait_for_snapshots_and_one_is_saved_at_a_time(s: 
 
 
 async def test_snapshot_is_saved_after_the_append(s: System) -> None:
-    slow = SlowLedger(s)
+    slow = SlowSnapshots(s)
     slow.go.set()
     heads: list[int] = []
-    save = s.store.ledger.save_snapshot
+    save = s.store.snapshots.save_snapshot
 
     async def observed(snapshot: Snapshot) -> None:
         heads.append(await s.store.log.head())
         await save(snapshot)
 
-    s.store.ledger.save_snapshot = observed  # type: ignore[method-assign]
+    s.store.snapshots.save_snapshot = observed  # type: ignore[method-assign]
     await fill(s, 6)
     await s._snapshots.close()
 
@@ -441,7 +443,7 @@ async def test_snapshot_is_saved_after_the_append(s: System) -> None:
 async def test_failure_to_save_a_snapshot_is_only_logged(
     s: System, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    SlowLedger(s, error)
+    SlowSnapshots(s, error)
     await fill(s, 7)
     await s._snapshots.close()
 
@@ -451,13 +453,13 @@ async def test_failure_to_save_a_snapshot_is_only_logged(
 
 async def test_failure_to_load_snapshots_is_only_logged(s: System, caplog: pytest.LogCaptureFixture) -> None:
     async def broken(streams: Sequence[str]) -> list[Snapshot]:
-        raise StoreUnavailable("the ledger is offline.")
+        raise StoreUnavailable("the database is offline.")
 
     await fill(s, 7)
-    s.store.ledger.load_snapshots = broken  # type: ignore[method-assign]
+    s.store.snapshots.load_snapshots = broken  # type: ignore[method-assign]
 
     assert (await s.load(Tank, "1")).level == 7
-    assert "the ledger is offline" in caplog.text
+    assert "the database is offline" in caplog.text
 
 
 async def test_closing_the_system_waits_for_snapshots(tmp_path: Path) -> None:

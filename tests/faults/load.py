@@ -11,9 +11,9 @@ import asyncpg
 from fait._errors import StoreUnavailable
 from fait._events.append import Appended, VersionConflict
 from fait._events.envelope import RecordedEvent
-from fait._store.backend import Store
-from fait._store.log import Log
 from fait._store.open import open_store
+from fait._store.ports.log import Log
+from fait._store.ports.store import Store
 from tests.faults.appends import append_of, assert_versions_contiguous, ids
 
 CALLERS = 64

@@ -15,8 +15,8 @@ import pytest
 
 from fait._events.append import AppendCondition, Appended, AppendResult, ConditionFailed, StreamWrite
 from fait._events.query import Query
-from fait._store.backend import Store
 from fait._store.open import open_store
+from fait._store.ports.store import Store
 from fait._store.postgres import appender
 from fait._store.postgres.append_protocol import batch_arguments
 from fait._store.postgres.identifiers import statements

@@ -18,8 +18,8 @@ from fait._events.append import (
     VersionConflict,
 )
 from fait._events.query import Query
-from fait._store.backend import Store
 from fait._store.open import open_store
+from fait._store.ports.store import Store
 from fait._store.postgres import appender, connection
 from tests.faults.appends import (
     ANY,

@@ -13,8 +13,8 @@ import pytest
 
 from fait._errors import StoreUnavailable
 from fait._events.append import Appended, AppendResult, StreamWrite
-from fait._store.backend import Store
 from fait._store.open import open_store
+from fait._store.ports.store import Store
 from fait._store.postgres import appender
 from tests.faults.appends import (
     ANY,

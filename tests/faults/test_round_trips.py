@@ -8,8 +8,8 @@ import pytest
 
 from fait._events.append import AppendCondition, Appended, ConditionFailed, StreamWrite, VersionConflict
 from fait._events.query import Query
-from fait._store.backend import Store
 from fait._store.open import open_store
+from fait._store.ports.store import Store
 from tests.faults.appends import KINDS, append_of, event, write
 from tests.faults.load import until
 from tests.faults.wire import Proxy

@@ -14,7 +14,7 @@ from textwrap import indent
 from typing import NamedTuple
 
 LOG = "tests/contract/test_stores.py::TestSqliteLog::test_"
-LEDGER = "tests/contract/test_stores.py::TestSqliteLedger::test_"
+PORTS = "tests/contract/test_stores.py::TestSqlitePorts::test_"
 MEMORY = "tests/contract/test_stores.py::TestMemoryLog::test_"
 RUNNING = "tests/contract/test_stores.py::TestMemorySubscriptions::test_"
 RETENTION = "tests/contract/test_retention.py::TestSqliteRetention::test_"

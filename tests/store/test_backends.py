@@ -66,7 +66,7 @@ def test_unknown_url_names_the_schemes_of_all_installed_backends(install_backend
 def test_entry_point_named_like_a_built_in_backend_is_ignored(install_backend: Install) -> None:
     install_backend("memory", IN_MEMORY)
 
-    assert backend_of("memory:").__class__.__module__ == "fait._store.memory"
+    assert backend_of("memory:").__class__.__module__ == "fait._store.memory.backend"
     assert fait.store.backend_names() == ["memory", "sqlite", "postgresql"]
 
 

@@ -14,9 +14,9 @@ from fait._errors import StoreUnavailable
 from fait._events.append import Page
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
-from fait._store.backend import Store
-from fait._store.log import Log
 from fait._store.open import open_store
+from fait._store.ports.log import Log
+from fait._store.ports.store import Store
 from fait._store.postgres import high_water_mark
 from fait._store.postgres import tail_cache as recent
 from fait._store.postgres.append_protocol import single_arguments

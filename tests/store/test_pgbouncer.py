@@ -11,9 +11,10 @@ import fait
 from fait._errors import StoreUnavailable
 from fait._events.append import AppendCondition, Appended, ConditionFailed, VersionConflict
 from fait._events.query import Query
-from fait._store.backend import Store
-from fait._store.ledger import Checkpoint, Column, RowChange, Table, UnitOfWork
 from fait._store.open import open_store
+from fait._store.ports.store import Store
+from fait._store.ports.tables import Column, RowChange, Table
+from fait.testing.contract.leases import acquired, range_of, work_of
 from fait.testing.contract.store import added, everything, new, write
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
@@ -70,19 +71,14 @@ async def test_many_callers_over_few_connections_lose_nothing_and_keep_order(
 
 
 async def test_rows_and_checkpoints_are_recorded_together(store: Store) -> None:
-    ledger, identity = store.ledger, store.log.identity
     table = Table("pooled", (Column("id", "text", False),), "id")
-    await ledger.create_table(table)
-    await ledger.start_checkpoint(Checkpoint("pooled", "app", 0, identity.log_id, identity.epoch_id))
-    lease = await ledger.acquire(await ledger.lease("pooled"), "me")
-    assert lease is not None
+    await store.tables.create_table(table)
+    lease = await acquired(store, "pooled")
 
-    await ledger.record(UnitOfWork("pooled", 0, 5, lease.fencing_token, rows=[RowChange(table, [("x",)])]))
+    assert await store.recorder.record(work_of(lease, 5, (RowChange(table, [("x",)]),)))
 
-    assert await ledger.rows(table, ["x"]) == [("x",)]
-    checkpoint = await ledger.checkpoint("pooled")
-    assert checkpoint is not None
-    assert checkpoint.position == 5
+    assert await store.tables.rows(table, ["x"]) == [("x",)]
+    assert (await range_of(store, "pooled")).position == 5
 
 
 async def test_events_of_other_processes_are_found_by_polling(

@@ -9,8 +9,8 @@ import pytest
 from fait._events.append import Appended, StreamWrite, VersionConflict
 from fait._events.envelope import EncodedEvent
 from fait._events.version import EXISTS
-from fait._store.log import Log
 from fait._store.open import open_store
+from fait._store.ports.log import Log
 from fait._store.postgres import appender
 from fait.testing.contract.store import added, everything, new_id, write
 

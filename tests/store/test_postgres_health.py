@@ -10,8 +10,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from fait._store.health import Finding
 from fait._store.open import open_admin, open_store
+from fait._store.ports.store import Finding
 from fait.testing.contract.store import added, new, write
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
@@ -98,7 +98,7 @@ async def test_healthy_log_has_no_findings(postgres_url: Callable[..., str], ver
         ("UPDATE {0}.fait_streams SET version = 4 WHERE stream = 'order-1'", "versions"),
         ("DELETE FROM {0}.fait_streams WHERE stream = 'order-1'", "versions"),
         ("INSERT INTO {0}.fait_streams VALUES ('order-3', 1, now(), -1)", "versions"),
-        ("INSERT INTO {0}.fait_leases VALUES ('gone', 'me', 1, 1)", "leases"),
+        ("INSERT INTO {0}.fait_subscriptions VALUES ('s', 1, 'a', 'reactor', '', '', '', '[]', 1, 'live')", "ranges"),
     ],
 )
 async def test_damage_is_found(url: str, damage: str, check: str) -> None:

@@ -12,9 +12,9 @@ import pytest
 from fait._clock import ManualClock
 from fait._errors import StoreUnavailable
 from fait._events.envelope import EncodedEvent
-from fait._store.backend import Store
-from fait._store.ledger import Checkpoint
 from fait._store.open import open_store
+from fait._store.ports.store import Store
+from fait.testing.contract.leases import registration_of
 from fait.testing.contract.store import START, added, everything, new, write
 from tests.store.test_postgres_health import connected, in_schema
 from tests.store.test_postgres_schema import grants
@@ -73,17 +73,17 @@ async def test_dropped_message_at_mark_does_not_lower_head(url: str, store: Stor
 
 
 async def test_subscription_start_waits_for_open_expire_transaction(url: str, store: Store) -> None:
-    checkpoint = Checkpoint("late", "app", 0, store.log.identity.log_id, store.log.identity.epoch_id)
+    registration = registration_of("late")
     async with connected(url) as dropping:
         await dropping.execute("BEGIN")
         await dropping.execute(in_schema(url, "SELECT {0}.fait_expire_messages_1('mail', now(), 0, 0, 1)"))
 
-        starting = asyncio.create_task(store.ledger.start_checkpoint(checkpoint))
+        starting = asyncio.create_task(store.registrations.register(registration, 0))
         await asyncio.sleep(0.1)
 
         assert not starting.done()
         await dropping.execute("ROLLBACK")
-        assert await starting == checkpoint
+        assert await starting == registration
 
 
 async def test_doctor_distinguishes_dropped_from_missing_events(url: str, store: Store, clock: ManualClock) -> None:

@@ -19,11 +19,10 @@ import fait
 from fait._errors import FaitError, StoreTooNew, StoreUnavailable, UsageError
 from fait._events.query import Query
 from fait._store.adoption import Adoption
-from fait._store.backend import Store
-from fait._store.health import Finding
-from fait._store.log import epoch_of
 from fait._store.migrations import Migration, load_migrations
 from fait._store.open import open_admin, open_store
+from fait._store.ports.log import epoch_of
+from fait._store.ports.store import Finding, Store
 from fait.testing.contract.store import added, everything, new, write
 from tests.servers.postgres import installations
 
@@ -436,7 +435,7 @@ async def test_reader_role_reads_and_cannot_append(roles: tuple[str, str, str]) 
         assert len(await everything(store.log, Query(tags=("a:1",)))) == 1
         assert len(await store.log.read_stream("order-1")) == 2
         assert await store.log.head() == 2
-        assert await store.ledger.checkpoints() == []
+        assert await store.registrations.registrations() == []
         assert {each.status for each in await examined(store) if each.name != "fsync"} == {"ok"}
         with pytest.raises(StoreUnavailable, match="the role lacks a privilege") as refused:
             await store.log.append([write("order-1", 1)])

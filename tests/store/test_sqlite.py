@@ -16,10 +16,11 @@ import pytest
 from fait._clock import ManualClock, SystemClock
 from fait._errors import StoreTooNew, StoreUnavailable, UsageError
 from fait._events.query import EVERYTHING
-from fait._store.backend import Store
-from fait._store.ledger import Checkpoint, HandlerStatement, UnitOfWork
 from fait._store.open import open_admin, open_store
+from fait._store.ports.store import Store
+from fait._store.ports.unit_of_work import HandlerStatement
 from fait._store.sqlite.rows import read_page
+from fait.testing.contract.leases import acquired, range_of, work_of
 from fait.testing.contract.store import START, added, everything, new, write
 
 URL = "sqlite:///{}"
@@ -77,8 +78,8 @@ async def test_two_copies_of_a_file_are_adopted_with_different_epoch_ids(path: P
         "ATTACH ':memory:' AS other",
         "PRAGMA user_version = 7",
         "DELETE FROM fait_tags",
-        "UPDATE FAIT_CHECKPOINTS SET position = 9",
-        "DELETE FROM fait_leases",
+        "UPDATE FAIT_RANGES SET position = 9",
+        "DELETE FROM fait_workers",
         "DROP TABLE fait_tags",
         "ALTER TABLE fait_tags RENAME TO tags",
         "DROP TRIGGER fait_events_append_only_delete",
@@ -89,17 +90,15 @@ async def test_two_copies_of_a_file_are_adopted_with_different_epoch_ids(path: P
 async def test_handler_statement_on_transactions_or_fait_tables_is_rejected(
     store: Store, path: Path, statement: str
 ) -> None:
-    token = await acquire_lease(store)
+    lease = await acquired(store, "s")
     schema = "SELECT name, sql FROM sqlite_schema ORDER BY name"
     before = apsw.Connection(str(path)).execute(schema).fetchall()
 
     with pytest.raises(UsageError):
-        await store.ledger.record(UnitOfWork("s", 0, 5, token, statements=(HandlerStatement(statement),)))
+        await store.recorder.record(work_of(lease, 5, (), (HandlerStatement(statement),)))
 
     assert apsw.Connection(str(path)).execute(schema).fetchall() == before
-    checkpoint = await store.ledger.checkpoint("s")
-    assert checkpoint is not None
-    assert checkpoint.position == 0
+    assert (await range_of(store, "s")).position == 0
 
 
 @pytest.mark.parametrize(
@@ -109,22 +108,22 @@ async def test_handler_statement_on_transactions_or_fait_tables_is_rejected(
 async def test_handler_statement_with_wrong_values_raises_usage_error(
     store: Store, values: tuple[Any, ...], message: str
 ) -> None:
-    token = await acquire_lease(store)
+    lease = await acquired(store, "s")
     statement = HandlerStatement("SELECT $1, $2", values)
 
     with pytest.raises(UsageError, match=f"{message}.*Nothing was recorded"):
-        await store.ledger.record(UnitOfWork("s", 0, 5, token, statements=(statement,)))
+        await store.recorder.record(work_of(lease, 5, (), (statement,)))
 
 
 async def test_handler_statement_binds_its_values_as_parameters(store: Store, path: Path) -> None:
-    token = await acquire_lease(store)
+    lease = await acquired(store, "s")
     injection = "'); DROP TABLE mine; --"
     statements = [
         HandlerStatement("CREATE TABLE mine (a, b)"),
         HandlerStatement("INSERT INTO mine VALUES ($1, $2)", (injection, 1)),
     ]
 
-    await store.ledger.record(UnitOfWork("s", 0, 5, token, statements=statements))
+    await store.recorder.record(work_of(lease, 5, (), tuple(statements)))
 
     assert apsw.Connection(str(path)).execute("SELECT * FROM mine").fetchall() == [(injection, 1)]
 
@@ -247,10 +246,3 @@ async def test_append_to_a_closed_store_raises_store_unavailable(path: Path) -> 
         await store.log.append([write("a")])
 
     assert closed.value.outcome == "not_written"
-
-
-async def acquire_lease(store: Store) -> int:
-    await store.ledger.start_checkpoint(Checkpoint("s", "app", 0, "log", "epoch"))
-    lease = await store.ledger.acquire(await store.ledger.lease("s"), "me")
-    assert lease is not None
-    return lease.fencing_token

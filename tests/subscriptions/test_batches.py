@@ -13,12 +13,12 @@ import pytest
 
 import fait
 from fait._app import App, System
-from fait._store.ledger import UnitOfWork
 from fait._store.open import backend_names
+from fait._store.ports.unit_of_work import UnitOfWork
 from fait._store.postgres.identifiers import quote
-from fait._store.postgres.ledger import PostgresLedger
+from fait._store.postgres.tables import PostgresTables
 from fait._store.sqlite.connection import SqliteConnection
-from fait._subscriptions import reactor
+from fait._subscriptions import processor, reactor
 
 SQL = [name for name in sorted(backend_names()) if name != "memory"]
 SHORT_RETRY = fait.Retry(initial_s=0.005, max_s=0.01)
@@ -68,14 +68,14 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[UnitOfWork]:
         works.append(UnitOfWork(*arguments, **options))
         return works[-1]
 
-    monkeypatch.setattr(reactor, "UnitOfWork", work)
+    monkeypatch.setattr(processor, "UnitOfWork", work)
     return works
 
 
 async def seen(s: System) -> list[tuple[int, int]]:
-    ledger: Any = s.store.ledger
-    if isinstance(ledger, PostgresLedger):
-        database: Any = ledger._database  # pyright: ignore[reportPrivateUsage]
+    tables: Any = s.store.tables
+    if isinstance(tables, PostgresTables):
+        database: Any = tables._database  # pyright: ignore[reportPrivateUsage]
         async with database.connection() as connection:
             rows = await connection.fetch(f"SELECT * FROM {quote(database.schema)}.seen ORDER BY position")
             return [tuple(row) for row in rows]
@@ -83,7 +83,7 @@ async def seen(s: System) -> list[tuple[int, int]]:
     def read(connection: SqliteConnection) -> list[tuple[int, int]]:
         return connection.execute("SELECT * FROM seen ORDER BY position").fetchall()
 
-    return await ledger._readers.run(read)
+    return await tables._readers.run(read)
 
 
 @pytest.mark.parametrize("is_async", [True, False])
@@ -98,7 +98,7 @@ async def test_batch_is_handled_in_order_and_recorded_together(
 
     assert numbers == list(range(90))
     if not url.startswith("memory"):
-        assert [work.position - work.after for work in works] == [20, 20, 20, 20, 10]
+        assert [work.position for work in works] == [20, 40, 60, 80, 90]
 
 
 def _noting(numbers: list[int], *, is_async: bool) -> Any:

@@ -10,10 +10,11 @@ from typing import Any, Self
 import pytest
 
 import fait
-from fait._store.backend import Store
-from fait._store.ledger import Checkpoint
 from fait._store.open import open_store
+from fait._store.ports.registrations import Registration
+from fait._store.ports.store import Store
 from fait._subscriptions.processor import LEASE_POLL_SHARE, Processor
+from fait.testing.contract.leases import range_of
 from fait.testing.contract.store import added, new, write
 from fait.testing.contract.subscriptions import Broken
 
@@ -199,7 +200,9 @@ async def store() -> AsyncIterator[Store]:
     """A store with a subscription at position 0 and three events for it."""
     store = await open_store("memory:", clock=fait.SystemClock())
     identity = store.log.identity
-    await store.ledger.start_checkpoint(Checkpoint("recorder", "parcels", 0, identity.log_id, identity.epoch_id))
+    registration = Registration("recorder", "parcels", "reactor", "", (), identity.log_id, identity.epoch_id)
+    await store.registrations.register(registration, 0)
+    await store.leases.heartbeat("owner")
     await added(store.log, write("a", [new("wanted") for _ in range(3)]))
     yield store
     await store.close()
@@ -214,31 +217,13 @@ async def running(processor: Processor) -> AsyncGenerator[None]:
 
 
 async def test_release_after_failure_gives_others_time_for_two_reads(store: Store) -> None:
-    broken = Processor(Broken(1, math.inf), store.log, store.ledger, "owner", lease_s=10)
+    broken = Processor(Broken(1, math.inf), store, "owner", lease_s=10)
     async with running(broken), asyncio.timeout(30):
-        while not (lease := await store.ledger.lease("recorder")).fencing_token or lease.owner:  # noqa: ASYNC110
+        while not (lease := await range_of(store, "recorder")).fencing_token or lease.worker:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         free_since = time.monotonic()
 
-        while (await store.ledger.lease("recorder")).fencing_token == lease.fencing_token:  # noqa: ASYNC110
+        while (await range_of(store, "recorder")).fencing_token == lease.fencing_token:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     assert time.monotonic() - free_since > 2 * LEASE_POLL_SHARE * 10
-
-
-async def test_position_under_new_lease_is_unknown_until_checkpoint_is_read(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    processor, positions = Processor(Broken(3, times=1), store.log, store.ledger, "owner"), list[int]()
-    checkpoint = store.ledger.checkpoint
-
-    async def read_checkpoint(subscription: str) -> Checkpoint | None:
-        positions.append(processor.position)
-        return await checkpoint(subscription)
-
-    monkeypatch.setattr(store.ledger, "checkpoint", read_checkpoint)
-    async with running(processor), asyncio.timeout(30):
-        while processor.position < 3:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-    assert positions == [0, 0]

@@ -185,7 +185,7 @@ def test_changed_migration_is_rejected(run: Run, postgres_url: Callable[..., str
 
     for command in ("status", "migrate", "init", "sql"):
         result = run("db", command, "-s", url)
-        assert (result.exit_code, "migration 2 (ledger)" in result.stderr) == (1, True)
+        assert (result.exit_code, "migration 2 (subscriptions)" in result.stderr) == (1, True)
 
 
 async def execute(url: str, sql: str) -> None:

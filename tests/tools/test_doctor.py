@@ -14,6 +14,15 @@ LOG = "(SELECT log_id FROM fait_log)"
 EPOCH = "(SELECT epoch_id FROM fait_log)"
 
 
+def registered(name: str, position: int, log_id: str = LOG, epoch_id: str = EPOCH) -> str:
+    """Return statements that register a subscription at a position."""
+    return (
+        "INSERT INTO fait_subscriptions "
+        f"VALUES ('{name}', 1, 'app', 'reactor', {log_id}, {epoch_id}, '', '[]', 1, 'live'); "
+        f"INSERT INTO fait_ranges VALUES ('{name}', 1, 0, 65536, {position}, '', 0)"
+    )
+
+
 @pytest.fixture(autouse=True)
 def stored_events(run: Run, store: str, jsonl: Callable[..., Path]) -> None:
     lines = [
@@ -55,12 +64,12 @@ def test_intact_store_is_healthy(run: Run, store: str) -> None:
         ),
         ("DELETE FROM fait_tags WHERE position = 3", {"tags"}),
         ("INSERT INTO fait_tags VALUES ('n:77', 3)", {"tags"}),
-        ("INSERT INTO fait_leases VALUES ('unknown', 'owner', 1, 1)", {"leases"}),
-        (f"INSERT INTO fait_checkpoints VALUES ('sub', 'app', 501, {LOG}, {EPOCH}, '')", {"subscription sub"}),
-        (f"INSERT INTO fait_checkpoints VALUES ('sub', 'app', 5, {LOG}, 'other', '')", {"subscription sub"}),
-        (f"INSERT INTO fait_checkpoints VALUES ('sub', 'app', 5, 'other', {EPOCH}, '')", {"subscription sub"}),
-        (f"INSERT INTO fait_checkpoints VALUES ('sub', 'app', 499, {LOG}, {EPOCH}, '')", {"subscription sub"}),
-        (f"INSERT INTO fait_checkpoints VALUES ('sub', 'app', 500, {LOG}, {EPOCH}, '')", set[str]()),
+        ("INSERT INTO fait_subscriptions VALUES ('s', 1, 'app', 'reactor', '', '', '', '[]', 1, 'live')", {"ranges"}),
+        (registered("sub", 501, LOG, EPOCH), {"subscription sub"}),
+        (registered("sub", 5, LOG, "'other'"), {"subscription sub"}),
+        (registered("sub", 5, "'other'", EPOCH), {"subscription sub"}),
+        (registered("sub", 499, LOG, EPOCH), {"subscription sub"}),
+        (registered("sub", 500, LOG, EPOCH), set[str]()),
     ],
 )
 def test_damage_is_found(run: Run, store: str, statements: str, expected: set[str]) -> None:
@@ -84,9 +93,8 @@ def test_message_held_too_long_by_a_subscription_is_a_finding_with_its_age(run: 
         "FROM (SELECT strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-{1} hours') AS time)"
     )
     damage(store, "; ".join(message.format(*each) for each in ((0, 9 * 24 + 1), (1, 6 * 24))))
-    damage(store, f"INSERT INTO fait_checkpoints VALUES ('past', 'app', 501, {LOG}, {EPOCH}, '')")
-    damage(store, f"INSERT INTO fait_checkpoints VALUES ('stuck', 'app', 500, {LOG}, {EPOCH}, '')")
-    damage(store, "INSERT INTO fait_leases VALUES ('fait:retention:app', 'owner', 1, 1)")
+    damage(store, registered("past", 501, LOG, EPOCH))
+    damage(store, registered("stuck", 500, LOG, EPOCH))
 
     result = run("doctor", "-s", store, "--json")
 
@@ -152,8 +160,8 @@ def test_backend_without_checks_is_unknown(run: Run) -> None:
 
 def test_lease_without_heartbeat_is_unknown(run: Run, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fait._tools.cli.doctor.LEASE_DURATION_S", 0.3)
-    damage(store, f"INSERT INTO fait_checkpoints VALUES ('sub', 'app', 9, {LOG}, {EPOCH}, '')")
-    damage(store, "INSERT INTO fait_leases VALUES ('sub', 'owner', 1, 1)")
+    damage(store, registered("sub", 9, LOG, EPOCH))
+    damage(store, "INSERT INTO fait_workers VALUES ('owner', 1); UPDATE fait_ranges SET worker = 'owner'")
 
     result = run("doctor", "-s", store, "--json")
 

@@ -18,10 +18,13 @@ from tests.servers.postgres import PostgresServer, installations
 Run = Callable[..., Any]
 
 CHECKPOINTS = """
-INSERT INTO {0}fait_checkpoints (subscription, app, position, log_id, epoch_id, definition_hash)
-SELECT 'ahead', 'app', 11, log_id, epoch_id, '' FROM {0}fait_log
-UNION ALL SELECT 'even', 'app', 10, log_id, epoch_id, '' FROM {0}fait_log
-UNION ALL SELECT 'other', 'app', 3, 'another-log', epoch_id, '' FROM {0}fait_log
+INSERT INTO {0}fait_subscriptions
+    (subscription, generation, app, kind, log_id, epoch_id, definition_hash, handled_types, revision, state)
+SELECT 'ahead', 1, 'app', 'reactor', log_id, epoch_id, '', '[]', 1, 'live' FROM {0}fait_log
+UNION ALL SELECT 'even', 1, 'app', 'reactor', log_id, epoch_id, '', '[]', 1, 'live' FROM {0}fait_log
+UNION ALL SELECT 'other', 1, 'app', 'reactor', 'another-log', epoch_id, '', '[]', 1, 'live' FROM {0}fait_log;
+INSERT INTO {0}fait_ranges
+VALUES ('ahead', 1, 0, 65536, 11, 'w', 5), ('even', 1, 0, 65536, 10, '', 0), ('other', 1, 0, 65536, 3, '', 0)
 """
 EXPECTED = [
     {"subscription": "ahead", "position": 11, "carried_over": False},

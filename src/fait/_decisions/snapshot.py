@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
 class Snapshot(Struct, frozen=True):
-    """The state of a stream at a version, as a ledger stores it.
+    """The state of a stream at a version, as a store keeps it.
 
     Attributes:
         stream: name of the stream.
@@ -50,14 +50,17 @@ class Snapshot(Struct, frozen=True):
 
 
 class SnapshotStore(Protocol):
-    """The methods of the port `Ledger` that snapshots use."""
+    """The port for snapshots: a cache of folded streams. Rows may be deleted at any time."""
 
     async def load_snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
         """Return the existing snapshots of these streams."""
         ...
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Save a snapshot and replace the stream's previous one."""
+        """Save a snapshot and replace the stream's previous one, even if that one has a higher version.
+
+        An older snapshot is as correct as a newer one, so concurrent writers need not be ordered.
+        """
         ...
 
 

@@ -7,7 +7,7 @@ operator has decided how to handle their effects.
 
 from msgspec import Struct
 
-from fait._store.log import Identity
+from fait._store.ports.log import Identity
 
 __all__ = ["Adoption", "CarriedCheckpoint"]
 

@@ -14,39 +14,11 @@ from fait._errors import MissingExtra, UsageError
 from fait._events.append import StreamWrite
 from fait._store.adoption import Adoption
 from fait._store.external_transaction import StatementProtocol
-from fait._store.health import Finding
-from fait._store.ledger import Ledger
-from fait._store.log import Log
 from fait._store.migrations import Migration, MigrationStatus
+from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
 
-__all__ = ["Backend", "Store", "StoreAdmin", "import_driver"]
-
-
-class Store(Protocol):
-    """An open store: both ports of one database."""
-
-    @property
-    def log(self) -> Log:
-        """The log."""
-        ...
-
-    @property
-    def ledger(self) -> Ledger:
-        """The ledger."""
-        ...
-
-    async def examine(self) -> list[Finding]:
-        """Check the database, its settings and the invariants of the log, for `fait doctor`.
-
-        Returns:
-            A finding for each check; [] if the backend has no checks.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Finish pending appends and release all resources."""
-        ...
+__all__ = ["Backend", "StoreAdmin", "import_driver"]
 
 
 class StoreAdmin(Protocol):

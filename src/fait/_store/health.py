@@ -1,82 +1,75 @@
 """Health checks of a store. A check that could not be made has the status "unknown", not "ok"."""
 
 from datetime import timedelta
-from typing import Final, Literal
-
-from msgspec import Struct
+from typing import Final
 
 from fait._clock import SystemClock
 from fait._events.event import DEFAULT_RETENTION
 from fait._store.command_hint import command_hint
-from fait._store.ledger import Checkpoint, Ledger
-from fait._store.log import Log
+from fait._store.ports.leases import Leases, Range
+from fait._store.ports.log import Log
+from fait._store.ports.registrations import Registration, Registrations
+from fait._store.ports.store import Finding
 
-__all__ = ["Finding", "examine_subscriptions"]
+__all__ = ["examine_subscriptions"]
 
 MAX_HELD_AGE: Final = DEFAULT_RETENTION
 """Maximum age of a message that a subscription has not passed; an older one is a problem."""
 
 
-class Finding(Struct, frozen=True):
-    """The result of one check.
-
-    Attributes:
-        name: name of the check.
-        status: "ok"; "problem": something is wrong; "unknown": the check could not be made.
-        detail: the observed facts.
-        advice: the next step for an operator; "" if there is none.
-    """
-
-    name: str
-    status: Literal["ok", "problem", "unknown"]
-    detail: str
-    advice: str = ""
-
-
-async def examine_subscriptions(log: Log, ledger: Ledger, redacted_url: str) -> list[Finding]:
-    """Check each subscription: its log and epoch, its position, and whether a process owns its lease."""
+async def examine_subscriptions(
+    log: Log, registrations: Registrations, leases: Leases, redacted_url: str
+) -> list[Finding]:
+    """Check each subscription: its log and epoch, the positions of its ranges, and whether they have workers."""
     head, findings = await log.head(), list[Finding]()
-    for checkpoint in await ledger.checkpoints():
-        name = f"subscription {checkpoint.subscription}"
-        owner = (await ledger.lease(checkpoint.subscription)).owner
-        lag = head - checkpoint.position
-        progress = f"position {checkpoint.position:,} of {head:,}"
-        rebuild = command_hint(f"rebuild {checkpoint.subscription} --app MODULE:APP", redacted_url)
-        restart = (
-            f"if it is a read model, run: {rebuild}; if it is a handler, first check which of its effects must be "
-            "repeated or corrected, then delete its checkpoint: open the app once in your code, with the option "
-            f"forget=[{checkpoint.subscription!r}] of App.open"
-        )
-        if (checkpoint.log_id, checkpoint.epoch_id) != (log.identity.log_id, log.identity.epoch_id):
-            advice = f"the database was restored or copied: {restart}"
-            findings.append(Finding(name, "problem", "its checkpoint belongs to another log or epoch", advice))
-        elif lag < 0:
-            advice = (
-                f"the database was restored: run {command_hint('log adopt --in-place', redacted_url)}. Then, {restart}"
-            )
-            findings.append(Finding(name, "problem", f"its checkpoint, {progress}, is after the head", advice))
-        elif lag and not owner:
-            run = command_hint("run --app MODULE:APP", redacted_url)
-            advice = f"start a worker of the app {checkpoint.app!r}: {run}"
-            findings.append(Finding(name, "problem", f"{progress}: it lags, and no worker runs it", advice))
-        else:
-            activity = f"run by process {owner[:8]}" if owner else "idle: up to date, no worker"
-            findings.append(Finding(name, "ok", f"{progress}, {activity}"))
-        findings += await _find_held_messages(log, checkpoint, progress)
+    declared = {each.subscription: each for each in await registrations.registrations()}
+    for each in await leases.ranges():
+        registration = declared[each.key.subscription]
+        findings.append(_examine_range(log, registration, each, head, redacted_url))
+        findings += await _find_held_messages(log, registration, each.position, head)
     return findings
 
 
-async def _find_held_messages(log: Log, checkpoint: Checkpoint, progress: str) -> list[Finding]:
+def _examine_range(log: Log, registration: Registration, each: Range, head: int, redacted_url: str) -> Finding:
+    name, lag = f"subscription {registration.subscription}", head - each.position
+    progress = f"position {each.position:,} of {head:,}"
+    restart = _restart_advice(registration, redacted_url)
+    if (registration.log_id, registration.epoch_id) != (log.identity.log_id, log.identity.epoch_id):
+        advice = f"the database was restored or copied: {restart}"
+        return Finding(name, "problem", "its position belongs to another log or epoch", advice)
+    if lag < 0:
+        advice = f"the database was restored: run {command_hint('log adopt --in-place', redacted_url)}. Then, {restart}"
+        return Finding(name, "problem", f"its position, {progress}, is after the head", advice)
+    if lag and each.heartbeat is None:
+        run = command_hint("run --app MODULE:APP", redacted_url)
+        advice = f"start a worker of the app {registration.app!r}: {run}"
+        return Finding(name, "problem", f"{progress}: it lags, and no worker runs it", advice)
+    activity = "idle: up to date, no worker" if each.heartbeat is None else f"run by process {each.worker[:8]}"
+    return Finding(name, "ok", f"{progress}, {activity}")
+
+
+def _restart_advice(registration: Registration, redacted_url: str) -> str:
+    name = registration.subscription
+    if registration.kind == "read_model":
+        return f"run: {command_hint(f'rebuild {name} --app MODULE:APP', redacted_url)}"
+    return (
+        "check which effects of the handler must be repeated or corrected, then forget its position: open the app once "
+        f"in your code, with the option forget=[{name!r}] of App.open"
+    )
+
+
+async def _find_held_messages(log: Log, registration: Registration, position: int, head: int) -> list[Finding]:
     """Check for messages past their retention that are kept because a subscription has not passed them."""
     now = SystemClock().now()
-    ages = [(now - each.recorded_at, each.type) for each in await log.oldest_messages(checkpoint.position)]
+    ages = [(now - each.recorded_at, each.type) for each in await log.oldest_messages(position)]
     age, type = max(ages, default=(timedelta(), ""))
     if age <= MAX_HELD_AGE:
         return []
+    progress = f"position {position:,} of {head:,}"
     detail = f"{progress}: the oldest message that it has not passed, a {type!r}, is {age.days} days old"
     advice = (
-        "no message after its checkpoint is dropped until the subscription has passed it: start a worker of the app "
-        f"{checkpoint.app!r}: fait run --app MODULE:APP. If the subscription was removed from the app, delete its "
-        f"checkpoint: open the app once in your code, with the option forget=[{checkpoint.subscription!r}] of App.open"
+        "no message after its position is dropped until the subscription has passed it: start a worker of the app "
+        f"{registration.app!r}: fait run --app MODULE:APP. If the subscription was removed from the app, forget its "
+        f"position: open the app once in your code, with the option forget=[{registration.subscription!r}] of App.open"
     )
-    return [Finding(f"messages for {checkpoint.subscription}", "problem", detail, advice)]
+    return [Finding(f"messages for {registration.subscription}", "problem", detail, advice)]

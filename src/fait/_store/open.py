@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final
 from fait._clock import Clock, SystemClock
 from fait._errors import UsageError
 from fait._events.append import StreamWrite
-from fait._store.backend import Backend, Store, StoreAdmin
+from fait._store.backend import Backend, StoreAdmin
 from fait._store.external_transaction import StatementProtocol
+from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 BUILT_IN: Final = {
-    "memory": "fait._store.memory",
+    "memory": "fait._store.memory.backend",
     "sqlite": "fait._store.sqlite.backend",
     "postgresql": "fait._store.postgres.backend",
 }

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 
 from fait._events.append import Page
 from fait._events.query import EVERYTHING, Query
-from fait._store.log import Log
+from fait._store.ports.log import Log
 
 __all__ = ["follow"]
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from fait._errors import UsageError
-from fait._store.ledger import PYTHON_TYPES, Column, ColumnCondition, Row, SortOrder, fits_column
+from fait._store.ports.tables import PYTHON_TYPES, Column, ColumnCondition, Row, SortOrder, fits_column
 from fait._subscriptions.read_model import ReadModelDefinition
 
 __all__ = [
@@ -108,7 +108,7 @@ class Rows(list[M], Generic[M]):
 
 
 def column_conditions(definition: ReadModelDefinition, where: Mapping[str, Any]) -> list[ColumnCondition]:
-    """Return the keyword arguments of `find` as conditions for the ledger."""
+    """Return the keyword arguments of `find` as column conditions."""
     conditions: list[ColumnCondition] = []
     for name, value in where.items():
         _check_column(definition, name)

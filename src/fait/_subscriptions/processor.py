@@ -15,14 +15,17 @@ old code. It tries to acquire the lease again after other processes had time to 
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final, Literal, Protocol
 
 from fait._errors import CheckpointMismatch, EventTooNew, LeaseLost
 from fait._events.append import Page
 from fait._events.query import Query
-from fait._store.ledger import Lease, Ledger, UnitOfWork, lease_lost
-from fait._store.log import Log
+from fait._store.ports.leases import Lease, Range
+from fait._store.ports.registrations import RangeKey
+from fait._store.ports.store import Store
+from fait._store.ports.tables import RowChange
+from fait._store.ports.unit_of_work import HandlerStatement, UnitOfWork
 from fait._store.position_signal import PositionSignal
 from fait._subscriptions.failure import Retry
 from fait._telemetry import logger
@@ -68,17 +71,19 @@ class ProcessingContext(Protocol):
         ...
 
     @property
-    def fencing_token(self) -> int:
-        """Fencing token of the current lease."""
-        ...
-
-    @property
     def stopping(self) -> bool:
         """Whether the subscription must not start to handle another event."""
         ...
 
-    async def record(self, work: UnitOfWork) -> None:
-        """Record work and move the checkpoint in one transaction.
+    async def record(
+        self, position: int, rows: Sequence[RowChange] = (), statements: Sequence[HandlerStatement] = ()
+    ) -> None:
+        """Record the work of the events up to a position, and move the checkpoint, in one transaction.
+
+        Args:
+            position: the checkpoint afterwards.
+            rows: changes of read models.
+            statements: SQL statements of handlers.
 
         Raises:
             LeaseLost: another process acquired the lease, or the checkpoint was reset. Nothing was recorded.
@@ -117,6 +122,11 @@ class Subscription(Protocol):
         ...
 
     @property
+    def definition_hash(self) -> str:
+        """Hash of its definition; "" if it has none."""
+        ...
+
+    @property
     def query(self) -> Query:
         """The events to read."""
         ...
@@ -130,18 +140,20 @@ class Processor:
     """Runs one subscription until it is stopped."""
 
     def __init__(
-        self, subscription: Subscription, log: Log, ledger: Ledger, owner: str, *, lease_s: float = LEASE_DURATION_S
+        self, subscription: Subscription, store: Store, worker: str, *, lease_s: float = LEASE_DURATION_S
     ) -> None:
         self.subscription = subscription
         self.state: State = "waiting"
         self.error: Exception | None = None
         self.started = False
         self.position_signal = PositionSignal()
-        self._log = log
-        self._ledger = ledger
-        self._owner = owner
+        self.range_key = RangeKey(subscription.name)
+        self._log = store.log
+        self._leases = store.leases
+        self._recorder = store.recorder
+        self._worker = worker
         self._lease_s = lease_s
-        self._lease = Lease(subscription.name, "", 0, 0)
+        self._lease: Lease | None = None
         self._acquired_at = time.monotonic()
         self._lease_lost = False
         self._wait_timeout: asyncio.Timeout | None = None
@@ -156,27 +168,27 @@ class Processor:
 
     @property
     def fencing_token(self) -> int:
-        """Fencing token of the current lease."""
-        return self._lease.fencing_token
+        """Fencing token of the last lease; 0 before the first one."""
+        return self._lease.fencing_token if self._lease else 0
 
     @property
     def stopping(self) -> bool:
         """Whether the subscription must not start to handle another event."""
         return self._stop.is_set() or self._lease_lost
 
-    def confirm_leases(self, names: Collection[str], heartbeat_at: float) -> None:
+    def confirm_leases(self, keys: Collection[RangeKey], heartbeat_at: float) -> None:
         """Detect from the result of a heartbeat that the lease was lost.
 
         Args:
-            names: leases that the heartbeat found to be owned by this process.
+            keys: ranges that the heartbeat found to be owned by this process.
             heartbeat_at: monotonic time at which the heartbeat began. It says nothing about a lease acquired later.
         """
-        if self.subscription.name not in names and self.fencing_token and self._acquired_at < heartbeat_at:
+        if self.range_key not in keys and self.fencing_token and self._acquired_at < heartbeat_at:
             self._lose_lease()
 
-    def observe_lease(self, lease: Lease) -> None:
-        """Detect from the current lease that another process acquired it or reset the checkpoint."""
-        if lease.fencing_token > self.fencing_token:
+    def observe_range(self, current: Range) -> None:
+        """Detect from the current range that another process acquired it or reset the checkpoint."""
+        if current.fencing_token > self.fencing_token:
             self._lose_lease()
 
     def restart(self) -> None:
@@ -230,29 +242,36 @@ class Processor:
 
     async def _release_lease(self) -> None:
         """Release the lease and give other processes time for two reads of it."""
-        if not self.fencing_token or self._lease_lost:
+        if self._lease is None or self._lease_lost:
             return
         try:
-            await self._ledger.release(self._lease)
+            await self._leases.release(self._lease)
         except Exception as error:  # the lease remains valid, and this process retries under it
             logger.info("failed to release a lease: subscription=%s error=%r", self.subscription.name, error)
             return
         self._lose_lease()
         await self.pause(2 * LEASE_POLL_SHARE * self._lease_s)
 
-    async def record(self, work: UnitOfWork) -> None:
-        """Record work and move the checkpoint in one transaction.
+    async def record(
+        self, position: int, rows: Sequence[RowChange] = (), statements: Sequence[HandlerStatement] = ()
+    ) -> None:
+        """Record the work of the events up to a position, and move the checkpoint, in one transaction.
+
+        Args:
+            position: the checkpoint afterwards.
+            rows: changes of read models.
+            statements: SQL statements of handlers.
 
         Raises:
             LeaseLost: another process acquired the lease, or the checkpoint was reset. Nothing was recorded.
         """
-        if work.after != self._checkpoint:  # a skip was not yet written: the stored checkpoint is still before it
-            work = UnitOfWork(
-                work.subscription, self._checkpoint, work.position, work.fencing_token, work.rows, work.statements
-            )
-        await self._ledger.record(work)
-        self._checkpoint = work.position
-        self.position_signal.advance(work.position)
+        lease = self._lease
+        if lease is None or not await self._recorder.record(
+            UnitOfWork(self.range_key, lease.fencing_token, lease.revision, position, rows, statements)
+        ):
+            raise _lease_lost(self.subscription.name)
+        self._checkpoint = position
+        self.position_signal.advance(position)
 
     def skip_to(self, position: int) -> None:
         """Skip to a position without recording work; the checkpoint is written lazily."""
@@ -295,36 +314,40 @@ class Processor:
 
         Returns False if the processor was stopped.
         """
-        previous, unchanged_since = self._lease, time.monotonic()
+        previous, unchanged_since = None, time.monotonic()
         while not self._stop.is_set():
-            current = await self._ledger.lease(self.subscription.name)
-            if current != previous:
-                previous, unchanged_since = current, time.monotonic()
+            current = await self._leases.range(self.range_key)
+            if current is None:
+                reason = "it was deleted while the subscription was running; opening the app again creates one"
+                raise CheckpointMismatch(self.subscription.name, reason)
+            if (current.worker, current.heartbeat) != previous:
+                previous, unchanged_since = (current.worker, current.heartbeat), time.monotonic()
             # fault: lease-of-live-owner-acquired
             # fault: lease-never-expires
-            if current.owner in ("", self._owner) or time.monotonic() - unchanged_since > self._lease_s:
-                acquired = await self._ledger.acquire(current, self._owner)
-                if acquired is not None:
-                    self._lease, self._acquired_at, self._lease_lost = acquired, time.monotonic(), False
-                    self.position_signal.position = 0  # the checkpoint may have been reset under another lease
+            stands_still = time.monotonic() - unchanged_since > self._lease_s
+            if current.heartbeat is not None and current.worker != self._worker and stands_still:
+                await self._leases.expire(current.worker, current.heartbeat)
+            if stands_still or current.heartbeat is None or current.worker == self._worker:
+                if await self._acquire(current):
                     return True
             else:
                 self.state, self.error = "waiting", None  # a failure in this process now concerns another owner
             await self.pause(LEASE_POLL_SHARE * self._lease_s)
         return False
 
+    async def _acquire(self, current: Range) -> bool:
+        definition_hash, epoch_id = self.subscription.definition_hash, self._log.identity.epoch_id
+        lease = await self._leases.acquire(current, self._worker, definition_hash, epoch_id)
+        if lease is None:
+            return False
+        self._lease, self._acquired_at, self._lease_lost = lease, time.monotonic(), False
+        self._checkpoint = self.position_signal.position = lease.position  # lower than before, after a reset
+        return True
+
     async def _process(self) -> None:
         """Process the log from the checkpoint."""
-        checkpoint = await self._ledger.checkpoint(self.subscription.name)
-        if checkpoint is None:
-            raise CheckpointMismatch(
-                self.subscription.name,
-                "it was deleted while the subscription was running; opening the app again creates one",
-            )
-        self._checkpoint = checkpoint.position
-        self.position_signal.position = checkpoint.position
         self.state = "catching_up"
-        after, next_page = checkpoint.position, None
+        after, next_page = self._checkpoint, None
         try:
             while not self.stopping:
                 page = await (next_page or self._log.read(after, query=self.subscription.query))
@@ -339,7 +362,7 @@ class Processor:
                 next_page.cancel()
                 await asyncio.gather(next_page, return_exceptions=True)
         if self._lease_lost:
-            raise lease_lost(self.subscription.name)
+            raise _lease_lost(self.subscription.name)
         self.state = "stopping"
         await self._write_checkpoint()
 
@@ -368,4 +391,11 @@ class Processor:
 
     async def _write_checkpoint(self) -> None:
         if self.position > self._checkpoint:
-            await self.record(UnitOfWork(self.subscription.name, self._checkpoint, self.position, self.fencing_token))
+            await self.record(self.position)
+
+
+def _lease_lost(subscription: str) -> LeaseLost:
+    return LeaseLost(
+        f"the lease of subscription {subscription!r} was lost: another process acquired it, or the checkpoint was "
+        "reset. Work not yet recorded was discarded; its events are processed again from the checkpoint."
+    )

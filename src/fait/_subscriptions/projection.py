@@ -12,7 +12,8 @@ from fait._errors import UsageError
 from fait._events.append import Page
 from fait._events.codec import Codec, Decode, DecodeTable, decode_error
 from fait._events.envelope import Envelope, RecordedEvent
-from fait._store.ledger import Ledger, RowChange, UnitOfWork
+from fait._store.ports.registrations import Kind
+from fait._store.ports.tables import RowChange, Tables
 from fait._subscriptions.processor import ProcessingContext
 from fait._subscriptions.read_model import ReadModelDefinition
 
@@ -22,9 +23,10 @@ __all__ = ["Projection"]
 class Projection:
     """The subscription of one read model. It is named after the table."""
 
+    kind: Kind = "read_model"
     start = "beginning"
 
-    def __init__(self, definition: ReadModelDefinition, codec: Codec, ledger: Ledger) -> None:
+    def __init__(self, definition: ReadModelDefinition, codec: Codec, tables: Tables) -> None:
         self.definition = definition
         self.name = definition.name
         self.definition_hash = definition.definition_hash(codec.registry)
@@ -33,14 +35,11 @@ class Projection:
         self._decoders: DecodeTable = defaultdict(dict)
         self.query = self._handled.query
         self._codec = codec
-        self._ledger = ledger
+        self._tables = tables
 
     async def handle(self, page: Page, context: ProcessingContext) -> None:
         """Fold a page of events into the table."""
-        change = await self._fold(page)
-        await context.record(
-            UnitOfWork(self.name, context.position, page.position, context.fencing_token, rows=(change,))
-        )
+        await context.record(page.position, rows=(await self._fold(page),))
 
     async def _fold(self, page: Page) -> RowChange:
         definition, evolve = self.definition, cast("Any", self.definition.cls).evolve
@@ -54,7 +53,7 @@ class Projection:
             changes = [(key, envelope) for envelope in _decode_all(events) for key in definition.keys_of(envelope)]
             keys = list(dict.fromkeys(key for key, _ in changes))
         key_index = definition.table.index_of(definition.key)
-        stored = {row[key_index]: row for row in await self._ledger.rows(definition.table, keys)}
+        stored = {row[key_index]: row for row in await self._tables.rows(definition.table, keys)}
         # fault: fold-without-stored-rows
         rows: dict[Any, Any] = {key: definition.from_row(stored[key]) if key in stored else None for key in keys}
         for key, envelope in changes:

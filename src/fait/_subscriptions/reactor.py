@@ -19,7 +19,8 @@ from fait._errors import DeclarationError, LeaseLost, StoreUnavailable
 from fait._events.append import PAGE_SIZE, Page
 from fait._events.codec import Codec
 from fait._events.envelope import Envelope, RecordedEvent
-from fait._store.ledger import HandlerStatement, UnitOfWork
+from fait._store.ports.registrations import Kind
+from fait._store.ports.unit_of_work import HandlerStatement
 from fait._subscriptions.failure import Retry
 from fait._subscriptions.handler_calls import MAX_BATCH_DURATION_S, Handler, call_each
 from fait._subscriptions.processor import ProcessingContext
@@ -118,6 +119,7 @@ class Context(Client):
 class Reactor:
     """The subscription of one handler. It retries an event until the handler succeeds, then handles the next."""
 
+    kind: Kind = "reactor"
     definition_hash = ""
 
     def __init__(self, definition: ReactorDefinition, codec: Codec, client: Client) -> None:
@@ -223,7 +225,5 @@ class Reactor:
 
     async def _record(self, last: RecordedEvent, contexts: Sequence[Context], processing: ProcessingContext) -> None:
         statements = [statement for context in contexts for statement in context.statements]
-        await processing.record(
-            UnitOfWork(self.name, processing.position, last.position, processing.fencing_token, statements=statements)
-        )
+        await processing.record(last.position, statements=statements)
         processing.recovered()

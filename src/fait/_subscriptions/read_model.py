@@ -31,7 +31,7 @@ from fait._events.envelope import Envelope
 from fait._events.record import Unresolved, fields_of, types_of
 from fait._events.registry import Registry
 from fait._events.stream import id_of
-from fait._store.ledger import PYTHON_TYPES, Column, ColumnKind, Row, Table, fits_column
+from fait._store.ports.tables import PYTHON_TYPES, Column, ColumnKind, Row, Table, fits_column
 
 __all__ = ["ReadModel", "ReadModelDefinition", "definition_of"]
 

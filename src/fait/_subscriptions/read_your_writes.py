@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from fait._errors import Stale
-from fait._store.ledger import Ledger
+from fait._store.ports.leases import Leases
 from fait._subscriptions.processor import Processor
 
 __all__ = ["Deadline", "read_nothing", "wait_for_position"]
@@ -39,13 +39,13 @@ class Deadline:
 
 
 async def wait_for_position(
-    processor: Processor, ledger: Ledger, target: int, deadline: Deadline, read: Callable[[], Awaitable[T]]
+    processor: Processor, leases: Leases, target: int, deadline: Deadline, read: Callable[[], Awaitable[T]]
 ) -> T:
     """Return the result of `read`, executed while the subscription is at the target position or beyond it.
 
     Args:
         processor: the subscription's processor in this process, whether or not it owns the lease.
-        ledger: the ledger with the checkpoint and the lease.
+        leases: the ranges of the store.
         target: position to wait for.
         deadline: end of the wait.
         read: reads the rows. It is called again if the subscription was reset during the read.
@@ -54,16 +54,17 @@ async def wait_for_position(
         Stale: the subscription did not reach the target in time, or was reset.
     """
     while True:
-        fencing_token = await _wait_until_passed(processor, ledger, target, deadline)
+        fencing_token = await _wait_until_passed(processor, leases, target, deadline)
         result = await read()
-        lease = await ledger.lease(processor.subscription.name)
+        current = await leases.range(processor.range_key)
         # fault: rebuild-during-find
-        if lease.fencing_token == fencing_token:
+        if current is not None and current.fencing_token == fencing_token:
             return result
-        processor.observe_lease(lease)
+        if current is not None:
+            processor.observe_range(current)
         if deadline.remaining_s <= 0:
             reason = "It was rebuilt or acquired by another process during the read; try again."
-            raise Stale(lease.name, processor.position, target, deadline.timeout_s, reason)
+            raise Stale(processor.subscription.name, processor.position, target, deadline.timeout_s, reason)
         await asyncio.sleep(_INITIAL_POLL_INTERVAL_S)
 
 
@@ -71,19 +72,17 @@ async def read_nothing() -> None:
     """Read nothing; for callers that only wait."""
 
 
-async def _wait_until_passed(processor: Processor, ledger: Ledger, target: int, deadline: Deadline) -> int:
+async def _wait_until_passed(processor: Processor, leases: Leases, target: int, deadline: Deadline) -> int:
     """Wait until the subscription has passed the target: in this process, or according to its checkpoint.
 
     The checkpoint is polled at growing intervals. Returns the fencing token under which the target was passed.
     """
-    name, fencing_token, interval_s = processor.subscription.name, None, _INITIAL_POLL_INTERVAL_S
+    name, interval_s = processor.subscription.name, _INITIAL_POLL_INTERVAL_S
     while not 0 < target <= processor.position:
-        if fencing_token is None:  # read before the checkpoint, so that a reset between the two reads is detected
-            fencing_token = (await ledger.lease(name)).fencing_token
-        checkpoint = await ledger.checkpoint(name)
-        position = checkpoint.position if checkpoint else 0
-        if position >= target:
-            return fencing_token
+        current = await leases.range(processor.range_key)
+        position = current.position if current else 0
+        if current is not None and position >= target:
+            return current.fencing_token
         if deadline.remaining_s <= 0:
             raise Stale(name, max(position, processor.position), target, deadline.timeout_s, _lag_reason(processor))
         await processor.position_signal.wait(target - 1, min(deadline.remaining_s, interval_s))

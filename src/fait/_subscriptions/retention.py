@@ -12,8 +12,9 @@ from typing import Final
 
 from fait._clock import Clock
 from fait._events.registry import Registry
-from fait._store.ledger import Lease, Ledger
-from fait._store.log import Log
+from fait._store.ports.leases import Range
+from fait._store.ports.registrations import RangeKey, Registration
+from fait._store.ports.store import Store
 from fait._telemetry import logger
 
 __all__ = ["SWEEP_INTERVAL_S", "Retention"]
@@ -35,23 +36,25 @@ class Retention:
     heartbeat stood still between two sweeps counts as free.
     """
 
-    def __init__(self, app: str, registry: Registry, log: Log, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, app: str, registry: Registry, store: Store, clock: Clock) -> None:
         self._registry = registry
-        self._log = log
-        self._ledger = ledger
+        self._app = app
+        self._log = store.log
+        self._store = store
         self._clock = clock
-        self._lease = Lease(f"fait:retention:{app}", "", 0, 0)
+        self._key = RangeKey(f"fait:retention:{app}")
+        self._seen: Range | None = None
         self._swept_positions: dict[str, int] = {}
         self._full_sweep_at = 0.0
 
-    async def run(self, owner: str, lease_s: float) -> None:
-        """Sweep at intervals, whenever this owner has the lease."""
+    async def run(self, worker: str, lease_s: float) -> None:
+        """Sweep at intervals, whenever this worker has the lease."""
         while True:
             try:
-                if self._retention_by_type() and await self._acquire_lease(owner):
+                if self._retention_by_type() and await self._acquire_lease(worker):
                     await self.sweep()
             except Exception as error:  # the next sweep drops the same messages
-                logger.warning("retention sweep failed, retrying: lease=%s error=%r", self._lease.name, error)
+                logger.warning("retention sweep failed, retrying: lease=%s error=%r", self._key.subscription, error)
             await asyncio.sleep(max(SWEEP_INTERVAL_S, lease_s))
 
     async def sweep(self) -> int:
@@ -64,7 +67,7 @@ class Retention:
         if time.monotonic() >= self._full_sweep_at:
             self._swept_positions, self._full_sweep_at = {}, time.monotonic() + FULL_SWEEP_INTERVAL_S
         head = await self._log.head()
-        checkpoints = {each.subscription: each.position for each in await self._ledger.checkpoints()}
+        checkpoints = {each.key.subscription: each.position for each in await self._store.leases.ranges()}
         for type, retention in retentions.items():
             total += await self._drop(type, retention, min([head, *checkpoints.values()]))
         for subscription, position in checkpoints.items():
@@ -100,9 +103,21 @@ class Retention:
                     timedelta(seconds=round(age.total_seconds())),
                 )  # fmt: skip
 
-    async def _acquire_lease(self, owner: str) -> bool:
-        current, previous = await self._ledger.lease(self._lease.name), self._lease
-        self._lease = current
-        if current.owner == owner:
+    async def _acquire_lease(self, worker: str) -> bool:
+        leases, previous, identity = self._store.leases, self._seen, self._log.identity
+        current = await leases.range(self._key) or await self._register()
+        self._seen = current
+        if current.worker == worker:
             return True
-        return (not current.owner or current == previous) and await self._ledger.acquire(current, owner) is not None
+        if current == previous and current.heartbeat is not None:
+            await leases.expire(current.worker, current.heartbeat)
+        return await leases.acquire(current, worker, "", identity.epoch_id) is not None
+
+    async def _register(self) -> Range:
+        identity = self._log.identity
+        await self._store.registrations.register(
+            Registration(self._key.subscription, self._app, "system", "", (), identity.log_id, identity.epoch_id), 0
+        )
+        current = await self._store.leases.range(self._key)
+        assert current is not None
+        return current

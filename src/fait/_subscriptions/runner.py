@@ -7,8 +7,7 @@ from typing import Final
 from uuid import uuid4
 
 from fait._errors import StoreUnavailable
-from fait._store.ledger import Ledger
-from fait._store.log import Log
+from fait._store.ports.store import Store
 from fait._subscriptions.processor import LEASE_DURATION_S, Processor, Subscription
 from fait._subscriptions.retention import Retention
 from fait._telemetry import logger
@@ -25,24 +24,22 @@ class Runner:
     def __init__(
         self,
         subscriptions: Sequence[Subscription],
-        log: Log,
-        ledger: Ledger,
+        store: Store,
         retention: Retention,
         *,
         lease_s: float = LEASE_DURATION_S,
     ) -> None:
-        self._owner = str(uuid4())
-        self._ledger = ledger
+        self._worker = str(uuid4())
+        self._leases = store.leases
         self._lease_s = lease_s
-        self.processors = {
-            each.name: Processor(each, log, ledger, self._owner, lease_s=lease_s) for each in subscriptions
-        }
+        self.processors = {each.name: Processor(each, store, self._worker, lease_s=lease_s) for each in subscriptions}
         self.retention = retention
         self._tasks: list[asyncio.Task[None]] = []
         self._background_tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Start all processors, the heartbeat and the retention sweeps."""
+    async def start(self) -> None:
+        """Register the worker, then start all processors, the heartbeat and the retention sweeps."""
+        await self._leases.heartbeat(self._worker)
         self._tasks = [
             asyncio.create_task(processor.run(), name=f"fait-{name}") for name, processor in self.processors.items()
         ]
@@ -50,7 +47,7 @@ class Runner:
             task.add_done_callback(_log_unexpected_end)
         self._background_tasks = [
             asyncio.create_task(self._heartbeat(), name="fait-heartbeat"),
-            asyncio.create_task(self.retention.run(self._owner, self._lease_s), name="fait-retention"),
+            asyncio.create_task(self.retention.run(self._worker, self._lease_s), name="fait-retention"),
         ]
 
     async def stop(self) -> None:
@@ -70,11 +67,11 @@ class Runner:
 
     async def _release_leases(self) -> None:
         try:
-            await self._ledger.release_all(self._owner)
+            await self._leases.deregister(self._worker)
         except StoreUnavailable as error:
             logger.warning(
-                "failed to release the leases, other processes can acquire them after %g s: owner=%s error=%r",
-                self._lease_s, self._owner, error,
+                "failed to release the leases, other processes can acquire them after %g s: worker=%s error=%r",
+                self._lease_s, self._worker, error,
             )  # fmt: skip
 
     async def _heartbeat(self) -> None:
@@ -82,11 +79,11 @@ class Runner:
             await asyncio.sleep(self._lease_s / 4)
             try:
                 heartbeat_at = time.monotonic()
-                owned = await self._ledger.heartbeat(self._owner)
+                owned = await self._leases.heartbeat(self._worker)
                 for processor in self.processors.values():
                     processor.confirm_leases(owned, heartbeat_at)
             except Exception as error:  # without further heartbeats this process would lose all its leases
-                logger.warning("heartbeat failed, retrying: owner=%s error=%r", self._owner, error)
+                logger.warning("heartbeat failed, retrying: worker=%s error=%r", self._worker, error)
 
 
 def _log_unexpected_end(task: "asyncio.Task[None]") -> None:

@@ -13,8 +13,8 @@ from fait._errors import (
     SubscriptionsChanged,
     UsageError,
 )
-from fait._store.ledger import Checkpoint, Ledger
-from fait._store.log import Log
+from fait._store.ports.registrations import RangeKey, Registration
+from fait._store.ports.store import Store
 from fait._subscriptions.projection import Projection
 from fait._subscriptions.reactor import Reactor
 
@@ -24,10 +24,10 @@ __all__ = ["SubscriptionStarter"]
 class SubscriptionStarter:
     """Prepares the subscriptions of one app on one store."""
 
-    def __init__(self, app: str, log: Log, ledger: Ledger) -> None:
+    def __init__(self, app: str, store: Store) -> None:
         self._app = app
-        self._log = log
-        self._ledger = ledger
+        self._log = store.log
+        self._store = store
 
     async def start(self, subscriptions: Sequence[Projection | Reactor]) -> None:
         """Give each subscription a checkpoint and a read model its table.
@@ -40,7 +40,8 @@ class SubscriptionStarter:
             PositionExpired: a subscription would start where messages have been dropped.
             UsageError: the table of a new read model has rows.
         """
-        existing = {each.subscription for each in await self._ledger.checkpoints() if each.app == self._app}
+        registrations = await self._store.registrations.registrations()
+        existing = {each.subscription for each in registrations if each.app == self._app}
         names = [subscription.name for subscription in subscriptions]
         removed, added = sorted(existing - set(names)), [name for name in names if name not in existing]
         if removed and added:
@@ -52,53 +53,59 @@ class SubscriptionStarter:
     async def _start(self, subscription: Projection | Reactor, head: int, *, is_new: bool) -> None:
         name = subscription.name
         position = 0 if subscription.start == "beginning" else head
-        checkpoint = await self._ledger.start_checkpoint(self.checkpoint(subscription, position))
-        await self._check_log(checkpoint, head)
-        if checkpoint.definition_hash != subscription.definition_hash:
+        registration = await self._store.registrations.register(self.registration(subscription), position)
+        position = await self._position(name)
+        await self._check_log(registration, position, head)
+        if registration.definition_hash != subscription.definition_hash:
             raise ReadModelChanged(name)
         try:
-            await self.check_not_expired(subscription, checkpoint.position)
+            await self.check_not_expired(subscription, position)
         except PositionExpired:
             if is_new:
-                await self._ledger.forget_subscription(name)
+                await self._store.registrations.forget(name)
             raise
         if isinstance(subscription, Projection):  # last, so that no failed check leaves a changed table
-            await self._ledger.create_table(subscription.definition.table)
+            await self._store.tables.create_table(subscription.definition.table)
             if is_new:
                 await self._check_no_old_rows(subscription)
 
-    async def _check_log(self, checkpoint: Checkpoint, head: int) -> None:
-        name, log = checkpoint.subscription, self._log.identity
-        if checkpoint.app != self._app:
+    async def _position(self, subscription: str) -> int:
+        current = await self._store.leases.range(RangeKey(subscription))
+        return current.position if current else 0
+
+    async def _check_log(self, registration: Registration, position: int, head: int) -> None:
+        name, log = registration.subscription, self._log.identity
+        if registration.app != self._app:
             raise DeclarationError(
-                f"the subscription {name!r} belongs to the app {checkpoint.app!r} in this store. Its checkpoint was "
+                f"the subscription {name!r} belongs to the app {registration.app!r} in this store. Its checkpoint was "
                 "not changed. Give the new subscription another name, with @app.on(..., name='...') or table='...'."
             )
-        if (checkpoint.log_id, checkpoint.epoch_id) != (log.log_id, log.epoch_id):
+        if (registration.log_id, registration.epoch_id) != (log.log_id, log.epoch_id):
             raise CheckpointMismatch(
                 name,
-                f"it was written for log {checkpoint.log_id} epoch {checkpoint.epoch_id}, but this is log {log.log_id} "
-                f"epoch {log.epoch_id}",
+                f"it was written for log {registration.log_id} epoch {registration.epoch_id}, but this is log "
+                f"{log.log_id} epoch {log.epoch_id}",
             )
-        if checkpoint.position > head:
+        if position > head:
             head = await self._log.head()  # other processes may have appended since the first call
-            if checkpoint.position > head:
-                raise CheckpointMismatch(name, f"it is at position {checkpoint.position}, the log ends at {head}")
+            if position > head:
+                raise CheckpointMismatch(name, f"it is at position {position}, the log ends at {head}")
 
     async def _check_no_old_rows(self, projection: Projection) -> None:
         """Raise if the table of a new read model has rows, unless another process has already started to fill it."""
-        table, checkpoint = projection.definition.table, await self._ledger.checkpoint(projection.name)
-        if await self._ledger.select(table, limit=1) and checkpoint and checkpoint.position == 0:
-            lease = await self._ledger.lease(projection.name)
-            if not lease.owner:
-                # fault: old-rows-rejected-once
-                await self._ledger.forget_subscription(projection.name)
-                raise UsageError(
-                    f"the table {table.name!r} has rows, but no subscription with a checkpoint wrote them. The read "
-                    "model was probably removed with forget= and then declared again. Nothing was changed. Rebuild "
-                    f"the table from the log: fait rebuild {table.name} --app module:app --store URL, or "
-                    f"open(url, rebuild=[{table.name!r}])."
-                )
+        table = projection.definition.table
+        if not await self._store.tables.select(table, limit=1):
+            return
+        current = await self._store.leases.range(RangeKey(projection.name))
+        if current and current.position == 0 and not current.worker:
+            # fault: old-rows-rejected-once
+            await self._store.registrations.forget(projection.name)
+            raise UsageError(
+                f"the table {table.name!r} has rows, but no subscription with a checkpoint wrote them. The read "
+                "model was probably removed with forget= and then declared again. Nothing was changed. Rebuild "
+                f"the table from the log: fait rebuild {table.name} --app module:app --store URL, or "
+                f"open(url, rebuild=[{table.name!r}])."
+            )
 
     async def check_not_expired(self, subscription: Projection | Reactor, position: int) -> None:
         """Raise `PositionExpired` if messages after `position` have been dropped.
@@ -109,9 +116,10 @@ class SubscriptionStarter:
         if subscription.may_expire and (expired := await self._log.expired_position()) > position:
             raise PositionExpired(subscription.name, position, expired)
 
-    def checkpoint(self, subscription: Projection | Reactor, position: int) -> Checkpoint:
-        """Return a checkpoint of a subscription in the current epoch of the log."""
-        log = self._log.identity
-        return Checkpoint(
-            subscription.name, self._app, position, log.log_id, log.epoch_id, subscription.definition_hash
-        )
+    def registration(self, subscription: Projection | Reactor) -> Registration:
+        """Return the registration of a subscription in the current epoch of the log."""
+        log, types = self._log.identity, subscription.query.types
+        return Registration(
+            subscription.name, self._app, subscription.kind, subscription.definition_hash, types, log.log_id,
+            log.epoch_id,
+        )  # fmt: skip

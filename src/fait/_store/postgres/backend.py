@@ -6,8 +6,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from fait._clock import Clock
 from fait._events.append import StreamWrite
-from fait._store.backend import Backend, Store, StoreAdmin, import_driver
+from fait._store.backend import Backend, StoreAdmin, import_driver
 from fait._store.external_transaction import StatementProtocol
+from fait._store.ports.store import Store
 from fait._store.postgres import external_transaction
 from fait._store.store_url import redacted_url
 

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 
 from fait._errors import FaitError
 from fait._store.command_hint import command_hint
-from fait._store.health import Finding
 from fait._store.migrations import load_migrations
+from fait._store.ports.store import Finding
 from fait._store.postgres.admin import applied_migrations
 from fait._store.postgres.connection import Database, PostgresConnection, PostgresError
 from fait._store.postgres.identifiers import quote
@@ -241,12 +241,16 @@ async def _prepared(database: Database, connection: PostgresConnection) -> Check
     return "ok", "supported by the pooler", ""
 
 
-async def _leases(database: Database, connection: PostgresConnection) -> CheckResult:
-    names = [name for (name,) in await connection.fetch(database.sql["health_leases"])]
+async def _ranges(database: Database, connection: PostgresConnection) -> CheckResult:
+    names = [name for (name,) in await connection.fetch(database.sql["health_ranges"])]
     if names:
-        advice = "stop the processes that run them: they use an older version of the app"
-        return "problem", f"held for subscriptions that were removed: {', '.join(names)}", advice
-    return "ok", "each belongs to a subscription", ""
+        detail = f"missing, overlapping, or held although retired, of the subscriptions: {', '.join(names)}"
+        advice = (
+            "rows of fait_ranges were changed by hand: rebuild the read models, or forget the handlers (option forget "
+            "of App.open)"
+        )
+        return "problem", detail, advice
+    return "ok", "cover each subscription exactly once", ""
 
 
 def _rule(statement: str, good: str, bad: str) -> Check:
@@ -303,7 +307,7 @@ CHECKS: Final[dict[str, Check]] = {
         "consecutive in every stream",
         "not consecutive, or different from fait_streams, in the streams",
     ),
-    "leases": _leases,
+    "ranges": _ranges,
     "tags": _rule(
         "health_tags", "fait_tags agrees with the events", "fait_tags differs from the events at the positions"
     ),

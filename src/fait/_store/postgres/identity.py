@@ -12,7 +12,7 @@ from msgspec import Struct
 from fait._errors import StoreUnavailable, UsageError
 from fait._store.adoption import Adoption, CarriedCheckpoint
 from fait._store.command_hint import command_hint
-from fait._store.log import Identity
+from fait._store.ports.log import Identity
 from fait._store.postgres.connection import Database, PostgresConnection
 from fait._store.postgres.identifiers import quote
 
@@ -115,6 +115,6 @@ async def _adopt(database: Database, connection: PostgresConnection, in_place: b
     # fault: epoch-after-high-water-mark
     head = await connection.fetchval(database.sql["head"], (1 << 63) - 1)
     new = await connection.fetchval(database.sql["adopt_log"], head, current.cluster, current.timeline)
-    rows = await connection.fetch(database.sql["adopt_checkpoints"], previous.log_id, previous.epoch_id, new, head)
-    carried = [CarriedCheckpoint(name, position, epoch_id == new) for name, position, epoch_id in rows]
+    rows = await connection.fetch(database.sql["adopt_registrations"], previous.log_id, previous.epoch_id, new, head)
+    carried = [CarriedCheckpoint(*row) for row in rows]
     return Adoption(previous, Identity(previous.log_id, new), head, carried)

@@ -24,7 +24,7 @@ from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._store.duplicate_append import resolve_duplicate
 from fait._store.group_commit import FlushFuture, GroupCommit, PendingAppend
-from fait._store.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
+from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
 from fait._store.postgres.appender import Appender
 from fait._store.postgres.connection import Database
 from fait._store.postgres.high_water_mark import HighWaterMark

@@ -5,23 +5,31 @@ import asyncio
 from fait._clock import Clock
 from fait._errors import UsageError
 from fait._store.command_hint import command_hint
-from fait._store.health import Finding
+from fait._store.ports.store import Finding
 from fait._store.postgres.admin import migrate, missing_migrations
 from fait._store.postgres.connection import Database, PostgresConnection, parse_url
 from fait._store.postgres.health import examine
 from fait._store.postgres.identity import check_not_moved, read_identity, server_timeline
-from fait._store.postgres.ledger import PostgresLedger
+from fait._store.postgres.leases import PostgresLeases
 from fait._store.postgres.log import PostgresLog
+from fait._store.postgres.recorder import PostgresRecorder
+from fait._store.postgres.registrations import PostgresRegistrations
+from fait._store.postgres.snapshots import PostgresSnapshots
+from fait._store.postgres.tables import PostgresTables
 
 __all__ = ["PostgresStore", "open_store"]
 
 
 class PostgresStore:
-    """A log and a ledger in one schema."""
+    """All ports in one schema."""
 
-    def __init__(self, log: PostgresLog, ledger: PostgresLedger, database: Database) -> None:
+    def __init__(self, log: PostgresLog, database: Database) -> None:
         self.log = log
-        self.ledger = ledger
+        self.registrations = PostgresRegistrations(database)
+        self.leases = PostgresLeases(database)
+        self.recorder = PostgresRecorder(database)
+        self.tables = PostgresTables(database)
+        self.snapshots = PostgresSnapshots(database)
         self._database = database
 
     async def examine(self) -> list[Finding]:
@@ -68,7 +76,7 @@ async def open_store(url: str, redacted_url: str, clock: Clock, *, create: bool 
         await database.close()
         raise
     log = PostgresLog(identity, clock, database, f"fait_{sequence}")
-    return PostgresStore(log, PostgresLedger(database), database)
+    return PostgresStore(log, database)
 
 
 async def _bring_up_to_date(database: Database, create: bool) -> None:

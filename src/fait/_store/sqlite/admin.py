@@ -12,8 +12,8 @@ import apsw
 from fait._clock import SystemClock
 from fait._errors import StoreUnavailable
 from fait._store.adoption import Adoption, CarriedCheckpoint
-from fait._store.log import Identity
 from fait._store.migrations import Migration, MigrationStatus, load_migrations, migration_statuses, pending_migrations
+from fait._store.ports.log import Identity
 from fait._store.sqlite.connection import SqliteConnection, connect, connect_readonly, map_error
 from fait._store.sqlite.multi_driver_guard import claim, release
 from fait._store.sqlite.statements import SQL
@@ -128,7 +128,8 @@ def _adopt(path: str, dry_run: bool) -> Adoption:
         # fault: epoch-starts-at-0
         connection.execute(SQL["start_epoch"], (new.epoch_id, head, to_timestamp(SystemClock().now())))
         connection.execute(SQL["adopt_log"], (new.epoch_id,))
-        connection.execute(SQL["adopt_checkpoints"], (old.log_id, old.epoch_id, new.epoch_id, head))
-        rows = connection.execute(SQL["read_checkpoints"], (None,)).fetchall()
-        carried = [CarriedCheckpoint(name, position, epoch == new.epoch_id) for name, _, position, _, epoch, *_ in rows]
+        connection.execute(SQL["free_ranges"], (None,))  # workers of the old epoch can record nothing more
+        connection.execute(SQL["adopt_registrations"], (old.log_id, old.epoch_id, new.epoch_id, head))
+        rows = connection.execute(SQL["adopted_positions"], (new.epoch_id,)).fetchall()
+        carried = [CarriedCheckpoint(name, position, bool(is_new)) for name, position, is_new in rows]
         return Adoption(old, new, head, carried)

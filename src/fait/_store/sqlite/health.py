@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import apsw
 
-from fait._store.health import Finding
 from fait._store.migrations import load_migrations
+from fait._store.ports.store import Finding
 from fait._store.sqlite.connection import MIN_SQLITE, SqliteConnection
 from fait._store.sqlite.statements import SQL
 
@@ -124,10 +124,11 @@ _CHECKS: Final[dict[str, Callable[[str, SqliteConnection], Finding]]] = {
     "tags": _rule(
         "health_tags", "fait_tags agrees with the events", "fait_tags differs from the events at the positions"
     ),
-    "leases": _rule(
-        "health_leases",
-        "each belongs to a subscription",
-        "held for subscriptions that were removed",
-        "stop the processes that run them: they use an older version of the app",
+    "ranges": _rule(
+        "health_ranges",
+        "cover each subscription exactly once",
+        "missing, overlapping, or held although retired, of the subscriptions",
+        "rows of fait_ranges were changed by hand: rebuild the read models, or forget the handlers (option forget of "
+        "App.open)",
     ),
 }

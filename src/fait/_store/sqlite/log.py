@@ -25,7 +25,7 @@ from fait._events.append import (
 from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._store.group_commit import AppendOutcome, GroupCommit, PendingAppend
-from fait._store.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
+from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
 from fait._store.position_signal import PositionSignal
 from fait._store.sqlite.append_batch import AppendBatch, find_existing
 from fait._store.sqlite.connection import SqliteConnection, map_error

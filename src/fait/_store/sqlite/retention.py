@@ -5,7 +5,7 @@ from itertools import takewhile
 import msgspec
 from msgspec import Raw
 
-from fait._store.log import ExpireResult
+from fait._store.ports.log import ExpireResult
 from fait._store.sqlite.connection import SqliteConnection
 from fait._store.sqlite.statements import SQL
 

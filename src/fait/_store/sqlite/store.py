@@ -10,15 +10,19 @@ import apsw
 from fait._clock import Clock
 from fait._errors import UsageError
 from fait._store.command_hint import command_hint
-from fait._store.health import Finding
-from fait._store.log import Identity
 from fait._store.migrations import Migration, MigrationStatus, load_migrations, pending_migrations
+from fait._store.ports.log import Identity
+from fait._store.ports.store import Finding
 from fait._store.sqlite.connection import SqliteConnection, Synchronous, connect, connect_readonly, map_error
 from fait._store.sqlite.health import examine
-from fait._store.sqlite.ledger import SqliteLedger
+from fait._store.sqlite.leases import SqliteLeases
 from fait._store.sqlite.log import SqliteLog
 from fait._store.sqlite.multi_driver_guard import FileId, claim, release
+from fait._store.sqlite.recorder import SqliteRecorder
+from fait._store.sqlite.registrations import SqliteRegistrations
+from fait._store.sqlite.snapshots import SqliteSnapshots
 from fait._store.sqlite.statements import SQL
+from fait._store.sqlite.tables import SqliteTables
 from fait._store.sqlite.timestamps import to_timestamp
 from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
 
@@ -28,12 +32,14 @@ __all__ = ["SqliteStore", "applied_migrations", "open_store"]
 class SqliteStore:
     """`Store` in one SQLite file."""
 
-    def __init__(
-        self, log: SqliteLog, ledger: SqliteLedger, writer: WriterThread, readers: ReaderThreads, file: FileId
-    ) -> None:
+    def __init__(self, log: SqliteLog, writer: WriterThread, readers: ReaderThreads, file: FileId) -> None:
         self._file = file
         self.log = log
-        self.ledger = ledger
+        self.registrations = SqliteRegistrations(writer, readers)
+        self.leases = SqliteLeases(writer, readers)
+        self.recorder = SqliteRecorder(writer)
+        self.tables = SqliteTables(writer, readers)
+        self.snapshots = SqliteSnapshots(writer, readers)
         self._writer = writer
         self._readers = readers
 
@@ -93,7 +99,7 @@ async def open_store(path: str, options: dict[str, str], clock: Clock, *, create
             raise map_error(error, path) from error
         raise
     log = SqliteLog(identity, clock, writer, readers, inline_reader, durable=synchronous == "FULL")
-    return SqliteStore(log, SqliteLedger(writer, readers), writer, readers, file)
+    return SqliteStore(log, writer, readers, file)
 
 
 def _check_is_store(path: str) -> None:

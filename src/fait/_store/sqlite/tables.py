@@ -1,217 +1,47 @@
-"""SQL for the tables of read models. Only this module builds SQL: names pass through `quote`, values are parameters.
+"""The tables of read models in SQLite."""
 
-Timestamps, dates, UUIDs and decimals are stored as readable text. Decimals compare as numbers through a collation named
-`decimal`; the `sqlite3` shell has one of the same name.
-"""
+from collections.abc import Sequence
+from typing import Any
 
-from collections.abc import Callable, Sequence
-from datetime import date, datetime
-from decimal import Decimal
-from typing import Any, Final
-from uuid import UUID
+import msgspec
 
-from fait._store.ledger import ColumnCondition, ColumnKind, Row, SortOrder, Table
-from fait._store.sqlite.timestamps import to_timestamp
+from fait._store.ports.tables import ColumnCondition, Row, SortOrder, Table
+from fait._store.sqlite import table_sql
+from fait._store.sqlite.connection import SqliteConnection
+from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
 
-__all__ = [
-    "create_table",
-    "delete_row",
-    "drop_table",
-    "from_rows",
-    "keys_to_sql",
-    "quote",
-    "select_keys",
-    "select_rows",
-    "to_rows",
-    "upsert_row",
-]
-
-_TYPES: Final[dict[ColumnKind, str]] = {
-    "text": "TEXT",
-    "integer": "INTEGER",
-    "real": "REAL",
-    "boolean": "INTEGER",
-    "decimal": "TEXT",
-    "timestamp": "TEXT",
-    "date": "TEXT",
-    "uuid": "TEXT",
-    "bytes": "BLOB",
-    "json": "TEXT",
-}
-
-_TO_SQL: Final[dict[ColumnKind, Callable[[Any], Any]]] = {
-    "decimal": str,
-    "timestamp": to_timestamp,
-    "date": date.isoformat,
-    "uuid": str,
-    "boolean": int,
-}
-
-_FROM_SQL: Final[dict[ColumnKind, Callable[[Any], Any]]] = {
-    "decimal": Decimal,
-    "timestamp": datetime.fromisoformat,
-    "date": date.fromisoformat,
-    "uuid": UUID,
-    "boolean": bool,
-}
+__all__ = ["SqliteTables"]
 
 
-def quote(name: str) -> str:
-    """A name as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+class SqliteTables:
+    """`Tables` in an SQLite file."""
 
+    def __init__(self, writer: WriterThread, readers: ReaderThreads) -> None:
+        self._writer = writer
+        self._readers = readers
 
-def create_table(table: Table) -> list[str]:
-    """Statements that create the table and its indexes, if they do not exist."""
-    columns = ", ".join(
-        f"{quote(column.name)} {_TYPES[column.kind]}"
-        + ("" if column.nullable else " NOT NULL")
-        + (" PRIMARY KEY" if column.name == table.key else "")
-        for column in table.columns
-    )
-    indexes = [
-        f"CREATE INDEX IF NOT EXISTS {quote('_'.join((table.name, *columns)))} ON {quote(table.name)} "
-        f"({', '.join(_sort_expression(table, name) for name in columns)})"
-        for columns in table.indexes
-    ]
-    return [f"CREATE TABLE IF NOT EXISTS {quote(table.name)} ({columns}) STRICT", *indexes]
+    async def create_table(self, table: Table) -> None:
+        def job(connection: SqliteConnection) -> None:
+            for statement in table_sql.create_table(table):
+                connection.execute(statement)
 
+        await self._writer.run(job)
 
-def drop_table(table: Table) -> str:
-    """Statement that drops the table, if it exists."""
-    return f"DROP TABLE IF EXISTS {quote(table.name)}"
+    async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
+        keys_json = msgspec.json.encode(table_sql.keys_to_sql(table, keys)).decode()
+        statement = table_sql.select_keys(table)
+        rows = await self._readers.run(lambda connection: connection.execute(statement, (keys_json,)).fetchall())
+        return list(table_sql.from_rows(table, rows))
 
-
-def upsert_row(table: Table) -> str:
-    """Statement that inserts or updates a row by its key. Its parameters are the values, in the order of the columns.
-
-    INSERT OR REPLACE is not used: if a user has added a unique index, REPLACE silently deletes another row with the
-    same value.
-    """
-    names = [quote(column.name) for column in table.columns]
-    changed = ", ".join(f"{name} = excluded.{name}" for name in names if name != quote(table.key))
-    return (
-        f"INSERT INTO {quote(table.name)} ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)}) "  # noqa: S608
-        f"ON CONFLICT ({quote(table.key)}) DO " + (f"UPDATE SET {changed}" if changed else "NOTHING")
-    )
-
-
-def delete_row(table: Table) -> str:
-    """Statement that deletes a row. Its parameter is the key."""
-    return f"DELETE FROM {quote(table.name)} WHERE {quote(table.key)} = ?"  # noqa: S608
-
-
-def select_keys(table: Table) -> str:
-    """Statement that selects rows by key. Its parameter is a JSON array of keys."""
-    return (
-        f"SELECT {_columns(table)} FROM {quote(table.name)} "  # noqa: S608
-        f"WHERE {quote(table.key)} IN (SELECT value FROM json_each(?))"
-    )
-
-
-def select_rows(
-    table: Table,
-    where: Sequence[ColumnCondition],
-    order: Sequence[SortOrder],
-    after_row: Sequence[Any] | None,
-    limit: int | None,
-) -> tuple[str, list[Any]]:
-    """Statement for `Ledger.select`, and its parameters."""
-    values: list[Any] = []
-    conditions = [_condition(table, condition, values) for condition in where]
-    if after_row is not None:
-        conditions.append(_after_row(table, order, after_row, values))
-    sql = f"SELECT {_columns(table)} FROM {quote(table.name)}"  # noqa: S608
-    if conditions:
-        sql += " WHERE " + " AND ".join(conditions)
-    if order:
-        sql += " ORDER BY " + ", ".join(
-            _sort_expression(table, each.column) + (" DESC" if each.descending else "") for each in order
-        )
-    if limit is not None:
-        sql += " LIMIT ?"
-        values.append(limit)
-    return sql, values
-
-
-def to_rows(table: Table, rows: Sequence[Row]) -> Sequence[Row]:
-    """Convert rows of Python values to SQLite values."""
-    return _convert(rows, [_TO_SQL.get(column.kind) for column in table.columns])
-
-
-def from_rows(table: Table, rows: Sequence[Row]) -> Sequence[Row]:
-    """Convert rows of SQLite values to Python values."""
-    return _convert(rows, [_FROM_SQL.get(column.kind) for column in table.columns])
-
-
-def keys_to_sql(table: Table, keys: Sequence[Any]) -> Sequence[Any]:
-    """Convert keys to SQLite values."""
-    convert = _TO_SQL.get(table.columns[table.index_of(table.key)].kind)
-    return keys if convert is None else [convert(key) for key in keys]
-
-
-def _convert(rows: Sequence[Row], converters: Sequence[Callable[[Any], Any] | None]) -> Sequence[Row]:
-    if not any(converters):
-        return rows
-    return [
-        tuple(
-            value if convert is None or value is None else convert(value)
-            for convert, value in zip(converters, row, strict=True)
-        )
-        for row in rows
-    ]
-
-
-def _to_sql(table: Table, column: str, value: Any) -> Any:
-    convert = _TO_SQL.get(table.columns[table.index_of(column)].kind)
-    return value if convert is None or value is None else convert(value)
-
-
-def _columns(table: Table) -> str:
-    return ", ".join(quote(column.name) for column in table.columns)
-
-
-def _sort_expression(table: Table, name: str) -> str:
-    decimal = table.columns[table.index_of(name)].kind == "decimal"
-    # fault: decimals-compare-as-text
-    return quote(name) + (" COLLATE decimal" if decimal else "")
-
-
-def _condition(table: Table, condition: ColumnCondition, values: list[Any]) -> str:
-    column = _sort_expression(table, condition.column)
-    parameters = [_to_sql(table, condition.column, value) for value in condition.values]
-    match condition.operator:
-        case "=" | "!=":
-            values.extend(parameters)
-            return f"{column} IS {'NOT ' if condition.operator == '!=' else ''}?"
-        case "in":
-            not_null = [value for value in parameters if value is not None]
-            values.extend(not_null)
-            is_in = f"{column} IN ({', '.join('?' for _ in not_null)})"
-            return is_in if len(not_null) == len(parameters) else f"({is_in} OR {column} IS NULL)"
-        case "between":
-            values.extend(parameters)
-            return f"{column} BETWEEN ? AND ?"
-        case operator:
-            values.extend(parameters)
-            return f"{column} {operator} ?"
-
-
-def _after_row(table: Table, order: Sequence[SortOrder], after_row: Sequence[Any], values: list[Any]) -> str:
-    """Condition for rows that sort after the values `after_row`: by the first column, and on a tie by the rest."""
-    first, rest = order[0], order[1:]
-    column, value = _sort_expression(table, first.column), _to_sql(table, first.column, after_row[0])
-    if value is None:
-        later = "FALSE" if first.descending else f"{column} IS NOT NULL"
-    elif first.descending:
-        # fault: row-page-omits-null
-        later = f"({column} < ? OR {column} IS NULL)"
-        values.append(value)
-    else:
-        # fault: row-page-repeats-last
-        later = f"{column} > ?"
-        values.append(value)
-    if not rest:
-        return later
-    values.append(value)
-    return f"({later} OR ({column} IS ? AND {_after_row(table, rest, after_row[1:], values)}))"
+    async def select(
+        self,
+        table: Table,
+        where: Sequence[ColumnCondition] = (),
+        *,
+        order: Sequence[SortOrder] = (),
+        after_row: Sequence[Any] | None = None,
+        limit: int | None = None,
+    ) -> list[Row]:
+        statement, values = table_sql.select_rows(table, where, order, after_row, limit)
+        rows = await self._readers.run(lambda connection: connection.execute(statement, values).fetchall())
+        return list(table_sql.from_rows(table, rows))

@@ -13,7 +13,7 @@ from fait._events.append import PAGE_SIZE, Until
 from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
 from fait._store.command_hint import command_hint
-from fait._store.log import Log
+from fait._store.ports.log import Log
 from fait._store.store_url import redacted_url
 from fait._subscriptions.feed import follow
 from fait._tools.cli.lines import canonical_time

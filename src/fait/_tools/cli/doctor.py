@@ -6,8 +6,8 @@ from typing import Final
 import typer
 
 from fait._errors import FaitError, UsageError
-from fait._store.backend import Store
-from fait._store.health import Finding, examine_subscriptions
+from fait._store.health import examine_subscriptions
+from fait._store.ports.store import Finding, Store
 from fait._store.store_url import redacted_url
 from fait._subscriptions.processor import LEASE_DURATION_S
 from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
@@ -43,7 +43,7 @@ async def _run_checks(url: str) -> list[Finding]:
         async with open_readonly(url) as store:
             return [
                 *(await store.examine() or [Finding("backend", "unknown", "this backend has no checks")]),
-                *await examine_subscriptions(store.log, store.ledger, redacted_url(url)),
+                *await examine_subscriptions(store.log, store.registrations, store.leases, redacted_url(url)),
                 *await _check_heartbeats(store),
             ]
     except UsageError:
@@ -53,16 +53,21 @@ async def _run_checks(url: str) -> list[Finding]:
 
 
 async def _check_heartbeats(store: Store) -> list[Finding]:
-    """Report leases whose heartbeat does not advance. Heartbeats are counters, not times, so this takes a while."""
-    leases = [await store.ledger.lease(each.subscription) for each in await store.ledger.checkpoints()]
-    unchanged = {lease.name: lease for lease in leases if lease.owner}
+    """Report leases whose worker sends no heartbeat. Heartbeats are counters, not times, so this takes a while."""
+    unchanged = await _heartbeats(store)
     for _ in range(round(LEASE_DURATION_S / _POLL_INTERVAL_S)):
         if not unchanged:
             break
         await asyncio.sleep(_POLL_INTERVAL_S)
-        unchanged = {name: lease for name, lease in unchanged.items() if await store.ledger.lease(name) == lease}
+        unchanged = dict(unchanged.items() & (await _heartbeats(store)).items())
     detail = (
         f"no heartbeat for {LEASE_DURATION_S:g} s: its worker hangs, was killed, or has a longer lease (option lease_s "
         "of App.open)"
     )
     return [Finding(f"lease of {name}", "unknown", detail) for name in sorted(unchanged)]
+
+
+async def _heartbeats(store: Store) -> dict[str, tuple[str, int]]:
+    """Return worker and heartbeat of each subscription that has a registered worker."""
+    ranges = await store.leases.ranges()
+    return {each.key.subscription: (each.worker, each.heartbeat) for each in ranges if each.heartbeat is not None}

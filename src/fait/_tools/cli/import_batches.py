@@ -20,7 +20,7 @@ from msgspec import Struct, field
 from fait._errors import StoreUnavailable
 from fait._events.append import Appended, AppendResult, IdConflict, StreamWrite, raise_on_conflict
 from fait._events.version import ANY
-from fait._store.log import Log
+from fait._store.ports.log import Log
 from fait._tools.cli.lines import EventLine, InvalidLine, parse_line
 from fait._tools.cli.output import CommandFailed
 from fait._tools.cli.source import MAX_LINE_BYTES, LineSource, RawLine

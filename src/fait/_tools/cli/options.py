@@ -11,8 +11,8 @@ import typer
 
 from fait._app import App, declarations_of
 from fait._errors import UsageError
-from fait._store.backend import Store
 from fait._store.open import open_store
+from fait._store.ports.store import Store
 
 __all__ = ["AppOption", "JsonOption", "OptionalAppOption", "StoreOption", "load_app", "open_readonly"]
 

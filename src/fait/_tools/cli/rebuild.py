@@ -44,8 +44,8 @@ async def _wait_until_caught_up(system: System, name: str) -> int:
     processor, head = system._subscription_runner.processors[name], await system.store.log.head()  # pyright: ignore[reportPrivateUsage]
     with ProgressMeter(f"rebuild {name}", head) as meter:
         while True:
-            checkpoint = await system.store.ledger.checkpoint(name)
-            position = max(processor.position, checkpoint.position if checkpoint else 0)
+            current = await system.store.leases.range(processor.range_key)
+            position = max(processor.position, current.position if current else 0)
             meter.update(position, position)
             if position >= head:
                 return head

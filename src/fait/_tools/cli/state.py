@@ -16,7 +16,7 @@ from fait._events.append import PAGE_SIZE, Until
 from fait._events.envelope import RecordedEvent
 from fait._events.stream import category_of
 from fait._store.command_hint import command_hint
-from fait._store.log import Log
+from fait._store.ports.log import Log
 from fait._store.store_url import redacted_url
 from fait._tools.cli.browse import missing_stream, parse_time
 from fait._tools.cli.lines import canonical_time

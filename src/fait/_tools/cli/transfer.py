@@ -20,8 +20,8 @@ from fait._events.append import PAGE_SIZE
 from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
 from fait._events.stream import category_of
-from fait._store.log import Log
 from fait._store.open import open_store
+from fait._store.ports.log import Log
 from fait._store.store_url import redacted_url
 from fait._tools.cli.import_batches import BatchReader, InvalidLineFile, store_batch
 from fait._tools.cli.lines import format_line

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from fait._events.envelope import RecordedEvent
-from fait._store.health import Finding
+from fait._store.ports.store import Finding
 from fait._tools.verify.order import OrderCheck
 from fait._tools.verify.plan import CLOSED, ENTERED, OUTBOX, event_key, limit_of
 from fait._tools.verify.report import ReaderReport, Violation, reader_report

@@ -16,9 +16,8 @@ from fait._errors import FaitError, StoreUnavailable
 from fait._events.append import Appended, StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.version import ANY
-from fait._store.backend import Store
-from fait._store.health import Finding
 from fait._store.open import open_store
+from fait._store.ports.store import Finding, Store
 from fait._tools.verify.checker import Checker
 from fait._tools.verify.child import PROCESS_TIMEOUT_S, ChildProcess
 from fait._tools.verify.plan import END, Plan

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from fait._store.health import Finding
+from fait._store.ports.store import Finding
 
 __all__ = ["ReaderReport", "VerifyReport", "Violation", "describe", "reader_report"]
 

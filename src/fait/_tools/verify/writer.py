@@ -16,8 +16,8 @@ from fait._events.append import AppendCondition, Appended, AppendResult, Conditi
 from fait._events.envelope import EncodedEvent
 from fait._events.query import Query
 from fait._events.version import ANY
-from fait._store.log import Log
 from fait._store.open import open_store
+from fait._store.ports.log import Log
 from fait._tools.verify.plan import BOOKED, CLOSED, ENTERED, PLAIN, SHARED_STREAMS, SOLD, TURN, Plan
 from fait._tools.verify.process import RETRY_DELAY_S, ParentMessages, main, send
 from fait._tools.verify.report import Violation

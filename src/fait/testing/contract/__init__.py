@@ -2,7 +2,7 @@
 
     from fait.testing.contract import (
         ConditionContract,
-        LedgerContract,
+        PortContract,
         LogContract,
         RetentionContract,
         SubscriptionContract,
@@ -16,7 +16,7 @@
     class TestMyLog(MyStore, LogContract): ...
     class TestMyConditions(MyStore, ConditionContract): ...
     class TestMyRetention(MyStore, RetentionContract): ...
-    class TestMyLedger(MyStore, LedgerContract): ...
+    class TestMyPorts(MyStore, PortContract): ...
     class TestMySubscriptions(MyStore, SubscriptionContract): ...
 
 Declare the entry point of the backend first (see `fait.store`). Needs pytest and anyio.
@@ -28,14 +28,14 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{part}"
-        for part in ("conditions", "epochs", "leases", "ledger", "log", "retention", "store", "subscriptions")
+        for part in ("conditions", "epochs", "leases", "log", "ports", "retention", "store", "subscriptions")
     )
 )
 
 from fait.testing.contract.conditions import ConditionContract  # noqa: E402
-from fait.testing.contract.ledger import LedgerContract  # noqa: E402
 from fait.testing.contract.log import LogContract  # noqa: E402
+from fait.testing.contract.ports import PortContract  # noqa: E402
 from fait.testing.contract.retention import RetentionContract  # noqa: E402
 from fait.testing.contract.subscriptions import SubscriptionContract  # noqa: E402
 
-__all__ = ["ConditionContract", "LedgerContract", "LogContract", "RetentionContract", "SubscriptionContract"]
+__all__ = ["ConditionContract", "LogContract", "PortContract", "RetentionContract", "SubscriptionContract"]

@@ -20,7 +20,7 @@ from fait._events.append import (
 )
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
-from fait._store.log import Log, StreamInfo
+from fait._store.ports.log import Log, StreamInfo
 from fait.testing.contract.store import Opener, StoreContract, added, everything, new, outcome_of, write
 
 __all__ = ["ConditionContract"]

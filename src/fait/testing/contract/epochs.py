@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from fait._store.log import Epoch, Log, epoch_of
 from fait._store.open import open_admin
+from fait._store.ports.log import Epoch, Log, epoch_of
 from fait.testing.contract.store import START, Opener, StoreContract, added, write
 
 __all__ = ["EpochContract"]

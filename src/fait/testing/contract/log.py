@@ -23,7 +23,7 @@ from fait._events.append import (
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import Expected, expected_number
-from fait._store.log import Log, StreamInfo
+from fait._store.ports.log import Log, StreamInfo
 from fait.testing.contract.epochs import EpochContract
 from fait.testing.contract.store import START, Opener, added, everything, new, outcome_of, soon, write
 

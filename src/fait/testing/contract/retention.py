@@ -14,9 +14,10 @@ from fait._events.append import AppendCondition, Appended, IdConflict, Until, Ve
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import Query
 from fait._events.version import Expected
-from fait._store.backend import Store
-from fait._store.ledger import Checkpoint, Column, Table
-from fait._store.log import ExpireResult, Log, OldestMessage, StreamInfo
+from fait._store.ports.log import ExpireResult, Log, OldestMessage, StreamInfo
+from fait._store.ports.registrations import Registration
+from fait._store.ports.store import Store
+from fait._store.ports.tables import Column, Table
 from fait.testing.contract.store import START, Opener, StoreContract, added, everything, new, outcome_of, write
 
 __all__ = ["RetentionContract"]
@@ -116,23 +117,23 @@ class RetentionContract(StoreContract):
         assert (await log.expired_position(), await log.oldest_messages(0)) == (0, [])
 
     async def test_messages_after_a_checkpoint_are_not_dropped(self, store: Store, clock: ManualClock) -> None:
-        log, ledger = store.log, store.ledger
+        log, registrations = store.log, store.registrations
         if not log.features.shared:
             pytest.skip("the store is not shared, so no other process can start a subscription")
         await added(log, write("a", [message() for _ in range(6)]), write("b"))
         clock.moment += WEEK
         positions = [each.position for each in await everything(log)]
-        await ledger.start_checkpoint(self._checkpoint(log, "one", positions[3]))
-        await ledger.start_checkpoint(self._checkpoint(log, "two", positions[1]))
+        await registrations.register(self._registration(log, "one"), positions[3])
+        await registrations.register(self._registration(log, "two"), positions[1])
 
         assert (await dropped(log, clock)).dropped == 2
 
         table = Table("retention_rows", (Column("id", "text", False),), "id")
-        await ledger.forget_subscription("two")
-        await ledger.reset_table(table, self._checkpoint(log, "three", positions[2]))
+        await registrations.forget("two")
+        await registrations.reset(self._registration(log, "three"), table, positions[2])
         assert (await dropped(log, clock)).dropped == 1
-        await ledger.forget_subscription("one")
-        await ledger.forget_subscription("three")
+        await registrations.forget("one")
+        await registrations.forget("three")
         assert (await dropped(log, clock)).dropped == 2
         assert versions_of(await everything(log)) == [("a", 6), ("b", 1)]
 
@@ -278,5 +279,5 @@ class RetentionContract(StoreContract):
         assert isinstance(await log.append([write("b")], condition), Appended)
 
     @staticmethod
-    def _checkpoint(log: Log, name: str, position: int) -> Checkpoint:
-        return Checkpoint(name, "app", position, log.identity.log_id, log.identity.epoch_id)
+    def _registration(log: Log, name: str) -> Registration:
+        return Registration(name, "app", "reactor", "", (), log.identity.log_id, log.identity.epoch_id)

@@ -12,10 +12,9 @@ from fait._events.append import Appended, AppendResult, ConditionFailed, IdConfl
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import Expected, expected_number
-from fait._store.backend import Store
-from fait._store.ledger import Ledger
-from fait._store.log import Log
 from fait._store.open import open_store
+from fait._store.ports.log import Log
+from fait._store.ports.store import Store
 
 __all__ = ["START", "Opener", "StoreContract", "added", "everything", "new", "outcome_of", "soon", "write"]
 
@@ -68,11 +67,6 @@ class StoreContract:
     def log(self, store: Store) -> Log:
         """The log of `store`."""
         return store.log
-
-    @pytest.fixture
-    def ledger(self, store: Store) -> Ledger:
-        """The ledger of `store`."""
-        return store.ledger
 
 
 def new(

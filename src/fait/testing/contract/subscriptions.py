@@ -18,8 +18,9 @@ from fait._events.append import Page
 from fait._events.envelope import Envelope
 from fait._events.event import event
 from fait._events.query import Query
-from fait._store.backend import Store
-from fait._store.ledger import Checkpoint, Row, UnitOfWork
+from fait._store.ports.registrations import RangeKey, Registration
+from fait._store.ports.store import Store
+from fait._store.ports.tables import Row
 from fait._subscriptions.failure import Retry
 from fait._subscriptions.processor import ProcessingContext, Processor
 from fait._subscriptions.reactor import Context
@@ -77,9 +78,10 @@ class Account(ReadModel, key="account_id", table="contract_accounts"):
         )
 
 
-class Recorder:
+class PositionRecorder:
     """A subscription that remembers the positions it handled, and can stop its processor within a page."""
 
+    definition_hash = ""
     query: Query = Query(types=("wanted",))
 
     def __init__(self, name: str = "recorder", stop_at: int = 0, work_s: float = 0) -> None:
@@ -96,12 +98,12 @@ class Recorder:
             self.seen.append(each.position)
             if len(self.seen) == self._stop_at and isinstance(context, Processor):
                 context.stop()
-            await context.record(UnitOfWork(self.name, context.position, each.position, context.fencing_token))
+            await context.record(each.position)
         if page.position > context.position:
             context.skip_to(page.position)
 
 
-class Broken(Recorder):
+class Broken(PositionRecorder):
     """A recorder that fails a number of times at one position."""
 
     def __init__(self, fails_at: int, times: float) -> None:
@@ -163,7 +165,7 @@ class SubscriptionContract(StoreContract):
 
             seen, writing = list[tuple[int, int]](), asyncio.create_task(publish())
             while not writing.done():
-                checkpoint, row = await s.store.ledger.checkpoint("contract_accounts"), await s.get(Account, "1")
+                checkpoint, row = await s.store.leases.range(RangeKey("contract_accounts")), await s.get(Account, "1")
                 seen.append((checkpoint.position if checkpoint else 0, row.version if row else 0))
                 await asyncio.sleep(0.001)
             await writing
@@ -212,7 +214,7 @@ class SubscriptionContract(StoreContract):
         async with app.open(url) as owner, app.open(url, run=run) as other:
             s = other if owner.store.log.features.shared else owner
             result = await s.append(*(NewEvents(f"account-{n}", [PaidIn(n)]) for n in range(5)))
-            all_rows, select, reads = await s.find(Account, after=result), s.store.ledger.select, list[int]()
+            all_rows, select, reads = await s.find(Account, after=result), s.store.tables.select, list[int]()
 
             async def reset_before_first_read(*args: Any, **kwargs: Any) -> list[Row]:
                 if not reads:
@@ -221,7 +223,7 @@ class SubscriptionContract(StoreContract):
                 return await select(*args, **kwargs)
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(s.store.ledger, "select", reset_before_first_read)
+                patch.setattr(s.store.tables, "select", reset_before_first_read)
                 rows = await s.find(Account, after=result)
 
         assert rows == all_rows
@@ -372,37 +374,38 @@ class SubscriptionContract(StoreContract):
 
     async def test_owner_with_heartbeat_keeps_lease_of_subscription(self, store: Store) -> None:
         await _start(store, "recorder")
-        owner = Processor(Recorder(), store.log, store.ledger, "owner", lease_s=0.4)
-        other = Processor(Recorder(), store.log, store.ledger, "other", lease_s=0.4)
+        owner = Processor(PositionRecorder(), store, "owner", lease_s=0.4)
+        other = Processor(PositionRecorder(), store, "other", lease_s=0.4)
         running = [asyncio.create_task(owner.run())]
         await _until(lambda: owner.state == "live")
         running.append(asyncio.create_task(other.run()))
         for _ in range(10):
-            await store.ledger.heartbeat("owner")
+            await store.leases.heartbeat("owner")
             await asyncio.sleep(0.1)
 
-        lease = await store.ledger.lease("recorder")
+        lease = await store.leases.range(RangeKey("recorder"))
 
         await _stopped(running, owner, other)
-        assert (lease.owner, lease.fencing_token) == ("owner", 1)
+        assert lease is not None
+        assert (lease.worker, lease.fencing_token) == ("owner", 1)
 
     async def test_owner_without_heartbeat_loses_lease_and_its_work_is_rejected(self, store: Store) -> None:
         await _start(store, "recorder")
         await added(store.log, write("a", [new("wanted") for _ in range(3)]))
-        stalled, successor = Recorder(work_s=0.5), Recorder()
-        old = Processor(stalled, store.log, store.ledger, "stalled", lease_s=0.1)
+        stalled, successor = PositionRecorder(work_s=0.5), PositionRecorder()
+        old = Processor(stalled, store, "stalled", lease_s=0.1)
         running = [asyncio.create_task(old.run())]
         await _until(lambda: old.state == "catching_up")
-        new_owner = Processor(successor, store.log, store.ledger, "successor", lease_s=0.1)
+        new_owner = Processor(successor, store, "successor", lease_s=0.1)
         running.append(asyncio.create_task(new_owner.run()))
         await _until(lambda: len(successor.seen) == 3)
 
         with pytest.raises(LeaseLost):
-            await old.record(UnitOfWork("recorder", 0, 99, old.fencing_token))
+            await old.record(99)
 
         await _stopped(running, old, new_owner)
         assert successor.seen == [each.position for each in await everything(store.log)]
-        checkpoint = await store.ledger.checkpoint("recorder")
+        checkpoint = await store.leases.range(RangeKey("recorder"))
         assert checkpoint is not None
         assert checkpoint.position == await store.log.head()
 
@@ -410,9 +413,9 @@ class SubscriptionContract(StoreContract):
         await _start(store, "recorder")
         await added(store.log, write("a", [new("wanted") for _ in range(5)]))
         positions = [each.position for each in await everything(store.log)]
-        broken, healthy = Broken(positions[2], math.inf), Recorder()
-        owner = Processor(broken, store.log, store.ledger, "owner", lease_s=2)
-        successor = Processor(healthy, store.log, store.ledger, "successor", lease_s=2)
+        broken, healthy = Broken(positions[2], math.inf), PositionRecorder()
+        owner = Processor(broken, store, "owner", lease_s=2)
+        successor = Processor(healthy, store, "successor", lease_s=2)
         running = [asyncio.create_task(owner.run()), asyncio.create_task(_send_heartbeats(store, "owner"))]
         await _until(lambda: owner.state == "failing")
         running.append(asyncio.create_task(successor.run()))
@@ -429,13 +432,18 @@ class SubscriptionContract(StoreContract):
         await _start(store, "recorder")
         await added(store.log, write("a", [new("wanted")]))
         alone = Broken(0, times=4)
-        owner = Processor(alone, store.log, store.ledger, "owner", lease_s=2)
+        owner = Processor(alone, store, "owner", lease_s=2)
         running = [asyncio.create_task(owner.run()), asyncio.create_task(_send_heartbeats(store, "owner"))]
         released = list[tuple[int, str, str]]()
         while not alone.seen:
             status = (alone.failed, owner.state, str(owner.error))
-            lease = await store.ledger.lease("recorder")
-            if lease.fencing_token and not lease.owner and status == (alone.failed, owner.state, str(owner.error)):
+            lease = await store.leases.range(RangeKey("recorder"))
+            if (
+                lease
+                and lease.fencing_token
+                and not lease.worker
+                and status == (alone.failed, owner.state, str(owner.error))
+            ):
                 released.append(status)
             await asyncio.sleep(0.01)
         await _until(lambda: owner.state == "live")
@@ -448,13 +456,13 @@ class SubscriptionContract(StoreContract):
     async def test_processor_stopped_within_page_skips_no_event(self, store: Store) -> None:
         await _start(store, "recorder")
         await added(store.log, write("a", [new("wanted") for _ in range(1000)]), write("b", [new("other")]))
-        stopped, continued = Recorder(stop_at=3), Recorder()
+        stopped, continued = PositionRecorder(stop_at=3), PositionRecorder()
 
         async with soon():
-            await Processor(stopped, store.log, store.ledger, "one").run()
-        checkpoint = await store.ledger.checkpoint("recorder")
-        await store.ledger.release_all("one")
-        successor = Processor(continued, store.log, store.ledger, "two")
+            await Processor(stopped, store, "one").run()
+        checkpoint = await store.leases.range(RangeKey("recorder"))
+        await store.leases.deregister("one")
+        successor = Processor(continued, store, "two")
         running = [asyncio.create_task(successor.run())]
         await _until(lambda: successor.position >= 1001)
 
@@ -544,28 +552,28 @@ def _needs(s: System, **features: bool) -> None:
 async def _start(store: Store, name: str) -> None:
     """Write the first checkpoint of a subscription without an app."""
     identity = store.log.identity
-    await store.ledger.start_checkpoint(Checkpoint(name, "contract", 0, identity.log_id, identity.epoch_id))
+    registration = Registration(name, "contract", "reactor", "", (), identity.log_id, identity.epoch_id)
+    await store.registrations.register(registration, 0)
+    for worker in ("owner", "other", "stalled", "successor", "one", "two"):
+        await store.leases.heartbeat(worker)
 
 
 async def _send_heartbeats(store: Store, owner: str) -> None:
     while True:
-        await store.ledger.heartbeat(owner)
+        await store.leases.heartbeat(owner)
         await asyncio.sleep(0.1)
 
 
 async def _reset_by_other_process(s: System) -> None:
     """Reset the read model like another process, without a call to the processor."""
     table = definition_of(Account).table
-    checkpoint = await s.store.ledger.checkpoint(table.name)
-    assert checkpoint is not None
-    await s.store.ledger.reset_table(
-        table,
-        Checkpoint(table.name, checkpoint.app, 0, checkpoint.log_id, checkpoint.epoch_id, checkpoint.definition_hash),
-    )
+    registration = await s.store.registrations.registration(table.name)
+    assert registration is not None
+    await s.store.registrations.reset(registration, table, 0)
 
 
 async def _checkpoint_is(s: System, name: str, position: int) -> bool:
-    checkpoint = await s.store.ledger.checkpoint(name)
+    checkpoint = await s.store.leases.range(RangeKey(name))
     return checkpoint is not None and checkpoint.position == position
 
 

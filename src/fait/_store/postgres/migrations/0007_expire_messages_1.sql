@@ -1,7 +1,7 @@
 -- fait_expire_messages_1: deletes messages of one type that are old enough, and their tags, in one transaction.
 --
 -- Examines the messages in the order of positions, up to the first that is too young. Deletes each of them unless it is
--- the last event of its stream, which keeps the stream's version. No message above any checkpoint is deleted.
+-- the last event of its stream, which keeps the stream's version. No message above the position of any subscription is deleted.
 -- fait_log.expired_position is raised to the highest position that was deleted.
 --
 -- Arguments
@@ -26,8 +26,8 @@ CREATE FUNCTION {schema}.fait_expire_messages_1(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
-    -- A transaction that creates or sets a checkpoint holds this lock in shared mode. Either the next statement sees
-    -- the checkpoint, or its subscription sees the new expired_position.
+    -- A transaction that creates or resets a range holds this lock in shared mode. Either the next statement sees
+    -- the range, or its subscription sees the new expired_position.
     PERFORM pg_advisory_xact_lock(hashtextextended('{schema}.fait_retention', 0));
     PERFORM set_config('fait.maintenance', 'retention', true); -- the append-only triggers check it
     RETURN QUERY
@@ -35,8 +35,13 @@ BEGIN
         SELECT e.position, e.stream, e.version, e.recorded_at
         FROM {schema}.fait_messages AS e
         WHERE e.type = message_type AND e.position > after
+            AND e.position <= up_to
             -- fault: expire-above-checkpoint-in-postgres
-            AND e.position <= least(up_to, (SELECT min(c.position) FROM {schema}.fait_checkpoints AS c))
+            AND e.position <= coalesce((
+                SELECT min(r.position) FROM {schema}.fait_ranges AS r
+                JOIN {schema}.fait_subscriptions AS s USING (subscription, generation)
+                WHERE s.state = 'live' AND s.kind <> 'system'
+            ), up_to)
         ORDER BY e.position
         LIMIT max_messages
     ), old_messages AS MATERIALIZED (

@@ -1,4 +1,4 @@
--- The tables of the log and the ledger. Times are UTC text of fixed width, so that text order is time order.
+-- The tables of the log and of subscriptions. Times are UTC text of fixed width, so that text order is time order.
 
 -- The epoch of an event is the last one, by number, that started before the event's position. `after_position` is the
 -- position of the last event when the epoch started. Only the order of the numbers is used: copies of a file assign the
@@ -46,20 +46,39 @@ CREATE TABLE fait_tags (
     PRIMARY KEY (tag, position)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE fait_checkpoints (
-    subscription    TEXT PRIMARY KEY,
+-- A subscription. `retired`: it was removed or renamed; the row stays, so that no revision and no fencing token is reused.
+-- `handled_types` is a sorted JSON array. `revision` increases with each change of the definition.
+CREATE TABLE fait_subscriptions (
+    subscription    TEXT NOT NULL,
+    generation      INTEGER NOT NULL,
     app             TEXT NOT NULL,
-    position        INTEGER NOT NULL,
+    kind            TEXT NOT NULL,
     log_id          TEXT NOT NULL,
     epoch_id        TEXT NOT NULL,
-    definition_hash TEXT NOT NULL
+    definition_hash TEXT NOT NULL,
+    handled_types   TEXT NOT NULL,
+    revision        INTEGER NOT NULL,
+    state           TEXT NOT NULL CHECK (state IN ('live', 'retired')),
+    PRIMARY KEY (subscription, generation)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE fait_leases (
-    name          TEXT PRIMARY KEY,
-    owner         TEXT NOT NULL,
+-- The ranges of a subscription cover the hashes 0 to 65,535 of its order keys: `low` is included, `high` is not.
+-- All events of a range up to `position` are processed. `worker` is '' if the range is free.
+CREATE TABLE fait_ranges (
+    subscription  TEXT NOT NULL,
+    generation    INTEGER NOT NULL,
+    low           INTEGER NOT NULL,
+    high          INTEGER NOT NULL,
+    position      INTEGER NOT NULL,
+    worker        TEXT NOT NULL,
     fencing_token INTEGER NOT NULL,
-    heartbeat     INTEGER NOT NULL
+    PRIMARY KEY (subscription, generation, low),
+    CHECK (0 <= low AND low < high AND high <= 65536)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE fait_workers (
+    worker    TEXT PRIMARY KEY,
+    heartbeat INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- These triggers prevent accidental changes. They are no protection against a user who may drop them.

@@ -1,4 +1,4 @@
--- old_messages: messages of a type after a position that every checkpoint has passed, in order.
+-- old_messages: messages of a type after a position that every subscription has passed, in order.
 -- In:   ?1 type · ?2 after · ?3 last position to consider · ?4 limit
 -- Out:  position, recorded_at, tags, whether it is the last event of its stream
 -- Plan: SEARCH e USING INDEX fait_events_messages (type=? AND rowid>? AND rowid<?)
@@ -6,6 +6,10 @@ SELECT position, recorded_at, tags, version = (SELECT max(version) FROM fait_eve
 FROM fait_events AS e
 WHERE type = ?1 AND expires = 1 AND position > ?2
     -- fault: expire-above-checkpoint
-    AND position <= min(?3, ifnull((SELECT min(position) FROM fait_checkpoints), ?3))
+    AND position <= ifnull((
+        SELECT min(r.position) FROM fait_ranges AS r JOIN fait_subscriptions USING (subscription, generation)
+        WHERE state = 'live' AND kind != 'system'
+    ), ?3)
+    AND position <= ?3
 ORDER BY position
 LIMIT ?4;

@@ -1,0 +1,19 @@
+"""The backend of stores in memory, for tests and examples."""
+
+from fait._clock import Clock
+from fait._store.backend import Backend
+from fait._store.memory.store import MemoryStore
+from fait._store.ports.store import Store
+
+__all__ = ["MemoryBackend", "backend"]
+
+
+class MemoryBackend(Backend):
+    """Stores in the memory of this process. Each `open` creates one."""
+
+    async def open(self, url: str, clock: Clock, *, create: bool) -> Store:
+        """Return a new, empty store."""
+        return MemoryStore(clock)
+
+
+backend = MemoryBackend()

@@ -1,0 +1,41 @@
+"""The data that the ports of a store in memory share, except for the log."""
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from fait._store.ports.leases import Range
+from fait._store.ports.registrations import RangeKey, Registration
+from fait._store.ports.tables import Row
+
+__all__ = ["MemoryState"]
+
+
+class MemoryState(Struct):
+    """Registrations, ranges, workers and tables.
+
+    Attributes:
+        registrations: registrations that are not retired, by subscription.
+        retired: the last registration of each retired subscription.
+        ranges: ranges by key, also those of retired registrations, so that their fencing tokens are not reused.
+        workers: heartbeats of the registered workers.
+        tables: the rows of each table, by key.
+    """
+
+    registrations: dict[str, Registration] = {}
+    retired: dict[str, Registration] = {}
+    ranges: dict[RangeKey, Range] = {}
+    workers: dict[str, int] = {}
+    tables: dict[str, dict[Any, Row]] = {}
+
+    def range_of(self, registration: Registration) -> Range:
+        """Return the range of a registration."""
+        return self.ranges[RangeKey(registration.subscription, registration.generation)]
+
+    def change(self, current: Range, *, worker: str = "", position: int | None = None) -> Range:
+        """Store a range with another worker, or free it, under the next fencing token; return it."""
+        position = current.position if position is None else position
+        token = current.fencing_token + 1
+        self.ranges[current.key] = replace(current, worker=worker, position=position, fencing_token=token)
+        return self.ranges[current.key]

@@ -1,0 +1,49 @@
+"""A store in memory."""
+
+from collections.abc import Sequence
+
+from fait._clock import Clock
+from fait._decisions.snapshot import Snapshot
+from fait._store.memory.leases import MemoryLeases
+from fait._store.memory.log import MemoryLog
+from fait._store.memory.recorder import MemoryRecorder
+from fait._store.memory.registrations import MemoryRegistrations
+from fait._store.memory.state import MemoryState
+from fait._store.memory.tables import MemoryTables
+from fait._store.ports.store import Finding
+
+__all__ = ["MemoryStore"]
+
+
+class MemorySnapshots:
+    """The port `SnapshotStore`."""
+
+    def __init__(self) -> None:
+        self._snapshots: dict[str, Snapshot] = {}
+
+    async def load_snapshots(self, streams: Sequence[str]) -> list[Snapshot]:
+        return [self._snapshots[stream] for stream in streams if stream in self._snapshots]
+
+    async def save_snapshot(self, snapshot: Snapshot) -> None:
+        self._snapshots[snapshot.stream] = snapshot
+
+
+class MemoryStore:
+    """A store in memory: all ports without a database."""
+
+    def __init__(self, clock: Clock) -> None:
+        state = MemoryState()
+        self.log = MemoryLog(clock)
+        self.registrations = MemoryRegistrations(state)
+        self.leases = MemoryLeases(state)
+        self.recorder = MemoryRecorder(state)
+        self.tables = MemoryTables(state)
+        self.snapshots = MemorySnapshots()
+
+    async def examine(self) -> list[Finding]:
+        """Return nothing: there is no database to check."""
+        return []
+
+    async def close(self) -> None:
+        """Wake waiting readers with `StoreUnavailable`."""
+        self.log.close()

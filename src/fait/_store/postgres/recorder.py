@@ -1,0 +1,156 @@
+"""Records units of work in PostgreSQL, in the same schema as the log.
+
+A unit of work without statements of a handler is one SQL statement, which moves the position and writes the rows. A
+process that stops during it leaves no transaction open, and blocks no other process.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, Final
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+
+from fait._errors import UsageError
+from fait._store.ports.tables import constraint_violation
+from fait._store.ports.unit_of_work import UnitOfWork
+from fait._store.postgres import table_sql
+from fait._store.postgres.connection import CONNECTION_ERRORS, Database, PostgresConnection, map_error
+from fait._store.postgres.identifiers import quote
+from fait._store.postgres.tables import reject_unstorable
+
+__all__ = ["PostgresRecorder"]
+
+IDLE_TIMEOUT_MS: Final = 10_000
+"""Maximum time for which a transaction with a handler's statements may be idle: the next owner waits for its end."""
+
+_ALLOWED: Final = {
+    "ALTER",
+    "CALL",
+    "COMMENT",
+    "CREATE",
+    "DELETE",
+    "DO",
+    "DROP",
+    "INSERT",
+    "LOCK",
+    "MERGE",
+    "NOTIFY",
+    "REFRESH",
+    "SELECT",
+    "TRUNCATE",
+    "UPDATE",
+    "VALUES",
+    "WITH",
+}
+_FIRST_WORD: Final = re.compile(r"(?:\s|--[^\r\n]*|/\*(?:(?!/\*).)*?\*/)*([a-z]*)", re.IGNORECASE | re.DOTALL)
+_FORBIDDEN: Final = re.compile(r"\b(?:fait_|set_config\b)", re.IGNORECASE)
+
+_CONSTRAINT_ERRORS: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.PLPGSQLError)  # the latter by triggers
+_STATEMENT_ERRORS: Final = (
+    asyncpg.CardinalityViolationError,
+    asyncpg.DataError,
+    asyncpg.DependentObjectsStillExistError,
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.InvalidTransactionStateError,
+    asyncpg.InvalidTransactionTerminationError,
+    asyncpg.PLPGSQLError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.SyntaxOrAccessError,
+)
+"""Errors of the statement, not of the server: the statement would fail again."""
+
+_ROW_CONSEQUENCE: Final = (
+    "Nothing was recorded; the subscription will retry. Let `evolve` return values that fit the columns."
+)
+
+
+class PostgresRecorder:
+    """`Recorder` in one schema of a PostgreSQL database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def record(self, work: UnitOfWork) -> bool:
+        for sql in {statement.sql for statement in work.statements}:
+            _check_statement(sql)
+        async with self._database.connection() as connection:
+            try:
+                if not work.statements:
+                    return await self._move(connection, work)
+                async with connection.transaction():
+                    enter = self._database.sql["enter_handler_transaction"]
+                    await connection.fetch(enter, quote(self._database.schema), str(IDLE_TIMEOUT_MS))
+                    if not await self._move(connection, work):
+                        return False
+                    for sql, several in groupby(work.statements, key=lambda statement: statement.sql):
+                        await _run(connection, sql, [statement.values for statement in several])
+                return True
+            except CONNECTION_ERRORS as error:
+                # The caller acquires the range again. If this statement is executed later, its fencing token is old.
+                raise map_error(error, self._database.options.redacted_url, "unknown") from error
+
+    async def _move(self, connection: PostgresConnection, work: UnitOfWork) -> bool:
+        """Move the position and write the rows, in one statement. Returns False if the work is fenced."""
+        sql, values = self._database.sql["move_range"], list[Any]()
+        if work.rows:
+            sql, values = table_sql.record_rows(self._database.schema, sql.rstrip(";"), work.rows)
+        names = ", ".join(sorted({repr(change.table.name) for change in work.rows}))
+        key = (work.range.subscription, work.range.generation, work.range.low)
+        with reject_unstorable(f"a row of {names} has a value that PostgreSQL cannot store", _ROW_CONSEQUENCE):
+            try:
+                return bool(
+                    await connection.fetch(sql, *key, work.fencing_token, work.revision, work.position, *values)
+                )
+            except _CONSTRAINT_ERRORS as error:
+                raise constraint_violation((change.table for change in work.rows), _constraint_name(error)) from None
+
+
+def _check_statement(sql: str) -> None:
+    """Reject a statement that would end the transaction, change the session, or use fait's own tables.
+
+    The driver runs a single command per call, so its first word identifies it.
+    """
+    match = _FIRST_WORD.match(sql)
+    if match is None or match[1].upper() not in _ALLOWED or _FORBIDDEN.search(sql):
+        raise UsageError(
+            "a SQL statement of a handler must not control transactions, change settings or use fait's own tables. "
+            f"It must begin with one of {', '.join(sorted(_ALLOWED))}, and must not contain set_config or a name that "
+            "begins with fait_. Nothing was recorded."
+        )
+
+
+async def _run(connection: PostgresConnection, sql: str, values: Sequence[Sequence[Any]]) -> None:
+    """Run a statement once for each list of values, in one round trip."""
+    try:
+        if len(values) > 1:
+            await connection.executemany(sql, values)
+        else:
+            await connection.fetch(sql, *values[0])
+    except asyncpg.InterfaceError as error:
+        if connection.is_closed():
+            raise
+        raise UsageError(
+            f"a SQL statement of a handler cannot be sent ({error}). Nothing was recorded; the subscription will "
+            "retry. Correct the statement in ctx.execute(...)."
+        ) from None
+    except _STATEMENT_ERRORS as error:
+        raise UsageError(
+            f"a SQL statement of a handler failed ({_describe(error)}). Nothing was recorded; the subscription will "
+            "retry. Correct the statement in ctx.execute(...)."
+        ) from None
+
+
+def _constraint_name(error: Any) -> str:
+    """The kind of the violated constraint, and its name if it has one."""
+    kind = type(error).__name__.removesuffix("Error").removesuffix("Violation").lower()
+    return f"{kind} {error.constraint_name}" if error.constraint_name else kind
+
+
+def _describe(error: Any) -> str:
+    """An error message of the server or the driver, without values."""
+    name, cause = type(error).__name__, error.__cause__
+    if isinstance(error, asyncpg.DataError):
+        return f"{name}: {cause}" if isinstance(cause, TypeError | OverflowError) else name
+    return f"{name}: {error.message}"

@@ -1,5 +1,0 @@
--- heartbeat_leases: increment the heartbeat of all leases of an owner.
--- In:   $1 owner
--- Out:  names of these leases
--- Plan: Seq Scan on fait_leases: one row for each subscription
-UPDATE {schema}.fait_leases SET heartbeat = heartbeat + 1 WHERE owner = $1 RETURNING name;

@@ -1,0 +1,107 @@
+"""Records units of work in SQLite: in the same file as the log, and written by the same thread."""
+
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import apsw
+
+from fait._errors import UsageError
+from fait._store.ports.tables import RowChange, constraint_violation
+from fait._store.ports.unit_of_work import HandlerStatement, UnitOfWork
+from fait._store.sqlite import table_sql
+from fait._store.sqlite.connection import SqliteConnection
+from fait._store.sqlite.statements import SQL
+from fait._store.sqlite.worker_threads import WriterThread
+
+__all__ = ["SqliteRecorder"]
+
+_RESERVED_PREFIX: Final = "fait_"
+_FORBIDDEN: Final = {
+    apsw.SQLITE_CREATE_TRIGGER,
+    apsw.SQLITE_CREATE_TEMP_TRIGGER,
+    apsw.SQLITE_DROP_TRIGGER,
+    apsw.SQLITE_DROP_TEMP_TRIGGER,
+    apsw.SQLITE_TRANSACTION,
+    apsw.SQLITE_SAVEPOINT,
+    apsw.SQLITE_ATTACH,
+    apsw.SQLITE_DETACH,
+    apsw.SQLITE_PRAGMA,
+}
+_WRITES: Final = {
+    apsw.SQLITE_INSERT,
+    apsw.SQLITE_UPDATE,
+    apsw.SQLITE_DELETE,
+    apsw.SQLITE_DROP_TABLE,
+    apsw.SQLITE_ALTER_TABLE,
+}
+
+
+class SqliteRecorder:
+    """`Recorder` in an SQLite file."""
+
+    def __init__(self, writer: WriterThread) -> None:
+        self._writer = writer
+
+    async def record(self, work: UnitOfWork) -> bool:
+        return await self._writer.run(lambda connection: _record(connection, work))
+
+
+def _record(connection: SqliteConnection, work: UnitOfWork) -> bool:
+    key = (work.range.subscription, work.range.generation, work.range.low)
+    values = (*key, work.fencing_token, work.revision, work.position)
+    if connection.execute(SQL["move_range"], values).get is None:
+        return False
+    # fault: checkpoint-committed-before-rows
+    for change in work.rows:
+        _change(connection, change)
+    if work.statements:
+        _run(connection, work.statements)
+    return True
+
+
+def _change(connection: SqliteConnection, change: RowChange) -> None:
+    table = change.table
+    try:
+        connection.executemany(table_sql.upsert_row(table), table_sql.to_rows(table, change.upserts))
+        keys = table_sql.keys_to_sql(table, change.deletes)
+        connection.executemany(table_sql.delete_row(table), [(key,) for key in keys])
+    except apsw.ConstraintError as error:  # its text may contain values, for example from a trigger
+        code: Any = cast("Any", error).extendedresult
+        kind = str(apsw.mapping_extended_result_codes.get(code, "constraint"))
+        raise constraint_violation([table], kind.removeprefix("SQLITE_CONSTRAINT_").lower()) from None
+
+
+def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -> None:
+    """Run the SQL statements of a handler. They may not end the transaction or write to the tables of fait."""
+    connection.authorizer = _authorize
+    try:
+        for statement in statements:
+            # SQLite numbers `$2` by its first appearance; bound by name, it is the second value, as on PostgreSQL.
+            # fault: values-bound-by-place
+            values = {str(number): value for number, value in enumerate(statement.values, 1)}
+            # fault: second-statement-skipped
+            connection.execute(statement.sql, values).fetchall()  # without fetching, apsw stops at the first row
+    except KeyError as missing:
+        raise UsageError(
+            f"a SQL statement of a handler has the placeholder ${missing.args[0]}, but no value for it. Nothing was "
+            "recorded; the subscription will retry. Pass one value per placeholder to ctx.execute(sql, ...)."
+        ) from None
+    except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError, TypeError) as error:
+        raise UsageError(
+            f"a SQL statement of a handler failed ({error}). Nothing was recorded; the subscription will retry. "
+            "Correct the statement in ctx.execute(...)."
+        ) from error
+    except apsw.AuthError:
+        raise UsageError(
+            "a SQL statement of a handler was rejected: it may not begin or end transactions, attach databases, set "
+            "pragmas, or write to the fait_* table_sql. Nothing was recorded. Remove it from ctx.execute(...)."
+        ) from None
+    finally:
+        connection.authorizer = None
+
+
+def _authorize(operation: int, name: str | None, other_name: str | None, *_: object) -> int:
+    if operation == apsw.SQLITE_ALTER_TABLE:
+        name = other_name  # the first argument is the name of the database
+    reserved = operation in _WRITES and name is not None and name.startswith(_RESERVED_PREFIX)
+    return apsw.SQLITE_DENY if reserved or operation in _FORBIDDEN else apsw.SQLITE_OK

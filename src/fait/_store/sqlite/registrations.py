@@ -1,0 +1,100 @@
+"""Registrations in SQLite."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from fait._store.ports.registrations import Registration, not_registered, widened
+from fait._store.ports.tables import Table
+from fait._store.registration_rows import from_row, to_row, types_to_json
+from fait._store.sqlite import table_sql
+from fait._store.sqlite.connection import SqliteConnection
+from fait._store.sqlite.statements import SQL
+from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
+
+__all__ = ["SqliteRegistrations"]
+
+
+class SqliteRegistrations:
+    """`Registrations` in an SQLite file."""
+
+    def __init__(self, writer: WriterThread, readers: ReaderThreads) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def registrations(self) -> list[Registration]:
+        return await self._readers.run(lambda connection: _read(connection, None))
+
+    async def registration(self, subscription: str) -> Registration | None:
+        rows = await self._readers.run(lambda connection: _read(connection, subscription))
+        return rows[0] if rows else None
+
+    async def register(self, registration: Registration, position: int) -> Registration:
+        def job(connection: SqliteConnection) -> Registration:
+            _set(connection, registration, position)
+            return _read(connection, registration.subscription)[0]
+
+        return await self._writer.run(job)
+
+    async def widen(self, subscription: str, handled_types: Sequence[str]) -> Registration:
+        return await self._writer.run(lambda connection: _widen(connection, subscription, handled_types))
+
+    async def accept(self, registration: Registration) -> None:
+        def job(connection: SqliteConnection) -> None:
+            name, types = registration.subscription, types_to_json(registration.handled_types)
+            if connection.execute(SQL["update_definition"], (name, registration.definition_hash, types)).fetchall():
+                connection.execute(SQL["free_ranges"], (name,))
+
+        await self._writer.run(job)
+
+    async def rename(self, old: str, new: str) -> None:
+        await self._writer.run(lambda connection: _rename(connection, old, new))
+
+    async def forget(self, subscription: str) -> None:
+        await self._writer.run(lambda connection: _forget(connection, subscription))
+
+    async def reset(self, registration: Registration, table: Table, position: int) -> None:
+        def job(connection: SqliteConnection) -> None:
+            for statement in (table_sql.drop_table(table), *table_sql.create_table(table)):
+                connection.execute(statement)
+            _set(connection, registration, position, replaces=True)
+
+        await self._writer.run(job)
+
+
+def _read(connection: SqliteConnection, subscription: str | None) -> list[Registration]:
+    return [from_row(row) for row in connection.execute(SQL["read_registrations"], (subscription,)).fetchall()]
+
+
+def _set(
+    connection: SqliteConnection, registration: Registration, position: int, token: int = 0, *, replaces: bool = False
+) -> None:
+    values = (*to_row(registration), replaces)
+    if connection.execute(SQL["set_registration"], values).fetchall():
+        name, generation = registration.subscription, registration.generation
+        connection.execute(SQL["set_range"], (name, generation, position, token))
+
+
+def _widen(connection: SqliteConnection, subscription: str, handled_types: Sequence[str]) -> Registration:
+    rows = _read(connection, subscription)
+    if not rows:
+        raise not_registered(subscription)
+    after = widened(rows[0], handled_types)
+    if after != rows[0]:
+        values = (subscription, None, types_to_json(after.handled_types))
+        connection.execute(SQL["update_definition"], values).fetchall()
+    return after
+
+
+def _rename(connection: SqliteConnection, old: str, new: str) -> None:
+    rows = _read(connection, old)
+    if not rows or _read(connection, new):
+        return
+    _forget(connection, old)
+    token, position = connection.execute(SQL["freed_range"], (old, rows[0].generation)).fetchall()[0]
+    _set(connection, replace(rows[0], subscription=new), position, token)
+
+
+def _forget(connection: SqliteConnection, subscription: str) -> None:
+    connection.execute(SQL["retire_registration"], (subscription,))
+    connection.execute(SQL["free_ranges"], (subscription,))

@@ -1,0 +1,8 @@
+-- adopted_positions: the positions of all registrations except those of kind system.
+-- In:   ?1 id of the new epoch
+-- Out:  subscription, highest position, whether the registration is in the new epoch; by subscription
+SELECT subscription, max(position), epoch_id = ?1
+FROM fait_subscriptions JOIN fait_ranges USING (subscription, generation)
+WHERE state = 'live' AND kind != 'system'
+GROUP BY subscription, generation
+ORDER BY subscription, generation;

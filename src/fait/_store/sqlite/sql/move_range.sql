@@ -1,0 +1,14 @@
+-- move_range: move the position of a range, if fencing token and revision are still current.
+-- In:   ?1 subscription · ?2 generation · ?3 low · ?4 fencing token · ?5 revision · ?6 position
+-- Out:  one row; no row: the work is fenced
+UPDATE fait_ranges SET position = ?6
+WHERE subscription = ?1 AND generation = ?2 AND low = ?3
+    -- fault: stale-fencing-token-accepted
+    AND fencing_token = ?4
+    AND EXISTS (
+        SELECT 1 FROM fait_subscriptions
+        WHERE subscription = ?1 AND generation = ?2 AND state = 'live'
+            -- fault: stale-revision-accepted
+            AND revision = ?5
+    )
+RETURNING position;
