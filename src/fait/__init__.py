@@ -24,7 +24,6 @@ from fait._errors import (
     FaitError,
     InvalidValue,
     KeyReused,
-    LeaseLost,
     MissingExtra,
     PositionExpired,
     ReadModelChanged,
@@ -45,7 +44,7 @@ from fait._events.query import Query
 from fait._events.upcast import Upcaster, upcast
 from fait._events.validation import Json
 from fait._events.version import Expected
-from fait._subscriptions.failure import Retry
+from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.find import Comparison, Descending, Rows, between, desc, ge, gt, le, lt, ne, one_of
 from fait._subscriptions.reactor import Context
 from fait._subscriptions.read_model import ReadModel
@@ -70,11 +69,11 @@ __all__ = [
     "Envelope",
     "EventTooNew",
     "Expected",
+    "FailurePolicy",
     "FaitError",
     "InvalidValue",
     "Json",
     "KeyReused",
-    "LeaseLost",
     "ManualClock",
     "Metadata",
     "MissingExtra",
@@ -88,7 +87,6 @@ __all__ = [
     "ReadModelChanged",
     "RecordedEvent",
     "Rejected",
-    "Retry",
     "Rows",
     "Stale",
     "StoreTooNew",

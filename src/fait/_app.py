@@ -35,18 +35,19 @@ from fait._events.envelope import Envelope
 from fait._events.query import EVERYTHING, Query
 from fait._store.open import open_store
 from fait._store.ports.store import Store
-from fait._subscriptions.failure import Retry
+from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.feed import follow
 from fait._subscriptions.find import Rows, column_conditions, decode_cursor, encode_cursor, sort_orders
 from fait._subscriptions.handler_calls import Handler
 from fait._subscriptions.processor import LEASE_DURATION_S, State
 from fait._subscriptions.projection import Projection
-from fait._subscriptions.reactor import HANDLER_TIMEOUT_S, Context, Reactor, ReactorDefinition, Start
+from fait._subscriptions.reactor import HANDLER_TIMEOUT_S, Context, Reactor, ReactorDefinition
 from fait._subscriptions.read_model import ReadModel, ReadModelDefinition, definition_of
 from fait._subscriptions.read_your_writes import Deadline, read_nothing, wait_for_position
+from fait._subscriptions.registration import Registrar, RegistrationChanges
 from fait._subscriptions.retention import Retention
 from fait._subscriptions.runner import Runner
-from fait._subscriptions.start import SubscriptionStarter
+from fait._subscriptions.subscription import Start
 
 __all__ = ["App", "SubscriptionStatus", "System", "declarations_of", "open_system"]
 
@@ -97,7 +98,7 @@ class _HandlerDecorator(Generic[E]):
 class _Options(TypedDict, total=False):
     name: str | None
     start: Start
-    retry: Retry
+    on_failure: FailurePolicy
     timeout_s: float
     batch: int
 
@@ -169,13 +170,14 @@ class App:
         *events: type,
         name: str | None = None,
         start: Start = "now",
-        retry: Retry = Retry(),
+        on_failure: FailurePolicy = FailurePolicy(),
         timeout_s: float = HANDLER_TIMEOUT_S,
         batch: int = 1,
     ) -> Any:
         """Declare a handler: a function called for every event of these types, at least once and in order.
 
-        A handler that raises is called again for the same event, with back-off, until it succeeds. It may be `async` or
+        A handler that raises is called again for the same event, with back-off, until it succeeds or the attempts of
+        `on_failure` are used up. It may be `async` or
         not, and takes the event, or the event and a `Context`. The decorated function is returned unchanged.
 
         Args:
@@ -183,7 +185,7 @@ class App:
             name: name of the subscription; by default the function's name. The checkpoint is stored under it, so do not
                 change it; see `renamed` of `open`.
             start: where a new subscription starts: "now", at the end of the log, or at its "beginning".
-            retry: back-off between attempts.
+            on_failure: back-off between attempts, and what follows the last one.
             timeout_s: timeout for one event, in seconds. A handler that is not `async` runs in a thread, which is not
                 stopped by the timeout.
             batch: maximum number of events whose statements (`ctx.execute`) and checkpoint are committed together. More
@@ -196,7 +198,7 @@ class App:
         """
 
         def declare(name: str, handler: Handler) -> None:
-            self._add_reactor(ReactorDefinition(name, events, handler, start, retry, timeout_s, batch))
+            self._add_reactor(ReactorDefinition(name, events, handler, start, on_failure, timeout_s, batch))
 
         decorator: _HandlerDecorator[Any] = _HandlerDecorator(name, declare)
         return decorator
@@ -260,6 +262,7 @@ class App:
         clock: Clock | None = None,
         renamed: Mapping[str, str] | None = None,
         forget: Sequence[str] = (),
+        accept: Sequence[str] = (),
         rebuild: Sequence[str] = (),
         create: bool = True,
         lease_s: float = LEASE_DURATION_S,
@@ -273,12 +276,15 @@ class App:
             clock: replaces the system clock, in tests.
             renamed: old names of subscriptions and their new names; the checkpoints are renamed.
             forget: subscriptions that were removed; their checkpoints are deleted.
+            accept: subscriptions whose changed definition continues where the older one has stopped. Accept the
+                definition of a read model only if it computes the same rows, and that of a handler if it is to handle
+                fewer event types than before.
             rebuild: tables of read models to empty and rebuild from the log.
             create: whether to create a store that does not exist.
             lease_s: time without a heartbeat, in seconds, after which other processes may take over a subscription.
 
         Raises:
-            UsageError: the URL names no store; `rebuild` names no read model of the app; both names of a renamed
+            UsageError: the URL names no store; `accept` or `rebuild` names nothing of the app; both names of a renamed
                 subscription have a checkpoint; or the table of a new read model already has rows.
             MissingExtra: the driver of the store is not installed.
             DeclarationError: the declarations contradict each other, or another app of the store has a subscription of
@@ -289,9 +295,9 @@ class App:
             CheckpointMismatch: a checkpoint does not belong to this log.
             PositionExpired: a subscription would start where messages have been dropped.
         """
+        changes = RegistrationChanges(renamed or {}, forget, accept, rebuild)
         async with open_system(
-            self._resolve(), url, run=run, clock=clock, renamed=renamed, forget=forget, rebuild=rebuild, create=create,
-            lease_s=lease_s,
+            self._resolve(), url, run=run, clock=clock, changes=changes, create=create, lease_s=lease_s
         ) as system:  # fmt: skip
             self._systems.add(system)
             try:
@@ -312,9 +318,7 @@ async def open_system(
     *,
     run: Literal["here", "elsewhere"] = "here",
     clock: Clock | None = None,
-    renamed: Mapping[str, str] | None = None,
-    forget: Sequence[str] = (),
-    rebuild: Sequence[str] = (),
+    changes: RegistrationChanges = RegistrationChanges(),
     create: bool = True,
     lease_s: float = LEASE_DURATION_S,
 ) -> AsyncGenerator["System", None]:
@@ -323,7 +327,7 @@ async def open_system(
     store = await open_store(url, clock=clock, create=create)
     try:
         system = System(declarations, store, clock, lease_s)
-        async with system._run(renamed or {}, forget, rebuild, start=run == "here"):  # pyright: ignore[reportPrivateUsage]
+        async with system._run(changes, start=run == "here"):  # pyright: ignore[reportPrivateUsage]
             yield system
     finally:
         await store.close()
@@ -340,10 +344,10 @@ class SubscriptionStatus(Struct, frozen=True):
     Attributes:
         name: name of the subscription.
         state: "waiting": another process runs it, or none; "catching_up"; "live": it has reached the head; "failing":
-            it retries a failed event; "stopping"; "stopped".
+            it retries after an error; "failed": an error ended it, and it waits for a restart; "stopping"; "stopped".
         position: position up to which it has processed the log.
         lag: difference between the head and `position`.
-        error: the error that the subscription is retrying in this process; None if there is none.
+        error: the error that the subscription is retrying in this process, or that ended it; None if there is none.
     """
 
     name: str
@@ -374,7 +378,7 @@ class System(Client):
         }
         reactors = [Reactor(definition, codec, self) for definition in declarations.reactors.values()]
         self._subscriptions: list[Projection | Reactor] = [*self._projections.values(), *reactors]
-        self._starter = SubscriptionStarter(declarations.name, store)
+        self._registrar = Registrar(declarations.name, [each.definition for each in self._subscriptions], store)
         retention = Retention(declarations.name, registry, store, clock)
         self._subscription_runner = Runner(self._subscriptions, store, retention, lease_s=lease_s)
 
@@ -384,10 +388,8 @@ class System(Client):
             self._event_loop.call_soon_threadsafe(self.store.log.notify)
 
     @asynccontextmanager
-    async def _run(
-        self, renamed: Mapping[str, str], forget: Sequence[str], rebuild: Sequence[str], *, start: bool
-    ) -> AsyncGenerator[None, None]:
-        await self._prepare(renamed, forget, rebuild)
+    async def _run(self, changes: RegistrationChanges, *, start: bool) -> AsyncGenerator[None, None]:
+        await self._prepare(changes)
         try:
             if start:
                 await self._subscription_runner.start()
@@ -398,21 +400,10 @@ class System(Client):
             finally:
                 await self._snapshots.close()
 
-    async def _prepare(self, renamed: Mapping[str, str], forget: Sequence[str], rebuild: Sequence[str]) -> None:
-        """Create tables and initial checkpoints; raise if existing ones do not match the declarations."""
-        registrations = self.store.registrations
-        for old, new in renamed.items():
-            if await registrations.registration(old) and await registrations.registration(new):
-                raise UsageError(
-                    f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. "
-                    f"Open the app once without renamed=, and with forget=[{old!r}] or forget=[{new!r}], to delete one."
-                )
-            await registrations.rename(old, new)
-        for name in forget:
-            await registrations.forget(name)
-        for name in rebuild:
-            await self.rebuild(self._declarations.read_model(name).cls)
-        await self._starter.start(self._subscriptions)
+    async def _prepare(self, changes: RegistrationChanges = RegistrationChanges()) -> None:
+        """Register the subscriptions; raise if those that are registered do not match the declarations."""
+        await self._registrar.apply(changes)
+        await self._registrar.register()
 
     async def get(
         self, model: type[M], key: Any, /, *, after: WriteResult[Any] | None = None, timeout_s: float = FIND_TIMEOUT_S
@@ -500,7 +491,7 @@ class System(Client):
             UsageError: a read model is not included in the app.
             Stale: a subscription did not reach the write within the timeout; the exception names it.
         """
-        names = [self._definition(model).name for model in models] or [each.name for each in self._subscriptions]
+        names = [self._definition(model).name for model in models] or list(self._subscription_runner.processors)
         position = await self.store.log.head() if after is None else after.position
         deadline = Deadline(timeout_s)
         for name in names:
@@ -542,12 +533,9 @@ class System(Client):
             PositionExpired: the read model handles messages, and some have been dropped. The table is unchanged, unless
                 they were dropped during the call.
         """
-        projection = self._projections[self._definition(model).name]
-        await self._starter.check_not_expired(projection, 0)  # before anything is changed
-        registration = self._starter.registration(projection)
-        await self.store.registrations.reset(registration, projection.definition.table, 0)
-        await self._starter.check_not_expired(projection, 0)  # again: now the checkpoint prevents further drops
-        self._subscription_runner.processors[projection.name].restart()
+        name = self._definition(model).name
+        await self._registrar.rebuild(name)
+        self._subscription_runner.processors[name].restart()
 
     async def read(
         self, stream: str, /, *, after: int = 0, until: Until = Until(), limit: int = _DEFAULT_LIMIT

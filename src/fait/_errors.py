@@ -18,7 +18,6 @@
     ├── ReadModelChanged        a read model's definition differs from its table's
     ├── CheckpointMismatch      a checkpoint belongs to another log or lies beyond the head
     ├── PositionExpired         a subscription would start where messages have been dropped
-    ├── LeaseLost               the lease of a subscription was lost
     └── StoreUnavailable        the store cannot be reached or used; see `.outcome`
         └── StoreTooNew         the database schema is from a newer version of fait
 
@@ -38,7 +37,6 @@ __all__ = [
     "FaitError",
     "InvalidValue",
     "KeyReused",
-    "LeaseLost",
     "MissingExtra",
     "PositionExpired",
     "ReadModelChanged",
@@ -264,7 +262,8 @@ class ReadModelChanged(FaitError):
             f"the definition of read model {model!r} changed since its table was built: its evolve or key_of, code or "
             "types that these use, its columns, key, event types or version, or the minor version of Python. Nothing "
             "was changed; new code does not continue with rows of old code. Rebuild the table from the log: fait "
-            f"rebuild {model} --app module:app --store URL, or open(url, rebuild=[{model!r}])."
+            f"rebuild {model} --app module:app --store URL, or open(url, rebuild=[{model!r}]). If the new code "
+            f"computes the same rows, continue with them: open(url, accept=[{model!r}])."
         )
 
 
@@ -308,13 +307,6 @@ class PositionExpired(FaitError):
             "do not expire, or start at the end of the log with start='now'. If the subscription already has a "
             f"checkpoint, also open the app once with forget=[{subscription!r}]."
         )
-
-
-class LeaseLost(FaitError):
-    """The lease of a subscription was lost: another process acquired it, or the checkpoint was reset.
-
-    Work not yet recorded was discarded; its events are processed again from the checkpoint.
-    """
 
 
 class StoreUnavailable(FaitError):

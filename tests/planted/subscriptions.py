@@ -21,30 +21,31 @@ FAULTS = [
         "a worker that fails repeatedly does not release its lease",
         "_subscriptions/processor.py",
         "failing-worker-keeps-lease",
-        "if failures < 0:",
+        "if False:",
         "tests/subscriptions/test_failing.py"
         "::test_event_of_newer_schema_version_is_handled_once_by_newer_process[sqlite]",
     ),
     Mutant(
         "the recorded part of a failed batch is repeated",
-        "_subscriptions/reactor.py",
+        "_subscriptions/processor.py",
         "recorded-part-repeated",
-        "if error is not None:\n    return 0\nif handled:",
+        "if outcome.error is not None:\n    return 0, outcome.error\n"
+        "if outcome.finished and not await self._record(batch[outcome.finished - 1].position, outcome):",
         BATCHES + "failing_event_in_batch_blocks_later_events_and_repeats_only_itself[sqlite]",
     ),
     Mutant(
         "a new subscription starts although its events have expired",
-        "_subscriptions/start.py",
+        "_subscriptions/registration.py",
         "start-below-expired-position",
-        "if subscription.may_expire and (expired := await self._log.expired_position()) < position:",
+        "if definition.may_expire and (expired := await self._log.expired_position()) < position:",
         "tests/subscriptions/test_retention.py::"
         "test_new_subscription_to_dropped_messages_raises_position_expired[sqlite]",
     ),
     Mutant(
         "a reactor stops after five attempts",
-        "_subscriptions/reactor.py",
+        "_subscriptions/processor.py",
         "reactor-stops-retrying",
-        "while not processing.stopping and self._failures(event) < 5:",
+        "if failures < 5:",
         RUNNING + "reactor_retries_failed_event_before_next_event",
     ),
     Mutant(
@@ -84,7 +85,7 @@ FAULTS = [
     ),
     Mutant(
         "rows of a forgotten read model are rejected only once",
-        "_subscriptions/start.py",
+        "_subscriptions/registration.py",
         "old-rows-rejected-once",
         "pass",
         "tests/test_app.py::test_open_with_forgotten_read_model_and_old_rows_raises_until_rebuilt",

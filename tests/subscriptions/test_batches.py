@@ -21,7 +21,7 @@ from fait._store.sqlite.connection import SqliteConnection
 from fait._subscriptions import processor, reactor
 
 SQL = [name for name in sorted(backend_names()) if name != "memory"]
-SHORT_RETRY = fait.Retry(initial_s=0.005, max_s=0.01)
+SHORT_RETRY = fait.FailurePolicy(initial_s=0.005, max_s=0.01)
 SEEN = "CREATE TABLE IF NOT EXISTS seen (number INTEGER, position BIGINT)"
 NOTE = "INSERT INTO seen (number, position) VALUES ($1, $2)"
 
@@ -128,7 +128,7 @@ async def test_events_without_batch_are_recorded_one_by_one(url: str, monkeypatc
 async def test_failing_event_in_batch_blocks_later_events_and_repeats_only_itself(sql_url: str) -> None:
     app, calls, attempts = App("batches"), Counter[int](), list[int]()
 
-    @app.on(Counted, start="beginning", batch=10, retry=SHORT_RETRY)
+    @app.on(Counted, start="beginning", batch=10, on_failure=SHORT_RETRY)
     def note(event: Counted, ctx: fait.Context) -> None:
         calls[event.number] += 1
         ctx.execute(SEEN)
@@ -149,7 +149,7 @@ async def test_failing_event_in_batch_blocks_later_events_and_repeats_only_itsel
 async def test_failing_statement_in_batch_does_not_block_earlier_events(sql_url: str) -> None:
     app = App("batches")
 
-    @app.on(Counted, start="beginning", batch=10, retry=SHORT_RETRY)
+    @app.on(Counted, start="beginning", batch=10, on_failure=SHORT_RETRY)
     def note(event: Counted, ctx: fait.Context) -> None:
         ctx.execute(SEEN)
         ctx.execute(NOTE, event.number, ctx.envelope.position)
@@ -183,7 +183,7 @@ async def test_outage_in_batch_does_not_count_as_attempt(sql_url: str) -> None:
 async def test_timeout_in_batch_repeats_no_earlier_event(sql_url: str) -> None:
     app, calls, resume = App("batches"), list[int](), threading.Event()
 
-    @app.on(Counted, start="beginning", batch=6, timeout_s=0.2, retry=SHORT_RETRY)
+    @app.on(Counted, start="beginning", batch=6, timeout_s=0.2, on_failure=SHORT_RETRY)
     def note(event: Counted) -> None:
         calls.append(event.number)
         if event.number == 3 and calls.count(3) == 1:

@@ -11,12 +11,11 @@ import pytest
 
 import fait
 from fait._store.open import open_store
-from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Store
 from fait._subscriptions.processor import LEASE_POLL_SHARE, Processor
 from fait.testing.contract.leases import range_of
+from fait.testing.contract.processors import Broken, register_recorder
 from fait.testing.contract.store import added, new, write
-from fait.testing.contract.subscriptions import Broken
 
 SHARED = ["sqlite", "postgresql"]
 
@@ -142,7 +141,7 @@ async def test_failing_handler_releases_lease_to_other_process(url: str) -> None
 async def test_failing_handler_without_successor_is_retried_and_reports_error(url: str) -> None:
     app, attempts = deployed(), list[int]()
 
-    @app.on(Moved, retry=fait.Retry(initial_s=0.6, max_s=0.6))
+    @app.on(Moved, on_failure=fait.FailurePolicy(initial_s=0.6, max_s=0.6))
     def move(event: Moved, ctx: fait.Context) -> None:
         attempts.append(ctx.attempt)
         if ctx.attempt < 4:
@@ -199,10 +198,7 @@ async def test_constraint_added_to_read_model_is_reported_until_dropped(url: str
 async def store() -> AsyncIterator[Store]:
     """A store with a subscription at position 0 and three events for it."""
     store = await open_store("memory:", clock=fait.SystemClock())
-    identity = store.log.identity
-    registration = Registration("recorder", "parcels", "reactor", "", (), identity.log_id, identity.epoch_id)
-    await store.registrations.register(registration, 0)
-    await store.leases.heartbeat("owner")
+    await register_recorder(store)
     await added(store.log, write("a", [new("wanted") for _ in range(3)]))
     yield store
     await store.close()

@@ -10,7 +10,7 @@ import pytest
 
 import fait
 
-SHORT_RETRY = fait.Retry(initial_s=0.001)
+SHORT_RETRY = fait.FailurePolicy(initial_s=0.001)
 
 
 @fait.event("rung.rang")
@@ -30,7 +30,7 @@ class Bell(fait.Aggregate, category="bell"):
 
 async def handled(handler: Any, **options: Any) -> None:
     app = fait.App("bells")
-    app.on(Rang, name="handler", retry=SHORT_RETRY, **options)(handler)
+    app.on(Rang, name="handler", on_failure=SHORT_RETRY, **options)(handler)
     async with app.open("memory:") as s:
         await s.wait(await s.publish(Rang(7), stream="tower-1"), timeout_s=30)
 
@@ -106,7 +106,7 @@ async def test_calls_in_other_order_at_retry_take_effect_once() -> None:
     app = fait.App("bells")
     app.include(Bell)
 
-    @app.on(Rang, retry=SHORT_RETRY)
+    @app.on(Rang, on_failure=SHORT_RETRY)
     async def handler(event: Rang, ctx: fait.Context) -> None:
         if ctx.envelope.category != "tower":
             return

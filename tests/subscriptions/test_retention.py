@@ -359,7 +359,7 @@ async def _nothing(event: Any) -> None: ...
 async def _same(app: fait.App, system: fait.System) -> AsyncIterator[fait.System]:
     """Open another app on the store of a system."""
     other = fait.System(app._resolve(), system.store, system._clock, 5.0)
-    await other._prepare({}, (), ())
+    await other._prepare()
     try:
         yield other
     finally:

@@ -61,6 +61,10 @@ class Registry(Struct, frozen=True, eq=False):
         """Return whether an event type is among the handled types."""
         return name in handled.types or (handled.untyped and name not in self.types)
 
+    def ignored_types(self, handled: HandledTypes) -> frozenset[str]:
+        """Return the names of the declared types that are not among the handled ones."""
+        return frozenset(self.types.keys() - handled.types.keys())
+
     def upcasters_from(self, declared: EventType, schema_version: int) -> tuple[Upcaster, ...]:
         """Return the upcasters from a stored schema version to the current one, in order."""
         versions = range(schema_version, declared.schema_version)

@@ -1,23 +1,47 @@
-"""Delays before a failed operation is retried: exponential back-off with jitter."""
+"""What happens when an event cannot be handled: retries with exponential back-off and jitter, then a stop or a skip."""
+
+from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["Retry"]
+from fait._errors import DeclarationError
+
+__all__ = ["FailurePolicy"]
 
 
-class Retry(Struct, frozen=True):
-    """The back-off of a reactor: the delay before it handles a failed event again.
+class FailurePolicy(Struct, frozen=True):
+    """What a subscription does with an event that it failed to handle.
 
-    The upper bound of the delay doubles with each consecutive failure. The delay is chosen at random between half of
-    the bound and the bound.
+    The event is handled again after a delay. The upper bound of the delay doubles with each consecutive failure, and
+    the delay is chosen at random between half of the bound and the bound. Later events wait.
+
+    An unreachable store is no failure of an event: it counts as no attempt.
 
     Attributes:
         initial_s: maximum delay after the first failure, in seconds.
         max_s: maximum delay after any number of failures, in seconds.
+        attempts: maximum number of attempts in one process; None: until one succeeds.
+        then: what follows the last attempt. "stop": the subscription stops in this process until the app is opened
+            again or its read model is rebuilt. "skip": the event is logged as an error and counts as handled.
+
+    Raises:
+        DeclarationError: a delay is negative or not a number, or `attempts` is less than 1.
     """
 
     initial_s: float = 0.1
     max_s: float = 30.0
+    attempts: int | None = None
+    then: Literal["stop", "skip"] = "stop"
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.initial_s < float("inf") and 0 <= self.max_s < float("inf")):
+            raise DeclarationError(
+                f"the delays of a FailurePolicy are seconds, 0 or more: initial_s={self.initial_s}, max_s={self.max_s}"
+            )
+        if self.attempts is not None and self.attempts < 1:
+            raise DeclarationError(f"a FailurePolicy needs at least 1 attempt, or None for no limit: {self.attempts}")
+        if self.then not in ("stop", "skip"):
+            raise DeclarationError(f"a FailurePolicy's then= is 'stop' or 'skip', not {self.then!r}")
 
     def delay_s(self, failures: int) -> float:
         """Return a random delay in seconds.
@@ -29,3 +53,7 @@ class Retry(Struct, frozen=True):
 
         bound = min(self.max_s, self.initial_s * 2 ** min(failures - 1, 32))
         return random.uniform(bound / 2, bound)  # noqa: S311 - not a secret
+
+    def is_exhausted(self, failures: int) -> bool:
+        """Return whether an event is not to be handled again after a number of consecutive failures."""
+        return self.attempts is not None and failures >= self.attempts

@@ -1,46 +1,57 @@
 """Runs one subscription as a state machine that is safe in any number of processes.
 
-    waiting ──► catching_up ──► live ──► stopping ──► stopped
-       ▲             │  ▲         │
-       └── lease ◄───┴──┼─────────┤
-           lost         └ failing ◄┘
+    waiting ──────► catching_up ◄──────► live         any state ──► stopping ──► stopped
+       ▲  ▲  lease      │  ▲               │
+       │  │  acquired   ▼  │               │
+       │  └────────── backing_off ◄────────┤          waiting, catching_up or live ──► backing_off: a failure
+       └── lease lost ─────────────────────┘          catching_up or live ──► failed: no attempt is left
 
-Only the owner of the subscription's lease handles events. If the owner's heartbeat stops, another process acquires the
-lease and continues from the checkpoint. Work of the former owner that is not yet recorded is rejected by its fencing
-token.
+Each state is a method that returns the next state. Only the owner of the subscription's lease handles events. If the
+owner's heartbeat stops, another process acquires the lease and continues from the checkpoint. Work of the former owner
+that is not yet recorded is rejected by its fencing token.
 
-An owner that fails repeatedly without progress releases its lease, because it may be the only process that still runs
-old code. It tries to acquire the lease again after other processes had time to do so.
+All work goes through `_record`, and all failures are handled here: those of an event by the subscription's
+`FailurePolicy`, those of the store by retries without limit. A process that backs off for long releases the lease,
+because it may be the only one that still runs old code.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Collection, Sequence
-from typing import Final, Literal, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal, get_args
 
-from fait._errors import CheckpointMismatch, EventTooNew, LeaseLost
+from fait._errors import CheckpointMismatch, EventTooNew, ReadModelChanged, StoreUnavailable
 from fait._events.append import Page
+from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
 from fait._store.ports.leases import Lease, Range
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Store
-from fait._store.ports.tables import RowChange
-from fait._store.ports.unit_of_work import HandlerStatement, UnitOfWork
+from fait._store.ports.unit_of_work import UnitOfWork
 from fait._store.position_signal import PositionSignal
-from fait._subscriptions.failure import Retry
+from fait._subscriptions.failure import FailurePolicy
+from fait._subscriptions.subscription import Outcome, Subscription
 from fait._telemetry import logger
 
-__all__ = [
-    "CHECKPOINT_DELAY_S",
-    "LEASE_DURATION_S",
-    "LeaseReleased",
-    "ProcessingContext",
-    "Processor",
-    "State",
-    "Subscription",
-]
+__all__ = ["CHECKPOINT_DELAY_S", "LEASE_DURATION_S", "Processor", "State"]
 
-State = Literal["waiting", "catching_up", "live", "failing", "stopping", "stopped"]
+State = Literal["waiting", "catching_up", "live", "failing", "failed", "stopping", "stopped"]
+"""State of a subscription in this process, as its users see it; "failing": an error is being retried."""
+
+Step = Literal["waiting", "catching_up", "live", "backing_off", "failed", "stopping", "stopped"]
+"""State of a processor."""
+
+TRANSITIONS: Final[Mapping[Step, frozenset[Step]]] = {
+    "waiting": frozenset({"catching_up", "backing_off", "stopping"}),
+    "catching_up": frozenset({"live", "backing_off", "failed", "waiting", "stopping"}),
+    "live": frozenset({"live", "catching_up", "backing_off", "failed", "waiting", "stopping"}),
+    "backing_off": frozenset({"catching_up", "waiting", "stopping"}),
+    "failed": frozenset({"waiting", "stopping"}),
+    "stopping": frozenset({"stopped"}),
+    "stopped": frozenset(),
+}
+"""The states that may follow each state."""
 
 LEASE_DURATION_S: Final = 5.0
 """Default time without a heartbeat after which another process may acquire a lease."""
@@ -48,118 +59,64 @@ LEASE_DURATION_S: Final = 5.0
 LEASE_POLL_SHARE: Final = 1 / 20
 """Interval between two reads of a lease by a waiting process, as a fraction of the lease duration."""
 
-MAX_FAILURES_BEFORE_RELEASE: Final = 3
-"""Maximum number of consecutive failures without progress before an owner releases its lease.
-
-An event of a newer schema version causes a release after the first failure.
-"""
-
 CHECKPOINT_DELAY_S: Final = 0.1
 """Maximum delay before the checkpoint is written after a skip over events that the subscription does not handle."""
 
+NOTHING: Final = Outcome(0)
+"""No work, of a checkpoint that moves past events."""
 
-class LeaseReleased(LeaseLost):
-    """This process released the lease itself, after a failure."""
-
-
-class ProcessingContext(Protocol):
-    """The part of a processor that its subscription uses: its position, and the recording of work."""
-
-    @property
-    def position(self) -> int:
-        """Position up to which all events are processed."""
-        ...
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the subscription must not start to handle another event."""
-        ...
-
-    async def record(
-        self, position: int, rows: Sequence[RowChange] = (), statements: Sequence[HandlerStatement] = ()
-    ) -> None:
-        """Record the work of the events up to a position, and move the checkpoint, in one transaction.
-
-        Args:
-            position: the checkpoint afterwards.
-            rows: changes of read models.
-            statements: SQL statements of handlers.
-
-        Raises:
-            LeaseLost: another process acquired the lease, or the checkpoint was reset. Nothing was recorded.
-        """
-        ...
-
-    def skip_to(self, position: int) -> None:
-        """Skip to a position without recording work; the checkpoint is written lazily."""
-        ...
-
-    def failed(self, error: Exception) -> None:
-        """Report that the current event failed and will be retried."""
-        ...
-
-    def recovered(self) -> None:
-        """Report that the failed event has been handled."""
-        ...
-
-    async def back_off(self, seconds: float) -> None:
-        """Wait before a retry, or until the processor is stopped.
-
-        During a long wait the lease is released, so that a process with other code can handle the event.
-
-        Raises:
-            LeaseReleased: the lease was released.
-        """
-        ...
-
-
-class Subscription(Protocol):
-    """A projection or a reactor, as a processor sees it."""
-
-    @property
-    def name(self) -> str:
-        """Name of the checkpoint and of the lease, unique in the log."""
-        ...
-
-    @property
-    def definition_hash(self) -> str:
-        """Hash of its definition; "" if it has none."""
-        ...
-
-    @property
-    def query(self) -> Query:
-        """The events to read."""
-        ...
-
-    async def handle(self, page: Page, context: ProcessingContext) -> None:
-        """Handle the events of a page and record the work with the context."""
-        ...
+OUTAGE_POLICY: Final = FailurePolicy()
+"""Delays between attempts to use a store that cannot be used."""
 
 
 class Processor:
-    """Runs one subscription until it is stopped."""
+    """Runs one subscription until it is stopped.
+
+    Args:
+        subscription: handles the events.
+        store: the store of the log and of the subscription's range.
+        worker: id of this process, for its leases.
+        lease_s: duration of a lease, in seconds.
+
+    Attributes:
+        error: the error that is being retried, or that stopped the subscription; None if there is none.
+        started: whether `run` was called.
+        position_signal: position up to which all events are processed; 0 while unknown.
+    """
 
     def __init__(
         self, subscription: Subscription, store: Store, worker: str, *, lease_s: float = LEASE_DURATION_S
     ) -> None:
-        self.subscription = subscription
-        self.state: State = "waiting"
+        self.definition = subscription.definition
+        self.range_key = RangeKey(self.definition.name)
         self.error: Exception | None = None
         self.started = False
         self.position_signal = PositionSignal()
-        self.range_key = RangeKey(subscription.name)
-        self._log = store.log
-        self._leases = store.leases
-        self._recorder = store.recorder
+        self._subscription = subscription
+        self._store = store
         self._worker = worker
         self._lease_s = lease_s
+        self._step: Step = "waiting"
         self._lease: Lease | None = None
-        self._acquired_at = time.monotonic()
-        self._lease_lost = False
-        self._wait_timeout: asyncio.Timeout | None = None
+        self._acquired_at = 0.0
         self._checkpoint = 0
-        self._stop = asyncio.Event()
-        self._retry = Retry()
+        self._one_by_one_until = 0  # up to this position events are handled alone, to find one that fails
+        self._failures = _Failures()
+        self._stop_requested = False
+        self._interrupt = asyncio.Event()  # ends a pause
+        self._wait_timeout: asyncio.Timeout | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the subscription."""
+        return self.definition.name
+
+    @property
+    def state(self) -> State:
+        """State of the subscription in this process."""
+        if self._step == "backing_off" or (self.error is not None and self._step in ("waiting", "catching_up", "live")):
+            return "failing"
+        return self._step
 
     @property
     def position(self) -> int:
@@ -168,13 +125,18 @@ class Processor:
 
     @property
     def fencing_token(self) -> int:
-        """Fencing token of the last lease; 0 before the first one."""
+        """Fencing token of the lease; 0 while this process does not own it."""
         return self._lease.fencing_token if self._lease else 0
+
+    @property
+    def attempt(self) -> int:
+        """Number of the attempt at the first of the events that are being handled."""
+        return self._failures.attempt
 
     @property
     def stopping(self) -> bool:
         """Whether the subscription must not start to handle another event."""
-        return self._stop.is_set() or self._lease_lost
+        return self._stop_requested or self._lease is None
 
     def confirm_leases(self, keys: Collection[RangeKey], heartbeat_at: float) -> None:
         """Detect from the result of a heartbeat that the lease was lost.
@@ -183,196 +145,233 @@ class Processor:
             keys: ranges that the heartbeat found to be owned by this process.
             heartbeat_at: monotonic time at which the heartbeat began. It says nothing about a lease acquired later.
         """
-        if self.range_key not in keys and self.fencing_token and self._acquired_at < heartbeat_at:
-            self._lose_lease()
+        if self.range_key not in keys and self._lease is not None and self._acquired_at < heartbeat_at:
+            self._lose_lease("the heartbeat did not find it")
 
     def observe_range(self, current: Range) -> None:
         """Detect from the current range that another process acquired it or reset the checkpoint."""
-        if current.fencing_token > self.fencing_token:
-            self._lose_lease()
+        if self._lease is not None and current.fencing_token > self._lease.fencing_token:
+            self._lose_lease("its fencing token has increased")
 
     def restart(self) -> None:
         """Start again from the checkpoint, after this process has reset it."""
-        self._lose_lease()
+        self._failures = _Failures()
+        self.error = None
+        self._lose_lease("the checkpoint was reset")
+        self._interrupt.set()
 
     def stop(self) -> None:
         """Finish the current event, then stop."""
-        self._stop.set()
-        self._wake()
-
-    def _lose_lease(self) -> None:
-        self._lease_lost = True
-        self.position_signal.position = 0  # unknown until the checkpoint is read again
+        self._stop_requested = True
+        self._interrupt.set()
         self._wake()
 
     def _wake(self) -> None:
+        """End the wait for events."""
         if self._wait_timeout is not None and not self._wait_timeout.expired():
             self._wait_timeout.reschedule(asyncio.get_running_loop().time())
 
     async def run(self) -> None:
-        """Process events whenever this process owns the lease; retry after every failure."""
-        failures = failed_checkpoint = 0
+        """Run the state machine until it has stopped."""
         self.started = True
-        while not self._stop.is_set():
+        while self._step != "stopped":
             try:
-                if await self._acquire_lease():
-                    await self._process()
-            except LeaseReleased:
-                pass  # state and error still describe the failure
-            except LeaseLost as error:
-                self._lose_lease()
-                self.state, self.error = "waiting", None
-                logger.info(
-                    "lease lost, waiting to acquire it again: subscription=%s position=%d reason=%s",
-                    self.subscription.name, self._checkpoint, error,
-                )  # fmt: skip
+                following = await self._STEPS[self._step](self)
             except Exception as error:
-                failures = failures + 1 if self._checkpoint == failed_checkpoint else 1
-                failed_checkpoint = self._checkpoint
-                self.failed(error)
-                logger.error(
-                    "subscription failed, restarting from its checkpoint: subscription=%s position=%d failures=%d",
-                    self.subscription.name, self._checkpoint, failures, exc_info=error,
-                )  # fmt: skip
-                # fault: failing-worker-keeps-lease
-                if failures >= MAX_FAILURES_BEFORE_RELEASE or isinstance(error, EventTooNew):
-                    await self._release_lease()
-                await self.pause(self._retry.delay_s(failures))
-        self.state = "stopped"
+                following = self._fail(error)
+            assert following in TRANSITIONS[self._step], f"{self._step} to {following}"
+            self._step = following
 
-    async def _release_lease(self) -> None:
-        """Release the lease and give other processes time for two reads of it."""
-        if self._lease is None or self._lease_lost:
-            return
-        try:
-            await self._leases.release(self._lease)
-        except Exception as error:  # the lease remains valid, and this process retries under it
-            logger.info("failed to release a lease: subscription=%s error=%r", self.subscription.name, error)
-            return
-        self._lose_lease()
-        await self.pause(2 * LEASE_POLL_SHARE * self._lease_s)
+    def _next(self, step: Step) -> Step:
+        """Return a state, unless the processor was stopped or has lost the lease."""
+        if self._stop_requested:
+            return "stopping"
+        return "waiting" if self._lease is None else step
 
-    async def record(
-        self, position: int, rows: Sequence[RowChange] = (), statements: Sequence[HandlerStatement] = ()
-    ) -> None:
-        """Record the work of the events up to a position, and move the checkpoint, in one transaction.
+    # States
 
-        Args:
-            position: the checkpoint afterwards.
-            rows: changes of read models.
-            statements: SQL statements of handlers.
-
-        Raises:
-            LeaseLost: another process acquired the lease, or the checkpoint was reset. Nothing was recorded.
-        """
-        lease = self._lease
-        if lease is None or not await self._recorder.record(
-            UnitOfWork(self.range_key, lease.fencing_token, lease.revision, position, rows, statements)
-        ):
-            raise _lease_lost(self.subscription.name)
-        self._checkpoint = position
-        self.position_signal.advance(position)
-
-    def skip_to(self, position: int) -> None:
-        """Skip to a position without recording work; the checkpoint is written lazily."""
-        self.position_signal.advance(position)
-
-    def failed(self, error: Exception) -> None:
-        """Report a failure that will be retried."""
-        self.state, self.error = "failing", error
-
-    def recovered(self) -> None:
-        """Report that the failed event has been handled."""
-        if self.state == "failing":
-            self.state, self.error = "live", None
-
-    async def back_off(self, seconds: float) -> None:
-        """Wait before a retry, or until the processor is stopped.
-
-        Raises:
-            LeaseReleased: the lease was released, and another process may acquire it.
-        """
-        takeover_s = 2 * LEASE_POLL_SHARE * self._lease_s
-        if seconds < takeover_s:
-            await self.pause(seconds)
-            return
-        await self._release_lease()
-        await self.pause(seconds - takeover_s)
-        if self._lease_lost:
-            raise LeaseReleased(f"the lease of subscription {self.subscription.name!r} was released after a failure")
-
-    async def pause(self, seconds: float) -> None:
-        """Wait, or return early if the processor is stopped."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            pass
-
-    async def _acquire_lease(self) -> bool:
-        """Wait until the lease is free or its heartbeat has stood still for the lease duration, then acquire it.
-
-        Returns False if the processor was stopped.
-        """
+    async def _wait_for_lease(self) -> Step:
+        """Wait until the lease is free, or its worker's heartbeat has stood still for its duration; then acquire it."""
+        self._interrupt.clear()
         previous, unchanged_since = None, time.monotonic()
-        while not self._stop.is_set():
-            current = await self._leases.range(self.range_key)
-            if current is None:
-                reason = "it was deleted while the subscription was running; opening the app again creates one"
-                raise CheckpointMismatch(self.subscription.name, reason)
+        while not self._stop_requested:
+            current = await self._range()
             if (current.worker, current.heartbeat) != previous:
                 previous, unchanged_since = (current.worker, current.heartbeat), time.monotonic()
             # fault: lease-of-live-owner-acquired
             # fault: lease-never-expires
             stands_still = time.monotonic() - unchanged_since > self._lease_s
-            if current.heartbeat is not None and current.worker != self._worker and stands_still:
-                await self._leases.expire(current.worker, current.heartbeat)
-            if stands_still or current.heartbeat is None or current.worker == self._worker:
+            is_free = current.heartbeat is None or current.worker == self._worker
+            if stands_still and not is_free:
+                assert current.heartbeat is not None
+                await self._store.leases.expire(current.worker, current.heartbeat)
+            if stands_still or is_free:
                 if await self._acquire(current):
-                    return True
+                    return self._next("catching_up")
             else:
-                self.state, self.error = "waiting", None  # a failure in this process now concerns another owner
-            await self.pause(LEASE_POLL_SHARE * self._lease_s)
-        return False
+                self.error = None  # a failure in this process now concerns another owner
+            await self._pause(LEASE_POLL_SHARE * self._lease_s)
+        return "stopping"
 
-    async def _acquire(self, current: Range) -> bool:
-        definition_hash, epoch_id = self.subscription.definition_hash, self._log.identity.epoch_id
-        lease = await self._leases.acquire(current, self._worker, definition_hash, epoch_id)
-        if lease is None:
-            return False
-        self._lease, self._acquired_at, self._lease_lost = lease, time.monotonic(), False
-        self._checkpoint = self.position_signal.position = lease.position  # lower than before, after a reset
-        return True
-
-    async def _process(self) -> None:
-        """Process the log from the checkpoint."""
-        self.state = "catching_up"
-        after, next_page = self._checkpoint, None
+    async def _catch_up(self) -> Step:
+        """Process pages up to the head. The next page is read while one is processed."""
+        after, next_page, step = self.position, None, None
         try:
-            while not self.stopping:
-                page = await (next_page or self._log.read(after, query=self.subscription.query))
+            while step is None and not self.stopping:
+                page = await (next_page or self._read(after))
                 after, next_page = page.position, None
-                if page.more:  # read ahead while this page is processed
-                    next_page = asyncio.create_task(self._log.read(after, query=self.subscription.query))
-                await self._process_page(page)
-                if next_page is None:
-                    await self._wait_for_events(after)
+                if page.more:
+                    next_page = asyncio.create_task(self._read(after))
+                step = await self._process_page(page) or (None if page.more else "live")
         finally:
             if next_page is not None:
                 next_page.cancel()
                 await asyncio.gather(next_page, return_exceptions=True)
-        if self._lease_lost:
-            raise _lease_lost(self.subscription.name)
-        self.state = "stopping"
-        await self._write_checkpoint()
+        return step or self._next("catching_up")
 
-    async def _process_page(self, page: Page) -> None:
-        if page.events:
-            await self.subscription.handle(page, self)
-        elif page.position > self.position:
-            self.skip_to(page.position)
-        if not page.more:
-            self.state, self.error = "live", None
+    async def _follow(self) -> Step:
+        """Wait for events, and process a page of them."""
+        after = self.position
+        await self._wait_for_events(after)
+        if self.stopping:
+            return self._next("live")
+        page = await self._read(after)
+        return await self._process_page(page) or self._next("catching_up" if page.more else "live")
+
+    async def _back_off(self) -> Step:
+        """Wait before a retry. During a long wait another process, perhaps with other code, may acquire the lease."""
+        delay_s, takeover_s = self._failures.delay_s, 2 * LEASE_POLL_SHARE * self._lease_s
+        # fault: failing-worker-keeps-lease
+        if delay_s >= takeover_s or isinstance(self.error, EventTooNew):
+            await self._release_lease()
+            delay_s = max(delay_s, takeover_s)
+        await self._pause(delay_s)
+        return self._next("catching_up")
+
+    async def _stand_by(self) -> Step:
+        """Do nothing until the subscription is restarted or stopped, after the attempts at an event are used up."""
+        await self._release_lease()
+        while not self._interrupt.is_set():
+            await self._pause(self._lease_s)
+            await self._release_lease()  # again, if the store was unavailable
+        return self._next("waiting")
+
+    async def _stop(self) -> Step:
+        """Write the checkpoint of a skip."""
+        try:
+            await self._write_checkpoint()
+        except Exception as error:  # the events after it are skipped again
+            logger.info("failed to write a checkpoint: subscription=%s error=%r", self.name, error)
+        return "stopped"
+
+    _STEPS: ClassVar[Mapping[Step, Callable[[Any], Awaitable[Step]]]] = {
+        "waiting": _wait_for_lease,
+        "catching_up": _catch_up,
+        "live": _follow,
+        "backing_off": _back_off,
+        "failed": _stand_by,
+        "stopping": _stop,
+    }
+
+    # Events
+
+    async def _read(self, after: int) -> Page:
+        """Read a page of the events that the registration names: processes of other versions may handle more types."""
+        types = self._lease.handled_types if self._lease else self.definition.handled_types
+        return await self._store.log.read(after, query=Query(types=types))
+
+    async def _process_page(self, page: Page) -> Step | None:
+        """Handle and record the events of a page.
+
+        Returns:
+            The next state, if it does not depend on what follows the page.
+        """
+        events, unknown = self._handled_events(page.events)
+        while events:
+            if self.stopping:
+                return self._next("waiting")
+            batch = events[:1] if events[0].position <= self._one_by_one_until else events[: self.definition.batch]
+            finished, error = await self._process(batch)
+            events = events[finished:]
+            if error is not None:
+                if (step := await self._handle_failure(events[0], error)) is not None:
+                    return step
+                events = events[1:]
+        if self.stopping:
+            return self._next("waiting")
+        if unknown is not None:
+            raise unknown
+        self._advance(page.position)
+        return None
+
+    def _handled_events(self, events: Sequence[RecordedEvent]) -> tuple[Sequence[RecordedEvent], EventTooNew | None]:
+        """Return the events to handle, and an error for the event after them if only other code handles its type."""
+        definition = self.definition
+        if not definition.handled_types:
+            return [each for each in events if each.type not in definition.ignored_types], None
+        if self._lease is None or self._lease.handled_types == definition.handled_types:
+            return events, None
+        for number, event in enumerate(events):
+            if event.type not in definition.handled_types:
+                reason = (
+                    f"another version of the app has declared that {self.name!r} handles it. Deploy that version, or "
+                    f"open the app with accept=[{self.name!r}] to no longer handle it"
+                )
+                return events[:number], EventTooNew(event.stream, event.version, event.type, reason)
+        return events, None
+
+    async def _process(self, batch: Sequence[RecordedEvent]) -> tuple[int, Exception | None]:
+        """Handle and record a batch.
+
+        Returns:
+            The number of events that are recorded, and why the next one is not. 0 and no error: the events must be
+            handled one by one, or the lease was lost.
+        """
+        self._failures.start(batch[0].position)
+        try:
+            outcome = await self._subscription.handle(batch, self)
+            # fault: recorded-part-repeated
+            if outcome.finished and not await self._record(batch[outcome.finished - 1].position, outcome):
+                return 0, None
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if len(batch) == 1:
+                return 0, error
+            self._one_by_one_until = batch[-1].position
+            logger.info(
+                "batch failed, handling its events one by one: subscription=%s position=%d last_position=%d error=%r",
+                self.name, batch[0].position, self._one_by_one_until, error,
+            )  # fmt: skip
+            return 0, None
+        if isinstance(outcome.error, StoreUnavailable):
+            raise outcome.error
+        return outcome.finished, outcome.error
+
+    async def _record(self, position: int, outcome: Outcome = NOTHING) -> bool:
+        """Record the work of the events up to a position, and move the checkpoint, in one transaction.
+
+        Returns:
+            False if the lease was lost or the definition has changed. Nothing was recorded.
+        """
+        if (lease := self._lease) is None:
+            return False
+        unit = UnitOfWork(
+            self.range_key, lease.fencing_token, lease.revision, position, outcome.rows, outcome.statements
+        )
+        if not await self._store.recorder.record(unit):
+            if self._lease is lease:
+                self._lose_lease("another process acquired it, or the checkpoint or the definition was changed")
+            return False
+        if self._lease is lease:
+            self._checkpoint = position
+            self._advance(position)
+        return True
+
+    def _advance(self, position: int) -> None:
+        """Move past events that are handled, or that need not be."""
+        self.position_signal.advance(position)
+        self._failures.outages, self.error = 0, None
 
     async def _wait_for_events(self, after: int) -> None:
         """Wait for events or a stop. If none arrive for a while, write the checkpoint of a skip."""
@@ -381,21 +380,156 @@ class Processor:
                 async with asyncio.timeout(
                     CHECKPOINT_DELAY_S if self.position > self._checkpoint else None
                 ) as self._wait_timeout:
-                    await self._log.wait_for_events(after)
+                    await self._store.log.wait_for_events(after)
                 return
             except TimeoutError:
-                if not self._lease_lost:
-                    await self._write_checkpoint()
+                await self._write_checkpoint()
             finally:
                 self._wait_timeout = None
 
     async def _write_checkpoint(self) -> None:
-        if self.position > self._checkpoint:
-            await self.record(self.position)
+        if self._lease is not None and self.position > self._checkpoint:
+            await self._record(self.position)
+
+    # Failures
+
+    def _fail(self, error: Exception) -> Step:
+        """Plan the retry of a failure that is not that of an event, or of an event that newer code must handle."""
+        self.error = error
+        if self._stop_requested:
+            return "stopping"
+        failures = self._failures.count_outage(OUTAGE_POLICY)
+        logger.log(
+            logging.ERROR if failures == 1 else logging.WARNING,
+            "subscription failed, retrying in %.2f s: subscription=%s position=%d failures=%d error=%r",
+            self._failures.delay_s, self.name, self._checkpoint, failures, error,
+            exc_info=error if failures == 1 else None,
+        )  # fmt: skip
+        if isinstance(error, StoreUnavailable):
+            self._forget_lease()  # after an unknown outcome only a new fencing token excludes a late record
+        return "backing_off"
+
+    async def _handle_failure(self, event: RecordedEvent, error: Exception) -> Step | None:
+        """Apply the failure policy to an event. Returns the next state; None if the event was skipped."""
+        if isinstance(error, EventTooNew):
+            raise error
+        self.error, policy = error, self.definition.policy
+        failures = self._failures.count(event.position, policy)
+        # fault: reactor-stops-retrying
+        if not policy.is_exhausted(failures):
+            outcome, step = f"retrying in {self._failures.delay_s:.2f} s", "backing_off"
+        elif policy.then == "stop":
+            outcome, step = "stopped", "failed"
+        else:
+            outcome, step = "skipped", None
+        logger.log(
+            logging.WARNING if step == "backing_off" else logging.ERROR,
+            "event failed, %s: subscription=%s position=%d stream=%s type=%s event_id=%s attempt=%d error=%r",
+            outcome, self.name, event.position, event.stream, event.type, event.id, failures, error,
+            exc_info=error if failures == 1 or step != "backing_off" else None,
+        )  # fmt: skip
+        if step is None and not await self._record(event.position):
+            return self._next("waiting")
+        return step if step is None else self._next(step)
+
+    # The lease
+
+    async def _range(self) -> Range:
+        current = await self._store.leases.range(self.range_key)
+        if current is None:
+            reason = "it was deleted while the subscription was running; opening the app again creates one"
+            raise CheckpointMismatch(self.name, reason)
+        return current
+
+    async def _acquire(self, current: Range) -> bool:
+        """Acquire a free range. If that is impossible because of its definition or epoch, show why."""
+        leases, identity = self._store.leases, self._store.log.identity
+        lease = await leases.acquire(current, self._worker, self.definition.definition_hash, identity.epoch_id)
+        if lease is None:
+            await self._explain_refusal()
+            return False
+        self._lease, self._acquired_at = lease, time.monotonic()
+        self._checkpoint = self.position_signal.position = lease.position  # lower than before, after a reset
+        return True
+
+    async def _explain_refusal(self) -> None:
+        registration = await self._store.registrations.registration(self.name)
+        if registration is None:
+            return
+        refusal: Exception | None = None
+        if registration.definition_hash != self.definition.definition_hash:
+            refusal = ReadModelChanged(self.name)
+        elif registration.epoch_id != self._store.log.identity.epoch_id:
+            reason = "its epoch ended while the subscription was running; open the app again"
+            refusal = CheckpointMismatch(self.name, reason)
+        if refusal is not None and type(refusal) is not type(self.error):
+            logger.warning("lease refused, waiting: subscription=%s error=%s", self.name, refusal)
+            self.error = refusal
+
+    async def _release_lease(self) -> None:
+        """Release the lease, if that is possible."""
+        if self._lease is None:
+            return
+        try:
+            await self._store.leases.release(self._lease)
+        except Exception as error:  # the lease remains valid, and this process retries under it
+            logger.info("failed to release a lease: subscription=%s error=%r", self.name, error)
+            return
+        self._forget_lease()
+
+    def _lose_lease(self, reason: str) -> None:
+        if self._lease is not None:
+            logger.info(
+                "lease lost, waiting to acquire it again: subscription=%s position=%d reason=%s",
+                self.name, self._checkpoint, reason,
+            )  # fmt: skip
+        self._forget_lease()
+
+    def _forget_lease(self) -> None:
+        self._lease = None
+        self.position_signal.position = 0  # unknown until the checkpoint is read again
+        self._wake()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or return early if the processor is stopped or restarted."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._interrupt.wait()
+        except TimeoutError:
+            pass
 
 
-def _lease_lost(subscription: str) -> LeaseLost:
-    return LeaseLost(
-        f"the lease of subscription {subscription!r} was lost: another process acquired it, or the checkpoint was "
-        "reset. Work not yet recorded was discarded; its events are processed again from the checkpoint."
-    )
+class _Failures:
+    """Consecutive failures of one event, and of the store, in this process; they outlast a lost lease.
+
+    Attributes:
+        attempt: number of the attempt at the current event.
+        delay_s: delay before the next attempt.
+        outages: number of consecutive failures of the store.
+    """
+
+    def __init__(self) -> None:
+        self.attempt = 1
+        self.delay_s = 0.0
+        self.outages = 0
+        self._position = self._number = 0  # of the event that failed last
+
+    def start(self, position: int) -> None:
+        """Start an attempt at an event."""
+        self.attempt = self._number + 1 if position == self._position else 1
+
+    def count(self, position: int, policy: FailurePolicy) -> int:
+        """Count a failure of an event, and return the number of its consecutive failures."""
+        self._number = self._number + 1 if position == self._position else 1
+        self._position = position
+        self.delay_s = policy.delay_s(self._number)
+        return self._number
+
+    def count_outage(self, policy: FailurePolicy) -> int:
+        """Count a failure of the store, and return the number of consecutive ones."""
+        self.outages += 1
+        self.delay_s = policy.delay_s(self.outages)
+        return self.outages
+
+
+assert frozenset(get_args(Step)) == TRANSITIONS.keys()

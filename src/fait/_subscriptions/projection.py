@@ -9,13 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from fait._errors import UsageError
-from fait._events.append import Page
 from fait._events.codec import Codec, Decode, DecodeTable, decode_error
 from fait._events.envelope import Envelope, RecordedEvent
-from fait._store.ports.registrations import Kind
 from fait._store.ports.tables import RowChange, Tables
-from fait._subscriptions.processor import ProcessingContext
 from fait._subscriptions.read_model import ReadModelDefinition
+from fait._subscriptions.subscription import Outcome, ProcessingContext, SubscriptionDefinition
 
 __all__ = ["Projection"]
 
@@ -23,27 +21,29 @@ __all__ = ["Projection"]
 class Projection:
     """The subscription of one read model. It is named after the table."""
 
-    kind: Kind = "read_model"
-    start = "beginning"
-
-    def __init__(self, definition: ReadModelDefinition, codec: Codec, tables: Tables) -> None:
-        self.definition = definition
-        self.name = definition.name
-        self.definition_hash = definition.definition_hash(codec.registry)
-        self._handled = codec.registry.handled_types(definition.events)
-        self.may_expire = codec.registry.may_expire(self._handled)
+    def __init__(self, model: ReadModelDefinition, codec: Codec, tables: Tables) -> None:
+        self._handled = codec.registry.handled_types(model.events)
+        self.definition = SubscriptionDefinition(
+            name=model.name,
+            kind="read_model",
+            handled_types=self._handled.query.types,
+            ignored_types=codec.registry.ignored_types(self._handled),
+            definition_hash=model.definition_hash(codec.registry),
+            may_expire=codec.registry.may_expire(self._handled),
+            table=model.table,
+        )
+        self._model = model
         self._decoders: DecodeTable = defaultdict(dict)
-        self.query = self._handled.query
         self._codec = codec
         self._tables = tables
 
-    async def handle(self, page: Page, context: ProcessingContext) -> None:
-        """Fold a page of events into the table."""
-        await context.record(page.position, rows=(await self._fold(page),))
+    async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
+        """Fold events into the table."""
+        return Outcome(len(events), rows=(await self._fold(events),))
 
-    async def _fold(self, page: Page) -> RowChange:
-        definition, evolve = self.definition, cast("Any", self.definition.cls).evolve
-        events = [(event, decode) for event in page.events if (decode := self._decoder(event)) is not None]
+    async def _fold(self, recorded_events: Sequence[RecordedEvent]) -> RowChange:
+        definition, evolve = self._model, cast("Any", self._model.cls).evolve
+        events = [(event, decode) for event in recorded_events if (decode := self._decoder(event)) is not None]
         if definition.keyed_by_stream:  # keys need no decoding, so an event is decoded only when it is folded
             streams = {event.stream: None for event, _ in events}
             key_by_stream = {stream: definition.key_of_stream(stream) for stream in streams}
@@ -73,7 +73,7 @@ class Projection:
 
     def _to_row(self, key: Any, instance: Any, events: Sequence[tuple[RecordedEvent, Decode]]) -> Any:
         """Return the instance that `evolve` returned for a key as a row; raise `UsageError` if it is wrong."""
-        definition = self.definition
+        definition = self._model
         if isinstance(instance, definition.cls) and getattr(instance, definition.key) == key:
             return definition.to_row(instance)
         name, event = definition.cls.__name__, self._describe_event(key, events)
@@ -97,7 +97,7 @@ class Projection:
     def _describe_event(self, key: Any, events: Sequence[tuple[RecordedEvent, Decode]]) -> str:
         """Describe the last of the events that changed a row, for an error; only the stream tells which one it was."""
         for event, _ in reversed(events):
-            if self.definition.keyed_by_stream and self.definition.key_of_stream(event.stream) == key:
+            if self._model.keyed_by_stream and self._model.key_of_stream(event.stream) == key:
                 return f"event {event.version} of stream {event.stream!r}"
         return f"an event from position {events[0][0].position} to {events[-1][0].position}"
 

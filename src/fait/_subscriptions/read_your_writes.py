@@ -64,7 +64,7 @@ async def wait_for_position(
             processor.observe_range(current)
         if deadline.remaining_s <= 0:
             reason = "It was rebuilt or acquired by another process during the read; try again."
-            raise Stale(processor.subscription.name, processor.position, target, deadline.timeout_s, reason)
+            raise Stale(processor.name, processor.position, target, deadline.timeout_s, reason)
         await asyncio.sleep(_INITIAL_POLL_INTERVAL_S)
 
 
@@ -77,7 +77,7 @@ async def _wait_until_passed(processor: Processor, leases: Leases, target: int, 
 
     The checkpoint is polled at growing intervals. Returns the fencing token under which the target was passed.
     """
-    name, interval_s = processor.subscription.name, _INITIAL_POLL_INTERVAL_S
+    name, interval_s = processor.name, _INITIAL_POLL_INTERVAL_S
     while not 0 < target <= processor.position:
         current = await leases.range(processor.range_key)
         position = current.position if current else 0

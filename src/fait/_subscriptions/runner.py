@@ -8,8 +8,9 @@ from uuid import uuid4
 
 from fait._errors import StoreUnavailable
 from fait._store.ports.store import Store
-from fait._subscriptions.processor import LEASE_DURATION_S, Processor, Subscription
+from fait._subscriptions.processor import LEASE_DURATION_S, Processor
 from fait._subscriptions.retention import Retention
+from fait._subscriptions.subscription import Subscription
 from fait._telemetry import logger
 
 __all__ = ["STOP_TIMEOUT_S", "Runner"]
@@ -32,7 +33,8 @@ class Runner:
         self._worker = str(uuid4())
         self._leases = store.leases
         self._lease_s = lease_s
-        self.processors = {each.name: Processor(each, store, self._worker, lease_s=lease_s) for each in subscriptions}
+        processors = [Processor(each, store, self._worker, lease_s=lease_s) for each in subscriptions]
+        self.processors = {each.name: each for each in processors}
         self.retention = retention
         self._tasks: list[asyncio.Task[None]] = []
         self._background_tasks: list[asyncio.Task[None]] = []

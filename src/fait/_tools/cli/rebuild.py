@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from fait._app import System, declarations_of, open_system
+from fait._subscriptions.registration import RegistrationChanges
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import CommandFailed, command, print_json
 from fait._tools.cli.progress import ProgressMeter
@@ -30,7 +31,7 @@ async def rebuild(
     """
     started_at = time.monotonic()
     declarations = declarations_of(load_app(app)).only(read_models=[name])  # this process acquires no other lease
-    async with open_system(declarations, store, rebuild=[name], create=False) as system:
+    async with open_system(declarations, store, changes=RegistrationChanges(rebuilt=[name]), create=False) as system:
         position = await _wait_until_caught_up(system, name)
     seconds = time.monotonic() - started_at
     if as_json:

@@ -28,7 +28,17 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{part}"
-        for part in ("conditions", "epochs", "leases", "log", "ports", "retention", "store", "subscriptions")
+        for part in (
+            "conditions",
+            "epochs",
+            "leases",
+            "log",
+            "ports",
+            "processors",
+            "retention",
+            "store",
+            "subscriptions",
+        )
     )
 )
 

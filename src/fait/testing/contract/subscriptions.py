@@ -2,34 +2,29 @@
 # ruff: noqa: D102, S311 - a test is documented by its name; random numbers are seeded, not secret
 
 import asyncio
-import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Literal
 
 import pytest
 
 from fait._app import App, System, declarations_of
 from fait._decisions.client import NewEvents
-from fait._errors import LeaseLost, Stale
-from fait._events.append import Page
+from fait._errors import Stale
 from fait._events.envelope import Envelope
 from fait._events.event import event
-from fait._events.query import Query
-from fait._store.ports.registrations import RangeKey, Registration
-from fait._store.ports.store import Store
+from fait._store.ports.registrations import RangeKey
 from fait._store.ports.tables import Row
-from fait._subscriptions.failure import Retry
-from fait._subscriptions.processor import ProcessingContext, Processor
+from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.reactor import Context
 from fait._subscriptions.read_model import ReadModel, definition_of
-from fait.testing.contract.store import Opener, StoreContract, added, everything, new, soon, write
+from fait.testing.contract.processors import ProcessorContract, until
+from fait.testing.contract.store import Opener, everything, soon
 
 __all__ = ["SubscriptionContract"]
 
-SHORT_RETRY = Retry(initial_s=0.005, max_s=0.01)
+SHORT_RETRY = FailurePolicy(initial_s=0.005, max_s=0.01)
 
 
 @event("contract.paid-in")
@@ -78,49 +73,7 @@ class Account(ReadModel, key="account_id", table="contract_accounts"):
         )
 
 
-class PositionRecorder:
-    """A subscription that remembers the positions it handled, and can stop its processor within a page."""
-
-    definition_hash = ""
-    query: Query = Query(types=("wanted",))
-
-    def __init__(self, name: str = "recorder", stop_at: int = 0, work_s: float = 0) -> None:
-        self.name = name
-        self.seen: list[int] = []
-        self._stop_at = stop_at
-        self._work_s = work_s
-
-    async def handle(self, page: Page, context: ProcessingContext) -> None:
-        for each in page.events:
-            if context.stopping:
-                return
-            await asyncio.sleep(self._work_s)
-            self.seen.append(each.position)
-            if len(self.seen) == self._stop_at and isinstance(context, Processor):
-                context.stop()
-            await context.record(each.position)
-        if page.position > context.position:
-            context.skip_to(page.position)
-
-
-class Broken(PositionRecorder):
-    """A recorder that fails a number of times at one position."""
-
-    def __init__(self, fails_at: int, times: float) -> None:
-        super().__init__()
-        self._fails_at = fails_at
-        self._times = times
-        self.failed: int = 0
-
-    async def handle(self, page: Page, context: ProcessingContext) -> None:
-        events = [each for each in page.events if each.position < self._fails_at or self.failed >= self._times]
-        await super().handle(Page(events, events[-1].position if events else context.position, more=False), context)
-        if len(events) < len(page.events):
-            self.failed += 1
-            raise ValueError("old code")
-
-
-class SubscriptionContract(StoreContract):
+class SubscriptionContract(ProcessorContract):
     """The contract of projections, reactors and processors."""
 
     # Read models
@@ -191,7 +144,7 @@ class SubscriptionContract(StoreContract):
         async with _app(Account).open(url) as s:
             result = await s.append(*(NewEvents(f"account-{n}", [PaidIn(n)]) for n in range(5)))
             before = await s.find(Account, after=result)
-            await _until(lambda: s._subscription_runner.processors["contract_accounts"].state == "live")  # pyright: ignore[reportPrivateUsage]
+            await until(lambda: s._subscription_runner.processors["contract_accounts"].state == "live")  # pyright: ignore[reportPrivateUsage]
 
             await s.rebuild(Account)
 
@@ -254,7 +207,7 @@ class SubscriptionContract(StoreContract):
     async def test_reactor_retries_failed_event_before_next_event(self, url: str) -> None:
         app, attempts = _app(), list[tuple[int, int]]()
 
-        @app.on(PaidIn, retry=SHORT_RETRY)
+        @app.on(PaidIn, on_failure=SHORT_RETRY)
         async def react(event: PaidIn, ctx: Context) -> None:
             attempts.append((event.amount, ctx.attempt))
             if event.amount == 2 and ctx.attempt < 6:
@@ -270,7 +223,7 @@ class SubscriptionContract(StoreContract):
     async def test_failing_reactor_holds_only_its_own_checkpoint(self, url: str) -> None:
         app, seen = _app(Account), list[int]()
 
-        @app.on(PaidIn, retry=SHORT_RETRY)
+        @app.on(PaidIn, on_failure=SHORT_RETRY)
         def react(event: PaidIn) -> None:
             seen.append(event.amount)
             if event.amount == 2:
@@ -299,7 +252,7 @@ class SubscriptionContract(StoreContract):
     async def test_statements_of_retried_handler_run_once(self, url: str) -> None:
         app = _app(Account)
 
-        @app.on(PaidOut, retry=SHORT_RETRY)
+        @app.on(PaidOut, on_failure=SHORT_RETRY)
         async def react(event: PaidOut, ctx: Context) -> None:
             ctx.execute("UPDATE contract_accounts SET version = version + 100")
             if ctx.attempt < 3:
@@ -372,105 +325,6 @@ class SubscriptionContract(StoreContract):
         assert row is not None
         assert row.version == 1 + 100 * 41
 
-    async def test_owner_with_heartbeat_keeps_lease_of_subscription(self, store: Store) -> None:
-        await _start(store, "recorder")
-        owner = Processor(PositionRecorder(), store, "owner", lease_s=0.4)
-        other = Processor(PositionRecorder(), store, "other", lease_s=0.4)
-        running = [asyncio.create_task(owner.run())]
-        await _until(lambda: owner.state == "live")
-        running.append(asyncio.create_task(other.run()))
-        for _ in range(10):
-            await store.leases.heartbeat("owner")
-            await asyncio.sleep(0.1)
-
-        lease = await store.leases.range(RangeKey("recorder"))
-
-        await _stopped(running, owner, other)
-        assert lease is not None
-        assert (lease.worker, lease.fencing_token) == ("owner", 1)
-
-    async def test_owner_without_heartbeat_loses_lease_and_its_work_is_rejected(self, store: Store) -> None:
-        await _start(store, "recorder")
-        await added(store.log, write("a", [new("wanted") for _ in range(3)]))
-        stalled, successor = PositionRecorder(work_s=0.5), PositionRecorder()
-        old = Processor(stalled, store, "stalled", lease_s=0.1)
-        running = [asyncio.create_task(old.run())]
-        await _until(lambda: old.state == "catching_up")
-        new_owner = Processor(successor, store, "successor", lease_s=0.1)
-        running.append(asyncio.create_task(new_owner.run()))
-        await _until(lambda: len(successor.seen) == 3)
-
-        with pytest.raises(LeaseLost):
-            await old.record(99)
-
-        await _stopped(running, old, new_owner)
-        assert successor.seen == [each.position for each in await everything(store.log)]
-        checkpoint = await store.leases.range(RangeKey("recorder"))
-        assert checkpoint is not None
-        assert checkpoint.position == await store.log.head()
-
-    async def test_repeatedly_failing_owner_releases_lease_to_other_process(self, store: Store) -> None:
-        await _start(store, "recorder")
-        await added(store.log, write("a", [new("wanted") for _ in range(5)]))
-        positions = [each.position for each in await everything(store.log)]
-        broken, healthy = Broken(positions[2], math.inf), PositionRecorder()
-        owner = Processor(broken, store, "owner", lease_s=2)
-        successor = Processor(healthy, store, "successor", lease_s=2)
-        running = [asyncio.create_task(owner.run()), asyncio.create_task(_send_heartbeats(store, "owner"))]
-        await _until(lambda: owner.state == "failing")
-        running.append(asyncio.create_task(successor.run()))
-
-        await _until(lambda: successor.position == positions[-1])
-        await _until(lambda: owner.state == "waiting")
-
-        running.pop(1).cancel()
-        await _stopped(running, owner, successor)
-        assert broken.seen + healthy.seen == positions
-        assert owner.error is None
-
-    async def test_failing_owner_without_successor_retries_and_reports_error(self, store: Store) -> None:
-        await _start(store, "recorder")
-        await added(store.log, write("a", [new("wanted")]))
-        alone = Broken(0, times=4)
-        owner = Processor(alone, store, "owner", lease_s=2)
-        running = [asyncio.create_task(owner.run()), asyncio.create_task(_send_heartbeats(store, "owner"))]
-        released = list[tuple[int, str, str]]()
-        while not alone.seen:
-            status = (alone.failed, owner.state, str(owner.error))
-            lease = await store.leases.range(RangeKey("recorder"))
-            if (
-                lease
-                and lease.fencing_token
-                and not lease.worker
-                and status == (alone.failed, owner.state, str(owner.error))
-            ):
-                released.append(status)
-            await asyncio.sleep(0.01)
-        await _until(lambda: owner.state == "live")
-
-        running.pop().cancel()
-        await _stopped(running, owner)
-        assert set(released) == {(3, "failing", "old code"), (4, "failing", "old code")}
-        assert owner.error is None
-
-    async def test_processor_stopped_within_page_skips_no_event(self, store: Store) -> None:
-        await _start(store, "recorder")
-        await added(store.log, write("a", [new("wanted") for _ in range(1000)]), write("b", [new("other")]))
-        stopped, continued = PositionRecorder(stop_at=3), PositionRecorder()
-
-        async with soon():
-            await Processor(stopped, store, "one").run()
-        checkpoint = await store.leases.range(RangeKey("recorder"))
-        await store.leases.deregister("one")
-        successor = Processor(continued, store, "two")
-        running = [asyncio.create_task(successor.run())]
-        await _until(lambda: successor.position >= 1001)
-
-        await _stopped(running, successor)
-        assert checkpoint is not None
-        assert checkpoint.position == stopped.seen[-1]
-        assert len(stopped.seen + continued.seen) == 1000
-
     async def test_app_opens_while_other_process_advances_checkpoint(self, url: str, opener: Opener) -> None:
         app = _app(Account)
         async with app.open(url) as busy:
@@ -488,12 +342,12 @@ class SubscriptionContract(StoreContract):
 
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(store.log, "head", head_before_append)
-                    await second._prepare({}, (), ())  # pyright: ignore[reportPrivateUsage]
+                    await second._prepare()  # pyright: ignore[reportPrivateUsage]
 
     async def _published_once(self, url: str, options: dict[str, Any]) -> None:
         app = _app(Noted)
 
-        @app.on(PaidIn, retry=SHORT_RETRY)
+        @app.on(PaidIn, on_failure=SHORT_RETRY)
         async def react(event: PaidIn, ctx: Context) -> None:
             client = ctx.using(**options) if options else ctx
             await client.publish(Noted("first"), stream="notes")
@@ -549,21 +403,6 @@ def _needs(s: System, **features: bool) -> None:
         pytest.skip(f"this store lacks: {', '.join(missing)}")
 
 
-async def _start(store: Store, name: str) -> None:
-    """Write the first checkpoint of a subscription without an app."""
-    identity = store.log.identity
-    registration = Registration(name, "contract", "reactor", "", (), identity.log_id, identity.epoch_id)
-    await store.registrations.register(registration, 0)
-    for worker in ("owner", "other", "stalled", "successor", "one", "two"):
-        await store.leases.heartbeat(worker)
-
-
-async def _send_heartbeats(store: Store, owner: str) -> None:
-    while True:
-        await store.leases.heartbeat(owner)
-        await asyncio.sleep(0.1)
-
-
 async def _reset_by_other_process(s: System) -> None:
     """Reset the read model like another process, without a call to the processor."""
     table = definition_of(Account).table
@@ -586,17 +425,3 @@ async def _eventually(condition: Any) -> None:
     async with soon():
         while not await condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
-
-
-async def _until(condition: Any) -> None:
-    async with soon():
-        while not condition():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0.005)
-
-
-async def _stopped(running: list["asyncio.Task[None]"], *processors: Processor) -> None:
-    for processor in processors:
-        processor.stop()
-    with suppress(LeaseLost):
-        async with soon():
-            await asyncio.gather(*running)

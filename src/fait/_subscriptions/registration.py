@@ -1,0 +1,217 @@
+"""Registers the subscriptions of an app in a store, and checks that those that are registered still match.
+
+Nothing is handled before all subscriptions of an app have passed these checks. The checks of what may change while the
+app is open, the definition and the epoch, are made again whenever a worker acquires a lease.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from msgspec import Struct
+
+from fait._errors import (
+    CheckpointMismatch,
+    DeclarationError,
+    PositionExpired,
+    ReadModelChanged,
+    SubscriptionsChanged,
+    UsageError,
+)
+from fait._store.ports.registrations import RangeKey, Registration, widened
+from fait._store.ports.store import Store
+from fait._store.ports.tables import Table
+from fait._subscriptions.subscription import SubscriptionDefinition
+from fait._telemetry import logger
+
+__all__ = ["Registrar", "RegistrationChanges"]
+
+
+class RegistrationChanges(Struct, frozen=True):
+    """What `App.open` changes in a store before it registers subscriptions.
+
+    Attributes:
+        renamed: old names of subscriptions and their new names.
+        forgotten: subscriptions whose checkpoints are deleted.
+        accepted: subscriptions whose definition in the store is replaced by the declared one.
+        rebuilt: read models whose tables are emptied and built again.
+    """
+
+    renamed: Mapping[str, str] = MappingProxyType({})
+    forgotten: Sequence[str] = ()
+    accepted: Sequence[str] = ()
+    rebuilt: Sequence[str] = ()
+
+
+class Registrar:
+    """Registers the subscriptions of one app in one store."""
+
+    def __init__(self, app: str, definitions: Sequence[SubscriptionDefinition], store: Store) -> None:
+        self._app = app
+        self._definitions = {each.name: each for each in definitions}
+        self._log = store.log
+        self._leases = store.leases
+        self._registrations = store.registrations
+        self._tables = store.tables
+
+    async def apply(self, changes: RegistrationChanges) -> None:
+        """Change registrations, in the order of the attributes of `changes`.
+
+        Raises:
+            UsageError: both names of a renamed subscription have a checkpoint, or an accepted or rebuilt one is not
+                declared. Nothing was changed then.
+            PositionExpired: see `rebuild`.
+        """
+        await self._check_changes(changes)
+        for old, new in changes.renamed.items():
+            await self._registrations.rename(old, new)
+        for name in changes.forgotten:
+            await self._registrations.forget(name)
+        for name in changes.accepted:
+            await self._registrations.accept(self._registration(self._definitions[name]))
+        for name in changes.rebuilt:
+            await self.rebuild(name)
+
+    async def _check_changes(self, changes: RegistrationChanges) -> None:
+        for old, new in changes.renamed.items():
+            if await self._registrations.registration(old) and await self._registrations.registration(new):
+                raise UsageError(
+                    f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. "
+                    f"Open the app once without renamed=, and with forget=[{old!r}] or forget=[{new!r}], to delete one."
+                )
+        tables = [each.name for each in self._definitions.values() if each.table is not None]
+        for name in changes.rebuilt:
+            if name not in tables:
+                known = ", ".join(sorted(tables)) or "none"
+                raise UsageError(f"the app {self._app!r} has no read model {name!r}. Its read models: {known}")
+        for name in changes.accepted:
+            if name not in self._definitions:
+                known = ", ".join(sorted(self._definitions)) or "none"
+                raise UsageError(f"the app {self._app!r} has no subscription {name!r}. Its subscriptions: {known}")
+
+    async def rebuild(self, name: str) -> None:
+        """Empty a read model's table, and set its checkpoint to the beginning of the log.
+
+        Raises:
+            PositionExpired: messages that it handles have been dropped. The table is unchanged, unless they were
+                dropped during the call.
+        """
+        definition = self._definitions[name]
+        assert definition.table is not None
+        await self._check_not_expired(definition, 0)  # before anything is changed
+        await self._registrations.reset(self._registration(definition), definition.table, 0)
+        await self._check_not_expired(definition, 0)  # again: now the checkpoint prevents further drops
+
+    async def register(self) -> None:
+        """Give each subscription a checkpoint and a read model its table.
+
+        Raises:
+            SubscriptionsChanged: subscriptions were removed from the app and others were added to it.
+            DeclarationError: another app of the store has a subscription of this name.
+            CheckpointMismatch: a checkpoint belongs to another log or epoch, or lies beyond the head.
+            ReadModelChanged: the definition of a read model changed since its table was built.
+            PositionExpired: a subscription would start where messages have been dropped.
+            UsageError: the table of a new read model has rows.
+        """
+        registrations = {each.subscription: each for each in await self._registrations.registrations()}
+        added = self._find_added(registrations)
+        positions = {each.key.subscription: each.position for each in await self._leases.ranges()}
+        head = await self._log.head()  # read after the positions, which are below it
+        for definition in self._definitions.values():
+            if registration := registrations.get(definition.name):
+                self._check(definition, registration)
+                self._check_position(definition.name, positions.get(definition.name, 0), head)
+        for definition in self._definitions.values():
+            await self._register(definition, head, is_new=definition.name in added)
+
+    def _find_added(self, registrations: Mapping[str, Registration]) -> list[str]:
+        existing = {name for name, each in registrations.items() if each.app == self._app}
+        names = self._definitions
+        removed, added = sorted(existing - names.keys()), [name for name in names if name not in existing]
+        if removed and added:
+            raise SubscriptionsChanged(self._app, removed, added)
+        return added
+
+    async def _register(self, definition: SubscriptionDefinition, head: int, *, is_new: bool) -> None:
+        name = definition.name
+        position = 0 if definition.start == "beginning" else head
+        registration = await self._registrations.register(self._registration(definition), position)
+        self._check(definition, registration)  # another process may have registered it
+        if definition.kind == "reactor":
+            await self._widen(definition, registration)
+        try:
+            await self._check_not_expired(definition, await self._position(name))
+        except PositionExpired:
+            if is_new:
+                await self._registrations.forget(name)
+            raise
+        if definition.table is not None:  # last, so that no failed check leaves a changed table
+            await self._tables.create_table(definition.table)
+            if is_new:
+                await self._check_no_old_rows(name, definition.table)
+
+    async def _widen(self, definition: SubscriptionDefinition, registration: Registration) -> None:
+        """Add the event types that the app handles and the registration does not, before the app can append any."""
+        if widened(registration, definition.handled_types) is registration:
+            return
+        stored = await self._registrations.widen(definition.name, definition.handled_types)
+        logger.info(
+            "subscription handles further event types, from its checkpoint on: subscription=%s position=%d types=%s",
+            definition.name, await self._position(definition.name),
+            ",".join(sorted({*stored.handled_types} - {*registration.handled_types})) or "all",
+        )  # fmt: skip
+
+    async def _position(self, subscription: str) -> int:
+        current = await self._leases.range(RangeKey(subscription))
+        return current.position if current else 0
+
+    def _check(self, definition: SubscriptionDefinition, registration: Registration) -> None:
+        name, log = registration.subscription, self._log.identity
+        if registration.app != self._app:
+            raise DeclarationError(
+                f"the subscription {name!r} belongs to the app {registration.app!r} in this store. Its checkpoint was "
+                "not changed. Give the new subscription another name, with @app.on(..., name='...') or table='...'."
+            )
+        if (registration.log_id, registration.epoch_id) != (log.log_id, log.epoch_id):
+            raise CheckpointMismatch(
+                name,
+                f"it was written for log {registration.log_id} epoch {registration.epoch_id}, but this is log "
+                f"{log.log_id} epoch {log.epoch_id}",
+            )
+        if registration.definition_hash != definition.definition_hash:
+            raise ReadModelChanged(name)
+
+    def _check_position(self, name: str, position: int, head: int) -> None:
+        if position > head:
+            raise CheckpointMismatch(name, f"it is at position {position}, the log ends at {head}")
+
+    async def _check_no_old_rows(self, name: str, table: Table) -> None:
+        """Raise if the table of a new read model has rows, unless another process has already started to fill it."""
+        if not await self._tables.select(table, limit=1):
+            return
+        current = await self._leases.range(RangeKey(name))
+        if current and current.position == 0 and not current.worker:
+            # fault: old-rows-rejected-once
+            await self._registrations.forget(name)
+            raise UsageError(
+                f"the table {table.name!r} has rows, but no subscription with a checkpoint wrote them. The read "
+                "model was probably removed with forget= and then declared again. Nothing was changed. Rebuild "
+                f"the table from the log: fait rebuild {table.name} --app module:app --store URL, or "
+                f"open(url, rebuild=[{table.name!r}])."
+            )
+
+    async def _check_not_expired(self, definition: SubscriptionDefinition, position: int) -> None:
+        """Raise `PositionExpired` if messages after `position` have been dropped.
+
+        Call it after the checkpoint was written: the checkpoint prevents messages after it from being dropped.
+        """
+        # fault: start-below-expired-position
+        if definition.may_expire and (expired := await self._log.expired_position()) > position:
+            raise PositionExpired(definition.name, position, expired)
+
+    def _registration(self, definition: SubscriptionDefinition) -> Registration:
+        """Return the registration of a subscription in the current epoch of the log."""
+        log = self._log.identity
+        return Registration(
+            definition.name, self._app, definition.kind, definition.definition_hash, definition.handled_types,
+            log.log_id, log.epoch_id,
+        )  # fmt: skip
