@@ -24,7 +24,7 @@ from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.registry import Registry
-from fait._store.memory import MemoryLog
+from fait._store.memory.log import MemoryLog
 from fait.testing.contract.store import START
 
 INTERLEAVINGS = max(10_000, int(os.environ.get("FAIT_EXAMPLES", "0")))
