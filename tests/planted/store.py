@@ -329,7 +329,7 @@ FAULTS = [
     ),
     Mutant(
         "the last event before an adoption belongs to the new epoch",
-        "_store/log.py",
+        "_store/ports/log.py",
         "event-in-later-epoch",
         "return next(each for each in reversed(epochs) if each.after_position <= position)",
         LOG + "event_keeps_the_epoch_in_which_it_was_recorded",

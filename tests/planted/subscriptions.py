@@ -2,6 +2,8 @@
 
 from tests.planted.mutant import BATCHES, RUNNING, Mutant
 
+LIFECYCLE = "tests/subscriptions/test_lifecycle.py::test_"
+
 FAULTS = [
     Mutant(
         "a handler declared after the first use of an app is left out",
@@ -24,6 +26,34 @@ FAULTS = [
         "if False:",
         "tests/subscriptions/test_failing.py"
         "::test_event_of_newer_schema_version_is_handled_once_by_newer_process[sqlite]",
+    ),
+    Mutant(
+        "a subscription that has used up its attempts keeps its lease",
+        "_subscriptions/processor.py",
+        "failed-subscription-keeps-lease",
+        "pass",
+        LIFECYCLE + "stop_after_last_attempt_keeps_the_checkpoint_and_releases_the_lease[sqlite]",
+    ),
+    Mutant(
+        "a worker passes over event types that only other code handles",
+        "_subscriptions/processor.py",
+        "worker-reads-its-own-types",
+        "types = self.definition.handled_types",
+        LIFECYCLE + "added_event_type_waits_for_the_process_that_declares_it[sqlite]",
+    ),
+    Mutant(
+        "further event types of a handler are not registered",
+        "_subscriptions/registration.py",
+        "further-types-not-registered",
+        "if False:",
+        LIFECYCLE + "added_event_type_waits_for_the_process_that_declares_it[sqlite]",
+    ),
+    Mutant(
+        "an unavailable store counts as an attempt at an event",
+        "_subscriptions/processor.py",
+        "outage-counts-as-attempt",
+        "if False:",
+        LIFECYCLE + "unavailable_store_counts_no_attempt[memory]",
     ),
     Mutant(
         "the recorded part of a failed batch is repeated",

@@ -250,10 +250,10 @@ class Processor:
 
     async def _stand_by(self) -> Step:
         """Do nothing until the subscription is restarted or stopped, after the attempts at an event are used up."""
-        await self._release_lease()
         while not self._interrupt.is_set():
+            # fault: failed-subscription-keeps-lease
+            await self._release_lease()  # in a loop, because the store may be unavailable
             await self._pause(self._lease_s)
-            await self._release_lease()  # again, if the store was unavailable
         return self._next("waiting")
 
     async def _stop(self) -> Step:
@@ -277,6 +277,7 @@ class Processor:
 
     async def _read(self, after: int) -> Page:
         """Read a page of the events that the registration names: processes of other versions may handle more types."""
+        # fault: worker-reads-its-own-types
         types = self._lease.handled_types if self._lease else self.definition.handled_types
         return await self._store.log.read(after, query=Query(types=types))
 
@@ -344,6 +345,7 @@ class Processor:
                 self.name, batch[0].position, self._one_by_one_until, error,
             )  # fmt: skip
             return 0, None
+        # fault: outage-counts-as-attempt
         if isinstance(outcome.error, StoreUnavailable):
             raise outcome.error
         return outcome.finished, outcome.error

@@ -136,6 +136,7 @@ class Registrar:
         position = 0 if definition.start == "beginning" else head
         registration = await self._registrations.register(self._registration(definition), position)
         self._check(definition, registration)  # another process may have registered it
+        # fault: further-types-not-registered
         if definition.kind == "reactor":
             await self._widen(definition, registration)
         try:

@@ -2,9 +2,13 @@
 -- keeps the old epoch, so its subscription does not start.
 -- In:   $1 log_id · $2 id of the old epoch · $3 id of the new epoch · $4 head
 -- Out:  subscription, highest position and whether it is in the new epoch, without those of kind system
-WITH freed AS (
-    UPDATE {schema}.fait_ranges SET worker = '', fencing_token = fencing_token + 1
-    RETURNING subscription, generation, position
+-- Plan: registrations are locked before their ranges, in the order of all changes of a registration
+WITH locked AS MATERIALIZED (
+    SELECT subscription, generation FROM {schema}.fait_subscriptions ORDER BY subscription, generation FOR UPDATE
+), freed AS (
+    UPDATE {schema}.fait_ranges AS r SET worker = '', fencing_token = r.fencing_token + 1
+    FROM locked AS l WHERE r.subscription = l.subscription AND r.generation = l.generation
+    RETURNING r.subscription, r.generation, r.position
 ), positions AS MATERIALIZED (
     SELECT subscription, generation, max(position) AS position FROM freed GROUP BY subscription, generation
 ), carried AS (
