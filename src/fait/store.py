@@ -46,7 +46,7 @@ from fait._store.duplicate_append import resolve_duplicate
 from fait._store.group_commit import (
     LOCK_TIMEOUT,
     AppendOutcome,
-    FlushFuture,
+    Flush,
     GroupCommit,
     LockTimeout,
     PendingAppend,
@@ -98,7 +98,7 @@ __all__ = [
     "ExpireResult",
     "Features",
     "Finding",
-    "FlushFuture",
+    "Flush",
     "GroupCommit",
     "HandlerStatement",
     "IdConflict",
