@@ -54,7 +54,7 @@ from fait._store.external_transaction import Statement, StatementProtocol
 from fait._store.group_commit import (
     LOCK_TIMEOUT,
     AppendOutcome,
-    FlushFuture,
+    Flush,
     GroupCommit,
     LockTimeout,
     PendingAppend,
@@ -106,7 +106,7 @@ __all__ = [
     "ExpireResult",
     "Features",
     "Finding",
-    "FlushFuture",
+    "Flush",
     "GroupCommit",
     "HandlerStatement",
     "IdConflict",

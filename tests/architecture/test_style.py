@@ -116,7 +116,7 @@ def test_two_classes_with_one_name_are_found() -> None:
         ("src/fait/_store/open.py", "async def beside(): ..."),
         ("src/fait/_store/ledger.py", "class Lease:\n    def beat(self): ..."),
         ("src/fait/_events/envelope.py", "class Untyped:\n    version: int"),
-        ("src/fait/_store/postgres/prompt.py", "x = 1"),
+        ("src/fait/_store/postgres/lanes.py", "x = 1"),
         ("src/fait/_store/sql/read_lease.sql", "SELECT owner, beat FROM fait_leases;"),
         ("src/fait/_store/sql/read_lease.sql", "-- In: $1 owner, $2 fence"),
     ],

@@ -10,8 +10,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
@@ -91,8 +91,8 @@ class Stepping(apsw.Connection):
         return True
 
 
-@contextmanager
-def writer_kept_busy(store: SqliteStore) -> Iterator[None]:
+@asynccontextmanager
+async def writer_kept_busy(store: SqliteStore) -> AsyncGenerator[None]:
     """Block the writer thread, so that jobs submitted in the block wait in its queue."""
     started, resume = threading.Event(), threading.Event()
 
@@ -100,12 +100,13 @@ def writer_kept_busy(store: SqliteStore) -> Iterator[None]:
         started.set()
         resume.wait()
 
-    store._writer.submit(wait).add_done_callback(lambda _: None)
-    started.wait()
+    blocking = asyncio.create_task(store._writer.run(wait))
+    await asyncio.to_thread(started.wait)
     try:
         yield
     finally:
         resume.set()
+    await blocking
 
 
 async def appending(path: Path, last: int, appends: list[Append]) -> None:
@@ -116,9 +117,10 @@ async def appending(path: Path, last: int, appends: list[Append]) -> None:
         await store.log.append(request.writes, request.condition)
         STEPS.acknowledge(str(number))
 
-    with writer_kept_busy(store):
+    async with writer_kept_busy(store):
         tasks = [asyncio.create_task(append(*each)) for each in enumerate(appends)]
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # they are queued
+        await asyncio.sleep(0)  # and the first flush has submitted its job
         STEPS.last = last
     await asyncio.gather(*tasks)
     await store.close()

@@ -89,7 +89,7 @@ class Load:
         while not self._ended.is_set():
             stream = f"shared-{self._chance.randrange(5)}" if self._chance.random() < 0.3 else f"own-{caller}"
             append = append_of(self._chance.choice(self._kinds), stream, self._chance.randrange(20))
-            self.most_flushes = max(self.most_flushes, vars(self._store.log)["_flushes"])
+            self.most_flushes = max(self.most_flushes, len(vars(vars(self._store.log)["_group_commit"])["_flushes"]))
             try:
                 result = await self._store.log.append(*append)
             except StoreUnavailable as problem:

@@ -77,7 +77,7 @@ FAULTS = [
         "the event loop uses the connection while the writer thread does",
         "_store/sqlite/worker_threads.py",
         "connection-shared-with-thread",
-        "if self._closed:",
+        "if self._closed or self._commit_time_s > MAX_INLINE_COMMIT_S:",
         SQLITE_INLINE + "inline_append_does_not_use_the_connection_while_the_thread_does",
     ),
     Mutant(
@@ -91,8 +91,15 @@ FAULTS = [
         "an append that fails its batch is not retried individually",
         "_store/group_commit.py",
         "no-individual-retry",
-        "if outcome is LOCK_TIMEOUT and not append.future.cancelled():",
+        "if False:",
         GROUP_COMMIT + "flush_that_raises_is_retried_individually",
+    ),
+    Mutant(
+        "a flush starts in the task of a caller, and its timeout cancels that task",
+        "_store/group_commit.py",
+        "flush-in-task-of-caller",
+        "task = self._loop.create_future()\nself._run(batch, slots).send(None)",
+        "tests/store/test_flush_tasks.py::test_timeout_in_flush_that_a_caller_starts_does_not_cancel_the_caller",
     ),
     Mutant(
         "one batch takes all queued appends",
@@ -119,7 +126,7 @@ FAULTS = [
         "a batch is not freed if some of its appends are retried",
         "_store/group_commit.py",
         "batch-with-retries-not-freed",
-        "self._loop.call_soon(self._free, slots and not retries)",
+        "self._free_slots += slots and not any(append.retry_individually for append in batch)",
         "tests/store/test_group_commit_order.py::test_each_append_gets_its_result_and_each_stream_keeps_its_order",
     ),
     Mutant(

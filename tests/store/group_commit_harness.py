@@ -32,10 +32,10 @@ class Backend:
         self.batches: list[list[PendingAppend]] = []
         self.futures: list[asyncio.Future[Sequence[AppendOutcome]]] = []
 
-    def flush(self, batch: Sequence[PendingAppend]) -> "asyncio.Future[Sequence[AppendOutcome]]":
+    async def flush(self, batch: Sequence[PendingAppend]) -> Sequence[AppendOutcome]:
         self.batches.append(list(batch))
         self.futures.append(asyncio.get_running_loop().create_future())
-        return self.futures[-1]
+        return await self.futures[-1]
 
     @property
     def streams(self) -> list[list[str]]:

@@ -25,7 +25,8 @@ async def test_append_to_an_idle_queue_is_flushed_immediately() -> None:
     harness = Harness()
     condition = AppendCondition((), 7)
     append = asyncio.create_task(harness.group_commit.append([write("a")], condition))
-    await asyncio.sleep(0)  # the task's first step, no timer
+    await asyncio.sleep(0)  # the first step of its task
+    await asyncio.sleep(0)  # and of the task of the flush: no timer
 
     assert harness.backend.streams == [["a"]]
     assert harness.backend.batches[0][0].condition is condition

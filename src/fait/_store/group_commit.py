@@ -13,8 +13,9 @@ import asyncio
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, cast
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
 
 from fait._errors import StoreUnavailable, UsageError
 from fait._events.append import AppendCondition, AppendResult, StreamWrite
@@ -25,7 +26,7 @@ __all__ = [
     "MAX_QUEUED_BYTES",
     "MAX_QUEUED_EVENTS",
     "AppendOutcome",
-    "FlushFuture",
+    "Flush",
     "GroupCommit",
     "LockTimeout",
     "PendingAppend",
@@ -58,7 +59,10 @@ MAX_QUEUED_BYTES: Final = 64 << 20
 
 
 class LockTimeout:
-    """An append's outcome in a flush: another transaction holds a lock that it needs; retry it individually."""
+    """An append's outcome in a flush: another transaction holds a lock that it needs; retry it individually.
+
+    So are all appends of a batch whose flush raised an error.
+    """
 
 
 LOCK_TIMEOUT: Final = LockTimeout()
@@ -121,27 +125,8 @@ class PendingAppend:
                 self.size_bytes += len(event.data) + len(event.metadata)
 
 
-class FlushFuture(Protocol):
-    """The outcomes of a flush, as a future: an `asyncio.Future`, or a lighter object with these methods."""
-
-    def add_done_callback(self, callback: Callable[[Any], object], /) -> object:
-        """Call a function with this object, in the event loop, when the flush has ended."""
-        ...
-
-    def cancelled(self) -> bool:
-        """Whether the flush was canceled."""
-        ...
-
-    def exception(self) -> BaseException | None:
-        """The error of the whole flush; None if it succeeded."""
-        ...
-
-    def result(self) -> Sequence[AppendOutcome | Exception]:
-        """An outcome for each append, in order."""
-        ...
-
-
-Flush = Callable[[Sequence[PendingAppend]], FlushFuture]
+Flush = Callable[[Sequence[PendingAppend]], Awaitable[Sequence[AppendOutcome | Exception]]]
+"""A backend's coroutine function that stores a batch of appends. It returns an outcome for each append, in order."""
 
 
 class GroupCommit:
@@ -150,8 +135,8 @@ class GroupCommit:
     Belongs to the event loop and the process that created it.
 
     Args:
-        flush: starts to store a batch in one transaction. Its future returns an outcome for each append, in order. An
-            append with `retry_individually` must wait for its locks.
+        flush: stores a batch in one transaction. Each call runs in a task of its own. An append with
+            `retry_individually` must wait for its locks.
         max_batches: maximum number of flushes that run concurrently, not counting individual retries.
         min_overlapping_appends: minimum number of queued appends to start a flush while another runs.
         disjoint_streams: whether concurrent flushes must not share a stream, so that appends to one stream are stored
@@ -184,6 +169,7 @@ class GroupCommit:
         self._max_bytes = max_queued_bytes
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
+        self._flushes: set[asyncio.Task[None]] = set()
         self._queue: deque[PendingAppend] = deque()
         self._over_limit: deque[PendingAppend] = deque()
         self._queued_events = 0
@@ -220,6 +206,11 @@ class GroupCommit:
                 self._admit()  # appends behind it may fit now
                 self._start_batches()
             raise
+
+    async def close(self) -> None:
+        """Wait until all appends have their results. No append may be added afterwards."""
+        while self._flushes:
+            await asyncio.wait(self._flushes)
 
     def _check_process_and_loop(self) -> None:
         if os.getpid() != self._process:
@@ -279,11 +270,19 @@ class GroupCommit:
 
     def _start_batches(self) -> None:
         """Start flushes as long as a slot is free and appends are queued."""
-        while self._queue and self._can_start_batch() and (batch := self._next_batch()):
+        while batch := self._take_batch():
+            self._start(batch, slots=1)
+
+    def _take_batch(self) -> list[PendingAppend]:
+        """Take a slot and the next batch; return an empty list if no flush may start."""
+        batch = self._next_batch() if self._queue and self._can_start_batch() else []
+        for append in batch:
+            append.flushing = True
+        if batch:
             self._free_slots -= 1
             self._appends_in_flight += len(batch)
             self._large_in_flight += batch[0].events >= LARGE_APPEND_EVENTS
-            self._start(batch, slots=1)
+        return batch
 
     def _can_start_batch(self) -> bool:
         """Whether a flush may start: no other is running, or a slot is free and overlapping is worthwhile.
@@ -335,24 +334,40 @@ class GroupCommit:
         return share if self._appends_in_flight or rest_overlaps else queued
 
     def _start(self, batch: list[PendingAppend], *, slots: int) -> None:
-        for append in batch:
-            append.flushing = True
-        try:
-            future = self._flush(batch)
-        except Exception as error:
-            future = self._loop.create_future()
-            future.set_exception(error)
-        future.add_done_callback(lambda done: self._finish(batch, slots, done))
+        # A task of its own: timeouts in the flush cancel this task and not that of a caller.
+        # fault: flush-in-task-of-caller
+        task = self._loop.create_task(self._run(batch, slots), name="fait-group-commit")
+        self._flushes.add(task)
+        task.add_done_callback(self._flushes.discard)
 
-    def _finish(self, batch: list[PendingAppend], slots: int, future: FlushFuture) -> None:
-        """Resolve the appends of a flush; retry individually those of a failed batch or with a lock timeout."""
-        error = _interrupted() if future.cancelled() else future.exception()
-        outcomes = cast("Sequence[Any]", [error] * len(batch) if error else future.result())
-        retry_all = error is not None and len(batch) > 1 and not isinstance(error, StoreUnavailable)
+    async def _run(self, batch: list[PendingAppend], slots: int) -> None:
+        """Flush a batch, and then further batches in the same slot as long as appends are queued."""
+        while batch:
+            self._finish(batch, slots, await self._store(batch))
+            with suppress(asyncio.CancelledError):
+                # Callers resolved above append again now, and share the next batch with the appends already queued.
+                await asyncio.sleep(0)
+            # fault: batch-with-retries-not-freed
+            self._free_slots += slots
+            batch = self._take_batch() if slots else []
+            self._start_batches()
+
+    async def _store(self, batch: list[PendingAppend]) -> Sequence[AppendOutcome | Exception]:
+        try:
+            return await self._flush(batch)
+        except asyncio.CancelledError:  # the event loop is shutting down
+            return [_interrupted()] * len(batch)
+        except Exception as error:
+            # fault: no-individual-retry
+            if len(batch) > 1 and not isinstance(error, StoreUnavailable):
+                return [LOCK_TIMEOUT] * len(batch)
+            return [error] * len(batch)
+
+    def _finish(self, batch: list[PendingAppend], slots: int, outcomes: Sequence[AppendOutcome | Exception]) -> None:
+        """Resolve the appends of a flush; retry individually those with a lock timeout."""
         retries: list[PendingAppend] = []
         for append, outcome in zip(batch, outcomes, strict=True):
-            # fault: no-individual-retry
-            if (retry_all or outcome is LOCK_TIMEOUT) and not append.future.cancelled():
+            if outcome is LOCK_TIMEOUT and not append.future.cancelled():
                 append.retry_individually = True
                 retries.append(append)
             else:
@@ -363,14 +378,6 @@ class GroupCommit:
         self._admit()
         for append in retries:
             self._start([append], slots=0)  # uses no slot, however long it takes, and still blocks its streams
-        # Free the slot later in this turn of the event loop, so that callers resolved above can append again and share
-        # the next batch with the appends already queued.
-        # fault: batch-with-retries-not-freed
-        self._loop.call_soon(self._free, slots)
-
-    def _free(self, slots: int) -> None:
-        self._free_slots += slots
-        self._start_batches()
 
     def _resolve(self, append: PendingAppend, outcome: Any) -> None:
         self._leave(append)

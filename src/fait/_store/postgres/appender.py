@@ -36,7 +36,6 @@ from fait._store.postgres.connection import (
     is_connection_lost,
     map_error,
 )
-from fait._store.postgres.eager_task import EagerTask
 from fait._store.postgres.sender_pool import SenderPool
 
 __all__ = ["Appender"]
@@ -102,15 +101,10 @@ class Appender:
         self._retries = asyncio.Semaphore(min(MAX_CONCURRENT_RETRIES, database.options.pool_size - 2))
         self._outcome_unknown: set[str] = set()
 
-    def send(self, pending: Sequence[PendingAppend]) -> EagerTask[Outcomes] | asyncio.Task[Outcomes]:
-        """Send appends in order, in as few calls as possible. The result has an outcome for each."""
+    async def send(self, pending: Sequence[PendingAppend]) -> Outcomes:
+        """Send appends in order, in as few calls as possible. Return an outcome for each."""
         if pending[0].retry_individually:
-            append = (pending[0].writes, pending[0].condition)
-            return asyncio.create_task(self._retry_individually(append), name="fait-postgres-append")
-        return EagerTask(self._send_batch(pending))
-
-    async def _send_batch(self, pending: Sequence[PendingAppend]) -> Outcomes:
-        """Send a batch, one call after another. Runs outside of any task."""
+            return await self._retry_individually((pending[0].writes, pending[0].condition))
         outcomes: Outcomes = []
         for appends, sequential in _split_into_calls(pending):
             if outcomes and isinstance(outcomes[-1], StoreUnavailable):
@@ -147,10 +141,10 @@ class Appender:
         try:
             attempt.sent = not connection.is_closed()
             outcomes = await self._call_append(connection, appends, BATCH_LOCK_TIMEOUT_S, sequential=sequential)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             # After an error that is not the server's, a statement may be unfinished on the connection.
             if is_connection_lost(error) or not isinstance(error, PostgresError):
-                await asyncio.create_task(self._senders.discard(connection))
+                await self._senders.discard(connection)
                 raise
             outcomes = [LOCK_TIMEOUT] * len(appends)
         self._senders.release(connection)
@@ -195,7 +189,7 @@ class Appender:
         attempt.sent = True
         try:
             [outcome] = await self._call_append(connection, [append], lock_timeout_s, check_ids=attempt.check_ids)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             release = self._database.release if isinstance(error, PostgresError) else self._database.release_to_pool
             await (self._database.discard if is_connection_lost(error) else release)(connection)
             raise
@@ -220,8 +214,7 @@ class Appender:
                 and len(appends) == 1
                 and sum(len(write.events) for write in writes) >= MIN_BULK_EVENTS
             ):
-                bulk = append_bulk(connection, self._database, writes, now, lock_timeout_ms)
-                appended = await asyncio.create_task(bulk)  # COPY needs a current task
+                appended = await append_bulk(connection, self._database, writes, now, lock_timeout_ms)
                 if appended is not None:
                     return [appended]
             if is_single_event(appends) and not check_ids:

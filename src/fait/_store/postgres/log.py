@@ -1,6 +1,5 @@
 """The log in PostgreSQL: appends call a function of the database, and readers stop at the high-water mark."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
@@ -23,7 +22,7 @@ from fait._events.append import (
 from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._store.duplicate_append import resolve_duplicate
-from fait._store.group_commit import FlushFuture, GroupCommit, PendingAppend
+from fait._store.group_commit import AppendOutcome, GroupCommit, PendingAppend
 from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
 from fait._store.postgres.appender import Appender
 from fait._store.postgres.connection import Database
@@ -47,8 +46,6 @@ class PostgresLog:
         self._high_water_mark = HighWaterMark(database, channel)
         self._appender = Appender(database, clock, self._high_water_mark.advance_to)
         self._group_commit = GroupCommit(self._flush, max_batches=self._appender.max_batches)
-        self._flushes = 0
-        self._flushes_ended = asyncio.Event()
         self._closed = False
 
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
@@ -60,22 +57,13 @@ class PostgresLog:
             return resolve_duplicate(writes, {event.id: event for event in await self.find(ids)})
         return await self._group_commit.append(writes, condition)
 
-    def _flush(self, pending: Sequence[PendingAppend]) -> FlushFuture:
-        flush = self._appender.send(pending)
-        self._flushes += 1
-        flush.add_done_callback(self._on_flush_end)
-        return flush
-
-    def _on_flush_end(self, flush: FlushFuture) -> None:
-        """Report the new positions, also of appends whose callers were canceled."""
-        self._flushes -= 1
-        if self._closed:
-            # Not immediately: the group commit may start the next flush in this iteration.
-            asyncio.get_running_loop().call_soon(self._flushes_ended.set)
-        if not flush.cancelled() and flush.exception() is None:
-            positions = [outcome.position for outcome in flush.result() if isinstance(outcome, Appended)]
-            if positions:
-                self._high_water_mark.report_append(max(positions))
+    async def _flush(self, pending: Sequence[PendingAppend]) -> Sequence[AppendOutcome | Exception]:
+        """Store a batch, and report the new positions, also of appends whose callers were canceled."""
+        outcomes = await self._appender.send(pending)
+        positions = [outcome.position for outcome in outcomes if isinstance(outcome, Appended)]
+        if positions:
+            self._high_water_mark.report_append(max(positions))
+        return outcomes
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
@@ -167,8 +155,6 @@ class PostgresLog:
     async def close(self) -> None:
         """Wait for appends in flight, and stop polling."""
         self._closed = True
-        while self._flushes:
-            self._flushes_ended.clear()
-            await self._flushes_ended.wait()
+        await self._group_commit.close()
         await self._high_water_mark.close()
         await self._appender.close()

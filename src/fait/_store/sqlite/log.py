@@ -33,7 +33,7 @@ from fait._store.sqlite.retention import expire
 from fait._store.sqlite.rows import head, read_events, read_page
 from fait._store.sqlite.statements import SQL
 from fait._store.sqlite.timestamps import to_timestamp
-from fait._store.sqlite.worker_threads import ImmediateFuture, ReaderThreads, WriterThread
+from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
 from fait._telemetry import logger
 
 __all__ = ["IDLE_POLL_INTERVAL_S", "MAX_INLINE_ROWS", "POLL_INTERVAL_S", "SqliteLog"]
@@ -90,13 +90,11 @@ class SqliteLog:
         check_writes(writes)
         return await self._group_commit.append(writes, condition)
 
-    def _flush(self, appends: Sequence[PendingAppend]) -> ImmediateFuture:
-        submit = self._writer.submit_inline if len(appends) == 1 and _fits_inline(appends[0]) else self._writer.submit
-        return submit(partial(self._append_all, appends), self._signal_readers)
-
-    def _signal_readers(self, results: Sequence[AppendOutcome | Exception]) -> None:
-        """Wake waiting readers, in the same iteration of the event loop as the callers of `append`."""
-        self._signal.advance(max((each.position for each in results if isinstance(each, Appended)), default=0))
+    async def _flush(self, appends: Sequence[PendingAppend]) -> Sequence[AppendOutcome | Exception]:
+        run = self._writer.run_inline if len(appends) == 1 and _fits_inline(appends[0]) else self._writer.run
+        outcomes = await run(partial(self._append_all, appends))
+        self._signal.advance(max((each.position for each in outcomes if isinstance(each, Appended)), default=0))
+        return outcomes
 
     def _append_all(
         self, appends: Sequence[PendingAppend], connection: SqliteConnection

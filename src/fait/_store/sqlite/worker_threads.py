@@ -20,7 +20,7 @@ from fait._errors import StoreUnavailable
 from fait._store.sqlite.connection import BusyHandler, SqliteConnection, map_error
 from fait._telemetry import logger
 
-__all__ = ["MAX_INLINE_COMMIT_S", "MAX_TRANSACTION_JOBS", "ImmediateFuture", "ReaderThreads", "WriterThread"]
+__all__ = ["MAX_INLINE_COMMIT_S", "MAX_TRANSACTION_JOBS", "ReaderThreads", "WriterThread"]
 
 T = TypeVar("T")
 Job = Callable[[SqliteConnection], Any]
@@ -35,62 +35,12 @@ COMMIT_TIME_DECAY: Final = 0.9
 """Factor by which the longest duration seen decays with each transaction, so that a slow commit counts for a while."""
 
 
-class ImmediateFuture:
-    """A future that calls its callback as soon as the result is set, not in the next iteration of the event loop.
-
-    Args:
-        on_result: called with the result after the callback, if the job succeeded.
-    """
-
-    __slots__ = ("_callback", "_on_result", "_outcome")
-
-    def __init__(self, on_result: Callable[[Any], object] | None = None) -> None:
-        self._outcome: Any = None
-        self._callback: Callable[[Any], object] | None = None
-        self._on_result = on_result
-
-    def add_done_callback(self, callback: Callable[[Any], object], /) -> None:
-        """Set the only callback; it must be set before the result."""
-        self._callback = callback
-
-    def done(self) -> bool:
-        """Always False before the result is set, which happens once."""
-        return False
-
-    def cancelled(self) -> bool:
-        """Always False: it cannot be canceled."""
-        return False
-
-    def exception(self) -> BaseException | None:
-        """The exception of the job; None if it succeeded."""
-        return self._outcome if isinstance(self._outcome, BaseException) else None
-
-    def result(self) -> Any:
-        """The result of the job."""
-        return self._outcome
-
-    def set_result(self, result: Any) -> None:
-        """Set the result, and call the callback and `on_result`."""
-        self._set_outcome(result)
-        if self._on_result is not None:
-            self._on_result(result)
-
-    def set_exception(self, error: Exception) -> None:
-        """Set the exception, and call the callback."""
-        self._set_outcome(error)
-
-    def _set_outcome(self, outcome: Any) -> None:
-        self._outcome = outcome
-        assert self._callback is not None
-        self._callback(self)
-
-
 class _QueuedJob:
     """A job and the future of its result."""
 
     __slots__ = ("future", "job")
 
-    def __init__(self, job: Job, future: "asyncio.Future[Any] | ImmediateFuture") -> None:
+    def __init__(self, job: Job, future: "asyncio.Future[Any]") -> None:
         self.job = job
         self.future = future
 
@@ -123,14 +73,6 @@ class _WorkerThreads:
         future: asyncio.Future[T] = self._loop.create_future()
         self._enqueue(_QueuedJob(job, future))
         return await future
-
-    def submit(
-        self, job: Callable[[SqliteConnection], T], on_result: Callable[[T], object] | None = None
-    ) -> ImmediateFuture:
-        """Run a job in a thread and return a future of its result; `on_result` is called if it succeeds."""
-        future = ImmediateFuture(on_result)
-        self._enqueue(_QueuedJob(job, future))
-        return future
 
     async def close(self) -> None:
         """Finish the queued jobs, then close the connections."""
@@ -201,41 +143,30 @@ class WriterThread(_WorkerThreads):
         connection.set_wal_hook(self._on_commit)
         super().__init__(lambda: connection, 1, "fait-sqlite-writer")
 
-    def submit_inline(
-        self, job: Callable[[SqliteConnection], T], on_result: Callable[[T], object] | None = None
-    ) -> ImmediateFuture:
-        """Run a job of a few rows inline if recent commits were fast; otherwise as `submit`."""
-        if self._commit_time_s > MAX_INLINE_COMMIT_S:
-            return self.submit(job, on_result)
-        future = ImmediateFuture(on_result)
-        self._loop.call_soon(self._run_inline, _QueuedJob(job, future))
-        return future
-
-    def _run_inline(self, queued: _QueuedJob) -> None:
+    async def run_inline(self, job: Callable[[SqliteConnection], T]) -> T:
+        """Run a job of a few rows inline if recent commits were fast and the thread is idle; otherwise as `run`."""
         # fault: connection-shared-with-thread
-        if self._pending or self._closed:  # the thread uses the connection
-            self._submit_to_thread(queued)
-            return
+        if self._pending or self._closed or self._commit_time_s > MAX_INLINE_COMMIT_S:
+            return await self.run(job)
+        try:
+            return self._run_now(job)
+        except apsw.BusyError:  # another process has the write lock; nothing was written, and the thread may wait
+            return await self.run(job)
+
+    def _run_now(self, job: Callable[[SqliteConnection], T]) -> T:
         # fault: busy-wait-in-event-loop
         self._connection.set_busy_handler(None)
         try:
-            [outcome] = self._run_transaction(self._connection, [queued.job])
-        except apsw.BusyError:  # another process has the write lock; nothing was written, and the thread may wait
-            self._submit_to_thread(queued)
-            return
+            [result] = self._run_transaction(self._connection, [job])
+        except apsw.BusyError:
+            raise
         except Exception as error:
-            outcome = _translate_error(error)
+            raise _translate_error(error) from None
         finally:
             self._connection.set_busy_handler(BusyHandler())
-        self._resolve([queued], [outcome], 0)
-        if self._needs_checkpoint():
-            self.submit(_no_op).add_done_callback(_no_op)  # the thread runs the WAL checkpoint after this empty job
-
-    def _submit_to_thread(self, queued: _QueuedJob) -> None:
-        try:
-            self._enqueue(queued)
-        except StoreUnavailable as closed:
-            self._resolve([queued], [closed], 0)
+        if self._needs_checkpoint():  # the thread runs it after an empty job
+            self._enqueue(_QueuedJob(_no_op, self._loop.create_future()))
+        return result
 
     def _on_commit(self, _connection: SqliteConnection, _name: str, pages: int) -> int:
         self._wal_pages = pages
@@ -316,5 +247,5 @@ def _translate_error(error: Exception) -> Exception:
     return error
 
 
-def _no_op(_argument: object) -> None:
-    """An empty job, and a callback that ignores its future."""
+def _no_op(_connection: SqliteConnection) -> None:
+    """An empty job."""
