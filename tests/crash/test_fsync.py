@@ -59,7 +59,7 @@ async def test_sequential_appends_are_synced_individually(disk: Disk, store: Sql
 
 async def test_appends_of_one_batch_share_one_sync(disk: Disk, store: SqliteStore) -> None:
     start = len(disk.operations)
-    with writer_kept_busy(store):
+    async with writer_kept_busy(store):
         first = [asyncio.create_task(added(store.log, write(f"first-{n}"))) for n in range(2)]
         queued = [asyncio.create_task(added(store.log, write(f"s-{n}"))) for n in range(100)]
         await asyncio.sleep(0)

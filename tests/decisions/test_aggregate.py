@@ -46,8 +46,8 @@ def test_aggregate_has_an_id_and_a_version() -> None:
 
 
 def test_inherited_command_belongs_to_the_class_it_is_accessed_through() -> None:
-    assert command_of(Bright.switch).name == "bright.switch"
-    assert command_of(Lamp.switch).name == "lamp.switch"
+    assert command_of(Bright.switch).aggregate is Bright
+    assert command_of(Lamp.switch).aggregate is Lamp
     assert fold_definition_of(Bright).category == "bright"
 
 
@@ -99,12 +99,12 @@ def test_events_may_be_local_quoted_or_defined_later() -> None:
         pass
 
     with pytest.raises(fait.DeclarationError, match="Later"):
-        _ = describe_aggregate(Local).events
+        _ = describe_aggregate(Local).fold.events
 
     class Earlier(fait.Aggregate, category="earlier"):
         def evolve(self, event: "Happened | Later") -> None: ...
 
-    assert describe_aggregate(Earlier).events == (Happened, Later)
+    assert describe_aggregate(Earlier).fold.events == (Happened, Later)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ before the first event is always defined.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, dataclass_transform
 
@@ -75,12 +76,6 @@ class Command:
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call the method; the first argument is the aggregate."""
         return self.function(*arguments, **named)
-
-    @property
-    def name(self) -> str:
-        """`category.method`, as recorded in the metadata of its events."""
-        category = describe_aggregate(self.aggregate).category if self.aggregate else "?"
-        return f"{category}.{self.function.__name__}"
 
     def arguments(self, positional: Iterable[Any], named: Mapping[str, Any]) -> dict[str, Any]:
         """Return a call's arguments by name, as recorded in the metadata; surplus positional ones are under `*`."""
@@ -223,7 +218,7 @@ else:
                 UsageError: this is not an event, or `evolve` does not handle its class. Nothing was written.
             """
             description = describe_aggregate(type(self))
-            if type(event) not in description.events:
+            if type(event) not in description.fold.events:
                 if event_type(type(event)) is None and not isinstance(event, Untyped):
                     raise not_an_event(event)
                 raise UsageError(
@@ -244,13 +239,18 @@ class _Description:
         if snapshot_every is not None:
             self.snapshots = SnapshotPolicy(snapshot_every, cast("Any", cls).evolve, cls, cls, names, _with_id)
         self._names = names
-        self._events: tuple[type, ...] | None = None
 
-    @property
-    def events(self) -> tuple[type, ...]:
-        if self._events is None:
-            self._events = annotated_events(self.cls.evolve, 1, self._names)  # type: ignore[attr-defined]
-        return self._events
+    @cached_property
+    def fold(self) -> FoldDefinition[Any]:
+        """The fold definition."""
+        cls: Any = self.cls
+        return FoldDefinition(
+            self.category, annotated_events(cls.evolve, 1, self._names), self._initial, _evolve, self.snapshots,
+            set_version,
+        )  # fmt: skip
+
+    def _initial(self, id: str) -> Any:
+        return _with_id(self.cls(), id)
 
 
 _DESCRIPTION = "__fait_aggregate__"
@@ -287,14 +287,7 @@ def command_of(function: object) -> Command:
 
 def fold_definition_of(cls: "type[A]") -> FoldDefinition[A]:
     """Return the fold definition of an aggregate."""
-    description = describe_aggregate(cls)
-
-    def initial(id: str) -> A:
-        return cast("A", _with_id(cls(), id))
-
-    return FoldDefinition(
-        description.category, description.events, initial, _evolve, description.snapshots, set_version
-    )
+    return describe_aggregate(cls).fold
 
 
 def fold(cls: "type[A]", events: Iterable[object], *, id: str = "") -> A:

@@ -14,15 +14,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 import msgspec
 
 from fait._clock import Clock
-from fait._decisions.aggregate import Aggregate, command_of, fold_definition_of, pending_events
+from fait._decisions.aggregate import Aggregate, command_of, describe_aggregate, fold_definition_of, pending_events
 from fait._decisions.boundary import Boundary, BoundaryHistory, QueryResult, read_matching_events
 from fait._decisions.calls import Options, WriteResult, write_result
 from fait._decisions.decider import DecidedEvent, Decider, FoldDefinition, fold_definition_of_decider
 from fait._decisions.decision_loop import decide
-from fait._decisions.idempotency import Intention, append
+from fait._decisions.idempotency import Intention, append, command_record
 from fait._decisions.load import Loader
 from fait._decisions.log import DecisionLog
-from fait._decisions.metadata import command_record
 from fait._decisions.new_events import NewEvents, encode_writes
 from fait._decisions.stream_history import StreamHistory
 from fait._errors import UsageError
@@ -144,7 +143,9 @@ class Client:
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
         checked = command_of(command)
-        name, run = checked.name, checked.function
+        aggregate: Any = checked.aggregate
+        description, run = describe_aggregate(aggregate), checked.function
+        name = f"{description.category}.{run.__name__}"
 
         def run_command(state: A) -> tuple[R, Sequence[DecidedEvent]]:
             value: Any = run(state, *args, **kwargs)
@@ -153,9 +154,7 @@ class Client:
                 raise _async_command_error(name)
             return value, pending_events(state)
 
-        aggregate: Any = checked.aggregate
-        definition: FoldDefinition[A] = fold_definition_of(aggregate)
-        return await self._transact(definition, id, name, checked.arguments(args, kwargs), run_command)
+        return await self._transact(description.fold, id, name, checked.arguments(args, kwargs), run_command)
 
     async def _transact(
         self,
@@ -170,7 +169,8 @@ class Client:
         intention = Intention(stream, options, command_record(name, arguments))
         history = StreamHistory(self._loader, definition, stream, run)
         result = await decide(history, intention, self._log, self._clock)
-        self._loader.save_snapshot(history.loaded)
+        if history.loaded.new_snapshot is not None:
+            self._loader.save_snapshot(history.loaded.new_snapshot)
         return result
 
     @overload
@@ -393,7 +393,8 @@ class Client:
         until = Until(version, position, at)
         definition = _fold_definition_of(target)
         loaded = await self._loader.load(definition, stream_name(definition.category, id), until, as_of)
-        self._loader.save_snapshot(loaded)
+        if loaded.new_snapshot is not None:
+            self._loader.save_snapshot(loaded.new_snapshot)
         return loaded.state
 
     @overload

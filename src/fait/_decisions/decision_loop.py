@@ -94,7 +94,7 @@ async def decide(history: History[R], intention: Intention, log: DecisionLog, cl
             return WriteResult(value, history.stream, history.version, history.position, attempts=attempt)
         result = await append(log, intention, writes, history.condition)
         if isinstance(result, Appended) and not result.repeated:
-            return write_result(value, writes, result, attempt)
+            return WriteResult(value, writes[0].stream, result.versions[0], result.position, attempts=attempt)
         if attempt < attempts and history.absorb(result):
             continue
         # A concurrent call with the same key may have appended after the lookup above.

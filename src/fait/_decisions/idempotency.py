@@ -8,10 +8,10 @@ that writes (`transact`, `decide`, `publish`, `append`, the outbox) states its `
 metadata from it; all but the outbox, which appends in another transaction, append through `append`.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count, islice
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -19,13 +19,13 @@ import msgspec
 from fait._clock import new_id
 from fait._decisions.calls import Options, WriteResult
 from fait._decisions.log import DecisionLog
-from fait._decisions.metadata import build_metadata
-from fait._errors import KeyReused, StoreUnavailable
+from fait._errors import InvalidValue, KeyReused, StoreUnavailable
 from fait._events.append import AppendCondition, Appended, AppendResult, StreamWrite
-from fait._events.codec import check_event_id
+from fait._events.codec import check_event_id, encode_metadata
 from fait._events.envelope import CommandRecord, Metadata, RecordedEvent
+from fait._telemetry import NO_ORIGIN, origin
 
-__all__ = ["Intention", "append", "find_repeated"]
+__all__ = ["Intention", "append", "command_record", "find_repeated"]
 
 R = TypeVar("R")
 
@@ -54,7 +54,7 @@ class Intention:
         self.has_new_ids = options.key is None and event_id is None
         self._scope = scope
         self._event_id = None if event_id is None else check_event_id(event_id)
-        self.metadata = build_metadata(options, command)
+        self.metadata = _metadata_of(options, command)
 
     def event_ids(self) -> Iterator[str]:
         """Return the event ids in order; with a key or an event id, each time the same ones."""
@@ -63,6 +63,19 @@ class Intention:
         if self.options.key is None:
             return iter(new_id, "")
         return map(partial(_event_id_for_key, self._scope, self.options.key), count())
+
+
+def command_record(name: str, arguments: Mapping[str, Any]) -> CommandRecord:
+    """Return a command as recorded in the metadata of its events.
+
+    Raises:
+        InvalidValue: JSON cannot represent an argument.
+    """
+    try:
+        return CommandRecord(name, msgspec.Raw(msgspec.json.encode(arguments, enc_hook=_encode_argument)))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        reason = f"JSON cannot represent it ({type(error).__name__})"
+        raise InvalidValue("a command's arguments", "$", reason) from None
 
 
 async def append(
@@ -139,3 +152,26 @@ def _event_id_for_key(scope: str, key: str, index: int) -> str:
     digest = hashlib.sha256(f"{scope}\0{key}\0{index}".encode()).digest()
     number = int.from_bytes(digest[:16], "big") & ~(0xF << 76) & ~(0x3 << 62) | (8 << 76) | (2 << 62)
     return str(UUID(int=number))
+
+
+def _metadata_of(options: Options, command: CommandRecord | None) -> str:
+    """Return the metadata of a call's events as JSON text."""
+    current = origin()
+    if command is None and current is NO_ORIGIN and options.key is None and not options.extra:
+        return "{}"
+    return encode_metadata(
+        Metadata(
+            correlation_id=current.correlation_id,
+            causation_id=current.causation_id,
+            actor=current.actor,
+            traceparent=current.traceparent,
+            command=command,
+            key=options.key,
+            extra=dict(options.extra),
+        )
+    )
+
+
+def _encode_argument(value: object) -> Any:
+    """Encode an argument that msgspec does not support: by its attributes, or by the name of its type."""
+    return getattr(value, "__dict__", None) or f"<{type(value).__qualname__}>"

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -89,10 +89,10 @@ class Loader:
             states.update({id: loaded[stream] for stream, id in streams.items()})
         return states
 
-    def save_snapshot(self, loaded: LoadedState[Any]) -> None:
-        """Start saving the new snapshot, if there is one, in the background."""
-        if self.snapshots is not None and loaded.new_snapshot is not None:
-            self.snapshots.save_later(loaded.new_snapshot)
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Start saving a new snapshot in the background."""
+        assert self.snapshots is not None
+        self.snapshots.save_later(snapshot)
 
     async def _load_from_snapshot(
         self, definition: FoldDefinition[S], stream: str, empty: LoadedState[S], until: Until

@@ -5,14 +5,13 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from fait._decisions.decider import DecidedEvent
 from fait._decisions.idempotency import Intention
 from fait._events.append import StreamWrite
 from fait._events.codec import Codec
 from fait._events.stream import check_stream
 from fait._events.version import Expected, expected_number
 
-__all__ = ["NewEvents", "encode_decided", "encode_writes"]
+__all__ = ["NewEvents", "encode_writes"]
 
 
 class NewEvents(Struct, frozen=True):
@@ -47,12 +46,3 @@ def encode_writes(codec: Codec, new_events: Iterable[NewEvents], intention: Inte
         )
         for each in new_events
     ]
-
-
-def encode_decided(
-    codec: Codec, events: Iterable[DecidedEvent], stream: str, version: int, intention: Intention
-) -> list[StreamWrite]:
-    """Validate and encode the events that were decided on a stream at a version; no events give no write."""
-    ids, metadata = intention.event_ids(), intention.metadata
-    encoded = [codec.encode(each.event, id=next(ids), metadata=metadata, tags=each.tags) for each in events]
-    return [StreamWrite(stream, tuple(encoded), version)] if encoded else []

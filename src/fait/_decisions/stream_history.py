@@ -4,7 +4,7 @@ Its events are loaded and folded, from a snapshot if there is one. After a confl
 the decision may have changed the state.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -12,9 +12,9 @@ from fait._clock import freeze
 from fait._decisions.decider import DecidedEvent, FoldDefinition
 from fait._decisions.idempotency import Intention
 from fait._decisions.load import LoadedState, Loader
-from fait._decisions.new_events import encode_decided
 from fait._errors import WrongExpectedVersion
 from fait._events.append import AppendResult, StreamWrite, Until, VersionConflict
+from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
 from fait._events.version import expected_number, is_expected
 
@@ -79,7 +79,7 @@ class StreamHistory(Generic[S, R]):
             raise WrongExpectedVersion(self.stream, expected, version)
         with freeze(now):
             value, events = self._decide(self.loaded.state)
-        return value, encode_decided(self._loader.codec, events, self.stream, version, intention)
+        return value, _encode(self._loader.codec, events, self.stream, version, intention)
 
     async def decide_again(self, first: RecordedEvent) -> tuple[R, int]:
         """Decide on the state before an event, at the time that it was recorded."""
@@ -91,3 +91,12 @@ class StreamHistory(Generic[S, R]):
     def absorb(self, conflict: AppendResult) -> bool:
         """Return whether this is a version conflict. It carries no events: the next attempt loads the stream again."""
         return isinstance(conflict, VersionConflict)
+
+
+def _encode(
+    codec: Codec, events: Iterable[DecidedEvent], stream: str, version: int, intention: Intention
+) -> list[StreamWrite]:
+    """Validate and encode the events that were decided on a stream at a version; no events give no write."""
+    ids, metadata = intention.event_ids(), intention.metadata
+    encoded = [codec.encode(each.event, id=next(ids), metadata=metadata, tags=each.tags) for each in events]
+    return [StreamWrite(stream, tuple(encoded), version)] if encoded else []

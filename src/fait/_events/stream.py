@@ -14,10 +14,10 @@ MAX_NAME_CHARS = 500
 
 
 def stream_name(category: str, id: str) -> str:
-    """Return the name of the stream of an id in a category."""
+    """Return the name of the stream of an id in a category, which a declaration has checked."""
     if not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         raise UsageError(f"an id of category {category!r} must be a str, not {type(id).__name__}: use str(id)")
-    return check_stream(f"{category}-{id}") if id else _refuse("stream", f"{category}-", "the id is empty")
+    return _check_text("stream", f"{category}-{id}") if id else _refuse("stream", f"{category}-", "the id is empty")
 
 
 def category_of(stream: str) -> str:

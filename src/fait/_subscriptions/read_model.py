@@ -183,7 +183,7 @@ class ReadModelDefinition:
             Column(name, kind, nullable) for name, (kind, nullable, _, _) in zip(fields, kinds, strict=True)
         )
         self._check(columns)
-        self.table = Table(self.name, columns, self.key, self._indexes)
+        self.table: Table = Table(self.name, columns, self.key, self._indexes)
         self.fields = fields
         self._to_column: list[Convert | None] = [to_column for _, _, to_column, _ in kinds]
         self._from_column: list[Convert | None] = [from_column for _, _, _, from_column in kinds]
@@ -193,7 +193,7 @@ class ReadModelDefinition:
         ]
         self._key_of: Callable[[Any, Any], Any] | None = getattr(self.cls, "key_of", None)
         self._key_from_text = _KEY_FROM_TEXT[self.table.columns[self.table.index_of(self.key)].kind]
-        self.events = annotated_events(self._evolve(), 2, self._names)
+        self.events: tuple[type, ...] = annotated_events(self._evolve(), 2, self._names)
         self._resolved = True
         return self
 

@@ -19,7 +19,7 @@ __all__ = ["Broken", "PositionRecorder", "ProcessorContract", "register_recorder
 class PositionRecorder:
     """A subscription that records the positions of its events, one by one."""
 
-    definition = SubscriptionDefinition("recorder", "reactor", ("wanted",), batch=1)
+    definition: SubscriptionDefinition = SubscriptionDefinition("recorder", "reactor", ("wanted",), batch=1)
 
     def __init__(self, stop_at: int = 0, work_s: float = 0) -> None:
         self.seen: list[int] = []
