@@ -239,6 +239,18 @@ class OutboxContract:
 
         assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 2)]
 
+    async def test_empty_key_raises_and_stores_nothing(self, client: Client, place: Place, order: str) -> None:
+        async def add() -> None:
+            await client.add(Placed(1), stream=order, key="")
+            await client.commit()  # some libraries encode the events just before it
+
+        await client.begin()
+        with pytest.raises(fait.UsageError, match="key must not be empty"):
+            await add()
+        await client.rollback()
+
+        assert await place.events(order) == []
+
     async def test_all_arguments_of_add_are_stored(self, client: Client, place: Place, order: str) -> None:
         stream, when, event_id = f"{order}-?:%s 'é'", fait.now(), fait.new_id()
         await client.begin()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from msgspec import Struct
 
+from fait._errors import UsageError
 from fait._events.append import AppendResult, StreamWrite, raise_on_conflict
 from fait._events.version import Expected
 
@@ -31,12 +32,21 @@ class Options(Struct, frozen=True, kw_only=True):
         expected: the stream's expected version; a conflict is then an error immediately.
         attempts: maximum number of times a decision is made when appends conflict.
         extra: further entries of the events' metadata.
+
+    Raises:
+        UsageError: `attempts` is less than 1, or `key` is empty.
     """
 
     key: str | None = None
     expected: Expected | None = None
     attempts: int = DEFAULT_ATTEMPTS
     extra: Mapping[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise UsageError(f"attempts must be at least 1; got {self.attempts}. Nothing was written.")
+        if self.key == "":
+            raise UsageError("the idempotency key must not be empty. Nothing was written.")
 
 
 class WriteResult(Struct, Generic[R_co], frozen=True):

@@ -83,10 +83,6 @@ class Client:
         Raises:
             UsageError: `attempts` is less than 1, or `key` is empty.
         """
-        if attempts is not None and attempts < 1:
-            raise UsageError(f"attempts must be at least 1; got {attempts}. Nothing was written.")
-        if key is not None and not key:
-            raise UsageError("the idempotency key must not be empty. Nothing was written.")
         current = self._options
         return Client(
             self._log,

@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from fait._errors import UsageError
+from fait._events.append import Appended
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Store
 from fait._store.ports.tables import Column, ColumnCondition, ColumnKind, Row, RowChange, SortOrder, Table
@@ -31,7 +32,7 @@ from fait.testing.contract.leases import (
     state,
     work_of,
 )  # fmt: skip
-from fait.testing.contract.store import Opener, outcome_of, soon, write
+from fait.testing.contract.store import Opener, soon, write
 
 __all__ = ["PortContract"]
 
@@ -235,8 +236,8 @@ class PortContract(LeaseContract):
     async def test_failed_work_does_not_affect_concurrent_writes(self, store: Store) -> None:
         log, record = store.log, store.recorder.record
         lease = await prepared(store)
-        other = await acquired(store, "other")
-        stale = replace(lease, revision=lease.revision + 1)
+        other, broken = await acquired(store, "other"), await acquired(store, "broken")
+        stale, missing = replace(lease, revision=lease.revision + 1), Table("missing", NOTES.columns, "id")
 
         results = await asyncio.gather(
             log.append([write("a")]),
@@ -244,10 +245,13 @@ class PortContract(LeaseContract):
             record(work_of(other, 5, (RowChange(NOTES, [(2, "good")]),))),
             record(work_of(replace(lease, fencing_token=lease.fencing_token + 1), 9)),
             log.append([write("a", 1, "exists")]),
+            record(work_of(broken, 5, (RowChange(missing, [(3, "bad")]),))),
+            return_exceptions=True,
         )
 
-        assert [outcome_of(results[0]), outcome_of(results[4])] == ["appended", "appended"]
-        assert results[1:4] == [False, True, False]
+        assert [isinstance(each, Appended) for each in (results[0], results[4])] == [True, True]
+        assert (results[1], results[2], results[3]) == (False, True, False)
+        assert isinstance(results[5], Exception)
         assert await state(store) == (0, [(2, "good")], [])
 
     async def test_row_of_only_a_key_can_be_upserted_again(self, store: Store) -> None:
