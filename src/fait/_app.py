@@ -34,6 +34,7 @@ from fait._events.append import Until
 from fait._events.envelope import Envelope
 from fait._events.query import EVERYTHING, Query
 from fait._store.open import open_store
+from fait._store.ports.leases import lowest_positions
 from fait._store.ports.store import Store
 from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.feed import follow
@@ -503,7 +504,7 @@ class System(Client):
 
     async def status(self) -> list[SubscriptionStatus]:
         """Return position, lag and state of each subscription, as seen by this process."""
-        checkpoints = {each.key.subscription: each.position for each in await self.store.leases.ranges()}
+        checkpoints = lowest_positions(await self.store.leases.ranges())
         head, statuses = await self.store.log.head(), list[SubscriptionStatus]()
         for name, processor in self._subscription_runner.processors.items():
             position = max(processor.position, checkpoints.get(name, 0))

@@ -77,7 +77,7 @@ from fait._store.ports.tables import (
     constraint_violation,
     fits_column,
 )
-from fait._store.ports.unit_of_work import HandlerStatement, Recorder, UnitOfWork
+from fait._store.ports.unit_of_work import HandlerStatement, RangeMove, Recorder, UnitOfWork
 from fait._store.position_signal import PositionSignal
 from fait._store.store_url import redacted_url
 
@@ -125,6 +125,7 @@ __all__ = [
     "Query",
     "Range",
     "RangeKey",
+    "RangeMove",
     "RecordedEvent",
     "Recorder",
     "Registration",

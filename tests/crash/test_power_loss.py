@@ -88,7 +88,7 @@ def _note_recorded(store: Store, promise: Any) -> None:
 
     async def noted(work: UnitOfWork) -> bool:
         if recorded := await record(work):
-            promise(work.range.subscription, work.position)
+            promise(work.move.key.subscription, work.move.position)
         return recorded
 
     store.recorder.record = noted  # type: ignore[method-assign]

@@ -73,9 +73,9 @@ FAULTS = [
     ),
     Mutant(
         "a reactor stops after five attempts",
-        "_subscriptions/processor.py",
+        "_subscriptions/failure.py",
         "reactor-stops-retrying",
-        "if failures < 5:",
+        'return "retry" if failures < 5 else self.then',
         RUNNING + "reactor_retries_failed_event_before_next_event",
     ),
     Mutant(

@@ -98,7 +98,7 @@ async def test_batch_is_handled_in_order_and_recorded_together(
 
     assert numbers == list(range(90))
     if not url.startswith("memory"):
-        assert [work.position for work in works] == [20, 40, 60, 80, 90]
+        assert [work.move.position for work in works] == [20, 40, 60, 80, 90]
 
 
 def _noting(numbers: list[int], *, is_async: bool) -> Any:

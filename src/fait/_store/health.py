@@ -22,9 +22,9 @@ async def examine_subscriptions(
 ) -> list[Finding]:
     """Check each subscription: its log and epoch, the positions of its ranges, and whether they have workers."""
     head, findings = await log.head(), list[Finding]()
-    declared = {each.subscription: each for each in await registrations.registrations()}
+    declared = {(each.subscription, each.generation): each for each in await registrations.registrations()}
     for each in await leases.ranges():
-        registration = declared[each.key.subscription]
+        registration = declared[each.key.subscription, each.key.generation]
         findings.append(_examine_range(log, registration, each, head, redacted_url))
         findings += await _find_held_messages(log, registration, each.position, head)
     return findings

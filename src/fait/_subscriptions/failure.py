@@ -6,7 +6,10 @@ from msgspec import Struct
 
 from fait._errors import DeclarationError
 
-__all__ = ["FailurePolicy"]
+__all__ = ["FailurePolicy", "Failures", "Reaction"]
+
+Reaction = Literal["retry", "stop", "skip"]
+"""What follows a failure of an event."""
 
 
 class FailurePolicy(Struct, frozen=True):
@@ -54,6 +57,38 @@ class FailurePolicy(Struct, frozen=True):
         bound = min(self.max_s, self.initial_s * 2 ** min(failures - 1, 32))
         return random.uniform(bound / 2, bound)  # noqa: S311 - not a secret
 
-    def is_exhausted(self, failures: int) -> bool:
-        """Return whether an event is not to be handled again after a number of consecutive failures."""
-        return self.attempts is not None and failures >= self.attempts
+    def reaction(self, failures: int) -> Reaction:
+        """Return what follows a number of consecutive failures of an event."""
+        # fault: reactor-stops-retrying
+        return "retry" if self.attempts is None or failures < self.attempts else self.then
+
+
+class Failures:
+    """Counts consecutive failures in one process: of one event, and of the store. They outlast a lost lease.
+
+    Attributes:
+        delay_s: delay before the next attempt.
+        outages: number of consecutive failures of the store.
+    """
+
+    def __init__(self) -> None:
+        self.delay_s = 0.0
+        self.outages = 0
+        self._position = self._number = 0  # of the event that failed last
+
+    def attempt(self, position: int) -> int:
+        """Return the number of the next attempt at an event: 1, and one more after each failure."""
+        return self._number + 1 if position == self._position else 1
+
+    def count(self, position: int, policy: FailurePolicy) -> tuple[int, Reaction]:
+        """Count a failure of an event. Returns the number of its consecutive failures, and what follows."""
+        self._number = self.attempt(position)
+        self._position = position
+        self.delay_s = policy.delay_s(self._number)
+        return self._number, policy.reaction(self._number)
+
+    def count_outage(self, policy: FailurePolicy) -> int:
+        """Count a failure of the store, and return the number of consecutive ones."""
+        self.outages += 1
+        self.delay_s = policy.delay_s(self.outages)
+        return self.outages

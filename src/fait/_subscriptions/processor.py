@@ -28,9 +28,9 @@ from fait._events.query import Query
 from fait._store.ports.leases import Lease, Range
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Store
-from fait._store.ports.unit_of_work import UnitOfWork
+from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
 from fait._store.position_signal import PositionSignal
-from fait._subscriptions.failure import FailurePolicy
+from fait._subscriptions.failure import FailurePolicy, Failures, Reaction
 from fait._subscriptions.subscription import Outcome, Subscription
 from fait._telemetry import logger
 
@@ -69,6 +69,14 @@ OUTAGE_POLICY: Final = FailurePolicy()
 """Delays between attempts to use a store that cannot be used."""
 
 
+_REACTIONS: Final[Mapping[Reaction, tuple[Step | None, str]]] = {
+    "retry": ("backing_off", "retrying in {:.2f} s"),
+    "stop": ("failed", "stopped"),
+    "skip": (None, "skipped"),
+}
+"""What follows a failure of an event: the next state, if there is one, and the words of the log line."""
+
+
 class Processor:
     """Runs one subscription until it is stopped.
 
@@ -101,7 +109,7 @@ class Processor:
         self._acquired_at = 0.0
         self._checkpoint = 0
         self._one_by_one_until = 0  # up to this position events are handled alone, to find one that fails
-        self._failures = _Failures()
+        self._failures = Failures()
         self._stop_requested = False
         self._interrupt = asyncio.Event()  # ends a pause
         self._wait_timeout: asyncio.Timeout | None = None
@@ -129,11 +137,6 @@ class Processor:
         return self._lease.fencing_token if self._lease else 0
 
     @property
-    def attempt(self) -> int:
-        """Number of the attempt at the first of the events that are being handled."""
-        return self._failures.attempt
-
-    @property
     def stopping(self) -> bool:
         """Whether the subscription must not start to handle another event."""
         return self._stop_requested or self._lease is None
@@ -155,7 +158,7 @@ class Processor:
 
     def restart(self) -> None:
         """Start again from the checkpoint, after this process has reset it."""
-        self._failures = _Failures()
+        self._failures = Failures()
         self.error = None
         self._lose_lease("the checkpoint was reset")
         self._interrupt.set()
@@ -328,9 +331,9 @@ class Processor:
             The number of events that are recorded, and why the next one is not. 0 and no error: the events must be
             handled one by one, or the lease was lost.
         """
-        self._failures.start(batch[0].position)
+        context = _Context(self, self._failures.attempt(batch[0].position))
         try:
-            outcome = await self._subscription.handle(batch, self)
+            outcome = await self._subscription.handle(batch, context)
             # fault: recorded-part-repeated
             if outcome.finished and not await self._record(batch[outcome.finished - 1].position, outcome):
                 return 0, None
@@ -358,10 +361,8 @@ class Processor:
         """
         if (lease := self._lease) is None:
             return False
-        unit = UnitOfWork(
-            self.range_key, lease.fencing_token, lease.revision, position, outcome.rows, outcome.statements
-        )
-        if not await self._store.recorder.record(unit):
+        move = RangeMove(self.range_key, lease.fencing_token, lease.revision, position)
+        if not await self._store.recorder.record(UnitOfWork(move, outcome.rows, outcome.statements)):
             if self._lease is lease:
                 self._lose_lease("another process acquired it, or the checkpoint or the definition was changed")
             return False
@@ -415,24 +416,19 @@ class Processor:
         """Apply the failure policy to an event. Returns the next state; None if the event was skipped."""
         if isinstance(error, EventTooNew):
             raise error
-        self.error, policy = error, self.definition.policy
-        failures = self._failures.count(event.position, policy)
-        # fault: reactor-stops-retrying
-        if not policy.is_exhausted(failures):
-            outcome, step = f"retrying in {self._failures.delay_s:.2f} s", "backing_off"
-        elif policy.then == "stop":
-            outcome, step = "stopped", "failed"
-        else:
-            outcome, step = "skipped", None
+        self.error = error
+        failures, reaction = self._failures.count(event.position, self.definition.policy)
+        step, outcome = _REACTIONS[reaction]
         logger.log(
             logging.WARNING if step == "backing_off" else logging.ERROR,
             "event failed, %s: subscription=%s position=%d stream=%s type=%s event_id=%s attempt=%d error=%r",
-            outcome, self.name, event.position, event.stream, event.type, event.id, failures, error,
+            outcome.format(self._failures.delay_s), self.name, event.position, event.stream, event.type, event.id,
+            failures, error,
             exc_info=error if failures == 1 or step != "backing_off" else None,
         )  # fmt: skip
         if step is None and not await self._record(event.position):
             return self._next("waiting")
-        return step if step is None else self._next(step)
+        return None if step is None else self._next(step)
 
     # The lease
 
@@ -501,37 +497,18 @@ class Processor:
             pass
 
 
-class _Failures:
-    """Consecutive failures of one event, and of the store, in this process; they outlast a lost lease.
+class _Context:
+    """The `ProcessingContext` of one call."""
 
-    Attributes:
-        attempt: number of the attempt at the current event.
-        delay_s: delay before the next attempt.
-        outages: number of consecutive failures of the store.
-    """
+    __slots__ = ("_processor", "attempt")
 
-    def __init__(self) -> None:
-        self.attempt = 1
-        self.delay_s = 0.0
-        self.outages = 0
-        self._position = self._number = 0  # of the event that failed last
+    def __init__(self, processor: Processor, attempt: int) -> None:
+        self._processor = processor
+        self.attempt = attempt
 
-    def start(self, position: int) -> None:
-        """Start an attempt at an event."""
-        self.attempt = self._number + 1 if position == self._position else 1
-
-    def count(self, position: int, policy: FailurePolicy) -> int:
-        """Count a failure of an event, and return the number of its consecutive failures."""
-        self._number = self._number + 1 if position == self._position else 1
-        self._position = position
-        self.delay_s = policy.delay_s(self._number)
-        return self._number
-
-    def count_outage(self, policy: FailurePolicy) -> int:
-        """Count a failure of the store, and return the number of consecutive ones."""
-        self.outages += 1
-        self.delay_s = policy.delay_s(self.outages)
-        return self.outages
+    @property
+    def stopping(self) -> bool:
+        return self._processor.stopping
 
 
 assert frozenset(get_args(Step)) == TRANSITIONS.keys()

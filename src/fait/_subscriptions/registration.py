@@ -17,6 +17,7 @@ from fait._errors import (
     SubscriptionsChanged,
     UsageError,
 )
+from fait._store.ports.leases import lowest_positions
 from fait._store.ports.registrations import RangeKey, Registration, widened
 from fait._store.ports.store import Store
 from fait._store.ports.tables import Table
@@ -114,7 +115,7 @@ class Registrar:
         """
         registrations = {each.subscription: each for each in await self._registrations.registrations()}
         added = self._find_added(registrations)
-        positions = {each.key.subscription: each.position for each in await self._leases.ranges()}
+        positions = lowest_positions(await self._leases.ranges())
         head = await self._log.head()  # read after the positions, which are below it
         for definition in self._definitions.values():
             if registration := registrations.get(definition.name):
@@ -137,7 +138,7 @@ class Registrar:
         registration = await self._registrations.register(self._registration(definition), position)
         self._check(definition, registration)  # another process may have registered it
         # fault: further-types-not-registered
-        if definition.kind == "reactor":
+        if definition.table is None:  # other types are another definition of a read model
             await self._widen(definition, registration)
         try:
             await self._check_not_expired(definition, await self._position(name))

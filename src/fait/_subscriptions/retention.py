@@ -12,7 +12,7 @@ from typing import Final
 
 from fait._clock import Clock
 from fait._events.registry import Registry
-from fait._store.ports.leases import Range
+from fait._store.ports.leases import Range, lowest_positions
 from fait._store.ports.registrations import RangeKey, Registration
 from fait._store.ports.store import Store
 from fait._telemetry import logger
@@ -67,7 +67,7 @@ class Retention:
         if time.monotonic() >= self._full_sweep_at:
             self._swept_positions, self._full_sweep_at = {}, time.monotonic() + FULL_SWEEP_INTERVAL_S
         head = await self._log.head()
-        checkpoints = {each.key.subscription: each.position for each in await self._store.leases.ranges()}
+        checkpoints = lowest_positions(await self._store.leases.ranges())
         for type, retention in retentions.items():
             total += await self._drop(type, retention, min([head, *checkpoints.values()]))
         for subscription, position in checkpoints.items():

@@ -16,11 +16,12 @@ class MemoryRecorder:
         self._state = state
 
     async def record(self, work: UnitOfWork) -> bool:
-        current = self._state.ranges.get(work.range)
-        registration = self._state.registrations.get(work.range.subscription)
+        move = work.move
+        current = self._state.ranges.get(move.key)
+        registration = self._state.registrations.get(move.key.subscription)
         if current is None or registration is None:
             return False
-        if (current.fencing_token, registration.revision) != (work.fencing_token, work.revision):
+        if (current.fencing_token, registration.revision) != (move.fencing_token, move.revision):
             return False
         if work.statements:
             raise UsageError(
@@ -28,7 +29,7 @@ class MemoryRecorder:
                 "sqlite: or postgresql: store."
             )
         self._write_rows(work)
-        self._state.ranges[work.range] = replace(current, position=work.position)
+        self._state.ranges[move.key] = replace(current, position=move.position)
         return True
 
     def _write_rows(self, work: UnitOfWork) -> None:

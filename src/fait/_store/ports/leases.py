@@ -5,13 +5,14 @@ owns many ranges sends one. Processes do not compare clocks: a worker whose hear
 of a lease, by the clock of the observer, is expired, and its ranges are free.
 """
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from msgspec import Struct
 
 from fait._store.ports.registrations import RangeKey
 
-__all__ = ["Lease", "Leases", "Range"]
+__all__ = ["Lease", "Leases", "Range", "lowest_positions"]
 
 
 class Range(Struct, frozen=True):
@@ -50,6 +51,15 @@ class Lease(Struct, frozen=True):
     position: int
     revision: int
     handled_types: tuple[str, ...]
+
+
+def lowest_positions(ranges: Iterable[Range]) -> dict[str, int]:
+    """Return the position up to which all events of each subscription are processed, by subscription."""
+    lowest: dict[str, int] = {}
+    for each in ranges:
+        name = each.key.subscription
+        lowest[name] = min(each.position, lowest.get(name, each.position))
+    return lowest
 
 
 class Leases(Protocol):

@@ -14,7 +14,7 @@ from msgspec import Struct
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.tables import RowChange
 
-__all__ = ["HandlerStatement", "Recorder", "UnitOfWork"]
+__all__ = ["HandlerStatement", "RangeMove", "Recorder", "UnitOfWork"]
 
 
 class HandlerStatement(Struct, frozen=True):
@@ -29,22 +29,32 @@ class HandlerStatement(Struct, frozen=True):
     values: Sequence[Any] = ()
 
 
-class UnitOfWork(Struct, frozen=True):
-    """The changes of a subscription for the events of a range up to `position`.
+class RangeMove(Struct, frozen=True):
+    """The move of a range to a position, under a lease.
 
     Attributes:
-        range: the range.
+        key: identifies the range.
         fencing_token: token of the lease under which the work was done.
         revision: revision of the registration under which the work was done.
         position: position of the range afterwards.
+    """
+
+    key: RangeKey
+    fencing_token: int
+    revision: int
+    position: int
+
+
+class UnitOfWork(Struct, frozen=True):
+    """The changes of a subscription for the events of a range up to a position.
+
+    Attributes:
+        move: the move of the range past the events.
         rows: changes of read models.
         statements: SQL statements of handlers, run in order after the rows are written.
     """
 
-    range: RangeKey
-    fencing_token: int
-    revision: int
-    position: int
+    move: RangeMove
     rows: Sequence[RowChange] = ()
     statements: Sequence[HandlerStatement] = ()
 

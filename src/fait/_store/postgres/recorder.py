@@ -97,11 +97,12 @@ class PostgresRecorder:
         if work.rows:
             sql, values = table_sql.record_rows(self._database.schema, sql.rstrip(";"), work.rows)
         names = ", ".join(sorted({repr(change.table.name) for change in work.rows}))
-        key = (work.range.subscription, work.range.generation, work.range.low)
+        move = work.move
+        key = (move.key.subscription, move.key.generation, move.key.low)
         with reject_unstorable(f"a row of {names} has a value that PostgreSQL cannot store", _ROW_CONSEQUENCE):
             try:
                 return bool(
-                    await connection.fetch(sql, *key, work.fencing_token, work.revision, work.position, *values)
+                    await connection.fetch(sql, *key, move.fencing_token, move.revision, move.position, *values)
                 )
             except _CONSTRAINT_ERRORS as error:
                 raise constraint_violation((change.table for change in work.rows), _constraint_name(error)) from None

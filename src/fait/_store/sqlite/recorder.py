@@ -47,8 +47,8 @@ class SqliteRecorder:
 
 
 def _record(connection: SqliteConnection, work: UnitOfWork) -> bool:
-    key = (work.range.subscription, work.range.generation, work.range.low)
-    values = (*key, work.fencing_token, work.revision, work.position)
+    move, key = work.move, work.move.key
+    values = (key.subscription, key.generation, key.low, move.fencing_token, move.revision, move.position)
     if connection.execute(SQL["move_range"], values).get is None:
         return False
     # fault: checkpoint-committed-before-rows
@@ -94,7 +94,7 @@ def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -
     except apsw.AuthError:
         raise UsageError(
             "a SQL statement of a handler was rejected: it may not begin or end transactions, attach databases, set "
-            "pragmas, or write to the fait_* table_sql. Nothing was recorded. Remove it from ctx.execute(...)."
+            "pragmas, or write to the fait_* tables. Nothing was recorded. Remove it from ctx.execute(...)."
         ) from None
     finally:
         connection.authorizer = None

@@ -7,6 +7,7 @@ import typer
 
 from fait._errors import FaitError, UsageError
 from fait._store.health import examine_subscriptions
+from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Finding, Store
 from fait._store.store_url import redacted_url
 from fait._subscriptions.processor import LEASE_DURATION_S
@@ -64,10 +65,11 @@ async def _check_heartbeats(store: Store) -> list[Finding]:
         f"no heartbeat for {LEASE_DURATION_S:g} s: its worker hangs, was killed, or has a longer lease (option lease_s "
         "of App.open)"
     )
-    return [Finding(f"lease of {name}", "unknown", detail) for name in sorted(unchanged)]
+    names = {key.subscription for key in unchanged}
+    return [Finding(f"lease of {name}", "unknown", detail) for name in sorted(names)]
 
 
-async def _heartbeats(store: Store) -> dict[str, tuple[str, int]]:
-    """Return worker and heartbeat of each subscription that has a registered worker."""
+async def _heartbeats(store: Store) -> dict[RangeKey, tuple[str, int]]:
+    """Return worker and heartbeat of each range that has a registered worker."""
     ranges = await store.leases.ranges()
-    return {each.key.subscription: (each.worker, each.heartbeat) for each in ranges if each.heartbeat is not None}
+    return {each.key: (each.worker, each.heartbeat) for each in ranges if each.heartbeat is not None}

@@ -9,7 +9,7 @@ from fait._store.ports.leases import Lease, Range
 from fait._store.ports.registrations import RangeKey, Registration
 from fait._store.ports.store import Store
 from fait._store.ports.tables import Column, Row, RowChange, SortOrder, Table
-from fait._store.ports.unit_of_work import HandlerStatement, UnitOfWork
+from fait._store.ports.unit_of_work import HandlerStatement, RangeMove, UnitOfWork
 from fait.testing.contract.store import StoreContract
 
 __all__ = [
@@ -233,7 +233,7 @@ def work_of(
     lease: Lease, position: int, rows: tuple[RowChange, ...] = (), statements: tuple[HandlerStatement, ...] = ()
 ) -> UnitOfWork:
     """Return work under a lease."""
-    return UnitOfWork(lease.key, lease.fencing_token, lease.revision, position, rows, statements)
+    return UnitOfWork(RangeMove(lease.key, lease.fencing_token, lease.revision, position), rows, statements)
 
 
 async def state(store: Store) -> tuple[int, list[Row], list[Row]]:

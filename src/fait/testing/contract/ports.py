@@ -18,7 +18,7 @@ from fait._events.append import Appended
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Store
 from fait._store.ports.tables import Column, ColumnCondition, ColumnKind, Row, RowChange, SortOrder, Table
-from fait._store.ports.unit_of_work import HandlerStatement, UnitOfWork
+from fait._store.ports.unit_of_work import HandlerStatement, RangeMove, UnitOfWork
 from fait.testing.contract.leases import (
     NOTES,
     WORDS,
@@ -220,7 +220,7 @@ class PortContract(LeaseContract):
         assert await state(store) == (5, [(1, "a")], [])
 
     async def test_work_of_unregistered_subscription_is_rejected(self, store: Store) -> None:
-        await refused(store, UnitOfWork(RangeKey("never"), 0, 1, 1))
+        await refused(store, UnitOfWork(RangeMove(RangeKey("never"), 0, 1, 1)))
 
         assert await store.leases.ranges() == []
 

@@ -3,7 +3,7 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fait._events.envelope import RecordedEvent
@@ -21,16 +21,15 @@ class PositionRecorder:
 
     definition: SubscriptionDefinition = SubscriptionDefinition("recorder", "reactor", ("wanted",), batch=1)
 
-    def __init__(self, stop_at: int = 0, work_s: float = 0) -> None:
+    def __init__(self, work_s: float = 0) -> None:
         self.seen: list[int] = []
-        self._stop_at = stop_at
+        self.after_event: Callable[[int], object] = lambda number: None
         self._work_s = work_s
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
         await asyncio.sleep(self._work_s)
         self.seen += [each.position for each in events]
-        if len(self.seen) == self._stop_at and isinstance(context, Processor):
-            context.stop()
+        self.after_event(len(self.seen))
         return Outcome(len(events))
 
 
@@ -136,10 +135,12 @@ class ProcessorContract(StoreContract):
     async def test_processor_stopped_within_page_skips_no_event(self, store: Store) -> None:
         await register_recorder(store)
         await added(store.log, write("a", [new("wanted") for _ in range(1000)]), write("b", [new("other")]))
-        stopped, continued = PositionRecorder(stop_at=3), PositionRecorder()
+        stopped, continued = PositionRecorder(), PositionRecorder()
 
+        processor = Processor(stopped, store, "one")
+        stopped.after_event = lambda number: processor.stop() if number == 3 else None
         async with soon():
-            await Processor(stopped, store, "one").run()
+            await processor.run()
         checkpoint = await store.leases.range(RangeKey("recorder"))
         await store.leases.deregister("one")
         successor = Processor(continued, store, "two")

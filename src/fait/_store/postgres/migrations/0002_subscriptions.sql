@@ -11,7 +11,7 @@ CREATE TABLE {schema}.fait_subscriptions (
     definition_hash text             NOT NULL,
     handled_types   text             NOT NULL, -- a JSON array, sorted; empty: all types
     revision        bigint           NOT NULL, -- increases with each change of the definition
-    state           text             NOT NULL CHECK (state IN ('live', 'retired')),
+    state           text             NOT NULL, -- 'live' or 'retired'; a subscription works unless it is retired
     PRIMARY KEY (subscription, generation)
 );
 

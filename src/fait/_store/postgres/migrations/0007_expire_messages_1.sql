@@ -40,7 +40,7 @@ BEGIN
             AND e.position <= coalesce((
                 SELECT min(r.position) FROM {schema}.fait_ranges AS r
                 JOIN {schema}.fait_subscriptions AS s USING (subscription, generation)
-                WHERE s.state = 'live' AND s.kind <> 'system'
+                WHERE s.state <> 'retired' AND s.kind <> 'system'
             ), up_to)
         ORDER BY e.position
         LIMIT max_messages

@@ -8,6 +8,6 @@ FROM {schema}.fait_subscriptions AS s
 WHERE r.subscription = $1 AND r.generation = $2 AND r.low = $3 AND r.fencing_token = $5
     AND (r.worker IN ('', $4) OR NOT EXISTS (SELECT FROM {schema}.fait_workers AS w WHERE w.worker = r.worker))
     AND EXISTS (SELECT FROM {schema}.fait_workers AS w WHERE w.worker = $4)
-    AND s.subscription = r.subscription AND s.generation = r.generation AND s.state = 'live'
+    AND s.subscription = r.subscription AND s.generation = r.generation AND s.state <> 'retired'
     AND s.definition_hash = $6 AND s.epoch_id = $7
 RETURNING r.fencing_token, r.position, s.revision, s.handled_types;

@@ -22,5 +22,5 @@ SELECT s.subscription, p.position, c.subscription IS NOT NULL
 FROM {schema}.fait_subscriptions AS s
 JOIN positions AS p USING (subscription, generation)
 LEFT JOIN carried AS c USING (subscription, generation)
-WHERE s.state = 'live' AND s.kind <> 'system'
+WHERE s.state <> 'retired' AND s.kind <> 'system'
 ORDER BY s.subscription, s.generation;

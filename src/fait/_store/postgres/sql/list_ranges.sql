@@ -6,5 +6,5 @@ SELECT r.subscription, r.generation, r.low, r.position, r.worker, r.fencing_toke
 FROM {schema}.fait_ranges AS r
 JOIN {schema}.fait_subscriptions AS s USING (subscription, generation)
 LEFT JOIN {schema}.fait_workers AS w ON w.worker = r.worker
-WHERE s.state = 'live' AND s.kind <> 'system'
+WHERE s.state <> 'retired' AND s.kind <> 'system'
 ORDER BY r.subscription, r.generation, r.low;

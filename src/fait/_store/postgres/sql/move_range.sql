@@ -8,7 +8,7 @@ WHERE subscription = $1 AND generation = $2 AND low = $3
     AND fencing_token = $4
     AND EXISTS (
         SELECT FROM {schema}.fait_subscriptions
-        WHERE subscription = $1 AND generation = $2 AND state = 'live'
+        WHERE subscription = $1 AND generation = $2 AND state <> 'retired'
             -- fault: stale-revision-accepted-in-postgres
             AND revision = $5
     )

@@ -58,7 +58,7 @@ CREATE TABLE fait_subscriptions (
     definition_hash TEXT NOT NULL,
     handled_types   TEXT NOT NULL,
     revision        INTEGER NOT NULL,
-    state           TEXT NOT NULL CHECK (state IN ('live', 'retired')),
+    state           TEXT NOT NULL, -- 'live' or 'retired'; a subscription works unless it is retired
     PRIMARY KEY (subscription, generation)
 ) STRICT, WITHOUT ROWID;
 

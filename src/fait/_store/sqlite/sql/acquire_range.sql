@@ -11,7 +11,7 @@ WHERE r.subscription = ?1 AND r.generation = ?2 AND r.low = ?3
     AND (r.worker IN ('', ?4) OR NOT EXISTS (SELECT 1 FROM fait_workers AS w WHERE w.worker = r.worker))
     -- fault: unregistered-worker-acquires
     AND EXISTS (SELECT 1 FROM fait_workers AS w WHERE w.worker = ?4)
-    AND s.subscription = r.subscription AND s.generation = r.generation AND s.state = 'live'
+    AND s.subscription = r.subscription AND s.generation = r.generation AND s.state <> 'retired'
     -- fault: other-definition-acquires
     AND s.definition_hash = ?6 AND s.epoch_id = ?7
 RETURNING fencing_token, position,

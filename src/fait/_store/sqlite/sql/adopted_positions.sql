@@ -3,6 +3,6 @@
 -- Out:  subscription, highest position, whether the registration is in the new epoch; by subscription
 SELECT subscription, max(position), epoch_id = ?1
 FROM fait_subscriptions JOIN fait_ranges USING (subscription, generation)
-WHERE state = 'live' AND kind != 'system'
+WHERE state <> 'retired' AND kind != 'system'
 GROUP BY subscription, generation
 ORDER BY subscription, generation;

@@ -7,7 +7,7 @@ WHERE subscription = ?1 AND generation = ?2 AND low = ?3
     AND fencing_token = ?4
     AND EXISTS (
         SELECT 1 FROM fait_subscriptions
-        WHERE subscription = ?1 AND generation = ?2 AND state = 'live'
+        WHERE subscription = ?1 AND generation = ?2 AND state <> 'retired'
             -- fault: stale-revision-accepted
             AND revision = ?5
     )

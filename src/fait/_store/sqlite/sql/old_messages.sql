@@ -8,7 +8,7 @@ WHERE type = ?1 AND expires = 1 AND position > ?2
     -- fault: expire-above-checkpoint
     AND position <= ifnull((
         SELECT min(r.position) FROM fait_ranges AS r JOIN fait_subscriptions USING (subscription, generation)
-        WHERE state = 'live' AND kind != 'system'
+        WHERE state <> 'retired' AND kind != 'system'
     ), ?3)
     AND position <= ?3
 ORDER BY position

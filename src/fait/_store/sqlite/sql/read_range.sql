@@ -5,4 +5,4 @@ SELECT r.subscription, r.generation, r.low, r.position, r.worker, r.fencing_toke
 FROM fait_ranges AS r
 JOIN fait_subscriptions AS s USING (subscription, generation)
 LEFT JOIN fait_workers AS w ON w.worker = r.worker
-WHERE r.subscription = ?1 AND r.generation = ?2 AND r.low = ?3 AND s.state = 'live';
+WHERE r.subscription = ?1 AND r.generation = ?2 AND r.low = ?3 AND s.state <> 'retired';
