@@ -6,9 +6,9 @@ from msgspec import Struct
 
 from fait._errors import DeclarationError
 
-__all__ = ["FailurePolicy", "Failures", "Reaction"]
+__all__ = ["FailureAction", "FailurePolicy", "Failures"]
 
-Reaction = Literal["retry", "stop", "skip"]
+FailureAction = Literal["retry", "stop", "skip"]
 """What follows a failure of an event."""
 
 
@@ -57,7 +57,7 @@ class FailurePolicy(Struct, frozen=True):
         bound = min(self.max_s, self.initial_s * 2 ** min(failures - 1, 32))
         return random.uniform(bound / 2, bound)  # noqa: S311 - not a secret
 
-    def reaction(self, failures: int) -> Reaction:
+    def action(self, failures: int) -> FailureAction:
         """Return what follows a number of consecutive failures of an event."""
         # fault: reactor-stops-retrying
         return "retry" if self.attempts is None or failures < self.attempts else self.then
@@ -80,12 +80,12 @@ class Failures:
         """Return the number of the next attempt at an event: 1, and one more after each failure."""
         return self._number + 1 if position == self._position else 1
 
-    def count(self, position: int, policy: FailurePolicy) -> tuple[int, Reaction]:
+    def count(self, position: int, policy: FailurePolicy) -> tuple[int, FailureAction]:
         """Count a failure of an event. Returns the number of its consecutive failures, and what follows."""
         self._number = self.attempt(position)
         self._position = position
         self.delay_s = policy.delay_s(self._number)
-        return self._number, policy.reaction(self._number)
+        return self._number, policy.action(self._number)
 
     def count_outage(self, policy: FailurePolicy) -> int:
         """Count a failure of the store, and return the number of consecutive ones."""

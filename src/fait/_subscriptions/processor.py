@@ -30,7 +30,7 @@ from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Store
 from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
 from fait._store.position_signal import PositionSignal
-from fait._subscriptions.failure import FailurePolicy, Failures, Reaction
+from fait._subscriptions.failure import FailureAction, FailurePolicy, Failures
 from fait._subscriptions.subscription import Outcome, Subscription
 from fait._telemetry import logger
 
@@ -69,7 +69,7 @@ OUTAGE_POLICY: Final = FailurePolicy()
 """Delays between attempts to use a store that cannot be used."""
 
 
-_REACTIONS: Final[Mapping[Reaction, tuple[Step | None, str]]] = {
+_STEP_AFTER_FAILURE: Final[Mapping[FailureAction, tuple[Step | None, str]]] = {
     "retry": ("backing_off", "retrying in {:.2f} s"),
     "stop": ("failed", "stopped"),
     "skip": (None, "skipped"),
@@ -417,8 +417,8 @@ class Processor:
         if isinstance(error, EventTooNew):
             raise error
         self.error = error
-        failures, reaction = self._failures.count(event.position, self.definition.policy)
-        step, outcome = _REACTIONS[reaction]
+        failures, action = self._failures.count(event.position, self.definition.policy)
+        step, outcome = _STEP_AFTER_FAILURE[action]
         logger.log(
             logging.WARNING if step == "backing_off" else logging.ERROR,
             "event failed, %s: subscription=%s position=%d stream=%s type=%s event_id=%s attempt=%d error=%r",
