@@ -14,7 +14,7 @@ from fait._decisions.calls import WriteResult
 from fait._decisions.client import Client
 from fait._decisions.decider import Decider
 from fait._decisions.new_events import NewEvents
-from fait._delivery.outbox import AsyncOutbox, Outbox
+from fait._delivery.outbox.outbox import AsyncOutbox, Outbox
 from fait._errors import (
     AppendConditionFailed,
     CheckpointMismatch,

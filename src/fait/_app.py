@@ -19,8 +19,8 @@ from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
 from fait._clock import Clock
 from fait._declarations import Declarations, declared_objects, resolve
-from fait._delivery.open import AsyncConnection, AsyncpgConnection, SyncConnection, open_outbox
-from fait._delivery.outbox import AsyncOutbox, Outbox
+from fait._delivery.outbox.open import AsyncConnection, AsyncpgConnection, SyncConnection, open_outbox
+from fait._delivery.outbox.outbox import AsyncOutbox, Outbox
 from fait._errors import DeclarationError
 from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.handler_calls import Handler
