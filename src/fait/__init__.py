@@ -6,7 +6,7 @@ Everything that applications use is exported here. `fait.store` is the extension
 
 from types import FunctionType
 
-from fait._app import App, SubscriptionStatus, System
+from fait._app import App
 from fait._clock import Clock, ManualClock, SystemClock, new_id, now
 from fait._decisions.aggregate import Aggregate, fold
 from fait._decisions.boundary import Boundary, QueryResult
@@ -14,7 +14,7 @@ from fait._decisions.calls import WriteResult
 from fait._decisions.client import Client
 from fait._decisions.decider import Decider
 from fait._decisions.new_events import NewEvents
-from fait._delivery.outbox import AsyncOutbox, Outbox
+from fait._delivery.outbox.outbox import AsyncOutbox, Outbox
 from fait._errors import (
     AppendConditionFailed,
     CheckpointMismatch,
@@ -48,6 +48,7 @@ from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.find import Comparison, Descending, Rows, between, desc, ge, gt, le, lt, ne, one_of
 from fait._subscriptions.reactor import Context
 from fait._subscriptions.read_model import ReadModel
+from fait._system import SubscriptionStatus, System
 from fait._telemetry import Origin, caused_by
 
 __all__ = [

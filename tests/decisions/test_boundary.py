@@ -13,7 +13,6 @@ import pytest
 from msgspec import Struct
 
 import fait
-from fait._app import System
 from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite
@@ -21,6 +20,7 @@ from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import ANY
 from fait._store.open import backend_names
+from fait._system import System
 
 FAIT = Path(sys.executable).with_name("fait")
 T0 = datetime(2024, 1, 1, tzinfo=UTC)

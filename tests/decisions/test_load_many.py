@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 import fait
-from fait._app import System
 from fait._decisions.load import MAX_STREAMS_PER_READ
 from fait._events.append import MAX_APPEND_EVENTS, PAGE_SIZE
 from fait._store.open import backend_names
+from fait._system import System
 
 
 @fait.event("jar.filled")

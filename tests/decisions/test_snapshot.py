@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fait
-from fait._app import System
 from fait._decisions.load import Loader
 from fait._decisions.snapshot import VERIFIED_SHARE, Snapshot
 from fait._errors import StoreUnavailable
@@ -23,6 +22,7 @@ from fait._events.append import PAGE_SIZE, Until
 from fait._events.codec import Codec
 from fait._events.envelope import EventSlice
 from fait._store.open import backend_names
+from fait._system import System
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 EVERY = 5

@@ -10,12 +10,12 @@ from uuid import UUID
 import pytest
 
 import fait
-from fait._app import System
 from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._errors import StoreUnavailable
 from fait._events.append import AppendCondition, AppendResult, StreamWrite
 from fait._store.open import backend_names
+from fait._system import System
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 

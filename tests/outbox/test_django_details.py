@@ -26,7 +26,7 @@ from django.test import TestCase, TransactionTestCase
 from django.utils.connection import ConnectionProxy
 
 import fait
-from fait._delivery.outbox import Outbox
+from fait._delivery.outbox.outbox import Outbox
 from tests.outbox.clients import Event, Place, Placed, shop
 from tests.outbox.contract import InPostgres, InSqlite
 from tests.outbox.django_clients import configured, run_tests

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
 import fait
-from fait._delivery.adapters import sqlalchemy_commit
-from fait._delivery.open import open_outbox
+from fait._delivery.outbox.adapters import sqlalchemy_commit
+from fait._delivery.outbox.open import open_outbox
 from tests.outbox.clients import Changed, Place, Placed, shop
 from tests.outbox.contract import InPostgres, InSqlite
 from tests.outbox.sqlalchemy_clients import Order, Other, address, engine, statements

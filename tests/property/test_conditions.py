@@ -14,7 +14,6 @@ import pytest
 from msgspec import Struct
 
 import fait
-from fait._app import System
 from fait._clock import ManualClock
 from fait._decisions import decision_loop
 from fait._decisions.client import Client
@@ -25,6 +24,7 @@ from fait._events.envelope import RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.registry import Registry
 from fait._store.memory.log import MemoryLog
+from fait._system import System
 from fait.testing.contract.store import START
 
 INTERLEAVINGS = max(10_000, int(os.environ.get("FAIT_EXAMPLES", "0")))

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 import fait
-from fait._app import App, System
+from fait._app import App
 from fait._store.open import backend_names
 from fait._store.ports.unit_of_work import UnitOfWork
 from fait._store.postgres.identifiers import quote
 from fait._store.postgres.tables import PostgresTables
 from fait._store.sqlite.connection import SqliteConnection
 from fait._subscriptions import processor, reactor
+from fait._system import System
 
 SQL = [name for name in sorted(backend_names()) if name != "memory"]
 SHORT_RETRY = fait.FailurePolicy(initial_s=0.005, max_s=0.01)

@@ -7,7 +7,7 @@ from django.db import connection, connections, transaction
 from django.http import HttpRequest, HttpResponse
 
 import fait
-from fait._delivery.outbox import Outbox
+from fait._delivery.outbox.outbox import Outbox
 
 
 @fait.event("typed-django.placed")

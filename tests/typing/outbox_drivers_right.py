@@ -11,7 +11,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 import fait
-from fait._delivery.outbox import AsyncOutbox, Outbox
+from fait._delivery.outbox.outbox import AsyncOutbox, Outbox
 
 
 @fait.event("typed.sent")

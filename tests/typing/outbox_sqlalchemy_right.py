@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 import fait
-from fait._delivery.outbox import AsyncOutbox, Outbox
+from fait._delivery.outbox.outbox import AsyncOutbox, Outbox
 
 
 @fait.event("typed-outbox.placed")

@@ -1,1 +1,1 @@
-"""Delivery of events outside of a store of fait: the outbox, which appends in a transaction of the application."""
+"""Delivery of events between the log and other systems: `outbox` appends events in a transaction of the application."""

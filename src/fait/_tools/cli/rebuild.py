@@ -6,8 +6,9 @@ from typing import Annotated, Final
 
 import typer
 
-from fait._app import System, declarations_of, open_system
+from fait._app import declarations_of
 from fait._subscriptions.registration import RegistrationChanges
+from fait._system import System, open_system
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import CommandFailed, command, print_json
 from fait._tools.cli.progress import ProgressMeter

@@ -4,9 +4,9 @@ import asyncio
 import signal
 from typing import Final
 
-from fait._app import SubscriptionStatus, System
 from fait._errors import StoreUnavailable
 from fait._store.store_url import redacted_url
+from fait._system import SubscriptionStatus, System
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import command, print_json, print_message
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from fait._app import App, System, declarations_of
+from fait._app import App, declarations_of
 from fait._decisions.client import NewEvents
 from fait._errors import Stale
 from fait._events.envelope import Envelope
@@ -19,6 +19,7 @@ from fait._store.ports.tables import Row
 from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.reactor import Context
 from fait._subscriptions.read_model import ReadModel, definition_of
+from fait._system import System
 from fait.testing.contract.processors import ProcessorContract, until
 from fait.testing.contract.store import Opener, everything, soon
 

@@ -4,10 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from fait._delivery.adapters.driver_errors import translate_errors, unsupported_connection
-from fait._delivery.adapters.placeholders import dollar_numbered
-from fait._delivery.connection import AsyncConnectionOutbox
-from fait._delivery.outbox import AsyncOutbox, Dialect, OnCommit
+from fait._delivery.outbox.adapters.driver_errors import translate_errors, unsupported_connection
+from fait._delivery.outbox.adapters.placeholders import dollar_numbered
+from fait._delivery.outbox.connection import AsyncConnectionOutbox
+from fait._delivery.outbox.outbox import AsyncOutbox, Dialect, OnCommit
 from fait._errors import UsageError
 from fait._events.codec import Codec
 from fait._store.external_transaction import Rows, Statement

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any, Final, Protocol
 
-from fait._delivery.outbox import AsyncOutbox, OnCommit, Outbox
+from fait._delivery.outbox.outbox import AsyncOutbox, OnCommit, Outbox
 from fait._errors import UsageError
 from fait._events.codec import Codec
 
@@ -54,7 +54,8 @@ def open_outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit)
     for cls in type(connection).__mro__:
         for package, adapter in ADAPTERS.items():
             if f"{cls.__module__}.".startswith(f"{package}."):
-                return import_module(f"fait._delivery.adapters.{adapter}").outbox(connection, codec, schema, on_commit)
+                module = import_module(f"fait._delivery.outbox.adapters.{adapter}")
+                return module.outbox(connection, codec, schema, on_commit)
     libraries = ", ".join(sorted({package.partition(".")[0] for package in ADAPTERS}))
     raise UsageError(
         f"outbox(...) takes a connection or session of {libraries}, not {type(connection).__qualname__}. Nothing was "

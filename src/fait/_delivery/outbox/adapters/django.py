@@ -14,10 +14,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import atomic, mark_for_rollback_on_error
 from django.utils.connection import ConnectionProxy
 
-from fait._delivery.adapters.driver_errors import translate_errors, unsupported_connection, warn_if_sqlite_outdated
-from fait._delivery.adapters.placeholders import percent_s
-from fait._delivery.connection import ConnectionOutbox
-from fait._delivery.outbox import Dialect, OnCommit, Outbox, OutboxBuffer
+from fait._delivery.outbox.adapters.driver_errors import (
+    translate_errors,
+    unsupported_connection,
+    warn_if_sqlite_outdated,
+)
+from fait._delivery.outbox.adapters.placeholders import percent_s
+from fait._delivery.outbox.connection import ConnectionOutbox
+from fait._delivery.outbox.outbox import Dialect, OnCommit, Outbox, OutboxBuffer
 from fait._errors import UsageError
 from fait._events.codec import Codec
 from fait._store.external_transaction import Rows, Statement

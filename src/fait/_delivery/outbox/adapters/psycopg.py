@@ -8,10 +8,10 @@ from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
-from fait._delivery.adapters.driver_errors import transaction_failed, translate_errors, unsupported_connection
-from fait._delivery.adapters.placeholders import percent_s
-from fait._delivery.connection import AsyncConnectionOutbox, ConnectionOutbox
-from fait._delivery.outbox import AsyncOutbox, Dialect, OnCommit, Outbox
+from fait._delivery.outbox.adapters.driver_errors import transaction_failed, translate_errors, unsupported_connection
+from fait._delivery.outbox.adapters.placeholders import percent_s
+from fait._delivery.outbox.connection import AsyncConnectionOutbox, ConnectionOutbox
+from fait._delivery.outbox.outbox import AsyncOutbox, Dialect, OnCommit, Outbox
 from fait._errors import UsageError
 from fait._events.codec import Codec
 from fait._store.external_transaction import Rows, Statement

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from itertools import count
 from typing import Final, Protocol
 
-from fait._delivery.outbox import AsyncOutbox, Dialect, OnCommit, Outbox, OutboxBuffer, OutboxEntry
+from fait._delivery.outbox.outbox import AsyncOutbox, Dialect, OnCommit, Outbox, OutboxBuffer, OutboxEntry
 from fait._errors import UsageError
 from fait._events.append import raise_on_conflict
 from fait._events.codec import Codec

@@ -7,10 +7,14 @@ from typing import Any
 
 import aiosqlite
 
-from fait._delivery.adapters.driver_errors import translate_errors, unsupported_connection, warn_if_sqlite_outdated
-from fait._delivery.adapters.sqlite3 import decode_rows, no_transaction, transaction_already_open
-from fait._delivery.connection import AsyncConnectionOutbox
-from fait._delivery.outbox import AsyncOutbox, Dialect, OnCommit
+from fait._delivery.outbox.adapters.driver_errors import (
+    translate_errors,
+    unsupported_connection,
+    warn_if_sqlite_outdated,
+)
+from fait._delivery.outbox.adapters.sqlite3 import decode_rows, no_transaction, transaction_already_open
+from fait._delivery.outbox.connection import AsyncConnectionOutbox
+from fait._delivery.outbox.outbox import AsyncOutbox, Dialect, OnCommit
 from fait._errors import UsageError
 from fait._events.codec import Codec
 from fait._store.external_transaction import Rows, Statement

@@ -5,9 +5,13 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from fait._delivery.adapters.driver_errors import translate_errors, unsupported_connection, warn_if_sqlite_outdated
-from fait._delivery.connection import ConnectionOutbox
-from fait._delivery.outbox import Dialect, OnCommit, Outbox
+from fait._delivery.outbox.adapters.driver_errors import (
+    translate_errors,
+    unsupported_connection,
+    warn_if_sqlite_outdated,
+)
+from fait._delivery.outbox.connection import ConnectionOutbox
+from fait._delivery.outbox.outbox import Dialect, OnCommit, Outbox
 from fait._errors import UsageError
 from fait._events.codec import Codec
 from fait._store.external_transaction import Rows, Statement

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, table, update
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Session
 
-from fait._delivery.adapters.driver_errors import warn_if_sqlite_outdated
-from fait._delivery.adapters.sqlalchemy_commit import get_buffer, run_callbacks, savepoints
-from fait._delivery.outbox import AsyncOutbox, OnCommit, Outbox, OutboxBuffer, OutboxEntry
+from fait._delivery.outbox.adapters.driver_errors import warn_if_sqlite_outdated
+from fait._delivery.outbox.adapters.sqlalchemy_commit import get_buffer, run_callbacks, savepoints
+from fait._delivery.outbox.outbox import AsyncOutbox, OnCommit, Outbox, OutboxBuffer, OutboxEntry
 from fait._errors import UsageError
 from fait._events.codec import Codec
 

@@ -1,0 +1,1 @@
+"""The outbox (`outbox`), for each supported database library (`adapters`); `open` selects the adapter."""
