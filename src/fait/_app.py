@@ -60,7 +60,7 @@ class _HandlerDecorator(Generic[E]):
     def __call__(self, handler: Callable[[E], None], /) -> Callable[[E], None]: ...
     def __call__(self, handler: Any, /) -> Any:
         """Register the handler and return it unchanged."""
-        name = self._name or getattr(handler, "__name__", None)
+        name = getattr(handler, "__name__", None) if self._name is None else self._name
         if name is None:
             raise DeclarationError(
                 f"the handler {handler!r} has no __name__; name the subscription: @app.on(..., name='...')"
@@ -258,8 +258,9 @@ class App:
             lease_s: time without a heartbeat, in seconds, after which other processes may take over a subscription.
 
         Raises:
-            UsageError: the URL names no store; `accept` or `rebuild` names nothing of the app; both names of a renamed
-                subscription have a checkpoint; or the table of a new read model already has rows.
+            UsageError: the URL names no store; `run` or `lease_s` is invalid; `accept` or `rebuild` names nothing of
+                the app; both names of a renamed subscription have a checkpoint; or the table of a new read model
+                already has rows.
             MissingExtra: the driver of the store is not installed.
             DeclarationError: the declarations contradict each other, or another app of the store has a subscription of
                 the same name.

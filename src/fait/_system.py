@@ -24,11 +24,11 @@ from fait._events.append import Until
 from fait._events.envelope import Envelope
 from fait._events.query import EVERYTHING, Query
 from fait._store.open import open_store
-from fait._store.ports.leases import lowest_positions
 from fait._store.ports.store import Store
+from fait._subscriptions.failure import is_number
 from fait._subscriptions.feed import follow
 from fait._subscriptions.find import Rows, column_conditions, decode_cursor, encode_cursor, sort_orders
-from fait._subscriptions.processor import LEASE_DURATION_S, State
+from fait._subscriptions.processor import LEASE_DURATION_S, MIN_LEASE_DURATION_S, State
 from fait._subscriptions.projection import Projection
 from fait._subscriptions.reactor import Reactor
 from fait._subscriptions.read_model import ReadModel, ReadModelDefinition, definition_of
@@ -61,6 +61,12 @@ async def open_system(
     lease_s: float = LEASE_DURATION_S,
 ) -> AsyncGenerator["System", None]:
     """Run declarations on a store: all of an app, or a part of them. See `App.open`."""
+    if run not in ("here", "elsewhere"):
+        raise UsageError(f"run= must be 'here' or 'elsewhere', not {run!r}. Nothing was opened.")
+    if not (is_number(lease_s) and MIN_LEASE_DURATION_S <= lease_s < float("inf")):
+        raise UsageError(
+            f"lease_s= must be at least {MIN_LEASE_DURATION_S} seconds, not {lease_s!r}. Nothing was opened."
+        )
     clock = clock or SystemClock()
     store = await open_store(url, clock=clock, create=create)
     try:
@@ -211,7 +217,7 @@ class System(Client):
         else:
             page = await read()
         rows: Rows[M] = Rows(definition.from_row(row) for row in page[:limit])
-        if len(page) > limit > 0:
+        if len(page) > limit:
             rows.cursor = encode_cursor(definition, order, page[limit - 1])
         return rows
 
@@ -241,10 +247,12 @@ class System(Client):
 
     async def status(self) -> list[SubscriptionStatus]:
         """Return position, lag and state of each subscription, as seen by this process."""
-        checkpoints = lowest_positions(await self.store.leases.ranges())
+        ranges = {each.key: each for each in await self.store.leases.ranges()}
         head, statuses = await self.store.log.head(), list[SubscriptionStatus]()
         for name, processor in self._subscription_runner.processors.items():
-            position = max(processor.position, checkpoints.get(name, 0))
+            position, stored = processor.position, ranges.get(processor.range_key)
+            if stored is not None and (stored.fencing_token != processor.fencing_token or stored.position > position):
+                position = stored.position
             lag = max(0, head - position)
             statuses.append(SubscriptionStatus(name, processor.state, position, lag, processor.error))
         return statuses

@@ -487,3 +487,19 @@ def test_append_in_another_event_loop_is_refused() -> None:
 
     asyncio.run(append())
     assert harness.backend.batches == []
+
+
+async def test_flush_with_a_wrong_number_of_outcomes_fails_its_appends_and_frees_the_slot() -> None:
+    calls = list[int]()
+
+    async def flush(pending: Sequence[PendingAppend]) -> Sequence[AppendOutcome | Exception]:
+        calls.append(len(pending))
+        return [] if len(calls) == 1 else [position_of("b")]
+
+    group_commit = GroupCommit(flush)
+    with pytest.raises(RuntimeError, match="the flush of 1 appends returned 0 outcomes"):
+        await group_commit.append([write("a")], None)
+
+    async with asyncio.timeout(5):
+        assert await group_commit.append([write("b")], None) == position_of("b")
+        await group_commit.close()

@@ -3,10 +3,10 @@
     append ─► limit ─► queue ─► batch ─► flush ─► results
        (back-pressure)  (appends that arrived during the last flush)
 
-There is no timer. If no flush is running, the next one takes everything queued: an idle system adds no delay, and a
-busy one shares each round trip and fsync among many appends. A backend may run several flushes concurrently; then one
-batch is prepared while another is stored. If a flush fails, its appends are retried individually, so that one append
-cannot make the others fail.
+There is no timer. If no flush is running, the next one takes what is queued, up to the limits of a batch: an idle
+system adds no delay, and a busy one shares each round trip and fsync among many appends. A backend may run several
+flushes concurrently; then one batch is prepared while another is stored. If the flush of several appends fails although
+the store is available, they are retried individually, so that one append cannot make the others fail.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ MAX_QUEUED_BYTES: Final = 64 << 20
 class LockTimeout:
     """An append's outcome in a flush: another transaction holds a lock that it needs; retry it individually.
 
-    So are all appends of a batch whose flush raised an error.
+    So are the appends of a batch of several whose flush raised an error other than `StoreUnavailable`.
     """
 
 
@@ -354,7 +354,10 @@ class GroupCommit:
 
     async def _store(self, batch: list[PendingAppend]) -> Sequence[AppendOutcome | Exception]:
         try:
-            return await self._flush(batch)
+            outcomes = await self._flush(batch)
+            if len(outcomes) != len(batch):
+                raise RuntimeError(f"the flush of {len(batch)} appends returned {len(outcomes)} outcomes")
+            return outcomes
         except asyncio.CancelledError:  # the event loop is shutting down
             return [_interrupted()] * len(batch)
         except Exception as error:

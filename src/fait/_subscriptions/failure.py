@@ -1,12 +1,12 @@
 """What happens when an event cannot be handled: retries with exponential back-off and jitter, then a stop or a skip."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from fait._errors import DeclarationError
 
-__all__ = ["FailureAction", "FailurePolicy", "Failures"]
+__all__ = ["FailureAction", "FailurePolicy", "Failures", "is_number"]
 
 FailureAction = Literal["retry", "stop", "skip"]
 """What follows a failure of an event."""
@@ -18,17 +18,19 @@ class FailurePolicy(Struct, frozen=True):
     The event is handled again after a delay. The upper bound of the delay doubles with each consecutive failure, and
     the delay is chosen at random between half of the bound and the bound. Later events wait.
 
-    An unreachable store is no failure of an event: it counts as no attempt.
+    Two errors are no failure of an event and count as no attempt, also if a handler raises them: `StoreUnavailable`,
+    and `EventTooNew` of an event that only newer code can handle.
 
     Attributes:
         initial_s: maximum delay after the first failure, in seconds.
         max_s: maximum delay after any number of failures, in seconds.
-        attempts: maximum number of attempts in one process; None: until one succeeds.
+        attempts: maximum number of attempts at an event in one process; None: until one succeeds. A batch that fails as
+            a whole is no attempt at one of its events.
         then: what follows the last attempt. "stop": the subscription stops in this process until the app is opened
             again or its read model is rebuilt. "skip": the event is logged as an error and counts as handled.
 
     Raises:
-        DeclarationError: a delay is negative or not a number, or `attempts` is less than 1.
+        DeclarationError: a value has another type or is out of range, or `then="skip"` has no `attempts`.
     """
 
     initial_s: float = 0.1
@@ -37,14 +39,18 @@ class FailurePolicy(Struct, frozen=True):
     then: Literal["stop", "skip"] = "stop"
 
     def __post_init__(self) -> None:
-        if not (0 <= self.initial_s < float("inf") and 0 <= self.max_s < float("inf")):
+        if not all(is_number(each) and 0 <= each < float("inf") for each in (self.initial_s, self.max_s)):
             raise DeclarationError(
-                f"the delays of a FailurePolicy are seconds, 0 or more: initial_s={self.initial_s}, max_s={self.max_s}"
+                "the delays of a FailurePolicy are seconds, 0 or more: "
+                f"initial_s={self.initial_s!r}, max_s={self.max_s!r}"
             )
-        if self.attempts is not None and self.attempts < 1:
-            raise DeclarationError(f"a FailurePolicy needs at least 1 attempt, or None for no limit: {self.attempts}")
+        attempts: Any = self.attempts
+        if attempts is not None and not (isinstance(attempts, int) and is_number(attempts) and attempts >= 1):
+            raise DeclarationError(f"a FailurePolicy needs at least 1 attempt, or None for no limit: {attempts!r}")
         if self.then not in ("stop", "skip"):
             raise DeclarationError(f"a FailurePolicy's then= is 'stop' or 'skip', not {self.then!r}")
+        if attempts is None and self.then == "skip":
+            raise DeclarationError("FailurePolicy(then='skip') needs attempts=, the number of attempts before the skip")
 
     def delay_s(self, failures: int) -> float:
         """Return a random delay in seconds.
@@ -61,6 +67,11 @@ class FailurePolicy(Struct, frozen=True):
         """Return what follows a number of consecutive failures of an event."""
         # fault: reactor-stops-retrying
         return "retry" if self.attempts is None or failures < self.attempts else self.then
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is an int or a float, and not a bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Failures:

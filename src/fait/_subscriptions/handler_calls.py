@@ -4,8 +4,10 @@ Events that the handler appends have the handled event as their cause.
 """
 
 import asyncio
+import contextvars
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
 
@@ -17,7 +19,8 @@ __all__ = ["MAX_BATCH_DURATION_S", "Handler", "HandlerCall", "call_each"]
 Handler = Callable[..., Awaitable[None] | None]
 
 MAX_BATCH_DURATION_S: Final = 1.0
-"""Maximum time for which a batch accepts further events. After a crash, its events are redelivered."""
+"""Maximum time for which a batch accepts further events. After a crash, those of its events that are not
+recorded are redelivered."""
 
 
 class HandlerCall(Protocol):
@@ -33,6 +36,7 @@ async def call_each(
     handler: Handler,
     calls: Sequence[HandlerCall],
     *,
+    executor: Executor | None = None,
     pass_call: bool,
     timeout_s: float,
     may_continue: Callable[[], bool],
@@ -44,6 +48,8 @@ async def call_each(
     Args:
         handler: the function to call.
         calls: one per event, in order.
+        executor: runs a handler that is not a coroutine function. The timeout includes the wait for a free thread, so
+            it should be shared with no other handler; None: the default executor of the event loop.
         pass_call: whether the handler takes the call as a second argument.
         timeout_s: timeout for one event. A thread cannot be stopped: after a timeout it may finish the event that it is
             handling, but it starts no other.
@@ -56,6 +62,7 @@ async def call_each(
         lambda call: handler(call.envelope.event, call) if pass_call else handler(call.envelope.event),
         calls,
         may_continue,
+        executor,
     )
     try:
         await (batch.run_in_loop if inspect.iscoroutinefunction(handler) else batch.run_in_thread)(timeout_s)
@@ -75,13 +82,18 @@ class _HandlerBatch:
     """
 
     def __init__(
-        self, handle: Callable[[HandlerCall], Any], calls: Sequence[HandlerCall], may_continue: Callable[[], bool]
+        self,
+        handle: Callable[[HandlerCall], Any],
+        calls: Sequence[HandlerCall],
+        may_continue: Callable[[], bool],
+        executor: Executor | None,
     ) -> None:
         self.handled = 0
         self.abandoned = False
         self._handle = handle
         self._calls = calls
         self._may_continue = may_continue
+        self._executor = executor
 
     async def run_in_loop(self, timeout_s: float) -> None:
         """Call the handler, a coroutine function, for each event in turn. `timeout_s` limits each call."""
@@ -96,7 +108,8 @@ class _HandlerBatch:
         limit_s = timeout_s + (MAX_BATCH_DURATION_S if len(self._calls) > 1 else 0)
         while self._has_next():
             async with _time_limit(limit_s):
-                awaitable = await asyncio.to_thread(self._run)
+                loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+                awaitable = await loop.run_in_executor(self._executor, context.run, self._run)
                 if awaitable is not None:
                     with self._cause():
                         await awaitable
@@ -109,9 +122,16 @@ class _HandlerBatch:
         """
         while self._has_next() and not self.abandoned:
             with self._cause():
-                result = self._handle(self._calls[self.handled])
+                try:
+                    result = self._handle(self._calls[self.handled])
+                except (StopIteration, GeneratorExit) as error:  # the first cannot be raised by a future
+                    raise RuntimeError(f"the handler raised {error!r}") from error
             if inspect.isawaitable(result):
                 return result
+            if inspect.isgenerator(result) or inspect.isasyncgen(result):
+                raise TypeError(
+                    "the handler returned a generator, and none of its statements ran: a handler has no yield"
+                )
             self.handled += 1
         return None
 

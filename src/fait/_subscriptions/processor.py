@@ -1,6 +1,6 @@
 """Runs one subscription as a state machine that is safe in any number of processes.
 
-    waiting ──────► catching_up ◄──────► live         any state ──► stopping ──► stopped
+    waiting ──────► catching_up ◄──────► live         any state ──► stopping ──► stopped     failed ──► waiting: restart
        ▲  ▲  lease      │  ▲               │
        │  │  acquired   ▼  │               │
        │  └────────── backing_off ◄────────┤          waiting, catching_up or live ──► backing_off: a failure
@@ -34,7 +34,7 @@ from fait._subscriptions.failure import FailureAction, FailurePolicy, Failures
 from fait._subscriptions.subscription import Outcome, Subscription
 from fait._telemetry import logger
 
-__all__ = ["CHECKPOINT_DELAY_S", "LEASE_DURATION_S", "Processor", "State"]
+__all__ = ["CHECKPOINT_DELAY_S", "LEASE_DURATION_S", "MIN_LEASE_DURATION_S", "Processor", "State"]
 
 State = Literal["waiting", "catching_up", "live", "failing", "failed", "stopping", "stopped"]
 """State of a subscription in this process, as its users see it; "failing": an error is being retried."""
@@ -55,6 +55,9 @@ TRANSITIONS: Final[Mapping[Step, frozenset[Step]]] = {
 
 LEASE_DURATION_S: Final = 5.0
 """Default time without a heartbeat after which another process may acquire a lease."""
+
+MIN_LEASE_DURATION_S: Final = 0.01
+"""Minimum duration of a lease: a heartbeat must arrive several times within it."""
 
 LEASE_POLL_SHARE: Final = 1 / 20
 """Interval between two reads of a lease by a waiting process, as a fraction of the lease duration."""
@@ -108,6 +111,7 @@ class Processor:
         self._lease: Lease | None = None
         self._acquired_at = 0.0
         self._checkpoint = 0
+        self._skipping_since = 0.0  # when the position first passed the checkpoint without a record
         self._one_by_one_until = 0  # up to this position events are handled alone, to find one that fails
         self._failures = Failures()
         self._stop_requested = False
@@ -159,6 +163,7 @@ class Processor:
     def restart(self) -> None:
         """Start again from the checkpoint, after this process has reset it."""
         self._failures = Failures()
+        self._one_by_one_until = 0
         self.error = None
         self._lose_lease("the checkpoint was reset")
         self._interrupt.set()
@@ -177,6 +182,14 @@ class Processor:
     async def run(self) -> None:
         """Run the state machine until it has stopped."""
         self.started = True
+        try:
+            await self._run()
+        except Exception as error:  # an error in this module: another process shall continue
+            self._step, self.error = "stopped", error
+            await self._release_lease()
+            raise
+
+    async def _run(self) -> None:
         while self._step != "stopped":
             try:
                 following = await self._STEPS[self._step](self)
@@ -195,9 +208,9 @@ class Processor:
 
     async def _wait_for_lease(self) -> Step:
         """Wait until the lease is free, or its worker's heartbeat has stood still for its duration; then acquire it."""
-        self._interrupt.clear()
         previous, unchanged_since = None, time.monotonic()
         while not self._stop_requested:
+            self._interrupt.clear()
             current = await self._range()
             if (current.worker, current.heartbeat) != previous:
                 previous, unchanged_since = (current.worker, current.heartbeat), time.monotonic()
@@ -244,11 +257,15 @@ class Processor:
     async def _back_off(self) -> Step:
         """Wait before a retry. During a long wait another process, perhaps with other code, may acquire the lease."""
         delay_s, takeover_s = self._failures.delay_s, 2 * LEASE_POLL_SHARE * self._lease_s
+        is_outage = isinstance(self.error, StoreUnavailable)
         # fault: failing-worker-keeps-lease
         if delay_s >= takeover_s or isinstance(self.error, EventTooNew):
             await self._release_lease()
             delay_s = max(delay_s, takeover_s)
         await self._pause(delay_s)
+        # fault: token-kept-after-unknown-outcome
+        if is_outage:  # after an unknown outcome only a new fencing token excludes a late record
+            self._forget_lease()
         return self._next("catching_up")
 
     async def _stand_by(self) -> Step:
@@ -260,11 +277,12 @@ class Processor:
         return self._next("waiting")
 
     async def _stop(self) -> Step:
-        """Write the checkpoint of a skip."""
+        """Write the checkpoint of a skip, and release the lease."""
         try:
             await self._write_checkpoint()
         except Exception as error:  # the events after it are skipped again
             logger.info("failed to write a checkpoint: subscription=%s error=%r", self.name, error)
+        await self._release_lease()  # now: other subscriptions of this process may need longer to stop
         return "stopped"
 
     _STEPS: ClassVar[Mapping[Step, Callable[[Any], Awaitable[Step]]]] = {
@@ -306,6 +324,8 @@ class Processor:
         if unknown is not None:
             raise unknown
         self._advance(page.position)
+        if self._checkpoint_due_in_s() == 0:
+            await self._write_checkpoint()
         return None
 
     def _handled_events(self, events: Sequence[RecordedEvent]) -> tuple[Sequence[RecordedEvent], EventTooNew | None]:
@@ -337,21 +357,29 @@ class Processor:
             # fault: recorded-part-repeated
             if outcome.finished and not await self._record(batch[outcome.finished - 1].position, outcome):
                 return 0, None
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            if error.outcome == "not_written":  # perhaps because of one statement
+                self._one_by_one_until = batch[-1].position
             raise
-        except Exception as error:
-            if len(batch) == 1:
-                return 0, error
-            self._one_by_one_until = batch[-1].position
-            logger.info(
-                "batch failed, handling its events one by one: subscription=%s position=%d last_position=%d error=%r",
-                self.name, batch[0].position, self._one_by_one_until, error,
-            )  # fmt: skip
-            return 0, None
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            return 0, self._split(batch, error)
         # fault: outage-counts-as-attempt
         if isinstance(outcome.error, StoreUnavailable):
             raise outcome.error
         return outcome.finished, outcome.error
+
+    def _split(self, batch: Sequence[RecordedEvent], error: BaseException) -> Exception | None:
+        """Return the error of a single event; None for several events, which are handled one by one from now on."""
+        if len(batch) == 1:
+            return error if isinstance(error, Exception) else RuntimeError(f"the handler raised {error!r}")
+        self._one_by_one_until = batch[-1].position
+        logger.info(
+            "batch failed, handling its events one by one: subscription=%s position=%d last_position=%d error=%r",
+            self.name, batch[0].position, self._one_by_one_until, error,
+        )  # fmt: skip
+        return None
 
     async def _record(self, position: int, outcome: Outcome = NOTHING) -> bool:
         """Record the work of the events up to a position, and move the checkpoint, in one transaction.
@@ -373,16 +401,22 @@ class Processor:
 
     def _advance(self, position: int) -> None:
         """Move past events that are handled, or that need not be."""
+        if self.position == self._checkpoint:
+            self._skipping_since = time.monotonic()
         self.position_signal.advance(position)
         self._failures.outages, self.error = 0, None
 
+    def _checkpoint_due_in_s(self) -> float | None:
+        """Return the time until the checkpoint of a skip must be written; None if there is none."""
+        if self.position <= self._checkpoint:
+            return None
+        return max(0, self._skipping_since + CHECKPOINT_DELAY_S - time.monotonic())
+
     async def _wait_for_events(self, after: int) -> None:
-        """Wait for events or a stop. If none arrive for a while, write the checkpoint of a skip."""
+        """Wait for events or a stop, and write the checkpoint of a skip when it is due."""
         while not self.stopping:
             try:
-                async with asyncio.timeout(
-                    CHECKPOINT_DELAY_S if self.position > self._checkpoint else None
-                ) as self._wait_timeout:
+                async with asyncio.timeout(self._checkpoint_due_in_s()) as self._wait_timeout:
                     await self._store.log.wait_for_events(after)
                 return
             except TimeoutError:
@@ -408,8 +442,6 @@ class Processor:
             self._failures.delay_s, self.name, self._checkpoint, failures, error,
             exc_info=error if failures == 1 else None,
         )  # fmt: skip
-        if isinstance(error, StoreUnavailable):
-            self._forget_lease()  # after an unknown outcome only a new fencing token excludes a late record
         return "backing_off"
 
     async def _handle_failure(self, event: RecordedEvent, error: Exception) -> Step | None:
@@ -446,8 +478,10 @@ class Processor:
         if lease is None:
             await self._explain_refusal()
             return False
+        if lease.position < self._checkpoint:  # after a reset
+            self._one_by_one_until = 0
         self._lease, self._acquired_at = lease, time.monotonic()
-        self._checkpoint = self.position_signal.position = lease.position  # lower than before, after a reset
+        self._checkpoint = self.position_signal.position = lease.position
         return True
 
     async def _explain_refusal(self) -> None:

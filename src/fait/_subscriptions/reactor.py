@@ -11,6 +11,7 @@ import inspect
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from fait._decisions.client import Client
@@ -19,7 +20,7 @@ from fait._events.append import PAGE_SIZE
 from fait._events.codec import Codec
 from fait._events.envelope import Envelope, RecordedEvent
 from fait._store.ports.unit_of_work import HandlerStatement
-from fait._subscriptions.failure import FailurePolicy
+from fait._subscriptions.failure import FailurePolicy, is_number
 from fait._subscriptions.handler_calls import MAX_BATCH_DURATION_S, Handler, call_each
 from fait._subscriptions.subscription import Outcome, ProcessingContext, Start, SubscriptionDefinition
 
@@ -27,6 +28,10 @@ __all__ = ["HANDLER_TIMEOUT_S", "Context", "Reactor", "ReactorDefinition"]
 
 HANDLER_TIMEOUT_S: Final = 60.0
 """Default timeout for a handler to handle one event."""
+
+
+MAX_THREADS: Final = 32
+"""Maximum number of threads of a handler that is not async. More than one run only after a timeout."""
 
 
 class ReactorDefinition:
@@ -42,10 +47,7 @@ class ReactorDefinition:
         timeout_s: float,
         batch: int,
     ) -> None:
-        if not 1 <= batch <= PAGE_SIZE:
-            raise DeclarationError(
-                f"handler {name!r}: batch must be a number of events, 1 to {PAGE_SIZE:,}; got {batch!r}"
-            )
+        _check_options(name, handler, start, policy, timeout_s, batch)
         self.name = name
         self.events = events
         self.handler = handler
@@ -54,6 +56,25 @@ class ReactorDefinition:
         self.timeout_s = timeout_s
         self.batch = batch
         self.wants_context: bool = _wants_context(name, handler)
+
+
+def _check_options(name: Any, handler: Handler, start: Any, policy: Any, timeout_s: Any, batch: Any) -> None:
+    """Raise `DeclarationError` for a wrong argument of `App.on`, also in code that no type checker has seen."""
+    if not (isinstance(name, str) and name):
+        raise DeclarationError(f"the name of a handler is a text that is not empty; got {name!r}")
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise DeclarationError(f"handler {name!r} contains yield, so a call of it runs none of its statements")
+    if start not in ("beginning", "now"):
+        raise DeclarationError(f"handler {name!r}: start must be 'beginning' or 'now'; got {start!r}")
+    if not isinstance(policy, FailurePolicy):
+        raise DeclarationError(
+            f"handler {name!r}: on_failure must be a FailurePolicy, such as fait.FailurePolicy(attempts=5, "
+            f"then='skip'); got {policy!r}"
+        )
+    if not (is_number(timeout_s) and 0 < timeout_s < float("inf")):
+        raise DeclarationError(f"handler {name!r}: timeout_s must be a number of seconds above 0; got {timeout_s!r}")
+    if not (isinstance(batch, int) and is_number(batch) and 1 <= batch <= PAGE_SIZE):
+        raise DeclarationError(f"handler {name!r}: batch must be a number of events, 1 to {PAGE_SIZE:,}; got {batch!r}")
 
 
 def _wants_context(name: str, handler: Handler) -> bool:
@@ -126,6 +147,8 @@ class Reactor:
             batch=reactor.batch,
             may_expire=codec.registry.may_expire(handled),
         )
+        # Threads of its own: a timeout includes the wait for a thread, and hung handlers keep theirs.
+        self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=f"fait-{reactor.name}")
         self._reactor = reactor
         self._codec = codec
         self._client = client
@@ -137,8 +160,8 @@ class Reactor:
             return Outcome(0, error=undecodable)
         reactor, end = self._reactor, time.monotonic() + MAX_BATCH_DURATION_S
         finished, error = await call_each(
-            reactor.handler, contexts, pass_call=reactor.wants_context, timeout_s=reactor.timeout_s,
-            may_continue=lambda: not context.stopping and time.monotonic() < end,
+            reactor.handler, contexts, executor=self._executor, pass_call=reactor.wants_context,
+            timeout_s=reactor.timeout_s, may_continue=lambda: not context.stopping and time.monotonic() < end,
         )  # fmt: skip
         statements = [statement for each in contexts[:finished] for statement in each.statements]
         if finished == len(contexts):

@@ -60,6 +60,7 @@ class Registrar:
         Raises:
             UsageError: both names of a renamed subscription have a checkpoint, or an accepted or rebuilt one is not
                 declared. Nothing was changed then.
+            DeclarationError: another app of the store has a subscription of one of the names. Nothing was changed.
             PositionExpired: see `rebuild`.
         """
         await self._check_changes(changes)
@@ -73,6 +74,22 @@ class Registrar:
             await self.rebuild(name)
 
     async def _check_changes(self, changes: RegistrationChanges) -> None:
+        for option, names in (
+            ("forget", changes.forgotten),
+            ("accept", changes.accepted),
+            ("rebuild", changes.rebuilt),
+        ):
+            if isinstance(names, str):
+                raise UsageError(f"{option}= takes a list of names: write {option}=[{names!r}]. Nothing was changed.")
+        for name in {
+            *changes.renamed,
+            *changes.renamed.values(),
+            *changes.forgotten,
+            *changes.accepted,
+            *changes.rebuilt,
+        }:
+            if registration := await self._registrations.registration(name):
+                self._check_app(registration)
         for old, new in changes.renamed.items():
             if await self._registrations.registration(old) and await self._registrations.registration(new):
                 raise UsageError(
@@ -166,13 +183,17 @@ class Registrar:
         current = await self._leases.range(RangeKey(subscription))
         return current.position if current else 0
 
-    def _check(self, definition: SubscriptionDefinition, registration: Registration) -> None:
-        name, log = registration.subscription, self._log.identity
+    def _check_app(self, registration: Registration) -> None:
         if registration.app != self._app:
             raise DeclarationError(
-                f"the subscription {name!r} belongs to the app {registration.app!r} in this store. Its checkpoint was "
-                "not changed. Give the new subscription another name, with @app.on(..., name='...') or table='...'."
+                f"the subscription {registration.subscription!r} belongs to the app {registration.app!r} in this "
+                "store. It was not changed. Give a subscription of this app another name, with @app.on(..., "
+                "name='...') or table='...'."
             )
+
+    def _check(self, definition: SubscriptionDefinition, registration: Registration) -> None:
+        self._check_app(registration)
+        name, log = registration.subscription, self._log.identity
         if (registration.log_id, registration.epoch_id) != (log.log_id, log.epoch_id):
             raise CheckpointMismatch(
                 name,

@@ -33,9 +33,7 @@ class MemoryState(Struct):
         """Return the range of a registration."""
         return self.ranges[RangeKey(registration.subscription, registration.generation)]
 
-    def change(self, current: Range, *, worker: str = "", position: int | None = None) -> Range:
+    def change(self, current: Range, *, worker: str = "") -> Range:
         """Store a range with another worker, or free it, under the next fencing token; return it."""
-        position = current.position if position is None else position
-        token = current.fencing_token + 1
-        self.ranges[current.key] = replace(current, worker=worker, position=position, fencing_token=token)
+        self.ranges[current.key] = replace(current, worker=worker, fencing_token=current.fencing_token + 1)
         return self.ranges[current.key]

@@ -55,11 +55,13 @@ _STATEMENT_ERRORS: Final = (
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.InvalidTransactionStateError,
     asyncpg.InvalidTransactionTerminationError,
+    asyncpg.LockNotAvailableError,  # lock_timeout
     asyncpg.PLPGSQLError,
     asyncpg.ProgramLimitExceededError,
+    asyncpg.QueryCanceledError,  # statement_timeout
     asyncpg.SyntaxOrAccessError,
 )
-"""Errors of the statement, not of the server: the statement would fail again."""
+"""Errors of the statement, not of the server: the statement would probably fail again."""
 
 _ROW_CONSEQUENCE: Final = (
     "Nothing was recorded; the subscription will retry. Let `evolve` return values that fit the columns."

@@ -1,0 +1,337 @@
+"""The processor: checkpoints of skips, leases during outages and stops, and what a handler can do to it."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+import fait
+from fait._errors import DeclarationError, StoreUnavailable
+from fait._store.open import open_store
+from fait._store.ports.registrations import RangeKey
+from fait._store.ports.store import Store
+from fait._subscriptions.processor import Processor
+from fait._subscriptions.subscription import Outcome
+from fait.testing.contract.processors import PositionRecorder, register_recorder, until
+from fait.testing.contract.store import added, new, write
+
+pytestmark = pytest.mark.anyio
+
+ONCE_THEN_SKIP = fait.FailurePolicy(initial_s=0.001, attempts=1, then="skip")
+
+
+@fait.event("door.opened")
+class Opened:
+    number: int
+
+
+class Panic(BaseException):
+    """An error that is no `Exception`, as some libraries raise."""
+
+
+@pytest.fixture
+async def store() -> Any:
+    store = await open_store("memory:", clock=fait.SystemClock())
+    await register_recorder(store)
+    yield store
+    await store.close()
+
+
+async def handled_by(handler: Callable[..., Any], numbers: int = 2, **options: Any) -> fait.SubscriptionStatus:
+    """Publish events to a handler, wait until it has passed them, and return its status."""
+    app = fait.App("doors")
+    app.on(Opened, name="handler", on_failure=ONCE_THEN_SKIP, **options)(handler)
+    async with app.open("memory:") as s:
+        for number in range(numbers):
+            result = await s.publish(Opened(number), stream="door-1")
+        await s.wait(result, timeout_s=10)
+        return (await s.status())[0]
+
+
+# Handlers
+
+
+async def async_generator(event: Opened) -> Any:
+    yield event
+
+
+def generator(event: Opened) -> Any:
+    yield event
+
+
+@pytest.mark.parametrize("handler", [generator, async_generator])
+def test_handler_with_yield_raises_when_it_is_declared(handler: Any) -> None:
+    with pytest.raises(DeclarationError, match="contains yield"):
+        fait.App("doors").on(Opened)(handler)
+
+
+async def test_handler_that_returns_a_generator_fails(caplog: pytest.LogCaptureFixture) -> None:
+    def delegate(event: Opened) -> Any:
+        return generator(event)
+
+    await handled_by(delegate)
+
+    assert "returned a generator" in caplog.text
+
+
+@pytest.mark.parametrize("error", [Panic("!"), GeneratorExit(), StopIteration(), asyncio.CancelledError()], ids=repr)
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_any_error_of_a_handler_is_a_failure_of_its_event(error: BaseException, is_async: bool) -> None:
+    seen = list[int]()
+
+    def handle(event: Opened) -> None:
+        seen.append(event.number)
+        if event.number == 0:
+            raise error
+
+    async def handle_async(event: Opened) -> None:
+        handle(event)
+
+    started = time.monotonic()
+    status = await handled_by(handle_async if is_async else handle)
+
+    assert seen == [0, 1]
+    assert status.state == "live"
+    assert time.monotonic() - started < 5
+
+
+async def test_hung_handlers_do_not_time_out_another_handler() -> None:
+    app, release, handled = fait.App("doors"), threading.Event(), list[int]()
+    for number in range(40):
+
+        @app.on(Opened, name=f"hung-{number}", timeout_s=60)
+        def hang(event: Opened) -> None:
+            release.wait(20)
+
+    @app.on(Opened, name="quick", timeout_s=2, on_failure=ONCE_THEN_SKIP)
+    def handle(event: Opened) -> None:
+        handled.append(event.number)
+
+    try:
+        async with app.open("memory:") as s:
+            for number in range(3):
+                await s.publish(Opened(number), stream="door-1")
+            await until(lambda: handled == [0, 1, 2])
+            release.set()
+    finally:
+        release.set()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"start": "begining"}, {"start": 0}, {"on_failure": "skip"}, {"on_failure": None}, {"timeout_s": "5"},
+        {"timeout_s": 0}, {"timeout_s": float("nan")}, {"batch": 1.5}, {"batch": True}, {"batch": "10"}, {"name": ""},
+        {"name": 5},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_wrong_option_of_a_handler_raises(options: dict[str, Any]) -> None:
+    with pytest.raises(DeclarationError):
+        fait.App("doors").on(Opened, **options)(lambda event: None)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"attempts": True}, {"attempts": 1.5}, {"attempts": "3"}, {"initial_s": "1"}, {"max_s": None}, {"then": "skip"}],
+    ids=str,
+)
+def test_failure_policy_with_wrong_type_raises(options: dict[str, Any]) -> None:
+    with pytest.raises(DeclarationError):
+        fait.FailurePolicy(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"run": "nowhere"}, {"lease_s": None}, {"lease_s": "5"}, {"lease_s": 0}, {"lease_s": float("nan")},
+        {"accept": "handler"}, {"forget": "handler"}, {"rebuild": "handler"},
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_wrong_option_of_open_raises(options: dict[str, Any]) -> None:
+    with pytest.raises(fait.UsageError):
+        async with fait.App("doors").open("memory:", **options):
+            pass
+
+
+# Checkpoints
+
+
+async def test_checkpoint_of_a_skip_is_written_while_other_events_keep_arriving(store: Store) -> None:
+    processor = Processor(PositionRecorder(), store, "owner", lease_s=2)
+    task = asyncio.create_task(processor.run())
+
+    async def is_written() -> bool:
+        await added(store.log, write("other", [new("unwanted")], "any"))
+        await asyncio.sleep(0.02)
+        current = await store.leases.range(RangeKey("recorder"))
+        return current is not None and current.position > 0
+
+    async with asyncio.timeout(10):
+        while not await is_written():
+            pass
+    processor.stop()
+    await task
+
+
+# Leases
+
+
+async def stopped(*running: "tuple[Processor, asyncio.Task[None]]") -> None:
+    for processor, _ in running:
+        processor.stop()
+    for _, task in running:
+        await task
+
+
+class Offline(PositionRecorder):
+    """Its code reports an unavailable store."""
+
+    async def handle(self, events: Any, context: Any) -> Outcome:
+        raise StoreUnavailable("the other database is offline.")
+
+
+async def test_process_that_finds_a_store_unavailable_releases_the_lease(store: Store) -> None:
+    await added(store.log, write("a", [new("wanted")]))
+    offline, healthy = Processor(Offline(), store, "owner", lease_s=1), PositionRecorder()
+    first = asyncio.create_task(offline.run())
+    await until(lambda: offline.state == "failing")
+    successor = Processor(healthy, store, "successor", lease_s=1)
+    second = asyncio.create_task(successor.run())
+
+    await until(lambda: bool(healthy.seen))
+    await stopped((offline, first), (successor, second))
+
+
+async def test_stopped_processor_releases_its_lease(store: Store) -> None:
+    processor = Processor(PositionRecorder(), store, "owner", lease_s=2)
+    task = asyncio.create_task(processor.run())
+    await until(lambda: processor.state == "live")
+
+    await stopped((processor, task))
+
+    current = await store.leases.range(RangeKey("recorder"))
+    assert current is not None
+    assert current.worker == ""
+
+
+async def test_restart_of_a_waiting_processor_does_not_poll_without_a_pause(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = Processor(PositionRecorder(), store, "owner", lease_s=60)
+    waiting = Processor(PositionRecorder(), store, "other", lease_s=4)
+    first = asyncio.create_task(owner.run())
+    await until(lambda: owner.state == "live")
+    reads, read = list[RangeKey](), store.leases.range
+
+    async def counted(key: RangeKey) -> Any:
+        reads.append(key)
+        return await read(key)
+
+    monkeypatch.setattr(store.leases, "range", counted)
+    second = asyncio.create_task(waiting.run())
+    await asyncio.sleep(0.05)
+    waiting.restart()
+    await asyncio.sleep(0.5)
+
+    await stopped((owner, first), (waiting, second))
+    assert len(reads) < 10
+
+
+async def test_error_in_the_state_machine_releases_the_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    processor = Processor(PositionRecorder(), store, "owner", lease_s=2)
+    task = asyncio.create_task(processor.run())
+    await until(lambda: processor.state == "live")
+    monkeypatch.setattr("fait._subscriptions.processor.TRANSITIONS", {"live": frozenset()})
+    await added(store.log, write("a", [new("wanted")]))
+    with suppress(AssertionError):
+        await task
+
+    current = await store.leases.range(RangeKey("recorder"))
+    assert current is not None
+    assert current.worker == ""
+    assert processor.state == "stopped"
+    assert isinstance(processor.error, AssertionError)
+
+
+class FailsTogether(PositionRecorder):
+    """It fails once, for a whole batch."""
+
+    definition = PositionRecorder.definition.__class__("recorder", "reactor", ("wanted",))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    async def handle(self, events: Any, context: Any) -> Outcome:
+        self.sizes.append(len(events))
+        if len(self.sizes) == 1:
+            raise ValueError("not together")
+        return Outcome(len(events))
+
+
+async def test_restart_handles_events_in_batches_again(store: Store) -> None:
+    await added(store.log, write("a", [new("wanted") for _ in range(5)]))
+    subscription = FailsTogether()
+    processor = Processor(subscription, store, "owner", lease_s=2)
+    task = asyncio.create_task(processor.run())
+    await until(lambda: processor.position == 5)
+    registration = await store.registrations.registration("recorder")
+    assert registration is not None
+    await store.registrations.forget("recorder")
+    await store.registrations.register(registration, 0)
+    processor.restart()
+    await until(lambda: processor.position == 5)
+
+    await stopped((processor, task))
+    assert subscription.sizes == [5, 1, 1, 1, 1, 1, 5]
+
+
+# Several apps and processes
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shared_url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
+    return store_url(request.param)
+
+
+@pytest.mark.parametrize(
+    "options", [{"accept": ["handler"]}, {"forget": ["handler"]}, {"renamed": {"handler": "other"}}], ids=str
+)
+async def test_option_that_names_a_subscription_of_another_app_changes_nothing(
+    shared_url: str, options: dict[str, Any]
+) -> None:
+    doors, windows = fait.App("doors"), fait.App("windows")
+    doors.on(Opened, name="handler")(lambda event: None)
+    windows.on(Opened, name="handler" if "accept" in options else "other")(lambda event: None)
+    async with doors.open(shared_url, run="elsewhere") as s:
+        before = await s.store.registrations.registration("handler")
+
+        with pytest.raises(DeclarationError, match="belongs to the app 'doors'"):
+            async with windows.open(shared_url, **options):
+                pass
+
+        assert await s.store.registrations.registration("handler") == before
+
+
+async def test_status_after_a_rebuild_by_another_process_shows_the_stored_position(shared_url: str) -> None:
+    class Doors(fait.ReadModel, key="door"):
+        door: str
+
+        @classmethod
+        def evolve(cls, row: Any, event: Opened, at: fait.Envelope) -> "Doors | None":
+            return cls(door=at.stream_id)
+
+    app = fait.App("doors")
+    app.include(Doors)
+    async with app.open(shared_url) as s, app.open(shared_url, run="elsewhere") as other:
+        await s.wait(await s.publish(Opened(1), stream="door-1"))
+        await other.rebuild(Doors)
+        stored = [each.position for each in await s.store.leases.ranges()]
+        if stored == [0]:  # this process has not yet started to rebuild
+            assert [each.position for each in await s.status()] == [0]
