@@ -262,13 +262,16 @@ class FlakyLog:
         self.find = self._log.find
         self.appends = 0
         self.responses = 1
+        self.second_outcome = "unknown"
 
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         self.appends += 1
         if self.appends > 1 and self.responses:
             return await self._log.append(writes, condition)
-        if self._written:
+        if self._written and self.appends == 1:
             await self._log.append(writes, condition)
+        if self.appends > 1 and self.second_outcome == "not_written":
+            raise StoreUnavailable("the server is away.")
         raise StoreUnavailable("the connection broke.", "unknown")
 
 
@@ -283,15 +286,28 @@ async def test_decision_with_unknown_outcome_is_retried_with_the_same_ids(s: Sys
     assert (result.version, result.repeated, await s.store.log.head()) == (1, False, 1)
 
 
-async def test_second_unknown_outcome_is_raised(s: System) -> None:
-    log = FlakyLog(s, written=False)
-    log.responses = 0
+@pytest.mark.parametrize("second_outcome", ["unknown", "not_written"])
+@pytest.mark.parametrize("written", [True, False])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.transact(Account.deposit, "1", Decimal(5)),
+        lambda client: client.publish(Deposited(Decimal(5)), stream="account-1"),
+        lambda client: client.append(fait.NewEvents("account-1", [Deposited(Decimal(5))])),
+    ],
+    ids=["transact", "publish", "append"],
+)
+async def test_outcome_that_was_unknown_once_stays_unknown(
+    s: System, call: Callable[[Client], Any], written: bool, second_outcome: str
+) -> None:
+    log = FlakyLog(s, written=written)
+    log.responses, log.second_outcome = 0, second_outcome
 
-    with pytest.raises(fait.StoreUnavailable) as error:
-        await client_on(log, s).transact(Account.deposit, "1", Decimal(5))
+    with pytest.raises(fait.StoreUnavailable, match="It may or may not have been written") as error:
+        await call(client_on(log, s))
 
     assert error.value.outcome == "unknown"
-    assert await s.store.log.head() == 0
+    assert await s.store.log.head() == int(written)
 
 
 @pytest.mark.parametrize("written", [True, False])

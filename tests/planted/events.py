@@ -70,4 +70,12 @@ FAULTS = [
         "tests/decisions/test_boundary.py::test_append_condition_with_unknown_outcome_is_retried_with_the_same_ids"
         "[memory-True]",
     ),
+    Mutant(
+        "an append whose outcome is unknown is reported as not written, because its repetition was not",
+        "_decisions/idempotency.py",
+        "unknown-outcome-forgotten",
+        "raise",
+        "tests/decisions/test_transact.py::test_outcome_that_was_unknown_once_stays_unknown"
+        "[memory-transact-True-not_written]",
+    ),
 ]

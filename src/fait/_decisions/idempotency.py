@@ -96,10 +96,21 @@ async def append(
         # fault: unknown-outcome-raised
         if error.outcome == "not_written":
             raise
-        result = await log.append(writes, condition)
+        result = await _append_again(log, writes, condition)
     if isinstance(result, Appended) and result.repeated and intention.has_new_ids:
         return Appended(result.position, result.versions)
     return result
+
+
+async def _append_again(
+    log: DecisionLog, writes: Sequence[StreamWrite], condition: AppendCondition | None
+) -> AppendResult:
+    """Append after an unknown outcome. It stays unknown if the store is unavailable: the first append may be stored."""
+    try:
+        return await log.append(writes, condition)
+    except StoreUnavailable as error:
+        # fault: unknown-outcome-forgotten
+        raise StoreUnavailable(error.reason, "unknown") from error
 
 
 async def find_repeated(

@@ -165,7 +165,9 @@ class WriterThread(_WorkerThreads):
         finally:
             self._connection.set_busy_handler(BusyHandler())
         if self._needs_checkpoint():  # the thread runs it after an empty job
-            self._enqueue(_QueuedJob(_no_op, self._loop.create_future()))
+            done: asyncio.Future[None] = self._loop.create_future()
+            done.add_done_callback(lambda each: each.exception())  # nothing awaits it; it may fail with its transaction
+            self._enqueue(_QueuedJob(_no_op, done))
         return result
 
     def _on_commit(self, _connection: SqliteConnection, _name: str, pages: int) -> int:
