@@ -73,7 +73,7 @@ FAULTS = [
     Mutant(
         "an append whose outcome is unknown is reported as not written, because its repetition was not",
         "_decisions/idempotency.py",
-        "unknown-outcome-forgotten",
+        "outcome-forgotten-by-repetition",
         "raise",
         "tests/decisions/test_transact.py::test_outcome_that_was_unknown_once_stays_unknown"
         "[memory-transact-True-not_written]",

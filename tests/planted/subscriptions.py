@@ -56,6 +56,13 @@ FAULTS = [
         LIFECYCLE + "unavailable_store_counts_no_attempt[memory]",
     ),
     Mutant(
+        "an app cannot be opened while an open transaction holds back the head",
+        "_subscriptions/registration.py",
+        "positions-compared-with-head",
+        "last = head = await self._log.head()",
+        "tests/store/test_postgres_registrations.py::test_app_opens_while_an_open_transaction_holds_back_the_head",
+    ),
+    Mutant(
         "the recorded part of a failed batch is repeated",
         "_subscriptions/processor.py",
         "recorded-part-repeated",

@@ -109,7 +109,7 @@ async def _append_again(
     try:
         return await log.append(writes, condition)
     except StoreUnavailable as error:
-        # fault: unknown-outcome-forgotten
+        # fault: outcome-forgotten-by-repetition
         raise StoreUnavailable(error.reason, "unknown") from error
 
 

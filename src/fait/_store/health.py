@@ -21,12 +21,14 @@ async def examine_subscriptions(
     log: Log, registrations: Registrations, leases: Leases, redacted_url: str
 ) -> list[Finding]:
     """Check each subscription: its log and epoch, the positions of its ranges, and whether they have workers."""
-    head, findings = await log.head(), list[Finding]()
+    ranges, findings = await leases.ranges(), list[Finding]()
     declared = {(each.subscription, each.generation): each for each in await registrations.registrations()}
-    for each in await leases.ranges():
-        registration = declared[each.key.subscription, each.key.generation]
-        findings.append(_examine_range(log, registration, each, head, redacted_url))
-        findings += await _find_held_messages(log, registration, each.position, head)
+    last = await log.last_position()  # read after the positions, which are at or below it
+    for each in ranges:
+        registration = declared.get((each.key.subscription, each.key.generation))
+        if registration is not None:  # else it was removed during the check
+            findings.append(_examine_range(log, registration, each, last, redacted_url))
+            findings += await _find_held_messages(log, registration, each.position, last)
     return findings
 
 
@@ -39,7 +41,7 @@ def _examine_range(log: Log, registration: Registration, each: Range, head: int,
         return Finding(name, "problem", "its position belongs to another log or epoch", advice)
     if lag < 0:
         advice = f"the database was restored: run {command_hint('log adopt --in-place', redacted_url)}. Then, {restart}"
-        return Finding(name, "problem", f"its position, {progress}, is after the head", advice)
+        return Finding(name, "problem", f"its position, {progress}, is after the last event", advice)
     if lag and each.heartbeat is None:
         run = command_hint("run --app MODULE:APP", redacted_url)
         advice = f"start a worker of the app {registration.app!r}: {run}"

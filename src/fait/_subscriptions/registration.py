@@ -133,11 +133,13 @@ class Registrar:
         registrations = {each.subscription: each for each in await self._registrations.registrations()}
         added = self._find_added(registrations)
         positions = lowest_positions(await self._leases.ranges())
-        head = await self._log.head()  # read after the positions, which are below it
+        # Read after the positions. The head can be lower: an open transaction may hold it back in this process alone.
+        # fault: positions-compared-with-head
+        last, head = await self._log.last_position(), await self._log.head()
         for definition in self._definitions.values():
             if registration := registrations.get(definition.name):
                 self._check(definition, registration)
-                self._check_position(definition.name, positions.get(definition.name, 0), head)
+                self._check_position(definition.name, positions.get(definition.name, 0), last)
         for definition in self._definitions.values():
             await self._register(definition, head, is_new=definition.name in added)
 
@@ -203,9 +205,9 @@ class Registrar:
         if registration.definition_hash != definition.definition_hash:
             raise ReadModelChanged(name)
 
-    def _check_position(self, name: str, position: int, head: int) -> None:
-        if position > head:
-            raise CheckpointMismatch(name, f"it is at position {position}, the log ends at {head}")
+    def _check_position(self, name: str, position: int, last: int) -> None:
+        if position > last:
+            raise CheckpointMismatch(name, f"it is at position {position}, the log ends at {last}")
 
     async def _check_no_old_rows(self, name: str, table: Table) -> None:
         """Raise if the table of a new read model has rows, unless another process has already started to fill it."""

@@ -181,6 +181,9 @@ class MemoryLog:
     async def head(self) -> int:
         return self._head
 
+    async def last_position(self) -> int:
+        return self._head
+
     async def epochs(self) -> list[Epoch]:
         return [self._epoch]
 

@@ -244,7 +244,14 @@ class Log(Protocol):
         ...
 
     async def head(self) -> int:
-        """Return the position of the last event; 0 for an empty log."""
+        """Return the position of the last event that readers can read; 0 for an empty log."""
+        ...
+
+    async def last_position(self) -> int:
+        """Return the position of the last stored event, also if readers cannot read it yet; 0 for an empty log.
+
+        It is not less than a position that a reader, in any process, had passed before the call. `head` may be less.
+        """
         ...
 
     async def epochs(self) -> list[Epoch]:

@@ -29,7 +29,10 @@ from fait._store.postgres.connection import Database
 from fait._store.postgres.high_water_mark import HighWaterMark
 from fait._store.postgres.rows import recorded_events
 
-__all__ = ["MAX_SCANNED_POSITIONS", "PostgresLog"]
+__all__ = ["MAX_POSITION", "MAX_SCANNED_POSITIONS", "PostgresLog"]
+
+MAX_POSITION: Final = (1 << 63) - 1
+"""Maximum value of a position."""
 
 MAX_SCANNED_POSITIONS: Final = 1_000_000
 """Maximum number of positions that one read scans: a query for a rare type in a long log would take very long."""
@@ -127,6 +130,10 @@ class PostgresLog:
 
     async def head(self) -> int:
         return await self._high_water_mark.refresh(beyond=-1)
+
+    async def last_position(self) -> int:
+        [(position,)] = await self._database.fetch("head", MAX_POSITION)
+        return position
 
     async def epochs(self) -> list[Epoch]:
         return [Epoch(*row) for row in await self._database.fetch("epochs")]

@@ -174,6 +174,9 @@ class SqliteLog:
     async def head(self) -> int:
         return await self._readers.run(head)
 
+    async def last_position(self) -> int:
+        return await self.head()
+
     async def epochs(self) -> list[Epoch]:
         rows = await self._readers.run(lambda connection: connection.execute(SQL["epochs"]).fetchall())
         return [Epoch(epoch_id, position, datetime.fromisoformat(time)) for epoch_id, position, time in rows]

@@ -233,6 +233,14 @@ class PortContract(LeaseContract):
 
         assert await state(store) == (0, [], [])
 
+    async def test_last_position_is_that_of_the_last_stored_event(self, store: Store) -> None:
+        assert await store.log.last_position() == 0
+
+        result = await store.log.append([write("a", 3), write("b")])
+
+        assert isinstance(result, Appended)
+        assert await store.log.last_position() == await store.log.head() == result.position
+
     async def test_failed_work_does_not_affect_concurrent_writes(self, store: Store) -> None:
         log, record = store.log, store.recorder.record
         lease = await prepared(store)
