@@ -161,7 +161,7 @@ class App:
             start: where a new subscription starts: "now", at the end of the log, or at its "beginning".
             on_failure: back-off between attempts, and what follows the last one.
             timeout_s: timeout for one event, in seconds. A handler that is not `async` runs in a thread, which is not
-                stopped by the timeout.
+                stopped by the timeout: it is called again only after the first call has returned.
             batch: maximum number of events whose statements (`ctx.execute`) and checkpoint are committed together. More
                 than 1 is much faster, but a handler does not see the effect of earlier statements of its batch, and
                 after a crash or a failed statement up to `batch` events are redelivered.

@@ -63,6 +63,13 @@ FAULTS = [
         "tests/store/test_postgres_registrations.py::test_app_opens_while_an_open_transaction_holds_back_the_head",
     ),
     Mutant(
+        "a handler is called again while a call runs after its timeout",
+        "_subscriptions/handler_calls.py",
+        "call-during-a-hung-call",
+        "return False",
+        "tests/subscriptions/test_processor.py::test_handler_is_not_called_again_while_a_call_runs_after_its_timeout",
+    ),
+    Mutant(
         "the recorded part of a failed batch is repeated",
         "_subscriptions/processor.py",
         "recorded-part-repeated",

@@ -191,8 +191,11 @@ async def test_timeout_in_batch_repeats_no_earlier_event(sql_url: str) -> None:
             resume.wait(10)
 
     async with opened(app, sql_url, 6) as s:
-        await s.wait(timeout_s=20)
+        async with asyncio.timeout(20):
+            while (await s.status())[0].state != "failing":  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         resume.set()
+        await s.wait(timeout_s=20)
 
     assert calls == [0, 1, 2, 3, 3, 4, 5]
 

@@ -41,10 +41,12 @@ async def store() -> Any:
     await store.close()
 
 
-async def handled_by(handler: Callable[..., Any], numbers: int = 2, **options: Any) -> fait.SubscriptionStatus:
+async def handled_by(
+    handler: Callable[..., Any], numbers: int = 2, *, policy: fait.FailurePolicy = ONCE_THEN_SKIP, **options: Any
+) -> fait.SubscriptionStatus:
     """Publish events to a handler, wait until it has passed them, and return its status."""
     app = fait.App("doors")
-    app.on(Opened, name="handler", on_failure=ONCE_THEN_SKIP, **options)(handler)
+    app.on(Opened, name="handler", on_failure=policy, **options)(handler)
     async with app.open("memory:") as s:
         for number in range(numbers):
             result = await s.publish(Opened(number), stream="door-1")
@@ -119,6 +121,22 @@ async def test_hung_handlers_do_not_time_out_another_handler() -> None:
             release.set()
     finally:
         release.set()
+
+
+async def test_handler_is_not_called_again_while_a_call_runs_after_its_timeout() -> None:
+    running, most, attempts = list[int](), list[int](), list[int]()
+
+    def handle(event: Opened, ctx: fait.Context) -> None:
+        attempts.append(ctx.attempt)
+        running.append(event.number)
+        most.append(len(running))
+        time.sleep(0.3 if ctx.attempt == 1 else 0)
+        running.remove(event.number)
+
+    await handled_by(handle, 1, timeout_s=0.05, policy=fait.FailurePolicy(initial_s=0.001))
+
+    assert attempts == [1, 2]
+    assert most == [1, 1]
 
 
 @pytest.mark.parametrize(

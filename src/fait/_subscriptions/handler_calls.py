@@ -7,14 +7,14 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
 
 from fait._events.envelope import Envelope
 from fait._telemetry import Origin, caused_by
 
-__all__ = ["MAX_BATCH_DURATION_S", "Handler", "HandlerCall", "call_each"]
+__all__ = ["MAX_BATCH_DURATION_S", "Handler", "HandlerCall", "HandlerThread", "call_each"]
 
 Handler = Callable[..., Awaitable[None] | None]
 
@@ -36,7 +36,7 @@ async def call_each(
     handler: Handler,
     calls: Sequence[HandlerCall],
     *,
-    executor: Executor | None = None,
+    thread: "HandlerThread",
     pass_call: bool,
     timeout_s: float,
     may_continue: Callable[[], bool],
@@ -48,8 +48,7 @@ async def call_each(
     Args:
         handler: the function to call.
         calls: one per event, in order.
-        executor: runs a handler that is not a coroutine function. The timeout includes the wait for a free thread, so
-            it should be shared with no other handler; None: the default executor of the event loop.
+        thread: runs a handler that is not a coroutine function.
         pass_call: whether the handler takes the call as a second argument.
         timeout_s: timeout for one event. A thread cannot be stopped: after a timeout it may finish the event that it is
             handling, but it starts no other.
@@ -62,7 +61,7 @@ async def call_each(
         lambda call: handler(call.envelope.event, call) if pass_call else handler(call.envelope.event),
         calls,
         may_continue,
-        executor,
+        thread,
     )
     try:
         await (batch.run_in_loop if inspect.iscoroutinefunction(handler) else batch.run_in_thread)(timeout_s)
@@ -71,6 +70,28 @@ async def call_each(
     finally:
         batch.abandoned = True
     return batch.handled, None
+
+
+class HandlerThread:
+    """The thread of a handler that is not a coroutine function. It is shared with no other handler.
+
+    A call that has passed its timeout keeps the thread until it returns. The handler is not called again before that.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._call: Future[Any] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call runs, although it has passed its timeout."""
+        # fault: call-during-a-hung-call
+        return self._call is not None and not self._call.done()
+
+    async def run(self, function: Callable[[], Any]) -> Any:
+        """Run a function in the thread, in a copy of the current context, and return its result."""
+        self._call = self._executor.submit(contextvars.copy_context().run, function)
+        return await asyncio.wrap_future(self._call)
 
 
 class _HandlerBatch:
@@ -86,14 +107,14 @@ class _HandlerBatch:
         handle: Callable[[HandlerCall], Any],
         calls: Sequence[HandlerCall],
         may_continue: Callable[[], bool],
-        executor: Executor | None,
+        thread: "HandlerThread",
     ) -> None:
         self.handled = 0
         self.abandoned = False
         self._handle = handle
         self._calls = calls
         self._may_continue = may_continue
-        self._executor = executor
+        self._thread = thread
 
     async def run_in_loop(self, timeout_s: float) -> None:
         """Call the handler, a coroutine function, for each event in turn. `timeout_s` limits each call."""
@@ -108,8 +129,7 @@ class _HandlerBatch:
         limit_s = timeout_s + (MAX_BATCH_DURATION_S if len(self._calls) > 1 else 0)
         while self._has_next():
             async with _time_limit(limit_s):
-                loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-                awaitable = await loop.run_in_executor(self._executor, context.run, self._run)
+                awaitable = await self._thread.run(self._run)
                 if awaitable is not None:
                     with self._cause():
                         await awaitable

@@ -7,11 +7,11 @@ appended through the context have ids derived from the handled event, so that a 
 With `batch`, several events are recorded in one transaction.
 """
 
+import asyncio
 import inspect
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from fait._decisions.client import Client
@@ -21,8 +21,9 @@ from fait._events.codec import Codec
 from fait._events.envelope import Envelope, RecordedEvent
 from fait._store.ports.unit_of_work import HandlerStatement
 from fait._subscriptions.failure import FailurePolicy, is_number
-from fait._subscriptions.handler_calls import MAX_BATCH_DURATION_S, Handler, call_each
+from fait._subscriptions.handler_calls import MAX_BATCH_DURATION_S, Handler, HandlerThread, call_each
 from fait._subscriptions.subscription import Outcome, ProcessingContext, Start, SubscriptionDefinition
+from fait._telemetry import logger
 
 __all__ = ["HANDLER_TIMEOUT_S", "Context", "Reactor", "ReactorDefinition"]
 
@@ -30,8 +31,8 @@ HANDLER_TIMEOUT_S: Final = 60.0
 """Default timeout for a handler to handle one event."""
 
 
-MAX_THREADS: Final = 32
-"""Maximum number of threads of a handler that is not async. More than one run only after a timeout."""
+BUSY_POLL_INTERVAL_S: Final = 0.05
+"""Interval between two looks at a call that has passed its timeout."""
 
 
 class ReactorDefinition:
@@ -147,26 +148,37 @@ class Reactor:
             batch=reactor.batch,
             may_expire=codec.registry.may_expire(handled),
         )
-        # Threads of its own: a timeout includes the wait for a thread, and hung handlers keep theirs.
-        self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=f"fait-{reactor.name}")
+        self._thread = HandlerThread(f"fait-{reactor.name}")
         self._reactor = reactor
         self._codec = codec
         self._client = client
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
         """Call the handler for events until one fails, the time is up or the processor stops."""
+        await self._wait_for_hung_call(context)
+        if context.stopping:
+            return Outcome(0)
         contexts, undecodable = self._contexts(events, context.attempt)
         if not contexts:
             return Outcome(0, error=undecodable)
         reactor, end = self._reactor, time.monotonic() + MAX_BATCH_DURATION_S
         finished, error = await call_each(
-            reactor.handler, contexts, executor=self._executor, pass_call=reactor.wants_context,
+            reactor.handler, contexts, thread=self._thread, pass_call=reactor.wants_context,
             timeout_s=reactor.timeout_s, may_continue=lambda: not context.stopping and time.monotonic() < end,
         )  # fmt: skip
         statements = [statement for each in contexts[:finished] for statement in each.statements]
         if finished == len(contexts):
             error = undecodable
         return Outcome(finished, statements=statements, error=error)
+
+    async def _wait_for_hung_call(self, context: ProcessingContext) -> None:
+        """Wait until a call that has passed its timeout returns: it must not run at the same time as the next one."""
+        if self._thread.is_busy:
+            logger.warning(
+                "handler still runs after its timeout, waiting for it: subscription=%s", self.definition.name
+            )
+        while self._thread.is_busy and not context.stopping:  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(BUSY_POLL_INTERVAL_S)
 
     def _contexts(self, events: Sequence[RecordedEvent], attempt: int) -> tuple[list[Context], Exception | None]:
         """Return handler contexts of the events up to one that cannot be decoded, and the reason."""
