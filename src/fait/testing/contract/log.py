@@ -7,13 +7,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
-import msgspec
 import pytest
 
 from fait._clock import ManualClock, new_id
 from fait._errors import UsageError
 from fait._events.append import (
-    MAX_APPEND_BYTES,
     AppendCondition,
     Appended,
     ConditionFailed,
@@ -24,9 +22,10 @@ from fait._events.append import (
 )
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
-from fait._events.version import ANY, Expected, expected_number
+from fait._events.version import Expected, expected_number
 from fait._store.ports.log import Log, StreamInfo
 from fait.testing.contract.epochs import EpochContract
+from fait.testing.contract.sizes import SizeContract
 from fait.testing.contract.store import START, Opener, added, everything, new, outcome_of, soon, write
 
 __all__ = ["LogContract"]
@@ -68,7 +67,7 @@ DATA = [
 ]
 
 
-class LogContract(EpochContract):
+class LogContract(EpochContract, SizeContract):
     """The contract of `Log`, except conditions and expiry."""
 
     # Expected versions
@@ -126,28 +125,6 @@ class LogContract(EpochContract):
         assert [outcome_of(result) for result in results] == [outcome for _, outcome in appends]
         good = {f"good-{n}": 2 for n in range(0, 80, 4)}
         assert {each.stream: each.version for each in await log.streams()} == {"old": 1, **good}
-
-    # Size
-
-    @pytest.mark.parametrize("part", ["data", "metadata", "tags"])
-    @pytest.mark.parametrize("events", [1, 3])
-    async def test_append_over_the_maximum_size_raises_and_writes_nothing(
-        self, log: Log, part: str, events: int
-    ) -> None:
-        text = "ä" * (MAX_APPEND_BYTES // 2 // events)
-        value = {"data": f'"{text}"', "metadata": f'{{"actor":"{text}"}}', "tags": (f"k:{text}",)}[part]
-        large = [msgspec.structs.replace(new(), **{part: value}) for _ in range(events)]
-        others = [StreamWrite("b", (new(),), ANY)] if events > 1 else []
-
-        with pytest.raises(UsageError, match=r"67,108,864 bytes of data, metadata and tags, not 67,\d{3},\d{3}"):
-            await log.append([write("a", large), *others])
-
-        assert await log.head() == 0
-
-    async def test_append_below_the_maximum_size_is_stored(self, log: Log) -> None:
-        large = [new(data=f'"{"x" * (1 << 20)}"') for _ in range(20)]
-
-        assert (await added(log, write("a", large))).versions == (20,)
 
     # Several streams
 
