@@ -7,7 +7,8 @@ saves folds. Applications do not need this module; they use `fait.App.open`.
 To write a backend:
 
 1. Implement these ports and `Store`. They are protocols, so no base class is needed. Reuse the pieces that every
-   backend needs: `check_writes`, `is_expected`, `resolve_duplicate`, `GroupCommit`, `PositionSignal`, `fits_column`.
+   backend needs: `check_writes`, `check_size` (which `GroupCommit` calls), `is_expected`, `resolve_duplicate`,
+   `GroupCommit`, `PositionSignal`, `fits_column`.
 2. Subclass `Backend`, whose `open` returns the store. Declare an instance as an entry point of your package, named like
    the scheme of its URLs. `fait.App.open("mystore:...")`, `open_store` and the `fait` command then find it:
 
@@ -29,6 +30,7 @@ from types import FunctionType
 
 from fait._decisions.snapshot import Snapshot, SnapshotStore
 from fait._events.append import (
+    MAX_APPEND_BYTES,
     MAX_APPEND_EVENTS,
     PAGE_SIZE,
     AppendCondition,
@@ -41,7 +43,9 @@ from fait._events.append import (
     Until,
     VersionConflict,
     check_limit,
+    check_size,
     check_writes,
+    count_characters,
 )
 from fait._events.envelope import EncodedEvent, EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
@@ -86,6 +90,7 @@ __all__ = [
     "EVERYTHING",
     "EXISTS",
     "LOCK_TIMEOUT",
+    "MAX_APPEND_BYTES",
     "MAX_APPEND_EVENTS",
     "NO_STREAM",
     "PAGE_SIZE",
@@ -149,8 +154,10 @@ __all__ = [
     "backend_names",
     "category_of",
     "check_limit",
+    "check_size",
     "check_writes",
     "constraint_violation",
+    "count_characters",
     "epoch_of",
     "fits_column",
     "id_of",

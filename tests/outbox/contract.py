@@ -18,6 +18,7 @@ from uuid import uuid4
 import pytest
 
 import fait
+from fait._events import append
 from fait._store.postgres import high_water_mark
 from tests.outbox.clients import Changed, Client, Place, Placed, Reminded, shop
 from tests.servers.postgres import PostgresServer
@@ -218,6 +219,40 @@ class OutboxContract:
         await client.commit()
 
         assert await place.events(order) == [("placed", 1, 1)]
+
+    async def test_events_over_the_maximum_size_are_refused_before_any_is_stored(
+        self, client: Client, place: Place, order: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(append, "MAX_APPEND_BYTES", 100)
+        tags = ("kind:" + "x" * (100 if self.stores_on_add else 50),)  # an outbox that stores on add counts each event
+
+        await client.begin()
+        if not self.stores_on_add:
+            await client.savepoint()
+            await client.add(Placed(1), stream=order, tags=tags)
+            await client.rollback_savepoint()  # events that are rolled back do not count
+            await client.add(Placed(1), stream=order, tags=tags)
+        with pytest.raises(fait.UsageError, match="100 bytes"):
+            await client.add(Placed(2), stream=order, tags=tags)
+        await client.rollback()
+
+        assert await place.events(order) == []
+
+    async def test_events_over_the_maximum_size_in_a_block_are_refused(
+        self, client: Client, place: Place, order: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self._needs_blocks()
+        monkeypatch.setattr(append, "MAX_APPEND_BYTES", 100)
+
+        async def run_block() -> None:
+            async with client.transaction():
+                await client.add(Placed(1), stream=order)
+                await client.add(Placed(2), stream=order, tags=("kind:" + "x" * 100,))
+
+        with pytest.raises(fait.UsageError, match="100 bytes"):
+            await run_block()
+
+        assert await place.events(order) == []
 
     async def test_add_without_a_log_names_the_commands(self, client: Client, place: Place, order: str) -> None:
         if place.dialect == "sqlite":

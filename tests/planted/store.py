@@ -18,6 +18,13 @@ FAULTS = [
         LOG + "append_is_stored_only_if_its_expected_version_holds[0-exists]",
     ),
     Mutant(
+        "an append of any size is stored",
+        "_events/append.py",
+        "append-size-unchecked",
+        "if characters >= 0:",
+        LOG + "append_over_the_maximum_size_raises_and_writes_nothing[1-data]",
+    ),
+    Mutant(
         "events of one append are stored in reverse order",
         "_store/sqlite/append_batch.py",
         "reverse-order-in-append",

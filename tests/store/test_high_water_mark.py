@@ -378,6 +378,22 @@ async def test_expired_events_are_evicted_from_cache(
     assert [event.type for event in (await reader.log.read(2)).events] == ["thing-happened"]
 
 
+@pytest.mark.parametrize("part", ["data", "metadata", "tags"])
+async def test_read_tail_and_tail_cache_count_every_part_of_an_event(stores: tuple[Store, Store], part: str) -> None:
+    text = "x" * 300_000  # compressed, it takes a few kilobytes
+    value = {"data": f'"{text}"', "metadata": f'{{"actor":"{text}"}}', "tags": (f"kind:{text}",)}[part]
+    event = msgspec.structs.replace(new(), **{part: value})
+    await added(stores[0].log, write("a"))
+    await added(stores[0].log, write("a", [event]))
+
+    rows = await database_of(stores[0]).fetch("read_tail", 1, 10, recent.MAX_CACHED_BYTES)
+    assert [(row["mark"], row["position"]) for row in rows] == [(2, None)]
+
+    cache = TailCache()
+    cache.extend(2, (await stores[0].log.read(1)).events)
+    assert cache.between(1, 2) is None
+
+
 async def test_read_tail_returns_all_events_or_none(stores: tuple[Store, Store]) -> None:
     await added(stores[0].log, write("a", 5))
 

@@ -3,7 +3,7 @@
 A conflict is a result, not an exception; `raise_on_conflict` converts it where a result reaches the application.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +15,7 @@ from fait._events.query import Query
 from fait._events.version import expected_name
 
 __all__ = [
+    "MAX_APPEND_BYTES",
     "MAX_APPEND_EVENTS",
     "PAGE_SIZE",
     "AppendCondition",
@@ -27,15 +28,22 @@ __all__ = [
     "Until",
     "VersionConflict",
     "check_limit",
+    "check_size",
     "check_writes",
+    "count_characters",
     "raise_on_conflict",
 ]
 
 MAX_APPEND_EVENTS: Final = 10_000
 """Maximum number of events in one append. Larger imports take several appends."""
 
+MAX_APPEND_BYTES: Final = 64 << 20
+"""Maximum size of one append: data, metadata and tags of its events as UTF-8. Other appends wait until it is stored."""
+
 PAGE_SIZE: Final = 1_000
 """Default number of events that a reader requests at a time."""
+
+_MAX_CHARACTER_BYTES: Final = 4
 
 
 class StreamWrite(Struct, frozen=True):
@@ -172,6 +180,36 @@ def check_writes(writes: Sequence[StreamWrite]) -> None:
         raise UsageError(
             f"an append may have at most {MAX_APPEND_EVENTS} events, not {count}. Nothing was written: "
             "split it into several appends."
+        )
+
+
+def count_characters(writes: Iterable[StreamWrite]) -> int:
+    """Return the number of characters in the data, the metadata and the tags of all events."""
+    count = 0
+    for write in writes:
+        for event in write.events:
+            count += len(event.data) + len(event.metadata)
+            if event.tags:
+                count += sum(map(len, event.tags))
+    return count
+
+
+def check_size(writes: Iterable[StreamWrite], characters: int) -> None:
+    """Raise `UsageError` for an append that exceeds `MAX_APPEND_BYTES`.
+
+    Args:
+        writes: the append.
+        characters: their number, see `count_characters`.
+    """
+    # fault: append-size-unchecked
+    if characters * _MAX_CHARACTER_BYTES <= MAX_APPEND_BYTES:
+        return
+    texts = (text for write in writes for event in write.events for text in (event.data, event.metadata, *event.tags))
+    size = sum(len(text) if text.isascii() else len(text.encode(errors="surrogatepass")) for text in texts)
+    if size > MAX_APPEND_BYTES:
+        raise UsageError(
+            f"an append may have at most {MAX_APPEND_BYTES:,} bytes of data, metadata and tags, not {size:,}. Nothing "
+            "was written: split it into several appends."
         )
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from fait._errors import StoreUnavailable, UsageError
-from fait._events.append import AppendCondition, AppendResult, StreamWrite
+from fait._events.append import AppendCondition, AppendResult, StreamWrite, check_size, count_characters
 
 __all__ = [
     "MAX_BATCH_BYTES",
@@ -83,7 +83,7 @@ class PendingAppend:
         blocking_streams: number of its streams that earlier appends still block.
         streams: names of its streams.
         events: number of its events.
-        size_bytes: size of its events' data and metadata.
+        size_bytes: size of its events' data, metadata and tags.
     """
 
     __slots__ = (
@@ -118,11 +118,8 @@ class PendingAppend:
         self.retry_individually = False
         self.blocking_streams = 0
         self.streams = [write.stream for write in writes]
-        self.events = self.size_bytes = 0
-        for write in writes:
-            self.events += len(write.events)
-            for event in write.events:
-                self.size_bytes += len(event.data) + len(event.metadata)
+        self.events = sum([len(write.events) for write in writes])
+        self.size_bytes = count_characters(writes)
 
 
 Flush = Callable[[Sequence[PendingAppend]], Awaitable[Sequence[AppendOutcome | Exception]]]
@@ -183,11 +180,12 @@ class GroupCommit:
         on the error says that the events may have been written.
 
         Raises:
-            UsageError: called in another process or event loop. Nothing was written.
+            UsageError: called in another process or event loop, or the append is too large. Nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
         self._check_process_and_loop()
         append = PendingAppend(writes, condition, self._loop.create_future())
+        check_size(writes, append.size_bytes)
         if self._over_limit or not self._fits(append):
             self._over_limit.append(append)
         else:

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import UTC, datetime
-from itertools import compress
+from itertools import chain, compress
 from typing import Literal
 
 from msgspec import Struct
@@ -22,7 +22,7 @@ from msgspec import Struct
 from fait._decisions.calls import Options
 from fait._decisions.idempotency import Intention
 from fait._decisions.new_events import NewEvents, encode_writes
-from fait._events.append import StreamWrite
+from fait._events.append import StreamWrite, check_size, count_characters
 from fait._events.codec import Codec
 from fait._events.version import ANY, Expected
 from fait._store.external_transaction import StatementProtocol
@@ -55,25 +55,34 @@ class OutboxBuffer:
         self._codec = codec
         self._schema = schema
         self._writes: list[tuple[StreamWrite, bool]] = []
+        self._characters = 0
 
     def __len__(self) -> int:
         return len(self._writes)
 
     def add(self, entry: OutboxEntry) -> None:
-        """Encode and validate an event, and add it to the buffer."""
+        """Encode and validate an event, and add it to the buffer, which has the maximum size of an append."""
         tags = entry.tags if isinstance(entry.tags, str) else tuple(entry.tags)  # NewEvents rejects a single str
         new_events = NewEvents(entry.stream, [entry.event], entry.expected, tags, entry.occurred_at)
         intention = Intention(f"outbox/{entry.stream}", Options(key=entry.key), event_id=entry.id)
         [write] = encode_writes(self._codec, [new_events], intention)
+        characters = self._characters + count_characters([write])
+        check_size(chain(self._buffered(), [write]), characters)
         self._writes.append((write, not intention.has_new_ids))
+        self._characters = characters
+
+    def _buffered(self) -> Iterator[StreamWrite]:
+        return (write for write, _ in self._writes)
 
     def keep_selected(self, selectors: Iterable[bool]) -> None:
         """Remove the events whose selector is False; there is one selector for each event, in order."""
         self._writes = list(compress(self._writes, selectors))
+        self._characters = count_characters(self._buffered())
 
     def truncate(self, length: int = 0) -> None:
         """Remove all events after the first `length`, because their savepoint was rolled back."""
         del self._writes[length:]
+        self._characters = count_characters(self._buffered())
 
     def statements(self, dialect: Dialect) -> Iterator[StatementProtocol]:
         """Yield the appends that store the events in order. In most cases there is one."""
@@ -133,8 +142,8 @@ class Outbox(ABC):
             key: an idempotency key. An event with a key that was used on this stream is not stored again.
 
         Raises:
-            UsageError: no transaction is open, or the event cannot be added to it. The message names the
-                correct call.
+            UsageError: no transaction is open, or the event cannot be added to it, also because events of more than
+                64 MiB wait for its commit. The message names the correct call.
             InvalidValue: a value in the event cannot be stored.
             WrongExpectedVersion: the stream has another version. Roll back the transaction. In `transaction()` on
                 PostgreSQL it is raised at the end of the block; with SQLAlchemy, by the commit.

@@ -21,7 +21,9 @@ from fait._events.append import (
     Until,
     VersionConflict,
     check_limit,
+    check_size,
     check_writes,
+    count_characters,
 )
 from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
@@ -55,6 +57,7 @@ class MemoryLog:
 
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         check_writes(writes)
+        check_size(writes, count_characters(writes))
         # fault: repeated-append-not-recognized
         return (
             self._find_duplicate(writes)

@@ -151,7 +151,8 @@ class Log(Protocol):
             - `Appended`: all events are stored.
 
         Raises:
-            UsageError: the writes are malformed. Nothing is written.
+            UsageError: the writes are malformed, or exceed `MAX_APPEND_EVENTS` or `MAX_APPEND_BYTES`. Nothing is
+                written.
             StoreUnavailable: `outcome` says whether the events may have been written.
 
         Guarantees:

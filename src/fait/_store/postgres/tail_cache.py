@@ -13,7 +13,7 @@ MAX_CACHED_EVENTS: Final = 100
 """Maximum number of events in the cache."""
 
 MAX_CACHED_BYTES: Final = 256 << 10
-"""Maximum size of their data and metadata."""
+"""Maximum size of their data, metadata and tags."""
 
 _position = attrgetter("position")
 
@@ -65,4 +65,4 @@ class TailCache:
 
 
 def _size(event: RecordedEvent) -> int:
-    return len(event.data) + len(event.metadata)
+    return len(event.data) + len(event.metadata) + sum(map(len, event.tags))

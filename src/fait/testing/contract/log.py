@@ -25,6 +25,7 @@ from fait._events.query import EVERYTHING, Query
 from fait._events.version import Expected, expected_number
 from fait._store.ports.log import Log, StreamInfo
 from fait.testing.contract.epochs import EpochContract
+from fait.testing.contract.sizes import SizeContract
 from fait.testing.contract.store import START, Opener, added, everything, new, outcome_of, soon, write
 
 __all__ = ["LogContract"]
@@ -66,7 +67,7 @@ DATA = [
 ]
 
 
-class LogContract(EpochContract):
+class LogContract(EpochContract, SizeContract):
     """The contract of `Log`, except conditions and expiry."""
 
     # Expected versions

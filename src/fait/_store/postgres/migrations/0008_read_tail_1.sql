@@ -4,7 +4,7 @@
 -- Arguments
 --   after       a high-water mark that the caller has read before
 --   max_events  maximum number of events
---   max_bytes   maximum size of their data and metadata, as stored
+--   max_bytes   maximum size of their data, metadata and tags; compressed values count as many bytes as a reader gets
 --
 -- Returns at least one row. Each row has the mark, the position of the last visible event (head),
 -- fait_log.expired_position, and the columns of an event, which are NULL if there is no event, or if the events exceed a
@@ -48,7 +48,15 @@ BEGIN
         e.recorded_at, e.occurred_at
     FROM (VALUES (true)) AS always LEFT JOIN (
         SELECT *, count(*) OVER () AS total_events,
-            sum(pg_column_size(data) + pg_column_size(metadata)) OVER () AS total_bytes
+            -- Only compressed values must be read to know their size.
+            sum(
+                CASE WHEN pg_column_compression(data) IS NULL THEN pg_column_size(data)
+                    ELSE octet_length(data::text) END
+                + CASE WHEN pg_column_compression(metadata) IS NULL THEN pg_column_size(metadata)
+                    ELSE octet_length(metadata::text) END
+                + CASE WHEN tags IS NULL THEN 0 WHEN pg_column_compression(tags) IS NULL THEN pg_column_size(tags)
+                    ELSE octet_length(tags::text) END
+            ) OVER () AS total_bytes
         FROM (
             SELECT * FROM {schema}.fait_all_events
             WHERE position > after AND position <= fait_read_tail_1.mark
