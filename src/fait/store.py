@@ -40,7 +40,9 @@ from fait._events.append import (
     StreamWrite,
     Until,
     VersionConflict,
+    check_event_ids,
     check_limit,
+    check_page,
     check_writes,
 )
 from fait._events.envelope import EncodedEvent, EventSlice, RecordedEvent
@@ -148,7 +150,9 @@ __all__ = [
     "VersionConflict",
     "backend_names",
     "category_of",
+    "check_event_ids",
     "check_limit",
+    "check_page",
     "check_writes",
     "constraint_violation",
     "epoch_of",

@@ -372,13 +372,10 @@ class Client:
             The aggregate, or the state of the decider.
 
         Raises:
-            UsageError: a version or position is negative, or a time has no time zone.
+            UsageError: a version or position is not an integer from 0 to 2**63 - 1, or a time has no time zone.
             UndecodableEvent: an event of the stream cannot be decoded.
             StoreUnavailable: the store cannot be read.
         """
-        for number in (version, position):
-            if number is not None and number < 0:
-                raise UsageError(f"version and position must not be negative; got {number}")
         for time in (at, as_of):
             if time is not None and (not isinstance(time, datetime) or time.tzinfo is None):  # pyright: ignore[reportUnnecessaryIsInstance]
                 given = "a datetime without time zone" if isinstance(time, datetime) else type(time).__name__  # pyright: ignore[reportUnnecessaryIsInstance]

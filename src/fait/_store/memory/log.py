@@ -8,6 +8,7 @@ from itertools import islice, takewhile
 from operator import attrgetter
 from uuid import uuid4
 
+from fait._arguments import check_integer
 from fait._clock import Clock
 from fait._events.append import (
     PAGE_SIZE,
@@ -20,7 +21,9 @@ from fait._events.append import (
     StreamWrite,
     Until,
     VersionConflict,
+    check_event_ids,
     check_limit,
+    check_page,
     check_writes,
 )
 from fait._events.envelope import EventSlice, RecordedEvent
@@ -124,7 +127,7 @@ class MemoryLog:
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[RecordedEvent]:
-        check_limit(limit)
+        check_page(after, limit)
         history = self._streams.get(stream, [])
         limits = (
             (until.version, _version),
@@ -137,7 +140,7 @@ class MemoryLog:
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[EventSlice]:
-        check_limit(limit)
+        check_page(after, limit)
         slices = [
             (event.version, event.position, event.id, event.type, event.schema_version, event.data)
             for event in await self.read_stream(stream, after=after, limit=len(self._events) + 1, until=until)
@@ -157,7 +160,7 @@ class MemoryLog:
         return histories
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
-        check_limit(limit)
+        check_page(after, limit)
         events: list[RecordedEvent] = []
         for event in self._after(after):
             if query.matches(event):
@@ -167,12 +170,13 @@ class MemoryLog:
         return Page(events, max(after, self._head), more=False)
 
     async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
-        events = {event_id: self._by_id[event_id] for event_id in event_ids if event_id in self._by_id}
+        events = {event_id: self._by_id[event_id] for event_id in check_event_ids(event_ids) if event_id in self._by_id}
         return sorted(events.values(), key=_position)
 
     async def streams(
         self, *, category: str | None = None, after: str = "", limit: int = PAGE_SIZE
     ) -> list[StreamInfo]:
+        check_limit(limit)
         names = sorted(
             name for name in self._streams if name > after and (category is None or category_of(name) == category)
         )
@@ -187,7 +191,8 @@ class MemoryLog:
     async def expire(
         self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE
     ) -> ExpireResult:
-        check_limit(limit)
+        check_page(after, limit)
+        check_integer("up_to", up_to)
         messages = (each for each in self._messages[type] if after < each.position <= up_to)
         old = list(takewhile(lambda each: each.recorded_at < before, islice(messages, limit)))
         dropped = [each for each in old if each is not self._streams[each.stream][-1]]
@@ -205,6 +210,7 @@ class MemoryLog:
         return self._expired
 
     async def oldest_messages(self, after: int) -> list[OldestMessage]:
+        check_integer("after", after)
         oldest = list[OldestMessage]()
         for name, messages in sorted(self._messages.items()):
             for each in messages[bisect_right(messages, after, key=_position) :][:1]:
