@@ -7,7 +7,8 @@ import pytest
 from msgspec import Struct
 
 import fait
-from fait import NewEvents, System, UsageError
+from fait import InvalidValue, NewEvents, Query, System, UsageError
+from fait._delivery.outbox.outbox import OutboxBuffer, OutboxEntry
 from fait.store import AppendCondition, Until
 
 pytestmark = pytest.mark.anyio
@@ -64,3 +65,64 @@ async def test_wrong_version_position_or_limit_is_usage_error(s: System, entranc
     with pytest.raises(UsageError, match=r"must be (an integer|a version)"):
         await INTEGER_ENTRANCES[entrance](s, wrong)
     assert await s.store.log.head() == 0
+
+
+async def add_to_outbox(s: System, **arguments: Any) -> None:
+    """Encode an event as an outbox does, without a database."""
+    buffer = OutboxBuffer(s._loader.codec, "fait")
+    entry: dict[str, Any] = {"expected": "any", "tags": (), "occurred_at": None, "id": None, "key": None, **arguments}
+    buffer.add(OutboxEntry(SeatBooked(1), "show-1", **entry))
+
+
+TAG_ENTRANCES: dict[str, Callable[[System, Any], Any]] = {
+    "publish": lambda s, tags: s.publish(SeatBooked(1), stream="show-1", tags=tags),
+    "append": lambda s, tags: s.append(NewEvents("show-1", [SeatBooked(1)], tags=tags)),
+    "emit": lambda s, tags: s.transact(Show.book, "1", tags),
+    "outbox": lambda s, tags: add_to_outbox(s, tags=tags),
+    "query": lambda s, tags: s.query(Query(tags=tags)),
+    "query of classes": lambda s, tags: s.query(Query.of(SeatBooked, tags=tags)),
+    "query with types": lambda s, types: s.query(Query(types=types)),
+}
+
+
+@pytest.mark.parametrize("wrong", ["seat:9", "", b"ab", None, 5, (None,), (SeatBooked,)], ids=repr)
+@pytest.mark.parametrize("entrance", TAG_ENTRANCES)
+async def test_tags_or_types_that_are_no_collection_of_strings_are_usage_error(
+    s: System, entrance: str, wrong: Any
+) -> None:
+    with pytest.raises(UsageError, match=r"must be a (collection of strings|str)"):
+        await TAG_ENTRANCES[entrance](s, wrong)
+    assert await s.store.log.head() == 0
+
+
+@pytest.mark.parametrize("wrong", ["", "a\0", "\ud800", "a" * 501], ids=["empty", "NUL", "surrogate", "long"])
+@pytest.mark.parametrize("entrance", TAG_ENTRANCES)
+async def test_tag_or_type_that_cannot_be_stored_is_invalid_value(s: System, entrance: str, wrong: str) -> None:
+    with pytest.raises(InvalidValue):
+        await TAG_ENTRANCES[entrance](s, ["show:1", wrong])
+    assert await s.store.log.head() == 0
+
+
+async def test_tags_of_an_iterator_belong_to_every_event_of_the_append(s: System) -> None:
+    await s.append(NewEvents("show-1", [SeatBooked(1), SeatBooked(2)], tags=iter(["a:1", "b:2"])))
+
+    assert [each.tags for each in await s.read("show-1")] == [("a:1", "b:2")] * 2
+
+
+def test_query_for_classes_is_refused_with_the_correct_call() -> None:
+    types: Any = (SeatBooked,)
+
+    with pytest.raises(UsageError, match=r"use Query\.of\(OrderPlaced"):
+        Query(types=types)
+
+
+@pytest.mark.parametrize("wrong", [5, "", "a\0"], ids=repr)
+def test_query_for_a_category_that_no_stream_has_is_refused(wrong: Any) -> None:
+    with pytest.raises((UsageError, InvalidValue)):
+        Query(category=wrong)
+
+
+def test_query_with_lists_equals_query_with_tuples() -> None:
+    types: Any = ["seat-booked"]
+
+    assert Query(types, iter(["show:1"])) == Query(("seat-booked",), ("show:1",))  # type: ignore[arg-type]

@@ -11,6 +11,13 @@ FAULTS = [
         MEMORY + "append_is_stored_only_if_its_expected_version_holds[0-exists]",
     ),
     Mutant(
+        "a query for classes instead of stored names is accepted; in memory no event matches it",
+        "_events/query.py",
+        "query-types-unchecked",
+        "if False:",
+        "tests/test_arguments.py::test_query_for_classes_is_refused_with_the_correct_call",
+    ),
+    Mutant(
         "a snapshot of another fold is used",
         "_decisions/snapshot.py",
         "snapshot-of-another-fold",

@@ -278,7 +278,7 @@ class Client:
         """
         options = self._next_options(f"publish/{stream}")
         expected = "any" if options.expected is None else options.expected
-        return await self._append([NewEvents(stream, [event], expected, tuple(tags), occurred_at)], options, id)
+        return await self._append([NewEvents(stream, [event], expected, tags, occurred_at)], options, id)
 
     async def append(self, *new_events: NewEvents, only_if: QueryResult | None = None) -> WriteResult[None]:
         """Append events to one or several streams atomically: all of them, or none.

@@ -76,7 +76,7 @@ class Codec:
             expires = declared.retention is not None
         if occurred_at is not None:
             _check_occurred_at(f"event {name!r}", occurred_at)
-        valid_tags = check_tags(tags) if tags else ()
+        valid_tags = () if tags == () else check_tags(tags)
         return EncodedEvent(name, schema_version, id, data.decode(), metadata, valid_tags, occurred_at, expires)
 
     def decoder_for(
