@@ -1,6 +1,7 @@
 """Wrong arguments are usage errors on every backend, before anything is sent."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
@@ -126,3 +127,64 @@ def test_query_with_lists_equals_query_with_tuples() -> None:
     types: Any = ["seat-booked"]
 
     assert Query(types, iter(["show:1"])) == Query(("seat-booked",), ("show:1",))  # type: ignore[arg-type]
+
+
+class Unknown(tzinfo):
+    """A time zone without an offset, which makes a datetime naive."""
+
+    def utcoffset(self, dt: datetime | None) -> None:
+        """Return None."""
+        return
+
+
+TIME_ENTRANCES: dict[str, Callable[[System, Any], Any]] = {
+    "load at": lambda s, time: s.load(Show, "1", at=time),
+    "load as_of": lambda s, time: s.load(Show, "1", as_of=time),
+    "read until recorded_at": lambda s, time: s.read("show-1", until=Until(recorded_at=time)),
+    "read until occurred_at": lambda s, time: s.read("show-1", until=Until(occurred_at=time)),
+    "publish": lambda s, time: s.publish(SeatBooked(1), stream="show-1", occurred_at=time),
+    "append": lambda s, time: s.append(NewEvents("show-1", [SeatBooked(1)], occurred_at=time)),
+    "outbox": lambda s, time: add_to_outbox(s, occurred_at=time),
+    "expire": lambda s, time: s.store.log.expire("seat-booked", time, 1),
+    "clock": lambda s, time: fait.ManualClock(time),
+}
+WRONG_TIMES = {
+    "naive": datetime(2024, 1, 15),
+    "zone without offset": datetime(2024, 1, 15, tzinfo=Unknown()),
+    "date": date(2024, 1, 15),
+    "text": "2024-01-15T12:00:00Z",
+    "year 0 in UTC": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+    "year 10000 in UTC": datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=5))),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_TIMES)
+@pytest.mark.parametrize("entrance", TIME_ENTRANCES)
+async def test_time_without_time_zone_or_outside_of_the_calendar_is_refused(
+    s: System, entrance: str, wrong: str
+) -> None:
+    with pytest.raises((UsageError, InvalidValue), match=r"time zone|years 1 to 9999|datetime\.min"):
+        await TIME_ENTRANCES[entrance](s, WRONG_TIMES[wrong])
+    assert await s.store.log.head() == 0
+
+
+def test_manual_clock_cannot_be_set_to_a_naive_time() -> None:
+    clock = fait.ManualClock(datetime(2024, 1, 15, tzinfo=UTC))
+
+    with pytest.raises(UsageError, match="time zone"):
+        clock.moment = datetime(2024, 1, 15)
+
+
+async def test_read_until_occurred_at_leaves_out_later_events(s: System) -> None:
+    times = [datetime(2024, 1, day, tzinfo=UTC) for day in (3, 1, 2)]
+    for seat, time in enumerate(times):
+        await s.publish(SeatBooked(seat), stream="show-1", occurred_at=time)
+
+    async def seats(time: datetime, limit: int = 9) -> list[int]:
+        return [e.event.seat for e in await s.read("show-1", until=Until(occurred_at=time), limit=limit)]
+
+    assert await seats(times[0]) == [0, 1, 2]
+    assert await seats(times[2]) == [1, 2]
+    assert await seats(times[2], limit=1) == [1]
+    assert await seats(datetime.min.replace(tzinfo=UTC)) == []
+    assert await seats(datetime.max.replace(tzinfo=UTC)) == [0, 1, 2]

@@ -293,7 +293,7 @@ class System(Client):
         Args:
             stream: name of the stream, such as "order-7".
             after: only events with a greater version.
-            until: upper bounds of version, position or recording time.
+            until: upper bounds of version, position, recording time or time of occurrence.
             limit: maximum number of events.
 
         Returns:

@@ -18,6 +18,14 @@ FAULTS = [
         "tests/test_arguments.py::test_query_for_classes_is_refused_with_the_correct_call",
     ),
     Mutant(
+        "a bound without time zone is compared with recorded times as if it were local time",
+        "_events/append.py",
+        "naive-bound",
+        "if False:",
+        "tests/test_arguments.py::test_time_without_time_zone_or_outside_of_the_calendar_is_refused"
+        "[sqlite-read until recorded_at-naive]",
+    ),
+    Mutant(
         "a snapshot of another fold is used",
         "_decisions/snapshot.py",
         "snapshot-of-another-fold",

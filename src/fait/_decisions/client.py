@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import msgspec
 
+from fait._arguments import check_time
 from fait._clock import Clock
 from fait._decisions.aggregate import Aggregate, command_of, describe_aggregate, fold_definition_of, pending_events
 from fait._decisions.boundary import Boundary, BoundaryHistory, QueryResult, read_matching_events
@@ -376,16 +377,11 @@ class Client:
             UndecodableEvent: an event of the stream cannot be decoded.
             StoreUnavailable: the store cannot be read.
         """
-        for time in (at, as_of):
-            if time is not None and (not isinstance(time, datetime) or time.tzinfo is None):  # pyright: ignore[reportUnnecessaryIsInstance]
-                given = "a datetime without time zone" if isinstance(time, datetime) else type(time).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise UsageError(
-                    "at and as_of take a datetime with a time zone, as in datetime(2024, 1, 15, tzinfo=UTC); got "
-                    f"{given}"
-                )
-        until = Until(version, position, at)
+        recorded_at = None if at is None else check_time("at", at)
+        occurred_at = None if as_of is None else check_time("as_of", as_of)
+        until = Until(version, position, recorded_at, occurred_at)
         definition = _fold_definition_of(target)
-        loaded = await self._loader.load(definition, stream_name(definition.category, id), until, as_of)
+        loaded = await self._loader.load(definition, stream_name(definition.category, id), until)
         if loaded.new_snapshot is not None:
             self._loader.save_snapshot(loaded.new_snapshot)
         return loaded.state

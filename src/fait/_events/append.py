@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from fait._arguments import MAX_INTEGER, check_integer
+from fait._arguments import MAX_INTEGER, check_integer, check_time
 from fait._errors import AppendConditionFailed, DuplicateEventId, UsageError, WrongExpectedVersion
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import Query
@@ -150,8 +150,10 @@ class Until(Struct, frozen=True):
         version: highest version, inclusive.
         position: highest position, inclusive.
         recorded_at: only events before the first one that was recorded after this time.
-        occurred_at: only events that occurred at or before this time. The result may have gaps. Only `Log.history`
-            supports it.
+        occurred_at: only events that occurred at or before this time. The result may have gaps.
+
+    Raises:
+        UsageError: a version or position is not an integer from 0 to 2**63 - 1, or a time has no time zone.
     """
 
     version: int | None = None
@@ -164,6 +166,11 @@ class Until(Struct, frozen=True):
             check_integer("version", self.version)
         if self.position is not None:
             check_integer("position", self.position)
+        # fault: naive-bound
+        if self.recorded_at is not None:
+            check_time("recorded_at", self.recorded_at)
+        if self.occurred_at is not None:
+            check_time("occurred_at", self.occurred_at)
 
 
 def check_event_ids(event_ids: Sequence[str]) -> Sequence[str]:

@@ -8,7 +8,7 @@ from itertools import islice, takewhile
 from operator import attrgetter
 from uuid import uuid4
 
-from fait._arguments import check_integer
+from fait._arguments import check_integer, check_time
 from fait._clock import Clock
 from fait._events.append import (
     PAGE_SIZE,
@@ -135,18 +135,18 @@ class MemoryLog:
             (until.recorded_at, attrgetter("recorded_at")),
         )
         ends = [bisect_right(history, bound, key=attribute) for bound, attribute in limits if bound is not None]
-        return _after_version(history[: min(ends, default=len(history))], after)[:limit]
+        events = _after_version(history[: min(ends, default=len(history))], after)
+        if until.occurred_at is not None:
+            events = [event for event in events if event.occurred_at <= until.occurred_at]
+        return events[:limit]
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[EventSlice]:
-        check_page(after, limit)
-        slices = [
+        return [
             (event.version, event.position, event.id, event.type, event.schema_version, event.data)
-            for event in await self.read_stream(stream, after=after, limit=len(self._events) + 1, until=until)
-            if until.occurred_at is None or event.occurred_at <= until.occurred_at
+            for event in await self.read_stream(stream, after=after, limit=limit, until=until)
         ]
-        return slices[:limit]
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
@@ -193,6 +193,7 @@ class MemoryLog:
     ) -> ExpireResult:
         check_page(after, limit)
         check_integer("up_to", up_to)
+        check_time("before", before)
         messages = (each for each in self._messages[type] if after < each.position <= up_to)
         old = list(takewhile(lambda each: each.recorded_at < before, islice(messages, limit)))
         dropped = [each for each in old if each is not self._streams[each.stream][-1]]

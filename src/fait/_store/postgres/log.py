@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
-from fait._arguments import check_integer
+from fait._arguments import check_integer, check_time
 from fait._clock import Clock
 from fait._errors import StoreUnavailable
 from fait._events.append import (
@@ -72,8 +72,8 @@ class PostgresLog:
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[RecordedEvent]:
         check_page(after, limit)
-        values = (stream, after, limit, until.version, until.position, until.recorded_at)
-        return recorded_events(await self._database.fetch("read_stream", *values))
+        limits = (until.version, until.position, until.recorded_at, until.occurred_at)
+        return recorded_events(await self._database.fetch("read_stream", stream, after, limit, *limits))
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
@@ -140,7 +140,7 @@ class PostgresLog:
         self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE
     ) -> ExpireResult:
         check_page(after, limit)
-        values = (type, before, check_integer("up_to", up_to), after, limit)
+        values = (type, check_time("before", before), check_integer("up_to", up_to), after, limit)
         [(deleted, examined, last_position)] = await self._database.fetch("expire_messages", *values)
         self._high_water_mark.tail_cache.evict(last_position or 0)
         return ExpireResult(deleted, last_position or after, more=examined == limit)

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import apsw
 import msgspec
 
-from fait._arguments import check_integer
+from fait._arguments import check_integer, check_time
 from fait._clock import Clock
 from fait._errors import StoreUnavailable
 from fait._events.append import (
@@ -119,17 +119,14 @@ class SqliteLog:
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[RecordedEvent]:
         check_page(after, limit)
-        recorded_at = until.recorded_at and to_timestamp(until.recorded_at)
-        values = (stream, after, limit, until.version, until.position, recorded_at)
+        values = (stream, after, limit, *_limits(until))
         return await self._readers.run(lambda connection: read_events(connection, "read_stream", values))
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[EventSlice]:
         check_page(after, limit)
-        recorded_at = until.recorded_at and to_timestamp(until.recorded_at)
-        occurred_at = until.occurred_at and to_timestamp(until.occurred_at)
-        limits = (until.version, until.position, recorded_at, occurred_at)
+        limits = _limits(until)
         inline_limit = min(limit, MAX_INLINE_ROWS)
         rows = self._read_inline(lambda connection: _history(connection, stream, after, inline_limit, limits))
         if rows is not None and (len(rows) < inline_limit or inline_limit == limit):
@@ -187,7 +184,7 @@ class SqliteLog:
         self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE
     ) -> ExpireResult:
         check_page(after, limit)
-        values = (type, to_timestamp(before), check_integer("up_to", up_to), after, limit)
+        values = (type, to_timestamp(check_time("before", before)), check_integer("up_to", up_to), after, limit)
         return await self._writer.run(lambda connection: expire(connection, *values))
 
     async def expired_position(self) -> int:
@@ -248,6 +245,12 @@ def _fits_inline(append: PendingAppend) -> bool:
     if append.condition is not None or append.events > MAX_INLINE_EVENTS or append.size_bytes > MAX_INLINE_BYTES:
         return False
     return sum(len(event.tags) for write in append.writes for event in write.events) <= MAX_INLINE_EVENTS
+
+
+def _limits(until: Until) -> tuple[int | None, int | None, str | None, str | None]:
+    recorded_at = until.recorded_at and to_timestamp(until.recorded_at)
+    occurred_at = until.occurred_at and to_timestamp(until.occurred_at)
+    return until.version, until.position, recorded_at, occurred_at
 
 
 def _history(
