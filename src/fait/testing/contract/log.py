@@ -4,9 +4,8 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import pytest
 
@@ -25,6 +24,7 @@ from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import Expected, expected_number
 from fait._store.ports.log import Log, StreamInfo
+from fait.testing.contract.arguments import ArgumentContract
 from fait.testing.contract.epochs import EpochContract
 from fait.testing.contract.store import START, Opener, added, everything, new, outcome_of, soon, write
 
@@ -67,7 +67,7 @@ DATA = [
 ]
 
 
-class LogContract(EpochContract):
+class LogContract(EpochContract, ArgumentContract):
     """The contract of `Log`, except conditions and expiry."""
 
     # Expected versions
@@ -399,46 +399,6 @@ class LogContract(EpochContract):
         assert await count_until(timedelta(hours=2) - tick) == 2
         assert await count_until(timedelta(hours=2)) == 4
         assert await count_until(timedelta(hours=4)) == 5
-
-    @pytest.mark.parametrize("wrong", [-1, 1 << 63, "1", 1.0, None])
-    async def test_wrong_version_position_or_limit_is_usage_error(self, log: Log, wrong: Any) -> None:
-        await added(log, write("a"))
-        calls: list[Callable[[], Awaitable[object]]] = [
-            lambda: log.read_stream("a", after=wrong),
-            lambda: log.read_stream("a", limit=wrong),
-            lambda: log.history("a", after=wrong),
-            lambda: log.history("a", limit=wrong),
-            lambda: log.histories([("a", 0)], limit=wrong),
-            lambda: log.read(wrong),
-            lambda: log.read(0, limit=wrong),
-            lambda: log.streams(limit=wrong),
-            lambda: log.expire("added", START, wrong),
-            lambda: log.expire("added", START, 1, after=wrong),
-            lambda: log.expire("added", START, 1, limit=wrong),
-            lambda: log.oldest_messages(wrong),
-        ]
-
-        for call in calls:
-            with pytest.raises(UsageError, match="must be an integer"):
-                await call()
-
-    async def test_greatest_version_position_and_limit_are_accepted(self, log: Log) -> None:
-        await added(log, write("a"))
-        greatest = (1 << 63) - 1
-
-        assert len(await log.read_stream("a", limit=greatest, until=Until(greatest, greatest))) == 1
-        assert len((await log.read(0, limit=greatest)).events) == 1
-        assert await log.history("a", after=greatest) == []
-        assert (await log.read(greatest)).events == []
-
-    async def test_wrong_expected_version_or_event_id_is_usage_error(self, log: Log) -> None:
-        with pytest.raises(UsageError, match="expected= must be an integer"):
-            await log.append([StreamWrite("a", (new(),), 1 << 63)])
-        for wrong in ("x", 1, None):
-            ids: Any = [wrong]
-            with pytest.raises(UsageError, match="event id must be a UUID"):
-                await log.find(ids)
-        assert await log.head() == 0
 
     # Reading the log
 
