@@ -26,6 +26,14 @@ FAULTS = [
         "[sqlite-read until recorded_at-naive]",
     ),
     Mutant(
+        "an import stores a time that PostgreSQL takes for infinity, so that the stream cannot be read",
+        "_tools/cli/lines.py",
+        "infinite-time-imported",
+        "pass",
+        "tests/tools/test_lines.py::test_line_with_a_time_that_a_database_would_store_as_infinity_is_invalid"
+        "[0001-01-01T00:00:00Z]",
+    ),
+    Mutant(
         "a snapshot of another fold is used",
         "_decisions/snapshot.py",
         "snapshot-of-another-fold",
