@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+from fait._arguments import check_time
+
 __all__ = ["Clock", "ManualClock", "SystemClock", "freeze", "new_id", "now"]
 
 
@@ -35,12 +37,21 @@ class ManualClock:
     Args:
         moment: the time it shows first; timezone-aware.
 
-    Attributes:
-        moment: the time it shows, in UTC; may be assigned.
+    Raises:
+        UsageError: the time has no time zone.
     """
 
     def __init__(self, moment: datetime) -> None:
-        self.moment: datetime = moment.astimezone(UTC)
+        self.moment = moment
+
+    @property
+    def moment(self) -> datetime:
+        """The time it shows, in UTC; may be assigned."""
+        return self._moment
+
+    @moment.setter
+    def moment(self, moment: datetime) -> None:
+        self._moment = check_time("moment", moment)
 
     def now(self) -> datetime:
         """Return the time the clock is set to."""

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from msgspec import Struct
 
+from fait._arguments import MAX_INTEGER
 from fait._clock import Clock, SystemClock
 from fait._decisions.calls import WriteResult
 from fait._decisions.client import Client
@@ -20,9 +21,10 @@ from fait._decisions.load import Loader
 from fait._decisions.snapshot import Snapshots
 from fait._declarations import Declarations
 from fait._errors import UsageError
-from fait._events.append import Until
+from fait._events.append import Until, check_limit
 from fait._events.envelope import Envelope
 from fait._events.query import EVERYTHING, Query
+from fait._events.stream import check_stream
 from fait._store.open import open_store
 from fait._store.ports.store import Store
 from fait._subscriptions.failure import is_number
@@ -200,8 +202,7 @@ class System(Client):
                 value is invalid.
             Stale: the read model did not reach the write within the timeout, or is being rebuilt.
         """
-        if limit < 1:
-            raise UsageError(f"limit= must be at least 1, not {limit}")
+        check_limit(limit)
         definition = self._definition(model)
         if after is not None and not isinstance(after, WriteResult):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(
@@ -211,7 +212,8 @@ class System(Client):
         order = sort_orders(definition, order_by)
         after_row = None if cursor is None else decode_cursor(definition, order, cursor)
         conditions, select = column_conditions(definition, where), self.store.tables.select
-        read = partial(select, definition.table, conditions, order=order, after_row=after_row, limit=limit + 1)
+        count = min(limit, MAX_INTEGER - 1) + 1  # one more than the page, to know whether there is another page
+        read = partial(select, definition.table, conditions, order=order, after_row=after_row, limit=count)
         if after is not None:
             page = await self._wait_for(definition.name, after.position, Deadline(timeout_s), read)
         else:
@@ -291,17 +293,18 @@ class System(Client):
         Args:
             stream: name of the stream, such as "order-7".
             after: only events with a greater version.
-            until: upper bounds of version, position or recording time.
+            until: upper bounds of version, position, recording time or time of occurrence.
             limit: maximum number of events.
 
         Returns:
             Envelopes; events of undeclared types are `Untyped`. An unknown stream gives an empty list.
 
         Raises:
-            UsageError: `limit` is less than 1.
+            UsageError: `limit` is less than 1, or another argument is no version or position.
+            InvalidValue: no stream can have this name.
             UndecodableEvent: an event cannot be decoded.
         """
-        events = await self.store.log.read_stream(stream, after=after, until=until, limit=limit)
+        events = await self.store.log.read_stream(check_stream(stream), after=after, until=until, limit=limit)
         return [self._loader.codec.decode_envelope(each) for each in events]
 
     async def events(
@@ -318,6 +321,7 @@ class System(Client):
             Envelopes; events of undeclared types are `Untyped`.
 
         Raises:
+            UsageError: `after` is no position.
             UndecodableEvent: an event cannot be decoded.
         """
         async for page in follow(self.store.log, after, query, live=follow_on):

@@ -11,6 +11,29 @@ FAULTS = [
         MEMORY + "append_is_stored_only_if_its_expected_version_holds[0-exists]",
     ),
     Mutant(
+        "a query for classes instead of stored names is accepted; in memory no event matches it",
+        "_events/query.py",
+        "query-types-unchecked",
+        "if False:",
+        "tests/test_arguments.py::test_query_for_classes_is_refused_with_the_correct_call",
+    ),
+    Mutant(
+        "a bound without time zone is compared with recorded times as if it were local time",
+        "_events/append.py",
+        "naive-bound",
+        "if False:",
+        "tests/test_arguments.py::test_time_without_time_zone_or_outside_of_the_calendar_is_refused"
+        "[sqlite-read until recorded_at-naive]",
+    ),
+    Mutant(
+        "an import stores a time that PostgreSQL takes for infinity, so that the stream cannot be read",
+        "_tools/cli/lines.py",
+        "infinite-time-imported",
+        "pass",
+        "tests/tools/test_lines.py::test_line_with_a_time_that_a_database_would_store_as_infinity_is_invalid"
+        "[0001-01-01T00:00:00Z]",
+    ),
+    Mutant(
         "a snapshot of another fold is used",
         "_decisions/snapshot.py",
         "snapshot-of-another-fold",

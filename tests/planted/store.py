@@ -355,4 +355,11 @@ FAULTS = [
         'connection.execute(SQL["start_epoch"], (new.epoch_id, 0, to_timestamp(SystemClock().now())))',
         LOG + "event_keeps_the_epoch_in_which_it_was_recorded",
     ),
+    Mutant(
+        "a wrong version or position of a read is sent to the database, whose error looks like an outage",
+        "_events/append.py",
+        "page-unchecked",
+        "pass",
+        LOG + "wrong_version_position_or_limit_is_usage_error[-1]",
+    ),
 ]

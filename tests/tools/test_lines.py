@@ -38,6 +38,22 @@ def round_trip(raw: bytes, category: str | None = None) -> bytes:
     return format_line(stored(parse_line(1, raw, category)))
 
 
+@pytest.mark.parametrize(
+    "time",
+    ["0001-01-01T00:00:00Z", "0001-01-01T01:00:00+01:00", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:30:00-05:00"],
+)
+def test_line_with_a_time_that_a_database_would_store_as_infinity_is_invalid(time: str) -> None:
+    with pytest.raises(InvalidLine, match='"time"'):
+        parse_line(1, b'{"stream":"a-1","type":"x","time":"%s","data":{}}' % time.encode(), None)
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00.000001Z", "9999-12-31T23:59:59.999998Z"])
+def test_line_with_the_first_or_last_time_is_unchanged_after_a_round_trip(time: str) -> None:
+    raw = b'{"stream":"a-1","type":"x","time":"%s","data":{}}' % time.encode()
+
+    assert round_trip(raw) == raw
+
+
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 names = text.filter(bool)
 values = st.recursive(

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from fait._errors import UsageError
 from fait._events.append import AppendResult, StreamWrite, raise_on_conflict
-from fait._events.version import Expected
+from fait._events.version import Expected, expected_number
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -34,7 +34,7 @@ class Options(Struct, frozen=True, kw_only=True):
         extra: further entries of the events' metadata.
 
     Raises:
-        UsageError: `attempts` is less than 1, or `key` is empty.
+        UsageError: `attempts` is less than 1, `expected` is no version, or `key` is empty.
     """
 
     key: str | None = None
@@ -45,6 +45,8 @@ class Options(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.attempts < 1:
             raise UsageError(f"attempts must be at least 1; got {self.attempts}. Nothing was written.")
+        if self.expected is not None:
+            expected_number(self.expected)
         if self.key == "":
             raise UsageError("the idempotency key must not be empty. Nothing was written.")
 

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import msgspec
 
+from fait._arguments import check_time
 from fait._clock import Clock
 from fait._decisions.aggregate import Aggregate, command_of, describe_aggregate, fold_definition_of, pending_events
 from fait._decisions.boundary import Boundary, BoundaryHistory, QueryResult, read_matching_events
@@ -278,7 +279,7 @@ class Client:
         """
         options = self._next_options(f"publish/{stream}")
         expected = "any" if options.expected is None else options.expected
-        return await self._append([NewEvents(stream, [event], expected, tuple(tags), occurred_at)], options, id)
+        return await self._append([NewEvents(stream, [event], expected, tags, occurred_at)], options, id)
 
     async def append(self, *new_events: NewEvents, only_if: QueryResult | None = None) -> WriteResult[None]:
         """Append events to one or several streams atomically: all of them, or none.
@@ -372,23 +373,15 @@ class Client:
             The aggregate, or the state of the decider.
 
         Raises:
-            UsageError: a version or position is negative, or a time has no time zone.
+            UsageError: a version or position is not an integer from 0 to 2**63 - 1, or a time has no time zone.
             UndecodableEvent: an event of the stream cannot be decoded.
             StoreUnavailable: the store cannot be read.
         """
-        for number in (version, position):
-            if number is not None and number < 0:
-                raise UsageError(f"version and position must not be negative; got {number}")
-        for time in (at, as_of):
-            if time is not None and (not isinstance(time, datetime) or time.tzinfo is None):  # pyright: ignore[reportUnnecessaryIsInstance]
-                given = "a datetime without time zone" if isinstance(time, datetime) else type(time).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise UsageError(
-                    "at and as_of take a datetime with a time zone, as in datetime(2024, 1, 15, tzinfo=UTC); got "
-                    f"{given}"
-                )
-        until = Until(version, position, at)
+        recorded_at = None if at is None else check_time("at", at)
+        occurred_at = None if as_of is None else check_time("as_of", as_of)
+        until = Until(version, position, recorded_at, occurred_at)
         definition = _fold_definition_of(target)
-        loaded = await self._loader.load(definition, stream_name(definition.category, id), until, as_of)
+        loaded = await self._loader.load(definition, stream_name(definition.category, id), until)
         if loaded.new_snapshot is not None:
             self._loader.save_snapshot(loaded.new_snapshot)
         return loaded.state

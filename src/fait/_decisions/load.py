@@ -5,11 +5,9 @@ At most one page of events is held in memory, regardless of the length of a stre
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from fait._decisions.decider import FoldDefinition
@@ -63,13 +61,11 @@ class Loader:
         self.codec = codec
         self.snapshots = snapshots
 
-    async def load(
-        self, definition: FoldDefinition[S], stream: str, until: Until = _NO_BOUNDS, as_of: datetime | None = None
-    ) -> LoadedState[S]:
-        """Load and fold a stream; with `as_of`, only the events that occurred by then, in the order of versions."""
+    async def load(self, definition: FoldDefinition[S], stream: str, until: Until = _NO_BOUNDS) -> LoadedState[S]:
+        """Load and fold the events of a stream up to the bounds, in the order of versions."""
         empty = LoadedState(definition.initial(id_of(stream)))
-        if self.snapshots is None or definition.snapshots is None or as_of is not None:
-            loaded = await self._fold_remaining(definition, stream, empty, until, as_of)
+        if self.snapshots is None or definition.snapshots is None or until.occurred_at is not None:
+            loaded = await self._fold_remaining(definition, stream, empty, until)
         else:
             loaded = await self._load_from_snapshot(definition, stream, empty, until)
         if definition.set_version is not None:
@@ -177,11 +173,8 @@ class Loader:
         stream: str,
         loaded: LoadedState[S],
         until: Until,
-        as_of: datetime | None = None,
     ) -> LoadedState[S]:
         """Fold the events after `loaded.version` into it."""
-        if as_of is not None:
-            until = msgspec.structs.replace(until, occurred_at=as_of)
         while True:
             page = await self._log.history(stream, after=loaded.version, limit=PAGE_SIZE, until=until)
             self._fold(definition, loaded, page, stream)

@@ -8,7 +8,7 @@ from msgspec import Struct
 from fait._decisions.idempotency import Intention
 from fait._events.append import StreamWrite
 from fait._events.codec import Codec
-from fait._events.stream import check_stream
+from fait._events.stream import check_stream, check_tags
 from fait._events.version import Expected, expected_number
 
 __all__ = ["NewEvents", "encode_writes"]
@@ -28,21 +28,19 @@ class NewEvents(Struct, frozen=True):
     stream: str
     events: Sequence[object]
     expected: Expected = "any"
-    tags: Sequence[str] = ()
+    tags: Iterable[str] = ()
     occurred_at: datetime | None = None
 
 
 def encode_writes(codec: Codec, new_events: Iterable[NewEvents], intention: Intention) -> list[StreamWrite]:
     """Validate and encode new events as stream writes."""
     ids, metadata = intention.event_ids(), intention.metadata
-    return [
-        StreamWrite(
-            check_stream(each.stream),
-            tuple(
-                codec.encode(event, id=next(ids), metadata=metadata, tags=each.tags, occurred_at=each.occurred_at)
-                for event in each.events
-            ),
-            expected_number(each.expected),
+    writes = list[StreamWrite]()
+    for each in new_events:
+        tags = check_tags(each.tags)  # once: an iterator would be empty for the second event
+        events = tuple(
+            codec.encode(event, id=next(ids), metadata=metadata, tags=tags, occurred_at=each.occurred_at)
+            for event in each.events
         )
-        for each in new_events
-    ]
+        writes.append(StreamWrite(check_stream(each.stream), events, expected_number(each.expected)))
+    return writes

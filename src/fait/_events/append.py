@@ -3,16 +3,18 @@
 A conflict is a result, not an exception; `raise_on_conflict` converts it where a result reaches the application.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
 
+from fait._arguments import MAX_INTEGER, check_integer, check_time
 from fait._errors import AppendConditionFailed, DuplicateEventId, UsageError, WrongExpectedVersion
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import Query
-from fait._events.version import expected_name
+from fait._events.version import EXISTS, expected_name
 
 __all__ = [
     "MAX_APPEND_BYTES",
@@ -27,7 +29,9 @@ __all__ = [
     "StreamWrite",
     "Until",
     "VersionConflict",
+    "check_event_ids",
     "check_limit",
+    "check_page",
     "check_size",
     "check_writes",
     "count_characters",
@@ -44,6 +48,9 @@ PAGE_SIZE: Final = 1_000
 """Default number of events that a reader requests at a time."""
 
 _MAX_CHARACTER_BYTES: Final = 4
+
+
+_is_uuid = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
 
 class StreamWrite(Struct, frozen=True):
@@ -85,6 +92,9 @@ class AppendCondition(Struct, frozen=True):
 
     queries: tuple[Query, ...]
     after: int
+
+    def __post_init__(self) -> None:
+        check_integer("after", self.after)
 
 
 class ConditionFailed(Struct, frozen=True):
@@ -148,8 +158,10 @@ class Until(Struct, frozen=True):
         version: highest version, inclusive.
         position: highest position, inclusive.
         recorded_at: only events before the first one that was recorded after this time.
-        occurred_at: only events that occurred at or before this time. The result may have gaps. Only `Log.history`
-            supports it.
+        occurred_at: only events that occurred at or before this time. The result may have gaps.
+
+    Raises:
+        UsageError: a version or position is not an integer from 0 to 2**63 - 1, or a time has no time zone.
     """
 
     version: int | None = None
@@ -157,16 +169,43 @@ class Until(Struct, frozen=True):
     recorded_at: datetime | None = None
     occurred_at: datetime | None = None
 
+    def __post_init__(self) -> None:
+        if self.version is not None:
+            check_integer("version", self.version)
+        if self.position is not None:
+            check_integer("position", self.position)
+        # fault: naive-bound
+        if self.recorded_at is not None:
+            check_time("recorded_at", self.recorded_at)
+        if self.occurred_at is not None:
+            check_time("occurred_at", self.occurred_at)
+
+
+def check_event_ids(event_ids: Sequence[str]) -> Sequence[str]:
+    """Return the ids if each is a UUID as canonical text; raise `UsageError` otherwise."""
+    for each in event_ids:
+        if not isinstance(each, str) or _is_uuid(each) is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError("an event id must be a UUID as text in lower case, as in Envelope.id")
+    return event_ids
+
 
 def check_limit(limit: int) -> int:
-    """Return the page size if it is at least 1; raise `UsageError` otherwise."""
-    if limit < 1:
-        raise UsageError(f"limit= must be at least 1, not {limit}")
-    return limit
+    """Return the page size if it is at least 1 and every backend can use it; raise `UsageError` otherwise."""
+    return check_integer("limit", limit, 1)
+
+
+def check_page(after: int, limit: int) -> None:
+    """Raise `UsageError` unless every backend can read a page after this version or position."""
+    # fault: page-unchecked
+    check_integer("after", after)
+    check_integer("limit", limit, 1)
 
 
 def check_writes(writes: Sequence[StreamWrite]) -> None:
     """Raise `UsageError` for an append that is invalid on every backend: no events, too many, or one stream twice."""
+    for write in writes:
+        if not EXISTS <= write.expected <= MAX_INTEGER:
+            check_integer("expected", write.expected, EXISTS)
     if len(writes) == 1 and 0 < len(writes[0].events) <= MAX_APPEND_EVENTS:
         return  # fast path for the usual case
     if not writes or not all(write.events for write in writes):

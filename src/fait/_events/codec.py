@@ -26,6 +26,7 @@ __all__ = [
     "Decode",
     "DecodeTable",
     "check_event_id",
+    "check_occurred_at",
     "decode_error",
     "encode_metadata",
     "untyped",
@@ -75,8 +76,8 @@ class Codec:
             name, schema_version, data = declared.name, declared.schema_version, declared.encode(event)
             expires = declared.retention is not None
         if occurred_at is not None:
-            _check_occurred_at(f"event {name!r}", occurred_at)
-        valid_tags = check_tags(tags) if tags else ()
+            check_occurred_at(f"event {name!r}", occurred_at)
+        valid_tags = () if tags == () else check_tags(tags)
         return EncodedEvent(name, schema_version, id, data.decode(), metadata, valid_tags, occurred_at, expires)
 
     def decoder_for(
@@ -193,8 +194,9 @@ def encode_metadata(metadata: Metadata) -> str:
 _INFINITE = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
-def _check_occurred_at(subject: str, occurred_at: datetime) -> None:
-    if not isinstance(occurred_at, datetime) or occurred_at.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+def check_occurred_at(subject: str, occurred_at: datetime) -> None:
+    """Raise `InvalidValue` unless every backend can store the time at which an event occurred."""
+    if not isinstance(occurred_at, datetime) or occurred_at.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidValue(subject, "occurred_at", "it is not a datetime with a time zone")
     try:
         is_valid = occurred_at.astimezone(UTC) not in _INFINITE

@@ -1,14 +1,15 @@
 """Queries select events of the log by type, tags and category."""
 
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from fait._errors import UsageError
 from fait._events.envelope import RecordedEvent
 from fait._events.event import event_type
-from fait._events.stream import category_of, check_tags
+from fait._events.stream import category_of, check_category, check_names
 
 __all__ = ["EVERYTHING", "Query"]
 
@@ -17,6 +18,10 @@ class Query(Struct, frozen=True):
     """Selects events that have one of the types, all of the tags, and the category.
 
     `Query()` selects all events. `Query.of` takes event classes instead of stored names.
+
+    Raises:
+        UsageError: `types` or `tags` is a single string or contains something other than strings, such as classes.
+        InvalidValue: a type, a tag or the category cannot be stored, so no event can match.
 
     Attributes:
         types: stored names of event types; empty: any type.
@@ -29,10 +34,14 @@ class Query(Struct, frozen=True):
     category: str | None = None
 
     def __post_init__(self) -> None:
-        """Reject a single string, which would be taken for a sequence of its characters."""
-        for name, given in (("types", self.types), ("tags", self.tags)):
-            if isinstance(given, str):
-                raise UsageError(f"{name} must be a tuple of strings, not one string: write ({given!r},)")
+        """Reject what no event can match. Otherwise memory would match nothing, and a database would raise an error."""
+        # fault: query-types-unchecked
+        if self.types != ():
+            force_setattr(self, "types", _check_types(self.types))
+        if self.tags != ():
+            force_setattr(self, "tags", check_names("tag", self.tags))
+        if self.category is not None:
+            check_category(self.category)
 
     @classmethod
     def of(cls, *events: type, tags: Iterable[str] = (), category: str | None = None) -> "Query":
@@ -48,7 +57,7 @@ class Query(Struct, frozen=True):
             InvalidValue: a tag cannot be stored.
         """
         declared = [event_type(each) or _undeclared(each) for each in events]
-        return cls(tuple(each.name for each in declared), check_tags(tags), category)
+        return cls(tuple(each.name for each in declared), cast("tuple[str, ...]", tags), category)
 
     def matches(self, event: RecordedEvent) -> bool:
         """Return whether the query selects the event. The SQL of every backend must agree with this definition."""
@@ -57,6 +66,15 @@ class Query(Struct, frozen=True):
             and all(tag in event.tags for tag in self.tags)
             and (self.category is None or category_of(event.stream) == self.category)
         )
+
+
+def _check_types(types: Iterable[str]) -> tuple[str, ...]:
+    try:
+        return check_names("type", types)
+    except UsageError as error:
+        raise UsageError(
+            f"{error}. types= takes stored names of events; for classes, use Query.of(OrderPlaced, tags=...)"
+        ) from None
 
 
 def _undeclared(cls: type) -> NoReturn:

@@ -7,7 +7,17 @@ from collections.abc import Iterable
 
 from fait._errors import InvalidValue, UsageError
 
-__all__ = ["MAX_NAME_CHARS", "category_of", "check_stream", "check_tag", "check_tags", "id_of", "stream_name"]
+__all__ = [
+    "MAX_NAME_CHARS",
+    "category_of",
+    "check_category",
+    "check_names",
+    "check_stream",
+    "check_tag",
+    "check_tags",
+    "id_of",
+    "stream_name",
+]
 
 MAX_NAME_CHARS = 500
 """Maximum length of a stream name or tag, in characters. Both are index keys."""
@@ -37,6 +47,11 @@ def check_stream(stream: str) -> str:
     return stream
 
 
+def check_category(category: str) -> str:
+    """Return the category if a stream can have it; raise `InvalidValue` otherwise."""
+    return _check_text("category", category)
+
+
 def check_tag(tag: str) -> str:
     """Return the tag if every backend can store it; raise `InvalidValue` otherwise. The usual form is `kind:id`."""
     return _check_text("tag", tag)
@@ -44,9 +59,39 @@ def check_tag(tag: str) -> str:
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Return the tags as a tuple if every backend can store them; raise `InvalidValue` otherwise."""
-    if isinstance(tags, str):
-        raise UsageError(f"tags must be a collection of strings, not one string: write [{tags!r}]")
-    return tuple(check_tag(tag) for tag in tags)
+    return check_names("tag", tags)
+
+
+def check_names(kind: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return names as a tuple if every backend can store them.
+
+    Args:
+        kind: the kind of name, for error messages: "tag".
+        names: the names, which may be used as keys of an index.
+
+    Raises:
+        UsageError: `names` is a single string or not iterable, or contains something other than a string.
+        InvalidValue: a name cannot be stored.
+    """
+    if isinstance(names, str | bytes):
+        raise UsageError(f"{kind}s must be a collection of strings, not one string: write [{names!r}]")
+    try:
+        checked = tuple(names)
+    except TypeError:
+        raise UsageError(f"{kind}s must be a collection of strings, not {type(names).__name__}") from None
+    if not _are_valid(checked):
+        for name in checked:
+            _check_text(kind, name)
+    return checked
+
+
+def _are_valid(names: tuple[str, ...]) -> bool:
+    """Return whether the names are certainly valid: together printable ASCII, and short. False: check each."""
+    try:
+        text = "".join(names)
+    except TypeError:
+        return False
+    return len(text) <= MAX_NAME_CHARS and text.isascii() and text.isprintable() and "" not in names
 
 
 def _check_text(kind: str, name: str) -> str:

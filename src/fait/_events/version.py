@@ -6,6 +6,7 @@ one integer, which can be passed to SQL: a version, or a negative number for `an
 
 from typing import Final, Literal
 
+from fait._arguments import MAX_INTEGER
 from fait._errors import UsageError
 
 __all__ = ["ANY", "EXISTS", "NO_STREAM", "Expected", "expected_name", "expected_number", "is_expected"]
@@ -24,7 +25,7 @@ _NAMES = {number: word for word, number in _NUMBERS.items()}
 
 def expected_number(expected: Expected) -> int:
     """Return the number that stores use: exactly this version if >= 0, else `ANY` or `EXISTS`."""
-    if isinstance(expected, int) and not isinstance(expected, bool) and expected >= 0:
+    if type(expected) is int and 0 <= expected <= MAX_INTEGER:
         return expected
     if isinstance(expected, str) and expected in _NUMBERS:
         return _NUMBERS[expected]

@@ -62,8 +62,7 @@ class OutboxBuffer:
 
     def add(self, entry: OutboxEntry) -> None:
         """Encode and validate an event, and add it to the buffer, which has the maximum size of an append."""
-        tags = entry.tags if isinstance(entry.tags, str) else tuple(entry.tags)  # NewEvents rejects a single str
-        new_events = NewEvents(entry.stream, [entry.event], entry.expected, tags, entry.occurred_at)
+        new_events = NewEvents(entry.stream, [entry.event], entry.expected, entry.tags, entry.occurred_at)
         intention = Intention(f"outbox/{entry.stream}", Options(key=entry.key), event_id=entry.id)
         [write] = encode_writes(self._codec, [new_events], intention)
         characters = self._characters + count_characters([write])

@@ -8,6 +8,7 @@ from itertools import islice, takewhile
 from operator import attrgetter
 from uuid import uuid4
 
+from fait._arguments import check_integer, check_time
 from fait._clock import Clock
 from fait._events.append import (
     PAGE_SIZE,
@@ -20,7 +21,9 @@ from fait._events.append import (
     StreamWrite,
     Until,
     VersionConflict,
+    check_event_ids,
     check_limit,
+    check_page,
     check_size,
     check_writes,
     count_characters,
@@ -127,7 +130,7 @@ class MemoryLog:
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[RecordedEvent]:
-        check_limit(limit)
+        check_page(after, limit)
         history = self._streams.get(stream, [])
         limits = (
             (until.version, _version),
@@ -135,18 +138,18 @@ class MemoryLog:
             (until.recorded_at, attrgetter("recorded_at")),
         )
         ends = [bisect_right(history, bound, key=attribute) for bound, attribute in limits if bound is not None]
-        return _after_version(history[: min(ends, default=len(history))], after)[:limit]
+        events = _after_version(history[: min(ends, default=len(history))], after)
+        if until.occurred_at is not None:
+            events = [event for event in events if event.occurred_at <= until.occurred_at]
+        return events[:limit]
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[EventSlice]:
-        check_limit(limit)
-        slices = [
+        return [
             (event.version, event.position, event.id, event.type, event.schema_version, event.data)
-            for event in await self.read_stream(stream, after=after, limit=len(self._events) + 1, until=until)
-            if until.occurred_at is None or event.occurred_at <= until.occurred_at
+            for event in await self.read_stream(stream, after=after, limit=limit, until=until)
         ]
-        return slices[:limit]
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
@@ -160,7 +163,7 @@ class MemoryLog:
         return histories
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
-        check_limit(limit)
+        check_page(after, limit)
         events: list[RecordedEvent] = []
         for event in self._after(after):
             if query.matches(event):
@@ -170,12 +173,13 @@ class MemoryLog:
         return Page(events, max(after, self._head), more=False)
 
     async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
-        events = {event_id: self._by_id[event_id] for event_id in event_ids if event_id in self._by_id}
+        events = {event_id: self._by_id[event_id] for event_id in check_event_ids(event_ids) if event_id in self._by_id}
         return sorted(events.values(), key=_position)
 
     async def streams(
         self, *, category: str | None = None, after: str = "", limit: int = PAGE_SIZE
     ) -> list[StreamInfo]:
+        check_limit(limit)
         names = sorted(
             name for name in self._streams if name > after and (category is None or category_of(name) == category)
         )
@@ -193,7 +197,9 @@ class MemoryLog:
     async def expire(
         self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE
     ) -> ExpireResult:
-        check_limit(limit)
+        check_page(after, limit)
+        check_integer("up_to", up_to)
+        check_time("before", before)
         messages = (each for each in self._messages[type] if after < each.position <= up_to)
         old = list(takewhile(lambda each: each.recorded_at < before, islice(messages, limit)))
         dropped = [each for each in old if each is not self._streams[each.stream][-1]]
@@ -211,6 +217,7 @@ class MemoryLog:
         return self._expired
 
     async def oldest_messages(self, after: int) -> list[OldestMessage]:
+        check_integer("after", after)
         oldest = list[OldestMessage]()
         for name, messages in sorted(self._messages.items()):
             for each in messages[bisect_right(messages, after, key=_position) :][:1]:

@@ -176,7 +176,8 @@ class Log(Protocol):
             stream: name of the stream.
             after: start after this version.
             limit: maximum number of events.
-            until: upper limits; all of them apply. `occurred_at` is not used here.
+            until: upper limits; all of them apply. With `occurred_at`, events that occurred later are left out, so the
+                versions may have gaps.
         """
         ...
 

@@ -6,6 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
+from fait._arguments import check_integer, check_time
 from fait._clock import Clock
 from fait._errors import StoreUnavailable
 from fait._events.append import (
@@ -16,7 +17,9 @@ from fait._events.append import (
     Page,
     StreamWrite,
     Until,
+    check_event_ids,
     check_limit,
+    check_page,
     check_writes,
 )
 from fait._events.envelope import EventSlice, RecordedEvent
@@ -71,14 +74,16 @@ class PostgresLog:
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[RecordedEvent]:
-        values = (stream, after, check_limit(limit), until.version, until.position, until.recorded_at)
-        return recorded_events(await self._database.fetch("read_stream", *values))
+        check_page(after, limit)
+        limits = (until.version, until.position, until.recorded_at, until.occurred_at)
+        return recorded_events(await self._database.fetch("read_stream", stream, after, limit, *limits))
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[EventSlice]:
+        check_page(after, limit)
         limits = (until.version, until.position, until.recorded_at, until.occurred_at)
-        rows = await self._database.fetch("history", stream, after, check_limit(limit), *limits)
+        rows = await self._database.fetch("history", stream, after, limit, *limits)
         return [tuple(row) for row in rows]
 
     async def histories(
@@ -89,7 +94,7 @@ class PostgresLog:
         return [(names[number - 1], [row[1:] for row in group]) for number, group in groupby(rows, key=itemgetter(0))]
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
-        check_limit(limit)
+        check_page(after, limit)
         scan_end, position, events = after + MAX_SCANNED_POSITIONS, after, list[RecordedEvent]()
         mark = self._high_water_mark.position
         if mark - after >= limit and not query.tags:  # catching up: the known mark is sufficient
@@ -120,12 +125,12 @@ class PostgresLog:
         return recorded_events(await self._database.fetch("read_log", *values))
 
     async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
-        return recorded_events(await self._database.fetch("find_events", event_ids))
+        return recorded_events(await self._database.fetch("find_events", check_event_ids(event_ids)))
 
     async def streams(
         self, *, category: str | None = None, after: str = "", limit: int = PAGE_SIZE
     ) -> list[StreamInfo]:
-        rows = await self._database.fetch("list_streams", after, limit, category)
+        rows = await self._database.fetch("list_streams", after, check_limit(limit), category)
         return [StreamInfo(stream, version) for stream, version in rows]
 
     async def head(self) -> int:
@@ -141,7 +146,8 @@ class PostgresLog:
     async def expire(
         self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE
     ) -> ExpireResult:
-        values = (type, before, up_to, after, check_limit(limit))
+        check_page(after, limit)
+        values = (type, check_time("before", before), check_integer("up_to", up_to), after, limit)
         [(deleted, examined, last_position)] = await self._database.fetch("expire_messages", *values)
         self._high_water_mark.tail_cache.evict(last_position or 0)
         return ExpireResult(deleted, last_position or after, more=examined == limit)
@@ -151,7 +157,8 @@ class PostgresLog:
         return position
 
     async def oldest_messages(self, after: int) -> list[OldestMessage]:
-        return [OldestMessage(*row) for row in await self._database.fetch("oldest_messages", after)]
+        rows = await self._database.fetch("oldest_messages", check_integer("after", after))
+        return [OldestMessage(*row) for row in rows]
 
     def notify(self) -> None:
         self._high_water_mark.poll()

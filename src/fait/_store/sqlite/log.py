@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import apsw
 import msgspec
 
+from fait._arguments import check_integer, check_time
 from fait._clock import Clock
 from fait._errors import StoreUnavailable
 from fait._events.append import (
@@ -19,7 +20,9 @@ from fait._events.append import (
     Page,
     StreamWrite,
     Until,
+    check_event_ids,
     check_limit,
+    check_page,
     check_writes,
 )
 from fait._events.envelope import EventSlice, RecordedEvent
@@ -115,17 +118,16 @@ class SqliteLog:
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[RecordedEvent]:
-        recorded_at = until.recorded_at and to_timestamp(until.recorded_at)
-        values = (stream, after, check_limit(limit), until.version, until.position, recorded_at)
+        check_page(after, limit)
+        values = (stream, after, limit, *_limits(until))
         return await self._readers.run(lambda connection: read_events(connection, "read_stream", values))
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[EventSlice]:
-        recorded_at = until.recorded_at and to_timestamp(until.recorded_at)
-        occurred_at = until.occurred_at and to_timestamp(until.occurred_at)
-        limits = (until.version, until.position, recorded_at, occurred_at)
-        inline_limit = min(check_limit(limit), MAX_INLINE_ROWS)
+        check_page(after, limit)
+        limits = _limits(until)
+        inline_limit = min(limit, MAX_INLINE_ROWS)
         rows = self._read_inline(lambda connection: _history(connection, stream, after, inline_limit, limits))
         if rows is not None and (len(rows) < inline_limit or inline_limit == limit):
             return rows
@@ -138,7 +140,7 @@ class SqliteLog:
         return await self._readers.run(lambda connection: _histories(connection, streams, limit))
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
-        check_limit(limit)
+        check_page(after, limit)
         last = self._read_inline(head)
         if last is not None and last - after <= MAX_INLINE_ROWS:  # a live reader, with few events to read
             page = self._read_inline(lambda connection: read_page(connection, after, query, limit, last))
@@ -160,14 +162,14 @@ class SqliteLog:
             raise map_error(error) from error
 
     async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
-        values = (_encode(event_ids).decode(),)
+        values = (_encode(check_event_ids(event_ids)).decode(),)
         events = self._read_inline(_event_finder(values)) if len(event_ids) <= MAX_INLINE_ROWS else None
         return await self._readers.run(_event_finder(values)) if events is None else events
 
     async def streams(
         self, *, category: str | None = None, after: str = "", limit: int = PAGE_SIZE
     ) -> list[StreamInfo]:
-        values = (after, limit, category)
+        values = (after, check_limit(limit), category)
         rows = await self._readers.run(lambda connection: connection.execute(SQL["list_streams"], values).fetchall())
         return [StreamInfo(*row) for row in rows]
 
@@ -184,13 +186,15 @@ class SqliteLog:
     async def expire(
         self, type: str, before: datetime, up_to: int, *, after: int = 0, limit: int = PAGE_SIZE
     ) -> ExpireResult:
-        values = (type, to_timestamp(before), up_to, after, check_limit(limit))
+        check_page(after, limit)
+        values = (type, to_timestamp(check_time("before", before)), check_integer("up_to", up_to), after, limit)
         return await self._writer.run(lambda connection: expire(connection, *values))
 
     async def expired_position(self) -> int:
         return await self._readers.run(lambda connection: connection.execute(SQL["expired_position"]).get)
 
     async def oldest_messages(self, after: int) -> list[OldestMessage]:
+        check_integer("after", after)
         rows = await self._readers.run(
             lambda connection: connection.execute(SQL["oldest_messages"], (after,)).fetchall()
         )
@@ -244,6 +248,12 @@ def _fits_inline(append: PendingAppend) -> bool:
     if append.condition is not None or append.events > MAX_INLINE_EVENTS or append.size_bytes > MAX_INLINE_BYTES:
         return False
     return sum(len(event.tags) for write in append.writes for event in write.events) <= MAX_INLINE_EVENTS
+
+
+def _limits(until: Until) -> tuple[int | None, int | None, str | None, str | None]:
+    recorded_at = until.recorded_at and to_timestamp(until.recorded_at)
+    occurred_at = until.occurred_at and to_timestamp(until.occurred_at)
+    return until.version, until.position, recorded_at, occurred_at
 
 
 def _history(

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from fait._errors import InvalidValue
+from fait._events.codec import check_occurred_at
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.stream import check_stream, check_tag
 from fait._events.validation import validate
@@ -165,9 +166,20 @@ def _parse_time(text: str, keys: dict[str, Raw]) -> datetime:
         time = time.astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidLine('"time" is not a valid ISO 8601 time') from None
+    # fault: infinite-time-imported
+    _check_time(time)
     if not text.endswith("Z") or text != canonical_time(time):
         keys["time"] = Raw(_encode(text))
     return time
+
+
+def _check_time(time: datetime) -> None:
+    try:
+        check_occurred_at("time", time)
+    except InvalidValue:
+        raise InvalidLine(
+            '"time" must be later than 0001-01-01T00:00:00Z and earlier than 9999-12-31T23:59:59.999999Z'
+        ) from None
 
 
 def _pop_tags(keys: dict[str, Raw]) -> tuple[str, ...]:

@@ -51,16 +51,13 @@ async def state(
     """
     if sum(each is not None for each in (version, at, as_of)) > 1:
         raise UsageError("--version, --at and --as-of exclude each other: give at most one of them")
-    until = Until(version=version, recorded_at=None if at is None else parse_time("--at", at))
-    as_of_time = None if as_of is None else parse_time("--as-of", as_of)
+    recorded_at = None if at is None else parse_time("--at", at)
+    occurred_at = None if as_of is None else parse_time("--as-of", as_of)
+    until = Until(version=version, recorded_at=recorded_at, occurred_at=occurred_at)
     declared = App(name) if app is None else load_app(app)
     aggregate = None if app is None else _find_aggregate(declared, name)
     async with open_readonly(store) as opened:
-        events = [
-            event
-            for event in await _read(opened.log, name, until)
-            if as_of_time is None or event.occurred_at <= as_of_time
-        ]
+        events = await _read(opened.log, name, until)
         if not events:
             if await opened.log.read_stream(name, limit=1):
                 events_of = command_hint(f"stream {quote(name)}", redacted_url(store))
@@ -72,7 +69,7 @@ async def state(
             folded_by, values = "merge of event data, last value wins", _merge_data(events)
         else:
             loaded = await Loader(opened.log, declarations_of(declared).codec).load(
-                fold_definition_of(aggregate), name, until, as_of_time
+                fold_definition_of(aggregate), name, until
             )
             folded_by, values = aggregate.__qualname__, _encode_fields(loaded.state)
     _print_state(name, folded_by, values, events, as_json)

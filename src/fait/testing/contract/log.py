@@ -24,6 +24,7 @@ from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.version import Expected, expected_number
 from fait._store.ports.log import Log, StreamInfo
+from fait.testing.contract.arguments import ArgumentContract
 from fait.testing.contract.epochs import EpochContract
 from fait.testing.contract.sizes import SizeContract
 from fait.testing.contract.store import START, Opener, added, everything, new, outcome_of, soon, write
@@ -67,7 +68,7 @@ DATA = [
 ]
 
 
-class LogContract(EpochContract, SizeContract):
+class LogContract(EpochContract, ArgumentContract, SizeContract):
     """The contract of `Log`, except conditions and expiry."""
 
     # Expected versions
@@ -366,18 +367,19 @@ class LogContract(EpochContract, SizeContract):
         assert await log.read_stream("order") == []
 
     async def test_read_stream_respects_after_limit_and_until(self, log: Log, clock: ManualClock) -> None:
+        rng = random.Random(3)
         for _ in range(6):
-            await added(log, write("a"), write("b", 2))
+            occurred_at = START + timedelta(hours=rng.randint(0, 6))
+            await added(log, write("a", [new(occurred_at=occurred_at)]), write("b", 2))
             clock.advance(hours=1)
         history = await log.read_stream("a")
 
-        rng = random.Random(3)
         for _ in range(150):
             after, limit = rng.randint(0, 7), rng.randint(1, 7)
             until = Until(
                 rng.choice([None, 1, 3, 6, 9]),
                 rng.choice([None, 1, *(event.position + rng.randint(-1, 1) for event in history)]),
-                rng.choice([None, *(START + timedelta(minutes=30 * n) for n in range(-1, 13))]),
+                *(rng.choice([None, *(START + timedelta(minutes=30 * n) for n in range(-1, 13))]) for _ in range(2)),
             )
 
             events = await log.read_stream("a", after=after, limit=limit, until=until)
@@ -580,6 +582,7 @@ def _within(event: RecordedEvent, until: Until) -> bool:
         (until.version is None or event.version <= until.version)
         and (until.position is None or event.position <= until.position)
         and (until.recorded_at is None or event.recorded_at <= until.recorded_at)
+        and (until.occurred_at is None or event.occurred_at <= until.occurred_at)
     )
 
 

@@ -1,5 +1,5 @@
 -- history: event slices of one stream after a version: the columns that a fold needs.
--- In:   $1-$6 as in read_stream · $7 last occurred_at or NULL
+-- In:   $1-$7 as in read_stream
 -- Out:  version, position, id, type, schema_version, data, by version
 -- Plan: Merge Append of index scans on (stream, version)
 SELECT version, position, id::text, type, schema_version, data

@@ -1,5 +1,5 @@
 -- history: the part of a stream's events that a fold needs, after a version, in order.
--- In:   ?1-?6 as in read_stream · ?7 last occurred_at or NULL
+-- In:   ?1-?7 as in read_stream
 -- Out:  version, position, id, type, schema_version, data, by version
 -- Plan: SEARCH fait_events USING INDEX sqlite_autoindex_fait_events_1 (stream=? AND version>?)
 SELECT version, position, id, type, schema_version, data
