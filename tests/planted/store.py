@@ -4,6 +4,20 @@ from tests.planted.mutant import GROUP_COMMIT, LOG, MEMORY, PORTS, PROPERTY, RET
 
 FAULTS = [
     Mutant(
+        "options of a store URL that have no value are ignored",
+        "_store/store_url.py",
+        "url-options-ignored",
+        "if False:",
+        "tests/store/test_store_url.py::test_part_that_would_be_ignored_is_refused_at_every_entrance",
+    ),
+    Mutant(
+        "the fragment of a store URL is dropped, so that two URLs name one store",
+        "_store/store_url.py",
+        "url-fragment-dropped",
+        "if False:",
+        "tests/store/test_store_url.py::test_part_that_would_be_ignored_is_refused_at_every_entrance",
+    ),
+    Mutant(
         "a version conflict is ignored",
         "_store/sqlite/append_batch.py",
         "version-conflict-ignored",

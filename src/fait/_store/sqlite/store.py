@@ -60,27 +60,19 @@ class SqliteStore:
             release(self._file)
 
 
-async def open_store(path: str, options: dict[str, str], clock: Clock, *, create: bool = True) -> SqliteStore:
+async def open_store(path: str, synchronous: Synchronous, clock: Clock, *, create: bool = True) -> SqliteStore:
     """Open a file, or create it.
 
     Args:
         path: the file.
-        options: `synchronous` is FULL by default; NORMAL is faster but may lose the last commits on a power failure.
+        synchronous: NORMAL is faster than FULL, but may lose the last commits on a power failure.
         clock: the source of `recorded_at`.
         create: whether to create a store if there is none.
 
     Raises:
-        UsageError: an unknown option, or `create=False` and there is no store.
+        UsageError: `create=False` and there is no store.
         StoreUnavailable: the file cannot be opened.
     """
-    level = options.get("synchronous", "FULL").upper()
-    if options.keys() - {"synchronous"} or level not in ("FULL", "NORMAL"):
-        given = "&".join(f"{name}=…" for name in options)
-        raise UsageError(
-            f"unsupported option in the store URL: ?{given}. A sqlite: URL accepts ?synchronous=FULL (the default) or "
-            "?synchronous=NORMAL. Nothing was opened."
-        )
-    synchronous: Synchronous = "NORMAL" if level == "NORMAL" else "FULL"
     open_connection = partial(connect, path, synchronous=synchronous)
     if not create:
         _check_is_store(path)
