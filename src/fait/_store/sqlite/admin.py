@@ -14,10 +14,10 @@ from fait._errors import StoreUnavailable
 from fait._store.adoption import Adoption, CarriedCheckpoint
 from fait._store.migrations import Migration, MigrationStatus, load_migrations, migration_statuses, pending_migrations
 from fait._store.ports.log import Identity
-from fait._store.sqlite.connection import SqliteConnection, Synchronous, connect, connect_readonly, map_error
+from fait._store.sqlite.connection import SqliteConnection, Synchronous, connect, map_error
 from fait._store.sqlite.multi_driver_guard import claim, release
 from fait._store.sqlite.statements import SQL
-from fait._store.sqlite.store import applied_migrations, open_store
+from fait._store.sqlite.store import open_store, stored_migrations
 from fait._store.sqlite.timestamps import to_timestamp
 
 __all__ = ["SqliteAdmin"]
@@ -76,16 +76,7 @@ def _delete_files(files: Sequence[str]) -> None:
 
 
 def _applied(path: str) -> list[MigrationStatus]:
-    if not Path(path).exists():
-        return []
-    try:
-        connection = connect_readonly(path)
-        try:
-            return applied_migrations(connection) if connection.pragma("table_info", "fait_migrations") else []
-        finally:
-            connection.close()
-    except apsw.Error as error:
-        raise map_error(error, path) from error
+    return stored_migrations(path) or []
 
 
 def _script(migrations: Sequence[Migration]) -> str:
