@@ -250,7 +250,7 @@ async def test_append_to_a_closed_store_raises_store_unavailable(path: Path) -> 
     assert closed.value.outcome == "not_written"
 
 
-NOBODY = 65534
+UNPRIVILEGED_USER = 65534
 """User id of a user without privileges."""
 
 ENTRANCES: dict[str, Callable[[str], Awaitable[object]]] = {
@@ -264,13 +264,13 @@ ENTRANCES: dict[str, Callable[[str], Awaitable[object]]] = {
 
 @pytest.fixture
 def unprivileged_folder() -> Iterator[Path]:
-    """Yield a folder of the user that runs the test, who is not root."""
+    """Yield a folder of the user that runs the test; root changes to an unprivileged one."""
     is_root = os.geteuid() == 0
     with TemporaryDirectory() as name:
         folder = Path(name)
         if is_root:
-            os.chown(folder, NOBODY, -1)
-            os.seteuid(NOBODY)
+            os.chown(folder, UNPRIVILEGED_USER, -1)
+            os.seteuid(UNPRIVILEGED_USER)
         yield folder
         folder.chmod(0o700)
         if is_root:
