@@ -4,6 +4,13 @@ from tests.planted.mutant import GROUP_COMMIT, LOG, MEMORY, PORTS, PROPERTY, RET
 
 FAULTS = [
     Mutant(
+        "an export replaces a device or a pipe by a file",
+        "_tools/cli/transfer.py",
+        "export-replaces-device",
+        "if False:",
+        "tests/tools/test_export.py::test_export_leaves_what_is_not_a_plain_file[pipe]",
+    ),
+    Mutant(
         "options of a store URL that have no value are ignored",
         "_store/store_url.py",
         "url-options-ignored",
