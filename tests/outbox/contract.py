@@ -262,6 +262,15 @@ class OutboxContract:
 
         assert "fait db init" in message
 
+    async def test_schema_that_the_database_would_ignore_or_cut_off_raises(
+        self, client: Client, place: Place, order: str
+    ) -> None:
+        await client.begin()
+        message = await self._error_of(fait.UsageError, client, Placed(1), stream=order, schema="s" * 64)
+
+        assert "schema" in message
+        assert await place.events(order) == []
+
     async def test_repeated_key_stores_one_event(self, client: Client, place: Place, order: str) -> None:
         for _ in range(2):
             await client.begin()

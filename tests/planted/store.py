@@ -4,6 +4,27 @@ from tests.planted.mutant import GROUP_COMMIT, LOG, MEMORY, PORTS, PROPERTY, RET
 
 FAULTS = [
     Mutant(
+        "an export replaces a device or a pipe by a file",
+        "_tools/cli/transfer.py",
+        "export-replaces-device",
+        "if False:",
+        "tests/tools/test_export.py::test_export_leaves_what_is_not_a_plain_file[pipe]",
+    ),
+    Mutant(
+        "options of a store URL that have no value are ignored",
+        "_store/store_url.py",
+        "url-options-ignored",
+        "if False:",
+        "tests/store/test_store_url.py::test_part_that_would_be_ignored_is_refused_at_every_entrance",
+    ),
+    Mutant(
+        "the fragment of a store URL is dropped, so that two URLs name one store",
+        "_store/store_url.py",
+        "url-fragment-dropped",
+        "if False:",
+        "tests/store/test_store_url.py::test_part_that_would_be_ignored_is_refused_at_every_entrance",
+    ),
+    Mutant(
         "a version conflict is ignored",
         "_store/sqlite/append_batch.py",
         "version-conflict-ignored",

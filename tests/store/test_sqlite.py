@@ -1,13 +1,15 @@
 """Tests specific to the SQLite store: the append-only log, opening files, and the SQL statements of handlers."""
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import apsw
@@ -246,3 +248,58 @@ async def test_append_to_a_closed_store_raises_store_unavailable(path: Path) -> 
         await store.log.append([write("a")])
 
     assert closed.value.outcome == "not_written"
+
+
+UNPRIVILEGED_USER = 65534
+"""User id of a user without privileges."""
+
+ENTRANCES: dict[str, Callable[[str], Awaitable[object]]] = {
+    "open": lambda url: open_store(url, create=False),
+    "migrations": lambda url: open_admin(url).migrations(),
+    "migrate": lambda url: open_admin(url).migrate(),
+    "script": lambda url: open_admin(url).script(from_scratch=False),
+    "adopt": lambda url: open_admin(url).adopt(in_place=True, dry_run=True),
+}
+
+
+@pytest.fixture
+def unprivileged_folder() -> Iterator[Path]:
+    """Yield a folder of the user that runs the test; root changes to an unprivileged one."""
+    is_root = os.geteuid() == 0
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        if is_root:
+            os.chown(folder, UNPRIVILEGED_USER, -1)
+            os.seteuid(UNPRIVILEGED_USER)
+        yield folder
+        folder.chmod(0o700)
+        if is_root:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no permission bits on Windows")
+@pytest.mark.parametrize("entrance", ENTRANCES)
+@pytest.mark.parametrize(("mode", "reason"), [(0o500, "even to read"), (0o000, "Permission denied")])
+async def test_store_in_a_folder_without_permissions_is_not_reported_as_missing(
+    unprivileged_folder: Path, entrance: str, mode: int, reason: str
+) -> None:
+    url = f"sqlite:///{unprivileged_folder}/a.db"
+    await (await open_store(url)).close()
+    os.chmod(unprivileged_folder, mode)
+
+    with pytest.raises(StoreUnavailable, match=reason):
+        await ENTRANCES[entrance](url)
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+async def test_folder_in_place_of_a_store_is_not_reported_as_missing(tmp_path: Path, entrance: str) -> None:
+    with pytest.raises(StoreUnavailable, match=r"disk I/O error|cannot be opened"):
+        await ENTRANCES[entrance](f"sqlite:///{tmp_path}")
+
+
+@pytest.mark.parametrize("name", ["none.db", "none/a.db", "a.txt/a.db"])
+async def test_missing_file_is_reported_as_a_missing_store(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.txt").touch()
+
+    with pytest.raises(UsageError, match="there is no store"):
+        await open_store(f"sqlite:///{tmp_path}/{name}", create=False)

@@ -2,6 +2,10 @@
 
 import gzip
 import json
+import os
+import socket
+import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,7 +73,9 @@ def test_failed_export_leaves_existing_file(
     assert sorted(path.name for path in tmp_path.glob("*out*")) == ["out.jsonl"]
 
 
-@pytest.mark.parametrize(("name", "reason"), [("missing/out.jsonl", "No such file"), ("directory", "Is a directory")])
+@pytest.mark.parametrize(
+    ("name", "reason"), [("missing/out.jsonl", "No such file"), ("directory", "it is not a plain file")]
+)
 def test_export_to_unusable_path_names_it(
     run: Run, store: str, three: list[Any], tmp_path: Path, name: str, reason: str
 ) -> None:
@@ -80,8 +86,55 @@ def test_export_to_unusable_path_names_it(
 
     assert result.exit_code == 1
     assert result.stderr.startswith(f"fait: cannot write {tmp_path / name}: {reason}")
-    assert result.stderr.endswith(". Nothing was written.\n")
+    assert ". Nothing was written." in result.stderr
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.parametrize("name", ["pipe", "socket", "directory", "link to pipe", "link to directory"])
+def test_export_leaves_what_is_not_a_plain_file(
+    run: Run, store: str, three: list[Any], tmp_path: Path, name: str
+) -> None:
+    target = tmp_path / name.removeprefix("link to ")
+    listener = socket.socket(socket.AF_UNIX)
+    match target.name:
+        case "pipe":
+            os.mkfifo(target)
+        case "socket":
+            listener.bind(str(target))
+        case _:
+            target.mkdir()
+    if name.startswith("link"):
+        (tmp_path / name).symlink_to(target)
+        target = tmp_path / name
+    kind, files = stat.S_IFMT(target.lstat().st_mode), sorted(tmp_path.iterdir())
+
+    result = run("export", "-s", store, "-o", target)
+
+    listener.close()
+    assert result.exit_code == 1
+    assert f"cannot write {target}: it is not a plain file. Nothing was written." in result.stderr
+    assert (stat.S_IFMT(target.lstat().st_mode), sorted(tmp_path.iterdir())) == (kind, files)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_export_through_a_link_replaces_the_file_that_it_names(
+    run: Run, store: str, three: list[Any], tmp_path: Path, exists: bool
+) -> None:
+    folder, link = tmp_path / "elsewhere", tmp_path / "link.jsonl"
+    folder.mkdir()
+    link.symlink_to("elsewhere/out.jsonl")
+    if exists:
+        (folder / "out.jsonl").write_bytes(b"old")
+        (folder / "out.jsonl").chmod(0o600)
+
+    assert run("export", "-s", store, "-o", link).exit_code == 0
+
+    assert link.is_symlink()
+    assert link.read_bytes() == (tmp_path / "events.jsonl").read_bytes()
+    if exists:
+        assert stat.S_IMODE((folder / "out.jsonl").stat().st_mode) == 0o600
+    assert [each.name for each in folder.iterdir()] == ["out.jsonl"]
 
 
 @pytest.mark.parametrize(

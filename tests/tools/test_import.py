@@ -177,7 +177,19 @@ def test_invalid_usage_exits_with_2(run: Run, tmp_path: Path, jsonl: Write) -> N
     assert "secret" not in rejected.output
 
 
-def test_summary_contains_no_password(run: Run, jsonl: Write) -> None:
-    result = run("import", jsonl([event(1)]), "-s", "memory://me:secret@host", "--json")
+IN_MEMORY = """
+import fait.store
 
-    assert json.loads(result.stdout)["store"] == "memory://me:***@host"
+class MyBackend(fait.store.Backend):
+    async def open(self, url, clock, *, create):
+        return await fait.store.open_store("memory:", clock=clock)
+
+backend = MyBackend()
+"""
+
+
+def test_summary_contains_no_password(run: Run, jsonl: Write, install_backend: Callable[[str, str], Path]) -> None:
+    install_backend("mystore", IN_MEMORY)
+    result = run("import", jsonl([event(1)]), "-s", "mystore://me:secret@host", "--json")
+
+    assert json.loads(result.stdout)["store"] == "mystore://me:***@host"

@@ -21,7 +21,7 @@ from fait._events.append import StreamWrite
 from fait._store.backend import Backend, StoreAdmin
 from fait._store.external_transaction import StatementProtocol
 from fait._store.ports.store import Store
-from fait._store.store_url import redacted_url
+from fait._store.store_url import redacted_url, split_url
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -81,11 +81,12 @@ def backend_of(url: str) -> Backend:
     """Return the backend of a store's URL.
 
     Raises:
-        UsageError: no backend has the URL's scheme.
+        UsageError: no backend has the URL's scheme, or the URL has a part that would be ignored.
     """
     backend = find_backend(url.partition(":")[0].lower())
     if backend is None:
         raise _unknown_url(url)
+    split_url(url)  # refuses parts that a backend might ignore
     return backend
 
 

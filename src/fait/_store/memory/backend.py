@@ -4,6 +4,7 @@ from fait._clock import Clock
 from fait._store.backend import Backend
 from fait._store.memory.store import MemoryStore
 from fait._store.ports.store import Store
+from fait._store.store_url import refuse_url
 
 __all__ = ["MemoryBackend", "backend"]
 
@@ -13,6 +14,8 @@ class MemoryBackend(Backend):
 
     async def open(self, url: str, clock: Clock, *, create: bool) -> Store:
         """Return a new, empty store."""
+        if url.partition(":")[2]:
+            refuse_url(url, "a store in memory has no name and no options. Write memory:")
         return MemoryStore(clock)
 
 

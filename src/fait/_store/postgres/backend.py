@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlunsplit
 
 from fait._clock import Clock
 from fait._events.append import StreamWrite
@@ -10,7 +10,7 @@ from fait._store.backend import Backend, StoreAdmin, import_driver
 from fait._store.external_transaction import StatementProtocol
 from fait._store.ports.store import Store
 from fait._store.postgres import external_transaction
-from fait._store.store_url import redacted_url
+from fait._store.store_url import redacted_url, split_url
 
 __all__ = ["PostgresBackend", "backend"]
 
@@ -35,9 +35,8 @@ class PostgresBackend(Backend):
     def sibling_url(self, url: str, name: str) -> str:
         """Return the URL of another schema of the database, with the same options."""
         self.admin(url)  # checks the URL
-        parts = urlsplit(url)
-        options = dict(parse_qsl(parts.query, keep_blank_values=True)) | {"schema": name}
-        return urlunsplit(parts._replace(query=urlencode(options)))
+        parts, options = split_url(url)
+        return urlunsplit(parts._replace(query=urlencode(options | {"schema": name})))
 
     def append_in_transaction(
         self, writes: Sequence[StreamWrite], schema: str, now: datetime, *, look_up: bool

@@ -10,13 +10,14 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Literal, Protocol, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlencode, urlunsplit
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 from msgspec import Struct
 
 from fait._errors import FaitError, StoreUnavailable, UsageError
-from fait._store.postgres.identifiers import statements
+from fait._store.postgres.identifiers import check_schema, statements
+from fait._store.store_url import refuse_url, split_url
 
 __all__ = [
     "CONNECTION_ERRORS",
@@ -170,17 +171,13 @@ def parse_url(url: str, redacted_url: str) -> ConnectionOptions:
     Raises:
         UsageError: the URL or one of these options is invalid.
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise _invalid_url(redacted_url) from None
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    parts, options = split_url(url)
+    if not url.partition(":")[2].startswith("//"):
+        raise _invalid_url(redacted_url)
+    if given := options.keys() & _options_in(parts):
+        refuse_url(url, f"{min(given)} is given twice, before the ? and as an option. Keep one of its values")
     schema, pool, prepare = options.pop("schema", "public"), options.pop("pool", ""), options.pop("prepare", "yes")
-    if not schema or "\0" in schema or "$$" in schema or len(schema.encode()) > 63:
-        raise UsageError(
-            "invalid URL option schema=: expected a name of 1 to 63 bytes without $$, as in "
-            "postgresql://host/database?schema=shop"
-        )
+    check_schema(schema)
     if pool and not (pool.isdecimal() and 3 <= int(pool) <= 1000):
         raise UsageError(f"invalid URL option pool={pool!r}: expected the maximum number of connections, 3 to 1000")
     if prepare not in ("yes", "no"):
@@ -192,10 +189,25 @@ def parse_url(url: str, redacted_url: str) -> ConnectionOptions:
     return ConnectionOptions(dsn, schema, int(pool or DEFAULT_POOL_SIZE), prepare == "yes", redacted_url)
 
 
+def _options_in(parts: SplitResult) -> set[str]:
+    """Return the options of the driver that it would ignore, because the URL has them before the question mark."""
+    user, _, hosts = parts.netloc.rpartition("@")
+    host, colon, port = hosts.rpartition(":") if not hosts.endswith("]") else (hosts, "", "")
+    given = {
+        "user": user.partition(":")[0],
+        "password": user.partition(":")[2],
+        "host": host if colon else hosts,
+        "port": port,
+        "dbname": parts.path.strip("/"),
+        "database": parts.path.strip("/"),
+    }
+    return {name for name, value in given.items() if value}
+
+
 def _invalid_url(redacted_url: str) -> UsageError:
     return UsageError(
-        f"{redacted_url} is not a valid database URL; expected postgresql://user@host:5432/database. Nothing was "
-        "opened. In names and passwords, encode / ? # @ : % as %2F %3F %23 %40 %3A %25."
+        f"{redacted_url} is not a valid database URL; expected postgresql://user@host:5432/database, with "
+        "a port up to 65535. Nothing was opened. In names and passwords, encode / ? # @ : % as %2F %3F %23 %40 %3A %25."
     )
 
 
@@ -237,7 +249,10 @@ class Database:
                 pass
         except (*CONNECTION_ERRORS, PostgresError) as error:
             raise map_error(error, options.redacted_url) from error
-        except ValueError:  # its message may contain a part of the password
+        except (
+            ValueError,
+            OverflowError,
+        ):  # OverflowError: of the port. The message may contain a part of the password
             raise _invalid_url(options.redacted_url) from None
         return database
 

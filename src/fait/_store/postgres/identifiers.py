@@ -4,9 +4,10 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from fait._errors import UsageError
 from fait._store.sql import load_statements
 
-__all__ = ["in_schema", "literal", "quote", "statements"]
+__all__ = ["check_schema", "in_schema", "literal", "quote", "statements"]
 
 _SQL: Final = load_statements("fait._store.postgres")
 
@@ -28,7 +29,25 @@ def in_schema(sql: str, schema: str) -> str:
     return re.sub(r"'?\{schema\}", lambda match: "'" + in_literal if match[0][0] == "'" else name, sql)
 
 
+def check_schema(name: str) -> None:
+    """Check the name of a schema. PostgreSQL would cut a longer one off, and use another schema.
+
+    Raises:
+        UsageError: the name is invalid.
+    """
+    if not name or "\0" in name or "$$" in name or len(name.encode()) > 63:
+        raise UsageError(
+            "invalid schema: expected a name of 1 to 63 bytes without $$, as in "
+            "postgresql://host/database?schema=shop or outbox(connection, schema='shop'). Nothing was written."
+        )
+
+
 @lru_cache
 def statements(schema: str) -> dict[str, str]:
-    """Return every statement of the `sql` folder by its name, for one schema."""
+    """Return every statement of the `sql` folder by its name, for one schema.
+
+    Raises:
+        UsageError: the name of the schema is invalid.
+    """
+    check_schema(schema)
     return {name: in_schema(sql, schema) for name, sql in _SQL.items()}

@@ -14,10 +14,10 @@ from fait._errors import StoreUnavailable
 from fait._store.adoption import Adoption, CarriedCheckpoint
 from fait._store.migrations import Migration, MigrationStatus, load_migrations, migration_statuses, pending_migrations
 from fait._store.ports.log import Identity
-from fait._store.sqlite.connection import SqliteConnection, connect, connect_readonly, map_error
+from fait._store.sqlite.connection import SqliteConnection, Synchronous, connect, map_error
 from fait._store.sqlite.multi_driver_guard import claim, release
 from fait._store.sqlite.statements import SQL
-from fait._store.sqlite.store import applied_migrations, open_store
+from fait._store.sqlite.store import open_store, stored_migrations
 from fait._store.sqlite.timestamps import to_timestamp
 
 __all__ = ["SqliteAdmin"]
@@ -28,9 +28,9 @@ _PACKAGE = "fait._store.sqlite"
 class SqliteAdmin:
     """`StoreAdmin` for an SQLite file. The file is open only during a call."""
 
-    def __init__(self, path: str, options: dict[str, str]) -> None:
+    def __init__(self, path: str, synchronous: Synchronous) -> None:
         self.location = path
-        self._options = options
+        self._synchronous: Synchronous = synchronous
 
     async def migrations(self) -> list[MigrationStatus]:
         """All migrations, applied and pending. Changes nothing and creates no file."""
@@ -43,7 +43,7 @@ class SqliteAdmin:
         pending = pending_migrations(
             load_migrations(_PACKAGE), await asyncio.to_thread(_applied, self.location), self.location
         )
-        await (await open_store(self.location, self._options, SystemClock())).close()
+        await (await open_store(self.location, self._synchronous, SystemClock())).close()
         return pending
 
     async def script(self, *, from_scratch: bool) -> str:
@@ -57,7 +57,7 @@ class SqliteAdmin:
 
     async def adopt(self, *, in_place: bool, dry_run: bool) -> Adoption:
         """Start a new epoch. `in_place` has no effect, because a file does not show whether it was copied."""
-        await (await open_store(self.location, self._options, SystemClock(), create=False)).close()
+        await (await open_store(self.location, self._synchronous, SystemClock(), create=False)).close()
         return await asyncio.to_thread(_adopt, self.location, dry_run)
 
     async def drop(self) -> None:
@@ -76,16 +76,7 @@ def _delete_files(files: Sequence[str]) -> None:
 
 
 def _applied(path: str) -> list[MigrationStatus]:
-    if not Path(path).exists():
-        return []
-    try:
-        connection = connect_readonly(path)
-        try:
-            return applied_migrations(connection) if connection.pragma("table_info", "fait_migrations") else []
-        finally:
-            connection.close()
-    except apsw.Error as error:
-        raise map_error(error, path) from error
+    return stored_migrations(path) or []
 
 
 def _script(migrations: Sequence[Migration]) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 from fait._clock import Clock
 from fait._errors import UsageError
@@ -12,7 +13,10 @@ from fait._store.backend import Backend, StoreAdmin, import_driver
 from fait._store.external_transaction import StatementProtocol
 from fait._store.ports.store import Store
 from fait._store.sqlite import external_transaction
-from fait._store.store_url import redacted_url
+from fait._store.store_url import refuse_url, split_url
+
+if TYPE_CHECKING:
+    from fait._store.sqlite.connection import Synchronous
 
 __all__ = ["SqliteBackend", "backend"]
 
@@ -25,38 +29,47 @@ class SqliteBackend(Backend):
         import_driver("apsw", "SQLite", "sqlite")
         from fait._store.sqlite.store import open_store
 
-        return await open_store(*_split_url(url), clock, create=create)
+        return await open_store(*_parse_url(url), clock, create=create)
 
     def admin(self, url: str) -> StoreAdmin:
         """Return the administration of a file."""
         import_driver("apsw", "SQLite", "sqlite")
         from fait._store.sqlite.admin import SqliteAdmin
 
-        return SqliteAdmin(*_split_url(url))
+        return SqliteAdmin(*_parse_url(url))
 
     def sibling_url(self, url: str, name: str) -> str:
         """Return the URL of a file in the same directory, with the same options."""
-        path, options = _split_url(url)
-        query = f"?{urlencode(options)}" if options else ""
-        return f"sqlite:///{quote(str(Path(path).with_name(f'{name}.db')))}{query}"
+        path, _ = _parse_url(url)
+        _, question_mark, query = url.partition("?")
+        return f"sqlite:///{quote(str(Path(path).with_name(f'{name}.db')))}{question_mark}{query}"
 
     def append_in_transaction(
         self, writes: Sequence[StreamWrite], schema: str, now: datetime, *, look_up: bool
     ) -> StatementProtocol:
         """Return the statements of an append. SQLite has no schemas."""
+        if schema != "public":
+            raise UsageError(
+                f"an outbox on SQLite has no schema, but outbox(..., schema={schema!r}) names one. Nothing was "
+                "written. Leave it out."
+            )
         return external_transaction.append(writes, now, look_up=look_up)
 
 
-def _split_url(url: str) -> tuple[str, dict[str, str]]:
-    """Return the path and the options of a URL."""
-    parts = urlsplit(url)
+def _parse_url(url: str) -> "tuple[str, Synchronous]":
+    """Return the path of a URL, and its option `synchronous`."""
+    parts, options = split_url(url)
     path = unquote(parts.path.removeprefix("/"))
-    if parts.netloc or not path:
-        raise UsageError(
-            f"{redacted_url(url)} names no file. Use sqlite:///name.db, relative to the working directory, or "
-            f"sqlite:////absolute/path.db"
+    if not url.partition(":")[2].startswith("///") or not path or path.endswith("/") or path == ":memory:":
+        refuse_url(
+            url,
+            "it names no file. Write sqlite:///name.db, relative to the working directory, or "
+            "sqlite:////absolute/path.db",
         )
-    return path, dict(parse_qsl(parts.query))
+    level = options.pop("synchronous", "FULL").upper()
+    if options or level not in ("FULL", "NORMAL"):
+        refuse_url(url, "a sqlite: URL accepts ?synchronous=FULL (the default) or ?synchronous=NORMAL")
+    return path, "NORMAL" if level == "NORMAL" else "FULL"
 
 
 backend = SqliteBackend()

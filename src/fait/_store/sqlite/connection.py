@@ -170,7 +170,10 @@ def map_error(error: apsw.Error, path: str | None = None) -> FaitError:
                 "`sqlite3 FILE .recover`."
             )
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
-            text = f"{where} is read-only for this user. Check the permissions of the file and its directory."
+            text = (
+                f"{where} is read-only for this user. Check the permissions of the file and its directory: even to "
+                "read, SQLite creates files there."
+            )
         case _:
             text = f"{where}: {type(error).__name__}: {error}."
     return StoreUnavailable(text)

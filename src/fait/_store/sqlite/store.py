@@ -3,12 +3,13 @@
 import asyncio
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 import apsw
 
 from fait._clock import Clock
-from fait._errors import UsageError
+from fait._errors import StoreUnavailable, UsageError
 from fait._store.command_hint import command_hint
 from fait._store.migrations import Migration, MigrationStatus, load_migrations, pending_migrations
 from fait._store.ports.log import Identity
@@ -26,7 +27,7 @@ from fait._store.sqlite.tables import SqliteTables
 from fait._store.sqlite.timestamps import to_timestamp
 from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
 
-__all__ = ["SqliteStore", "applied_migrations", "open_store"]
+__all__ = ["SqliteStore", "open_store", "stored_migrations"]
 
 
 class SqliteStore:
@@ -60,27 +61,19 @@ class SqliteStore:
             release(self._file)
 
 
-async def open_store(path: str, options: dict[str, str], clock: Clock, *, create: bool = True) -> SqliteStore:
+async def open_store(path: str, synchronous: Synchronous, clock: Clock, *, create: bool = True) -> SqliteStore:
     """Open a file, or create it.
 
     Args:
         path: the file.
-        options: `synchronous` is FULL by default; NORMAL is faster but may lose the last commits on a power failure.
+        synchronous: NORMAL is faster than FULL, but may lose the last commits on a power failure.
         clock: the source of `recorded_at`.
         create: whether to create a store if there is none.
 
     Raises:
-        UsageError: an unknown option, or `create=False` and there is no store.
+        UsageError: `create=False` and there is no store.
         StoreUnavailable: the file cannot be opened.
     """
-    level = options.get("synchronous", "FULL").upper()
-    if options.keys() - {"synchronous"} or level not in ("FULL", "NORMAL"):
-        given = "&".join(f"{name}=…" for name in options)
-        raise UsageError(
-            f"unsupported option in the store URL: ?{given}. A sqlite: URL accepts ?synchronous=FULL (the default) or "
-            "?synchronous=NORMAL. Nothing was opened."
-        )
-    synchronous: Synchronous = "NORMAL" if level == "NORMAL" else "FULL"
     open_connection = partial(connect, path, synchronous=synchronous)
     if not create:
         _check_is_store(path)
@@ -104,20 +97,40 @@ async def open_store(path: str, options: dict[str, str], clock: Clock, *, create
 
 def _check_is_store(path: str) -> None:
     """Raise `UsageError` unless the file is a store. Changes nothing."""
-    try:
-        columns = connect_readonly(path).pragma("table_info", "fait_migrations")
-    except apsw.NotADBError as error:
-        raise map_error(error, path) from error
-    except apsw.Error as error:
+    applied = stored_migrations(path)
+    if applied is None:
         raise UsageError(
             f"there is no store at {path}. Nothing was created. Check the path, or create the store with: "
             f"{command_hint('db init', f'sqlite:///{path}')}"
-        ) from error
-    if not columns:
+        )
+    if not applied:
         raise UsageError(
             f"{path} is an SQLite file, but not a fait store. Nothing was changed. Check the path, or create the store "
             f"in this file with: {command_hint('db init', f'sqlite:///{path}')}"
         )
+
+
+def stored_migrations(path: str) -> list[MigrationStatus] | None:
+    """Return the applied migrations of a file, none if it is not a store; None if there is no file. Changes nothing.
+
+    Raises:
+        StoreUnavailable: there is a file, or there may be one, but it cannot be read.
+    """
+    try:
+        Path(path).stat()
+        connection = connect_readonly(path)
+        try:
+            return _applied_migrations(connection) if connection.pragma("table_info", "fait_migrations") else []
+        finally:
+            connection.close()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{path} cannot be opened ({error.strerror}). Check the path and permissions."
+        ) from error
+    except apsw.Error as error:
+        raise map_error(error, path) from error
 
 
 def _migrate(path: str, connection: SqliteConnection, clock: Clock) -> Identity:
@@ -126,7 +139,7 @@ def _migrate(path: str, connection: SqliteConnection, clock: Clock) -> Identity:
     try:
         connection.execute(SQL["create_migrations"])
         for migration in pending_migrations(
-            load_migrations("fait._store.sqlite"), applied_migrations(connection), path
+            load_migrations("fait._store.sqlite"), _applied_migrations(connection), path
         ):
             _apply(connection, migration, now)
         if not connection.execute(SQL["identity"]).fetchall():
@@ -147,7 +160,7 @@ def _apply(connection: SqliteConnection, migration: Migration, now: str) -> None
     connection.execute(SQL["insert_migration"], values)
 
 
-def applied_migrations(connection: SqliteConnection) -> list[MigrationStatus]:
+def _applied_migrations(connection: SqliteConnection) -> list[MigrationStatus]:
     """The applied migrations of a file that has the table `fait_migrations`."""
     rows = connection.execute(SQL["applied_migrations"]).fetchall()
     return [MigrationStatus(*values, applied_at=datetime.fromisoformat(time)) for *values, time in rows]

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator
@@ -241,9 +242,14 @@ async def _pages(
 
 @contextmanager
 def _atomic_output(path: Path) -> Generator[IO[bytes]]:
-    """Yield a temporary file that replaces `path` at the end of the block. If the block fails, `path` is unchanged."""
+    """Yield a temporary file that replaces `path` at the end of the block. If the block fails, `path` is unchanged.
+
+    A symbolic link stays; the file that it names is replaced, and keeps its permissions.
+    """
+    target = Path(os.path.realpath(path))
     try:
-        temporary = NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+        mode = _mode_of(path)
+        temporary = NamedTemporaryFile(dir=target.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
     except OSError as error:
         raise _cannot_write(path, error) from None
     partial = Path(temporary.name)
@@ -260,11 +266,26 @@ def _atomic_output(path: Path) -> Generator[IO[bytes]]:
             partial.unlink(missing_ok=True)
             raise
     try:
-        partial.chmod(0o666 & ~_umask())
-        partial.replace(path)
+        partial.chmod(mode)
+        partial.replace(target)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise _cannot_write(path, error) from None
+
+
+def _mode_of(path: Path) -> int:
+    """Return the permissions of a file, or those of a new one."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return 0o666 & ~_umask()
+    # fault: export-replaces-device
+    if not stat.S_ISREG(mode):
+        raise CommandFailed(
+            f"cannot write {path}: it is not a plain file. Nothing was written. For a device or a pipe, leave out "
+            "--output and redirect standard output."
+        )
+    return stat.S_IMODE(mode)
 
 
 def _cannot_write(path: Path, error: OSError) -> CommandFailed:
