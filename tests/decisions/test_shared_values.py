@@ -149,19 +149,21 @@ DECISIONS: dict[str, Callable[[Client, Any], Any]] = {
 }
 
 
+READ_ONCE: dict[str, Callable[[list[str]], Iterator[str]]] = {
+    "iterator": iter,
+    "generator": lambda items: (each for each in items),
+    "map": lambda items: map(str, items),
+    "file": lambda items: io.StringIO("\n".join(items)),
+}
+
+
 @pytest.mark.parametrize("decision", DECISIONS)
-@pytest.mark.parametrize(
-    "once",
-    [iter, lambda items: (each for each in items), lambda items: map(str, items), lambda _: io.StringIO("a\nb")],
-    ids=["iterator", "generator", "map", "file"],
-)
-async def test_argument_that_can_be_read_only_once_is_refused(
-    s: System, decision: str, once: Callable[[list[str]], Any]
-) -> None:
+@pytest.mark.parametrize("once", READ_ONCE)
+async def test_argument_that_can_be_read_only_once_is_refused(s: System, decision: str, once: str) -> None:
     with pytest.raises(fait.InvalidValue, match="can be read only once"):
-        await DECISIONS[decision](contested(s), once(["a", "b"]))
+        await DECISIONS[decision](contested(s), READ_ONCE[once](["a", "b"]))
     with pytest.raises(fait.InvalidValue, match="can be read only once"):
-        await DECISIONS[decision](contested(s), [once(["a", "b"])])
+        await DECISIONS[decision](contested(s), [READ_ONCE[once](["a", "b"])])
 
     assert await stored(s, own=False) == []
 
@@ -176,18 +178,22 @@ async def test_argument_that_can_be_read_again_is_used_at_each_attempt(s: System
     assert opened.items[-1] == str(next(iter(items)))
 
 
-@pytest.mark.parametrize("decision", [
-    lambda s, items: s.transact(Basket.take, "1", items),
-    lambda s, items: s.decide(fait.Decider(category="basket", initial=State, decide=decide_taking, evolve=evolve),
-                              "1", Fill(items)),
-    lambda s, items: s.decide(boundary_of(lambda c, state: [fait.NewEvents("basket-1", list(decide_taking(c, state)))]),
-                              Fill(items)),
-], ids=["command", "decider", "boundary"])  # fmt: skip
-async def test_decision_that_changed_its_arguments_is_not_repeated(s: System, decision: Any) -> None:
-    assert (await decision(s, ["a", "b"])).attempts == 1
+TAKING_DECIDER = fait.Decider(category="basket", initial=State, decide=decide_taking, evolve=evolve)
+TAKING_BOUNDARY = boundary_of(lambda command, state: [fait.NewEvents("basket-1", list(decide_taking(command, state)))])
+
+TAKING: dict[str, Callable[[Client, list[str]], Any]] = {
+    "command": lambda s, items: s.transact(Basket.take, "1", items),
+    "decider": lambda s, items: s.decide(TAKING_DECIDER, "1", Fill(items)),
+    "boundary": lambda s, items: s.decide(TAKING_BOUNDARY, Fill(items)),
+}
+
+
+@pytest.mark.parametrize("decision", TAKING)
+async def test_decision_that_changed_its_arguments_is_not_repeated(s: System, decision: str) -> None:
+    assert (await TAKING[decision](s, ["a", "b"])).attempts == 1
     before = len(await stored(s))
     with pytest.raises(fait.UsageError, match="changed its arguments"):
-        await decision(contested(s), ["a", "b"])
+        await TAKING[decision](contested(s), ["a", "b"])
 
     assert len(await stored(s)) == before
 

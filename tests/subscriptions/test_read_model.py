@@ -280,7 +280,8 @@ def declared(**changes: Any) -> ReadModelDefinition:
     def evolve(cls: Any, row: Any, event: Lost, at: Any) -> Any: ...
 
     namespace = {"__annotations__": fields, "__module__": __name__, "evolve": classmethod(evolve), **changes}
-    return definition_of(type(fait.ReadModel)("Odd", (fait.ReadModel,), namespace, **keywords))
+    metaclass: Any = type(fait.ReadModel)
+    return definition_of(metaclass("Odd", (fait.ReadModel,), namespace, **keywords))
 
 
 def test_valid_declaration_is_accepted() -> None:
