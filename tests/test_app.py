@@ -155,6 +155,20 @@ async def test_duplicate_subscription_names_raise() -> None:
 async def _another(event: Happened) -> None: ...
 
 
+@pytest.mark.parametrize("other", ["counts", "Counts", "COUNTS"])
+async def test_two_read_models_of_one_table_raise_even_if_the_case_differs(other: str) -> None:
+    class Copy(fait.ReadModel, key="id", table=other):
+        id: str
+
+        @classmethod
+        def evolve(cls, row: Self | None, event: Happened, at: fait.Envelope) -> Self | None: ...
+
+    app = app_with(model=counts())
+    app.include(Copy)
+    with pytest.raises(fait.DeclarationError, match=f"two read models have the table '{other}'"):
+        app._resolve()
+
+
 @pytest.mark.filterwarnings("ignore:SQLite 3")
 async def test_handler_declared_after_outbox_is_in_next_system_and_not_in_open_one(url: str) -> None:
     app = app_with("one")

@@ -134,15 +134,17 @@ def _aggregates_by_category(classes: Iterable[type[Aggregate]]) -> dict[str, typ
 
 
 def _read_models_by_table(classes: Iterable[type[ReadModel]]) -> dict[str, ReadModelDefinition]:
+    """Return the definitions by table. Names that differ only in case are one table in SQLite, so all stores refuse."""
     read_models: dict[str, ReadModelDefinition] = {}
     for definition in map(definition_of, classes):
-        if (other := read_models.setdefault(definition.name, definition)) is not definition:
+        # fault: table-names-by-case
+        if (other := read_models.setdefault(definition.name.lower(), definition)) is not definition:
             raise DeclarationError(
-                f"two read models have the table {definition.name!r}: {_full_name(other.cls)} and "
-                f"{_full_name(definition.cls)}. Name one table explicitly, with table='...', or include only one of "
-                "them."
+                f"two read models have the table {definition.name!r}, upper and lower case being the same: "
+                f"{_full_name(other.cls)} and {_full_name(definition.cls)}. Name one table explicitly, with "
+                "table='...', or include only one of them."
             )
-    return read_models
+    return {each.name: each for each in read_models.values()}
 
 
 def _events_of_decisions(

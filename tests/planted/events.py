@@ -2,7 +2,37 @@
 
 from tests.planted.mutant import MEMORY, RUNNING, Mutant
 
+SHARED = "tests/decisions/test_shared_values.py::test_"
+
 FAULTS = [
+    Mutant(
+        "the state shares lists with the caller's arguments",
+        "_decisions/aggregate.py",
+        "event-shared-with-state",
+        "self.evolve(event)",
+        SHARED + "emitted_event_is_stored_as_it_was_emitted[memory]",
+    ),
+    Mutant(
+        "a retried decision gets arguments that its first attempt has changed",
+        "_decisions/idempotency.py",
+        "changed-arguments-used-again",
+        "if False:",
+        SHARED + "decision_that_changed_its_arguments_is_not_repeated[memory-command]",
+    ),
+    Mutant(
+        "a retried decision gets an iterator that its first attempt has read",
+        "_decisions/idempotency.py",
+        "arguments-read-once",
+        "if False:",
+        SHARED + "argument_that_can_be_read_only_once_is_refused[memory-iterator-argument]",
+    ),
+    Mutant(
+        "rows that one event changes share its lists",
+        "_subscriptions/projection.py",
+        "rows-share-an-event",
+        "yield key, envelope",
+        SHARED + "rows_that_one_event_changes_share_none_of_its_lists",
+    ),
     Mutant(
         "`exists` matches a missing stream, in the reference",
         "_events/version.py",

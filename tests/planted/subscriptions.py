@@ -6,6 +6,21 @@ LIFECYCLE = "tests/subscriptions/test_lifecycle.py::test_"
 
 FAULTS = [
     Mutant(
+        "read models of one table in SQLite are accepted, because the case of their names differs",
+        "_declarations.py",
+        "table-names-by-case",
+        "if (other := read_models.setdefault(definition.name, definition)) is not definition:",
+        "tests/test_app.py::test_two_read_models_of_one_table_raise_even_if_the_case_differs[COUNTS]",
+    ),
+    Mutant(
+        "streams whose ids are one number are folded into one row",
+        "_subscriptions/read_model.py",
+        "streams-share-a-key",
+        "if key is None:",
+        "tests/subscriptions/test_read_model.py"
+        "::test_streams_whose_ids_are_one_number_are_not_folded_into_one_row[memory]",
+    ),
+    Mutant(
         "a handler declared after the first use of an app is left out",
         "_app.py",
         "stale-declarations",

@@ -11,7 +11,7 @@ import pytest
 
 import fait
 from fait._store.open import backend_names
-from fait._subscriptions.read_model import definition_of
+from fait._subscriptions.read_model import ReadModelDefinition, definition_of
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -272,7 +272,7 @@ async def test_wrong_row_of_evolve_names_event_and_reason(event: object, message
     assert "secret" not in str(stale.value)
 
 
-def declared(**changes: Any) -> None:
+def declared(**changes: Any) -> ReadModelDefinition:
     """Declare a read model, valid except for the given changes."""
     keywords = {"key": "id", **changes.pop("keywords", {})}
     fields = {"id": str, **changes.pop("fields", {})}
@@ -280,7 +280,8 @@ def declared(**changes: Any) -> None:
     def evolve(cls: Any, row: Any, event: Lost, at: Any) -> Any: ...
 
     namespace = {"__annotations__": fields, "__module__": __name__, "evolve": classmethod(evolve), **changes}
-    definition_of(type(fait.ReadModel)("Odd", (fait.ReadModel,), namespace, **keywords))
+    metaclass: Any = type(fait.ReadModel)
+    return definition_of(metaclass("Odd", (fait.ReadModel,), namespace, **keywords))
 
 
 def test_valid_declaration_is_accepted() -> None:
@@ -298,9 +299,75 @@ def test_valid_declaration_is_accepted() -> None:
         ({"keywords": {"table": "fait_events"}}, "must not start with a digit, fait_"),
         ({"keywords": {"indexes": [("nothing",)]}}, "has no column 'nothing' for its index"),
         ({"fields": {"limit": int}}, "column name 'limit' is reserved by find"),
+        ({"fields": {"total": int, "Total": int}}, "names differ only in case"),
         ({"evolve": None}, "has no class method evolve"),
     ],
 )
 def test_invalid_declaration_raises_declaration_error(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(fait.DeclarationError, match=message):
         declared(**changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stream", "key"),
+    [
+        (str, "item-07", "07"),
+        (str, "item-a-b", "a-b"),
+        (int, "item-7", 7),
+        (int, "item--7", -7),
+        (UUID, f"item-{UUID(int=7)}", UUID(int=7)),
+        (date, "item-2024-01-31", date(2024, 1, 31)),
+    ],
+)
+def test_key_of_stream_is_its_id(kind: type, stream: str, key: object) -> None:
+    assert declared(fields={"id": kind}).key_of_stream(stream) == key
+
+
+@pytest.mark.parametrize(
+    ("kind", "stream"),
+    [
+        (str, "inventory"),
+        (str, "inventory-"),
+        (int, "inventory"),
+        *((int, f"item-{text}") for text in ("07", "+7", " 7", "7 ", "-0", "1_0", "٧", "7.0", "seven", "9" * 19)),
+        *((UUID, f"item-{text}") for text in (str(UUID(int=10)).upper(), UUID(int=7).hex, f"{{{UUID(int=7)}}}")),
+        *((date, f"item-{text}") for text in ("20240131", "2024-W05-3", "2024-1-31")),
+    ],
+)
+def test_stream_that_may_share_its_key_with_another_raises(kind: type, stream: str) -> None:
+    with pytest.raises(fait.UsageError, match="streams must not share a row"):
+        declared(fields={"id": kind}).key_of_stream(stream)
+
+
+class Numbered(fait.ReadModel, key="number", table="numbered", indexes=[("count",)]):
+    number: int
+    count: int = 0
+
+    @classmethod
+    def evolve(cls, row: Self | None, event: Lost, at: fait.Envelope) -> Self | None:
+        return cls(number=7, count=(row.count if row else 0) + 1)
+
+
+class NumberedCount(fait.ReadModel, key="id", table="numbered_count"):
+    id: str
+
+    @classmethod
+    def evolve(cls, row: Self | None, event: Lost, at: fait.Envelope) -> Self | None:
+        return cls(id=at.stream_id)
+
+
+@pytest.mark.parametrize("backend", sorted(backend_names()))
+async def test_streams_whose_ids_are_one_number_are_not_folded_into_one_row(
+    backend: str, store_url: Callable[[str], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = fait.App("numbers")
+    app.include(Numbered, NumberedCount)  # a table is named as an index of the other would be
+    async with app.open(store_url(backend)) as system:
+        first = await system.publish(Lost(), stream="item-7")
+        assert [row.count for row in await system.find(Numbered, after=first)] == [1]
+        second = await system.publish(Lost(), stream="item-07")
+        await system.find(NumberedCount, after=second)
+        with pytest.raises(fait.FaitError):
+            await system.find(Numbered, after=second, timeout_s=0.2)
+        assert [row.count for row in await system.find(Numbered)] == [1]
+    assert "from stream 'item-07'" in caplog.text

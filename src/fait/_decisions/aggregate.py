@@ -26,6 +26,7 @@ from msgspec import Struct, field
 from fait._decisions.decider import DecidedEvent, FoldDefinition, SnapshotPolicy
 from fait._errors import DeclarationError, UsageError
 from fait._events.annotation import annotated_events, local_names
+from fait._events.codec import copy_event, encode_data
 from fait._events.envelope import Untyped
 from fait._events.event import event_type, not_an_event
 from fait._events.stream import check_stream, check_tags
@@ -137,7 +138,7 @@ if TYPE_CHECKING:
             ...
 
         def emit(self: SupportsEvolve[E], event: E, /, *, tags: Iterable[str] = ()) -> None:
-            """Record an event: apply it to the state now, and append it when the command returns.
+            """Record an event: encode it and apply it to the state now, and append it when the command returns.
 
             Args:
                 event: an event of a class that `evolve` handles.
@@ -145,6 +146,7 @@ if TYPE_CHECKING:
 
             Raises:
                 UsageError: this is not an event, or `evolve` does not handle its class. Nothing was written.
+                InvalidValue: the event cannot be stored. Nothing was written.
             """
 
 else:
@@ -208,7 +210,7 @@ else:
             return self._version
 
         def emit(self, event, /, *, tags=()):
-            """Record an event: apply it to the state now, and append it when the command returns.
+            """Record an event: encode it and apply it to the state now, and append it when the command returns.
 
             Args:
                 event: an event of a class that `evolve` handles.
@@ -216,6 +218,7 @@ else:
 
             Raises:
                 UsageError: this is not an event, or `evolve` does not handle its class. Nothing was written.
+                InvalidValue: the event cannot be stored. Nothing was written.
             """
             description = describe_aggregate(type(self))
             if type(event) not in description.fold.events:
@@ -225,8 +228,11 @@ else:
                     f"{type(self).__name__}.evolve does not handle {type(event).__name__}: add it to the annotation of "
                     "its event parameter. Nothing was written."
                 )
-            self.evolve(event)
-            self._pending.append(DecidedEvent(event, check_tags(tags)))
+            # The state gets a copy, so that it shares no list with the stored event, nor with the command's arguments.
+            decided = DecidedEvent(event, encode_data(event), check_tags(tags))
+            # fault: event-shared-with-state
+            self.evolve(copy_event(event, decided.data))
+            self._pending.append(decided)
 
 
 class _Description:

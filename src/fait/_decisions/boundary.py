@@ -12,7 +12,7 @@ the append fails if another matching event was recorded after the log was read. 
 events that made it fail. The boundary folds them too and decides again, without reading any event twice.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -120,7 +120,8 @@ async def read_matching_events(
 class BoundaryHistory(Generic[C, S, E]):
     """The events that a command depends on, as far as they have been read, and its decision: implements `History`.
 
-    Holds the events rather than the state, so that each attempt folds a new state: `decide` may change it.
+    Holds the recorded events, so that each attempt decodes them and folds a new state: `decide` may change the state,
+    and the lists that a decoded event shares with it.
 
     Attributes:
         queries: the queries that the decision depends on.
@@ -138,7 +139,7 @@ class BoundaryHistory(Generic[C, S, E]):
         self._boundary = boundary
         self._command = command
         self._handled = codec.registry.handled_types(boundary.events)
-        self._events: list[tuple[int, E]] = []
+        self._events: list[RecordedEvent] = []
         self.queries = self._effective_queries()
         self.position = 0
 
@@ -165,13 +166,17 @@ class BoundaryHistory(Generic[C, S, E]):
 
     def decide(self, intention: Intention, now: datetime) -> tuple[Sequence[NewEvents], Sequence[StreamWrite]]:
         """Decide on all events read so far, and encode the new events."""
-        new_events = self._decide(now)
-        return new_events, encode_writes(self._codec, new_events, intention)
+        state, new_events = self._fold(), list[NewEvents]()
+        with freeze(now):
+            writes = encode_writes(self._codec, self._decide(state, new_events), intention)
+        return new_events, writes
 
     async def decide_again(self, first: RecordedEvent) -> tuple[Sequence[NewEvents], int]:
         """Decide on the events before an event, at the time that it was recorded."""
         await self.refresh()
-        new_events = self._decide(first.recorded_at, before=first.position)
+        state = self._fold(before=first.position)
+        with freeze(first.recorded_at):
+            new_events = list(self._boundary.decide(self._command, state))
         return new_events, sum(len(each.events) for each in new_events)
 
     def absorb(self, conflict: AppendResult) -> bool:
@@ -183,15 +188,20 @@ class BoundaryHistory(Generic[C, S, E]):
 
     def _add(self, events: Iterable[RecordedEvent], position: int) -> None:
         """Add matching events that are complete up to a position."""
-        handled, handles, decode = self._handled, self._codec.registry.handles, self._codec.decode_handled
-        self._events += [(each.position, decode(handled, each)) for each in events if handles(handled, each.type)]
+        handled, handles = self._handled, self._codec.registry.handles
+        self._events += [each for each in events if handles(handled, each.type)]
         self.position = position
 
-    def _decide(self, now: datetime, before: int | None = None) -> list[NewEvents]:
-        """Fold all events read so far, or those before a position, and decide; `fait.now()` returns `now`."""
-        state = self._boundary.initial()
-        for position, event in self._events:
-            if before is None or position < before:
-                state = self._boundary.evolve(state, event)
-        with freeze(now):
-            return list(self._boundary.decide(self._command, state))
+    def _fold(self, before: int | None = None) -> S:
+        """Fold all events read so far, or those before a position."""
+        state, evolve, decode = self._boundary.initial(), self._boundary.evolve, self._codec.decode_handled
+        for event in self._events:
+            if before is None or event.position < before:
+                state = evolve(state, decode(self._handled, event))
+        return state
+
+    def _decide(self, state: S, new_events: list[NewEvents]) -> Iterator[NewEvents]:
+        """Yield the decided events one by one, and add them to a list: `decide` may change the state between two."""
+        for each in self._boundary.decide(self._command, state):
+            new_events.append(each)
+            yield each

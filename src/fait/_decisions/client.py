@@ -20,13 +20,14 @@ from fait._decisions.boundary import Boundary, BoundaryHistory, QueryResult, rea
 from fait._decisions.calls import Options, WriteResult, write_result
 from fait._decisions.decider import DecidedEvent, Decider, FoldDefinition, fold_definition_of_decider
 from fait._decisions.decision_loop import decide
-from fait._decisions.idempotency import Intention, append, command_record
+from fait._decisions.idempotency import Intention, append
 from fait._decisions.load import Loader
 from fait._decisions.log import DecisionLog
 from fait._decisions.new_events import NewEvents, encode_writes
 from fait._decisions.stream_history import StreamHistory
 from fait._errors import UsageError
 from fait._events.append import Until
+from fait._events.codec import encode_data
 from fait._events.query import Query
 from fait._events.stream import stream_name
 from fait._events.version import Expected
@@ -163,7 +164,7 @@ class Client:
     ) -> WriteResult[R]:
         options = self._next_options(f"{name}/{id}")
         stream = stream_name(definition.category, id)
-        intention = Intention(stream, options, command_record(name, arguments))
+        intention = Intention(stream, options, (name, arguments))
         history = StreamHistory(self._loader, definition, stream, run)
         result = await decide(history, intention, self._log, self._clock)
         if history.loaded.new_snapshot is not None:
@@ -211,8 +212,9 @@ class Client:
         id, command = arguments
 
         def run(state: Any) -> tuple[Sequence[Any], Sequence[DecidedEvent]]:
-            events = list(decider.decide(command, state))
-            return events, [DecidedEvent(event) for event in events]
+            # Encoded one by one: `decide` may be a generator that changes the state between two events.
+            decided = [DecidedEvent(event, encode_data(event)) for event in decider.decide(command, state)]
+            return [each.event for each in decided], decided
 
         name = f"{decider.category}.{type(command).__name__}"
         return await self._transact(fold_definition_of_decider(decider), id, name, {"command": command}, run)
@@ -224,8 +226,8 @@ class Client:
                 f"using(expected=...) does not apply to the boundary {boundary.name!r}, which has no stream. Nothing "
                 f"was written. Set it in NewEvents(..., expected=...) of its decide function."
             )
-        record = command_record(f"{boundary.name}.{type(command).__name__}", {"command": command})
-        intention = Intention(boundary.name, options, record)
+        name = f"{boundary.name}.{type(command).__name__}"
+        intention = Intention(boundary.name, options, (name, {"command": command}))
         history = BoundaryHistory(self._log, self._loader.codec, boundary, command)
         return await decide(history, intention, self._log, self._clock)
 

@@ -86,9 +86,16 @@ class SnapshotPolicy(Struct, frozen=True):
 
 
 class DecidedEvent(Struct, frozen=True):
-    """A decided event and its tags."""
+    """A decided event, encoded when it was decided: later changes of the state may change what the event refers to.
+
+    Attributes:
+        event: the event.
+        data: its fields as JSON.
+        tags: its tags.
+    """
 
     event: Any
+    data: bytes
     tags: tuple[str, ...] = ()
 
 

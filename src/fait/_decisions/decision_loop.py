@@ -80,6 +80,8 @@ async def decide(history: History[R], intention: Intention, log: DecisionLog, cl
     attempt, result = 0, None
     while True:
         attempt += 1
+        if attempt > 1:
+            intention.check_unchanged()
         # A failed append condition returns the latest events, so the second attempt neither waits nor reads.
         # fault: second-attempt-reads
         if attempt != 2 or not isinstance(result, ConditionFailed):

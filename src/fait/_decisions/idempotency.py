@@ -19,13 +19,16 @@ import msgspec
 from fait._clock import new_id
 from fait._decisions.calls import Options, WriteResult
 from fait._decisions.log import DecisionLog
-from fait._errors import InvalidValue, KeyReused, StoreUnavailable
+from fait._errors import InvalidValue, KeyReused, StoreUnavailable, UsageError
 from fait._events.append import AppendCondition, Appended, AppendResult, StreamWrite
 from fait._events.codec import check_event_id, encode_metadata
 from fait._events.envelope import CommandRecord, Metadata, RecordedEvent
 from fait._telemetry import NO_ORIGIN, origin
 
-__all__ = ["Intention", "append", "command_record", "find_repeated"]
+__all__ = ["Intention", "append", "find_repeated"]
+
+_Command = tuple[str, Mapping[str, Any]]
+"""Name and arguments of a command."""
 
 R = TypeVar("R")
 
@@ -36,7 +39,7 @@ class Intention:
     Args:
         scope: where the key is valid: the name of a stream or of a boundary, or "outbox/" and a stream.
         options: the options of the call, with its key.
-        command: the command that decides the events; None if the caller passes them.
+        command: name and arguments of the command that decides the events; None if the caller passes them.
         event_id: id of the only event, chosen by the caller; it takes precedence over the key.
 
     Attributes:
@@ -47,14 +50,15 @@ class Intention:
     """
 
     def __init__(
-        self, scope: str, options: Options, command: CommandRecord | None = None, event_id: str | None = None
+        self, scope: str, options: Options, command: _Command | None = None, event_id: str | None = None
     ) -> None:
         self.options = options
-        self.command = command
+        self.command = None if command is None else _command_record(*command)
         self.has_new_ids = options.key is None and event_id is None
+        self._command = command
         self._scope = scope
         self._event_id = None if event_id is None else check_event_id(event_id)
-        self.metadata = _metadata_of(options, command)
+        self.metadata = _metadata_of(options, self.command)
 
     def event_ids(self) -> Iterator[str]:
         """Return the event ids in order; with a key or an event id, each time the same ones."""
@@ -64,12 +68,25 @@ class Intention:
             return iter(new_id, "")
         return map(partial(_event_id_for_key, self._scope, self.options.key), count())
 
+    def check_unchanged(self) -> None:
+        """Check, before another attempt, that the decision has not changed the arguments of the command.
 
-def command_record(name: str, arguments: Mapping[str, Any]) -> CommandRecord:
+        Raises:
+            UsageError: it has; another attempt would decide on other arguments than the first.
+        """
+        # fault: changed-arguments-used-again
+        if self._command is not None and _command_record(*self._command) != self.command:
+            raise UsageError(
+                f"the command {self._command[0]} changed its arguments, so it cannot run again after a conflict. "
+                "Nothing was written: let it change a copy of them."
+            )
+
+
+def _command_record(name: str, arguments: Mapping[str, Any]) -> CommandRecord:
     """Return a command as recorded in the metadata of its events.
 
     Raises:
-        InvalidValue: JSON cannot represent an argument.
+        InvalidValue: JSON cannot represent an argument, or it can be read only once.
     """
     try:
         return CommandRecord(name, msgspec.Raw(msgspec.json.encode(arguments, enc_hook=_encode_argument)))
@@ -185,4 +202,8 @@ def _metadata_of(options: Options, command: CommandRecord | None) -> str:
 
 def _encode_argument(value: object) -> Any:
     """Encode an argument that msgspec does not support: by its attributes, or by the name of its type."""
+    # fault: arguments-read-once
+    if isinstance(value, Iterator):
+        reason = f"a {type(value).__name__} can be read only once, but the command may run again: pass a list"
+        raise InvalidValue("a command's arguments", "$", reason)
     return getattr(value, "__dict__", None) or f"<{type(value).__qualname__}>"

@@ -96,7 +96,9 @@ class StreamHistory(Generic[S, R]):
 def _encode(
     codec: Codec, events: Iterable[DecidedEvent], stream: str, version: int, intention: Intention
 ) -> list[StreamWrite]:
-    """Validate and encode the events that were decided on a stream at a version; no events give no write."""
+    """Return the events that were decided on a stream at a version as a write; no events give no write."""
     ids, metadata = intention.event_ids(), intention.metadata
-    encoded = [codec.encode(each.event, id=next(ids), metadata=metadata, tags=each.tags) for each in events]
+    encoded = [
+        codec.encode(each.event, id=next(ids), metadata=metadata, tags=each.tags, data=each.data) for each in events
+    ]
     return [StreamWrite(stream, tuple(encoded), version)] if encoded else []

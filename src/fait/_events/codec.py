@@ -27,7 +27,9 @@ __all__ = [
     "DecodeTable",
     "check_event_id",
     "check_occurred_at",
+    "copy_event",
     "decode_error",
+    "encode_data",
     "encode_metadata",
     "untyped",
     "untyped_decoder",
@@ -63,17 +65,20 @@ class Codec:
         metadata: str = "{}",
         tags: Iterable[str] = (),
         occurred_at: datetime | None = None,
+        data: bytes | None = None,
     ) -> EncodedEvent:
-        """Encode an event and check that it decodes to an equal event; raise `InvalidValue` if it does not."""
+        """Encode an event and check that it decodes to an equal event; raise `InvalidValue` if it does not.
+
+        `data` is the result of an earlier `encode_data`; None: encode the event now.
+        """
         declared, expires = self._declared_types.get(type(event)), False
-        if declared is not None:
-            name, schema_version, data = declared.name, declared.schema_version, declared.encode(event)
-            expires = declared.retention is not None
-        elif isinstance(event, Untyped):
-            name, schema_version, data = event.type, event.schema_version, self._encode_untyped(event)
+        if declared is None and isinstance(event, Untyped):
+            self._check_untyped(event)
+            name, schema_version, data = event.type, event.schema_version, data or _encode_untyped(event)
         else:
-            declared = self._declared_types[type(event)] = self._declared(event)
-            name, schema_version, data = declared.name, declared.schema_version, declared.encode(event)
+            if declared is None:
+                declared = self._declared_types[type(event)] = self._declared(event)
+            name, schema_version, data = declared.name, declared.schema_version, data or declared.encode(event)
             expires = declared.retention is not None
         if occurred_at is not None:
             check_occurred_at(f"event {name!r}", occurred_at)
@@ -130,7 +135,7 @@ class Codec:
         self.registry.handled_types([*self._declared_types, cls])  # raises if two of these classes have one name
         return declared
 
-    def _encode_untyped(self, event: Untyped) -> bytes:
+    def _check_untyped(self, event: Untyped) -> None:
         if not is_event_name(event.type):
             raise InvalidValue(
                 f"event type {event.type[:80]!r}",
@@ -145,11 +150,6 @@ class Codec:
                 f"version {event.schema_version} cannot be appended. Nothing was written: pass data of the declared "
                 f"version, with schema_version={declared.schema_version}."
             )
-        if not isinstance(event.data, msgspec.Raw):
-            return encode_json(event.data, f"event {event.type!r}")
-        data = bytes(event.data)
-        validate(data, f"event {event.type!r}")
-        return data
 
     def _add_decoder(self, declared: EventType, schema_version: int, stream: str, version: int) -> Decode:
         if schema_version > declared.schema_version:
@@ -162,6 +162,22 @@ class Codec:
         decode = _upcast_decoder(upcasters, declared.decode) if upcasters else declared.decode
         self._decoders[declared][schema_version] = decode
         return decode
+
+
+def encode_data(event: object) -> bytes:
+    """Encode the fields of an event, and check them as `Codec.encode` does."""
+    declared = event_type(type(event))
+    if declared is not None:
+        return declared.encode(event)
+    if isinstance(event, Untyped):
+        return _encode_untyped(event)
+    raise not_an_event(event)
+
+
+def copy_event(event: Any, data: bytes) -> Any:
+    """Return a copy of an event, made of its encoded data, which shares no object with it."""
+    declared = event_type(type(event))
+    return declared.decode(data) if declared is not None else Untyped(event.type, _decode(data), event.schema_version)
 
 
 def untyped(recorded: RecordedEvent) -> Untyped:
@@ -192,6 +208,14 @@ def encode_metadata(metadata: Metadata) -> str:
 
 
 _INFINITE = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+
+def _encode_untyped(event: Untyped) -> bytes:
+    if not isinstance(event.data, msgspec.Raw):
+        return encode_json(event.data, f"event {event.type!r}")
+    data = bytes(event.data)
+    validate(data, f"event {event.type!r}")
+    return data
 
 
 def check_occurred_at(subject: str, occurred_at: datetime) -> None:

@@ -50,7 +50,7 @@ class Projection:
             keys = list(dict.fromkeys(key_by_stream.values()))
             changes = ((key_by_stream[envelope.recorded_event.stream], envelope) for envelope in _decode_all(events))
         else:
-            changes = [(key, envelope) for envelope in _decode_all(events) for key in definition.keys_of(envelope)]
+            changes = list(self._changes_by_key(events))
             keys = list(dict.fromkeys(key for key, _ in changes))
         key_index = definition.table.index_of(definition.key)
         stored = {row[key_index]: row for row in await self._tables.rows(definition.table, keys)}
@@ -61,6 +61,13 @@ class Projection:
         upserts = [self._to_row(key, row, events) for key, row in rows.items() if row is not None]
         deletes = [key for key, row in rows.items() if row is None and key in stored]
         return RowChange(definition.table, upserts, deletes)
+
+    def _changes_by_key(self, events: Sequence[tuple[RecordedEvent, Decode]]) -> Iterator[tuple[Any, Envelope[Any]]]:
+        """Yield the keys according to `key_of` and the event for each, decoded again so that rows share no list."""
+        for envelope, event in zip(_decode_all(events), events, strict=True):
+            for number, key in enumerate(self._model.keys_of(envelope)):
+                # fault: rows-share-an-event
+                yield key, next(_decode_all([event])) if number else envelope
 
     def _decoder(self, event: RecordedEvent) -> Decode | None:
         type, schema_version = event.type, event.schema_version

@@ -73,8 +73,9 @@ if TYPE_CHECKING:
         they refer to, the columns and their types, the key, or the events with their versions and upcasters. Increase
         `version` if `evolve` depends on something else that changed, such as a data file or another package.
 
-        The key of an event's row is the id of its stream. A class method `key_of(cls, event, envelope)` overrides
-        that: it returns a key, a list of keys, or None if the event changes no row.
+        The key of an event's row is the id of its stream, such as 7 for `order-7`. A stream without an id, or with
+        another spelling of the key such as `order-07`, is an error. A class method `key_of(cls, event, envelope)`
+        overrides that: it returns a key, a list of keys, or None if the event changes no row.
 
         Example:
             class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "placed_at")]):
@@ -132,8 +133,9 @@ else:
         they refer to, the columns and their types, the key, or the events with their versions and upcasters. Increase
         `version` if `evolve` depends on something else that changed, such as a data file or another package.
 
-        The key of an event's row is the id of its stream. A class method `key_of(cls, event, envelope)` overrides
-        that: it returns a key, a list of keys, or None if the event changes no row.
+        The key of an event's row is the id of its stream, such as 7 for `order-7`. A stream without an id, or with
+        another spelling of the key such as `order-07`, is an error. A class method `key_of(cls, event, envelope)`
+        overrides that: it returns a key, a list of keys, or None if the event changes no row.
 
         Example:
             class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "placed_at")]):
@@ -192,7 +194,8 @@ class ReadModelDefinition:
             (index, column) for index, column in enumerate(columns) if column.kind in ("integer", "timestamp")
         ]
         self._key_of: Callable[[Any, Any], Any] | None = getattr(self.cls, "key_of", None)
-        self._key_from_text = _KEY_FROM_TEXT[self.table.columns[self.table.index_of(self.key)].kind]
+        self._key_column = self.table.columns[self.table.index_of(self.key)]
+        self._key_from_text = _KEY_FROM_TEXT[self._key_column.kind]
         self.events: tuple[type, ...] = annotated_events(self._evolve(), 2, self._names)
         self._resolved = True
         return self
@@ -224,8 +227,25 @@ class ReadModelDefinition:
         return self._key_of is None
 
     def key_of_stream(self, stream: str) -> Any:
-        """Return the key of a stream's row."""
-        return self._key_from_text(id_of(stream))
+        """Return the key of a stream's row.
+
+        Raises:
+            UsageError: the stream has no id, or its id is not the only text of the key: another stream may have the
+                same key, and the events of both would be folded into one row.
+        """
+        text = id_of(stream)
+        try:
+            key = self._key_from_text(text)
+        except ValueError:
+            key = None
+        # fault: streams-share-a-key
+        if not text or str(key) != text or not fits_column(self._key_column, key):
+            raise UsageError(
+                f"read model {self.cls.__name__} cannot derive a key of kind {self._key_column.kind} from stream "
+                f"{stream!r}: the id {text!r} is not the usual text of a key, and streams must not share a row. "
+                "Nothing was written; the projection retries. Define key_of(cls, event, envelope)."
+            )
+        return key
 
     def keys_of(self, envelope: Envelope[Any]) -> Sequence[Any]:
         """Return the keys of the rows that an event changes, according to `key_of`."""
@@ -293,6 +313,8 @@ class ReadModelDefinition:
                 f"{where}: invalid table name {self.name!r}. Use up to 63 letters, digits and underscores; it must not "
                 "start with a digit, fait_, sqlite_ or pg_."
             )
+        if len({name.lower() for name in by_name}) < len(by_name):
+            raise DeclarationError(f"{where} has columns whose names differ only in case: SQLite takes them for one")
         for name in sorted(RESERVED_NAMES & by_name.keys()):
             raise DeclarationError(f"{where}: column name {name!r} is reserved by find(); rename the column")
         if self.key not in by_name:

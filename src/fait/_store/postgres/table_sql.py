@@ -4,8 +4,6 @@ Columns have the types that a SQL user expects: a decimal is a `numeric`, a date
 code point, independent of the database's collation.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,11 +13,9 @@ from uuid import UUID
 from fait._errors import UsageError
 from fait._store.ports.tables import Column, ColumnCondition, ColumnKind, Row, RowChange, SortOrder, Table
 from fait._store.postgres.identifiers import quote
+from fait._store.sql import MAX_NAME_BYTES, index_name
 
 __all__ = ["check_names", "create_table", "drop_table", "from_rows", "record_rows", "select_keys", "select_rows"]
-
-MAX_NAME_BYTES: Final = 63
-"""Maximum length of an identifier in PostgreSQL, which truncates longer ones without an error."""
 
 _SYSTEM_COLUMNS: Final = {"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"}
 
@@ -89,7 +85,7 @@ def create_table(schema: str, table: Table) -> dict[str, str]:
     )
     statements = {table.name: f"CREATE TABLE IF NOT EXISTS {_table(schema, table)} ({columns})"}
     for names in table.indexes:
-        index = _index_name(table, names)
+        index = index_name(table.name, names)
         expressions = ", ".join(_sort_expression(table, SortOrder(name)) for name in names)
         statements[index] = f"CREATE INDEX IF NOT EXISTS {quote(index)} ON {_table(schema, table)} ({expressions})"
     return statements
@@ -281,10 +277,3 @@ def _sort_expression(table: Table, order: SortOrder) -> str:
     if _column(table, order.column).nullable:
         direction += " NULLS LAST" if order.descending else " NULLS FIRST"
     return _comparable(table, order.column) + direction
-
-
-def _index_name(table: Table, columns: Sequence[str]) -> str:
-    """Return a readable name that is unique in the schema."""
-    names = (table.name, *columns)
-    suffix = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:8]
-    return "_".join(names).encode()[: MAX_NAME_BYTES - 9].decode(errors="ignore") + "_" + suffix

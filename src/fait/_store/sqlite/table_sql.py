@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from fait._store.ports.tables import ColumnCondition, ColumnKind, Row, SortOrder, Table
+from fait._store.sql import index_name
 from fait._store.sqlite.timestamps import to_timestamp
 
 __all__ = [
@@ -70,7 +71,7 @@ def create_table(table: Table) -> list[str]:
         for column in table.columns
     )
     indexes = [
-        f"CREATE INDEX IF NOT EXISTS {quote('_'.join((table.name, *columns)))} ON {quote(table.name)} "
+        f"CREATE INDEX IF NOT EXISTS {quote(index_name(table.name, columns))} ON {quote(table.name)} "
         f"({', '.join(_sort_expression(table, name) for name in columns)})"
         for columns in table.indexes
     ]
