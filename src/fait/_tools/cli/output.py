@@ -125,7 +125,7 @@ def command(run: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
         except OSError as error:
-            print_message(f"fait: {error.filename or 'operating system error'}: {error.strerror}")
+            print_message(f"fait: {error.filename or 'operating system error'}: {error.strerror or error}")
             raise typer.Exit(1) from None
 
     return wrapper

@@ -52,11 +52,14 @@ class LineSource:
     """An iterable over the lines of a file.
 
     Args:
-        path: the file, plain or gzipped; the content decides.
+        path: the file, plain or gzipped; the content decides. A pipe must be plain.
         max_decompressed_bytes: maximum size of a gzipped file after decompression.
 
+    Raises:
+        CommandFailed: the path is a gzipped pipe.
+
     Attributes:
-        size_bytes: size of the file.
+        size_bytes: size of the file; 0 for a pipe.
     """
 
     def __init__(self, path: Path, max_decompressed_bytes: int) -> None:
@@ -64,8 +67,10 @@ class LineSource:
         self._max_decompressed_bytes = max_decompressed_bytes
         self._raw = path.open("rb")
         self.size_bytes = os.fstat(self._raw.fileno()).st_size
-        self._is_gzip = self._raw.read(2) == _GZIP_MAGIC
-        self._raw.seek(0)
+        self._is_gzip = self._raw.peek(2)[:2] == _GZIP_MAGIC
+        if self._is_gzip and not self._raw.seekable():  # the ratio below needs the number of compressed bytes
+            self._raw.close()
+            raise CommandFailed(f"{path}: a pipe cannot be gzipped. Decompress the data with gunzip before the pipe.")
         self._lines = io.BufferedReader(gzip.GzipFile(fileobj=self._raw)) if self._is_gzip else self._raw
         self._decompressed_bytes = 0
         self._number = 0
@@ -82,7 +87,7 @@ class LineSource:
     @property
     def read_bytes(self) -> int:
         """Number of bytes of the file that have been read."""
-        return self._raw.tell()
+        return self._raw.tell() if self._raw.seekable() else self._decompressed_bytes
 
     def __iter__(self) -> Iterator[RawLine]:
         """Iterate over the lines that are not blank."""

@@ -211,8 +211,8 @@ async def export_file(
         pages = _pages(opened.log, stream, category)
         if output is None:
             async for _, page in pages:
-                sys.stdout.write("".join(f"{format_line(event).decode()}\n" for event in page))
-            sys.stdout.flush()
+                sys.stdout.buffer.write(b"".join(format_line(event) + b"\n" for event in page))
+            sys.stdout.buffer.flush()
             return
         head, count = await opened.log.head(), 0
         with _atomic_output(output) as file, ProgressMeter("export", head) as meter:
