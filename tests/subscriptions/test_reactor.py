@@ -150,7 +150,8 @@ async def test_events_stop_at_head_of_log(url: str, tmp_path: Path) -> None:
 async def test_call_on_closed_store_raises_store_unavailable(tmp_path: Path) -> None:
     async with fait.App("bells").open(f"sqlite:///{tmp_path}/bells.db") as s:
         pass
-    for call in (s.read("a"), s.load(Bell, "1"), s.store.log.find(["x"]), s.store.log.head(), s.store.log.read(0)):
+    log = s.store.log
+    for call in (s.read("a"), s.load(Bell, "1"), log.find([fait.new_id()]), log.head(), log.read(0)):
         with pytest.raises(fait.StoreUnavailable, match="closed"):
             await call
     with pytest.raises(fait.StoreUnavailable, match="closed"):
