@@ -135,8 +135,10 @@ class Client:
             WrongExpectedVersion: the stream is not at the version given by `using(expected=...)`, or every attempt met
                 a version conflict; nothing was written.
             KeyReused: the idempotency key was used for another command, or with other arguments; nothing was written.
-            InvalidValue: an event or argument cannot be stored; nothing was written.
-            UsageError: `command` is not a command, or is async; nothing was written.
+            InvalidValue: an event or argument cannot be stored, or an argument can be read only once; nothing was
+                written.
+            UsageError: `command` is not a command, is async, or changed its arguments before a conflict; nothing was
+                written.
             UndecodableEvent: an event of the stream cannot be decoded; nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
@@ -201,8 +203,10 @@ class Client:
             AppendConditionFailed: at every attempt of a boundary, an event that it depends on was recorded between
                 reading and appending; nothing was written.
             KeyReused: the idempotency key was used for another command, or with other arguments; nothing was written.
-            InvalidValue: an event or the command cannot be stored; nothing was written.
-            UsageError: `using(expected=...)` was set for a boundary; nothing was written.
+            InvalidValue: an event or the command cannot be stored, or a part of the command can be read only once;
+                nothing was written.
+            UsageError: `using(expected=...)` was set for a boundary, or `decide` changed the command before a conflict;
+                nothing was written.
             DeclarationError: `depends_on` of a boundary returned no query; nothing was written.
             UndecodableEvent: an event cannot be decoded; nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.

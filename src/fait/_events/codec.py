@@ -174,10 +174,13 @@ def encode_data(event: object) -> bytes:
     raise not_an_event(event)
 
 
-def copy_event(event: Any, data: bytes) -> Any:
+def copy_event(event: object, data: bytes) -> Any:
     """Return a copy of an event, made of its encoded data, which shares no object with it."""
+    if isinstance(event, Untyped):
+        return Untyped(event.type, _decode(data), event.schema_version)
     declared = event_type(type(event))
-    return declared.decode(data) if declared is not None else Untyped(event.type, _decode(data), event.schema_version)
+    assert declared is not None
+    return declared.decode(data)
 
 
 def untyped(recorded: RecordedEvent) -> Untyped:
