@@ -11,7 +11,7 @@ metadata from it; all but the outbox, which appends in another transaction, appe
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count, islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -204,6 +204,6 @@ def _encode_argument(value: object) -> Any:
     """Encode an argument that msgspec does not support: by its attributes, or by the name of its type."""
     # fault: arguments-read-once
     if isinstance(value, Iterator):
-        reason = f"a {type(value).__name__} can be read only once, but the command may run again: pass a list"
+        reason = f"a {type(cast('object', value)).__name__} can be read only once, but the command may run again: pass a list"
         raise InvalidValue("a command's arguments", "$", reason)
     return getattr(value, "__dict__", None) or f"<{type(value).__qualname__}>"

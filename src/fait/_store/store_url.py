@@ -4,10 +4,12 @@ A part that is ignored would make two different URLs name one store, or open a s
 """
 
 import re
-from typing import NoReturn
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from typing import TYPE_CHECKING, NoReturn
 
 from fait._errors import UsageError
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 __all__ = ["redacted_url", "refuse_url", "split_url"]
 
@@ -27,13 +29,15 @@ def redacted_url(url: str) -> str:
     return f"{scheme}{user}{':***' if colon else ''}{at}{location}"
 
 
-def split_url(url: str) -> tuple[SplitResult, dict[str, str]]:
+def split_url(url: str) -> "tuple[SplitResult, dict[str, str]]":
     """Return the parts of a store's URL, and its decoded options.
 
     Raises:
         UsageError: the URL is malformed, or has a part that would be ignored: a fragment, control characters, or an
             option without a value or with several ones.
     """
+    from urllib.parse import parse_qsl, unquote, urlsplit  # slow to import
+
     # fault: url-fragment-dropped
     if "#" in url:
         refuse_url(url, "# begins a fragment, and a store has none. Write # in a name or a password as %23")
