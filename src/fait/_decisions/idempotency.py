@@ -202,8 +202,9 @@ def _metadata_of(options: Options, command: CommandRecord | None) -> str:
 
 def _encode_argument(value: object) -> Any:
     """Encode an argument that msgspec does not support: by its attributes, or by the name of its type."""
+    name = type(value).__qualname__
     # fault: arguments-read-once
     if isinstance(value, Iterator):
-        reason = f"a {type(cast('object', value)).__name__} can be read only once, but the command may run again: pass a list"
+        reason = f"a {name} can be read only once, but the command may run again: pass a list"
         raise InvalidValue("a command's arguments", "$", reason)
-    return getattr(value, "__dict__", None) or f"<{type(value).__qualname__}>"
+    return getattr(value, "__dict__", None) or f"<{name}>"
