@@ -11,7 +11,7 @@ metadata from it; all but the outbox, which appends in another transaction, appe
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count, islice
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
