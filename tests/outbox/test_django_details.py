@@ -371,7 +371,7 @@ class InTests:
 
     def test_migration_creates_the_log(self, database: Database, tmp_path: Path) -> None:
         """A migration runs the output of `fait db sql`; Django applies it to its test databases too."""
-        schema = f"log_{uuid4().hex}"
+        schema = "public" if database.place.dialect == "sqlite" else f"log_{uuid4().hex}"
         where = ["--store", "sqlite:///none.db"] if database.place.dialect == "sqlite" else ["--schema", schema]
         script = subprocess.check_output(
             [Path(sys.executable).with_name("fait"), "db", "sql", *where], cwd=tmp_path, text=True

@@ -104,7 +104,7 @@ class _Django:
                 block.enter_context(atomic(using=self._connection.alias))
             self.check()
             if self.dialect == "sqlite":  # acquire the write lock now: a DEFERRED transaction may fail to get it later
-                self.run(next(append_in_transaction(self.dialect, (), "", datetime.now(UTC), look_up=False)))
+                self.run(next(append_in_transaction(self.dialect, (), "public", datetime.now(UTC), look_up=False)))
             yield False  # the on_commit hook wakes the handlers
             self.check()  # otherwise Django would roll back without an error
 
