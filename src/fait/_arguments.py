@@ -1,15 +1,15 @@
-"""Checks of versions, positions, limits and times that callers pass.
+"""Checks of versions, positions, limits, times and numbers that callers pass.
 
 Every backend and every method uses these checks before anything is sent. Without them one backend would return an empty
 result for an argument that another backend's driver rejects with an error that looks like an outage.
 """
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from fait._errors import UsageError
 
-__all__ = ["MAX_INTEGER", "check_integer", "check_time"]
+__all__ = ["MAX_INTEGER", "check_integer", "check_time", "is_number"]
 
 MAX_INTEGER: Final = (1 << 63) - 1
 """Maximum version, position or limit: databases use signed integers of 64 bits."""
@@ -30,6 +30,11 @@ def check_integer(name: str, value: int, minimum: int = 0) -> int:
         return value
     given = value if isinstance(value, int) else type(value).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
     raise UsageError(f"{name}= must be an integer from {minimum} to {MAX_INTEGER}, not {given}")
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is an int or a float, and not a bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_time(name: str, value: datetime) -> datetime:

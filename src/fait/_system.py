@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from msgspec import Struct
 
-from fait._arguments import MAX_INTEGER
+from fait._arguments import MAX_INTEGER, is_number
 from fait._clock import Clock, SystemClock
 from fait._decisions.calls import WriteResult
 from fait._decisions.client import Client
@@ -27,7 +27,6 @@ from fait._events.query import EVERYTHING, Query
 from fait._events.stream import check_stream
 from fait._store.open import open_store
 from fait._store.ports.store import Store
-from fait._subscriptions.failure import is_number
 from fait._subscriptions.feed import follow
 from fait._subscriptions.find import Rows, column_conditions, decode_cursor, encode_cursor, sort_orders
 from fait._subscriptions.processor import LEASE_DURATION_S, MIN_LEASE_DURATION_S, State
@@ -119,14 +118,12 @@ class System(Client):
         self._declarations = declarations
         self.store = store
         self._event_loop = asyncio.get_running_loop()
-        self._projections = {
-            name: Projection(definition, codec, store.tables) for name, definition in declarations.read_models.items()
-        }
-        reactors = [Reactor(definition, codec, self) for definition in declarations.reactors.values()]
-        self._subscriptions: list[Projection | Reactor] = [*self._projections.values(), *reactors]
-        self._registrar = Registrar(declarations.name, [each.definition for each in self._subscriptions], store)
+        projections = [Projection(each, codec, store.tables) for each in declarations.read_models.values()]
+        reactors = [Reactor(each, codec, self) for each in declarations.reactors.values()]
+        subscriptions: list[Projection | Reactor] = [*projections, *reactors]
+        self._registrar = Registrar(declarations.name, [each.definition for each in subscriptions], store)
         retention = Retention(declarations.name, registry, store, clock)
-        self._subscription_runner = Runner(self._subscriptions, store, retention, lease_s=lease_s)
+        self._subscription_runner = Runner(subscriptions, store, retention, lease_s=lease_s)
 
     def _notify_commit(self) -> None:
         """Wake readers after a commit of new events. May be called from any thread."""

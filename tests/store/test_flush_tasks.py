@@ -8,7 +8,6 @@ import asyncpg
 import pytest
 
 from fait._errors import StoreUnavailable
-from fait._events.append import AppendResult
 from fait._store.group_commit import AppendOutcome, GroupCommit, PendingAppend
 from fait._store.open import open_store
 from fait.testing.contract.store import added, everything
@@ -67,12 +66,7 @@ async def test_timeout_in_flush_that_a_caller_starts_does_not_cancel_the_caller(
     backend = TimingOut(time_out)
     group_commit = GroupCommit(backend.flush)
 
-    async def call() -> AppendResult:
-        result = await group_commit.append([write("a")])
-        await asyncio.sleep(2 * SHORT_S)
-        return result
-
-    caller = asyncio.create_task(call())
+    caller = asyncio.create_task(group_commit.append([write("a")]))
 
     assert await asyncio.wait_for(caller, 5) == position_of("a")
     assert caller.cancelling() == 0
@@ -111,10 +105,14 @@ async def test_canceled_flush_of_postgres_closes_its_connection(postgres_url: Ca
     server, _, schema = (url := postgres_url()).partition("?schema=")
     store = await open_store(url)
     await added(store.log, stored_write("a"))
-    blocker = await asyncpg.connect(server)
+    blocker, observer = await asyncpg.connect(server), await asyncpg.connect(server)
     await blocker.execute(f"BEGIN; LOCK TABLE {schema}.fait_events")
     appending = asyncio.create_task(store.log.append([stored_write("b")]))
-    await asyncio.sleep(0.02)  # the statement waits for the lock; its timeout is 50 ms
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND $1 = ANY(pg_blocking_pids(pid))"
+    async with asyncio.timeout(30):  # a statement that has timed out is sent again
+        while not await observer.fetchval(waiting, blocker.get_server_pid()):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await observer.close()
     for task in asyncio.all_tasks():
         if task.get_name() == "fait-group-commit":
             task.cancel()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
+import msgspec
 import pytest
 
 import fait
@@ -194,7 +195,7 @@ async def test_failure_of_a_whole_batch_is_that_of_one_event() -> None:
             return Outcome(len(events))
 
     batches = Batches()
-    batches.definition = fait_batch(batches.definition, 6)
+    batches.definition = msgspec.structs.replace(batches.definition, batch=6)
     processor = Processor(batches, store, "owner", lease_s=2)
     task = asyncio.create_task(processor.run())
     async with asyncio.timeout(30):
@@ -205,12 +206,6 @@ async def test_failure_of_a_whole_batch_is_that_of_one_event() -> None:
     await store.close()
 
     assert seen == [[1, 2, 3, 4, 5, 6], [1], [2], [3], [4], [4], [5], [6]]
-
-
-def fait_batch(definition: Any, batch: int) -> Any:
-    import msgspec
-
-    return msgspec.structs.replace(definition, batch=batch)
 
 
 # The definition

@@ -4,9 +4,10 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from fait._arguments import is_number
 from fait._errors import DeclarationError
 
-__all__ = ["FailureAction", "FailurePolicy", "Failures", "is_number"]
+__all__ = ["FailureAction", "FailurePolicy", "Failures"]
 
 FailureAction = Literal["retry", "stop", "skip"]
 """What follows a failure of an event."""
@@ -67,11 +68,6 @@ class FailurePolicy(Struct, frozen=True):
         """Return what follows a number of consecutive failures of an event."""
         # fault: reactor-stops-retrying
         return "retry" if self.attempts is None or failures < self.attempts else self.then
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a value is an int or a float, and not a bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Failures:

@@ -14,13 +14,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from fait._arguments import is_number
 from fait._decisions.client import Client
 from fait._errors import DeclarationError
 from fait._events.append import PAGE_SIZE
 from fait._events.codec import Codec
 from fait._events.envelope import Envelope, RecordedEvent
 from fait._store.ports.unit_of_work import HandlerStatement
-from fait._subscriptions.failure import FailurePolicy, is_number
+from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.handler_calls import MAX_BATCH_DURATION_S, Handler, HandlerThread, call_each
 from fait._subscriptions.subscription import Outcome, ProcessingContext, Start, SubscriptionDefinition
 from fait._telemetry import logger

@@ -3,6 +3,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,13 +59,13 @@ class ProcessorContract(StoreContract):
         other = Processor(PositionRecorder(), store, "other", lease_s=0.4)
         running = [asyncio.create_task(owner.run())]
         await until(lambda: owner.state == "live")
-        running.append(asyncio.create_task(other.run()))
-        for _ in range(10):
-            await store.leases.heartbeat("owner")
-            await asyncio.sleep(0.1)
+        running += [asyncio.create_task(other.run()), asyncio.create_task(_send_heartbeats(store, "owner"))]
+        started = time.monotonic()
+        await until(lambda: time.monotonic() - started > 2.5 * 0.4)  # durations of the lease
 
         lease = await store.leases.range(RangeKey("recorder"))
 
+        running.pop().cancel()
         await _stopped(running, owner, other)
         assert lease is not None
         assert (lease.worker, lease.fencing_token) == ("owner", 1)
