@@ -1,5 +1,6 @@
 # Each target installs what it needs into .venv: the versions that uv.lock names. Python 3.11 or newer is the only
-# requirement. Variables: PYTHON=python3.12, ARGS="..." for the benchmarks and mutants, STORE=... and MINUTES=... for soak.
+# requirement. Variables: PYTHON=python3.12; ARGS="..." for the benchmarks, mutants and hostile; STORE=... and MINUTES=...
+# for soak; MINUTES=... for hostile.
 PYTHON ?= python3
 BIN := .venv/bin
 STORE ?= sqlite:///soak.db
@@ -10,7 +11,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_PYTHON := $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help install demo quick test check style mutants soak bench bench-postgres bench-outbox bench-mark hops clean
+.PHONY: help install demo quick test check style mutants soak hostile bench bench-postgres bench-outbox bench-mark hops clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ mutants: install ## plant each fault, or ARGS="NAME ..."; a named test must dete
 
 soak: install ## test the guarantees on a store of yours: STORE=postgresql://... MINUTES=60
 	$(BIN)/fait verify-store "$(STORE)" --minutes $(MINUTES)
+
+hostile: install ## kill, pause, cut, crash, fail over and deploy under load, on servers of its own: MINUTES=60
+	$(BIN)/python -m tests.hostile.run --minutes $(MINUTES) $(ARGS)
 
 bench: install ## measure on SQLite; ARGS="--help" lists the options
 	$(BIN)/uv sync --frozen --all-extras --group bench

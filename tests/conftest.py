@@ -22,7 +22,7 @@ from tests.servers.postgres import PostgresServer, installations
 TESTS = Path(__file__).parent
 SERVER_FIXTURES = {"pgbouncer", "postgres_servers", "postgres_url"}
 SERVER_FOLDERS = {"servers"}
-SLOW_FOLDERS = {"bench", "crash", "docs", "examples", "faults", "interleavings", "packaging", "typing"}
+SLOW_FOLDERS = {"bench", "crash", "docs", "examples", "faults", "hostile", "interleavings", "packaging", "typing"}
 SLOW_FOLDERS |= {"outbox", "property", "tools"}  # subprocesses, and hundreds of generated examples
 
 

@@ -15,8 +15,9 @@ from fait._store.open import open_admin, open_store
 from tests.crash.counting import Counter, Totals, counting_app
 from tests.faults.appends import write
 from tests.faults.wire import Proxy
-from tests.servers.home import Home, account, environment, free_port
+from tests.servers.home import environment
 from tests.servers.postgres import PostgresServer
+from tests.servers.standby import Standby
 
 
 @pytest.fixture(scope="module")
@@ -117,34 +118,6 @@ async def test_copy_in_another_cluster_is_refused_until_adopted(server: Postgres
         assert isinstance(await store.log.append([write("kept-1", expected=3)]), Appended)
     finally:
         await store.close()
-
-
-class Standby:
-    """A physical standby of a server."""
-
-    def __init__(self, primary: PostgresServer) -> None:
-        self.port = free_port()
-        self._programs = primary.programs
-        self._home = Home("standby", end_with="QUIT")
-        self._data = self._home.path / "data"
-        place = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "--checkpoint=fast"]
-        self._home.run(self._programs / "pg_basebackup", "-D", self._data, "-R", *place)
-        settings = [f"--{name}={value}" for name, value in (primary.options | {"port": str(self.port)}).items()]
-        self._home.start(self._programs / "postgres", "-D", self._data, *settings, is_ready=self._is_ready)
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-
-    def promote(self) -> None:
-        self._home.run(self._programs / "pg_ctl", "promote", "-w", "-D", self._data)
-
-    def close(self) -> None:
-        self._home.close()
-
-    def _is_ready(self, pid: int) -> bool:
-        ready = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        return subprocess.run(ready, check=False, **account()).returncode == 0
 
 
 async def test_standby_is_refused_and_after_promotion_until_adopted(server: PostgresServer) -> None:

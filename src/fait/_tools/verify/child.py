@@ -1,6 +1,7 @@
-"""A child process as its parent sees it: starts it, receives its messages, stops or kills it."""
+"""A child process as its parent sees it: starts it, receives its messages, pauses, stops or kills it."""
 
 import asyncio
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
@@ -37,20 +38,20 @@ class ChildProcess:
     async def start(
         cls, plan: Plan, on_message: Callable[[list[Any]], None], directory: Path, module: str, *arguments: str
     ) -> "ChildProcess":
-        """Start a module of this package as a process.
+        """Start a module as a process.
 
         Args:
             plan: sent to the process first.
             on_message: called with each message of the process.
             directory: where its standard error is written.
-            module: name of the module.
+            module: name of a module of this package, or the full name of another module.
             *arguments: its arguments; with the module they must be unique, as they make the process's name.
         """
         name = "-".join(Path(word).name for word in (module, *arguments))
         stderr = directory / f"{name}.errors"
         with stderr.open("wb") as out:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", f"{__package__}.{module}", *arguments,
+                sys.executable, "-P", "-m", module if "." in module else f"{__package__}.{module}", *arguments,
                 stdin=PIPE, stdout=PIPE, stderr=out, limit=1 << 20,
                 start_new_session=True,  # Ctrl-C signals only the parent, which stops its children
             )  # fmt: skip
@@ -71,6 +72,17 @@ class ChildProcess:
     def is_running(self) -> bool:
         """Whether the process is running."""
         return self._process.returncode is None
+
+    async def pause(self, seconds: float) -> None:
+        """Suspend the process for a time; it continues afterwards, even if this call is canceled."""
+        if not self.is_running:
+            return
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            if self.is_running:
+                self._process.send_signal(signal.SIGCONT)
 
     def stop(self, argument: str = "") -> None:
         """Send the stop message."""
@@ -94,6 +106,8 @@ class ChildProcess:
             await self.kill()
             return f"{self.name} did not end within {PROCESS_TIMEOUT_S:g} s and was killed"
         await self._receiver
+        if code:
+            print(self._stderr.read_text()[-6000:], file=sys.stderr)  # DEBUG
         return f"{self.name} exited with {code}: {_last_line(self._stderr)}" if code else ""
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -25,7 +25,7 @@ from fait._tools.verify.reader import READERS, read_deliveries
 from fait._tools.verify.report import ReaderReport, VerifyReport, Violation
 from fait._tools.verify.sessions import has_driver
 
-__all__ = ["Progress", "VerifyRun"]
+__all__ = ["Hostility", "Progress", "VerifyRun"]
 
 POLL_INTERVAL_S: Final = 0.2
 """Interval between checks of the processes, and between reads at the end of the log."""
@@ -47,6 +47,23 @@ class Progress(Struct, frozen=True):
     violations: int
 
 
+class Hostility(Protocol):
+    """What a caller adds to the load of a run."""
+
+    @property
+    def roles(self) -> Sequence[tuple[str, ...]]:
+        """Further processes that work while the writers do, and are killed and replaced like them."""
+        ...
+
+    async def disturb(self, run: "VerifyRun") -> None:
+        """Disturb the processes and the server until canceled; then leave them as they were, before returning."""
+        ...
+
+    async def check(self, checker: Checker) -> None:
+        """Check what the further processes stored, and report violations. All writers have ended."""
+        ...
+
+
 class VerifyRun:
     """One run of a plan.
 
@@ -54,9 +71,23 @@ class VerifyRun:
         plan: what to do; its log must exist and be empty.
         stop: when set, ends the run early and compares what has happened so far.
         show_progress: called regularly with the progress.
+        hostility: what is added to the load of the plan.
+
+    Attributes:
+        writers: the processes that append, and those that `hostility` adds.
+        others: the other processes: readers, and a program with a transaction of its own.
     """
 
-    def __init__(self, plan: Plan, stop: asyncio.Event, show_progress: Callable[[Progress], None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        stop: asyncio.Event,
+        show_progress: Callable[[Progress], None],
+        hostility: Hostility | None = None,
+    ) -> None:
+        self.writers: list[ChildProcess] = []
+        self.others: list[ChildProcess] = []
+        self._hostility = hostility
         self._plan = plan
         self._stop = stop
         self._show_progress = show_progress
@@ -65,33 +96,43 @@ class VerifyRun:
         self._children: list[ChildProcess] = []
         self._has_transactions = has_driver(plan.url)
         outboxes = max(1, plan.processes // 2) if self._has_transactions else 0
-        self._roles = [("writer",)] * plan.processes + [("transactions", "outbox")] * outboxes
+        self._roles = [
+            *[("writer",)] * plan.processes,
+            *[("transactions", "outbox")] * outboxes,
+            *(hostility.roles if hostility else ()),
+        ]
+        self._replacing = asyncio.Lock()
         self._started = 0
         self._killed = 0
         self._seconds = 0.0
+        self._directory = Path()  # set while it runs
 
     async def run(self) -> VerifyReport:
         """Run the plan. All processes have ended when it returns or raises."""
         with TemporaryDirectory(prefix="fait-verify-") as directory:
+            self._directory = Path(directory)
             try:
-                return await self._run(Path(directory))
+                return await self._run()
             finally:
                 await asyncio.gather(*(child.kill() for child in self._children))
 
-    async def _run(self, directory: Path) -> VerifyReport:
-        foreign = [await self._start(directory, "transactions", "foreign")] if self._has_transactions else []
+    async def _run(self) -> VerifyReport:
+        foreign = [await self._start("transactions", "foreign")] if self._has_transactions else []
         await self._wait_until_ready(foreign)
-        files = {name: directory / name for name in READERS}
-        readers = [await self._start(directory, "reader", name, str(file)) for name, file in files.items()]
-        writers = [await self._start_writer(directory, role) for role in self._roles]
-        await self._wait_until_ready([*readers, *writers])
-        await self._run_writers(directory, writers, [*foreign, *readers])
+        files = {name: self._directory / name for name in READERS}
+        readers = [await self._start("reader", name, str(file)) for name, file in files.items()]
+        self.writers = [await self._start_writer(role) for role in self._roles]
+        self.others = [*foreign, *readers]
+        await self._wait_until_ready([*readers, *self.writers])
+        await self._run_writers()
         async with _open_existing(self._plan.url) as store:
             await self._read_to_end(store, readers)
             await self._stop_children(foreign)
             if self._has_transactions:
-                await self._stop_children([await self._start(directory, "transactions", "rows")])
+                await self._stop_children([await self._start("transactions", "rows")])
             unsafe_settings = [*await _examine(store), *self._find_unverified()]
+        if self._hostility:
+            await self._hostility.check(self._checker)
         self._checker.finish()
         reports = {name: self._checker.finish_reader(name, read_deliveries(file)) for name, file in files.items()}
         return self._report(reports, unsafe_settings)
@@ -100,17 +141,18 @@ class VerifyRun:
         detail = "not verified: fait verify-store has no driver for the transactions of a program on this database"
         return [] if self._has_transactions else [Finding("outbox", "unknown", detail)]
 
-    async def _start(self, directory: Path, module: str, *arguments: str) -> ChildProcess:
+    async def _start(self, module: str, *arguments: str) -> ChildProcess:
         reader = arguments[0] if module == "reader" else ""
         child = await ChildProcess.start(
-            self._plan, lambda message: self._checker.add_message(message, reader), directory, module, *arguments
-        )
+            self._plan, lambda message: self._checker.add_message(message, reader),
+            self._directory, module, *arguments,
+        )  # fmt: skip
         self._children.append(child)
         return child
 
-    async def _start_writer(self, directory: Path, role: Sequence[str]) -> ChildProcess:
+    async def _start_writer(self, role: Sequence[str]) -> ChildProcess:
         self._started += 1
-        return await self._start(directory, *role, str(self._started))
+        return await self._start(*role, str(self._started))
 
     async def _wait_until_ready(self, children: Sequence[ChildProcess]) -> None:
         try:
@@ -123,25 +165,52 @@ class VerifyRun:
                 "of the server."
             ) from None
 
-    async def _run_writers(self, directory: Path, writers: list[ChildProcess], others: Sequence[ChildProcess]) -> None:
-        """Let the writers run. At intervals, kill one and start another in its place."""
+    async def replace(self, number: int) -> None:
+        """Kill a writer and start another in its place, even if the caller is canceled meanwhile."""
+        replacing = asyncio.ensure_future(self._replace(number))
+        try:
+            await asyncio.shield(replacing)
+        except asyncio.CancelledError:
+            await asyncio.wait([replacing])
+            raise
+
+    async def _replace(self, number: int) -> None:
+        async with self._replacing:
+            await self.writers[number].kill()
+            self._killed += 1
+            self.writers[number] = await self._start_writer(self._roles[number])
+
+    async def _run_writers(self) -> None:
+        """Let the writers run, undisturbed in the end."""
+        disturbance = asyncio.create_task(self._hostility.disturb(self)) if self._hostility else None
+        try:
+            await self._kill_writers(disturbance)
+        finally:
+            if disturbance:
+                disturbance.cancel()
+                await asyncio.wait([disturbance])
+        if disturbance and not disturbance.cancelled() and (error := disturbance.exception()):
+            raise error
+        await self._stop_children(self.writers)
+        self._update_progress(self._seconds)
+
+    async def _kill_writers(self, disturbance: asyncio.Task[None] | None) -> None:
+        """At intervals, kill a writer and start another in its place, until the time is up or a process has failed."""
         started_at = time.monotonic()
         kill_at = started_at + self._random_kill_interval()
         while (now := time.monotonic()) - started_at < self._plan.seconds and not self._stop.is_set():
             self._update_progress(now - started_at)
-            if not all(child.is_running for child in (*writers, *others)):
+            if not all(child.is_running for child in (*self.writers, *self.others)):
                 break  # a process has failed; _stop_children reports why
+            if disturbance and disturbance.done():
+                break
             if now >= kill_at:
                 kill_at = now + self._random_kill_interval()
-                number = self._random.randrange(len(writers))
-                if writers[number].ready.is_set():
-                    await writers[number].kill()
-                    self._killed += 1
-                    writers[number] = await self._start_writer(directory, self._roles[number])
+                number = self._random.randrange(len(self.writers))
+                if self.writers[number].ready.is_set():
+                    await self.replace(number)
             await self._sleep(POLL_INTERVAL_S)
         self._seconds = time.monotonic() - started_at
-        await self._stop_children(writers)
-        self._update_progress(self._seconds)
 
     def _random_kill_interval(self) -> float:
         return self._plan.kill_interval_s * (0.5 + self._random.random())

@@ -12,9 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
+from fait._errors import StoreUnavailable
+from fait._store.open import open_store
+from fait._store.ports.store import Store
 from fait._tools.verify.plan import Plan
 
-__all__ = ["RETRY_DELAY_S", "ParentMessages", "main", "send"]
+__all__ = ["RETRY_DELAY_S", "ParentMessages", "main", "open_when_available", "send"]
 
 RETRY_DELAY_S: Final = 0.2
 """Delay before a retry after an error."""
@@ -55,6 +58,18 @@ async def _main(run: Callable[[Plan, ParentMessages], Awaitable[None]]) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     plan = msgspec.json.decode(await lines.readline(), type=Plan)
     await run(plan, ParentMessages(lines))
+
+
+async def open_when_available(plan: Plan, messages: ParentMessages) -> Store:
+    """Open the store of a plan; while it is unavailable, try again until the stop message."""
+    while True:
+        try:
+            return await open_store(plan.url, create=False)
+        except StoreUnavailable as error:
+            if messages.stopped:
+                raise
+            send("error", type(error).__name__, str(error))
+            await messages.wait(timeout_s=RETRY_DELAY_S)
 
 
 def send(*message: Any) -> None:

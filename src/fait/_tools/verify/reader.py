@@ -14,11 +14,10 @@ from typing import BinaryIO, Final
 
 from fait._errors import FaitError
 from fait._events.append import Page
-from fait._store.open import open_store
 from fait._tools.verify.fault_injection import ReadableLog, inject_faults
 from fait._tools.verify.order import OrderCheck
 from fait._tools.verify.plan import Plan, event_key
-from fait._tools.verify.process import RETRY_DELAY_S, ParentMessages, main, send
+from fait._tools.verify.process import RETRY_DELAY_S, ParentMessages, main, open_when_available, send
 from fait._tools.verify.report import Violation
 
 __all__ = ["READERS", "ReaderProcess", "read_deliveries"]
@@ -28,6 +27,9 @@ READERS: Final = ("listening", "polling")
 
 POLL_INTERVAL_S: Final = 0.02
 """Interval between the queries of the polling reader."""
+
+MAX_OUTAGE_S: Final = 5.0
+"""How long a store may be unavailable until it is opened again."""
 
 REPORT_INTERVAL_S: Final = 0.3
 """Minimum interval between reports to the parent."""
@@ -49,18 +51,21 @@ class ReaderProcess:
         self._reported_at = time.monotonic()
 
     async def run(self) -> None:
-        """Read until the last position is reached."""
-        store = await open_store(self._plan.url, create=False)
-        log = await inject_faults(store.log, self._plan)
-        send("ready")
-        with self._file.open("wb") as out:
-            await self._follow(log, out)
-        self._report()
-        await store.close()
-
-    async def _follow(self, log: ReadableLog, out: BinaryIO) -> None:
+        """Read until the last position is reached. After a long outage, open the store again, as after a restart."""
         position = 0
-        while position < self._last_position():
+        with self._file.open("wb") as out:
+            while position < self._last_position():
+                store = await open_when_available(self._plan, self._messages)
+                log = await inject_faults(store.log, self._plan)
+                send("ready")
+                position = await self._follow(log, position, out)
+                await store.close()
+        self._report()
+
+    async def _follow(self, log: ReadableLog, position: int, out: BinaryIO) -> int:
+        """Read until the last position is reached, or until an outage lasts long. Return the position."""
+        read_at = time.monotonic()
+        while position < self._last_position() and time.monotonic() - read_at < MAX_OUTAGE_S:
             try:
                 page = await log.read(position, limit=1000 if self._listens else 50)
             except FaitError as error:
@@ -68,7 +73,7 @@ class ReaderProcess:
                 await asyncio.sleep(RETRY_DELAY_S)
                 continue
             self._record(page, out)
-            position = page.position
+            position, read_at = page.position, time.monotonic()
             if page.more or position >= self._last_position():
                 continue
             if self._listens:
@@ -76,6 +81,7 @@ class ReaderProcess:
                 await self._messages.wait(new_events, timeout_s=1.0)
             else:
                 await asyncio.sleep(POLL_INTERVAL_S)
+        return position
 
     def _last_position(self) -> float:
         return float(self._messages.argument or 0) if self._messages.stopped else math.inf

@@ -47,20 +47,21 @@ class OutboxWriter:
 
     async def run(self) -> None:
         """Run transactions until stopped. A lost connection is reopened."""
-        session = await open_session(self._plan)
+        session = await _connect(self._plan, self._messages)
         send("ready")
-        while not self._messages.stopped:
+        while session and not self._messages.stopped:
             try:
                 await self._transact(session)
             except Exception as error:  # of any driver; the outcome of the transaction is unknown
                 send("error", type(error).__name__, str(error))
                 await session.close()
-                session = await _reconnect(self._plan, self._messages) or session
-            if session.warning and not self._warning:
+                session = await _connect(self._plan, self._messages)
+            if session and session.warning and not self._warning:
                 self._warning = session.warning
                 send("warning", self._warning)
             await self._messages.wait(timeout_s=self._random.random() * MAX_PAUSE_S)
-        await session.close()
+        if session:
+            await session.close()
 
     async def _transact(self, session: Session) -> None:
         key, own_stream = str(uuid4()), f"outbox-{self._name}"
@@ -105,7 +106,7 @@ class ForeignTransaction:
             except Exception as error:  # of any driver
                 send("error", type(error).__name__, str(error))
                 await session.close()
-                session = await _reconnect(self._plan, self._messages) or session
+                session = await _connect(self._plan, self._messages) or session
         await session.close()
 
     async def _hold(self, session: Session) -> None:
@@ -128,13 +129,14 @@ async def list_rows(plan: Plan, _: ParentMessages) -> None:
         send("rows", keys[start : start + 1000])
 
 
-async def _reconnect(plan: Plan, messages: ParentMessages) -> Session | None:
+async def _connect(plan: Plan, messages: ParentMessages) -> Session | None:
+    """Open a session; after an error, try again until the stop message."""
     while not messages.stopped:
-        await messages.wait(timeout_s=RETRY_DELAY_S)
         try:
             return await open_session(plan)
         except Exception as error:  # of any driver
             send("error", type(error).__name__, str(error))
+        await messages.wait(timeout_s=RETRY_DELAY_S)
     return None
 
 

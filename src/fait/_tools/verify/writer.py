@@ -16,10 +16,9 @@ from fait._events.append import AppendCondition, Appended, AppendResult, Conditi
 from fait._events.envelope import EncodedEvent
 from fait._events.query import Query
 from fait._events.version import ANY
-from fait._store.open import open_store
 from fait._store.ports.log import Log
 from fait._tools.verify.plan import BOOKED, CLOSED, ENTERED, PLAIN, SHARED_STREAMS, SOLD, TURN, Plan
-from fait._tools.verify.process import RETRY_DELAY_S, ParentMessages, main, send
+from fait._tools.verify.process import RETRY_DELAY_S, ParentMessages, main, open_when_available, send
 from fait._tools.verify.report import Violation
 
 __all__ = ["WriterProcess"]
@@ -48,7 +47,7 @@ class WriterProcess:
 
     async def run(self) -> None:
         """Append until stopped."""
-        store = await open_store(self._plan.url, create=False)
+        store = await open_when_available(self._plan, self._messages)
         send("ready")
         await asyncio.gather(*(self._run_caller(store.log, caller) for caller in range(self._plan.callers)))
         await store.close()
@@ -104,44 +103,42 @@ class WriterProcess:
     async def _append(self, log: Log, writes: Sequence[StreamWrite], condition: AppendCondition | None) -> None:
         faults = self._plan.faults
         if "acknowledge-unstored" in faults and self._random.random() < FAULT_RATIO:
-            return self._report(writes, condition, Appended(0, tuple(1 for _ in writes)), retried=False)
+            return self._report(writes, condition, Appended(0, tuple(1 for _ in writes)))
         sent = None if "ignore-condition" in faults else condition
-        result, retried = await self._append_with_retry(log, writes, sent)
+        result = await self._append_with_retry(log, writes, sent)
         if result is None:
             return None
-        self._report(writes, condition, result, retried=retried)
+        self._report(writes, condition, result)
         if isinstance(result, Appended) and self._random.random() < REPEAT_RATIO:
-            repeated, _ = await self._append_with_retry(log, writes, sent)
+            repeated = await self._append_with_retry(log, writes, sent)
             if repeated not in (None, msgspec.structs.replace(result, repeated=True)):
                 send("violation", Violation.WRONG_RESULT, f"{result}; the repeated append returned {repeated}")
         return None
 
     async def _append_with_retry(
         self, log: Log, writes: Sequence[StreamWrite], condition: AppendCondition | None
-    ) -> tuple[AppendResult | None, bool]:
+    ) -> AppendResult | None:
         """Append, and retry while the outcome is unknown: the event ids make the append idempotent.
 
         Returns:
-            The result, or None if there is none; and whether the append was retried.
+            The result, or None if there is none.
         """
         unknown = False
         while True:
             try:
-                return await log.append(writes, condition), unknown
+                return await log.append(writes, condition)
             except StoreUnavailable as error:
                 send("error", type(error).__name__, str(error))
                 unknown = unknown or error.outcome == "unknown"
                 if not unknown:
                     send("rejected", _ids(writes))
                 if not unknown or self._messages.stopped:
-                    return None, unknown
+                    return None
                 await asyncio.sleep(RETRY_DELAY_S)
 
-    def _report(
-        self, writes: Sequence[StreamWrite], condition: AppendCondition | None, result: AppendResult, *, retried: bool
-    ) -> None:
+    def _report(self, writes: Sequence[StreamWrite], condition: AppendCondition | None, result: AppendResult) -> None:
         match result:
-            case Appended(_, versions, repeated) if retried or not repeated:
+            case Appended(_, versions):  # also if it is repeated: the store sends an append again after a lost response
                 for write, version in zip(writes, versions, strict=True):
                     self._versions[write.stream] = version
                     send("stored", time.monotonic(), write.stream, version, [each.id for each in write.events])
