@@ -12,11 +12,13 @@ Run as a program it works for the given time, in rounds; each starts with an emp
 import argparse
 import asyncio
 import json
+import logging
 import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,7 +34,7 @@ from fait._tools.verify.report import VerifyReport, Violation
 from tests.hostile.app import REACTED, hostile_app
 from tests.hostile.servers import DATABASES, Database
 
-ROUND_S = 150.0
+MAX_ROUND_S = 150.0
 CATCH_UP_S = 120.0
 """How long the subscriptions may need to reach the end of the log after a round."""
 
@@ -61,6 +63,12 @@ class Load:
 
     async def disturb(self, run: VerifyRun) -> None:
         """Disturb at random until canceled."""
+        try:
+            await self._disturb(run)
+        finally:
+            await _wait_until_available(self._database.url)
+
+    async def _disturb(self, run: VerifyRun) -> None:
         own = {"pause": self._pause, "pause and kill": self._pause_and_kill, "deploy": self._deploy}
         while True:
             await asyncio.sleep(self._random.random() * MAX_INTERVAL_S)
@@ -134,6 +142,14 @@ class Load:
         return {stream: (amount, events) for stream, amount, events in rows}
 
 
+async def _wait_until_available(url: str) -> None:
+    async with asyncio.timeout(CATCH_UP_S):
+        while True:
+            with suppress(fait.StoreUnavailable):
+                return await (await open_store(url, create=False)).close()
+            await asyncio.sleep(0.1)
+
+
 def _expected_reactions(events: Sequence[Any]) -> Counter[str]:
     return Counter(f"{each.id}/{number}" for each in events if each.type in (SOLD, BOOKED) for number in (0, 1))
 
@@ -182,11 +198,11 @@ async def run_round(name: str, seconds: float, seed: int, fault: str = "") -> tu
 
 
 async def run_rounds(names: Sequence[str], seconds: float, seed: int) -> bool:
-    """Run rounds until the time is up. Returns whether all passed."""
+    """Run rounds until the time is up; the last one is not shortened. Returns whether all passed."""
     end, number, passed = time.monotonic() + seconds, 0, True
-    while (left := end - time.monotonic()) > 0:
+    while time.monotonic() < end:
         name, number = names[number % len(names)], number + 1
-        report, disturbances = await run_round(name, min(ROUND_S, left), seed + number)
+        report, disturbances = await run_round(name, min(MAX_ROUND_S, seconds / len(names)), seed + number)
         passed &= report.passed
         print(json.dumps(_summary(name, report, disturbances)), flush=True)
     return passed
@@ -211,6 +227,8 @@ def main() -> None:
     seed = random.randrange(1 << 30) if options.seed is None else options.seed
     if unknown := set(options.databases.split(",")) - set(DATABASES):
         parser.error(f"unknown databases: {', '.join(sorted(unknown))}; known: {', '.join(DATABASES)}")
+    for name in ("asyncio", "fait"):  # cut connections and failed attempts are expected
+        logging.getLogger(name).setLevel(logging.ERROR)
     print(f"hostile load for {options.minutes:g} minutes, seed {seed}", file=sys.stderr)
     sys.exit(not asyncio.run(run_rounds(options.databases.split(","), options.minutes * 60, seed)))
 

@@ -133,7 +133,10 @@ class PooledDatabase(PostgresDatabase):
         """Kill the pooler and start another one."""
         if self._pooler:
             self._pooler.kill()
-        self._pooler = await asyncio.to_thread(PgBouncer, self._server, pool_size=40)
+        # At once, not 15 s after the server refused a connection because it was starting.
+        self._pooler = await asyncio.to_thread(
+            PgBouncer, self._server, pool_size=40, settings={"server_login_retry": "0.1"}
+        )
         self._stack.callback(self._pooler.close)
         self._proxy.server_port = self._pooler.port
 

@@ -106,8 +106,6 @@ class ChildProcess:
             await self.kill()
             return f"{self.name} did not end within {PROCESS_TIMEOUT_S:g} s and was killed"
         await self._receiver
-        if code:
-            print(self._stderr.read_text()[-6000:], file=sys.stderr)  # DEBUG
         return f"{self.name} exited with {code}: {_last_line(self._stderr)}" if code else ""
 
 

@@ -165,6 +165,10 @@ class VerifyRun:
                 "of the server."
             ) from None
 
+    @property
+    def _has_failed_process(self) -> bool:
+        return not (self._replacing.locked() or all(child.is_running for child in (*self.writers, *self.others)))
+
     async def replace(self, number: int) -> None:
         """Kill a writer and start another in its place, even if the caller is canceled meanwhile."""
         replacing = asyncio.ensure_future(self._replace(number))
@@ -200,10 +204,8 @@ class VerifyRun:
         kill_at = started_at + self._random_kill_interval()
         while (now := time.monotonic()) - started_at < self._plan.seconds and not self._stop.is_set():
             self._update_progress(now - started_at)
-            if not all(child.is_running for child in (*self.writers, *self.others)):
-                break  # a process has failed; _stop_children reports why
-            if disturbance and disturbance.done():
-                break
+            if self._has_failed_process or (disturbance and disturbance.done()):
+                break  # _stop_children reports why
             if now >= kill_at:
                 kill_at = now + self._random_kill_interval()
                 number = self._random.randrange(len(self.writers))
