@@ -99,7 +99,7 @@ class PostgresDatabase(Database):
         self._proxy.cuts.extend(chance.choices(CUT_POINTS, k=8))
 
     async def silence(self, run: VerifyRun, chance: Random) -> None:
-        """Forward nothing for a while; what was sent meanwhile is lost, so the connections are closed then."""
+        """Forward nothing for a while; what is sent in the meantime is lost, so the connections are closed then."""
         self._proxy.silent = True
         try:
             await asyncio.sleep(0.5 + 2 * chance.random())
@@ -158,7 +158,7 @@ class ReplicatedDatabase(PostgresDatabase):
         await self.fetch("SELECT pg_reload_conf()")
 
     async def fail_over(self, run: VerifyRun, chance: Random) -> None:
-        """Stop the primary for ever, promote the standby, adopt the log and replace all writers."""
+        """Stop the primary forever, promote the standby, adopt the log and replace all writers."""
         standby = self._standby
         assert standby is not None
         self.disturbances = {name: each for name, each in self.disturbances.items() if name != "fail over"}

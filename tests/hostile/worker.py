@@ -15,7 +15,7 @@ from tests.hostile.app import current_release, hostile_app
 
 LEASE_S = 1.0
 PERMITTED = (fait.StoreUnavailable, fait.ReadModelChanged, fait.Stale)
-"""Errors that an app may meet beside deploys and outages."""
+"""Errors that an app may meet during deploys and outages."""
 
 
 async def work(plan: Plan, file: Path, messages: ParentMessages) -> None:
@@ -35,7 +35,7 @@ async def work(plan: Plan, file: Path, messages: ParentMessages) -> None:
 
 
 async def open_again_and_again(plan: Plan, file: Path, messages: ParentMessages) -> None:
-    """Open the app beside the others: it must not fail because they are busy."""
+    """Open the app while others work: it must not fail because they are busy."""
     send("ready")
     while not messages.stopped:
         try:

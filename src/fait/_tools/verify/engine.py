@@ -170,7 +170,7 @@ class VerifyRun:
         return not (self._replacing.locked() or all(child.is_running for child in (*self.writers, *self.others)))
 
     async def replace(self, number: int) -> None:
-        """Kill a writer and start another in its place, even if the caller is canceled meanwhile."""
+        """Kill a writer and start another in its place, even if the caller is canceled in the meantime."""
         replacing = asyncio.ensure_future(self._replace(number))
         try:
             await asyncio.shield(replacing)
