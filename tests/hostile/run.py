@@ -86,7 +86,7 @@ class Load:
         await run.replace(number)
 
     async def _deploy(self, run: VerifyRun, chance: random.Random) -> None:
-        """Replace one of the workers by one of the next release; the others continue with the older code for a while."""
+        """Replace one of the workers by one of the next release; the others continue with older code for a while."""
         self._release_next()
         await run.replace(len(run.writers) - 2)
 
