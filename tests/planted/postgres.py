@@ -188,6 +188,28 @@ FAULTS = [
         ASYNCPG + "savepoint_rollback_in_a_block_removes_only_its_events",
     ),
     Mutant(
+        "a block whose transaction was ended by hand drops its events silently",
+        "_delivery/outbox/connection.py",
+        "outbox-in-another-transaction",
+        "if not self._transactions:",
+        ASYNCPG + "transaction_ended_by_sql_text_stores_row_and_event_or_neither",
+    ),
+    Mutant(
+        "SQLAlchemy stores the event of a transaction that SQL text has rolled back",
+        "_delivery/outbox/adapters/sqlalchemy_commit.py",
+        "sql-text-ends-transaction",
+        "if not connection:",
+        "tests/outbox/test_sqlalchemy.py::TestSessionPsycopg::test_"
+        "transaction_ended_by_sql_text_stores_row_and_event_or_neither",
+    ),
+    Mutant(
+        "SQLAlchemy stores the event of a transaction that the driver has rolled back",
+        "_delivery/outbox/adapters/sqlalchemy_commit.py",
+        "transaction-ended-below-sqlalchemy",
+        "if not connection:",
+        f"tests/outbox/test_sqlalchemy_details.py{DETAILS}transaction_ended_on_the_driver_connection_stores_no_event",
+    ),
+    Mutant(
         "a failed commit is not rolled back in SQLAlchemy",
         "_delivery/outbox/adapters/sqlalchemy_commit.py",
         "failed-commit-not-rolled-back",
