@@ -228,7 +228,7 @@ def _not_in_transaction() -> UsageError:
 
 @cache
 def _text_clause(sql: str) -> TextClause:
-    return text(colon_named(sql.replace(":", r"\:")))
+    return text(colon_named(sql))
 
 
 def _run(connection: Connection, statement: Statement) -> Rows:
