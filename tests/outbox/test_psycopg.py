@@ -241,7 +241,7 @@ class TestConnections(InPostgres):
 
         with (
             connected(place, autocommit=True) as connection,
-            pytest.raises(fait.UsageError, match="no transaction is open"),
+            pytest.raises(fait.UsageError, match="ended by hand"),
         ):
             block()
 

@@ -102,6 +102,25 @@ class Details:
             with pytest.raises(Exception, match="committed"):
                 session.commit()
 
+    @pytest.mark.parametrize("continues", [True, False])
+    async def test_transaction_ended_on_the_driver_connection_stores_no_event(
+        self, place: Place, engine: Engine, order: str, continues: bool
+    ) -> None:
+        with Session(engine) as session:
+            session.add(Order(name=order, count=1))
+            session.flush()
+            self.outbox(place, session).add(Placed(1), stream=order)
+            driver: Any = session.connection().connection.driver_connection
+            driver.rollback()
+            with pytest.raises(fait.UsageError, match="ended by hand"):
+                session.execute(text("SELECT 1")) if continues else session.commit()
+            session.rollback()
+            session.add(Order(name=order, count=2))  # the session is usable
+            self.outbox(place, session).add(Changed(2), stream=order)
+            session.commit()
+
+        assert (await place.count(order), await place.events(order)) == (2, [("changed", 1, 2)])
+
     async def test_nested_savepoints(self, place: Place, engine: Engine, order: str) -> None:
         with Session(engine) as session, session.begin():
             outbox = self.outbox(place, session)

@@ -220,7 +220,7 @@ async def test_failed_migration_leaves_no_schema(fresh: Fresh, monkeypatch: pyte
     wrong = Migration(len(STEPS) + 1, "wrong", "SELECT 1 / 0;")
     monkeypatch.setattr("fait._store.postgres.admin.load_migrations", lambda _: [*STEPS, wrong])
 
-    with pytest.raises(StoreUnavailable, match="division by zero"):
+    with pytest.raises(UsageError, match="DivisionByZeroError"):
         await open_store(url)
 
     assert not await exists(url)

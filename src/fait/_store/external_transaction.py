@@ -19,7 +19,7 @@ Rows = Sequence[Sequence[Any]]
 
 
 class Statement(NamedTuple):
-    """A SQL statement and the values of its parameters. `?` occurs only as a placeholder."""
+    """A SQL statement and the values of its parameters. Outside of quotes, `?` is always a placeholder."""
 
     sql: str
     values: tuple[Any, ...] = ()

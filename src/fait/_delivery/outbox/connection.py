@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from itertools import count
 from typing import Final, Protocol
 
+from fait._delivery.outbox.adapters.driver_errors import transaction_replaced
 from fait._delivery.outbox.outbox import AsyncOutbox, Dialect, OnCommit, Outbox, OutboxBuffer, OutboxEntry
 from fait._errors import UsageError
 from fait._events.append import raise_on_conflict
@@ -65,25 +66,44 @@ class _SavepointBuffer:
     If a savepoint is rolled back, the events added in it must be removed, but drivers do not announce this. So each
     event appends a marker to a transaction-local setting, which PostgreSQL reverts with the savepoint. At the end, the
     events whose markers are still set are stored.
+
+    The setting is lost, too, if a statement of the application ends the transaction. The transaction's id tells the two
+    cases apart.
     """
 
     def __init__(self, buffer: OutboxBuffer) -> None:
         self.buffer = buffer
         self._numbers: list[int] = []
+        self._transactions: set[str | None] = set()
 
     def add_marker(self) -> Statement:
-        """Return the statement that sets a marker for the last event."""
+        """Return the statement that sets a marker for the last event; its rows are for `note_transaction`."""
         self._numbers.append(next(_numbers))
         markers = "concat(current_setting('fait.added', true), ' ', CAST(? AS text))"
-        return Statement(f"VALUES (set_config('fait.added', {markers}, true))", (str(self._numbers[-1]),))
+        return Statement(
+            f"SELECT CAST(pg_current_xact_id() AS text), set_config('fait.added', {markers}, true)",
+            (str(self._numbers[-1]),),
+        )
+
+    def note_transaction(self, rows: Rows) -> None:
+        """Remember the transaction in which the last event was added."""
+        self._transactions.add(rows[0][0])
 
     def select_markers(self) -> Statement:
         """Return the statement that reads the markers."""
-        return Statement("VALUES (current_setting('fait.added', true))")
+        return Statement("SELECT CAST(pg_current_xact_id_if_assigned() AS text), current_setting('fait.added', true)")
 
     def drop_rolled_back(self, rows: Rows) -> OutboxBuffer:
-        """Remove the events without a marker, given the rows of `select_markers`."""
-        markers = set((rows[0][0] or "").split())
+        """Remove the events without a marker, given the rows of `select_markers`.
+
+        Raises:
+            UsageError: the events were added in another transaction than the open one.
+        """
+        [(transaction, added)] = rows
+        # fault: outbox-in-another-transaction
+        if self._transactions != {transaction}:
+            raise transaction_replaced()
+        markers = set((added or "").split())
         # fault: events-survive-savepoint
         self.buffer.keep_selected([str(number) in markers for number in self._numbers])
         return self.buffer
@@ -112,7 +132,6 @@ class ConnectionOutbox(Outbox):
             finally:
                 pending, self._pending = self._pending, None
             if pending and pending.buffer:
-                self._connection.check()
                 self._store(pending.drop_rolled_back(self._connection.run(pending.select_markers())))
         if commits:
             self._on_commit()
@@ -122,7 +141,7 @@ class ConnectionOutbox(Outbox):
         buffer = self._pending.buffer if self._pending else OutboxBuffer(self._codec, self._schema)
         buffer.add(entry)
         if self._pending:
-            self._connection.run(self._pending.add_marker())
+            self._pending.note_transaction(self._connection.run(self._pending.add_marker()))
         else:
             self._store(buffer)
 
@@ -154,7 +173,6 @@ class AsyncConnectionOutbox(AsyncOutbox):
             finally:
                 pending, self._pending = self._pending, None
             if pending and pending.buffer:
-                self._connection.check()
                 await self._store(pending.drop_rolled_back(await self._connection.run(pending.select_markers())))
         if commits:
             self._on_commit()
@@ -164,7 +182,7 @@ class AsyncConnectionOutbox(AsyncOutbox):
         buffer = self._pending.buffer if self._pending else OutboxBuffer(self._codec, self._schema)
         buffer.add(entry)
         if self._pending:
-            await self._connection.run(self._pending.add_marker())
+            self._pending.note_transaction(await self._connection.run(self._pending.add_marker()))
         else:
             await self._store(buffer)
 

@@ -173,4 +173,5 @@ def script(schema: str, migrations: Sequence[Migration], *, create_schema: bool)
 def _with_values(sql: str, values: Sequence[Any]) -> str:
     """Return a statement with its parameters replaced by literals, for a script."""
     literals = [literal(value) if isinstance(value, str) else str(value) for value in values]
-    return re.sub(r"\$(\d)", lambda match: literals[int(match[1]) - 1], sql)
+    # The name of the schema is quoted, and may contain $1.
+    return re.sub(r'"[^"]*"|\$(\d)', lambda match: literals[int(match[1]) - 1] if match[1] else match[0], sql)

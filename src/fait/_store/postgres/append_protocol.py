@@ -187,6 +187,9 @@ def _write(write: StreamWrite) -> dict[str, Any]:
 
 
 def _event(event: EncodedEvent) -> dict[str, Any]:
+    # In JSON, the offset of a time has no seconds, as +00:19:32 has.
+    # fault: offset-seconds-dropped
+    occurred_at = event.occurred_at and event.occurred_at.astimezone(UTC)
     return {
         "id": event.id,
         "type": event.type,
@@ -194,7 +197,7 @@ def _event(event: EncodedEvent) -> dict[str, Any]:
         "data": Raw(event.data.encode()),
         "metadata": Raw(event.metadata.encode()),
         "tags": event.tags,
-        "occurred_at": event.occurred_at,
+        "occurred_at": occurred_at,
         "expires": event.expires,
     }
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from fait._events.append import Appended, StreamWrite
-from fait._store.postgres.connection import Database, PostgresConnection, UniqueViolation
+from fait._store.postgres.connection import Database, InsufficientPrivilege, PostgresConnection, UniqueViolation
 
 __all__ = ["MIN_BULK_EVENTS", "append_bulk"]
 
@@ -33,14 +33,14 @@ async def append_bulk(
 ) -> Appended | None:
     """Append all events in one transaction.
 
-    Returns None if nothing was written, because events expire, a stream is not at its expected version, or an id
-    exists. The caller then calls the general append function, which reports why.
+    Returns None if nothing was written, because events expire, a stream is not at its expected version, an id exists,
+    or the role may not create temporary tables. The caller then calls the general append function, which reports why.
     """
     if any(event.expires for write in writes for event in write.events):
         return None
     try:
         async with connection.transaction():
-            await connection.execute(database.sql["create_bulk_table"])
+            await _create_table(connection, database)
             await connection.copy_records_to_table(
                 "fait_append_bulk_1", columns=_COLUMNS, records=list(_records(writes))
             )
@@ -53,6 +53,13 @@ async def append_bulk(
     except (_BulkRejected, UniqueViolation):
         return None
     return Appended(rows[-1][2], tuple(version for _, version, _ in rows))
+
+
+async def _create_table(connection: PostgresConnection, database: Database) -> None:
+    try:
+        await connection.execute(database.sql["create_bulk_table"])
+    except InsufficientPrivilege:  # TEMPORARY on the database, which may have been revoked from PUBLIC
+        raise _BulkRejected from None
 
 
 def _write_arguments(writes: Sequence[StreamWrite]) -> list[list[Any]]:

@@ -103,6 +103,10 @@ class PostgresConnection(Protocol):
         """Insert rows into a table by COPY."""
         ...
 
+    def get_settings(self) -> Any:
+        """Return the settings that the server has reported, such as `server_encoding`."""
+        ...
+
     def is_closed(self) -> bool:
         """Whether the connection is closed."""
         ...
@@ -211,6 +215,14 @@ def _invalid_url(redacted_url: str) -> UsageError:
     )
 
 
+def _wrong_encoding(redacted_url: str, encoding: str) -> UsageError:
+    return UsageError(
+        f"the database of {redacted_url} has the encoding {encoding}, in which not every text can be stored; fait "
+        "requires UTF8. Nothing was written. Create another database, for example with createdb --encoding=UTF8 "
+        "--template=template0 NAME, and name it in the URL."
+    )
+
+
 class Database:
     """A pool of connections, and the statements for one schema.
 
@@ -237,6 +249,7 @@ class Database:
     async def open(cls, options: ConnectionOptions) -> "Database":
         """Open one connection, to check the options; more are opened when they are needed."""
         database = cls(options)
+        encoding = ""
         try:
             database._pool = await _driver.create_pool(
                 min_size=0,  # with more, the driver would reconnect in the background and log failures
@@ -245,8 +258,8 @@ class Database:
                 statement_cache_size=200 if options.use_prepared_statements else 0,
                 **_connect_arguments(options),
             )
-            async with database.connection():
-                pass
+            async with database.connection() as connection:
+                encoding = connection.get_settings().server_encoding
         except (*CONNECTION_ERRORS, PostgresError) as error:
             raise map_error(error, options.redacted_url) from error
         except (
@@ -254,6 +267,10 @@ class Database:
             OverflowError,
         ):  # OverflowError: of the port. The message may contain a part of the password
             raise _invalid_url(options.redacted_url) from None
+        # fault: other-encodings-accepted
+        if encoding != "UTF8":
+            await database.close()
+            raise _wrong_encoding(options.redacted_url, encoding)
         return database
 
     async def _init_connection(self, connection: Any) -> None:
@@ -389,16 +406,56 @@ def _message(error: BaseException) -> str:
     return getattr(error, "message", None) or str(error)
 
 
+_RETRYABLE_STATEMENT_ERRORS: Final = (
+    asyncpg.InsufficientPrivilegeError,  # the next attempt may succeed, after a GRANT
+    asyncpg.DuplicatePreparedStatementError,  # of another client of a connection pooler
+)
+
+
+def _statement_error(error: BaseException) -> str | None:
+    """Return why the server rejected a statement that it would reject again; None for any other error."""
+    state, name, message = str(getattr(error, "sqlstate", "")), type(error).__name__, _message(error)
+    if isinstance(error, _RETRYABLE_STATEMENT_ERRORS):
+        return None
+    match state[:2]:
+        case "42" | "3F":
+            return (
+                f"a table, column or function is missing or different ({name}: {message}). It was changed by hand, or "
+                "is of another version of fait or of the app. Check the migrations with fait db status and the store "
+                "with fait doctor; rebuild a read model."
+            )
+        case "FA" if state == "FA001":
+            return (
+                f"{message}. Use READ COMMITTED: ALTER ROLE … RESET default_transaction_isolation, or the same with "
+                "ALTER DATABASE."
+            )
+        case "22" | "23":  # the message may contain values
+            return f"the server rejected a value ({name}). Change the value, or the constraint that rejects it."
+        case "0A" | "54" | "P0":
+            return f"the server rejected the statement ({name}: {message})."
+        case _:
+            return None
+
+
 def map_error(
     error: BaseException, location: str, outcome: Literal["not_written", "unknown"] = "not_written"
 ) -> FaitError:
-    """Translate an error of the server or of the connection; the error's class decides, never its text."""
+    """Translate an error of the server or of the connection; the error's class decides, never its text.
+
+    A statement that the server would reject again is a `UsageError`, unless an earlier attempt may have been written.
+    """
     name = type(error).__name__
+    # fault: bug-told-as-outage
+    if outcome == _NOT_WRITTEN and (reason := _statement_error(error)) is not None:
+        return UsageError(f"{location}: {reason} Nothing was written.")
     match error:
         case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():
             text = f"{location}: the server is out of disk space or memory ({name}). Free some, and retry."
         case asyncpg.TooManyConnectionsError():
-            text = f"{location}: too many connections. Lower ?pool= in the URL, or raise max_connections on the server."
+            text = (
+                f"{location}: too many connections ({_message(error)}). Lower ?pool= in the URL, or raise "
+                "max_connections of the server, or the connection limit of the role or the database."
+            )
         case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
             text = f"{location}: authentication failed. Check the user name and the password."
         case asyncpg.InvalidCatalogNameError():
@@ -406,7 +463,10 @@ def map_error(
         case asyncpg.InsufficientPrivilegeError():
             text = f"{location}: the role lacks a privilege ({_message(error)}). Grant it to the role."
         case asyncpg.ReadOnlySQLTransactionError():
-            text = f"{location} is a standby or read-only. Connect to the primary."
+            text = (
+                f"{location} is a standby, or default_transaction_read_only is on. Connect to the primary, or run "
+                "ALTER ROLE … RESET default_transaction_read_only, or the same with ALTER DATABASE."
+            )
         case asyncpg.InvalidSQLStatementNameError() | asyncpg.DuplicatePreparedStatementError():
             text = f"{location}: a connection pooler does not support prepared statements. Add prepare=no to the URL."
         case asyncpg.QueryCanceledError():

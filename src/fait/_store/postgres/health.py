@@ -11,8 +11,9 @@ from fait._store.command_hint import command_hint
 from fait._store.migrations import load_migrations
 from fait._store.ports.store import Finding
 from fait._store.postgres.admin import applied_migrations
+from fait._store.postgres.bulk import MIN_BULK_EVENTS
 from fait._store.postgres.connection import Database, PostgresConnection, PostgresError
-from fait._store.postgres.identifiers import quote
+from fait._store.postgres.identifiers import literal, quote
 from fait._store.postgres.identity import read_identity
 
 __all__ = ["CHECKS", "examine"]
@@ -112,8 +113,8 @@ async def _sequence(database: Database, connection: PostgresConnection) -> Check
     if last_value < last_position:
         detail = f"its last value {last_value} is below the last event at position {last_position}: appends will fail"
         advice = (
-            f"run SELECT setval('{name}', {last_position}), and find out what lowered it: a setval, or a restore of "
-            "the database"
+            f"run SELECT setval({literal(name)}, {last_position}), and find out what lowered it: a setval, or a "
+            "restore of the database"
         )
         return "problem", detail, advice
     return "ok", f"INCREMENT 1, CACHE 1, last value {last_value:,}", ""
@@ -130,8 +131,8 @@ async def _triggers(database: Database, connection: PostgresConnection) -> Check
     missing = sorted(f"{trigger} on {table}" for table, trigger in expected - enabled_triggers)
     if missing:
         advice = (
-            f"create or enable them as in the output of fait db sql --schema {database.schema}, and check whether "
-            "events were changed: these triggers prevent accidental changes"
+            f"create or enable them as in the output of {_script_command(database)}, and check whether events were "
+            "changed: these triggers prevent accidental changes"
         )
         return "problem", f"missing or disabled: {', '.join(missing)}", advice
     role = await connection.fetchval("SHOW session_replication_role")
@@ -140,6 +141,12 @@ async def _triggers(database: Database, connection: PostgresConnection) -> Check
         advice = "ALTER ROLE … RESET session_replication_role, or the same with ALTER DATABASE"
         return "problem", detail, advice
     return "ok", f"all {len(expected)} triggers exist and are enabled", ""
+
+
+def _script_command(database: Database) -> str:
+    from shlex import quote as quote_argument  # only for messages
+
+    return f"fait db sql --schema {quote_argument(database.schema)}"
 
 
 async def _functions(database: Database, connection: PostgresConnection) -> CheckResult:
@@ -154,8 +161,7 @@ async def _functions(database: Database, connection: PostgresConnection) -> Chec
     wrong = sorted(name for name, volatility in expected.items() if actual.get(name) != volatility)
     if wrong:
         advice = (
-            f"create them again as in the output of fait db sql --schema {database.schema}: otherwise readers could "
-            "skip events"
+            f"create them again as in the output of {_script_command(database)}: otherwise readers could skip events"
         )
         return "problem", f"missing, or of another volatility: {', '.join(wrong)}", advice
     return "ok", f"all {len(expected)} functions exist with the right volatility", ""
@@ -196,6 +202,21 @@ async def _connections(database: Database, connection: PostgresConnection) -> Ch
             "lower ?pool= in the URLs of the processes, raise max_connections, or use a connection pooler",
         )
     return "ok", detail, ""
+
+
+async def _temporary_tables(database: Database, connection: PostgresConnection) -> CheckResult:
+    if await connection.fetchval("SELECT has_database_privilege(current_database(), 'TEMPORARY')"):
+        return "ok", f"allowed: appends of {MIN_BULK_EVENTS} and more events use COPY", ""
+    return "ok", f"not allowed for this role: appends of {MIN_BULK_EVENTS} and more events do without COPY", ""
+
+
+async def _search_path(database: Database, connection: PostgresConnection) -> CheckResult:
+    schemas: list[str] = await connection.fetchval("SELECT current_schemas(true)")
+    first = next(schema for schema in schemas if not schema.startswith("pg_temp"))
+    if first == "pg_catalog":
+        return "ok", "PostgreSQL's own functions come first", ""
+    advice = "ALTER ROLE … SET search_path without pg_catalog, which then comes first, or the same with ALTER DATABASE"
+    return "problem", f"functions of the schema {first!r} replace PostgreSQL's own", advice
 
 
 async def _listen(database: Database, connection: PostgresConnection) -> CheckResult:
@@ -299,6 +320,8 @@ CHECKS: Final[dict[str, Check]] = {
     "append-only": _triggers,
     "functions": _functions,
     "connections": _connections,
+    "search_path": _search_path,
+    "temporary tables": _temporary_tables,
     "LISTEN": _listen,
     "prepared statements": _prepared,
     "oldest append": _ticket,

@@ -18,15 +18,17 @@ def quote(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Return a text as a SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
+    """Return a text as a SQL literal, which means the same with and without `standard_conforming_strings`."""
+    quoted = "'" + text.replace("'", "''") + "'"
+    # fault: backslash-in-a-literal
+    return "E" + quoted.replace("\\", "\\\\") if "\\" in text else quoted
 
 
 def in_schema(sql: str, schema: str) -> str:
     """Replace `{schema}` by the quoted name of the schema, also inside a literal."""
     name = quote(schema)
-    in_literal = literal(name)[1:-1]
-    return re.sub(r"'?\{schema\}", lambda match: "'" + in_literal if match[0][0] == "'" else name, sql)
+    literal_start = literal(name)[:-1]
+    return re.sub(r"'?\{schema\}", lambda match: literal_start if match[0][0] == "'" else name, sql)
 
 
 def check_schema(name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Protocol, cast
 
 import apsw
 
-from fait._errors import FaitError, StoreUnavailable
+from fait._errors import FaitError, StoreUnavailable, UsageError
 
 __all__ = [
     "BUSY_TIMEOUT_MS",
@@ -173,6 +173,17 @@ def map_error(error: apsw.Error, path: str | None = None) -> FaitError:
             text = (
                 f"{where} is read-only for this user. Check the permissions of the file and its directory: even to "
                 "read, SQLite creates files there."
+            )
+        case apsw.SQLError():
+            return UsageError(
+                f"{where}: a table or column is missing or different ({error}). It was changed by hand, or is of "
+                "another version of fait or of the app. Nothing was written. Check the migrations with fait db "
+                "status and the store with fait doctor; rebuild a read model."
+            )
+        case apsw.ConstraintError() | apsw.MismatchError() | apsw.TooBigError() | apsw.RangeError():
+            return UsageError(
+                f"{where}: SQLite rejected a value ({type(error).__name__}). Nothing was written. Change the value, or "
+                "the constraint that rejects it."
             )
         case _:
             text = f"{where}: {type(error).__name__}: {error}."

@@ -306,7 +306,7 @@ class _Savepoint:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         if isinstance(error, apsw.ConstraintError | TypeError | ValueError | OverflowError):
-            self.error = error
+            self.error = map_error(error) if isinstance(error, apsw.Error) else error
         if self._in_savepoint and self.error is not None:
             self._connection.execute("ROLLBACK TO appends")
         if self._in_savepoint and (self.error is not None or error is None):  # a full disk has already rolled back

@@ -244,9 +244,7 @@ def _run_job(connection: SqliteConnection, job: Job) -> Any:
 
 
 def _translate_error(error: Exception) -> Exception:
-    if isinstance(error, apsw.Error) and not isinstance(error, apsw.ConstraintError | apsw.SQLError):
-        return map_error(error)
-    return error
+    return map_error(error) if isinstance(error, apsw.Error) else error
 
 
 def _no_op(_connection: SqliteConnection) -> None:

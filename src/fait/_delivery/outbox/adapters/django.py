@@ -87,6 +87,7 @@ class _Django:
             )
 
     def run(self, statement: Statement) -> Rows:
+        self.check()  # an inner block may have marked the transaction for rollback since the event was added
         with translate_errors(), self._connection.cursor() as cursor:
             cursor.execute(percent_s(statement.sql), statement.values)
             rows = cursor.fetchall()

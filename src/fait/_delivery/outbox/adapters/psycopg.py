@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 
 from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -43,7 +43,7 @@ class _Psycopg:
     def run(self, statement: Statement) -> Rows:
         # A plain cursor: the cursor factory and row factory of the connection may be customized.
         with translate_errors(), Cursor(self._connection, row_factory=tuple_row) as cursor:
-            return cursor.execute(percent_s(statement.sql).encode(), statement.values).fetchall()
+            return cursor.execute(_query(statement), statement.values).fetchall()
 
     def transaction(self) -> AbstractContextManager[bool]:
         return self._transaction()
@@ -66,7 +66,7 @@ class _AsyncPsycopg:
     async def run(self, statement: Statement) -> Rows:
         with translate_errors():
             async with AsyncCursor(self._connection, row_factory=tuple_row) as cursor:
-                await cursor.execute(percent_s(statement.sql).encode(), statement.values)
+                await cursor.execute(_query(statement), statement.values)
                 return await cursor.fetchall()
 
     def transaction(self) -> AbstractAsyncContextManager[bool]:
@@ -77,6 +77,11 @@ class _AsyncPsycopg:
         commits = _is_idle(self._connection)
         async with self._connection.transaction():
             yield commits
+
+
+def _query(statement: Statement) -> LiteralString:
+    """Return a statement as text, which the driver sends in the encoding of the session."""
+    return cast("LiteralString", percent_s(statement.sql))
 
 
 def _is_idle(connection: Connection[Any] | AsyncConnection[Any]) -> bool:

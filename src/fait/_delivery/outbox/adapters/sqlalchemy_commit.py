@@ -2,8 +2,12 @@
 
 SQLAlchemy calls the "commit" listeners of an engine before it sends a COMMIT, for sessions and connections alike, and
 after a session has flushed. A buffer belongs to a connection and is discarded with it.
+
+It is not told of a transaction or a savepoint that a statement in SQL text ends. While there are buffered events, such
+a statement is therefore refused before it is sent.
 """
 
+import re
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -14,7 +18,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.sql.elements import TextClause
 
-from fait._delivery.outbox.adapters.driver_errors import translate_errors
+from fait._delivery.outbox.adapters.driver_errors import transaction_replaced, translate_errors
 from fait._delivery.outbox.adapters.placeholders import colon_named
 from fait._delivery.outbox.adapters.sqlite3 import decode_rows
 from fait._delivery.outbox.outbox import OnCommit, OutboxBuffer
@@ -29,10 +33,19 @@ __all__ = ["get_buffer", "run_callbacks", "savepoints"]
 _CALLBACKS: Final = "fait.on_commit"
 """Key in the `info` of the driver connection: the callbacks to call after a successful commit."""
 
+_IDLE: Final = 0
+"""The status of a connection outside of a transaction in libpq, and so in psycopg and psycopg2."""
+
 _listening_engines: Final = WeakSet[Engine]()
 _buffers: Final = WeakKeyDictionary[Connection, "_TransactionBuffers"]()
 
 _Undo = Callable[[], object]
+
+_CONTROLS_TRANSACTION: Final = re.compile(
+    r"(?:^|;)(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(?:ABORT|BEGIN|COMMIT|END|PREPARE\s+TRANSACTION|ROLLBACK|START)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Statements that begin or end a transaction, or roll a savepoint back; also after another statement."""
 
 
 class _SavepointAwareBuffer(OutboxBuffer):
@@ -67,6 +80,8 @@ class _TransactionBuffers:
     def __init__(self) -> None:
         self.session_savepoints: set[str] = set()
         """Savepoints that act as a session's own transaction: for the session, their release is the commit."""
+        self.begun = False
+        """Whether the driver has begun the transaction, which most drivers do before its first statement."""
         self._buffers: dict[tuple[Registry, str], _SavepointAwareBuffer] = {}
 
     def buffer(self, codec: Codec, schema: str, on_commit: OnCommit) -> _SavepointAwareBuffer:
@@ -81,12 +96,24 @@ class _TransactionBuffers:
         for each in self._buffers.values():
             each.undo_savepoint(name)
 
+    @property
+    def has_events(self) -> bool:
+        """Whether there is an event to store."""
+        return any(self._buffers.values())
+
+    def check_transaction(self, connection: Connection) -> None:
+        """Raise UsageError if the transaction to which the events were added is no longer open in the database."""
+        # fault: transaction-ended-below-sqlalchemy
+        if self.begun and not _in_transaction(connection):
+            raise _not_in_transaction() if _begins_late(connection) else transaction_replaced()
+
     def store(self, connection: Connection) -> None:
         """Store the events of all buffers and empty them."""
-        if not any(self._buffers.values()):
+        if not self.has_events:
             return
-        if connection.dialect.name == "sqlite" and not _driver_connection(connection).in_transaction:
+        if connection.dialect.name == "sqlite" and not self.begun and not _in_transaction(connection):
             raise _not_in_transaction()
+        self.check_transaction(connection)
         for each in self._buffers.values():
             each.store(connection)
 
@@ -117,6 +144,7 @@ def get_buffer(
     buffers = _buffers.setdefault(connection, _TransactionBuffers())
     if session_savepoint is not None:
         buffers.session_savepoints.add(session_savepoint)
+    buffers.begun = buffers.begun or _in_transaction(connection)
     buffer = buffers.buffer(codec, schema, on_commit)
     buffer.enter_savepoints(names)
     return buffer
@@ -151,7 +179,7 @@ def _check(connection: Connection, nested: bool) -> None:
             "Nothing was written. Use a connection without AUTOCOMMIT."
         )
     if connection.dialect.name == "sqlite":
-        if nested and _is_legacy_transaction_control(driver):
+        if nested and _begins_late(connection):
             raise _not_in_transaction()
     elif level not in (None, "READ COMMITTED"):
         raise UsageError(
@@ -167,14 +195,27 @@ def _is_autocommit(connection: Connection, driver: Any) -> bool:
     return sqlite and driver.isolation_level is None and not _driver_connection(connection).in_transaction
 
 
-def _is_legacy_transaction_control(driver: Any) -> bool:
+def _begins_late(connection: Connection) -> bool:
     """Return whether sqlite3 begins transactions only before INSERT, UPDATE and DELETE; False if that is unknown."""
+    if connection.dialect.name != "sqlite":
+        return False
+    driver: Any = connection.connection.dbapi_connection
     is_known = hasattr(driver, "autocommit") or sys.version_info < (3, 12)
     return is_known and getattr(driver, "autocommit", -1) == -1 and driver.isolation_level is not None
 
 
 def _driver_connection(connection: Connection) -> Any:
     return connection.connection.driver_connection
+
+
+def _in_transaction(connection: Connection) -> bool:
+    """Return whether the driver has a transaction open; True if the driver does not tell."""
+    driver = _driver_connection(connection)
+    if connection.dialect.name == "sqlite":
+        return driver.in_transaction
+    if hasattr(driver, "is_in_transaction"):  # asyncpg
+        return driver.is_in_transaction()
+    return getattr(getattr(driver, "info", None), "transaction_status", True) != _IDLE
 
 
 def _not_in_transaction() -> UsageError:
@@ -187,7 +228,7 @@ def _not_in_transaction() -> UsageError:
 
 @cache
 def _text_clause(sql: str) -> TextClause:
-    return text(colon_named(sql.replace(":", r"\:")))
+    return text(colon_named(sql))
 
 
 def _run(connection: Connection, statement: Statement) -> Rows:
@@ -205,6 +246,29 @@ def _listen(engine: Engine) -> None:
         event.listen(engine, name, hook)
     event.listen(engine.pool, "checkin", _on_checkin)
     _listening_engines.add(engine)
+
+
+def _on_statement(
+    connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+) -> None:
+    buffers = _buffers.get(connection)
+    if buffers is None or not buffers.has_events:
+        return
+    # fault: sql-text-ends-transaction
+    if _is_text(context) and _CONTROLS_TRANSACTION.search(statement):
+        raise UsageError(
+            "a statement in SQL text that begins or ends a transaction, or rolls a savepoint back, was not executed: "
+            "events have been added to the transaction, and SQLAlchemy would not know that it has ended. Nothing was "
+            "written. Call commit(), rollback() or begin_nested() of the session or connection."
+        )
+    buffers.check_transaction(connection)
+    # sqlite3 may not begin it before this statement; the other drivers do.
+    buffers.begun = connection.dialect.name != "sqlite" or _in_transaction(connection)
+
+
+def _is_text(context: Any) -> bool:
+    """Return whether a statement is SQL text of the application; SQLAlchemy's own savepoints are not."""
+    return context.compiled is None or isinstance(context.compiled.statement, TextClause)
 
 
 def _on_commit(connection: Connection) -> None:
@@ -276,6 +340,7 @@ def _undo_on_error(connection: Connection, undo: _Undo) -> Generator[None]:
 
 
 _HOOKS: Final = {
+    "before_cursor_execute": _on_statement,
     "commit": _on_commit,
     "commit_twophase": _on_commit_twophase,
     "prepare_twophase": _on_prepare_twophase,

@@ -51,7 +51,8 @@
 --                       were checked, NULL without conditions
 --   existing_events     rejected: the stored events with the same ids, as [{"id", "stream", "version", "position"}], or
 --                       NULL
---   conflicting_events  condition_failed: the first 1000 events that match the condition, as an array of objects
+--   conflicting_events  condition_failed: the first 1000 events that match the condition, as an array of objects.
+--                       Their times are texts in UTC
 --
 -- Errors: unique_violation if an event id exists (without check_ids, or appended concurrently), serialization_failure
 -- if `atomic` is set and another transaction changed a stream during step 3, lock_not_available after the lock timeout,
@@ -285,8 +286,13 @@ BEGIN
             ),
             CASE WHEN w.number = ANY (failed_writes) THEN (
                 SELECT json_agg(row_to_json(matching)) FROM (
+                    -- Times are text in UTC: in the zone of the session, a year could be 10000 or BC, and an offset
+                    -- could have seconds.
                     SELECT a.position, a.stream, a.version, a.type, a.schema_version, a.id, a.data::text AS data,
-                        a.metadata::text AS metadata, coalesce(a.tags, '{}') AS tags, a.recorded_at, a.occurred_at
+                        a.metadata::text AS metadata, coalesce(a.tags, '{}') AS tags,
+                        to_char(a.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS recorded_at,
+                        -- fault: times-in-session-zone
+                        to_char(a.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS occurred_at
                     FROM {schema}.fait_all_events AS a
                     WHERE EXISTS (
                         SELECT FROM unnest(query_write_nos, query_after, query_types, query_tags, query_categories)
