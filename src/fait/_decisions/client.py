@@ -308,7 +308,8 @@ class Client:
 
         Returns:
             `stream` and `version` are those of the first stream; `position` is that of the last event. `value` is
-            None.
+            None. Positions increase in the order of the events. On PostgreSQL they are not contiguous if other appends
+            run at the same time: do not compute the position of an event from that of another.
 
         Raises:
             WrongExpectedVersion: a stream is not at its expected version; nothing was written.
