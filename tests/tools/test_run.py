@@ -123,7 +123,7 @@ async def test_ctrl_c_while_the_store_does_not_answer_ends_the_start_quietly(tmp
     try:
         await asyncio.wait_for(connected.wait(), 20)
         worker.send_signal(signal.SIGINT)
-        output = await asyncio.to_thread(worker.communicate, timeout=5)
+        output = await asyncio.to_thread(worker.communicate, timeout=30)
     finally:
         worker.kill()
         server.close()
