@@ -266,7 +266,11 @@ class System(Client):
         return await wait_for_position(processor, self.store.leases, target, deadline, read)
 
     async def status(self) -> list[SubscriptionStatus]:
-        """Return position, lag and state of each subscription, as seen by this process."""
+        """Return position, lag and state of each subscription, as seen by this process.
+
+        Raises:
+            StoreUnavailable: the store cannot be read.
+        """
         ranges = {each.key: each for each in await self.store.leases.ranges()}
         head, statuses = await self.store.log.head(), list[SubscriptionStatus]()
         for name, processor in self._subscription_runner.processors.items():
