@@ -5,9 +5,8 @@ Applications get it from `App.open`; tools that run only a part of an app call `
 are stopped and the store is closed.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
@@ -70,12 +69,15 @@ async def open_system(
         )
     clock = clock or SystemClock()
     store = await open_store(url, clock=clock, create=create)
-    try:
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(store.close)
         system = System(declarations, store, clock, lease_s)
-        async with system._run(changes, start=run == "here"):  # pyright: ignore[reportPrivateUsage]
+        closing.push_async_callback(system._stop)  # pyright: ignore[reportPrivateUsage]
+        await system._start(changes, run_subscriptions=run == "here")  # pyright: ignore[reportPrivateUsage]
+        try:
             yield system
-    finally:
-        await store.close()
+        finally:
+            system._check_close(closing)  # pyright: ignore[reportPrivateUsage]
 
 
 def _variable_name(app: str) -> str:
@@ -105,10 +107,9 @@ class SubscriptionStatus(Struct, frozen=True):
 class System(Client):
     """An app running on a store: executes commands, appends events, queries read models and reads the log.
 
-    `App.open` yields it; it is not constructed by applications.
-
-    Attributes:
-        store: the store, with all its ports (see `fait.store`).
+    `App.open` yields it; it is not constructed by applications. It belongs to the process and the event loop in which
+    it was opened: elsewhere, all its methods raise `UsageError`. A child process opens a system of its own. It must not
+    be forked while an SQLite file is open in its parent: start it with "spawn", or fork before the file is opened.
     """
 
     def __init__(self, declarations: Declarations, store: Store, clock: Clock, lease_s: float) -> None:
@@ -116,8 +117,7 @@ class System(Client):
         self._snapshots = Snapshots(store.snapshots, registry)
         super().__init__(store.log, Loader(store.log, codec, self._snapshots), clock)
         self._declarations = declarations
-        self.store = store
-        self._event_loop = asyncio.get_running_loop()
+        self._store = store
         projections = [Projection(each, codec, store.tables) for each in declarations.read_models.values()]
         reactors = [Reactor(each, codec, self) for each in declarations.reactors.values()]
         subscriptions: list[Projection | Reactor] = [*projections, *reactors]
@@ -125,23 +125,44 @@ class System(Client):
         retention = Retention(declarations.name, registry, store, clock)
         self._subscription_runner = Runner(subscriptions, store, retention, lease_s=lease_s)
 
+    @property
+    def store(self) -> Store:
+        """The store, with all its ports (see `fait.store`).
+
+        Raises:
+            UsageError: in another process or event loop than the one in which the system was opened.
+        """
+        self._affinity.check()
+        return self._store
+
     def _notify_commit(self) -> None:
         """Wake readers after a commit of new events. May be called from any thread."""
-        with suppress(RuntimeError):  # the event loop is closed
-            self._event_loop.call_soon_threadsafe(self.store.log.notify)
+        if not self._affinity.is_forked:
+            with suppress(RuntimeError):  # the event loop is closed
+                self._affinity.loop.call_soon_threadsafe(self._store.log.notify)
 
-    @asynccontextmanager
-    async def _run(self, changes: RegistrationChanges, *, start: bool) -> AsyncGenerator[None, None]:
+    async def _start(self, changes: RegistrationChanges, *, run_subscriptions: bool) -> None:
         await self._prepare(changes)
+        if run_subscriptions:
+            await self._subscription_runner.start()
+
+    def _check_close(self, closing: AsyncExitStack) -> None:
+        """Let nothing be closed in another process or event loop: connections and threads are not those of the caller.
+
+        A forked child may leave the block, as with `sys.exit`.
+        """
         try:
-            if start:
-                await self._subscription_runner.start()
-            yield
+            self._affinity.check()
+        except UsageError:
+            closing.pop_all()
+            if not self._affinity.is_forked:
+                raise
+
+    async def _stop(self) -> None:
+        try:
+            await self._subscription_runner.stop()
         finally:
-            try:
-                await self._subscription_runner.stop()
-            finally:
-                await self._snapshots.close()
+            await self._snapshots.close()
 
     async def _prepare(self, changes: RegistrationChanges = RegistrationChanges()) -> None:
         """Register the subscriptions; raise if those that are registered do not match the declarations."""
@@ -245,7 +266,11 @@ class System(Client):
         return await wait_for_position(processor, self.store.leases, target, deadline, read)
 
     async def status(self) -> list[SubscriptionStatus]:
-        """Return position, lag and state of each subscription, as seen by this process."""
+        """Return position, lag and state of each subscription, as seen by this process.
+
+        Raises:
+            StoreUnavailable: the store cannot be read.
+        """
         ranges = {each.key: each for each in await self.store.leases.ranges()}
         head, statuses = await self.store.log.head(), list[SubscriptionStatus]()
         for name, processor in self._subscription_runner.processors.items():
@@ -278,6 +303,7 @@ class System(Client):
             PositionExpired: the read model handles messages, and some have been dropped. The table is unchanged, unless
                 they were dropped during the call.
         """
+        self._affinity.check()
         name = self._definition(model).name
         await self._registrar.rebuild(name)
         self._subscription_runner.processors[name].restart()

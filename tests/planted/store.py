@@ -4,6 +4,21 @@ from tests.planted.mutant import GROUP_COMMIT, LOG, MEMORY, PORTS, PROPERTY, RET
 
 FAULTS = [
     Mutant(
+        "a system is used in an event loop that is not its own",
+        "_affinity.py",
+        "system-in-another-loop",
+        "if len(_forks) == self._generation:",
+        "tests/test_affinity.py::test_every_call_elsewhere_is_refused_and_the_system_continues"
+        "[memory-another event loop]",
+    ),
+    Mutant(
+        "a forked child opens an SQLite file that its parent has open, and loses its commits when the parent closes it",
+        "_store/sqlite/multi_driver_guard.py",
+        "file-opened-across-fork",
+        "if False:",
+        "tests/test_affinity.py::test_forked_child_cannot_open_an_sqlite_file_that_its_parent_had_open",
+    ),
+    Mutant(
         "an export replaces a device or a pipe by a file",
         "_tools/cli/transfer.py",
         "export-replaces-device",

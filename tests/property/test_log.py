@@ -186,7 +186,7 @@ class SameAnswers(RuleBasedStateMachine):
         self.same("head")
 
 
-@pytest.mark.timeout(0 if THOROUGH else 60)
+@pytest.mark.timeout(0 if THOROUGH else 600)
 @pytest.mark.parametrize("backend", [name for name in backend_names() if name != REFERENCE])
 def test_a_log_answers_as_the_reference_does(backend: str, store_url: Callable[[str], str]) -> None:
     machine = type(

@@ -1,12 +1,12 @@
 """Group commit: how appends are collected into batches, limited, retried and canceled; without a store."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 
 import pytest
 
+from fait import _affinity
 from fait._errors import StoreUnavailable, UsageError
 from fait._events.append import AppendCondition, StreamWrite, VersionConflict
 from fait._store.group_commit import (
@@ -467,8 +467,7 @@ async def test_canceling_an_append_over_the_limit_admits_those_behind_it() -> No
 
 async def test_append_after_a_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = Harness()
-    process = os.getpid()
-    monkeypatch.setattr(os, "getpid", lambda: process + 1)
+    monkeypatch.setattr(_affinity, "_forks", [None])
 
     with pytest.raises(UsageError, match="fork"):
         await harness.group_commit.append([write("a")])

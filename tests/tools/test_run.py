@@ -88,6 +88,27 @@ async def test_worker_handles_events_reports_status_and_stops_on_signal(
     assert "stopping: finishing the current batches" in stderr
 
 
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+async def test_files_in_the_working_directory_replace_no_module_of_fait_or_of_the_standard_library(
+    tmp_path: Path, store_url: Callable[[str], str], backend: str
+) -> None:
+    url = store_url(backend)
+    (tmp_path / "bells.py").write_text(APP + "\nfrom hypothesis import OWN_MODULE\nimport json, email\n")
+    (tmp_path / "hypothesis.py").write_text("OWN_MODULE = True")  # precedes an installed package
+    for name in ("json", "email", "inspect", "queue", "decimal", "asyncpg", "apsw"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(f'{__name__} of the working directory was imported')")
+    await publish(url, 2)
+    worker = start_worker(tmp_path, url)
+    try:
+        await wait_until_handled(tmp_path, 2)
+        worker.send_signal(signal.SIGTERM)
+        _, stderr = await asyncio.to_thread(worker.communicate, timeout=30)
+    finally:
+        worker.kill()
+
+    assert worker.returncode == 0, stderr
+
+
 async def test_ctrl_c_while_the_store_does_not_answer_ends_the_start_quietly(tmp_path: Path) -> None:
     (tmp_path / "bells.py").write_text(APP)
     connected = asyncio.Event()
@@ -102,7 +123,7 @@ async def test_ctrl_c_while_the_store_does_not_answer_ends_the_start_quietly(tmp
     try:
         await asyncio.wait_for(connected.wait(), 20)
         worker.send_signal(signal.SIGINT)
-        output = await asyncio.to_thread(worker.communicate, timeout=5)
+        output = await asyncio.to_thread(worker.communicate, timeout=30)
     finally:
         worker.kill()
         server.close()

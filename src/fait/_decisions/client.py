@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import msgspec
 
+from fait._affinity import Affinity
 from fait._arguments import check_time
 from fait._clock import Clock
 from fait._decisions.aggregate import Aggregate, command_of, describe_aggregate, fold_definition_of, pending_events
@@ -45,7 +46,8 @@ P = ParamSpec("P")
 class Client:
     """Makes decisions, appends events and loads state. `System` and a handler's `Context` are clients.
 
-    Applications do not construct a client; `using` returns one with other options.
+    Applications do not construct a client; `using` returns one with other options. Its calls raise `UsageError` in
+    another process or event loop than the one in which the system was opened.
     """
 
     def __init__(
@@ -55,12 +57,20 @@ class Client:
         clock: Clock,
         options: Options = Options(),
         keys: Callable[[str], str] | None = None,
+        affinity: Affinity | None = None,
     ) -> None:
         self._log = log  # all appends of the client go to it, through `idempotency.append`
-        self._loader = loader
+        self._any_loader = loader
+        self._affinity = affinity or Affinity("system")
         self._clock = clock
         self._options = options
         self._next_key = keys  # set by a handler's context: the idempotency key of the next call of an operation
+
+    @property
+    def _loader(self) -> Loader:
+        """The loader of a call, which every call uses before it reads or writes: raises in another process or loop."""
+        self._affinity.check()
+        return self._any_loader
 
     def using(
         self,
@@ -88,7 +98,7 @@ class Client:
         current = self._options
         return Client(
             self._log,
-            self._loader,
+            self._any_loader,
             self._clock,
             Options(
                 key=current.key if key is None else key,
@@ -97,6 +107,7 @@ class Client:
                 extra=current.extra if extra is None else extra,
             ),
             self._next_key,
+            self._affinity,
         )
 
     def _next_options(self, operation: str) -> Options:
@@ -164,13 +175,13 @@ class Client:
         arguments: Mapping[str, Any],
         run: Callable[[S], tuple[R, Sequence[DecidedEvent]]],
     ) -> WriteResult[R]:
-        options = self._next_options(f"{name}/{id}")
+        loader, options = self._loader, self._next_options(f"{name}/{id}")
         stream = stream_name(definition.category, id)
         intention = Intention(stream, options, (name, arguments))
-        history = StreamHistory(self._loader, definition, stream, run)
+        history = StreamHistory(loader, definition, stream, run)
         result = await decide(history, intention, self._log, self._clock)
         if history.loaded.new_snapshot is not None:
-            self._loader.save_snapshot(history.loaded.new_snapshot)
+            loader.save_snapshot(history.loaded.new_snapshot)
         return result
 
     @overload
@@ -250,8 +261,9 @@ class Client:
         """
         if not queries:
             raise UsageError("query() needs at least one Query; Query() matches all events.")
+        codec = self._loader.codec
         stored, position = await read_matching_events(self._log, queries)
-        return QueryResult([self._loader.codec.decode_envelope(each) for each in stored], queries, position)
+        return QueryResult([codec.decode_envelope(each) for each in stored], queries, position)
 
     async def publish(
         self,
@@ -296,7 +308,8 @@ class Client:
 
         Returns:
             `stream` and `version` are those of the first stream; `position` is that of the last event. `value` is
-            None.
+            None. Positions increase in the order of the events. On PostgreSQL they are not contiguous if other appends
+            run at the same time: do not compute the position of an event from that of another.
 
         Raises:
             WrongExpectedVersion: a stream is not at its expected version; nothing was written.

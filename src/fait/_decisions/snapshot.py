@@ -21,12 +21,23 @@ from fait._events.registry import Registry
 from fait._events.type_inspection import inspect_types
 from fait._telemetry import logger
 
-__all__ = ["VERIFIED_SHARE", "LoadedSnapshot", "Snapshot", "SnapshotStore", "Snapshots", "state_decoder"]
+__all__ = [
+    "SAVE_TIMEOUT_S",
+    "VERIFIED_SHARE",
+    "LoadedSnapshot",
+    "Snapshot",
+    "SnapshotStore",
+    "Snapshots",
+    "state_decoder",
+]
 
 S = TypeVar("S")
 
 VERIFIED_SHARE: Final = 0.001
 """Share of the loads from a snapshot that are verified against a fold from the first event."""
+
+SAVE_TIMEOUT_S: Final = 1.0
+"""Timeout for snapshots that are being saved when the system closes."""
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -168,8 +179,9 @@ class Snapshots:
             task.add_done_callback(lambda _: self._saving.pop(snapshot.stream))
 
     async def close(self) -> None:
-        """Wait until all snapshots are saved."""
-        await asyncio.gather(*self._saving.values())
+        """Wait until all snapshots are saved, at most `SAVE_TIMEOUT_S`: a snapshot can be lost without harm."""
+        if self._saving:
+            await asyncio.wait(self._saving.values(), timeout=SAVE_TIMEOUT_S)
 
     async def _save(self, snapshot: Snapshot) -> None:
         try:

@@ -11,13 +11,13 @@ the store is available, they are retried individually, so that one append cannot
 
 import asyncio
 import math
-import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from fait._errors import StoreUnavailable, UsageError
+from fait._affinity import Affinity
+from fait._errors import StoreUnavailable
 from fait._events.append import AppendCondition, AppendResult, StreamWrite, check_size, count_characters
 
 __all__ = [
@@ -164,8 +164,7 @@ class GroupCommit:
         self._disjoint_streams = disjoint_streams
         self._max_events = max_queued_events
         self._max_bytes = max_queued_bytes
-        self._loop = asyncio.get_running_loop()
-        self._process = os.getpid()
+        self._affinity = Affinity("store")
         self._flushes: set[asyncio.Task[None]] = set()
         self._queue: deque[PendingAppend] = deque()
         self._over_limit: deque[PendingAppend] = deque()
@@ -183,8 +182,8 @@ class GroupCommit:
             UsageError: called in another process or event loop, or the append is too large. Nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
-        self._check_process_and_loop()
-        append = PendingAppend(writes, condition, self._loop.create_future())
+        self._affinity.check()
+        append = PendingAppend(writes, condition, self._affinity.loop.create_future())
         check_size(writes, append.size_bytes)
         if self._over_limit or not self._fits(append):
             self._over_limit.append(append)
@@ -209,16 +208,6 @@ class GroupCommit:
         """Wait until all appends have their results. No append may be added afterwards."""
         while self._flushes:
             await asyncio.wait(self._flushes)
-
-    def _check_process_and_loop(self) -> None:
-        if os.getpid() != self._process:
-            raise UsageError(
-                "the store was opened before a fork. Open the app in the child process. Nothing was written."
-            )
-        if asyncio.get_running_loop() is not self._loop:
-            raise UsageError(
-                "the store was opened in another event loop. Open the app in this one. Nothing was written."
-            )
 
     def _admit(self) -> None:
         """Queue the appends over the limit that fit now, in order."""
@@ -334,7 +323,7 @@ class GroupCommit:
     def _start(self, batch: list[PendingAppend], *, slots: int) -> None:
         # A task of its own: timeouts in the flush cancel this task and not that of a caller.
         # fault: flush-in-task-of-caller
-        task = self._loop.create_task(self._run(batch, slots), name="fait-group-commit")
+        task = self._affinity.loop.create_task(self._run(batch, slots), name="fait-group-commit")
         self._flushes.add(task)
         task.add_done_callback(self._flushes.discard)
 

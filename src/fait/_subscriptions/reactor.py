@@ -112,7 +112,7 @@ class Context(Client):
             calls[intention] += 1
             return f"{subscription}/{envelope.id}/{intention}/{calls[intention]}"
 
-        super().__init__(client._log, client._loader, client._clock, keys=key)  # pyright: ignore[reportPrivateUsage]
+        super().__init__(client._log, client._any_loader, client._clock, keys=key, affinity=client._affinity)  # pyright: ignore[reportPrivateUsage]
         self.envelope = envelope
         self.attempt = attempt
         self.statements: list[HandlerStatement] = []

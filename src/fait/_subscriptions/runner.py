@@ -15,8 +15,11 @@ from fait._telemetry import logger
 
 __all__ = ["STOP_TIMEOUT_S", "Runner"]
 
-STOP_TIMEOUT_S: Final = 10.0
+STOP_TIMEOUT_S: Final = 5.0
 """Timeout for the current handler calls when the system stops. Then they are canceled, and their events redelivered."""
+
+CANCEL_TIMEOUT_S: Final = 1.0
+"""Timeout for canceled handlers to end, and for the store to release the leases."""
 
 
 class Runner:
@@ -63,14 +66,15 @@ class Runner:
             running = [*self._tasks, *self._background_tasks]
             for task in running:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
             if running:
+                await asyncio.wait(running, timeout=CANCEL_TIMEOUT_S)
                 await self._release_leases()
 
     async def _release_leases(self) -> None:
         try:
-            await self._leases.deregister(self._worker)
-        except StoreUnavailable as error:
+            async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                await self._leases.deregister(self._worker)
+        except (StoreUnavailable, TimeoutError) as error:
             logger.warning(
                 "failed to release the leases, other processes can acquire them after %g s: worker=%s error=%r",
                 self._lease_s, self._worker, error,

@@ -58,8 +58,12 @@ WriteOutcome = Literal["not_written", "unknown"]
 _NOT_WRITTEN: Final[WriteOutcome] = "not_written"
 _UNKNOWN: Final[WriteOutcome] = "unknown"
 
-CLOSE_TIMEOUT_S: Final = 10.0
-"""Timeout for statements in flight when the store closes."""
+CLOSE_TIMEOUT_S: Final = 1.0
+"""Timeout for the connections to close. Then they are terminated."""
+
+RELEASE_TIMEOUT_S: Final = 1.0
+"""Timeout for the server to end the unfinished statement of a released connection. Then the connection is closed: a
+canceled call must not wait for a server that does not answer."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 """Timeout for a new connection."""
@@ -339,7 +343,7 @@ class Database:
     async def release_to_pool(self, connection: PostgresConnection) -> None:
         """Return a connection to the driver's pool, which ends a statement or a transaction that is unfinished."""
         # On an error, the driver closes the connection.
-        with self.deadline(connection, RESPONSE_TIMEOUT_S), suppress(*CONNECTION_ERRORS, PostgresError):
+        with self.deadline(connection, RELEASE_TIMEOUT_S), suppress(*CONNECTION_ERRORS, PostgresError):
             await self._pool.release(connection)
 
     async def discard(self, connection: PostgresConnection) -> None:
@@ -363,10 +367,10 @@ class Database:
     async def close(self) -> None:
         """Close all connections after their statements have ended, or after `CLOSE_TIMEOUT_S`."""
         self._closing = True
-        while self._idle:
-            await self.release_to_pool(self._idle.pop())
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                while self._idle:
+                    await self.release_to_pool(self._idle.pop())
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()

@@ -21,8 +21,12 @@ from fait._store.postgres.tables import reject_unstorable
 
 __all__ = ["PostgresRecorder"]
 
-IDLE_TIMEOUT_MS: Final = 10_000
-"""Maximum time for which a transaction with a handler's statements may be idle: the next owner waits for its end."""
+IDLE_TIMEOUT_MS: Final = 4_000
+"""Maximum time for which a transaction with a handler's statements may be idle.
+
+If its process hangs, the next owner of the range waits for the end of this transaction. So it is shorter than the
+default lease.
+"""
 
 _ALLOWED: Final = {
     "ALTER",

@@ -1,6 +1,8 @@
 """Opens a store in a PostgreSQL database: applies migrations, reads the log's identity, and checks new connections."""
 
 import asyncio
+from contextlib import suppress
+from typing import Final
 
 from fait._clock import Clock
 from fait._errors import UsageError
@@ -17,7 +19,10 @@ from fait._store.postgres.registrations import PostgresRegistrations
 from fait._store.postgres.snapshots import PostgresSnapshots
 from fait._store.postgres.tables import PostgresTables
 
-__all__ = ["PostgresStore", "open_store"]
+__all__ = ["CLOSE_TIMEOUT_S", "PostgresStore", "open_store"]
+
+CLOSE_TIMEOUT_S: Final = 3.0
+"""Timeout for pending appends when the store closes. Then their outcome is unknown to their callers."""
 
 
 class PostgresStore:
@@ -37,12 +42,14 @@ class PostgresStore:
         return await examine(self._database)
 
     async def close(self) -> None:
-        """Finish pending appends and close the connections, even if the caller is canceled during this call."""
+        """Finish pending appends, and close the connections, even if the caller is canceled during this call."""
         await asyncio.shield(self._close())
 
     async def _close(self) -> None:
         try:
-            await self.log.close()
+            with suppress(TimeoutError):  # the server does not answer
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self.log.close()
         finally:
             await self._database.close()
 

@@ -1,8 +1,9 @@
 """Options shared by commands, and how a command opens its store and loads its app."""
 
+import os
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,8 @@ from fait._store.ports.store import Store
 __all__ = ["AppOption", "JsonOption", "OptionalAppOption", "StoreOption", "load_app", "open_readonly"]
 
 _APP_HELP = (
-    "The application as module:name, as in --app shop.app:shop. Modules in the working directory are found first."
+    "The application as module:name, as in --app shop.app:shop. Modules in the working directory precede those of "
+    "installed packages."
 )
 
 StoreOption = Annotated[
@@ -42,7 +44,7 @@ async def open_readonly(url: str) -> AsyncGenerator[Store, None]:
 
 
 def load_app(target: str) -> App:
-    """Import the app named `module:name`, with the working directory first on the module path.
+    """Import the app named `module:name`, also from the working directory.
 
     Raises:
         UsageError: the target is malformed, the module cannot be imported, or the name is not an app.
@@ -50,9 +52,9 @@ def load_app(target: str) -> App:
     module_name, colon, name = target.partition(":")
     if not (module_name and colon and name):
         raise UsageError(f"invalid --app {target!r}: expected module:name, such as --app shop.app:shop")
-    sys.path.insert(0, str(Path.cwd()))
     try:
-        module = import_module(module_name)
+        with _working_directory_on_path():
+            module = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise UsageError(
@@ -69,3 +71,24 @@ def load_app(target: str) -> App:
         raise UsageError(f"--app: {name!r} in module {module_name} is not a fait.App. Apps in this module: {available}")
     declarations_of(app)  # raises if they contradict each other
     return app
+
+
+@contextmanager
+def _working_directory_on_path() -> Generator[None]:
+    """Let a block import modules of the working directory in preference to installed packages.
+
+    A file of the working directory never replaces a module of the standard library, such as `json`. After the block it
+    does not replace an installed package either: fait imports its database driver only when it opens the store.
+    """
+    folder = str(Path.cwd())
+    if folder in sys.path:
+        yield
+        return
+    library = Path(os.__file__).parent
+    places = [each for each in sys.path if Path(each) in (library, library / "lib-dynload")]
+    sys.path.insert(max(map(sys.path.index, places), default=-1) + 1, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        sys.path.append(folder)

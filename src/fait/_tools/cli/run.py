@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 from typing import Final
 
 from fait._errors import StoreUnavailable
@@ -21,31 +22,40 @@ async def run(store: StoreOption, app: AppOption, as_json: JsonOption = False) -
     """Run the handlers and read models of an app.
 
     Several workers may run at the same time: each subscription is run by one of them, and another one takes over if
-    that worker fails. SIGINT (Ctrl-C) or SIGTERM stops the worker after the current batches; a second signal stops it
-    immediately. Changes of a subscription's state are printed to standard error, or with --json to standard output.
+    that worker fails. SIGINT (Ctrl-C) or SIGTERM stops the worker after the current batches, or after about ten
+    seconds if a handler or the database does not respond; a second signal stops it immediately. Changes of a
+    subscription's state are printed to standard error, or with --json to standard output.
     """
-    declared, stop = load_app(app), asyncio.Event()
+    declared = load_app(app)
     await asyncio.sleep(0)  # lets a Ctrl-C during the import cancel this task
-    loop = asyncio.get_running_loop()
-
-    def request_stop(number: int) -> None:
-        stop.set()
-        loop.remove_signal_handler(number)  # a second signal has its default effect
-
-    loop.add_signal_handler(signal.SIGTERM, request_stop, signal.SIGTERM)
     async with declared.open(store, create=False) as system:
-        loop.add_signal_handler(signal.SIGINT, request_stop, signal.SIGINT)  # before, Ctrl-C cancels the opening
         names = ", ".join(system._subscription_runner.processors) or "nothing"  # pyright: ignore[reportPrivateUsage]
         print_message(f"app {declared.name!r} on {redacted_url(store)} runs {names}. Stop with Ctrl-C.")
-        await _report_changes(system, stop, as_json)
+        reports = asyncio.create_task(_report_changes(system, as_json))
+        for number in (signal.SIGTERM, signal.SIGINT):  # before, a signal ends the opening
+            _cancel_on_signal(reports, number)
+        with suppress(asyncio.CancelledError):
+            await reports
         print_message("stopping: finishing the current batches")
 
 
-async def _report_changes(system: System, stop: asyncio.Event, as_json: bool) -> None:
+def _cancel_on_signal(task: "asyncio.Task[None]", number: signal.Signals) -> None:
+    """Cancel a task on the first signal; a second one ends the process, whatever it waits for."""
+    loop = asyncio.get_running_loop()
+
+    def cancel() -> None:
+        task.cancel()
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    loop.add_signal_handler(number, cancel)
+
+
+async def _report_changes(system: System, as_json: bool) -> None:
     """Print the status of each subscription whenever its state or error changes."""
     reported: dict[str, tuple[str, str]] = {}
     unavailable = False
-    while not stop.is_set():
+    while True:
         try:
             statuses = await system.status()
         except StoreUnavailable as error:  # the subscriptions reconnect on their own
@@ -58,11 +68,7 @@ async def _report_changes(system: System, stop: asyncio.Event, as_json: bool) ->
             if reported.get(status.name) != current:
                 reported[status.name] = current
                 _print_status(status, as_json)
-        try:
-            async with asyncio.timeout(_POLL_INTERVAL_S):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await asyncio.sleep(_POLL_INTERVAL_S)
 
 
 def _print_status(status: SubscriptionStatus, as_json: bool) -> None:

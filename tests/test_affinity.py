@@ -1,0 +1,272 @@
+"""A system belongs to the process and the event loop in which it was opened: elsewhere, every call is refused."""
+
+import asyncio
+import inspect
+import json
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, Self
+
+import pytest
+from msgspec import Struct
+
+import fait
+import fait.store
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),  # pytest's process has several threads
+]
+
+BACKENDS = ["memory", "sqlite", "postgresql"]
+FORKED = "UsageError: the system was opened before this process was forked"
+OTHER_LOOP = "UsageError: the system was opened in another event loop"
+
+app = fait.App("affinity")
+
+
+@fait.event("affinity.added")
+class Added:
+    number: int
+
+
+class Tally(fait.Aggregate, category="tally"):
+    total: int = 0
+
+    def evolve(self, event: Added) -> None:
+        self.total += event.number
+
+    def add(self, number: int) -> None:
+        self.emit(Added(number))
+
+
+class Sum(fait.ReadModel, key="id"):
+    id: str
+    total: int = 0
+
+    @classmethod
+    def evolve(cls, row: Self | None, event: Added, at: fait.Envelope) -> Self | None:
+        return cls(id=at.stream_id, total=(row.total if row else 0) + event.number)
+
+
+class Add(Struct):
+    number: int
+
+
+def decide(command: Add, total: int) -> list[Added]:
+    return [Added(command.number)]
+
+
+def evolve(total: int, event: Added) -> int:
+    return total + event.number
+
+
+decider = fait.Decider(category="decided", initial=int, decide=decide, evolve=evolve)
+app.include(Added, Tally, Sum)
+
+
+@pytest.fixture(params=BACKENDS)
+def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
+    return store_url(request.param)
+
+
+async def iterate(s: fait.System) -> None:
+    async for _ in s.events():
+        pass
+
+
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "append": lambda s: s.append(fait.NewEvents("sum-1", [Added(1)])),
+    "decide": lambda s: s.decide(decider, "1", Add(1)),
+    "events": iterate,
+    "find": lambda s: s.find(Sum),
+    "get": lambda s: s.get(Sum, "1"),
+    "load": lambda s: s.load(Tally, "1"),
+    "load_many": lambda s: s.load_many(Tally, ["1"]),
+    "publish": lambda s: s.publish(Added(1), stream="sum-1"),
+    "query": lambda s: s.query(fait.Query()),
+    "read": lambda s: s.read("sum-1"),
+    "rebuild": lambda s: s.rebuild(Sum),
+    "status": lambda s: s.status(),
+    "transact": lambda s: s.transact(Tally.add, "1", 1),
+    "wait": lambda s: s.wait(),
+}
+"""A call of each asynchronous method of a system."""
+
+
+def clients_of(s: fait.System, context: fait.Context) -> list[fait.Client]:
+    return [s, s.using(key="k"), context, context.using(key="k")]
+
+
+def is_asynchronous(method: object) -> bool:
+    return inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+
+
+def test_calls_contain_each_public_asynchronous_method_of_a_system() -> None:
+    methods = {
+        name for name in dir(fait.System) if not name.startswith("_") and is_asynchronous(getattr(fait.System, name))
+    }
+    assert CALLS.keys() == methods
+
+
+async def attempt_all(clients: list[Any]) -> dict[str, str]:
+    """Return the error of each call of each client, and of `store`; calls that a client does not have are left out."""
+    errors: dict[str, str] = {}
+    for number, client in enumerate(clients):
+        for name, call in CALLS.items():
+            if hasattr(client, name):
+                errors[f"{number} {name}"] = await attempt(lambda call=call, client=client: call(client))
+    errors["store"] = await attempt(lambda: head(clients[0]))
+    return errors
+
+
+async def head(s: fait.System) -> int:
+    return await s.store.log.head()
+
+
+async def attempt(call: Callable[[], Any]) -> str:
+    try:
+        async with asyncio.timeout(5):
+            return f"returned {await call()!r}"
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def in_thread(function: Callable[[], Any]) -> Any:
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def in_child(function: Callable[[], Any]) -> Any:
+    """Return the result of a function in a forked child, as JSON. The child runs nothing else."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            with os.fdopen(writing, "w") as results:
+                json.dump(function(), results)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as results:
+        text = results.read()
+    os.waitpid(child, 0)
+    return json.loads(text)
+
+
+async def opened_context(s: fait.System) -> fait.Context:
+    [envelope] = await s.read("sum-1")
+    return fait.Context(s, "handler", envelope, 1)
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "message"), [(in_thread, OTHER_LOOP), (in_child, FORKED)], ids=["another event loop", "forked child"]
+)
+async def test_every_call_elsewhere_is_refused_and_the_system_continues(
+    url: str, elsewhere: Callable[[Callable[[], Any]], Any], message: str
+) -> None:
+    async with app.open(url) as s:
+        await s.publish(Added(1), stream="sum-1")
+        clients: list[Any] = clients_of(s, await opened_context(s))
+        errors = await asyncio.to_thread(elsewhere, lambda: asyncio.run(attempt_all(clients)))
+        assert {name: error for name, error in errors.items() if not error.startswith(message)} == {}
+        assert len(errors) == len(CALLS) + 1 + 3 * len([name for name in CALLS if hasattr(fait.Client, name)])
+        result = await s.publish(Added(2), stream="sum-1")
+        assert (await s.get(Sum, "1", after=result)) == Sum(id="1", total=3)
+        assert [each.event.number for each in await s.read("sum-1")] == [1, 2]
+
+
+def test_system_used_after_its_event_loop_ended_is_refused(url: str) -> None:
+    async def open_system() -> tuple[Any, fait.System]:
+        block = app.open(url)
+        return block, await block.__aenter__()
+
+    with asyncio.Runner() as runner:
+        block, s = runner.run(open_system())
+        errors = in_thread(lambda: asyncio.run(attempt_all([s])))
+        close = in_thread(lambda: asyncio.run(attempt(lambda: block.__aexit__(None, None, None))))
+        assert close.startswith(OTHER_LOOP)
+        assert {error for error in errors.values() if not error.startswith(OTHER_LOOP)} == set()
+
+
+async def test_call_without_an_event_loop_is_refused(url: str) -> None:
+    async with app.open(url) as s:
+
+        def start() -> str:
+            try:
+                s.publish(Added(1), stream="sum-1").send(None)
+            except BaseException as error:
+                return f"{type(error).__name__}: {error}"
+            return "waits"
+
+        assert in_thread(start).startswith(OTHER_LOOP)
+
+
+@pytest.mark.parametrize("backend", ["memory", "postgresql"])
+async def test_forked_child_can_open_a_system_of_its_own(store_url: Callable[[str], str], backend: str) -> None:
+    url = store_url(backend)
+
+    async def child() -> int:
+        async with app.open(url, run="elsewhere") as s:
+            await s.publish(Added(2), stream="child-1")
+            return len(await s.read("child-1"))
+
+    async with app.open(url) as s:
+        assert await asyncio.to_thread(in_child, lambda: asyncio.run(child())) == 1
+        result = await s.publish(Added(1), stream="sum-1")
+        assert (await s.get(Sum, "1", after=result)) is not None
+
+
+async def test_forked_child_cannot_open_an_sqlite_file_that_its_parent_had_open(
+    store_url: Callable[[str], str],
+) -> None:
+    url = store_url("sqlite")
+
+    async def child() -> str:
+        return await attempt(lambda: fait.store.open_store(url))
+
+    def stdlib() -> str:
+        import sqlite3
+
+        try:
+            sqlite3.connect(url.removeprefix("sqlite:///"))
+        except Exception as error:
+            return str(error)
+        return "opened"
+
+    async with app.open(url) as s:
+        await s.publish(Added(1), stream="sum-1")
+        refused = await asyncio.to_thread(in_child, lambda: asyncio.run(child()))
+        grandchild = await asyncio.to_thread(in_child, lambda: in_child(lambda: asyncio.run(child())))
+        assert "was open in the parent process" in await asyncio.to_thread(in_child, stdlib)
+    assert refused == grandchild
+    assert refused.startswith("UsageError: ")
+    assert "was open in the parent process when this process was forked" in refused
+    assert (await asyncio.to_thread(in_child, lambda: asyncio.run(child()))).startswith("returned")
+
+
+async def test_forked_child_that_leaves_the_block_closes_nothing_of_its_parent(url: str) -> None:
+    block = app.open(url)
+    s = await block.__aenter__()
+    await s.publish(Added(1), stream="sum-1")
+    ended = await asyncio.to_thread(in_child, lambda: asyncio.run(attempt(lambda: block.__aexit__(None, None, None))))
+    assert ended.startswith("returned")
+    result = await s.publish(Added(2), stream="sum-1")
+    assert (await s.get(Sum, "1", after=result)) == Sum(id="1", total=3)
+    await block.__aexit__(None, None, None)
+
+
+async def test_commit_of_an_outbox_in_a_forked_child_does_not_wake_the_parent(url: str) -> None:
+    woken: list[str] = []
+    async with app.open(url) as s:
+        s._affinity.loop.call_soon_threadsafe = lambda *_: woken.append("in the child")  # type: ignore[method-assign]
+        try:
+            assert in_child(lambda: (app._notify_systems(), woken)[1]) == []
+            app._notify_systems()
+        finally:
+            del s._affinity.loop.call_soon_threadsafe
+        assert woken == ["in the child"]
