@@ -21,7 +21,6 @@ __all__ = [
     "Table",
     "Tables",
     "constraint_violation",
-    "fits_column",
 ]
 
 ColumnKind = Literal["text", "integer", "real", "boolean", "decimal", "timestamp", "date", "uuid", "bytes", "json"]
@@ -79,20 +78,6 @@ PYTHON_TYPES: Final[dict[ColumnKind, type]] = {
     "json": str,
 }
 """Python type of the values of each kind of column."""
-
-
-def fits_column(column: Column, value: Any) -> bool:
-    """Return whether a column can store a value exactly, in every backend."""
-    if value is None:
-        return column.nullable
-    expected, actual = PYTHON_TYPES[column.kind], value.__class__
-    if column.kind == "integer":
-        return actual is int and -(1 << 63) <= value < 1 << 63
-    if column.kind == "real":
-        return actual in (float, int)
-    if column.kind == "timestamp":
-        return actual is datetime and value.tzinfo is not None
-    return actual is expected or (column.kind != "date" and isinstance(value, expected))
 
 
 def constraint_violation(tables: Iterable[Table], kind: str) -> UsageError:
