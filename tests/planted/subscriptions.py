@@ -6,6 +6,13 @@ LIFECYCLE = "tests/subscriptions/test_lifecycle.py::test_"
 
 FAULTS = [
     Mutant(
+        "a cursor's values are passed to the database without a check",
+        "_subscriptions/find.py",
+        "cursor-value-unchecked",
+        "if False:",
+        "tests/subscriptions/test_read_model.py::test_find_with_tampered_cursor_raises_invalid_cursor",
+    ),
+    Mutant(
         "rows are written without a check of their values",
         "_store/ports/column_values.py",
         "unchecked-rows",

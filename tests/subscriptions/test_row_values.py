@@ -134,10 +134,11 @@ async def s(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> 
 
 async def error_of(s: fait.System, name: str) -> Exception:
     """Return the error that a subscription retries."""
-    while True:
-        if error := next(each.error for each in await s.status() if each.name == name):
-            return error
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while True:
+            if error := next(each.error for each in await s.status() if each.name == name):
+                return error
+            await asyncio.sleep(0.01)
 
 
 async def test_valid_rows_are_read_exactly(s: fait.System) -> None:
