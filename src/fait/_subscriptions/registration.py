@@ -110,6 +110,7 @@ class Registrar:
         """Empty a read model's table, and set its checkpoint to the beginning of the log.
 
         Raises:
+            UsageError: fait has not created what has the name of the table. It is unchanged.
             PositionExpired: messages that it handles have been dropped. The table is unchanged, unless they were
                 dropped during the call.
         """
@@ -128,7 +129,7 @@ class Registrar:
             CheckpointMismatch: a checkpoint belongs to another log or epoch, or lies beyond the head.
             ReadModelChanged: the definition of a read model changed since its table was built.
             PositionExpired: a subscription would start where messages have been dropped.
-            UsageError: the table of a new read model has rows.
+            UsageError: the table of a new read model has rows, or fait has not created what has its name.
         """
         registrations = {each.subscription: each for each in await self._registrations.registrations()}
         added = self._find_added(registrations)
@@ -166,7 +167,12 @@ class Registrar:
                 await self._registrations.forget(name)
             raise
         if definition.table is not None:  # last, so that no failed check leaves a changed table
-            await self._tables.create_table(definition.table)
+            try:
+                await self._tables.create_table(definition.table)
+            except UsageError:  # its name is taken
+                if is_new:
+                    await self._registrations.forget(name)
+                raise
             if is_new:
                 await self._check_no_old_rows(name, definition.table)
 

@@ -21,6 +21,7 @@ __all__ = [
     "Table",
     "Tables",
     "constraint_violation",
+    "name_taken",
 ]
 
 ColumnKind = Literal["text", "integer", "real", "boolean", "decimal", "timestamp", "date", "uuid", "bytes", "json"]
@@ -89,6 +90,21 @@ def constraint_violation(tables: Iterable[Table], kind: str) -> UsageError:
     )
 
 
+def name_taken(table: Table, name: str, kind: str) -> UsageError:
+    """Return the error for a table, view or index that has a name of a read model, but was not created by fait.
+
+    Args:
+        table: the table of the read model.
+        name: the name of the table, or of one of its indexes.
+        kind: what has the name: "table", "view".
+    """
+    return UsageError(
+        f"the read model {table.name!r} cannot be stored: the name {name!r} belongs to a {kind} that fait has not "
+        f"created. The {kind} was neither read nor changed. Rename it, or give the read model another name with "
+        "class ...(fait.ReadModel, table='...')."
+    )
+
+
 class ColumnCondition(Struct, frozen=True):
     """A comparison of a column with values.
 
@@ -134,7 +150,11 @@ class Tables(Protocol):
     """
 
     async def create_table(self, table: Table) -> None:
-        """Create a read model's table and indexes, unless they exist."""
+        """Create a read model's table and indexes, unless they exist.
+
+        Raises:
+            UsageError: something that this method has not created has one of the names. Nothing was changed.
+        """
         ...
 
     async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
