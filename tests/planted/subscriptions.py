@@ -6,6 +6,27 @@ LIFECYCLE = "tests/subscriptions/test_lifecycle.py::test_"
 
 FAULTS = [
     Mutant(
+        "a read model is renamed without its rows",
+        "_subscriptions/registration.py",
+        "renamed-without-rows",
+        "if False:",
+        "tests/test_app.py::test_renamed_read_model_is_refused_because_its_rows_stay_in_the_old_table",
+    ),
+    Mutant(
+        "a misspelled name of a removed subscription is ignored",
+        "_subscriptions/registration.py",
+        "misspelled-forget",
+        "if False:",
+        "tests/test_app.py::test_misspelled_name_of_a_removed_subscription_is_refused",
+    ),
+    Mutant(
+        "an import deletes a user's file that has the name of its invalid lines",
+        "_tools/cli/import_batches.py",
+        "foreign-file-deleted",
+        "if False:",
+        "tests/tools/test_import.py::test_file_that_no_import_has_written_is_not_replaced_by_invalid_lines[file]",
+    ),
+    Mutant(
         "a cursor's values are passed to the database without a check",
         "_subscriptions/find.py",
         "cursor-value-unchecked",
