@@ -431,3 +431,50 @@ class Tally(fait.ReadModel, key="id", table="tally"):
     @classmethod
     def evolve(cls, row: "Tally | None", event: Tallied, at: fait.Envelope) -> "Tally | None":
         return cls(id=at.stream_id, total=(row.total if row else 0) + event.number)
+
+
+async def test_misspelled_name_of_a_removed_subscription_is_refused(url: str) -> None:
+    async with app_with("old", "kept").open(url):
+        pass
+
+    for options in ({"forget": ["odl"]}, {"renamed": {"odl": "kept"}}):
+        with pytest.raises(fait.UsageError, match=r"never had a subscription 'odl'.*no longer declares: old\. Nothing"):
+            async with app_with("kept").open(url, **options):  # type: ignore[arg-type]
+                pass
+
+    async with app_with("kept").open(url) as s:
+        assert set(await positions(s)) == {"old", "kept"}
+
+
+async def test_forget_and_renamed_may_stay_in_the_code(url: str) -> None:
+    async with app_with("old", "gone", "kept").open(url):
+        pass
+    for names in (["new", "kept"], ["new", "kept"], ["new"]):  # the last one removes another without forget=
+        for _ in range(2):
+            async with app_with(*names).open(url, forget=["gone"], renamed={"old": "new"}) as s:
+                assert set(await positions(s)) == {"new", "kept"}
+
+
+async def test_forget_and_renamed_are_ignored_by_a_new_store(url: str) -> None:
+    for _ in range(2):
+        async with app_with("new").open(url, forget=["gone"], renamed={"old": "new"}) as s:
+            assert set(await positions(s)) == {"new"}
+
+
+async def test_renamed_read_model_is_refused_because_its_rows_stay_in_the_old_table(url: str) -> None:
+    async with app_with(model=counts()).open(url) as s:
+        await s.wait(await s.publish(Happened(), stream="x-1"))
+
+    class Renamed(fait.ReadModel, key="id"):
+        id: str
+
+        @classmethod
+        def evolve(cls, row: Self | None, event: Happened, at: fait.Envelope) -> Self | None:
+            return cls(id=at.stream_id)
+
+    with pytest.raises(fait.UsageError, match=r"cannot rename the read model 'counts'.*Nothing was changed"):
+        async with app_with(model=Renamed).open(url, renamed={"counts": "renamed"}):
+            pass
+    async with app_with(model=Renamed).open(url, forget=["counts"]) as s:
+        await s.wait()
+        assert await s.find(Renamed) == [Renamed(id="x-1".partition("-")[2])]

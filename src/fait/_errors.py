@@ -4,6 +4,7 @@
     ├── DeclarationError        a class or function cannot be used as declared
     ├── MissingExtra            an optional dependency is not installed
     ├── UsageError              invalid call: wrong type, unknown column, missing store
+    │   └── InvalidCursor       … because `find` did not return this cursor for this order
     ├── Rejected                a command was rejected by the application
     ├── InvalidValue            a value cannot be stored exactly
     ├── WrongExpectedVersion    the stream is not at the expected version
@@ -35,6 +36,7 @@ __all__ = [
     "DuplicateEventId",
     "EventTooNew",
     "FaitError",
+    "InvalidCursor",
     "InvalidValue",
     "KeyReused",
     "MissingExtra",
@@ -80,6 +82,23 @@ class UsageError(FaitError):
 
     Nothing was written.
     """
+
+
+class InvalidCursor(UsageError):
+    """A cursor is not one that `find` returned for the same read model and order. Nothing was read.
+
+    A web application passes cursors from requests to `find`, and can answer this error with the status 400.
+
+    Attributes:
+        reason: the reason why the cursor is invalid.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"invalid cursor: {reason}. Nothing was read. Pass the `cursor` of the rows that find(...) returned, with "
+            "the same order_by, or start from the first page without a cursor."
+        )
 
 
 class Rejected(FaitError):

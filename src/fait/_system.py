@@ -182,6 +182,7 @@ class System(Client):
 
         Raises:
             UsageError: the read model is not included in the app, or the key has another type.
+            InvalidValue: no row can have the key.
             Stale: the read model did not reach the write within the timeout.
         """
         rows = await self.find(model, after=after, timeout_s=timeout_s, limit=1, **{definition_of(model).key: key})
@@ -216,8 +217,10 @@ class System(Client):
             The rows as a list. Its `cursor` fetches the next page; None: there are no more rows.
 
         Raises:
-            UsageError: the read model has no such column, or is not included in the app; or the cursor, the limit or a
-                value is invalid.
+            UsageError: the read model has no such column, or is not included in the app; or the limit, a comparison or
+                the type of a value is invalid.
+            InvalidCursor: `find` did not return this cursor for this order.
+            InvalidValue: no row can have a value of a condition, such as a text with NUL.
             Stale: the read model did not reach the write within the timeout, or is being rebuilt.
         """
         check_limit(limit)

@@ -67,6 +67,7 @@ from fait._store.group_commit import (
 )
 from fait._store.migrations import Migration, MigrationStatus
 from fait._store.open import backend_names, open_admin, open_store
+from fait._store.ports.column_values import fits_column
 from fait._store.ports.leases import Lease, Leases, Range
 from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, Log, OldestMessage, StreamInfo, epoch_of
 from fait._store.ports.registrations import Kind, RangeKey, Registration, Registrations, not_registered, widened
@@ -81,7 +82,6 @@ from fait._store.ports.tables import (
     Table,
     Tables,
     constraint_violation,
-    fits_column,
 )
 from fait._store.ports.unit_of_work import HandlerStatement, RangeMove, Recorder, UnitOfWork
 from fait._store.position_signal import PositionSignal

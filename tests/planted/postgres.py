@@ -4,6 +4,14 @@ from tests.planted.mutant import APPENDS, ASYNCPG, DETAILS, HIGH_WATER_MARK, INT
 
 FAULTS = [
     Mutant(
+        "a user's table of a read model's name is adopted, and dropped by a rebuild, on PostgreSQL",
+        "_store/postgres/tables.py",
+        "postgres-adopts-user-table",
+        "if False:",
+        "tests/subscriptions/test_table_names.py"
+        "::test_table_that_replaced_that_of_a_read_model_is_neither_read_nor_rebuilt[postgresql]",
+    ),
+    Mutant(
         "the separator of values may occur in a value",
         "_store/postgres/append_protocol.py",
         "separator-in-value",

@@ -19,6 +19,14 @@ FAULTS = [
         "tests/test_affinity.py::test_forked_child_cannot_open_an_sqlite_file_that_its_parent_had_open",
     ),
     Mutant(
+        "a user's table of a read model's name is adopted, and dropped by a rebuild, on SQLite",
+        "_store/sqlite/tables.py",
+        "sqlite-adopts-user-table",
+        "if False:",
+        "tests/subscriptions/test_table_names.py"
+        "::test_table_that_replaced_that_of_a_read_model_is_neither_read_nor_rebuilt[sqlite]",
+    ),
+    Mutant(
         "an export replaces a device or a pipe by a file",
         "_tools/cli/transfer.py",
         "export-replaces-device",

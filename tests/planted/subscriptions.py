@@ -6,6 +6,42 @@ LIFECYCLE = "tests/subscriptions/test_lifecycle.py::test_"
 
 FAULTS = [
     Mutant(
+        "a read model is renamed without its rows",
+        "_subscriptions/registration.py",
+        "renamed-without-rows",
+        "if False:",
+        "tests/test_app.py::test_renamed_read_model_is_refused_because_its_rows_stay_in_the_old_table",
+    ),
+    Mutant(
+        "a misspelled name of a removed subscription is ignored",
+        "_subscriptions/registration.py",
+        "misspelled-forget",
+        "if False:",
+        "tests/test_app.py::test_misspelled_name_of_a_removed_subscription_is_refused",
+    ),
+    Mutant(
+        "an import deletes a user's file that has the name of its invalid lines",
+        "_tools/cli/import_batches.py",
+        "foreign-file-deleted",
+        "if False:",
+        "tests/tools/test_import.py::test_file_that_no_import_has_written_is_not_replaced_by_invalid_lines[file]",
+    ),
+    Mutant(
+        "a cursor's values are passed to the database without a check",
+        "_subscriptions/find.py",
+        "cursor-value-unchecked",
+        "if False:",
+        "tests/subscriptions/test_read_model.py::test_find_with_tampered_cursor_raises_invalid_cursor",
+    ),
+    Mutant(
+        "rows are written without a check of their values",
+        "_store/ports/column_values.py",
+        "unchecked-rows",
+        "if True:",
+        "tests/subscriptions/test_row_values.py"
+        "::test_invalid_row_stops_the_read_model_with_the_same_error_on_every_backend[sqlite-0]",
+    ),
+    Mutant(
         "read models of one table in SQLite are accepted, because the case of their names differs",
         "_declarations.py",
         "table-names-by-case",

@@ -1,7 +1,9 @@
 """Declaration of read models, and queries with `find` and `get`."""
 
+import base64
+import json
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal, Self
@@ -11,6 +13,7 @@ import pytest
 
 import fait
 from fait._store.open import backend_names
+from fait._subscriptions.find import MAX_CURSOR_CHARS, Comparison
 from fait._subscriptions.read_model import ReadModelDefinition, definition_of
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -197,7 +200,11 @@ async def test_paging_returns_each_row_once_in_order(s: fait.System, order_by: o
         ({"seen_at": fait.ge(datetime(2024, 1, 1))}, r"Parcel.seen_at \(timestamp\) with a datetime without time zone"),
         ({"order_by": "wieght"}, "Did you mean 'weight'"),
         ({"order_by": 7}, "order_by takes column names"),
-        ({"cursor": "nonsense"}, "invalid cursor"),
+        ({"order_by": ["note", "-note"]}, "order_by names a column twice"),
+        ({"color": "red"}, "Parcel.color of kind text with a value of type str"),
+        ({"weight": Comparison("OR", (1,))}, "invalid comparison with column Parcel.weight"),
+        ({"weight": Comparison("between", (Decimal(1),))}, "Use fait.gt"),
+        ({"ratio": fait.one_of(*[0.5] * 10_001)}, "more than 10,000 values"),
         ({"xyz": 1}, "Its columns are: parcel, weight"),
     ],
 )
@@ -208,11 +215,68 @@ async def test_find_with_invalid_arguments_raises_usage_error(
         await s.find(Parcel, **arguments)
 
 
-async def test_find_with_cursor_of_other_order_raises_usage_error(s: fait.System) -> None:
+async def test_find_with_cursor_of_other_order_raises_invalid_cursor(s: fait.System) -> None:
     page = await s.find(Parcel, after=await some(s), order_by="weight", limit=1)
 
-    with pytest.raises(fait.UsageError, match="belongs to another order_by"):
+    with pytest.raises(fait.InvalidCursor, match="belongs to another order_by"):
         await s.find(Parcel, order_by="-weight", cursor=page.cursor)
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "nonsense",
+        "ä",
+        "",
+        "A" * (MAX_CURSOR_CHARS + 1),
+        *(
+            base64.urlsafe_b64encode(json.dumps(document).encode()).decode()
+            for document in [
+                [],
+                [[["weight", False], ["parcel", False]], ["1"]],
+                [[["weight", False], ["parcel", False]], [[], "p1"]],
+                [[["weight", False], ["parcel", False]], ["sNaN", "p1"]],
+                [[["weight", False], ["parcel", False]], ["1e999999999999999999999", "p1"]],
+                [[["weight", False], ["parcel", False]], [None, "p1"]],
+                [[["weight", False], ["parcel", False]], ["1", "a\0"]],
+                [[["weight", False], ["parcel", False]], ["1", "\ud800"]],
+            ]
+        ),
+    ],
+)
+async def test_find_with_tampered_cursor_raises_invalid_cursor(s: fait.System, cursor: str) -> None:
+    await s.wait(await some(s))
+
+    with pytest.raises(fait.InvalidCursor, match=r"^invalid cursor: it .*\. Nothing was read\. Pass the `cursor`"):
+        await s.find(Parcel, order_by="weight", cursor=cursor)
+
+
+@pytest.mark.parametrize(
+    ("where", "path"),
+    [
+        ({"note": "a\0"}, "note"),
+        ({"note": fait.one_of("fine", "\ud800")}, "note"),
+        ({"ratio": fait.lt(float("inf"))}, "ratio"),
+        ({"weight": Decimal("NaN")}, "weight"),
+        ({"seen_at": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))}, "seen_at"),
+        ({"history": [Decimal("Infinity")]}, "history[0]"),
+    ],
+)
+async def test_find_with_a_value_that_no_row_can_have_raises_invalid_value(
+    s: fait.System, where: dict[str, Any], path: str
+) -> None:
+    with pytest.raises(fait.InvalidValue, match="a value to compare with column") as error:
+        await s.find(Parcel, **where)
+
+    assert error.value.path == path
+
+
+async def test_cursor_longer_than_its_limit_raises_usage_error(s: fait.System) -> None:
+    await weigh(s, "p1", "1", note="a" * 50_000)
+    result = await weigh(s, "p2", "1", note="b")
+
+    with pytest.raises(fait.UsageError, match="too long in the columns of order_by for a cursor"):
+        await s.find(Parcel, order_by="note", limit=1, after=result)
 
 
 class Unserved(fait.ReadModel, key="id"):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,33 @@ def test_run_without_invalid_lines_removes_old_file_of_them(run: Run, store: str
     run("import", file, "-s", store, "--skip-invalid")
 
     assert not listed.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "broken link", "pipe", "folder"])
+def test_file_that_no_import_has_written_is_not_replaced_by_invalid_lines(
+    run: Run, store: str, jsonl: Write, kind: str
+) -> None:
+    file = jsonl([event(0), b"nonsense"])
+    taken, other = file.with_name("events.jsonl.invalid.jsonl"), file.with_name("other.jsonl")
+    if kind != "broken link":
+        other.write_text('{"line": "mine"}\n')
+    match kind:
+        case "file":
+            other.rename(taken)
+        case "pipe":
+            os.mkfifo(taken)
+        case "folder":
+            taken.mkdir()
+        case _:
+            taken.symlink_to(other)
+    before = taken.lstat()
+
+    result = run("import", file, "-s", store, "--skip-invalid")
+
+    assert result.exit_code == 1
+    assert "an earlier import has not written it. Nothing was changed." in " ".join(result.stderr.split())
+    assert (taken.lstat().st_ino, taken.lstat().st_size) == (before.st_ino, before.st_size)
+    assert run("streams", "-s", store).exit_code != 0  # there is no store
 
 
 def test_line_corrected_after_it_was_skipped_is_rejected(run: Run, store: str, jsonl: Write) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "Json",
     "encode_json",
     "find_invalid",
+    "invalid_text_reason",
     "precheck",
     "validate",
     "validate_slow",
@@ -51,6 +52,7 @@ else:
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 19  # with all digits replaced by zeros: a number that may exceed 64 bits
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
+_find_surrogate = re.compile("[\ud800-\udfff]").search
 _find_naive_time = re.compile(rb'T\d\d:\d\d:\d\d(?:\.\d+)?"').search
 _BACKSLASH = ord("\\")
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -173,11 +175,11 @@ def _find_invalid_json(node: object, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(node, _InvalidNumber):
         yield path, "the number is not finite" if "N" in node or "I" in node else _number_reason(node)
     elif isinstance(node, str):
-        if reason := _invalid_text_reason(node):
+        if reason := invalid_text_reason(node):
             yield path, reason
     elif isinstance(node, _JsonObject):
         for name, value in node:
-            if reason := _invalid_text_reason(name):
+            if reason := invalid_text_reason(name):
                 yield path, f"one of its keys: {reason}"
             yield from _find_invalid_json(value, _child_path(path, name))
     elif isinstance(node, list):
@@ -196,11 +198,11 @@ def _fits(number: int) -> bool:
 _TOO_LONG = "the integer exceeds 64 bits; use a Decimal or a str field for larger numbers"
 
 
-def _invalid_text_reason(text: str) -> str | None:
+def invalid_text_reason(text: str) -> str | None:
     """Return the reason why a string cannot be stored; None if it can be stored."""
     if "\0" in text:
         return "the string contains a NUL character, which PostgreSQL cannot store"
-    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+    if not text.isascii() and _find_surrogate(text):
         return "the string contains a lone surrogate, which is not a character"
     return None
 
@@ -277,7 +279,7 @@ _LEAVES: Final = frozenset(
 def _invalid_reason(value: Any) -> str | None:
     match value:
         case str():
-            return _invalid_text_reason(value)
+            return invalid_text_reason(value)
         case bool():
             return None
         case int():

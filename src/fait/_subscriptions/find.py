@@ -8,13 +8,14 @@ Column names are checked against the read model's class; the error for an unknow
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
 
-from fait._errors import UsageError
-from fait._store.ports.tables import PYTHON_TYPES, Column, ColumnCondition, Row, SortOrder, fits_column
+from fait._errors import InvalidCursor, InvalidValue, UsageError
+from fait._store.ports.column_values import has_column_type, invalid_column_reason
+from fait._store.ports.tables import PYTHON_TYPES, Column, ColumnCondition, Row, SortOrder
 from fait._subscriptions.read_model import ReadModelDefinition
 
 __all__ = [
@@ -37,7 +38,18 @@ __all__ = [
 
 M = TypeVar("M")
 
-Operator = Literal["!=", "<", "<=", ">", ">=", "in", "between"]
+MAX_CURSOR_CHARS: Final = 1 << 16
+"""Maximum length of a cursor."""
+
+MAX_CONDITION_VALUES: Final = 10_000
+"""Maximum number of values that the conditions of one query compare with: SQLite has up to 32,766 parameters."""
+
+_MAX_NAME_CHARS: Final = 100
+"""Maximum number of characters of an unknown column's name that an error shows and compares with other names."""
+
+_VALUE_COUNTS: Final = {"=": 1, "!=": 1, "<": 1, "<=": 1, ">": 1, ">=": 1, "between": 2}
+
+Operator = Literal["=", "!=", "<", "<=", ">", ">=", "in", "between"]
 
 
 class Comparison(Struct, frozen=True):
@@ -108,16 +120,34 @@ class Rows(list[M], Generic[M]):
 
 
 def column_conditions(definition: ReadModelDefinition, where: Mapping[str, Any]) -> list[ColumnCondition]:
-    """Return the keyword arguments of `find` as column conditions."""
+    """Return the keyword arguments of `find` as column conditions.
+
+    Raises:
+        UsageError: a column does not exist, a value has the wrong type, or a comparison is invalid.
+        InvalidValue: no row can have one of the values.
+    """
     conditions: list[ColumnCondition] = []
     for name, value in where.items():
         _check_column(definition, name)
-        operator, values = (value.operator, value.values) if isinstance(value, Comparison) else ("=", (value,))
-        column_values = tuple(definition.to_column(name, each) for each in values)
-        for each in column_values:
-            _check_value(definition, name, each)
-        conditions.append(ColumnCondition(name, operator, column_values))
+        comparison = value if isinstance(value, Comparison) else Comparison("=", (value,))
+        _check_comparison(definition, name, comparison)
+        values = tuple(_to_column(definition, name, each) for each in comparison.values)
+        conditions.append(ColumnCondition(name, comparison.operator, values))
+    if sum(len(each.values) for each in conditions) > MAX_CONDITION_VALUES:
+        raise UsageError(
+            f"the conditions of a query have more than {MAX_CONDITION_VALUES:,} values. Nothing was read. Run several "
+            "queries with fewer values each."
+        )
     return conditions
+
+
+def _check_comparison(definition: ReadModelDefinition, name: str, comparison: Comparison) -> None:
+    operator, count = cast("object", comparison.operator), len(comparison.values)
+    if operator != "in" and (not isinstance(operator, str) or _VALUE_COUNTS.get(operator) != count):
+        raise UsageError(
+            f"invalid comparison with column {definition.cls.__name__}.{name}. Use fait.gt, ge, lt, le, ne, one_of or "
+            "between."
+        )
 
 
 def sort_orders(definition: ReadModelDefinition, order_by: object) -> list[SortOrder]:
@@ -130,44 +160,67 @@ def sort_orders(definition: ReadModelDefinition, order_by: object) -> list[SortO
         else (order_by,)
     )
     orders = [_sort_order(definition, column) for column in columns]
+    if len({order.column for order in orders}) < len(orders):
+        raise UsageError("order_by names a column twice. Name each column once.")
     if definition.key not in (order.column for order in orders):
         orders.append(SortOrder(definition.key, orders[-1].descending if orders else False))
     return orders
 
 
 def encode_cursor(definition: ReadModelDefinition, orders: Sequence[SortOrder], row: Row) -> str:
-    """Return a cursor for the rows after this one, as URL-safe text."""
-    cursor = (
+    """Return a cursor for the rows after this one, as URL-safe text.
+
+    Raises:
+        UsageError: the values of the sort columns are too long for a cursor.
+    """
+    values = (
         [[order.column, order.descending] for order in orders],
         [row[definition.table.index_of(order.column)] for order in orders],
     )
-    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
+    cursor = base64.urlsafe_b64encode(msgspec.json.encode(values)).decode()
+    if len(cursor) > MAX_CURSOR_CHARS:
+        raise UsageError(
+            f"the rows of {definition.cls.__name__} are too long in the columns of order_by for a cursor, which has up "
+            f"to {MAX_CURSOR_CHARS:,} characters. Sort by shorter columns, or raise the limit to read all rows at once."
+        )
+    return cursor
 
 
 def decode_cursor(definition: ReadModelDefinition, orders: Sequence[SortOrder], cursor: str) -> list[Any]:
     """Return the column values of the row after which a cursor continues.
 
     Raises:
-        UsageError: the text is not a cursor, or it belongs to another order.
+        InvalidCursor: the text is not a cursor, it belongs to another order, or no row can have its values.
     """
+    if not isinstance(cursor, str) or len(cursor) > MAX_CURSOR_CHARS:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidCursor(f"it is not a str of up to {MAX_CURSOR_CHARS:,} characters")
     try:
-        cursor_orders, values = msgspec.json.decode(
-            base64.urlsafe_b64decode(cursor), type=tuple[list[tuple[str, bool]], list[Any]]
-        )
-        if cursor_orders != [(order.column, order.descending) for order in orders]:
-            raise UsageError(
-                "the cursor belongs to another order_by. Pass the order_by of the previous page, or start from the "
-                "first page without a cursor."
-            )
-        return [_from_json(definition, order.column, value) for order, value in zip(orders, values, strict=True)]
-    except (ValueError, msgspec.DecodeError):
-        raise UsageError("invalid cursor: pass the `cursor` of the rows that find(...) returned") from None
+        cursor_orders, values = _decode_cursor(base64.b64decode(cursor, b"-_", validate=True))
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        raise InvalidCursor("it has another format") from None
+    if cursor_orders != [(order.column, order.descending) for order in orders]:
+        raise InvalidCursor("it belongs to another order_by")
+    if len(values) != len(orders):
+        raise InvalidCursor("it has another number of values")
+    return [_from_json(definition, order.column, value) for order, value in zip(orders, values, strict=True)]
 
 
-def _from_json(definition: ReadModelDefinition, column: str, value: Any) -> Any:
-    kind = definition.table.columns[definition.table.index_of(column)].kind
-    type: Any = PYTHON_TYPES[kind]
-    return None if value is None else msgspec.convert(value, type, strict=False)
+_decode_cursor: Final = msgspec.json.Decoder(
+    tuple[list[tuple[str, bool]], list[str | int | float | bool | None]]
+).decode
+
+
+def _from_json(definition: ReadModelDefinition, name: str, value: Any) -> Any:
+    column = _column(definition, name)
+    type: Any = PYTHON_TYPES[column.kind]
+    try:
+        converted = None if value is None else msgspec.convert(value, type, strict=False)
+    except (ValueError, ArithmeticError):  # the latter by Decimal
+        raise InvalidCursor(f"it has a value that is not of the type of column {name!r}") from None
+    # fault: cursor-value-unchecked
+    if invalid_column_reason(column, converted) is not None:
+        raise InvalidCursor(f"it has a value that no row has in column {name!r}")
+    return converted
 
 
 def _sort_order(definition: ReadModelDefinition, column: object) -> SortOrder:
@@ -181,7 +234,9 @@ def _column_name(column: object) -> str:
     """Return the name of a column that is given by its name or as an attribute of the class."""
     name = column if isinstance(column, str) else getattr(column, "__name__", None)
     if not isinstance(name, str):
-        raise UsageError(f"order_by takes column names, '-name', or fait.desc(Model.column); got {column!r}")
+        raise UsageError(
+            f"order_by takes column names, '-name', or fait.desc(Model.column), not {type(column).__name__}"
+        )
     return name
 
 
@@ -189,21 +244,42 @@ def _check_column(definition: ReadModelDefinition, name: str) -> str:
     if name not in definition.fields:
         import difflib  # only for the error
 
+        name = name[:_MAX_NAME_CHARS]
         matches = difflib.get_close_matches(name, definition.fields, 1)
         hint = f"Did you mean {matches[0]!r}?" if matches else f"Its columns are: {', '.join(definition.fields)}."
         raise UsageError(f"read model {definition.cls.__name__} has no column {name!r}. {hint}")
     return name
 
 
-def _check_value(definition: ReadModelDefinition, name: str, value: Any) -> None:
-    column = definition.table.columns[definition.table.index_of(name)]
-    if not fits_column(Column(name, column.kind, nullable=True), value):
-        column_name = f"{definition.cls.__name__}.{name}"
-        if column.kind == "timestamp" and isinstance(value, datetime) and value.tzinfo is None:
-            raise UsageError(
-                f"cannot compare column {column_name} (timestamp) with a datetime without time zone: use "
-                "datetime(..., tzinfo=UTC)"
-            )
+def _to_column(definition: ReadModelDefinition, name: str, value: Any) -> Any:
+    """Convert a value to compare with to the column's representation; raise if no row can have it."""
+    column, subject = _column(definition, name), f"a value to compare with column {definition.cls.__name__}.{name}"
+    try:
+        converted = definition.to_column(name, value)
+    except InvalidValue as error:
+        if column.kind == "json":
+            raise InvalidValue(subject, error.path, error.reason) from None
+        raise _wrong_type(definition, column, value) from None
+    if converted is None:
+        return None
+    if not has_column_type(column.kind, converted):
+        raise _wrong_type(definition, column, value)
+    if isinstance(converted, datetime) and converted.utcoffset() is None:
         raise UsageError(
-            f"cannot compare column {column_name} of kind {column.kind} with a value of type {type(value).__name__}"
+            f"cannot compare column {definition.cls.__name__}.{name} (timestamp) with a datetime without time zone: "
+            "use datetime(..., tzinfo=UTC)"
         )
+    if reason := invalid_column_reason(column, converted):
+        raise InvalidValue(subject, name, reason)
+    return converted
+
+
+def _wrong_type(definition: ReadModelDefinition, column: Column, value: Any) -> UsageError:
+    return UsageError(
+        f"cannot compare column {definition.cls.__name__}.{column.name} of kind {column.kind} with a value of type "
+        f"{type(value).__name__}"
+    )
+
+
+def _column(definition: ReadModelDefinition, name: str) -> Column:
+    return definition.table.columns[definition.table.index_of(name)]

@@ -59,6 +59,7 @@ class Projection:
         for key, envelope in changes:
             rows[key] = evolve(rows[key], envelope.event, envelope)
         upserts = [self._to_row(key, row, events) for key, row in rows.items() if row is not None]
+        definition.check_rows(upserts)
         deletes = [key for key, row in rows.items() if row is None and key in stored]
         return RowChange(definition.table, upserts, deletes)
 

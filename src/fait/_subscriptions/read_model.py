@@ -25,13 +25,16 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct, field
 
-from fait._errors import DeclarationError, UsageError
+from fait._errors import DeclarationError, InvalidValue, UsageError
 from fait._events.annotation import annotated_events, local_names
 from fait._events.envelope import Envelope
 from fait._events.record import Unresolved, fields_of, types_of
 from fait._events.registry import Registry
 from fait._events.stream import id_of
-from fait._store.ports.tables import PYTHON_TYPES, Column, ColumnKind, Row, Table, fits_column
+from fait._events.type_inspection import inspect_types
+from fait._events.validation import precheck, validate_slow
+from fait._store.ports.column_values import RowCheck, invalid_key_reason
+from fait._store.ports.tables import Column, ColumnKind, Row, Table
 
 __all__ = ["ReadModel", "ReadModelDefinition", "definition_of"]
 
@@ -68,6 +71,10 @@ if TYPE_CHECKING:
 
         Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
         change and return the row it got. Its annotation lists the events that the read model handles.
+
+        Every backend stores the same values, or the read model stops with `InvalidValue`: text without NUL, up to 1 MiB
+        for a text, bytes or JSON, 64-bit integers, finite numbers, datetimes with time zone, and up to 2,000 bytes for
+        the key and for the columns of an index together.
 
         A changed definition requires a rebuild: `evolve` and `key_of` with the code of the same top-level package that
         they refer to, the columns and their types, the key, or the events with their versions and upcasters. Increase
@@ -129,6 +136,10 @@ else:
         Fields are the columns. `evolve` gets the row, or None, and returns the new row, or None to delete it; it may
         change and return the row it got. Its annotation lists the events that the read model handles.
 
+        Every backend stores the same values, or the read model stops with `InvalidValue`: text without NUL, up to 1 MiB
+        for a text, bytes or JSON, 64-bit integers, finite numbers, datetimes with time zone, and up to 2,000 bytes for
+        the key and for the columns of an index together.
+
         A changed definition requires a rebuild: `evolve` and `key_of` with the code of the same top-level package that
         they refer to, the columns and their types, the key, or the events with their versions and upcasters. Increase
         `version` if `evolve` depends on something else that changed, such as a data file or another package.
@@ -180,7 +191,7 @@ class ReadModelDefinition:
         fields = tuple(field.name for field in fields_of(self.cls))
         types = types_of(self.cls, lambda _: self._names)
         self._check_types(types)
-        kinds = [_column_type(types[name]) for name in fields]
+        kinds = [_column_type(name, types[name]) for name in fields]
         columns = tuple(
             Column(name, kind, nullable) for name, (kind, nullable, _, _) in zip(fields, kinds, strict=True)
         )
@@ -189,10 +200,7 @@ class ReadModelDefinition:
         self.fields = fields
         self._to_column: list[Convert | None] = [to_column for _, _, to_column, _ in kinds]
         self._from_column: list[Convert | None] = [from_column for _, _, _, from_column in kinds]
-        self._exact_types = tuple(PYTHON_TYPES[column.kind] for column in columns)
-        self._range_checked = [
-            (index, column) for index, column in enumerate(columns) if column.kind in ("integer", "timestamp")
-        ]
+        self._row_check = RowCheck(self.table)
         self._key_of: Callable[[Any, Any], Any] | None = getattr(self.cls, "key_of", None)
         self._key_column = self.table.columns[self.table.index_of(self.key)]
         self._key_from_text = _KEY_FROM_TEXT[self._key_column.kind]
@@ -239,7 +247,7 @@ class ReadModelDefinition:
         except ValueError:
             key = None
         # fault: streams-share-a-key
-        if not text or str(key) != text or not fits_column(self._key_column, key):
+        if not text or str(key) != text or invalid_key_reason(self._key_column, key):
             raise UsageError(
                 f"read model {self.cls.__name__} cannot derive a key of kind {self._key_column.kind} from stream "
                 f"{stream!r}: the id {text!r} is not the usual text of a key, and streams must not share a row. "
@@ -248,31 +256,51 @@ class ReadModelDefinition:
         return key
 
     def keys_of(self, envelope: Envelope[Any]) -> Sequence[Any]:
-        """Return the keys of the rows that an event changes, according to `key_of`."""
+        """Return the keys of the rows that an event changes, according to `key_of`.
+
+        Raises:
+            InvalidValue: `key_of` returned a value that cannot be a key in every backend.
+        """
         assert self._key_of is not None
-        keys = self._key_of(envelope.event, envelope)
-        if keys is None:
+        result = self._key_of(envelope.event, envelope)
+        if result is None:
             return ()
-        return cast("Sequence[Any]", keys) if isinstance(keys, list | tuple) else (keys,)
+        keys = cast("Sequence[Any]", result) if isinstance(result, list | tuple) else (result,)
+        for key in keys:
+            if reason := invalid_key_reason(self._key_column, key):
+                event = f"event {envelope.version} of stream {envelope.stream!r}"
+                raise InvalidValue(f"a key that {self.cls.__name__}.key_of returned for {event}", self.key, reason)
+        return keys
 
     def to_row(self, instance: ReadModel) -> Row:
-        """Convert an instance to column values."""
+        """Convert an instance to column values; `check_rows` checks those that need no conversion.
+
+        Raises:
+            InvalidValue: the value of a JSON or Enum column cannot be stored exactly.
+        """
         row: Row = msgspec.structs.astuple(cast("Any", instance))
         if any(self._to_column):
-            row = tuple(
-                value if convert is None or value is None else convert(value)
-                for value, convert in zip(row, self._to_column, strict=True)
-            )
-        exact = tuple(map(type, row)) == self._exact_types  # then only kinds with a range need a check
-        for index, column in self._range_checked if exact else enumerate(self.table.columns):
-            value = row[index]
-            if not fits_column(column, value):
-                raise UsageError(
-                    f"{self.cls.__name__}.evolve returned an invalid value of type {type(value).__name__} for column "
-                    f"{column.name!r}, which holds {column.kind}{' or None' if column.nullable else ''}. Nothing was "
-                    "written; the projection retries."
+            try:
+                row = tuple(
+                    value if convert is None or value is None else convert(value)
+                    for value, convert in zip(row, self._to_column, strict=True)
                 )
+            except InvalidValue as error:
+                raise InvalidValue(self._describe_row(getattr(instance, self.key)), error.path, error.reason) from None
         return row
+
+    def check_rows(self, rows: Sequence[Row]) -> None:
+        """Check the rows of a batch.
+
+        Raises:
+            InvalidValue: a column cannot store its value exactly in every backend.
+        """
+        if problem := self._row_check.find_problem(rows):
+            row, column, reason = problem
+            raise InvalidValue(self._describe_row(row[self.table.index_of(self.key)]), column, reason)
+
+    def _describe_row(self, key: Any) -> str:
+        return f"the row with the key {key!r:.80} of read model {self.cls.__name__}"
 
     def from_row(self, row: Row) -> Any:
         """Convert column values to an instance."""
@@ -283,7 +311,11 @@ class ReadModelDefinition:
         return self.cls(**values)
 
     def to_column(self, column: str, value: Any) -> Any:
-        """Convert a value of `find` to the column's representation."""
+        """Convert a value of `find` to the column's representation.
+
+        Raises:
+            InvalidValue: the value is not one of the column's type, or cannot be stored exactly.
+        """
         convert = self._to_column[self.table.index_of(column)]
         return value if convert is None or value is None else convert(value)
 
@@ -349,7 +381,7 @@ def definition_of(cls: type[ReadModel]) -> ReadModelDefinition:
     return cast("ReadModelDefinition", definition).resolve()
 
 
-def _column_type(annotation: Any) -> tuple[ColumnKind, bool, Convert | None, Convert | None]:
+def _column_type(name: str, annotation: Any) -> tuple[ColumnKind, bool, Convert | None, Convert | None]:
     """Return the kind of a column, whether it is nullable, and the conversions of values to and from the column."""
     bare, nullable = _without_none(annotation)
     if typing.get_origin(bare) is Literal:
@@ -357,11 +389,50 @@ def _column_type(annotation: Any) -> tuple[ColumnKind, bool, Convert | None, Con
     if isinstance(bare, type) and issubclass(bare, Enum):
         kind = _KINDS.get(_only_type(member.value for member in bare) or NoneType)
         if kind in ("text", "integer"):
-            return kind, nullable, lambda member: member.value, bare
+            return kind, nullable, _enum_to_column(name, bare), bare
     if isinstance(bare, type) and bare in _KINDS:
         return _KINDS[bare], nullable, None, None
     decode = msgspec.json.Decoder(bare).decode
-    return "json", nullable, lambda value: msgspec.json.encode(value).decode(), decode
+    return "json", nullable, _json_to_column(name, annotation, decode), decode
+
+
+def _enum_to_column(name: str, enum: type[Enum]) -> Convert:
+    def to_column(member: Any) -> Any:
+        if not isinstance(member, enum):
+            kind = type(member).__name__
+            raise InvalidValue(f"column {name!r}", name, f"it is of type {kind}, and the column holds {enum.__name__}")
+        return member.value
+
+    return to_column
+
+
+_encode_json: Final = msgspec.json.Encoder().encode
+
+
+def _json_to_column(name: str, type: Any, decode: Callable[[bytes | str], Any]) -> Convert:
+    report = inspect_types(msgspec.defstruct("Column", [(name, type)]), lambda _: None)
+    unspecific = bool(report.problems)  # the values may have any type
+    needs_check = precheck(
+        integers=report.has_integers or unspecific,
+        deep=report.is_recursive or unspecific,
+        naive=report.has_naive_datetimes or unspecific,
+        decimals=report.has_decimals or unspecific,
+    )
+
+    def to_column(value: Any) -> str:
+        """Encode and check a value fast; if a check fails, `validate_slow` repeats it to find the reason."""
+        try:
+            data = _encode_json(value)
+            if decode(data) == value and not needs_check(data):
+                return data.decode()
+        except Exception:  # noqa: S110 - `validate_slow` repeats it and reports the reason
+            pass
+        try:
+            return validate_slow(value, f"column {name!r}", value.__class__, _encode_json, decode).decode()
+        except InvalidValue as error:
+            raise InvalidValue(f"column {name!r}", name + error.path.removeprefix("$"), error.reason) from None
+
+    return to_column
 
 
 def _only_type(values: Iterable[Any]) -> type | None:

@@ -58,8 +58,9 @@ class Registrar:
         """Change registrations, in the order of the attributes of `changes`.
 
         Raises:
-            UsageError: both names of a renamed subscription have a checkpoint, or an accepted or rebuilt one is not
-                declared. Nothing was changed then.
+            UsageError: both names of a renamed subscription have a checkpoint, or it is a read model; an accepted or
+                rebuilt one is not declared; or a renamed or forgotten one has never existed, while another one that is
+                no longer declared does. Nothing was changed then.
             DeclarationError: another app of the store has a subscription of one of the names. Nothing was changed.
             PositionExpired: see `rebuild`.
         """
@@ -90,12 +91,9 @@ class Registrar:
         }:
             if registration := await self._registrations.registration(name):
                 self._check_app(registration)
+        await self._check_unknown(changes)
         for old, new in changes.renamed.items():
-            if await self._registrations.registration(old) and await self._registrations.registration(new):
-                raise UsageError(
-                    f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. "
-                    f"Open the app once without renamed=, and with forget=[{old!r}] or forget=[{new!r}], to delete one."
-                )
+            await self._check_renamed(old, new)
         tables = [each.name for each in self._definitions.values() if each.table is not None]
         for name in changes.rebuilt:
             if name not in tables:
@@ -106,10 +104,48 @@ class Registrar:
                 known = ", ".join(sorted(self._definitions)) or "none"
                 raise UsageError(f"the app {self._app!r} has no subscription {name!r}. Its subscriptions: {known}")
 
+    async def _check_renamed(self, old: str, new: str) -> None:
+        registration = await self._registrations.registration(old)
+        if registration is None:
+            return
+        if await self._registrations.registration(new):
+            raise UsageError(
+                f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. "
+                f"Open the app once without renamed=, and with forget=[{old!r}] or forget=[{new!r}], to delete one."
+            )
+        # fault: renamed-without-rows
+        if registration.kind == "read_model":
+            raise UsageError(
+                f"cannot rename the read model {old!r} to {new!r}: its rows are in the table {old!r}. Nothing was "
+                f"changed. Keep the table with class ...(fait.ReadModel, table={old!r}), or open the app once with "
+                f"forget=[{old!r}] instead: {new!r} is then built from the log."
+            )
+
+    async def _check_unknown(self, changes: RegistrationChanges) -> None:
+        """Raise if a removed subscription still has a checkpoint, and `forget` names one that never existed instead.
+
+        Names stay in the code after the first open, which retires them, and the code also opens new stores.
+        """
+        undeclared = {
+            each.subscription for each in await self._registrations.registrations() if each.app == self._app
+        } - self._definitions.keys()
+        remaining = sorted(undeclared - {*changes.forgotten, *changes.renamed})
+        unknown = sorted({*changes.forgotten, *changes.renamed} - undeclared - self._definitions.keys())
+        if not remaining or not unknown:
+            return
+        # fault: misspelled-forget
+        if unknown := sorted({*unknown} - {*await self._registrations.retired()}):
+            raise UsageError(
+                f"the store has never had a subscription {unknown[0]!r}, which renamed= or forget= names. The "
+                f"subscriptions that the app {self._app!r} no longer declares: {', '.join(remaining)}. Nothing was "
+                "changed. Correct or remove the name."
+            )
+
     async def rebuild(self, name: str) -> None:
         """Empty a read model's table, and set its checkpoint to the beginning of the log.
 
         Raises:
+            UsageError: fait has not created what has the name of the table. It is unchanged.
             PositionExpired: messages that it handles have been dropped. The table is unchanged, unless they were
                 dropped during the call.
         """
@@ -128,7 +164,7 @@ class Registrar:
             CheckpointMismatch: a checkpoint belongs to another log or epoch, or lies beyond the head.
             ReadModelChanged: the definition of a read model changed since its table was built.
             PositionExpired: a subscription would start where messages have been dropped.
-            UsageError: the table of a new read model has rows.
+            UsageError: the table of a new read model has rows, or fait has not created what has its name.
         """
         registrations = {each.subscription: each for each in await self._registrations.registrations()}
         added = self._find_added(registrations)
@@ -166,7 +202,12 @@ class Registrar:
                 await self._registrations.forget(name)
             raise
         if definition.table is not None:  # last, so that no failed check leaves a changed table
-            await self._tables.create_table(definition.table)
+            try:
+                await self._tables.create_table(definition.table)
+            except UsageError:  # its name is taken
+                if is_new:
+                    await self._registrations.forget(name)
+                raise
             if is_new:
                 await self._check_no_old_rows(name, definition.table)
 

@@ -25,6 +25,9 @@ class MemoryRegistrations:
     async def registration(self, subscription: str) -> Registration | None:
         return self._live.get(subscription)
 
+    async def retired(self) -> list[str]:
+        return sorted(self._state.retired)
+
     async def register(self, registration: Registration, position: int) -> Registration:
         if registration.subscription not in self._live:
             self._set(registration, position)

@@ -93,6 +93,10 @@ class Registrations(Protocol):
         """Return the registration of a subscription of any kind; None if there is none."""
         ...
 
+    async def retired(self) -> list[str]:
+        """Return the names of all retired subscriptions, in order (code points)."""
+        ...
+
     async def register(self, registration: Registration, position: int) -> Registration:
         """Register a subscription with one free range, unless it is registered.
 
@@ -155,6 +159,10 @@ class Registrations(Protocol):
             registration: the new definition. If there was a registration, the next revision is stored.
             table: the table. If it exists, it is replaced by an empty one.
             position: position of the ranges.
+
+        Raises:
+            UsageError: something that `Tables.create_table` has not created has the name of the table or of one of its
+                indexes. Nothing was changed.
 
         Guarantees:
             `record` rejects work of the previous workers, so that a rebuild starts at the position.

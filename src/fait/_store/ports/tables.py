@@ -21,7 +21,7 @@ __all__ = [
     "Table",
     "Tables",
     "constraint_violation",
-    "fits_column",
+    "name_taken",
 ]
 
 ColumnKind = Literal["text", "integer", "real", "boolean", "decimal", "timestamp", "date", "uuid", "bytes", "json"]
@@ -81,26 +81,27 @@ PYTHON_TYPES: Final[dict[ColumnKind, type]] = {
 """Python type of the values of each kind of column."""
 
 
-def fits_column(column: Column, value: Any) -> bool:
-    """Return whether a column can store a value exactly, in every backend."""
-    if value is None:
-        return column.nullable
-    expected, actual = PYTHON_TYPES[column.kind], value.__class__
-    if column.kind == "integer":
-        return actual is int and -(1 << 63) <= value < 1 << 63
-    if column.kind == "real":
-        return actual in (float, int)
-    if column.kind == "timestamp":
-        return actual is datetime and value.tzinfo is not None
-    return actual is expected or (column.kind != "date" and isinstance(value, expected))
-
-
 def constraint_violation(tables: Iterable[Table], kind: str) -> UsageError:
     """Return the error for a row that violates a constraint added by the user. It does not contain the row's values."""
     names = ", ".join(sorted({repr(table.name) for table in tables}))
     return UsageError(
         f"a constraint or trigger ({kind}) that was added to the table rejects a row of {names}. Nothing was recorded; "
         f"the subscription will retry. Drop the constraint, or let `evolve` return rows that satisfy it."
+    )
+
+
+def name_taken(table: Table, name: str, kind: str) -> UsageError:
+    """Return the error for a table, view or index that has a name of a read model, but was not created by fait.
+
+    Args:
+        table: the table of the read model.
+        name: the name of the table, or of one of its indexes.
+        kind: what has the name: "table", "view".
+    """
+    return UsageError(
+        f"the read model {table.name!r} cannot be stored: the name {name!r} belongs to a {kind} that fait has not "
+        f"created. The {kind} was neither read nor changed. Rename it, or give the read model another name with "
+        "class ...(fait.ReadModel, table='...')."
     )
 
 
@@ -149,7 +150,11 @@ class Tables(Protocol):
     """
 
     async def create_table(self, table: Table) -> None:
-        """Create a read model's table and indexes, unless they exist."""
+        """Create a read model's table and indexes, unless they exist.
+
+        Raises:
+            UsageError: something that this method has not created has one of the names. Nothing was changed.
+        """
         ...
 
     async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:

@@ -6,6 +6,7 @@ from fait._store.ports.registrations import Registration, not_registered, widene
 from fait._store.ports.tables import Table
 from fait._store.postgres import table_sql
 from fait._store.postgres.connection import Database
+from fait._store.postgres.tables import create_table
 from fait._store.registration_rows import from_row, to_row, types_to_json
 
 __all__ = ["PostgresRegistrations"]
@@ -23,6 +24,9 @@ class PostgresRegistrations:
     async def registration(self, subscription: str) -> Registration | None:
         rows = await self._database.fetch("read_registrations", subscription)
         return from_row(rows[0]) if rows else None
+
+    async def retired(self) -> list[str]:
+        return [name for (name,) in await self._database.fetch("retired_subscriptions")]
 
     async def register(self, registration: Registration, position: int) -> Registration:
         await self._database.fetch("set_registration", *to_row(registration), position, False)
@@ -52,11 +56,8 @@ class PostgresRegistrations:
 
     async def reset(self, registration: Registration, table: Table, position: int) -> None:
         table_sql.check_names(table)
-        schema, sql = self._database.schema, self._database.sql
         async with self._database.transaction() as connection:
-            await connection.fetch(sql["lock_tables"], schema)
             # The table first: `record` locks the table and the range in this order.
-            await connection.execute(table_sql.drop_table(schema, table))
-            for statement in table_sql.create_table(schema, table).values():
-                await connection.execute(statement)
-            await connection.fetch(sql["set_registration"], *to_row(registration), position, True)
+            await create_table(self._database, connection, table, replaces=True)
+            set_registration = self._database.sql["set_registration"]
+            await connection.fetch(set_registration, *to_row(registration), position, True)

@@ -15,9 +15,21 @@ from fait._store.ports.tables import Column, ColumnCondition, ColumnKind, Row, R
 from fait._store.postgres.identifiers import quote
 from fait._store.sql import MAX_NAME_BYTES, index_name
 
-__all__ = ["check_names", "create_table", "drop_table", "from_rows", "record_rows", "select_keys", "select_rows"]
+__all__ = [
+    "MARKER",
+    "check_names",
+    "create_table",
+    "drop_table",
+    "from_rows",
+    "record_rows",
+    "select_keys",
+    "select_rows",
+]
 
 _SYSTEM_COLUMNS: Final = {"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"}
+
+MARKER: Final = "read model of fait"
+"""Comment on each table, by which fait knows it. Dumps contain it. Users may extend the comment."""
 
 _TYPES: Final[dict[ColumnKind, str]] = {
     "text": "text",
@@ -83,11 +95,12 @@ def create_table(schema: str, table: Table) -> dict[str, str]:
         + (" PRIMARY KEY" if column.name == table.key else "")
         for column in table.columns
     )
-    statements = {table.name: f"CREATE TABLE IF NOT EXISTS {_table(schema, table)} ({columns})"}
+    name = _table(schema, table)
+    statements = {table.name: f"CREATE TABLE {name} ({columns}); COMMENT ON TABLE {name} IS '{MARKER}'"}
     for names in table.indexes:
         index = index_name(table.name, names)
         expressions = ", ".join(_sort_expression(table, SortOrder(name)) for name in names)
-        statements[index] = f"CREATE INDEX IF NOT EXISTS {quote(index)} ON {_table(schema, table)} ({expressions})"
+        statements[index] = f"CREATE INDEX {quote(index)} ON {_table(schema, table)} ({expressions})"
     return statements
 
 

@@ -1,17 +1,17 @@
 """The tables of read models in PostgreSQL."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from fait._errors import UsageError
-from fait._store.ports.tables import ColumnCondition, Row, SortOrder, Table
+from fait._store.ports.tables import ColumnCondition, Row, SortOrder, Table, name_taken
 from fait._store.postgres import table_sql
-from fait._store.postgres.connection import Database
+from fait._store.postgres.connection import Database, PostgresConnection
 
-__all__ = ["PostgresTables", "reject_unstorable"]
+__all__ = ["PostgresTables", "create_table", "reject_unstorable"]
 
 _UNSTORABLE_VALUE_ERRORS: Final = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 _QUERY_CONSEQUENCE: Final = "Nothing was read. Compare the column with a value that fits it."
@@ -28,12 +28,10 @@ class PostgresTables:
         statements = table_sql.create_table(self._database.schema, table)
         # CREATE INDEX IF NOT EXISTS locks the table even if the index exists: it waits for writers, and blocks others.
         rows = await self._database.fetch("existing_relations", self._database.schema, list(statements))
-        if statements.keys() <= {name for (name,) in rows}:
+        if statements.keys() <= _existing_names(table, rows):
             return
         async with self._database.transaction() as connection:
-            await connection.fetch(self._database.sql["lock_tables"], self._database.schema)
-            for statement in statements.values():
-                await connection.execute(statement)
+            await create_table(self._database, connection, table)
 
     async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
         return await self._select(table, *table_sql.select_keys(self._database.schema, table, keys))
@@ -57,6 +55,44 @@ class PostgresTables:
                 f"the query of {table.name!r} has a value that PostgreSQL cannot store", _QUERY_CONSEQUENCE
             ):
                 return table_sql.from_rows(table, await connection.fetch(sql, *values))
+
+
+async def create_table(
+    database: Database, connection: PostgresConnection, table: Table, *, replaces: bool = False
+) -> None:
+    """Create a table and its indexes, in the transaction of a connection.
+
+    Args:
+        database: the database.
+        connection: the connection, in a transaction.
+        table: the table.
+        replaces: whether to drop the table first if it exists. Otherwise, what exists is kept.
+
+    Raises:
+        UsageError: something that fait has not created has one of the names.
+    """
+    schema, sql, statements = database.schema, database.sql, table_sql.create_table(database.schema, table)
+    await connection.fetch(sql["lock_tables"], schema)
+    existing = _existing_names(table, await connection.fetch(sql["existing_relations"], schema, list(statements)))
+    if replaces and table.name in existing:
+        await connection.execute(table_sql.drop_table(schema, table))  # with its indexes
+        existing = set()
+    for name, statement in statements.items():
+        if name not in existing:
+            await connection.execute(statement)
+
+
+def _existing_names(table: Table, rows: Iterable[Any]) -> set[str]:
+    """Return which names of the table and its indexes exist; raise if one of them is not fait's."""
+    existing = set[str]()
+    for name, kind, owner, comment in rows:
+        is_index = kind == "index" and owner == table.name and name != table.name
+        is_table = kind == "table" and name == table.name and (comment or "").startswith(table_sql.MARKER)
+        # fault: postgres-adopts-user-table
+        if not is_index and not is_table:
+            raise name_taken(table, name, kind)
+        existing.add(name)
+    return existing
 
 
 @contextmanager

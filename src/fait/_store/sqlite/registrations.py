@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from fait._store.ports.registrations import Registration, not_registered, widened
 from fait._store.ports.tables import Table
 from fait._store.registration_rows import from_row, to_row, types_to_json
-from fait._store.sqlite import table_sql
 from fait._store.sqlite.connection import SqliteConnection
 from fait._store.sqlite.statements import SQL
+from fait._store.sqlite.tables import create_table
 from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
 
 __all__ = ["SqliteRegistrations"]
@@ -28,6 +28,10 @@ class SqliteRegistrations:
     async def registration(self, subscription: str) -> Registration | None:
         rows = await self._readers.run(lambda connection: _read(connection, subscription))
         return rows[0] if rows else None
+
+    async def retired(self) -> list[str]:
+        rows = await self._readers.run(lambda connection: connection.execute(SQL["retired_subscriptions"]).fetchall())
+        return [name for (name,) in rows]
 
     async def register(self, registration: Registration, position: int) -> Registration:
         def job(connection: SqliteConnection) -> Registration:
@@ -55,8 +59,7 @@ class SqliteRegistrations:
 
     async def reset(self, registration: Registration, table: Table, position: int) -> None:
         def job(connection: SqliteConnection) -> None:
-            for statement in (table_sql.drop_table(table), *table_sql.create_table(table)):
-                connection.execute(statement)
+            create_table(connection, table, replaces=True)
             _set(connection, registration, position, replaces=True)
 
         await self._writer.run(job)

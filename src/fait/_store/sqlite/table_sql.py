@@ -15,6 +15,7 @@ from fait._store.sql import index_name
 from fait._store.sqlite.timestamps import to_timestamp
 
 __all__ = [
+    "MARKER",
     "create_table",
     "delete_row",
     "drop_table",
@@ -62,25 +63,29 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def create_table(table: Table) -> list[str]:
-    """Statements that create the table and its indexes, if they do not exist."""
+MARKER: Final = "/* read model of fait */"
+"""Comment in the definition of each table, by which fait knows it. SQLite and its dumps keep the definition."""
+
+
+def create_table(table: Table) -> dict[str, str]:
+    """Statements that create the table and its indexes, by the name of the table or index."""
     columns = ", ".join(
         f"{quote(column.name)} {_TYPES[column.kind]}"
         + ("" if column.nullable else " NOT NULL")
         + (" PRIMARY KEY" if column.name == table.key else "")
         for column in table.columns
     )
-    indexes = [
-        f"CREATE INDEX IF NOT EXISTS {quote(index_name(table.name, columns))} ON {quote(table.name)} "
-        f"({', '.join(_sort_expression(table, name) for name in columns)})"
-        for columns in table.indexes
-    ]
-    return [f"CREATE TABLE IF NOT EXISTS {quote(table.name)} ({columns}) STRICT", *indexes]
+    statements = {table.name: f"CREATE TABLE main.{quote(table.name)} ({MARKER} {columns}) STRICT"}
+    for names in table.indexes:
+        index = index_name(table.name, names)
+        expressions = ", ".join(_sort_expression(table, name) for name in names)
+        statements[index] = f"CREATE INDEX main.{quote(index)} ON {quote(table.name)} ({expressions})"
+    return statements
 
 
 def drop_table(table: Table) -> str:
     """Statement that drops the table, if it exists."""
-    return f"DROP TABLE IF EXISTS {quote(table.name)}"
+    return f"DROP TABLE IF EXISTS main.{quote(table.name)}"
 
 
 def upsert_row(table: Table) -> str:
@@ -92,20 +97,20 @@ def upsert_row(table: Table) -> str:
     names = [quote(column.name) for column in table.columns]
     changed = ", ".join(f"{name} = excluded.{name}" for name in names if name != quote(table.key))
     return (
-        f"INSERT INTO {quote(table.name)} ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)}) "  # noqa: S608
+        f"INSERT INTO main.{quote(table.name)} ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)}) "  # noqa: S608
         f"ON CONFLICT ({quote(table.key)}) DO " + (f"UPDATE SET {changed}" if changed else "NOTHING")
     )
 
 
 def delete_row(table: Table) -> str:
     """Statement that deletes a row. Its parameter is the key."""
-    return f"DELETE FROM {quote(table.name)} WHERE {quote(table.key)} = ?"  # noqa: S608
+    return f"DELETE FROM main.{quote(table.name)} WHERE {quote(table.key)} = ?"  # noqa: S608
 
 
 def select_keys(table: Table) -> str:
     """Statement that selects rows by key. Its parameter is a JSON array of keys."""
     return (
-        f"SELECT {_columns(table)} FROM {quote(table.name)} "  # noqa: S608
+        f"SELECT {_columns(table)} FROM main.{quote(table.name)} "  # noqa: S608
         f"WHERE {quote(table.key)} IN (SELECT value FROM json_each(?))"
     )
 
@@ -122,7 +127,7 @@ def select_rows(
     conditions = [_condition(table, condition, values) for condition in where]
     if after_row is not None:
         conditions.append(_after_row(table, order, after_row, values))
-    sql = f"SELECT {_columns(table)} FROM {quote(table.name)}"  # noqa: S608
+    sql = f"SELECT {_columns(table)} FROM main.{quote(table.name)}"  # noqa: S608
     if conditions:
         sql += " WHERE " + " AND ".join(conditions)
     if order:

@@ -10,6 +10,8 @@ The invariant: the stored events are always a prefix of the file. A later run ap
 """
 
 import asyncio
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
@@ -81,12 +83,33 @@ class ImportBatch(Struct):
         return [line for segment in self.segments for line in segment.lines]
 
 
+class _SkippedLine(Struct, frozen=True):
+    """One line of an `InvalidLineFile`."""
+
+    line: int
+    reason: str
+    text: str
+
+
 class InvalidLineFile:
-    """The file to which skipped lines are written. It exists only if there are any."""
+    """The file to which skipped lines are written. It exists only if there are any.
+
+    Args:
+        path: path of the file. That of an earlier import is deleted.
+
+    Raises:
+        CommandFailed: something else has this path. It was not changed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[bytes] | None = None
+        # fault: foreign-file-deleted
+        if os.path.lexists(path) and not _is_invalid_line_file(path):
+            raise CommandFailed(
+                f"cannot write invalid lines to {path}: it exists, and an earlier import has not written it. Nothing "
+                "was changed. Rename it, or import without --skip-invalid."
+            )
         path.unlink(missing_ok=True)
 
     def add(self, number: int, reason: str, data: bytes) -> None:
@@ -94,12 +117,23 @@ class InvalidLineFile:
         if self._file is None:
             self._file = self.path.open("wb")
         text = data.decode(errors="backslashreplace")
-        self._file.write(msgspec.json.encode({"line": number, "reason": reason, "text": text}) + b"\n")
+        self._file.write(msgspec.json.encode(_SkippedLine(number, reason, text)) + b"\n")
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+def _is_invalid_line_file(path: Path) -> bool:
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return False
+    try:
+        with path.open("rb") as file:
+            first = file.readline(MAX_LINE_BYTES)
+        return not first or bool(msgspec.json.decode(first, type=_SkippedLine))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return False
 
 
 class BatchReader:

@@ -178,6 +178,7 @@ class PortContract(LeaseContract):
         await refused(store, work_of(lease, 5))
         assert await store.leases.acquire(seen, "me", "", "epoch") is None
         assert await store.registrations.registrations() == [registration_of("new")]
+        assert await store.registrations.retired() == ["old"]
 
     async def test_forgotten_subscription_has_no_registration_and_no_range(self, store: Store) -> None:
         lease = await acquired(store, "s")
@@ -185,6 +186,7 @@ class PortContract(LeaseContract):
         await store.registrations.forget("never")
 
         assert await store.registrations.registrations() == []
+        assert await store.registrations.retired() == ["s"]
         assert await store.leases.ranges() == []
         assert await store.leases.heartbeat(lease.worker) == []
         await refused(store, work_of(lease, 5))
