@@ -41,6 +41,7 @@ class SqliteConnection(Protocol):
     """The part of `apsw.Connection` that this backend uses, with precise types."""
 
     authorizer: Any
+    filename: str
 
     def execute(self, statements: str, bindings: Sequence[Any] | Mapping[str, Any] | None = None) -> Cursor:
         """Run one or more statements."""
@@ -67,6 +68,10 @@ class SqliteConnection(Protocol):
 
     def wal_checkpoint(self) -> Any:
         """Run a passive WAL checkpoint: copy WAL pages into the file as far as no reader needs the old ones."""
+        ...
+
+    def file_control(self, dbname: str, op: int, pointer: int) -> bool:
+        """Call `sqlite3_file_control` of SQLite."""
         ...
 
     @property

@@ -18,13 +18,14 @@ from fait._store.sqlite.connection import SqliteConnection, Synchronous, connect
 from fait._store.sqlite.health import examine
 from fait._store.sqlite.leases import SqliteLeases
 from fait._store.sqlite.log import SqliteLog
-from fait._store.sqlite.multi_driver_guard import FileId, claim, release
+from fait._store.sqlite.multi_driver_guard import claim, release
 from fait._store.sqlite.recorder import SqliteRecorder
 from fait._store.sqlite.registrations import SqliteRegistrations
 from fait._store.sqlite.snapshots import SqliteSnapshots
 from fait._store.sqlite.statements import SQL
 from fait._store.sqlite.tables import SqliteTables
 from fait._store.sqlite.timestamps import to_timestamp
+from fait._store.sqlite.wal_lock import FileId
 from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
 
 __all__ = ["SqliteStore", "open_store", "stored_migrations"]
@@ -34,7 +35,7 @@ class SqliteStore:
     """`Store` in one SQLite file."""
 
     def __init__(self, log: SqliteLog, writer: WriterThread, readers: ReaderThreads, file: FileId) -> None:
-        self._file = file
+        self._file: FileId | None = file
         self.log = log
         self.registrations = SqliteRegistrations(writer, readers)
         self.leases = SqliteLeases(writer, readers)
@@ -58,7 +59,9 @@ class SqliteStore:
             await self._readers.close()
             await self._writer.close()
         finally:
-            release(self._file)
+            file, self._file = self._file, None
+            if file is not None:  # else it is closed a second time
+                release(file)
 
 
 async def open_store(path: str, synchronous: Synchronous, clock: Clock, *, create: bool = True) -> SqliteStore:
@@ -81,11 +84,11 @@ async def open_store(path: str, synchronous: Synchronous, clock: Clock, *, creat
     threads: list[WriterThread | ReaderThreads] = []
     try:
         identity = await asyncio.to_thread(_migrate, path, first, clock)
-        threads.append(writer := WriterThread(open_connection))
-        threads.append(readers := ReaderThreads(open_connection))
+        threads.append(writer := WriterThread(open_connection, path))
+        threads.append(readers := ReaderThreads(open_connection, writer.file))
         inline_reader = open_connection(busy_timeout_ms=0)  # used in the event loop, which must not block
     except BaseException as error:
-        for each in threads:
+        for each in reversed(threads):  # the writer last, as in `SqliteStore.close`
             await each.close()
         release(file)
         if isinstance(error, apsw.Error):
