@@ -30,6 +30,7 @@ pytest.register_assert_rewrite(
         f"{__name__}.{part}"
         for part in (
             "arguments",
+            "closing",
             "conditions",
             "epochs",
             "leases",
@@ -37,6 +38,7 @@ pytest.register_assert_rewrite(
             "ports",
             "processors",
             "retention",
+            "sizes",
             "store",
             "subscriptions",
         )
