@@ -41,6 +41,7 @@ class SqliteConnection(Protocol):
     """The part of `apsw.Connection` that this backend uses, with precise types."""
 
     authorizer: Any
+    exec_trace: Any
     filename: str
 
     def execute(self, statements: str, bindings: Sequence[Any] | Mapping[str, Any] | None = None) -> Cursor:
@@ -162,8 +163,8 @@ def map_error(error: apsw.Error, path: str | None = None) -> FaitError:
             text = f"{where}: the disk is full. Free some space and retry."
         case apsw.BusyError() | apsw.LockedError():
             text = (
-                f"{where}: another process held the write lock for more than {BUSY_TIMEOUT_MS / 1000:g} s. "
-                "Retry; if it happens again, find the process with the long transaction."
+                f"{where}: another process holds the write lock. Retry; if it happens again, find the process with the "
+                "long transaction."
             )
         case apsw.CantOpenError():
             text = f"{where} cannot be opened. Check that the directory exists and that this user may write to it."
