@@ -84,8 +84,15 @@ FAULTS = [
         "`recorded_at` decreases with the clock",
         "_store/sqlite/append_batch.py",
         "recorded-at-decreases",
-        "self._recorded_at = now",
+        "recorded_at = self._recorded_at",
         LOG + "recorded_at_never_decreases_when_the_clock_does",
+    ),
+    Mutant(
+        "all streams follow a clock that is far ahead",
+        "_store/recording_time.py",
+        "wrong-clock-is-followed",
+        "if last is None or last <= now:",
+        LOG + "event_of_a_wrong_clock_changes_no_time_of_another_stream[others0]",
     ),
     Mutant(
         "one failed job fails the whole transaction",
@@ -394,8 +401,15 @@ FAULTS = [
         "_store/sqlite/recorder.py",
         "second-statement-skipped",
         "connection.execute(statement.sql, values)",
+        PORTS + "text_with_several_statements_records_nothing[SELECT 2]",
+    ),
+    Mutant(
+        "a handler's statement replaces the log by a temporary table",
+        "_store/sqlite/recorder.py",
+        "shadowed-log",
+        "if not statement.sql:",
         "tests/store/test_sqlite.py::test_handler_statement_on_transactions_or_fait_tables_is_rejected"
-        "[SELECT 1; DELETE FROM fait_tags]",
+        "[CREATE TEMP TABLE fait_events (position)]",
     ),
     Mutant(
         "the last event before an adoption belongs to the new epoch",

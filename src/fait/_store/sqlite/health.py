@@ -8,6 +8,7 @@ import apsw
 
 from fait._store.migrations import load_migrations
 from fait._store.ports.store import Finding
+from fait._store.recording_time import WRONG_CLOCK
 from fait._store.sqlite.connection import MIN_SQLITE, SqliteConnection
 from fait._store.sqlite.statements import SQL
 
@@ -121,6 +122,9 @@ _CHECKS: Final[dict[str, Callable[[str, SqliteConnection], Finding]]] = {
     "pages": _pages,
     "append-only": _triggers,
     "versions": _rule("health_versions", "consecutive in every stream", "not consecutive in the streams"),
+    "times": _rule(
+        "health_times", "no event was recorded in the future", "recorded in the future, at the positions", WRONG_CLOCK
+    ),
     "tags": _rule(
         "health_tags", "fait_tags agrees with the events", "fait_tags differs from the events at the positions"
     ),

@@ -37,6 +37,7 @@ pytest.register_assert_rewrite(
             "log",
             "ports",
             "processors",
+            "recording_times",
             "retention",
             "sizes",
             "store",
