@@ -95,6 +95,13 @@ FAULTS = [
         LOG + "event_of_a_wrong_clock_changes_no_time_of_another_stream[others0]",
     ),
     Mutant(
+        "a backup is not checked",
+        "_store/sqlite/backup.py",
+        "backup-unchecked",
+        "pass",
+        "tests/tools/test_backup.py::test_damaged_copy_is_not_published",
+    ),
+    Mutant(
         "one failed job fails the whole transaction",
         "_store/sqlite/worker_threads.py",
         "failed-job-fails-transaction",

@@ -28,7 +28,7 @@ from fait._store.sqlite.timestamps import to_timestamp
 from fait._store.sqlite.wal_lock import FileId
 from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
 
-__all__ = ["SqliteStore", "open_store", "stored_migrations"]
+__all__ = ["SqliteStore", "check_is_store", "open_store", "stored_migrations"]
 
 
 class SqliteStore:
@@ -79,7 +79,7 @@ async def open_store(path: str, synchronous: Synchronous, clock: Clock, *, creat
     """
     open_connection = partial(connect, path, synchronous=synchronous)
     if not create:
-        _check_is_store(path)
+        check_is_store(path)
     first, file = claim(path, open_connection)
     threads: list[WriterThread | ReaderThreads] = []
     try:
@@ -98,7 +98,7 @@ async def open_store(path: str, synchronous: Synchronous, clock: Clock, *, creat
     return SqliteStore(log, writer, readers, file)
 
 
-def _check_is_store(path: str) -> None:
+def check_is_store(path: str) -> None:
     """Raise `UsageError` unless the file is a store. Changes nothing."""
     applied = stored_migrations(path)
     if applied is None:
@@ -109,7 +109,8 @@ def _check_is_store(path: str) -> None:
     if not applied:
         raise UsageError(
             f"{path} is an SQLite file, but not a fait store. Nothing was changed. Check the path, or create the store "
-            f"in this file with: {command_hint('db init', f'sqlite:///{path}')}"
+            f"in this file with: {command_hint('db init', f'sqlite:///{path}')}. If it is a copy of a store in use, "
+            "its WAL is missing: copy the store with fait backup"
         )
 
 
