@@ -393,7 +393,7 @@ FAULTS = [
         "decimals compare as text",
         "_store/sqlite/table_sql.py",
         "decimals-compare-as-text",
-        'return quote(name) + ("" if decimal else "")',
+        "convert = _TO_SQL.get(kind)",
         PORTS + "column_conditions_are_the_same_in_every_store[decimal]",
     ),
     Mutant(

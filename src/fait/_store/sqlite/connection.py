@@ -4,7 +4,6 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, Final, Literal, Protocol, cast
 
 import apsw
@@ -109,7 +108,6 @@ def connect(
     try:
         driver = apsw.Connection(path)
         driver.set_busy_handler(BusyHandler(busy_timeout_ms / 1000))
-        driver.create_collation("decimal", _compare_decimals)
         # Query plans must not depend on parameter values. Otherwise SQLite prepares many statements for each value.
         driver.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         # A misspelled quoted identifier is an error, not a string literal.
@@ -183,8 +181,3 @@ def map_error(error: apsw.Error, path: str | None = None) -> FaitError:
         case _:
             text = f"{where}: {type(error).__name__}: {error}."
     return StoreUnavailable(text)
-
-
-def _compare_decimals(left: str, right: str) -> int:
-    a, b = Decimal(left), Decimal(right)
-    return (a > b) - (a < b)
