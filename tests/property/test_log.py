@@ -35,7 +35,7 @@ class SameAnswers(RuleBasedStateMachine):
     """Makes the same calls to a log and to a memory log, and compares the results."""
 
     fresh: Callable[[], str]
-    one_clock = True  # whether recorded_at never decreases in the whole log; otherwise only in each stream
+    one_clock = True  # whether the clock of the last append is known to the next one, also after the store is reopened
 
     def __init__(self) -> None:
         super().__init__()

@@ -87,6 +87,12 @@ async def test_two_copies_of_a_file_are_adopted_with_different_epoch_ids(path: P
         "DROP TRIGGER fait_events_append_only_delete",
         "CREATE TRIGGER mine AFTER INSERT ON fait_events BEGIN SELECT 1; END",
         "SELECT 1; DELETE FROM fait_tags",
+        "CREATE TEMP TABLE fait_events (position)",
+        'CREATE TEMP VIEW "FAIT_EVENTS" AS SELECT 1',
+        "CREATE TABLE temp.[fait_log] (log_id)",
+        "CREATE VIRTUAL TABLE temp.fait_tags USING fts5(tag)",
+        "CREATE VIEW fait_all AS SELECT 1",
+        "ALTER TABLE mine RENAME TO fait_mine",
     ],
 )
 async def test_handler_statement_on_transactions_or_fait_tables_is_rejected(

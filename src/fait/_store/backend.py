@@ -4,7 +4,7 @@ The module of a backend's object is imported without its driver, because an outb
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib import import_module
 from typing import Protocol
@@ -55,6 +55,22 @@ class StoreAdmin(Protocol):
         Args:
             in_place: also if there is no sign that the log was restored, copied or failed over.
             dry_run: return the result without changing anything.
+        """
+        ...
+
+    async def backup(self, file: str, on_progress: Callable[[int, int], None]) -> int:
+        """Copy the store, which may be in use, as of one moment. If this is canceled, no file is created.
+
+        Args:
+            file: path of the file to create.
+            on_progress: called from any thread, with the completed part and the total of the work.
+
+        Returns:
+            The position of the last event in the copy.
+
+        Raises:
+            UsageError: the file exists, there is no store, or another program must be used; the message names it.
+            StoreUnavailable: the store cannot be read, or the copy cannot be written or is damaged.
         """
         ...
 

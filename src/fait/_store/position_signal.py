@@ -1,10 +1,14 @@
 """Wakes readers that wait for the log to grow. The signal carries no events: a woken reader queries the log."""
 
 import asyncio
+from typing import Final
 
 from fait._errors import StoreUnavailable
 
-__all__ = ["PositionSignal"]
+__all__ = ["STORE_CLOSED", "PositionSignal"]
+
+STORE_CLOSED: Final = "the store is closed. Use it only within the block of `async with app.open(...)`."
+"""Reason of the `StoreUnavailable` that a closed store raises."""
 
 
 class PositionSignal:
@@ -16,7 +20,7 @@ class PositionSignal:
     def __init__(self, position: int = 0) -> None:
         self.position: int = position
         self._waiters: set[asyncio.Future[None]] = set()
-        self._closed = False
+        self._closed_reason: str | None = None
 
     def advance(self, position: int) -> None:
         """Report that the log has reached at least this position."""
@@ -24,9 +28,9 @@ class PositionSignal:
             self.position = position
             self._wake()
 
-    def close(self) -> None:
-        """Wake all waiting tasks with `StoreUnavailable`."""
-        self._closed = True
+    def close(self, reason: str = STORE_CLOSED) -> None:
+        """Wake all waiting tasks with `StoreUnavailable`, which has the first reason given."""
+        self._closed_reason = self._closed_reason or reason
         self._wake()
 
     def _wake(self) -> None:
@@ -41,10 +45,8 @@ class PositionSignal:
             StoreUnavailable: the signal is closed.
         """
         while self.position <= after:
-            if self._closed:
-                raise StoreUnavailable(
-                    "the store is closed. Use it only within the block of `async with app.open(...)`."
-                )
+            if self._closed_reason:
+                raise StoreUnavailable(self._closed_reason)
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             try:

@@ -35,6 +35,7 @@ from fait._events.version import is_expected
 from fait._store.duplicate_append import resolve_duplicate
 from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
 from fait._store.position_signal import PositionSignal
+from fait._store.recording_time import recording_time
 
 __all__ = ["MemoryLog"]
 
@@ -89,10 +90,10 @@ class MemoryLog:
         return ConditionFailed(events, self._head) if events else None
 
     def _store(self, writes: Sequence[StreamWrite]) -> Appended:
-        last = self._events[-1].recorded_at if self._events else None
-        recorded_at = max(self._clock.now(), last) if last else self._clock.now()
+        now = recording_time(self._clock.now(), self._events[-1].recorded_at if self._events else None)
         for write in writes:
             history = self._streams[write.stream]
+            recorded_at = max(now, history[-1].recorded_at) if history else now
             for new in write.events:
                 stored = RecordedEvent(
                     position=self._head + 1,

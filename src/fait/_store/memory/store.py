@@ -1,9 +1,12 @@
 """A store in memory."""
 
+import inspect
 from collections.abc import Sequence
+from typing import NoReturn
 
 from fait._clock import Clock
 from fait._decisions.snapshot import Snapshot
+from fait._errors import StoreUnavailable
 from fait._store.memory.leases import MemoryLeases
 from fait._store.memory.log import MemoryLog
 from fait._store.memory.recorder import MemoryRecorder
@@ -11,6 +14,7 @@ from fait._store.memory.registrations import MemoryRegistrations
 from fait._store.memory.state import MemoryState
 from fait._store.memory.tables import MemoryTables
 from fait._store.ports.store import Finding
+from fait._store.position_signal import STORE_CLOSED
 
 __all__ = ["MemoryStore"]
 
@@ -45,5 +49,18 @@ class MemoryStore:
         return []
 
     async def close(self) -> None:
-        """Wake waiting readers with `StoreUnavailable`."""
+        """Wake waiting readers with `StoreUnavailable`, and let all ports raise it from now on."""
         self.log.close()
+        for port in (self.log, self.registrations, self.leases, self.recorder, self.tables, self.snapshots):
+            _refuse_calls(port)
+
+
+def _refuse_calls(port: object) -> None:
+    """Replace the asynchronous methods of a port."""
+    for name, _ in inspect.getmembers(port, inspect.iscoroutinefunction):
+        # fault: closed-memory-store-answers
+        setattr(port, name, _refuse)
+
+
+async def _refuse(*_: object, **__: object) -> NoReturn:
+    raise StoreUnavailable(STORE_CLOSED)

@@ -157,8 +157,10 @@ class Log(Protocol):
 
         Guarantees:
             The events get increasing positions and consecutive versions in their streams, in the order given.
-            `recorded_at` never decreases within a stream, even if the clock does. A backend with a single writer
-            guarantees this for the whole log. An event without `occurred_at` gets its `recorded_at`.
+            `recorded_at` is the time of the clock, but it never decreases within a stream, even if the clock does. A
+            backend with a single writer guarantees this for the whole log, unless a clock jumps back by more than
+            `MAX_CLOCK_SKEW`: an event recorded with a clock that is far ahead changes the times of its own stream
+            only. An event without `occurred_at` gets its `recorded_at`.
 
             If `features.durable`, the events are durable when this returns.
 

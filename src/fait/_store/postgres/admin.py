@@ -4,7 +4,8 @@ All pending migrations are applied in one transaction and under a lock, so concu
 """
 
 import re
-from collections.abc import AsyncGenerator, Sequence
+import shlex
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from fait._store.postgres.connection import (
     PostgresConnection,
     parse_url,
 )
-from fait._store.postgres.identifiers import in_schema, literal, statements
+from fait._store.postgres.identifiers import in_schema, literal, quote, statements
 
 __all__ = ["PostgresAdmin", "applied_migrations", "migrate", "missing_migrations"]
 
@@ -72,6 +73,14 @@ class PostgresAdmin:
                     f"{command_hint('db status', self._options.redacted_url)}"
                 )
             return await identity.adopt(database, in_place=in_place, dry_run=dry_run)
+
+    async def backup(self, file: str, on_progress: Callable[[int, int], None]) -> int:
+        """Refuse, and name pg_dump, which copies a schema."""
+        schema = quote(self._options.schema)
+        raise UsageError(
+            "fait backup copies SQLite stores only. Nothing was written. Use pg_dump: pg_dump --format=custom "
+            f"--schema={shlex.quote(schema)} --file={shlex.quote(file)} URL"
+        )
 
     async def drop(self) -> None:
         """Drop the schema with everything in it.

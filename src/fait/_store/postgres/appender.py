@@ -37,6 +37,7 @@ from fait._store.postgres.connection import (
     map_error,
 )
 from fait._store.postgres.sender_pool import SenderPool
+from fait._store.recording_time import recording_time
 
 __all__ = ["Appender"]
 
@@ -240,8 +241,7 @@ class Appender:
     def _recorded_at(self) -> datetime | None:
         if self._clock is None:
             return None
-        now = self._clock.now()
-        self._last_recorded_at = max(now, self._last_recorded_at or now)
+        self._last_recorded_at = recording_time(self._clock.now(), self._last_recorded_at)
         return self._last_recorded_at
 
 

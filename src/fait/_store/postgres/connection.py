@@ -16,6 +16,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 from msgspec import Struct
 
 from fait._errors import FaitError, StoreUnavailable, UsageError
+from fait._store.position_signal import STORE_CLOSED
 from fait._store.postgres.identifiers import check_schema, statements
 from fait._store.store_url import refuse_url, split_url
 
@@ -322,6 +323,8 @@ class Database:
 
     async def acquire(self) -> PostgresConnection:
         """Return a connection; `release`, `release_to_pool` or `discard` it afterwards."""
+        if self._closing:
+            raise StoreUnavailable(STORE_CLOSED)
         while self._idle:
             connection = self._idle.pop()
             if not _is_closed(connection):

@@ -15,6 +15,7 @@ from fait._store.postgres.bulk import MIN_BULK_EVENTS
 from fait._store.postgres.connection import Database, PostgresConnection, PostgresError
 from fait._store.postgres.identifiers import literal, quote
 from fait._store.postgres.identity import read_identity
+from fait._store.recording_time import WRONG_CLOCK
 
 __all__ = ["CHECKS", "examine"]
 
@@ -274,7 +275,7 @@ async def _ranges(database: Database, connection: PostgresConnection) -> CheckRe
     return "ok", "cover each subscription exactly once", ""
 
 
-def _rule(statement: str, good: str, bad: str) -> Check:
+def _rule(statement: str, good: str, bad: str, advice: str = _DAMAGE) -> Check:
     """Return a check that a statement, which selects violations of a rule, finds none."""
 
     async def check(database: Database, connection: PostgresConnection) -> CheckResult:
@@ -285,7 +286,7 @@ def _rule(statement: str, good: str, bad: str) -> Check:
             return "unknown", f"the check was canceled after {CHECK_TIMEOUT_S:g} s", ""
         scope = f", among the newest {MAX_CHECKED_POSITIONS:,} positions" if after else ""
         if rows:
-            return "problem", f"{bad}: {', '.join(str(row[0]) for row in rows)}{scope}", _DAMAGE
+            return "problem", f"{bad}: {', '.join(str(row[0]) for row in rows)}{scope}", advice
         return "ok", good + scope, ""
 
     return check
@@ -329,6 +330,9 @@ CHECKS: Final[dict[str, Check]] = {
         "health_versions",
         "consecutive in every stream",
         "not consecutive, or different from fait_streams, in the streams",
+    ),
+    "times": _rule(
+        "health_times", "no event was recorded in the future", "recorded in the future, at the positions", WRONG_CLOCK
     ),
     "ranges": _ranges,
     "tags": _rule(

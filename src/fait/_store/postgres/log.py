@@ -27,6 +27,7 @@ from fait._events.query import EVERYTHING, Query
 from fait._store.duplicate_append import resolve_duplicate
 from fait._store.group_commit import AppendOutcome, GroupCommit, PendingAppend
 from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
+from fait._store.position_signal import STORE_CLOSED
 from fait._store.postgres.appender import Appender
 from fait._store.postgres.connection import Database
 from fait._store.postgres.high_water_mark import HighWaterMark
@@ -57,7 +58,7 @@ class PostgresLog:
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         check_writes(writes)
         if self._closed:
-            raise StoreUnavailable("the store is closed. Use it only within the block of `async with app.open(...)`.")
+            raise StoreUnavailable(STORE_CLOSED)
         ids = [event.id for write in writes for event in write.events]
         if len(ids) > 1 and len(set(ids)) < len(ids):
             return resolve_duplicate(writes, {event.id: event for event in await self.find(ids)})

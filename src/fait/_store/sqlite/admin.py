@@ -1,7 +1,8 @@
 """Administration of an SQLite file: applied and pending migrations, and the adoption of a restored or copied file."""
 
 import asyncio
-from collections.abc import Generator, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,11 @@ from fait._errors import StoreUnavailable
 from fait._store.adoption import Adoption, CarriedCheckpoint
 from fait._store.migrations import Migration, MigrationStatus, load_migrations, migration_statuses, pending_migrations
 from fait._store.ports.log import Identity
+from fait._store.sqlite.backup import back_up
 from fait._store.sqlite.connection import SqliteConnection, Synchronous, connect, map_error
 from fait._store.sqlite.multi_driver_guard import claim, release
 from fait._store.sqlite.statements import SQL
-from fait._store.sqlite.store import open_store, stored_migrations
+from fait._store.sqlite.store import check_is_store, open_store, stored_migrations
 from fait._store.sqlite.timestamps import to_timestamp
 
 __all__ = ["SqliteAdmin"]
@@ -59,6 +61,18 @@ class SqliteAdmin:
         """Start a new epoch. `in_place` has no effect, because a file does not show whether it was copied."""
         await (await open_store(self.location, self._synchronous, SystemClock(), create=False)).close()
         return await asyncio.to_thread(_adopt, self.location, dry_run)
+
+    async def backup(self, file: str, on_progress: Callable[[int, int], None]) -> int:
+        """Copy the file with its WAL, as of one moment. If this is canceled, nothing is created."""
+        await asyncio.to_thread(check_is_store, self.location)
+        canceled = threading.Event()
+        copying = asyncio.ensure_future(asyncio.to_thread(back_up, self.location, file, on_progress, canceled))
+        try:
+            return await asyncio.shield(copying)
+        except asyncio.CancelledError:
+            canceled.set()
+            await asyncio.gather(copying, return_exceptions=True)
+            raise
 
     async def drop(self) -> None:
         """Delete the file, its WAL and its shared-memory file."""

@@ -25,7 +25,7 @@ from fait._store.duplicate_append import resolve_duplicate
 from fait._store.sqlite.connection import SqliteConnection
 from fait._store.sqlite.rows import read_events, read_page
 from fait._store.sqlite.statements import SQL
-from fait._store.sqlite.timestamps import to_timestamp
+from fait._store.sqlite.timestamps import recording_timestamp, to_timestamp
 
 __all__ = ["AppendBatch", "find_existing"]
 
@@ -33,7 +33,10 @@ _MAX_ROWS_LOG2: Final = 6
 """Maximum number of rows per INSERT, as a power of two. Sizes are 64, 32, … 1: few statements, and few to prepare."""
 
 _encode = msgspec.json.encode
-_decode_versions = msgspec.json.Decoder(dict[str, int | None]).decode
+_decode_ends = msgspec.json.Decoder(dict[str, tuple[int, str]]).decode
+
+_NO_STREAM: Final = (0, "")
+"""Version and `recorded_at` of the last event of a stream that does not exist."""
 
 
 class _Insert:
@@ -65,20 +68,19 @@ class AppendBatch:
 
     Args:
         connection: the connection of the writer, inside a transaction.
-        now: current time, as text. `recorded_at` is the later one of this and the last event's, so it never decreases.
+        now: current time, as text.
         streams: all streams of the appends; at least one.
     """
 
     def __init__(self, connection: SqliteConnection, now: str, streams: Iterable[str]) -> None:
         self._connection = connection
         first, *others = streams
-        self._position, last_recorded_at, version = connection.execute(SQL["log_end"], (first,)).get or (0, now, None)
-        # fault: recorded-at-decreases
-        self._recorded_at = max(now, last_recorded_at)
-        self._versions: dict[str, int | None] = {first: version}
+        end = connection.execute(SQL["log_end"], (first,)).get
+        self._position, last_recorded_at, version, time = end or (0, now, None, "")
+        self._recorded_at = recording_timestamp(now, last_recorded_at)
+        self._streams: dict[str, tuple[int, str]] = {first: (version, time)} if version else {}
         if others:
-            versions = connection.execute(SQL["stream_versions"], (_encode(others).decode(),)).get
-            self._versions |= _decode_versions(versions)
+            self._streams |= _decode_ends(connection.execute(SQL["stream_ends"], (_encode(others).decode(),)).get)
         self._events: list[Any] = []
         self._tags: list[Any] = []
 
@@ -87,7 +89,7 @@ class AppendBatch:
         if condition is not None and (failed := self._check_condition(condition)):
             return find_existing(self._connection, writes) or failed
         for write in writes:
-            actual = self._versions[write.stream] or 0
+            actual, _ = self._streams.get(write.stream, _NO_STREAM)
             # fault: version-conflict-ignored
             # fault: exists-as-any
             # fault: multi-stream-append-half-written
@@ -107,8 +109,10 @@ class AppendBatch:
             _insert_tags(self._connection, tags)
 
     def _add_rows(self, write: StreamWrite) -> int:
-        stream, position, recorded_at = write.stream, self._position, self._recorded_at
-        version = self._versions[stream] or 0
+        stream, position = write.stream, self._position
+        version, last_recorded_at = self._streams.get(stream, _NO_STREAM)
+        # fault: recorded-at-decreases
+        recorded_at = max(self._recorded_at, last_recorded_at)
         # fault: reverse-order-in-append
         for event in write.events:
             position, version = position + 1, version + 1
@@ -122,7 +126,7 @@ class AppendBatch:
                 position, stream, version, event.type, event.schema_version, event.id, event.data, event.metadata, tags,
                 recorded_at, occurred_at, event.expires,
             )  # fmt: skip
-        self._position, self._versions[stream] = position, version
+        self._position, self._streams[stream] = position, (version, recorded_at)
         return version
 
     def _check_condition(self, condition: AppendCondition) -> ConditionFailed | None:

@@ -4,7 +4,6 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, Final, Literal, Protocol, cast
 
 import apsw
@@ -41,6 +40,8 @@ class SqliteConnection(Protocol):
     """The part of `apsw.Connection` that this backend uses, with precise types."""
 
     authorizer: Any
+    exec_trace: Any
+    filename: str
 
     def execute(self, statements: str, bindings: Sequence[Any] | Mapping[str, Any] | None = None) -> Cursor:
         """Run one or more statements."""
@@ -67,6 +68,10 @@ class SqliteConnection(Protocol):
 
     def wal_checkpoint(self) -> Any:
         """Run a passive WAL checkpoint: copy WAL pages into the file as far as no reader needs the old ones."""
+        ...
+
+    def file_control(self, dbname: str, op: int, pointer: int) -> bool:
+        """Call `sqlite3_file_control` of SQLite."""
         ...
 
     @property
@@ -103,7 +108,6 @@ def connect(
     try:
         driver = apsw.Connection(path)
         driver.set_busy_handler(BusyHandler(busy_timeout_ms / 1000))
-        driver.create_collation("decimal", _compare_decimals)
         # Query plans must not depend on parameter values. Otherwise SQLite prepares many statements for each value.
         driver.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         # A misspelled quoted identifier is an error, not a string literal.
@@ -157,8 +161,8 @@ def map_error(error: apsw.Error, path: str | None = None) -> FaitError:
             text = f"{where}: the disk is full. Free some space and retry."
         case apsw.BusyError() | apsw.LockedError():
             text = (
-                f"{where}: another process held the write lock for more than {BUSY_TIMEOUT_MS / 1000:g} s. "
-                "Retry; if it happens again, find the process with the long transaction."
+                f"{where}: another process holds the write lock. Retry; if it happens again, find the process with the "
+                "long transaction."
             )
         case apsw.CantOpenError():
             text = f"{where} cannot be opened. Check that the directory exists and that this user may write to it."
@@ -188,8 +192,3 @@ def map_error(error: apsw.Error, path: str | None = None) -> FaitError:
         case _:
             text = f"{where}: {type(error).__name__}: {error}."
     return StoreUnavailable(text)
-
-
-def _compare_decimals(left: str, right: str) -> int:
-    a, b = Decimal(left), Decimal(right)
-    return (a > b) - (a < b)

@@ -15,7 +15,7 @@ from fait._events.version import is_expected
 from fait._store.duplicate_append import resolve_duplicate
 from fait._store.external_transaction import Rows, Statement, StatementProtocol
 from fait._store.sqlite.statements import SQL
-from fait._store.sqlite.timestamps import to_timestamp
+from fait._store.sqlite.timestamps import recording_timestamp, to_timestamp
 
 __all__ = ["ACQUIRE_WRITE_LOCK", "append"]
 
@@ -37,19 +37,20 @@ def append(writes: Sequence[StreamWrite], now: datetime, *, look_up: bool) -> St
 
     Args:
         writes: the events; each stream occurs once.
-        now: current time; `recorded_at` is the later one of this and the last event's.
+        now: current time.
         look_up: whether to check first if the event ids are stored already.
     """
     yield ACQUIRE_WRITE_LOCK
     if look_up and (existing := (yield from _find_existing(writes))):
         return existing
-    versions: list[int] = []
+    ends: list[tuple[int, str]] = []
     for write in writes:
-        [(version,)] = yield Statement(SQL["external_stream_version"], (write.stream,))
-        versions.append(version or 0)
-        if not is_expected(write.expected, versions[-1]):
-            return VersionConflict(write.stream, write.expected, versions[-1])
-    return (yield from _store(writes, versions, to_timestamp(now)))
+        rows = yield Statement(SQL["external_stream_end"], (write.stream,))
+        version, recorded_at = rows[0] if rows else (0, "")
+        ends.append((version, recorded_at))
+        if not is_expected(write.expected, version):
+            return VersionConflict(write.stream, write.expected, version)
+    return (yield from _store(writes, ends, to_timestamp(now)))
 
 
 def _find_existing(writes: Sequence[StreamWrite]) -> Generator[Statement, Rows, AppendResult | None]:
@@ -59,11 +60,14 @@ def _find_existing(writes: Sequence[StreamWrite]) -> Generator[Statement, Rows, 
     return resolve_duplicate(writes, stored) if stored else None
 
 
-def _store(writes: Sequence[StreamWrite], versions: list[int], now: str) -> Generator[Statement, Rows, AppendResult]:
+def _store(
+    writes: Sequence[StreamWrite], ends: Sequence[tuple[int, str]], now: str
+) -> Generator[Statement, Rows, AppendResult]:
     last = yield Statement(SQL["external_log_end"])
-    position, recorded_at = (last[0][0], max(now, last[0][1])) if last else (0, now)
+    position, now = (last[0][0], recording_timestamp(now, last[0][1])) if last else (0, now)
     new_versions: list[int] = []
-    for write, version in zip(writes, versions, strict=True):
+    for write, (version, last_recorded_at) in zip(writes, ends, strict=True):
+        recorded_at = max(now, last_recorded_at)
         for event in write.events:
             position, version = position + 1, version + 1
             tags: Any = _encode(event.tags).decode() if event.tags else None

@@ -8,7 +8,9 @@ import apsw
 
 from fait._store.migrations import load_migrations
 from fait._store.ports.store import Finding
+from fait._store.recording_time import WRONG_CLOCK
 from fait._store.sqlite.connection import MIN_SQLITE, SqliteConnection
+from fait._store.sqlite.rows import head
 from fait._store.sqlite.statements import SQL
 
 __all__ = ["examine"]
@@ -101,6 +103,18 @@ def _triggers(name: str, connection: SqliteConnection) -> Finding:
     return Finding(name, "problem", f"missing triggers: {', '.join(missing)}", advice)
 
 
+def _log(name: str, connection: SqliteConnection) -> Finding:
+    last = head(connection)
+    if last:
+        return Finding(name, "ok", f"the last event has position {last:,}")
+    return Finding(
+        name,
+        "unknown",
+        "the log is empty: the store is new, or it is a copy of a store in use without its WAL, which had the events. "
+        "Copy a store with: fait backup",
+    )
+
+
 def _rule(statement: str, ok: str, violation: str, advice: str = _DAMAGE) -> Callable[[str, SqliteConnection], Finding]:
     """Return a check that a statement, which selects violations of a rule, finds none."""
 
@@ -120,7 +134,11 @@ _CHECKS: Final[dict[str, Callable[[str, SqliteConnection], Finding]]] = {
     "schema": _schema,
     "pages": _pages,
     "append-only": _triggers,
+    "log": _log,
     "versions": _rule("health_versions", "consecutive in every stream", "not consecutive in the streams"),
+    "times": _rule(
+        "health_times", "no event was recorded in the future", "recorded in the future, at the positions", WRONG_CLOCK
+    ),
     "tags": _rule(
         "health_tags", "fait_tags agrees with the events", "fait_tags differs from the events at the positions"
     ),

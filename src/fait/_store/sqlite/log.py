@@ -29,7 +29,7 @@ from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._store.group_commit import AppendOutcome, GroupCommit, PendingAppend
 from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
-from fait._store.position_signal import PositionSignal
+from fait._store.position_signal import STORE_CLOSED, PositionSignal
 from fait._store.sqlite.append_batch import AppendBatch, find_existing
 from fait._store.sqlite.connection import SqliteConnection, map_error
 from fait._store.sqlite.retention import expire
@@ -82,15 +82,19 @@ class SqliteLog:
         self._clock = clock
         self._writer = writer
         self._readers = readers
+        self._file = writer.file
         self._inline_reader = inline_reader
         self._polled_version = -1
         self._waiters = 0
         self._poller: asyncio.Task[None] | None = None
         self._signal = PositionSignal()
+        self._closed = False
         self._group_commit = GroupCommit(self._flush, disjoint_streams=False)
 
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         check_writes(writes)
+        if self._closed:
+            raise StoreUnavailable(STORE_CLOSED)
         return await self._group_commit.append(writes, condition)
 
     async def _flush(self, appends: Sequence[PendingAppend]) -> Sequence[AppendOutcome | Exception]:
@@ -151,13 +155,13 @@ class SqliteLog:
     def _read_inline(self, read: Callable[[SqliteConnection], T]) -> T | None:
         """Read a few rows in the event loop; None if the file is locked, which is rare."""
         try:
-            return read(self._inline_reader)
+            result = read(self._inline_reader)
+            self._file.check()
+            return result
         except apsw.BusyError:
             return None
         except apsw.ConnectionClosedError:
-            raise StoreUnavailable(
-                "the store is closed. Use it only within the block of `async with app.open(...)`."
-            ) from None
+            raise StoreUnavailable(STORE_CLOSED) from None
         except apsw.Error as error:
             raise map_error(error) from error
 
@@ -224,10 +228,14 @@ class SqliteLog:
             version = self._inline_reader.pragma("data_version")
             # fault: other-process-not-noticed
             if version == self._polled_version:
+                self._file.check()  # in a file that was moved, no commit is ever noticed
                 return False
             self._signal.advance(head(self._inline_reader))
         except apsw.BusyError:
             return True
+        except StoreUnavailable as error:
+            self._signal.close(error.reason)
+            return False
         except apsw.Error as error:
             logger.warning("failed to poll for commits of other processes, will retry: %s", error)
             return False
@@ -235,7 +243,10 @@ class SqliteLog:
         return True
 
     async def close(self) -> None:
-        """Stop polling and wake all waiting readers."""
+        """Wait for appends in flight, stop polling, and wake all waiting readers."""
+        self._closed = True
+        # fault: queued-appends-refused-by-close
+        await self._group_commit.close()
         if self._poller is not None:
             self._poller.cancel()
             await asyncio.gather(self._poller, return_exceptions=True)

@@ -16,14 +16,14 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote
 
 from fait._errors import UsageError
+from fait._store.sqlite.wal_lock import FileId, close_descriptors, open_files
 
-__all__ = ["FileId", "claim", "release"]
+__all__ = ["claim", "release"]
 
 T = TypeVar("T")
-
-FileId = tuple[int, int]
 
 _claimed: Final[dict[FileId, int]] = {}
 """Open files, by device and inode, with the number of stores that have each one open."""
@@ -72,6 +72,7 @@ def release(file: FileId) -> None:
         _claimed[file] -= 1
         if not _claimed[file]:
             del _claimed[file]
+        close_descriptors()
 
 
 def _check_not_open(path: str) -> None:
@@ -81,20 +82,9 @@ def _check_not_open(path: str) -> None:
         raise UsageError(_inherited_message(path))
     if file is None or file in _claimed:
         return
-    for name in _open_descriptors():
-        try:
-            status = os.fstat(int(name))
-        except OSError:
-            continue
-        if (status.st_dev, status.st_ino) == file:
-            raise UsageError(_message(path))
-
-
-def _open_descriptors() -> list[str]:
-    try:
-        return os.listdir("/dev/fd")
-    except OSError:
-        return []
+    close_descriptors()
+    if file in open_files():
+        raise UsageError(_message(path))
 
 
 def _audit_hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -111,7 +101,10 @@ def _path(database: Any) -> str | None:
         database = os.fsdecode(database)
     except TypeError:
         return None
-    return database.removeprefix("file:").partition("?")[0] if database.startswith("file:") else database
+    if not database.startswith("file:"):
+        return database
+    path = unquote(database.removeprefix("file:").partition("?")[0].partition("#")[0])
+    return path.removeprefix("//localhost") if path.startswith("//localhost/") else path
 
 
 def _file_id(path: str) -> FileId | None:

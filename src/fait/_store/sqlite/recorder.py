@@ -1,6 +1,8 @@
 """Records units of work in SQLite: in the same file as the log, and written by the same thread."""
 
+import re
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, Final, cast
 
 import apsw
@@ -15,7 +17,8 @@ from fait._store.sqlite.worker_threads import WriterThread
 
 __all__ = ["SqliteRecorder"]
 
-_RESERVED_PREFIX: Final = "fait_"
+_RESERVED_NAME: Final = re.compile(r"\bfait_", re.IGNORECASE)
+_NO_STATEMENT: Final = re.compile(r"(?:\s|;|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _FORBIDDEN: Final = {
     apsw.SQLITE_CREATE_TRIGGER,
     apsw.SQLITE_CREATE_TEMP_TRIGGER,
@@ -27,13 +30,7 @@ _FORBIDDEN: Final = {
     apsw.SQLITE_DETACH,
     apsw.SQLITE_PRAGMA,
 }
-_WRITES: Final = {
-    apsw.SQLITE_INSERT,
-    apsw.SQLITE_UPDATE,
-    apsw.SQLITE_DELETE,
-    apsw.SQLITE_DROP_TABLE,
-    apsw.SQLITE_ALTER_TABLE,
-}
+_WRITES: Final = {apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}
 
 
 class SqliteRecorder:
@@ -72,36 +69,56 @@ def _change(connection: SqliteConnection, change: RowChange) -> None:
 
 
 def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -> None:
-    """Run the SQL statements of a handler. They may not end the transaction or write to the tables of fait."""
+    """Run the SQL statements of a handler. They may not end the transaction or use the tables of fait."""
     connection.authorizer = _authorize
     try:
         for statement in statements:
-            # SQLite numbers `$2` by its first appearance; bound by name, it is the second value, as on PostgreSQL.
-            # fault: values-bound-by-place
-            values = {str(number): value for number, value in enumerate(statement.values, 1)}
-            # fault: second-statement-skipped
-            connection.execute(statement.sql, values).fetchall()  # without fetching, apsw stops at the first row
+            # fault: shadowed-log
+            if _RESERVED_NAME.search(statement.sql):
+                raise _rejected()
+            _run_one(connection, statement)
+    except apsw.AuthError:
+        raise _rejected() from None
+    finally:
+        connection.authorizer = connection.exec_trace = None
+
+
+def _run_one(connection: SqliteConnection, statement: HandlerStatement) -> None:
+    number = count()
+    # Called before each statement of the text.
+    connection.exec_trace = lambda _, sql, *__: next(number) == 0 or bool(_NO_STATEMENT.fullmatch(sql))
+    try:
+        # SQLite numbers `$2` by its first appearance; bound by name, it is the second value, as on PostgreSQL.
+        # fault: values-bound-by-place
+        values = {str(number): value for number, value in enumerate(statement.values, 1)}
+        # fault: second-statement-skipped
+        connection.execute(statement.sql, values).fetchall()  # without fetching, apsw stops at the first row
     except KeyError as missing:
         raise UsageError(
             f"a SQL statement of a handler has the placeholder ${missing.args[0]}, but no value for it. Nothing was "
             "recorded; the subscription will retry. Pass one value per placeholder to ctx.execute(sql, ...)."
+        ) from None
+    except apsw.ExecTraceAbort:
+        raise UsageError(
+            "a SQL statement of a handler failed (the text has several statements). Nothing was recorded; the "
+            "subscription will retry. Call ctx.execute(...) once for each statement."
         ) from None
     except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError, TypeError) as error:
         raise UsageError(
             f"a SQL statement of a handler failed ({error}). Nothing was recorded; the subscription will retry. "
             "Correct the statement in ctx.execute(...)."
         ) from error
-    except apsw.AuthError:
-        raise UsageError(
-            "a SQL statement of a handler was rejected: it may not begin or end transactions, attach databases, set "
-            "pragmas, or write to the fait_* tables. Nothing was recorded. Remove it from ctx.execute(...)."
-        ) from None
-    finally:
-        connection.authorizer = None
 
 
-def _authorize(operation: int, name: str | None, other_name: str | None, *_: object) -> int:
-    if operation == apsw.SQLITE_ALTER_TABLE:
-        name = other_name  # the first argument is the name of the database
-    reserved = operation in _WRITES and name is not None and name.startswith(_RESERVED_PREFIX)
+def _rejected() -> UsageError:
+    return UsageError(
+        "a SQL statement of a handler was rejected: it may not begin or end transactions, attach databases, set "
+        "pragmas, create triggers, or contain a name that begins with fait_. Nothing was recorded. Remove it from "
+        "ctx.execute(...)."
+    )
+
+
+def _authorize(operation: int, name: str | None, *_: object) -> int:
+    """Allow an operation, unless it is forbidden or writes to a table of fait, which a trigger or a view could do."""
+    reserved = operation in _WRITES and name is not None and name.startswith("fait_")
     return apsw.SQLITE_DENY if reserved or operation in _FORBIDDEN else apsw.SQLITE_OK

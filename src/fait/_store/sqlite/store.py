@@ -18,23 +18,24 @@ from fait._store.sqlite.connection import SqliteConnection, Synchronous, connect
 from fait._store.sqlite.health import examine
 from fait._store.sqlite.leases import SqliteLeases
 from fait._store.sqlite.log import SqliteLog
-from fait._store.sqlite.multi_driver_guard import FileId, claim, release
+from fait._store.sqlite.multi_driver_guard import claim, release
 from fait._store.sqlite.recorder import SqliteRecorder
 from fait._store.sqlite.registrations import SqliteRegistrations
 from fait._store.sqlite.snapshots import SqliteSnapshots
 from fait._store.sqlite.statements import SQL
 from fait._store.sqlite.tables import SqliteTables
 from fait._store.sqlite.timestamps import to_timestamp
+from fait._store.sqlite.wal_lock import FileId
 from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
 
-__all__ = ["SqliteStore", "open_store", "stored_migrations"]
+__all__ = ["SqliteStore", "check_is_store", "open_store", "stored_migrations"]
 
 
 class SqliteStore:
     """`Store` in one SQLite file."""
 
     def __init__(self, log: SqliteLog, writer: WriterThread, readers: ReaderThreads, file: FileId) -> None:
-        self._file = file
+        self._file: FileId | None = file
         self.log = log
         self.registrations = SqliteRegistrations(writer, readers)
         self.leases = SqliteLeases(writer, readers)
@@ -58,7 +59,9 @@ class SqliteStore:
             await self._readers.close()
             await self._writer.close()
         finally:
-            release(self._file)
+            file, self._file = self._file, None
+            if file is not None:  # else it is closed a second time
+                release(file)
 
 
 async def open_store(path: str, synchronous: Synchronous, clock: Clock, *, create: bool = True) -> SqliteStore:
@@ -76,16 +79,16 @@ async def open_store(path: str, synchronous: Synchronous, clock: Clock, *, creat
     """
     open_connection = partial(connect, path, synchronous=synchronous)
     if not create:
-        _check_is_store(path)
+        check_is_store(path)
     first, file = claim(path, open_connection)
     threads: list[WriterThread | ReaderThreads] = []
     try:
         identity = await asyncio.to_thread(_migrate, path, first, clock)
-        threads.append(writer := WriterThread(open_connection))
-        threads.append(readers := ReaderThreads(open_connection))
+        threads.append(writer := WriterThread(open_connection, path))
+        threads.append(readers := ReaderThreads(open_connection, writer.file))
         inline_reader = open_connection(busy_timeout_ms=0)  # used in the event loop, which must not block
     except BaseException as error:
-        for each in threads:
+        for each in reversed(threads):  # the writer last, as in `SqliteStore.close`
             await each.close()
         release(file)
         if isinstance(error, apsw.Error):
@@ -95,7 +98,7 @@ async def open_store(path: str, synchronous: Synchronous, clock: Clock, *, creat
     return SqliteStore(log, writer, readers, file)
 
 
-def _check_is_store(path: str) -> None:
+def check_is_store(path: str) -> None:
     """Raise `UsageError` unless the file is a store. Changes nothing."""
     applied = stored_migrations(path)
     if applied is None:
@@ -106,7 +109,8 @@ def _check_is_store(path: str) -> None:
     if not applied:
         raise UsageError(
             f"{path} is an SQLite file, but not a fait store. Nothing was changed. Check the path, or create the store "
-            f"in this file with: {command_hint('db init', f'sqlite:///{path}')}"
+            f"in this file with: {command_hint('db init', f'sqlite:///{path}')}. If it is a copy of a store in use, "
+            "its WAL is missing: copy the store with fait backup"
         )
 
 

@@ -1,7 +1,8 @@
 """SQL for the tables of read models. Only this module builds SQL: names pass through `quote`, values are parameters.
 
-Timestamps, dates, UUIDs and decimals are stored as readable text. Decimals compare as numbers through a collation named
-`decimal`; the `sqlite3` shell has one of the same name.
+Timestamps, dates, UUIDs and decimals are stored as readable text. A decimal column has a second one, `fait_order_NAME`,
+with a text that any SQLite program sorts as the number: conditions, sort orders and indexes use it. A collation of fait
+would make VACUUM, ANALYZE and integrity checks fail in other programs.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +11,8 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from fait._store.ports.tables import ColumnCondition, ColumnKind, Row, SortOrder, Table
+from fait._errors import UsageError
+from fait._store.ports.tables import Column, ColumnCondition, ColumnKind, Row, SortOrder, Table
 from fait._store.sql import index_name
 from fait._store.sqlite.timestamps import to_timestamp
 
@@ -57,6 +59,11 @@ _FROM_SQL: Final[dict[ColumnKind, Callable[[Any], Any]]] = {
     "boolean": bool,
 }
 
+_EXPONENT_BIAS: Final = 5 * 10**18
+"""Makes any exponent of a decimal a positive number of 19 digits."""
+
+_COMPLEMENT: Final = str.maketrans("0123456789", "9876543210")
+
 
 def quote(name: str) -> str:
     """A name as a quoted SQL identifier."""
@@ -70,16 +77,19 @@ MARKER: Final = "/* read model of fait */"
 def create_table(table: Table) -> dict[str, str]:
     """Statements that create the table and its indexes, by the name of the table or index."""
     columns = ", ".join(
-        f"{quote(column.name)} {_TYPES[column.kind]}"
-        + ("" if column.nullable else " NOT NULL")
-        + (" PRIMARY KEY" if column.name == table.key else "")
-        for column in table.columns
+        [
+            f"{quote(column.name)} {_TYPES[column.kind]}"
+            + ("" if column.nullable else " NOT NULL")
+            + (" PRIMARY KEY" if column.name == table.key else "")
+            for column in table.columns
+        ]
+        + [f"{quote(_sort_column(table, column.name))} TEXT" for column in _decimals(table)]
     )
     statements = {table.name: f"CREATE TABLE main.{quote(table.name)} ({MARKER} {columns}) STRICT"}
     for names in table.indexes:
         index = index_name(table.name, names)
-        expressions = ", ".join(_sort_expression(table, name) for name in names)
-        statements[index] = f"CREATE INDEX main.{quote(index)} ON {quote(table.name)} ({expressions})"
+        sorted_columns = ", ".join(quote(_sort_column(table, name)) for name in names)
+        statements[index] = f"CREATE INDEX main.{quote(index)} ON {quote(table.name)} ({sorted_columns})"
     return statements
 
 
@@ -89,12 +99,13 @@ def drop_table(table: Table) -> str:
 
 
 def upsert_row(table: Table) -> str:
-    """Statement that inserts or updates a row by its key. Its parameters are the values, in the order of the columns.
+    """Statement that inserts or updates a row by its key. Its parameters are the values of `to_rows`.
 
     INSERT OR REPLACE is not used: if a user has added a unique index, REPLACE silently deletes another row with the
     same value.
     """
     names = [quote(column.name) for column in table.columns]
+    names += [quote(_sort_column(table, column.name)) for column in _decimals(table)]
     changed = ", ".join(f"{name} = excluded.{name}" for name in names if name != quote(table.key))
     return (
         f"INSERT INTO main.{quote(table.name)} ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)}) "  # noqa: S608
@@ -132,7 +143,7 @@ def select_rows(
         sql += " WHERE " + " AND ".join(conditions)
     if order:
         sql += " ORDER BY " + ", ".join(
-            _sort_expression(table, each.column) + (" DESC" if each.descending else "") for each in order
+            quote(_sort_column(table, each.column)) + (" DESC" if each.descending else "") for each in order
         )
     if limit is not None:
         sql += " LIMIT ?"
@@ -141,8 +152,14 @@ def select_rows(
 
 
 def to_rows(table: Table, rows: Sequence[Row]) -> Sequence[Row]:
-    """Convert rows of Python values to SQLite values."""
-    return _convert(rows, [_TO_SQL.get(column.kind) for column in table.columns])
+    """Convert rows of Python values to SQLite values, with a further value for each decimal column."""
+    converted = _convert(rows, [_TO_SQL.get(column.kind) for column in table.columns])
+    if not (decimals := [table.index_of(column.name) for column in _decimals(table)]):
+        return converted
+    return [
+        (*new, *(None if old[index] is None else _sort_key(old[index]) for index in decimals))
+        for old, new in zip(rows, converted, strict=True)
+    ]
 
 
 def from_rows(table: Table, rows: Sequence[Row]) -> Sequence[Row]:
@@ -169,7 +186,10 @@ def _convert(rows: Sequence[Row], converters: Sequence[Callable[[Any], Any] | No
 
 
 def _to_sql(table: Table, column: str, value: Any) -> Any:
-    convert = _TO_SQL.get(table.columns[table.index_of(column)].kind)
+    """Convert a value that is compared with a column."""
+    kind = table.columns[table.index_of(column)].kind
+    # fault: decimals-compare-as-text
+    convert = _sort_key if kind == "decimal" else _TO_SQL.get(kind)
     return value if convert is None or value is None else convert(value)
 
 
@@ -177,14 +197,33 @@ def _columns(table: Table) -> str:
     return ", ".join(quote(column.name) for column in table.columns)
 
 
-def _sort_expression(table: Table, name: str) -> str:
-    decimal = table.columns[table.index_of(name)].kind == "decimal"
-    # fault: decimals-compare-as-text
-    return quote(name) + (" COLLATE decimal" if decimal else "")
+def _decimals(table: Table) -> list[Column]:
+    return [column for column in table.columns if column.kind == "decimal"]
+
+
+def _sort_column(table: Table, name: str) -> str:
+    """The column by which rows are compared and sorted."""
+    return f"fait_order_{name}" if table.columns[table.index_of(name)].kind == "decimal" else name
+
+
+def _sort_key(number: Decimal) -> str:
+    """A text that sorts, by code points, as the number: its sign, the exponent of its first digit, and its digits.
+
+    Equal numbers have the same text. The digits of a negative number are complemented, and followed by a character
+    that is greater than any digit.
+    """
+    if not number.is_finite():
+        raise UsageError(f"a decimal column cannot store {number}. Nothing was written. Use a finite number.")
+    sign, digits, _ = number.as_tuple()
+    text = "".join(map(str, digits)).strip("0")
+    if not text:
+        return "1"
+    exponent = f"{number.adjusted() + _EXPONENT_BIAS:020d}"
+    return f"0{(exponent + text).translate(_COMPLEMENT)}~" if sign else f"2{exponent}{text}"
 
 
 def _condition(table: Table, condition: ColumnCondition, values: list[Any]) -> str:
-    column = _sort_expression(table, condition.column)
+    column = quote(_sort_column(table, condition.column))
     parameters = [_to_sql(table, condition.column, value) for value in condition.values]
     match condition.operator:
         case "=" | "!=":
@@ -206,7 +245,7 @@ def _condition(table: Table, condition: ColumnCondition, values: list[Any]) -> s
 def _after_row(table: Table, order: Sequence[SortOrder], after_row: Sequence[Any], values: list[Any]) -> str:
     """Condition for rows that sort after the values `after_row`: by the first column, and on a tie by the rest."""
     first, rest = order[0], order[1:]
-    column, value = _sort_expression(table, first.column), _to_sql(table, first.column, after_row[0])
+    column, value = quote(_sort_column(table, first.column)), _to_sql(table, first.column, after_row[0])
     if value is None:
         later = "FALSE" if first.descending else f"{column} IS NOT NULL"
     elif first.descending:

@@ -17,7 +17,9 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from fait._errors import StoreUnavailable
+from fait._store.position_signal import STORE_CLOSED
 from fait._store.sqlite.connection import BusyHandler, SqliteConnection, map_error
+from fait._store.sqlite.open_file import OpenFile
 from fait._telemetry import logger
 
 __all__ = ["MAX_INLINE_COMMIT_S", "MAX_TRANSACTION_JOBS", "ReaderThreads", "WriterThread"]
@@ -64,7 +66,7 @@ class _WorkerThreads:
     def _enqueue(self, queued: _QueuedJob) -> None:
         """Queue a job for a thread. It may run a second time if another job of its transaction fails."""
         if self._closed:
-            raise StoreUnavailable("the store is closed. Use it only within the block of `async with app.open(...)`.")
+            raise StoreUnavailable(STORE_CLOSED)
         self._pending += 1
         self._queue.put(queued)
 
@@ -94,6 +96,9 @@ class _WorkerThreads:
                 self._checkpoint(connection)
                 jobs, outcomes = [], []
             self._in_loop(self._resolve, jobs, outcomes, len(collected))
+        self._disconnect(connection)
+
+    def _disconnect(self, connection: SqliteConnection) -> None:
         connection.close()
 
     def _collect(self, first: _QueuedJob) -> list[_QueuedJob]:
@@ -128,17 +133,29 @@ class _WorkerThreads:
 class ReaderThreads(_WorkerThreads):
     """Threads that only read."""
 
-    def __init__(self, open_connection: Callable[[], SqliteConnection], count: int = 2) -> None:
+    def __init__(self, open_connection: Callable[[], SqliteConnection], file: OpenFile, count: int = 2) -> None:
+        self._file = file
         super().__init__(open_connection, count, "fait-sqlite-reader")
+
+    async def run(self, job: Callable[[SqliteConnection], T]) -> T:
+        """Run a job in a thread and wait for its result."""
+        result = await super().run(job)
+        self._file.check()
+        return result
 
 
 class WriterThread(_WorkerThreads):
-    """The only thread that writes. It runs all queued jobs in one transaction."""
+    """The only thread that writes. It runs all queued jobs in one transaction. Close it after the readers.
 
-    def __init__(self, open_connection: Callable[[], SqliteConnection]) -> None:
+    Attributes:
+        file: the open file, as the path named it when the thread was started.
+    """
+
+    def __init__(self, open_connection: Callable[[], SqliteConnection], path: str) -> None:
         self._commit_time_s = 2 * MAX_INLINE_COMMIT_S  # inline only after measured commits were fast
         self._wal_pages = 0
         self._connection = connection = open_connection()
+        self.file = OpenFile(path, connection)
         self._max_wal_pages: int = connection.pragma("wal_autocheckpoint")
         connection.set_wal_hook(self._on_commit)
         super().__init__(lambda: connection, 1, "fait-sqlite-writer")
@@ -170,6 +187,10 @@ class WriterThread(_WorkerThreads):
             self._enqueue(_QueuedJob(_no_op, done))
         return result
 
+    def _disconnect(self, connection: SqliteConnection) -> None:
+        self.file.release()
+        connection.close()
+
     def _on_commit(self, _connection: SqliteConnection, _name: str, pages: int) -> int:
         self._wal_pages = pages
         return apsw.SQLITE_OK
@@ -196,9 +217,13 @@ class WriterThread(_WorkerThreads):
             return [outcome for queued in jobs for outcome in self._run_jobs(connection, [queued])]
 
     def _run_transaction(self, connection: SqliteConnection, jobs: Sequence[Job]) -> list[Any]:
+        self.file.check()
         started = time.perf_counter()
         try:
-            return _transaction(connection, jobs)
+            results = _transaction(connection, jobs)
+            # fault: commit-to-moved-file-acknowledged
+            self.file.check_after_commit(self._connection)
+            return results
         finally:
             self._commit_time_s = max(time.perf_counter() - started, self._commit_time_s * COMMIT_TIME_DECAY)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fait._tools.cli import browse, demo, doctor, rebuild, run, state, transfer, verify
+from fait._tools.cli import backup, browse, demo, doctor, rebuild, run, state, transfer, verify
 from fait._tools.cli.db import db
 from fait._tools.cli.log import log
 
@@ -45,6 +45,7 @@ fait.command("events")(browse.events)
 fait.command("tail")(browse.tail)
 fait.command("state")(state.state)
 fait.command("doctor")(doctor.doctor)
+fait.command("backup")(backup.backup)
 fait.command("verify-store")(verify.verify_store)
 fait.command("run")(run.run)
 fait.command("rebuild")(rebuild.rebuild)

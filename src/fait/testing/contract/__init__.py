@@ -30,13 +30,16 @@ pytest.register_assert_rewrite(
         f"{__name__}.{part}"
         for part in (
             "arguments",
+            "closing",
             "conditions",
             "epochs",
             "leases",
             "log",
             "ports",
             "processors",
+            "recording_times",
             "retention",
+            "sizes",
             "store",
             "subscriptions",
         )

@@ -26,6 +26,7 @@ from fait._events.version import Expected, expected_number
 from fait._store.ports.log import Log, StreamInfo
 from fait.testing.contract.arguments import ArgumentContract
 from fait.testing.contract.epochs import EpochContract
+from fait.testing.contract.recording_times import RecordingTimeContract
 from fait.testing.contract.sizes import SizeContract
 from fait.testing.contract.store import START, Opener, added, everything, new, outcome_of, soon, write
 
@@ -68,7 +69,7 @@ DATA = [
 ]
 
 
-class LogContract(EpochContract, ArgumentContract, SizeContract):
+class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeContract):
     """The contract of `Log`, except conditions and expiry."""
 
     # Expected versions
@@ -285,33 +286,6 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
         for stream in streams:
             versions = [event.version for event in stored if event.stream == stream]
             assert versions == list(range(1, len(versions) + 1))
-
-    async def test_recorded_at_is_the_time_of_the_append(self, log: Log, clock: ManualClock) -> None:
-        clock.moment = START + timedelta(microseconds=1)
-        await added(log, write("a", 2))
-
-        assert [event.recorded_at for event in await log.read_stream("a")] == [clock.moment] * 2
-
-    async def test_recorded_at_never_decreases_when_the_clock_does(self, log: Log, clock: ManualClock) -> None:
-        for hours in (0, 2, -5, 1, -1, 7):
-            clock.advance(hours=hours)
-            await added(log, write("a"), write(f"b{hours}"))
-
-        offsets = [event.recorded_at - START for event in await log.read_stream("a")]
-        assert offsets == [timedelta(hours=hours) for hours in (0, 2, 2, 2, 2, 4)]
-        times = [event.recorded_at for event in await everything(log)]
-        assert times == sorted(times)
-
-    async def test_recorded_at_never_decreases_across_handles(
-        self, log: Log, opener: Opener, clock: ManualClock
-    ) -> None:
-        self._skip_unless_shared(log)
-        await added(log, write("a"))
-        clock.advance(hours=-1)
-        async with opener() as other:
-            await added(other.log, write("a"))
-
-        assert [event.recorded_at for event in await log.read_stream("a")] == [START, START]
 
     async def test_occurred_at_defaults_to_recorded_at(self, log: Log) -> None:
         east = timezone(timedelta(hours=5, minutes=30))

@@ -19,6 +19,7 @@ from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Store
 from fait._store.ports.tables import Column, ColumnCondition, ColumnKind, Row, RowChange, SortOrder, Table
 from fait._store.ports.unit_of_work import HandlerStatement, RangeMove, UnitOfWork
+from fait.testing.contract.closing import ClosingContract
 from fait.testing.contract.leases import (
     NOTES,
     WORDS,
@@ -89,7 +90,7 @@ def holds(operator: str, value: Any, operands: Sequence[Any]) -> bool:
     return {"<": value < other, "<=": value <= other, ">": value > other, ">=": value >= other}[operator]
 
 
-class PortContract(LeaseContract):
+class PortContract(LeaseContract, ClosingContract):
     """The contract of `Registrations`, `Leases`, `Recorder` and `Tables`."""
 
     # Registrations
@@ -323,11 +324,35 @@ class PortContract(LeaseContract):
         _needs_sql(store)
         token = await prepared(store)
 
-        for bad in ("COMMIT", "ROLLBACK", "UPDATE fait_ranges SET position = 9", "DELETE FROM fait_workers"):
+        for bad in (
+            "COMMIT", "ROLLBACK", "UPDATE fait_ranges SET position = 9", "DELETE FROM fait_workers",
+            "CREATE TEMP TABLE FAIT_events (n integer)",
+        ):  # fmt: skip
             with pytest.raises(UsageError):
                 await recorded(store, work_of(token, 5, (RowChange(NOTES, [(1, "a")]),), (HandlerStatement(bad),)))
 
             assert await state(store) == (0, [], []), bad
+
+    @pytest.mark.parametrize("second", ["SELECT 2", "INSERT INTO words (word, count) VALUES ('b', 2)", "nonsense"])
+    async def test_text_with_several_statements_records_nothing(self, store: Store, second: str) -> None:
+        _needs_sql(store)
+        token = await prepared(store)
+        first = "INSERT INTO words (word, count) VALUES ('a', 1) RETURNING count"
+        several = HandlerStatement("; ".join([first, second]))
+
+        with pytest.raises(UsageError, match=r"Nothing was recorded.*ctx\.execute"):
+            await recorded(store, work_of(token, 5, (), (several,)))
+
+        assert await state(store) == (0, [], [])
+
+    async def test_text_with_one_statement_may_end_with_a_semicolon_and_a_comment(self, store: Store) -> None:
+        _needs_sql(store)
+        token = await prepared(store)
+        statement = HandlerStatement("INSERT INTO words (word, count) VALUES ('a', 1); -- the end; not another one")
+
+        await recorded(store, work_of(token, 5, (), (statement,)))
+
+        assert await state(store) == (5, [], [("a", 1)])
 
     async def test_store_without_sql_refuses_statements(self, store: Store) -> None:
         if store.log.features.sql:

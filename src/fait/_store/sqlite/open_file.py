@@ -1,0 +1,97 @@
+"""Detects that the files which a store has open are no longer those that its path names.
+
+If the file or its WAL is deleted, moved or replaced, SQLite continues to read and write the open ones. A commit in them
+succeeds, but no other process ever sees it. SQLite compares the file with that at its path after each commit, which
+takes half a microsecond. All files are compared at intervals, before writes and after reads.
+
+`wal_lock` prevents the most likely cause: that another process deletes the WAL.
+"""
+
+import os
+import time
+from array import array
+from typing import Final, Literal
+
+import apsw
+
+from fait._errors import StoreUnavailable
+from fait._store.sqlite.connection import SqliteConnection
+from fait._store.sqlite.wal_lock import FileId, WalLock
+
+__all__ = ["CHECK_INTERVAL_S", "OpenFile"]
+
+CHECK_INTERVAL_S: Final = 0.1
+"""Minimum interval between the comparisons of all files."""
+
+
+class OpenFile:
+    """The files that a store has open, and the locks that protect its WAL. The threads of the store share it.
+
+    Args:
+        path: path of the file.
+        connection: an open connection to it.
+
+    Raises:
+        StoreUnavailable: one of the files does not exist any more.
+    """
+
+    def __init__(self, path: str, connection: SqliteConnection) -> None:
+        self._path = os.path.abspath(path)  # the working directory may change
+        self._real_path = connection.filename  # SQLite resolves symbolic links
+        self._has_moved = array("i", [0])
+        self._next_check = 0.0
+        self._is_lost = False
+        self._opened = self._identities()
+        if None in self._opened:
+            raise self._lost("not_written")
+        self._wal_lock = WalLock(self._real_path)
+
+    def check(self) -> None:
+        """Compare all files, unless this was done within the last `CHECK_INTERVAL_S`.
+
+        Raises:
+            StoreUnavailable: they are other files, now or at an earlier comparison. Nothing was written.
+        """
+        now = time.monotonic()
+        if now >= self._next_check or self._is_lost:
+            # fault: moved-file-used
+            if self._is_lost or self._identities() != self._opened:
+                raise self._lost("not_written")
+            self._next_check = now + CHECK_INTERVAL_S
+
+    def check_after_commit(self, connection: SqliteConnection) -> None:
+        """Compare the file of a connection, without its WAL.
+
+        Raises:
+            StoreUnavailable: it is another file. The outcome of the commit is unknown.
+        """
+        connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, self._has_moved.buffer_info()[0])
+        if self._has_moved[0]:
+            raise self._lost("unknown")
+
+    def release(self) -> None:
+        """Release the locks, before the last connection is closed."""
+        self._wal_lock.release()
+
+    def _identities(self) -> tuple[FileId | None, ...]:
+        """Identify the files at the path: database, WAL and shared memory."""
+        return _identity(self._path), _identity(f"{self._real_path}-wal"), _identity(f"{self._real_path}-shm")
+
+    def _lost(self, outcome: Literal["not_written", "unknown"]) -> StoreUnavailable:
+        """Return the error. The store stays unusable: a file that was moved back may have been changed elsewhere."""
+        self._is_lost = True
+        return StoreUnavailable(
+            f"{self._path} is no longer the file that this process has open: it or its WAL ({self._real_path}-wal) was "
+            "deleted, moved or replaced. Other processes would not see what this one writes, so it reads and writes "
+            "nothing more. Check both files: move them back, or restore a backup. Then restart this process. To copy a "
+            "store that is open, use fait backup.",
+            outcome,
+        )
+
+
+def _identity(path: str) -> FileId | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

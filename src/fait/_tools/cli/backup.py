@@ -1,0 +1,41 @@
+"""`fait backup`: copies a store that may be in use."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fait._store.open import open_admin
+from fait._store.store_url import redacted_url
+from fait._tools.cli.options import JsonOption, StoreOption
+from fait._tools.cli.output import command, print_json
+from fait._tools.cli.progress import ProgressMeter
+
+__all__ = ["backup"]
+
+
+@command
+async def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to create. It must not exist.")],
+    store: StoreOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy an SQLite store to a file.
+
+    Processes may continue to use the store. The copy has all events up to one moment. It is checked before it gets its
+    name, so an interrupted backup creates no file. Use pg_dump for PostgreSQL.
+    """
+    started = time.monotonic()
+    with ProgressMeter("backup", 1000, "pages") as meter:
+        position = await open_admin(store).backup(
+            str(file), lambda copied, total: meter.update(1000 * copied // max(total, 1), copied)
+        )
+    seconds, size_bytes = round(time.monotonic() - started, 3), file.stat().st_size
+    if as_json:
+        print_json(
+            {"store": redacted_url(store), "file": str(file), "position": position, "bytes": size_bytes,
+             "seconds": seconds}
+        )  # fmt: skip
+    else:
+        print(f"copied {redacted_url(store)} to {file}: {size_bytes:,} bytes, up to position {position:,}")
