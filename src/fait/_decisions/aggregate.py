@@ -79,12 +79,26 @@ class Command:
         return self.function(*arguments, **named)
 
     def arguments(self, positional: Iterable[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a call's arguments by name, as recorded in the metadata; surplus positional ones are under `*`."""
-        code = self.function.__code__
+        """Return a call's arguments by name, as recorded in the metadata; surplus positional ones are under `*`.
+
+        Defaults are included, so that it does not matter whether a call passes them.
+        """
+        function = _unwrapped(self.function)
+        code, defaults = function.__code__, function.__defaults__ or ()
         names = code.co_varnames[1 : code.co_argcount]
         values = tuple(positional)
         surplus = {"*": values[len(names) :]} if len(values) > len(names) else {}
-        return {**dict(zip(names, values, strict=False)), **surplus, **named}
+        given = {**dict(zip(names, values, strict=False)), **surplus, **named}
+        omitted = {**dict(zip(reversed(names), reversed(defaults), strict=False)), **(function.__kwdefaults__ or {})}
+        # fault: defaults-not-recorded
+        return given | omitted | given
+
+
+def _unwrapped(function: FunctionType) -> FunctionType:
+    """Return the function that a decorator has wrapped, whose signature names the arguments."""
+    while isinstance(inner := getattr(function, "__wrapped__", None), FunctionType):
+        function = inner
+    return function
 
 
 if TYPE_CHECKING:
