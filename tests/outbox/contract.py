@@ -25,6 +25,14 @@ from tests.servers.postgres import PostgresServer
 
 Connect = Callable[[], Awaitable[Client]]
 
+DIFFERENCES: dict[str, tuple[object, dict[str, Any]]] = {
+    "value": (Placed(2), {}),
+    "type": (Changed(1), {}),
+    "no tags": (Placed(1), {"tags": []}),
+    "other tags": (Placed(1), {"tags": ["a:2"]}),
+}
+"""Events that differ from `Placed(1)` with the tag a:1, and the options of `add`."""
+
 
 class InPostgres:
     @pytest.fixture(scope="class")
@@ -282,6 +290,53 @@ class OutboxContract:
         await client.commit()
 
         assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 2)]
+
+    @pytest.mark.parametrize("second", DIFFERENCES)
+    async def test_key_or_id_of_another_event_raises_and_stores_nothing(
+        self, client: Client, place: Place, order: str, second: str
+    ) -> None:
+        event, options = DIFFERENCES[second]
+        for name, error in (("key", fait.KeyReused), ("id", fait.DuplicateEventId)):
+            named = {name: fait.new_id()}
+            await client.begin()
+            await client.add(Placed(1), stream=order, tags=["a:1"], **named)
+            await client.commit()
+            before = await place.events(order)
+            await client.begin()
+            await self._error_of(error, client, event, **{"stream": order, "tags": ["a:1"], **options}, **named)
+
+            assert await place.events(order) == before
+            assert await place.events(f"{order}-other") == []
+
+    async def test_key_of_another_event_in_one_transaction_raises_and_stores_nothing(
+        self, client: Client, place: Place, order: str
+    ) -> None:
+        await client.begin()
+        await client.add(Placed(1), stream=order, key=order)
+        await self._error_of(fait.KeyReused, client, Placed(2), stream=order, key=order)
+
+        assert await place.events(order) == []
+
+    async def test_key_names_one_intention_in_outbox_and_system(self, client: Client, place: Place, order: str) -> None:
+        placed = fait.NewEvents(order, [Placed(1)])
+        async with shop.open(place.url, run="elsewhere") as system:
+            await system.using(key=f"{order} same").append(placed)
+            await system.using(key=f"{order} more").append(placed, fait.NewEvents(f"{order}-2", [Placed(1)]))
+            await system.using(key=f"{order} other").publish(Changed(1), stream=order)
+        await client.begin()
+        await client.add(Placed(1), stream=order, key=f"{order} same")
+        await client.add(Placed(1), stream=order, key=f"{order} same", scope="another")
+        await client.commit()
+        for key in ("more", "other"):
+            await client.begin()
+            await self._error_of(fait.KeyReused, client, Placed(1), stream=order, key=f"{order} {key}")
+        async with shop.open(place.url, run="elsewhere") as system:
+            again = system.using(key=f"{order} same", scope="another")
+            assert (await again.append(placed)).repeated
+            with pytest.raises(fait.KeyReused):
+                await again.append(fait.NewEvents(order, [Placed(1), Placed(1)]))
+
+        assert len(await place.events(order)) == 4
 
     async def test_empty_key_raises_and_stores_nothing(self, client: Client, place: Place, order: str) -> None:
         async def add() -> None:

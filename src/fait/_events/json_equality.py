@@ -31,19 +31,22 @@ def same_value(one: Any, other: Any, source: Any = None) -> bool:
         source: the Python value that the first one was encoded from, if it is known: where it has a set, the order of
             the members does not matter.
     """
-    if isinstance(source, set | frozenset) and isinstance(one, list) and isinstance(other, list):
-        return _sorted_arrays(one) == _sorted_arrays(other)
+    if isinstance(one, list) and isinstance(other, list):
+        return _same_lists(cast("list[Any]", one), cast("list[Any]", other), source)
     if isinstance(one, dict) and isinstance(other, dict):
         sources = _sources_by_name(source, cast("dict[str, Any]", one))
         return one.keys() == other.keys() and all(
             same_value(one[name], other[name], sources.get(name)) for name in cast("dict[str, Any]", one)
         )
-    if isinstance(one, list) and isinstance(other, list):
-        pairs = _with_sources(source, cast("list[Any]", one))
-        return len(one) == len(other) and all(
-            same_value(each, counterpart, member) for (each, member), counterpart in zip(pairs, other, strict=True)
-        )
+    # fault: true-is-one
     return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _same_lists(one: list[Any], other: list[Any], source: Any) -> bool:
+    if isinstance(source, set | frozenset):
+        return _sorted_arrays(one) == _sorted_arrays(other)
+    members = [member for _, member in _with_sources(source, one)]
+    return len(one) == len(other) and all(map(same_value, one, other, members))
 
 
 def order_sets(value: Any, encoded: Any) -> Any:

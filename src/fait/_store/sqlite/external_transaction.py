@@ -54,7 +54,12 @@ def find(event_ids: Sequence[str]) -> FindProtocol:
 def _find_existing(writes: Sequence[StreamWrite]) -> Generator[Statement, Rows, AppendResult | None]:
     ids = [event.id for write in writes for event in write.events]
     rows = yield Statement(SQL["external_find_events"], (_encode(ids).decode(),))
-    stored = {row[0]: ExistingEvent(*row[:7], _decode_tags(row[7]) if row[7] else ()) for row in rows}
+    stored = {
+        event_id: ExistingEvent(
+            event_id, stream, version, position, type, schema_version, data, _decode_tags(tags) if tags else ()
+        )
+        for event_id, stream, version, position, type, schema_version, data, tags, _ in rows
+    }
     return resolve_duplicate(writes, stored) if stored else None
 
 

@@ -35,6 +35,7 @@ pytest.register_assert_rewrite(
             "leases",
             "log",
             "ports",
+            "repetition",
             "processors",
             "retention",
             "store",

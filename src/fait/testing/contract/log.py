@@ -26,6 +26,7 @@ from fait._events.version import Expected, expected_number
 from fait._store.ports.log import Log, StreamInfo
 from fait.testing.contract.arguments import ArgumentContract
 from fait.testing.contract.epochs import EpochContract
+from fait.testing.contract.repetition import RepetitionContract
 from fait.testing.contract.sizes import SizeContract
 from fait.testing.contract.store import START, Opener, added, everything, new, outcome_of, soon, write
 
@@ -68,7 +69,7 @@ DATA = [
 ]
 
 
-class LogContract(EpochContract, ArgumentContract, SizeContract):
+class LogContract(EpochContract, ArgumentContract, SizeContract, RepetitionContract):
     """The contract of `Log`, except conditions and expiry."""
 
     # Expected versions
