@@ -21,6 +21,7 @@ import fait
 from fait._events import append
 from fait._store.postgres import high_water_mark
 from tests.outbox.clients import Changed, Client, Place, Placed, Reminded, shop
+from tests.outbox.system_calls import run_calls
 from tests.servers.postgres import PostgresServer
 
 Connect = Callable[[], Awaitable[Client]]
@@ -318,23 +319,15 @@ class OutboxContract:
         assert await place.events(order) == []
 
     async def test_key_names_one_intention_in_outbox_and_system(self, client: Client, place: Place, order: str) -> None:
-        placed = fait.NewEvents(order, [Placed(1)])
-        async with shop.open(place.url, run="elsewhere") as system:
-            await system.using(key=f"{order} same").append(placed)
-            await system.using(key=f"{order} more").append(placed, fait.NewEvents(f"{order}-2", [Placed(1)]))
-            await system.using(key=f"{order} other").publish(Changed(1), stream=order)
+        await run_calls(place, "before", order)
         await client.begin()
         await client.add(Placed(1), stream=order, key=f"{order} same")
-        await client.add(Placed(1), stream=order, key=f"{order} same", scope="another")
+        await client.add(Placed(1), stream=order, key=f"{order} same", scope="outbox")
         await client.commit()
         for key in ("more", "other"):
             await client.begin()
             await self._error_of(fait.KeyReused, client, Placed(1), stream=order, key=f"{order} {key}")
-        async with shop.open(place.url, run="elsewhere") as system:
-            again = system.using(key=f"{order} same", scope="another")
-            assert (await again.append(placed)).repeated
-            with pytest.raises(fait.KeyReused):
-                await again.append(fait.NewEvents(order, [Placed(1), Placed(1)]))
+        await run_calls(place, "after", order)
 
         assert len(await place.events(order)) == 4
 
