@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from itertools import count
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -192,6 +193,29 @@ async def test_reserved_type_can_be_neither_declared_nor_appended(s: System) -> 
         fait.event(NOTHING_DECIDED)
     with pytest.raises(fait.InvalidValue, match="reserved"):
         await s.publish(fait.Untyped(NOTHING_DECIDED, {}), stream="wallet-1")
+
+
+def test_log_with_a_key_of_a_decision_without_events_can_be_exported_and_imported(
+    store_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    async def look(url: str) -> list[str]:
+        async with app.open(url) as system:
+            await system.using(key="k").transact(Wallet.look, "1")
+            await system.transact(Wallet.fill, "1", 1)
+            return await stored_types(system)
+
+    async def types(url: str) -> list[str]:
+        async with app.open(url) as system:
+            return await stored_types(system)
+
+    source, copy, file = store_url("sqlite"), f"sqlite:///{tmp_path}/copy.db", str(tmp_path / "events.jsonl")
+    stored = asyncio.run(look(source))
+    for command in (["export", "-s", source, "-o", file], ["import", file, "-s", copy]):
+        program = [sys.executable, "-c", "from fait._tools.cli.main import run; run()", *command]
+        subprocess.run(program, check=True, capture_output=True)
+
+    assert stored == [NOTHING_DECIDED, "wallet.filled"]
+    assert asyncio.run(types(copy)) == stored
 
 
 # Processes

@@ -4,6 +4,13 @@ from tests.planted.mutant import APPENDS, ASYNCPG, DETAILS, HIGH_WATER_MARK, INT
 
 FAULTS = [
     Mutant(
+        "an outbox does not check what a key was used for, so that an event of an append of several is acknowledged",
+        "_delivery/outbox/outbox.py",
+        "outbox-key-unchecked",
+        "if False:",
+        ASYNCPG + "key_names_one_intention_in_outbox_and_system",
+    ),
+    Mutant(
         "the separator of values may occur in a value",
         "_store/postgres/append_protocol.py",
         "separator-in-value",

@@ -4,6 +4,20 @@ from tests.planted.mutant import GROUP_COMMIT, LOG, MEMORY, PORTS, PROPERTY, RET
 
 FAULTS = [
     Mutant(
+        "an append of another event type with a stored id counts as a repetition",
+        "_store/duplicate_append.py",
+        "duplicate-type-unchecked",
+        "if set(event.tags) != set(existing.tags):",
+        LOG + "append_of_another_event_with_a_stored_id_returns_id_conflict[type-1]",
+    ),
+    Mutant(
+        "an append of other data with a stored id counts as a repetition",
+        "_store/duplicate_append.py",
+        "duplicate-data-unchecked",
+        "return True",
+        LOG + "append_of_another_event_with_a_stored_id_returns_id_conflict[value-1]",
+    ),
+    Mutant(
         "an export replaces a device or a pipe by a file",
         "_tools/cli/transfer.py",
         "export-replaces-device",

@@ -16,7 +16,7 @@ before the first event is always defined.
 """
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, dataclass_transform
 
@@ -83,22 +83,25 @@ class Command:
 
         Defaults are included, so that it does not matter whether a call passes them.
         """
-        function = _unwrapped(self.function)
-        code, defaults = function.__code__, function.__defaults__ or ()
-        names = code.co_varnames[1 : code.co_argcount]
+        names, defaults = _parameters(self.function)
         values = tuple(positional)
         surplus = {"*": values[len(names) :]} if len(values) > len(names) else {}
         given = {**dict(zip(names, values, strict=False)), **surplus, **named}
-        omitted = {**dict(zip(reversed(names), reversed(defaults), strict=False)), **(function.__kwdefaults__ or {})}
         # fault: defaults-not-recorded
-        return given | omitted | given
+        return given | defaults | given if defaults else given
 
 
-def _unwrapped(function: FunctionType) -> FunctionType:
-    """Return the function that a decorator has wrapped, whose signature names the arguments."""
+@lru_cache(1024)
+def _parameters(function: FunctionType) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the names of a command's positional parameters without `self`, and the defaults of all parameters.
+
+    A decorated command has the parameters of the function that the decorator has wrapped.
+    """
     while isinstance(inner := getattr(function, "__wrapped__", None), FunctionType):
         function = inner
-    return function
+    names = function.__code__.co_varnames[1 : function.__code__.co_argcount]
+    defaults = dict(zip(reversed(names), reversed(function.__defaults__ or ()), strict=False))
+    return names, defaults | (function.__kwdefaults__ or {})
 
 
 if TYPE_CHECKING:

@@ -80,6 +80,7 @@ class Intention:
             return iter((self._event_id,))
         if self.options.key is None:
             return iter(new_id, "")
+        # fault: key-scoped-by-stream
         return map(partial(_event_id_for_key, self.options.scope, self.options.key), count())
 
     def first_ids(self, number: int) -> list[str]:
