@@ -10,7 +10,7 @@
     ├── WrongExpectedVersion    the stream is not at the expected version
     ├── AppendConditionFailed   a matching event was recorded after the decision
     ├── DuplicateEventId        an event id is already used
-    ├── KeyReused               an idempotency key was used for another command
+    ├── KeyReused               an idempotency key was used for another intention
     ├── UndecodableEvent        a recorded event cannot be decoded
     │   ├── UnknownEventType    … because no included class declares its type
     │   └── EventTooNew         … because its schema version is newer than the declared one
@@ -168,7 +168,8 @@ class AppendConditionFailed(FaitError):
 class DuplicateEventId(FaitError):
     """An event id is already used, and the append is not a repetition of the one that used it. Nothing was written.
 
-    Also raised if an id occurs twice in one append, or if only some of its ids are in use.
+    A repetition has the same event, in the same stream. Also raised if an id occurs twice in one append, or if only
+    some of its ids are in use.
 
     Attributes:
         event_id: one of the ids in use.
@@ -184,7 +185,9 @@ class DuplicateEventId(FaitError):
 
 
 class KeyReused(FaitError):
-    """An idempotency key was already used for another command, or with other arguments. Nothing was written.
+    """An idempotency key was already used for another intention. Nothing was written.
+
+    The same intention is the same command on the same stream with the same arguments, or an append of the same events.
 
     Attributes:
         key: the idempotency key.
@@ -196,7 +199,7 @@ class KeyReused(FaitError):
         self.stream = stream
         super().__init__(
             f"idempotency key {key!r} was already used on stream {stream!r} for {original}. Nothing was written: use a "
-            f"new key for a new intention."
+            f"new key for a new intention, or a scope= of its own for each kind of key."
         )
 
 

@@ -22,6 +22,7 @@ from fait._declarations import Declarations
 from fait._errors import UsageError
 from fait._events.append import Until, check_limit
 from fait._events.envelope import Envelope
+from fait._events.event import NOTHING_DECIDED
 from fait._events.query import EVERYTHING, Query
 from fait._events.stream import check_stream
 from fait._store.open import open_store
@@ -331,7 +332,7 @@ class System(Client):
             UndecodableEvent: an event cannot be decoded.
         """
         events = await self.store.log.read_stream(check_stream(stream), after=after, until=until, limit=limit)
-        return [self._loader.codec.decode_envelope(each) for each in events]
+        return [self._loader.codec.decode_envelope(each) for each in events if each.type != NOTHING_DECIDED]
 
     async def events(
         self, *, after: int = 0, query: Query = EVERYTHING, follow_on: bool = False
@@ -352,4 +353,5 @@ class System(Client):
         """
         async for page in follow(self.store.log, after, query, live=follow_on):
             for event in page.events:
-                yield self._loader.codec.decode_envelope(event)
+                if event.type != NOTHING_DECIDED:
+                    yield self._loader.codec.decode_envelope(event)

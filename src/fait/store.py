@@ -56,7 +56,7 @@ from fait._events.version import ANY, EXISTS, NO_STREAM, is_expected
 from fait._store.adoption import Adoption, CarriedCheckpoint
 from fait._store.backend import Backend, StoreAdmin
 from fait._store.duplicate_append import resolve_duplicate
-from fait._store.external_transaction import Statement, StatementProtocol
+from fait._store.external_transaction import FindProtocol, Statement, StatementProtocol
 from fait._store.group_commit import (
     LOCK_TIMEOUT,
     AppendOutcome,
@@ -112,6 +112,7 @@ __all__ = [
     "EventSlice",
     "ExpireResult",
     "Features",
+    "FindProtocol",
     "Finding",
     "Flush",
     "GroupCommit",

@@ -162,7 +162,9 @@ async def test_key_of_another_command_raises_key_reused(s: System) -> None:
         await s.using(key="k").transact(Account.deposit, "1", Decimal(6))
     with pytest.raises(fait.KeyReused, match=r"account\.deposit"):
         await s.using(key="k").transact(Account.withdraw, "1", Decimal(5))
-    await s.using(key="k").transact(Account.deposit, "2", Decimal(6))  # keys belong to a stream
+    with pytest.raises(fait.KeyReused, match="stream 'account-1'"):
+        await s.using(key="k").transact(Account.deposit, "2", Decimal(5))
+    await s.using(key="k", scope="of another caller").transact(Account.deposit, "2", Decimal(5))
 
 
 async def test_concurrent_calls_with_one_key_store_one_decision(s: System) -> None:
@@ -324,7 +326,7 @@ async def test_lost_response_with_a_key_or_id_is_reported_as_repeated(s: System,
     results = [
         await clients[0].publish(deposit, stream="account-1", id=str(UUID(int=7))),
         await clients[1].using(key="k").publish(deposit, stream="account-1"),
-        await clients[2].using(key="k").transact(Account.deposit, "2", Decimal(5)),
+        await clients[2].using(key="l").transact(Account.deposit, "2", Decimal(5)),
     ]
 
     assert [(each.version, each.repeated) for each in results] == [(1, written), (2, written), (1, written)]

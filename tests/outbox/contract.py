@@ -22,9 +22,18 @@ import fait
 from fait._events import append
 from fait._store.postgres import high_water_mark
 from tests.outbox.clients import Changed, Client, Place, Placed, Reminded, shop
+from tests.outbox.system_calls import run_calls
 from tests.servers.postgres import PostgresServer
 
 Connect = Callable[[], Awaitable[Client]]
+
+DIFFERENCES: dict[str, tuple[object, dict[str, Any]]] = {
+    "value": (Placed(2), {}),
+    "type": (Changed(1), {}),
+    "no tags": (Placed(1), {"tags": []}),
+    "other tags": (Placed(1), {"tags": ["a:2"]}),
+}
+"""Events that differ from `Placed(1)` with the tag a:1, and the options of `add`."""
 
 
 class InPostgres:
@@ -355,6 +364,45 @@ class OutboxContract:
         await client.commit()
 
         assert await place.events(order) == [("placed", 1, 1), ("changed", 2, 2)]
+
+    @pytest.mark.parametrize("second", DIFFERENCES)
+    async def test_key_or_id_of_another_event_raises_and_stores_nothing(
+        self, client: Client, place: Place, order: str, second: str
+    ) -> None:
+        event, options = DIFFERENCES[second]
+        for name, error in (("key", fait.KeyReused), ("id", fait.DuplicateEventId)):
+            named = {name: fait.new_id()}
+            await client.begin()
+            await client.add(Placed(1), stream=order, tags=["a:1"], **named)
+            await client.commit()
+            before = await place.events(order)
+            await client.begin()
+            await self._error_of(error, client, event, **{"stream": order, "tags": ["a:1"], **options}, **named)
+
+            assert await place.events(order) == before
+            assert await place.events(f"{order}-other") == []
+
+    async def test_key_of_another_event_in_one_transaction_raises_and_stores_nothing(
+        self, client: Client, place: Place, order: str
+    ) -> None:
+        await client.begin()
+        await client.add(Placed(1), stream=order, key=order)
+        await self._error_of(fait.KeyReused, client, Placed(2), stream=order, key=order)
+
+        assert await place.events(order) == []
+
+    async def test_key_names_one_intention_in_outbox_and_system(self, client: Client, place: Place, order: str) -> None:
+        await run_calls(place, "before", order)
+        await client.begin()
+        await client.add(Placed(1), stream=order, key=f"{order} same")
+        await client.add(Placed(1), stream=order, key=f"{order} same", scope="outbox")
+        await client.commit()
+        for key in ("more", "other"):
+            await client.begin()
+            await self._error_of(fait.KeyReused, client, Placed(1), stream=order, key=f"{order} {key}")
+        await run_calls(place, "after", order)
+
+        assert len(await place.events(order)) == 4
 
     async def test_empty_key_raises_and_stores_nothing(self, client: Client, place: Place, order: str) -> None:
         async def add() -> None:

@@ -4,7 +4,66 @@ from tests.planted.mutant import MEMORY, RUNNING, Mutant
 
 SHARED = "tests/decisions/test_shared_values.py::test_"
 
+KEYS = "tests/decisions/test_keys.py::test_"
+INTENTION = KEYS + "key_is_answered_for_the_same_intention_and_refused_for_every_other"
+
 FAULTS = [
+    Mutant(
+        "a key is valid for each stream, so that one key stores two intentions",
+        "_decisions/idempotency.py",
+        "key-scoped-by-stream",
+        "return map(partial(_event_id_for_key, self.options.scope + self.stream, self.options.key), count())",
+        INTENTION + "[memory-command]",
+    ),
+    Mutant(
+        "an append of the first of several events under a key counts as a repetition",
+        "_decisions/idempotency.py",
+        "key-of-more-events-accepted",
+        "if isinstance(result, IdConflict) or original is not None:",
+        INTENTION + "[memory-append of three]",
+    ),
+    Mutant(
+        "the ids of a key depend on the order in which an append names its streams",
+        "_decisions/new_events.py",
+        "ids-in-order-of-arguments",
+        "in_order = new_events",
+        INTENTION + "[memory-append to two streams]",
+    ),
+    Mutant(
+        "an argument that is omitted differs from its default",
+        "_decisions/aggregate.py",
+        "defaults-not-recorded",
+        "return given",
+        INTENTION + "[memory-no events]",
+    ),
+    Mutant(
+        "true and 1 are the same argument",
+        "_events/json_equality.py",
+        "true-is-one",
+        "return one == other",
+        INTENTION + "[memory-true]",
+    ),
+    Mutant(
+        "the key of a decision without events is forgotten",
+        "_decisions/decision_loop.py",
+        "nothing-decided-not-remembered",
+        "if not writes:",
+        KEYS + "repeated_decision_without_events_returns_the_value_of_then[memory]",
+    ),
+    Mutant(
+        "a subscription to all types handles the reserved event of a key",
+        "_events/registry.py",
+        "subscriptions-see-nothing-decided",
+        "return frozenset(self.types.keys() - handled.types.keys())",
+        KEYS + "reserved_event_is_not_handled_by_subscriptions_to_all_types",
+    ),
+    Mutant(
+        "the text of an event with a set differs in each process",
+        "_events/json_equality.py",
+        "sets-in-any-order",
+        "return ordered",
+        KEYS + "event_with_a_set_is_the_same_in_a_process_with_other_hashes",
+    ),
     Mutant(
         "the state shares lists with the caller's arguments",
         "_decisions/aggregate.py",
@@ -112,7 +171,7 @@ FAULTS = [
         "an idempotency key is not compared with the command that used it",
         "_decisions/idempotency.py",
         "key-reuse-unchecked",
-        "pass",
+        "if False:",
         "tests/decisions/test_transact.py::test_key_of_another_command_raises_key_reused[memory]",
     ),
     Mutant(

@@ -12,6 +12,13 @@ FAULTS = [
         "::test_table_that_replaced_that_of_a_read_model_is_neither_read_nor_rebuilt[postgresql]",
     ),
     Mutant(
+        "an outbox does not check what a key was used for, so that an event of an append of several is acknowledged",
+        "_delivery/outbox/outbox.py",
+        "outbox-key-unchecked",
+        "if False:",
+        ASYNCPG + "key_names_one_intention_in_outbox_and_system",
+    ),
+    Mutant(
         "the separator of values may occur in a value",
         "_store/postgres/append_protocol.py",
         "separator-in-value",

@@ -27,6 +27,20 @@ FAULTS = [
         "::test_table_that_replaced_that_of_a_read_model_is_neither_read_nor_rebuilt[sqlite]",
     ),
     Mutant(
+        "an append of another event type with a stored id counts as a repetition",
+        "_store/duplicate_append.py",
+        "duplicate-type-unchecked",
+        "if set(event.tags) != set(existing.tags):",
+        LOG + "append_of_another_event_with_a_stored_id_returns_id_conflict[type-1]",
+    ),
+    Mutant(
+        "an append of other data with a stored id counts as a repetition",
+        "_store/duplicate_append.py",
+        "duplicate-data-unchecked",
+        "return True",
+        LOG + "append_of_another_event_with_a_stored_id_returns_id_conflict[value-1]",
+    ),
+    Mutant(
         "an export replaces a device or a pipe by a file",
         "_tools/cli/transfer.py",
         "export-replaces-device",

@@ -16,7 +16,7 @@ before the first event is always defined.
 """
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, dataclass_transform
 
@@ -79,12 +79,29 @@ class Command:
         return self.function(*arguments, **named)
 
     def arguments(self, positional: Iterable[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a call's arguments by name, as recorded in the metadata; surplus positional ones are under `*`."""
-        code = self.function.__code__
-        names = code.co_varnames[1 : code.co_argcount]
+        """Return a call's arguments by name, as recorded in the metadata; surplus positional ones are under `*`.
+
+        Defaults are included, so that it does not matter whether a call passes them.
+        """
+        names, defaults = _parameters(self.function)
         values = tuple(positional)
         surplus = {"*": values[len(names) :]} if len(values) > len(names) else {}
-        return {**dict(zip(names, values, strict=False)), **surplus, **named}
+        given = {**dict(zip(names, values, strict=False)), **surplus, **named}
+        # fault: defaults-not-recorded
+        return given | defaults | given if defaults else given
+
+
+@lru_cache(1024)
+def _parameters(function: FunctionType) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the names of a command's positional parameters without `self`, and the defaults of all parameters.
+
+    A decorated command has the parameters of the function that the decorator has wrapped.
+    """
+    while isinstance(inner := getattr(function, "__wrapped__", None), FunctionType):
+        function = inner
+    names = function.__code__.co_varnames[1 : function.__code__.co_argcount]
+    defaults = dict(zip(reversed(names), reversed(function.__defaults__ or ()), strict=False))
+    return names, defaults | (function.__kwdefaults__ or {})
 
 
 if TYPE_CHECKING:

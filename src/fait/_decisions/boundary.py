@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from fait._clock import freeze
-from fait._decisions.idempotency import Intention
+from fait._decisions.idempotency import Basis, Intention
 from fait._decisions.log import DecisionLog
 from fait._decisions.new_events import NewEvents, encode_writes
 from fait._errors import DeclarationError
@@ -27,6 +27,7 @@ from fait._events.annotation import annotated_events
 from fait._events.append import PAGE_SIZE, AppendCondition, AppendResult, ConditionFailed, StreamWrite
 from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
+from fait._events.event import NOTHING_DECIDED
 from fait._events.query import Query
 
 __all__ = ["Boundary", "BoundaryHistory", "QueryResult", "read_matching_events"]
@@ -43,7 +44,7 @@ class Boundary(Struct, Generic[C, S, E], frozen=True, kw_only=True):
     then repeated with that event.
 
     Attributes:
-        name: name of the decision; stored in the metadata of its events, and the scope of its idempotency keys.
+        name: name of the decision; stored in the metadata of its events.
         depends_on: takes a command and returns the query, or the queries, for the events that the decision depends on.
             A query without types gets the types that `evolve` accepts. Events of other types that a query names make
             the append fail, but are not folded.
@@ -99,7 +100,7 @@ async def read_matching_events(
     """Read all events after a position that match any of the queries.
 
     The queries run one after another, and the log may grow between them. Events beyond the end of the shortest read
-    are left out, so that the result is consistent.
+    are left out, so that the result is consistent. `NOTHING_DECIDED` is not a fact, so it is left out too.
 
     Returns:
         The events in order of position, and the position up to which they are complete.
@@ -110,7 +111,7 @@ async def read_matching_events(
         position, more = after, True
         while more:
             page = await log.read(position, query=query, limit=PAGE_SIZE)
-            events.update((event.position, event) for event in page.events)
+            events.update((event.position, event) for event in page.events if event.type != NOTHING_DECIDED)
             position, more = page.position, page.more
         ends.append(position)
     end = min(ends)
@@ -171,11 +172,11 @@ class BoundaryHistory(Generic[C, S, E]):
             writes = encode_writes(self._codec, self._decide(state, new_events), intention)
         return new_events, writes
 
-    async def decide_again(self, first: RecordedEvent) -> tuple[Sequence[NewEvents], int]:
-        """Decide on the events before an event, at the time that it was recorded."""
+    async def decide_again(self, basis: Basis, now: datetime) -> tuple[Sequence[NewEvents], int]:
+        """Decide on the events up to an earlier position; `fait.now()` returns `now`."""
         await self.refresh()
-        state = self._fold(before=first.position)
-        with freeze(first.recorded_at):
+        state = self._fold(up_to=basis.position)
+        with freeze(now):
             new_events = list(self._boundary.decide(self._command, state))
         return new_events, sum(len(each.events) for each in new_events)
 
@@ -192,11 +193,11 @@ class BoundaryHistory(Generic[C, S, E]):
         self._events += [each for each in events if handles(handled, each.type)]
         self.position = position
 
-    def _fold(self, before: int | None = None) -> S:
-        """Fold all events read so far, or those before a position."""
+    def _fold(self, up_to: int | None = None) -> S:
+        """Fold all events read so far, or those up to a position."""
         state, evolve, decode = self._boundary.initial(), self._boundary.evolve, self._codec.decode_handled
         for event in self._events:
-            if before is None or event.position < before:
+            if up_to is None or event.position <= up_to:
                 state = evolve(state, decode(self._handled, event))
         return state
 

@@ -29,15 +29,17 @@ class Options(Struct, frozen=True, kw_only=True):
 
     Attributes:
         key: idempotency key; see `Intention`.
+        scope: scope of the key.
         expected: the stream's expected version; a conflict is then an error immediately.
         attempts: maximum number of times a decision is made when appends conflict.
         extra: further entries of the events' metadata.
 
     Raises:
-        UsageError: `attempts` is less than 1, `expected` is no version, or `key` is empty.
+        UsageError: `attempts` is less than 1, `expected` is no version, or `key` is no text or empty.
     """
 
     key: str | None = None
+    scope: str = ""
     expected: Expected | None = None
     attempts: int = DEFAULT_ATTEMPTS
     extra: Mapping[str, Any] = {}
@@ -47,8 +49,16 @@ class Options(Struct, frozen=True, kw_only=True):
             raise UsageError(f"attempts must be at least 1; got {self.attempts}. Nothing was written.")
         if self.expected is not None:
             expected_number(self.expected)
-        if self.key == "":
-            raise UsageError("the idempotency key must not be empty. Nothing was written.")
+        if self.key is not None:
+            _check_key(self.key, self.scope)
+
+
+def _check_key(key: object, scope: object) -> None:
+    if not isinstance(key, str) or not isinstance(scope, str):
+        kind = type(scope if isinstance(key, str) else key).__name__
+        raise UsageError(f"an idempotency key and its scope must be a str, not {kind}. Nothing was written.")
+    if not key:
+        raise UsageError("the idempotency key must not be empty. Nothing was written.")
 
 
 class WriteResult(Struct, Generic[R_co], frozen=True):

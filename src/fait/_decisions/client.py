@@ -21,10 +21,10 @@ from fait._decisions.boundary import Boundary, BoundaryHistory, QueryResult, rea
 from fait._decisions.calls import Options, WriteResult, write_result
 from fait._decisions.decider import DecidedEvent, Decider, FoldDefinition, fold_definition_of_decider
 from fait._decisions.decision_loop import decide
-from fait._decisions.idempotency import Intention, append
+from fait._decisions.idempotency import Intention, append_once
 from fait._decisions.load import Loader
 from fait._decisions.log import DecisionLog
-from fait._decisions.new_events import NewEvents, encode_writes
+from fait._decisions.new_events import NewEvents, encode_append
 from fait._decisions.stream_history import StreamHistory
 from fait._errors import UsageError
 from fait._events.append import Until
@@ -59,7 +59,7 @@ class Client:
         keys: Callable[[str], str] | None = None,
         affinity: Affinity | None = None,
     ) -> None:
-        self._log = log  # all appends of the client go to it, through `idempotency.append`
+        self._log = log  # all appends of the client go to it, through `idempotency.py`
         self._any_loader = loader
         self._affinity = affinity or Affinity("system")
         self._clock = clock
@@ -76,6 +76,7 @@ class Client:
         self,
         *,
         key: str | None = None,
+        scope: str | None = None,
         expected: Expected | None = None,
         attempts: int | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -83,17 +84,20 @@ class Client:
         """Return a client with other options; those not given are taken over from this one.
 
         Args:
-            key: idempotency key: names one intention of a caller. A second call with the same key, on the same stream
-                or boundary, appends nothing and returns where the first call's events are stored, with `repeated` set.
-                The result's `value` is not stored: to compute it, the command runs again on the state that the first
-                call decided on.
+            key: idempotency key: names one intention of a caller, in the whole log. A second call with the same key
+                appends nothing and returns where the first call's events are stored, with `repeated` set. If it is not
+                the same call (another command, arguments, stream or events), it raises `KeyReused`. The result's
+                `value` is not stored: to compute it, the command runs again on the state that the first call decided
+                on. The key is remembered as long as the events; a decision without events is remembered too.
+            scope: scope of the key: the same key in another scope is another key. By default "", which all callers
+                share.
             expected: the version that the stream must have, or "no_stream", "exists" or "any". A conflict is then an
                 error immediately; the call is not retried.
             attempts: maximum number of times that a decision is made when appends conflict, at least 1; 32 by default.
             extra: further entries of the events' metadata, as JSON values.
 
         Raises:
-            UsageError: `attempts` is less than 1, or `key` is empty.
+            UsageError: `attempts` is less than 1, or `key` is empty or not a str.
         """
         current = self._options
         return Client(
@@ -102,6 +106,7 @@ class Client:
             self._clock,
             Options(
                 key=current.key if key is None else key,
+                scope=current.scope if scope is None else scope,
                 expected=current.expected if expected is None else expected,
                 attempts=current.attempts if attempts is None else attempts,
                 extra=current.extra if extra is None else extra,
@@ -130,7 +135,7 @@ class Client:
         """Load an aggregate, run a command on it and append the events it emits; on a version conflict, retry.
 
         The command may run several times, each time on newly loaded state, so it must not have effects of its own.
-        If it emits no events, nothing is appended.
+        If it emits no events, nothing is appended, unless there is a key to remember.
 
         Args:
             command: a method of an aggregate, accessed through its class: `Order.place`.
@@ -145,7 +150,8 @@ class Client:
             Rejected: the command raised it; nothing was written.
             WrongExpectedVersion: the stream is not at the version given by `using(expected=...)`, or every attempt met
                 a version conflict; nothing was written.
-            KeyReused: the idempotency key was used for another command, or with other arguments; nothing was written.
+            KeyReused: the idempotency key was used for another command, stream or arguments, or for an append; nothing
+                was written.
             InvalidValue: an event or argument cannot be stored, or an argument can be read only once; nothing was
                 written.
             UsageError: `command` is not a command, is async, or changed its arguments before a conflict; nothing was
@@ -177,7 +183,7 @@ class Client:
     ) -> WriteResult[R]:
         loader, options = self._loader, self._next_options(f"{name}/{id}")
         stream = stream_name(definition.category, id)
-        intention = Intention(stream, options, (name, arguments))
+        intention = Intention(options, (name, arguments), stream=stream)
         history = StreamHistory(loader, definition, stream, run)
         result = await decide(history, intention, self._log, self._clock)
         if history.loaded.new_snapshot is not None:
@@ -213,7 +219,8 @@ class Client:
                 conflict; nothing was written.
             AppendConditionFailed: at every attempt of a boundary, an event that it depends on was recorded between
                 reading and appending; nothing was written.
-            KeyReused: the idempotency key was used for another command, or with other arguments; nothing was written.
+            KeyReused: the idempotency key was used for another command, stream or arguments, or for an append; nothing
+                was written.
             InvalidValue: an event or the command cannot be stored, or a part of the command can be read only once;
                 nothing was written.
             UsageError: `using(expected=...)` was set for a boundary, or `decide` changed the command before a conflict;
@@ -242,7 +249,7 @@ class Client:
                 f"was written. Set it in NewEvents(..., expected=...) of its decide function."
             )
         name = f"{boundary.name}.{type(command).__name__}"
-        intention = Intention(boundary.name, options, (name, {"command": command}))
+        intention = Intention(options, (name, {"command": command}))
         history = BoundaryHistory(self._log, self._loader.codec, boundary, command)
         return await decide(history, intention, self._log, self._clock)
 
@@ -282,20 +289,21 @@ class Client:
             stream: name of the stream, as "category-id". Handlers process the events of a stream in order.
             tags: further entities that the event belongs to, each as "kind:id".
             occurred_at: the time the fact became true, as an aware datetime; None: the time the event is recorded.
-            id: the event's id, a UUID chosen by the caller. A second call with the same id and stream writes nothing.
+            id: the event's id, a UUID chosen by the caller, in place of a key. A second call with the same id and the
+                same event writes nothing.
 
         Returns:
             Where the event is stored. `value` is None.
 
         Raises:
             WrongExpectedVersion: the stream is not at the version given by `using(expected=...)`; nothing was written.
-            DuplicateEventId: an event of another stream has this id, or the idempotency key was used for a different
-                append; nothing was written.
+            DuplicateEventId: another event has this id; nothing was written.
+            KeyReused: the idempotency key was used for another event, or for a command; nothing was written.
             InvalidValue: the event cannot be stored; nothing was written.
             UsageError: the event's class is not declared, or an argument is malformed; nothing was written.
             StoreUnavailable: `outcome` says whether the event may have been written.
         """
-        options = self._next_options(f"publish/{stream}")
+        options = self._options if id is not None else self._next_options(f"publish/{stream}")
         expected = "any" if options.expected is None else options.expected
         return await self._append([NewEvents(stream, [event], expected, tags, occurred_at)], options, id)
 
@@ -314,7 +322,7 @@ class Client:
         Raises:
             WrongExpectedVersion: a stream is not at its expected version; nothing was written.
             AppendConditionFailed: a further event matches the queries of `only_if`; nothing was written.
-            DuplicateEventId: the idempotency key was used for a different append; nothing was written.
+            KeyReused: the idempotency key was used for other events, or for a command; nothing was written.
             InvalidValue: an event cannot be stored; nothing was written.
             UsageError: the arguments are malformed, or `using(expected=...)` was set; nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.
@@ -336,9 +344,10 @@ class Client:
     ) -> WriteResult[None]:
         if not new_events:
             raise UsageError("append() needs at least one NewEvents(stream, events). Nothing was written.")
-        intention = Intention(new_events[0].stream, options, event_id=event_id)
-        writes = encode_writes(self._loader.codec, new_events, intention)
-        return write_result(None, writes, await append(self._log, intention, writes, only_if and only_if.condition))
+        intention = Intention(options, event_id=event_id)
+        writes = encode_append(self._loader.codec, new_events, intention)
+        condition = only_if and only_if.condition
+        return write_result(None, writes, await append_once(self._log, intention, writes, condition))
 
     @overload
     async def load(

@@ -16,10 +16,9 @@ from typing import Final, Protocol, TypeVar
 
 from fait._clock import Clock
 from fait._decisions.calls import WriteResult, write_result
-from fait._decisions.idempotency import Intention, append, find_repeated
+from fait._decisions.idempotency import Basis, Intention, append, find_repeated
 from fait._decisions.log import DecisionLog
 from fait._events.append import AppendCondition, Appended, AppendResult, ConditionFailed, StreamWrite
-from fait._events.envelope import RecordedEvent
 
 __all__ = ["History", "back_off", "decide"]
 
@@ -64,8 +63,8 @@ class History(Protocol[R_co]):
         """Decide on a state that no earlier decision has changed; `fait.now()` returns `now`."""
         ...
 
-    async def decide_again(self, first: RecordedEvent) -> tuple[R_co, int]:
-        """Repeat the decision whose first event this is. Returns its value and the number of its events."""
+    async def decide_again(self, basis: Basis, now: datetime) -> tuple[R_co, int]:
+        """Repeat an earlier decision on its basis. Returns its value and the number of its events."""
         ...
 
     def absorb(self, conflict: AppendResult) -> bool:
@@ -92,10 +91,14 @@ async def decide(history: History[R], intention: Intention, log: DecisionLog, cl
         if options.key and (repeated := await find_repeated(log, intention, history.decide_again)):
             return repeated
         value, writes = history.decide(intention, clock.now())
-        if not writes:
+        # fault: nothing-decided-not-remembered
+        if not writes and options.key is None:
             return WriteResult(value, history.stream, history.version, history.position, attempts=attempt)
-        result = await append(log, intention, writes, history.condition)
+        condition = history.condition if writes else None
+        result = await append(log, intention, writes or [_nothing_decided(history, intention)], condition)
         if isinstance(result, Appended) and not result.repeated:
+            if not writes:
+                return WriteResult(value, history.stream, history.version, history.position, attempts=attempt)
             return WriteResult(value, writes[0].stream, result.versions[0], result.position, attempts=attempt)
         if attempt < attempts and history.absorb(result):
             continue
@@ -103,6 +106,10 @@ async def decide(history: History[R], intention: Intention, log: DecisionLog, cl
         if options.key and (repeated := await find_repeated(log, intention, history.decide_again)):
             return repeated
         return write_result(value, writes, result, attempt)
+
+
+def _nothing_decided(history: History[object], intention: Intention) -> StreamWrite:
+    return intention.nothing_decided(Basis(history.stream, history.version, history.position))
 
 
 async def back_off(conflicts: int) -> None:

@@ -3,29 +3,37 @@
     ids of the events = hash(scope, key, index)
 
 The ids of an intention's events are derived from its key. So a repeated call appends the same event ids, and the log
-recognizes the append. A key is valid within a scope: a stream, a boundary, or the streams of an outbox. Every entrance
-that writes (`transact`, `decide`, `publish`, `append`, the outbox) states its `Intention` and takes event ids and
-metadata from it; all but the outbox, which appends in another transaction, append through `append`.
+recognizes the append. A key names one intention in the whole log, or in the scope that a caller gives: the same again
+is answered with the stored result, anything else under the key is refused. Every entrance that writes (`transact`,
+`decide`, `publish`, `append`, the outbox) states its `Intention` and takes event ids and metadata from it.
+
+A decision is the same if its command, its arguments and its stream are the same; an append, if its events are. A
+decision without events stores one event in their place, `NOTHING_DECIDED`, so that its key is remembered too.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from itertools import count, islice
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from fait._clock import new_id
 from fait._decisions.calls import Options, WriteResult
 from fait._decisions.log import DecisionLog
 from fait._errors import InvalidValue, KeyReused, StoreUnavailable, UsageError
-from fait._events.append import AppendCondition, Appended, AppendResult, StreamWrite
+from fait._events.append import AppendCondition, Appended, AppendResult, ConditionFailed, IdConflict, StreamWrite
 from fait._events.codec import check_event_id, encode_metadata
-from fait._events.envelope import CommandRecord, Metadata, RecordedEvent
+from fait._events.envelope import CommandRecord, EncodedEvent, Metadata, RecordedEvent
+from fait._events.event import NOTHING_DECIDED
+from fait._events.json_equality import same_value
+from fait._events.version import ANY
 from fait._telemetry import NO_ORIGIN, origin
 
-__all__ = ["Intention", "append", "find_repeated"]
+__all__ = ["Basis", "Intention", "append", "append_once", "find_repeated", "is_duplicate"]
 
 _Command = tuple[str, Mapping[str, Any]]
 """Name and arguments of a command."""
@@ -37,26 +45,32 @@ class Intention:
     """What one call of a client is meant to store: once, if it has a key or an event id.
 
     Args:
-        scope: where the key is valid: the name of a stream or of a boundary, or "outbox/" and a stream.
         options: the options of the call, with its key.
         command: name and arguments of the command that decides the events; None if the caller passes them.
-        event_id: id of the only event, chosen by the caller; it takes precedence over the key.
+        stream: the stream that the command is for; "" if it is for a boundary.
+        event_id: id of the only event, chosen by the caller.
 
     Attributes:
         options: the options of the call.
-        command: the command that decides the events; None if the caller passes them.
+        stream: the stream that the command is for; "" if there is none.
         metadata: metadata of the events, as JSON text.
         has_new_ids: whether the event ids are generated for this call, so that no earlier call can have stored them.
+
+    Raises:
+        UsageError: there are both a key and an event id.
+        InvalidValue: the event id is not a UUID, or the command's arguments or the metadata cannot be stored.
     """
 
     def __init__(
-        self, scope: str, options: Options, command: _Command | None = None, event_id: str | None = None
+        self, options: Options, command: _Command | None = None, *, stream: str = "", event_id: str | None = None
     ) -> None:
+        if options.key is not None and event_id is not None:
+            raise UsageError("id= and an idempotency key both name the intention: pass one. Nothing was written.")
         self.options = options
+        self.stream = stream
         self.command = None if command is None else _command_record(*command)
         self.has_new_ids = options.key is None and event_id is None
         self._command = command
-        self._scope = scope
         self._event_id = None if event_id is None else check_event_id(event_id)
         self.metadata = _metadata_of(options, self.command)
 
@@ -66,7 +80,12 @@ class Intention:
             return iter((self._event_id,))
         if self.options.key is None:
             return iter(new_id, "")
-        return map(partial(_event_id_for_key, self._scope, self.options.key), count())
+        # fault: key-scoped-by-stream
+        return map(partial(_event_id_for_key, self.options.scope, self.options.key), count())
+
+    def first_ids(self, number: int) -> list[str]:
+        """Return the first event ids."""
+        return list(islice(self.event_ids(), number))
 
     def check_unchanged(self) -> None:
         """Check, before another attempt, that the decision has not changed the arguments of the command.
@@ -80,6 +99,92 @@ class Intention:
                 f"the command {self._command[0]} changed its arguments, so it cannot run again after a conflict. "
                 "Nothing was written: let it change a copy of them."
             )
+
+    def check_same_command(self, stored: RecordedEvent) -> "Basis":
+        """Check that the command is the one that stored the first event under the key, and return its basis.
+
+        Raises:
+            KeyReused: the event is of an append, or of another command, other arguments or another stream.
+        """
+        original = _command_of(stored.metadata)
+        basis = _basis_of(stored)
+        # fault: key-reuse-unchecked
+        if (difference := self._difference(original, basis)) is not None:
+            raise KeyReused(self._key, basis.stream or stored.stream, difference)
+        return basis
+
+    def check_same_append(self, result: AppendResult, number: int, stored: Sequence[tuple[str, str]]) -> None:
+        """Check that the append is the one that stored the events under the key.
+
+        Args:
+            result: the append result.
+            number: number of its events.
+            stored: stream and metadata of the stored events among the first `number` + 1 ids of the key.
+
+        Raises:
+            KeyReused: the events are of a command, or of an append of other or of more events.
+        """
+        for stream, metadata in stored[:1]:
+            original = _command_of(metadata)
+            # fault: key-of-more-events-accepted
+            if isinstance(result, IdConflict) or original is not None or len(stored) > number:
+                raise KeyReused(self._key, stream, original.name if original else "another append")
+
+    def nothing_decided(self, basis: "Basis") -> StreamWrite:
+        """Return the write that remembers the key of a decision without events."""
+        [event_id] = self.first_ids(1)
+        event = EncodedEvent(NOTHING_DECIDED, 1, event_id, msgspec.json.encode(basis).decode(), self.metadata)
+        return StreamWrite(f"{NOTHING_DECIDED}-{event_id[:2]}", (event,), ANY)
+
+    @property
+    def _key(self) -> str:
+        assert self.options.key is not None
+        return self.options.key
+
+    def _difference(self, original: CommandRecord | None, basis: "Basis") -> str | None:
+        """Return what the key was used for, if it was not this command."""
+        assert self.command is not None
+        assert self._command is not None
+        if original is None:
+            return "an append"
+        if original.name != self.command.name or (self.stream and self.stream != basis.stream):
+            return original.name
+        if not _same_arguments(self._command[1], self.command, original):
+            return f"{original.name} with other arguments"
+        return None
+
+
+class Basis(Struct, frozen=True):
+    """What a decision was based on, as stored in the data of `NOTHING_DECIDED`.
+
+    Attributes:
+        stream: the stream; "" for a boundary.
+        version: the version of the stream; 0 for a boundary.
+        position: the position up to which the decision had read.
+    """
+
+    stream: str
+    version: int
+    position: int
+
+
+def _command_of(metadata: str) -> CommandRecord | None:
+    return msgspec.json.decode(metadata, type=Metadata).command
+
+
+def _basis_of(first: RecordedEvent) -> Basis:
+    """Return what a decision was based on, given its first event."""
+    if first.type == NOTHING_DECIDED:
+        return msgspec.json.decode(first.data, type=Basis)
+    return Basis(first.stream, first.version - 1, first.position - 1)
+
+
+def _same_arguments(arguments: Mapping[str, Any], command: CommandRecord, original: CommandRecord) -> bool:
+    """Return whether two commands have the same arguments. Those that one of them has not recorded do not count."""
+    if bytes(command.arguments) == bytes(original.arguments):
+        return True
+    new, old = msgspec.json.decode(command.arguments), msgspec.json.decode(original.arguments)
+    return all(same_value(new[name], old[name], arguments[name]) for name in new.keys() & old.keys())
 
 
 def _command_record(name: str, arguments: Mapping[str, Any]) -> CommandRecord:
@@ -116,7 +221,33 @@ async def append(
         result = await _append_again(log, writes, condition)
     if isinstance(result, Appended) and result.repeated and intention.has_new_ids:
         return Appended(result.position, result.versions)
+    if isinstance(result, ConditionFailed) and condition is not None:
+        events = tuple(each for each in result.events if each.type != NOTHING_DECIDED)
+        if not events:  # no fact was recorded
+            return await append(log, intention, writes, AppendCondition(condition.queries, result.position))
+        return ConditionFailed(events, result.position)
     return result
+
+
+async def append_once(
+    log: DecisionLog, intention: Intention, writes: Sequence[StreamWrite], condition: AppendCondition | None
+) -> AppendResult:
+    """Append events that the caller passes; arguments as for `append`.
+
+    Raises:
+        KeyReused: the key was used for a command, or for an append of other events.
+    """
+    result = await append(log, intention, writes, condition)
+    if intention.options.key is not None and is_duplicate(result):
+        number = sum(len(write.events) for write in writes)
+        stored = await log.find(intention.first_ids(number + 1))
+        intention.check_same_append(result, number, [(each.stream, each.metadata) for each in stored])
+    return result
+
+
+def is_duplicate(result: AppendResult) -> bool:
+    """Return whether an append did not store its events because some of their ids are stored."""
+    return isinstance(result, IdConflict) or (isinstance(result, Appended) and result.repeated)
 
 
 async def _append_again(
@@ -131,46 +262,30 @@ async def _append_again(
 
 
 async def find_repeated(
-    log: DecisionLog, intention: Intention, decide_again: Callable[[RecordedEvent], Awaitable[tuple[R, int]]]
+    log: DecisionLog, intention: Intention, decide_again: Callable[[Basis, datetime], Awaitable[tuple[R, int]]]
 ) -> WriteResult[R] | None:
     """Return the stored result of a decision under an idempotency key, or None if the key is new.
 
     Args:
         log: the log.
         intention: an intention with a key and a command.
-        decide_again: takes the first stored event, repeats the decision on the events and at the time of the first
-            call, and returns its value, which is not stored, and the number of its events.
+        decide_again: takes the basis of the first call and its time, repeats the decision, and returns its value, which
+            is not stored, and the number of its events.
 
     Raises:
-        KeyReused: the key was used for another command, for one with other arguments, or for an append.
+        KeyReused: the key was used for another command, for one with other arguments or of another stream, or for an
+            append.
     """
-    first = next(iter(await log.find(_first_ids(intention, 1))), None)
+    first = next(iter(await log.find(intention.first_ids(1))), None)
     if first is None:
         return None
-    # fault: key-reuse-unchecked
-    _check_key_reuse(first, intention)
-    value, events = await decide_again(first)
-    stored = await log.find(_first_ids(intention, max(1, events)))
+    basis = intention.check_same_command(first)
+    value, events = await decide_again(basis, first.recorded_at)
+    if first.type == NOTHING_DECIDED:
+        return WriteResult(value, basis.stream, basis.version, basis.position, repeated=True)
+    stored = await log.find(intention.first_ids(max(1, events)))
     version = max(event.version for event in stored if event.stream == first.stream)
     return WriteResult(value, first.stream, version, stored[-1].position, repeated=True)
-
-
-def _first_ids(intention: Intention, number: int) -> list[str]:
-    return list(islice(intention.event_ids(), number))
-
-
-def _check_key_reuse(stored: RecordedEvent, intention: Intention) -> None:
-    """Raise `KeyReused` if the key's event was stored by another command, or with other arguments."""
-    key, command = intention.options.key, intention.command
-    assert key is not None
-    assert command is not None
-    first = msgspec.json.decode(stored.metadata, type=Metadata).command
-    if first is None:
-        raise KeyReused(key, stored.stream, "an append")
-    if first.name != command.name:
-        raise KeyReused(key, stored.stream, first.name)
-    if bytes(first.arguments) != bytes(command.arguments):
-        raise KeyReused(key, stored.stream, f"{first.name} with other arguments")
 
 
 def _event_id_for_key(scope: str, key: str, index: int) -> str:
@@ -195,6 +310,7 @@ def _metadata_of(options: Options, command: CommandRecord | None) -> str:
             traceparent=current.traceparent,
             command=command,
             key=options.key,
+            scope=options.scope if options.key is not None else "",
             extra=dict(options.extra),
         )
     )

@@ -11,7 +11,7 @@ from fait._events.codec import Codec
 from fait._events.stream import check_stream, check_tags
 from fait._events.version import Expected, expected_number
 
-__all__ = ["NewEvents", "encode_writes"]
+__all__ = ["NewEvents", "encode_append", "encode_writes"]
 
 
 class NewEvents(Struct, frozen=True):
@@ -30,6 +30,16 @@ class NewEvents(Struct, frozen=True):
     expected: Expected = "any"
     tags: Iterable[str] = ()
     occurred_at: datetime | None = None
+
+
+def encode_append(codec: Codec, new_events: Sequence[NewEvents], intention: Intention) -> list[StreamWrite]:
+    """Validate and encode new events as stream writes. Their ids do not depend on the order of the streams."""
+    if len(new_events) == 1:
+        return encode_writes(codec, new_events, intention)
+    # fault: ids-in-order-of-arguments
+    in_order = sorted(new_events, key=lambda each: check_stream(each.stream))
+    writes = {each.stream: each for each in encode_writes(codec, in_order, intention)}
+    return [writes[each.stream] for each in new_events]
 
 
 def encode_writes(codec: Codec, new_events: Iterable[NewEvents], intention: Intention) -> list[StreamWrite]:

@@ -10,12 +10,11 @@ from typing import Generic, TypeVar
 
 from fait._clock import freeze
 from fait._decisions.decider import DecidedEvent, FoldDefinition
-from fait._decisions.idempotency import Intention
+from fait._decisions.idempotency import Basis, Intention
 from fait._decisions.load import LoadedState, Loader
 from fait._errors import WrongExpectedVersion
 from fait._events.append import AppendResult, StreamWrite, Until, VersionConflict
 from fait._events.codec import Codec
-from fait._events.envelope import RecordedEvent
 from fait._events.version import expected_number, is_expected
 
 __all__ = ["StreamHistory"]
@@ -81,10 +80,10 @@ class StreamHistory(Generic[S, R]):
             value, events = self._decide(self.loaded.state)
         return value, _encode(self._loader.codec, events, self.stream, version, intention)
 
-    async def decide_again(self, first: RecordedEvent) -> tuple[R, int]:
-        """Decide on the state before an event, at the time that it was recorded."""
-        past = await self._loader.load(self._definition, self.stream, Until(version=first.version - 1))
-        with freeze(first.recorded_at):
+    async def decide_again(self, basis: Basis, now: datetime) -> tuple[R, int]:
+        """Decide on the state at an earlier version; `fait.now()` returns `now`."""
+        past = await self._loader.load(self._definition, self.stream, Until(version=basis.version))
+        with freeze(now):
             value, events = self._decide(past.state)
         return value, len(events)
 

@@ -15,7 +15,7 @@ import msgspec
 
 from fait._errors import EventTooNew, FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
 from fait._events.envelope import EncodedEvent, Envelope, Metadata, RecordedEvent, Untyped
-from fait._events.event import MAX_EVENT_NAME_CHARS, EventType, event_type, is_event_name, not_an_event
+from fait._events.event import MAX_EVENT_NAME_CHARS, NOTHING_DECIDED, EventType, event_type, is_event_name, not_an_event
 from fait._events.registry import HandledTypes, Registry
 from fait._events.stream import check_tags
 from fait._events.upcast import Upcaster
@@ -143,6 +143,8 @@ class Codec:
                 f"it must be 1 to {MAX_EVENT_NAME_CHARS} printable characters, without leading, trailing or double "
                 "spaces",
             )
+        if event.type == NOTHING_DECIDED:
+            raise InvalidValue(f"event type {event.type!r}", "$", "the type is reserved")
         declared = self.registry.types.get(event.type)
         if declared is not None and event.schema_version != declared.schema_version:
             raise UsageError(

@@ -61,6 +61,7 @@ class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
         actor: the user or service for which the event was appended.
         command: the command it resulted from.
         key: the idempotency key it was appended with.
+        scope: the scope of the key.
         traceparent: value of the W3C `traceparent` header.
         extra: further entries, chosen by the application.
     """
@@ -70,6 +71,7 @@ class Metadata(Struct, frozen=True, kw_only=True, omit_defaults=True):
     actor: str | None = None
     command: CommandRecord | None = None
     key: str | None = None
+    scope: str = ""
     traceparent: str | None = None
     extra: dict[str, Any] = {}
 

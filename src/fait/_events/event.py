@@ -21,11 +21,13 @@ from msgspec import Struct, field
 
 from fait._errors import DeclarationError, UsageError
 from fait._events import type_inspection, validation
+from fait._events.json_equality import order_sets
 from fait._events.record import Kind, changed_copy, is_frozen, kind_of
 
 __all__ = [
     "DEFAULT_RETENTION",
     "MAX_EVENT_NAME_CHARS",
+    "NOTHING_DECIDED",
     "EventType",
     "describe",
     "event",
@@ -44,6 +46,10 @@ MAX_EVENT_NAME_CHARS: Final = 200
 
 DEFAULT_RETENTION: Final = timedelta(days=7)
 """Retention of messages declared with `expires=True`."""
+
+NOTHING_DECIDED: Final = "fait.nothing_decided"
+"""Type of the event that remembers a key whose decision had no events. Reserved: no application declares, appends or
+reads it."""
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -221,6 +227,8 @@ class EventType:
                     type_inspection.format_problems(self.name, cls, self.source_location, self._site.file, [problem])
                 ) from None
             dump = _encode
+        if report.has_sets:
+            dump = _with_ordered_sets(dump)
         self.encode = _encoder(f"event {self.name!r}", cls, dump, self.decode, report)
 
     def _encode_first(self, event: Any) -> bytes:
@@ -260,6 +268,15 @@ def _encoder(
     return encode
 
 
+def _with_ordered_sets(dump: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Return an encoder that gives equal events the same text in every process, so that a repetition is recognized."""
+
+    def dump_ordered(event: Any) -> bytes:
+        return _encode(order_sets(event, msgspec.json.decode(dump(event))))
+
+    return dump_ordered
+
+
 def _dump_pydantic(event: Any) -> bytes:
     text: str = event.model_dump_json(by_alias=True, warnings="error")
     return text.encode()
@@ -294,6 +311,8 @@ def _check_name(name: object, version: object, site: _DeclarationSite) -> None:
             f"{name[:MAX_EVENT_NAME_CHARS]!r} is not a valid event name: use 1 to {MAX_EVENT_NAME_CHARS} printable "
             f"characters without leading, trailing or double spaces, for example 'shop.order-placed' ({site.location})"
         )
+    if name == NOTHING_DECIDED:
+        raise DeclarationError(f"the event name {name!r} is reserved ({site.location})")
     if type(version) is not int or version < 1:
         raise DeclarationError(f"event {name!r} has version={version!r}; it must be 1, 2, 3, … ({site.location})")
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from fait._errors import DeclarationError
 from fait._events.envelope import Untyped
-from fait._events.event import EventType, event_type
+from fait._events.event import NOTHING_DECIDED, EventType, event_type
 from fait._events.query import Query
 from fait._events.upcast import Upcaster
 
@@ -59,11 +59,12 @@ class Registry(Struct, frozen=True, eq=False):
 
     def handles(self, handled: HandledTypes, name: str) -> bool:
         """Return whether an event type is among the handled types."""
-        return name in handled.types or (handled.untyped and name not in self.types)
+        return name in handled.types or (handled.untyped and name not in self.types and name != NOTHING_DECIDED)
 
     def ignored_types(self, handled: HandledTypes) -> frozenset[str]:
-        """Return the names of the declared types that are not among the handled ones."""
-        return frozenset(self.types.keys() - handled.types.keys())
+        """Return the names of the types that are not among the handled ones: declared ones, and the reserved one."""
+        # fault: subscriptions-see-nothing-decided
+        return frozenset({NOTHING_DECIDED, *self.types} - handled.types.keys())
 
     def upcasters_from(self, declared: EventType, schema_version: int) -> tuple[Upcaster, ...]:
         """Return the upcasters from a stored schema version to the current one, in order."""

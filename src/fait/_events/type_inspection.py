@@ -60,6 +60,7 @@ class TypeReport(Struct):
         has_naive_datetimes: a datetime occurs for which the decoder does not require a time zone.
         has_decimals: a Decimal occurs, so a string "Infinity" may be one.
         has_integers: an int occurs, which may exceed 64 bits.
+        has_sets: a set occurs, whose members have another order in each process.
         is_recursive: values can be nested to any depth.
     """
 
@@ -67,6 +68,7 @@ class TypeReport(Struct):
     has_naive_datetimes: bool = False
     has_decimals: bool = False
     has_integers: bool = False
+    has_sets: bool = False
     is_recursive: bool = False
 
 
@@ -182,6 +184,7 @@ class _TypeWalk:
             self._visit(args[0], location)
             self._visit(args[1], location)
         elif origin in (list, set, frozenset, tuple):
+            self.report.has_sets |= origin in (set, frozenset)
             for arg in args:
                 if arg is not Ellipsis:
                     self._visit(arg, location)

@@ -29,6 +29,7 @@ __all__ = [
     "encode_json",
     "find_invalid",
     "invalid_text_reason",
+    "members_of",
     "precheck",
     "validate",
     "validate_slow",
@@ -265,7 +266,7 @@ def find_invalid(value: Any, path: str = "$", depth: int = 0) -> Iterator[tuple[
     if reason is not None:
         yield path, reason
         return
-    for key, member in _members(value):
+    for key, member in members_of(value):
         if isinstance(value, dict) and (fault := _invalid_reason(key)):
             yield path, f"one of its keys: {fault}"
         yield from find_invalid(member, _child_path(path, key), depth + 1)
@@ -294,7 +295,7 @@ def _invalid_reason(value: Any) -> str | None:
             return None
 
 
-def _members(value: Any) -> Iterator[tuple[Any, Any]]:
+def members_of(value: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the members of a value with their JSON name, key or index."""
     match value:
         case dict():
@@ -309,7 +310,7 @@ def _members(value: Any) -> Iterator[tuple[Any, Any]]:
 def _find_unsupported(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if type(value) in _LEAVES or isinstance(value, Enum):
         return
-    members = list(_members(value))
+    members = list(members_of(value))
     if not members and not isinstance(value, dict | list | tuple | set | frozenset | msgspec.Struct):
         yield path, f"{type(value).__qualname__} cannot be stored as JSON"
     for key, member in members:
@@ -343,7 +344,7 @@ def _difference(value: Any, decoded: Any, path: str) -> tuple[str, str] | None:
     if isinstance(value, datetime) and value.astimezone(UTC) == decoded.astimezone(UTC):
         # Within the hour that a clock change repeats, Python compares equal times of different zones as unequal.
         return None
-    members, decoded_members = list(_members(value)), list(_members(decoded))
+    members, decoded_members = list(members_of(value)), list(members_of(decoded))
     if isinstance(value, set | frozenset) or [key for key, _ in members] != [key for key, _ in decoded_members]:
         return path, "its members would be decoded differently"
     if not members:

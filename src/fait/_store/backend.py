@@ -13,7 +13,7 @@ from fait._clock import Clock
 from fait._errors import MissingExtra, UsageError
 from fait._events.append import StreamWrite
 from fait._store.adoption import Adoption
-from fait._store.external_transaction import StatementProtocol
+from fait._store.external_transaction import FindProtocol, StatementProtocol
 from fait._store.migrations import Migration, MigrationStatus
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url
@@ -148,6 +148,18 @@ class Backend(ABC):
         raise UsageError(
             "an outbox cannot append to this kind of store. Nothing was written. Use a PostgreSQL or SQLite store."
         )
+
+    def find_in_transaction(self, event_ids: Sequence[str], schema: str) -> FindProtocol:
+        """Return the statement protocol that finds events by id, for keys of outboxes: after `append_in_transaction`.
+
+        Args:
+            event_ids: ids of events.
+            schema: the database schema of the log, if the database has schemas.
+
+        Raises:
+            UsageError: this backend does not support keys in outboxes.
+        """
+        raise UsageError("an outbox with key= needs a PostgreSQL or SQLite store. Roll back the transaction.")
 
 
 def import_driver(module: str, database: str, extra: str) -> None:

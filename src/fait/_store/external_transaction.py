@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fait._events.append import AppendResult
 
-__all__ = ["Rows", "Statement", "StatementProtocol", "run", "run_async"]
+__all__ = ["FindProtocol", "Rows", "Statement", "StatementProtocol", "run", "run_async"]
 
 Rows = Sequence[Sequence[Any]]
 
@@ -27,6 +27,9 @@ class Statement(NamedTuple):
 
 StatementProtocol = Generator[Statement, Rows, AppendResult]
 """Yields statements, is sent their rows, and returns the append result."""
+
+FindProtocol = Generator[Statement, Rows, list[tuple[str, str]]]
+"""Yields statements, is sent their rows, and returns stream and metadata of each stored event."""
 
 
 def run(protocol: StatementProtocol, execute: Callable[[Statement], Rows]) -> AppendResult:

@@ -19,7 +19,7 @@ from fait._clock import Clock, SystemClock
 from fait._errors import UsageError
 from fait._events.append import StreamWrite
 from fait._store.backend import Backend, StoreAdmin
-from fait._store.external_transaction import StatementProtocol
+from fait._store.external_transaction import FindProtocol, StatementProtocol
 from fait._store.ports.store import Store
 from fait._store.store_url import redacted_url, split_url
 
@@ -33,6 +33,7 @@ __all__ = [
     "backend_of",
     "entry_points_by_name",
     "find_backend",
+    "find_in_transaction",
     "open_admin",
     "open_store",
 ]
@@ -150,3 +151,16 @@ def append_in_transaction(
             "written. Pass a connection to the PostgreSQL or SQLite database with the log."
         )
     return backend.append_in_transaction(writes, schema, now, look_up=look_up)
+
+
+def find_in_transaction(dialect: str, event_ids: Sequence[str], schema: str) -> FindProtocol:
+    """Return the statement protocol that finds events by id, after an `append_in_transaction`.
+
+    Args:
+        dialect: as for `append_in_transaction`.
+        event_ids: ids of events.
+        schema: the PostgreSQL schema of the log.
+    """
+    backend = find_backend(dialect)
+    assert backend is not None
+    return backend.find_in_transaction(event_ids, schema)

@@ -20,13 +20,13 @@ from typing import Literal
 from msgspec import Struct
 
 from fait._decisions.calls import Options
-from fait._decisions.idempotency import Intention
+from fait._decisions.idempotency import Intention, is_duplicate
 from fait._decisions.new_events import NewEvents, encode_writes
 from fait._events.append import StreamWrite, check_size, count_characters
 from fait._events.codec import Codec
 from fait._events.version import ANY, Expected
 from fait._store.external_transaction import StatementProtocol
-from fait._store.open import append_in_transaction
+from fait._store.open import append_in_transaction, find_in_transaction
 
 __all__ = ["AsyncOutbox", "Dialect", "OnCommit", "Outbox", "OutboxBuffer", "OutboxEntry"]
 
@@ -46,6 +46,7 @@ class OutboxEntry(Struct, frozen=True):
     occurred_at: datetime | None
     id: str | None
     key: str | None
+    scope: str
 
 
 class OutboxBuffer:
@@ -54,7 +55,7 @@ class OutboxBuffer:
     def __init__(self, codec: Codec, schema: str) -> None:
         self._codec = codec
         self._schema = schema
-        self._writes: list[tuple[StreamWrite, bool]] = []
+        self._writes: list[tuple[StreamWrite, Intention]] = []
         self._characters = 0
 
     def __len__(self) -> int:
@@ -63,11 +64,11 @@ class OutboxBuffer:
     def add(self, entry: OutboxEntry) -> None:
         """Encode and validate an event, and add it to the buffer, which has the maximum size of an append."""
         new_events = NewEvents(entry.stream, [entry.event], entry.expected, entry.tags, entry.occurred_at)
-        intention = Intention(f"outbox/{entry.stream}", Options(key=entry.key), event_id=entry.id)
+        intention = Intention(Options(key=entry.key, scope=entry.scope), event_id=entry.id)
         [write] = encode_writes(self._codec, [new_events], intention)
         characters = self._characters + count_characters([write])
         check_size(chain(self._buffered(), [write]), characters)
-        self._writes.append((write, not intention.has_new_ids))
+        self._writes.append((write, intention))
         self._characters = characters
 
     def _buffered(self) -> Iterator[StreamWrite]:
@@ -85,33 +86,48 @@ class OutboxBuffer:
 
     def statements(self, dialect: Dialect) -> Iterator[StatementProtocol]:
         """Yield the appends that store the events in order. In most cases there is one."""
-        for writes, look_up in _group_writes(self._writes):
-            yield append_in_transaction(dialect, writes, self._schema, datetime.now(UTC), look_up=look_up)
+        for writes, intention in _group_writes(self._writes):
+            yield _append_once(dialect, writes, self._schema, intention)
 
 
-def _group_writes(buffered: Sequence[tuple[StreamWrite, bool]]) -> Iterator[tuple[list[StreamWrite], bool]]:
-    """Yield appends that contain the writes in order: the writes of each, and whether their ids may be stored already.
+def _append_once(
+    dialect: Dialect, writes: Sequence[StreamWrite], schema: str, intention: Intention
+) -> StatementProtocol:
+    """Return the statement protocol of an append that raises `KeyReused` if its key has another intention."""
+    look_up = not intention.has_new_ids
+    result = yield from append_in_transaction(dialect, writes, schema, datetime.now(UTC), look_up=look_up)
+    # fault: outbox-key-unchecked
+    if intention.options.key is not None and is_duplicate(result):
+        stored = yield from find_in_transaction(dialect, intention.first_ids(2), schema)
+        intention.check_same_append(result, 1, stored)
+    return result
+
+
+def _group_writes(
+    buffered: Sequence[tuple[StreamWrite, Intention]],
+) -> Iterator[tuple[list[StreamWrite], Intention]]:
+    """Yield appends that contain the writes in order: the writes of each, and the intention of the last of them.
 
     A stream occurs once in an append. A write whose id may be stored already is an append of its own: otherwise its
     repetition would reject the whole append.
     """
     group: list[StreamWrite] = []
     streams: set[str] = set()
-    look_up = False
-    for write, may_exist in buffered:
+    latest: Intention | None = None
+    for write, intention in buffered:
         last = group[-1] if group else None
-        alone = may_exist or look_up
+        alone = not intention.has_new_ids or (latest is not None and not latest.has_new_ids)
         if last and not alone and last.stream == write.stream and write.expected == ANY:
             group[-1] = StreamWrite(last.stream, last.events + write.events, last.expected)
             continue
-        if last and (alone or write.stream in streams):
-            yield group, look_up
+        if latest and last and (alone or write.stream in streams):
+            yield group, latest
             group, streams = [], set()
-        look_up = may_exist
+        latest = intention
         group.append(write)
         streams.add(write.stream)
-    if group:
-        yield group, look_up
+    if latest and group:
+        yield group, latest
 
 
 class Outbox(ABC):
@@ -128,6 +144,7 @@ class Outbox(ABC):
         occurred_at: datetime | None = None,
         id: str | None = None,
         key: str | None = None,
+        scope: str = "",
     ) -> None:
         """Add an event to the open transaction.
 
@@ -137,8 +154,11 @@ class Outbox(ABC):
             expected: the version that the stream must have, or "no_stream", "exists" or "any".
             tags: further entities that the event belongs to, as "kind:id".
             occurred_at: the time the fact became true, as an aware datetime; by default the time it is recorded.
-            id: a UUID for the event. An event with an id that is stored already is not stored again.
-            key: an idempotency key. An event with a key that was used on this stream is not stored again.
+            id: a UUID for the event, in place of a key. The same event with the same id is not stored again.
+            key: an idempotency key, which names one intention in the whole log. The same event with the same key is not
+                stored again.
+            scope: scope of the key: the same key in another scope is another key. By default "", which all callers
+                share.
 
         Raises:
             UsageError: no transaction is open, or the event cannot be added to it, also because events of more than
@@ -146,10 +166,11 @@ class Outbox(ABC):
             InvalidValue: a value in the event cannot be stored.
             WrongExpectedVersion: the stream has another version. Roll back the transaction. In `transaction()` on
                 PostgreSQL it is raised at the end of the block; with SQLAlchemy, by the commit.
-            DuplicateEventId: the id or key belongs to another event. Raised at the same time.
+            DuplicateEventId: the id belongs to another event. Raised at the same time.
+            KeyReused: the key was used for another event, or for a command. Raised at the same time.
             StoreUnavailable: the transaction cannot write to the log. Raised at the same time.
         """
-        self._write(OutboxEntry(event, stream, expected, tags, occurred_at, id, key))
+        self._write(OutboxEntry(event, stream, expected, tags, occurred_at, id, key, scope))
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager["Outbox"]:
@@ -184,12 +205,13 @@ class AsyncOutbox(ABC):
         occurred_at: datetime | None = None,
         id: str | None = None,
         key: str | None = None,
+        scope: str = "",
     ) -> None:
         """Add an event to the open transaction.
 
         Arguments and errors are those of `Outbox.add`.
         """
-        await self._write(OutboxEntry(event, stream, expected, tags, occurred_at, id, key))
+        await self._write(OutboxEntry(event, stream, expected, tags, occurred_at, id, key, scope))
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager["AsyncOutbox"]:

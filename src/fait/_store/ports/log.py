@@ -142,7 +142,9 @@ class Log(Protocol):
             The first of these that applies:
 
             - `Appended` with `repeated`: the same append is stored already: all event ids, in the same streams, in the
-              same order, consecutively. Nothing is written. The condition and the expected versions are not checked.
+              same order, consecutively, with the same types, tags and data. Data is compared as JSON values, and only
+              if the schema version is the same; metadata and times are not compared. Nothing is written. The condition
+              and the expected versions are not checked.
             - `IdConflict`: an id is stored otherwise, or occurs twice in the append. Nothing is written.
             - `ConditionFailed`: an event matches the condition. Nothing is written. The result contains all such
               events up to its `position`.

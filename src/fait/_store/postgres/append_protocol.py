@@ -8,13 +8,13 @@ from itertools import chain, count
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from fait._events.append import PAGE_SIZE, AppendCondition, Appended, ConditionFailed, StreamWrite, VersionConflict
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import Query
 from fait._events.version import is_expected
-from fait._store.duplicate_append import resolve_duplicate
+from fait._store.duplicate_append import ExistingEvent, resolve_duplicate
 from fait._store.group_commit import LOCK_TIMEOUT, AppendOutcome
 
 __all__ = [
@@ -33,15 +33,6 @@ __all__ = [
 T = TypeVar("T")
 
 Append = tuple[Sequence[StreamWrite], AppendCondition | None]
-
-
-class _ExistingEvent(Struct):
-    """A stored event with the id of an event to append."""
-
-    id: str
-    stream: str
-    version: int
-    position: int
 
 
 def array_literal(texts: Sequence[str]) -> str:
@@ -246,7 +237,7 @@ def _append_result(writes: Sequence[StreamWrite], rows: dict[int, Any]) -> Appen
         position = max(row[3] for row in rows.values())
         return Appended(position, tuple([rows[write_no][2] for write_no in range(1, len(writes) + 1)]))
     if (existing := next(iter(rows.values()))[4]) is not None:
-        return resolve_duplicate(writes, {each.id: each for each in _decode_json(existing, list[_ExistingEvent])})
+        return resolve_duplicate(writes, {each.id: each for each in _decode_json(existing, list[ExistingEvent])})
     for row in rows.values():
         if row[1] == "condition_failed":
             if row[5] is None:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode, urlunsplit
 from fait._clock import Clock
 from fait._events.append import StreamWrite
 from fait._store.backend import Backend, StoreAdmin, import_driver
-from fait._store.external_transaction import StatementProtocol
+from fait._store.external_transaction import FindProtocol, StatementProtocol
 from fait._store.ports.store import Store
 from fait._store.postgres import external_transaction
 from fait._store.store_url import redacted_url, split_url
@@ -43,6 +43,10 @@ class PostgresBackend(Backend):
     ) -> StatementProtocol:
         """Return the statements of an append. Its time is that of the server's clock."""
         return external_transaction.append(writes, schema, check_ids=look_up)
+
+    def find_in_transaction(self, event_ids: Sequence[str], schema: str) -> FindProtocol:
+        """Return the statement that finds events."""
+        return external_transaction.find(event_ids, schema)
 
 
 backend = PostgresBackend()

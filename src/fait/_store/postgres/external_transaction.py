@@ -7,12 +7,12 @@ import msgspec
 
 from fait._errors import StoreUnavailable
 from fait._events.append import StreamWrite
-from fait._store.external_transaction import Statement, StatementProtocol
+from fait._store.external_transaction import FindProtocol, Statement, StatementProtocol
 from fait._store.group_commit import LockTimeout
-from fait._store.postgres.append_protocol import appends_to_json, read_sequential_results
+from fait._store.postgres.append_protocol import appends_to_json, array_literal, read_sequential_results
 from fait._store.postgres.identifiers import statements
 
-__all__ = ["append"]
+__all__ = ["append", "find"]
 
 IDLE_TIMEOUT_S: Final = 60
 """Maximum time for which the transaction may be idle after the append. Readers wait for its end, so the server ends the
@@ -38,3 +38,9 @@ def append(writes: Sequence[StreamWrite], schema: str, *, check_ids: bool) -> St
         f"the append failed after {MAX_RETRIES} retries because of concurrent appends. Roll back and retry the "
         "transaction."
     )
+
+
+def find(event_ids: Sequence[str], schema: str) -> FindProtocol:
+    """Return the statement protocol that finds events by id."""
+    rows = yield Statement(statements(schema)["external_find_events"], (array_literal(event_ids),))
+    return [(stream, metadata) for stream, metadata in rows]

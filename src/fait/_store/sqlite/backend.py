@@ -10,7 +10,7 @@ from fait._clock import Clock
 from fait._errors import UsageError
 from fait._events.append import StreamWrite
 from fait._store.backend import Backend, StoreAdmin, import_driver
-from fait._store.external_transaction import StatementProtocol
+from fait._store.external_transaction import FindProtocol, StatementProtocol
 from fait._store.ports.store import Store
 from fait._store.sqlite import external_transaction
 from fait._store.store_url import refuse_url, split_url
@@ -54,6 +54,10 @@ class SqliteBackend(Backend):
                 "written. Leave it out."
             )
         return external_transaction.append(writes, now, look_up=look_up)
+
+    def find_in_transaction(self, event_ids: Sequence[str], schema: str) -> FindProtocol:
+        """Return the statement that finds events. SQLite has no schemas."""
+        return external_transaction.find(event_ids)
 
 
 def _parse_url(url: str) -> "tuple[str, Synchronous]":

@@ -8,28 +8,21 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from fait._events.append import Appended, AppendResult, StreamWrite, VersionConflict
 from fait._events.version import is_expected
-from fait._store.duplicate_append import resolve_duplicate
-from fait._store.external_transaction import Rows, Statement, StatementProtocol
+from fait._store.duplicate_append import ExistingEvent, resolve_duplicate
+from fait._store.external_transaction import FindProtocol, Rows, Statement, StatementProtocol
 from fait._store.sqlite.statements import SQL
 from fait._store.sqlite.timestamps import recording_timestamp, to_timestamp
 
-__all__ = ["ACQUIRE_WRITE_LOCK", "append"]
+__all__ = ["ACQUIRE_WRITE_LOCK", "append", "find"]
 
 ACQUIRE_WRITE_LOCK: Final = Statement(SQL["external_write_lock"])
 """Changes nothing but requires the write lock: a transaction with a stale snapshot fails here, before it writes."""
 
 _encode = msgspec.json.encode
-
-
-class _ExistingEvent(Struct):
-    id: str
-    stream: str
-    version: int
-    position: int
+_decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 def append(writes: Sequence[StreamWrite], now: datetime, *, look_up: bool) -> StatementProtocol:
@@ -53,10 +46,21 @@ def append(writes: Sequence[StreamWrite], now: datetime, *, look_up: bool) -> St
     return (yield from _store(writes, ends, to_timestamp(now)))
 
 
+def find(event_ids: Sequence[str]) -> FindProtocol:
+    """The statement that finds events by id."""
+    rows = yield Statement(SQL["external_find_events"], (_encode(event_ids).decode(),))
+    return [(row[1], row[8]) for row in rows]
+
+
 def _find_existing(writes: Sequence[StreamWrite]) -> Generator[Statement, Rows, AppendResult | None]:
     ids = [event.id for write in writes for event in write.events]
     rows = yield Statement(SQL["external_find_events"], (_encode(ids).decode(),))
-    stored = {row[0]: _ExistingEvent(*row) for row in rows}
+    stored = {
+        event_id: ExistingEvent(
+            event_id, stream, version, position, type, schema_version, data, _decode_tags(tags) if tags else ()
+        )
+        for event_id, stream, version, position, type, schema_version, data, tags, _ in rows
+    }
     return resolve_duplicate(writes, stored) if stored else None
 
 

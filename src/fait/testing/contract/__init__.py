@@ -36,6 +36,7 @@ pytest.register_assert_rewrite(
             "leases",
             "log",
             "ports",
+            "repetition",
             "processors",
             "recording_times",
             "retention",

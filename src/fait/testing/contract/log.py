@@ -27,6 +27,7 @@ from fait._store.ports.log import Log, StreamInfo
 from fait.testing.contract.arguments import ArgumentContract
 from fait.testing.contract.epochs import EpochContract
 from fait.testing.contract.recording_times import RecordingTimeContract
+from fait.testing.contract.repetition import RepetitionContract
 from fait.testing.contract.sizes import SizeContract
 from fait.testing.contract.store import START, Opener, added, everything, new, outcome_of, soon, write
 
@@ -69,7 +70,7 @@ DATA = [
 ]
 
 
-class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeContract):
+class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeContract, RepetitionContract):
     """The contract of `Log`, except conditions and expiry."""
 
     # Expected versions

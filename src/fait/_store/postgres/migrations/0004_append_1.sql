@@ -49,8 +49,8 @@
 --   last_version        version of the stream, 0 if there is no such stream
 --   last_position       appended: position of the write's last event. Rejected: position up to which its conditions
 --                       were checked, NULL without conditions
---   existing_events     rejected: the stored events with the same ids, as [{"id", "stream", "version", "position"}], or
---                       NULL
+--   existing_events     rejected: the stored events with the same ids, as [{"id", "stream", "version", "position",
+--                       "type", "schema_version", "data", "tags"}] with data as text, or NULL
 --   conflicting_events  condition_failed: the first 1000 events that match the condition, as an array of objects.
 --                       Their times are texts in UTC
 --
@@ -278,7 +278,10 @@ BEGIN
             coalesce(s.version, 0), log_head,
             (
                 SELECT json_agg(
-                    json_build_object('id', a.id, 'stream', a.stream, 'version', a.version, 'position', a.position)
+                    json_build_object(
+                        'id', a.id, 'stream', a.stream, 'version', a.version, 'position', a.position, 'type', a.type,
+                        'schema_version', a.schema_version, 'data', a.data::text, 'tags', coalesce(a.tags, '{}')
+                    )
                 )
                 FROM unnest(event_write_nos, event_ids) AS e (write_no, id)
                 CROSS JOIN LATERAL (SELECT * FROM {schema}.fait_all_events AS a WHERE a.id = e.id LIMIT 1) AS a
