@@ -8,6 +8,7 @@ their size, because each one releases Python's global interpreter lock and may w
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import apsw
 import msgspec
 
 from fait._events.append import (
@@ -16,24 +17,27 @@ from fait._events.append import (
     Appended,
     AppendResult,
     ConditionFailed,
+    Conflict,
+    IdConflict,
     StreamWrite,
     VersionConflict,
 )
 from fait._events.envelope import RecordedEvent
-from fait._events.version import is_expected
+from fait._events.version import ANY, is_expected
 from fait._store.duplicate_append import resolve_duplicate
+from fait._store.ports.unit_of_work import HandlerAppend
 from fait._store.sqlite.connection import SqliteConnection
 from fait._store.sqlite.rows import read_events, read_page
 from fait._store.sqlite.statements import SQL
 from fait._store.sqlite.timestamps import to_timestamp
 
-__all__ = ["AppendBatch", "find_existing"]
+__all__ = ["AppendBatch", "HandlerConflict", "append_of_handler", "decode_versions", "find_existing"]
 
 _MAX_ROWS_LOG2: Final = 6
 """Maximum number of rows per INSERT, as a power of two. Sizes are 64, 32, … 1: few statements, and few to prepare."""
 
 _encode = msgspec.json.encode
-_decode_versions = msgspec.json.Decoder(dict[str, int | None]).decode
+decode_versions = msgspec.json.Decoder(dict[str, int | None]).decode
 
 
 class _Insert:
@@ -60,6 +64,13 @@ _insert_events = _Insert(SQL["insert_event"])
 _insert_tags = _Insert(SQL["insert_tag"])
 
 
+class HandlerConflict(Exception):
+    """Rolls back a unit of work whose handlers append events in conflict with stored ones."""
+
+    def __init__(self, conflict: Conflict) -> None:
+        self.conflict = conflict
+
+
 class AppendBatch:
     """Appends that are checked and stored together.
 
@@ -67,18 +78,21 @@ class AppendBatch:
         connection: the connection of the writer, inside a transaction.
         now: current time, as text. `recorded_at` is the later one of this and the last event's, so it never decreases.
         streams: all streams of the appends; at least one.
+
+    Attributes:
+        position: position of the last event, stored or collected.
     """
 
     def __init__(self, connection: SqliteConnection, now: str, streams: Iterable[str]) -> None:
         self._connection = connection
         first, *others = streams
-        self._position, last_recorded_at, version = connection.execute(SQL["log_end"], (first,)).get or (0, now, None)
+        self.position, last_recorded_at, version = connection.execute(SQL["log_end"], (first,)).get or (0, now, None)
         # fault: recorded-at-decreases
         self._recorded_at = max(now, last_recorded_at)
         self._versions: dict[str, int | None] = {first: version}
         if others:
             versions = connection.execute(SQL["stream_versions"], (_encode(others).decode(),)).get
-            self._versions |= _decode_versions(versions)
+            self._versions |= decode_versions(versions)
         self._events: list[Any] = []
         self._tags: list[Any] = []
 
@@ -95,7 +109,24 @@ class AppendBatch:
                 self.flush()
                 return find_existing(self._connection, writes) or VersionConflict(write.stream, write.expected, actual)
         versions = tuple([self._add_rows(write) for write in writes])
-        return Appended(self._position, versions)
+        return Appended(self.position, versions)
+
+    def append_in_order(self, append: HandlerAppend) -> int:
+        """Check the events of handlers and collect their rows. Returns the position of the last one.
+
+        Raises:
+            HandlerConflict: a condition or an expected version does not hold.
+        """
+        for condition in append.conditions:
+            if failed := self._check_condition(condition):
+                raise HandlerConflict(failed)
+        for stream, expected in append.expected.items():
+            # fault: conflict-of-handler-ignored
+            if not is_expected(expected, actual := self._versions[stream] or 0):
+                raise HandlerConflict(VersionConflict(stream, expected, actual))
+        for stream, event in append.events:
+            self._add_rows(StreamWrite(stream, (event,), ANY))
+        return self.position
 
     def flush(self) -> None:
         """Insert the collected rows."""
@@ -107,7 +138,7 @@ class AppendBatch:
             _insert_tags(self._connection, tags)
 
     def _add_rows(self, write: StreamWrite) -> int:
-        stream, position, recorded_at = write.stream, self._position, self._recorded_at
+        stream, position, recorded_at = write.stream, self.position, self._recorded_at
         version = self._versions[stream] or 0
         # fault: reverse-order-in-append
         for event in write.events:
@@ -122,7 +153,7 @@ class AppendBatch:
                 position, stream, version, event.type, event.schema_version, event.id, event.data, event.metadata, tags,
                 recorded_at, occurred_at, event.expires,
             )  # fmt: skip
-        self._position, self._versions[stream] = position, version
+        self.position, self._versions[stream] = position, version
         return version
 
     def _check_condition(self, condition: AppendCondition) -> ConditionFailed | None:
@@ -130,7 +161,7 @@ class AppendBatch:
         # fault: condition-ignores-own-batch
         self.flush()
         matching: dict[int, RecordedEvent] = {}
-        position = self._position
+        position = self.position
         for query in condition.queries:
             page = read_page(self._connection, condition.after, query, PAGE_SIZE)
             # fault: only-last-query-counts
@@ -138,6 +169,27 @@ class AppendBatch:
             position = min(position, page.position)
         events = tuple(matching[key] for key in sorted(matching) if key <= position)
         return ConditionFailed(events, position) if events else None
+
+
+def append_of_handler(connection: SqliteConnection, append: HandlerAppend, now: str) -> int:
+    """Store the events of handlers. Returns the position of the last one.
+
+    Raises:
+        HandlerConflict: the transaction must be rolled back.
+    """
+    batch = AppendBatch(connection, now, append.expected)
+    stored_until = batch.position
+    try:
+        position = batch.append_in_order(append)
+        batch.flush()
+    except apsw.ConstraintError:
+        ids = [event.id for _, event in append.events]
+        events = read_events(connection, "find_events", (_encode(ids).decode(),))
+        existing = [each.id for each in events if each.position <= stored_until]
+        if not existing and len(set(ids)) == len(ids):
+            raise
+        raise HandlerConflict(IdConflict((existing or ids)[0])) from None
+    return position
 
 
 def find_existing(connection: SqliteConnection, writes: Sequence[StreamWrite]) -> AppendResult | None:

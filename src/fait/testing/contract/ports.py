@@ -258,7 +258,7 @@ class PortContract(LeaseContract):
         )
 
         assert [isinstance(each, Appended) for each in (results[0], results[4])] == [True, True]
-        assert (results[1], results[2], results[3]) == (False, True, False)
+        assert (results[1], results[2], results[3]) == ("refused", "recorded", "refused")
         assert isinstance(results[5], Exception)
         assert await state(store) == (0, [(2, "good")], [])
 
