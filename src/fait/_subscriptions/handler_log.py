@@ -170,7 +170,7 @@ class HandlerLog:
         self.appends: list[_Append] = []
 
     def close(self) -> None:
-        """Refuse further calls: the handler has returned, or nobody waits for it any longer."""
+        """Refuse further calls: the handler has returned, or its caller has stopped waiting."""
         self._closed = True
 
     def check_open(self) -> None:
@@ -192,6 +192,7 @@ class HandlerLog:
         failed = await self._check_condition(condition) if condition and condition.queries else None
         # No other call of the handler runs from here on.
         self.check_open()
+        # fault: handler-appends-in-its-call
         # fault: repeated-call-of-handler-not-recognized
         return (
             self._find_duplicate(writes, ids, stored)
@@ -268,6 +269,7 @@ class HandlerLog:
         bound = replace(until, version=end if until.version is None else min(end, until.version))
         stored = await self._log.history(stream, after=after, limit=limit, until=bound) if after < end else []
         pending = (each for each in self._pending.streams[stream] if each.version > after)
+        # fault: pending-events-of-stream-not-read
         return [*stored, *(_slice(each) for each in pending if _is_within(each, until))][:limit]
 
     async def histories(
@@ -337,10 +339,9 @@ def _slice(event: RecordedEvent) -> EventSlice:
 
 
 def _is_within(event: RecordedEvent, until: Until) -> bool:
-    bounds = (
-        (event.version, until.version),
-        (event.position, until.position),
-        (event.recorded_at, until.recorded_at),
-        (event.occurred_at, until.occurred_at),
+    return (
+        (until.version is None or event.version <= until.version)
+        and (until.position is None or event.position <= until.position)
+        and (until.recorded_at is None or event.recorded_at <= until.recorded_at)
+        and (until.occurred_at is None or event.occurred_at <= until.occurred_at)
     )
-    return all(bound is None or value <= bound for value, bound in bounds)  # pyright: ignore[reportOperatorIssue]

@@ -406,6 +406,7 @@ class Processor:
             if self._lease is lease:
                 self._lose_lease("another process acquired it, or the checkpoint or the definition was changed")
             return False
+        # fault: conflict-counts-as-recorded
         if result != "recorded":
             await self._wait_after_conflict(position, result)
             return False

@@ -98,18 +98,19 @@ def _wants_context(name: str, handler: Handler) -> bool:
 class Context(Client):
     """The handler context: the second argument of a handler.
 
-    It appends events and runs commands like a system. All of that is stored in the transaction that moves the checkpoint
-    past the handled event, after the handler has returned: exactly once, however often the event is handled. If the
-    handler raises, nothing is stored.
+    It appends events and runs commands like a system. Its events are stored after the handler has returned, in the
+    transaction that moves the checkpoint past the handled event: exactly once, however often the event is handled. If
+    the handler raises, nothing is stored.
 
-    Later calls of the same handler read what it has appended. Other readers do not, until the handler has returned. Until
-    then an appended event has a provisional position, above those of all stored events, and a provisional version: do
-    not store them, and do not wait for the position.
+    Later calls of the same handler read the events that it has appended; other readers do not before they are stored.
+    Until then they have a provisional version, and a provisional position above those of all stored events. Do not
+    store these numbers, and do not wait for the position.
 
-    If another process has meanwhile changed what a decision of the handler depends on, nothing is stored, and the event
-    is handled again. This does not count as an attempt.
+    If another append has changed what a decision of the handler depends on, nothing is stored, and the event is handled
+    again. This does not count as an attempt.
 
-    Calls of the system instead of the context are stored immediately, and so once for each time the event is handled.
+    Events that a handler appends through the system and not through its context are stored immediately, and again each
+    time that the event is handled.
 
     Attributes:
         envelope: the handled event with its position, stream and metadata.
@@ -186,6 +187,7 @@ class Reactor:
             timeout_s=reactor.timeout_s, may_continue=lambda: not context.stopping and time.monotonic() < end,
         )  # fmt: skip
         statements = [statement for each in contexts[:finished] for statement in each.statements]
+        # fault: events-of-failed-handler-stored
         append = merge_appends(append for each in contexts[:finished] for append in each.log.appends)
         if finished == len(contexts):
             error = undecodable

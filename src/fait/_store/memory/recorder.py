@@ -30,6 +30,7 @@ class MemoryRecorder:
                 "a memory: store runs no SQL, but a handler called ctx.execute(...). Nothing was recorded. Use a "
                 "sqlite: or postgresql: store."
             )
+        # fault: conflict-of-handler-ignored-in-memory
         if work.append is not None and (conflict := self._log.find_conflict(work.append)):
             return conflict
         self._write_rows(work)

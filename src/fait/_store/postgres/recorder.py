@@ -131,6 +131,7 @@ class PostgresRecorder:
     ) -> Literal["recorded", "refused"] | Appended:
         enter = self._database.sql["enter_handler_transaction"]
         await connection.fetch(enter, quote(self._database.schema), str(IDLE_TIMEOUT_MS))
+        # fault: events-stored-before-fencing-in-postgres
         if not await self._move(connection, work):
             return "refused"
         for sql, several in groupby(work.statements, key=lambda statement: statement.sql):
@@ -149,6 +150,7 @@ class PostgresRecorder:
             outcome = IdConflict(append.events[0][1].id)
         except (*RETRYABLE_ERRORS, LockNotAvailable):
             outcome = LOCK_TIMEOUT
+        # fault: conflict-of-handler-ignored-in-postgres
         if not isinstance(outcome, Appended):
             raise _RolledBack(outcome)
         return outcome

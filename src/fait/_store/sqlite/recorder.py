@@ -59,6 +59,7 @@ class SqliteRecorder:
         """Record work. Returns the position of the last event appended, or 0; None if the work is fenced."""
         move, key = work.move, work.move.key
         values = (key.subscription, key.generation, key.low, move.fencing_token, move.revision, move.position)
+        # fault: events-stored-before-fencing
         if connection.execute(SQL["move_range"], values).get is None:
             return None
         # fault: checkpoint-committed-before-rows

@@ -32,6 +32,7 @@ pytest.register_assert_rewrite(
             "arguments",
             "conditions",
             "epochs",
+            "handler_appends",
             "leases",
             "log",
             "ports",

@@ -19,6 +19,7 @@ from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Store
 from fait._store.ports.tables import Column, ColumnCondition, ColumnKind, Row, RowChange, SortOrder, Table
 from fait._store.ports.unit_of_work import HandlerStatement, RangeMove, UnitOfWork
+from fait.testing.contract.handler_appends import HandlerAppendContract
 from fait.testing.contract.leases import (
     NOTES,
     WORDS,
@@ -89,7 +90,7 @@ def holds(operator: str, value: Any, operands: Sequence[Any]) -> bool:
     return {"<": value < other, "<=": value <= other, ">": value > other, ">=": value >= other}[operator]
 
 
-class PortContract(LeaseContract):
+class PortContract(LeaseContract, HandlerAppendContract):
     """The contract of `Registrations`, `Leases`, `Recorder` and `Tables`."""
 
     # Registrations
