@@ -206,13 +206,13 @@ FAULTS = [
         "_store/postgres/recorder.py",
         "conflict-of-handler-ignored-in-postgres",
         "if False:",
-        POSTGRES + "Ports::test_conflict_of_one_event_records_nothing[version]",
+        POSTGRES + "Ports::test_conflict_of_one_event_records_nothing[18-version]",
     ),
     Mutant(
         "events of a handler are stored in PostgreSQL before the fencing token is compared",
         "_store/postgres/recorder.py",
         "events-stored-before-fencing-in-postgres",
         "if work.append:\n    await self._append(connection, work.append)\nif not await self._move(connection, work):",
-        POSTGRES + "Ports::test_events_under_wrong_fencing_token_or_revision_are_refused[1-0]",
+        POSTGRES + "Ports::test_events_under_wrong_fencing_token_or_revision_are_refused[18-1-0]",
     ),
 ]
