@@ -14,7 +14,7 @@ from fait._events.envelope import EncodedEvent
 from fait._events.version import ANY, EXISTS
 from fait._store.open import backend_names
 from fait._subscriptions import handler_log, processor
-from fait._subscriptions.handler_log import FIRST_PENDING_POSITION, merge_appends
+from fait._subscriptions.handler_log import FIRST_BUFFERED_POSITION, merge_appends
 
 SHORT_RETRY = fait.FailurePolicy(initial_s=0.001)
 BACKENDS = sorted(backend_names())
@@ -217,7 +217,7 @@ async def test_handler_may_append_to_the_stream_that_it_handles(url: str) -> Non
 # Reading back
 
 
-async def test_later_calls_read_pending_events(url: str) -> None:
+async def test_later_calls_read_buffered_events(url: str) -> None:
     seen = dict[str, Any]()
 
     async def handle(event: Placed, ctx: fait.Context) -> None:
@@ -229,7 +229,7 @@ async def test_later_calls_read_pending_events(url: str) -> None:
         seen["many"] = {id: each.reserved for id, each in (await ctx.load_many(Stock, ["2", "1"])).items()}
         found = await ctx.query(fait.Query.of(Reserved))
         seen["query"] = [each.event.note for each in found.events]
-        seen["pending"] = [each.position >= FIRST_PENDING_POSITION for each in found.events]
+        seen["buffered"] = [each.position >= FIRST_BUFFERED_POSITION for each in found.events]
         seen["stored"] = await notes(system)
 
     app = app_of(handle)
@@ -245,13 +245,13 @@ async def test_later_calls_read_pending_events(url: str) -> None:
         "until": 2,
         "many": {"2": 0, "1": 3},
         "query": ["a", "b", "c"],
-        "pending": [False, True, True],
+        "buffered": [False, True, True],
         "stored": {"stock-1": ["a"]},
     }
     assert stored == {"stock-1": ["a", "b", "c"]}
 
 
-async def test_boundary_decides_on_pending_events(url: str) -> None:
+async def test_boundary_decides_on_buffered_events(url: str) -> None:
     rejected = list[str]()
 
     async def handle(event: Placed, ctx: fait.Context) -> None:
@@ -305,7 +305,7 @@ async def test_id_that_is_stored_already_is_found_after_a_conflict(url: str) -> 
     assert results == [False, True]
 
 
-async def test_snapshot_of_pending_events_is_not_saved(url: str) -> None:
+async def test_snapshot_of_buffered_events_is_not_saved(url: str) -> None:
     saved = list[int]()
 
     async def handle(event: Placed, ctx: fait.Context) -> None:
@@ -417,7 +417,7 @@ async def test_conflicts_that_continue_are_shown_until_the_event_is_recorded(
 # Batches
 
 
-async def test_later_handlers_of_a_batch_read_pending_events_of_earlier_ones(url: str) -> None:
+async def test_later_handlers_of_a_batch_read_buffered_events_of_earlier_ones(url: str) -> None:
     reserved = list[int]()
 
     async def handle(event: Placed, ctx: fait.Context) -> None:

@@ -1,8 +1,8 @@
 """The log as a handler sees it: the stored events, and after them those that the handler has appended.
 
-What a handler appends through its context is pending: it is held in memory until the handled event is recorded, and
+What a handler appends through its context is buffered: it is held in memory until the handled event is recorded, and
 stored in that transaction. So it is stored exactly once, however often the event is handled, and an attempt that fails
-leaves nothing behind. Later calls of the same attempt read pending events as if they were stored.
+leaves nothing behind. Later calls of the same attempt read buffered events as if they were stored.
 
 Expected versions and append conditions are checked when a call is made, and again by the record.
 """
@@ -41,18 +41,18 @@ from fait._store.duplicate_append import resolve_duplicate
 from fait._store.ports.log import Log
 from fait._store.ports.unit_of_work import HandlerAppend
 
-__all__ = ["FIRST_PENDING_POSITION", "HandlerLoader", "HandlerLog", "PendingEvents", "merge_appends"]
+__all__ = ["FIRST_BUFFERED_POSITION", "HandlerLoader", "HandlerLog", "HandlerBuffer", "merge_appends"]
 
-FIRST_PENDING_POSITION: Final = 1 << 62
-"""Minimum position of a pending event. The positions of stored events are lower."""
+FIRST_BUFFERED_POSITION: Final = 1 << 62
+"""Minimum position of a buffered event. The positions of stored events are lower."""
 
 _Append = tuple[Sequence[StreamWrite], AppendCondition | None]
 
 
-class PendingEvents:
+class HandlerBuffer:
     """What the handlers of one attempt at a batch have appended, in the order of their calls.
 
-    Positions of pending events and of reads that include them are numbers of one sequence. So a pending event is part
+    Positions of buffered events and of reads that include them are numbers of one sequence. So a buffered event is part
     of a read exactly if its position is lower.
 
     Args:
@@ -73,21 +73,21 @@ class PendingEvents:
         self.overflowed = False
         self._writes: list[StreamWrite] = []
         self._characters = 0
-        self._stored_versions: dict[str, int] = {}  # fixed from the first pending event of a stream on
-        self._horizons: dict[int, int] = {}  # for each read with pending events: where it ended in the log
-        self._last_position = FIRST_PENDING_POSITION - 1
+        self._stored_versions: dict[str, int] = {}  # fixed from the first buffered event of a stream on
+        self._horizons: dict[int, int] = {}  # for each read with buffered events: where it ended in the log
+        self._last_position = FIRST_BUFFERED_POSITION - 1
 
     def stored_version(self, stream: str) -> int | None:
-        """Return the version of a stream in the log before its pending events; None if it has none."""
+        """Return the version of a stream in the log before its buffered events; None if it has none."""
         return self._stored_versions[stream] if stream in self.streams else None
 
     def version(self, stream: str) -> int | None:
-        """Return the version of a stream with its pending events; None if it is unknown."""
+        """Return the version of a stream with its buffered events; None if it is unknown."""
         stored = self._stored_versions.get(stream)
         return None if stored is None else stored + len(self.streams.get(stream, ()))
 
     def note_version(self, stream: str, version: int) -> None:
-        """Remember the version of a stream in the log, unless it has pending events."""
+        """Remember the version of a stream in the log, unless it has buffered events."""
         if stream not in self.streams:
             self._stored_versions[stream] = version
 
@@ -98,7 +98,7 @@ class PendingEvents:
     def extend_read(
         self, queries: Sequence[Query], after: int, stored: list[RecordedEvent], end: int
     ) -> tuple[list[RecordedEvent], int]:
-        """Return the events of a read of the log with the matching pending ones, and the position of the read."""
+        """Return the events of a read of the log with the matching buffered ones, and the position of the read."""
         if not self.events:
             return stored, end
         later = (each for each in self.events.values() if each.position > after)
@@ -129,12 +129,12 @@ class PendingEvents:
 
     def _add_event(self, stream: str, event: EncodedEvent, now: datetime) -> None:
         version = self._stored_versions[stream] + len(self.streams[stream]) + 1
-        pending = RecordedEvent(
+        buffered = RecordedEvent(
             self._draw_position(), stream, version, event.type, event.schema_version, event.id, event.data,
             event.metadata, event.tags, now, event.occurred_at.astimezone(UTC) if event.occurred_at else now,
         )  # fmt: skip
-        self.events[event.id] = pending
-        self.streams[stream].append(pending)
+        self.events[event.id] = buffered
+        self.streams[stream].append(buffered)
 
     def _check_limits(self, writes: Sequence[StreamWrite], characters: int) -> None:
         count = len(self.events) + sum(len(write.events) for write in writes)
@@ -155,17 +155,17 @@ class HandlerLog:
 
     Args:
         log: the log.
-        clock: gives the time of pending events.
-        pending: the pending events of the attempt.
+        clock: gives the time of buffered events.
+        buffer: the buffered events of the attempt.
 
     Attributes:
         appends: the appends of this call.
     """
 
-    def __init__(self, log: Log, clock: Clock, pending: PendingEvents) -> None:
+    def __init__(self, log: Log, clock: Clock, buffer: HandlerBuffer) -> None:
         self._log = log
         self._clock = clock
-        self._pending = pending
+        self._buffer = buffer
         self._closed = False
         self.appends: list[_Append] = []
 
@@ -187,7 +187,7 @@ class HandlerLog:
         self.check_open()
         check_writes(writes)
         ids = [event.id for write in writes for event in write.events]
-        stored = await self._log.find(ids) if self._pending.check_ids else []
+        stored = await self._log.find(ids) if self._buffer.check_ids else []
         await self._read_versions(writes)
         failed = await self._check_condition(condition) if condition and condition.queries else None
         # No other call of the handler runs from here on.
@@ -206,11 +206,11 @@ class HandlerLog:
         streams = [
             write.stream
             for write in writes
-            if (version := self._pending.version(write.stream)) is None or not is_expected(write.expected, version)
+            if (version := self._buffer.version(write.stream)) is None or not is_expected(write.expected, version)
         ]
         if streams:
             for stream, version in zip(streams, await self._log.versions(streams), strict=True):
-                self._pending.note_version(stream, version)
+                self._buffer.note_version(stream, version)
 
     async def _check_condition(self, condition: AppendCondition) -> ConditionFailed | None:
         events, position = await self.read_matching(condition.queries, condition.after)
@@ -219,65 +219,65 @@ class HandlerLog:
     def _find_duplicate(
         self, writes: Sequence[StreamWrite], ids: Sequence[str], stored: Iterable[RecordedEvent]
     ) -> AppendResult | None:
-        places = {each.id: each for each in (*stored, *self._pending_events(ids))}
+        places = {each.id: each for each in (*stored, *self._buffered_events(ids))}
         return resolve_duplicate(writes, places) if places or len(set(ids)) < len(ids) else None
 
     def _check_versions(self, writes: Sequence[StreamWrite]) -> VersionConflict | None:
         for write in writes:
-            actual = self._pending.version(write.stream) or 0
+            actual = self._buffer.version(write.stream) or 0
             if not is_expected(write.expected, actual):
                 return VersionConflict(write.stream, write.expected, actual)
         return None
 
     def _add(self, writes: Sequence[StreamWrite], condition: AppendCondition | None) -> Appended:
-        result = self._pending.add(writes, self._clock)
+        result = self._buffer.add(writes, self._clock)
         if condition is not None:
-            condition = replace(condition, after=self._pending.stored_position(condition.after))
+            condition = replace(condition, after=self._buffer.stored_position(condition.after))
         self.appends.append((writes, condition))
         return result
 
     async def read_matching(self, queries: Sequence[Query], after: int = 0) -> tuple[list[RecordedEvent], int]:
         """Return the events after a position that match any of the queries, and the position of this read."""
         self.check_open()
-        stored, end = await read_matching_events(self._log, queries, self._pending.stored_position(after))
-        # fault: pending-events-not-read
-        return self._pending.extend_read(queries, after, stored, end)
+        stored, end = await read_matching_events(self._log, queries, self._buffer.stored_position(after))
+        # fault: buffered-events-not-read
+        return self._buffer.extend_read(queries, after, stored, end)
 
     async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
-        """Return events by id, the pending ones last."""
+        """Return events by id, the buffered ones last."""
         self.check_open()
-        return [*await self._log.find(event_ids), *self._pending_events(event_ids)]
+        return [*await self._log.find(event_ids), *self._buffered_events(event_ids)]
 
-    def _pending_events(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
-        return [self._pending.events[each] for each in event_ids if each in self._pending.events]
+    def _buffered_events(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
+        return [self._buffer.events[each] for each in event_ids if each in self._buffer.events]
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> list[EventSlice]:
         """Read the event slices of a stream, in order of version.
 
-        Once the stream has a pending event, later events of other writers are left out: they get other versions than
-        the pending ones have here, so a decision on both is in conflict when it is recorded.
+        Once the stream has a buffered event, later events of other writers are left out: they get other versions than
+        the buffered ones have here, so a decision on both is in conflict when it is recorded.
         """
         self.check_open()
-        end = self._pending.stored_version(stream)
+        end = self._buffer.stored_version(stream)
         if end is None:
             stored = await self._log.history(stream, after=after, limit=limit, until=until)
             if until == Until() and len(stored) < limit and (stored or not after):
-                self._pending.note_version(stream, stored[-1][0] if stored else 0)
+                self._buffer.note_version(stream, stored[-1][0] if stored else 0)
             return stored
         bound = replace(until, version=end if until.version is None else min(end, until.version))
         stored = await self._log.history(stream, after=after, limit=limit, until=bound) if after < end else []
-        pending = (each for each in self._pending.streams[stream] if each.version > after)
-        # fault: pending-events-of-stream-not-read
-        return [*stored, *(_slice(each) for each in pending if _is_within(each, until))][:limit]
+        buffered = (each for each in self._buffer.streams[stream] if each.version > after)
+        # fault: buffered-events-of-stream-not-read
+        return [*stored, *(_slice(each) for each in buffered if _is_within(each, until))][:limit]
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
     ) -> list[tuple[str, list[EventSlice]]]:
         """Read the event slices of several streams, each after a version."""
         self.check_open()
-        if not self._pending.events:
+        if not self._buffer.events:
             return await self._log.histories(streams, limit=limit)
         histories = list[tuple[str, list[EventSlice]]]()
         for stream, after in streams:
@@ -286,22 +286,22 @@ class HandlerLog:
                 limit -= len(events)
         return histories
 
-    def is_pending(self, event_id: str) -> bool:
-        """Whether this is the id of a pending event."""
-        return event_id in self._pending.events
+    def is_buffered(self, event_id: str) -> bool:
+        """Whether this is the id of a buffered event."""
+        return event_id in self._buffer.events
 
 
 class HandlerLoader(Loader):
-    """Loads states for one call of a handler. A state with pending events is never saved as a snapshot."""
+    """Loads states for one call of a handler. A state with buffered events is never saved as a snapshot."""
 
     def __init__(self, loader: Loader, log: HandlerLog) -> None:
         self.__dict__.update(loader.__dict__)
         self._log = self._handler_log = log
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Start saving a new snapshot in the background, unless its last event is pending."""
-        # fault: snapshot-of-pending-events
-        if not self._handler_log.is_pending(snapshot.event_id):
+        """Start saving a new snapshot in the background, unless its last event is buffered."""
+        # fault: snapshot-of-buffered-events
+        if not self._handler_log.is_buffered(snapshot.event_id):
             super().save_snapshot(snapshot)
 
 
@@ -321,11 +321,11 @@ def merge_appends(appends: Iterable[_Append]) -> HandlerAppend | None:
     return HandlerAppend(events, expected, conditions) if events else None
 
 
-def _expected_before(expected: int, pending: int) -> int:
-    """Return the version that a stream must have before its pending events, for an expected version after them."""
+def _expected_before(expected: int, buffered: int) -> int:
+    """Return the version that a stream must have before its buffered events, for an expected version after them."""
     if expected >= 0:
-        return expected - pending
-    return ANY if pending else expected
+        return expected - buffered
+    return ANY if buffered else expected
 
 
 def _stricter(first: int, second: int) -> int:

@@ -23,7 +23,7 @@ from fait._store.ports.log import Log
 from fait._store.ports.unit_of_work import HandlerStatement
 from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.handler_calls import MAX_BATCH_DURATION_S, Handler, HandlerThread, call_each
-from fait._subscriptions.handler_log import HandlerLoader, HandlerLog, PendingEvents, merge_appends
+from fait._subscriptions.handler_log import HandlerLoader, HandlerLog, HandlerBuffer, merge_appends
 from fait._subscriptions.subscription import Outcome, ProcessingContext, Start, SubscriptionDefinition
 from fait._telemetry import logger
 
@@ -177,8 +177,8 @@ class Reactor:
         await self._wait_for_hung_call(context)
         if context.stopping:
             return Outcome(0)
-        pending = PendingEvents(check_ids=context.conflicts > 0)
-        contexts, undecodable = self._contexts(events, context.attempt, pending)
+        buffer = HandlerBuffer(check_ids=context.conflicts > 0)
+        contexts, undecodable = self._contexts(events, context.attempt, buffer)
         if not contexts:
             return Outcome(0, error=undecodable)
         reactor, end = self._reactor, time.monotonic() + MAX_BATCH_DURATION_S
@@ -191,7 +191,7 @@ class Reactor:
         append = merge_appends(append for each in contexts[:finished] for append in each.log.appends)
         if finished == len(contexts):
             error = undecodable
-        elif finished and pending.overflowed:  # the next unit of work has space for the event
+        elif finished and buffer.overflowed:  # the next unit of work has space for the event
             error = None
         return Outcome(finished, statements=statements, append=append, error=error)
 
@@ -205,7 +205,7 @@ class Reactor:
             await asyncio.sleep(BUSY_POLL_INTERVAL_S)
 
     def _contexts(
-        self, events: Sequence[RecordedEvent], attempt: int, pending: PendingEvents
+        self, events: Sequence[RecordedEvent], attempt: int, buffer: HandlerBuffer
     ) -> tuple[list[Context], Exception | None]:
         """Return handler contexts of the events up to one that cannot be decoded, and the reason."""
         contexts: list[Context] = []
@@ -214,6 +214,6 @@ class Reactor:
                 envelope = self._codec.decode_envelope(event)
             except Exception as error:
                 return contexts, error
-            log = HandlerLog(self._log, self._client._clock, pending)  # pyright: ignore[reportPrivateUsage]
+            log = HandlerLog(self._log, self._client._clock, buffer)  # pyright: ignore[reportPrivateUsage]
             contexts.append(Context(log, self._client, envelope, 1 if contexts else attempt))
         return contexts, None
