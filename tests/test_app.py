@@ -126,7 +126,7 @@ async def test_open_with_checkpoint_beyond_head_raises(url: str, tmp_path: Path)
         await s.store.leases.heartbeat("x")
         acquired = await s.store.leases.acquire(current, "x", "", epoch_id)
         assert acquired is not None
-        assert await s.store.recorder.record(work_of(acquired, 2))
+        assert await s.store.recorder.record(work_of(acquired, 2)) == "recorded"
 
     with pytest.raises(fait.CheckpointMismatch, match="at position 2, the log ends at 1"):
         async with app_with("one").open(f"sqlite:///{tmp_path}/backup.db"):

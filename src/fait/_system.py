@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from fait._arguments import MAX_INTEGER, is_number
 from fait._clock import Clock, SystemClock
+from fait._decisions.boundary import read_matching_events
 from fait._decisions.calls import WriteResult
 from fait._decisions.client import Client
 from fait._decisions.load import Loader
@@ -116,11 +117,13 @@ class System(Client):
     def __init__(self, declarations: Declarations, store: Store, clock: Clock, lease_s: float) -> None:
         registry, codec = declarations.registry, declarations.codec
         self._snapshots = Snapshots(store.snapshots, registry)
-        super().__init__(store.log, Loader(store.log, codec, self._snapshots), clock)
+        super().__init__(
+            store.log, partial(read_matching_events, store.log), Loader(store.log, codec, self._snapshots), clock
+        )
         self._declarations = declarations
         self._store = store
         projections = [Projection(each, codec, store.tables) for each in declarations.read_models.values()]
-        reactors = [Reactor(each, codec, self) for each in declarations.reactors.values()]
+        reactors = [Reactor(each, codec, store.log, self) for each in declarations.reactors.values()]
         subscriptions: list[Projection | Reactor] = [*projections, *reactors]
         self._registrar = Registrar(declarations.name, [each.definition for each in subscriptions], store)
         retention = Retention(declarations.name, registry, store, clock)

@@ -83,7 +83,14 @@ from fait._store.ports.tables import (
     Tables,
     constraint_violation,
 )
-from fait._store.ports.unit_of_work import HandlerStatement, RangeMove, Recorder, UnitOfWork
+from fait._store.ports.unit_of_work import (
+    HandlerAppend,
+    HandlerStatement,
+    RangeMove,
+    Recorder,
+    RecordResult,
+    UnitOfWork,
+)
 from fait._store.position_signal import PositionSignal
 from fait._store.store_url import redacted_url
 
@@ -116,6 +123,7 @@ __all__ = [
     "Finding",
     "Flush",
     "GroupCommit",
+    "HandlerAppend",
     "HandlerStatement",
     "IdConflict",
     "Identity",
@@ -134,6 +142,7 @@ __all__ = [
     "Range",
     "RangeKey",
     "RangeMove",
+    "RecordResult",
     "RecordedEvent",
     "Recorder",
     "Registration",

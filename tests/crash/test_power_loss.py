@@ -12,7 +12,7 @@ import fait
 from fait._events.envelope import RecordedEvent
 from fait._store.open import open_store
 from fait._store.ports.store import Store
-from fait._store.ports.unit_of_work import UnitOfWork
+from fait._store.ports.unit_of_work import RecordResult, UnitOfWork
 from fait._store.sqlite.store import SqliteStore
 from fait.testing.contract.store import added, everything, new, write
 from tests.crash.consistency import consistent, effecting_app
@@ -86,10 +86,10 @@ async def run(path: Path, synchronous: str, chance: random.Random) -> Truth:
 def _note_recorded(store: Store, promise: Any) -> None:
     record = store.recorder.record
 
-    async def noted(work: UnitOfWork) -> bool:
-        if recorded := await record(work):
+    async def noted(work: UnitOfWork) -> RecordResult:
+        if (result := await record(work)) == "recorded":
             promise(work.move.key.subscription, work.move.position)
-        return recorded
+        return result
 
     store.recorder.record = noted  # type: ignore[method-assign]
 

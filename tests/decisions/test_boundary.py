@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from msgspec import Struct
 
 import fait
+from fait._decisions.boundary import read_matching_events
 from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite
@@ -152,7 +154,7 @@ class ObservedLog:
 
 
 def client_on(log: Any, system: System) -> Client:
-    return Client(log, Loader(log, system._loader.codec), fait.ManualClock(T0))
+    return Client(log, partial(read_matching_events, log), Loader(log, system._loader.codec), fait.ManualClock(T0))
 
 
 def buying(s: System, *orders: str, show: str = "hamlet") -> list[Before]:

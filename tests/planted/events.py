@@ -1,6 +1,6 @@
 """Faults in events and decisions."""
 
-from tests.planted.mutant import MEMORY, RUNNING, Mutant
+from tests.planted.mutant import MEMORY, Mutant
 
 SHARED = "tests/decisions/test_shared_values.py::test_"
 
@@ -145,20 +145,6 @@ FAULTS = [
         "walk.add(None)",
         "tests/subscriptions/test_read_model_hash.py"
         "::test_change_that_may_affect_rows_changes_the_hash[a JSON column's type of another package]",
-    ),
-    Mutant(
-        "idempotency keys of a handler's calls depend on their order alone",
-        "_decisions/client.py",
-        "key-by-order-alone",
-        'return msgspec.structs.replace(options, key=self._next_key(""))',
-        "tests/subscriptions/test_reactor.py::test_calls_in_other_order_at_retry_take_effect_once",
-    ),
-    Mutant(
-        "events published by a handler have random ids",
-        "_decisions/client.py",
-        "random-ids-in-handler",
-        "return options",
-        RUNNING + "events_of_retried_handler_are_appended_once",
     ),
     Mutant(
         "the second attempt of a boundary reads the log, although the conflict returned the latest events",

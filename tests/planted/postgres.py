@@ -280,4 +280,18 @@ FAULTS = [
         "self._on_commit()",
         f"tests/outbox/test_django_details.py{DETAILS}on_commit_is_called_after_the_commit",
     ),
+    Mutant(
+        "PostgreSQL commits a unit of work without the events of its handlers, although they are in conflict",
+        "_store/postgres/recorder.py",
+        "conflict-of-handler-ignored-in-postgres",
+        "if False:",
+        POSTGRES + "Ports::test_conflict_of_one_event_records_nothing[18-version]",
+    ),
+    Mutant(
+        "events of a handler are stored in PostgreSQL before the fencing token is compared",
+        "_store/postgres/recorder.py",
+        "events-stored-before-fencing-in-postgres",
+        "if work.append:\n    await self._append(connection, work.append)\nif not await self._move(connection, work):",
+        POSTGRES + "Ports::test_events_under_wrong_fencing_token_or_revision_are_refused[18-1-0]",
+    ),
 ]

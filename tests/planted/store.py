@@ -476,4 +476,26 @@ FAULTS = [
         "pass",
         LOG + "wrong_version_position_or_limit_is_usage_error[-1]",
     ),
+    Mutant(
+        "events of a handler are stored although the version of their stream has changed",
+        "_store/sqlite/append_batch.py",
+        "conflict-of-handler-ignored",
+        "if False:",
+        PORTS + "conflict_of_one_event_records_nothing[version]",
+    ),
+    Mutant(
+        "in memory, events of a handler are stored although they are in conflict",
+        "_store/memory/recorder.py",
+        "conflict-of-handler-ignored-in-memory",
+        "if False:",
+        "tests/contract/test_stores.py::TestMemoryPorts::test_conflict_of_one_event_records_nothing[condition]",
+    ),
+    Mutant(
+        "events of a handler are stored before the fencing token is compared",
+        "_store/sqlite/recorder.py",
+        "events-stored-before-fencing",
+        "if work.append:\n    self._log.store(connection, work.append)\n"
+        'if connection.execute(SQL["move_range"], values).get is None:',
+        PORTS + "events_under_wrong_fencing_token_or_revision_are_refused[1-0]",
+    ),
 ]

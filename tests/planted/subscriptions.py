@@ -2,6 +2,7 @@
 
 from tests.planted.mutant import BATCHES, RUNNING, Mutant
 
+HANDLER = "tests/subscriptions/test_handler_appends.py::test_"
 LIFECYCLE = "tests/subscriptions/test_lifecycle.py::test_"
 
 FAULTS = [
@@ -184,5 +185,61 @@ FAULTS = [
         "old-rows-rejected-once",
         "pass",
         "tests/test_app.py::test_open_with_forgotten_read_model_and_old_rows_raises_until_rebuilt",
+    ),
+    Mutant(
+        "events of a handler are stored in its call instead of its record",
+        "_subscriptions/handler_log.py",
+        "handler-appends-in-its-call",
+        "return await self._log.append(writes)",
+        HANDLER + "calls_in_another_order_at_each_attempt_take_effect_once[memory-publish]",
+    ),
+    Mutant(
+        "a handler does not read the buffered events of its stream",
+        "_subscriptions/handler_log.py",
+        "buffered-events-of-stream-not-read",
+        "return stored",
+        HANDLER + "later_calls_read_buffered_events[memory]",
+    ),
+    Mutant(
+        "a query of a handler does not find its buffered events",
+        "_subscriptions/handler_log.py",
+        "buffered-events-not-read",
+        "return stored, end",
+        HANDLER + "boundary_decides_on_buffered_events[memory]",
+    ),
+    Mutant(
+        "a handler does not recognize a repeated call",
+        "_subscriptions/handler_log.py",
+        "repeated-call-of-handler-not-recognized",
+        "return failed or self._check_versions(writes) or self._add(writes, condition)",
+        HANDLER + "repeated_key_or_id_in_one_handler_appends_once[memory]",
+    ),
+    Mutant(
+        "the context accepts calls after its handler has returned",
+        "_subscriptions/handler_log.py",
+        "late-call-of-handler-accepted",
+        "if False:",
+        HANDLER + "call_after_the_handler_has_returned_is_refused[publish]",
+    ),
+    Mutant(
+        "a snapshot with buffered events is saved",
+        "_subscriptions/handler_log.py",
+        "snapshot-of-buffered-events",
+        "if True:",
+        HANDLER + "snapshot_of_buffered_events_is_not_saved[memory]",
+    ),
+    Mutant(
+        "an event counts as handled although its handler's events are in conflict",
+        "_subscriptions/processor.py",
+        "conflict-counts-as-recorded",
+        "if False:",
+        HANDLER + "event_is_handled_again_after_a_conflict_without_a_failed_attempt[memory-transact]",
+    ),
+    Mutant(
+        "events of a handler that failed are stored with those before it",
+        "_subscriptions/reactor.py",
+        "events-of-failed-handler-stored",
+        "append = merge_appends(append for each in contexts for append in each.log.appends)",
+        HANDLER + "failing_event_of_a_batch_stores_events_of_those_before_it[memory]",
     ),
 ]

@@ -6,6 +6,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Coroutine, Generator, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import coroutine
 from typing import Any
@@ -16,6 +17,7 @@ from msgspec import Struct
 import fait
 from fait._clock import ManualClock
 from fait._decisions import decision_loop
+from fait._decisions.boundary import read_matching_events
 from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite
@@ -131,7 +133,7 @@ def race(seed: int, codec: Codec, *, conditions: bool = True) -> list[str]:
     rng = random.Random(seed)
     log = MemoryLog(ManualClock(START))
     stepping = SteppingLog(log, conditions=conditions)
-    client = Client(stepping, Loader(stepping, codec), ManualClock(START))
+    client = Client(stepping, partial(read_matching_events, stepping), Loader(stepping, codec), ManualClock(START))
     commands = [
         Sell(str(n), tuple(rng.sample("ab", rng.choice((1, 1, 2)))), rng.randint(1, 2))
         for n in range(rng.randint(2, 4))

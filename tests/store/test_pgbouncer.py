@@ -75,7 +75,7 @@ async def test_rows_and_checkpoints_are_recorded_together(store: Store) -> None:
     await store.tables.create_table(table)
     lease = await acquired(store, "pooled")
 
-    assert await store.recorder.record(work_of(lease, 5, (RowChange(table, [("x",)]),)))
+    assert await store.recorder.record(work_of(lease, 5, (RowChange(table, [("x",)]),))) == "recorded"
 
     assert await store.tables.rows(table, ["x"]) == [("x",)]
     assert (await range_of(store, "pooled")).position == 5

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from fait._clock import freeze
 from fait._decisions.idempotency import Basis, Intention
-from fait._decisions.log import DecisionLog
+from fait._decisions.log import LogReader, ReadMatching
 from fait._decisions.new_events import NewEvents, encode_writes
 from fait._errors import DeclarationError
 from fait._events.annotation import annotated_events
@@ -95,7 +95,7 @@ class QueryResult(Struct, frozen=True):
 
 
 async def read_matching_events(
-    log: DecisionLog, queries: Sequence[Query], after: int = 0
+    log: LogReader, queries: Sequence[Query], after: int = 0
 ) -> tuple[list[RecordedEvent], int]:
     """Read all events after a position that match any of the queries.
 
@@ -134,8 +134,8 @@ class BoundaryHistory(Generic[C, S, E]):
     stream = ""
     version = 0
 
-    def __init__(self, log: DecisionLog, codec: Codec, boundary: Boundary[C, S, E], command: C) -> None:
-        self._log = log
+    def __init__(self, read: ReadMatching, codec: Codec, boundary: Boundary[C, S, E], command: C) -> None:
+        self._read = read
         self._codec = codec
         self._boundary = boundary
         self._command = command
@@ -163,7 +163,7 @@ class BoundaryHistory(Generic[C, S, E]):
 
     async def refresh(self) -> None:
         """Read the events recorded since the last read."""
-        self._add(*await read_matching_events(self._log, self.queries, self.position))
+        self._add(*await self._read(self.queries, self.position))
 
     def decide(self, intention: Intention, now: datetime) -> tuple[Sequence[NewEvents], Sequence[StreamWrite]]:
         """Decide on all events read so far, and encode the new events."""

@@ -11,19 +11,17 @@ from datetime import datetime
 from types import CoroutineType
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-import msgspec
-
 from fait._affinity import Affinity
 from fait._arguments import check_time
 from fait._clock import Clock
 from fait._decisions.aggregate import Aggregate, command_of, describe_aggregate, fold_definition_of, pending_events
-from fait._decisions.boundary import Boundary, BoundaryHistory, QueryResult, read_matching_events
+from fait._decisions.boundary import Boundary, BoundaryHistory, QueryResult
 from fait._decisions.calls import Options, WriteResult, write_result
 from fait._decisions.decider import DecidedEvent, Decider, FoldDefinition, fold_definition_of_decider
 from fait._decisions.decision_loop import decide
 from fait._decisions.idempotency import Intention, append_once
 from fait._decisions.load import Loader
-from fait._decisions.log import DecisionLog
+from fait._decisions.log import DecisionLog, ReadMatching
 from fait._decisions.new_events import NewEvents, encode_append
 from fait._decisions.stream_history import StreamHistory
 from fait._errors import UsageError
@@ -53,18 +51,18 @@ class Client:
     def __init__(
         self,
         log: DecisionLog,
+        read: ReadMatching,
         loader: Loader,
         clock: Clock,
         options: Options = Options(),
-        keys: Callable[[str], str] | None = None,
         affinity: Affinity | None = None,
     ) -> None:
         self._log = log  # all appends of the client go to it, through `idempotency.py`
+        self._read = read
         self._any_loader = loader
         self._affinity = affinity or Affinity("system")
         self._clock = clock
         self._options = options
-        self._next_key = keys  # set by a handler's context: the idempotency key of the next call of an operation
 
     @property
     def _loader(self) -> Loader:
@@ -102,6 +100,7 @@ class Client:
         current = self._options
         return Client(
             self._log,
+            self._read,
             self._any_loader,
             self._clock,
             Options(
@@ -111,18 +110,8 @@ class Client:
                 attempts=current.attempts if attempts is None else attempts,
                 extra=current.extra if extra is None else extra,
             ),
-            self._next_key,
             self._affinity,
         )
-
-    def _next_options(self, operation: str) -> Options:
-        """Return the options of the next call; in a handler, with an idempotency key derived from the operation."""
-        options = self._options
-        if self._next_key is None or options.key is not None:
-            return options
-        # fault: key-by-order-alone
-        # fault: random-ids-in-handler
-        return msgspec.structs.replace(options, key=self._next_key(operation))
 
     async def transact(
         self,
@@ -181,9 +170,8 @@ class Client:
         arguments: Mapping[str, Any],
         run: Callable[[S], tuple[R, Sequence[DecidedEvent]]],
     ) -> WriteResult[R]:
-        loader, options = self._loader, self._next_options(f"{name}/{id}")
-        stream = stream_name(definition.category, id)
-        intention = Intention(options, (name, arguments), stream=stream)
+        loader, stream = self._loader, stream_name(definition.category, id)
+        intention = Intention(self._options, (name, arguments), stream=stream)
         history = StreamHistory(loader, definition, stream, run)
         result = await decide(history, intention, self._log, self._clock)
         if history.loaded.new_snapshot is not None:
@@ -242,15 +230,14 @@ class Client:
         return await self._transact(fold_definition_of_decider(decider), id, name, {"command": command}, run)
 
     async def _decide_boundary(self, boundary: Boundary[C, S, E], command: C) -> WriteResult[Sequence[NewEvents]]:
-        options = self._next_options(boundary.name)
-        if options.expected is not None:
+        if self._options.expected is not None:
             raise UsageError(
                 f"using(expected=...) does not apply to the boundary {boundary.name!r}, which has no stream. Nothing "
                 f"was written. Set it in NewEvents(..., expected=...) of its decide function."
             )
         name = f"{boundary.name}.{type(command).__name__}"
-        intention = Intention(options, (name, {"command": command}))
-        history = BoundaryHistory(self._log, self._loader.codec, boundary, command)
+        intention = Intention(self._options, (name, {"command": command}))
+        history = BoundaryHistory(self._read, self._loader.codec, boundary, command)
         return await decide(history, intention, self._log, self._clock)
 
     async def query(self, *queries: Query) -> QueryResult:
@@ -269,7 +256,7 @@ class Client:
         if not queries:
             raise UsageError("query() needs at least one Query; Query() matches all events.")
         codec = self._loader.codec
-        stored, position = await read_matching_events(self._log, queries)
+        stored, position = await self._read(queries, 0)
         return QueryResult([codec.decode_envelope(each) for each in stored], queries, position)
 
     async def publish(
@@ -303,9 +290,8 @@ class Client:
             UsageError: the event's class is not declared, or an argument is malformed; nothing was written.
             StoreUnavailable: `outcome` says whether the event may have been written.
         """
-        options = self._options if id is not None else self._next_options(f"publish/{stream}")
-        expected = "any" if options.expected is None else options.expected
-        return await self._append([NewEvents(stream, [event], expected, tags, occurred_at)], options, id)
+        expected = "any" if self._options.expected is None else self._options.expected
+        return await self._append([NewEvents(stream, [event], expected, tags, occurred_at)], id)
 
     async def append(self, *new_events: NewEvents, only_if: QueryResult | None = None) -> WriteResult[None]:
         """Append events to one or several streams atomically: all of them, or none.
@@ -327,24 +313,22 @@ class Client:
             UsageError: the arguments are malformed, or `using(expected=...)` was set; nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
-        options = self._next_options(f"append/{new_events[0].stream}" if new_events else "append")
-        if options.expected is not None:
+        if self._options.expected is not None:
             raise UsageError(
                 "using(expected=...) does not apply to append(). Pass NewEvents(..., expected=...) for each stream. "
                 "Nothing was written."
             )
-        return await self._append(new_events, options, only_if=only_if)
+        return await self._append(new_events, only_if=only_if)
 
     async def _append(
         self,
         new_events: Sequence[NewEvents],
-        options: Options,
         event_id: str | None = None,
         only_if: QueryResult | None = None,
     ) -> WriteResult[None]:
         if not new_events:
             raise UsageError("append() needs at least one NewEvents(stream, events). Nothing was written.")
-        intention = Intention(options, event_id=event_id)
+        intention = Intention(self._options, event_id=event_id)
         writes = encode_append(self._loader.codec, new_events, intention)
         condition = only_if and only_if.condition
         return write_result(None, writes, await append_once(self._log, intention, writes, condition))

@@ -1,13 +1,16 @@
 """The methods of the port `Log` that decisions use."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite, Until
 from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import Query
 
-__all__ = ["DecisionLog", "HistoryReader"]
+__all__ = ["DecisionLog", "HistoryReader", "LogReader", "ReadMatching"]
+
+ReadMatching = Callable[[Sequence[Query], int], Awaitable[tuple[list[RecordedEvent], int]]]
+"""Reads the events after a position that match any of the queries; see `read_matching_events`."""
 
 
 class HistoryReader(Protocol):
@@ -25,16 +28,20 @@ class HistoryReader(Protocol):
 
 
 class DecisionLog(Protocol):
-    """The methods that boundaries, appends and idempotency keys use."""
+    """The methods that appends and idempotency keys use."""
 
     async def append(self, writes: Sequence[StreamWrite], condition: AppendCondition | None = None) -> AppendResult:
         """Append events, or return the conflict that prevented it."""
         ...
 
-    async def read(self, after: int, *, query: Query = ..., limit: int = ...) -> Page:
-        """Read events of the log, in order of position."""
-        ...
-
     async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
         """Return events by id, in order of position."""
+        ...
+
+
+class LogReader(Protocol):
+    """The method that `read_matching_events` uses."""
+
+    async def read(self, after: int, *, query: Query = ..., limit: int = ...) -> Page:
+        """Read events of the log, in order of position."""
         ...

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from fait._arguments import MAX_INTEGER, check_integer, check_time
-from fait._errors import AppendConditionFailed, DuplicateEventId, UsageError, WrongExpectedVersion
+from fait._errors import AppendConditionFailed, DuplicateEventId, FaitError, UsageError, WrongExpectedVersion
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import Query
 from fait._events.version import EXISTS, expected_name
@@ -24,6 +24,7 @@ __all__ = [
     "AppendResult",
     "Appended",
     "ConditionFailed",
+    "Conflict",
     "IdConflict",
     "Page",
     "StreamWrite",
@@ -34,6 +35,7 @@ __all__ = [
     "check_page",
     "check_size",
     "check_writes",
+    "conflict_error",
     "count_characters",
     "raise_on_conflict",
 ]
@@ -134,7 +136,8 @@ class IdConflict(Struct, frozen=True):
     event_id: str
 
 
-AppendResult = Appended | VersionConflict | ConditionFailed | IdConflict
+Conflict = VersionConflict | ConditionFailed | IdConflict
+AppendResult = Appended | Conflict
 
 
 class Page(Struct, frozen=True):
@@ -254,12 +257,17 @@ def check_size(writes: Iterable[StreamWrite], characters: int) -> None:
 
 def raise_on_conflict(result: AppendResult) -> Appended:
     """Return the result if the append succeeded; raise the exception of its conflict otherwise."""
-    match result:
-        case Appended():
-            return result
+    if isinstance(result, Appended):
+        return result
+    raise conflict_error(result)
+
+
+def conflict_error(conflict: Conflict) -> FaitError:
+    """Return a conflict as an exception."""
+    match conflict:
         case VersionConflict(stream, expected, actual):
-            raise WrongExpectedVersion(stream, expected_name(expected), actual)
+            return WrongExpectedVersion(stream, expected_name(expected), actual)
         case ConditionFailed(events, position):
-            raise AppendConditionFailed(tuple(event.type for event in events), position)
+            return AppendConditionFailed(tuple(event.type for event in events), position)
         case IdConflict(event_id):
-            raise DuplicateEventId(event_id)
+            return DuplicateEventId(event_id)

@@ -76,11 +76,12 @@ class Failures:
     Attributes:
         delay_s: delay before the next attempt.
         outages: number of consecutive failures of the store.
+        conflicts: number of consecutive records that were in conflict with appends of others.
     """
 
     def __init__(self) -> None:
         self.delay_s = 0.0
-        self.outages = 0
+        self.outages = self.conflicts = 0
         self._position = self._number = 0  # of the event that failed last
 
     def attempt(self, position: int) -> int:

@@ -31,6 +31,10 @@ class HandlerCall(Protocol):
         """The event with its recorded event."""
         ...
 
+    def close(self) -> None:
+        """Refuse what the handler still does with its call: the call has ended."""
+        ...
+
 
 async def call_each(
     handler: Handler,
@@ -68,7 +72,7 @@ async def call_each(
     except Exception as error:
         return batch.handled, error
     finally:
-        batch.abandoned = True
+        batch.abandon()
     return batch.handled, None
 
 
@@ -122,7 +126,7 @@ class _HandlerBatch:
             async with _time_limit(timeout_s):
                 with self._cause():
                     await self._handle(self._calls[self.handled])
-            self.handled += 1
+            self._finish()
 
     async def run_in_thread(self, timeout_s: float) -> None:
         """Call a function in one thread for all events, as a switch of threads can cost more than a short handler."""
@@ -133,7 +137,7 @@ class _HandlerBatch:
                 if awaitable is not None:
                     with self._cause():
                         await awaitable
-                    self.handled += 1
+                    self._finish()
 
     def _run(self) -> Any:
         """Handle events until one call returns an awaitable, and return that.
@@ -152,8 +156,18 @@ class _HandlerBatch:
                 raise TypeError(
                     "the handler returned a generator, and none of its statements ran: a handler has no yield"
                 )
-            self.handled += 1
+            self._finish()
         return None
+
+    def abandon(self) -> None:
+        """Stop waiting: a thread handles no further event, and the current call is refused what it still tries."""
+        self.abandoned = True
+        for call in self._calls[self.handled : self.handled + 1]:
+            call.close()
+
+    def _finish(self) -> None:
+        self._calls[self.handled].close()
+        self.handled += 1
 
     def _has_next(self) -> bool:
         return not self.handled or (self.handled < len(self._calls) and self._may_continue())

@@ -21,8 +21,9 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, get_args
 
+from fait._decisions.decision_loop import back_off
 from fait._errors import CheckpointMismatch, EventTooNew, ReadModelChanged, StoreUnavailable
-from fait._events.append import Page
+from fait._events.append import Conflict, Page, conflict_error
 from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
 from fait._store.ports.leases import Lease, Range
@@ -64,6 +65,9 @@ LEASE_POLL_SHARE: Final = 1 / 20
 
 CHECKPOINT_DELAY_S: Final = 0.1
 """Maximum delay before the checkpoint is written after a skip over events that the subscription does not handle."""
+
+MAX_SILENT_CONFLICTS: Final = 10
+"""Number of consecutive conflicts after which the subscription shows them as its error, until an event is recorded."""
 
 NOTHING: Final = Outcome(0)
 """No work, of a checkpoint that moves past events."""
@@ -139,6 +143,11 @@ class Processor:
     def fencing_token(self) -> int:
         """Fencing token of the lease; 0 while this process does not own it."""
         return self._lease.fencing_token if self._lease else 0
+
+    @property
+    def conflicts(self) -> int:
+        """Number of consecutive records that were in conflict with appends of others."""
+        return self._failures.conflicts
 
     @property
     def stopping(self) -> bool:
@@ -385,14 +394,21 @@ class Processor:
         """Record the work of the events up to a position, and move the checkpoint, in one transaction.
 
         Returns:
-            False if the lease was lost or the definition has changed. Nothing was recorded.
+            False if nothing was recorded: the lease was lost, the definition has changed, or events of a handler are
+            in conflict with appends of others. Without a lost lease, the events must be handled again.
         """
         if (lease := self._lease) is None:
             return False
         move = RangeMove(self.range_key, lease.fencing_token, lease.revision, position)
-        if not await self._store.recorder.record(UnitOfWork(move, outcome.rows, outcome.statements)):
+        work = UnitOfWork(move, outcome.rows, outcome.statements, outcome.append)
+        result = await self._store.recorder.record(work)
+        if result == "refused":
             if self._lease is lease:
                 self._lose_lease("another process acquired it, or the checkpoint or the definition was changed")
+            return False
+        # fault: conflict-counts-as-recorded
+        if result != "recorded":
+            await self._wait_after_conflict(position, result)
             return False
         if self._lease is lease:
             self._checkpoint = position
@@ -404,7 +420,8 @@ class Processor:
         if self.position == self._checkpoint:
             self._skipping_since = time.monotonic()
         self.position_signal.advance(position)
-        self._failures.outages, self.error = 0, None
+        self._failures.outages = self._failures.conflicts = 0
+        self.error = None
 
     def _checkpoint_due_in_s(self) -> float | None:
         """Return the time until the checkpoint of a skip must be written; None if there is none."""
@@ -443,6 +460,26 @@ class Processor:
             exc_info=error if failures == 1 else None,
         )  # fmt: skip
         return "backing_off"
+
+    async def _wait_after_conflict(self, position: int, conflict: Conflict) -> None:
+        """Back off before events up to a position are handled again. A conflict is not a failure of an event."""
+        self._failures.conflicts += 1
+        self._one_by_one_until = max(self._one_by_one_until, position)  # a shorter attempt meets fewer appends
+        error = conflict_error(conflict)
+        logger.debug(
+            "events of a handler are in conflict with others, handling its event again: subscription=%s position=%d "
+            "conflicts=%d error=%r",
+            self.name, position, self._failures.conflicts, error,
+        )  # fmt: skip
+        if self._failures.conflicts == MAX_SILENT_CONFLICTS:
+            logger.warning(
+                "event is handled again because of conflicts: subscription=%s position=%d conflicts=%d error=%r",
+                self.name, position, self._failures.conflicts, error,
+            )  # fmt: skip
+        if self._failures.conflicts >= MAX_SILENT_CONFLICTS:
+            self.error = error
+        if self._failures.conflicts > 1:
+            await back_off(self._failures.conflicts)
 
     async def _handle_failure(self, event: RecordedEvent, error: Exception) -> Step | None:
         """Apply the failure policy to an event. Returns the next state; None if the event was skipped."""
@@ -539,6 +576,10 @@ class _Context:
     def __init__(self, processor: Processor, attempt: int) -> None:
         self._processor = processor
         self.attempt = attempt
+
+    @property
+    def conflicts(self) -> int:
+        return self._processor.conflicts
 
     @property
     def stopping(self) -> bool:

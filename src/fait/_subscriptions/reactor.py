@@ -1,8 +1,8 @@
 """A reactor handles events and causes effects: it sends e-mails, calls services, issues commands.
 
 Delivery is at least once: an event is redelivered when the process dies before its checkpoint is written. Effects made
-through the handler context nevertheless take place once: `ctx.execute` runs in the checkpoint's transaction, and events
-appended through the context have ids derived from the handled event, so that a repetition is recognized.
+through the handler context nevertheless take place once: the statements of `ctx.execute` and the events appended
+through the context are stored in the transaction that moves the checkpoint (`handler_log.py`).
 
 With `batch`, several events are recorded in one transaction.
 """
@@ -10,7 +10,6 @@ With `batch`, several events are recorded in one transaction.
 import asyncio
 import inspect
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,9 +19,11 @@ from fait._errors import DeclarationError
 from fait._events.append import PAGE_SIZE
 from fait._events.codec import Codec
 from fait._events.envelope import Envelope, RecordedEvent
+from fait._store.ports.log import Log
 from fait._store.ports.unit_of_work import HandlerStatement
 from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.handler_calls import MAX_BATCH_DURATION_S, Handler, HandlerThread, call_each
+from fait._subscriptions.handler_log import HandlerBuffer, HandlerLoader, HandlerLog, merge_appends
 from fait._subscriptions.subscription import Outcome, ProcessingContext, Start, SubscriptionDefinition
 from fait._telemetry import logger
 
@@ -97,30 +98,42 @@ def _wants_context(name: str, handler: Handler) -> bool:
 class Context(Client):
     """The handler context: the second argument of a handler.
 
-    It appends events and runs commands like a system. These take effect once even if the event is handled several
-    times, because the ids of the appended events are derived from the handled event.
+    It appends events and runs commands like a system. Its events are stored after the handler has returned, in the
+    transaction that moves the checkpoint past the handled event: exactly once, however often the event is handled. If
+    the handler raises, nothing is stored.
+
+    Later calls of the same handler read the events that it has appended; other readers do not before they are stored.
+    Until then they have a provisional version, and a provisional position above those of all stored events. Do not
+    store these numbers, and do not wait for the position.
+
+    If another append has changed what a decision of the handler depends on, nothing is stored, and the event is handled
+    again. This does not count as an attempt.
+
+    Events that a handler appends through the system and not through its context are stored immediately, and again each
+    time that the event is handled.
 
     Attributes:
         envelope: the handled event with its position, stream and metadata.
         attempt: 1 for the first attempt, one more after each failure in this process.
     """
 
-    def __init__(self, client: Client, subscription: str, envelope: Envelope[Any], attempt: int) -> None:
-        calls = Counter[str]()
-
-        def key(intention: str) -> str:
-            calls[intention] += 1
-            return f"{subscription}/{envelope.id}/{intention}/{calls[intention]}"
-
-        super().__init__(client._log, client._any_loader, client._clock, keys=key, affinity=client._affinity)  # pyright: ignore[reportPrivateUsage]
+    def __init__(self, log: HandlerLog, client: Client, envelope: Envelope[Any], attempt: int) -> None:
+        loader = HandlerLoader(client._any_loader, log)  # pyright: ignore[reportPrivateUsage]
+        super().__init__(log, log.read_matching, loader, client._clock, affinity=client._affinity)  # pyright: ignore[reportPrivateUsage]
+        self.log = log
         self.envelope = envelope
         self.attempt = attempt
         self.statements: list[HandlerStatement] = []
 
+    def close(self) -> None:
+        """Refuse further calls: the handler's call has ended."""
+        self.log.close()
+
     def execute(self, sql: str, /, *values: Any) -> None:
         """Add a SQL statement to the transaction that moves the checkpoint past this event.
 
-        The statement runs after the handler has returned, and takes effect exactly once. If it fails, the event is
+        The statement runs after the handler has returned, before events of the handler are stored, and takes effect
+        exactly once. If it fails, the event is
         handled again, as after an exception of the handler. The tables that it uses must exist: create them in a
         migration of the application. The `memory:` store runs no SQL.
 
@@ -130,14 +143,18 @@ class Context(Client):
             *values: one value per placeholder, bound as a parameter. On SQLite: None, bool, int, float, str or bytes.
                 On PostgreSQL: values that asyncpg accepts for the type of the parameter, such as datetime, Decimal or
                 UUID.
+
+        Raises:
+            UsageError: the handler has returned or passed its timeout.
         """
+        self.log.check_open()
         self.statements.append(HandlerStatement(sql, values))
 
 
 class Reactor:
     """The subscription of one handler."""
 
-    def __init__(self, reactor: ReactorDefinition, codec: Codec, client: Client) -> None:
+    def __init__(self, reactor: ReactorDefinition, codec: Codec, log: Log, client: Client) -> None:
         handled = codec.registry.handled_types(reactor.events)
         self.definition = SubscriptionDefinition(
             name=reactor.name,
@@ -152,6 +169,7 @@ class Reactor:
         self._thread = HandlerThread(f"fait-{reactor.name}")
         self._reactor = reactor
         self._codec = codec
+        self._log = log
         self._client = client
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
@@ -159,7 +177,8 @@ class Reactor:
         await self._wait_for_hung_call(context)
         if context.stopping:
             return Outcome(0)
-        contexts, undecodable = self._contexts(events, context.attempt)
+        buffer = HandlerBuffer(check_ids=context.conflicts > 0)
+        contexts, undecodable = self._contexts(events, context.attempt, buffer)
         if not contexts:
             return Outcome(0, error=undecodable)
         reactor, end = self._reactor, time.monotonic() + MAX_BATCH_DURATION_S
@@ -168,9 +187,13 @@ class Reactor:
             timeout_s=reactor.timeout_s, may_continue=lambda: not context.stopping and time.monotonic() < end,
         )  # fmt: skip
         statements = [statement for each in contexts[:finished] for statement in each.statements]
+        # fault: events-of-failed-handler-stored
+        append = merge_appends(append for each in contexts[:finished] for append in each.log.appends)
         if finished == len(contexts):
             error = undecodable
-        return Outcome(finished, statements=statements, error=error)
+        elif finished and buffer.overflowed:  # the next unit of work has space for the event
+            error = None
+        return Outcome(finished, statements=statements, append=append, error=error)
 
     async def _wait_for_hung_call(self, context: ProcessingContext) -> None:
         """Wait until a call that has passed its timeout returns: it must not run at the same time as the next one."""
@@ -181,7 +204,9 @@ class Reactor:
         while self._thread.is_busy and not context.stopping:  # noqa: ASYNC110 - a thread sets it
             await asyncio.sleep(BUSY_POLL_INTERVAL_S)
 
-    def _contexts(self, events: Sequence[RecordedEvent], attempt: int) -> tuple[list[Context], Exception | None]:
+    def _contexts(
+        self, events: Sequence[RecordedEvent], attempt: int, buffer: HandlerBuffer
+    ) -> tuple[list[Context], Exception | None]:
         """Return handler contexts of the events up to one that cannot be decoded, and the reason."""
         contexts: list[Context] = []
         for event in events:
@@ -189,5 +214,6 @@ class Reactor:
                 envelope = self._codec.decode_envelope(event)
             except Exception as error:
                 return contexts, error
-            contexts.append(Context(self._client, self.definition.name, envelope, 1 if contexts else attempt))
+            log = HandlerLog(self._log, self._client._clock, buffer)  # pyright: ignore[reportPrivateUsage]
+            contexts.append(Context(log, self._client, envelope, 1 if contexts else attempt))
         return contexts, None

@@ -12,7 +12,7 @@ from fait._events.append import PAGE_SIZE
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.registrations import Kind
 from fait._store.ports.tables import RowChange, Table
-from fait._store.ports.unit_of_work import HandlerStatement
+from fait._store.ports.unit_of_work import HandlerAppend, HandlerStatement
 from fait._subscriptions.failure import FailurePolicy
 
 __all__ = ["Outcome", "ProcessingContext", "Start", "Subscription", "SubscriptionDefinition"]
@@ -55,12 +55,14 @@ class Outcome(Struct, frozen=True):
         finished: number of the events that are handled, from the first one.
         rows: changes of read models.
         statements: SQL statements of handlers.
+        append: events of handlers.
         error: why the next event is not handled; None if it was not tried.
     """
 
     finished: int
     rows: Sequence[RowChange] = ()
     statements: Sequence[HandlerStatement] = ()
+    append: HandlerAppend | None = None
     error: Exception | None = None
 
 
@@ -70,6 +72,11 @@ class ProcessingContext(Protocol):
     @property
     def attempt(self) -> int:
         """Number of the attempt at the first event: 1, and one more after each failure in this process."""
+        ...
+
+    @property
+    def conflicts(self) -> int:
+        """Number of consecutive records that were in conflict with appends of others."""
         ...
 
     @property

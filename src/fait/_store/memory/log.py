@@ -16,6 +16,7 @@ from fait._events.append import (
     Appended,
     AppendResult,
     ConditionFailed,
+    Conflict,
     IdConflict,
     Page,
     StreamWrite,
@@ -31,9 +32,10 @@ from fait._events.append import (
 from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._events.stream import category_of
-from fait._events.version import is_expected
+from fait._events.version import ANY, is_expected
 from fait._store.duplicate_append import resolve_duplicate
 from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
+from fait._store.ports.unit_of_work import HandlerAppend
 from fait._store.position_signal import PositionSignal
 from fait._store.recording_time import recording_time
 
@@ -69,6 +71,19 @@ class MemoryLog:
             or self._check_versions(writes)
             or self._store(writes)
         )
+
+    def find_conflict(self, append: HandlerAppend) -> Conflict | None:
+        """Return why the events of handlers cannot be stored; None if they can."""
+        ids = [event.id for _, event in append.events]
+        if existing := next((each for each in ids if each in self._by_id or ids.count(each) > 1), None):
+            return IdConflict(existing)
+        return next(filter(None, map(self._check_condition, append.conditions)), None) or self._check_versions(
+            [StreamWrite(stream, (), version) for stream, version in append.expected.items()]
+        )
+
+    def store(self, append: HandlerAppend) -> None:
+        """Store the events of handlers."""
+        self._store([StreamWrite(stream, (event,), ANY) for stream, event in append.events])
 
     def _find_duplicate(self, writes: Sequence[StreamWrite]) -> Appended | IdConflict | None:
         ids = [event.id for write in writes for event in write.events]
@@ -185,6 +200,9 @@ class MemoryLog:
             name for name in self._streams if name > after and (category is None or category_of(name) == category)
         )
         return [StreamInfo(name, self._version(name)) for name in names[:limit]]
+
+    async def versions(self, streams: Sequence[str]) -> list[int]:
+        return [self._version(stream) for stream in streams]
 
     async def head(self) -> int:
         return self._head

@@ -3,8 +3,9 @@
 from msgspec.structs import replace
 
 from fait._errors import UsageError
+from fait._store.memory.log import MemoryLog
 from fait._store.memory.state import MemoryState
-from fait._store.ports.unit_of_work import UnitOfWork
+from fait._store.ports.unit_of_work import RecordResult, UnitOfWork
 
 __all__ = ["MemoryRecorder"]
 
@@ -12,25 +13,31 @@ __all__ = ["MemoryRecorder"]
 class MemoryRecorder:
     """The port `Recorder`."""
 
-    def __init__(self, state: MemoryState) -> None:
+    def __init__(self, state: MemoryState, log: MemoryLog) -> None:
         self._state = state
+        self._log = log
 
-    async def record(self, work: UnitOfWork) -> bool:
+    async def record(self, work: UnitOfWork) -> RecordResult:
         move = work.move
         current = self._state.ranges.get(move.key)
         registration = self._state.registrations.get(move.key.subscription)
         if current is None or registration is None:
-            return False
+            return "refused"
         if (current.fencing_token, registration.revision) != (move.fencing_token, move.revision):
-            return False
+            return "refused"
         if work.statements:
             raise UsageError(
                 "a memory: store runs no SQL, but a handler called ctx.execute(...). Nothing was recorded. Use a "
                 "sqlite: or postgresql: store."
             )
+        # fault: conflict-of-handler-ignored-in-memory
+        if work.append is not None and (conflict := self._log.find_conflict(work.append)):
+            return conflict
         self._write_rows(work)
         self._state.ranges[move.key] = replace(current, position=move.position)
-        return True
+        if work.append is not None:
+            self._log.store(work.append)
+        return "recorded"
 
     def _write_rows(self, work: UnitOfWork) -> None:
         tables = [self._state.tables[change.table.name] for change in work.rows]  # fails before any is changed

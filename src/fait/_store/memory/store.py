@@ -40,7 +40,7 @@ class MemoryStore:
         self.log = MemoryLog(clock)
         self.registrations = MemoryRegistrations(state)
         self.leases = MemoryLeases(state)
-        self.recorder = MemoryRecorder(state)
+        self.recorder = MemoryRecorder(state, self.log)
         self.tables = MemoryTables(state)
         self.snapshots = MemorySnapshots()
 

@@ -249,6 +249,10 @@ class Log(Protocol):
         """
         ...
 
+    async def versions(self, streams: Sequence[str]) -> list[int]:
+        """Return the current version of each stream, in the order given; 0: there is no such stream."""
+        ...
+
     async def head(self) -> int:
         """Return the position of the last event that readers can read; 0 for an empty log."""
         ...

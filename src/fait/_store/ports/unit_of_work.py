@@ -4,17 +4,26 @@
 another worker owns the range or the definition has changed, and nothing is written. The position is not compared:
 within one tenure a worker records one unit of work at a time. After an unknown outcome it acquires the range again, so
 that a late statement has an old token.
+
+Events that handlers append are stored in the same transaction, so that they exist exactly if the events that caused
+them are processed.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
+from fait._events.append import AppendCondition, Conflict
+from fait._events.envelope import EncodedEvent
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.tables import RowChange
 
-__all__ = ["HandlerStatement", "RangeMove", "Recorder", "UnitOfWork"]
+__all__ = ["HandlerAppend", "HandlerStatement", "RangeMove", "RecordResult", "Recorder", "UnitOfWork"]
+
+RecordResult = Literal["recorded", "refused"] | Conflict
+"""The result of `Recorder.record`: the work is recorded, refused because of its lease, or in conflict with events that
+others have appended."""
 
 
 class HandlerStatement(Struct, frozen=True):
@@ -27,6 +36,21 @@ class HandlerStatement(Struct, frozen=True):
 
     sql: str
     values: Sequence[Any] = ()
+
+
+class HandlerAppend(Struct, frozen=True):
+    """All events that the handlers of a unit of work append: one append, stored completely or not at all.
+
+    Attributes:
+        events: at least one event, each with its stream, in the order of their positions. Streams may alternate.
+        expected: for each stream, the version that it must have before the first of the events; see `StreamWrite`.
+        conditions: append conditions. They hold for the stored events, not for those of this append: its handlers have
+            read these.
+    """
+
+    events: Sequence[tuple[str, EncodedEvent]]
+    expected: Mapping[str, int]
+    conditions: Sequence[AppendCondition] = ()
 
 
 class RangeMove(Struct, frozen=True):
@@ -52,22 +76,30 @@ class UnitOfWork(Struct, frozen=True):
         move: the move of the range past the events.
         rows: changes of read models.
         statements: SQL statements of handlers, run in order after the rows are written.
+        append: events of handlers, stored after the statements have run; None if there are none.
     """
 
     move: RangeMove
     rows: Sequence[RowChange] = ()
     statements: Sequence[HandlerStatement] = ()
+    append: HandlerAppend | None = None
 
 
 class Recorder(Protocol):
     """Records units of work. `fait.testing.contract` tests each guarantee below."""
 
-    async def record(self, work: UnitOfWork) -> bool:
-        """Write rows, run statements and move the position of the range, in one transaction.
+    async def record(self, work: UnitOfWork) -> RecordResult:
+        """Write rows, run statements, append events and move the position of the range, in one transaction.
 
         Returns:
-            True if the work is recorded. False if the fencing token or the revision differs from that of the unit of
-            work, or if there is no such range. Nothing was written then, and no statement was run.
+            The first of these that applies. Unless it is "recorded", nothing was written.
+
+            - "refused": the fencing token or the revision differs from that of the unit of work, or there is no such
+              range. No statement was run.
+            - `IdConflict`: an event id is stored already, or occurs twice.
+            - `ConditionFailed`: a stored event matches a condition.
+            - `VersionConflict`: a stream does not have its expected version.
+            - "recorded".
 
         Raises:
             UsageError: a row violates a constraint that was added to its table; a statement fails, would end the
@@ -78,6 +110,6 @@ class Recorder(Protocol):
 
         Guarantees:
             A failed unit of work has no effect on other units of work and appends, even if the backend groups their
-            commits.
+            commits. The appended events have the guarantees of `Log.append`.
         """
         ...

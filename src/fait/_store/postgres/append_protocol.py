@@ -1,6 +1,6 @@
 """Encodes appends as arguments of the append functions, and decodes the rows that they return."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -10,20 +10,31 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw
 
-from fait._events.append import PAGE_SIZE, AppendCondition, Appended, ConditionFailed, StreamWrite, VersionConflict
+from fait._events.append import (
+    PAGE_SIZE,
+    AppendCondition,
+    Appended,
+    ConditionFailed,
+    IdConflict,
+    StreamWrite,
+    VersionConflict,
+)
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import Query
 from fait._events.version import is_expected
 from fait._store.duplicate_append import ExistingEvent, resolve_duplicate
 from fait._store.group_commit import LOCK_TIMEOUT, AppendOutcome
+from fait._store.ports.unit_of_work import HandlerAppend
 
 __all__ = [
     "Append",
     "appends_to_json",
     "array_literal",
     "batch_arguments",
+    "handler_arguments",
     "is_single_event",
     "may_conflict",
+    "read_handler_result",
     "read_results",
     "read_sequential_results",
     "recorded_single",
@@ -64,11 +75,55 @@ def batch_arguments(
     """Return the arguments of `append`: several appends of one write each, or one append of any number of writes."""
     writes = [write for append_writes, _ in appends for write in append_writes]
     events = [event for write in writes for event in write.events]
+    return _append_arguments(
+        [(write.stream, write.expected) for write in writes], _event_numbers(writes, len(events)), events,
+        [(number, condition) for number, (_, condition) in enumerate(appends, 1) if condition is not None],
+        now, len(appends) == 1, check_ids, lock_timeout_ms,
+    )  # fmt: skip
+
+
+def handler_arguments(append: HandlerAppend, now: datetime | None, *, lock_timeout_ms: int) -> list[Any]:
+    """Return the arguments of `append`: one append, whose events are stored in the order of the handlers' calls."""
+    write_nos = {stream: number for number, stream in enumerate(append.expected, 1)}
+    counts = Counter[str]()
+    numbers = list[tuple[int, int]]()
+    for stream, _ in append.events:
+        counts[stream] += 1
+        numbers.append((write_nos[stream], counts[stream]))
+    return _append_arguments(
+        append.expected.items(),
+        (
+            _integers(counts[stream] for stream in append.expected),
+            _integers(write_no for write_no, _ in numbers),
+            _integers(event_no for _, event_no in numbers),
+        ),
+        [event for _, event in append.events], [(1, condition) for condition in append.conditions],
+        now, True, False, lock_timeout_ms,
+    )  # fmt: skip
+
+
+def _append_arguments(
+    writes: Iterable[tuple[str, int]],
+    numbers: tuple[str, str, str],
+    events: Sequence[EncodedEvent],
+    conditions: Sequence[tuple[int, AppendCondition]],
+    *options: Any,
+) -> list[Any]:
+    """Return the arguments of `append`.
+
+    Args:
+        writes: stream and expected version of each write.
+        numbers: see `_event_numbers`.
+        events: the events of all writes.
+        conditions: append conditions, each with the number of its write.
+        *options: the last arguments of `append`.
+    """
     tags = [event.tags for event in events]
     occurred_at = [event.occurred_at for event in events]
     expires = [event.expires for event in events]
-    separator, streams, ids, types, data, metadata, *joined_tags = _join_columns(
-        [write.stream for write in writes],
+    streams, expected = zip(*writes, strict=True)
+    separator, joined_streams, ids, types, data, metadata, *joined_tags = _join_columns(
+        streams,
         [event.id for event in events],
         [event.type for event in events],
         [event.data for event in events],
@@ -76,16 +131,15 @@ def batch_arguments(
         *([[array_literal(event_tags) if event_tags else "" for event_tags in tags]] if any(tags) else []),
     )
     return [
-        separator, streams, _integers([write.expected for write in writes]), *_event_numbers(writes, len(events)),
+        separator, joined_streams, _integers(expected), *numbers,
         ids, types, _integers([event.schema_version for event in events]), data, metadata,
         joined_tags[0] if joined_tags else None,
         occurred_at if any(occurred_at) else None, expires if any(expires) else None,
-        *_query_arguments(appends),
-        now, len(appends) == 1, check_ids, lock_timeout_ms,
+        *_query_arguments(conditions), *options,
     ]  # fmt: skip
 
 
-def _join_columns(*columns: list[str]) -> list[str]:
+def _join_columns(*columns: Sequence[str]) -> list[str]:
     """Return a separator, and each column as one text of values with the separator between them.
 
     The driver encodes an array value by value, which takes many times as long. The separator does not occur in any
@@ -122,13 +176,8 @@ def _single_event_numbers(writes: int) -> tuple[str, str, str]:
     return _integers([1] * writes), _integers(range(1, writes + 1)), _integers([1] * writes)
 
 
-def _query_arguments(appends: Sequence[Append]) -> list[list[Any] | None]:
-    queries = [
-        (number, condition.after, query)
-        for number, (_, condition) in enumerate(appends, 1)
-        if condition is not None
-        for query in condition.queries
-    ]
+def _query_arguments(conditions: Sequence[tuple[int, AppendCondition]]) -> list[list[Any] | None]:
+    queries = [(number, condition.after, query) for number, condition in conditions for query in condition.queries]
     if not queries:
         return [None] * 5
     return [
@@ -213,6 +262,14 @@ def read_sequential_results(appends: Sequence[Append], rows: Sequence[Any]) -> l
     for append_no, *row in rows:
         by_append[append_no][row[0]] = row
     return [_append_result(writes, by_append[append_no]) for append_no, (writes, _) in enumerate(appends, 1)]
+
+
+def read_handler_result(append: HandlerAppend, rows: Sequence[Any]) -> AppendOutcome:
+    """Return the outcome of the events of handlers."""
+    if (existing := rows[0][4]) is not None:
+        return IdConflict(_decode_json(existing, list[ExistingEvent])[0].id)
+    writes = [StreamWrite(stream, (), expected) for stream, expected in append.expected.items()]
+    return _append_result(writes, {row[0]: row for row in rows})
 
 
 def read_results(appends: Sequence[Append], rows: Sequence[Any]) -> list[AppendOutcome]:

@@ -14,12 +14,15 @@ from fait._clock import Clock, SystemClock
 from fait._errors import StoreUnavailable
 from fait._events.envelope import RecordedEvent
 from fait._store.group_commit import LOCK_TIMEOUT, AppendOutcome, LockTimeout, PendingAppend
+from fait._store.ports.unit_of_work import HandlerAppend
 from fait._store.postgres.append_protocol import (
     Append,
     appends_to_json,
     batch_arguments,
+    handler_arguments,
     is_single_event,
     may_conflict,
+    read_handler_result,
     read_results,
     read_sequential_results,
     recorded_single,
@@ -121,6 +124,12 @@ class Appender:
     async def close(self) -> None:
         """Release the connections."""
         await self._senders.close()
+
+    async def append_in(self, connection: PostgresConnection, append: HandlerAppend) -> AppendOutcome:
+        """Call the append function in the transaction of a connection."""
+        values = handler_arguments(append, self._recorded_at(), lock_timeout_ms=round(RETRY_LOCK_TIMEOUT_S * 1000))
+        with self._database.deadline(connection, RESPONSE_TIMEOUT_S):
+            return read_handler_result(append, await connection.fetch(self._database.sql["append"], *values))
 
     async def _send_together(self, appends: Sequence[Append], sequential: bool) -> Sequence[AppendOutcome | Exception]:
         """Send several appends in one call. If the server refuses it, each append is retried individually."""

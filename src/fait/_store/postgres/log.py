@@ -27,9 +27,10 @@ from fait._events.query import EVERYTHING, Query
 from fait._store.duplicate_append import resolve_duplicate
 from fait._store.group_commit import AppendOutcome, GroupCommit, PendingAppend
 from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
+from fait._store.ports.unit_of_work import HandlerAppend
 from fait._store.position_signal import STORE_CLOSED
 from fait._store.postgres.appender import Appender
-from fait._store.postgres.connection import Database
+from fait._store.postgres.connection import Database, PostgresConnection
 from fait._store.postgres.high_water_mark import HighWaterMark
 from fait._store.postgres.rows import recorded_events
 
@@ -64,12 +65,20 @@ class PostgresLog:
             return resolve_duplicate(writes, {event.id: event for event in await self.find(ids)})
         return await self._group_commit.append(writes, condition)
 
+    async def store(self, connection: PostgresConnection, append: HandlerAppend) -> AppendOutcome:
+        """Store the events of handlers in the transaction of a connection; on any other outcome, roll it back."""
+        return await self._appender.append_in(connection, append)
+
+    def report(self, position: int) -> None:
+        """Wake waiting readers, also those of other processes, after a commit of events up to a position."""
+        self._high_water_mark.report_append(position)
+
     async def _flush(self, pending: Sequence[PendingAppend]) -> Sequence[AppendOutcome | Exception]:
         """Store a batch, and report the new positions, also of appends whose callers were canceled."""
         outcomes = await self._appender.send(pending)
         positions = [outcome.position for outcome in outcomes if isinstance(outcome, Appended)]
         if positions:
-            self._high_water_mark.report_append(max(positions))
+            self.report(max(positions))
         return outcomes
 
     async def read_stream(
@@ -133,6 +142,9 @@ class PostgresLog:
     ) -> list[StreamInfo]:
         rows = await self._database.fetch("list_streams", after, check_limit(limit), category)
         return [StreamInfo(stream, version) for stream, version in rows]
+
+    async def versions(self, streams: Sequence[str]) -> list[int]:
+        return [version for (version,) in await self._database.fetch("stream_versions", list(streams))]
 
     async def head(self) -> int:
         return await self._high_water_mark.refresh(beyond=-1)

@@ -7,16 +7,27 @@ process that stops during it leaves no transaction open, and blocks no other pro
 import re
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
-from fait._errors import UsageError
+from fait._errors import StoreUnavailable, UsageError
+from fait._events.append import Appended, Conflict, IdConflict
+from fait._store.group_commit import LOCK_TIMEOUT, LockTimeout
 from fait._store.ports.tables import constraint_violation
-from fait._store.ports.unit_of_work import UnitOfWork
+from fait._store.ports.unit_of_work import HandlerAppend, RecordResult, UnitOfWork
 from fait._store.postgres import table_sql
-from fait._store.postgres.connection import CONNECTION_ERRORS, Database, PostgresConnection, map_error
+from fait._store.postgres.connection import (
+    CONNECTION_ERRORS,
+    RETRYABLE_ERRORS,
+    Database,
+    LockNotAvailable,
+    PostgresConnection,
+    UniqueViolation,
+    map_error,
+)
 from fait._store.postgres.identifiers import quote
+from fait._store.postgres.log import PostgresLog
 from fait._store.postgres.tables import reject_unstorable
 
 __all__ = ["PostgresRecorder"]
@@ -27,6 +38,9 @@ IDLE_TIMEOUT_MS: Final = 4_000
 If its process hangs, the next owner of the range waits for the end of this transaction. So it is shorter than the
 default lease.
 """
+
+MAX_RETRIES: Final = 20
+"""Maximum number of attempts to record a unit of work whose append meets locks of concurrent transactions."""
 
 _ALLOWED: Final = {
     "ALTER",
@@ -72,30 +86,78 @@ _ROW_CONSEQUENCE: Final = (
 )
 
 
+class _RolledBack(Exception):
+    """Ends a transaction because of the outcome of its append."""
+
+    def __init__(self, outcome: Conflict | LockTimeout) -> None:
+        self.outcome = outcome
+
+
 class PostgresRecorder:
     """`Recorder` in one schema of a PostgreSQL database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, log: PostgresLog) -> None:
         self._database = database
+        self._log = log
 
-    async def record(self, work: UnitOfWork) -> bool:
+    async def record(self, work: UnitOfWork) -> RecordResult:
         for sql in {statement.sql for statement in work.statements}:
             _check_statement(sql)
+        for _ in range(MAX_RETRIES):
+            outcome = await self._record_once(work)
+            if isinstance(outcome, Appended):
+                self._log.report(outcome.position)
+                return "recorded"
+            if not isinstance(outcome, LockTimeout):
+                return outcome
+        raise StoreUnavailable(
+            f"{self._database.options.redacted_url}: the events of a handler could not be appended in {MAX_RETRIES} "
+            "attempts, because of locks of concurrent transactions.",
+            "not_written",
+        )
+
+    async def _record_once(self, work: UnitOfWork) -> RecordResult | Appended | LockTimeout:
+        """Record work in one transaction. Returns the result of its append, if it has one."""
         async with self._database.connection() as connection:
             try:
-                if not work.statements:
-                    return await self._move(connection, work)
+                if not work.statements and work.append is None:
+                    return "recorded" if await self._move(connection, work) else "refused"
                 async with connection.transaction():
-                    enter = self._database.sql["enter_handler_transaction"]
-                    await connection.fetch(enter, quote(self._database.schema), str(IDLE_TIMEOUT_MS))
-                    if not await self._move(connection, work):
-                        return False
-                    for sql, several in groupby(work.statements, key=lambda statement: statement.sql):
-                        await _run(connection, sql, [statement.values for statement in several])
-                return True
+                    return await self._record_in_transaction(connection, work)
+            except _RolledBack as error:
+                return error.outcome
             except CONNECTION_ERRORS as error:
                 # The caller acquires the range again. If this statement is executed later, its fencing token is old.
                 raise map_error(error, self._database.options.redacted_url, "unknown") from error
+
+    async def _record_in_transaction(
+        self, connection: PostgresConnection, work: UnitOfWork
+    ) -> Literal["recorded", "refused"] | Appended:
+        enter = self._database.sql["enter_handler_transaction"]
+        await connection.fetch(enter, quote(self._database.schema), str(IDLE_TIMEOUT_MS))
+        # fault: events-stored-before-fencing-in-postgres
+        if not await self._move(connection, work):
+            return "refused"
+        for sql, several in groupby(work.statements, key=lambda statement: statement.sql):
+            await _run(connection, sql, [statement.values for statement in several])
+        return "recorded" if work.append is None else await self._append(connection, work.append)
+
+    async def _append(self, connection: PostgresConnection, append: HandlerAppend) -> Appended:
+        """Append last, because readers wait from here to the end of the transaction.
+
+        Raises:
+            _RolledBack: the transaction must be rolled back.
+        """
+        try:
+            outcome = await self._log.store(connection, append)
+        except UniqueViolation:
+            outcome = IdConflict(append.events[0][1].id)
+        except (*RETRYABLE_ERRORS, LockNotAvailable):
+            outcome = LOCK_TIMEOUT
+        # fault: conflict-of-handler-ignored-in-postgres
+        if not isinstance(outcome, Appended):
+            raise _RolledBack(outcome)
+        return outcome
 
     async def _move(self, connection: PostgresConnection, work: UnitOfWork) -> bool:
         """Move the position and write the rows, in one statement. Returns False if the work is fenced."""

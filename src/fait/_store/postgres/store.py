@@ -32,7 +32,7 @@ class PostgresStore:
         self.log = log
         self.registrations = PostgresRegistrations(database)
         self.leases = PostgresLeases(database)
-        self.recorder = PostgresRecorder(database)
+        self.recorder = PostgresRecorder(database, log)
         self.tables = PostgresTables(database)
         self.snapshots = PostgresSnapshots(database)
         self._database = database

@@ -8,6 +8,7 @@ their size, because each one releases Python's global interpreter lock and may w
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import apsw
 import msgspec
 
 from fait._events.append import (
@@ -16,24 +17,27 @@ from fait._events.append import (
     Appended,
     AppendResult,
     ConditionFailed,
+    Conflict,
+    IdConflict,
     StreamWrite,
     VersionConflict,
 )
 from fait._events.envelope import RecordedEvent
-from fait._events.version import is_expected
+from fait._events.version import ANY, is_expected
 from fait._store.duplicate_append import resolve_duplicate
+from fait._store.ports.unit_of_work import HandlerAppend
 from fait._store.sqlite.connection import SqliteConnection
 from fait._store.sqlite.rows import read_events, read_page
 from fait._store.sqlite.statements import SQL
 from fait._store.sqlite.timestamps import recording_timestamp, to_timestamp
 
-__all__ = ["AppendBatch", "find_existing"]
+__all__ = ["AppendBatch", "HandlerConflict", "append_of_handler", "decode_ends", "find_existing"]
 
 _MAX_ROWS_LOG2: Final = 6
 """Maximum number of rows per INSERT, as a power of two. Sizes are 64, 32, … 1: few statements, and few to prepare."""
 
 _encode = msgspec.json.encode
-_decode_ends = msgspec.json.Decoder(dict[str, tuple[int, str]]).decode
+decode_ends = msgspec.json.Decoder(dict[str, tuple[int, str]]).decode
 
 _NO_STREAM: Final = (0, "")
 """Version and `recorded_at` of the last event of a stream that does not exist."""
@@ -63,6 +67,13 @@ _insert_events = _Insert(SQL["insert_event"])
 _insert_tags = _Insert(SQL["insert_tag"])
 
 
+class HandlerConflict(Exception):
+    """Rolls back a unit of work whose handlers append events in conflict with stored ones."""
+
+    def __init__(self, conflict: Conflict) -> None:
+        self.conflict = conflict
+
+
 class AppendBatch:
     """Appends that are checked and stored together.
 
@@ -70,17 +81,20 @@ class AppendBatch:
         connection: the connection of the writer, inside a transaction.
         now: current time, as text.
         streams: all streams of the appends; at least one.
+
+    Attributes:
+        position: position of the last event, stored or collected.
     """
 
     def __init__(self, connection: SqliteConnection, now: str, streams: Iterable[str]) -> None:
         self._connection = connection
         first, *others = streams
         end = connection.execute(SQL["log_end"], (first,)).get
-        self._position, last_recorded_at, version, time = end or (0, now, None, "")
+        self.position, last_recorded_at, version, time = end or (0, now, None, "")
         self._recorded_at = recording_timestamp(now, last_recorded_at)
         self._streams: dict[str, tuple[int, str]] = {first: (version, time)} if version else {}
         if others:
-            self._streams |= _decode_ends(connection.execute(SQL["stream_ends"], (_encode(others).decode(),)).get)
+            self._streams |= decode_ends(connection.execute(SQL["stream_ends"], (_encode(others).decode(),)).get)
         self._events: list[Any] = []
         self._tags: list[Any] = []
 
@@ -97,7 +111,24 @@ class AppendBatch:
                 self.flush()
                 return find_existing(self._connection, writes) or VersionConflict(write.stream, write.expected, actual)
         versions = tuple([self._add_rows(write) for write in writes])
-        return Appended(self._position, versions)
+        return Appended(self.position, versions)
+
+    def append_in_order(self, append: HandlerAppend) -> int:
+        """Check the events of handlers and collect their rows. Returns the position of the last one.
+
+        Raises:
+            HandlerConflict: a condition or an expected version does not hold.
+        """
+        for condition in append.conditions:
+            if failed := self._check_condition(condition):
+                raise HandlerConflict(failed)
+        for stream, expected in append.expected.items():
+            # fault: conflict-of-handler-ignored
+            if not is_expected(expected, actual := self._streams.get(stream, _NO_STREAM)[0]):
+                raise HandlerConflict(VersionConflict(stream, expected, actual))
+        for stream, event in append.events:
+            self._add_rows(StreamWrite(stream, (event,), ANY))
+        return self.position
 
     def flush(self) -> None:
         """Insert the collected rows."""
@@ -109,7 +140,7 @@ class AppendBatch:
             _insert_tags(self._connection, tags)
 
     def _add_rows(self, write: StreamWrite) -> int:
-        stream, position = write.stream, self._position
+        stream, position = write.stream, self.position
         version, last_recorded_at = self._streams.get(stream, _NO_STREAM)
         # fault: recorded-at-decreases
         recorded_at = max(self._recorded_at, last_recorded_at)
@@ -126,7 +157,7 @@ class AppendBatch:
                 position, stream, version, event.type, event.schema_version, event.id, event.data, event.metadata, tags,
                 recorded_at, occurred_at, event.expires,
             )  # fmt: skip
-        self._position, self._streams[stream] = position, (version, recorded_at)
+        self.position, self._streams[stream] = position, (version, recorded_at)
         return version
 
     def _check_condition(self, condition: AppendCondition) -> ConditionFailed | None:
@@ -134,7 +165,7 @@ class AppendBatch:
         # fault: condition-ignores-own-batch
         self.flush()
         matching: dict[int, RecordedEvent] = {}
-        position = self._position
+        position = self.position
         for query in condition.queries:
             page = read_page(self._connection, condition.after, query, PAGE_SIZE)
             # fault: only-last-query-counts
@@ -142,6 +173,27 @@ class AppendBatch:
             position = min(position, page.position)
         events = tuple(matching[key] for key in sorted(matching) if key <= position)
         return ConditionFailed(events, position) if events else None
+
+
+def append_of_handler(connection: SqliteConnection, append: HandlerAppend, now: str) -> int:
+    """Store the events of handlers. Returns the position of the last one.
+
+    Raises:
+        HandlerConflict: the transaction must be rolled back.
+    """
+    batch = AppendBatch(connection, now, append.expected)
+    stored_until = batch.position
+    try:
+        position = batch.append_in_order(append)
+        batch.flush()
+    except apsw.ConstraintError:
+        ids = [event.id for _, event in append.events]
+        events = read_events(connection, "find_events", (_encode(ids).decode(),))
+        existing = [each.id for each in events if each.position <= stored_until]
+        if not existing and len(set(ids)) == len(ids):
+            raise
+        raise HandlerConflict(IdConflict((existing or ids)[0])) from None
+    return position
 
 
 def find_existing(connection: SqliteConnection, writes: Sequence[StreamWrite]) -> AppendResult | None:

@@ -29,8 +29,9 @@ from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.query import EVERYTHING, Query
 from fait._store.group_commit import AppendOutcome, GroupCommit, PendingAppend
 from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
+from fait._store.ports.unit_of_work import HandlerAppend
 from fait._store.position_signal import STORE_CLOSED, PositionSignal
-from fait._store.sqlite.append_batch import AppendBatch, find_existing
+from fait._store.sqlite.append_batch import AppendBatch, append_of_handler, decode_ends, find_existing
 from fait._store.sqlite.connection import SqliteConnection, map_error
 from fait._store.sqlite.retention import expire
 from fait._store.sqlite.rows import head, read_events, read_page
@@ -96,6 +97,14 @@ class SqliteLog:
         if self._closed:
             raise StoreUnavailable(STORE_CLOSED)
         return await self._group_commit.append(writes, condition)
+
+    def store(self, connection: SqliteConnection, append: HandlerAppend) -> int:
+        """Store the events of handlers in the transaction of the writer. Returns the position of the last one."""
+        return append_of_handler(connection, append, to_timestamp(self._clock.now()))
+
+    def report(self, position: int) -> None:
+        """Wake waiting readers after a commit of events up to a position."""
+        self._signal.advance(position)
 
     async def _flush(self, appends: Sequence[PendingAppend]) -> Sequence[AppendOutcome | Exception]:
         run = self._writer.run_inline if len(appends) == 1 and _fits_inline(appends[0]) else self._writer.run
@@ -176,6 +185,10 @@ class SqliteLog:
         values = (after, check_limit(limit), category)
         rows = await self._readers.run(lambda connection: connection.execute(SQL["list_streams"], values).fetchall())
         return [StreamInfo(*row) for row in rows]
+
+    async def versions(self, streams: Sequence[str]) -> list[int]:
+        versions = self._read_inline(_version_finder(streams)) if len(streams) <= MAX_INLINE_ROWS else None
+        return await self._readers.run(_version_finder(streams)) if versions is None else versions
 
     async def head(self) -> int:
         return await self._readers.run(head)
@@ -283,6 +296,14 @@ def _histories(
             histories.append((stream, events))
             remaining -= len(events)
     return histories
+
+
+def _version_finder(streams: Sequence[str]) -> Callable[[SqliteConnection], list[int]]:
+    def find(connection: SqliteConnection) -> list[int]:
+        ends = decode_ends(connection.execute(SQL["stream_ends"], (_encode(streams).decode(),)).get)
+        return [ends[stream][0] if stream in ends else 0 for stream in streams]
+
+    return find
 
 
 def _event_finder(values: Sequence[Any]) -> Callable[[SqliteConnection], list[RecordedEvent]]:

@@ -9,9 +9,11 @@ import apsw
 
 from fait._errors import UsageError
 from fait._store.ports.tables import RowChange, constraint_violation
-from fait._store.ports.unit_of_work import HandlerStatement, UnitOfWork
+from fait._store.ports.unit_of_work import HandlerStatement, RecordResult, UnitOfWork
 from fait._store.sqlite import table_sql
+from fait._store.sqlite.append_batch import HandlerConflict
 from fait._store.sqlite.connection import SqliteConnection
+from fait._store.sqlite.log import SqliteLog
 from fait._store.sqlite.statements import SQL
 from fait._store.sqlite.worker_threads import WriterThread
 
@@ -36,24 +38,33 @@ _WRITES: Final = {apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}
 class SqliteRecorder:
     """`Recorder` in an SQLite file."""
 
-    def __init__(self, writer: WriterThread) -> None:
+    def __init__(self, writer: WriterThread, log: SqliteLog) -> None:
         self._writer = writer
+        self._log = log
 
-    async def record(self, work: UnitOfWork) -> bool:
-        return await self._writer.run(lambda connection: _record(connection, work))
+    async def record(self, work: UnitOfWork) -> RecordResult:
+        try:
+            position = await self._writer.run(lambda connection: self._record(connection, work))
+        except HandlerConflict as error:  # the transaction is rolled back, and other jobs in it were repeated
+            return error.conflict
+        if position is None:
+            return "refused"
+        self._log.report(position)
+        return "recorded"
 
-
-def _record(connection: SqliteConnection, work: UnitOfWork) -> bool:
-    move, key = work.move, work.move.key
-    values = (key.subscription, key.generation, key.low, move.fencing_token, move.revision, move.position)
-    if connection.execute(SQL["move_range"], values).get is None:
-        return False
-    # fault: checkpoint-committed-before-rows
-    for change in work.rows:
-        _change(connection, change)
-    if work.statements:
-        _run(connection, work.statements)
-    return True
+    def _record(self, connection: SqliteConnection, work: UnitOfWork) -> int | None:
+        """Record work. Returns the position of the last event appended, or 0; None if the work is fenced."""
+        move, key = work.move, work.move.key
+        values = (key.subscription, key.generation, key.low, move.fencing_token, move.revision, move.position)
+        # fault: events-stored-before-fencing
+        if connection.execute(SQL["move_range"], values).get is None:
+            return None
+        # fault: checkpoint-committed-before-rows
+        for change in work.rows:
+            _change(connection, change)
+        if work.statements:
+            _run(connection, work.statements)
+        return self._log.store(connection, work.append) if work.append else 0
 
 
 def _change(connection: SqliteConnection, change: RowChange) -> None:

@@ -39,7 +39,7 @@ class SqliteStore:
         self.log = log
         self.registrations = SqliteRegistrations(writer, readers)
         self.leases = SqliteLeases(writer, readers)
-        self.recorder = SqliteRecorder(writer)
+        self.recorder = SqliteRecorder(writer, log)
         self.tables = SqliteTables(writer, readers)
         self.snapshots = SqliteSnapshots(writer, readers)
         self._writer = writer

@@ -33,6 +33,7 @@ pytest.register_assert_rewrite(
             "closing",
             "conditions",
             "epochs",
+            "handler_appends",
             "leases",
             "log",
             "ports",

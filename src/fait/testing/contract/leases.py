@@ -244,9 +244,9 @@ async def state(store: Store) -> tuple[int, list[Row], list[Row]]:
 
 async def recorded(store: Store, work: UnitOfWork) -> None:
     """Record work, and expect that it is not rejected."""
-    assert await store.recorder.record(work)
+    assert await store.recorder.record(work) == "recorded"
 
 
 async def refused(store: Store, work: UnitOfWork) -> None:
     """Record work, and expect that it is rejected."""
-    assert not await store.recorder.record(work)
+    assert await store.recorder.record(work) == "refused"

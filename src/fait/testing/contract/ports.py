@@ -20,6 +20,7 @@ from fait._store.ports.store import Store
 from fait._store.ports.tables import Column, ColumnCondition, ColumnKind, Row, RowChange, SortOrder, Table
 from fait._store.ports.unit_of_work import HandlerStatement, RangeMove, UnitOfWork
 from fait.testing.contract.closing import ClosingContract
+from fait.testing.contract.handler_appends import HandlerAppendContract
 from fait.testing.contract.leases import (
     NOTES,
     WORDS,
@@ -90,7 +91,7 @@ def holds(operator: str, value: Any, operands: Sequence[Any]) -> bool:
     return {"<": value < other, "<=": value <= other, ">": value > other, ">=": value >= other}[operator]
 
 
-class PortContract(LeaseContract, ClosingContract):
+class PortContract(LeaseContract, HandlerAppendContract, ClosingContract):
     """The contract of `Registrations`, `Leases`, `Recorder` and `Tables`."""
 
     # Registrations
@@ -261,7 +262,7 @@ class PortContract(LeaseContract, ClosingContract):
         )
 
         assert [isinstance(each, Appended) for each in (results[0], results[4])] == [True, True]
-        assert (results[1], results[2], results[3]) == (False, True, False)
+        assert (results[1], results[2], results[3]) == ("refused", "recorded", "refused")
         assert isinstance(results[5], Exception)
         assert await state(store) == (0, [(2, "good")], [])
 
