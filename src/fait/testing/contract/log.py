@@ -26,6 +26,7 @@ from fait._events.version import Expected, expected_number
 from fait._store.ports.log import Log, StreamInfo
 from fait.testing.contract.arguments import ArgumentContract
 from fait.testing.contract.epochs import EpochContract
+from fait.testing.contract.pages import PageContract
 from fait.testing.contract.sizes import SizeContract
 from fait.testing.contract.store import START, Opener, added, everything, new, outcome_of, soon, write
 
@@ -68,7 +69,7 @@ DATA = [
 ]
 
 
-class LogContract(EpochContract, ArgumentContract, SizeContract):
+class LogContract(EpochContract, ArgumentContract, SizeContract, PageContract):
     """The contract of `Log`, except conditions and expiry."""
 
     # Expected versions
@@ -87,10 +88,10 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
         if expected in EXPECTATIONS[actual]:
             assert isinstance(result, Appended)
             assert (result.versions, result.repeated) == ((actual + 2,), False)
-            assert len(await log.read_stream("order-1")) == actual + 2
+            assert len((await log.read_stream("order-1"))[0]) == actual + 2
         else:
             assert result == VersionConflict("order-1", expected_number(expected), actual)
-            assert len(await log.read_stream("order-1")) == actual
+            assert len((await log.read_stream("order-1"))[0]) == actual
             assert await log.head() == head
 
     async def test_concurrent_appends_with_one_expected_version_store_one(self, log: Log) -> None:
@@ -99,7 +100,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
         results = await asyncio.gather(*(log.append([write("seat-1", 1, 3)]) for _ in range(64)))
 
         assert sorted(map(outcome_of, results)) == ["appended"] + ["conflict"] * 63
-        assert [event.version for event in await log.read_stream("seat-1")] == [1, 2, 3, 4]
+        assert [event.version for event in (await log.read_stream("seat-1"))[0]] == [1, 2, 3, 4]
 
     async def test_concurrent_appends_of_several_handles_store_one(self, log: Log, opener: Opener) -> None:
         self._skip_unless_shared(log)
@@ -184,7 +185,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
                     assert list(result.events) == matching
                     assert result.position >= matching[-1].position
                 stored = await everything(log)
-        assert len(stored) == 4 + len(await log.read_stream("other"))
+        assert len(stored) == 4 + len((await log.read_stream("other"))[0])
 
     # Repeated appends
 
@@ -261,7 +262,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
             repeated = await added(log, *writes)
 
             assert repeated.versions == (2, 1)
-            assert len(await log.read_stream(f"a-{turns}")) == 2
+            assert len((await log.read_stream(f"a-{turns}"))[0]) == 2
 
     # Versions, positions, times
 
@@ -290,14 +291,14 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
         clock.moment = START + timedelta(microseconds=1)
         await added(log, write("a", 2))
 
-        assert [event.recorded_at for event in await log.read_stream("a")] == [clock.moment] * 2
+        assert [event.recorded_at for event in (await log.read_stream("a"))[0]] == [clock.moment] * 2
 
     async def test_recorded_at_never_decreases_when_the_clock_does(self, log: Log, clock: ManualClock) -> None:
         for hours in (0, 2, -5, 1, -1, 7):
             clock.advance(hours=hours)
             await added(log, write("a"), write(f"b{hours}"))
 
-        offsets = [event.recorded_at - START for event in await log.read_stream("a")]
+        offsets = [event.recorded_at - START for event in (await log.read_stream("a"))[0]]
         assert offsets == [timedelta(hours=hours) for hours in (0, 2, 2, 2, 2, 4)]
         times = [event.recorded_at for event in await everything(log)]
         assert times == sorted(times)
@@ -311,7 +312,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
         async with opener() as other:
             await added(other.log, write("a"))
 
-        assert [event.recorded_at for event in await log.read_stream("a")] == [START, START]
+        assert [event.recorded_at for event in (await log.read_stream("a"))[0]] == [START, START]
 
     async def test_occurred_at_defaults_to_recorded_at(self, log: Log) -> None:
         east = timezone(timedelta(hours=5, minutes=30))
@@ -321,7 +322,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
         ]  # fmt: skip
         await added(log, write("a", [new(occurred_at=each) for each in given]))
 
-        stored = await log.read_stream("a")
+        stored = (await log.read_stream("a"))[0]
 
         assert [event.occurred_at for event in stored] == [each or START for each in given]
 
@@ -345,7 +346,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
         assert [
             EncodedEvent(e.type, e.schema_version, e.id, e.data, e.metadata, e.tags, e.occurred_at) for e in stored
         ] == events
-        assert await log.read_stream("a") == stored
+        assert (await log.read_stream("a"))[0] == stored
         assert await log.find([event.id for event in events]) == stored
 
     async def test_streams_with_similar_names_are_distinct(self, log: Log) -> None:
@@ -353,7 +354,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
             await added(log, write(name, [new(tags=(name,))], "no_stream"), write(f"twin-{index}"))
 
         for name in NAMES:
-            assert [event.stream for event in await log.read_stream(name)] == [name]
+            assert [event.stream for event in (await log.read_stream(name))[0]] == [name]
             assert [event.stream for event in await everything(log, Query(tags=(name,)))] == [name]
         listed = [each.stream for each in await log.streams() if not each.stream.startswith("twin-")]
         assert listed == sorted(NAMES)
@@ -363,8 +364,8 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
     async def test_missing_stream_is_empty(self, log: Log) -> None:
         await added(log, write("order-1"))
 
-        assert await log.read_stream("order-2") == []
-        assert await log.read_stream("order") == []
+        assert (await log.read_stream("order-2"))[0] == []
+        assert (await log.read_stream("order"))[0] == []
 
     async def test_read_stream_respects_after_limit_and_until(self, log: Log, clock: ManualClock) -> None:
         rng = random.Random(3)
@@ -372,7 +373,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
             occurred_at = START + timedelta(hours=rng.randint(0, 6))
             await added(log, write("a", [new(occurred_at=occurred_at)]), write("b", 2))
             clock.advance(hours=1)
-        history = await log.read_stream("a")
+        history = (await log.read_stream("a"))[0]
 
         for _ in range(150):
             after, limit = rng.randint(0, 7), rng.randint(1, 7)
@@ -382,7 +383,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
                 *(rng.choice([None, *(START + timedelta(minutes=30 * n) for n in range(-1, 13))]) for _ in range(2)),
             )
 
-            events = await log.read_stream("a", after=after, limit=limit, until=until)
+            events = (await log.read_stream("a", after=after, limit=limit, until=until))[0]
 
             assert events == [event for event in history if event.version > after and _within(event, until)][:limit]
 
@@ -392,7 +393,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract):
             await added(log, write("a"))
 
         async def count_until(offset: timedelta) -> int:
-            return len(await log.read_stream("a", until=Until(recorded_at=START + offset)))
+            return len((await log.read_stream("a", until=Until(recorded_at=START + offset)))[0])
 
         tick = timedelta(microseconds=1)
         assert await count_until(-tick) == 0
