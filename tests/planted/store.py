@@ -4,6 +4,13 @@ from tests.planted.mutant import GROUP_COMMIT, LOG, MEMORY, PORTS, PROPERTY, RET
 
 FAULTS = [
     Mutant(
+        "an append of a few large events delays the appends of others",
+        "_store/group_commit.py",
+        "append-of-many-bytes-not-large",
+        "return append.events >= LARGE_APPEND_EVENTS",
+        GROUP_COMMIT + "large_append_is_flushed_alone_and_overlaps_with_few_others[1-1048576]",
+    ),
+    Mutant(
         "an export replaces a device or a pipe by a file",
         "_tools/cli/transfer.py",
         "export-replaces-device",
