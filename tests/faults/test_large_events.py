@@ -1,5 +1,6 @@
 """Catching up over 300 events of 1 MB needs little memory: measured in a process of its own."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,7 +32,9 @@ async def test_reading_large_events_needs_little_memory(store_url: Callable[[str
     await store.close()
 
     for use in ("events", "load", "load many", "read model"):
-        child = subprocess.run([sys.executable, PROGRAM, url, use], capture_output=True, text=True, check=False)
+        child = await asyncio.to_thread(
+            subprocess.run, [sys.executable, PROGRAM, url, use], capture_output=True, text=True, check=False
+        )
         assert child.returncode == 0, child.stderr
         size, growth = map(int, child.stdout.split())
         assert size == EVENTS * MEGABYTE
