@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -28,7 +29,7 @@ async def skip_positions(store: Store, url: str) -> None:
     if isinstance(store, PostgresStore):
         await asked(url, "SELECT setval('{0}.fait_position', $1)", GAP)
         return
-    connection = apsw.Connection(url.removeprefix("sqlite:///"))
+    connection: Any = apsw.Connection(url.removeprefix("sqlite:///"))
     connection.execute("DROP TRIGGER fait_events_append_only_update")
     connection.execute(
         "UPDATE fait_events SET position = ? WHERE position = (SELECT max(position) FROM fait_events)", (GAP,)
