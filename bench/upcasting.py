@@ -47,12 +47,12 @@ class OnePageLog:
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
-    ) -> list[EventSlice]:
-        return self.page
+    ) -> tuple[list[EventSlice], bool]:
+        return self.page, False
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
-    ) -> list[tuple[str, list[EventSlice]]]:
+    ) -> tuple[list[tuple[str, list[EventSlice]]], bool]:
         raise NotImplementedError
 
 

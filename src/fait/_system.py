@@ -28,7 +28,7 @@ from fait._events.query import EVERYTHING, Query
 from fait._events.stream import check_stream
 from fait._store.open import open_store
 from fait._store.ports.store import Store
-from fait._subscriptions.feed import follow
+from fait._subscriptions.feed import follow, stream_pages
 from fait._subscriptions.find import Rows, column_conditions, decode_cursor, encode_cursor, sort_orders
 from fait._subscriptions.processor import LEASE_DURATION_S, MIN_LEASE_DURATION_S, State
 from fait._subscriptions.projection import Projection
@@ -334,8 +334,10 @@ class System(Client):
             InvalidValue: no stream can have this name.
             UndecodableEvent: an event cannot be decoded.
         """
-        events = await self.store.log.read_stream(check_stream(stream), after=after, until=until, limit=limit)
-        return [self._loader.codec.decode_envelope(each) for each in events if each.type != NOTHING_DECIDED]
+        check_limit(limit)
+        codec = self._loader.codec
+        pages = stream_pages(self.store.log, check_stream(stream), after=after, until=until, limit=limit)
+        return [codec.decode_envelope(each) async for page in pages for each in page if each.type != NOTHING_DECIDED]
 
     async def events(
         self, *, after: int = 0, query: Query = EVERYTHING, follow_on: bool = False

@@ -32,6 +32,7 @@ from fait._decisions.snapshot import Snapshot, SnapshotStore
 from fait._events.append import (
     MAX_APPEND_BYTES,
     MAX_APPEND_EVENTS,
+    MAX_PAGE_BYTES,
     PAGE_SIZE,
     AppendCondition,
     Appended,
@@ -101,6 +102,7 @@ __all__ = [
     "LOCK_TIMEOUT",
     "MAX_APPEND_BYTES",
     "MAX_APPEND_EVENTS",
+    "MAX_PAGE_BYTES",
     "NO_STREAM",
     "PAGE_SIZE",
     "Adoption",

@@ -32,21 +32,21 @@ async def store(request: pytest.FixtureRequest, store_url: Callable[[str], str])
     "until", [Until(), Until(version=9), Until(position=11), Until(recorded_at=START + timedelta(minutes=2))]
 )
 async def test_history_has_the_events_of_the_stream(store: Store, after: int, limit: int, until: Until) -> None:
-    stream = await store.log.read_stream("a", after=after, limit=limit, until=until)
+    stream, more = await store.log.read_stream("a", after=after, limit=limit, until=until)
 
     history = await store.log.history("a", after=after, limit=limit, until=until)
 
-    assert history == [
-        (each.version, each.position, each.id, each.type, each.schema_version, each.data) for each in stream
-    ]
+    slices = [(each.version, each.position, each.id, each.type, each.schema_version, each.data) for each in stream]
+    assert history == (slices, more)
+    assert more == (len(slices) == limit)
 
 
 @pytest.mark.parametrize("minutes", [-21, -5, 0, 5, 30])
 @pytest.mark.parametrize("limit", [1, 3, 100])
 async def test_history_until_occurred_at_leaves_out_later_events(store: Store, minutes: int, limit: int) -> None:
     time = START + timedelta(minutes=minutes)
-    stream = [each for each in await store.log.read_stream("a") if each.occurred_at <= time]
+    stream = [each for each in (await store.log.read_stream("a"))[0] if each.occurred_at <= time]
 
-    history = await store.log.history("a", limit=limit, until=Until(occurred_at=time))
+    history, _ = await store.log.history("a", limit=limit, until=Until(occurred_at=time))
 
     assert [version for version, *_ in history] == [each.version for each in stream][:limit]

@@ -49,9 +49,10 @@ class Snapshots(StoreContract):
         for _ in range(3):
             await added(log, write("a"), write("b"), write("c", 2))
 
-        histories = await log.histories([("c", 4), ("none", 0), ("a", 0), ("b", 3)])
+        histories, more = await log.histories([("c", 4), ("none", 0), ("a", 0), ("b", 3)])
 
-        assert histories == [("c", await log.history("c", after=4)), ("a", await log.history("a"))]
+        assert histories == [("c", (await log.history("c", after=4))[0]), ("a", (await log.history("a"))[0])]
+        assert not more
         assert [len(events) for _, events in histories] == [2, 3]
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5])
@@ -61,13 +62,11 @@ class Snapshots(StoreContract):
         seen: list[tuple[str, int]] = []
 
         while True:
-            page = [
-                (stream, version)
-                for stream, events in await log.histories(remaining, limit=limit)
-                for version, *_ in events
-            ]
+            histories, more = await log.histories(remaining, limit=limit)
+            page = [(stream, version) for stream, events in histories for version, *_ in events]
             seen += page
-            if len(page) < limit:
+            assert more == (len(page) == limit)
+            if not more:
                 break
             names = [stream for stream, _ in remaining]
             remaining = [page[-1], *remaining[names.index(page[-1][0]) + 1 :]]
@@ -75,7 +74,7 @@ class Snapshots(StoreContract):
         assert seen == [
             ("d", 1), ("d", 2), ("b", 1), ("a", 2), ("a", 3), ("c", 1), ("c", 2), ("c", 3), ("c", 4)
         ]  # fmt: skip
-        assert await log.histories([]) == []
+        assert await log.histories([]) == ([], False)
 
 
 class TestMemorySnapshots(Memory, Snapshots): ...

@@ -67,13 +67,13 @@ class QueryCounter:
         read = s.store.log.histories
 
         async def counting(streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE) -> Any:
-            histories = await read(streams, limit=limit)
+            histories, more = await read(streams, limit=limit)
             self.calls += 1
             events = sum(len(each) for _, each in histories)
             self.events += events
             self.longest = max(self.longest, len(streams))
             assert events <= PAGE_SIZE
-            return histories
+            return histories, more
 
         monkeypatch.setattr(s.store.log, "histories", counting)
 

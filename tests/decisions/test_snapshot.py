@@ -124,14 +124,14 @@ class EventCounter:
         history, histories = s.store.log.history, s.store.log.histories
 
         async def one(*values: Any, **named: Any) -> Any:
-            events = await history(*values, **named)
+            events, more = await history(*values, **named)
             self.read += len(events)
-            return events
+            return events, more
 
         async def several(*values: Any, **named: Any) -> Any:
-            streams = await histories(*values, **named)
+            streams, more = await histories(*values, **named)
             self.read += sum(len(events) for _, events in streams)
-            return streams
+            return streams, more
 
         monkeypatch.setattr(s.store.log, "history", one)
         monkeypatch.setattr(s.store.log, "histories", several)
@@ -559,15 +559,17 @@ class GeneratedLog:
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
-    ) -> list[EventSlice]:
-        return [
+    ) -> tuple[list[EventSlice], bool]:
+        last = min(after + limit, self.length)
+        events: list[EventSlice] = [
             (n, n, str(n), "tank.filled", 1, '{"litres":"1"}' + " " * (1000 + n % 2))
-            for n in range(after + 1, min(after + limit, self.length) + 1)
+            for n in range(after + 1, last + 1)
         ]
+        return events, last < self.length
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
-    ) -> list[tuple[str, list[EventSlice]]]:
+    ) -> tuple[list[tuple[str, list[EventSlice]]], bool]:
         raise AssertionError
 
 

@@ -19,6 +19,20 @@ FAULTS = [
         ASYNCPG + "key_names_one_intention_in_outbox_and_system",
     ),
     Mutant(
+        "a page that ends because of its size is taken for the last one",
+        "_store/postgres/rows.py",
+        "page-of-large-events-as-last",
+        "return len(rows) == limit",
+        POSTGRES + "Log::test_page_ends_when_its_events_reach_the_maximum_size[18-data]",
+    ),
+    Mutant(
+        "a reader that skips a gap also skips the event after it",
+        "_store/postgres/log.py",
+        "gap-skip-passes-event",
+        "return mark if following is None else min(mark, following)",
+        "tests/store/test_gaps.py::test_log_with_gap_is_read_with_few_pages[postgresql-query0-1000]",
+    ),
+    Mutant(
         "the separator of values may occur in a value",
         "_store/postgres/append_protocol.py",
         "separator-in-value",

@@ -41,6 +41,13 @@ FAULTS = [
         LOG + "append_of_another_event_with_a_stored_id_returns_id_conflict[value-1]",
     ),
     Mutant(
+        "an append of a few large events delays the appends of others",
+        "_store/group_commit.py",
+        "append-of-many-bytes-not-large",
+        "return append.events >= LARGE_APPEND_EVENTS",
+        GROUP_COMMIT + "large_append_is_flushed_alone_and_overlaps_with_few_others[1-1048576]",
+    ),
+    Mutant(
         "an export replaces a device or a pipe by a file",
         "_tools/cli/transfer.py",
         "export-replaces-device",
@@ -263,6 +270,20 @@ FAULTS = [
         "full-page-ends-at-mark",
         "return Page(events, high_water_mark, more=True)",
         LOG + "pages_contain_each_event_once[3]",
+    ),
+    Mutant(
+        "a page that ends before a large event may be empty, and a condition takes it for the last one",
+        "_store/sqlite/rows.py",
+        "page-before-large-event-empty",
+        "if False:",
+        LOG + "condition_finds_a_large_event_behind_a_page_of_others",
+    ),
+    Mutant(
+        "a page holds any number of large events",
+        "_store/sqlite/rows.py",
+        "large-events-read-at-once",
+        "while event := _recorded_events(rows):",
+        LOG + "page_ends_when_its_events_reach_the_maximum_size[data]",
     ),
     Mutant(
         "a position limit excludes the position",

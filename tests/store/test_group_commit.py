@@ -8,8 +8,9 @@ import pytest
 
 from fait import _affinity
 from fait._errors import StoreUnavailable, UsageError
-from fait._events.append import AppendCondition, StreamWrite, VersionConflict
+from fait._events.append import MAX_APPEND_BYTES, AppendCondition, StreamWrite, VersionConflict
 from fait._store.group_commit import (
+    LARGE_APPEND_BYTES,
     LARGE_APPEND_EVENTS,
     LOCK_TIMEOUT,
     MAX_BATCH_BYTES,
@@ -92,14 +93,15 @@ async def test_rest_of_the_queue_joins_the_batch_unless_it_fills_another() -> No
     await harness.backend.finish_all()
 
 
-async def test_large_append_is_flushed_alone_and_overlaps_with_few_others() -> None:
+@pytest.mark.parametrize(("events", "size"), [(LARGE_APPEND_EVENTS, 0), (1, LARGE_APPEND_BYTES), (2, MAX_APPEND_BYTES)])
+async def test_large_append_is_flushed_alone_and_overlaps_with_few_others(events: int, size: int) -> None:
     harness = Harness(max_batches=2)
-    for writes in (write("a"), write("large", LARGE_APPEND_EVENTS)):
+    for writes in (write("a"), write("large", events, size)):
         await harness.append(writes)
     assert harness.backend.streams == [["a"], ["large"]]
 
     await harness.append(write("b"))
-    await harness.append(write("larger", LARGE_APPEND_EVENTS))
+    await harness.append(write("larger", events, size // 2 + LARGE_APPEND_BYTES // 2))
     await harness.append(write("c"))
     await harness.backend.finish(0)
     assert harness.backend.streams[2:] == [["b"]]

@@ -121,7 +121,7 @@ class Loader:
             starts = [
                 (each, snapshots[each].version - 1 if each in snapshots else loaded[each].version) for each in remaining
             ]
-            page = await self._log.histories(starts, limit=PAGE_SIZE)
+            page, more = await self._log.histories(starts, limit=PAGE_SIZE)
             for stream, events in page:
                 if stream not in snapshots:
                     self._fold(definition, loaded[stream], events, stream)
@@ -129,7 +129,7 @@ class Loader:
                     loaded[stream] = resumed
                 else:
                     invalid.add(stream)
-            if sum(len(events) for _, events in page) < PAGE_SIZE:
+            if not more:
                 break
             remaining = [each for each in remaining[remaining.index(page[-1][0]) :] if each not in invalid]
         for stream in invalid | snapshots.keys():
@@ -146,9 +146,9 @@ class Loader:
 
         Returns None if the snapshot lies beyond `until` or does not match the stream.
         """
-        page = await self._log.history(stream, after=snapshot.version - 1, limit=PAGE_SIZE, until=until)
+        page, more = await self._log.history(stream, after=snapshot.version - 1, limit=PAGE_SIZE, until=until)
         resumed = self._apply_to_snapshot(definition, snapshot, page, stream)
-        if resumed is None or len(page) < PAGE_SIZE:
+        if resumed is None or not more:
             return resumed
         return await self._fold_remaining(definition, stream, resumed, until)
 
@@ -176,9 +176,9 @@ class Loader:
     ) -> LoadedState[S]:
         """Fold the events after `loaded.version` into it."""
         while True:
-            page = await self._log.history(stream, after=loaded.version, limit=PAGE_SIZE, until=until)
+            page, more = await self._log.history(stream, after=loaded.version, limit=PAGE_SIZE, until=until)
             self._fold(definition, loaded, page, stream)
-            if len(page) < PAGE_SIZE:
+            if not more:
                 return loaded
 
     def _apply_to_snapshot(

@@ -16,14 +16,16 @@ ReadMatching = Callable[[Sequence[Query], int], Awaitable[tuple[list[RecordedEve
 class HistoryReader(Protocol):
     """The methods that loading uses."""
 
-    async def history(self, stream: str, *, after: int = 0, limit: int = ..., until: Until = ...) -> list[EventSlice]:
-        """Read the event slices of a stream, in order of version."""
+    async def history(
+        self, stream: str, *, after: int = 0, limit: int = ..., until: Until = ...
+    ) -> tuple[list[EventSlice], bool]:
+        """Read event slices of a stream, in order of version; also return whether more may follow."""
         ...
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = ...
-    ) -> list[tuple[str, list[EventSlice]]]:
-        """Read the event slices of several streams, each after a version."""
+    ) -> tuple[list[tuple[str, list[EventSlice]]], bool]:
+        """Read event slices of several streams, each after a version; also return whether more may follow."""
         ...
 
 

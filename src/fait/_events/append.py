@@ -19,6 +19,7 @@ from fait._events.version import EXISTS, expected_name
 __all__ = [
     "MAX_APPEND_BYTES",
     "MAX_APPEND_EVENTS",
+    "MAX_PAGE_BYTES",
     "PAGE_SIZE",
     "AppendCondition",
     "AppendResult",
@@ -48,6 +49,9 @@ MAX_APPEND_BYTES: Final = 64 << 20
 
 PAGE_SIZE: Final = 1_000
 """Default number of events that a reader requests at a time."""
+
+MAX_PAGE_BYTES: Final = 4 << 20
+"""Size of data, metadata and tags at which a page ends: the event that reaches it is the last one of the page."""
 
 _MAX_CHARACTER_BYTES: Final = 4
 
@@ -146,7 +150,8 @@ class Page(Struct, frozen=True):
     Attributes:
         events: the matching events, in order of position.
         position: position up to which the log has been searched; the next page starts after it.
-        more: whether another page may follow immediately: this one was full, or only part of the log was searched.
+        more: whether another page may follow immediately: the number or the size of the events reached a limit, or only
+            part of the log was searched.
     """
 
     events: list[RecordedEvent]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a default for the type variable, so that strict type checke
 else:
     E_co = typing.TypeVar("E_co", covariant=True)
 
-__all__ = ["CommandRecord", "EncodedEvent", "Envelope", "EventSlice", "Metadata", "RecordedEvent", "Untyped"]
+__all__ = ["CommandRecord", "EncodedEvent", "Envelope", "EventSlice", "Metadata", "RecordedEvent", "Untyped", "size_of"]
 
 
 class Untyped(Struct, frozen=True):
@@ -135,6 +135,11 @@ class RecordedEvent(Struct, frozen=True, gc=False):
 
 EventSlice = tuple[int, int, str, str, int, str]
 """The part of a recorded event that a fold needs: version, position, id, type, schema version, data."""
+
+
+def size_of(event: RecordedEvent) -> int:
+    """Return the number of characters in the data, the metadata and the tags of an event."""
+    return len(event.data) + len(event.metadata) + sum(map(len, event.tags))
 
 
 class Envelope(Struct, Generic[E_co], frozen=True, gc=False):

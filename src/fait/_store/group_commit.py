@@ -18,9 +18,18 @@ from typing import Any, Final
 
 from fait._affinity import Affinity
 from fait._errors import StoreUnavailable
-from fait._events.append import AppendCondition, AppendResult, StreamWrite, check_size, count_characters
+from fait._events.append import (
+    MAX_APPEND_BYTES,
+    AppendCondition,
+    AppendResult,
+    StreamWrite,
+    check_size,
+    count_characters,
+)
 
 __all__ = [
+    "LARGE_APPEND_BYTES",
+    "LARGE_APPEND_EVENTS",
     "MAX_BATCH_BYTES",
     "MAX_BATCH_EVENTS",
     "MAX_QUEUED_BYTES",
@@ -51,11 +60,14 @@ If flushes may overlap, a large append is a batch of its own, and a flush may st
 appends.
 """
 
+LARGE_APPEND_BYTES: Final = 1 << 20
+"""Minimum size of a large append with fewer events."""
+
 MAX_QUEUED_EVENTS: Final = 50_000
 """Maximum number of events in queued and running appends. Further appends wait before they are queued."""
 
-MAX_QUEUED_BYTES: Final = 64 << 20
-"""Maximum number of bytes in queued and running appends."""
+MAX_QUEUED_BYTES: Final = 2 * MAX_APPEND_BYTES
+"""Maximum number of bytes in queued and running appends. Others fit next to the largest possible one."""
 
 
 class LockTimeout:
@@ -268,7 +280,7 @@ class GroupCommit:
         if batch:
             self._free_slots -= 1
             self._appends_in_flight += len(batch)
-            self._large_in_flight += batch[0].events >= LARGE_APPEND_EVENTS
+            self._large_in_flight += _is_large(batch[0])
         return batch
 
     def _can_start_batch(self) -> bool:
@@ -281,9 +293,7 @@ class GroupCommit:
         if self._free_slots in (0, self._max_batches) or self._conditional_appends:
             return self._free_slots == self._max_batches
         return (
-            self._large_in_flight > 0
-            or len(self._queue) >= self._min_overlapping_appends
-            or self._queue[0].events >= LARGE_APPEND_EVENTS
+            self._large_in_flight > 0 or len(self._queue) >= self._min_overlapping_appends or _is_large(self._queue[0])
         )
 
     def _next_batch(self) -> list[PendingAppend]:
@@ -298,7 +308,7 @@ class GroupCommit:
                 self._admit()
                 continue
             events, size = events + append.events, size + append.size_bytes
-            alone = self._max_batches > 1 and append.events >= LARGE_APPEND_EVENTS
+            alone = self._max_batches > 1 and _is_large(append)
             if batch and (alone or events > MAX_BATCH_EVENTS or size > MAX_BATCH_BYTES):
                 self._queue.appendleft(append)
                 break
@@ -364,7 +374,7 @@ class GroupCommit:
                 self._resolve(append, outcome)
         if slots:
             self._appends_in_flight -= len(batch)
-            self._large_in_flight -= batch[0].events >= LARGE_APPEND_EVENTS
+            self._large_in_flight -= _is_large(batch[0])
         self._admit()
         for append in retries:
             self._start([append], slots=0)  # uses no slot, however long it takes, and still blocks its streams
@@ -417,6 +427,11 @@ class _StreamQueue:
             self._shared_version = shared_version
             following.append(append)
         return following
+
+
+def _is_large(append: PendingAppend) -> bool:
+    # fault: append-of-many-bytes-not-large
+    return append.events >= LARGE_APPEND_EVENTS or append.size_bytes >= LARGE_APPEND_BYTES
 
 
 def _shared_version(append: PendingAppend) -> int | None:

@@ -2,15 +2,16 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import islice, takewhile
+from itertools import groupby, islice, takewhile
 from operator import attrgetter
 from uuid import uuid4
 
 from fait._arguments import check_integer, check_time
 from fait._clock import Clock
 from fait._events.append import (
+    MAX_PAGE_BYTES,
     PAGE_SIZE,
     AppendCondition,
     Appended,
@@ -29,7 +30,7 @@ from fait._events.append import (
     check_writes,
     count_characters,
 )
-from fait._events.envelope import EventSlice, RecordedEvent
+from fait._events.envelope import EventSlice, RecordedEvent, size_of
 from fait._events.query import EVERYTHING, Query
 from fait._events.stream import category_of
 from fait._events.version import ANY, is_expected
@@ -145,8 +146,11 @@ class MemoryLog:
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
-    ) -> list[RecordedEvent]:
+    ) -> tuple[list[RecordedEvent], bool]:
         check_page(after, limit)
+        return _first_page(self._stream_events(stream, after, until), limit)
+
+    def _stream_events(self, stream: str, after: int, until: Until = Until()) -> list[RecordedEvent]:
         history = self._streams.get(stream, [])
         limits = (
             (until.version, _version),
@@ -157,36 +161,27 @@ class MemoryLog:
         events = _after_version(history[: min(ends, default=len(history))], after)
         if until.occurred_at is not None:
             events = [event for event in events if event.occurred_at <= until.occurred_at]
-        return events[:limit]
+        return events
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
-    ) -> list[EventSlice]:
-        return [
-            (event.version, event.position, event.id, event.type, event.schema_version, event.data)
-            for event in await self.read_stream(stream, after=after, limit=limit, until=until)
-        ]
+    ) -> tuple[list[EventSlice], bool]:
+        check_page(after, limit)
+        events, more = _first_page(self._stream_events(stream, after, until), limit)
+        return _slices(events), more
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
-    ) -> list[tuple[str, list[EventSlice]]]:
+    ) -> tuple[list[tuple[str, list[EventSlice]]], bool]:
         check_limit(limit)
-        histories, remaining = list[tuple[str, list[EventSlice]]](), limit
-        for stream, after in streams:
-            if remaining and (events := await self.history(stream, after=after, limit=remaining)):
-                histories.append((stream, events))
-                remaining -= len(events)
-        return histories
+        all_events = (event for stream, after in streams for event in self._stream_events(stream, after))
+        events, more = _first_page(all_events, limit)
+        return [(stream, _slices(group)) for stream, group in groupby(events, key=attrgetter("stream"))], more
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
         check_page(after, limit)
-        events: list[RecordedEvent] = []
-        for event in self._after(after):
-            if query.matches(event):
-                events.append(event)
-                if len(events) == limit:
-                    return Page(events, event.position, more=True)
-        return Page(events, max(after, self._head), more=False)
+        events, more = _first_page((event for event in self._after(after) if query.matches(event)), limit)
+        return Page(events, events[-1].position if more else max(after, self._head), more)
 
     async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
         events = {event_id: self._by_id[event_id] for event_id in check_event_ids(event_ids) if event_id in self._by_id}
@@ -256,3 +251,18 @@ class MemoryLog:
 
 def _after_version(history: list[RecordedEvent], version: int) -> list[RecordedEvent]:
     return history[bisect_right(history, version, key=_version) :]
+
+
+def _first_page(events: Iterable[RecordedEvent], limit: int) -> tuple[list[RecordedEvent], bool]:
+    """Return events until their number or their size reaches a limit, and whether it did."""
+    page, size = list[RecordedEvent](), 0
+    for event in events:
+        page.append(event)
+        size += size_of(event)
+        if len(page) == limit or size >= MAX_PAGE_BYTES:
+            return page, True
+    return page, False
+
+
+def _slices(events: Iterable[RecordedEvent]) -> list[EventSlice]:
+    return [(event.version, event.position, event.id, event.type, event.schema_version, event.data) for event in events]

@@ -118,6 +118,10 @@ class Log(Protocol):
     Every method that accesses the database may raise `StoreUnavailable`. The methods that read or expire events raise
     `UsageError` if `limit` is less than 1. Times are aware; returned times are in UTC. A missing stream has no events
     and version 0.
+
+    A page, and any other result of several events except that of `find`, ends with the event at which data, metadata
+    and tags reach `MAX_PAGE_BYTES`, so that readers of large events need little memory. A backend may count only what
+    it returns, and may leave out events of up to 4,096 characters.
     """
 
     @property
@@ -173,7 +177,7 @@ class Log(Protocol):
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
-    ) -> list[RecordedEvent]:
+    ) -> tuple[list[RecordedEvent], bool]:
         """Read the events of a stream, in order of version.
 
         Args:
@@ -182,12 +186,15 @@ class Log(Protocol):
             limit: maximum number of events.
             until: upper limits; all of them apply. With `occurred_at`, events that occurred later are left out, so the
                 versions may have gaps.
+
+        Returns:
+            The events, and whether more may follow: there are `limit` events, or their size reached `MAX_PAGE_BYTES`.
         """
         ...
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
-    ) -> list[EventSlice]:
+    ) -> tuple[list[EventSlice], bool]:
         """Read the event slices of a stream, in order of version: only the fields that a fold needs.
 
         Args:
@@ -196,12 +203,15 @@ class Log(Protocol):
             limit: maximum number of events.
             until: upper limits; all of them apply. With `occurred_at`, events that occurred later are left out, so the
                 versions may have gaps.
+
+        Returns:
+            The events, and whether more may follow, as in `read_stream`.
         """
         ...
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
-    ) -> list[tuple[str, list[EventSlice]]]:
+    ) -> tuple[list[tuple[str, list[EventSlice]]], bool]:
         """Read the event slices of several streams with one query. The streams may be read at different times.
 
         Args:
@@ -209,9 +219,10 @@ class Log(Protocol):
             limit: maximum number of events in all streams together.
 
         Returns:
-            The streams that have events, in the order given, each with its events in order of version. If there are
-            `limit` events, the last stream may be incomplete and later streams are missing: call again with the last
-            stream, after its last version, and the streams that follow it.
+            The streams that have events, in the order given, each with its events in order of version, and whether
+            more may follow, as in `history`. Then there is at least one event, the last stream may be incomplete, and
+            later streams are missing: call again with the last stream, after its last version, and the streams that
+            follow it.
         """
         ...
 
@@ -225,7 +236,7 @@ class Log(Protocol):
 
         Returns:
             A page. Its `position` is where to continue; it is never less than `after`. `more` says whether to call
-            again immediately.
+            again immediately, also if the page has fewer events than `limit`, or none.
 
         Guarantees:
             No event after `after` and up to the page's `position` matches the query, except those returned, now or

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Final
 
-from fait._events.envelope import RecordedEvent
+from fait._events.envelope import RecordedEvent, size_of
 
 __all__ = ["MAX_CACHED_BYTES", "MAX_CACHED_EVENTS", "TailCache"]
 
@@ -53,16 +53,12 @@ class TailCache:
         # fault: tail-cache-adds-twice
         new = [event for event in events if event.position > previous_end]
         self._events += new
-        self._bytes += sum(map(_size, new))
+        self._bytes += sum(map(size_of, new))
         while len(self._events) > MAX_CACHED_EVENTS or self._bytes > MAX_CACHED_BYTES:
             self.evict(self._events[0].position)
 
     def evict(self, position: int) -> None:
         """Remove all events up to a position; readers query the database for them."""
         while self._events and self._events[0].position <= position:
-            self._bytes -= _size(self._events.pop(0))
+            self._bytes -= size_of(self._events.pop(0))
         self.start = max(self.start, position)
-
-
-def _size(event: RecordedEvent) -> int:
-    return len(event.data) + len(event.metadata) + sum(map(len, event.tags))

@@ -33,6 +33,10 @@ class Cursor(Protocol):
         """All rows, as tuples."""
         ...
 
+    def close(self) -> None:
+        """End the statement, also if it has further rows."""
+        ...
+
     def __iter__(self) -> Iterator[Any]: ...
 
 

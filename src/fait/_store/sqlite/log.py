@@ -13,6 +13,7 @@ from fait._arguments import check_integer, check_time
 from fait._clock import Clock
 from fait._errors import StoreUnavailable
 from fait._events.append import (
+    MAX_PAGE_BYTES,
     PAGE_SIZE,
     AppendCondition,
     Appended,
@@ -34,7 +35,7 @@ from fait._store.position_signal import STORE_CLOSED, PositionSignal
 from fait._store.sqlite.append_batch import AppendBatch, append_of_handler, decode_ends, find_existing
 from fait._store.sqlite.connection import SqliteConnection, map_error
 from fait._store.sqlite.retention import expire
-from fait._store.sqlite.rows import head, read_events, read_page
+from fait._store.sqlite.rows import head, read_events, read_history, read_page, read_stream
 from fait._store.sqlite.statements import SQL
 from fait._store.sqlite.timestamps import to_timestamp
 from fait._store.sqlite.worker_threads import ReaderThreads, WriterThread
@@ -130,25 +131,25 @@ class SqliteLog:
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
-    ) -> list[RecordedEvent]:
+    ) -> tuple[list[RecordedEvent], bool]:
         check_page(after, limit)
-        values = (stream, after, limit, *_limits(until))
-        return await self._readers.run(lambda connection: read_events(connection, "read_stream", values))
+        limits = _limits(until)
+        return await self._readers.run(lambda connection: read_stream(connection, stream, after, limit, limits))
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
-    ) -> list[EventSlice]:
+    ) -> tuple[list[EventSlice], bool]:
         check_page(after, limit)
         limits = _limits(until)
         inline_limit = min(limit, MAX_INLINE_ROWS)
-        rows = self._read_inline(lambda connection: _history(connection, stream, after, inline_limit, limits))
-        if rows is not None and (len(rows) < inline_limit or inline_limit == limit):
-            return rows
+        page = self._read_inline(lambda connection: _history(connection, stream, after, inline_limit, limits))
+        if page is not None and (not page[1] or inline_limit == limit):
+            return page
         return await self._readers.run(lambda connection: _history(connection, stream, after, limit, limits))
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
-    ) -> list[tuple[str, list[EventSlice]]]:
+    ) -> tuple[list[tuple[str, list[EventSlice]]], bool]:
         check_limit(limit)
         return await self._readers.run(lambda connection: _histories(connection, streams, limit))
 
@@ -282,20 +283,24 @@ def _limits(until: Until) -> tuple[int | None, int | None, str | None, str | Non
 
 def _history(
     connection: SqliteConnection, stream: str, after: int, limit: int, limits: Sequence[Any]
-) -> list[EventSlice]:
-    return connection.execute(SQL["history"], (stream, after, limit, *limits)).fetchall()
+) -> tuple[list[EventSlice], bool]:
+    events, room = read_history(connection, stream, after, limit, limits)
+    return events, len(events) == limit or room <= 0
 
 
 def _histories(
     connection: SqliteConnection, streams: Sequence[tuple[str, int]], limit: int
-) -> list[tuple[str, list[EventSlice]]]:
+) -> tuple[list[tuple[str, list[EventSlice]]], bool]:
     # One statement per stream: a join with the list of streams would have to sort all events to guarantee their order.
-    histories, remaining = list[tuple[str, list[EventSlice]]](), limit
+    histories, remaining, room = list[tuple[str, list[EventSlice]]](), limit, MAX_PAGE_BYTES
     for stream, after in streams:
-        if remaining and (events := _history(connection, stream, after, remaining, (None,) * 4)):
+        events, room = read_history(connection, stream, after, remaining, (None,) * 4, room)
+        if events:
             histories.append((stream, events))
-            remaining -= len(events)
-    return histories
+        remaining -= len(events)
+        if not remaining or room <= 0:
+            return histories, True
+    return histories, False
 
 
 def _version_finder(streams: Sequence[str]) -> Callable[[SqliteConnection], list[int]]:

@@ -15,7 +15,7 @@ from fait._events.query import Query
 from fait._store.command_hint import command_hint
 from fait._store.ports.log import Log
 from fait._store.store_url import redacted_url
-from fait._subscriptions.feed import follow
+from fait._subscriptions.feed import follow, stream_pages
 from fait._tools.cli.lines import canonical_time
 from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
 from fait._tools.cli.output import CommandFailed, command, print_json, print_line, print_message, print_table
@@ -61,8 +61,9 @@ async def stream(
 ) -> None:
     """Show the events of one stream."""
     async with open_readonly(store) as opened:
-        matching = await opened.log.read_stream(name, after=first - 1, limit=limit + 1, until=Until(version=last))
-        if not matching and not await opened.log.read_stream(name, limit=1):
+        pages = stream_pages(opened.log, name, after=first - 1, until=Until(version=last), limit=limit + 1)
+        matching = [event async for page in pages for event in page]
+        if not matching and not await has_stream(opened.log, name):
             raise missing_stream(name, store)
     _print_events(matching[:limit], as_json)
     if len(matching) > limit:
@@ -129,6 +130,12 @@ async def tail(
                 else:
                     print_line("  ".join(_row(event)))
             print(end="", flush=True)
+
+
+async def has_stream(log: Log, name: str) -> bool:
+    """Return whether a stream has events."""
+    events, _ = await log.read_stream(name, limit=1)
+    return bool(events)
 
 
 def missing_stream(name: str, store: str) -> CommandFailed:

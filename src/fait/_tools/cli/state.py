@@ -12,13 +12,14 @@ from fait._app import App, declarations_of
 from fait._decisions.aggregate import Aggregate, fold_definition_of
 from fait._decisions.load import Loader
 from fait._errors import UsageError
-from fait._events.append import PAGE_SIZE, Until
+from fait._events.append import Until
 from fait._events.envelope import RecordedEvent
 from fait._events.stream import category_of
 from fait._store.command_hint import command_hint
 from fait._store.ports.log import Log
 from fait._store.store_url import redacted_url
-from fait._tools.cli.browse import missing_stream, parse_time
+from fait._subscriptions.feed import stream_pages
+from fait._tools.cli.browse import has_stream, missing_stream, parse_time
 from fait._tools.cli.lines import canonical_time
 from fait._tools.cli.options import JsonOption, OptionalAppOption, StoreOption, load_app, open_readonly
 from fait._tools.cli.output import CommandFailed, command, print_fields, print_json, print_line
@@ -59,7 +60,7 @@ async def state(
     async with open_readonly(store) as opened:
         events = await _read(opened.log, name, until)
         if not events:
-            if await opened.log.read_stream(name, limit=1):
+            if await has_stream(opened.log, name):
                 events_of = command_hint(f"stream {quote(name)}", redacted_url(store))
                 raise CommandFailed(
                     f"stream {name!r} had no events at that version or time. List its events with: {events_of}"
@@ -76,10 +77,7 @@ async def state(
 
 
 async def _read(log: Log, name: str, until: Until) -> list[RecordedEvent]:
-    events: list[RecordedEvent] = []
-    while page := await log.read_stream(name, after=events[-1].version if events else 0, until=until, limit=PAGE_SIZE):
-        events.extend(page)
-    return events
+    return [event async for page in stream_pages(log, name, until=until) for event in page]
 
 
 def _find_aggregate(app: App, name: str) -> type[Aggregate]:

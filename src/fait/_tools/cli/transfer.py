@@ -17,13 +17,13 @@ import typer
 from msgspec import Struct
 
 from fait._errors import FaitError, StoreUnavailable
-from fait._events.append import PAGE_SIZE
 from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
 from fait._events.stream import category_of
 from fait._store.open import open_store
 from fait._store.ports.log import Log
 from fait._store.store_url import redacted_url
+from fait._subscriptions.feed import stream_pages
 from fait._tools.cli.import_batches import BatchReader, InvalidLineFile, store_batch
 from fait._tools.cli.lines import format_line
 from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
@@ -228,9 +228,7 @@ async def _pages(
 ) -> AsyncGenerator[tuple[int, list[RecordedEvent]], None]:
     """Yield pages of events, each with the last position it covers."""
     if stream is not None:
-        version = 0
-        while events := await log.read_stream(stream, after=version, limit=PAGE_SIZE):
-            version = events[-1].version
+        async for events in stream_pages(log, stream):
             yield events[-1].position, [each for each in events if category in (None, category_of(each.stream))]
         return
     page = await log.read(0, query=Query(category=category))

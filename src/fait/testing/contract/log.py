@@ -26,6 +26,7 @@ from fait._events.version import Expected, expected_number
 from fait._store.ports.log import Log, StreamInfo
 from fait.testing.contract.arguments import ArgumentContract
 from fait.testing.contract.epochs import EpochContract
+from fait.testing.contract.pages import PageContract
 from fait.testing.contract.recording_times import RecordingTimeContract
 from fait.testing.contract.repetition import RepetitionContract
 from fait.testing.contract.sizes import SizeContract
@@ -70,7 +71,9 @@ DATA = [
 ]
 
 
-class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeContract, RepetitionContract):
+class LogContract(
+    EpochContract, ArgumentContract, SizeContract, PageContract, RecordingTimeContract, RepetitionContract
+):
     """The contract of `Log`, except conditions and expiry."""
 
     # Expected versions
@@ -89,10 +92,10 @@ class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeCo
         if expected in EXPECTATIONS[actual]:
             assert isinstance(result, Appended)
             assert (result.versions, result.repeated) == ((actual + 2,), False)
-            assert len(await log.read_stream("order-1")) == actual + 2
+            assert len((await log.read_stream("order-1"))[0]) == actual + 2
         else:
             assert result == VersionConflict("order-1", expected_number(expected), actual)
-            assert len(await log.read_stream("order-1")) == actual
+            assert len((await log.read_stream("order-1"))[0]) == actual
             assert await log.head() == head
 
     async def test_concurrent_appends_with_one_expected_version_store_one(self, log: Log) -> None:
@@ -101,7 +104,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeCo
         results = await asyncio.gather(*(log.append([write("seat-1", 1, 3)]) for _ in range(64)))
 
         assert sorted(map(outcome_of, results)) == ["appended"] + ["conflict"] * 63
-        assert [event.version for event in await log.read_stream("seat-1")] == [1, 2, 3, 4]
+        assert [event.version for event in (await log.read_stream("seat-1"))[0]] == [1, 2, 3, 4]
 
     async def test_concurrent_appends_of_several_handles_store_one(self, log: Log, opener: Opener) -> None:
         self._skip_unless_shared(log)
@@ -186,7 +189,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeCo
                     assert list(result.events) == matching
                     assert result.position >= matching[-1].position
                 stored = await everything(log)
-        assert len(stored) == 4 + len(await log.read_stream("other"))
+        assert len(stored) == 4 + len((await log.read_stream("other"))[0])
 
     # Repeated appends
 
@@ -263,7 +266,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeCo
             repeated = await added(log, *writes)
 
             assert repeated.versions == (2, 1)
-            assert len(await log.read_stream(f"a-{turns}")) == 2
+            assert len((await log.read_stream(f"a-{turns}"))[0]) == 2
 
     # Versions, positions, times
 
@@ -296,7 +299,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeCo
         ]  # fmt: skip
         await added(log, write("a", [new(occurred_at=each) for each in given]))
 
-        stored = await log.read_stream("a")
+        stored = (await log.read_stream("a"))[0]
 
         assert [event.occurred_at for event in stored] == [each or START for each in given]
 
@@ -320,7 +323,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeCo
         assert [
             EncodedEvent(e.type, e.schema_version, e.id, e.data, e.metadata, e.tags, e.occurred_at) for e in stored
         ] == events
-        assert await log.read_stream("a") == stored
+        assert (await log.read_stream("a"))[0] == stored
         assert await log.find([event.id for event in events]) == stored
 
     async def test_streams_with_similar_names_are_distinct(self, log: Log) -> None:
@@ -328,7 +331,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeCo
             await added(log, write(name, [new(tags=(name,))], "no_stream"), write(f"twin-{index}"))
 
         for name in NAMES:
-            assert [event.stream for event in await log.read_stream(name)] == [name]
+            assert [event.stream for event in (await log.read_stream(name))[0]] == [name]
             assert [event.stream for event in await everything(log, Query(tags=(name,)))] == [name]
         listed = [each.stream for each in await log.streams() if not each.stream.startswith("twin-")]
         assert listed == sorted(NAMES)
@@ -338,8 +341,8 @@ class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeCo
     async def test_missing_stream_is_empty(self, log: Log) -> None:
         await added(log, write("order-1"))
 
-        assert await log.read_stream("order-2") == []
-        assert await log.read_stream("order") == []
+        assert (await log.read_stream("order-2"))[0] == []
+        assert (await log.read_stream("order"))[0] == []
 
     async def test_read_stream_respects_after_limit_and_until(self, log: Log, clock: ManualClock) -> None:
         rng = random.Random(3)
@@ -347,7 +350,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeCo
             occurred_at = START + timedelta(hours=rng.randint(0, 6))
             await added(log, write("a", [new(occurred_at=occurred_at)]), write("b", 2))
             clock.advance(hours=1)
-        history = await log.read_stream("a")
+        history = (await log.read_stream("a"))[0]
 
         for _ in range(150):
             after, limit = rng.randint(0, 7), rng.randint(1, 7)
@@ -357,7 +360,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeCo
                 *(rng.choice([None, *(START + timedelta(minutes=30 * n) for n in range(-1, 13))]) for _ in range(2)),
             )
 
-            events = await log.read_stream("a", after=after, limit=limit, until=until)
+            events = (await log.read_stream("a", after=after, limit=limit, until=until))[0]
 
             assert events == [event for event in history if event.version > after and _within(event, until)][:limit]
 
@@ -367,7 +370,7 @@ class LogContract(EpochContract, ArgumentContract, SizeContract, RecordingTimeCo
             await added(log, write("a"))
 
         async def count_until(offset: timedelta) -> int:
-            return len(await log.read_stream("a", until=Until(recorded_at=START + offset)))
+            return len((await log.read_stream("a", until=Until(recorded_at=START + offset)))[0])
 
         tick = timedelta(microseconds=1)
         assert await count_until(-tick) == 0

@@ -46,6 +46,12 @@ CREATE TABLE {schema}.fait_events (
     occurred_at    timestamptz      NOT NULL,
     id             uuid             NOT NULL,
     schema_version integer          NOT NULL,
+    -- Pages are limited by it. To compute it from the stored values, each read would have to decompress them. A text[]
+    -- has no immutable conversion to text; json_object writes each tag twice.
+    size_bytes     integer          NOT NULL GENERATED ALWAYS AS (
+        octet_length(data::text) + octet_length(metadata::text)
+        + CASE WHEN tags IS NULL THEN 0 ELSE octet_length(json_object(tags, tags)::text) / 2 END
+    ) STORED,
     stream         text COLLATE "C" NOT NULL,
     type           text COLLATE "C" NOT NULL,
     data           json             NOT NULL,
@@ -56,7 +62,7 @@ CREATE TABLE {schema}.fait_events (
 );
 
 CREATE TABLE {schema}.fait_messages (
-    LIKE {schema}.fait_events INCLUDING DEFAULTS,
+    LIKE {schema}.fait_events INCLUDING DEFAULTS INCLUDING GENERATED,
     PRIMARY KEY (position),
     CONSTRAINT fait_messages_version UNIQUE (stream, version),
     CONSTRAINT fait_messages_id UNIQUE (id)

@@ -4,7 +4,7 @@
 -- Arguments
 --   after       a high-water mark that the caller has read before
 --   max_events  maximum number of events
---   max_bytes   maximum size of their data, metadata and tags; compressed values count as many bytes as a reader gets
+--   max_bytes   maximum size of their data, metadata and tags
 --
 -- Returns at least one row. Each row has the mark, the position of the last visible event (head),
 -- fait_log.expired_position, and the columns of an event, which are NULL if there is no event, or if the events exceed a
@@ -20,7 +20,7 @@
 CREATE FUNCTION {schema}.fait_read_tail_1(after bigint, max_events integer, max_bytes bigint) RETURNS TABLE (
     mark bigint, head bigint, expired_position bigint,
     "position" bigint, stream text, version bigint, type text, schema_version integer, id text, data json,
-    metadata json, tags text[], recorded_at timestamptz, occurred_at timestamptz
+    metadata json, tags text[], recorded_at timestamptz, occurred_at timestamptz, size_bytes integer
 )
 -- fault: jit-not-disabled
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
@@ -45,18 +45,10 @@ BEGIN
         ),
         (SELECT expired_position FROM {schema}.fait_log),
         e.position, e.stream, e.version, e.type, e.schema_version, e.id::text, e.data, e.metadata, e.tags,
-        e.recorded_at, e.occurred_at
+        e.recorded_at, e.occurred_at, e.size_bytes
     FROM (VALUES (true)) AS always LEFT JOIN (
         SELECT *, count(*) OVER () AS total_events,
-            -- Only compressed values must be read to know their size.
-            sum(
-                CASE WHEN pg_column_compression(data) IS NULL THEN pg_column_size(data)
-                    ELSE octet_length(data::text) END
-                + CASE WHEN pg_column_compression(metadata) IS NULL THEN pg_column_size(metadata)
-                    ELSE octet_length(metadata::text) END
-                + CASE WHEN tags IS NULL THEN 0 WHEN pg_column_compression(tags) IS NULL THEN pg_column_size(tags)
-                    ELSE octet_length(tags::text) END
-            ) OVER () AS total_bytes
+            sum(size_bytes) OVER () AS total_bytes
         FROM (
             SELECT * FROM {schema}.fait_all_events
             WHERE position > after AND position <= fait_read_tail_1.mark
