@@ -20,7 +20,7 @@ from fait._store.ports.store import Store
 from fait._store.postgres import high_water_mark
 from fait._store.postgres import tail_cache as recent
 from fait._store.postgres.append_protocol import single_arguments
-from fait._store.postgres.connection import Database
+from fait._store.postgres.connection import Database, LogMoved, parse_url
 from fait._store.postgres.high_water_mark import HighWaterMark
 from fait._store.postgres.tail_cache import TailCache
 from fait.testing.contract.store import START, added, new, write
@@ -54,6 +54,8 @@ class Marks:
 
     def __init__(self, *marks: tuple[int | None, int]) -> None:
         self._marks = list(marks)
+        self.epoch_id = "epoch"
+        self.options = parse_url("postgresql://host/database", "postgresql://host/database")
 
     async def fetch(self, statement: str, *_values: Any) -> list[tuple[int, int, int]]:
         assert statement in ("high_water_mark", "read_tail")
@@ -88,13 +90,14 @@ async def test_append_after_restore_does_not_advance_mark() -> None:
     mark = tracker((8, 8), *[(3, 3)] * 99)
     assert await mark.refresh(beyond=0) == 8
     waiting = asyncio.create_task(mark.wait(8))
-    await until(lambda: vars(mark)["_regressed_to"] == 3)
+    await until(lambda: vars(mark)["_moved"])
 
     mark.advance_to(stored_at(9), asyncio.get_running_loop().time())
     await asyncio.sleep(0)
 
     assert mark.position == 8
-    waiting.cancel()
+    with pytest.raises(LogMoved, match=r"decreased from 8 to 3.*fait log adopt --in-place"):
+        await waiting
     await mark.close()
 
 
@@ -386,7 +389,7 @@ async def test_read_tail_and_tail_cache_count_every_part_of_an_event(stores: tup
     await added(stores[0].log, write("a"))
     await added(stores[0].log, write("a", [event]))
 
-    rows = await database_of(stores[0]).fetch("read_tail", 1, 10, recent.MAX_CACHED_BYTES)
+    rows = await database_of(stores[0]).fetch("read_tail", 1, 10, recent.MAX_CACHED_BYTES, None)
     assert [(row["mark"], row["position"]) for row in rows] == [(2, None)]
 
     cache = TailCache()
@@ -398,7 +401,7 @@ async def test_read_tail_returns_all_events_or_none(stores: tuple[Store, Store])
     await added(stores[0].log, write("a", 5))
 
     async def sent(most: int, room: int) -> tuple[int, list[int]]:
-        rows = await database_of(stores[0]).fetch("read_tail", 2, most, room)
+        rows = await database_of(stores[0]).fetch("read_tail", 2, most, room, None)
         return rows[0]["mark"], [row["position"] for row in rows if row["position"] is not None]
 
     assert [await sent(3, 1000), await sent(2, 1000), await sent(3, 25), await sent(3, 1)] == [

@@ -16,7 +16,7 @@ class PositionSignal:
     def __init__(self, position: int = 0) -> None:
         self.position: int = position
         self._waiters: set[asyncio.Future[None]] = set()
-        self._closed = False
+        self._error: StoreUnavailable | None = None
 
     def advance(self, position: int) -> None:
         """Report that the log has reached at least this position."""
@@ -24,9 +24,13 @@ class PositionSignal:
             self.position = position
             self._wake()
 
-    def close(self) -> None:
-        """Wake all waiting tasks with `StoreUnavailable`."""
-        self._closed = True
+    def close(self, error: StoreUnavailable | None = None) -> None:
+        """Wake all waiting tasks with an error, by default that the store is closed. Only the first call counts."""
+        self._error = (
+            self._error
+            or error
+            or StoreUnavailable("the store is closed. Use it only within the block of `async with app.open(...)`.")
+        )
         self._wake()
 
     def _wake(self) -> None:
@@ -38,13 +42,11 @@ class PositionSignal:
         """Wait until a position greater than `after` is reported, or the timeout has expired.
 
         Raises:
-            StoreUnavailable: the signal is closed.
+            StoreUnavailable: the error of `close`.
         """
         while self.position <= after:
-            if self._closed:
-                raise StoreUnavailable(
-                    "the store is closed. Use it only within the block of `async with app.open(...)`."
-                )
+            if self._error is not None:
+                raise self._error
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             try:

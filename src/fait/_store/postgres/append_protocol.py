@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain, count
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -18,7 +18,9 @@ from fait._store.duplicate_append import resolve_duplicate
 from fait._store.group_commit import LOCK_TIMEOUT, AppendOutcome
 
 __all__ = [
+    "ANY_LOG",
     "Append",
+    "Expected",
     "appends_to_json",
     "array_literal",
     "batch_arguments",
@@ -33,6 +35,11 @@ __all__ = [
 T = TypeVar("T")
 
 Append = tuple[Sequence[StreamWrite], AppendCondition | None]
+
+Expected = tuple[str | None, int | None]
+"""What an append requires of the log: its epoch, and that its positions lie above one that is known. None: anything."""
+
+ANY_LOG: Final[Expected] = (None, None)
 
 
 class _ExistingEvent(Struct):
@@ -57,18 +64,25 @@ def is_single_event(appends: Sequence[Append]) -> bool:
     return len(writes) == 1 and len(writes[0].events) == 1 and not (condition and condition.queries)
 
 
-def single_arguments(append: Append, now: datetime | None, *, lock_timeout_ms: int | None) -> tuple[Any, ...]:
+def single_arguments(
+    append: Append, now: datetime | None, *, lock_timeout_ms: int | None, expected: Expected = ANY_LOG
+) -> tuple[Any, ...]:
     """Return the arguments of `append_one`."""
     [write] = append[0]
     [event] = write.events
     return (
         write.stream, write.expected, event.id, event.type, event.schema_version, event.data, event.metadata,
-        event.tags or None, event.occurred_at, event.expires, now, lock_timeout_ms,
+        event.tags or None, event.occurred_at, event.expires, now, lock_timeout_ms, *expected,
     )  # fmt: skip
 
 
 def batch_arguments(
-    appends: Sequence[Append], now: datetime | None, *, check_ids: bool, lock_timeout_ms: int | None
+    appends: Sequence[Append],
+    now: datetime | None,
+    *,
+    check_ids: bool,
+    lock_timeout_ms: int | None,
+    expected: Expected = ANY_LOG,
 ) -> list[Any]:
     """Return the arguments of `append`: several appends of one write each, or one append of any number of writes."""
     writes = [write for append_writes, _ in appends for write in append_writes]
@@ -90,7 +104,7 @@ def batch_arguments(
         joined_tags[0] if joined_tags else None,
         occurred_at if any(occurred_at) else None, expires if any(expires) else None,
         *_query_arguments(appends),
-        now, len(appends) == 1, check_ids, lock_timeout_ms,
+        now, len(appends) == 1, check_ids, lock_timeout_ms, *expected,
     ]  # fmt: skip
 
 

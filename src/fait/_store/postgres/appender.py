@@ -16,6 +16,7 @@ from fait._events.envelope import RecordedEvent
 from fait._store.group_commit import LOCK_TIMEOUT, AppendOutcome, LockTimeout, PendingAppend
 from fait._store.postgres.append_protocol import (
     Append,
+    Expected,
     appends_to_json,
     batch_arguments,
     is_single_event,
@@ -80,6 +81,7 @@ class Appender:
     Args:
         database: the database of the log.
         clock: the clock for `recorded_at`; the server's clock is used in place of the system clock.
+        expected: returns what an append requires of the log. Raises if the log was moved.
         on_event_appended: called after a call that appended a single event, with the event and the time at which the
             call started.
 
@@ -88,9 +90,14 @@ class Appender:
     """
 
     def __init__(
-        self, database: Database, clock: Clock, on_event_appended: Callable[[RecordedEvent, float], None]
+        self,
+        database: Database,
+        clock: Clock,
+        expected: Callable[[], Expected],
+        on_event_appended: Callable[[RecordedEvent, float], None],
     ) -> None:
         self._database = database
+        self._expected = expected
         self._on_event_appended = on_event_appended
         self._location = database.options.redacted_url
         self._clock = None if isinstance(clock, SystemClock) else clock  # None: all processes use the server's clock
@@ -206,7 +213,7 @@ class Appender:
         sequential: bool = False,
     ) -> Sequence[AppendOutcome]:
         """Call the append function that fits. `sequential`: each append sees the events of those before it."""
-        now, lock_timeout_ms = self._recorded_at(), round(lock_timeout_s * 1000)
+        now, lock_timeout_ms, expected = self._recorded_at(), round(lock_timeout_s * 1000), self._expected()
         writes, condition = appends[0]
         with self._database.deadline(connection, RESPONSE_TIMEOUT_S):
             if (
@@ -214,23 +221,30 @@ class Appender:
                 and len(appends) == 1
                 and sum(len(write.events) for write in writes) >= MIN_BULK_EVENTS
             ):
-                appended = await append_bulk(connection, self._database, writes, now, lock_timeout_ms)
+                appended = await append_bulk(connection, self._database, writes, now, lock_timeout_ms, expected)
                 if appended is not None:
                     return [appended]
             if is_single_event(appends) and not check_ids:
-                return await self._call_append_one(connection, appends[0], now, lock_timeout_ms)
+                return await self._call_append_one(connection, appends[0], now, lock_timeout_ms, expected)
             if sequential:
-                arguments = (appends_to_json(appends), now, check_ids, lock_timeout_ms)
+                arguments = (appends_to_json(appends), now, check_ids, lock_timeout_ms, *expected)
                 rows = await connection.fetch(self._database.sql["append_batch"], *arguments)
                 return read_sequential_results(appends, rows)
-            values = batch_arguments(appends, now, check_ids=check_ids, lock_timeout_ms=lock_timeout_ms)
+            values = batch_arguments(
+                appends, now, check_ids=check_ids, lock_timeout_ms=lock_timeout_ms, expected=expected
+            )
             return read_results(appends, await connection.fetch(self._database.sql["append"], *values))
 
     async def _call_append_one(
-        self, connection: PostgresConnection, append: Append, now: datetime | None, lock_timeout_ms: int
+        self,
+        connection: PostgresConnection,
+        append: Append,
+        now: datetime | None,
+        lock_timeout_ms: int,
+        expected: Expected,
     ) -> Sequence[AppendOutcome]:
         started = asyncio.get_running_loop().time()
-        values = single_arguments(append, now, lock_timeout_ms=lock_timeout_ms)
+        values = single_arguments(append, now, lock_timeout_ms=lock_timeout_ms, expected=expected)
         rows = await connection.fetch(self._database.sql["append_one"], *values)
         event = recorded_single(append, rows[0])
         if event is not None:

@@ -26,6 +26,7 @@ __all__ = [
     "Database",
     "InsufficientPrivilege",
     "LockNotAvailable",
+    "LogMoved",
     "PostgresConnection",
     "PostgresError",
     "UniqueViolation",
@@ -39,6 +40,17 @@ UniqueViolation = asyncpg.UniqueViolationError
 InsufficientPrivilege = asyncpg.InsufficientPrivilegeError
 LockNotAvailable = asyncpg.LockNotAvailableError
 RETRYABLE_ERRORS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+
+
+class LogMoved(StoreUnavailable):
+    """The log was restored, copied, failed over or adopted. The process must stop: what it knows may not be stored."""
+
+
+class _LogNotCurrent(asyncpg.PostgresError):
+    """Raised by fait_refuse_1. The driver finds the class by its SQLSTATE."""
+
+    sqlstate = "FA003"
+
 
 _driver: Any = asyncpg  # it has no type hints; `PostgresConnection` declares the part that is used
 
@@ -221,6 +233,7 @@ class Database:
         schema: the schema of the store's tables and functions.
         sql: the statements of the `sql` folder, by name.
         on_connect: called with each new connection before it is used; raises if the connection must not be used.
+        epoch_id: the epoch in which the log was opened; appends and readers are refused in any other one.
     """
 
     def __init__(self, options: ConnectionOptions) -> None:
@@ -228,6 +241,7 @@ class Database:
         self.schema = options.schema
         self.sql = statements(options.schema)
         self.on_connect: Callable[[PostgresConnection], Awaitable[None]] | None = None
+        self.epoch_id: str | None = None
         self._pool: Any = None
         self._idle: list[PostgresConnection] = []
         self._waiters = 0
@@ -395,6 +409,8 @@ def map_error(
     """Translate an error of the server or of the connection; the error's class decides, never its text."""
     name = type(error).__name__
     match error:
+        case _LogNotCurrent():
+            return LogMoved(f"{location}: {_message(error)}. {getattr(error, 'hint', '')}", outcome)
         case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():
             text = f"{location}: the server is out of disk space or memory ({name}). Free some, and retry."
         case asyncpg.TooManyConnectionsError():

@@ -27,8 +27,9 @@ from fait._events.query import EVERYTHING, Query
 from fait._store.duplicate_append import resolve_duplicate
 from fait._store.group_commit import AppendOutcome, GroupCommit, PendingAppend
 from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, OldestMessage, StreamInfo
+from fait._store.postgres.append_protocol import Expected
 from fait._store.postgres.appender import Appender
-from fait._store.postgres.connection import Database
+from fait._store.postgres.connection import Database, LogMoved
 from fait._store.postgres.high_water_mark import HighWaterMark
 from fait._store.postgres.rows import recorded_events
 
@@ -46,11 +47,11 @@ class PostgresLog:
 
     features = Features(durable=True, shared=True, sql=True)
 
-    def __init__(self, identity: Identity, clock: Clock, database: Database, channel: str) -> None:
+    def __init__(self, identity: Identity, clock: Clock, database: Database, channel: str, known_position: int) -> None:
         self.identity = identity
         self._database = database
-        self._high_water_mark = HighWaterMark(database, channel)
-        self._appender = Appender(database, clock, self._high_water_mark.advance_to)
+        self._high_water_mark = HighWaterMark(database, channel, known_position)
+        self._appender = Appender(database, clock, self._expected, self._high_water_mark.advance_to)
         self._group_commit = GroupCommit(self._flush, max_batches=self._appender.max_batches)
         self._closed = False
 
@@ -61,7 +62,11 @@ class PostgresLog:
         ids = [event.id for write in writes for event in write.events]
         if len(ids) > 1 and len(set(ids)) < len(ids):
             return resolve_duplicate(writes, {event.id: event for event in await self.find(ids)})
-        return await self._group_commit.append(writes, condition)
+        try:
+            return await self._group_commit.append(writes, condition)
+        except LogMoved as error:
+            self._high_water_mark.report_moved(error)
+            raise
 
     async def _flush(self, pending: Sequence[PendingAppend]) -> Sequence[AppendOutcome | Exception]:
         """Store a batch, and report the new positions, also of appends whose callers were canceled."""
@@ -70,6 +75,10 @@ class PostgresLog:
         if positions:
             self._high_water_mark.report_append(max(positions))
         return outcomes
+
+    def _expected(self) -> Expected:
+        self._high_water_mark.check_not_moved()
+        return self.identity.epoch_id, self._high_water_mark.known_position
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
