@@ -79,7 +79,7 @@ CONNECT_TIMEOUT_S: Final = 10.0
 RESPONSE_TIMEOUT_S: Final = 60.0
 """Timeout for a response of the server; after it, the connection counts as lost."""
 
-KEEPALIVE_IDLE_S: Final = 30
+KEEPALIVE_IDLE_S: Final = 7
 """Idle time before the first TCP keepalive probe; after twice this time without an answer, the connection is lost."""
 
 DEFAULT_POOL_SIZE: Final = 10

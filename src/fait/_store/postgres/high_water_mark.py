@@ -97,6 +97,10 @@ class HighWaterMark:
             return self.position
         return await self._fetch_shared(with_events=beyond >= self.tail_cache.start)
 
+    async def fetch(self) -> int:
+        """Return the mark as the database has it now: every append that was acknowledged before counts."""
+        return await self._fetch_shared()
+
     def report(self, position: int) -> None:
         """Record that the log may have reached a position, and wake the poller."""
         if position > self._reported:
