@@ -92,8 +92,7 @@ async def in_repeatable_read(connection: Any, pause: Pause, log: Log, reading: R
         await by_mark(connection, pause, log, reading)
 
 
-CHECKED = "        PERFORM {schema}.fait_refuse_1(expected_epoch, known_position);\n    END IF;\n\n"
-STREAM_UPDATED = CHECKED + "    -- Step 4: the ticket.\n"
+STREAM_UPDATED = "    END IF;\n\n    -- Step 4: the ticket.\n"
 TICKET = from_to(STREAM_UPDATED, ");\n").removeprefix(STREAM_UPDATED)
 """The ticket of a single event without a condition."""
 

@@ -1,6 +1,16 @@
 """Faults in PostgreSQL and in the outbox."""
 
-from tests.planted.mutant import APPENDS, ASYNCPG, DETAILS, HIGH_WATER_MARK, INTERLEAVINGS, POSTGRES, SCHEMA, Mutant
+from tests.planted.mutant import (
+    APPENDS,
+    ASYNCPG,
+    DETAILS,
+    HIGH_WATER_MARK,
+    INTERLEAVINGS,
+    MOVED,
+    POSTGRES,
+    SCHEMA,
+    Mutant,
+)
 
 FAULTS = [
     Mutant(
@@ -14,7 +24,7 @@ FAULTS = [
         "the high-water mark ignores open appends",
         "_store/postgres/migrations/0003_high_water_mark_1.sql",
         "mark-ignores-open-appends",
-        "WHERE locktype = 'tuple' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2",
+        "AND (locktype = 'tuple' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2",
         INTERLEAVINGS + "[plain, two streams]",
     ),
     Mutant(
@@ -200,5 +210,82 @@ FAULTS = [
         "wakeup-before-django-commit",
         "self._on_commit()",
         f"tests/outbox/test_django_details.py{DETAILS}on_commit_is_called_after_the_commit",
+    ),
+    Mutant(
+        "behind a pooler, a process appends after a failover",
+        "_store/postgres/migrations/0001_log.sql",
+        "failover-behind-pooler-not-noticed",
+        "true",
+        "tests/faults/test_restore.py::test_appends_behind_pgbouncer_never_continue_in_promoted_server",
+    ),
+    Mutant(
+        "a process of an earlier epoch appends in the current one",
+        "_store/postgres/migrations/0001_log.sql",
+        "process-of-earlier-epoch-appends",
+        "AND true",
+        MOVED + "append_of_running_process_to_moved_log_is_refused[adopt-any]",
+    ),
+    Mutant(
+        "an append gets a position below the last event",
+        "_store/postgres/migrations/0001_log.sql",
+        "append-below-last-event",
+        "AND true",
+        MOVED + "append_of_outbox_to_moved_log_is_refused[restart-1]",
+    ),
+    Mutant(
+        "a role that may not append holds the high-water mark back",
+        "_store/postgres/migrations/0003_high_water_mark_1.sql",
+        "foreign-lock-holds-mark-back",
+        "",
+        "tests/store/test_postgres_tickets.py::test_lock_of_role_that_may_not_append_does_not_delay_readers",
+    ),
+    Mutant(
+        "readers that wait are not told that the log was moved",
+        "_store/postgres/high_water_mark.py",
+        "moved-log-not-reported",
+        "return",
+        MOVED + "iteration_that_follows_log_ends_when_append_notices",
+    ),
+    Mutant(
+        "a store opens whose events row-level security hides",
+        "_store/postgres/identity.py",
+        "row-level-security-hides-events",
+        "if False:",
+        MOVED + "store_with_row_level_security_for_role_is_refused[fait_events]",
+    ),
+    Mutant(
+        "a store opens whose sequence is below its last event",
+        "_store/postgres/identity.py",
+        "sequence-below-last-event-at-open",
+        "if False:",
+        MOVED + "log_with_sequence_below_last_event_is_refused_until_adopted[setval]",
+    ),
+    Mutant(
+        "an adoption leaves the sequence below the last event",
+        "_store/postgres/identity.py",
+        "adoption-leaves-sequence",
+        "pass",
+        MOVED + "log_with_sequence_below_last_event_is_refused_until_adopted[setval]",
+    ),
+    Mutant(
+        "a read by tag misses an acknowledged append",
+        "_store/postgres/log.py",
+        "old-mark-for-tags",
+        "return await self._high_water_mark.refresh(beyond=position)",
+        HIGH_WATER_MARK + "append_acknowledged_in_other_process_is_read_immediately[read_by_tag]",
+    ),
+    Mutant(
+        "the head is that of some milliseconds ago",
+        "_store/postgres/log.py",
+        "old-mark-as-head",
+        "return await self._high_water_mark.refresh(beyond=-1)",
+        HIGH_WATER_MARK + "append_acknowledged_in_other_process_is_read_immediately[read_head]",
+    ),
+    Mutant(
+        "an iteration over the log misses an acknowledged append",
+        "_subscriptions/feed.py",
+        "iteration-ends-before-head",
+        "pass",
+        HIGH_WATER_MARK + "append_acknowledged_in_other_process_is_read_immediately[read_to_head]",
     ),
 ]

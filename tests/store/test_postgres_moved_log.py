@@ -27,8 +27,12 @@ from tests.faults.appends import append_of
 FAILOVER = "UPDATE {0}.fait_log SET timeline = timeline + 1; SELECT {0}.fait_confirm_1()"
 """The timeline of the server differs from the recorded one, as after a failover."""
 
-SEQUENCE = ("SELECT setval('{0}.fait_position', 2)", "ALTER SEQUENCE {0}.fait_position RESTART")
+SETVAL = "SELECT setval('{0}.fait_position', 2)"
+RESTART = "ALTER SEQUENCE {0}.fait_position RESTART"
 """The events are there, and the sequence is below them, as after logical replication or a partial restore."""
+
+BELOW = r"sequence fait_position is below the event at position 3.*fait log adopt --in-place"
+SEQUENCES = pytest.mark.parametrize("damage", [SETVAL, RESTART], ids=["setval", "restart"])
 
 KINDS = (*appends.KINDS, "bulk")
 
@@ -86,10 +90,10 @@ async def stored_events(url: str) -> int:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (FAILOVER, r"timeline changed from 2 to 1.*fait log adopt"),
-        ("adopt", r"adopted, and a new epoch started.*Restart"),
-        (SEQUENCE[0], r"sequence fait_position is below the event at position 3.*fait log adopt --in-place"),
-        (SEQUENCE[1], r"sequence fait_position is below the event at position 3.*fait log adopt --in-place"),
+        pytest.param(FAILOVER, r"timeline changed from 2 to 1.*fait log adopt", id="failover"),
+        pytest.param("adopt", r"adopted, and a new epoch started.*Restart", id="adopt"),
+        pytest.param(SETVAL, BELOW, id="setval"),
+        pytest.param(RESTART, BELOW, id="restart"),
     ],
 )
 async def test_append_of_running_process_to_moved_log_is_refused(
@@ -120,7 +124,7 @@ async def test_batch_of_running_process_to_moved_log_is_refused(url: str, store:
 
 
 @pytest.mark.parametrize("read", READS)
-@pytest.mark.parametrize("damage", [FAILOVER, "adopt"])
+@pytest.mark.parametrize("damage", [FAILOVER, "adopt"], ids=["failover", "adopt"])
 async def test_read_of_running_process_from_moved_log_is_refused(
     url: str, store: Store, read: str, damage: str
 ) -> None:
@@ -167,7 +171,7 @@ async def test_iteration_that_follows_log_ends_when_append_notices(url: str) -> 
 
 
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("damage", [FAILOVER, *SEQUENCE])
+@pytest.mark.parametrize("damage", [FAILOVER, SETVAL, RESTART], ids=["failover", "setval", "restart"])
 async def test_append_of_outbox_to_moved_log_is_refused(url: str, store: Store, damage: str, count: int) -> None:
     await run(url, damage)
     writes = [appends.write("kept-1", count=count)]
@@ -182,7 +186,7 @@ async def test_append_of_outbox_to_moved_log_is_refused(url: str, store: Store, 
     assert await stored_events(url) == 3
 
 
-@pytest.mark.parametrize("damage", SEQUENCE)
+@SEQUENCES
 async def test_log_with_sequence_below_last_event_is_refused_until_adopted(url: str, store: Store, damage: str) -> None:
     await run(url, damage)
 

@@ -56,7 +56,8 @@ TOTAL_LOCK_TIMEOUT_S: Final = 30.0
 """Timeout for an append on locks of other transactions, over all retries."""
 
 RESPONSE_TIMEOUT_S: Final = 7.0
-"""Timeout for a call, including lock waits; after it, the connection counts as lost, and the append is sent once more."""
+"""Timeout for a call, including lock waits; after it, the connection counts as lost, and the append is sent again.
+After a second one, or if no connection can be opened, its outcome is unknown."""
 
 MIN_BYTES_PER_S: Final = 250_000
 """Minimum throughput of a call that is not lost: large appends have a longer timeout."""
