@@ -263,7 +263,7 @@ class System(Client):
             Stale: a subscription did not reach the write within the timeout; the exception names it.
         """
         names = [self._definition(model).name for model in models] or list(self._subscription_runner.processors)
-        position = await self.store.log.head() if after is None else after.position
+        position = await self.store.log.last_position() if after is None else after.position
         deadline = Deadline(timeout_s)
         for name in names:
             await self._wait_for(name, position, deadline, read_nothing)

@@ -1,6 +1,7 @@
 """The connection is lost at each point of an append: its result is correct, and its events are stored exactly once."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from uuid import uuid4
@@ -228,17 +229,36 @@ async def test_silent_connection_raises_after_response_timeout(
 ) -> None:
     if kind == "many":
         monkeypatch.setattr(appender, "MIN_BULK_EVENTS", 5)
-    append = append_of(kind, "kept-1", 3)
+    append, started = append_of(kind, "kept-1", 3), time.monotonic()
     line.proxy.silent = True
 
     with pytest.raises(StoreUnavailable) as raised:
         await asyncio.wait_for(line.append(append), 30)
 
     assert raised.value.outcome == "unknown"
+    assert time.monotonic() - started < 10  # 0.5 s, 0.3 s for a connection, and a loaded machine
     line.proxy.disconnect()
     line.proxy.silent = line.proxy.unreachable = False
     assert isinstance(await line.append(append), Appended)
     assert len(await line.stored(append)) == len(ids(append))
+
+
+@pytest.mark.usefixtures("short_timeouts")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_append_on_one_silent_connection_is_stored_on_another(line: Line, kind: str) -> None:
+    append = append_of(kind, "kept-1", 3)
+    line.proxy.silence()
+
+    assert isinstance(await asyncio.wait_for(line.append(append), 30), Appended)
+
+    assert len(await line.stored(append)) == len(ids(append))
+
+
+def test_append_on_dead_line_is_answered_within_18_s() -> None:
+    """The documentation says so: a response timeout, and either a second one or a timeout for a new connection."""
+    small = appender.RESPONSE_TIMEOUT_S + 100_000 / appender.MIN_BYTES_PER_S
+    assert small + max(small, connection.CONNECT_TIMEOUT_S) <= 18
+    assert 2 * connection.KEEPALIVE_IDLE_S <= 15
 
 
 BULK = [

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -12,12 +12,16 @@ import pytest
 from fait._errors import CheckpointMismatch, StoreUnavailable
 from fait._events.append import Appended
 from fait._store.open import open_admin, open_store
+from fait._store.postgres.connection import LogMoved
 from tests.crash.counting import Counter, Totals, counting_app
 from tests.faults.appends import write
 from tests.faults.wire import Proxy
 from tests.servers.home import environment
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
 from tests.servers.standby import Standby
+
+Poolers = Callable[..., PgBouncer]
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +168,78 @@ async def test_running_process_stops_after_failover() -> None:
             await store.log.append([write("kept-1", expected=3)])
         with pytest.raises(StoreUnavailable, match=r"timeline changed from 1 to 2.*fait log adopt"):
             await store.log.read_stream("kept-1")
+
+
+async def test_running_process_behind_pgbouncer_stops_after_failover(pgbouncer: Poolers) -> None:
+    """PgBouncer keeps the connections of its clients, so that no connection is new to the process."""
+    async with AsyncExitStack() as stack:
+        primary = stack.enter_context(PostgresServer())
+        bouncer = pgbouncer(primary, settings={"server_login_retry": "0", "server_check_delay": "0"})
+        store = await open_store(f"{bouncer.url}?schema=pooled&prepare=no")
+        stack.push_async_callback(store.close)
+        await store.log.append([write("kept-1", count=3)])
+        database = vars(store)["_database"]
+        standby = Standby(primary)
+        stack.callback(standby.close)
+        await store.log.append([write("lost-1", count=2)])
+        assert (await store.log.read(0)).position == 5
+        waiting = asyncio.create_task(store.log.wait_for_events(5))
+
+        standby.promote()
+        primary.stop("immediate")
+        standby.take_over(primary.port)
+        database.on_connect = None  # a process with enough connections opens no further one
+
+        with pytest.raises(StoreUnavailable, match=r"timeline changed from 1 to 2.*fait log adopt"):
+            await asyncio.wait_for(waiting, 30)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match=r"timeline changed from 1 to 2.*fait log adopt") as raised:
+                await store.log.append([write("kept-1")])
+            assert raised.value.outcome == "not_written"
+        await open_admin(f"{standby.url}?schema=pooled").adopt(in_place=False, dry_run=False)
+        with pytest.raises(StoreUnavailable, match="timeline changed"):
+            await store.log.append([write("kept-1")])
+
+        promoted = await open_store(f"{bouncer.url}?schema=pooled&prepare=no")
+        stack.push_async_callback(promoted.close)
+        assert {event.stream for event in (await promoted.log.read(0)).events} <= {"kept-1", "lost-1"}
+
+
+async def test_appends_behind_pgbouncer_never_continue_in_promoted_server(pgbouncer: Poolers) -> None:
+    """Many callers append during the failover, on connections that the process had before."""
+    async with AsyncExitStack() as stack:
+        primary = stack.enter_context(PostgresServer())
+        bouncer = pgbouncer(primary, settings={"server_login_retry": "0", "server_check_delay": "0"})
+        store = await open_store(f"{bouncer.url}?schema=busy&prepare=no")
+        stack.push_async_callback(store.close)
+        vars(store)["_database"].on_connect = None
+        standby = Standby(primary)
+        stack.callback(standby.close)
+        moved = asyncio.Event()
+
+        async def append(caller: int) -> None:
+            for _ in range(100_000):
+                try:
+                    await store.log.append([write(f"s-{caller}")])
+                except LogMoved:
+                    moved.set()
+                    return
+                except StoreUnavailable:
+                    await asyncio.sleep(0.05)
+
+        callers = [asyncio.create_task(append(number)) for number in range(8)]
+        await asyncio.sleep(0.5)
+        standby.promote()
+        before = int(client_at(standby.port, primary, "SELECT max(position) FROM busy.fait_events"))
+        primary.stop("immediate")
+        standby.take_over(primary.port)
+        async with asyncio.timeout(60):
+            await asyncio.gather(*callers)
+
+        assert moved.is_set()
+        assert int(client_at(standby.port, primary, "SELECT max(position) FROM busy.fait_events")) == before
+
+
+def client_at(port: int, server: PostgresServer, sql: str) -> str:
+    command = [server.programs / "psql", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-Atc", sql]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout

@@ -66,6 +66,11 @@ class Proxy:
         for link in self._links:
             link.cut()
 
+    def silence(self) -> None:
+        """Forward nothing any more on the connections that are open now, without closing them."""
+        for link in self._links:
+            link.silent = True
+
     def announce_shutdown(self) -> None:
         """Send all clients the message of a server that terminates a connection, and keep the connection open."""
         for link in self._links:
@@ -108,6 +113,7 @@ class _Link:
     ) -> None:
         self._proxy = proxy
         self.done = asyncio.Event()
+        self.silent = False
         self._client, self._to_client = client, to_client
         self._server, self._to_server = server, to_server
         self._prepared: dict[bytes, bytes] = {}
@@ -165,7 +171,7 @@ class _Link:
                 return False
         if self._proxy.unreachable_after == 0:
             return False
-        if self._proxy.silent:
+        if self._proxy.silent or self.silent:
             return True
         self._to_server.write(request)
         await self._to_server.drain()
@@ -181,7 +187,7 @@ class _Link:
                 kind, message = await _message(self._server)
                 answer += message
                 if self._cut is None:
-                    if not self._proxy.silent:
+                    if not (self._proxy.silent or self.silent):
                         self._to_client.write(message)
                 elif kind == b"Z":
                     if self._cut == "half_answered":

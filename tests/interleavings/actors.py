@@ -189,7 +189,7 @@ def writer_steps(plan: Writer) -> dict[str, Touches]:
 
 async def by_mark(connection: Any, pause: Pause, log: Log, reading: Reading) -> None:
     """Read the mark, then the events up to it."""
-    mark = await connection.fetchval(log.sql["high_water_mark"])
+    mark = await connection.fetchval(log.sql["high_water_mark"], None)
     await pause("rows")
     rows = await connection.fetch(log.sql["read_log"], reading.after, mark, 1000, None, None)
     reading.marks.append(mark)
@@ -199,7 +199,7 @@ async def by_mark(connection: Any, pause: Pause, log: Log, reading: Reading) -> 
 
 async def by_tail(connection: Any, _pause: Pause, log: Log, reading: Reading) -> None:
     """Read as a reader at the end of the log does: one call returns the mark and the events up to it."""
-    rows = await connection.fetch(log.sql["read_tail"], reading.after, MAX_CACHED_EVENTS, MAX_CACHED_BYTES)
+    rows = await connection.fetch(log.sql["read_tail"], reading.after, MAX_CACHED_EVENTS, MAX_CACHED_BYTES, None)
     mark = rows[0]["mark"]
     reading.marks.append(mark)
     reading.rows += [as_row(row) for row in rows if row["position"] is not None]

@@ -109,7 +109,7 @@ class World:
         if case.seed is not None:
             await self._seed(case.seed)
         for log in self.logs:
-            log.start = await controller.fetchval(log.sql["high_water_mark"])
+            log.start = await controller.fetchval(log.sql["high_water_mark"], None)
         parts: list[Part] = []
         for name, plan in zip("AB", case.writers, strict=True):
             part, result = writer(name, plan, self.logs[plan.log], self._number, order)

@@ -80,7 +80,8 @@ FINISHED = "xid < pg_snapshot_xmin(pg_current_snapshot())"
 
 async def in_one_statement(connection: Any, pause: Pause, log: Log, reading: Reading) -> None:
     await pause("snapshot")
-    mark = f"SELECT mark FROM ({log.sql['high_water_mark'].removesuffix(';')}) AS known (mark, head, expired)"
+    query = log.sql["high_water_mark"].removesuffix(";").replace("$1", "NULL")
+    mark = f"SELECT mark FROM ({query}) AS known (mark, head, expired)"
     sql = derived(log.sql["read_log"], (RANGE, f"position > $1 AND $2::bigint IS NULL AND position <= ({mark})"))
     await fetch(connection, sql, reading, reading.after, None)
 
@@ -91,7 +92,7 @@ async def in_repeatable_read(connection: Any, pause: Pause, log: Log, reading: R
         await by_mark(connection, pause, log, reading)
 
 
-STREAM_UPDATED = "        RETURN;\n    END IF;\n\n    -- Step 4: the ticket.\n"
+STREAM_UPDATED = "    END IF;\n\n    -- Step 4: the ticket.\n"
 TICKET = from_to(STREAM_UPDATED, ");\n").removeprefix(STREAM_UPDATED)
 """The ticket of a single event without a condition."""
 

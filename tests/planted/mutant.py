@@ -23,6 +23,7 @@ INTERLEAVINGS = "tests/interleavings/test_interleavings.py::test_no_schedule_vio
 APPENDS = "tests/store/test_postgres_appends.py::test_"
 SCHEMA = "tests/store/test_postgres_schema.py::test_"
 GROUP_COMMIT = "tests/store/test_group_commit.py::test_"
+MOVED = "tests/store/test_postgres_moved_log.py::test_"
 HIGH_WATER_MARK = "tests/store/test_high_water_mark.py::test_"
 SQLITE_INLINE = "tests/store/test_sqlite_inline.py::test_"
 BATCHES = "tests/subscriptions/test_batches.py::test_"

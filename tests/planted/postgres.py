@@ -1,6 +1,16 @@
 """Faults in PostgreSQL and in the outbox."""
 
-from tests.planted.mutant import APPENDS, ASYNCPG, DETAILS, HIGH_WATER_MARK, INTERLEAVINGS, POSTGRES, SCHEMA, Mutant
+from tests.planted.mutant import (
+    APPENDS,
+    ASYNCPG,
+    DETAILS,
+    HIGH_WATER_MARK,
+    INTERLEAVINGS,
+    MOVED,
+    POSTGRES,
+    SCHEMA,
+    Mutant,
+)
 
 FAULTS = [
     Mutant(
@@ -43,7 +53,7 @@ FAULTS = [
         "the high-water mark ignores open appends",
         "_store/postgres/migrations/0003_high_water_mark_1.sql",
         "mark-ignores-open-appends",
-        "WHERE locktype = 'tuple' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2",
+        "AND (locktype = 'tuple' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2",
         INTERLEAVINGS + "[plain, two streams]",
     ),
     Mutant(
@@ -93,7 +103,7 @@ FAULTS = [
         "a lower high-water mark is mistaken for a restored database",
         "_store/postgres/high_water_mark.py",
         "lower-mark-as-restore",
-        "if mark < previous or self._regressed_to is not None:",
+        "if mark < known_position:",
         HIGH_WATER_MARK + "lower_mark_is_not_reported_as_restored_database",
     ),
     Mutant(
@@ -135,14 +145,14 @@ FAULTS = [
         "a response in flight is mistaken for a restored database",
         "_store/postgres/high_water_mark.py",
         "response-in-flight-as-restore",
-        "if head < self.position or self._regressed_to is not None:",
+        "if head < max(self.known_position, self.position):",
         HIGH_WATER_MARK + "response_in_flight_is_not_reported_as_restored_database",
     ),
     Mutant(
         "an append above a gap advances the high-water mark",
         "_store/postgres/high_water_mark.py",
         "append-above-gap-advances-mark",
-        "if self._waiters and event.position > self.position and self._regressed_to is None:",
+        "if self._waiters and event.position > self.position and not self._moved:",
         HIGH_WATER_MARK + "append_above_open_append_does_not_advance_mark",
     ),
     Mutant(
@@ -189,11 +199,11 @@ FAULTS = [
         SCHEMA + "concurrent_adoptions_start_one_epoch",
     ),
     Mutant(
-        "an epoch starts after the high-water mark, below an event that readers of its stream have seen",
+        "an epoch starts while an append is open, below its events",
         "_store/postgres/identity.py",
-        "epoch-after-high-water-mark",
-        'head = await connection.fetchval(database.sql["high_water_mark"])',
-        SCHEMA + "epoch_starts_after_last_visible_event_despite_open_append",
+        "adoption-with-open-append",
+        "pass",
+        SCHEMA + "adoption_waits_for_open_append_and_starts_epoch_after_it",
     ),
     Mutant(
         "an earlier timeline is not noticed",
@@ -307,5 +317,82 @@ FAULTS = [
         "events-stored-before-fencing-in-postgres",
         "if work.append:\n    await self._append(connection, work.append)\nif not await self._move(connection, work):",
         POSTGRES + "Ports::test_events_under_wrong_fencing_token_or_revision_are_refused[18-1-0]",
+    ),
+    Mutant(
+        "behind a pooler, a process appends after a failover",
+        "_store/postgres/migrations/0001_log.sql",
+        "failover-behind-pooler-not-noticed",
+        "true",
+        "tests/faults/test_restore.py::test_appends_behind_pgbouncer_never_continue_in_promoted_server",
+    ),
+    Mutant(
+        "a process of an earlier epoch appends in the current one",
+        "_store/postgres/migrations/0001_log.sql",
+        "process-of-earlier-epoch-appends",
+        "AND true",
+        MOVED + "append_of_running_process_to_moved_log_is_refused[adopt-any]",
+    ),
+    Mutant(
+        "an append gets a position below the last event",
+        "_store/postgres/migrations/0001_log.sql",
+        "append-below-last-event",
+        "AND true",
+        MOVED + "append_of_outbox_to_moved_log_is_refused[restart-1]",
+    ),
+    Mutant(
+        "a role that may not append holds the high-water mark back",
+        "_store/postgres/migrations/0003_high_water_mark_1.sql",
+        "foreign-lock-holds-mark-back",
+        "",
+        "tests/store/test_postgres_tickets.py::test_lock_of_role_that_may_not_append_does_not_delay_readers",
+    ),
+    Mutant(
+        "readers that wait are not told that the log was moved",
+        "_store/postgres/high_water_mark.py",
+        "moved-log-not-reported",
+        "return",
+        MOVED + "iteration_that_follows_log_ends_when_append_notices",
+    ),
+    Mutant(
+        "a store opens whose events row-level security hides",
+        "_store/postgres/identity.py",
+        "row-level-security-hides-events",
+        "if False:",
+        MOVED + "store_with_row_level_security_for_role_is_refused[fait_events]",
+    ),
+    Mutant(
+        "a store opens whose sequence is below its last event",
+        "_store/postgres/identity.py",
+        "sequence-below-last-event-at-open",
+        "if False:",
+        MOVED + "log_with_sequence_below_last_event_is_refused_until_adopted[setval]",
+    ),
+    Mutant(
+        "an adoption leaves the sequence below the last event",
+        "_store/postgres/identity.py",
+        "adoption-leaves-sequence",
+        "pass",
+        MOVED + "log_with_sequence_below_last_event_is_refused_until_adopted[setval]",
+    ),
+    Mutant(
+        "a read by tag misses an acknowledged append",
+        "_store/postgres/log.py",
+        "old-mark-for-tags",
+        "return await self._high_water_mark.refresh(beyond=position)",
+        HIGH_WATER_MARK + "append_acknowledged_in_other_process_is_read_immediately[read_by_tag]",
+    ),
+    Mutant(
+        "the head is that of some milliseconds ago",
+        "_store/postgres/log.py",
+        "old-mark-as-head",
+        "return await self._high_water_mark.refresh(beyond=-1)",
+        HIGH_WATER_MARK + "append_acknowledged_in_other_process_is_read_immediately[read_head]",
+    ),
+    Mutant(
+        "an iteration over the log misses an acknowledged append",
+        "_subscriptions/feed.py",
+        "iteration-ends-before-head",
+        "pass",
+        HIGH_WATER_MARK + "append_acknowledged_in_other_process_is_read_immediately[read_to_head]",
     ),
 ]

@@ -15,7 +15,7 @@ class Standby:
         self._programs = primary.programs
         self._home = Home("standby", end_with="QUIT")
         self._data = self._home.path / "data"
-        self._settings = [f"--{name}={value}" for name, value in (primary.options | {"port": str(self.port)}).items()]
+        self._options = primary.options
         try:
             place = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "--checkpoint=fast"]
             self._home.run(self._programs / "pg_basebackup", "-D", self._data, "-R", *place)
@@ -30,11 +30,18 @@ class Standby:
 
     def start(self) -> None:
         """Start it with the same data and port, and wait until it accepts connections."""
-        self._home.start(self._programs / "postgres", "-D", self._data, *self._settings, is_ready=self._is_ready)
+        settings = [f"--{name}={value}" for name, value in (self._options | {"port": str(self.port)}).items()]
+        self._home.start(self._programs / "postgres", "-D", self._data, *settings, is_ready=self._is_ready)
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop it, as `PostgresServer.stop` does."""
         self._home.stop(STOPS[mode])
+
+    def take_over(self, port: int) -> None:
+        """Restart on the port of the primary, which has been stopped."""
+        self.stop()
+        self.port = port
+        self.start()
 
     def promote(self) -> None:
         """Make it a primary, on a new timeline."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
 import msgspec
 import pytest
 
+import fait
 from fait._clock import ManualClock
 from fait._errors import StoreUnavailable
 from fait._events.append import Page
@@ -20,9 +21,10 @@ from fait._store.ports.store import Store
 from fait._store.postgres import high_water_mark
 from fait._store.postgres import tail_cache as recent
 from fait._store.postgres.append_protocol import single_arguments
-from fait._store.postgres.connection import Database
+from fait._store.postgres.connection import Database, LogMoved, parse_url
 from fait._store.postgres.high_water_mark import HighWaterMark
 from fait._store.postgres.tail_cache import TailCache
+from fait._subscriptions.feed import follow
 from fait.testing.contract.store import START, added, new, write
 from tests.faults.load import until
 
@@ -54,6 +56,8 @@ class Marks:
 
     def __init__(self, *marks: tuple[int | None, int]) -> None:
         self._marks = list(marks)
+        self.epoch_id = "epoch"
+        self.options = parse_url("postgresql://host/database", "postgresql://host/database")
 
     async def fetch(self, statement: str, *_values: Any) -> list[tuple[int, int, int]]:
         assert statement in ("high_water_mark", "read_tail")
@@ -88,13 +92,14 @@ async def test_append_after_restore_does_not_advance_mark() -> None:
     mark = tracker((8, 8), *[(3, 3)] * 99)
     assert await mark.refresh(beyond=0) == 8
     waiting = asyncio.create_task(mark.wait(8))
-    await until(lambda: vars(mark)["_regressed_to"] == 3)
+    await until(lambda: vars(mark)["_moved"])
 
     mark.advance_to(stored_at(9), asyncio.get_running_loop().time())
     await asyncio.sleep(0)
 
     assert mark.position == 8
-    waiting.cancel()
+    with pytest.raises(LogMoved, match=r"decreased from 8 to 3.*fait log adopt --in-place"):
+        await waiting
     await mark.close()
 
 
@@ -386,7 +391,7 @@ async def test_read_tail_and_tail_cache_count_every_part_of_an_event(stores: tup
     await added(stores[0].log, write("a"))
     await added(stores[0].log, write("a", [event]))
 
-    rows = await database_of(stores[0]).fetch("read_tail", 1, 10, recent.MAX_CACHED_BYTES)
+    rows = await database_of(stores[0]).fetch("read_tail", 1, 10, recent.MAX_CACHED_BYTES, None)
     assert [(row["mark"], row["position"]) for row in rows] == [(2, None)]
 
     cache = TailCache()
@@ -398,7 +403,7 @@ async def test_read_tail_returns_all_events_or_none(stores: tuple[Store, Store])
     await added(stores[0].log, write("a", 5))
 
     async def sent(most: int, room: int) -> tuple[int, list[int]]:
-        rows = await database_of(stores[0]).fetch("read_tail", 2, most, room)
+        rows = await database_of(stores[0]).fetch("read_tail", 2, most, room, None)
         return rows[0]["mark"], [row["position"] for row in rows if row["position"] is not None]
 
     assert [await sent(3, 1000), await sent(2, 1000), await sent(3, 25), await sent(3, 1)] == [
@@ -407,3 +412,52 @@ async def test_read_tail_returns_all_events_or_none(stores: tuple[Store, Store])
         (5, []),
         (5, []),
     ]
+
+
+async def read_by_tag(log: Log) -> list[int]:
+    return [event.position for event in (await log.read(0, query=Query(tags=("a:1",)))).events]
+
+
+async def read_to_head(log: Log) -> list[int]:
+    return [event.position async for page in follow(log, 0, live=False) for event in page.events]
+
+
+async def read_head(log: Log) -> list[int]:
+    return list(range(1, await log.head() + 1))
+
+
+@pytest.mark.parametrize("read", [read_by_tag, read_to_head, read_head])
+async def test_append_acknowledged_in_other_process_is_read_immediately(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, read: Callable[[Log], Awaitable[list[int]]]
+) -> None:
+    monkeypatch.setattr(high_water_mark, "MAX_MARK_AGE_S", 60.0)
+    reader, other = stores[0].log, stores[1].log
+    await added(other, write("a", [new(tags=("a:1",))]))
+    assert await read(reader) == [1]
+
+    for position in (2, 3):
+        await added(other, write("a", [new(tags=("a:1",))]))
+        assert await read(reader) == list(range(1, position + 1))
+
+
+@fait.event("mark.counted")
+class Counted:
+    pass
+
+
+async def test_wait_reaches_append_acknowledged_in_other_process_before(
+    postgres_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(high_water_mark, "MAX_MARK_AGE_S", 60.0)
+    url, app, handled = postgres_url(), fait.App("waits"), list[int]()
+
+    @app.on(Counted)
+    async def handle(event: Counted) -> None:
+        await asyncio.sleep(0.1)
+        handled.append(1)
+
+    async with app.open(url) as system, app.open(url, run="elsewhere") as other:
+        for count in (1, 2, 3):
+            await other.publish(Counted(), stream="mark-1")
+            await system.wait()
+            assert len(handled) == count

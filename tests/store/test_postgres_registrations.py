@@ -45,6 +45,7 @@ async def test_app_opens_while_an_open_transaction_holds_back_the_head(postgres_
         await s.wait(await s.publish(Opened(), stream="gate-1"))
         async with connection.transaction():
             await connection.execute(
+                "LOCK TABLE fait_streams IN ROW EXCLUSIVE MODE; "
                 "SELECT pg_advisory_xact_lock_shared('fait_position'::regclass::oid::integer, last_value::integer) "
                 "FROM fait_position"
             )

@@ -20,7 +20,7 @@ class PositionSignal:
     def __init__(self, position: int = 0) -> None:
         self.position: int = position
         self._waiters: set[asyncio.Future[None]] = set()
-        self._closed_reason: str | None = None
+        self._error: StoreUnavailable | None = None
 
     def advance(self, position: int) -> None:
         """Report that the log has reached at least this position."""
@@ -28,9 +28,9 @@ class PositionSignal:
             self.position = position
             self._wake()
 
-    def close(self, reason: str = STORE_CLOSED) -> None:
-        """Wake all waiting tasks with `StoreUnavailable`, which has the first reason given."""
-        self._closed_reason = self._closed_reason or reason
+    def close(self, error: StoreUnavailable | None = None) -> None:
+        """Wake all waiting tasks with an error, by default that the store is closed. Only the first call counts."""
+        self._error = self._error or error or StoreUnavailable(STORE_CLOSED)
         self._wake()
 
     def _wake(self) -> None:
@@ -42,11 +42,11 @@ class PositionSignal:
         """Wait until a position greater than `after` is reported, or the timeout has expired.
 
         Raises:
-            StoreUnavailable: the signal is closed.
+            StoreUnavailable: the error of `close`.
         """
         while self.position <= after:
-            if self._closed_reason:
-                raise StoreUnavailable(self._closed_reason)
+            if self._error is not None:
+                raise self._error
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             try:

@@ -17,8 +17,12 @@ async def follow(log: Log, after: int, query: Query = EVERYTHING, *, live: bool 
         log: the log to read.
         after: position after which to start.
         query: selects the events.
-        live: whether to wait for further events at the end of the log. If False, iteration stops there.
+        live: whether to wait for further events at the end of the log. If False, iteration stops there; all events
+            that were acknowledged before are included, in any process.
     """
+    if not live:
+        # fault: iteration-ends-before-head
+        await log.head()  # so that the last page reaches every append acknowledged until now
     while True:
         page = await log.read(after, query=query)
         after = page.position

@@ -241,6 +241,9 @@ class Log(Protocol):
         Guarantees:
             No event after `after` and up to the page's `position` matches the query, except those returned, now or
             later. Only `expire` removes events.
+
+            A page may end a few milliseconds before the current head, except if the query has tags. Call `head` first
+            to read every event that was acknowledged before.
         """
         ...
 
@@ -265,7 +268,11 @@ class Log(Protocol):
         ...
 
     async def head(self) -> int:
-        """Return the position of the last event that readers can read; 0 for an empty log."""
+        """Return the position of the last event that readers can read now; 0 for an empty log.
+
+        It is not less than that of an append, in any process, that was acknowledged before the call, unless an earlier
+        append is still open.
+        """
         ...
 
     async def last_position(self) -> int:

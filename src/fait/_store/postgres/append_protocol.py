@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain, count
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -27,7 +27,9 @@ from fait._store.group_commit import LOCK_TIMEOUT, AppendOutcome
 from fait._store.ports.unit_of_work import HandlerAppend
 
 __all__ = [
+    "ANY_LOG",
     "Append",
+    "Expected",
     "appends_to_json",
     "array_literal",
     "batch_arguments",
@@ -45,6 +47,11 @@ T = TypeVar("T")
 
 Append = tuple[Sequence[StreamWrite], AppendCondition | None]
 
+Expected = tuple[str | None, int | None]
+"""What an append requires of the log: its epoch, and that its positions lie above one that is known. None: anything."""
+
+ANY_LOG: Final[Expected] = (None, None)
+
 
 def array_literal(texts: Sequence[str]) -> str:
     """Return texts as a PostgreSQL array literal."""
@@ -59,18 +66,25 @@ def is_single_event(appends: Sequence[Append]) -> bool:
     return len(writes) == 1 and len(writes[0].events) == 1 and not (condition and condition.queries)
 
 
-def single_arguments(append: Append, now: datetime | None, *, lock_timeout_ms: int | None) -> tuple[Any, ...]:
+def single_arguments(
+    append: Append, now: datetime | None, *, lock_timeout_ms: int | None, expected: Expected = ANY_LOG
+) -> tuple[Any, ...]:
     """Return the arguments of `append_one`."""
     [write] = append[0]
     [event] = write.events
     return (
         write.stream, write.expected, event.id, event.type, event.schema_version, event.data, event.metadata,
-        event.tags or None, event.occurred_at, event.expires, now, lock_timeout_ms,
+        event.tags or None, event.occurred_at, event.expires, now, lock_timeout_ms, *expected,
     )  # fmt: skip
 
 
 def batch_arguments(
-    appends: Sequence[Append], now: datetime | None, *, check_ids: bool, lock_timeout_ms: int | None
+    appends: Sequence[Append],
+    now: datetime | None,
+    *,
+    check_ids: bool,
+    lock_timeout_ms: int | None,
+    expected: Expected = ANY_LOG,
 ) -> list[Any]:
     """Return the arguments of `append`: several appends of one write each, or one append of any number of writes."""
     writes = [write for append_writes, _ in appends for write in append_writes]
@@ -78,11 +92,13 @@ def batch_arguments(
     return _append_arguments(
         [(write.stream, write.expected) for write in writes], _event_numbers(writes, len(events)), events,
         [(number, condition) for number, (_, condition) in enumerate(appends, 1) if condition is not None],
-        now, len(appends) == 1, check_ids, lock_timeout_ms,
+        now, len(appends) == 1, check_ids, lock_timeout_ms, *expected,
     )  # fmt: skip
 
 
-def handler_arguments(append: HandlerAppend, now: datetime | None, *, lock_timeout_ms: int) -> list[Any]:
+def handler_arguments(
+    append: HandlerAppend, now: datetime | None, lock_timeout_ms: int, expected: Expected
+) -> list[Any]:
     """Return the arguments of `append`: one append, whose events are stored in the order of the handlers' calls."""
     write_nos = {stream: number for number, stream in enumerate(append.expected, 1)}
     counts = Counter[str]()
@@ -98,7 +114,7 @@ def handler_arguments(append: HandlerAppend, now: datetime | None, *, lock_timeo
             _integers(event_no for _, event_no in numbers),
         ),
         [event for _, event in append.events], [(1, condition) for condition in append.conditions],
-        now, True, False, lock_timeout_ms,
+        now, True, False, lock_timeout_ms, *expected,
     )  # fmt: skip
 
 

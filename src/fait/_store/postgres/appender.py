@@ -17,6 +17,7 @@ from fait._store.group_commit import LOCK_TIMEOUT, AppendOutcome, LockTimeout, P
 from fait._store.ports.unit_of_work import HandlerAppend
 from fait._store.postgres.append_protocol import (
     Append,
+    Expected,
     appends_to_json,
     batch_arguments,
     handler_arguments,
@@ -58,8 +59,12 @@ is the one that rolls back."""
 TOTAL_LOCK_TIMEOUT_S: Final = 30.0
 """Timeout for an append on locks of other transactions, over all retries."""
 
-RESPONSE_TIMEOUT_S: Final = 60.0
-"""Timeout for a call, including lock waits; after it, the connection counts as lost."""
+RESPONSE_TIMEOUT_S: Final = 7.0
+"""Timeout for a call, including lock waits; after it, the connection counts as lost, and the append is sent again.
+After a second one, or if no connection can be opened, its outcome is unknown."""
+
+MIN_BYTES_PER_S: Final = 250_000
+"""Minimum throughput of a call that is not lost: large appends have a longer timeout."""
 
 RECONNECT_TIMEOUT_S: Final = 10.0
 """Timeout for an append while the server is unreachable."""
@@ -84,6 +89,7 @@ class Appender:
     Args:
         database: the database of the log.
         clock: the clock for `recorded_at`; the server's clock is used in place of the system clock.
+        expected: returns what an append requires of the log. Raises if the log was moved.
         on_event_appended: called after a call that appended a single event, with the event and the time at which the
             call started.
 
@@ -92,9 +98,14 @@ class Appender:
     """
 
     def __init__(
-        self, database: Database, clock: Clock, on_event_appended: Callable[[RecordedEvent, float], None]
+        self,
+        database: Database,
+        clock: Clock,
+        expected: Callable[[], Expected],
+        on_event_appended: Callable[[RecordedEvent, float], None],
     ) -> None:
         self._database = database
+        self._expected = expected
         self._on_event_appended = on_event_appended
         self._location = database.options.redacted_url
         self._clock = None if isinstance(clock, SystemClock) else clock  # None: all processes use the server's clock
@@ -108,7 +119,8 @@ class Appender:
     async def send(self, pending: Sequence[PendingAppend]) -> Outcomes:
         """Send appends in order, in as few calls as possible. Return an outcome for each."""
         if pending[0].retry_individually:
-            return await self._retry_individually((pending[0].writes, pending[0].condition))
+            return await self._retry_individually((pending[0].writes, pending[0].condition), pending[0].size_bytes)
+        size_bytes = sum([each.size_bytes for each in pending])
         outcomes: Outcomes = []
         for appends, sequential in _split_into_calls(pending):
             if outcomes and isinstance(outcomes[-1], StoreUnavailable):
@@ -116,7 +128,7 @@ class Appender:
                 outcomes += [error] * len(appends)
                 continue
             try:
-                outcomes += await self._send_together(appends, sequential)
+                outcomes += await self._send_together(appends, sequential, size_bytes)
             except StoreUnavailable as error:  # the outcomes of earlier calls are known
                 outcomes += [error] * len(appends)
         return outcomes
@@ -127,13 +139,16 @@ class Appender:
 
     async def append_in(self, connection: PostgresConnection, append: HandlerAppend) -> AppendOutcome:
         """Call the append function in the transaction of a connection."""
-        values = handler_arguments(append, self._recorded_at(), lock_timeout_ms=round(RETRY_LOCK_TIMEOUT_S * 1000))
+        lock_timeout_ms = round(RETRY_LOCK_TIMEOUT_S * 1000)
+        values = handler_arguments(append, self._recorded_at(), lock_timeout_ms, self._expected())
         with self._database.deadline(connection, RESPONSE_TIMEOUT_S):
             return read_handler_result(append, await connection.fetch(self._database.sql["append"], *values))
 
-    async def _send_together(self, appends: Sequence[Append], sequential: bool) -> Sequence[AppendOutcome | Exception]:
+    async def _send_together(
+        self, appends: Sequence[Append], sequential: bool, size_bytes: int
+    ) -> Sequence[AppendOutcome | Exception]:
         """Send several appends in one call. If the server refuses it, each append is retried individually."""
-        attempt = _SendAttempt(self._location)
+        attempt = _SendAttempt(self._location, size_bytes)
         while True:
             try:
                 connection = await self._senders.acquire()
@@ -150,7 +165,9 @@ class Appender:
     ) -> Sequence[AppendOutcome]:
         try:
             attempt.sent = not connection.is_closed()
-            outcomes = await self._call_append(connection, appends, BATCH_LOCK_TIMEOUT_S, sequential=sequential)
+            outcomes = await self._call_append(
+                connection, appends, BATCH_LOCK_TIMEOUT_S, attempt, sequential=sequential
+            )
         except (Exception, asyncio.CancelledError) as error:
             # After an error that is not the server's, a statement may be unfinished on the connection.
             if is_connection_lost(error) or not isinstance(error, PostgresError):
@@ -170,9 +187,11 @@ class Appender:
             self._outcome_unknown.update(map(_first_event_id, to_retry))
         return outcomes
 
-    async def _retry_individually(self, append: Append) -> Outcomes:
+    async def _retry_individually(self, append: Append, size_bytes: int) -> Outcomes:
         """Send an append until it has a result. The first retry has a short lock timeout: most need not wait at all."""
-        attempt = _SendAttempt(self._location, outcome_unknown=_first_event_id(append) in self._outcome_unknown)
+        attempt = _SendAttempt(
+            self._location, size_bytes, outcome_unknown=_first_event_id(append) in self._outcome_unknown
+        )
         self._outcome_unknown.discard(_first_event_id(append))
         semaphore, lock_timeout_s = self._first_retries, BATCH_LOCK_TIMEOUT_S
         while True:
@@ -198,7 +217,7 @@ class Appender:
         connection = await self._database.acquire()
         attempt.sent = True
         try:
-            [outcome] = await self._call_append(connection, [append], lock_timeout_s, check_ids=attempt.check_ids)
+            [outcome] = await self._call_append(connection, [append], lock_timeout_s, attempt)
         except (Exception, asyncio.CancelledError) as error:
             release = self._database.release if isinstance(error, PostgresError) else self._database.release_to_pool
             await (self._database.discard if is_connection_lost(error) else release)(connection)
@@ -211,36 +230,43 @@ class Appender:
         connection: PostgresConnection,
         appends: Sequence[Append],
         lock_timeout_s: float,
+        attempt: "_SendAttempt",
         *,
-        check_ids: bool = False,
         sequential: bool = False,
     ) -> Sequence[AppendOutcome]:
         """Call the append function that fits. `sequential`: each append sees the events of those before it."""
-        now, lock_timeout_ms = self._recorded_at(), round(lock_timeout_s * 1000)
-        writes, condition = appends[0]
-        with self._database.deadline(connection, RESPONSE_TIMEOUT_S):
+        now, lock_timeout_ms, expected = self._recorded_at(), round(lock_timeout_s * 1000), self._expected()
+        (writes, condition), check_ids = appends[0], attempt.check_ids
+        with self._database.deadline(connection, attempt.response_timeout_s):
             if (
                 condition is None
                 and len(appends) == 1
                 and sum(len(write.events) for write in writes) >= MIN_BULK_EVENTS
             ):
-                appended = await append_bulk(connection, self._database, writes, now, lock_timeout_ms)
+                appended = await append_bulk(connection, self._database, writes, now, lock_timeout_ms, expected)
                 if appended is not None:
                     return [appended]
             if is_single_event(appends) and not check_ids:
-                return await self._call_append_one(connection, appends[0], now, lock_timeout_ms)
+                return await self._call_append_one(connection, appends[0], now, lock_timeout_ms, expected)
             if sequential:
-                arguments = (appends_to_json(appends), now, check_ids, lock_timeout_ms)
+                arguments = (appends_to_json(appends), now, check_ids, lock_timeout_ms, *expected)
                 rows = await connection.fetch(self._database.sql["append_batch"], *arguments)
                 return read_sequential_results(appends, rows)
-            values = batch_arguments(appends, now, check_ids=check_ids, lock_timeout_ms=lock_timeout_ms)
+            values = batch_arguments(
+                appends, now, check_ids=check_ids, lock_timeout_ms=lock_timeout_ms, expected=expected
+            )
             return read_results(appends, await connection.fetch(self._database.sql["append"], *values))
 
     async def _call_append_one(
-        self, connection: PostgresConnection, append: Append, now: datetime | None, lock_timeout_ms: int
+        self,
+        connection: PostgresConnection,
+        append: Append,
+        now: datetime | None,
+        lock_timeout_ms: int,
+        expected: Expected,
     ) -> Sequence[AppendOutcome]:
         started = asyncio.get_running_loop().time()
-        values = single_arguments(append, now, lock_timeout_ms=lock_timeout_ms)
+        values = single_arguments(append, now, lock_timeout_ms=lock_timeout_ms, expected=expected)
         rows = await connection.fetch(self._database.sql["append_one"], *values)
         event = recorded_single(append, rows[0])
         if event is not None:
@@ -258,12 +284,14 @@ class _SendAttempt:
     """The state of an append, or of a call with several, that may be sent more than once.
 
     Attributes:
+        response_timeout_s: timeout for a response of the server.
         sent: whether it was sent to the server in this attempt.
         outcome_unknown: whether a connection was lost after it was sent, so that it may have been written.
         check_ids: whether the server must look up the event ids first.
     """
 
-    def __init__(self, location: str, *, outcome_unknown: bool = False) -> None:
+    def __init__(self, location: str, size_bytes: int, *, outcome_unknown: bool = False) -> None:
+        self.response_timeout_s = RESPONSE_TIMEOUT_S + size_bytes / MIN_BYTES_PER_S
         self.sent = False
         self.outcome_unknown = outcome_unknown
         self.check_ids = False
@@ -296,7 +324,7 @@ class _SendAttempt:
         self.sent = False
         now = time.monotonic()
         self._lost_since = self._lost_since or now
-        if now - self._lost_since >= RECONNECT_TIMEOUT_S or now - self._start >= RESPONSE_TIMEOUT_S:
+        if now - self._lost_since >= RECONNECT_TIMEOUT_S or now - self._start >= 2 * self.response_timeout_s:
             raise self.failure(error) from error
         await asyncio.sleep(min(0.5, 0.02 + (now - self._lost_since) / 4))
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from fait._events.append import Appended, StreamWrite
+from fait._store.postgres.append_protocol import Expected
 from fait._store.postgres.connection import Database, InsufficientPrivilege, PostgresConnection, UniqueViolation
 
 __all__ = ["MIN_BULK_EVENTS", "append_bulk"]
@@ -30,6 +31,7 @@ async def append_bulk(
     writes: Sequence[StreamWrite],
     now: datetime | None,
     lock_timeout_ms: int,
+    expected: Expected,
 ) -> Appended | None:
     """Append all events in one transaction.
 
@@ -44,9 +46,8 @@ async def append_bulk(
             await connection.copy_records_to_table(
                 "fait_append_bulk_1", columns=_COLUMNS, records=list(_records(writes))
             )
-            rows = await connection.fetch(
-                database.sql["append_bulk"], *_write_arguments(writes), now, lock_timeout_ms, IDLE_TIMEOUT_MS
-            )
+            limits = (now, lock_timeout_ms, IDLE_TIMEOUT_MS, *expected)
+            rows = await connection.fetch(database.sql["append_bulk"], *_write_arguments(writes), *limits)
             if not rows:
                 # fault: bulk-append-half-written
                 raise _BulkRejected

@@ -27,6 +27,7 @@ __all__ = [
     "Database",
     "InsufficientPrivilege",
     "LockNotAvailable",
+    "LogMoved",
     "PostgresConnection",
     "PostgresError",
     "UniqueViolation",
@@ -40,6 +41,17 @@ UniqueViolation = asyncpg.UniqueViolationError
 InsufficientPrivilege = asyncpg.InsufficientPrivilegeError
 LockNotAvailable = asyncpg.LockNotAvailableError
 RETRYABLE_ERRORS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+
+
+class LogMoved(StoreUnavailable):
+    """The log was restored, copied, failed over or adopted. The process must stop: what it knows may not be stored."""
+
+
+class _LogNotCurrent(asyncpg.PostgresError):
+    """Raised by fait_refuse_1. The driver finds the class by its SQLSTATE."""
+
+    sqlstate = "FA003"
+
 
 _driver: Any = asyncpg  # it has no type hints; `PostgresConnection` declares the part that is used
 
@@ -72,7 +84,7 @@ CONNECT_TIMEOUT_S: Final = 10.0
 RESPONSE_TIMEOUT_S: Final = 60.0
 """Timeout for a response of the server; after it, the connection counts as lost."""
 
-KEEPALIVE_IDLE_S: Final = 30
+KEEPALIVE_IDLE_S: Final = 7
 """Idle time before the first TCP keepalive probe; after twice this time without an answer, the connection is lost."""
 
 DEFAULT_POOL_SIZE: Final = 10
@@ -238,6 +250,7 @@ class Database:
         schema: the schema of the store's tables and functions.
         sql: the statements of the `sql` folder, by name.
         on_connect: called with each new connection before it is used; raises if the connection must not be used.
+        epoch_id: the epoch in which the log was opened; appends and readers are refused in any other one.
     """
 
     def __init__(self, options: ConnectionOptions) -> None:
@@ -245,6 +258,7 @@ class Database:
         self.schema = options.schema
         self.sql = statements(options.schema)
         self.on_connect: Callable[[PostgresConnection], Awaitable[None]] | None = None
+        self.epoch_id: str | None = None
         self._pool: Any = None
         self._idle: list[PostgresConnection] = []
         self._waiters = 0
@@ -456,6 +470,8 @@ def map_error(
     if outcome == _NOT_WRITTEN and (reason := _statement_error(error)) is not None:
         return UsageError(f"{location}: {reason} Nothing was written.")
     match error:
+        case _LogNotCurrent():
+            return LogMoved(f"{location}: {_message(error)}. {getattr(error, 'hint', '')}", outcome)
         case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():
             text = f"{location}: the server is out of disk space or memory ({name}). Free some, and retry."
         case asyncpg.TooManyConnectionsError():

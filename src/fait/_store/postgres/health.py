@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, Literal
 
-from fait._errors import FaitError
+from fait._errors import FaitError, StoreUnavailable
 from fait._store.command_hint import command_hint
 from fait._store.migrations import load_migrations
 from fait._store.ports.store import Finding
@@ -14,7 +14,8 @@ from fait._store.postgres.admin import applied_migrations
 from fait._store.postgres.bulk import MIN_BULK_EVENTS
 from fait._store.postgres.connection import Database, PostgresConnection, PostgresError
 from fait._store.postgres.identifiers import literal, quote
-from fait._store.postgres.identity import read_identity
+from fait._store.postgres.identity import check_visible, read_identity
+from fait._store.postgres.open_append import OpenAppend, open_appends
 from fait._store.recording_time import WRONG_CLOCK
 
 __all__ = ["CHECKS", "examine"]
@@ -70,7 +71,8 @@ def _setting(name: str, expected: str, good: str, bad: str, advice: str) -> Chec
 
 
 async def _server(database: Database, connection: PostgresConnection) -> CheckResult:
-    identity, _, confirmed = await read_identity(database, connection)
+    stored = await read_identity(database, connection)
+    identity, confirmed = stored.identity, stored.confirmed
     version = await connection.fetchval("SHOW server_version")
     detail = f"{version}, primary, timeline {confirmed.timeline}; log {identity.log_id}, epoch {identity.epoch_id}"
     if confirmed.cluster:
@@ -121,6 +123,14 @@ async def _sequence(database: Database, connection: PostgresConnection) -> Check
     return "ok", f"INCREMENT 1, CACHE 1, last value {last_value:,}", ""
 
 
+async def _row_security(database: Database, connection: PostgresConnection) -> CheckResult:
+    try:
+        await check_visible(database, connection)
+    except StoreUnavailable as error:
+        return "problem", error.reason, "disable row-level security on these tables, or use a role with BYPASSRLS"
+    return "ok", "no row is hidden from this role", ""
+
+
 async def _triggers(database: Database, connection: PostgresConnection) -> CheckResult:
     expected = {
         (table, trigger)
@@ -169,21 +179,27 @@ async def _functions(database: Database, connection: PostgresConnection) -> Chec
 
 
 async def _ticket(database: Database, connection: PostgresConnection) -> CheckResult:
-    rows = await connection.fetch(database.sql["health_ticket"])
-    if not rows:
+    tickets = await open_appends(database)
+    if not tickets:
         return "ok", "no append is open", ""
-    [(pid, role, application, state, age)] = rows
-    if age is None:
-        detail = f"process {pid} of role {role!r} has an open append; this role may not read its age"
+    oldest = tickets[0]
+    if not oldest.appends:
+        return _ticket_without_append(oldest)
+    if oldest.age_s is None:
+        detail = f"{oldest.describe()} has an open append; this role may not read its age"
         return "unknown", detail, "GRANT pg_read_all_stats TO the role that runs fait doctor"
-    detail = f"process {pid} ({application or 'no application_name'}), {state}, transaction open for {age:.1f} s"
-    if age < MAX_TICKET_AGE_S:
+    if oldest.age_s < MAX_TICKET_AGE_S:
+        return "ok", oldest.describe(), ""
+    is_idle = (oldest.state or "idle").startswith("idle")
+    reason = "it has appended events and not ended its transaction" if is_idle else "it is slow or blocked"
+    return "problem", oldest.describe(), f"{reason}: readers wait for its end. {oldest.end()}"
+
+
+def _ticket_without_append(ticket: OpenAppend) -> CheckResult:
+    detail = f"{ticket.describe()} holds the advisory lock of an append ticket and appends nothing; readers ignore it"
+    if ticket.age_s is not None and ticket.age_s < MAX_TICKET_AGE_S:
         return "ok", detail, ""
-    reason = (
-        "it has appended events and not ended its transaction" if state.startswith("idle") else "it is slow or blocked"
-    )
-    advice = f"{reason}: readers wait for its end. If it hangs, run SELECT pg_terminate_backend({pid})"
-    return "problem", detail, advice
+    return "problem", detail, f"find out why it uses advisory locks of fait. {ticket.end()}"
 
 
 async def _connections(database: Database, connection: PostgresConnection) -> CheckResult:
@@ -318,6 +334,7 @@ CHECKS: Final[dict[str, Check]] = {
     ),
     "schema": _schema,
     "sequence": _sequence,
+    "row security": _row_security,
     "append-only": _triggers,
     "functions": _functions,
     "connections": _connections,

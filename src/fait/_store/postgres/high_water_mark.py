@@ -12,8 +12,9 @@ from fait._errors import FaitError, StoreUnavailable
 from fait._events.envelope import RecordedEvent
 from fait._store.command_hint import command_hint
 from fait._store.position_signal import PositionSignal
-from fait._store.postgres.connection import Database
+from fait._store.postgres.connection import Database, LogMoved
 from fait._store.postgres.notifier import Notifier
+from fait._store.postgres.open_append import open_appends
 from fait._store.postgres.rows import recorded_events
 from fait._store.postgres.tail_cache import MAX_CACHED_BYTES, MAX_CACHED_EVENTS, TailCache
 from fait._telemetry import logger
@@ -41,12 +42,19 @@ class HighWaterMark:
 
     Belongs to the event loop in which it was created.
 
+    Args:
+        database: the database of the log.
+        channel: the channel of notifications.
+        known_position: the position of an event that is known to be stored.
+
     Attributes:
+        known_position: the highest position of an event that this process has seen or appended.
         notifier: sends and receives notifications.
         tail_cache: the last events of the log, up to the known mark.
     """
 
-    def __init__(self, database: Database, channel: str) -> None:
+    def __init__(self, database: Database, channel: str, known_position: int = 0) -> None:
+        self.known_position = known_position
         self.notifier = Notifier(database, channel, self.report)
         self.tail_cache = TailCache()
         self._database = database
@@ -55,7 +63,7 @@ class HighWaterMark:
         self._polling: asyncio.Task[None] | None = None
         self._reported = 0
         self._reported_at = 0.0
-        self._regressed_to: int | None = None
+        self._moved = ""
         self._fetched_at = 0.0
         self._wake_up = asyncio.Event()
         self._waiters = 0
@@ -68,12 +76,30 @@ class HighWaterMark:
         """The last known mark. The actual mark may be higher."""
         return self._signal.position
 
+    def check_not_moved(self) -> None:
+        """Raise `LogMoved` if a query or an append has found that the log was moved."""
+        if self._moved:
+            raise LogMoved(self._moved)
+
+    def report_moved(self, error: LogMoved) -> None:
+        """Refuse all further reads and appends until the store is closed, and wake waiting readers with the error.
+
+        It does not help that events are appended and the log reaches the known position again: they are other events.
+        """
+        # fault: moved-log-not-reported
+        self._moved = self._moved or error.reason
+        self._signal.close(LogMoved(self._moved))
+
     async def refresh(self, beyond: int) -> int:
         """Return the mark. Queries it unless the known one is recent and lies after the position `beyond`."""
         is_recent = asyncio.get_running_loop().time() - self._fetched_at < MAX_MARK_AGE_S
         if is_recent and self._reported <= self.position and beyond < self.position:
             return self.position
         return await self._fetch_shared(with_events=beyond >= self.tail_cache.start)
+
+    async def fetch(self) -> int:
+        """Return the mark as the database has it now: every append that was acknowledged before counts."""
+        return await self._fetch_shared()
 
     def report(self, position: int) -> None:
         """Record that the log may have reached a position, and wake the poller."""
@@ -105,7 +131,7 @@ class HighWaterMark:
         """
         # fault: append-advances-mark-after-restore
         # fault: append-above-gap-advances-mark
-        if self._waiters and event.position == self.position + 1 and self._regressed_to is None:
+        if self._waiters and event.position == self.position + 1 and not self._moved:
             self._reported = max(self._reported, event.position)
             # fault: append-resets-mark-age
             self._fetched_at = max(self._fetched_at, started)
@@ -116,6 +142,7 @@ class HighWaterMark:
 
     def report_append(self, position: int) -> None:
         """Record that this process has appended events up to a position, and notify other processes."""
+        self.known_position = max(self.known_position, position)
         self.report(position)
         self.notifier.publish(position)
 
@@ -163,24 +190,33 @@ class HighWaterMark:
             raise
 
     async def _fetch(self) -> int:
+        self.check_not_moved()
+        try:
+            return await self._query()
+        except LogMoved as error:
+            self.report_moved(error)
+            raise
+
+    async def _query(self) -> int:
         started, previous = asyncio.get_running_loop().time(), self.position
+        known_position = max(self.known_position, previous)
         with_events, self._with_events = self._with_events or self._waiters > 0, False
+        epoch = self._database.epoch_id
         if with_events and previous and self._reported - previous <= MAX_CACHED_EVENTS:
-            rows = await self._database.fetch("read_tail", previous, MAX_CACHED_EVENTS, MAX_CACHED_BYTES)
+            rows = await self._database.fetch("read_tail", previous, MAX_CACHED_EVENTS, MAX_CACHED_BYTES, epoch)
         else:
-            rows = await self._database.fetch("high_water_mark")
+            rows = await self._database.fetch("high_water_mark", epoch)
         mark, head, expired_position, *event = rows[0]
-        # Once noticed, a restore is an error until the store is closed: new events can raise the head again.
         # fault: lower-mark-as-restore
         # fault: response-in-flight-as-restore
-        if head < previous or self._regressed_to is not None:
-            self._regressed_to = head if self._regressed_to is None else self._regressed_to
-            raise StoreUnavailable(
-                f"{self._database.options.redacted_url}: the last position of the log decreased from {previous} to "
-                f"{self._regressed_to}: the database was restored to an older state while this process was running. "
-                "Stop all processes, and then start a new epoch with "
+        if head < known_position:
+            raise LogMoved(
+                f"{self._database.options.redacted_url}: the last position of the log decreased from {known_position} "
+                f"to {head}: the database was restored to an older state while this process was running. Stop all "
+                "processes, and then start a new epoch with "
                 f"{command_hint('log adopt --in-place', self._database.options.redacted_url)}."
             )
+        self.known_position = max(self.known_position, head)
         self._fetched_at = max(self._fetched_at, started)
         has_events = any(column is not None for column in event)
         self.tail_cache.extend(mark, recorded_events(row[3:] for row in rows) if has_events else ())
@@ -199,6 +235,8 @@ class HighWaterMark:
                 logger.warning("failed to read the high-water mark: %s", error)
                 await asyncio.sleep(interval_s := min(1.0, max(0.05, interval_s * 2)))
                 continue
+            if self._is_held_back():
+                await self._log_open_append()
             first, last = self._poll_intervals()
             interval_s = first if self._signal.position > before or not interval_s else min(last, interval_s * 2)
             if self._reported > self._signal.position:
@@ -206,11 +244,28 @@ class HighWaterMark:
             else:
                 await self._sleep(interval_s)
 
+    def _is_held_back(self) -> bool:
+        """Whether the mark has not reached a reported position in time."""
+        age_s = asyncio.get_running_loop().time() - self._reported_at
+        return self._reported > self._signal.position and age_s >= REPORTED_POSITION_TIMEOUT_S
+
+    async def _log_open_append(self) -> None:
+        """Log which append holds the mark back, once for each report. There is none if the report was wrong."""
+        self._reported = self._signal.position
+        try:
+            oldest = next((each for each in await open_appends(self._database) if each.appends), None)
+        except FaitError as error:
+            logger.warning("failed to read the open appends: %s", error)
+            return
+        if oldest is not None:
+            logger.warning(
+                "readers wait at position %d for an open append: %s. %s",
+                self._signal.position, oldest.describe(), oldest.end(),
+            )  # fmt: skip
+
     def _poll_intervals(self) -> tuple[float, float]:
         if self._reported > self._signal.position:
-            if asyncio.get_running_loop().time() - self._reported_at < REPORTED_POSITION_TIMEOUT_S:
-                return POLL_INTERVALS_WITH_OPEN_APPENDS_S
-            self._reported = self._signal.position
+            return POLL_INTERVALS_WITH_OPEN_APPENDS_S
         return (POLL_INTERVAL_S, POLL_INTERVAL_S) if self.notifier.is_listening else POLL_INTERVALS_WITHOUT_NOTIFY_S
 
     async def _sleep(self, interval_s: float) -> None:

@@ -11,7 +11,13 @@ from fait._store.ports.store import Finding
 from fait._store.postgres.admin import migrate, missing_migrations
 from fait._store.postgres.connection import Database, PostgresConnection, parse_url
 from fait._store.postgres.health import examine
-from fait._store.postgres.identity import check_not_moved, read_identity, server_timeline
+from fait._store.postgres.identity import (
+    check_consistent,
+    check_not_moved,
+    check_sequence,
+    read_identity,
+    server_timeline,
+)
 from fait._store.postgres.leases import PostgresLeases
 from fait._store.postgres.log import PostgresLog
 from fait._store.postgres.recorder import PostgresRecorder
@@ -72,17 +78,20 @@ async def open_store(url: str, redacted_url: str, clock: Clock, *, create: bool 
     try:
         await _bring_up_to_date(database, create)
         async with database.connection() as connection:
-            identity, sequence, confirmed = await read_identity(database, connection)
-            check_not_moved(confirmed, await server_timeline(database, connection), redacted_url)
+            stored = await read_identity(database, connection)
+            check_not_moved(stored.confirmed, await server_timeline(database, connection), redacted_url)
+            check_consistent(stored, redacted_url)
+            check_sequence(stored, redacted_url)
 
         async def check_connection(connection: PostgresConnection) -> None:
-            check_not_moved(confirmed, await server_timeline(database, connection), redacted_url)
+            check_not_moved(stored.confirmed, await server_timeline(database, connection), redacted_url)
 
         database.on_connect = check_connection
+        database.epoch_id = stored.identity.epoch_id
     except BaseException:
         await database.close()
         raise
-    log = PostgresLog(identity, clock, database, f"fait_{sequence}")
+    log = PostgresLog(stored.identity, clock, database, f"fait_{stored.sequence}", stored.last_position)
     return PostgresStore(log, database)
 
 

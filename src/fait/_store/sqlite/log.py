@@ -248,7 +248,7 @@ class SqliteLog:
         except apsw.BusyError:
             return True
         except StoreUnavailable as error:
-            self._signal.close(error.reason)
+            self._signal.close(error)
             return False
         except apsw.Error as error:
             logger.warning("failed to poll for commits of other processes, will retry: %s", error)

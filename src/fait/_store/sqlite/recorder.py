@@ -96,8 +96,11 @@ def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -
 
 def _run_one(connection: SqliteConnection, statement: HandlerStatement) -> None:
     number = count()
-    # Called before each statement of the text.
-    connection.exec_trace = lambda _, sql, *__: next(number) == 0 or bool(_NO_STATEMENT.fullmatch(sql))
+
+    def is_allowed(_: Any, sql: str, __: Any) -> bool:  # called before each statement of the text
+        return next(number) == 0 or bool(_NO_STATEMENT.fullmatch(sql))
+
+    connection.exec_trace = is_allowed
     try:
         # SQLite numbers `$2` by its first appearance; bound by name, it is the second value, as on PostgreSQL.
         # fault: values-bound-by-place

@@ -80,6 +80,69 @@ CREATE TABLE {schema}.fait_tags (
     PRIMARY KEY (tag, position)
 );
 
+-- fait_epoch_1 and fait_timeline_1 return fait_log.epoch_id and fait_log.timeline as constants, which fait_confirm_1
+-- writes into them. PL/pgSQL inlines them and needs no query, so that each append can compare them. They are STABLE:
+-- plans depend on an inlined function and are made again when it is replaced, but the planner evaluates an IMMUTABLE one
+-- without such a dependency. An open append is not affected: an adoption waits for it.
+CREATE FUNCTION {schema}.fait_epoch_1() RETURNS text LANGUAGE sql STABLE AS 'SELECT NULL::text';
+CREATE FUNCTION {schema}.fait_timeline_1() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT NULL::bigint';
+
+CREATE FUNCTION {schema}.fait_confirm_1() RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    confirmed record;
+BEGIN
+    SELECT epoch_id, timeline INTO STRICT confirmed FROM {schema}.fait_log;
+    EXECUTE format(
+        'CREATE OR REPLACE FUNCTION %s.fait_epoch_1() RETURNS text LANGUAGE sql STABLE AS %L',
+        '{schema}', format('SELECT %L::text', confirmed.epoch_id)
+    );
+    EXECUTE format(
+        'CREATE OR REPLACE FUNCTION %s.fait_timeline_1() RETURNS bigint LANGUAGE sql STABLE AS %L',
+        '{schema}', format('SELECT %s::bigint', confirmed.timeline)
+    );
+END $$;
+
+-- fait_is_current_1: whether the log can be used by a caller.
+--
+-- Appends and readers call it in the transaction that relies on it. A check when a connection is opened would not be
+-- enough: a pooler keeps the connection to its client when it connects to another server.
+--
+--   * The timeline of the cluster is the recorded one. After a failover, the last events may be missing, and their
+--     positions would be assigned again.
+--   * The current epoch is the one in which the caller opened the log (expected_epoch; NULL: any).
+--   * The sequence has reached the last event that the caller knows (known_position; NULL: none). Logical replication
+--     and partial restores copy events without the sequence. New events would get positions that readers have passed.
+CREATE FUNCTION {schema}.fait_is_current_1(expected_epoch text, known_position bigint)
+RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT
+        -- fault: failover-behind-pooler-not-noticed
+        ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint = {schema}.fait_timeline_1()
+        -- fault: process-of-earlier-epoch-appends
+        AND coalesce({schema}.fait_epoch_1() = expected_epoch, true)
+        -- fault: append-below-last-event
+        AND coalesce(coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) >= known_position, true)
+$$;
+
+-- fait_refuse_1: raises the reason for which fait_is_current_1 is false.
+CREATE FUNCTION {schema}.fait_refuse_1(expected_epoch text, known_position bigint)
+RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    current_timeline bigint := ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint;
+BEGIN
+    IF current_timeline IS DISTINCT FROM {schema}.fait_timeline_1() THEN
+        RAISE EXCEPTION 'the log was restored or failed over: its timeline changed from % to %',
+            {schema}.fait_timeline_1(), current_timeline
+            USING ERRCODE = 'FA003', HINT = 'Stop all processes, and then run fait log adopt.';
+    ELSIF expected_epoch <> {schema}.fait_epoch_1() THEN
+        RAISE EXCEPTION 'the log was adopted, and a new epoch started, after this process had opened it'
+            USING ERRCODE = 'FA003', HINT = 'Restart the process.';
+    ELSIF NOT has_sequence_privilege('{schema}.fait_position', 'USAGE, SELECT') THEN
+        RAISE insufficient_privilege USING MESSAGE = 'permission denied for sequence fait_position';
+    END IF;
+    RAISE EXCEPTION 'the last value of the sequence fait_position is below the event at position %', known_position
+        USING ERRCODE = 'FA003', HINT = 'Stop all processes, and then run fait log adopt --in-place.';
+END $$;
+
 -- Events and epochs are append-only. The triggers prevent accidents; the owner of the tables can disable them.
 CREATE FUNCTION {schema}.fait_events_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -22,13 +22,20 @@
 -- messages count as visible (fait_log.expired_position): their positions were committed, and without them the mark
 -- would decrease.
 --
+-- Any role that may connect can hold an advisory lock with the key of a ticket. So a ticket counts only if its
+-- transaction also has a ROW EXCLUSIVE lock on fait_streams, which requires the privilege to change that table. An append
+-- acquires it in step 3, before the ticket, and holds it until its transaction ends or is prepared and then committed;
+-- neither SET ROLE nor a later REVOKE affects it. pg_locks is not one snapshot: it can contain a ticket without a lock
+-- that its transaction acquired earlier. No event is lost then, because that lock was acquired after step 2 had begun.
+-- The append read the sequence later, and thus after step 1, so its positions lie above the value of step 1.
+--
 -- The mark can be lower than an earlier one: an append may have read the sequence's value for its ticket, but not have
 -- acquired the lock yet. Its positions will lie above both marks, so a reader may keep the higher one.
 --
 -- The calling statement must not select events up to the mark itself: its snapshot can be older than the mark. Use the
 -- next statement.
 
-CREATE FUNCTION {schema}.fait_high_water_mark_1() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+CREATE FUNCTION {schema}.fait_high_water_mark_1(expected_epoch text DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     upper_bound   bigint;
     lowest_ticket bigint;
@@ -43,6 +50,10 @@ BEGIN
             USING ERRCODE = 'FA002', HINT = 'Connect to the primary.';
     END IF;
 
+    IF NOT {schema}.fait_is_current_1(expected_epoch, NULL) THEN
+        PERFORM {schema}.fait_refuse_1(expected_epoch, NULL);
+    END IF;
+
     -- Step 1: the sequence.
     upper_bound := coalesce(pg_sequence_last_value('{schema}.fait_position'), 0);
     -- pg_sequence_last_value() also returns NULL if the role has no privilege on the sequence.
@@ -53,12 +64,20 @@ BEGIN
     -- Step 2: the tickets. A key holds the low 32 bits of a value; the difference to the upper bound restores the high
     -- bits, as no transaction stays open for 2^31 events. A ticket above the upper bound was acquired after step 1 and
     -- is not relevant.
-    SELECT min(upper_bound - ((upper_bound - objid::bigint) & 4294967295)) INTO lowest_ticket
-    FROM pg_locks
-    -- fault: mark-ignores-open-appends
-    WHERE locktype = 'advisory' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND ((upper_bound - objid::bigint) & 4294967295) < 2147483648;
+    SELECT min(ticket) INTO lowest_ticket
+    FROM (
+        SELECT min(upper_bound - ((upper_bound - objid::bigint) & 4294967295)) AS ticket
+        FROM pg_locks
+        WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            -- fault: mark-ignores-open-appends
+            AND (locktype = 'advisory' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2
+                AND ((upper_bound - objid::bigint) & 4294967295) < 2147483648
+                OR locktype = 'relation' AND relation = '{schema}.fait_streams'::regclass::oid
+                AND mode = 'RowExclusiveLock' AND granted)
+        GROUP BY virtualtransaction
+        -- fault: foreign-lock-holds-mark-back
+        HAVING bool_or(locktype = 'relation')
+    ) AS appends;
     upper_bound := coalesce(lowest_ticket, upper_bound);
 
     -- Step 3: the last visible event.

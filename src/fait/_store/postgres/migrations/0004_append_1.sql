@@ -11,7 +11,9 @@
 --   2. Check the conditions against all visible events. Look up the event ids if `check_ids` is set.
 --   3. Streams: for each stream, in the order of names, lock its row in fait_streams, compare the expected version and
 --      increase the version. The row lock serializes the appends to a stream; for a new stream, the unique index does.
---      The order prevents deadlocks between appends.
+--      The order prevents deadlocks between appends. Then refuse a log that was restored, failed over or adopted
+--      (fait_is_current_1). No adoption comes in between: it waits for the lock on the table fait_streams, which this
+--      transaction holds until it ends.
 --   4. Ticket: a shared advisory lock on the sequence's last value (see fait_high_water_mark_1). Readers do not pass
 --      it. It is acquired after every lock that can block, so that readers wait only for the insert and the commit, and
 --      before the first position is drawn.
@@ -36,6 +38,8 @@
 --   idle_timeout_ms  idle_in_transaction_session_timeout of the rest of the transaction, unless the session has a
 --                    shorter one; NULL: unchanged. For transactions that continue after the call, as readers wait for
 --                    their end
+--   expected_epoch   the epoch in which the caller opened the log; NULL: any. Nothing is appended in another one
+--   known_position   the position of an event that the caller knows; NULL: none. No position up to it is assigned
 --
 -- A call names each stream once. Without `atomic`, it may name a stream several times with the same expected version n
 -- >= 0; at most one of these writes succeeds. A condition must not match an event of another append in the same call:
@@ -56,7 +60,7 @@
 --
 -- Errors: unique_violation if an event id exists (without check_ids, or appended concurrently), serialization_failure
 -- if `atomic` is set and another transaction changed a stream during step 3, lock_not_available after the lock timeout,
--- and FA001 for another isolation level than READ COMMITTED.
+-- FA001 for another isolation level than READ COMMITTED, and FA003 if the log was restored, failed over or adopted.
 --
 -- Settings. PL/pgSQL keeps plans for the session, and the tables grow. enable_seqscan = off: a sequential scan that
 -- suits small tables would remain the plan. jit = off: before PostgreSQL 18 a plan that needs a disabled scan counts as
@@ -86,7 +90,8 @@ CREATE FUNCTION {schema}.fait_append_1(
     query_write_nos integer[] DEFAULT NULL, query_after bigint[] DEFAULT NULL, query_types text[] DEFAULT NULL,
     query_tags text[] DEFAULT NULL, query_categories text[] DEFAULT NULL,
     now_override timestamptz DEFAULT NULL, atomic boolean DEFAULT false, check_ids boolean DEFAULT false,
-    lock_timeout_ms integer DEFAULT NULL, idle_timeout_ms integer DEFAULT NULL
+    lock_timeout_ms integer DEFAULT NULL, idle_timeout_ms integer DEFAULT NULL, expected_epoch text DEFAULT NULL,
+    known_position bigint DEFAULT NULL
 ) RETURNS TABLE (
     write_no integer, result text, last_version bigint, last_position bigint, existing_events json,
     conflicting_events json
@@ -221,6 +226,10 @@ BEGIN
         END IF;
     END IF;
 
+    IF NOT {schema}.fait_is_current_1(expected_epoch, known_position) THEN
+        PERFORM {schema}.fait_refuse_1(expected_epoch, known_position);
+    END IF;
+
     IF array_remove(new_versions, NULL) <> '{}' THEN
         IF EXISTS (
             SELECT FROM unnest(event_write_nos, event_ids, event_expires) AS e (write_no, id, expires)
@@ -327,7 +336,8 @@ END $$;
 CREATE FUNCTION {schema}.fait_append_one_1(
     stream_name text, expected_version bigint, event_id uuid, event_type text, event_schema_version integer,
     event_data json, event_metadata json, event_tags text[], event_occurred_at timestamptz, event_expires boolean,
-    now_override timestamptz, lock_timeout_ms integer
+    now_override timestamptz, lock_timeout_ms integer, expected_epoch text DEFAULT NULL,
+    known_position bigint DEFAULT NULL
 ) RETURNS TABLE (
     write_no integer, result text, last_version bigint, last_position bigint, existing_events json,
     conflicting_events json, event_recorded_at timestamptz
@@ -381,9 +391,13 @@ BEGIN
             ARRAY[stream_name], ARRAY[expected_version], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[event_id],
             ARRAY[event_type], ARRAY[event_schema_version], ARRAY[event_data::text], ARRAY[event_metadata::text],
             ARRAY[event_tags::text], ARRAY[event_occurred_at], ARRAY[event_expires],
-            now_override => now_override, atomic => true
+            now_override => now_override, atomic => true, expected_epoch => expected_epoch,
+            known_position => known_position
         ) AS f;
         RETURN;
+    END IF;
+    IF NOT {schema}.fait_is_current_1(expected_epoch, known_position) THEN
+        PERFORM {schema}.fait_refuse_1(expected_epoch, known_position);
     END IF;
 
     -- Step 4: the ticket.

@@ -12,13 +12,15 @@
 --   now_override     recorded_at of the events; NULL: clock_timestamp()
 --   lock_timeout_ms  lock_timeout of the rest of the transaction
 --   idle_timeout_ms  idle_in_transaction_session_timeout of the rest of the transaction, as readers wait for its end
+--   expected_epoch, known_position  as in fait_append_1
 --
 -- Returns a row for each write, in order: its number, the version of its stream, and the position of its last event. No
 -- row: a stream is not at its expected version; the caller must roll back, as other streams may have been updated.
 
 CREATE FUNCTION {schema}.fait_append_bulk_1(
     write_streams text[], write_expected_versions bigint[], write_event_counts integer[], event_types text[],
-    event_tags text[], now_override timestamptz, lock_timeout_ms integer, idle_timeout_ms integer
+    event_tags text[], now_override timestamptz, lock_timeout_ms integer, idle_timeout_ms integer,
+    expected_epoch text DEFAULT NULL, known_position bigint DEFAULT NULL
 ) RETURNS TABLE (write_no integer, last_version bigint, last_position bigint)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
@@ -69,6 +71,9 @@ BEGIN
     FROM unnest(write_streams) WITH ORDINALITY AS w (stream, number) JOIN updated AS u ON u.stream = w.stream;
     IF cardinality(new_versions) IS DISTINCT FROM cardinality(write_streams) THEN
         RETURN;
+    END IF;
+    IF NOT {schema}.fait_is_current_1(expected_epoch, known_position) THEN
+        PERFORM {schema}.fait_refuse_1(expected_epoch, known_position);
     END IF;
 
     IF EXISTS (SELECT FROM pg_temp.fait_append_bulk_1 AS l JOIN {schema}.fait_messages AS e ON e.id = l.id) THEN

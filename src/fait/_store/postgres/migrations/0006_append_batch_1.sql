@@ -13,13 +13,15 @@
 --     others. `queries` is the append condition, if there is one: no event after the position `after` may match any of
 --     the queries. Each key of a query is optional.
 --
---   now_override, check_ids, lock_timeout_ms, idle_timeout_ms: as in fait_append_1
+--   now_override, check_ids, lock_timeout_ms, idle_timeout_ms, expected_epoch: as in fait_append_1
+--   known_position  as in fait_append_1; NULL: the position of the last event, which the function then looks up
 --
 -- Returns the rows of fait_append_1 for each append, with the number of the append, from 1.
 
 CREATE FUNCTION {schema}.fait_append_batch_1(
     appends json, now_override timestamptz DEFAULT NULL, check_ids boolean DEFAULT true,
-    lock_timeout_ms integer DEFAULT NULL, idle_timeout_ms integer DEFAULT NULL
+    lock_timeout_ms integer DEFAULT NULL, idle_timeout_ms integer DEFAULT NULL, expected_epoch text DEFAULT NULL,
+    known_position bigint DEFAULT NULL
 ) RETURNS TABLE (
     append_no integer, write_no integer, result text, last_version bigint, last_position bigint, existing_events json,
     conflicting_events json
@@ -34,6 +36,11 @@ DECLARE
     write   json;
     event   json;
 BEGIN
+    IF known_position IS NULL THEN
+        known_position := greatest(
+            (SELECT max(position) FROM {schema}.fait_events), (SELECT max(position) FROM {schema}.fait_messages), 0
+        );
+    END IF;
     -- Fast path for a single event without a condition, the most frequent append in transactions of an application.
     IF NOT check_ids AND json_array_length(appends) = 1 AND json_array_length(appends #> '{0,writes}') = 1
         AND json_array_length(appends #> '{0,writes,0,events}') = 1 AND appends #> '{0,queries}' IS NULL THEN
@@ -51,7 +58,7 @@ BEGIN
                 THEN ARRAY(SELECT json_array_elements_text(event -> 'tags'))
             END,
             (event ->> 'occurred_at')::timestamptz, coalesce((event ->> 'expires')::boolean, false), now_override,
-            lock_timeout_ms
+            lock_timeout_ms, expected_epoch, known_position
         ) AS f;
         RETURN;
     END IF;
@@ -86,7 +93,8 @@ BEGIN
             writes.streams, writes.expected_versions, writes.event_counts, events.write_nos, events.event_nos,
             events.ids, events.types, events.schema_versions, events.data, events.metadata, events.tags,
             events.occurred_at, events.expires, queries.write_nos, queries.after, queries.types, queries.tags,
-            queries.categories, now_override, true, check_ids, lock_timeout_ms, idle_timeout_ms
+            queries.categories, now_override, true, check_ids, lock_timeout_ms, idle_timeout_ms,
+            expected_epoch, known_position
         ) AS f;
     END LOOP;
 END $$;

@@ -4,7 +4,8 @@
 -- Arguments
 --   after       a high-water mark that the caller has read before
 --   max_events  maximum number of events
---   max_bytes   maximum size of their data, metadata and tags
+--   max_bytes       maximum size of their data, metadata and tags
+--   expected_epoch  the epoch in which the caller opened the log; NULL: any
 --
 -- Returns at least one row. Each row has the mark, the position of the last visible event (head),
 -- fait_log.expired_position, and the columns of an event, which are NULL if there is no event, or if the events exceed a
@@ -17,7 +18,9 @@
 --   3. Select the events up to the mark. The statement must begin after the mark is known: one that computes the mark
 --      itself would miss events that are committed after its snapshot was taken and before it reads the tickets.
 
-CREATE FUNCTION {schema}.fait_read_tail_1(after bigint, max_events integer, max_bytes bigint) RETURNS TABLE (
+CREATE FUNCTION {schema}.fait_read_tail_1(
+    after bigint, max_events integer, max_bytes bigint, expected_epoch text DEFAULT NULL
+) RETURNS TABLE (
     mark bigint, head bigint, expired_position bigint,
     "position" bigint, stream text, version bigint, type text, schema_version integer, id text, data json,
     metadata json, tags text[], recorded_at timestamptz, occurred_at timestamptz, size_bytes integer
@@ -28,6 +31,10 @@ LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     event_count bigint;
 BEGIN
+    IF NOT {schema}.fait_is_current_1(expected_epoch, NULL) THEN
+        PERFORM {schema}.fait_refuse_1(expected_epoch, NULL);
+    END IF;
+
     -- Step 1: the events.
     SELECT max(position), count(*) INTO mark, event_count
     FROM (
@@ -35,7 +42,7 @@ BEGIN
     ) AS next_events;
     -- Step 2: the mark.
     IF event_count NOT BETWEEN 1 AND max_events OR mark <> after + event_count THEN
-        mark := {schema}.fait_high_water_mark_1();
+        mark := {schema}.fait_high_water_mark_1(expected_epoch);
     END IF;
     -- Step 3: the rows.
     RETURN QUERY

@@ -17,4 +17,5 @@ BEGIN
     SELECT gen_random_uuid()::text, epoch_id, cluster,
         ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint
     FROM epoch;
+    PERFORM {schema}.fait_confirm_1();
 END $$;

@@ -1,12 +1,26 @@
--- health_ticket: the session that holds the oldest append ticket. Readers wait for it.
+-- health_ticket: sessions and prepared transactions that hold an append ticket. Readers wait for those that append.
 -- In:   nothing
--- Out:  its pid, role, application_name, state, and the age of its transaction in seconds; the last three are NULL if
---       this role may not read them. No row: no append is open
-SELECT l.pid, a.usename, a.application_name, a.state, extract(epoch FROM clock_timestamp() - a.xact_start)::float8
-FROM pg_locks AS l
-CROSS JOIN (SELECT coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) AS last) AS s
+-- Out:  whether it appends, pid, role, application_name, client address, state, gid of the prepared transaction, and the
+--       age of the transaction in seconds, the oldest ticket first. For a session, all from application_name are NULL if
+--       this role may not read them; for a prepared transaction, pid is NULL
+SELECT l.appends, l.pid, coalesce(p.owner, a.usename)::text, a.application_name, host(a.client_addr), a.state, p.gid,
+    extract(epoch FROM clock_timestamp() - coalesce(p.prepared, a.xact_start))::float8
+FROM (
+    SELECT virtualtransaction, pid, bool_or(locktype = 'relation') AS appends,
+        max((s.last - objid::bigint) & 4294967295) FILTER (WHERE locktype = 'advisory') AS distance
+    FROM pg_locks
+    CROSS JOIN (SELECT coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) AS last) AS s
+    WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND granted AND (
+        locktype = 'advisory' AND classid = '{schema}.fait_position'::regclass::oid AND objsubid = 2
+        OR locktype = 'relation' AND relation = '{schema}.fait_streams'::regclass::oid AND mode = 'RowExclusiveLock'
+    )
+    GROUP BY virtualtransaction, pid
+    HAVING bool_or(locktype = 'advisory')
+) AS l
 LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
-WHERE l.locktype = 'advisory' AND l.classid = '{schema}.fait_position'::regclass::oid AND l.objsubid = 2 AND l.granted
-    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-ORDER BY (s.last - l.objid::bigint) & 4294967295 DESC, a.xact_start
-LIMIT 1;
+LEFT JOIN pg_prepared_xacts AS p ON l.pid IS NULL AND p.transaction = (
+    SELECT t.transactionid FROM pg_locks AS t
+    WHERE t.locktype = 'transactionid' AND t.pid IS NULL AND t.virtualtransaction = l.virtualtransaction AND t.granted
+    LIMIT 1
+)
+ORDER BY l.appends DESC, l.distance DESC, a.xact_start;
