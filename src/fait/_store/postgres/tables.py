@@ -76,7 +76,7 @@ async def create_table(
     existing = _existing_names(table, await connection.fetch(sql["existing_relations"], schema, list(statements)))
     if replaces and table.name in existing:
         await connection.execute(table_sql.drop_table(schema, table))  # with its indexes
-        existing = set()
+        existing = set[str]()
     for name, statement in statements.items():
         if name not in existing:
             await connection.execute(statement)
