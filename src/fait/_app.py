@@ -259,8 +259,9 @@ class App:
 
         Raises:
             UsageError: the URL names no store; `run` or `lease_s` is invalid; `accept` or `rebuild` names nothing of
-                the app; `forget` or `renamed` names what never existed instead of a removed subscription; both names
-                of a renamed subscription have a checkpoint; or the table of a new read model already has rows.
+                the app; `forget` or `renamed` names what never existed while a removed subscription remains; both names
+                of a renamed subscription have a checkpoint, or it is a read model; or the table of a new read model
+                already has rows, or is not one that fait has created.
             MissingExtra: the driver of the store is not installed.
             DeclarationError: the declarations contradict each other, or another app of the store has a subscription of
                 the same name.
