@@ -41,7 +41,7 @@ from fait._store.duplicate_append import resolve_duplicate
 from fait._store.ports.log import Log
 from fait._store.ports.unit_of_work import HandlerAppend
 
-__all__ = ["FIRST_BUFFERED_POSITION", "HandlerLoader", "HandlerLog", "HandlerBuffer", "merge_appends"]
+__all__ = ["FIRST_BUFFERED_POSITION", "HandlerBuffer", "HandlerLoader", "HandlerLog", "merge_appends"]
 
 FIRST_BUFFERED_POSITION: Final = 1 << 62
 """Minimum position of a buffered event. The positions of stored events are lower."""

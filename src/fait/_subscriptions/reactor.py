@@ -23,7 +23,7 @@ from fait._store.ports.log import Log
 from fait._store.ports.unit_of_work import HandlerStatement
 from fait._subscriptions.failure import FailurePolicy
 from fait._subscriptions.handler_calls import MAX_BATCH_DURATION_S, Handler, HandlerThread, call_each
-from fait._subscriptions.handler_log import HandlerLoader, HandlerLog, HandlerBuffer, merge_appends
+from fait._subscriptions.handler_log import HandlerBuffer, HandlerLoader, HandlerLog, merge_appends
 from fait._subscriptions.subscription import Outcome, ProcessingContext, Start, SubscriptionDefinition
 from fait._telemetry import logger
 
