@@ -253,8 +253,8 @@ class HandlerLog:
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
-    ) -> list[EventSlice]:
-        """Read the event slices of a stream, in order of version.
+    ) -> tuple[list[EventSlice], bool]:
+        """Read the event slices of a stream, in order of version, and whether there may be more.
 
         Once the stream has a buffered event, later events of other writers are left out: they get other versions than
         the buffered ones have here, so a decision on both is in conflict when it is recorded.
@@ -262,29 +262,36 @@ class HandlerLog:
         self.check_open()
         end = self._buffer.stored_version(stream)
         if end is None:
-            stored = await self._log.history(stream, after=after, limit=limit, until=until)
-            if until == Until() and len(stored) < limit and (stored or not after):
+            stored, more = await self._log.history(stream, after=after, limit=limit, until=until)
+            if until == Until() and not more and (stored or not after):
                 self._buffer.note_version(stream, stored[-1][0] if stored else 0)
-            return stored
+            return stored, more
         bound = replace(until, version=end if until.version is None else min(end, until.version))
-        stored = await self._log.history(stream, after=after, limit=limit, until=bound) if after < end else []
+        stored, more = (
+            ([], False) if after >= end else await self._log.history(stream, after=after, limit=limit, until=bound)
+        )
+        if more:
+            return stored, True
         buffered = (each for each in self._buffer.streams[stream] if each.version > after)
         # fault: buffered-events-of-stream-not-read
-        return [*stored, *(_slice(each) for each in buffered if _is_within(each, until))][:limit]
+        return [*stored, *(_slice(each) for each in buffered if _is_within(each, until))], False
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
-    ) -> list[tuple[str, list[EventSlice]]]:
-        """Read the event slices of several streams, each after a version."""
+    ) -> tuple[list[tuple[str, list[EventSlice]]], bool]:
+        """Read the event slices of several streams, each after a version, and whether there may be more."""
         self.check_open()
         if not self._buffer.events:
             return await self._log.histories(streams, limit=limit)
         histories = list[tuple[str, list[EventSlice]]]()
         for stream, after in streams:
-            if limit and (events := await self.history(stream, after=after, limit=limit)):
+            events, more = await self.history(stream, after=after, limit=limit)
+            if events:
                 histories.append((stream, events))
                 limit -= len(events)
-        return histories
+            if more or limit <= 0:
+                return histories, True
+        return histories, False
 
     def is_buffered(self, event_id: str) -> bool:
         """Whether this is the id of a buffered event."""

@@ -1,7 +1,7 @@
 """Records units of work in SQLite: in the same file as the log, and written by the same thread."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, Final, cast
 
@@ -20,7 +20,7 @@ from fait._store.sqlite.worker_threads import WriterThread
 __all__ = ["SqliteRecorder"]
 
 _RESERVED_NAME: Final = re.compile(r"\bfait_", re.IGNORECASE)
-_NO_STATEMENT: Final = re.compile(r"(?:\s|;|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_NO_STATEMENT: Final = re.compile(r"(?:\s|;|--[^\n]*|/\*(?:(?!\*/).)*\*/)*", re.DOTALL)
 _FORBIDDEN: Final = {
     apsw.SQLITE_CREATE_TRIGGER,
     apsw.SQLITE_CREATE_TEMP_TRIGGER,
@@ -95,12 +95,7 @@ def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -
 
 
 def _run_one(connection: SqliteConnection, statement: HandlerStatement) -> None:
-    number = count()
-
-    def is_allowed(_: Any, sql: str, __: Any) -> bool:  # called before each statement of the text
-        return next(number) == 0 or bool(_NO_STATEMENT.fullmatch(sql))
-
-    connection.exec_trace = is_allowed
+    connection.exec_trace = _one_statement()
     try:
         # SQLite numbers `$2` by its first appearance; bound by name, it is the second value, as on PostgreSQL.
         # fault: values-bound-by-place
@@ -122,6 +117,16 @@ def _run_one(connection: SqliteConnection, statement: HandlerStatement) -> None:
             f"a SQL statement of a handler failed ({error}). Nothing was recorded; the subscription will retry. "
             "Correct the statement in ctx.execute(...)."
         ) from error
+
+
+def _one_statement() -> Callable[[object, str, object], bool]:
+    """Return a function that apsw calls before each statement of a text. It allows one, apart from comments."""
+    number = count()
+
+    def allow(_cursor: object, sql: str, _bindings: object) -> bool:
+        return bool(_NO_STATEMENT.fullmatch(sql)) or next(number) == 0
+
+    return allow
 
 
 def _rejected() -> UsageError:
