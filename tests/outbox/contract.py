@@ -7,7 +7,6 @@ The clients are described in `tests.outbox.clients`.
 """
 
 import asyncio
-import contextlib
 import re
 import sqlite3
 import threading
@@ -22,6 +21,7 @@ import fait
 from fait._events import append
 from fait._store.postgres import high_water_mark
 from tests.outbox.clients import Changed, Client, Place, Placed, Reminded, shop
+from tests.outbox.ended_by_hand import EndedByHand
 from tests.outbox.system_calls import run_calls
 from tests.servers.postgres import PostgresServer
 
@@ -71,7 +71,7 @@ def _in_separate_loop(prepare: Callable[[Place, str], Coroutine[Any, Any, None]]
     thread.join()
 
 
-class OutboxContract:
+class OutboxContract(EndedByHand):
     """The tests that every adapter must pass.
 
     Attributes:
@@ -280,78 +280,6 @@ class OutboxContract:
 
         assert "schema" in message
         assert await place.events(order) == []
-
-    @pytest.mark.parametrize("ends", ["ROLLBACK", "COMMIT", "ROLLBACK AND CHAIN", "COMMIT; BEGIN", "/**/ rollback"])
-    @pytest.mark.parametrize("continues", [True, False])
-    @pytest.mark.parametrize("in_block", [True, False])
-    async def test_transaction_ended_by_sql_text_stores_row_and_event_or_neither(
-        self, client: Client, place: Place, order: str, ends: str, continues: bool, in_block: bool
-    ) -> None:
-        if in_block:
-            self._needs_blocks()
-
-        async def change() -> None:
-            await client.insert(order, 1)
-            await client.add(Placed(1), stream=order)
-            await client.execute(ends)
-            if continues:
-                await client.insert(f"{order}-b", 1)
-
-        async def run() -> None:
-            if in_block:
-                async with client.transaction():
-                    await change()
-            else:
-                await client.begin()
-                await change()
-                await client.commit()
-
-        raised: Exception | None = None
-        try:
-            await run()
-        except Exception as error:  # most libraries and drivers report it, each with an error of its own
-            raised = error
-        with contextlib.suppress(Exception):
-            await client.rollback()
-
-        row, events = await place.count(order), await place.events(order)
-        if in_block and place.dialect == "postgresql" and self.stores_on_add:  # stores them at the end of the block
-            assert isinstance(raised, fait.UsageError)
-            assert "ended by hand, with COMMIT or ROLLBACK. The events were not stored" in str(raised)
-            assert ("COMMIT" in ends, events) == (row is not None, [])
-        else:
-            assert self.stores_on_add or isinstance(raised, fait.UsageError)
-            assert (row is None, events) in [(True, []), (False, [("placed", 1, 1)])]
-
-    @pytest.mark.parametrize("in_block", [True, False])
-    async def test_savepoint_rolled_back_by_sql_text_stores_row_and_event_or_neither(
-        self, client: Client, place: Place, order: str, in_block: bool
-    ) -> None:
-        if in_block:
-            self._needs_blocks()
-
-        async def change() -> None:
-            await client.insert(f"{order}-b", 1)
-            await client.execute("SAVEPOINT a")
-            await client.insert(order, 1)
-            await client.add(Placed(1), stream=order)
-            await client.execute("ROLLBACK TO SAVEPOINT a")
-
-        async def run() -> None:
-            if in_block:
-                async with client.transaction():
-                    await change()
-            else:
-                await client.begin()
-                await change()
-                await client.commit()
-
-        with contextlib.suppress(fait.UsageError):  # of SQLAlchemy's outbox, which buffers the event
-            await run()
-        with contextlib.suppress(Exception):
-            await client.rollback()
-
-        assert (await place.count(order), await place.events(order)) == (None, [])
 
     async def test_repeated_key_stores_one_event(self, client: Client, place: Place, order: str) -> None:
         for _ in range(2):
@@ -604,10 +532,6 @@ class OutboxContract:
         said = log.read_bytes()[begin:].decode()
         statements = re.findall(r"LOG:  (?:statement|execute [^:]*): (\w+)", said)
         assert statements == (["SELECT", "SET"] if self.stores_on_add else ["SET"]), said
-
-    def _needs_blocks(self) -> None:
-        if not self.has_blocks:
-            pytest.skip("transactions of the library announce their end")
 
 
 class SqliteContract:

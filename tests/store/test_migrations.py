@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import apsw
 import pytest
 
-from fait._errors import StoreTooNew, StoreUnavailable
+from fait._errors import StoreTooNew, StoreUnavailable, UsageError
 from fait._store.migrations import Migration, MigrationStatus, load_migrations, pending_migrations
 from fait._store.open import open_store
 from fait._store.sqlite.statements import SQL
@@ -100,7 +100,7 @@ async def test_failed_migration_leaves_the_file_unchanged(tmp_path: Path) -> Non
     connection.close()
     shutil.copy(path, copy)
 
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(UsageError, match="already exists"):
         await open_store(f"sqlite:///{path}")
 
     assert schema_of(path) == schema_of(copy)

@@ -5,14 +5,19 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from itertools import count
 from typing import Final, Protocol
 
-from fait._delivery.outbox.adapters.driver_errors import transaction_replaced
 from fait._delivery.outbox.outbox import AsyncOutbox, Dialect, OnCommit, Outbox, OutboxBuffer, OutboxEntry
 from fait._errors import UsageError
 from fait._events.append import raise_on_conflict
 from fait._events.codec import Codec
 from fait._store.external_transaction import Rows, Statement, run, run_async
 
-__all__ = ["AsyncConnectionOutbox", "AsyncOutboxConnection", "ConnectionOutbox", "OutboxConnection"]
+__all__ = [
+    "AsyncConnectionOutbox",
+    "AsyncOutboxConnection",
+    "ConnectionOutbox",
+    "OutboxConnection",
+    "transaction_replaced",
+]
 
 
 class OutboxConnection(Protocol):
@@ -81,7 +86,7 @@ class _SavepointBuffer:
         self._numbers.append(next(_numbers))
         markers = "concat(current_setting('fait.added', true), ' ', CAST(? AS text))"
         return Statement(
-            f"SELECT CAST(pg_current_xact_id() AS text), set_config('fait.added', {markers}, true)",
+            f"VALUES (CAST(pg_current_xact_id() AS text), set_config('fait.added', {markers}, true))",
             (str(self._numbers[-1]),),
         )
 
@@ -91,7 +96,7 @@ class _SavepointBuffer:
 
     def select_markers(self) -> Statement:
         """Return the statement that reads the markers."""
-        return Statement("SELECT CAST(pg_current_xact_id_if_assigned() AS text), current_setting('fait.added', true)")
+        return Statement("VALUES (CAST(pg_current_xact_id_if_assigned() AS text), current_setting('fait.added', true))")
 
     def drop_rolled_back(self, rows: Rows) -> OutboxBuffer:
         """Remove the events without a marker, given the rows of `select_markers`.
@@ -189,6 +194,15 @@ class AsyncConnectionOutbox(AsyncOutbox):
     async def _store(self, buffer: OutboxBuffer) -> None:
         for append in buffer.statements(self._connection.dialect):
             raise_on_conflict(await run_async(append, self._connection.run))
+
+
+def transaction_replaced() -> UsageError:
+    """Return the error for events whose transaction was ended by a statement of the application."""
+    return UsageError(
+        "the transaction in which the events were added has been ended by hand, with COMMIT or ROLLBACK. The events "
+        "were not stored. That statement committed or rolled back the changes before it; later changes are rolled "
+        "back. Remove it: raise an exception to roll back, and let the block or the library commit."
+    )
 
 
 def _transaction_already_open() -> UsageError:

@@ -222,13 +222,14 @@ async def _connections(database: Database, connection: PostgresConnection) -> Ch
 
 
 async def _temporary_tables(database: Database, connection: PostgresConnection) -> CheckResult:
-    if await connection.fetchval("SELECT has_database_privilege(current_database(), 'TEMPORARY')"):
+    [(may_create, _)] = await connection.fetch(database.sql["health_session"])
+    if may_create:
         return "ok", f"allowed: appends of {MIN_BULK_EVENTS} and more events use COPY", ""
     return "ok", f"not allowed for this role: appends of {MIN_BULK_EVENTS} and more events do without COPY", ""
 
 
 async def _search_path(database: Database, connection: PostgresConnection) -> CheckResult:
-    schemas: list[str] = await connection.fetchval("SELECT current_schemas(true)")
+    [(_, schemas)] = await connection.fetch(database.sql["health_session"])
     first = next(schema for schema in schemas if not schema.startswith("pg_temp"))
     if first == "pg_catalog":
         return "ok", "PostgreSQL's own functions come first", ""

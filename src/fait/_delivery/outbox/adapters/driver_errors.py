@@ -9,7 +9,6 @@ from fait._errors import StoreUnavailable, UsageError
 
 __all__ = [
     "transaction_failed",
-    "transaction_replaced",
     "translate_errors",
     "unsupported_connection",
     "warn_if_sqlite_outdated",
@@ -102,15 +101,6 @@ def transaction_failed() -> UsageError:
     return UsageError(
         "an earlier statement of this transaction failed, so PostgreSQL accepts no further statements. Nothing was "
         "written. Roll back, and correct the statement that failed first."
-    )
-
-
-def transaction_replaced() -> UsageError:
-    """Return the error for events whose transaction was ended by a statement of the application."""
-    return UsageError(
-        "the transaction in which the events were added has been ended by hand, with COMMIT or ROLLBACK. The events "
-        "were not stored. That statement committed or rolled back the changes before it; later changes are rolled "
-        "back. Remove it: raise an exception to roll back, and let the block or the library commit."
     )
 
 

@@ -18,9 +18,10 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.sql.elements import TextClause
 
-from fait._delivery.outbox.adapters.driver_errors import transaction_replaced, translate_errors
+from fait._delivery.outbox.adapters.driver_errors import translate_errors
 from fait._delivery.outbox.adapters.placeholders import colon_named
 from fait._delivery.outbox.adapters.sqlite3 import decode_rows
+from fait._delivery.outbox.connection import transaction_replaced
 from fait._delivery.outbox.outbox import OnCommit, OutboxBuffer
 from fait._errors import UsageError
 from fait._events.append import raise_on_conflict
