@@ -70,7 +70,9 @@ class WriteResult(Struct, Generic[R_co], frozen=True):
         stream: the stream of the events; the first one if there are several. "" if a boundary decided no events.
         version: the version of that stream after the append; 0 if a boundary decided no events.
         position: position of the last event that was appended. If nothing was appended: of the last event that the
-            decision is based on. The positions of earlier events of the append are lower, but not contiguous.
+            decision is based on. The positions of earlier events of the append are lower, but not contiguous. In a
+            handler, of events that are not stored before it returns: provisional, above the positions of all stored
+            events.
         repeated: True if an earlier call with the same key, or the same `id=`, stored the events; this call wrote
             nothing. It is also True if this call's own append was stored, its connection was lost and the append was
             sent again: the two cases cannot be told apart. Without a key and an id it is always False.

@@ -70,7 +70,7 @@ class HandlerBuffer:
         self.check_ids = check_ids
         self.events: dict[str, RecordedEvent] = {}
         self.streams: defaultdict[str, list[RecordedEvent]] = defaultdict(list)
-        self.overflowed = False
+        self.overflowed: bool = False
         self._writes: list[StreamWrite] = []
         self._characters = 0
         self._stored_versions: dict[str, int] = {}  # fixed from the first buffered event of a stream on

@@ -120,14 +120,14 @@ class Context(Client):
     def __init__(self, log: HandlerLog, client: Client, envelope: Envelope[Any], attempt: int) -> None:
         loader = HandlerLoader(client._any_loader, log)  # pyright: ignore[reportPrivateUsage]
         super().__init__(log, log.read_matching, loader, client._clock, affinity=client._affinity)  # pyright: ignore[reportPrivateUsage]
-        self.log = log
+        self.handler_log = log
         self.envelope = envelope
         self.attempt = attempt
         self.statements: list[HandlerStatement] = []
 
     def close(self) -> None:
         """Refuse further calls: the handler's call has ended."""
-        self.log.close()
+        self.handler_log.close()
 
     def execute(self, sql: str, /, *values: Any) -> None:
         """Add a SQL statement to the transaction that moves the checkpoint past this event.
@@ -147,7 +147,7 @@ class Context(Client):
         Raises:
             UsageError: the handler has returned or passed its timeout.
         """
-        self.log.check_open()
+        self.handler_log.check_open()
         self.statements.append(HandlerStatement(sql, values))
 
 
@@ -188,7 +188,7 @@ class Reactor:
         )  # fmt: skip
         statements = [statement for each in contexts[:finished] for statement in each.statements]
         # fault: events-of-failed-handler-stored
-        append = merge_appends(append for each in contexts[:finished] for append in each.log.appends)
+        append = merge_appends(append for each in contexts[:finished] for append in each.handler_log.appends)
         if finished == len(contexts):
             error = undecodable
         elif finished and buffer.overflowed:  # the next unit of work has space for the event

@@ -76,8 +76,10 @@ class MemoryLog:
     def find_conflict(self, append: HandlerAppend) -> Conflict | None:
         """Return why the events of handlers cannot be stored; None if they can."""
         ids = [event.id for _, event in append.events]
-        if existing := next((each for each in ids if each in self._by_id or ids.count(each) > 1), None):
+        if existing := next((each for each in ids if each in self._by_id), None):
             return IdConflict(existing)
+        if len(set(ids)) < len(ids):
+            return IdConflict(next(each for each in ids if ids.count(each) > 1))
         return next(filter(None, map(self._check_condition, append.conditions)), None) or self._check_versions(
             [StreamWrite(stream, (), version) for stream, version in append.expected.items()]
         )

@@ -92,14 +92,13 @@ class Recorder(Protocol):
         """Write rows, run statements, append events and move the position of the range, in one transaction.
 
         Returns:
-            The first of these that applies. Unless it is "recorded", nothing was written.
+            "recorded"; or why nothing was written:
 
             - "refused": the fencing token or the revision differs from that of the unit of work, or there is no such
-              range. No statement was run.
+              range. No statement was run. This is returned also if there is a conflict.
             - `IdConflict`: an event id is stored already, or occurs twice.
             - `ConditionFailed`: a stored event matches a condition.
-            - `VersionConflict`: a stream does not have its expected version.
-            - "recorded".
+            - `VersionConflict`: a stream does not have its expected version. Of several conflicts, any is returned.
 
         Raises:
             UsageError: a row violates a constraint that was added to its table; a statement fails, would end the

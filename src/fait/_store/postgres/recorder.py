@@ -6,7 +6,7 @@ process that stops during it leaves no transaction open, and blocks no other pro
 
 import re
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Final, Literal
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
@@ -108,6 +108,8 @@ class PostgresRecorder:
             if isinstance(outcome, Appended):
                 self._log.report(outcome.position)
                 return "recorded"
+            if isinstance(outcome, IdConflict) and work.append is not None:
+                return await self._id_conflict(work.append)
             if not isinstance(outcome, LockTimeout):
                 return outcome
         raise StoreUnavailable(
@@ -115,6 +117,12 @@ class PostgresRecorder:
             "attempts, because of locks of concurrent transactions.",
             "not_written",
         )
+
+    async def _id_conflict(self, append: HandlerAppend) -> IdConflict:
+        """Return the conflict with the id that is in use: the error of the server does not name it."""
+        ids = [event.id for _, event in append.events]
+        stored = [each.id for each in await self._log.find(ids)]
+        return IdConflict(next(chain(stored, (each for each in ids if ids.count(each) > 1)), ids[0]))
 
     async def _record_once(self, work: UnitOfWork) -> RecordResult | Appended | LockTimeout:
         """Record work in one transaction. Returns the result of its append, if it has one."""

@@ -6,6 +6,7 @@ their size, because each one releases Python's global interpreter lock and may w
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import apsw
@@ -190,9 +191,10 @@ def append_of_handler(connection: SqliteConnection, append: HandlerAppend, now: 
         ids = [event.id for _, event in append.events]
         events = read_events(connection, "find_events", (_encode(ids).decode(),))
         existing = [each.id for each in events if each.position <= stored_until]
-        if not existing and len(set(ids)) == len(ids):
+        repeated = (each for each in ids if ids.count(each) > 1)
+        if (id := next(chain(existing, repeated), None)) is None:
             raise
-        raise HandlerConflict(IdConflict((existing or ids)[0])) from None
+        raise HandlerConflict(IdConflict(id)) from None
     return position
 
 

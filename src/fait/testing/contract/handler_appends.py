@@ -80,6 +80,17 @@ class HandlerAppendContract(StoreContract):
         assert [each.id for each in await everything(store.log)] == [stored.id]
         assert await state(store) == (0, [], [])
 
+    async def test_conflict_names_the_id_that_is_in_use(self, store: Store) -> None:
+        lease, stored, twice = await prepared(store), new(), new()
+        await added(store.log, write("a", [stored]))
+
+        results = [
+            await store.recorder.record(_work(lease, ("a", new()), ("b", each), ("b", twice)))
+            for each in (stored, twice)
+        ]
+
+        assert results == [IdConflict(stored.id), IdConflict(twice.id)]
+
     async def test_conflict_names_stream_and_versions(self, store: Store) -> None:
         lease = await prepared(store)
         await added(store.log, write("a", 3))
