@@ -33,7 +33,7 @@ from outbox_ways import shop
 from subjects.fait_system import Item, OrderPlaced
 
 from fait._clock import new_id
-from fait._events.append import Appended, StreamWrite
+from fait._events.append import MAX_PAGE_BYTES, Appended, StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.version import ANY
 from fait._store.open import open_admin, open_store
@@ -134,7 +134,7 @@ async def _measure(url: str, n: int) -> Found:
     last = LOGGED // 2
 
     async def read(_: int) -> None:
-        check("events of a page", len(await page.fetch(last - PAGE, last, PAGE, None, None)), PAGE)
+        check("events of a page", len(await page.fetch(last - PAGE, last, PAGE, None, None, MAX_PAGE_BYTES)), PAGE)
 
     async def append(_: int) -> None:
         await _append(store, f"order-{new_id()}")
@@ -142,7 +142,7 @@ async def _measure(url: str, n: int) -> Found:
     try:
         locks, advisory = await connection.fetchrow(LOCKS)
         found: Found = {"locks": locks, "advisory": advisory}
-        found |= await _timed("mark", lambda _: mark.fetch(), n) | await _timed("page", read, n)
+        found |= await _timed("mark", lambda _: mark.fetch(None), n) | await _timed("page", read, n)
         found |= await _timed("append", append, n)
         async with _marks(url) as counted:
             found |= await _timed("append_during_reads", append, n)
@@ -183,12 +183,12 @@ async def marks(url: str) -> None:
     over = threading.Thread(target=sys.stdin.read, daemon=True)
     connection = await asyncpg.connect(url)
     mark = await connection.prepare(statements("public")["high_water_mark"])
-    await mark.fetch()
+    await mark.fetch(None)
     print("ready", flush=True)
     over.start()
     reads = 0
     while over.is_alive():
-        await mark.fetch()
+        await mark.fetch(None)
         reads += 1
     print(reads)
     await connection.close()

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 import fait
 import fait.store
+from fait._subscriptions.handler_log import HandlerBuffer, HandlerLog
 
 pytestmark = [
     pytest.mark.anyio,
@@ -160,7 +161,7 @@ def in_child(function: Callable[[], Any]) -> Any:
 
 async def opened_context(s: fait.System) -> fait.Context:
     [envelope] = await s.read("sum-1")
-    return fait.Context(s, "handler", envelope, 1)
+    return fait.Context(HandlerLog(s.store.log, fait.SystemClock(), HandlerBuffer()), s, envelope, 1)
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,8 @@ async def test_wrong_version_position_or_limit_is_usage_error(s: System, entranc
 async def add_to_outbox(s: System, **arguments: Any) -> None:
     """Encode an event as an outbox does, without a database."""
     buffer = OutboxBuffer(s._loader.codec, "fait")
-    entry: dict[str, Any] = {"expected": "any", "tags": (), "occurred_at": None, "id": None, "key": None, **arguments}
-    buffer.add(OutboxEntry(SeatBooked(1), "show-1", **entry))
+    entry: dict[str, Any] = {"expected": "any", "tags": (), "occurred_at": None, "id": None, "key": None, "scope": ""}
+    buffer.add(OutboxEntry(SeatBooked(1), "show-1", **(entry | arguments)))
 
 
 TAG_ENTRANCES: dict[str, Callable[[System, Any], Any]] = {

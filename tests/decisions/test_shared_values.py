@@ -3,12 +3,14 @@
 import io
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import pytest
 from msgspec import Struct
 
 import fait
+from fait._decisions.boundary import read_matching_events
 from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._events.append import AppendCondition, AppendResult, StreamWrite
@@ -132,7 +134,7 @@ def contested(s: System) -> Client:
             return await s.store.log.append(writes, condition)
 
     log: Any = ContestedLog()
-    return Client(log, Loader(log, s._loader.codec), fait.ManualClock(fait.now()))
+    return Client(log, partial(read_matching_events, log), Loader(log, s._loader.codec), fait.ManualClock(fait.now()))
 
 
 async def stored(s: System, *, own: bool = True) -> list[Any]:

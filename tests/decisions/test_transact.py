@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 import fait
+from fait._decisions.boundary import read_matching_events
 from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._errors import StoreUnavailable
@@ -278,7 +280,7 @@ class FlakyLog:
 
 
 def client_on(log: Any, system: System) -> Client:
-    return Client(log, Loader(log, system._loader.codec), fait.SystemClock())
+    return Client(log, partial(read_matching_events, log), Loader(log, system._loader.codec), fait.SystemClock())
 
 
 @pytest.mark.parametrize("written", [True, False])

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import random
 import sys
 import time
@@ -42,6 +43,9 @@ MAX_INTERVAL_S = 2.5
 """Maximum time between two disturbances."""
 
 WORKER = "tests.hostile.worker"
+
+ROOT = Path(__file__).parents[2]
+"""The folder of the repository."""
 
 
 class Load:
@@ -189,6 +193,8 @@ async def run_round(name: str, seconds: float, seed: int, fault: str = "") -> tu
         seed: seed of all random choices.
         fault: a statement that falsifies the result, to prove that the comparison detects it.
     """
+    # The processes import `tests.hostile` by the module path: they start without the working directory on it.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with TemporaryDirectory(prefix="fait-hostile-") as directory:
         async with DATABASES[name]() as database:
             load = Load(database, seed, Path(directory) / "release", fault)

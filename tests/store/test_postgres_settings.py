@@ -94,7 +94,7 @@ async def append_in_every_way(store: Store) -> None:
     assert isinstance(accepted, Appended)
     assert {each.occurred_at for each in rejected.events} == set(TIMES)
     assert {(each.occurred_at, each.tags) for each in page.events} == {(time, TAGS) for time in TIMES}
-    assert [each.occurred_at for n in range(4) for each in await store.log.read_stream(f"order-{n}")] == TIMES
+    assert [each.occurred_at for n in range(4) for each in (await store.log.read_stream(f"order-{n}"))[0]] == TIMES
 
 
 async def add_to_outbox(url: str) -> None:
@@ -126,7 +126,7 @@ async def check(url: str) -> None:
         await append_in_every_way(store)
         await add_to_outbox(url)
         for library in ("asyncpg", "psycopg", "sqlalchemy_psycopg", "sqlalchemy_psycopg2"):
-            events = await store.log.read_stream(f"{library}-1")
+            events, _ = await store.log.read_stream(f"{library}-1")
             assert [(each.occurred_at, each.tags) for each in events] == [(time, TAGS) for time in TIMES], library
         findings: Any = await store.examine()
     finally:

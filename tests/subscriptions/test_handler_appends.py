@@ -295,7 +295,7 @@ async def test_id_that_is_stored_already_is_found_after_a_conflict(url: str) -> 
     results, id = list[bool](), fait.new_id()
 
     async def handle(event: Placed, ctx: fait.Context) -> None:
-        results.append((await ctx.publish(Reserved("again"), stream="stock-1", id=id)).repeated)
+        results.append((await ctx.publish(Reserved("first"), stream="stock-1", id=id)).repeated)
 
     async with app_of(handle).open(url) as s:
         await s.publish(Reserved("first"), stream="stock-1", id=id)
