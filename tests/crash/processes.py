@@ -14,8 +14,9 @@ class Child:
     def __init__(self, *arguments: str) -> None:
         self.lines: list[str] = []
         self._process = subprocess.Popen(
-            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=Path(__file__).parents[2],
+        )  # fmt: skip
         self._readers = [threading.Thread(target=each, daemon=True) for each in (self._collect, self._collect_errors)]
         self.errors: list[str] = []
         for reader in self._readers:

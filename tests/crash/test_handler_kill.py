@@ -10,7 +10,7 @@ import pytest
 import fait
 from tests.crash.appending import Echoed, appending_app
 from tests.crash.counting import Counted
-from tests.crash.processes import Child, program
+from tests.crash.processes import Child
 
 EVENTS = 300
 KILLS = 6
@@ -24,13 +24,13 @@ async def test_events_of_handler_are_stored_once_although_its_processes_are_kill
     async with appending_app().open(url, run="elsewhere") as system:
         await system.append(fait.NewEvents("source-1", [Counted(1)] * EVENTS))
         try:
-            children += [Child(program("appending.py"), url) for _ in range(2)]
+            children += [Child("-m", "tests.crash.appending", url) for _ in range(2)]
             for number in range(KILLS):
                 await _until_echoed(system, (number + 1) * EVENTS // (KILLS + 2))
                 await asyncio.sleep(chance.random() * 0.05)
                 children[-2].kill()
                 children[-1].kill()
-                children += [Child(program("appending.py"), url) for _ in range(2)]
+                children += [Child("-m", "tests.crash.appending", url) for _ in range(2)]
             await _until_echoed(system, EVENTS)
         finally:
             for child in children:

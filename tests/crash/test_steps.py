@@ -26,7 +26,7 @@ from tests.crash.stepping import APPENDS, BEFORE, COUNTS, ONE_MORE, passed
 ROOT = Path(__file__).parents[2]
 MIN_STEPS = {
     "open": 15, "single": 6, "several streams": 12, "tagged": 10, "conditional": 8, "batch": 22,
-    "projection": 35, "reactor": 45, "import": 40,
+    "projection": 35, "reactor": 35, "import": 40,
 }  # fmt: skip
 LINES = [
     f'{{"stream":"case-{n % 4}","type":"received","time":"2024-01-15T12:00:00Z","tags":["item:{n % 3}"],"data":{n}}}\n'

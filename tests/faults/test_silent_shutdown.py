@@ -132,7 +132,7 @@ CALLS = {
     "db sql": ["--from-scratch"],
     "log adopt": [],
 }
-"""The arguments of each command that opens a store."""
+"""The arguments of each command that connects to a server: `backup` copies SQLite stores only."""
 
 
 def names_of(group: typer.Typer, prefix: str = "") -> set[str]:
@@ -141,7 +141,7 @@ def names_of(group: typer.Typer, prefix: str = "") -> set[str]:
 
 
 def test_calls_contain_each_command_that_opens_a_store() -> None:
-    assert names_of(commands) - {"demo"} == CALLS.keys()
+    assert names_of(commands) - {"demo", "backup"} == CALLS.keys()
 
 
 @pytest.mark.parametrize("name", [each for each in CALLS if each != "db sql"])
