@@ -1,6 +1,7 @@
 """Connections to PostgreSQL: kept idle while no caller waits for one, and monitored by TCP keepalive."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -11,6 +12,8 @@ from fait._clock import SystemClock
 from fait._store.postgres.connection import KEEPALIVE_IDLE_S, Database, _is_closed, parse_url
 from fait._store.postgres.identifiers import quote
 from fait._store.postgres.store import open_store
+from tests.faults.wire import Proxy
+from tests.servers.postgres import PostgresServer
 
 
 @pytest.fixture
@@ -105,3 +108,22 @@ async def test_every_connection_has_application_name(database: Database) -> None
     await listening.close()
 
     assert names == {"fait"}
+
+
+async def test_error_of_canceled_release_is_not_reported(postgres_servers: Callable[..., PostgresServer]) -> None:
+    """asyncio would report the driver's task, which ends when the line is cut, as one whose error nobody retrieved."""
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    async with Proxy(postgres_servers().port) as proxy:
+        database = await Database.open(parse_url(proxy.url(), "the server"))
+        connection = await database.acquire()
+        proxy.silent = True
+        releasing = asyncio.create_task(database.release_to_pool(connection))
+        await asyncio.sleep(0.05)  # the driver waits for the server
+        releasing.cancel()
+        await asyncio.gather(releasing, return_exceptions=True)
+        proxy.disconnect()
+        await database.close()
+        await asyncio.sleep(0.05)
+        gc.collect()
+    assert reported == []

@@ -261,6 +261,7 @@ class Database:
         self.epoch_id: str | None = None
         self._pool: Any = None
         self._idle: list[PostgresConnection] = []
+        self._releasing: set[asyncio.Future[None]] = set()  # keeps the tasks from being garbage-collected
         self._waiters = 0
         self._closing = False
 
@@ -358,7 +359,17 @@ class Database:
             await self.release_to_pool(connection)
 
     async def release_to_pool(self, connection: PostgresConnection) -> None:
-        """Return a connection to the driver's pool, which ends a statement or a transaction that is unfinished."""
+        """Return a connection to the driver's pool, which ends a statement or a transaction that is unfinished.
+
+        If the caller is canceled, the task of this call continues: the error of a task that the driver shields from
+        the cancellation would be reported as never retrieved.
+        """
+        releasing = asyncio.ensure_future(self._release_to_pool(connection))
+        self._releasing.add(releasing)
+        releasing.add_done_callback(self._releasing.discard)
+        await asyncio.shield(releasing)
+
+    async def _release_to_pool(self, connection: PostgresConnection) -> None:
         # On an error, the driver closes the connection.
         with self.deadline(connection, RELEASE_TIMEOUT_S), suppress(*CONNECTION_ERRORS, PostgresError):
             await self._pool.release(connection)
