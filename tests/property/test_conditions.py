@@ -15,6 +15,7 @@ import pytest
 from msgspec import Struct
 
 import fait
+from fait._affinity import Affinity
 from fait._clock import ManualClock
 from fait._decisions import decision_loop
 from fait._decisions.boundary import read_matching_events
@@ -111,6 +112,16 @@ class SteppingLog:
         return await self._log.find(event_ids)
 
 
+class Anywhere(Affinity):
+    """Of calls that no event loop runs: a test steps through them."""
+
+    def __init__(self) -> None:
+        pass
+
+    def check(self) -> None:
+        pass
+
+
 def interleave(rng: random.Random, tasks: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     """Run all tasks to their end, one random step at a time. Returns what each returned or raised."""
     outcomes: list[Any] = [None] * len(tasks)
@@ -133,7 +144,13 @@ def race(seed: int, codec: Codec, *, conditions: bool = True) -> list[str]:
     rng = random.Random(seed)
     log = MemoryLog(ManualClock(START))
     stepping = SteppingLog(log, conditions=conditions)
-    client = Client(stepping, partial(read_matching_events, stepping), Loader(stepping, codec), ManualClock(START))
+    client = Client(
+        stepping,
+        partial(read_matching_events, stepping),
+        Loader(stepping, codec),
+        ManualClock(START),
+        affinity=Anywhere(),
+    )
     commands = [
         Sell(str(n), tuple(rng.sample("ab", rng.choice((1, 1, 2)))), rng.randint(1, 2))
         for n in range(rng.randint(2, 4))

@@ -94,10 +94,14 @@ class SameAnswers(RuleBasedStateMachine):
     def from_tested(self, result: Any) -> Any:
         """A result of the tested log, with the positions of the reference."""
         match result:
+            case bool():
+                return result
             case int():
                 return bisect_right(self.positions, result) + max(0, result - (self.positions or [0])[-1])
             case list():
                 return [self.from_tested(each) for each in result]
+            case (list() as events, bool() as more):
+                return self.from_tested(events), more
             case (version, position, *rest):
                 return (version, self.from_tested(position), *rest)
             case Page(events, position):
