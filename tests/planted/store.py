@@ -272,17 +272,10 @@ FAULTS = [
         LOG + "pages_contain_each_event_once[3]",
     ),
     Mutant(
-        "a page that ends before a large event may be empty, and a condition takes it for the last one",
-        "_store/sqlite/rows.py",
-        "page-before-large-event-empty",
-        "if False:",
-        LOG + "condition_finds_a_large_event_behind_a_page_of_others",
-    ),
-    Mutant(
         "a page holds any number of large events",
         "_store/sqlite/rows.py",
         "large-events-read-at-once",
-        "while event := _recorded_events(rows):",
+        "max_bytes -= 1",
         LOG + "page_ends_when_its_events_reach_the_maximum_size[data]",
     ),
     Mutant(

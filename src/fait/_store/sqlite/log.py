@@ -61,6 +61,8 @@ MAX_INLINE_EVENTS: Final = 10
 MAX_INLINE_BYTES: Final = 64 << 10
 """Maximum size of an append that may be stored inline."""
 
+_NO_LIMIT: Final = Until()
+
 T = TypeVar("T")
 
 _encode = msgspec.json.encode
@@ -275,7 +277,9 @@ def _fits_inline(append: PendingAppend) -> bool:
     return sum(len(event.tags) for write in append.writes for event in write.events) <= MAX_INLINE_EVENTS
 
 
-def _limits(until: Until) -> tuple[int | None, int | None, str | None, str | None]:
+def _limits(until: Until) -> tuple[int | None, int | None, str | None, str | None] | tuple[()]:
+    if until == _NO_LIMIT:
+        return ()
     recorded_at = until.recorded_at and to_timestamp(until.recorded_at)
     occurred_at = until.occurred_at and to_timestamp(until.occurred_at)
     return until.version, until.position, recorded_at, occurred_at
@@ -294,7 +298,7 @@ def _histories(
     # One statement per stream: a join with the list of streams would have to sort all events to guarantee their order.
     histories, remaining, room = list[tuple[str, list[EventSlice]]](), limit, MAX_PAGE_BYTES
     for stream, after in streams:
-        events, room = read_history(connection, stream, after, remaining, (None,) * 4, room)
+        events, room = read_history(connection, stream, after, remaining, max_bytes=room)
         if events:
             histories.append((stream, events))
         remaining -= len(events)
