@@ -510,6 +510,6 @@ FAULTS = [
         "events-stored-before-fencing",
         "if work.append:\n    self._log.store(connection, work.append)\n"
         'if connection.execute(SQL["move_range"], values).get is None:',
-        PORTS + "events_under_wrong_fencing_token_or_revision_are_refused[1-0]",
+        PORTS + "events_under_wrong_fencing_token_or_revision_are_refused[1-0-alone]",
     ),
 ]

@@ -78,6 +78,12 @@ class PostgresLog:
         """Store the events of handlers in the transaction of a connection; on any other outcome, roll it back."""
         return await self._appender.append_in(connection, append)
 
+    async def store_after_move(
+        self, connection: PostgresConnection, append: HandlerAppend, move: Sequence[object]
+    ) -> int | None:
+        """Move a range and store the events of handlers in one statement; see `Appender.append_after_move`."""
+        return await self._appender.append_after_move(connection, append, move)
+
     def report(self, position: int) -> None:
         """Wake waiting readers, also those of other processes, after a commit of events up to a position."""
         self._high_water_mark.report_append(position)

@@ -157,15 +157,11 @@ class SqliteLog:
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
         check_page(after, limit)
-        last = self._read_inline(head)
-        if last is not None and last - after <= MAX_INLINE_ROWS:  # a live reader, with few events to read
-            page = self._read_inline(lambda connection: read_page(connection, after, query, limit, last))
-            if page is not None:
-                return page
-        return await self._readers.run(lambda connection: read_page(connection, after, query, limit))
+        page = self._read_inline(lambda connection: _read_if_near_end(connection, after, query, limit))
+        return page or await self._readers.run(lambda connection: read_page(connection, after, query, limit))
 
-    def _read_inline(self, read: Callable[[SqliteConnection], T]) -> T | None:
-        """Read a few rows in the event loop; None if the file is locked, which is rare."""
+    def _read_inline(self, read: Callable[[SqliteConnection], T | None]) -> T | None:
+        """Read a few rows in the event loop; None also if the file is locked, which is rare."""
         try:
             result = read(self._inline_reader)
             self._file.check()
@@ -275,6 +271,12 @@ def _fits_inline(append: PendingAppend) -> bool:
     if append.condition is not None or append.events > MAX_INLINE_EVENTS or append.size_bytes > MAX_INLINE_BYTES:
         return False
     return sum(len(event.tags) for write in append.writes for event in write.events) <= MAX_INLINE_EVENTS
+
+
+def _read_if_near_end(connection: SqliteConnection, after: int, query: Query, limit: int) -> Page | None:
+    """Read a page for a live reader; None if there may be many events to read."""
+    last = head(connection)
+    return read_page(connection, after, query, limit, last) if last - after <= MAX_INLINE_ROWS else None
 
 
 def _limits(until: Until) -> tuple[int | None, int | None, str | None, str | None] | tuple[()]:

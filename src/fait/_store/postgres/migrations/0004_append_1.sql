@@ -432,3 +432,14 @@ BEGIN
     result := 'appended';
     RETURN NEXT;
 END $$;
+
+-- fait_appended_1: returns the position of an append; raises if it was rejected, so that the statement that has called
+-- one of the functions above changes nothing.
+CREATE FUNCTION {schema}.fait_appended_1(result text, last_position bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    -- fault: conflict-of-handler-ignored-in-statement
+    IF result <> 'appended' THEN
+        RAISE serialization_failure USING MESSAGE = 'the append was rejected', HINT = 'Nothing was changed.';
+    END IF;
+    RETURN last_position;
+END $$;
