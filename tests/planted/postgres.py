@@ -29,10 +29,17 @@ FAULTS = [
         ASYNCPG + "key_names_one_intention_in_outbox_and_system",
     ),
     Mutant(
+        "a page of large events has no data",
+        "_store/postgres/log.py",
+        "large-events-left-out",
+        "if True:",
+        POSTGRES + "Log::test_page_ends_when_its_events_reach_the_maximum_size[18-data]",
+    ),
+    Mutant(
         "a page that ends because of its size is taken for the last one",
-        "_store/postgres/rows.py",
+        "_store/postgres/log.py",
         "page-of-large-events-as-last",
-        "return len(rows) == limit",
+        "full = len(rows) == limit",
         POSTGRES + "Log::test_page_ends_when_its_events_reach_the_maximum_size[18-data]",
     ),
     Mutant(
