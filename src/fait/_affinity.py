@@ -23,19 +23,17 @@ class Affinity:
 
     Args:
         subject: what belongs to them, for the message: "system" or "store".
+
+    Attributes:
+        loop: the event loop.
     """
 
-    __slots__ = ("_generation", "_loop", "_subject")
+    __slots__ = ("_generation", "_subject", "loop")
 
     def __init__(self, subject: str) -> None:
         self._subject = subject
         self._generation = len(_forks)
-        self._loop = asyncio.get_running_loop()
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop."""
-        return self._loop
+        self.loop = asyncio.get_running_loop()
 
     @property
     def is_forked(self) -> bool:
@@ -46,7 +44,7 @@ class Affinity:
         """Raise `UsageError` unless the caller is in the process and in the event loop."""
         try:
             # fault: system-in-another-loop
-            if asyncio.get_running_loop() is self._loop and len(_forks) == self._generation:
+            if asyncio.get_running_loop() is self.loop and len(_forks) == self._generation:
                 return
         except RuntimeError:  # no event loop runs in this thread
             pass

@@ -29,10 +29,17 @@ FAULTS = [
         ASYNCPG + "key_names_one_intention_in_outbox_and_system",
     ),
     Mutant(
+        "a page of large events has no data",
+        "_store/postgres/log.py",
+        "large-events-left-out",
+        "if True:",
+        POSTGRES + "Log::test_page_ends_when_its_events_reach_the_maximum_size[18-data]",
+    ),
+    Mutant(
         "a page that ends because of its size is taken for the last one",
-        "_store/postgres/rows.py",
+        "_store/postgres/log.py",
         "page-of-large-events-as-last",
-        "return len(rows) == limit",
+        "full = len(rows) == limit",
         POSTGRES + "Log::test_page_ends_when_its_events_reach_the_maximum_size[18-data]",
     ),
     Mutant(
@@ -316,7 +323,21 @@ FAULTS = [
         "_store/postgres/recorder.py",
         "events-stored-before-fencing-in-postgres",
         "if work.append:\n    await self._append(connection, work.append)\nif not await self._move(connection, work):",
-        POSTGRES + "Ports::test_events_under_wrong_fencing_token_or_revision_are_refused[18-1-0]",
+        POSTGRES + "Ports::test_events_under_wrong_fencing_token_or_revision_are_refused[18-1-0-row]",
+    ),
+    Mutant(
+        "an event of a handler is stored in one statement with a move that is fenced",
+        "_store/postgres/sql/append_one_after_move.sql",
+        "events-stored-before-fencing-in-statement",
+        "FROM (VALUES (1)) AS moved OFFSET 0",
+        POSTGRES + "Ports::test_events_under_wrong_fencing_token_or_revision_are_refused[18-1-0-alone]",
+    ),
+    Mutant(
+        "a range moves past an event although the append of its handler is rejected",
+        "_store/postgres/migrations/0004_append_1.sql",
+        "conflict-of-handler-ignored-in-statement",
+        "IF false THEN",
+        POSTGRES + "Ports::test_conflict_names_stream_and_versions[18]",
     ),
     Mutant(
         "behind a pooler, a process appends after a failover",

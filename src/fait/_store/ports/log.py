@@ -121,7 +121,7 @@ class Log(Protocol):
 
     A page, and any other result of several events except that of `find`, ends with the event at which data, metadata
     and tags reach `MAX_PAGE_BYTES`, so that readers of large events need little memory. A backend may count only what
-    it returns, and may leave out events of up to 4,096 characters.
+    it returns, and may leave out events of up to 4,096 bytes.
     """
 
     @property

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from fait._clock import Clock, SystemClock
 from fait._errors import StoreUnavailable
+from fait._events.append import StreamWrite
 from fait._events.envelope import RecordedEvent
 from fait._store.group_commit import LOCK_TIMEOUT, AppendOutcome, LockTimeout, PendingAppend
 from fait._store.ports.unit_of_work import HandlerAppend
@@ -143,6 +144,34 @@ class Appender:
         values = handler_arguments(append, self._recorded_at(), lock_timeout_ms, self._expected())
         with self._database.deadline(connection, RESPONSE_TIMEOUT_S):
             return read_handler_result(append, await connection.fetch(self._database.sql["append"], *values))
+
+    async def append_after_move(
+        self, connection: PostgresConnection, append: HandlerAppend, move: Sequence[object]
+    ) -> int | None:
+        """Move a range and call an append function, in one statement.
+
+        Args:
+            connection: a connection outside of a transaction.
+            append: the events.
+            move: the parameters of `move_range`.
+
+        Returns:
+            The position of the last event; None if the work is fenced.
+
+        Raises:
+            PostgresError: the append was rejected, or met a lock. Nothing was written.
+        """
+        now, lock_timeout_ms, sql = self._recorded_at(), round(BATCH_LOCK_TIMEOUT_S * 1000), self._database.sql
+        if len(append.events) == 1 and not append.conditions:
+            name, [(stream, event)] = "append_one_after_move", append.events
+            write = StreamWrite(stream, (event,), append.expected[stream])
+            values = single_arguments(([write], None), now, lock_timeout_ms=lock_timeout_ms, expected=self._expected())
+        else:
+            name, values = "append_after_move", handler_arguments(append, now, lock_timeout_ms, self._expected())
+        statement = f"WITH moved AS ({sql['move_range'].rstrip(';')}) {sql[name]}"
+        with self._database.deadline(connection, RESPONSE_TIMEOUT_S):
+            [(position,)] = await connection.fetch(statement, *move, *values)
+        return position
 
     async def _send_together(
         self, appends: Sequence[Append], sequential: bool, size_bytes: int

@@ -219,7 +219,7 @@ class HighWaterMark:
         self.known_position = max(self.known_position, head)
         self._fetched_at = max(self._fetched_at, started)
         has_events = any(column is not None for column in event)
-        self.tail_cache.extend(mark, recorded_events(row[3:] for row in rows) if has_events else ())
+        self.tail_cache.extend(mark, recorded_events(row[3:-1] for row in rows) if has_events else ())
         self.tail_cache.evict(expired_position)  # some events up to there were deleted
         self._signal.advance(mark)
         return self.position

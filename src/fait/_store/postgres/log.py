@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 from fait._arguments import check_integer, check_time
 from fait._clock import Clock
@@ -34,7 +34,7 @@ from fait._store.postgres.append_protocol import Expected
 from fait._store.postgres.appender import Appender
 from fait._store.postgres.connection import Database, LogMoved, PostgresConnection
 from fait._store.postgres.high_water_mark import HighWaterMark
-from fait._store.postgres.rows import is_full, recorded_events
+from fait._store.postgres.rows import recorded_events
 
 __all__ = ["MAX_POSITION", "MAX_SCANNED_POSITIONS", "PostgresLog"]
 
@@ -46,6 +46,9 @@ MAX_SCANNED_POSITIONS: Final = 1_000_000
 
 It does not apply to a query with tags, whose events an index finds, nor to a gap without any event.
 """
+
+_DATA: Final = 6
+"""Index of the data in a row with a whole event."""
 
 
 class PostgresLog:
@@ -78,6 +81,12 @@ class PostgresLog:
         """Store the events of handlers in the transaction of a connection; on any other outcome, roll it back."""
         return await self._appender.append_in(connection, append)
 
+    async def store_after_move(
+        self, connection: PostgresConnection, append: HandlerAppend, move: Sequence[object]
+    ) -> int | None:
+        """Move a range and store the events of handlers in one statement; see `Appender.append_after_move`."""
+        return await self._appender.append_after_move(connection, append, move)
+
     def report(self, position: int) -> None:
         """Wake waiting readers, also those of other processes, after a commit of events up to a position."""
         self._high_water_mark.report_append(position)
@@ -99,24 +108,24 @@ class PostgresLog:
     ) -> tuple[list[RecordedEvent], bool]:
         check_page(after, limit)
         limits = (until.version, until.position, until.recorded_at, until.occurred_at)
-        rows = await self._database.fetch("read_stream", stream, after, limit, *limits, MAX_PAGE_BYTES)
-        return recorded_events(rows), is_full(rows, limit)
+        rows, full = await self._fetch_page("read_stream", _DATA, limit, stream, after, limit, *limits)
+        return recorded_events(rows), full
 
     async def history(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
     ) -> tuple[list[EventSlice], bool]:
         check_page(after, limit)
         limits = (until.version, until.position, until.recorded_at, until.occurred_at)
-        rows = await self._database.fetch("history", stream, after, limit, *limits, MAX_PAGE_BYTES)
-        return [row[:-1] for row in rows], is_full(rows, limit)
+        rows, full = await self._fetch_page("history", -1, limit, stream, after, limit, *limits)
+        return [tuple(row) for row in rows], full
 
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
     ) -> tuple[list[tuple[str, list[EventSlice]]], bool]:
         names, after = [stream for stream, _ in streams], [version for _, version in streams]
-        rows = await self._database.fetch("histories", names, after, check_limit(limit), MAX_PAGE_BYTES)
+        rows, full = await self._fetch_page("histories", -1, check_limit(limit), names, after, limit)
         groups = groupby(rows, key=itemgetter(0))
-        return [(names[number - 1], [row[1:-1] for row in group]) for number, group in groups], is_full(rows, limit)
+        return [(names[number - 1], [row[1:] for row in group]) for number, group in groups], full
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
         check_page(after, limit)
@@ -157,12 +166,32 @@ class PostgresLog:
 
     async def _read(self, after: int, mark: int, query: Query, limit: int) -> tuple[list[RecordedEvent], bool]:
         """Read a page; also return whether it is full."""
-        values = (after, mark, limit, list(query.types) or None, query.category, MAX_PAGE_BYTES)
+        values = (after, mark, limit, list(query.types) or None, query.category)
         if query.tags:
-            rows = await self._database.fetch("read_tagged", *values, list(query.tags))
+            rows, full = await self._fetch_page("read_tagged", _DATA, limit, *values, list(query.tags))
         else:
-            rows = await self._database.fetch("read_log", *values)
-        return recorded_events(rows), is_full(rows, limit)
+            rows, full = await self._fetch_page("read_log", _DATA, limit, *values)
+        return recorded_events(rows), full
+
+    async def _fetch_page(self, statement: str, data: int, limit: int, *values: object) -> tuple[Sequence[Any], bool]:
+        """Fetch rows until their number or the size of their events reaches a limit; also return whether it did.
+
+        Most pages have no large event. To add up sizes, the server would have to copy each row.
+
+        Args:
+            statement: the statement, which leaves out the data of large events.
+            data: index of the column with the data.
+            limit: maximum number of rows.
+            *values: parameters of the statement.
+        """
+        rows: Sequence[Any] = await self._database.fetch(statement, *values)
+        # fault: large-events-left-out
+        if None not in map(itemgetter(data), rows):
+            return rows, len(rows) == limit
+        rows = await self._database.fetch(f"{statement}_by_size", *values, MAX_PAGE_BYTES)
+        # fault: page-of-large-events-as-last
+        full = len(rows) == limit or bool(rows and rows[-1][-1] >= MAX_PAGE_BYTES)
+        return [row[:-1] for row in rows], full
 
     async def _skip_gap(self, position: int, mark: int) -> int:
         """Return the end of the gap after a position: otherwise a large gap would take a query per scanned part."""

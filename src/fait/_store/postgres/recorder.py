@@ -1,11 +1,12 @@
 """Records units of work in PostgreSQL, in the same schema as the log.
 
-A unit of work without statements of a handler is one SQL statement, which moves the position and writes the rows. A
-process that stops during it leaves no transaction open, and blocks no other process.
+A unit of work without statements of a handler is one SQL statement, which moves the position, and writes the rows or
+appends the events. A process that stops during it leaves no transaction open, and blocks no other process.
 """
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain, groupby
 from typing import Any, Final, Literal
 
@@ -15,7 +16,7 @@ from fait._errors import StoreUnavailable, UsageError
 from fait._events.append import Appended, Conflict, IdConflict
 from fait._store.group_commit import LOCK_TIMEOUT, LockTimeout
 from fait._store.ports.tables import constraint_violation
-from fait._store.ports.unit_of_work import HandlerAppend, RecordResult, UnitOfWork
+from fait._store.ports.unit_of_work import HandlerAppend, RangeMove, RecordResult, UnitOfWork
 from fait._store.postgres import table_sql
 from fait._store.postgres.connection import (
     CONNECTION_ERRORS,
@@ -130,13 +131,22 @@ class PostgresRecorder:
             try:
                 if not work.statements and work.append is None:
                     return "recorded" if await self._move(connection, work) else "refused"
-                async with connection.transaction():
+                if work.append and not work.statements and not work.rows:
+                    with suppress(UniqueViolation, LockNotAvailable, *RETRYABLE_ERRORS):
+                        return await self._move_and_append(connection, work.move, work.append)
+                async with connection.transaction():  # it returns why the append is rejected
                     return await self._record_in_transaction(connection, work)
             except _RolledBack as error:
                 return error.outcome
             except CONNECTION_ERRORS as error:
                 # The caller acquires the range again. If this statement is executed later, its fencing token is old.
                 raise map_error(error, self._database.options.redacted_url, "unknown") from error
+
+    async def _move_and_append(
+        self, connection: PostgresConnection, move: RangeMove, append: HandlerAppend
+    ) -> Literal["refused"] | Appended:
+        position = await self._log.store_after_move(connection, append, _move_values(move))
+        return "refused" if position is None else Appended(position, ())
 
     async def _record_in_transaction(
         self, connection: PostgresConnection, work: UnitOfWork
@@ -173,15 +183,17 @@ class PostgresRecorder:
         if work.rows:
             sql, values = table_sql.record_rows(self._database.schema, sql.rstrip(";"), work.rows)
         names = ", ".join(sorted({repr(change.table.name) for change in work.rows}))
-        move = work.move
-        key = (move.key.subscription, move.key.generation, move.key.low)
         with reject_unstorable(f"a row of {names} has a value that PostgreSQL cannot store", _ROW_CONSEQUENCE):
             try:
-                return bool(
-                    await connection.fetch(sql, *key, move.fencing_token, move.revision, move.position, *values)
-                )
+                return bool(await connection.fetch(sql, *_move_values(work.move), *values))
             except _CONSTRAINT_ERRORS as error:
                 raise constraint_violation((change.table for change in work.rows), _constraint_name(error)) from None
+
+
+def _move_values(move: RangeMove) -> tuple[Any, ...]:
+    """Return the parameters of `move_range`."""
+    key = move.key
+    return key.subscription, key.generation, key.low, move.fencing_token, move.revision, move.position
 
 
 def _check_statement(sql: str) -> None:

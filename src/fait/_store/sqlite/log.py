@@ -61,6 +61,8 @@ MAX_INLINE_EVENTS: Final = 10
 MAX_INLINE_BYTES: Final = 64 << 10
 """Maximum size of an append that may be stored inline."""
 
+_NO_LIMIT: Final = Until()
+
 T = TypeVar("T")
 
 _encode = msgspec.json.encode
@@ -155,15 +157,11 @@ class SqliteLog:
 
     async def read(self, after: int, *, query: Query = EVERYTHING, limit: int = PAGE_SIZE) -> Page:
         check_page(after, limit)
-        last = self._read_inline(head)
-        if last is not None and last - after <= MAX_INLINE_ROWS:  # a live reader, with few events to read
-            page = self._read_inline(lambda connection: read_page(connection, after, query, limit, last))
-            if page is not None:
-                return page
-        return await self._readers.run(lambda connection: read_page(connection, after, query, limit))
+        page = self._read_inline(lambda connection: _read_if_near_end(connection, after, query, limit))
+        return page or await self._readers.run(lambda connection: read_page(connection, after, query, limit))
 
-    def _read_inline(self, read: Callable[[SqliteConnection], T]) -> T | None:
-        """Read a few rows in the event loop; None if the file is locked, which is rare."""
+    def _read_inline(self, read: Callable[[SqliteConnection], T | None]) -> T | None:
+        """Read a few rows in the event loop; None also if the file is locked, which is rare."""
         try:
             result = read(self._inline_reader)
             self._file.check()
@@ -275,7 +273,15 @@ def _fits_inline(append: PendingAppend) -> bool:
     return sum(len(event.tags) for write in append.writes for event in write.events) <= MAX_INLINE_EVENTS
 
 
-def _limits(until: Until) -> tuple[int | None, int | None, str | None, str | None]:
+def _read_if_near_end(connection: SqliteConnection, after: int, query: Query, limit: int) -> Page | None:
+    """Read a page for a live reader; None if there may be many events to read."""
+    last = head(connection)
+    return read_page(connection, after, query, limit, last) if last - after <= MAX_INLINE_ROWS else None
+
+
+def _limits(until: Until) -> tuple[int | None, int | None, str | None, str | None] | tuple[()]:
+    if until == _NO_LIMIT:
+        return ()
     recorded_at = until.recorded_at and to_timestamp(until.recorded_at)
     occurred_at = until.occurred_at and to_timestamp(until.occurred_at)
     return until.version, until.position, recorded_at, occurred_at
@@ -294,7 +300,7 @@ def _histories(
     # One statement per stream: a join with the list of streams would have to sort all events to guarantee their order.
     histories, remaining, room = list[tuple[str, list[EventSlice]]](), limit, MAX_PAGE_BYTES
     for stream, after in streams:
-        events, room = read_history(connection, stream, after, remaining, (None,) * 4, room)
+        events, room = read_history(connection, stream, after, remaining, max_bytes=room)
         if events:
             histories.append((stream, events))
         remaining -= len(events)

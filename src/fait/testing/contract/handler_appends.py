@@ -41,9 +41,10 @@ class HandlerAppendContract(StoreContract):
         assert (one.tags, two.type) == (("k:1",), "other")
         assert await state(store) == (5, [(1, "x")], [])
 
+    @pytest.mark.parametrize("others", ["alone", "event", "row"])
     @pytest.mark.parametrize(("token", "revision"), [(1, 0), (-1, 0), (0, 1)])
     async def test_events_under_wrong_fencing_token_or_revision_are_refused(
-        self, store: Store, token: int, revision: int
+        self, store: Store, token: int, revision: int, others: str
     ) -> None:
         lease = await prepared(store)
         stale = Lease(
@@ -51,11 +52,14 @@ class HandlerAppendContract(StoreContract):
         )
         await added(store.log, write("a"))
 
-        # Refused, although it is in conflict as well.
-        await refused(store, _work(stale, ("a", new()), expected={"a": 0}))
+        events = [("a", new()), *([("b", new())] if others == "event" else [])]
+        rows = (RowChange(NOTES, [(1, "x")]),) if others == "row" else ()
+
+        await refused(store, _work(stale, *events, rows=rows))
+        await refused(store, _work(stale, *events, expected={"a": 0}, rows=rows))  # although it is in conflict as well
 
         assert len(await everything(store.log)) == 1
-        assert (await state(store))[0] == 0
+        assert await state(store) == (0, [], [])
 
     @pytest.mark.parametrize("kind", ["version", "exists", "condition", "second condition", "id", "id twice"])
     async def test_conflict_of_one_event_records_nothing(self, store: Store, kind: str) -> None:
@@ -95,9 +99,11 @@ class HandlerAppendContract(StoreContract):
         lease = await prepared(store)
         await added(store.log, write("a", 3))
 
-        result = await store.recorder.record(_work(lease, ("b", new()), ("a", new()), expected={"a": 2}))
+        for events in [("a", new())], [("b", new()), ("a", new())]:
+            result = await store.recorder.record(_work(lease, *events, expected={"a": 2}))
 
-        assert result == VersionConflict("a", 2, 3)
+            assert result == VersionConflict("a", 2, 3)
+        assert await state(store) == (0, [], [])
 
     async def test_expected_versions_that_hold_are_recorded(self, store: Store) -> None:
         lease = await prepared(store)

@@ -46,12 +46,9 @@ CREATE TABLE {schema}.fait_events (
     occurred_at    timestamptz      NOT NULL,
     id             uuid             NOT NULL,
     schema_version integer          NOT NULL,
-    -- Pages are limited by it. To compute it from the stored values, each read would have to decompress them. A text[]
-    -- has no immutable conversion to text; json_object writes each tag twice.
-    size_bytes     integer          NOT NULL GENERATED ALWAYS AS (
-        octet_length(data::text) + octet_length(metadata::text)
-        + CASE WHEN tags IS NULL THEN 0 ELSE octet_length(json_object(tags, tags)::text) / 2 END
-    ) STORED,
+    -- Size of data, metadata and tags, which limits pages. To compute it from the stored values, each read would have to
+    -- decompress them. The append functions set it: the expression of a generated column is parsed in each INSERT.
+    size_bytes     integer          NOT NULL,
     stream         text COLLATE "C" NOT NULL,
     type           text COLLATE "C" NOT NULL,
     data           json             NOT NULL,
@@ -62,7 +59,7 @@ CREATE TABLE {schema}.fait_events (
 );
 
 CREATE TABLE {schema}.fait_messages (
-    LIKE {schema}.fait_events INCLUDING DEFAULTS INCLUDING GENERATED,
+    LIKE {schema}.fait_events INCLUDING DEFAULTS,
     PRIMARY KEY (position),
     CONSTRAINT fait_messages_version UNIQUE (stream, version),
     CONSTRAINT fait_messages_id UNIQUE (id)

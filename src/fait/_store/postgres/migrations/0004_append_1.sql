@@ -252,6 +252,7 @@ BEGIN
             FROM (
                 SELECT e.write_no, w.version - w.events + e.event_no AS version, w.recorded_at,
                     coalesce(e.occurred_at, w.recorded_at) AS occurred_at, e.id, e.schema_version, w.stream, e.type,
+                    octet_length(e.data) + octet_length(e.metadata) + coalesce(octet_length(e.tags), 0) AS size_bytes,
                     e.data::json AS data, e.metadata::json AS metadata, e.tags::text[] AS tags, e.expires
                 FROM unnest(event_write_nos, event_nos, event_ids, event_types, event_schema_versions, event_data,
                         event_metadata, event_tags, event_occurred_at, event_expires)
@@ -264,13 +265,17 @@ BEGIN
             ) AS e
         ), insert_events AS (
             INSERT INTO {schema}.fait_events
-                (position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
-            SELECT position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags
+                (position, version, recorded_at, occurred_at, id, schema_version, size_bytes, stream, type, data,
+                metadata, tags)
+            SELECT position, version, recorded_at, occurred_at, id, schema_version, size_bytes, stream, type, data,
+                metadata, tags
             FROM new_events WHERE expires IS NOT TRUE
         ), insert_messages AS (
             INSERT INTO {schema}.fait_messages
-                (position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
-            SELECT position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags
+                (position, version, recorded_at, occurred_at, id, schema_version, size_bytes, stream, type, data,
+                metadata, tags)
+            SELECT position, version, recorded_at, occurred_at, id, schema_version, size_bytes, stream, type, data,
+                metadata, tags
             FROM new_events WHERE expires
         ), insert_tags AS (
             INSERT INTO {schema}.fait_tags (tag, position)
@@ -345,8 +350,9 @@ CREATE FUNCTION {schema}.fait_append_one_1(
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
-    lock_space bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
-    ignored    text;
+    lock_space       bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
+    event_size_bytes integer;
+    ignored          text;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'events cannot be appended in a % transaction', current_setting('transaction_isolation')
@@ -406,18 +412,20 @@ BEGIN
         (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
     );
     -- Step 5: the event and its tags.
+    event_size_bytes := octet_length(event_data::text) + octet_length(event_metadata::text)
+        + coalesce(octet_length(event_tags::text), 0);
     IF event_expires THEN
         INSERT INTO {schema}.fait_messages
-            (version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
+            (version, recorded_at, occurred_at, id, schema_version, size_bytes, stream, type, data, metadata, tags)
         SELECT last_version, event_recorded_at, coalesce(event_occurred_at, event_recorded_at), event_id,
-            event_schema_version, stream_name, event_type, event_data, event_metadata, event_tags
+            event_schema_version, event_size_bytes, stream_name, event_type, event_data, event_metadata, event_tags
         WHERE NOT EXISTS (SELECT FROM {schema}.fait_events AS a WHERE a.id = event_id)
         RETURNING position INTO last_position;
     ELSE
         INSERT INTO {schema}.fait_events
-            (version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
+            (version, recorded_at, occurred_at, id, schema_version, size_bytes, stream, type, data, metadata, tags)
         SELECT last_version, event_recorded_at, coalesce(event_occurred_at, event_recorded_at), event_id,
-            event_schema_version, stream_name, event_type, event_data, event_metadata, event_tags
+            event_schema_version, event_size_bytes, stream_name, event_type, event_data, event_metadata, event_tags
         WHERE NOT EXISTS (SELECT FROM {schema}.fait_messages AS a WHERE a.id = event_id)
         RETURNING position INTO last_position;
     END IF;
@@ -431,4 +439,15 @@ BEGIN
     write_no := 1;
     result := 'appended';
     RETURN NEXT;
+END $$;
+
+-- fait_appended_1: returns the position of an append; raises if it was rejected, so that the statement that has called
+-- one of the functions above changes nothing.
+CREATE FUNCTION {schema}.fait_appended_1(result text, last_position bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    -- fault: conflict-of-handler-ignored-in-statement
+    IF result <> 'appended' THEN
+        RAISE serialization_failure USING MESSAGE = 'the append was rejected', HINT = 'Nothing was changed.';
+    END IF;
+    RETURN last_position;
 END $$;

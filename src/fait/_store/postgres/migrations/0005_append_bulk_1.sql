@@ -86,11 +86,13 @@ BEGIN
     );
     -- Step 5: events and tags.
     INSERT INTO {schema}.fait_events
-        (position, version, recorded_at, occurred_at, id, schema_version, stream, type, data, metadata, tags)
+        (position, version, recorded_at, occurred_at, id, schema_version, size_bytes, stream, type, data, metadata, tags)
     SELECT nextval('{schema}.fait_position'), e.*
     FROM (
         SELECT w.version - w.events + l.event_no, w.recorded_at, coalesce(l.occurred_at, w.recorded_at), l.id,
-            l.schema_version, w.stream, l.type, l.data, l.metadata, l.tags
+            l.schema_version,
+            octet_length(l.data::text) + octet_length(l.metadata::text) + coalesce(octet_length(l.tags::text), 0),
+            w.stream, l.type, l.data, l.metadata, l.tags
         FROM pg_temp.fait_append_bulk_1 AS l
         JOIN unnest(write_streams, write_event_counts, new_versions, new_recorded_at)
             WITH ORDINALITY AS w (stream, events, version, recorded_at, number) ON w.number = l.write_no

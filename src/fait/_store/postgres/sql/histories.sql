@@ -1,23 +1,15 @@
 -- histories: event slices of several streams, each after a version.
--- In:   $1 streams · $2 after, for each stream · $3 limit · $4 max_bytes
+-- In:   $1 streams · $2 after, for each stream · $3 limit
 -- Out:  the stream's number in $1, then the columns of `history`, by number and version
--- Plan: WindowAgg over a Nested Loop over the streams, index scans on (stream, version)
-SELECT number, version, position, id, type, schema_version, data, total_bytes
-FROM (
-    SELECT *, sum(size_bytes) OVER (ORDER BY number, version ROWS UNBOUNDED PRECEDING) AS total_bytes
-    FROM (
-        SELECT w.number, e.*
-        FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (stream, after, number)
-        CROSS JOIN LATERAL (
-            SELECT version, position, id::text, type, schema_version, data, size_bytes
-            FROM {schema}.fait_all_events AS a
-            WHERE a.stream = w.stream AND a.version > w.after
-            ORDER BY a.version
-            LIMIT $3
-        ) AS e
-        ORDER BY w.number, e.version
-        LIMIT $3
-    ) AS next_events
+-- Plan: Nested Loop over the streams, index scans on (stream, version)
+SELECT w.number, e.*
+FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (stream, after, number)
+CROSS JOIN LATERAL (
+    SELECT version, position, id::text, type, schema_version, CASE WHEN size_bytes <= 4096 THEN data END
+    FROM {schema}.fait_all_events AS a
+    WHERE a.stream = w.stream AND a.version > w.after
+    ORDER BY a.version
+    LIMIT $3
 ) AS e
-WHERE total_bytes - size_bytes < $4
-ORDER BY number, version;
+ORDER BY w.number, e.version
+LIMIT $3;

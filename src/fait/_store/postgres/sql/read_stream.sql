@@ -1,23 +1,16 @@
--- read_stream: events of one stream after a version, in order, until their number or their size reaches a limit.
+-- read_stream: events of one stream after a version, in order.
 -- In:   $1 stream · $2 after · $3 limit · last version ($4), position ($5), recorded_at ($6) and
---       occurred_at ($7), or NULL · $8 max_bytes
--- Out:  events, each with the total size up to it, by version
--- Plan: WindowAgg over a Merge Append of index scans on (stream, version)
-SELECT position, stream, version, type, schema_version, id::text, data, metadata, tags, recorded_at, occurred_at,
-    total_bytes
-FROM (
-    SELECT *, sum(size_bytes) OVER (ORDER BY version ROWS UNBOUNDED PRECEDING) AS total_bytes
-    FROM (
-        SELECT *
-        FROM {schema}.fait_all_events
-        WHERE stream = $1 AND version > $2
-            AND ($4::bigint IS NULL OR version <= $4)
-            AND ($5::bigint IS NULL OR position <= $5)
-            AND ($6::timestamptz IS NULL OR recorded_at <= $6)
-            AND ($7::timestamptz IS NULL OR occurred_at <= $7)
-        ORDER BY version
-        LIMIT $3
-    ) AS next_events
-) AS e
-WHERE total_bytes - size_bytes < $8
-ORDER BY version;
+--       occurred_at ($7), or NULL
+-- Out:  events, by version; data, metadata and tags of large ones are NULL: see read_stream_by_size
+-- Plan: Merge Append of index scans on (stream, version)
+SELECT position, stream, version, type, schema_version, id::text,
+    CASE WHEN size_bytes <= 4096 THEN data END, CASE WHEN size_bytes <= 4096 THEN metadata END,
+    CASE WHEN size_bytes <= 4096 THEN tags END, recorded_at, occurred_at
+FROM {schema}.fait_all_events
+WHERE stream = $1 AND version > $2
+    AND ($4::bigint IS NULL OR version <= $4)
+    AND ($5::bigint IS NULL OR position <= $5)
+    AND ($6::timestamptz IS NULL OR recorded_at <= $6)
+    AND ($7::timestamptz IS NULL OR occurred_at <= $7)
+ORDER BY version
+LIMIT $3;

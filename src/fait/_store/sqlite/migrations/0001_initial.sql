@@ -38,11 +38,8 @@ CREATE TABLE fait_events (
     CONSTRAINT fait_events_id UNIQUE (id)
 ) STRICT;
 
--- Large events. Only they are counted to limit the size of a page: 1,000 others need about 4 MiB at most.
-CREATE INDEX fait_events_large_position ON fait_events (position)
-    WHERE length(data) > 4096 OR length(metadata) > 4096 OR length(tags) > 4096;
-CREATE INDEX fait_events_large_version ON fait_events (stream, version)
-    WHERE length(data) > 4096 OR length(metadata) > 4096 OR length(tags) > 4096;
+-- Events with large data, at which a part of a stream's history ends. A cast costs less than to count characters.
+CREATE INDEX fait_events_large ON fait_events (stream, version) WHERE length(CAST(data AS BLOB)) > 4096;
 
 CREATE INDEX fait_events_messages ON fait_events (type) WHERE expires = 1;
 
