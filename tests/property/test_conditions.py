@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from types import coroutine
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from msgspec import Struct
 
 import fait
+from fait._affinity import Affinity
 from fait._clock import ManualClock
 from fait._decisions import decision_loop
 from fait._decisions.boundary import read_matching_events
@@ -24,7 +26,7 @@ from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite
 from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
 from fait._events.query import EVERYTHING, Query
-from fait._events.registry import Registry
+from fait._events.registry import build_registry
 from fait._store.memory.log import MemoryLog
 from fait._system import System
 from fait.testing.contract.store import START
@@ -133,7 +135,13 @@ def race(seed: int, codec: Codec, *, conditions: bool = True) -> list[str]:
     rng = random.Random(seed)
     log = MemoryLog(ManualClock(START))
     stepping = SteppingLog(log, conditions=conditions)
-    client = Client(stepping, partial(read_matching_events, stepping), Loader(stepping, codec), ManualClock(START))
+    client = Client(
+        stepping,
+        partial(read_matching_events, stepping),
+        Loader(stepping, codec),
+        ManualClock(START),
+        affinity=Mock(spec=Affinity),
+    )  # fmt: skip - no event loop runs
     commands = [
         Sell(str(n), tuple(rng.sample("ab", rng.choice((1, 1, 2)))), rng.randint(1, 2))
         for n in range(rng.randint(2, 4))
@@ -182,7 +190,7 @@ def wrong_outcomes(stored: Sequence[RecordedEvent], outcomes: Iterable[tuple[Sel
 @pytest.fixture
 def codec(monkeypatch: pytest.MonkeyPatch) -> Codec:
     monkeypatch.setattr(decision_loop, "back_off", step)  # the back-off is a step, too
-    return Codec(Registry())
+    return Codec(build_registry([Sold, Closed]))
 
 
 def test_interleavings_violate_no_invariant(codec: Codec) -> None:

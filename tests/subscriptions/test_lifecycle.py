@@ -250,6 +250,7 @@ async def test_removed_event_type_is_handled_again_or_accepted(shared_url: str) 
     def light(event: Lit) -> None:
         handled.append(event)
 
+    narrow.include(Dimmed)
     async with wide.open(shared_url):
         pass
     async with narrow.open(shared_url) as s:
