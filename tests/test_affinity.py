@@ -197,7 +197,7 @@ def test_system_used_after_its_event_loop_ended_is_refused(url: str) -> None:
             assert {error for error in errors.values() if not error.startswith(OTHER_LOOP)} == set()
 
     use()
-    gc.collect()  # the connections, which nobody can close any more, are reported here and not in another test
+    gc.collect()  # the connections, which cannot be closed any more, are reported here and not in another test
 
 
 async def test_call_without_an_event_loop_is_refused(url: str) -> None:

@@ -4,10 +4,10 @@ import asyncio
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -266,43 +266,110 @@ def test_declarations_and_registry_cannot_be_changed() -> None:
             mapping["new"] = None  # type: ignore[index]
 
 
-async def test_publish_and_fold_of_event_that_is_not_included_leave_the_registry_unchanged(url: str) -> None:
-    @fait.event("app.forgotten")
-    class Forgotten:
-        pass
+@fait.event("app.forgotten")
+class Forgotten:
+    pass
 
-    def evolve(state: int, event: Happened) -> int:
-        return state + 1
 
-    counter = fait.Decider(category="counter", initial=int, decide=_decide, evolve=evolve)
-    async with fait.App("empty").open(url) as s:
+class Box(fait.Aggregate, category="box"):
+    def forget(self) -> None:
+        self.emit(Forgotten())
+
+    def evolve(self, event: Forgotten) -> None: ...
+
+
+def _fold(state: int, event: Forgotten) -> int:
+    return state + 1
+
+
+def _forget(command: str, state: int) -> list[Any]:
+    return [Forgotten()]
+
+
+def _forget_in_stream(command: str, state: int) -> list[fait.NewEvents]:
+    return [fait.NewEvents("x-1", [Forgotten()])]
+
+
+FORGETFUL = fait.Decider(category="forgetful", initial=int, decide=_forget, evolve=_fold)
+FORGETTING = fait.Boundary(
+    name="forgetting", depends_on=lambda _: fait.Query(), initial=int, decide=_forget_in_stream, evolve=_fold
+)
+
+APPENDS: dict[str, Callable[[fait.System | fait.Context], Awaitable[Any]]] = {
+    "publish": lambda s: s.publish(Forgotten(), stream="x-1"),
+    "append": lambda s: s.append(fait.NewEvents("x-1", [Happened(), Forgotten()])),
+    "transact": lambda s: s.transact(Box.forget, "1"),
+    "decider": lambda s: s.decide(FORGETFUL, "1", "x"),
+    "boundary": lambda s: s.decide(FORGETTING, "x"),
+}
+"""Calls that append an event whose class the app does not include."""
+
+
+@pytest.mark.parametrize("place", ["system", "handler"])
+@pytest.mark.parametrize("call", APPENDS.values(), ids=APPENDS)
+async def test_append_of_an_event_that_is_not_included_writes_nothing(
+    call: Callable[[Any], Awaitable[Any]], place: str, url: str
+) -> None:
+    app, raised = fait.App("app"), list[str]()
+
+    @app.on(Happened)
+    async def append_all(event: Happened, ctx: fait.Context) -> None:
+        with pytest.raises(fait.UsageError) as error:
+            await call(ctx)
+        raised.append(str(error.value))
+
+    async with app.open(url) as s:
+        if place == "handler":
+            await s.wait(await s.publish(Happened(), stream="y-1"))
+        else:
+            with pytest.raises(fait.UsageError) as error:
+                await call(s)
+            raised.append(str(error.value))
+        assert [each.type async for each in s.events()] == ["app.happened"] * (place == "handler")
+    [message] = raised
+    assert message == (
+        f"the event class {__name__}.Forgotten is not included in the app, which would read the event as Untyped. "
+        "Nothing was written: before the app is opened, call app.include(Forgotten), or include an aggregate, a "
+        "decider, a boundary, a read model or a handler that handles it."
+    )
+
+
+@pytest.mark.parametrize("included", [Forgotten, Box, FORGETFUL, FORGETTING])
+async def test_event_is_included_by_itself_and_by_all_that_fold_it(included: Any, url: str) -> None:
+    app = fait.App("app")
+    app.include(included)
+    async with app.open(url) as s:
         await s.publish(Forgotten(), stream="x-1")
-        await s.decide(counter, "1", 2)
-        await s.decide(counter, "1", 1)
+        assert [each.event for each in await s.read("x-1")] == [Forgotten()]
 
-        assert await s.load(counter, "1") == 3
-        assert [type(each.event) for each in await s.read("x-1")] == [fait.Untyped]
-        assert dict(s._loader.codec.registry.types) == {}
+
+def test_outbox_refuses_an_event_that_is_not_included(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "app.db", isolation_level=None) as connection:
+        connection.execute("BEGIN")
+        with pytest.raises(fait.UsageError, match=r"app\.include\(Forgotten\)"):
+            fait.App("app").outbox(connection).add(Forgotten(), stream="x-1")
+    connection.close()
+
+
+async def test_load_of_an_aggregate_that_is_not_included_folds_its_events(url: str) -> None:
+    writer = fait.App("writer")
+    writer.include(FORGETFUL)
+    async with writer.open(url) as s:
+        await s.decide(FORGETFUL, "1", "x")
+    async with fait.App("reader").open(url) as s:
+        assert await s.load(FORGETFUL, "1") == 1
+        assert [type(each.event) for each in await s.read("forgetful-1")] == [fait.Untyped]
 
 
 async def test_publish_of_another_class_of_one_name_raises(url: str) -> None:
-    def forgotten() -> type:
-        @fait.event("app.forgotten")
-        class Forgotten:
-            pass
-
-        return Forgotten
-
     @fait.event("app.happened")
     class Other:
         pass
 
     async with app_with("one").open(url, run="elsewhere") as s:
-        await s.publish(forgotten()(), stream="x-1")
-        for cls in (forgotten(), Other):
-            with pytest.raises(fait.DeclarationError, match="two events are named"):
-                await s.publish(cls(), stream="x-1")
-        assert await s.store.log.head() == 1
+        with pytest.raises(fait.DeclarationError, match="two events are named"):
+            await s.publish(Other(), stream="x-1")
+        assert await s.store.log.head() == 0
 
 
 def test_threads_that_resolve_and_include_at_once_get_consistent_declarations() -> None:

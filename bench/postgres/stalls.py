@@ -136,13 +136,17 @@ def divided(took: Sequence[Span], held: Sequence[Span]) -> tuple[list[Latencies]
     return without, within
 
 
+_app = fait.App("bench")
+_app.include(OrderPlaced)
+
+
 @asynccontextmanager
 async def _held(url: str, s: fait.System, stream: str) -> AsyncGenerator[None]:
     """Keep a user's transaction open that has appended to a stream, for which callers wait."""
     connection = await asyncpg.connect(url)
     try:
         async with connection.transaction():
-            await fait.App("bench").outbox(connection).add(placed(0), stream=stream)
+            await _app.outbox(connection).add(placed(0), stream=stream)
             waiters = [asyncio.create_task(_append_at_last(s, stream)) for _ in range(WAITERS)]
             yield
             check("callers that wait for the stream", [each.done() for each in waiters], [False] * WAITERS)
@@ -257,7 +261,6 @@ async def foreign(url: str, open_s: float, _windows: int) -> list[Found]:
 async def rolled_back(url: str, seconds: float, _windows: int) -> list[Found]:
     """Measure the feed after a transaction that appended and was rolled back, alternating with one that only read."""
     connection = await asyncpg.connect(url)
-    app = fait.App("bench")
     async with opened(url) as s, Feed(url, s) as feed:
         plain, rolled_back_window = feed.begin_window(), feed.begin_window()
         end = time.perf_counter() + seconds
@@ -268,7 +271,7 @@ async def rolled_back(url: str, seconds: float, _windows: int) -> list[Found]:
                 if window is plain:
                     await connection.fetchval("SELECT 1")
                 else:
-                    await app.outbox(connection).add(placed(0), stream=f"back-{number}")
+                    await _app.outbox(connection).add(placed(0), stream=f"back-{number}")
                 await transaction.rollback()
                 await feed.append(window)
             if time.perf_counter() > end:

@@ -99,8 +99,9 @@ class App:
     def include(self, *things: Any) -> None:
         """Include aggregates, deciders, boundaries, read models, event classes and upcasters.
 
-        Events that an included `evolve` or a handler accepts are included with it. An event that is not included can be
-        appended, but is read as `Untyped`. An open system and an existing outbox have what was included before.
+        Events that an included `evolve` or a handler accepts are included with it. An event whose class is not included
+        cannot be appended, and is read as `Untyped`. An open system and an existing outbox have what was included
+        before.
 
         Args:
             *things: the objects to include. A module includes all such objects that it defines itself.

@@ -23,6 +23,7 @@ async def test_deciders_with_one_evolve_and_different_initial_states_have_their_
         return fait.Decider(category=category, initial=lambda: initial, decide=decide, evolve=evolve, snapshot_every=2)
 
     app = fait.App("two")
+    app.include(Filled)
     low = decider("low", 0)
     for high, expected in ((decider("high", 100), 104), (decider("high", 1000), 1004)):
         async with app.open(f"sqlite:///{tmp_path}/two.db") as system:

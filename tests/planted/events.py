@@ -16,6 +16,13 @@ FAULTS = [
         INTENTION + "[memory-command]",
     ),
     Mutant(
+        "an event that the app does not include is appended, and is read as untyped",
+        "_events/codec.py",
+        "event-not-included",
+        "if (declared := declared or event_type(type(event))) is not None:",
+        "tests/test_app.py::test_append_of_an_event_that_is_not_included_writes_nothing[publish-system]",
+    ),
+    Mutant(
         "an append of the first of several events under a key counts as a repetition",
         "_decisions/idempotency.py",
         "key-of-more-events-accepted",

@@ -159,6 +159,13 @@ FAULTS = [
         RUNNING + "owner_without_heartbeat_loses_lease_and_its_work_is_rejected",
     ),
     Mutant(
+        "a worker without a range is removed although it sends heartbeats",
+        "_subscriptions/runner.py",
+        "idle-worker-expired-at-once",
+        "for worker, heartbeat in current.items():",
+        "tests/subscriptions/test_lifecycle.py::test_crashed_worker_without_a_range_is_removed_and_a_live_one_is_not",
+    ),
+    Mutant(
         "a projection folds a batch without its stored rows",
         "_subscriptions/projection.py",
         "fold-without-stored-rows",

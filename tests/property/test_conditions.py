@@ -25,7 +25,7 @@ from fait._events.append import AppendCondition, AppendResult, Page, StreamWrite
 from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
 from fait._events.query import EVERYTHING, Query
-from fait._events.registry import Registry
+from fait._events.registry import build_registry
 from fait._store.memory.log import MemoryLog
 from fait._system import System
 from fait.testing.contract.store import START
@@ -199,7 +199,7 @@ def wrong_outcomes(stored: Sequence[RecordedEvent], outcomes: Iterable[tuple[Sel
 @pytest.fixture
 def codec(monkeypatch: pytest.MonkeyPatch) -> Codec:
     monkeypatch.setattr(decision_loop, "back_off", step)  # the back-off is a step, too
-    return Codec(Registry())
+    return Codec(build_registry([Sold, Closed]))
 
 
 def test_interleavings_violate_no_invariant(codec: Codec) -> None:

@@ -111,7 +111,7 @@ async def test_every_connection_has_application_name(database: Database) -> None
 
 
 async def test_error_of_canceled_release_is_not_reported(postgres_servers: Callable[..., PostgresServer]) -> None:
-    """asyncio would report the driver's task, which ends when the line is cut, as one whose error nobody retrieved."""
+    """asyncio would report the task of the driver, which ends when the line is cut, as an error never retrieved."""
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     async with Proxy(postgres_servers().port) as proxy:

@@ -55,7 +55,9 @@ async def opened(app: App, url: str, counted: int) -> AsyncGenerator[System]:
             await s.append(fait.NewEvents("counter-1", [Counted(number) for number in range(counted)]))
             yield s
         return
-    async with App("filling").open(url) as s:
+    filling = App("filling")
+    filling.include(Counted)
+    async with filling.open(url) as s:
         await s.append(fait.NewEvents("counter-1", [Counted(number) for number in range(counted)]))
     async with app.open(url) as s:
         yield s

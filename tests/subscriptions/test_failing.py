@@ -160,7 +160,9 @@ async def test_failing_handler_without_successor_is_retried_and_reports_error(ur
 
 
 async def test_event_that_no_process_can_handle_is_reported_by_old_process(old: fait.System, url: str) -> None:
-    async with fait.App("newer").open(url, run="elsewhere") as s:
+    newer = fait.App("newer")
+    newer.include(Moved)
+    async with newer.open(url, run="elsewhere") as s:
         result = await s.publish(Moved(2, "there"), stream="parcel-1")
 
     with pytest.raises(fait.Stale, match="EventTooNew"):

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Self
 
 import msgspec
@@ -249,6 +250,7 @@ async def test_removed_event_type_is_handled_again_or_accepted(shared_url: str) 
     def light(event: Lit) -> None:
         handled.append(event)
 
+    narrow.include(Dimmed)
     async with wide.open(shared_url):
         pass
     async with narrow.open(shared_url) as s:
@@ -312,6 +314,24 @@ async def test_accepted_definition_continues_with_the_rows(shared_url: str) -> N
         await s.wait(await s.publish(Lit(2), stream="lamp-1"), timeout_s=30)
 
         assert [row.number for row in await s.find(counts)] == [11]
+
+
+async def test_crashed_worker_without_a_range_is_removed_and_a_live_one_is_not(
+    shared_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fait._subscriptions.runner.IDLE_WORKER_TIMEOUT_S", 0.5)
+    async with fait.App("door").open(shared_url, lease_s=0.04) as s:
+        leases, heartbeats = s.store.leases, count(1)
+        await leases.heartbeat("crashed")
+
+        async def crashed_is_removed() -> bool:
+            await leases.heartbeat("alive")
+            workers = await leases.idle_workers()
+            assert workers["alive"] == next(heartbeats)
+            return "crashed" not in workers
+
+        await eventually(crashed_is_removed)
+        assert len(await leases.idle_workers()) == 2  # the worker of the system is the other one
 
 
 def test_every_state_leads_to_the_end() -> None:

@@ -140,7 +140,9 @@ async def test_event_published_by_handler_carries_causation_id() -> None:
 
 @pytest.mark.parametrize("url", ["memory:", "sqlite:///{}/bells.db"])
 async def test_events_stop_at_head_of_log(url: str, tmp_path: Path) -> None:
-    async with fait.App("bells").open(url.format(tmp_path)) as s, asyncio.timeout(30):
+    app = fait.App("bells")
+    app.include(Rang)
+    async with app.open(url.format(tmp_path)) as s, asyncio.timeout(30):
         assert [each async for each in s.events()] == []
         result = await s.publish(Rang(), stream="tower-1")
         assert [each.position async for each in s.events()] == [1]
@@ -148,7 +150,9 @@ async def test_events_stop_at_head_of_log(url: str, tmp_path: Path) -> None:
 
 
 async def test_call_on_closed_store_raises_store_unavailable(tmp_path: Path) -> None:
-    async with fait.App("bells").open(f"sqlite:///{tmp_path}/bells.db") as s:
+    app = fait.App("bells")
+    app.include(Rang)
+    async with app.open(f"sqlite:///{tmp_path}/bells.db") as s:
         pass
     log = s.store.log
     for call in (s.read("a"), s.load(Bell, "1"), log.find([fait.new_id()]), log.head(), log.read(0)):

@@ -8,6 +8,8 @@ from typing import Any
 import apsw
 import pytest
 
+import fait
+
 Run = Callable[..., Any]
 
 LOG = "(SELECT log_id FROM fait_log)"
@@ -170,3 +172,28 @@ def test_lease_without_heartbeat_is_unknown(run: Run, store: str, monkeypatch: p
         "ok",
         "unknown",
     )
+
+
+def test_outage_during_the_checks_is_a_finding_after_those_that_were_made(
+    run: Run, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unavailable(store: Any) -> Any:
+        raise fait.StoreUnavailable("the server did not answer.")
+
+    monkeypatch.setattr("fait._tools.cli.doctor._check_heartbeats", unavailable)
+
+    result = run("doctor", "-s", store, "--json")
+
+    assert result.exit_code == 1
+    *checks, last = json.loads(result.stdout)["checks"]
+    assert {each["status"] for each in checks} == {"ok"}
+    assert (last["name"], last["detail"]) == ("store", "the server did not answer.")
+    assert last["advice"] == "the store became unavailable; the checks after this were not made"
+
+
+def test_doctor_of_an_unreachable_server_prints_one_line(run: Run) -> None:
+    result = run("doctor", "-s", "postgresql://ada@127.0.0.1:1/shop?connect_timeout=1")
+
+    assert result.exit_code == 1
+    assert result.stderr == "open: the store cannot be opened; no other check was made\n"
+    assert "Nothing was written" not in result.stdout

@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import fait
 from fait._tools.cli import main
+from fait._tools.cli.run import _report_changes
 
 APP = """
 import fait
@@ -155,6 +158,37 @@ def test_ctrl_c_while_the_command_itself_is_imported_ends_it_quietly(monkeypatch
         main.run()
 
     assert caught.value.code == 130
+
+
+class FlakySystem:
+    """A system whose status is an error or a list; after the last one, the report ends."""
+
+    def __init__(self, *results: Exception | list[fait.SubscriptionStatus]) -> None:
+        self._results = list(results)
+
+    async def status(self) -> list[fait.SubscriptionStatus]:
+        if not self._results:
+            raise asyncio.CancelledError
+        result = self._results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+@pytest.mark.parametrize("statuses", [[], [fait.SubscriptionStatus("count", "live", 7, 0, None)]])
+async def test_each_outage_is_one_line_and_the_status_is_reported_again_only_if_it_changed(
+    statuses: list[fait.SubscriptionStatus], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fait._tools.cli.run._POLL_INTERVAL_S", 0)
+    outage = fait.StoreUnavailable("the server did not answer.")
+    system: Any = FlakySystem(outage, outage, statuses, outage, outage, statuses)
+
+    with suppress(asyncio.CancelledError):
+        await _report_changes(system, as_json=False)
+
+    line = "the status cannot be read, the worker keeps retrying: the server did not answer."
+    lives = [f"{each.name}: live at position 7" for each in statuses]
+    assert capsys.readouterr().err.splitlines() == [line, *lives, line]
 
 
 def test_missing_app_exits_with_2(tmp_path: Path) -> None:

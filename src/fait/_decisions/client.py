@@ -143,8 +143,8 @@ class Client:
                 was written.
             InvalidValue: an event or argument cannot be stored, or an argument can be read only once; nothing was
                 written.
-            UsageError: `command` is not a command, is async, or changed its arguments before a conflict; nothing was
-                written.
+            UsageError: `command` is not a command, is async, or changed its arguments before a conflict, or the class
+                of an event is not included in the app; nothing was written.
             UndecodableEvent: an event of the stream cannot be decoded; nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
@@ -211,8 +211,8 @@ class Client:
                 was written.
             InvalidValue: an event or the command cannot be stored, or a part of the command can be read only once;
                 nothing was written.
-            UsageError: `using(expected=...)` was set for a boundary, or `decide` changed the command before a conflict;
-                nothing was written.
+            UsageError: `using(expected=...)` was set for a boundary, `decide` changed the command before a conflict, or
+                the class of an event is not included in the app; nothing was written.
             DeclarationError: `depends_on` of a boundary returned no query; nothing was written.
             UndecodableEvent: an event cannot be decoded; nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.
@@ -287,7 +287,8 @@ class Client:
             DuplicateEventId: another event has this id; nothing was written.
             KeyReused: the idempotency key was used for another event, or for a command; nothing was written.
             InvalidValue: the event cannot be stored; nothing was written.
-            UsageError: the event's class is not declared, or an argument is malformed; nothing was written.
+            UsageError: the event's class is not included in the app, or an argument is malformed; nothing was
+                written.
             StoreUnavailable: `outcome` says whether the event may have been written.
         """
         expected = "any" if self._options.expected is None else self._options.expected
@@ -310,7 +311,8 @@ class Client:
             AppendConditionFailed: a further event matches the queries of `only_if`; nothing was written.
             KeyReused: the idempotency key was used for other events, or for a command; nothing was written.
             InvalidValue: an event cannot be stored; nothing was written.
-            UsageError: the arguments are malformed, or `using(expected=...)` was set; nothing was written.
+            UsageError: the arguments are malformed, `using(expected=...)` was set, or the class of an event is not
+                included in the app; nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
         if self._options.expected is not None:

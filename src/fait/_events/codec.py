@@ -54,7 +54,7 @@ class Codec:
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
-        self._declared_types: dict[type, EventType] = {}
+        self._types_by_class = {each.cls: each for each in registry.types.values()}
         self._decoders: defaultdict[EventType, dict[int, Decode]] = defaultdict(dict)
 
     def encode(
@@ -69,17 +69,19 @@ class Codec:
     ) -> EncodedEvent:
         """Encode an event and check that it decodes to an equal event; raise `InvalidValue` if it does not.
 
-        `data` is the result of an earlier `encode_data`; None: encode the event now.
+        Raises `UsageError` if the registry does not have its class. `data` is the result of an earlier `encode_data`;
+        None: encode the event now.
         """
-        declared, expires = self._declared_types.get(type(event)), False
-        if declared is None and isinstance(event, Untyped):
+        declared, expires = self._types_by_class.get(type(event)), False
+        # fault: event-not-included
+        if declared is not None:
+            name, schema_version, data = declared.name, declared.schema_version, data or declared.encode(event)
+            expires = declared.retention is not None
+        elif isinstance(event, Untyped):
             self._check_untyped(event)
             name, schema_version, data = event.type, event.schema_version, data or _encode_untyped(event)
         else:
-            if declared is None:
-                declared = self._declared_types[type(event)] = self._declared(event)
-            name, schema_version, data = declared.name, declared.schema_version, data or declared.encode(event)
-            expires = declared.retention is not None
+            raise self._not_included(event)
         if occurred_at is not None:
             check_occurred_at(f"event {name!r}", occurred_at)
         valid_tags = () if tags == () else check_tags(tags)
@@ -127,13 +129,17 @@ class Codec:
         except Exception as error:
             raise decode_error(error, recorded.stream, recorded.version, recorded.type) from None
 
-    def _declared(self, event: object) -> EventType:
+    def _not_included(self, event: object) -> UsageError:
+        """Return the error for an event whose class the registry does not have."""
         cls = type(event)
-        declared = event_type(cls)
-        if declared is None:
-            raise not_an_event(event)
-        self.registry.handled_types([*self._declared_types, cls])  # raises if two of these classes have one name
-        return declared
+        if event_type(cls) is None:
+            return not_an_event(event)
+        self.registry.handled_types([cls])  # raises if another class of the same name is included
+        return UsageError(
+            f"the event class {cls.__module__}.{cls.__qualname__} is not included in the app, which would read the "
+            f"event as Untyped. Nothing was written: before the app is opened, call app.include({cls.__name__}), or "
+            "include an aggregate, a decider, a boundary, a read model or a handler that handles it."
+        )
 
     def _check_untyped(self, event: Untyped) -> None:
         if not is_event_name(event.type):

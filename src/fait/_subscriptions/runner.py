@@ -13,7 +13,10 @@ from fait._subscriptions.retention import Retention
 from fait._subscriptions.subscription import Subscription
 from fait._telemetry import logger
 
-__all__ = ["STOP_TIMEOUT_S", "Runner"]
+__all__ = ["IDLE_WORKER_TIMEOUT_S", "STOP_TIMEOUT_S", "Runner"]
+
+IDLE_WORKER_TIMEOUT_S: Final = 60.0
+"""Minimum time without a heartbeat after which a worker that owns no range is removed. It must have crashed."""
 
 STOP_TIMEOUT_S: Final = 5.0
 """Timeout for the current handler calls when the system stops. Then they are canceled, and their events redelivered."""
@@ -53,6 +56,7 @@ class Runner:
         self._background_tasks = [
             asyncio.create_task(self._heartbeat(), name="fait-heartbeat"),
             asyncio.create_task(self.retention.run(self._worker, self._lease_s), name="fait-retention"),
+            asyncio.create_task(self._expire_idle_workers(), name="fait-idle-workers"),
         ]
 
     async def stop(self) -> None:
@@ -90,6 +94,20 @@ class Runner:
                     processor.confirm_leases(owned, heartbeat_at)
             except Exception as error:  # without further heartbeats this process would lose all its leases
                 logger.warning("heartbeat failed, retrying: worker=%s error=%r", self._worker, error)
+
+    async def _expire_idle_workers(self) -> None:
+        """Remove crashed workers that own no range: no processor waits for one of their leases, and removes them."""
+        previous: dict[str, int] = {}
+        while True:
+            try:
+                current = await self._leases.idle_workers()
+                # fault: idle-worker-expired-at-once
+                for worker, heartbeat in previous.items() & current.items():
+                    await self._leases.expire(worker, heartbeat)
+                previous = current
+            except Exception as error:  # the next sweep removes the same workers
+                logger.warning("failed to remove crashed workers, retrying: worker=%s error=%r", self._worker, error)
+            await asyncio.sleep(max(IDLE_WORKER_TIMEOUT_S, self._lease_s))
 
 
 def _log_unexpected_end(task: "asyncio.Task[None]") -> None:

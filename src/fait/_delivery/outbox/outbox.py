@@ -161,8 +161,9 @@ class Outbox(ABC):
                 share.
 
         Raises:
-            UsageError: no transaction is open, or the event cannot be added to it, also because events of more than
-                64 MiB wait for its commit. The message names the correct call.
+            UsageError: no transaction is open, the event's class is not included in the app, or the event cannot be
+                added to the transaction, also because events of more than 64 MiB wait for its commit. The message names
+                the correct call.
             InvalidValue: a value in the event cannot be stored.
             WrongExpectedVersion: the stream has another version. Roll back the transaction. In `transaction()` on
                 PostgreSQL it is raised at the end of the block; with SQLAlchemy, by the commit.

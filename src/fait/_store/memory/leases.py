@@ -50,6 +50,10 @@ class MemoryLeases:
         self._workers[worker] = self._workers.get(worker, 0) + 1
         return [key for key, each in self._state.ranges.items() if each.worker == worker]
 
+    async def idle_workers(self) -> dict[str, int]:
+        owners = {each.worker for each in self._state.ranges.values()}
+        return {worker: heartbeat for worker, heartbeat in self._workers.items() if worker not in owners}
+
     async def expire(self, worker: str, heartbeat: int) -> None:
         if self._workers.get(worker) == heartbeat:
             del self._workers[worker]

@@ -105,6 +105,10 @@ class Leases(Protocol):
         """
         ...
 
+    async def idle_workers(self) -> dict[str, int]:
+        """Return the heartbeats of the workers that own no range, by worker."""
+        ...
+
     async def expire(self, worker: str, heartbeat: int) -> None:
         """Remove a worker if its heartbeat is still the given one. Its ranges can then be acquired."""
         ...

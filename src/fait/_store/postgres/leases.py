@@ -36,6 +36,9 @@ class PostgresLeases:
     async def heartbeat(self, worker: str) -> list[RangeKey]:
         return [RangeKey(*row) for row in await self._fetch("heartbeat_worker", worker)]
 
+    async def idle_workers(self) -> dict[str, int]:
+        return dict(await self._fetch("list_idle_workers"))
+
     async def expire(self, worker: str, heartbeat: int) -> None:
         await self._fetch("expire_worker", worker, heartbeat)
 

@@ -45,6 +45,9 @@ class SqliteLeases:
 
         return [RangeKey(*row) for row in await self._writer.run(job)]
 
+    async def idle_workers(self) -> dict[str, int]:
+        return dict(await self._read("list_idle_workers"))
+
     async def expire(self, worker: str, heartbeat: int) -> None:
         await self._write("delete_worker", worker, heartbeat)
 

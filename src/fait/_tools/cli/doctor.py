@@ -5,7 +5,7 @@ from typing import Final
 
 import typer
 
-from fait._errors import FaitError, UsageError
+from fait._errors import FaitError, StoreUnavailable, UsageError
 from fait._store.health import examine_subscriptions
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Finding, Store
@@ -40,17 +40,25 @@ async def doctor(store: StoreOption, as_json: JsonOption = False) -> None:
 
 
 async def _run_checks(url: str) -> list[Finding]:
+    findings = list[Finding]()
     try:
         async with open_readonly(url) as store:
-            return [
-                *(await store.examine() or [Finding("backend", "unknown", "this backend has no checks")]),
-                *await examine_subscriptions(store.log, store.registrations, store.leases, redacted_url(url)),
-                *await _check_heartbeats(store),
-            ]
+            findings += await store.examine() or [Finding("backend", "unknown", "this backend has no checks")]
+            findings += await examine_subscriptions(store.log, store.registrations, store.leases, redacted_url(url))
+            findings += await _check_heartbeats(store)
     except UsageError:
         raise
     except FaitError as error:
-        return [Finding("open", "problem", str(error), "the store cannot be opened; no other check was made")]
+        findings.append(_interruption(error, is_open=bool(findings)))
+    return findings
+
+
+def _interruption(error: FaitError, *, is_open: bool) -> Finding:
+    """Return the finding for an error that ended the checks."""
+    reason = error.reason if isinstance(error, StoreUnavailable) else str(error)
+    if is_open:
+        return Finding("store", "problem", reason, "the store became unavailable; the checks after this were not made")
+    return Finding("open", "problem", reason, "the store cannot be opened; no other check was made")
 
 
 async def _check_heartbeats(store: Store) -> list[Finding]:

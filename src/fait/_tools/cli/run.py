@@ -52,22 +52,21 @@ def _cancel_on_signal(task: "asyncio.Task[None]", number: signal.Signals) -> Non
 
 
 async def _report_changes(system: System, as_json: bool) -> None:
-    """Print the status of each subscription whenever its state or error changes."""
+    """Print the status of each subscription whenever its state or error changes, and one line for each outage."""
     reported: dict[str, tuple[str, str]] = {}
-    unavailable = False
+    is_outage = False
     while True:
         try:
-            statuses = await system.status()
-        except StoreUnavailable as error:  # the subscriptions reconnect on their own
-            statuses = list[SubscriptionStatus]()
-            if not unavailable:
-                print_message(str(error))
-        unavailable = not statuses and bool(system._subscription_runner.processors)  # pyright: ignore[reportPrivateUsage]
-        for status in statuses:
-            current = (status.state, str(status.error or ""))
-            if reported.get(status.name) != current:
-                reported[status.name] = current
-                _print_status(status, as_json)
+            for status in await system.status():
+                current = (status.state, str(status.error or ""))
+                if reported.get(status.name) != current:
+                    reported[status.name] = current
+                    _print_status(status, as_json)
+            is_outage = False
+        except StoreUnavailable as error:
+            if not is_outage:
+                print_message(f"the status cannot be read, the worker keeps retrying: {error.reason}")
+            is_outage = True
         await asyncio.sleep(_POLL_INTERVAL_S)
 
 

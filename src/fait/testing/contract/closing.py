@@ -51,6 +51,7 @@ CALLS: Final[dict[str, Callable[[Store], Awaitable[object]]]] = {
     "range": lambda store: store.leases.range(RangeKey("s")),
     "acquire": lambda store: store.leases.acquire(_SEEN, "me", "", ""),
     "heartbeat": lambda store: store.leases.heartbeat("me"),
+    "idle_workers": lambda store: store.leases.idle_workers(),
     "expire worker": lambda store: store.leases.expire("me", 1),
     "deregister": lambda store: store.leases.deregister("me"),
     "create_table": lambda store: store.tables.create_table(NOTES),

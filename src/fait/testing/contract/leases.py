@@ -76,6 +76,16 @@ class LeaseContract(StoreContract):
         assert successor is not None
         assert successor.fencing_token > lease.fencing_token
 
+    async def test_idle_workers_are_those_without_a_range(self, store: Store) -> None:
+        lease = await acquired(store, "s")
+        await store.leases.heartbeat("idle")
+        await store.leases.heartbeat("idle")
+
+        assert await store.leases.idle_workers() == {"idle": 2}
+        await store.leases.expire("idle", 2)
+        await store.leases.release(lease)
+        assert await store.leases.idle_workers() == {"me": 1}
+
     async def test_expire_after_another_heartbeat_changes_nothing(self, store: Store) -> None:
         await acquired(store, "s")
         seen = await range_of(store, "s")

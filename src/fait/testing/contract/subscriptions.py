@@ -272,6 +272,7 @@ class SubscriptionContract(ProcessorContract):
 
     async def test_new_reactor_starts_at_head_and_new_read_model_at_beginning(self, url: str) -> None:
         first = App("first")
+        first.include(PaidIn)
         async with first.open(url) as s:
             _needs(s, durable=True)
             await s.publish(PaidIn(1), stream="account-1")
