@@ -307,7 +307,8 @@ async def test_owner_cannot_change_events_and_epochs(fresh: Fresh, table: str, c
         url,
         "INSERT INTO {0}.fait_messages "
         "(version, recorded_at, occurred_at, id, schema_version, size_bytes, stream, type, data, metadata) "
-        "SELECT 1, recorded_at, occurred_at, gen_random_uuid(), 1, 4, 'note-1', type, data, metadata FROM {0}.fait_events",
+        "SELECT 1, recorded_at, occurred_at, gen_random_uuid(), 1, 4, 'note-1', type, data, metadata "
+        "FROM {0}.fait_events",
     )
 
     with pytest.raises(asyncpg.RestrictViolationError, match=f"on {table} is not allowed: the log is append-only"):
