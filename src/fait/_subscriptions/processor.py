@@ -19,6 +19,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal, get_args
 
 from fait._decisions.decision_loop import back_off
@@ -82,6 +83,9 @@ _STEP_AFTER_FAILURE: Final[Mapping[FailureAction, tuple[Step | None, str]]] = {
     "skip": (None, "skipped"),
 }
 """What follows a failure of an event: the next state, if there is one, and the words of the log line."""
+
+_query_of_types: Final[Callable[[tuple[str, ...]], Query]] = lru_cache(256)(Query)
+"""A subscription reads the same types for each page: they are checked once."""
 
 
 class Processor:
@@ -309,7 +313,7 @@ class Processor:
         """Read a page of the events that the registration names: processes of other versions may handle more types."""
         # fault: worker-reads-its-own-types
         types = self._lease.handled_types if self._lease else self.definition.handled_types
-        return await self._store.log.read(after, query=Query(types=types))
+        return await self._store.log.read(after, query=_query_of_types(types))
 
     async def _process_page(self, page: Page) -> Step | None:
         """Handle and record the events of a page.

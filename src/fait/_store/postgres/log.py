@@ -50,6 +50,15 @@ It does not apply to a query with tags, whose events an index finds, nor to a ga
 _DATA: Final = 6
 """Index of the data in a row with a whole event."""
 
+_BY_SIZE: Final = {
+    "histories": "histories_by_size",
+    "history": "history_by_size",
+    "read_log": "read_log_by_size",
+    "read_stream": "read_stream_by_size",
+    "read_tagged": "read_tagged_by_size",
+}
+"""For each statement that leaves out the data of large events, the one for a page with such events."""
+
 
 class PostgresLog:
     """`Log` in one schema of a PostgreSQL database. Belongs to the event loop in which it was created."""
@@ -188,7 +197,7 @@ class PostgresLog:
         # fault: large-events-left-out
         if None not in map(itemgetter(data), rows):
             return rows, len(rows) == limit
-        rows = await self._database.fetch(f"{statement}_by_size", *values, MAX_PAGE_BYTES)
+        rows = await self._database.fetch(_BY_SIZE[statement], *values, MAX_PAGE_BYTES)
         # fault: page-of-large-events-as-last
         full = len(rows) == limit or bool(rows and rows[-1][-1] >= MAX_PAGE_BYTES)
         return [row[:-1] for row in rows], full
