@@ -110,7 +110,7 @@ def test_commands_succeed_on_store_of_example(tmp_path: Path) -> None:
             _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, f"{command}: {errors}"
     assert [command.split()[1] for command in COMMANDS] == [
-        "run", "stream", "state", "doctor", "db", "db", "verify-store",
+        "run", "stream", "state", "doctor", "backup", "db", "db", "verify-store",
     ]  # fmt: skip
 
 
