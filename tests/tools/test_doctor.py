@@ -192,7 +192,7 @@ def test_outage_during_the_checks_is_a_finding_after_those_that_were_made(
 
 
 def test_doctor_of_an_unreachable_server_prints_one_line(run: Run) -> None:
-    result = run("doctor", "-s", "postgresql://nobody@127.0.0.1:1/shop?connect_timeout=1")
+    result = run("doctor", "-s", "postgresql://user@127.0.0.1:1/shop?connect_timeout=1")
 
     assert result.exit_code == 1
     assert result.stderr == "open: the store cannot be opened; no other check was made\n"
