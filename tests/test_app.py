@@ -372,6 +372,31 @@ async def test_publish_of_another_class_of_one_name_raises(url: str) -> None:
         assert await s.store.log.head() == 0
 
 
+@pytest.mark.parametrize("kept", ["old", "new"])
+async def test_advice_for_two_checkpoints_of_a_renamed_subscription_can_be_followed(kept: str, url: str) -> None:
+    async with app_with("old").open(url) as s:
+        await s.wait(await s.publish(Happened(), stream="x-1"))
+    async with app_with("old").open(url, run="elsewhere") as s:
+        await s.publish(Happened(), stream="x-1")
+    async with app_with("old", "new").open(url, run="elsewhere") as s:
+        before = await positions(s)
+    assert before == {"new": 2, "old": 1}
+    advice = r"continue at that of 'new'.*forget=\['old'\].*continue at that of 'old'.*forget=\['new'\]"
+    with pytest.raises(fait.UsageError, match=advice):
+        async with app_with("new").open(url, renamed={"old": "new"}, run="elsewhere"):
+            pass
+
+    if kept == "new":
+        async with app_with("new").open(url, forget=["old"], run="elsewhere") as s:
+            assert await positions(s) == {"new": before["new"]}
+        return
+    with pytest.raises(fait.SubscriptionsChanged):
+        async with app_with("new").open(url, forget=["new"], run="elsewhere"):
+            pass
+    async with app_with("new").open(url, renamed={"old": "new"}, run="elsewhere") as s:
+        assert await positions(s) == {"new": before["old"]}
+
+
 def test_threads_that_resolve_and_include_at_once_get_consistent_declarations() -> None:
     app, names = fait.App("app"), [f"handler_{number}" for number in range(40)]
     start = threading.Barrier(5)

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -122,6 +123,34 @@ async def test_copy_in_another_cluster_is_refused_until_adopted(server: Postgres
         assert isinstance(await store.log.append([write("kept-1", expected=3)]), Appended)
     finally:
         await store.close()
+
+
+async def test_restored_dump_keeps_the_mark_of_a_read_model_and_another_process_rebuilds_it(
+    server: PostgresServer, other: PostgresServer
+) -> None:
+    async with counting_app().open(address(server, "marked")) as system:
+        await system.find(Totals, after=await system.transact(Counter.count, "a", 3))
+    client(other, "psql", "-q", "-v", "ON_ERROR_STOP=1", given=client(server, "pg_dump", "-n", "marked"))
+    url = address(other, "marked")
+    await open_admin(url).adopt(in_place=False, dry_run=False)
+
+    program = f"from tests.faults.test_restore import rebuild; rebuild({url!r})"
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program], cwd=Path(__file__).parents[2],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == ("[3]\n", 0), done.stderr
+
+
+def rebuild(url: str) -> None:
+    """Rebuild the read model, and print its totals."""
+
+    async def run() -> list[int]:
+        async with counting_app().open(url, rebuild=["totals"]) as system:
+            await system.wait()
+            return [row.total for row in await system.find(Totals)]
+
+    print(asyncio.run(run()))
 
 
 async def test_standby_is_refused_and_after_promotion_until_adopted(server: PostgresServer) -> None:

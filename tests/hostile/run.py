@@ -96,7 +96,9 @@ class Load:
 
     def _release_next(self) -> None:
         self._release += 1
-        self._file.write_text(str(self._release))
+        new = self._file.with_suffix(".new")
+        new.write_text(str(self._release))
+        new.replace(self._file)  # a process that reads it at this moment gets one number or the other
 
     async def check(self, checker: Checker) -> None:
         """Let the subscriptions reach the end, then compare rows and effects with the log."""

@@ -3,12 +3,15 @@
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal, Self
 from uuid import UUID
 
+import attrs
+import msgspec
 import pytest
 
 import fait
@@ -348,6 +351,25 @@ def declared(**changes: Any) -> ReadModelDefinition:
     return definition_of(metaclass("Odd", (fait.ReadModel,), namespace, **keywords))
 
 
+@dataclass(eq=False)
+class Spot:
+    place: str
+
+
+@attrs.define(eq=False)
+class AttrsSpot:
+    place: str
+
+
+class StructSpot(msgspec.Struct, eq=False):
+    place: str
+
+
+@dataclass
+class SpotHolder:
+    spot: Spot
+
+
 def test_valid_declaration_is_accepted() -> None:
     declared()
 
@@ -364,6 +386,10 @@ def test_valid_declaration_is_accepted() -> None:
         ({"keywords": {"indexes": [("nothing",)]}}, "has no column 'nothing' for its index"),
         ({"fields": {"limit": int}}, "column name 'limit' is reserved by find"),
         ({"fields": {"total": int, "Total": int}}, "names differ only in case"),
+        ({"fields": {"spot": Spot}}, "'spot' cannot be stored: Spot instances.*Remove eq=False from Spot"),
+        ({"fields": {"spots": dict[str, list[AttrsSpot]]}}, "'spots' cannot be stored: AttrsSpot instances"),
+        ({"fields": {"spot": StructSpot | None}}, "'spot' cannot be stored: StructSpot instances"),
+        ({"fields": {"spot": SpotHolder}}, "'spot' cannot be stored: Spot instances"),
         ({"evolve": None}, "has no class method evolve"),
     ],
 )

@@ -1,9 +1,15 @@
 """A table, view or index of a user that has the name of a read model is neither read, changed nor dropped."""
 
+import asyncio
+import io
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import apsw
+import apsw.shell
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 
@@ -135,3 +141,49 @@ async def test_table_of_a_read_model_is_rebuilt_also_after_a_user_has_changed_it
         assert await s.find(Notes) == [Notes(id="1", text="a")]
     async with app().open(url) as s:
         assert await s.find(Notes) == [Notes(id="1", text="a")]
+
+
+REBUILD = """
+import asyncio, sys
+from tests.subscriptions.test_table_names import Notes, app
+
+async def main(url):
+    async with app().open(url, rebuild=["notes"]) as s:
+        await s.wait()
+        print([row.text for row in await s.find(Notes)])
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def _restore(source: apsw.Connection, target: Path) -> None:
+    """Restore the statements of the command `.dump` of SQLite's shell into a new file."""
+    dump = io.StringIO()
+    apsw.shell.Shell(stdout=dump, db=source).process_command(".dump")
+    connection = apsw.Connection(str(target))
+    connection.execute(dump.getvalue())
+    connection.close()
+
+
+COPIES: dict[str, Callable[[apsw.Connection, Path], None]] = {
+    "VACUUM INTO": lambda source, target: source.execute("VACUUM INTO ?", (str(target),)).close(),
+    "dump": _restore,
+}
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+async def test_another_process_rebuilds_the_table_of_a_copied_sqlite_store(
+    tmp_path: Path, copy: Callable[[apsw.Connection, Path], None]
+) -> None:
+    async with app().open(f"sqlite:///{tmp_path}/original.db") as s:
+        await s.find(Notes, after=await s.publish(Written("mine"), stream="note-1"))
+    source = apsw.Connection(str(tmp_path / "original.db"))
+    copy(source, tmp_path / "copy.db")
+    source.close()
+
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", REBUILD, f"sqlite:///{tmp_path}/copy.db"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert (done.stdout, done.stderr, done.returncode) == ("['mine']\n", "", 0)

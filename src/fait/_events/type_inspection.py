@@ -57,6 +57,7 @@ class TypeReport(Struct):
 
     Attributes:
         problems: the reasons why it cannot be stored as declared; empty if there are none.
+        identity_classes: classes whose instances with equal fields do not compare equal, which are problems too.
         has_naive_datetimes: a datetime occurs for which the decoder does not require a time zone.
         has_decimals: a Decimal occurs, so a string "Infinity" may be one.
         has_integers: an int occurs, which may exceed 64 bits.
@@ -65,6 +66,7 @@ class TypeReport(Struct):
     """
 
     problems: list[Problem] = []
+    identity_classes: list[type] = []
     has_naive_datetimes: bool = False
     has_decimals: bool = False
     has_integers: bool = False
@@ -110,6 +112,7 @@ class _TypeWalk:
         self._done.add(key)
         self._open.append(key)
         if not compares_by_value(cls):
+            self.report.identity_classes.append(cls)
             self._reject(
                 location, cls, f"{cls.__qualname__} instances with equal fields do not compare equal", "remove eq=False"
             )

@@ -31,7 +31,7 @@ from fait._events.envelope import Envelope
 from fait._events.record import Unresolved, fields_of, types_of
 from fait._events.registry import Registry
 from fait._events.stream import id_of
-from fait._events.type_inspection import inspect_types
+from fait._events.type_inspection import TypeReport, inspect_types
 from fait._events.validation import precheck, validate_slow
 from fait._store.ports.column_values import RowCheck, invalid_key_reason
 from fait._store.ports.tables import Column, ColumnKind, Row, Table
@@ -335,6 +335,11 @@ class ReadModelDefinition:
                     f"read model {self.cls.__qualname__}: the annotation of {name!r} refers to {kind.name}, which is "
                     "not defined at run time. If it is imported under TYPE_CHECKING, move the import out of that block."
                 )
+            for cls in _inspect_column(name, kind).identity_classes:  # no value would pass the check of its encoding
+                raise DeclarationError(
+                    f"read model {self.cls.__qualname__}: column {name!r} cannot be stored: {cls.__qualname__} "
+                    f"instances with equal fields do not compare equal. Remove eq=False from {cls.__qualname__}."
+                )
 
     def _check(self, columns: tuple[Column, ...]) -> None:
         where, by_name = f"read model {self.cls.__qualname__}", {column.name: column for column in columns}
@@ -410,7 +415,7 @@ _encode_json: Final = msgspec.json.Encoder().encode
 
 
 def _json_to_column(name: str, type: Any, decode: Callable[[bytes | str], Any]) -> Convert:
-    report = inspect_types(msgspec.defstruct("Column", [(name, type)]), lambda _: None)
+    report = _inspect_column(name, type)
     unspecific = bool(report.problems)  # the values may have any type
     needs_check = precheck(
         integers=report.has_integers or unspecific,
@@ -433,6 +438,10 @@ def _json_to_column(name: str, type: Any, decode: Callable[[bytes | str], Any]) 
             raise InvalidValue(f"column {name!r}", name + error.path.removeprefix("$"), error.reason) from None
 
     return to_column
+
+
+def _inspect_column(name: str, type: Any) -> TypeReport:
+    return inspect_types(msgspec.defstruct("Column", [(name, type)]), lambda _: None)
 
 
 def _only_type(values: Iterable[Any]) -> type | None:

@@ -111,7 +111,9 @@ class Registrar:
         if await self._registrations.registration(new):
             raise UsageError(
                 f"cannot rename subscription {old!r} to {new!r}: both have a checkpoint. Neither was changed. "
-                f"Open the app once without renamed=, and with forget=[{old!r}] or forget=[{new!r}], to delete one."
+                f"To continue at that of {new!r}, open the app once without renamed=, and with forget=[{old!r}]. To "
+                f"continue at that of {old!r}, open it once with forget=[{new!r}] and without renamed=, which deletes "
+                "the other one and raises SubscriptionsChanged, and then with this renamed=."
             )
         # fault: renamed-without-rows
         if registration.kind == "read_model":

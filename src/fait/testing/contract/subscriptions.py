@@ -367,7 +367,7 @@ class SubscriptionContract(ProcessorContract):
 
 def _app(*things: Any) -> App:
     app = App("contract")
-    app.include(*things)
+    app.include(PaidIn, PaidOut, Closed, Noted, *things)
     return app
 
 
