@@ -124,6 +124,8 @@ def _is_text(node: Text, value: str) -> bool:
         if not _converts(value, bytes):
             return False
         length = len(msgspec.convert(value, bytes))
+    elif node.format == "utf8":
+        length = len(value.encode())
     elif node.format in _FORMATS and not _converts(value, _FORMATS[node.format]):
         return False
     return (

@@ -99,7 +99,14 @@ class _Place(NamedTuple):
     around: Callable[[Any], Any]
 
     def inside(self, step: str, around: Callable[[Any], Any]) -> "_Place":
-        return _Place(self.path + step, lambda value: self.around(around(value)))
+        def event_around(value: Any) -> Any:
+            return self.around(around(value))
+
+        return _Place(self.path + step, event_around)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 class _Comparison:
@@ -112,7 +119,7 @@ class _Comparison:
 
     def run(self) -> list[Difference]:
         """Compare the roots."""
-        self._types(self._writer.root, self._reader.root, _Place("$", lambda value: value))
+        self._types(self._writer.root, self._reader.root, _Place("$", _same))
         return self._found
 
     def _add(self, place: _Place, rule: Rule, verdict: Verdict, explanation: str, value: Any = UNSET) -> None:
@@ -388,7 +395,7 @@ class _Comparison:
         mine = resolve(self._writer, each)
         options = [option for option in read if may_be_both(mine, resolve(self._reader, option))]
         if isinstance(mine, Number):
-            same = [option for option in options if isinstance(option, Number) and option.type == mine.type]
+            same: list[JsonType] = [each for each in options if isinstance(each, Number) and each.type == mine.type]
             return same or options
         return options
 
@@ -432,7 +439,16 @@ def _words(node: JsonType) -> str:
             return "any value"
         case OneOf():
             return "one of several types"
+        case Null():
+            return "null"
+        case Boolean():
+            return "a boolean"
+        case FixedArray():
+            return "a tuple"
+        case JsonMap():
+            return "a dict"
         case _:
-            return {Null: "null", Boolean: "a boolean", FixedArray: "a tuple", JsonMap: "a dict"}.get(
-                type(node), "an object"
-            )
+            return "an object"
+
+
+_NUMBER_WORDS: Final = {"integer": "an integer", "double": "a float", "decimal": "a decimal", "number": "a number"}

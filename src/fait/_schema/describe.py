@@ -205,8 +205,7 @@ class _Walk:
 
     def _array(self, origin: Any, args: tuple[Any, ...], site: _Site) -> JsonType:
         if origin is tuple and Ellipsis not in args:
-            items = (arg for arg in args if arg != ())
-            return FixedArray(tuple(self.type_of(arg, site.inside(f"[{n}]")) for n, arg in enumerate(items)))
+            return FixedArray(tuple(self.type_of(arg, site.inside(f"[{n}]")) for n, arg in enumerate(args)))
         return Array(self.type_of(args[0], site.inside("[]")), unique=origin in (set, frozenset))
 
     def _key(self, kind: Any, site: _Site) -> JsonType:
@@ -226,7 +225,7 @@ class _Walk:
             return Text(site.bytes_format)
         if kind in _SCALARS:
             return _SCALARS[kind]
-        if isinstance(kind, type) and issubclass(kind, Enum):
+        if _is_enum(kind):
             return choices(member.value for member in kind)
         if is_record(kind):
             return self.record(kind, {}, site)
@@ -259,8 +258,7 @@ class _Walk:
             raise self._error(site, f"{type(mark).__name__} has no description")
 
     def _pydantic_limits(self, mark: Any, site: _Site) -> Iterator[tuple[str, Any]]:
-        attributes: Any = getattr(mark, "__slots__", None) or vars(mark)
-        for name in attributes:
+        for name in cast("tuple[str, ...]", getattr(mark, "__slots__", None) or [*vars(mark)]):
             value = getattr(mark, name)
             if name in _LIMITS and value is not None:
                 yield name, value
@@ -277,6 +275,10 @@ class _Walk:
             part if attribute is None else replace(part, **{attribute: limit})
             for part, attribute in zip(parts, attributes, strict=True)
         )
+
+
+def _is_enum(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Enum)
 
 
 def _number(value: Any) -> int | float:

@@ -327,8 +327,8 @@ def _flattened(types: Iterable[JsonType]) -> Iterable[JsonType]:
 
 
 def _grouped(values: list[Any]) -> Iterable[Choice]:
-    by_type: dict[type[Any], dict[str, Any]] = {}
+    by_type: dict[str, dict[str, Any]] = {}
     for value in values:
-        by_type.setdefault(type(value), {})[canonical_json(value)] = value
+        by_type.setdefault(type(value).__name__, {})[canonical_json(value)] = value
     for texts in by_type.values():
         yield Choice(tuple(texts[text] for text in sorted(texts)))

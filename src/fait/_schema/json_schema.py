@@ -110,6 +110,7 @@ def _text_schema(node: Text) -> dict[str, Any]:
         low, high, keywords = _base64_length(low), None if high is None else _base64_length(high), _BASE64
     elif node.format:
         keywords = {"format": node.format}
+        low = (low + 3) // 4 if node.format == "utf8" else low  # a character has up to four bytes
     return _given({"type": "string", **keywords}, minLength=low or None, maxLength=high, pattern=node.pattern)
 
 
