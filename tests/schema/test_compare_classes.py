@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import pydantic
@@ -35,6 +35,10 @@ class Cash(msgspec.Struct, frozen=True, tag="cash"):
 CHANGES = [
     (int, float, TRUST, CONVERT),
     (Annotated[int, Meta(ge=0, le=1000)], float, READABLE, CONVERT),
+    (Annotated[int, Meta(multiple_of=5)], float, TRUST, CONVERT),
+    (Annotated[int, Meta(ge=0)], float, TRUST, CONVERT),
+    (Annotated[int, Meta(ge=-(2**53), le=2**53)], float, READABLE, CONVERT),
+    (Annotated[int, Meta(gt=-5, lt=2**53 + 2)], float, TRUST, CONVERT),
     (int, Decimal, CONVERT, CONVERT),
     (str, datetime, CONVERT, READABLE),
     (datetime, str, READABLE, CONVERT),
@@ -122,6 +126,14 @@ def test_union_of_untagged_models_is_not_extended() -> None:
 
     assert compare(both, both) == []
     assert worst_verdict(compare(describe(party(Person)), both)) is CONVERT
+
+
+def test_fields_of_a_named_tuple_cannot_be_exchanged() -> None:
+    before, after = NamedTuple("Point", [("x", int), ("y", int)]), NamedTuple("Point", [("y", int), ("x", int)])
+    difference = only(compare(describe(event_with(("at", before))), describe(event_with(("at", after)))))
+
+    assert (difference.path, difference.verdict) == ("$.at", CONVERT)
+    assert difference.explanation == "the items x, y of the old version are y, x in the new version"
 
 
 def test_recursive_type_is_compared_once() -> None:

@@ -39,7 +39,7 @@ from fait._schema.description import (
     resolve,
 )
 from fait._schema.difference import Difference, Direction, Rule, Verdict, reversed_rule
-from fait._schema.limits import compare_limits
+from fait._schema.limits import compare_limits, is_exact_as_double
 from fait._schema.overlap import json_type_of, may_be_both
 from fait._schema.read_json_schema import read_json_schema
 from fait._schema.samples import NoSample, simplest
@@ -160,6 +160,8 @@ class _Comparison:
                 return
             self._seen.add(pair)
         one, other = resolve(self._writer, one), resolve(self._reader, other)
+        if one == other and isinstance(one, Number | Text | Null | Boolean | Choice):
+            return
         opaque = next((each for each in (one, other) if isinstance(each, Opaque)), None)
         if opaque is not None:
             text = f"the keyword {opaque.keyword!r} is not understood, so it counts as incompatible"
@@ -221,10 +223,10 @@ class _Comparison:
 
     def _widened(self, one: Number, other: Number, place: _Place) -> None:
         # fault: integers-widened-to-doubles
-        value = breaking_value(self._writer, one, self._reader, Number(other.type))
-        if value is UNSET:
+        if other.type == "number" or is_exact_as_double(one):
             self._add(place, "type-widened", Verdict.READABLE, "{reader} accepts fractions")
         else:
+            value = breaking_value(self._writer, one, self._reader, Number("double"))
             text = "{reader} has a float, which holds integers exactly only up to 2**53"
             self._add(place, "type-widened", Verdict.TRUST, text, value)
 
@@ -254,6 +256,10 @@ class _Comparison:
         if len(one.items) != len(other.items) or other.optional < one.optional or (one.rest and not other.rest):
             self._refuse(place, "type-changed", "{reader} expects another number of items", (one, other))
             return
+        # fault: exchanged-items
+        if one.names != other.names and one.names and other.names:
+            text = f"the items {', '.join(one.names)} of {{writer}} are {', '.join(other.names)} in {{reader}}"
+            self._add(place, "type-changed", Verdict.CONVERT, text)
         for index, (mine, theirs) in enumerate(zip(one.items, other.items, strict=True)):
             self._types(mine, theirs, place.inside(f"[{index}]", self._item_setter(one, index)))
         if one.rest and other.rest:

@@ -133,7 +133,7 @@ class _Walk:
         if is_array:
             tags = () if tag is None else (Choice((tag,)),)
             optional = sum(not each.required for each in members.values())
-            return FixedArray((*tags, *(each.type for each in members.values())), optional)
+            return FixedArray((*tags, *(each.type for each in members.values())), optional, names=(*members,))
         if tag is not None:
             members[tag_field] = Member(Choice((tag,)))
         unknown = unknown_members_of(cls)

@@ -9,6 +9,7 @@ make a description readable and are no part of the fingerprint: two descriptions
 fingerprint.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -39,6 +40,8 @@ __all__ = [
 
 _FINGERPRINT_VERSION = "f1"
 """Version of the canonical form. Increment it if the same type gets another fingerprint than before."""
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 NumberType: TypeAlias = Literal["integer", "double", "decimal", "number"]
 
@@ -118,11 +121,14 @@ class FixedArray(_Type, frozen=True, tag="tuple"):
         items: the types, in order.
         optional: how many of the last items may be absent.
         rest: the type of further items; None if there are none.
+        names: the names of the fields that the items are; empty for a tuple. Exchanged fields of one type have no other
+            trace.
     """
 
     items: "tuple[JsonType, ...]"
     optional: int = 0
     rest: "JsonType | None" = None
+    names: tuple[str, ...] = ()
 
 
 class JsonMap(_Type, frozen=True, tag="map"):
@@ -233,20 +239,47 @@ class Description(Struct, frozen=True, forbid_unknown_fields=True):
         def digest(value: object) -> str:
             return sha256(canonical_json(value).encode()).hexdigest()[:16]
 
-        digests = _record_digests(self.records, digest)
+        digests: dict[str, str] = _Digests(self.records, digest)
+        try:
+            root = _canonical(self.root, digests)
+        except _Cycle:
+            digests = _cyclic_digests(self.records, digest)
+            root = _canonical(self.root, digests)
         # The records are part of it: the digest of the root alone covers only as many levels as there were rounds.
         # fault: fingerprint-of-the-root
-        content = [_canonical(self.root, digests), sorted(set(digests.values()))]
+        content = [root, sorted(set(digests.values()))]
         return f"{_FINGERPRINT_VERSION}:{digest(content)}"
 
 
-def _record_digests(records: Mapping[str, JsonObject | FixedArray], digest: Callable[[object], str]) -> dict[str, str]:
-    """Return a digest of each record that does not depend on names.
+class _Cycle(Exception):
+    """A record refers to itself."""
+
+
+class _Digests(dict[str, str]):
+    """Digests of records without names, computed when they are first needed. Records must not refer to themselves."""
+
+    def __init__(self, records: Mapping[str, "JsonObject | FixedArray"], digest: Callable[[object], str]) -> None:
+        self._records = records
+        self._digest = digest
+        self._open: set[str] = set()
+
+    def __missing__(self, name: str) -> str:
+        if name in self._open:
+            raise _Cycle
+        self._open.add(name)
+        self[name] = self._digest(_canonical(self._records[name], self))
+        return self[name]
+
+
+def _cyclic_digests(
+    records: Mapping[str, "JsonObject | FixedArray"], digest: Callable[[object], str]
+) -> dict[str, str]:
+    """Return digests of records that may refer to themselves.
 
     Each round covers one more level of references. It ends when a round distinguishes no more records than the one
     before, so the number of rounds depends only on the structure.
     """
-    digests, distinct = dict.fromkeys(records, ""), min(1, len(records))
+    digests, distinct = dict.fromkeys(records, ""), 1
     while True:
         digests = {name: digest(_canonical(record, digests)) for name, record in records.items()}
         if len(set(digests.values())) <= distinct:
@@ -266,14 +299,14 @@ def _canonical(node: JsonType, digests: Mapping[str, str]) -> Any:
             return ["array", _canonical(node.items, digests), *limits]
         case FixedArray():
             rest = None if node.rest is None else _canonical(node.rest, digests)
-            return ["tuple", [_canonical(each, digests) for each in node.items], node.optional, rest]
+            return ["tuple", [_canonical(each, digests) for each in node.items], node.optional, rest, list(node.names)]
         case JsonMap():
             types = _canonical(node.keys, digests), _canonical(node.values, digests)
             return ["map", *types, node.min_size, node.max_size]
         case JsonObject():
             extra = None if node.extra is None else _canonical(node.extra, digests)
-            members = [_canonical_member(name, each, digests) for name, each in node.members.items()]
-            return ["object", sorted(members, key=canonical_json), extra, node.strict]
+            members = [_canonical_member(name, node.members[name], digests) for name in sorted(node.members)]
+            return ["object", members, extra, node.strict]
         case _:
             return to_builtins(node)
 
@@ -285,9 +318,7 @@ def _canonical_member(name: str, member: Member, digests: Mapping[str, str]) -> 
 
 def canonical_json(value: object) -> str:
     """Return plain data as JSON text: the same text for the same data, in every version of Python."""
-    import json
-
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _encode(value)
 
 
 def resolve(description: Description, node: JsonType) -> JsonType:

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil, floor, inf
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from fait._schema.description import Array, JsonMap, JsonType, Number, Text
 
-__all__ = ["compare_limits"]
+__all__ = ["compare_limits", "is_exact_as_double"]
+
+_MAX_EXACT_DOUBLE: Final = 1 << 53
+"""Maximum integer up to which a double holds every integer."""
 
 Change: TypeAlias = Literal["tighter", "looser"]
 
@@ -71,6 +74,11 @@ def _upper_bound(node: Number, integers: bool) -> tuple[float, bool]:
     if node.maximum is not None:
         return (-floor(node.maximum) if integers else -node.maximum), False
     return -inf, False
+
+
+def is_exact_as_double(node: Number) -> bool:
+    """Return whether the limits of integers allow only those that a double holds exactly."""
+    return min(_lower_bound(node, integers=True)[0], _upper_bound(node, integers=True)[0]) >= -_MAX_EXACT_DOUBLE
 
 
 def _multiples(one: Number, other: Number) -> Iterator[tuple[str, Change]]:

@@ -8,6 +8,7 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from decimal import Decimal
+from itertools import islice
 from random import Random
 from typing import Any, Final
 
@@ -82,6 +83,7 @@ class _Source:
         self._random = random
         self._presence = 0.0
         self._turns: dict[int, int] = {}
+        self._options: dict[int, tuple[Any, ...]] = {}
         self._open: list[str] = []
 
     def sample(self, node: JsonType, number: int) -> Any:
@@ -90,30 +92,30 @@ class _Source:
 
     def value(self, node: JsonType, depth: int) -> Any:
         """Return a value of a type at a depth of nested records."""
-        match node:
+        match node:  # the most frequent types first
+            case Number() | Text():
+                return self._turn(node, self._valid_options(node))
+            case Reference():
+                return self._referenced(node.name, depth)
+            case JsonObject():
+                return dict(self._members(node, depth))
+            case OneOf():
+                return self._alternative(node, depth)
+            case Choice():
+                return self._turn(node, node.values)
+            case Array():
+                return self._array(node, depth)
             case Null():
                 return None
             case Boolean():
                 return self._turn(node, (False, True))
-            case Choice():
-                return self._turn(node, node.values)
-            case Number() | Text():
-                return self._turn(node, self._options(node))
             case Anything():
                 return self._turn(node, _ANYTHING)
-            case OneOf():
-                return self._alternative(node, depth)
-            case Array():
-                return self._array(node, depth)
             case FixedArray():
                 required = len(node.items) - (node.optional if self._is_absent(depth) else 0)
                 return [self.value(each, depth + 1) for each in node.items[:required]]
             case JsonMap():
                 return self._map(node, depth)
-            case JsonObject():
-                return dict(self._members(node, depth))
-            case Reference():
-                return self._referenced(node.name, depth)
             case Opaque():
                 raise NoSample(f"the keyword {node.keyword} is not understood")
 
@@ -123,8 +125,7 @@ class _Source:
     def _is_absent(self, depth: int) -> bool:
         return self._random is None or depth > _MAX_DEPTH or self._random.random() >= self._presence
 
-    def _turn(self, node: JsonType, options: Iterable[Any]) -> Any:
-        values = tuple(options)
+    def _turn(self, node: JsonType, values: tuple[Any, ...]) -> Any:
         if not values:
             raise NoSample(f"no value of {node}")
         if self._random is None:
@@ -132,9 +133,12 @@ class _Source:
         turn = self._turns[id(node)] = self._turns.get(id(node), self._choose(len(values))) + 1
         return values[turn % len(values)]
 
-    def _options(self, node: Number | Text) -> Iterator[Any]:
-        found = filter(lambda each: accepts(self._records, node, each), self._candidates(node))
-        return iter(list(found)[: 1 if self._random is None else None])
+    def _valid_options(self, node: Number | Text) -> tuple[Any, ...]:
+        """Return values of a type; the simplest source needs only one."""
+        if id(node) not in self._options:
+            valid = (each for each in self._candidates(node) if accepts(self._records, node, each))
+            self._options[id(node)] = tuple(dict.fromkeys(islice(valid, 1 if self._random is None else None)))
+        return self._options[id(node)]
 
     def _candidates(self, node: Number | Text) -> Iterable[Any]:
         if isinstance(node, Number):
@@ -158,7 +162,7 @@ class _Source:
         numbers = numbers_near(node)
         if self._random is not None:
             low, high = node.minimum or node.exclusive_minimum or -1000, node.maximum or node.exclusive_maximum or 1000
-            numbers = [*numbers, int(low + self._random.random() * (high - low))]
+            numbers += [int(low + self._random.random() * (high - low)) for _ in range(4)]
         if node.type == "decimal":
             return (*_DECIMALS, *(str(Decimal(repr(each))) for each in numbers))
         return numbers
@@ -243,11 +247,13 @@ def numbers_near(node: Number) -> list[int | float]:
             below = limit // step * step
             near += [limit, below, below + step, below - step, limit + 1, limit - 1]
             near += [] if node.type == "integer" else [limit + 0.5, limit - 0.5]
+    if node.type == "integer":
+        near.append((1 << 53) // step * step + step)  # the first one that a double may not hold
     others = _INTEGERS if node.type == "integer" else _FLOATS
     return [*others[:3], step, *near, *others[3:]]
 
 
-_INTEGERS: Final = (0, 1, -1, 42, (1 << 53) + 1, (1 << 63) - 1, -(1 << 63))
+_INTEGERS: Final = (0, 1, -1, 42, (1 << 63) - 1, -(1 << 63))
 _FLOATS: Final = (0, 1, -1, 0.5, -1.5, 0.1, 1e-9, 1.5e300, -1.5e300)
 _DECIMALS: Final = ("0", "1", "-1", "1.10", "-0.5", "12345678901234567890.123456789", "1E+3")
 _ALPHABETS: Final = ("text", "0123456789", 'äß€𝄞 "\\/\n\t', "A b")
