@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.planted import events, postgres, store, subscriptions
+from tests.planted import events, postgres, schema, store, subscriptions
 from tests.planted.mutant import Mutant, plant
 from tests.planted.stale_names import stale_names
 
@@ -36,7 +36,13 @@ import pytest
 sys.exit(pytest.main(sys.argv[2:]))
 """
 
-MUTANTS: list[Mutant] = [*events.FAULTS, *store.FAULTS, *postgres.FAULTS, *subscriptions.FAULTS]
+MUTANTS: list[Mutant] = [
+    *events.FAULTS,
+    *schema.FAULTS,
+    *store.FAULTS,
+    *postgres.FAULTS,
+    *subscriptions.FAULTS,
+]
 
 
 def pytest(source: Path, work: str, *tests: str) -> subprocess.CompletedProcess[str]:

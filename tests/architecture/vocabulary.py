@@ -60,7 +60,7 @@ RETIRED: list[Retired] = [
         ("*", "NewEvent", "EncodedEvent"),
         ("*", "Bare", "EventSlice"),
         ("*", "Write", "StreamWrite"),
-        ("*", "Verdict", "AppendResult"),
+        ("_store/*", "Verdict", "AppendResult"),
         ("*", "Shape", "ReadModelDefinition or TypeReport"),
         ("*", "Taken", "HandledTypes"),
         ("*", "Untyped.version", "schema_version"),

@@ -19,11 +19,13 @@ from typing import Any
 import pytest
 
 import fait
+import fait.schema
 import fait.store
 import fait.testing
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = ("fait", "fait.store", "fait.testing")
+PUBLIC = ("fait", "fait.schema", "fait.store", "fait.testing")
+MODULES = [fait, fait.schema, fait.store]
 DOCUMENTS = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
@@ -44,20 +46,21 @@ def classes_and_functions(module: Any) -> dict[str, Any]:
     return {name: each for name, each in found if isinstance(each, type | FunctionType) and each is not fait.field}
 
 
-def test_every_public_module_is_fait_store_or_testing() -> None:
+def test_every_public_module_is_schema_store_or_testing() -> None:
     modules = [each.name for each in pkgutil.walk_packages(fait.__path__, "fait.") if "._" not in each.name]
 
-    assert [name for name in modules if name != "fait.store" and not f"{name}.".startswith("fait.testing.")] == []
+    others = [name for name in modules if not f"{name}.".startswith("fait.testing.")]
+    assert sorted(others) == ["fait.schema", "fait.store"]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents_mention_only_exported_names(path: Path) -> None:
     mentioned = set(MENTION.findall(path.read_text(encoding="utf-8"))) - FILE_NAMES
 
-    assert sorted(mentioned - set(fait.__all__) - {"store", "testing"}) == []
+    assert sorted(mentioned - set(fait.__all__) - {"schema", "store", "testing"}) == []
 
 
-@pytest.mark.parametrize("module", [fait, fait.store], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_every_exported_name_has_a_docstring(module: Any) -> None:
     names = [name for name, each in classes_and_functions(module).items() if not has_docstring(each)]
 
@@ -70,7 +73,7 @@ def has_docstring(exported: Any) -> bool:
     return bool(doc.strip()) and not doc.startswith(f"{exported.__name__}(")
 
 
-@pytest.mark.parametrize("module", [fait, fait.store], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_every_public_method_of_an_exported_class_has_a_docstring(module: Any) -> None:
     missing = [
         f"{name}.{member}"
@@ -88,11 +91,14 @@ def test_exported_classes_and_functions_report_their_public_module() -> None:
     expected = dict.fromkeys(classes_and_functions(fait), "fait")
     assert {name: each.__module__ for name, each in classes_and_functions(fait).items()} == expected
 
+    of_schema = classes_and_functions(fait.schema)
+    assert {each.__module__ for each in of_schema.values()} == {"fait.schema"}
+
     of_store = {name: "fait" if name in fait.__all__ else "fait.store" for name in classes_and_functions(fait.store)}
     assert {name: each.__module__ for name, each in classes_and_functions(fait.store).items()} == of_store
 
 
-@pytest.mark.parametrize("module", [fait, fait.store], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_exported_objects_are_pickled_by_their_public_module_and_have_resolvable_hints(module: Any) -> None:
     for each in classes_and_functions(module).values():
         assert pickle.loads(pickle.dumps(each)) is each

@@ -21,17 +21,21 @@ __all__ = [
     "RecordField",
     "Scopes",
     "Unresolved",
+    "bytes_format_of",
     "changed_copy",
     "compares_by_value",
+    "custom_json_of",
     "fields_of",
     "is_frozen",
     "is_record",
     "json_form_of",
     "kind_of",
     "lineage_of",
+    "omits_defaults",
     "own_annotations",
     "own_types",
     "types_of",
+    "unknown_members_of",
 ]
 
 T = TypeVar("T")
@@ -134,6 +138,46 @@ def json_form_of(cls: Any) -> tuple[Any, ...]:
         return ()
     config = cls.__struct_config__
     return config.tag_field, config.tag, config.array_like
+
+
+def omits_defaults(cls: Any) -> bool:
+    """Return whether the JSON of an instance leaves out fields that have their default."""
+    return kind_of(cls) == "struct" and bool(cls.__struct_config__.omit_defaults)
+
+
+def unknown_members_of(cls: Any) -> Literal["ignored", "refused", "kept"]:
+    """Return what happens to members of the JSON that are no fields, when an instance is decoded."""
+    kind = kind_of(cls)
+    if kind == "pydantic":
+        return _PYDANTIC_EXTRA[cls.model_config.get("extra", "ignore")]
+    return "refused" if kind == "struct" and cls.__struct_config__.forbid_unknown_fields else "ignored"
+
+
+_PYDANTIC_EXTRA: Final[Mapping[str, Literal["ignored", "refused", "kept"]]] = {
+    "ignore": "ignored",
+    "forbid": "refused",
+    "allow": "kept",
+}
+
+
+def custom_json_of(cls: Any) -> str | None:
+    """Return what makes the JSON of an instance something else than its types say; None if nothing does."""
+    if kind_of(cls) != "pydantic":
+        return None
+    decorators: Any = cls.__pydantic_decorators__
+    if decorators.field_serializers or decorators.model_serializers:
+        return "a serializer"
+    if decorators.computed_fields:
+        return "a computed field"
+    if cls.__pydantic_root_model__:
+        return "a root model"
+    options = [name for name in cls.model_config if name == "json_encoders" or name.startswith("ser_json_")]
+    return next((f"model_config[{name!r}]" for name in options if name != "ser_json_bytes"), None)
+
+
+def bytes_format_of(cls: Any) -> str:
+    """Return how the JSON of a Pydantic model encodes bytes: `utf8` or `base64`."""
+    return str(cls.model_config.get("ser_json_bytes", "utf8"))
 
 
 def changed_copy(record: T, changes: Mapping[str, Any]) -> T:

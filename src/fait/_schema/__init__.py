@@ -1,0 +1,1 @@
+"""Descriptions of event types, and the comparison of two of them."""

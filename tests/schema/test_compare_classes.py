@@ -1,0 +1,166 @@
+"""Comparisons of event classes, where Python knows more than a JSON Schema does."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+import pydantic
+import pytest
+from msgspec import UNSET, Meta
+
+import fait
+from fait.schema import Difference, Verdict, compare, describe, worst_verdict
+
+READABLE, DECLARE, TRUST, CONVERT = Verdict.READABLE, Verdict.DECLARE, Verdict.TRUST, Verdict.CONVERT
+
+
+def event_with(*fields: Any, **options: Any) -> type:
+    return fait.event("test.compared")(msgspec.defstruct("Compared", fields, frozen=True, **options))
+
+
+def only(differences: list[Difference]) -> Difference:
+    assert len(differences) == 1, differences
+    return differences[0]
+
+
+class Card(msgspec.Struct, frozen=True, tag="card"):
+    number: str
+
+
+class Cash(msgspec.Struct, frozen=True, tag="cash"):
+    pass
+
+
+CHANGES = [
+    (int, float, TRUST, CONVERT),
+    (Annotated[int, Meta(ge=0, le=1000)], float, READABLE, CONVERT),
+    (Annotated[int, Meta(multiple_of=5)], float, TRUST, CONVERT),
+    (Annotated[int, Meta(ge=0)], float, TRUST, CONVERT),
+    (Annotated[int, Meta(ge=-(2**53), le=2**53)], float, READABLE, CONVERT),
+    (Annotated[int, Meta(gt=-5, lt=2**53 + 2)], float, TRUST, CONVERT),
+    (int, Decimal, CONVERT, CONVERT),
+    (str, datetime, CONVERT, READABLE),
+    (datetime, str, READABLE, CONVERT),
+    (bytes, str, READABLE, CONVERT),
+    (list[int], set[int], TRUST, READABLE),
+    (tuple[int, ...], list[int], READABLE, READABLE),
+    (tuple[int, int], list[int], CONVERT, CONVERT),
+    (dict[str, int], dict[int, int], CONVERT, READABLE),
+    (Card, Card | Cash, READABLE, CONVERT),
+    (Card | Cash, Cash, CONVERT, READABLE),
+    (int | str, int | str | None, READABLE, CONVERT),
+    (int, int | float, READABLE, CONVERT),
+    (str, fait.Json, READABLE, CONVERT),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "backward", "forward"), CHANGES, ids=str)
+def test_change_of_type_has_verdict(old: Any, new: Any, backward: Verdict, forward: Verdict) -> None:
+    before, after = describe(event_with(("a", old))), describe(event_with(("a", new)))
+
+    assert worst_verdict(compare(before, after)) is backward
+    assert worst_verdict(compare(before, after, "forward")) is forward
+
+
+def test_integer_that_a_float_cannot_hold_is_shown() -> None:
+    difference = only(compare(describe(event_with(("a", int))), describe(event_with(("a", float)))))
+
+    assert difference.value == {"a": 2**53 + 1}
+    assert difference.explanation == "the new version has a float, which holds integers exactly only up to 2**53"
+
+
+def test_default_that_the_writer_omits_cannot_be_changed() -> None:
+    def version(default: str, omit: bool) -> type:
+        return event_with(("currency", str, default), omit_defaults=omit)
+
+    written = compare(describe(version("EUR", omit=False)), describe(version("USD", omit=False)))
+    omitted = compare(describe(version("EUR", omit=True)), describe(version("USD", omit=True)))
+
+    assert (only(written).rule, only(written).verdict) == ("default-changed", READABLE)
+    assert (only(omitted).rule, only(omitted).verdict) == ("default-changed", CONVERT)
+    assert only(omitted).explanation == 'where currency is absent, it was "EUR" and is read as "USD"'
+
+
+def test_default_removed_from_a_field_without_another_is_required() -> None:
+    old, new = event_with(("a", int), ("b", int, 0)), event_with(("a", int), ("b", int))
+    difference = next(each for each in compare(describe(old), describe(new)) if each.verdict is not READABLE)
+
+    assert (difference.rule, difference.verdict, difference.value) == ("required", CONVERT, {"a": 0})
+
+
+def test_reader_that_refuses_unknown_members_breaks_when_one_is_added() -> None:
+    old = event_with(("a", int), forbid_unknown_fields=True)
+    new = event_with(("a", int), ("b", int, 0), forbid_unknown_fields=True)
+
+    assert worst_verdict(compare(describe(old), describe(new))) is READABLE
+    assert worst_verdict(compare(describe(old), describe(new), "forward")) is CONVERT
+
+
+def test_model_that_keeps_unknown_members_loses_nothing() -> None:
+    class Keeps(pydantic.BaseModel, frozen=True, extra="allow"):
+        pass
+
+    class Names(pydantic.BaseModel, frozen=True):
+        a: int = 0
+
+    keeps, names = describe(fait.event("a")(Keeps)), describe(fait.event("a")(Names))
+
+    assert compare(names, keeps)[0].verdict is READABLE
+    assert worst_verdict(compare(names, keeps)) is READABLE
+    assert worst_verdict(compare(keeps, names)) is CONVERT
+
+
+def test_union_of_untagged_models_is_not_extended() -> None:
+    class Person(pydantic.BaseModel, frozen=True):
+        name: str
+
+    class Company(pydantic.BaseModel, frozen=True):
+        name: str
+        tax_id: str = ""
+
+    def party(kind: Any) -> type:
+        return fait.event("a")(pydantic.create_model("Party", __config__={"frozen": True}, party=(kind, ...)))
+
+    both = describe(party(Person | Company))
+
+    assert compare(both, both) == []
+    assert worst_verdict(compare(describe(party(Person)), both)) is CONVERT
+
+
+def test_fields_of_a_named_tuple_cannot_be_exchanged() -> None:
+    before, after = NamedTuple("Point", [("x", int), ("y", int)]), NamedTuple("Point", [("y", int), ("x", int)])
+    difference = only(compare(describe(event_with(("at", before))), describe(event_with(("at", after)))))
+
+    assert (difference.path, difference.verdict) == ("$.at", CONVERT)
+    assert difference.explanation == "the items x, y of the old version are y, x in the new version"
+
+
+def test_recursive_type_is_compared_once() -> None:
+    class Tree(msgspec.Struct, frozen=True):
+        value: int
+        children: list["Tree"] = []
+
+    class OtherTree(msgspec.Struct, frozen=True, rename={"children": "children"}):
+        value: str
+        children: list["OtherTree"] = []
+
+    def rooted(tree: Any) -> type:
+        return event_with(("root", tree))
+
+    scope = {"Tree": Tree, "OtherTree": OtherTree}
+    for cls in scope.values():
+        cls.__annotations__["children"] = list[cls]
+    difference = only(compare(describe(rooted(Tree)), describe(rooted(OtherTree))))
+
+    assert (difference.path, difference.value) == ("$.root.value", {"root": {"value": 0}})
+
+
+def test_differences_of_both_directions_are_marked() -> None:
+    both = compare(describe(event_with(("a", int))), describe(event_with(("a", int | None))), "full")
+
+    assert [(each.direction, each.rule, each.verdict) for each in both] == [
+        ("backward", "alternative-added", READABLE),
+        ("forward", "alternative-added", CONVERT),
+    ]
+    assert [each.value for each in both] == [UNSET, {"a": None}]
