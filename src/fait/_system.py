@@ -337,7 +337,8 @@ class System(Client):
         check_limit(limit)
         codec = self._loader.codec
         pages = stream_pages(self.store.log, check_stream(stream), after=after, until=until, limit=limit)
-        return [codec.decode_envelope(each) async for page in pages for each in page if each.type != NOTHING_DECIDED]
+        stored = [each async for page in pages for each in page if each.type != NOTHING_DECIDED]
+        return [envelope for each in stored for envelope in codec.decode_selected(each)]
 
     async def events(
         self, *, after: int = 0, query: Query = EVERYTHING, follow_on: bool = False
@@ -356,7 +357,9 @@ class System(Client):
             UsageError: `after` is no position.
             UndecodableEvent: an event cannot be decoded.
         """
-        async for page in follow(self.store.log, after, query, live=follow_on):
+        codec = self._loader.codec
+        async for page in follow(self.store.log, after, codec.registry.names.stored_query(query), live=follow_on):
             for event in page.events:
                 if event.type != NOTHING_DECIDED:
-                    yield self._loader.codec.decode_envelope(event)
+                    for envelope in codec.decode_selected(event, (query,)):
+                        yield envelope

@@ -91,8 +91,8 @@ def definition_hash(
     walk.add_type(state)
     for cls in sorted((cls for cls in events if cls is not Untyped), key=lambda cls: declaration_of(cls).name):
         declared = declaration_of(cls)
-        steps = [(step.from_version, step.function) for step in registry.upcasters_from(declared, 1)]
-        walk.add((declared.name, declared.schema_version, steps))
+        steps = [(step.from_version, step.function) for step in registry.steps_to(declared.name)]
+        walk.add(((*declared.was, declared.name)[0], declared.schema_version, steps))
         walk.add_type(cls)
     walk.add(Untyped in events)
     return walk.digest()

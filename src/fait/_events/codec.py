@@ -6,19 +6,22 @@ decode through this module.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 
-from fait._errors import EventTooNew, FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
+from fait._errors import FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
+from fait._events.conversion import Decode
 from fait._events.envelope import EncodedEvent, Envelope, Metadata, RecordedEvent, Untyped
 from fait._events.event import MAX_EVENT_NAME_CHARS, NOTHING_DECIDED, EventType, event_type, is_event_name, not_an_event
+from fait._events.query import EVERYTHING, Query
 from fait._events.registry import HandledTypes, Registry
+from fait._events.stored_names import StoredNames
 from fait._events.stream import check_tags
-from fait._events.upcast import Upcaster
+from fait._events.unknown_keys import decode_known_keys, decoded_type
 from fait._events.validation import encode_json, validate
 
 __all__ = [
@@ -28,14 +31,14 @@ __all__ = [
     "check_event_id",
     "check_occurred_at",
     "copy_event",
+    "decode_again",
     "decode_error",
+    "decode_recorded",
     "encode_data",
     "encode_metadata",
     "untyped",
     "untyped_decoder",
 ]
-
-Decode = Callable[[str], Any]
 
 DecodeTable = defaultdict[str, dict[int, Decode | None]]
 """Decoders by type, then schema version; None: events that are not handled.
@@ -55,7 +58,7 @@ class Codec:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self._declared_types: dict[type, EventType] = {}
-        self._decoders: defaultdict[EventType, dict[int, Decode]] = defaultdict(dict)
+        self._readable = registry.readable
 
     def encode(
         self,
@@ -91,48 +94,77 @@ class Codec:
         """Return the decoder of an event type for a fold or a handler; None if it does not handle the type.
 
         Raises `UnknownEventType` for an undeclared type unless untyped events are handled: the missing declaration may
-        be one that the fold needs. Stream and version are for error messages.
+        be one that the fold needs. Stream and version are for error messages. Events that `convert` replaces have no
+        decoder.
         """
-        if declared := handled.types.get(name):
-            decode = self._decoders[declared].get(schema_version)
-            return decode or self._add_decoder(declared, schema_version, stream, version)
-        if name in self.registry.types:
+        registry = handled.registry
+        if name in handled.stored_names:
+            conversion = registry.conversion(name, schema_version, stream, version)
+            assert conversion.declared is not None
+            return conversion.decode if conversion.declared.name in handled.types else None
+        if name in registry.names.known:
             return None
         if handled.untyped:
             return untyped_decoder(name, schema_version)
-        reason = "no included event class has that name. Include its class in the app, with app.include(...)"
-        raise UnknownEventType(stream, version, name, reason)
+        raise unknown_type(name, stream, version)
 
-    def decode_envelope(self, recorded: RecordedEvent) -> Envelope[Any]:
-        """Decode an event into an envelope; an event of an undeclared type becomes an `Untyped`."""
-        return Envelope(self.decode_any(recorded), recorded)
+    def convert(self, handled: HandledTypes, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
+        """Replace the events that no decoder can read alone by the current events that they are read as.
 
-    def decode_any(self, recorded: RecordedEvent) -> Any:
-        """Decode an event; one of an undeclared type becomes an `Untyped`."""
-        return self._decode(self.registry.types.get(recorded.type), recorded)
+        Such an event is split, or an upcaster takes its envelope. A page without one costs a look at its types.
+        """
+        if handled.registry.names.converted.isdisjoint([each.type for each in events]):
+            return events
+        return [result for each in events for result in self._results(handled, each)]
 
-    def decode_handled(self, handled: HandledTypes, recorded: RecordedEvent) -> Any:
-        """Decode an event of one of the handled types."""
-        return self._decode(handled.types.get(recorded.type), recorded)
+    def needs_conversion(
+        self, handled: HandledTypes, name: str, schema_version: int, stream: str, version: int
+    ) -> bool:
+        """Return whether `convert` replaces events of a stored type; the arguments are those of `decoder_for`."""
+        if name not in handled.registry.names.converted or name not in handled.stored_names:
+            return False
+        return handled.registry.conversion(name, schema_version, stream, version).decode is None
 
-    def _decode(self, declared: EventType | None, recorded: RecordedEvent) -> Any:
-        if declared is None:
-            return untyped(recorded)
-        schema_version = recorded.schema_version
-        decode = self._decoders[declared].get(schema_version) or self._add_decoder(
-            declared, schema_version, recorded.stream, recorded.version
+    def _results(self, handled: HandledTypes, recorded: RecordedEvent) -> Sequence[RecordedEvent]:
+        type, schema_version, stream, version = (
+            recorded.type,
+            recorded.schema_version,
+            recorded.stream,
+            recorded.version,
         )
+        if not self.needs_conversion(handled, type, schema_version, stream, version):
+            return (recorded,)
         try:
-            return decode(recorded.data)
+            return handled.registry.convert(recorded)
         except Exception as error:
-            raise decode_error(error, recorded.stream, recorded.version, recorded.type) from None
+            raise decode_error(error, stream, version, type) from None
+
+    def decode_all(self, recorded: RecordedEvent, handled: HandledTypes) -> list[Envelope[Any]]:
+        """Decode an event into the envelopes of handled types that it is read as: usually one."""
+        envelopes = list[Envelope[Any]]()
+        for each in self._results(handled, recorded):
+            decode = self.decoder_for(handled, each.type, each.schema_version, each.stream, each.version)
+            if decode is not None:
+                envelopes.append(Envelope(decode_recorded(decode, each), each))
+        return envelopes
+
+    def decode_selected(self, recorded: RecordedEvent, queries: Sequence[Query] = (EVERYTHING,)) -> list[Envelope[Any]]:
+        """Decode an event that one of the queries selects; events of undeclared types become `Untyped`.
+
+        An event may be read as several; those are left out whose type none of the queries names.
+        """
+        envelopes = self.decode_all(recorded, self._readable)
+        names = self.registry.names
+        if not names.may_change_type:
+            return envelopes
+        return [each for each in envelopes if any(_selects(query, names, recorded, each) for query in queries)]
 
     def _declared(self, event: object) -> EventType:
         cls = type(event)
         declared = event_type(cls)
         if declared is None:
             raise not_an_event(event)
-        self.registry.handled_types([*self._declared_types, cls])  # raises if two of these classes have one name
+        self.registry.check_together([*self._declared_types, cls])  # raises if two of these classes have one name
         return declared
 
     def _check_untyped(self, event: Untyped) -> None:
@@ -146,24 +178,18 @@ class Codec:
         if event.type == NOTHING_DECIDED:
             raise InvalidValue(f"event type {event.type!r}", "$", "the type is reserved")
         declared = self.registry.types.get(event.type)
+        if declared is None and event.type in self.registry.names.known:
+            current = self.registry.names.current(event.type)
+            renamed = f"it is named {current!r} now" if current != event.type else "it has no class any more"
+            raise UsageError(
+                f"an Untyped event of type {event.type!r} cannot be appended: {renamed}. Nothing was written."
+            )
         if declared is not None and event.schema_version != declared.schema_version:
             raise UsageError(
                 f"{event.type!r} is declared with schema version {declared.schema_version}; an Untyped event of schema "
                 f"version {event.schema_version} cannot be appended. Nothing was written: pass data of the declared "
                 f"version, with schema_version={declared.schema_version}."
             )
-
-    def _add_decoder(self, declared: EventType, schema_version: int, stream: str, version: int) -> Decode:
-        if schema_version > declared.schema_version:
-            reason = (
-                f"it has schema version {schema_version}, but its class declares version {declared.schema_version}. "
-                "Newer code wrote it: deploy that code here too"
-            )
-            raise EventTooNew(stream, version, declared.name, reason)
-        upcasters = self.registry.upcasters_from(declared, schema_version)
-        decode = _upcast_decoder(upcasters, declared.decode) if upcasters else declared.decode
-        self._decoders[declared][schema_version] = decode
-        return decode
 
 
 def encode_data(event: object) -> bytes:
@@ -193,6 +219,28 @@ def untyped(recorded: RecordedEvent) -> Untyped:
 def untyped_decoder(name: str, schema_version: int) -> Decode:
     """Return a decoder for events of this type as plain JSON values."""
     return lambda text: Untyped(name, _decode(text), schema_version)
+
+
+def decode_again(decode: Decode, text: str, error: Exception, stream: str, version: int, name: str) -> Any:
+    """Decode an event again without keys that its class does not know, or raise why it could not be decoded.
+
+    Args:
+        decode: the decoder that failed.
+        text: the JSON text.
+        error: why it failed.
+        stream: name of the event's stream, for the error.
+        version: version of the event in the stream, for the error.
+        name: stored name of its type, for the error.
+
+    Raises:
+        FaitError: the event cannot be decoded, for another reason than an unknown key.
+    """
+    try:
+        if (declared := decoded_type(decode)) is not None:
+            return decode_known_keys(declared, text, error)
+    except Exception as next_error:
+        error = next_error
+    raise decode_error(error, stream, version, name) from None
 
 
 def decode_error(error: Exception, stream: str, version: int, name: str) -> FaitError:
@@ -245,14 +293,26 @@ def check_event_id(text: str) -> str:
         raise InvalidValue(f"event id {text!r}", "$", "it is not a UUID") from None
 
 
-def _upcast_decoder(upcasters: tuple[Upcaster, ...], decode: Callable[[bytes], Any]) -> Decode:
-    def upcast_and_decode(text: str) -> Any:
-        data = _decode(text)
-        for upcaster in upcasters:
-            data = upcaster(data)
-        return decode(_encode(data))
+def unknown_type(name: str, stream: str, version: int) -> UnknownEventType:
+    """Return the error for an event whose type is not declared."""
+    reason = "no included event class has that name. Include its class in the app, with app.include(...)"
+    return UnknownEventType(stream, version, name, reason)
 
-    return upcast_and_decode
+
+def decode_recorded(decode: Decode, recorded: RecordedEvent) -> Any:
+    """Decode a recorded event; raise `UndecodableEvent` if that fails."""
+    try:
+        return decode(recorded.data)
+    except Exception as error:
+        return decode_again(decode, recorded.data, error, recorded.stream, recorded.version, recorded.type)
+
+
+def _selects(query: Query, names: StoredNames, recorded: RecordedEvent, envelope: Envelope[Any]) -> bool:
+    """Return whether a query selects a recorded event, as the type that it is stored under or is read as."""
+    declared = event_type(cast("Any", type(envelope.event)))
+    types = {recorded.type, envelope.type if declared is None else declared.name}
+    untyped_query = Query((), query.tags, query.category)
+    return untyped_query.matches(recorded) and any(names.selects(query, each) for each in types)
 
 
 def _describe(error: Exception) -> str:
