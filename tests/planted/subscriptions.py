@@ -242,4 +242,11 @@ FAULTS = [
         "append = merge_appends(append for each in contexts for append in each.handler_log.appends)",
         HANDLER + "failing_event_of_a_batch_stores_events_of_those_before_it[memory]",
     ),
+    Mutant(
+        "a handler does not pass an event that an upcaster drops",
+        "_subscriptions/reactor.py",
+        "dropped-event-stops-handler",
+        "return Outcome(0, error=undecodable)",
+        "tests/test_stored_events.py::test_handler_passes_a_dropped_event[memory]",
+    ),
 ]

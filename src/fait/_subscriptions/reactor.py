@@ -181,6 +181,7 @@ class Reactor:
         buffer = HandlerBuffer(check_ids=context.conflicts > 0)
         contexts, ends, undecodable = self._contexts(events, context.attempt, buffer)
         if not contexts:
+            # fault: dropped-event-stops-handler
             return Outcome(len(ends), error=undecodable)
         reactor, end = self._reactor, time.monotonic() + MAX_BATCH_DURATION_S
 
@@ -192,7 +193,6 @@ class Reactor:
             reactor.handler, contexts, thread=self._thread, pass_call=reactor.wants_context,
             timeout_s=reactor.timeout_s, may_continue=may_continue,
         )  # fmt: skip
-        # fault: dropped-event-stops-handler
         finished = bisect_right(ends, calls)
         recorded = contexts[: ends[finished - 1]] if finished else []
         statements = [statement for each in recorded for statement in each.statements]
