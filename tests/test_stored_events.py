@@ -3,6 +3,7 @@
 `READERS` has a reader for each function of `src/fait` that decodes recorded events. A test fails if there is another.
 """
 
+import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -36,7 +37,7 @@ to_customer = fait.upcast("evolution.placed", 1, fait.renamed("customer_name", "
 @fait.upcast("evolution.listed", 1, into=("evolution.placed", "evolution.priced", "evolution.listed"))
 def to_parts(data: dict[str, Any]) -> list[fait.Untyped]:
     names = [fait.Untyped("evolution.placed", {"customer_name": name}, 1) for name in data["names"]]
-    return [names[0], fait.Untyped("evolution.priced", {"amount": 7}), *names[1:]]
+    return [*names[:1], fait.Untyped("evolution.priced", {"amount": 7}), *names[1:]]
 
 
 @fait.upcast("evolution.listed", 2, to=("evolution.placed", 2))
@@ -57,16 +58,17 @@ STORED: Mapping[str, tuple[str, int, str, list[str]]] = {
     "former name": ("evolution.created", 3, '{"customer":"ada"}', ["ada"]),
     "older version of the first name": ("evolution.made", 1, '{"customer_name":"ada"}', ["ada"]),
     "split": ("evolution.listed", 1, '{"names":["ada","bob","eve"]}', ["ada", "bob", "eve"]),
-    "split into nothing": ("evolution.noise", 1, '{"load":1}', []),
+    "split without a handled result": ("evolution.listed", 1, '{"names":[]}', []),
+    "dropped": ("evolution.noise", 1, '{"load":1}', []),
     "envelope": ("evolution.listed", 2, "{}", ["order-1 v1 tester"]),
     "newer version": ("evolution.placed", 4, '{"buyer":"ada","gift":true}', ["ada"]),
-    "unknown key": ("evolution.placed", 3, '{"customer":"ada","colour":"red"}', ["ada"]),
+    "unknown key": ("evolution.placed", 3, '{"customer":"ada","flavor":"red"}', ["ada"]),
     "unhandled type": ("evolution.priced", 1, '{"amount":1}', []),
 }
 
 
 class Order(fait.Aggregate, category="order"):
-    customers: list[str] = fait.field(default_factory=list)
+    customers: list[str] = fait.field(default_factory=list[str])
 
     def look(self) -> list[str]:
         return self.customers
@@ -76,7 +78,7 @@ class Order(fait.Aggregate, category="order"):
 
 
 class Remembered(fait.Aggregate, category="order", snapshot_every=1):
-    customers: list[str] = fait.field(default_factory=list)
+    customers: list[str] = fait.field(default_factory=list[str])
 
     def evolve(self, event: Placed) -> None:
         self.customers.append(event.customer)
@@ -244,10 +246,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("stored", STORED)
 async def test_every_reader_sees_the_current_events_that_a_stored_event_is_read_as(stored: str, url: str) -> None:
-    *recorded, expected = STORED[stored]
+    name, schema_version, data, expected = STORED[stored]
     shop = Shop()
     async with shop.app.open(url) as s:
-        await store(s, *recorded)
+        await store(s, name, schema_version, data)
         end = await s.publish(Placed("end"), stream="order-1", tags=["kind:test"])
         await s.wait(end, timeout_s=30)
 
@@ -290,7 +292,7 @@ async def test_query_for_one_result_of_a_split_leaves_the_others_out(url: str) -
 async def test_results_of_a_split_share_the_place_and_have_numbered_ids(url: str) -> None:
     async with Shop().app.open(url, run="elsewhere") as s:
         await store(s, *STORED["split"][:3])
-        await store(s, *STORED["split into nothing"][:3])
+        await store(s, *STORED["dropped"][:3])
 
         envelopes = await s.read("order-1")
         recorded, dropped = (await s.store.log.read_stream("order-1"))[0]
@@ -305,7 +307,7 @@ async def test_results_of_a_split_share_the_place_and_have_numbered_ids(url: str
 async def test_version_of_a_stream_counts_stored_events(url: str) -> None:
     async with Shop().app.open(url, run="elsewhere") as s:
         await store(s, *STORED["split"][:3])
-        await store(s, *STORED["split into nothing"][:3])
+        await store(s, *STORED["dropped"][:3])
         result = await s.using(expected=2).publish(Placed("bob"), stream="order-1")
 
     assert result.version == 3
@@ -314,10 +316,11 @@ async def test_version_of_a_stream_counts_stored_events(url: str) -> None:
 # Handlers
 
 
-async def test_handler_passes_a_dropped_event(url: str) -> None:
+@pytest.mark.parametrize("stored", ["dropped", "split without a handled result"])
+async def test_handler_passes_an_event_without_a_handled_result(stored: str, url: str) -> None:
     shop = Shop()
     async with shop.app.open(url) as s:
-        await store(s, *STORED["split into nothing"][:3])
+        await store(s, *STORED[stored][:3])
         await s.wait(await s.publish(Placed("bob"), stream="order-1"), timeout_s=5)
 
     assert shop.handled == ["bob"]
@@ -342,6 +345,21 @@ async def test_results_of_a_split_are_recorded_as_a_whole(url: str) -> None:
     split = [("ada", 2), ("bob", 2), ("eve", 2)]
     assert [each for each in calls if each[0] != "end"] == [("ada", 1), ("bob", 1), *split]
     assert answers == [calls.index(each) + 1 for each in [*split, calls[-1]]]
+
+
+@pytest.mark.parametrize(("too_new", "expected"), [("wait", []), ("skip", ["end"])])
+async def test_handler_waits_at_an_event_of_newer_code_or_skips_it(too_new: Any, expected: list[str], url: str) -> None:
+    app, seen = fait.App("shop"), list[str]()
+    app.include(Placed, Priced, *UPCASTERS)
+    policy = fait.FailurePolicy(initial_s=0.001, too_new=too_new)
+    app.on(Placed, name="collect", start="beginning", on_failure=policy)(lambda each: seen.append(each.customer))
+    async with app.open(url) as s:
+        await store(s, "evolution.placed", 5, '{"customer":"ada"}')
+        end = await s.publish(Placed("end"), stream="order-1")
+        with contextlib.suppress(fait.Stale):
+            await s.wait(end, timeout_s=5 if expected else 0.3)
+
+    assert seen == expected
 
 
 async def test_renamed_event_continues_subscriptions_and_read_models(tmp_path: Path) -> None:

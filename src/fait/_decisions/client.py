@@ -258,8 +258,7 @@ class Client:
         codec = self._loader.codec
         stored_queries = tuple(map(codec.registry.names.stored_query, queries))
         stored, position = await self._read(stored_queries, 0)
-        envelopes = [envelope for each in stored for envelope in codec.decode_selected(each, queries)]
-        return QueryResult(envelopes, stored_queries, position)
+        return QueryResult(list(codec.decode_selected(stored, queries)), stored_queries, position)
 
     async def publish(
         self,

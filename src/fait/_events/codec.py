@@ -5,8 +5,7 @@ version, preceded by the chain of upcasters for older ones. Aggregates, read mod
 decode through this module.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
@@ -14,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from fait._errors import FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
-from fait._events.conversion import Decode
+from fait._events.conversion import Decode, DecodeTable
 from fait._events.envelope import EncodedEvent, Envelope, Metadata, RecordedEvent, Untyped
 from fait._events.event import MAX_EVENT_NAME_CHARS, NOTHING_DECIDED, EventType, event_type, is_event_name, not_an_event
 from fait._events.query import EVERYTHING, Query
@@ -39,11 +38,6 @@ __all__ = [
     "untyped",
     "untyped_decoder",
 ]
-
-DecodeTable = defaultdict[str, dict[int, Decode | None]]
-"""Decoders by type, then schema version; None: events that are not handled.
-
-Nested, because a lookup by a tuple would take a fifth as long as decoding the event."""
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 _decode = msgspec.json.decode
@@ -141,23 +135,42 @@ class Codec:
 
     def decode_all(self, recorded: RecordedEvent, handled: HandledTypes) -> list[Envelope[Any]]:
         """Decode an event into the envelopes of handled types that it is read as: usually one."""
-        envelopes = list[Envelope[Any]]()
-        for each in self._results(handled, recorded):
-            decode = self.decoder_for(handled, each.type, each.schema_version, each.stream, each.version)
-            if decode is not None:
-                envelopes.append(Envelope(decode_recorded(decode, each), each))
-        return envelopes
+        try:  # the usual case first: it must cost next to nothing
+            decode = handled.decoders[recorded.type][recorded.schema_version]
+        except KeyError:
+            return self._decode_results(recorded, handled)
+        if decode is None:
+            return []
+        try:
+            return [Envelope(decode(recorded.data), recorded)]
+        except Exception as error:
+            return [Envelope(_decode_again(decode, recorded, error), recorded)]
 
-    def decode_selected(self, recorded: RecordedEvent, queries: Sequence[Query] = (EVERYTHING,)) -> list[Envelope[Any]]:
-        """Decode an event that one of the queries selects; events of undeclared types become `Untyped`.
+    def _decode_results(self, recorded: RecordedEvent, handled: HandledTypes) -> list[Envelope[Any]]:
+        name, schema_version, stream, version = (
+            recorded.type,
+            recorded.schema_version,
+            recorded.stream,
+            recorded.version,
+        )
+        if self.needs_conversion(handled, name, schema_version, stream, version):
+            results = self._results(handled, recorded)
+            return [envelope for each in results for envelope in self.decode_all(each, handled)]
+        handled.decoders[name][schema_version] = self.decoder_for(handled, name, schema_version, stream, version)
+        return self.decode_all(recorded, handled)
+
+    def decode_selected(
+        self, events: Iterable[RecordedEvent], queries: Sequence[Query] = (EVERYTHING,)
+    ) -> Iterator[Envelope[Any]]:
+        """Decode events that one of the queries selects; events of undeclared types become `Untyped`.
 
         An event may be read as several; those are left out whose type none of the queries names.
         """
-        envelopes = self.decode_all(recorded, self._readable)
-        names = self.registry.names
-        if not names.may_change_type:
-            return envelopes
-        return [each for each in envelopes if any(_selects(query, names, recorded, each) for query in queries)]
+        readable, names = self._readable, self.registry.names
+        for each in events:
+            for envelope in self.decode_all(each, readable):
+                if not names.may_change_type or any(_selects(query, names, each, envelope) for query in queries):
+                    yield envelope
 
     def _declared(self, event: object) -> EventType:
         cls = type(event)
@@ -304,7 +317,11 @@ def decode_recorded(decode: Decode, recorded: RecordedEvent) -> Any:
     try:
         return decode(recorded.data)
     except Exception as error:
-        return decode_again(decode, recorded.data, error, recorded.stream, recorded.version, recorded.type)
+        return _decode_again(decode, recorded, error)
+
+
+def _decode_again(decode: Decode, recorded: RecordedEvent, error: Exception) -> Any:
+    return decode_again(decode, recorded.data, error, recorded.stream, recorded.version, recorded.type)
 
 
 def _selects(query: Query, names: StoredNames, recorded: RecordedEvent, envelope: Envelope[Any]) -> bool:

@@ -5,16 +5,17 @@ name. A fold or a handler has the declarations of its events in its `HandledType
 include.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
 from fait._errors import DeclarationError, UndecodableEvent
-from fait._events.conversion import Conversion, Steps, encode_plain, resolve_conversion
+from fait._events.conversion import Conversion, DecodeTable, Steps, encode_plain, resolve_conversion
 from fait._events.envelope import Envelope, RecordedEvent, Untyped
 from fait._events.event import NOTHING_DECIDED, EventType, event_type
 from fait._events.query import Query
@@ -32,12 +33,14 @@ class HandledTypes(Struct, frozen=True, eq=False):
         untyped: whether it also accepts all undeclared ones, as `Untyped`.
         registry: converts stored events to these types.
         stored_names: the stored names that events of these types are read from.
+        decoders: decoders that were chosen already; see `Codec`.
     """
 
     types: Mapping[str, EventType]
     untyped: bool
     registry: "Registry"
     stored_names: frozenset[str]
+    decoders: DecodeTable = field(default_factory=lambda: defaultdict(dict))
 
     @property
     def query(self) -> Query:
