@@ -21,7 +21,7 @@ from fait._decisions.decider import FoldDefinition
 from fait._decisions.load import Loader
 from fait._events.append import PAGE_SIZE, Until
 from fait._events.codec import Codec
-from fait._events.envelope import EventSlice
+from fait._events.envelope import EventSlice, RecordedEvent
 from fait._events.registry import Registry, build_registry
 
 __all__ = ["main"]
@@ -53,6 +53,9 @@ class OnePageLog:
     async def histories(
         self, streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE
     ) -> tuple[list[tuple[str, list[EventSlice]]], bool]:
+        raise NotImplementedError
+
+    async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
         raise NotImplementedError
 
 

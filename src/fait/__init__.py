@@ -40,10 +40,11 @@ from fait._errors import (
     WrongExpectedVersion,
 )
 from fait._events.append import Until
+from fait._events.changes import Defaulted, Dropped, Renamed, defaulted, dropped, renamed
 from fait._events.envelope import CommandRecord, Envelope, Metadata, RecordedEvent, Untyped
 from fait._events.event import describe, event, field, replace
 from fait._events.query import Query
-from fait._events.upcast import Upcaster, upcast
+from fait._events.upcast import Downcaster, Upcaster, downcast, drop_event, upcast
 from fait._events.validation import Json
 from fait._events.version import Expected
 from fait._subscriptions.failure import FailurePolicy
@@ -67,7 +68,10 @@ __all__ = [
     "Context",
     "Decider",
     "DeclarationError",
+    "Defaulted",
     "Descending",
+    "Downcaster",
+    "Dropped",
     "DuplicateEventId",
     "Envelope",
     "EventTooNew",
@@ -91,6 +95,7 @@ __all__ = [
     "ReadModelChanged",
     "RecordedEvent",
     "Rejected",
+    "Renamed",
     "Rows",
     "Stale",
     "StoreTooNew",
@@ -109,8 +114,12 @@ __all__ = [
     "WrongExpectedVersion",
     "between",
     "caused_by",
+    "defaulted",
     "desc",
     "describe",
+    "downcast",
+    "drop_event",
+    "dropped",
     "event",
     "field",
     "fold",
@@ -122,6 +131,7 @@ __all__ = [
     "new_id",
     "now",
     "one_of",
+    "renamed",
     "replace",
     "upcast",
 ]

@@ -19,7 +19,7 @@ from fait._errors import DeclarationError, UsageError
 from fait._events.codec import Codec
 from fait._events.event import event_type
 from fait._events.registry import Registry, build_registry, check_event_classes
-from fait._events.upcast import Upcaster
+from fait._events.upcast import Upcaster, declared_in_module
 from fait._subscriptions.reactor import ReactorDefinition
 from fait._subscriptions.read_model import ReadModel, ReadModelDefinition, definition_of
 
@@ -201,7 +201,7 @@ def _check_names(shared: Iterable[str]) -> None:
 
 def _defined_in(module: ModuleType) -> list[Any]:
     """Return the declarations that a module defines itself, without those it imports."""
-    members: list[Any] = list(vars(module).values())
+    members: list[Any] = [*vars(module).values(), *declared_in_module(module.__name__)]
     return [
         each
         for each in members

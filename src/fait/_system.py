@@ -324,7 +324,7 @@ class System(Client):
             stream: name of the stream, such as "order-7".
             after: only events with a greater version.
             until: upper bounds of version, position, recording time or time of occurrence.
-            limit: maximum number of events.
+            limit: maximum number of stored events; an upcaster may make several events of one, or none.
 
         Returns:
             Envelopes; events of undeclared types are `Untyped`. An unknown stream gives an empty list.
@@ -337,7 +337,8 @@ class System(Client):
         check_limit(limit)
         codec = self._loader.codec
         pages = stream_pages(self.store.log, check_stream(stream), after=after, until=until, limit=limit)
-        return [codec.decode_envelope(each) async for page in pages for each in page if each.type != NOTHING_DECIDED]
+        stored = [each async for page in pages for each in page if each.type != NOTHING_DECIDED]
+        return list(codec.decode_selected(stored))
 
     async def events(
         self, *, after: int = 0, query: Query = EVERYTHING, follow_on: bool = False
@@ -356,7 +357,8 @@ class System(Client):
             UsageError: `after` is no position.
             UndecodableEvent: an event cannot be decoded.
         """
-        async for page in follow(self.store.log, after, query, live=follow_on):
-            for event in page.events:
-                if event.type != NOTHING_DECIDED:
-                    yield self._loader.codec.decode_envelope(event)
+        codec = self._loader.codec
+        async for page in follow(self.store.log, after, codec.registry.names.stored_query(query), live=follow_on):
+            decided = (each for each in page.events if each.type != NOTHING_DECIDED)
+            for envelope in codec.decode_selected(decided, (query,)):
+                yield envelope

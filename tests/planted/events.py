@@ -2,6 +2,8 @@
 
 from tests.planted.mutant import MEMORY, Mutant
 
+STORED = "tests/test_stored_events.py::test_"
+
 SHARED = "tests/decisions/test_shared_values.py::test_"
 
 KEYS = "tests/decisions/test_keys.py::test_"
@@ -182,5 +184,19 @@ FAULTS = [
         "raise",
         "tests/decisions/test_transact.py::test_outcome_that_was_unknown_once_stays_unknown"
         "[memory-transact-True-not_written]",
+    ),
+    Mutant(
+        "a query for an event type does not find the events that are stored under a former name",
+        "_events/stored_names.py",
+        "alias-ignored-in-query",
+        "types = frozenset(query.types)",
+        STORED + "append_condition_fails_for_an_event_stored_under_another_name[memory-former name]",
+    ),
+    Mutant(
+        "the results of a split are read in another order",
+        "_events/registry.py",
+        "split-loses-order",
+        "for part in reversed(conversion.split.split(data, envelope)):",
+        STORED + "every_reader_sees_the_current_events_that_a_stored_event_is_read_as[memory-split]",
     ),
 ]

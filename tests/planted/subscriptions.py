@@ -249,4 +249,12 @@ FAULTS = [
         "append = merge_appends(append for each in contexts for append in each.handler_log.appends)",
         HANDLER + "failing_event_of_a_batch_stores_events_of_those_before_it[memory]",
     ),
+    Mutant(
+        "a handler does not pass an event of which an upcaster makes no event that it handles",
+        "_subscriptions/reactor.py",
+        "dropped-event-stops-handler",
+        "return Outcome(0, error=undecodable or LookupError())",
+        "tests/test_stored_events.py::"
+        "test_handler_passes_an_event_without_a_handled_result[memory-split without a handled result]",
+    ),
 ]

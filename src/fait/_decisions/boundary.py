@@ -158,8 +158,10 @@ class BoundaryHistory(Generic[C, S, E]):
                 f"depends_on of the boundary {self._boundary.name!r} returned no query. A decision that depends on no "
                 f"events needs no boundary: use append(). Nothing was written."
             )
-        types = self._handled.query.types
-        return tuple(query if query.types else Query(types, query.tags, query.category) for query in queries)
+        types, stored_query = self._handled.query.types, self._handled.registry.names.stored_query
+        return tuple(
+            stored_query(query) if query.types else Query(types, query.tags, query.category) for query in queries
+        )
 
     async def refresh(self) -> None:
         """Read the events recorded since the last read."""
@@ -195,10 +197,11 @@ class BoundaryHistory(Generic[C, S, E]):
 
     def _fold(self, up_to: int | None = None) -> S:
         """Fold all events read so far, or those up to a position."""
-        state, evolve, decode = self._boundary.initial(), self._boundary.evolve, self._codec.decode_handled
+        state, evolve, decode = self._boundary.initial(), self._boundary.evolve, self._codec.decode_all
         for event in self._events:
             if up_to is None or event.position <= up_to:
-                state = evolve(state, decode(self._handled, event))
+                for envelope in decode(event, self._handled):
+                    state = evolve(state, envelope.event)
         return state
 
     def _decide(self, state: S, new_events: list[NewEvents]) -> Iterator[NewEvents]:

@@ -256,8 +256,9 @@ class Client:
         if not queries:
             raise UsageError("query() needs at least one Query; Query() matches all events.")
         codec = self._loader.codec
-        stored, position = await self._read(queries, 0)
-        return QueryResult([codec.decode_envelope(each) for each in stored], queries, position)
+        stored_queries = tuple(map(codec.registry.names.stored_query, queries))
+        stored, position = await self._read(stored_queries, 0)
+        return QueryResult(list(codec.decode_selected(stored, queries)), stored_queries, position)
 
     async def publish(
         self,

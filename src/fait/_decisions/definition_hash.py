@@ -9,8 +9,8 @@ the main program of one process and imported by another.
 
 Covered, within the top-level package of `evolve`: `evolve` itself, and `initial` or `key_of`; the functions, classes,
 constants and closures they name, and those that these name in turn; methods of the fold's own class that they call; the
-upcasters of the events. Covered in every package: the stored names and schema versions of the events; the fields, types
-and defaults of the state and of the events, and of the classes in these types.
+upcasters of the events. Covered in every package: the stored names, former names and schema versions of the events; the
+fields, types and defaults of the state and of the events, and of the classes in these types.
 
 Not covered: names computed at run time (`getattr(self, "on_" + kind)`), data files, the environment, the code of other
 packages. After such a change, delete the snapshots, which is safe at any time, and rebuild the read model, or increase
@@ -45,7 +45,7 @@ from fait._events.registry import Registry, declaration_of
 
 __all__ = ["definition_hash"]
 
-_FORMAT_VERSION: Final = 2
+_FORMAT_VERSION: Final = 3
 """Version of the hashed content. Increment it when this module hashes other content than before."""
 
 _PLAIN_TYPES: Final = (
@@ -91,8 +91,11 @@ def definition_hash(
     walk.add_type(state)
     for cls in sorted((cls for cls in events if cls is not Untyped), key=lambda cls: declaration_of(cls).name):
         declared = declaration_of(cls)
-        steps = [(step.from_version, step.function) for step in registry.upcasters_from(declared, 1)]
-        walk.add((declared.name, declared.schema_version, steps))
+        steps = [
+            (each.name, each.from_version, each.target, each.into, each.function)
+            for each in registry.steps_to(declared.name)
+        ]
+        walk.add((declared.name, declared.was, declared.schema_version, steps))
         walk.add_type(cls)
     walk.add(Untyped in events)
     return walk.digest()

@@ -4,7 +4,7 @@ At most one page of events is held in memory, regardless of the length of a stre
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
@@ -14,8 +14,9 @@ from fait._decisions.decider import FoldDefinition
 from fait._decisions.log import HistoryReader
 from fait._decisions.snapshot import LoadedSnapshot, Snapshot, Snapshots
 from fait._events.append import PAGE_SIZE, Until
-from fait._events.codec import Codec, Decode, DecodeTable, decode_error
-from fait._events.envelope import EventSlice
+from fait._events.codec import Codec, Decode, DecodeTable, decode_again
+from fait._events.envelope import EventSlice, RecordedEvent
+from fait._events.registry import HandledTypes
 from fait._events.stream import id_of, stream_name
 from fait._telemetry import logger
 
@@ -124,8 +125,8 @@ class Loader:
             page, more = await self._log.histories(starts, limit=PAGE_SIZE)
             for stream, events in page:
                 if stream not in snapshots:
-                    self._fold(definition, loaded[stream], events, stream)
-                elif resumed := self._apply_to_snapshot(definition, snapshots.pop(stream), events, stream):
+                    await self._fold(definition, loaded[stream], events, stream)
+                elif resumed := await self._apply_to_snapshot(definition, snapshots.pop(stream), events, stream):
                     loaded[stream] = resumed
                 else:
                     invalid.add(stream)
@@ -147,7 +148,7 @@ class Loader:
         Returns None if the snapshot lies beyond `until` or does not match the stream.
         """
         page, more = await self._log.history(stream, after=snapshot.version - 1, limit=PAGE_SIZE, until=until)
-        resumed = self._apply_to_snapshot(definition, snapshot, page, stream)
+        resumed = await self._apply_to_snapshot(definition, snapshot, page, stream)
         if resumed is None or not more:
             return resumed
         return await self._fold_remaining(definition, stream, resumed, until)
@@ -177,26 +178,26 @@ class Loader:
         """Fold the events after `loaded.version` into it."""
         while True:
             page, more = await self._log.history(stream, after=loaded.version, limit=PAGE_SIZE, until=until)
-            self._fold(definition, loaded, page, stream)
+            await self._fold(definition, loaded, page, stream)
             if not more:
                 return loaded
 
-    def _apply_to_snapshot(
+    async def _apply_to_snapshot(
         self, definition: FoldDefinition[S], snapshot: LoadedSnapshot, events: Sequence[EventSlice], stream: str
     ) -> LoadedState[S] | None:
         """Fold events into a snapshot. Returns None unless the first of them is the last event of the snapshot."""
         if not events or events[0][2] != snapshot.event_id:
             return None
         resumed: LoadedState[S] = LoadedState(snapshot.state, snapshot.version, events[0][1], snapshot.event_id)
-        self._fold(definition, resumed, events[1:], stream)
+        await self._fold(definition, resumed, events[1:], stream)
         return resumed
 
-    def _fold(
+    async def _fold(
         self, definition: FoldDefinition[S], loaded: LoadedState[S], events: Sequence[EventSlice], stream: str
     ) -> None:
         state, evolve = loaded.state, definition.evolve
         last_type, last_schema, decode = "", 0, None
-        for version, _, _, type, schema, data in events:
+        for version, _, _, type, schema, data in await self._convert(definition, events, stream):
             # Consecutive events often have one type, so look the decoder up only when the type changes.
             if schema != last_schema or type != last_type:
                 last_type, last_schema = type, schema
@@ -205,11 +206,29 @@ class Loader:
                 try:
                     event = decode(data)
                 except Exception as error:
-                    raise decode_error(error, stream, version, type) from None
+                    event = decode_again(decode, data, error, stream, version, type)
                 state = evolve(state, event)
         if events:
             loaded.state = state
             loaded.version, loaded.position, loaded.event_id, *_ = events[-1]
+
+    async def _convert(
+        self, definition: FoldDefinition[S], events: Sequence[EventSlice], stream: str
+    ) -> Sequence[EventSlice]:
+        """Replace the events that no decoder can read alone, because of a split or because an upcaster needs more."""
+        handled = self.codec.registry.handled_types(definition.events)
+        converted = handled.registry.names.converted
+        if not converted or converted.isdisjoint([each[3] for each in events]):
+            return events
+        ids = {each[2] for each in events if self.codec.needs_conversion(handled, each[3], each[4], stream, each[0])}
+        recorded = {each.id: each for each in (await self._log.find(list(ids)) if ids else ())}
+        return [
+            part for each in events for part in (self._parts(handled, recorded[each[2]]) if each[2] in ids else (each,))
+        ]
+
+    def _parts(self, handled: HandledTypes, recorded: RecordedEvent) -> Iterator[EventSlice]:
+        for each in self.codec.convert(handled, [recorded]):
+            yield each.version, each.position, each.id, each.type, each.schema_version, each.data
 
     def _decoder(
         self, definition: FoldDefinition[S], type: str, schema: int, stream: str, version: int

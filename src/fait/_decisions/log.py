@@ -28,6 +28,10 @@ class HistoryReader(Protocol):
         """Read event slices of several streams, each after a version; also return whether more may follow."""
         ...
 
+    async def find(self, event_ids: Sequence[str]) -> list[RecordedEvent]:
+        """Return events by id, in order of position."""
+        ...
+
 
 class DecisionLog(Protocol):
     """The methods that appends and idempotency keys use."""

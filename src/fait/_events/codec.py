@@ -5,20 +5,22 @@ version, preceded by the chain of upcasters for older ones. Aggregates, read mod
 decode through this module.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 
-from fait._errors import EventTooNew, FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
+from fait._errors import FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
+from fait._events.conversion import Decode, DecodeTable
 from fait._events.envelope import EncodedEvent, Envelope, Metadata, RecordedEvent, Untyped
-from fait._events.event import MAX_EVENT_NAME_CHARS, NOTHING_DECIDED, EventType, event_type, is_event_name, not_an_event
+from fait._events.event import MAX_EVENT_NAME_CHARS, NOTHING_DECIDED, event_type, is_event_name, not_an_event
+from fait._events.query import EVERYTHING, Query
 from fait._events.registry import HandledTypes, Registry
+from fait._events.stored_names import StoredNames
 from fait._events.stream import check_tags
-from fait._events.upcast import Upcaster
+from fait._events.unknown_keys import decode_known_keys, decoded_type
 from fait._events.validation import encode_json, validate
 
 __all__ = [
@@ -28,19 +30,14 @@ __all__ = [
     "check_event_id",
     "check_occurred_at",
     "copy_event",
+    "decode_again",
     "decode_error",
+    "decode_recorded",
     "encode_data",
     "encode_metadata",
     "untyped",
     "untyped_decoder",
 ]
-
-Decode = Callable[[str], Any]
-
-DecodeTable = defaultdict[str, dict[int, Decode | None]]
-"""Decoders by type, then schema version; None: events that are not handled.
-
-Nested, because a lookup by a tuple would take a fifth as long as decoding the event."""
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 _decode = msgspec.json.decode
@@ -55,7 +52,7 @@ class Codec:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self._types_by_class = {each.cls: each for each in registry.types.values()}
-        self._decoders: defaultdict[EventType, dict[int, Decode]] = defaultdict(dict)
+        self._readable = registry.readable
 
     def encode(
         self,
@@ -93,48 +90,96 @@ class Codec:
         """Return the decoder of an event type for a fold or a handler; None if it does not handle the type.
 
         Raises `UnknownEventType` for an undeclared type unless untyped events are handled: the missing declaration may
-        be one that the fold needs. Stream and version are for error messages.
+        be one that the fold needs. Stream and version are for error messages. Events that `convert` replaces have no
+        decoder.
         """
-        if declared := handled.types.get(name):
-            decode = self._decoders[declared].get(schema_version)
-            return decode or self._add_decoder(declared, schema_version, stream, version)
-        if name in self.registry.types:
+        registry = handled.registry
+        if name in handled.stored_names:
+            conversion = registry.conversion(name, schema_version, stream, version)
+            assert conversion.declared is not None
+            return conversion.decode if conversion.declared.name in handled.types else None
+        if name in registry.names.known:
             return None
         if handled.untyped:
             return untyped_decoder(name, schema_version)
-        reason = "no included event class has that name. Include its class in the app, with app.include(...)"
-        raise UnknownEventType(stream, version, name, reason)
+        raise unknown_type(name, stream, version)
 
-    def decode_envelope(self, recorded: RecordedEvent) -> Envelope[Any]:
-        """Decode an event into an envelope; an event of an undeclared type becomes an `Untyped`."""
-        return Envelope(self.decode_any(recorded), recorded)
+    def convert(self, handled: HandledTypes, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
+        """Replace the events that no decoder can read alone by the current events that they are read as.
 
-    def decode_any(self, recorded: RecordedEvent) -> Any:
-        """Decode an event; one of an undeclared type becomes an `Untyped`."""
-        return self._decode(self.registry.types.get(recorded.type), recorded)
+        Such an event is split, or an upcaster takes its envelope. A page without one costs a look at its types.
+        """
+        if handled.registry.names.converted.isdisjoint([each.type for each in events]):
+            return events
+        return [result for each in events for result in self._results(handled, each)]
 
-    def decode_handled(self, handled: HandledTypes, recorded: RecordedEvent) -> Any:
-        """Decode an event of one of the handled types."""
-        return self._decode(handled.types.get(recorded.type), recorded)
+    def needs_conversion(
+        self, handled: HandledTypes, name: str, schema_version: int, stream: str, version: int
+    ) -> bool:
+        """Return whether `convert` replaces events of a stored type; the arguments are those of `decoder_for`."""
+        if name not in handled.registry.names.converted or name not in handled.stored_names:
+            return False
+        return handled.registry.conversion(name, schema_version, stream, version).decode is None
 
-    def _decode(self, declared: EventType | None, recorded: RecordedEvent) -> Any:
-        if declared is None:
-            return untyped(recorded)
-        schema_version = recorded.schema_version
-        decode = self._decoders[declared].get(schema_version) or self._add_decoder(
-            declared, schema_version, recorded.stream, recorded.version
+    def _results(self, handled: HandledTypes, recorded: RecordedEvent) -> Sequence[RecordedEvent]:
+        type, schema_version, stream, version = (
+            recorded.type,
+            recorded.schema_version,
+            recorded.stream,
+            recorded.version,
         )
+        if not self.needs_conversion(handled, type, schema_version, stream, version):
+            return (recorded,)
         try:
-            return decode(recorded.data)
+            return handled.registry.convert(recorded)
         except Exception as error:
-            raise decode_error(error, recorded.stream, recorded.version, recorded.type) from None
+            raise decode_error(error, stream, version, type) from None
+
+    def decode_all(self, recorded: RecordedEvent, handled: HandledTypes) -> list[Envelope[Any]]:
+        """Decode an event into the envelopes of handled types that it is read as: usually one."""
+        try:  # the usual case first: it must cost next to nothing
+            decode = handled.decoders[recorded.type][recorded.schema_version]
+        except KeyError:
+            return self._decode_results(recorded, handled)
+        if decode is None:
+            return []
+        try:
+            return [Envelope(decode(recorded.data), recorded)]
+        except Exception as error:
+            return [Envelope(_decode_again(decode, recorded, error), recorded)]
+
+    def _decode_results(self, recorded: RecordedEvent, handled: HandledTypes) -> list[Envelope[Any]]:
+        name, schema_version, stream, version = (
+            recorded.type,
+            recorded.schema_version,
+            recorded.stream,
+            recorded.version,
+        )
+        if self.needs_conversion(handled, name, schema_version, stream, version):
+            results = self._results(handled, recorded)
+            return [envelope for each in results for envelope in self.decode_all(each, handled)]
+        handled.decoders[name][schema_version] = self.decoder_for(handled, name, schema_version, stream, version)
+        return self.decode_all(recorded, handled)
+
+    def decode_selected(
+        self, events: Iterable[RecordedEvent], queries: Sequence[Query] = (EVERYTHING,)
+    ) -> Iterator[Envelope[Any]]:
+        """Decode events that one of the queries selects; events of undeclared types become `Untyped`.
+
+        An event may be read as several; those are left out whose type none of the queries names.
+        """
+        readable, names = self._readable, self.registry.names
+        for each in events:
+            for envelope in self.decode_all(each, readable):
+                if not names.may_change_type or any(_selects(query, names, each, envelope) for query in queries):
+                    yield envelope
 
     def _not_included(self, event: object) -> UsageError:
         """Return the error for an event whose class the registry does not have."""
         cls = type(event)
         if event_type(cls) is None:
             return not_an_event(event)
-        self.registry.handled_types([cls])  # raises if another class of the same name is included
+        self.registry.check_together([cls])  # raises if another class of the same name is included
         return UsageError(
             f"the event class {cls.__module__}.{cls.__qualname__} is not included in the app, which would read the "
             f"event as Untyped. Nothing was written: before the app is opened, call app.include({cls.__name__}), or "
@@ -152,24 +197,18 @@ class Codec:
         if event.type == NOTHING_DECIDED:
             raise InvalidValue(f"event type {event.type!r}", "$", "the type is reserved")
         declared = self.registry.types.get(event.type)
+        if declared is None and event.type in self.registry.names.known:
+            current = self.registry.names.current(event.type)
+            renamed = f"it is named {current!r} now" if current != event.type else "it has no class any more"
+            raise UsageError(
+                f"an Untyped event of type {event.type!r} cannot be appended: {renamed}. Nothing was written."
+            )
         if declared is not None and event.schema_version != declared.schema_version:
             raise UsageError(
                 f"{event.type!r} is declared with schema version {declared.schema_version}; an Untyped event of schema "
                 f"version {event.schema_version} cannot be appended. Nothing was written: pass data of the declared "
                 f"version, with schema_version={declared.schema_version}."
             )
-
-    def _add_decoder(self, declared: EventType, schema_version: int, stream: str, version: int) -> Decode:
-        if schema_version > declared.schema_version:
-            reason = (
-                f"it has schema version {schema_version}, but its class declares version {declared.schema_version}. "
-                "Newer code wrote it: deploy that code here too"
-            )
-            raise EventTooNew(stream, version, declared.name, reason)
-        upcasters = self.registry.upcasters_from(declared, schema_version)
-        decode = _upcast_decoder(upcasters, declared.decode) if upcasters else declared.decode
-        self._decoders[declared][schema_version] = decode
-        return decode
 
 
 def encode_data(event: object) -> bytes:
@@ -199,6 +238,28 @@ def untyped(recorded: RecordedEvent) -> Untyped:
 def untyped_decoder(name: str, schema_version: int) -> Decode:
     """Return a decoder for events of this type as plain JSON values."""
     return lambda text: Untyped(name, _decode(text), schema_version)
+
+
+def decode_again(decode: Decode, text: str, error: Exception, stream: str, version: int, name: str) -> Any:
+    """Decode an event again without keys that its class does not know, or raise why it could not be decoded.
+
+    Args:
+        decode: the decoder that failed.
+        text: the JSON text.
+        error: why it failed.
+        stream: name of the event's stream, for the error.
+        version: version of the event in the stream, for the error.
+        name: stored name of its type, for the error.
+
+    Raises:
+        FaitError: the event cannot be decoded, for another reason than an unknown key.
+    """
+    try:
+        if (declared := decoded_type(decode)) is not None:
+            return decode_known_keys(declared, text, error)
+    except Exception as next_error:
+        error = next_error
+    raise decode_error(error, stream, version, name) from None
 
 
 def decode_error(error: Exception, stream: str, version: int, name: str) -> FaitError:
@@ -251,14 +312,30 @@ def check_event_id(text: str) -> str:
         raise InvalidValue(f"event id {text!r}", "$", "it is not a UUID") from None
 
 
-def _upcast_decoder(upcasters: tuple[Upcaster, ...], decode: Callable[[bytes], Any]) -> Decode:
-    def upcast_and_decode(text: str) -> Any:
-        data = _decode(text)
-        for upcaster in upcasters:
-            data = upcaster(data)
-        return decode(_encode(data))
+def unknown_type(name: str, stream: str, version: int) -> UnknownEventType:
+    """Return the error for an event whose type is not declared."""
+    reason = "no included event class has that name. Include its class in the app, with app.include(...)"
+    return UnknownEventType(stream, version, name, reason)
 
-    return upcast_and_decode
+
+def decode_recorded(decode: Decode, recorded: RecordedEvent) -> Any:
+    """Decode a recorded event; raise `UndecodableEvent` if that fails."""
+    try:
+        return decode(recorded.data)
+    except Exception as error:
+        return _decode_again(decode, recorded, error)
+
+
+def _decode_again(decode: Decode, recorded: RecordedEvent, error: Exception) -> Any:
+    return decode_again(decode, recorded.data, error, recorded.stream, recorded.version, recorded.type)
+
+
+def _selects(query: Query, names: StoredNames, recorded: RecordedEvent, envelope: Envelope[Any]) -> bool:
+    """Return whether a query selects a recorded event, as the type that it is stored under or is read as."""
+    declared = event_type(cast("Any", type(envelope.event)))
+    types = {recorded.type, envelope.type if declared is None else declared.name}
+    untyped_query = Query((), query.tags, query.category)
+    return untyped_query.matches(recorded) and any(names.selects(query, each) for each in types)
 
 
 def _describe(error: Exception) -> str:

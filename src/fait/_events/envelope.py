@@ -147,7 +147,9 @@ class Envelope(Struct, Generic[E_co], frozen=True, gc=False):
 
     Attributes:
         event: the event, an instance of its class, or `Untyped`.
-        recorded_event: the event as stored; the other properties are taken from it.
+        recorded_event: the event as stored; the other properties are taken from it. If an upcaster splits the event or
+            takes its envelope, this is its result: type, schema version, data and, after a split, the id are those of
+            the event that was made.
     """
 
     event: E_co
@@ -184,8 +186,13 @@ class Envelope(Struct, Generic[E_co], frozen=True, gc=False):
         return self.recorded_event.type
 
     @property
+    def schema_version(self) -> int:
+        """Schema version that it is stored with; for the result of a split, that of its class."""
+        return self.recorded_event.schema_version
+
+    @property
     def id(self) -> str:
-        """Id of the event, a UUID as text."""
+        """Id of the event, a UUID as text; for the results of a split "<id>/0", "<id>/1" and so on."""
         return self.recorded_event.id
 
     @property

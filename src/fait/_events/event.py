@@ -11,10 +11,10 @@ remain as they are. Events are stored under the stored name, not the import path
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import FunctionType
-from typing import Any, Final, TypeVar, cast, dataclass_transform
+from typing import Any, Final, NamedTuple, TypeVar, cast, dataclass_transform
 
 import msgspec
 from msgspec import Struct, field
@@ -56,7 +56,13 @@ _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def event(
-    name: str, /, *, version: int = 1, kw_only: bool = False, expires: bool | timedelta | None = None
+    name: str,
+    /,
+    *,
+    version: int = 1,
+    kw_only: bool = False,
+    expires: bool | timedelta | None = None,
+    was: Sequence[str] = (),
 ) -> Callable[[type[T]], type[T]]:
     """Declare a class as an event.
 
@@ -72,21 +78,25 @@ def event(
         kw_only: whether the fields of a plain class are keyword-only arguments.
         expires: declares a message, which may be dropped once it is older than this and every subscription has passed
             it; True: 7 days. Other events are kept.
+        was: former names, oldest first. Events that are stored under them are of this type, with the same schema
+            versions; all readers include them.
 
     Raises:
         DeclarationError: the name or version is invalid, the class is mutable, or it cannot be an event.
     """
     site = _DeclarationSite(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the only way to the caller's line
     _check_name(name, version, site)
-    retention = _retention(name, expires, site)
+    stored = _StoredAs(name, version, _retention(name, expires, site), _former_names(name, was, site))
 
     def declare(cls: type[T]) -> type[T]:
-        return _declare(cls, name, version, site, retention, kw_only=kw_only)
+        return _declare(cls, stored, site, kw_only=kw_only)
 
     return declare
 
 
-def describe(name: str, /, *, version: int = 1, expires: bool | timedelta | None = None) -> Callable[[C], C]:
+def describe(
+    name: str, /, *, version: int = 1, expires: bool | timedelta | None = None, was: Sequence[str] = ()
+) -> Callable[[C], C]:
     """Declare a class as an event without changing it: for a class of a library, or one that cannot be frozen.
 
         fait.describe("crm.customer-changed")(crm.CustomerChanged)
@@ -95,13 +105,14 @@ def describe(name: str, /, *, version: int = 1, expires: bool | timedelta | None
         name: the stored name, as for `event`.
         version: the schema version, from 1.
         expires: as for `event`.
+        was: as for `event`.
 
     Raises:
         DeclarationError: the name or version is invalid, or the class is a plain class.
     """
     site = _DeclarationSite(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - the only way to the caller's line
     _check_name(name, version, site)
-    retention = _retention(name, expires, site)
+    stored = _StoredAs(name, version, _retention(name, expires, site), _former_names(name, was, site))
 
     def declare(cls: C) -> C:
         if _kind(cls, site) == "plain":
@@ -109,7 +120,7 @@ def describe(name: str, /, *, version: int = 1, expires: bool | timedelta | None
                 f"{cls.__qualname__} is a plain class, which describe cannot use unchanged: declare it with "
                 f"@fait.event({name!r}) ({site.location})"
             )
-        _mark(cls, EventType(name, version, cls, site, retention, rebuilt=False))
+        _mark(cls, EventType(stored, cls, site, rebuilt=False))
         return cls
 
     return declare
@@ -139,6 +150,7 @@ class EventType:
         cls: the class.
         source_location: file and line of the declaration: "orders.py:12".
         retention: minimum time for which a message is kept; None: the event does not expire.
+        was: former names, oldest first.
         encode: encodes an event of this class as compact JSON and checks that it decodes to an equal event. Raises
             `InvalidValue` with the path of a value that cannot be stored exactly.
         decode: decodes that JSON. Raises the exceptions of msgspec or Pydantic.
@@ -155,6 +167,7 @@ class EventType:
         "retention",
         "schema_version",
         "source_location",
+        "was",
     )
 
     name: str
@@ -162,24 +175,14 @@ class EventType:
     cls: type
     source_location: str
     retention: timedelta | None
+    was: tuple[str, ...]
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes | str], Any]
 
-    def __init__(
-        self,
-        name: str,
-        version: int,
-        cls: type,
-        site: "_DeclarationSite",
-        retention: timedelta | None,
-        *,
-        rebuilt: bool,
-    ) -> None:
-        self.name = name
-        self.schema_version = version
+    def __init__(self, stored: "_StoredAs", cls: type, site: "_DeclarationSite", *, rebuilt: bool) -> None:
+        self.name, self.schema_version, self.retention, self.was = stored
         self.cls = cls
         self.source_location = site.location
-        self.retention = retention
         self.encode = self._encode_first
         self.decode = self._decode_first
         self._site = site
@@ -193,6 +196,11 @@ class EventType:
     def scope(self) -> Mapping[str, Any] | None:
         """Local names that the annotations of a rebuilt class may refer to; None for a class that was not rebuilt."""
         return (self._site.scope or {}) if self._rebuilt else None
+
+    @property
+    def refuses_unknown_keys(self) -> bool:
+        """Whether decoding fails at an unknown key although the class does not ask for that; see `unknown_keys`."""
+        return self._rebuilt
 
     def check(self) -> None:
         """Resolve the types of the class and check that JSON can store them exactly. Later calls do nothing.
@@ -282,6 +290,15 @@ def _dump_pydantic(event: Any) -> bytes:
     return text.encode()
 
 
+class _StoredAs(NamedTuple):
+    """How events of a class are stored: name, schema version, retention and former names."""
+
+    name: str
+    schema_version: int
+    retention: timedelta | None
+    was: tuple[str, ...]
+
+
 class _DeclarationSite:
     """File and line of a declaration, and the local names that annotations may refer to until they are resolved."""
 
@@ -317,6 +334,16 @@ def _check_name(name: object, version: object, site: _DeclarationSite) -> None:
         raise DeclarationError(f"event {name!r} has version={version!r}; it must be 1, 2, 3, … ({site.location})")
 
 
+def _former_names(name: str, was: object, site: _DeclarationSite) -> tuple[str, ...]:
+    names: tuple[Any, ...] = tuple(cast("Sequence[Any]", was)) if isinstance(was, tuple | list) else ()
+    if (was and not names) or name in names or not all(isinstance(each, str) and is_event_name(each) for each in names):
+        raise DeclarationError(
+            f"event {name!r} has was={was!r}; it must be a tuple of other event names: was=('old-name',) "
+            f"({site.location})"
+        )
+    return tuple(dict.fromkeys(names))
+
+
 def _retention(name: str, expires: object, site: _DeclarationSite) -> timedelta | None:
     if expires is None or expires is False:
         return None
@@ -329,13 +356,11 @@ def _retention(name: str, expires: object, site: _DeclarationSite) -> timedelta 
     return retention
 
 
-def _declare(
-    cls: type[T], name: str, version: int, site: _DeclarationSite, retention: timedelta | None, *, kw_only: bool
-) -> type[T]:
+def _declare(cls: type[T], stored: _StoredAs, site: _DeclarationSite, *, kw_only: bool) -> type[T]:
     kind = _kind(cls, site)
     if kind == "plain":
         new = _freeze(cls, site, kw_only=kw_only)
-        _mark(new, EventType(name, version, new, site, retention, rebuilt=True))
+        _mark(new, EventType(stored, new, site, rebuilt=True))
         return cast("type[T]", new)
     if kw_only:
         raise DeclarationError(
@@ -344,9 +369,9 @@ def _declare(
     if not is_frozen(cls):
         raise DeclarationError(
             f"{cls.__qualname__} is mutable, but events must be immutable: {_HOW_TO_FREEZE[kind]}. "
-            f"If it cannot be frozen, use @fait.describe({name!r}) ({site.location})"
+            f"If it cannot be frozen, use @fait.describe({stored.name!r}) ({site.location})"
         )
-    _mark(cls, EventType(name, version, cls, site, retention, rebuilt=_extends_rebuilt(cls)))
+    _mark(cls, EventType(stored, cls, site, rebuilt=_extends_rebuilt(cls)))
     return cls
 
 
@@ -413,7 +438,7 @@ def _freeze(cls: type, site: _DeclarationSite, *, kw_only: bool) -> type:
     bases = tuple(base for base in cls.__bases__ if base is not object)
     make = cast("Callable[..., type]", type(Struct))
     try:
-        new = make(cls.__name__, (*bases, Struct), namespace, frozen=True, kw_only=kw_only)
+        new = make(cls.__name__, (*bases, Struct), namespace, frozen=True, kw_only=kw_only, forbid_unknown_fields=True)
     except (TypeError, ValueError) as error:
         raise DeclarationError(f"{cls.__qualname__} cannot be an event: {error} ({site.location})") from None
     for function in _functions(namespace):

@@ -20,7 +20,7 @@ class FailurePolicy(Struct, frozen=True):
     the delay is chosen at random between half of the bound and the bound. Later events wait.
 
     Two errors are no failure of an event and count as no attempt, also if a handler raises them: `StoreUnavailable`,
-    and `EventTooNew` of an event that only newer code can handle.
+    and `EventTooNew` of an event that only newer code can handle, unless `too_new="skip"`.
 
     Attributes:
         initial_s: maximum delay after the first failure, in seconds.
@@ -29,6 +29,9 @@ class FailurePolicy(Struct, frozen=True):
             a whole is no attempt at one of its events.
         then: what follows the last attempt. "stop": the subscription stops in this process until the app is opened
             again or its read model is rebuilt. "skip": the event is logged as an error and counts as handled.
+        too_new: what follows `EventTooNew`. "wait": the subscription waits until a process with newer code handles the
+            event. "skip": as for `then`, immediately. An event type that only a newer version of the app handles is
+            never skipped.
 
     Raises:
         DeclarationError: a value has another type or is out of range, or `then="skip"` has no `attempts`.
@@ -38,6 +41,7 @@ class FailurePolicy(Struct, frozen=True):
     max_s: float = 30.0
     attempts: int | None = None
     then: Literal["stop", "skip"] = "stop"
+    too_new: Literal["wait", "skip"] = "wait"
 
     def __post_init__(self) -> None:
         if not all(is_number(each) and 0 <= each < float("inf") for each in (self.initial_s, self.max_s)):
@@ -50,6 +54,8 @@ class FailurePolicy(Struct, frozen=True):
             raise DeclarationError(f"a FailurePolicy needs at least 1 attempt, or None for no limit: {attempts!r}")
         if self.then not in ("stop", "skip"):
             raise DeclarationError(f"a FailurePolicy's then= is 'stop' or 'skip', not {self.then!r}")
+        if self.too_new not in ("wait", "skip"):
+            raise DeclarationError(f"a FailurePolicy's too_new= is 'wait' or 'skip', not {self.too_new!r}")
         if attempts is None and self.then == "skip":
             raise DeclarationError("FailurePolicy(then='skip') needs attempts=, the number of attempts before the skip")
 

@@ -43,7 +43,7 @@ async def call_each(
     thread: "HandlerThread",
     pass_call: bool,
     timeout_s: float,
-    may_continue: Callable[[], bool],
+    may_continue: Callable[[int], bool],
 ) -> tuple[int, Exception | None]:
     """Call a handler for one event after the other, until one fails or `may_continue` returns False.
 
@@ -56,7 +56,7 @@ async def call_each(
         pass_call: whether the handler takes the call as a second argument.
         timeout_s: timeout for one event. A thread cannot be stopped: after a timeout it may finish the event that it is
             handling, but it starts no other.
-        may_continue: whether to handle another event.
+        may_continue: takes the number of events handled, and returns whether to handle another one.
 
     Returns:
         The number of events handled, and the exception raised for the next event, if any.
@@ -110,7 +110,7 @@ class _HandlerBatch:
         self,
         handle: Callable[[HandlerCall], Any],
         calls: Sequence[HandlerCall],
-        may_continue: Callable[[], bool],
+        may_continue: Callable[[int], bool],
         thread: "HandlerThread",
     ) -> None:
         self.handled = 0
@@ -170,7 +170,7 @@ class _HandlerBatch:
         self.handled += 1
 
     def _has_next(self) -> bool:
-        return not self.handled or (self.handled < len(self._calls) and self._may_continue())
+        return not self.handled or (self.handled < len(self._calls) and self._may_continue(self.handled))
 
     def _cause(self) -> AbstractContextManager[Origin]:
         envelope = self._calls[self.handled].envelope

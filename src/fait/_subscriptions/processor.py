@@ -487,10 +487,12 @@ class Processor:
 
     async def _handle_failure(self, event: RecordedEvent, error: Exception) -> Step | None:
         """Apply the failure policy to an event. Returns the next state; None if the event was skipped."""
-        if isinstance(error, EventTooNew):
+        policy, is_too_new = self.definition.policy, isinstance(error, EventTooNew)
+        if is_too_new and policy.too_new == "wait":
             raise error
         self.error = error
-        failures, action = self._failures.count(event.position, self.definition.policy)
+        failures, action = self._failures.count(event.position, policy)
+        action = "skip" if is_too_new else action
         step, outcome = _STEP_AFTER_FAILURE[action]
         logger.log(
             logging.WARNING if step == "backing_off" else logging.ERROR,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from fait._errors import UsageError
-from fait._events.codec import Codec, Decode, DecodeTable, decode_error
+from fait._events.codec import Codec, Decode, DecodeTable, decode_recorded
 from fait._events.envelope import Envelope, RecordedEvent
 from fait._store.ports.tables import RowChange, Tables
 from fait._subscriptions.read_model import ReadModelDefinition
@@ -43,6 +43,7 @@ class Projection:
 
     async def _fold(self, recorded_events: Sequence[RecordedEvent]) -> RowChange:
         definition, evolve = self._model, cast("Any", self._model.cls).evolve
+        recorded_events = self._codec.convert(self._handled, recorded_events)
         events = [(event, decode) for event in recorded_events if (decode := self._decoder(event)) is not None]
         if definition.keyed_by_stream:  # keys need no decoding, so an event is decoded only when it is folded
             streams = {event.stream: None for event, _ in events}
@@ -112,8 +113,4 @@ class Projection:
 
 def _decode_all(events: Iterable[tuple[RecordedEvent, Decode]]) -> Iterator[Envelope[Any]]:
     for recorded_event, decode in events:
-        try:
-            event = decode(recorded_event.data)
-        except Exception as error:
-            raise decode_error(error, recorded_event.stream, recorded_event.version, recorded_event.type) from None
-        yield Envelope(event, recorded_event)
+        yield Envelope(decode_recorded(decode, recorded_event), recorded_event)

@@ -10,6 +10,7 @@ With `batch`, several events are recorded in one transaction.
 import asyncio
 import inspect
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -155,7 +156,7 @@ class Reactor:
     """The subscription of one handler."""
 
     def __init__(self, reactor: ReactorDefinition, codec: Codec, log: Log, client: Client) -> None:
-        handled = codec.registry.handled_types(reactor.events)
+        self._handled = handled = codec.registry.handled_types(reactor.events)
         self.definition = SubscriptionDefinition(
             name=reactor.name,
             kind="reactor",
@@ -178,18 +179,26 @@ class Reactor:
         if context.stopping:
             return Outcome(0)
         buffer = HandlerBuffer(check_ids=context.conflicts > 0)
-        contexts, undecodable = self._contexts(events, context.attempt, buffer)
+        contexts, ends, undecodable = self._contexts(events, context.attempt, buffer)
         if not contexts:
-            return Outcome(0, error=undecodable)
+            # fault: dropped-event-stops-handler
+            return Outcome(len(ends), error=undecodable)
         reactor, end = self._reactor, time.monotonic() + MAX_BATCH_DURATION_S
-        finished, error = await call_each(
+
+        def may_continue(calls: int) -> bool:
+            # An event that is read as several is recorded as a whole.
+            return not context.stopping and (calls not in ends or time.monotonic() < end)
+
+        calls, error = await call_each(
             reactor.handler, contexts, thread=self._thread, pass_call=reactor.wants_context,
-            timeout_s=reactor.timeout_s, may_continue=lambda: not context.stopping and time.monotonic() < end,
+            timeout_s=reactor.timeout_s, may_continue=may_continue,
         )  # fmt: skip
-        statements = [statement for each in contexts[:finished] for statement in each.statements]
+        finished = bisect_right(ends, calls)
+        recorded = contexts[: ends[finished - 1]] if finished else []
+        statements = [statement for each in recorded for statement in each.statements]
         # fault: events-of-failed-handler-stored
-        append = merge_appends(append for each in contexts[:finished] for append in each.handler_log.appends)
-        if finished == len(contexts):
+        append = merge_appends(append for each in recorded for append in each.handler_log.appends)
+        if calls == len(contexts):
             error = undecodable
         elif finished and buffer.overflowed:  # the next unit of work has space for the event
             error = None
@@ -206,14 +215,21 @@ class Reactor:
 
     def _contexts(
         self, events: Sequence[RecordedEvent], attempt: int, buffer: HandlerBuffer
-    ) -> tuple[list[Context], Exception | None]:
-        """Return handler contexts of the events up to one that cannot be decoded, and the reason."""
-        contexts: list[Context] = []
+    ) -> tuple[list[Context], list[int], Exception | None]:
+        """Return handler contexts of the events up to one that cannot be decoded.
+
+        Returns:
+            The contexts, several for an event that is read as several, and none for a dropped one; for each event, the
+            number of contexts up to its last one; and why the next event cannot be decoded.
+        """
+        contexts, ends = list[Context](), list[int]()
         for event in events:
             try:
-                envelope = self._codec.decode_envelope(event)
+                envelopes = self._codec.decode_all(event, self._handled)
             except Exception as error:
-                return contexts, error
-            log = HandlerLog(self._log, self._client._clock, buffer)  # pyright: ignore[reportPrivateUsage]
-            contexts.append(Context(log, self._client, envelope, 1 if contexts else attempt))
-        return contexts, None
+                return contexts, ends, error
+            for each in envelopes:
+                log = HandlerLog(self._log, self._client._clock, buffer)  # pyright: ignore[reportPrivateUsage]
+                contexts.append(Context(log, self._client, each, 1 if any(ends) else attempt))
+            ends.append(len(contexts))
+        return contexts, ends, None

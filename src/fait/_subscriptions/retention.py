@@ -76,7 +76,8 @@ class Retention:
         return total
 
     def _retention_by_type(self) -> Mapping[str, timedelta]:
-        return {name: each.retention for name, each in self._registry.types.items() if each.retention is not None}
+        types = self._registry.types.values()
+        return {name: each.retention for each in types if each.retention for name in (each.name, *each.was)}
 
     async def _drop(self, type: str, retention: timedelta, up_to: int) -> int:
         count, more = 0, True
