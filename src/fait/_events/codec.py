@@ -12,8 +12,8 @@ from uuid import UUID
 
 import msgspec
 
-from fait._errors import FaitError, InvalidValue, UndecodableEvent, UnknownEventType, UsageError
-from fait._events.conversion import Decode, DecodeTable
+from fait._errors import FaitError, InvalidValue, UndecodableEvent, UsageError
+from fait._events.conversion import Decode, DecodeTable, unknown_type
 from fait._events.envelope import EncodedEvent, Envelope, Metadata, RecordedEvent, Untyped
 from fait._events.event import MAX_EVENT_NAME_CHARS, NOTHING_DECIDED, event_type, is_event_name, not_an_event
 from fait._events.query import EVERYTHING, Query
@@ -310,12 +310,6 @@ def check_event_id(text: str) -> str:
         return str(UUID(text))
     except (ValueError, AttributeError, TypeError):
         raise InvalidValue(f"event id {text!r}", "$", "it is not a UUID") from None
-
-
-def unknown_type(name: str, stream: str, version: int) -> UnknownEventType:
-    """Return the error for an event whose type is not declared."""
-    reason = "no included event class has that name. Include its class in the app, with app.include(...)"
-    return UnknownEventType(stream, version, name, reason)
 
 
 def decode_recorded(decode: Decode, recorded: RecordedEvent) -> Any:

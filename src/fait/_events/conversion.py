@@ -16,7 +16,7 @@ from fait._events.event import EventType
 from fait._events.unknown_keys import decode_known_keys
 from fait._events.upcast import Upcaster
 
-__all__ = ["Conversion", "Decode", "DecodeTable", "Steps", "encode_plain", "resolve_conversion"]
+__all__ = ["Conversion", "Decode", "DecodeTable", "Steps", "encode_plain", "resolve_conversion", "unknown_type"]
 
 Decode = Callable[[str], Any]
 
@@ -125,6 +125,11 @@ def _no_step(
             f"{newest}. Newer code wrote it: deploy that code here too"
         )
     else:
-        reason = "no included event class has that name. Include its class in the app, with app.include(...)"
-        return UnknownEventType(stream, version, name, reason)
+        return unknown_type(name, stream, version)
     return EventTooNew(stream, version, name, reason)
+
+
+def unknown_type(name: str, stream: str, version: int) -> UnknownEventType:
+    """Return the error for an event whose type is not declared."""
+    reason = "no included event class has that name. Include its class in the app, with app.include(...)"
+    return UnknownEventType(stream, version, name, reason)

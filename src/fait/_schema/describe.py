@@ -61,8 +61,12 @@ def describe(cls: type) -> Description:
     """Return the description of an event class: the JSON of its events, in a canonical form.
 
     It does not depend on the versions of Python, msgspec and Pydantic, on the library that made the class, on the names
-    of classes, or on the order of fields. Code that runs when an event is created, such as `__post_init__` or a
-    validator, is no part of it.
+    of classes, or on the order of fields. Code that runs when an event is created, such as `__post_init__`, is no part
+    of it.
+
+    Types with a description: bool, int, float, Decimal, str, bytes, date, time, datetime, timedelta, UUID, None, enums,
+    literals, `fait.Json`; lists, tuples, sets and dicts of these, unions, records, new types and aliases; limits by
+    `msgspec.Meta`, and in Pydantic models by `Field`. A serializer or a computed field of Pydantic has none.
 
     Args:
         cls: an event class, declared with `fait.event` or `fait.describe`.
@@ -107,7 +111,7 @@ class _Walk:
     def _error(self, site: _Site, reason: str) -> DeclarationError:
         return DeclarationError(
             f"event {self._event!r} cannot be described: {site.path}: {reason}. Without a description, changes of the "
-            "event cannot be checked; use types that fait.schema.describe names."
+            "event cannot be checked: use one of the types that help(fait.schema.describe) lists."
         )
 
     def record(self, cls: Any, bound: Mapping[Any, Any], site: _Site) -> JsonType:
