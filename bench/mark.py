@@ -33,7 +33,7 @@ from outbox_ways import shop
 from subjects.fait_system import Item, OrderPlaced
 
 from fait._clock import new_id
-from fait._events.append import MAX_PAGE_BYTES, Appended, StreamWrite
+from fait._events.append import Appended, StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.version import ANY
 from fait._store.open import open_admin, open_store
@@ -134,7 +134,7 @@ async def _measure(url: str, n: int) -> Found:
     last = LOGGED // 2
 
     async def read(_: int) -> None:
-        check("events of a page", len(await page.fetch(last - PAGE, last, PAGE, None, None, MAX_PAGE_BYTES)), PAGE)
+        check("events of a page", len(await page.fetch(last - PAGE, last, PAGE, None, None)), PAGE)
 
     async def append(_: int) -> None:
         await _append(store, f"order-{new_id()}")

@@ -33,7 +33,7 @@ class Affinity:
     def __init__(self, subject: str) -> None:
         self._subject = subject
         self._generation = len(_forks)
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
 
     @property
     def is_forked(self) -> bool:

@@ -1,9 +1,12 @@
 """Idempotency keys: one intention under each key, at every entrance and on every backend."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC
+from fractions import Fraction
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -50,6 +53,23 @@ async def test_key_is_answered_for_the_same_intention_and_refused_for_every_othe
                 with pytest.raises(fait.KeyReused, match="Nothing was written"):
                     await call(client)
             assert await s.store.log.last_position() == head, (first, second)
+
+
+@pytest.mark.parametrize(
+    "argument", [Path("a"), Fraction(1, 2), range(3), {(1, 2): 3}, [re.compile("a")], UTC, len], ids=repr
+)
+async def test_argument_that_cannot_be_compared_is_refused_under_a_key(s: System, argument: Any) -> None:
+    class Shelf(fait.Aggregate, category="shelf"):
+        def put(self, thing: object) -> None:
+            self.emit(Filled(1))
+
+        def evolve(self, event: Filled) -> None:
+            pass
+
+    await s.transact(Shelf.put, "1", argument)
+    with pytest.raises(fait.InvalidValue, match="a repeated call could not be recognized"):
+        await s.using(key="k").transact(Shelf.put, "1", argument)
+    assert await stored_types(s) == ["wallet.filled"]
 
 
 async def test_scope_makes_a_key_another_key(s: System) -> None:

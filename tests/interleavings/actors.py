@@ -7,7 +7,7 @@ from uuid import uuid4
 import asyncpg
 from msgspec import Struct
 
-from fait._events.append import MAX_PAGE_BYTES, AppendCondition, Appended, AppendResult, StreamWrite
+from fait._events.append import AppendCondition, Appended, AppendResult, StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.query import Query
 from fait._store.postgres.append_protocol import batch_arguments, is_single_event, read_results, single_arguments
@@ -191,7 +191,7 @@ async def by_mark(connection: Any, pause: Pause, log: Log, reading: Reading) -> 
     """Read the mark, then the events up to it."""
     mark = await connection.fetchval(log.sql["high_water_mark"], None)
     await pause("rows")
-    rows = await connection.fetch(log.sql["read_log"], reading.after, mark, 1000, None, None, MAX_PAGE_BYTES)
+    rows = await connection.fetch(log.sql["read_log"], reading.after, mark, 1000, None, None)
     reading.marks.append(mark)
     reading.rows += [as_row(row) for row in rows]
     reading.after = max(reading.after, mark)

@@ -4,7 +4,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from fait._events.append import MAX_PAGE_BYTES
 from fait._store.migrations import load_migrations
 from fait._store.postgres.identifiers import in_schema
 from tests.interleavings.actors import Log, Pause, Reading, as_row, by_mark, by_tail
@@ -54,7 +53,7 @@ IN_MARK = {name: BY_MARK.steps[name] for name in ("sequence", "tickets", "visibl
 
 
 async def fetch(connection: Any, sql: str, reading: Reading, *values: Any) -> None:
-    rows = await connection.fetch(sql, *values, 1000, None, None, MAX_PAGE_BYTES)
+    rows = await connection.fetch(sql, *values, 1000, None, None)
     reading.rows += [as_row(row) for row in rows]
     reading.after = max([reading.after, *(row["position"] for row in rows)])
 
@@ -71,9 +70,7 @@ async def by_transaction(connection: Any, pause: Pause, log: Log, reading: Readi
     sql = derived(
         log.sql["read_log"],
         (RANGE, f"position > $1 AND ($2::uuid IS NULL OR (xid, position) > ({cursor})) AND {FINISHED}"),
-        ("(ORDER BY position ROWS", "(ORDER BY xid, position ROWS"),
-        ("ORDER BY position\n        LIMIT", "ORDER BY xid, position\n        LIMIT"),
-        ("$6\nORDER BY position", "$6\nORDER BY xid, position"),
+        ("ORDER BY position", "ORDER BY xid, position"),
     )
     await fetch(connection, sql, reading, reading.start, reading.rows[-1].id if reading.rows else None)
 

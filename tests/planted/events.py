@@ -18,6 +18,13 @@ FAULTS = [
         INTENTION + "[memory-command]",
     ),
     Mutant(
+        "an argument of which only the type is recorded is compared under a key, so that another one is acknowledged",
+        "_decisions/idempotency.py",
+        "unrecorded-argument-under-key",
+        "return _command_record(name, arguments, _encode_argument)",
+        KEYS + "argument_that_cannot_be_compared_is_refused_under_a_key[memory-PosixPath('a')]",
+    ),
+    Mutant(
         "an event that the app does not include is appended, and is read as untyped",
         "_events/codec.py",
         "event-not-included",

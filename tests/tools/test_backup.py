@@ -17,6 +17,7 @@ from fait._errors import StoreUnavailable
 from fait._store.open import open_store
 from fait._store.sqlite import backup as sqlite_backup
 from fait.testing.contract.store import added, everything, write
+from tests.crash.counting import Counter, counting_app
 
 Run = Callable[..., Any]
 
@@ -99,6 +100,18 @@ def test_backup_prints_its_size_and_position(run: Run, store: str, target: Path)
     assert result.exit_code == 0
     assert result.stdout.endswith(f"copy.db: {target.stat().st_size:,} bytes, up to position 7\n")
     assert run("doctor", "-s", f"sqlite:///{target}").exit_code == 0
+
+
+def test_copy_has_no_workers_and_no_leases(run: Run, store: str, target: Path) -> None:
+    async def work() -> None:
+        async with counting_app().open(store) as system:
+            await system.wait(await system.transact(Counter.count, "a", 1))
+            backup = await asyncio.to_thread(run, "backup", str(target), "-s", store)
+            assert backup.exit_code == 0, backup.output
+        async with counting_app().open(f"sqlite:///{target}", lease_s=60) as system:
+            await system.wait(await system.transact(Counter.count, "a", 1), timeout_s=20)
+
+    asyncio.run(work())
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "broken link"])

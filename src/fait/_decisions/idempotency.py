@@ -68,7 +68,7 @@ class Intention:
             raise UsageError("id= and an idempotency key both name the intention: pass one. Nothing was written.")
         self.options = options
         self.stream = stream
-        self.command = None if command is None else _command_record(*command)
+        self.command = None if command is None else self._record(*command)
         self.has_new_ids = options.key is None and event_id is None
         self._command = command
         self._event_id = None if event_id is None else check_event_id(event_id)
@@ -94,7 +94,7 @@ class Intention:
             UsageError: it has; another attempt would decide on other arguments than the first.
         """
         # fault: changed-arguments-used-again
-        if self._command is not None and _command_record(*self._command) != self.command:
+        if self._command is not None and self._record(*self._command) != self.command:
             raise UsageError(
                 f"the command {self._command[0]} changed its arguments, so it cannot run again after a conflict. "
                 "Nothing was written: let it change a copy of them."
@@ -135,6 +135,10 @@ class Intention:
         [event_id] = self.first_ids(1)
         event = EncodedEvent(NOTHING_DECIDED, 1, event_id, msgspec.json.encode(basis).decode(), self.metadata)
         return StreamWrite(f"{NOTHING_DECIDED}-{event_id[:2]}", (event,), ANY)
+
+    def _record(self, name: str, arguments: Mapping[str, Any]) -> CommandRecord:
+        # fault: unrecorded-argument-under-key
+        return _command_record(name, arguments, _encode_argument if self.options.key is None else _refuse_argument)
 
     @property
     def _key(self) -> str:
@@ -187,14 +191,19 @@ def _same_arguments(arguments: Mapping[str, Any], command: CommandRecord, origin
     return all(same_value(new[name], old[name], arguments[name]) for name in new.keys() & old.keys())
 
 
-def _command_record(name: str, arguments: Mapping[str, Any]) -> CommandRecord:
+def _command_record(name: str, arguments: Mapping[str, Any], encode_argument: Callable[[object], Any]) -> CommandRecord:
     """Return a command as recorded in the metadata of its events.
+
+    Args:
+        name: name of the command.
+        arguments: its arguments.
+        encode_argument: encodes a value that msgspec does not support.
 
     Raises:
         InvalidValue: JSON cannot represent an argument, or it can be read only once.
     """
     try:
-        return CommandRecord(name, msgspec.Raw(msgspec.json.encode(arguments, enc_hook=_encode_argument)))
+        return CommandRecord(name, msgspec.Raw(msgspec.json.encode(arguments, enc_hook=encode_argument)))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         reason = f"JSON cannot represent it ({type(error).__name__})"
         raise InvalidValue("a command's arguments", "$", reason) from None
@@ -314,6 +323,15 @@ def _metadata_of(options: Options, command: CommandRecord | None) -> str:
             extra=dict(options.extra),
         )
     )
+
+
+def _refuse_argument(value: object) -> Any:
+    """Encode an argument under an idempotency key. One that can be recorded by its type alone could not be compared."""
+    encoded = _encode_argument(value)
+    if isinstance(encoded, str):
+        reason = f"a {type(value).__qualname__} cannot be recorded as JSON, so a repeated call could not be recognized"
+        raise InvalidValue("a command's arguments under an idempotency key", "$", f"{reason}: pass text or numbers")
+    return encoded
 
 
 def _encode_argument(value: object) -> Any:

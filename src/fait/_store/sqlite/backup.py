@@ -87,6 +87,9 @@ def _copy(
             while not backup.done and not canceled.is_set():
                 backup.step(PAGES_PER_STEP)
                 on_progress(backup.page_count - backup.remaining, backup.page_count)
+        if not canceled.is_set():  # no process of the store works in the copy
+            destination.execute(SQL["free_ranges"], (None,))
+            destination.execute(SQL["delete_workers"])
     finally:
         destination.close()
     if canceled.is_set():

@@ -5,7 +5,7 @@
 SELECT w.number, e.*
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (stream, after, number)
 CROSS JOIN LATERAL (
-    SELECT version, position, id::text, type, schema_version, CASE WHEN size_bytes <= 4096 THEN data END
+    SELECT version, position, id::text, type, schema_version, CASE WHEN size_bytes <= 4096 THEN data END AS data
     FROM {schema}.fait_all_events AS a
     WHERE a.stream = w.stream AND a.version > w.after
     ORDER BY a.version

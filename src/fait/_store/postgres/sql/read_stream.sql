@@ -4,8 +4,8 @@
 -- Out:  events, by version; data, metadata and tags of large ones are NULL: see read_stream_by_size
 -- Plan: Merge Append of index scans on (stream, version)
 SELECT position, stream, version, type, schema_version, id::text,
-    CASE WHEN size_bytes <= 4096 THEN data END, CASE WHEN size_bytes <= 4096 THEN metadata END,
-    CASE WHEN size_bytes <= 4096 THEN tags END, recorded_at, occurred_at
+    CASE WHEN size_bytes <= 4096 THEN data END AS data, CASE WHEN size_bytes <= 4096 THEN metadata END AS metadata,
+    CASE WHEN size_bytes <= 4096 THEN tags END AS tags, recorded_at, occurred_at
 FROM {schema}.fait_all_events
 WHERE stream = $1 AND version > $2
     AND ($4::bigint IS NULL OR version <= $4)

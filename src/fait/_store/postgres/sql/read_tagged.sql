@@ -3,8 +3,8 @@
 -- Out:  as read_log; see read_tagged_by_size
 -- Plan: Index Only Scan using fait_tags_pkey, and the events by their primary keys
 SELECT e.position, stream, version, type, schema_version, id::text,
-    CASE WHEN size_bytes <= 4096 THEN data END, CASE WHEN size_bytes <= 4096 THEN metadata END,
-    CASE WHEN size_bytes <= 4096 THEN tags END, recorded_at, occurred_at
+    CASE WHEN size_bytes <= 4096 THEN data END AS data, CASE WHEN size_bytes <= 4096 THEN metadata END AS metadata,
+    CASE WHEN size_bytes <= 4096 THEN tags END AS tags, recorded_at, occurred_at
 FROM {schema}.fait_tags AS t JOIN {schema}.fait_all_events AS e ON e.position = t.position
 WHERE t.tag = hashtextextended(($6::text[])[1], 0) AND t.position > $1 AND t.position <= $2
     AND e.tags @> $6::text[]
