@@ -244,10 +244,12 @@ async def test_appends_behind_pgbouncer_never_continue_in_promoted_server(pgboun
         vars(store)["_database"].on_connect = None
         standby = Standby(primary)
         stack.callback(standby.close)
-        moved = asyncio.Event()
+        busy, moved = asyncio.Event(), asyncio.Event()
 
         async def append(caller: int) -> None:
-            for _ in range(100_000):
+            for number in range(100_000):
+                if number == 20:
+                    busy.set()
                 try:
                     await store.log.append([write(f"s-{caller}")])
                 except LogMoved:
@@ -257,7 +259,8 @@ async def test_appends_behind_pgbouncer_never_continue_in_promoted_server(pgboun
                     await asyncio.sleep(0.05)
 
         callers = [asyncio.create_task(append(number)) for number in range(8)]
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(60):
+            await busy.wait()
         standby.promote()
         before = int(client_at(standby.port, primary, "SELECT max(position) FROM busy.fait_events"))
         primary.stop("immediate")

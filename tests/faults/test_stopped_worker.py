@@ -45,7 +45,7 @@ async def run_and_stop(url: str) -> None:
 
     PostgresRecorder._move = move_and_stop  # type: ignore[method-assign,assignment]
     async with app.open(url):
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
 
 def test_idle_timeout_of_a_handler_transaction_is_shorter_than_the_default_lease() -> None:

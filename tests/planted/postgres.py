@@ -199,25 +199,11 @@ FAULTS = [
         lines=5,
     ),
     Mutant(
-        "two concurrent adoptions begin two epochs",
-        "_store/postgres/identity.py",
-        "adoption-without-lock",
-        "pass",
-        SCHEMA + "concurrent_adoptions_start_one_epoch",
-    ),
-    Mutant(
         "an epoch starts while an append is open, below its events",
         "_store/postgres/identity.py",
         "adoption-with-open-append",
         "pass",
         SCHEMA + "adoption_waits_for_open_append_and_starts_epoch_after_it",
-    ),
-    Mutant(
-        "an earlier timeline is not noticed",
-        "_store/postgres/identity.py",
-        "earlier-timeline-not-noticed",
-        "elif confirmed.timeline < current.timeline:",
-        "tests/tools/test_log_adopt.py::test_moved_log_is_rejected_until_adopted[timeline = timeline + 1]",
     ),
     Mutant(
         "the outbox adds events outside of a transaction",

@@ -219,7 +219,7 @@ FAULTS = [
         "a flush starts in the task of a caller, and its timeout cancels that task",
         "_store/group_commit.py",
         "flush-in-task-of-caller",
-        "task = self._loop.create_future()\nself._run(batch, slots).send(None)",
+        "task = self._affinity.loop.create_future()\nself._run(batch, slots).send(None)",
         "tests/store/test_flush_tasks.py::test_timeout_in_flush_that_a_caller_starts_does_not_cancel_the_caller",
     ),
     Mutant(

@@ -93,6 +93,7 @@ async def test_append_after_restore_does_not_advance_mark() -> None:
     assert await mark.refresh(beyond=0) == 8
     waiting = asyncio.create_task(mark.wait(8))
     await until(lambda: vars(mark)["_moved"])
+    vars(mark)["_waiters"] += 1  # a reader that has not been woken yet
 
     mark.advance_to(stored_at(9), asyncio.get_running_loop().time())
     await asyncio.sleep(0)

@@ -84,9 +84,10 @@ class Client:
         Args:
             key: idempotency key: names one intention of a caller, in the whole log. A second call with the same key
                 appends nothing and returns where the first call's events are stored, with `repeated` set. If it is not
-                the same call (another command, arguments, stream or events), it raises `KeyReused`. The result's
-                `value` is not stored: to compute it, the command runs again on the state that the first call decided
-                on. The key is remembered as long as the events; a decision without events is remembered too.
+                the same call (another command, arguments, stream or events), it raises `KeyReused`; `extra` and
+                `occurred_at` are not compared. The result's `value` is not stored: to compute it, the command runs
+                again on the state that the first call decided on. The key is remembered as long as the events; a
+                decision without events is remembered too. Arguments of the command must be JSON values or records.
             scope: scope of the key: the same key in another scope is another key. By default "", which all callers
                 share.
             expected: the version that the stream must have, or "no_stream", "exists" or "any". A conflict is then an

@@ -123,7 +123,6 @@ def check_not_moved(confirmed: ServerTimeline, current: ServerTimeline, location
     """Raise LogMoved if the log is in another cluster, or on another timeline, than last confirmed."""
     if confirmed.cluster and current.cluster and confirmed.cluster != current.cluster:
         reason = "was copied or restored into another cluster"
-    # fault: earlier-timeline-not-noticed
     elif confirmed.timeline != current.timeline:
         reason = f"was restored or failed over: its timeline changed from {confirmed.timeline} to {current.timeline}"
     else:
@@ -169,7 +168,6 @@ async def _adopt(database: Database, connection: PostgresConnection, *, in_place
     # At other levels, the snapshot could be older than an adoption that held the lock before.
     await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
     # Without the lock, two concurrent adoptions would each start an epoch.
-    # fault: adoption-without-lock
     await connection.execute(database.sql["lock_schema"])
     # Without it, an open append could commit in the new epoch, with a position that the repair of the sequence passes.
     await connection.execute(f"SET LOCAL lock_timeout = '{OPEN_APPENDS_TIMEOUT_S}s'")
