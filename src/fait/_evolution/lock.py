@@ -1,0 +1,39 @@
+"""A lock: one version of an event type as it was published. It is kept in a file and never changes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from fait._schema.description import Description
+
+__all__ = ["Lock", "Locks"]
+
+
+class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One version of an event type, as it was published.
+
+    Attributes:
+        type: stored name of the event type.
+        version: its schema version.
+        locked_on: the day on which the file was written, as `YYYY-MM-DD`.
+        fingerprint: the fingerprint of `description`.
+        reserved: names of members that an earlier version had and this one has not, sorted. They must not come back with
+            another meaning.
+        description: the JSON of its events.
+        json_schema: the same as JSON Schema (draft 2020-12), for readers in other languages.
+        samples: events of this version as plain data, generated or written by hand.
+    """
+
+    type: str
+    version: int
+    locked_on: str
+    fingerprint: str
+    reserved: tuple[str, ...] = ()
+    description: Description
+    json_schema: dict[str, Any]
+    samples: tuple[Any, ...] = ()
+
+
+Locks = Mapping[str, Mapping[int, Lock]]
+"""Locks by event type, then by version."""
