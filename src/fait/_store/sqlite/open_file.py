@@ -8,7 +8,6 @@ takes half a microsecond. All files are compared at intervals, before writes and
 """
 
 import os
-import time
 from array import array
 from typing import Final, Literal
 
@@ -39,6 +38,7 @@ class OpenFile:
         self._path = os.path.abspath(path)  # the working directory may change
         self._real_path = connection.filename  # SQLite resolves symbolic links
         self._has_moved = array("i", [0])
+        self._address = self._has_moved.buffer_info()[0]
         self._next_check = 0.0
         self._is_lost = False
         self._opened = self._identities()
@@ -46,13 +46,15 @@ class OpenFile:
             raise self._lost("not_written")
         self._wal_lock = WalLock(self._real_path)
 
-    def check(self) -> None:
+    def check(self, now: float) -> None:
         """Compare all files, unless this was done within the last `CHECK_INTERVAL_S`.
+
+        Args:
+            now: `time.perf_counter()`, which the caller may need anyway.
 
         Raises:
             StoreUnavailable: they are other files, now or at an earlier comparison. Nothing was written.
         """
-        now = time.monotonic()
         if now >= self._next_check or self._is_lost:
             # fault: moved-file-used
             if self._is_lost or self._identities() != self._opened:
@@ -65,7 +67,7 @@ class OpenFile:
         Raises:
             StoreUnavailable: it is another file. The outcome of the commit is unknown.
         """
-        connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, self._has_moved.buffer_info()[0])
+        connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, self._address)
         if self._has_moved[0]:
             raise self._lost("unknown")
 

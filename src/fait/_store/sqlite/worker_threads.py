@@ -140,7 +140,7 @@ class ReaderThreads(_WorkerThreads):
     async def run(self, job: Callable[[SqliteConnection], T]) -> T:
         """Run a job in a thread and wait for its result."""
         result = await super().run(job)
-        self._file.check()
+        self._file.check(time.perf_counter())
         return result
 
 
@@ -155,6 +155,8 @@ class WriterThread(_WorkerThreads):
         self._commit_time_s = 2 * MAX_INLINE_COMMIT_S  # inline only after measured commits were fast
         self._wal_pages = 0
         self._connection = connection = open_connection()
+        self._busy_handler = BusyHandler()
+        connection.set_busy_handler(self._busy_handler)
         self.file = OpenFile(path, connection)
         self._max_wal_pages: int = connection.pragma("wal_autocheckpoint")
         connection.set_wal_hook(self._on_commit)
@@ -172,7 +174,7 @@ class WriterThread(_WorkerThreads):
 
     def _run_now(self, job: Callable[[SqliteConnection], T]) -> T:
         # fault: busy-wait-in-event-loop
-        self._connection.set_busy_handler(None)
+        self._busy_handler.waits = False
         try:
             [result] = self._run_transaction(self._connection, [job])
         except apsw.BusyError:
@@ -180,7 +182,7 @@ class WriterThread(_WorkerThreads):
         except Exception as error:
             raise _translate_error(error) from None
         finally:
-            self._connection.set_busy_handler(BusyHandler())
+            self._busy_handler.waits = True
         if self._needs_checkpoint():  # the thread runs it after an empty job
             done: asyncio.Future[None] = self._loop.create_future()
             done.add_done_callback(lambda each: each.exception())  # nothing awaits it; it may fail with its transaction
@@ -217,12 +219,12 @@ class WriterThread(_WorkerThreads):
             return [outcome for queued in jobs for outcome in self._run_jobs(connection, [queued])]
 
     def _run_transaction(self, connection: SqliteConnection, jobs: Sequence[Job]) -> list[Any]:
-        self.file.check()
         started = time.perf_counter()
+        self.file.check(started)
         try:
             results = _transaction(connection, jobs)
             # fault: commit-to-moved-file-acknowledged
-            self.file.check_after_commit(self._connection)
+            self.file.check_after_commit(connection)
             return results
         finally:
             self._commit_time_s = max(time.perf_counter() - started, self._commit_time_s * COMMIT_TIME_DECAY)
