@@ -93,6 +93,8 @@ async def test_two_copies_of_a_file_are_adopted_with_different_epoch_ids(path: P
         "CREATE VIRTUAL TABLE temp.fait_tags USING fts5(tag)",
         "CREATE VIEW fait_all AS SELECT 1",
         "ALTER TABLE mine RENAME TO fait_mine",
+        "ALTER TABLE mine RENAME TO 'fait_mine'",
+        "CREATE TEMP TABLE 'FAIT_events' (position)",
     ],
 )
 async def test_handler_statement_on_transactions_or_fait_tables_is_rejected(

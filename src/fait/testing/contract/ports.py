@@ -327,12 +327,38 @@ class PortContract(LeaseContract, HandlerAppendContract, ClosingContract):
 
         for bad in (
             "COMMIT", "ROLLBACK", "UPDATE fait_ranges SET position = 9", "DELETE FROM fait_workers",
-            "CREATE TEMP TABLE FAIT_events (n integer)",
+            "CREATE TEMP TABLE FAIT_events (n integer)", "SELECT '''' FROM fait_workers -- '",
+            "DELETE FROM \"fait_workers\" WHERE worker = 'a'", "DELETE FROM 'fait_workers'",
         ):  # fmt: skip
             with pytest.raises(UsageError):
                 await recorded(store, work_of(token, 5, (RowChange(NOTES, [(1, "a")]),), (HandlerStatement(bad),)))
 
             assert await state(store) == (0, [], []), bad
+
+    @pytest.mark.parametrize("sql", ["", " ;", "-- nothing", "/* fait_events */ ; -- nothing"])
+    async def test_text_without_a_statement_records_nothing(self, store: Store, sql: str) -> None:
+        token = await prepared(store)
+
+        with pytest.raises(UsageError, match="Nothing was recorded"):
+            await recorded(store, work_of(token, 5, (RowChange(NOTES, [(1, "a")]),), (HandlerStatement(sql),)))
+
+        assert await state(store) == (0, [], [])
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "INSERT INTO words (word, count) VALUES ('see fait_events', 1)",
+            "INSERT INTO words (word, count) VALUES ('it''s -- fait_events', 1)",
+            "INSERT INTO words (word, count) /* fait_events */ VALUES ('a', 1) -- see fait_log, it's there",
+        ],
+    )
+    async def test_text_may_mention_a_table_of_the_store_in_strings_and_comments(self, store: Store, sql: str) -> None:
+        _needs_sql(store)
+        token = await prepared(store)
+
+        await recorded(store, work_of(token, 5, (), (HandlerStatement(sql),)))
+
+        assert len((await state(store))[2]) == 1
 
     @pytest.mark.parametrize("second", ["SELECT 2", "INSERT INTO words (word, count) VALUES ('b', 2)", "nonsense"])
     async def test_text_with_several_statements_records_nothing(self, store: Store, second: str) -> None:
