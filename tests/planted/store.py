@@ -146,6 +146,13 @@ FAULTS = [
         "tests/tools/test_backup.py::test_damaged_copy_is_not_published",
     ),
     Mutant(
+        "a backup removes the partial copy of another one that runs",
+        "_store/sqlite/backup.py",
+        "partial-backup-of-another-process-removed",
+        "if match := name.fullmatch(each.name):",
+        "tests/tools/test_backup.py::test_backup_removes_partial_copies_of_killed_backups_and_says_so",
+    ),
+    Mutant(
         "one failed job fails the whole transaction",
         "_store/sqlite/worker_threads.py",
         "failed-job-fails-transaction",

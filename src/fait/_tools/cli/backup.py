@@ -24,7 +24,8 @@ async def backup(
     """Copy an SQLite store to a file.
 
     Processes may continue to use the store. The copy has all events up to one moment. It is checked before it gets its
-    name, so an interrupted backup creates no file. Use pg_dump for PostgreSQL.
+    name, so an interrupted backup creates no file; a partial copy of a backup that was killed is removed by the next
+    one to FILE. Use pg_dump for PostgreSQL.
     """
     started = time.monotonic()
     with ProgressMeter("backup", 1000, "pages") as meter:
