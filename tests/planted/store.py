@@ -177,8 +177,22 @@ FAULTS = [
         "a store that was moved is used",
         "_store/sqlite/open_file.py",
         "moved-file-used",
-        "if self._is_lost:",
+        "if self._is_lost or self.has_other_content():",
         "tests/store/test_sqlite_moved.py::test_store_whose_files_have_moved_is_not_used[append-file deleted]",
+    ),
+    Mutant(
+        "a store whose file was overwritten is used",
+        "_store/sqlite/file_content.py",
+        "overwritten-file-used",
+        "if magic != _MAGIC:",
+        "tests/store/test_sqlite_moved.py::test_store_whose_file_is_overwritten_is_not_used[append-by a backup]",
+    ),
+    Mutant(
+        "a WAL checkpoint hides that the file was overwritten",
+        "_store/sqlite/worker_threads.py",
+        "checkpoint-into-overwritten-file",
+        "if False:",
+        "tests/store/test_sqlite_moved.py::test_overwritten_file_is_not_changed_by_a_wal_checkpoint",
     ),
     Mutant(
         "a commit to a file that was moved is acknowledged",

@@ -74,6 +74,10 @@ class SqliteConnection(Protocol):
         """Run a passive WAL checkpoint: copy WAL pages into the file as far as no reader needs the old ones."""
         ...
 
+    def config(self, op: int, *arguments: int) -> int:
+        """Call `sqlite3_db_config` of SQLite."""
+        ...
+
     def file_control(self, dbname: str, op: int, pointer: int) -> bool:
         """Call `sqlite3_file_control` of SQLite."""
         ...

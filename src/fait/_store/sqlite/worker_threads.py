@@ -190,6 +190,8 @@ class WriterThread(_WorkerThreads):
         return result
 
     def _disconnect(self, connection: SqliteConnection) -> None:
+        if self.file.has_other_content():  # the WAL is not of that content
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.file.release()
         connection.close()
 
@@ -235,6 +237,9 @@ class WriterThread(_WorkerThreads):
     def _checkpoint(self, connection: SqliteConnection) -> None:
         """Run a WAL checkpoint. The WAL hook replaces SQLite's automatic one, with the same threshold."""
         self._wal_pages = 0
+        # fault: checkpoint-into-overwritten-file
+        if self.file.has_other_content():  # the next call raises
+            return
         try:
             connection.wal_checkpoint()
         except apsw.Error as error:  # harmless: commits stay durable in the WAL until the next WAL checkpoint
