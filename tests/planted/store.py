@@ -195,6 +195,13 @@ FAULTS = [
         "tests/store/test_sqlite_moved.py::test_overwritten_file_is_not_changed_by_a_wal_checkpoint",
     ),
     Mutant(
+        "a read continues after its caller was canceled",
+        "_store/sqlite/worker_threads.py",
+        "canceled-read-continues",
+        "pass",
+        "tests/store/test_sqlite.py::test_statement_of_a_canceled_reader_ends",
+    ),
+    Mutant(
         "a commit to a file that was moved is acknowledged",
         "_store/sqlite/worker_threads.py",
         "commit-to-moved-file-acknowledged",

@@ -70,6 +70,10 @@ class SqliteConnection(Protocol):
         """
         ...
 
+    def set_progress_handler(self, handler: Callable[[], bool] | None, nsteps: int) -> None:
+        """Set the function called after each number of steps of a statement. If it returns True, the statement ends."""
+        ...
+
     def wal_checkpoint(self) -> Any:
         """Run a passive WAL checkpoint: copy WAL pages into the file as far as no reader needs the old ones."""
         ...

@@ -37,6 +37,10 @@ COMMIT_TIME_DECAY: Final = 0.9
 """Factor by which the longest duration seen decays with each transaction, so that a slow commit counts for a while."""
 
 
+CANCEL_CHECK_STEPS: Final = 100_000
+"""Number of steps of SQLite's virtual machine, some milliseconds, after which a read of a canceled caller ends."""
+
+
 class _QueuedJob:
     """A job and the future of its result."""
 
@@ -131,7 +135,7 @@ class _WorkerThreads:
 
 
 class ReaderThreads(_WorkerThreads):
-    """Threads that only read."""
+    """Threads that only read. A long statement ends soon after its caller is canceled, as by Ctrl-C."""
 
     def __init__(self, open_connection: Callable[[], SqliteConnection], file: OpenFile, count: int = 2) -> None:
         self._file = file
@@ -142,6 +146,11 @@ class ReaderThreads(_WorkerThreads):
         result = await super().run(job)
         self._file.check(time.perf_counter())
         return result
+
+    def _run_jobs(self, connection: SqliteConnection, jobs: list[_QueuedJob]) -> list[Any]:
+        # fault: canceled-read-continues
+        connection.set_progress_handler(jobs[0].future.cancelled, CANCEL_CHECK_STEPS)
+        return super()._run_jobs(connection, jobs)
 
 
 class WriterThread(_WorkerThreads):

@@ -1,5 +1,6 @@
 """`fait backup`: copies a store that may be in use."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ import typer
 from fait._store.open import open_admin
 from fait._store.store_url import redacted_url
 from fait._tools.cli.options import JsonOption, StoreOption
-from fait._tools.cli.output import command, print_json
+from fait._tools.cli.output import command, print_json, print_message
 from fait._tools.cli.progress import ProgressMeter
 
 __all__ = ["backup"]
@@ -29,9 +30,13 @@ async def backup(
     """
     started = time.monotonic()
     with ProgressMeter("backup", 1000, "pages") as meter:
-        position = await open_admin(store).backup(
-            str(file), lambda copied, total: meter.update(1000 * copied // max(total, 1), copied)
-        )
+        try:
+            position = await open_admin(store).backup(
+                str(file), lambda copied, total: meter.update(1000 * copied // max(total, 1), copied)
+            )
+        except asyncio.CancelledError:
+            print_message(f"fait: the backup was interrupted. {file} was not created.")
+            raise
     seconds, size_bytes = round(time.monotonic() - started, 3), file.stat().st_size
     if as_json:
         print_json(
