@@ -220,6 +220,14 @@ FAULTS = [
         ASYNCPG + "savepoint_rollback_in_a_block_removes_only_its_events",
     ),
     Mutant(
+        "a block on SQLite does not notice that its transaction has ended",
+        "_delivery/outbox/adapters/sqlite3.py",
+        "block-ended-by-hand",
+        "pass",
+        "tests/outbox/test_sqlite3.py::TestSqlite3"
+        "::test_transaction_ended_by_sql_text_stores_row_and_event_or_neither[True-True-ROLLBACK]",
+    ),
+    Mutant(
         "a block whose transaction was ended by hand drops its events silently",
         "_delivery/outbox/connection.py",
         "outbox-in-another-transaction",

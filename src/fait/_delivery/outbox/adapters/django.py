@@ -20,6 +20,7 @@ from fait._delivery.outbox.adapters.driver_errors import (
     warn_if_sqlite_outdated,
 )
 from fait._delivery.outbox.adapters.placeholders import percent_s
+from fait._delivery.outbox.adapters.sqlite3 import BEGIN_BLOCK, END_BLOCK, block_ended_by_hand
 from fait._delivery.outbox.connection import ConnectionOutbox
 from fait._delivery.outbox.outbox import Dialect, OnCommit, Outbox, OutboxBuffer
 from fait._errors import UsageError
@@ -106,8 +107,16 @@ class _Django:
             self.check()
             if self.dialect == "sqlite":  # acquire the write lock now: a DEFERRED transaction may fail to get it later
                 self.run(next(append_in_transaction(self.dialect, (), "public", datetime.now(UTC), look_up=False)))
+                self._execute(BEGIN_BLOCK)
             yield False  # the on_commit hook wakes the handlers
             self.check()  # otherwise Django would roll back without an error
+            if self.dialect == "sqlite":
+                with block_ended_by_hand():
+                    self._execute(END_BLOCK)
+
+    def _execute(self, sql: str) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql)
 
     def _no_transaction(self) -> UsageError:
         using = "" if self._connection.alias == "default" else f"using={self._connection.alias!r}"
