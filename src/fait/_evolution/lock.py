@@ -19,10 +19,10 @@ class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         version: its schema version.
         locked_on: the day on which the file was written, as `YYYY-MM-DD`.
         fingerprint: the fingerprint of `description`.
-        reserved: paths of members that an earlier version had and this one has not, sorted. They must not come back with
-            another meaning. A member inside another one that is reserved is not listed.
-        replacements: why the file was replaced, if it was: a line with the day, the fingerprint of the replaced lock and
-            the reason for each time, oldest first.
+        reserved: paths of members that an earlier version had and this one has not, sorted. They must not come back
+            with another meaning. A member inside another one that is reserved is not listed.
+        replacements: why the file was replaced, if it was: for each time a line with the day, the fingerprint of the
+            replaced lock and the reason, oldest first.
         description: the JSON of its events.
         json_schema: the same as JSON Schema (draft 2020-12), for readers in other languages.
         samples: events of this version as plain data, generated or written by hand.

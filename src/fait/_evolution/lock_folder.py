@@ -107,7 +107,7 @@ class LockFolder:
         for each in _visible(folder.parent) if folder.parent.is_dir() else ():
             if each.name != folder.name and each.name.casefold() == folder.name.casefold():
                 raise UsageError(
-                    f"cannot lock in {folder}: {each.name} has locks already, and some file systems take both names for "
+                    f"cannot lock in {folder}: {each.name} has locks already, and for some file systems both names are "
                     "one. Nothing was written. Choose an event name that differs in more than upper and lower case."
                 )
 

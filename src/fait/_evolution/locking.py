@@ -73,7 +73,7 @@ def parse_target(text: str, known: Iterable[str]) -> Target:
 
     closest = get_close_matches(type or text, names, 1)
     advice = f"The closest name is {closest[0]!r}." if closest else f"Event types: {', '.join(names) or 'none'}."
-    raise UsageError(f"no event type {type or text!r}. Nothing was written. {advice}")
+    raise UsageError(f"no event type {type or text!r}. {advice}")
 
 
 def versions_to_lock(registry: Registry, locks: Locks, targets: Sequence[Target]) -> list[VersionToLock]:
@@ -147,8 +147,8 @@ def find_gaps(locks: Locks, versions: Iterable[VersionToLock]) -> list[Violation
             details=(f"version {each.declared.schema_version} cannot be locked while version {missing} has no lock",),
             advice=(
                 f"Check out the commit with version {missing} of the class, and lock it there.",
-                'If no event of it is stored: an exemption in pyproject.toml, [[tool.fait.allow]] rule = "FAIT103", '
-                f'event = "{each.declared.name}", version = {missing}, reason = "..."',
+                "If no event of it is stored, accept that in pyproject.toml: [[tool.fait.allow]]",
+                f'rule = "FAIT103", event = "{each.declared.name}", version = {missing}, reason = "..."',
             ),
         )
         for each in versions
@@ -200,8 +200,8 @@ def _samples(version: VersionToLock, description: Description, written: Sequence
     found = (*kept, *islice(_generated(declared, description), max(0, SAMPLES - len(kept))))
     if not found:
         raise UsageError(
-            f"no sample of the event {declared.name!r} was found that its class accepts. Nothing was written. Write one "
-            f"by hand, as a JSON file, and lock it: fait schema lock {declared.name} --sample FILE"
+            f"no sample of the event {declared.name!r} was found that its class accepts. Nothing was written. Write "
+            f"one as a JSON file, and lock it: fait schema lock {declared.name} --sample FILE"
         )
     return found
 
