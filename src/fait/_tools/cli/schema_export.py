@@ -57,7 +57,8 @@ def _schemas(project: Project) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _with_id(path: str, title: str, schema: dict[str, Any], base_url: str) -> dict[str, Any]:
-    return {"$schema": schema["$schema"], "$id": f"{base_url}{path}", "title": title, **schema}
+    place = path.replace("%", "%25") if "://" in base_url else path  # a server decodes the path of a URL
+    return {"$schema": schema["$schema"], "$id": base_url + place, "title": title, **schema}
 
 
 def _write(file: Path, schema: dict[str, Any]) -> None:
