@@ -186,13 +186,13 @@ def test_locked_version_that_was_changed_is_not_locked_again() -> None:
     locks = {NAME: {1: lock_of(declared_as(NAME, n=str))}}
 
     with pytest.raises(
-        fait.UsageError, match="version 1 of 'shop.order-placed' was locked on 2026-11-29, and the class"
+        fait.UsageError, match=r"version 1 of 'shop.order-placed' was locked on 2026-11-29, and the class"
     ):
         versions_to_lock(registry, locks, [Target(NAME, 1)])
 
 
 def test_only_the_current_version_can_be_locked() -> None:
-    with pytest.raises(fait.UsageError, match="'shop.order-placed' has version 2, not 1"):
+    with pytest.raises(fait.UsageError, match=r"'shop.order-placed' has version 2, not 1"):
         versions_to_lock(registry_of(declared_as(NAME, 2)), {}, [Target(NAME, 1)])
 
 
@@ -219,9 +219,9 @@ def test_replaced_lock_records_the_reason_and_keeps_valid_samples() -> None:
 def test_lock_is_replaced_only_with_a_reason() -> None:
     cls = declared_as(NAME)
 
-    with pytest.raises(fait.UsageError, match="--replace needs the reason"):
+    with pytest.raises(fait.UsageError, match=r"--replace needs the reason"):
         version_to_replace(registry_of(cls), {NAME: {1: lock_of(cls)}}, Target(NAME, 1), " ")
-    with pytest.raises(fait.UsageError, match="version 1 of .* has no lock to replace"):
+    with pytest.raises(fait.UsageError, match=r"version 1 of .* has no lock to replace"):
         version_to_replace(registry_of(cls), {}, Target(NAME, 1), "reason")
 
 
@@ -234,5 +234,5 @@ def test_target_names_a_type_and_a_version(text: str, target: Target) -> None:
 
 @pytest.mark.parametrize("text", ["shop.paid@", "shop.paid@two", "shop.piad", "shop.piad@1"])
 def test_unknown_target_is_refused_with_the_closest_name(text: str) -> None:
-    with pytest.raises(fait.UsageError, match="The closest name is 'shop.paid'"):
+    with pytest.raises(fait.UsageError, match=r"The closest name is 'shop.paid'"):
         parse_target(text, ["shop.paid", "crm.changed"])

@@ -73,8 +73,7 @@ class LockFolder:
     def fingerprint(self, type: str, version: int) -> str | None:
         """Return the fingerprint in a lock file without checking the file; None if there is no such lock."""
         try:
-            with self.path.joinpath(encoded_name(type)).joinpath(f"v{version}.json").open("rb") as file:
-                header = _decode_header(file.read(MAX_LOCK_BYTES))
+            header = _decode_header(self.path.joinpath(encoded_name(type), f"v{version}.json").read_bytes())
         except (OSError, msgspec.MsgspecError):
             return None
         # On a file system that ignores case, it may be the lock of another type.
