@@ -87,7 +87,7 @@ def test_wrong_settings_are_refused(text: str, reason: str, tmp_path: Path) -> N
     ("line", "reason"),
     [
         ("", "Object missing required field `reason`"),
-        ("reason = '  '", "the reason is empty"),
+        ("reason = '  '", "the reason or the event is empty"),
         ("reason = 'r'\nuntil = 2026-11-28", "it ended on 2026-11-28"),
         ("reason = 'r'\nuntil = 'tomorrow'", r"Invalid RFC3339 encoded date"),
         ("reason = 'r'\nowner = 'me'", "unknown field `owner`"),

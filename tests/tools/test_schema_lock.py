@@ -1,11 +1,11 @@
 """`fait schema lock`, `new-version`, `show` and `export`, on the versions of an app as its developers change it."""
 
-import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -54,17 +54,13 @@ shop.include(sys.modules[__name__])
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
-    """Writes the module of the app, as it is in a new process, and pyproject.toml."""
+    """Writes pyproject.toml and the module of the app: under a new name, as if a new process imported it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     path = list(sys.path)
 
     def write(source: str, settings: str = "") -> Path:
-        importlib.invalidate_caches()
-        for name in [each for each in sys.modules if each.startswith("shop_of_locks")]:
-            del sys.modules[name]
-        number = len(list(tmp_path.glob("shop_of_locks_*.py")))
-        module = tmp_path / f"shop_of_locks_{number}.py"
+        module = tmp_path / f"shop_{uuid4().hex}.py"
         module.write_text(HEADER + source + FOOTER)
         (tmp_path / "pyproject.toml").write_text(f'[tool.fait]\napp = "{module.stem}:shop"\n{settings}')
         return module

@@ -62,6 +62,7 @@ def reserved_paths(earlier: Iterable[Lock], description: Description) -> tuple[s
     A member inside another one of them is left out.
     """
     present = member_paths(description).keys()
+    # fault: reserved-only-once
     known = {path for lock in earlier for path in (*member_paths(lock.description), *lock.reserved)}
     gone = known - present
     return tuple(sorted(path for path in gone if gone.isdisjoint(_parents(path))))

@@ -107,7 +107,7 @@ class LockFolder:
             if each.name != folder.name and each.name.casefold() == folder.name.casefold():
                 raise UsageError(
                     f"cannot lock in {folder}: {each.name} has locks already, and for some file systems both names are "
-                    "one. Nothing was written. Choose an event name that differs in more than upper and lower case."
+                    "one. The lock was not written. Choose an event name that differs in more than its case."
                 )
 
     def _files(self) -> "Iterator[tuple[str, Path | Traversable]]":
@@ -146,7 +146,10 @@ class _InvalidLock(Exception):
 
     def __init__(self, reason: str, *advice: str) -> None:
         super().__init__(reason)
-        self.advice = advice or ("Restore the file from version control: git restore --source=HEAD -- {path}",)
+        self.advice = advice or (
+            "Restore the file from version control: git restore --source=HEAD -- {path}",
+            "The commits that changed it: git log --oneline -- {path}",
+        )
 
 
 class _Header(Struct):

@@ -157,8 +157,8 @@ def _exemption(entry: dict[str, Any], file: Path, today: date) -> Exemption | Vi
         return _wrong_exemption(entry, file, str(error))
     if exemption.rule not in EXEMPTIBLE_RULES:
         return _wrong_exemption(entry, file, f"no rule {exemption.rule!r} can be exempted")
-    if not exemption.reason.strip():
-        return _wrong_exemption(entry, file, "the reason is empty")
+    if not (exemption.reason.strip() and exemption.event):
+        return _wrong_exemption(entry, file, "the reason or the event is empty")
     # fault: expired-exemption
     if exemption.until is not None and exemption.until < today:
         return _wrong_exemption(entry, file, f"it ended on {exemption.until}")

@@ -1,6 +1,7 @@
 """Types of descriptions in words, for tables of fields."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from fait._schema.description import (
     Anything,
@@ -26,34 +27,35 @@ __all__ = ["type_in_words"]
 def type_in_words(node: JsonType) -> str:
     """Return a type in words: "integer >= 0", "list of Line", "text of 1 to 3 characters", "EUR | USD"."""
     match node:
-        case Null():
-            return "null"
-        case Boolean():
-            return "boolean"
         case Number():
             return " ".join(("float" if node.type == "double" else node.type, *_number_limits(node)))
         case Text():
             return " ".join((node.format or "text", *_text_limits(node)))
         case Choice():
             return " | ".join(map(canonical_json, node.values))
-        case Array():
-            counted = _range(node.min_items, node.max_items, "items")
-            return f"{'set' if node.unique else 'list'}{counted} of {type_in_words(node.items)}"
-        case FixedArray():
-            return f"({', '.join(map(type_in_words, node.items))})"
-        case JsonMap():
-            counted = _range(node.min_size, node.max_size, "entries")
-            return f"dict{counted} from {type_in_words(node.keys)} to {type_in_words(node.values)}"
+        case Array() | FixedArray() | JsonMap():
+            return _container(node)
         case OneOf():
             return " | ".join(map(type_in_words, node.types))
-        case Anything():
-            return "any JSON"
         case Reference():
             return node.name
-        case JsonObject():
-            return "object"
         case Opaque():
             return f"not understood: {node.keyword}"
+        case _:
+            return _OTHERS[type(node)]
+
+
+_OTHERS: Final[Mapping[type, str]] = {Null: "null", Boolean: "boolean", Anything: "any JSON", JsonObject: "object"}
+
+
+def _container(node: Array | FixedArray | JsonMap) -> str:
+    if isinstance(node, FixedArray):
+        return f"({', '.join(map(type_in_words, node.items))})"
+    if isinstance(node, Array):
+        counted = _range(node.min_items, node.max_items, "items")
+        return f"{'set' if node.unique else 'list'}{counted} of {type_in_words(node.items)}"
+    counted = _range(node.min_size, node.max_size, "entries")
+    return f"dict{counted} from {type_in_words(node.keys)} to {type_in_words(node.values)}"
 
 
 def _number_limits(node: Number) -> Iterator[str]:

@@ -89,18 +89,14 @@ async def show(
 
 
 def _version(project: Project, locks: Locks, target: Target) -> ShownVersion:
-    registry = project.registry
-    declared = registry.types.get(registry.names.current(target.type))
+    declared = project.registry.types.get(project.registry.names.current(target.type))
     versions = locks.get(target.type, {}) if declared is None else history(locks, declared)
     number = target.version or (declared.schema_version if declared else max(versions, default=0))
     lock = versions.get(number)
     current = describe(declared.cls) if declared and declared.schema_version == number else None
-    if lock is not None:
-        description = lock.description
-    elif current is not None:
-        description = current
-    else:
-        raise UsageError(f"version {number} of {target.type!r} has no lock, and the class has another version.")
+    description = lock.description if lock else current
+    if description is None:
+        raise UsageError(f"version {number} of {target.type!r} has no lock, and it is not the version of a class.")
     return ShownVersion(
         type=target.type,
         version=number,
@@ -110,7 +106,7 @@ def _version(project: Project, locks: Locks, target: Target) -> ShownVersion:
         fields=list(_fields(description, number, versions)),
         reserved=lock.reserved if lock else (),
         samples=lock.samples if lock else tuple(samples(description, 0, count=2)),
-        path=_path(registry, target.type, number),
+        path=_path(project.registry, target.type, number),
     )
 
 
