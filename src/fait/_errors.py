@@ -75,7 +75,7 @@ class UnlockedEvents(DeclarationError):
     """
 
     def __init__(self, folder: str, reasons: Mapping[str, str]) -> None:
-        self.reasons = dict(reasons)
+        self.reasons: dict[str, str] = dict(reasons)
         types = "".join(f"\n  {name}: {reason}" for name, reason in reasons.items())
         super().__init__(
             f"{len(reasons)} event type(s) do not match the locks in {folder}:{types}\nNothing was opened or written. "

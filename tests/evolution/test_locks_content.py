@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
 import fait
-from fait._evolution.history import history, member_paths, reserved_paths
 from fait._evolution.lock import Lock, encode_lock
+from fait._evolution.lock_history import history, member_paths, reserved_paths
 from fait._evolution.locking import (
     Target,
     VersionToLock,

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fait
@@ -319,3 +319,21 @@ def test_two_branches_that_lock_one_version_conflict_in_git(tmp_path: Path) -> N
     locks, (violation,) = folder.read()
     assert (locks, violation.version) == ({NAME: {1: first}}, 2)
     assert violation.advice[1].endswith("fait schema new-version shop.order-placed")
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_damaged_lock_is_reported_or_has_the_same_description(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = LockFolder(tmp_path_factory.mktemp("damaged"))
+    lock = lock_of(declared_as(NAME, n=int, m=str))
+    path = folder.write(lock)
+    content = path.read_bytes()
+    start = data.draw(st.integers(0, len(content)))
+    damage = data.draw(st.binary(max_size=3) | st.sampled_from([b'"', b"{", b"null", b"1e999", b"\xed\xa0\x80", b"-0"]))
+    path.write_bytes(content[:start] + damage + content[start + data.draw(st.integers(0, 4)) :])
+
+    locks, violations = folder.read()
+
+    assert len(violations) == 1 or locks[NAME][1].description.fingerprint == lock.fingerprint

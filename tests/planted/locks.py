@@ -22,7 +22,7 @@ FAULTS = [
     ),
     Mutant(
         "only the members of the previous version are reserved",
-        "_evolution/history.py",
+        "_evolution/lock_history.py",
         "reserved-only-once",
         "known = {path for lock in [*earlier][-1:] for path in member_paths(lock.description)}",
         CONTENT + "every_member_that_an_earlier_version_had_is_reserved",

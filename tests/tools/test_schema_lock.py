@@ -131,7 +131,7 @@ def test_broken_history_is_not_locked_over(run: Run, project: Callable[..., Path
 
     assert (missing.exit_code, edited.exit_code) == (1, 1)
     assert "FAIT103 a version is missing in the history" in missing.stderr
-    assert "FAIT102 lock file was edited or cannot be read\n  shop.paid v1  events/shop.paid/v1.json" in edited.stderr
+    assert "FAIT102 lock file was edited or cannot be read\n  shop.paid  1 " in edited.stderr
     assert "git restore --source=HEAD -- events/shop.paid/v1.json" in edited.stderr
     assert "Nothing was written." in edited.stderr
     assert list(content(tmp_path)) == ["shop.paid/v1.json"]

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from fait._errors import UsageError
 from fait._evolution.lock import Lock, Locks, encode_lock
+from fait._evolution.rules import make_violation
 from fait._evolution.violation import Violation
 from fait._schema.acceptance import accepts
 
@@ -244,12 +245,10 @@ def _is_date(text: str) -> bool:
 
 def _violation(folder: str, file: Any, error: _InvalidLock) -> Violation:
     named, path, type = _FILE.fullmatch(file.name), str(file), _type_of(folder)
-    return Violation(
-        rule="FAIT102",
-        title="lock file was edited or cannot be read",
-        type=type,
-        version=int(named[1]) if named else 0,
-        step=named[1] if named else "",
+    return make_violation(
+        "FAIT102",
+        type,
+        int(named[1]) if named else 0,
         place=path,
         details=(str(error),),
         advice=tuple(each.format(path=path, type=type or "TYPE") for each in error.advice),

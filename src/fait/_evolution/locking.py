@@ -12,8 +12,9 @@ from msgspec import Struct
 from fait._errors import UsageError
 from fait._events.event import EventType
 from fait._events.registry import Registry
-from fait._evolution.history import drafts, history, reserved_paths
 from fait._evolution.lock import Lock, Locks
+from fait._evolution.lock_history import drafts, history, reserved_paths
+from fait._evolution.rules import make_violation
 from fait._evolution.violation import Violation
 from fait._schema.acceptance import accepts
 from fait._schema.describe import describe
@@ -137,12 +138,10 @@ def locks_without(locks: Locks, versions: Iterable[VersionToLock]) -> Locks:
 def find_gaps(locks: Locks, versions: Iterable[VersionToLock]) -> list[Violation]:
     """Return a violation (FAIT103) for each earlier version without a lock: what it was would be lost."""
     return [
-        Violation(
-            rule="FAIT103",
-            title="a version is missing in the history",
-            type=each.declared.name,
-            version=missing,
-            step=str(missing),
+        make_violation(
+            "FAIT103",
+            each.declared.name,
+            missing,
             place=each.declared.source_location,
             details=(f"version {each.declared.schema_version} cannot be locked while version {missing} has no lock",),
             advice=(

@@ -28,16 +28,16 @@ import msgspec
 from msgspec import Struct, field
 
 from fait._errors import UsageError
+from fait._evolution.consumer import Consumer
+from fait._evolution.rules import TITLES, make_violation
 from fait._evolution.violation import Violation
 
-__all__ = ["EXEMPTIBLE_RULES", "DeclaredConsumer", "Exemption", "Settings", "read_settings"]
+__all__ = ["EXEMPTIBLE_RULES", "Exemption", "Settings", "read_settings"]
 
 FILE_NAME: Final = "pyproject.toml"
 
-EXEMPTIBLE_RULES: Final = frozenset(
-    f"FAIT{number}" for number in (101, 102, 103, 104, 105, 107, 108, 109, 110, 111, 112, 113, 114, 115, 120, 130, 190)
-)
-"""The rules that an exemption may name. The rule of wrong exemptions, FAIT140, has none."""
+EXEMPTIBLE_RULES: Final = TITLES.keys() - {"FAIT140"}
+"""The rules that an exemption may name: all but that of wrong exemptions."""
 
 
 class Exemption(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,20 +63,6 @@ class Exemption(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return same and self.version in (0, violation.version)
 
 
-class DeclaredConsumer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A program outside of this code that reads a published event.
-
-    Attributes:
-        name: name of the program.
-        event: stored name of the event type.
-        version: the schema version that it reads.
-    """
-
-    name: str
-    event: str
-    version: int
-
-
 class Settings(Struct, frozen=True, kw_only=True):
     """The settings of `fait schema`.
 
@@ -93,7 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     app: str = ""
     locks: Path
     exemptions: tuple[Exemption, ...] = ()
-    consumers: tuple[DeclaredConsumer, ...] = ()
+    consumers: tuple[Consumer, ...] = ()
     violations: tuple[Violation, ...] = ()
 
     def exemption_of(self, violation: Violation) -> Exemption | None:
@@ -107,7 +93,7 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True):
     app: str = ""
     locks: str = "events"
     allow: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    consumers: tuple[DeclaredConsumer, ...] = ()
+    consumers: tuple[Consumer, ...] = ()
 
 
 def read_settings(directory: Path, *, today: date) -> Settings:
@@ -167,11 +153,10 @@ def _exemption(entry: dict[str, Any], file: Path, today: date) -> Exemption | Vi
 
 def _wrong_exemption(entry: dict[str, Any], file: Path, reason: str) -> Violation:
     event, version = entry.get("event"), entry.get("version")
-    return Violation(
-        rule="FAIT140",
-        title="exemption is wrong",
-        type=event if isinstance(event, str) else "",
-        version=version if isinstance(version, int) else 0,
+    return make_violation(
+        "FAIT140",
+        event if isinstance(event, str) else "",
+        version if isinstance(version, int) else 0,
         place=str(file),
         details=(f"[[tool.fait.allow]] for rule {entry.get('rule')!r}: {reason}",),
         advice=(f"Correct the exemption, or remove it from {file.name}. It accepts nothing as it is.",),

@@ -6,9 +6,9 @@ import typer
 
 from fait._errors import UsageError
 from fait._events.event import EventType
-from fait._evolution.history import history
 from fait._evolution.lock import Lock
 from fait._evolution.lock_folder import replace_file
+from fait._evolution.lock_history import history
 from fait._evolution.locking import parse_target
 from fait._evolution.next_version import SourceEdit, edit_version, upcaster_stub
 from fait._schema.describe import describe

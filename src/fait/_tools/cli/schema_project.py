@@ -12,6 +12,7 @@ from fait._errors import UsageError
 from fait._events.registry import Registry
 from fait._evolution.lock import Locks
 from fait._evolution.lock_folder import LockFolder
+from fait._evolution.render import render
 from fait._evolution.settings import Settings, read_settings
 from fait._evolution.violation import Violation
 from fait._tools.cli.options import load_app
@@ -93,15 +94,7 @@ def refuse(settings: Settings, violations: list[Violation], consequence: str) ->
     """
     remaining = [each for each in exempted(settings, violations) if not each.exempted]
     for each in remaining:
-        print_message(f"{_text(each)}\n")
+        print_message(f"{render(each)}\n")
     if remaining:
         count = "one violation" if len(remaining) == 1 else f"{len(remaining)} violations"
         raise CommandFailed(f"{count} of the rules for events. {consequence}")
-
-
-def _text(violation: Violation) -> str:
-    subject = f"  {violation.type} v{violation.version}" if violation.version else f"  {violation.type}"
-    lines = [f"{violation.rule} {violation.title}", f"{subject}  {violation.place}".rstrip()]
-    return "\n".join(
-        [*lines, *(f"    {each}" for each in violation.details), *(f"  {each}" for each in violation.advice)]
-    )
