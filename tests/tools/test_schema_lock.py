@@ -186,6 +186,23 @@ def test_new_version_is_prepared_from_the_changed_class(run: Run, project: Calla
     assert json.loads(written.stdout)["upcaster"].startswith('paid_v1 = fait.upcast("shop.paid", 1,')
 
 
+def test_class_that_has_the_next_version_already_gets_only_an_upcaster(run: Run, project: Callable[..., Path]) -> None:
+    project(FIRST)
+    run("schema", "lock")
+    module = project(SECOND.replace("to_customer = ", "# "))
+    source = module.read_text()
+
+    result = json.loads(run("schema", "new-version", "shop.order-placed", "--write", "--json").stdout)
+
+    assert (result["version"], result["edit"], module.read_text()) == (2, None, source)
+    assert result["upcaster"] == (
+        'order_placed_v1 = fait.upcast("shop.order-placed", 1,\n'
+        '    fait.renamed("customer_name", "customer"),  # or fait.dropped("customer_name")\n'
+        '    fait.dropped("note"),\n'
+        ")"
+    )
+
+
 def test_draft_needs_no_new_version(run: Run, project: Callable[..., Path]) -> None:
     project(FIRST)
 

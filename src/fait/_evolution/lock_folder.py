@@ -87,7 +87,7 @@ class LockFolder:
             UsageError: the file exists, perhaps because another process has just written it, or there is a folder whose
                 name differs only in case.
         """
-        target = self._target(lock)
+        target = self.path_of(lock)
         self._check_case(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         # fault: lock-overwritten
@@ -96,11 +96,12 @@ class LockFolder:
 
     def replace(self, lock: Lock) -> Path:
         """Replace the file of a lock, and return its path."""
-        target = self._target(lock)
+        target = self.path_of(lock)
         replace_file(target, encode_lock(lock))
         return target
 
-    def _target(self, lock: Lock) -> Path:
+    def path_of(self, lock: Lock) -> Path:
+        """Return the path of a lock's file, which need not exist."""
         return Path(str(self.path)) / lock_path(lock.type, lock.version)
 
     def _check_case(self, folder: Path) -> None:
