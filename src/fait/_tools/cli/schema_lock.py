@@ -108,7 +108,7 @@ def _make(versions: list[VersionToLock], existing: Locks, written: list[Any]) ->
 def _read_sample(file: Path) -> Any:
     try:
         return msgspec.json.decode(file.read_bytes())
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--sample {file}: not valid JSON: {error}. Nothing was written.") from None
 
 
