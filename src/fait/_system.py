@@ -8,10 +8,11 @@ are stopped and the store is closed.
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, cast
 
 from msgspec import Struct
 
+from fait._affinity import Bound
 from fait._arguments import MAX_INTEGER, is_number
 from fait._clock import Clock, SystemClock
 from fait._decisions.boundary import read_matching_events
@@ -27,7 +28,7 @@ from fait._events.event import NOTHING_DECIDED
 from fait._events.query import EVERYTHING, Query
 from fait._events.stream import check_stream
 from fait._store.open import open_store
-from fait._store.ports.store import Store
+from fait._store.ports.store import PORTS, Store
 from fait._subscriptions.feed import follow, stream_pages
 from fait._subscriptions.find import Rows, column_conditions, decode_cursor, encode_cursor, sort_orders
 from fait._subscriptions.processor import LEASE_DURATION_S, MIN_LEASE_DURATION_S, State
@@ -122,6 +123,7 @@ class System(Client):
         )
         self._declarations = declarations
         self._store = store
+        self._bound_store = cast("Store", Bound(store, self._affinity, PORTS))
         projections = [Projection(each, codec, store.tables) for each in declarations.read_models.values()]
         reactors = [Reactor(each, codec, store.log, self) for each in declarations.reactors.values()]
         subscriptions: list[Projection | Reactor] = [*projections, *reactors]
@@ -133,11 +135,9 @@ class System(Client):
     def store(self) -> Store:
         """The store, with all its ports (see `fait.store`).
 
-        Raises:
-            UsageError: in another process or event loop than the one in which the system was opened.
+        Their methods raise `UsageError` in another process or event loop than the one in which the system was opened.
         """
-        self._affinity.check()
-        return self._store
+        return self._bound_store
 
     def _notify_commit(self) -> None:
         """Wake readers after a commit of new events. May be called from any thread."""

@@ -246,7 +246,7 @@ FAULTS = [
         "events of a handler that failed are stored with those before it",
         "_subscriptions/reactor.py",
         "events-of-failed-handler-stored",
-        "append = merge_appends(append for each in contexts for append in each.handler_log.appends)",
+        "append = merge_appends(append for each in contexts for append in each._handler_log.appends)",
         HANDLER + "failing_event_of_a_batch_stores_events_of_those_before_it[memory]",
     ),
     Mutant(

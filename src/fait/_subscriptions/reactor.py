@@ -121,14 +121,14 @@ class Context(Client):
     def __init__(self, log: HandlerLog, client: Client, envelope: Envelope[Any], attempt: int) -> None:
         loader = HandlerLoader(client._any_loader, log)  # pyright: ignore[reportPrivateUsage]
         super().__init__(log, log.read_matching, loader, client._clock, affinity=client._affinity)  # pyright: ignore[reportPrivateUsage]
-        self.handler_log = log
+        self._handler_log = log
         self.envelope = envelope
         self.attempt = attempt
         self.statements: list[HandlerStatement] = []
 
     def close(self) -> None:
         """Refuse further calls: the handler's call has ended."""
-        self.handler_log.close()
+        self._handler_log.close()
 
     def execute(self, sql: str, /, *values: Any) -> None:
         """Add a SQL statement to the transaction that moves the checkpoint past this event.
@@ -148,7 +148,7 @@ class Context(Client):
         Raises:
             UsageError: the handler has returned or passed its timeout.
         """
-        self.handler_log.check_open()
+        self._handler_log.check_open()
         self.statements.append(HandlerStatement(sql, values))
 
 
@@ -197,7 +197,7 @@ class Reactor:
         recorded = contexts[: ends[finished - 1]] if finished else []
         statements = [statement for each in recorded for statement in each.statements]
         # fault: events-of-failed-handler-stored
-        append = merge_appends(append for each in recorded for append in each.handler_log.appends)
+        append = merge_appends(append for each in recorded for append in each._handler_log.appends)
         if calls == len(contexts):
             error = undecodable
         elif finished and buffer.overflowed:  # the next unit of work has space for the event
