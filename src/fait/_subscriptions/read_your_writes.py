@@ -93,5 +93,14 @@ async def _wait_until_passed(processor: Processor, leases: Leases, target: int, 
 def _lag_reason(processor: Processor) -> str:
     if processor.error is not None:
         return f"It fails in this process: {type(processor.error).__name__}: {processor.error}"
-    state = f"In this process it is {processor.state!r}" if processor.started else "This process runs no subscriptions"
+    if not processor.started:
+        state = "This process runs no subscriptions"
+    elif processor.state == "waiting" and (expires_in_s := processor.lease_expires_at - time.monotonic()) > 0:
+        return (
+            "Another worker owns its lease, which has not expired yet. This process takes it over in "
+            f"{expires_in_s:.1f} s, unless a heartbeat of that worker arrives before. Check that worker, or use a "
+            "longer timeout_s."
+        )
+    else:
+        state = f"In this process it is {processor.state!r}"
     return f"{state}. Make sure that a worker is running, such as `fait run`, or use a longer timeout_s."
