@@ -88,6 +88,8 @@ class Client:
                 `occurred_at` are not compared. The result's `value` is not stored: to compute it, the command runs
                 again on the state that the first call decided on. The key is remembered as long as the events; a
                 decision without events is remembered too. Arguments of the command must be JSON values or records.
+                They are compared as values: 10 and 10.0 are the same, an instant in two time zones, Decimal("1.0") and
+                Decimal("1.00"). The events of `publish` and `append` are compared as JSON values.
             scope: scope of the key: the same key in another scope is another key. By default "", which all callers
                 share.
             expected: the version that the stream must have, or "no_stream", "exists" or "any". A conflict is then an
