@@ -5,6 +5,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from fait._arguments import check_iterable, check_type
 from fait._decisions.idempotency import Intention
 from fait._events.append import StreamWrite
 from fait._events.codec import Codec
@@ -37,7 +38,7 @@ def encode_append(codec: Codec, new_events: Sequence[NewEvents], intention: Inte
     if len(new_events) == 1:
         return encode_writes(codec, new_events, intention)
     # fault: ids-in-order-of-arguments
-    in_order = sorted(new_events, key=lambda each: check_stream(each.stream))
+    in_order = sorted(map(_checked, new_events), key=lambda each: check_stream(each.stream))
     writes = {each.stream: each for each in encode_writes(codec, in_order, intention)}
     return [writes[each.stream] for each in new_events]
 
@@ -47,10 +48,21 @@ def encode_writes(codec: Codec, new_events: Iterable[NewEvents], intention: Inte
     ids, metadata = intention.event_ids(), intention.metadata
     writes = list[StreamWrite]()
     for each in new_events:
+        events = _checked(each).events
+        if type(events) is not list:  # the usual case costs nothing
+            check_iterable("events", events, "a list of events")
         tags = check_tags(each.tags)  # once: an iterator would be empty for the second event
-        events = tuple(
+        encoded = tuple(
             codec.encode(event, id=next(ids), metadata=metadata, tags=tags, occurred_at=each.occurred_at)
-            for event in each.events
+            for event in events
         )
-        writes.append(StreamWrite(check_stream(each.stream), events, expected_number(each.expected)))
+        writes.append(StreamWrite(check_stream(each.stream), encoded, expected_number(each.expected)))
     return writes
+
+
+def _checked(new_events: NewEvents) -> NewEvents:
+    return (
+        new_events
+        if type(new_events) is NewEvents
+        else check_type("new events", new_events, NewEvents, "NewEvents(stream, events)")
+    )

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 
+from fait._arguments import check_type, described
 from fait._errors import FaitError, InvalidValue, UndecodableEvent, UsageError
 from fait._events.conversion import Decode, DecodeTable, unknown_type
 from fait._events.envelope import EncodedEvent, Envelope, Metadata, RecordedEvent, Untyped
@@ -199,6 +200,7 @@ class Codec:
 
     def _check_untyped(self, event: Untyped) -> EventType | None:
         """Return the declared type of an untyped event, or None."""
+        check_type("the type of an Untyped event", event.type, str, "a str")
         if not is_event_name(event.type):
             raise InvalidValue(
                 f"event type {event.type[:80]!r}",
@@ -338,7 +340,7 @@ def check_event_id(text: str) -> str:
     try:
         return str(UUID(text))
     except (ValueError, AttributeError, TypeError):
-        raise InvalidValue(f"event id {text!r}", "$", "it is not a UUID") from None
+        raise InvalidValue(f"event id {described(text, show_text=True)}", "$", "it is not a UUID") from None
 
 
 def decode_recorded(decode: Decode, recorded: RecordedEvent) -> Any:

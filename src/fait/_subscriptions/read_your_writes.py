@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from fait._arguments import check_number
 from fait._errors import Stale
 from fait._store.ports.leases import Leases
 from fait._subscriptions.processor import Processor
@@ -29,7 +30,7 @@ class Deadline:
     """A point in time, `timeout_s` after its creation."""
 
     def __init__(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
+        self.timeout_s = check_number("timeout_s", timeout_s)
         self._end = time.monotonic() + timeout_s
 
     @property
