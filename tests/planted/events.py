@@ -71,7 +71,7 @@ FAULTS = [
         "_events/codec.py",
         "undecodable-untyped-appended",
         "pass",
-        "tests/contract/test_values.py::test_untyped_event_that_its_class_cannot_decode_is_refused[memory]",
+        "tests/contract/test_values.py::test_untyped_event_that_its_class_cannot_decode_is_refused[memory-raw]",
     ),
     Mutant(
         "the key of a decision without events is forgotten",
