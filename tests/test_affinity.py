@@ -1,10 +1,12 @@
 """A system belongs to the process and the event loop in which it was opened: elsewhere, every call is refused."""
 
 import asyncio
+import copy
 import gc
 import inspect
 import json
 import os
+import pickle
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -237,6 +239,23 @@ async def test_call_of_a_port_passed_to_its_event_loop_is_accepted(url: str) -> 
             return asyncio.run_coroutine_threadsafe(s.store.log.head(), loop).result(30)
 
         assert await asyncio.to_thread(call) == 0
+
+
+async def test_system_cannot_be_pickled_or_copied(url: str) -> None:
+    async with app.open(url) as s:
+        for each in (s, s.using(key="k"), s.store, s.store.log):
+            for attempt_copy in (pickle.dumps, copy.copy, copy.deepcopy):
+                with pytest.raises(fait.UsageError, match="cannot be copied or passed to another process"):
+                    attempt_copy(each)
+
+
+async def test_iteration_that_is_continued_in_another_event_loop_is_refused(url: str) -> None:
+    async with app.open(url) as s:
+        await s.publish(Added(1), stream="sum-1")
+        iteration = s.events(follow_on=True)
+        await anext(iteration)
+        error = await asyncio.to_thread(in_thread, lambda: asyncio.run(attempt(lambda: anext(iteration))))
+        assert error.startswith(OTHER_LOOP)
 
 
 def test_ports_of_a_store_are_those_of_the_protocol() -> None:

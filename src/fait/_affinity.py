@@ -10,7 +10,7 @@ import inspect
 import os
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any
+from typing import Any, NoReturn
 
 from fait._errors import UsageError
 
@@ -60,6 +60,13 @@ class Affinity:
             return
         raise self._error()
 
+    def refuse_copy(self) -> NoReturn:
+        """Raise `UsageError` for a copy, as a process pool or another interpreter makes it with pickle."""
+        raise UsageError(
+            f"the {self._subject} cannot be copied or passed to another process or interpreter: its connections and "
+            "threads are those of this one. Open one there, with async with app.open(url)."
+        )
+
     def _error(self) -> UsageError:
         if self.is_forked:
             return UsageError(
@@ -98,6 +105,9 @@ class Bound:
         function = self._checked_coroutine(name) if inspect.iscoroutinefunction(member) else self._checked(name)
         self.__dict__[name] = function
         return function
+
+    def __reduce__(self) -> NoReturn:
+        self._affinity.refuse_copy()
 
     def _checked(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
