@@ -106,7 +106,7 @@ class Bound:
         self.__dict__[name] = function
         return function
 
-    def __reduce__(self) -> NoReturn:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         self._affinity.refuse_copy()
 
     def _checked(self, name: str) -> Callable[..., Any]:

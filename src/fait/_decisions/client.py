@@ -9,7 +9,7 @@ The first of these calls uses the default options, the second sets two of them:
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import CoroutineType
-from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from fait._affinity import Affinity
 from fait._arguments import check_iterable, check_time, check_type
@@ -64,7 +64,7 @@ class Client:
         self._clock = clock
         self._options = options
 
-    def __reduce__(self) -> NoReturn:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         self._affinity.refuse_copy()
 
     @property

@@ -38,7 +38,7 @@ def encode_append(codec: Codec, new_events: Sequence[NewEvents], intention: Inte
     if len(new_events) == 1:
         return encode_writes(codec, new_events, intention)
     # fault: ids-in-order-of-arguments
-    in_order = sorted(map(_checked, new_events), key=lambda each: check_stream(each.stream))
+    in_order = sorted(map(_check, new_events), key=lambda each: check_stream(each.stream))
     writes = {each.stream: each for each in encode_writes(codec, in_order, intention)}
     return [writes[each.stream] for each in new_events]
 
@@ -48,21 +48,19 @@ def encode_writes(codec: Codec, new_events: Iterable[NewEvents], intention: Inte
     ids, metadata = intention.event_ids(), intention.metadata
     writes = list[StreamWrite]()
     for each in new_events:
-        events = _checked(each).events
-        if type(events) is not list:  # the usual case costs nothing
-            check_iterable("events", events, "a list of events")
+        _check(each)
         tags = check_tags(each.tags)  # once: an iterator would be empty for the second event
-        encoded = tuple(
+        events = tuple(
             codec.encode(event, id=next(ids), metadata=metadata, tags=tags, occurred_at=each.occurred_at)
-            for event in events
+            for event in each.events
         )
-        writes.append(StreamWrite(check_stream(each.stream), encoded, expected_number(each.expected)))
+        writes.append(StreamWrite(check_stream(each.stream), events, expected_number(each.expected)))
     return writes
 
 
-def _checked(new_events: NewEvents) -> NewEvents:
-    return (
-        new_events
-        if type(new_events) is NewEvents
-        else check_type("new events", new_events, NewEvents, "NewEvents(stream, events)")
-    )
+def _check(new_events: NewEvents) -> NewEvents:
+    if type(new_events) is not NewEvents:  # the usual case costs next to nothing
+        check_type("new events", new_events, NewEvents, "NewEvents(stream, events)")
+    if type(new_events.events) is not list:
+        check_iterable("events", new_events.events, "a list of events")
+    return new_events
