@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
+from fait._arguments import check_items, check_type
 from fait._clock import Clock
 from fait._declarations import Declarations, declared_objects, resolve
 from fait._delivery.outbox.open import AsyncConnection, AsyncpgConnection, SyncConnection, open_outbox
@@ -292,6 +293,9 @@ class App:
             CheckpointMismatch: a checkpoint does not belong to this log.
             PositionExpired: a subscription would start where messages have been dropped.
         """
+        check_type("renamed=", renamed or {}, Mapping, "a mapping of old names to new names")
+        for argument, names in {"forget=": forget, "accept=": accept, "rebuild=": rebuild}.items():
+            check_items(argument, names, str, "a list of names")
         changes = RegistrationChanges(renamed or {}, forget, accept, rebuild)
         async with open_system(
             self._resolve_locked(), url, run=run, clock=clock, changes=changes, create=create, lease_s=lease_s

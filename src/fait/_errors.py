@@ -210,14 +210,15 @@ class KeyReused(FaitError):
 
     Attributes:
         key: the idempotency key.
-        stream: name of the stream it was used on.
+        stream: name of the stream it was used on; "" if it was used for a decision without events.
     """
 
     def __init__(self, key: str, stream: str, original: str) -> None:
         self.key = key
         self.stream = stream
+        place = f"on stream {stream!r} " if stream else ""
         super().__init__(
-            f"idempotency key {key!r} was already used on stream {stream!r} for {original}. Nothing was written: use a "
+            f"idempotency key {key!r} was already used {place}for {original}. Nothing was written: use a "
             f"new key for a new intention, or a scope= of its own for each kind of key."
         )
 

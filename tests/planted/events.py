@@ -60,6 +60,20 @@ FAULTS = [
         INTENTION + "[memory-true]",
     ),
     Mutant(
+        "an argument of the same instant in another time zone is another argument",
+        "_events/json_equality.py",
+        "instants-compared-as-text",
+        "return False",
+        "tests/decisions/test_keys.py::test_arguments_under_a_key_are_compared_as_values[memory-instant]",
+    ),
+    Mutant(
+        "an untyped event that its class cannot decode is stored, and blocks every reader",
+        "_events/codec.py",
+        "undecodable-untyped-appended",
+        "pass",
+        "tests/contract/test_values.py::test_untyped_event_that_its_class_cannot_decode_is_refused[memory-raw]",
+    ),
+    Mutant(
         "the key of a decision without events is forgotten",
         "_decisions/decision_loop.py",
         "nothing-decided-not-remembered",

@@ -7,9 +7,16 @@ FAULTS = [
         "a system is used in an event loop that is not its own",
         "_affinity.py",
         "system-in-another-loop",
-        "if len(_forks) == self._generation:",
+        "if _forks == self._generation:",
         "tests/test_affinity.py::test_every_call_elsewhere_is_refused_and_the_system_continues"
         "[memory-another event loop]",
+    ),
+    Mutant(
+        "a port of a system's store is used in a forked child",
+        "_affinity.py",
+        "port-in-another-loop",
+        "pass",
+        "tests/test_affinity.py::test_every_method_of_a_port_elsewhere_is_refused[memory-system-forked child]",
     ),
     Mutant(
         "a forked child opens an SQLite file that its parent has open, and loses its commits when the parent closes it",

@@ -12,10 +12,18 @@ from uuid import UUID
 
 import msgspec
 
+from fait._arguments import check_type, described
 from fait._errors import FaitError, InvalidValue, UndecodableEvent, UsageError
 from fait._events.conversion import Decode, DecodeTable, unknown_type
 from fait._events.envelope import EncodedEvent, Envelope, Metadata, RecordedEvent, Untyped
-from fait._events.event import MAX_EVENT_NAME_CHARS, NOTHING_DECIDED, event_type, is_event_name, not_an_event
+from fait._events.event import (
+    MAX_EVENT_NAME_CHARS,
+    NOTHING_DECIDED,
+    EventType,
+    event_type,
+    is_event_name,
+    not_an_event,
+)
 from fait._events.query import EVERYTHING, Query
 from fait._events.registry import HandledTypes, Registry
 from fait._events.stored_names import StoredNames
@@ -75,8 +83,12 @@ class Codec:
             name, schema_version, data = declared.name, declared.schema_version, data or declared.encode(event)
             expires = declared.retention is not None
         elif isinstance(event, Untyped):
-            self._check_untyped(event)
+            declared = self._check_untyped(event)
             name, schema_version, data = event.type, event.schema_version, data or _encode_untyped(event)
+            if declared is not None:
+                # fault: undecodable-untyped-appended
+                _check_decodable(declared, data.decode())
+                expires = declared.retention is not None
         else:
             raise self._not_included(event)
         if occurred_at is not None:
@@ -186,7 +198,9 @@ class Codec:
             "include an aggregate, a decider, a boundary, a read model or a handler that handles it."
         )
 
-    def _check_untyped(self, event: Untyped) -> None:
+    def _check_untyped(self, event: Untyped) -> EventType | None:
+        """Return the declared type of an untyped event, or None."""
+        check_type("the type of an Untyped event", event.type, str, "a str")
         if not is_event_name(event.type):
             raise InvalidValue(
                 f"event type {event.type[:80]!r}",
@@ -209,6 +223,23 @@ class Codec:
                 f"version {event.schema_version} cannot be appended. Nothing was written: pass data of the declared "
                 f"version, with schema_version={declared.schema_version}."
             )
+        return declared
+
+
+def _check_decodable(declared: EventType, text: str) -> None:
+    """Raise `InvalidValue` unless the class of a declared type can decode the data, which no class has encoded."""
+    try:
+        declared.decode(text)
+        return
+    except Exception as error:
+        first_error = error
+    try:
+        decode_known_keys(declared, text, first_error)
+    except Exception as error:
+        name, cls = declared.name, declared.cls.__qualname__
+        raise InvalidValue(
+            f"event {name!r}", "$", f"the class {cls} cannot decode its data ({_reason(error)})"
+        ) from None
 
 
 def encode_data(event: object) -> bytes:
@@ -309,7 +340,7 @@ def check_event_id(text: str) -> str:
     try:
         return str(UUID(text))
     except (ValueError, AttributeError, TypeError):
-        raise InvalidValue(f"event id {text!r}", "$", "it is not a UUID") from None
+        raise InvalidValue(f"event id {described(text, show_text=True)}", "$", "it is not a UUID") from None
 
 
 def decode_recorded(decode: Decode, recorded: RecordedEvent) -> Any:
@@ -332,7 +363,11 @@ def _selects(query: Query, names: StoredNames, recorded: RecordedEvent, envelope
     return untyped_query.matches(recorded) and any(names.selects(query, each) for each in types)
 
 
-def _describe(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     # The messages of msgspec contain types and paths. Those of Pydantic quote values, so only the class is shown.
-    text = str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__
-    return f"{text}. If a field was renamed or its type changed, increase the event's version and add an @fait.upcast"
+    return str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__
+
+
+def _describe(error: Exception) -> str:
+    advice = "If a field was renamed or its type changed, increase the event's version and add an @fait.upcast"
+    return f"{_reason(error)}. {advice}"

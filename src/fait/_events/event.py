@@ -132,7 +132,12 @@ def replace(event: T, /, **changes: Any) -> T:
     Args:
         event: the event, which is not changed.
         **changes: new values by field name.
+
+    Raises:
+        UsageError: the first argument is not an event.
     """
+    if event_type(type(event)) is None:
+        raise not_an_event(event)
     return changed_copy(event, changes)
 
 
