@@ -375,6 +375,13 @@ FAULTS = [
         MOVED + "log_with_sequence_below_last_event_is_refused_until_adopted[setval]",
     ),
     Mutant(
+        "a store opens whose tags were not restored with its events",
+        "_store/postgres/identity.py",
+        "events-without-tags-at-open",
+        "if False:",
+        MOVED + "log_with_events_without_tags_or_streams_is_refused_until_adopted[tags]",
+    ),
+    Mutant(
         "an adoption leaves the sequence below the last event",
         "_store/postgres/identity.py",
         "adoption-leaves-sequence",

@@ -12,6 +12,7 @@ from fait._store.postgres.admin import migrate, missing_migrations
 from fait._store.postgres.connection import Database, PostgresConnection, parse_url
 from fait._store.postgres.health import examine
 from fait._store.postgres.identity import (
+    check_complete,
     check_consistent,
     check_not_moved,
     check_sequence,
@@ -82,6 +83,7 @@ async def open_store(url: str, redacted_url: str, clock: Clock, *, create: bool 
             check_not_moved(stored.confirmed, await server_timeline(database, connection), redacted_url)
             check_consistent(stored, redacted_url)
             check_sequence(stored, redacted_url)
+            await check_complete(database, connection)
 
         async def check_connection(connection: PostgresConnection) -> None:
             check_not_moved(stored.confirmed, await server_timeline(database, connection), redacted_url)
