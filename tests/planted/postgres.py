@@ -368,6 +368,20 @@ FAULTS = [
         MOVED + "store_with_row_level_security_for_role_is_refused[fait_events]",
     ),
     Mutant(
+        "fait doctor examines the oldest append only",
+        "_store/postgres/health.py",
+        "young-append-hides-foreign-lock",
+        "return results[0]",
+        "tests/store/test_postgres_tickets.py::test_doctor_finds_foreign_lock_beside_open_append",
+    ),
+    Mutant(
+        "an append waits for the key of its ticket",
+        "_store/postgres/migrations/0004_append_1.sql",
+        "append-waits-for-ticket",
+        "WHILE pg_advisory_xact_lock_shared((lock_space >> 32)::integer, (ticket << 32 >> 32)::integer)::text <> '' LOOP",
+        "tests/store/test_postgres_tickets.py::test_exclusive_lock_on_ticket_delays_no_append[one]",
+    ),
+    Mutant(
         "a store opens whose sequence is below its last event",
         "_store/postgres/identity.py",
         "sequence-below-last-event-at-open",

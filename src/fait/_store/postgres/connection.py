@@ -510,7 +510,8 @@ def map_error(
             )
         case asyncpg.LockNotAvailableError():
             text = (
-                f"{location}: lock timeout: another transaction holds a lock that is needed. Retry after it has ended."
+                f"{location}: lock timeout: another session holds a lock that is needed. Retry after it has released "
+                "the lock."
             )
         case asyncpg.IdleInTransactionSessionTimeoutError():
             text = (

@@ -128,8 +128,8 @@ async def check_complete(database: Database, connection: PostgresConnection) -> 
         raise StoreUnavailable(
             f"the tables fait_streams and fait_tags of {location} lack rows, for example of the event at position "
             f"{position}: appends would not notice a conflict with it. Some tables were restored without the others. "
-            "Nothing was written. Stop all processes, and then restore all tables from one backup, or add the missing "
-            f"rows and start a new epoch with {command_hint('log adopt --in-place', location)}."
+            "Stop all processes, and then restore all tables from one backup, or add the missing rows and start a new "
+            f"epoch with {command_hint('log adopt --in-place', location)}."
         )
 
 
