@@ -378,7 +378,7 @@ FAULTS = [
         "an append waits for the key of its ticket",
         "_store/postgres/migrations/0004_append_1.sql",
         "append-waits-for-ticket",
-        "WHILE pg_advisory_xact_lock_shared((lock_space >> 32)::integer, (ticket << 32 >> 32)::integer)::text <> '' LOOP",
+        "WHILE pg_advisory_xact_lock_shared((lock_space >> 32)::int, (ticket << 32 >> 32)::int)::text <> '' LOOP",
         "tests/store/test_postgres_tickets.py::test_exclusive_lock_on_ticket_delays_no_append[one]",
     ),
     Mutant(
