@@ -382,6 +382,22 @@ FAULTS = [
         "tests/store/test_postgres_tickets.py::test_exclusive_lock_on_ticket_delays_no_append[one]",
     ),
     Mutant(
+        "an outbox raises the driver's errors of a concurrent append and of a lost connection",
+        "_delivery/outbox/adapters/driver_errors.py",
+        "driver-error-of-outbox",
+        "if False:",
+        "tests/outbox/test_psycopg.py::TestPsycopg"
+        "::test_key_or_id_of_a_concurrent_transaction_raises_store_unavailable[same-key]",
+    ),
+    Mutant(
+        "a failed rollback after a failed commit hides why the commit failed",
+        "_delivery/outbox/adapters/sqlalchemy_commit.py",
+        "failed-rollback-hides-error",
+        "raise",
+        "tests/outbox/test_sqlalchemy.py::TestSessionPsycopg"
+        "::test_add_after_the_server_has_ended_the_session_raises_store_unavailable",
+    ),
+    Mutant(
         "a store opens whose sequence is below its last event",
         "_store/postgres/identity.py",
         "sequence-below-last-event-at-open",
