@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from fait._clock import SystemClock
-from fait._store.postgres.connection import KEEPALIVE_IDLE_S, Database, _is_closed, parse_url
+from fait._store.postgres.connection import KEEPALIVE_IDLE_S, Database, _is_closed
 from fait._store.postgres.identifiers import quote
 from fait._store.postgres.store import open_store
+from fait._store.postgres.url_options import parse_url
 from tests.faults.wire import Proxy
 from tests.servers.postgres import PostgresServer
 

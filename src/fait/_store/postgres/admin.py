@@ -14,14 +14,9 @@ from fait._store.adoption import Adoption
 from fait._store.command_hint import command_hint
 from fait._store.migrations import Migration, MigrationStatus, load_migrations, migration_statuses, pending_migrations
 from fait._store.postgres import identity
-from fait._store.postgres.connection import (
-    ConnectionOptions,
-    Database,
-    InsufficientPrivilege,
-    PostgresConnection,
-    parse_url,
-)
+from fait._store.postgres.connection import Database, InsufficientPrivilege, PostgresConnection
 from fait._store.postgres.identifiers import in_schema, literal, quote, statements
+from fait._store.postgres.url_options import ConnectionOptions, parse_url
 
 __all__ = ["PostgresAdmin", "applied_migrations", "migrate", "missing_migrations"]
 

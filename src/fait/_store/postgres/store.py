@@ -9,7 +9,7 @@ from fait._errors import UsageError
 from fait._store.command_hint import command_hint
 from fait._store.ports.store import Finding
 from fait._store.postgres.admin import migrate, missing_migrations
-from fait._store.postgres.connection import Database, PostgresConnection, parse_url
+from fait._store.postgres.connection import Database, PostgresConnection
 from fait._store.postgres.health import examine
 from fait._store.postgres.identity import (
     check_complete,
@@ -25,6 +25,7 @@ from fait._store.postgres.recorder import PostgresRecorder
 from fait._store.postgres.registrations import PostgresRegistrations
 from fait._store.postgres.snapshots import PostgresSnapshots
 from fait._store.postgres.tables import PostgresTables
+from fait._store.postgres.url_options import parse_url
 
 __all__ = ["CLOSE_TIMEOUT_S", "PostgresStore", "open_store"]
 
