@@ -207,7 +207,7 @@ async def test_errors_of_a_new_session_name_what_the_server_lacks(postgres_url: 
     for wrong, message in {
         f"{url}?sslmode=require": "does not accept TLS",
         f"{url.rpartition('/')[0]}/missing": 'database "missing" does not exist',
-        url.replace("postgres@", "nobody:se-cret@"): 'role "nobody" does not exist',
+        url.replace("postgres@", "stranger:se-cret@"): 'role "stranger" does not exist',
     }.items():
         with pytest.raises(fait.StoreUnavailable, match=message) as refused:
             await open_store(wrong)
