@@ -8,7 +8,7 @@ an empty temporary table, `fait_append_bulk_1`.
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any, Final, Literal, Protocol, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
@@ -20,6 +20,7 @@ from fait._store.postgres.url_options import ConnectionOptions, invalid_url, rej
 
 __all__ = [
     "CONNECTION_ERRORS",
+    "RESPONSE_TIMEOUT_S",
     "RETRYABLE_ERRORS",
     "Database",
     "InsufficientPrivilege",
@@ -233,22 +234,27 @@ class Database:
 
     async def _init_connection(self, connection: Any) -> None:
         if self.on_connect is not None:
-            await self.on_connect(connection)
+            with self.deadline(connection, CONNECT_TIMEOUT_S):
+                await self.on_connect(connection)
 
     async def fetch(self, statement: str, *values: Any) -> list[Any]:
         """Run a statement of the `sql` folder in its own transaction, and return its rows."""
-        async with self.connection() as connection:
-            with self.deadline(connection, RESPONSE_TIMEOUT_S):
-                return await connection.fetch(self.sql[statement], *values)
+        async with self.connection(RESPONSE_TIMEOUT_S) as connection:
+            return await connection.fetch(self.sql[statement], *values)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncGenerator[PostgresConnection]:
-        """Acquire a connection for a block. Errors of the server leave the block as `StoreUnavailable`."""
+    async def connection(self, timeout_s: float | None = None) -> AsyncGenerator[PostgresConnection]:
+        """Acquire a connection for a block. Errors of the server leave the block as `StoreUnavailable`.
+
+        Args:
+            timeout_s: timeout for the block, in seconds; then the connection is closed. None: no timeout.
+        """
         end, outcome = self.release, _NOT_WRITTEN
         try:
             connection = await self.acquire()
             try:
-                yield connection
+                with self.deadline(connection, timeout_s) if timeout_s is not None else nullcontext():
+                    yield connection
             except CONNECTION_ERRORS:
                 end, outcome = self.discard, _UNKNOWN
                 raise

@@ -35,7 +35,7 @@ MAX_CONNECTION_SHARE: Final = 0.9
 """Maximum share of the server's connections in use that is not a problem."""
 
 CHECK_TIMEOUT_S: Final = 60.0
-"""Timeout for one check of the log's rules."""
+"""Timeout for one check of the log's rules. After a little longer, the server counts as lost."""
 
 NOTIFY_TIMEOUT_S: Final = 2.0
 """Timeout for a notification, and for a statement through a pooler; either takes milliseconds if it works."""
@@ -54,7 +54,7 @@ async def examine(database: Database) -> list[Finding]:
 
 async def _run_check(name: str, check: Check, database: Database) -> Finding:
     try:
-        async with database.connection() as connection:
+        async with database.connection(CHECK_TIMEOUT_S + NOTIFY_TIMEOUT_S) as connection:
             return Finding(name, *await check(database, connection))
     except FaitError as error:
         return Finding(name, "unknown", f"the check failed: {error}")

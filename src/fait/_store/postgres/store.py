@@ -9,7 +9,7 @@ from fait._errors import UsageError
 from fait._store.command_hint import command_hint
 from fait._store.ports.store import Finding
 from fait._store.postgres.admin import migrate, missing_migrations
-from fait._store.postgres.connection import Database, PostgresConnection
+from fait._store.postgres.connection import RESPONSE_TIMEOUT_S, Database, PostgresConnection
 from fait._store.postgres.health import examine
 from fait._store.postgres.identity import (
     check_complete,
@@ -79,7 +79,7 @@ async def open_store(url: str, redacted_url: str, clock: Clock, *, create: bool 
     database = await Database.open(parse_url(url, redacted_url))
     try:
         await _bring_up_to_date(database, create)
-        async with database.connection() as connection:
+        async with database.connection(RESPONSE_TIMEOUT_S) as connection:
             stored = await read_identity(database, connection)
             check_not_moved(stored.confirmed, await server_timeline(database, connection), redacted_url)
             check_consistent(stored, redacted_url)
