@@ -394,6 +394,20 @@ class OutboxContract(EndedByHand):
             async with client.transaction():
                 await client.add(Placed(1), stream=order)
 
+    async def test_add_to_a_moved_log_raises_store_unavailable(self, client: Client, place: Place, order: str) -> None:
+        _needs_postgres(place)
+        timeline = f"UPDATE {place.schema}.fait_log SET timeline = timeline"
+        await client.begin()
+        await place.run(f"{timeline} + 1")
+        await place.run(f"SELECT {place.schema}.fait_confirm_1()")
+        try:
+            message = await self._error_of(fait.StoreUnavailable, client, Placed(1), stream=order)
+        finally:
+            await place.run(f"{timeline} - 1")
+            await place.run(f"SELECT {place.schema}.fait_confirm_1()")
+
+        assert "fait log adopt" in message
+
     @pytest.mark.parametrize("setting", ["lock_timeout", "statement_timeout"])
     async def test_add_after_a_timeout_of_the_server_raises_store_unavailable(
         self, client: Client, place: Place, order: str, setting: str

@@ -80,6 +80,9 @@ _UNAVAILABLE: Final = {
     "57P02": _LOST,  # crash_shutdown
     "57P03": _LOST,  # cannot_connect_now
     "57P05": _LOST,  # idle_session_timeout
+    "FA003": "the log was restored, copied or failed over, and not adopted since: positions could be assigned again. "
+    "Roll back, stop all processes, and then run `fait log adopt --store URL`; if there is nothing to adopt, run it "
+    "with --in-place.",
 }
 """Messages by the SQLSTATE of an error after which the transaction can be retried, perhaps elsewhere."""
 
