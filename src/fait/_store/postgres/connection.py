@@ -173,8 +173,8 @@ def _enable_keepalive(sock: Any) -> None:
 def _wrong_encoding(redacted_url: str, encoding: str) -> UsageError:
     return UsageError(
         f"the database of {redacted_url} has the encoding {encoding}, in which not every text can be stored; fait "
-        "requires UTF8. Nothing was written. Create another database, for example with createdb --encoding=UTF8 --locale=C "
-        "--template=template0 NAME, and name it in the URL."
+        "requires UTF8. Nothing was written. Create another database, for example with createdb --encoding=UTF8 "
+        "--locale=C --template=template0 NAME, and name it in the URL."
     )
 
 
