@@ -5,7 +5,7 @@ of `transaction()`, and an `on_commit` hook wakes the handlers.
 """
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from django.db.transaction import atomic, mark_for_rollback_on_error
 from django.utils.connection import ConnectionProxy
 
 from fait._delivery.outbox.adapters.driver_errors import (
+    begin,
     translate_errors,
     unsupported_connection,
     warn_if_sqlite_outdated,
@@ -101,9 +102,7 @@ class _Django:
 
     @contextmanager
     def _atomic(self) -> Generator[bool]:
-        with ExitStack() as block:
-            with translate_errors():
-                block.enter_context(atomic(using=self._connection.alias))
+        with begin(lambda: atomic(using=self._connection.alias)):
             self.check()
             if self.dialect == "sqlite":  # acquire the write lock now: a DEFERRED transaction may fail to get it later
                 self.run(next(append_in_transaction(self.dialect, (), "public", datetime.now(UTC), look_up=False)))
