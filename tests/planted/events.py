@@ -2,7 +2,7 @@
 
 from tests.planted.mutant import MEMORY, Mutant
 
-STORED = "tests/test_stored_events.py::test_"
+STORED = "tests/events/test_readers.py::test_"
 
 SHARED = "tests/decisions/test_shared_values.py::test_"
 

@@ -254,7 +254,7 @@ FAULTS = [
         "_subscriptions/reactor.py",
         "dropped-event-stops-handler",
         "return Outcome(0, error=undecodable or LookupError())",
-        "tests/test_stored_events.py::"
+        "tests/events/test_readers.py::"
         "test_handler_passes_an_event_without_a_handled_result[memory-split without a handled result]",
     ),
 ]
