@@ -1,7 +1,6 @@
 """Stores for the tests of readers."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
