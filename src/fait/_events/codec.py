@@ -111,7 +111,8 @@ class Codec:
 
         Such an event is split, or an upcaster takes its envelope. A page without one costs a look at its types.
         """
-        if handled.registry.names.converted.isdisjoint([each.type for each in events]):
+        converted = handled.registry.names.converted
+        if not converted or converted.isdisjoint([each.type for each in events]):
             return events
         return [result for each in events for result in self._results(handled, each)]
 
