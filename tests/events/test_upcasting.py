@@ -489,6 +489,21 @@ async def test_fold_stops_at_what_it_cannot_read(form: Any, error: type[Exceptio
             await s.transact(Order.add, "1", "bob")
 
 
+async def test_reads_and_read_models_stop_at_a_newer_version(url: str) -> None:
+    async with shop_with(Customers).open(url) as s:
+        await store(s, "evolution.placed", 5, "{}")
+        for reading in (s.read("order-1"), s.query(fait.Query.of(Placed)), s.query(fait.Query())):
+            with pytest.raises(fait.EventTooNew):
+                await reading
+        with pytest.raises(fait.EventTooNew):
+            _ = [each async for each in s.events()]
+        with pytest.raises(fait.Stale):
+            await s.wait(timeout_s=0.2)
+        [status] = await s.status()
+
+    assert isinstance(status.error, fait.EventTooNew)
+
+
 async def test_unknown_type_is_skipped_by_subscriptions_and_read_as_untyped(url: str) -> None:
     app, seen = shop_with(Customers), list[Any]()
     app.on(Placed, name="typed", start="beginning")(lambda event: seen.append(event.customer))
