@@ -198,9 +198,10 @@ async def test_every_reader_sees_the_current_events_that_a_stored_event_is_read_
     assert seen == {name: [*expected, "end"] for name in READERS}
 
 
-async def test_every_reader_sees_all_forms_in_one_stream(any_url: str) -> None:
+@pytest.mark.parametrize("backend", ["memory", "sqlite", "postgres 16", "postgres 18"])
+async def test_every_reader_sees_all_forms_in_one_stream(backend: str, store_url: Callable[[str], str]) -> None:
     shop = Shop()
-    async with shop.app.open(any_url) as s:
+    async with shop.app.open(store_url(backend)) as s:
         for name, schema_version, data, _ in STORED.values():
             await store(s, name, schema_version, data)
         end = await s.publish(Placed("end"), stream="order-1", tags=["kind:test"])
