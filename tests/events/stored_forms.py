@@ -1,7 +1,8 @@
 """Stored events of older and newer forms, and what they are read as: for the tests of all readers."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
 
 import fait
 from fait._events.append import StreamWrite
@@ -60,3 +61,70 @@ STORED: Mapping[str, tuple[str, int, str, list[str]]] = {
 async def store(s: System, type: str, schema_version: int, data: str) -> None:
     event = EncodedEvent(type, schema_version, fait.new_id(), data, '{"actor":"tester"}', ("kind:test",))
     await s.store.log.append([StreamWrite("order-1", (event,), ANY)])
+
+
+class Order(fait.Aggregate, category="order", snapshot_every=2):
+    customers: list[str] = fait.field(default_factory=list[str])
+
+    def add(self, customer: str) -> int:
+        self.emit(Placed(customer))
+        return len(self.customers)
+
+    def evolve(self, event: Placed) -> None:
+        self.customers.append(event.customer)
+
+
+class Customers(fait.ReadModel, key="id"):
+    id: str
+    names: str
+
+    @classmethod
+    def evolve(cls, row: Self | None, event: Placed, envelope: fait.Envelope) -> Self | None:
+        return cls(id=envelope.stream_id, names=f"{row.names if row else ''}{event.customer} ")
+
+
+def shop_with(*included: Any) -> fait.App:
+    """Return an app with the stored forms and what a test adds."""
+    app = fait.App("shop")
+    app.include(Placed, Priced, *UPCASTERS, *included)
+    return app
+
+
+@asynccontextmanager
+async def opened(url: str, *included: Any) -> AsyncIterator[System]:
+    """Open such an app, without subscriptions."""
+    async with shop_with(*included).open(url, run="elsewhere") as s:
+        yield s
+
+
+async def store_split(s: System) -> None:
+    await store(s, *STORED["split"][:3])
+
+
+async def finish(s: System, customer: str = "end") -> fait.WriteResult[None]:
+    """Append an event, and wait until all subscriptions have handled it."""
+    end = await s.publish(Placed(customer), stream="order-1")
+    await s.wait(end, timeout_s=30)
+    return end
+
+
+@fait.event("evolution.sent", version=2)
+class Sent:
+    text: str
+
+
+@fait.event("evolution.delivered", version=2, was=("evolution.sent",))
+class Delivered:
+    text: str
+
+
+@fait.event("evolution.delivered", version=3, was=("evolution.sent",))
+class DeliveredLater:
+    text: str
+    at: str = "door"
+
+
+def app_of(event: Any, *upcasters: Any) -> fait.App:
+    app = fait.App("post")
+    app.include(event, *upcasters)
+    return app

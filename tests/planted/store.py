@@ -38,7 +38,7 @@ FAULTS = [
         "_store/duplicate_append.py",
         "duplicate-under-former-name-refused",
         "return False",
-        "tests/events/test_upcasting.py::test_append_is_repeated_after_its_type_was_renamed[sqlite-Delivered-options0]",
+        "tests/events/test_stored_forms.py::test_append_is_repeated_after_its_type_was_renamed[sqlite-Delivered-options0]",
     ),
     Mutant(
         "an append of other data with a stored id counts as a repetition",

@@ -41,12 +41,12 @@ class StoredNames:
         for (name, _), each in upcasters.items():
             into = each.into if each.target is None else each.target[:1]
             self._targets[name].update(map(self.current, into or ()))
-        self.retired = frozenset(self._targets) - {*declared}
-        self.known = frozenset({*declared, *aliases, *self.retired})
-        self.may_change_type = any(names - {name} for name, names in self._targets.items())
+        self.retired: frozenset[str] = frozenset(self._targets) - {*declared}
+        self.known: frozenset[str] = frozenset({*declared, *aliases, *self.retired})
+        self.may_change_type: bool = any(names - {name} for name, names in self._targets.items())
         special = {name for (name, _), each in upcasters.items() if each.takes_envelope or each.target is None}
         results = {name: self._results(self.current(name)) for name in (*self._targets, *aliases)}
-        self.converted = frozenset(name for name, types in results.items() if types & special)
+        self.converted: frozenset[str] = frozenset(name for name, types in results.items() if types & special)
         self._sources: defaultdict[str, set[str]] = defaultdict(set)
         for name, types in results.items():
             for each in types:
