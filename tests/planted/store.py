@@ -37,8 +37,15 @@ FAULTS = [
         "an append of another event type with a stored id counts as a repetition",
         "_store/duplicate_append.py",
         "duplicate-type-unchecked",
-        "if set(event.tags) != set(existing.tags):",
+        "return True",
         LOG + "append_of_another_event_with_a_stored_id_returns_id_conflict[type-1]",
+    ),
+    Mutant(
+        "an append is refused because it is stored under a former name of its type",
+        "_store/duplicate_append.py",
+        "duplicate-under-former-name-refused",
+        "return False",
+        "tests/events/test_stored_forms.py::test_append_is_repeated_after_its_type_was_renamed[sqlite-Delivered-options0]",
     ),
     Mutant(
         "an append of other data with a stored id counts as a repetition",

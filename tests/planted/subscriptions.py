@@ -261,7 +261,16 @@ FAULTS = [
         "_subscriptions/reactor.py",
         "dropped-event-stops-handler",
         "return Outcome(0, error=undecodable or LookupError())",
-        "tests/test_stored_events.py::"
+        "tests/events/test_upcasting.py::"
         "test_handler_passes_an_event_without_a_handled_result[memory-split without a handled result]",
+    ),
+    Mutant(
+        "what a handler appends for a result of a split names an id that no stored event has as its cause",
+        "_subscriptions/handler_calls.py",
+        "result-of-split-is-the-cause",
+        "return caused_by(\n"
+        "    correlation_id=envelope.metadata.correlation_id or envelope.id, causation_id=envelope.id\n"
+        ")",
+        "tests/events/test_upcasting.py::test_results_of_a_split_have_the_stored_event_as_their_cause[memory]",
     ),
 ]

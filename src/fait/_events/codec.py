@@ -60,6 +60,7 @@ class Codec:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self._types_by_class = {each.cls: each for each in registry.types.values()}
+        self._other_names = {each: registry.names.others(each) for each in registry.types}
         self._readable = registry.readable
 
     def encode(
@@ -94,7 +95,8 @@ class Codec:
         if occurred_at is not None:
             check_occurred_at(f"event {name!r}", occurred_at)
         valid_tags = () if tags == () else check_tags(tags)
-        return EncodedEvent(name, schema_version, id, data.decode(), metadata, valid_tags, occurred_at, expires)
+        others = self._other_names.get(name, ())
+        return EncodedEvent(name, schema_version, id, data.decode(), metadata, valid_tags, occurred_at, expires, others)
 
     def decoder_for(
         self, handled: HandledTypes, name: str, schema_version: int, stream: str, version: int
@@ -121,7 +123,8 @@ class Codec:
 
         Such an event is split, or an upcaster takes its envelope. A page without one costs a look at its types.
         """
-        if handled.registry.names.converted.isdisjoint([each.type for each in events]):
+        converted = handled.registry.names.converted
+        if not converted or converted.isdisjoint([each.type for each in events]):
             return events
         return [result for each in events for result in self._results(handled, each)]
 
@@ -178,7 +181,8 @@ class Codec:
     ) -> Iterator[Envelope[Any]]:
         """Decode events that one of the queries selects; events of undeclared types become `Untyped`.
 
-        An event may be read as several; those are left out whose type none of the queries names.
+        An event may be read as several; those are left out whose type none of the queries names. A query that names a
+        retired type selects all of them.
         """
         readable, names = self._readable, self.registry.names
         for each in events:
@@ -356,9 +360,10 @@ def _decode_again(decode: Decode, recorded: RecordedEvent, error: Exception) -> 
 
 
 def _selects(query: Query, names: StoredNames, recorded: RecordedEvent, envelope: Envelope[Any]) -> bool:
-    """Return whether a query selects a recorded event, as the type that it is stored under or is read as."""
+    """Return whether a query selects a recorded event, as the type that it is read as or the retired one."""
     declared = event_type(cast("Any", type(envelope.event)))
-    types = {recorded.type, envelope.type if declared is None else declared.name}
+    # fault: split-selected-as-stored
+    types = {envelope.type if declared is None else declared.name, *({recorded.type} & names.retired)}
     untyped_query = Query((), query.tags, query.category)
     return untyped_query.matches(recorded) and any(names.selects(query, each) for each in types)
 

@@ -60,6 +60,10 @@ class StoredNames:
         """Return the stored names from which events of these types are read."""
         return frozenset[str]().union(*(self._sources.get(self.current(each), {each}) for each in types))
 
+    def others(self, type: str) -> tuple[str, ...]:
+        """Return the further stored names from which events of a type are read."""
+        return tuple(sorted(self.of([type]) - {type}))
+
     def stored_query(self, query: Query) -> Query:
         """Return a query that selects all events that may be read as the types of a query."""
         # fault: alias-ignored-in-query

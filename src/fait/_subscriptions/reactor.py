@@ -116,6 +116,8 @@ class Context(Client):
 
     Attributes:
         envelope: the handled event with its position, stream and metadata.
+        schema_version: the schema version that the handled event is stored with, although the event was upcast. After a
+            split, or an upcaster that takes the envelope, that of the class.
         attempt: 1 for the first attempt, one more after each failure in this process.
     """
 
@@ -126,6 +128,11 @@ class Context(Client):
         self.envelope = envelope
         self.attempt = attempt
         self.statements: list[HandlerStatement] = []
+
+    @property
+    def schema_version(self) -> int:
+        """The schema version that the handled event is stored with; see `Envelope.schema_version`."""
+        return self.envelope.schema_version
 
     def close(self) -> None:
         """Refuse further calls: the handler's call has ended."""
