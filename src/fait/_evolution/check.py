@@ -18,6 +18,7 @@ from fait._evolution.consumer import Consumer
 from fait._evolution.history import History, histories_of
 from fait._evolution.hops import Hop, next_hop
 from fait._evolution.lock import Locks
+from fait._evolution.path import PathRunner
 from fait._evolution.proof import Prover
 from fait._evolution.rules import make_violation
 from fait._evolution.versions import check_versions, field_path
@@ -59,7 +60,7 @@ def check_types(
             violations = check_automatic(hop, history)
             found += violations
             blocked |= {hop.key} if violations else set()
-    found += Prover(registry, histories, blocked, samples, seed).run()
+    found += Prover(registry, histories, PathRunner(registry, histories, blocked), samples, seed).run()
     for consumer in consumers:
         found += _check_consumer(consumer, registry, histories)
     return sorted(found, key=lambda each: (each.type, each.version, each.rule, each.step, each.details))

@@ -12,10 +12,11 @@ from fait._schema.description import (
     JsonType,
     Member,
     OneOf,
+    Reference,
     resolve,
 )
 
-__all__ = ["data_paths", "members_of"]
+__all__ = ["data_paths", "members_of", "same_members"]
 
 _MAX_DEPTH: Final = 6
 """Maximum depth of records in records; members below it are not listed."""
@@ -64,3 +65,38 @@ def _add_paths(value: Any, path: str, found: set[str]) -> None:
     elif isinstance(value, list):
         for part in cast("list[Any]", value):
             _add_paths(part, f"{path}[]", found)
+
+
+def same_members(one: Description, other: Description) -> frozenset[str]:
+    """Return the members that two versions of an event have with the same type."""
+    before, after = resolve(one, one.root), resolve(other, other.root)
+    if not isinstance(before, JsonObject) or not isinstance(after, JsonObject):
+        return frozenset()
+    shared = before.members.keys() & after.members.keys()
+    return frozenset(
+        name
+        for name in shared
+        if before.members[name].type == after.members[name].type
+        and all(
+            one.records[each] == other.records.get(each) for each in _records_in(one, before.members[name].type, set())
+        )
+    )
+
+
+def _records_in(description: Description, node: JsonType, found: set[str]) -> set[str]:
+    """Add the names of all records in a type."""
+    match node:
+        case Reference(name=name) if name not in found:
+            found.add(name)
+            _records_in(description, description.records[name], found)
+        case JsonObject(members=members):
+            for member in members.values():
+                _records_in(description, member.type, found)
+        case Array(items=items) | JsonMap(values=items):
+            _records_in(description, items, found)
+        case OneOf(types=types) | FixedArray(items=types):
+            for each in types:
+                _records_in(description, each, found)
+        case _:
+            pass
+    return found

@@ -1,7 +1,7 @@
 """Says why plain data is not what a description allows: which member is missing, wrong or not known."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from collections.abc import Collection, Iterator
+from typing import Any, Final, NamedTuple, cast
 
 from fait._schema.acceptance import accepts
 from fait._schema.compare import in_words
@@ -38,9 +38,18 @@ class Refusal(NamedTuple):
         return f"{self.problem:<8} {self.path or 'the whole event'}: {self.explanation}"
 
 
-def refusals(description: Description, value: Any) -> list[Refusal]:
-    """Return why a reader of a description refuses plain data, or would lose a part of it; empty if it does not."""
-    return list(_refusals(description, description.root, value, ""))
+def refusals(description: Description, value: Any, checked: Collection[str] = ()) -> list[Refusal]:
+    """Return why a reader of a description refuses plain data, or would lose a part of it; empty if it does not.
+
+    Args:
+        description: the description of the version that reads the data.
+        value: the data.
+        checked: names of members that are right, and left out of the data.
+    """
+    root = resolve(description, description.root)
+    if isinstance(root, JsonObject) and isinstance(value, dict):
+        return list(dict.fromkeys(_in_object(description, root, cast("dict[str, Any]", value), "", checked)))
+    return list(dict.fromkeys(_refusals(description, root, value, "")))
 
 
 def _refusals(description: Description, node: JsonType, value: Any, path: str) -> Iterator[Refusal]:
@@ -54,23 +63,28 @@ def _refusals(description: Description, node: JsonType, value: Any, path: str) -
     elif isinstance(node, Array | FixedArray) and isinstance(value, list):
         yield from _in_array(description, node, cast("list[Any]", value), path)
     elif not accepts(description.records, node, value):
-        yield Refusal(path, "wrong", f"{canonical_json(value)} is not {in_words(node)} that it allows")
+        yield Refusal(path, "wrong", f"{_shortened(value)} is not allowed; its type is {in_words(node)}")
 
 
-def _in_object(description: Description, node: JsonObject, value: dict[str, Any], path: str) -> Iterator[Refusal]:
+def _in_object(
+    description: Description, node: JsonObject, value: dict[str, Any], path: str, checked: Collection[str] = ()
+) -> Iterator[Refusal]:
     for name, member in node.members.items():
-        inside = f"{path}.{name}" if path else name
         if name in value:
-            yield from _refusals(description, member.type, value[name], inside)
-        elif not member.may_be_absent:
-            yield Refusal(inside, "missing", f"{in_words(resolve(description, member.type))}, required")
+            yield from _refusals(description, member.type, value[name], _inside(path, name))
+        elif not member.may_be_absent and name not in checked:
+            yield Refusal(_inside(path, name), "missing", f"{in_words(resolve(description, member.type))}, required")
     for name in value:
         if name not in node.members:
-            inside = f"{path}.{name}" if path else name
+            inside = _inside(path, name)
             if node.extra is None:
                 yield Refusal(inside, "unknown", "the version does not have it")
             else:
                 yield from _refusals(description, node.extra, value[name], inside)
+
+
+def _inside(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _in_union(description: Description, node: OneOf, value: Any, path: str) -> Iterator[Refusal]:
@@ -93,7 +107,7 @@ def _in_map(description: Description, node: JsonMap, value: dict[str, Any], path
     before = len(value)
     for name, part in value.items():
         if not accepts(description.records, node.keys, name):
-            yield Refusal(path, "wrong", f"the key {canonical_json(name)} is not {in_words(node.keys)}")
+            yield Refusal(path, "wrong", f"the key {_shortened(name)} is not allowed")
         yield from _refusals(description, node.values, part, f"{path}[]")
     if before < node.min_size or (node.max_size is not None and before > node.max_size):
         yield Refusal(path, "wrong", f"{before} entries are not allowed")
@@ -107,5 +121,14 @@ def _in_array(description: Description, node: Array | FixedArray, value: list[An
         elif index < len(node.items):
             found += _refusals(description, node.items[index], part, f"{path}[{index}]")
     if not found and not accepts(description.records, node, value):
-        found.append(Refusal(path, "wrong", f"{canonical_json(value)} is not {in_words(node)} that it allows"))
+        found.append(Refusal(path, "wrong", f"{_shortened(value)} is not allowed; its type is {in_words(node)}"))
     yield from found
+
+
+def _shortened(value: Any) -> str:
+    text = canonical_json(value)
+    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}…"
+
+
+_MAX_SHOWN_CHARS: Final = 60
+"""Maximum length of a wrong value in a message."""
