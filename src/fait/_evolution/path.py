@@ -110,7 +110,7 @@ class PathRunner:
             hop = self._hop(self._registry.names.current(event.type), event.schema_version)
             if hop is None:
                 reached.append((before, event))
-            elif hop.key not in self._blocked:
+            elif hop.key not in self._blocked and (hop.step or self.description(hop.name, hop.version)):
                 reached += self._follow(hop, event.data, envelope, depth)
         return reached
 

@@ -158,6 +158,8 @@ class Prover:
         of its own description has such code, so generated samples prove nothing about it; those of locks do.
         """
         name = self._registry.names.current(event.type)
+        if self._histories[name].is_changed:
+            return  # reported as such
         problem = self._runner.class_problem(name, event.data)
         if not problem or not (is_frozen or self._is_faithful(name)):
             return

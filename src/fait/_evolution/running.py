@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import CoroutineType
 from typing import Any, Final, cast
 
 import msgspec
@@ -114,7 +115,7 @@ def plain_result(hop: Hop, data: Any, result: Any, unchanged: set[str]) -> Any:
     """
     if not isinstance(result, dict | list):
         given = "None" if result is None else f"a {type(result).__name__}"
-        if given == "a coroutine":
+        if isinstance(result, CoroutineType):
             result.close()  # one that is never awaited would print a warning
         raise HopFailure("FAIT110", hop, "no object", [f"returns  {given}, and not a JSON object"], data)
     if unchanged:

@@ -103,10 +103,10 @@ def _way_out(history: History, version: int) -> tuple[str, ...]:
 
 
 def _changed(history: History, declared: EventType) -> Iterator[Violation]:
-    lock, described = history.locks.get(history.current), history.described
-    if lock is None or described is None or lock.fingerprint == described.fingerprint:
+    name, version, described = history.name, history.current, history.described
+    if not history.is_changed or described is None:
         return
-    name, version = history.name, history.current
+    lock = history.locks[version]
     differences = compare(lock.description, described)
     yield make_violation(
         "FAIT101",
@@ -141,7 +141,7 @@ def _reserved(history: History) -> Iterator[Violation]:
     last: dict[str, tuple[int, Member, Description]] = {}
     reserved: dict[str, int] = {}
     before = 0
-    for version in sorted({*history.locks, *([history.current] if history.current else [])}):
+    for version in history.versions:
         described = history.description(version)
         if described is None:
             continue
