@@ -65,7 +65,7 @@ class Changed2:
 class BackAgain3:
     order_id: str
     customer: str = ""
-    customer_name: list[str] = []
+    customer_name: tuple[str, ...] = ()
     amount: int
 
 
@@ -372,7 +372,7 @@ def test_class_that_changes_a_locked_sample_is_found() -> None:
 
     found = check([Stripped], [lock(Stripped, frozen=[{"note": " a"}])])
 
-    assert found[0].details[0].endswith('Stripped changes note: {"note": "a"}')
+    assert found[0].details[0] == 'Stripped changes note: {"note": ""}'
     assert check([Stripped], [lock(Stripped, frozen=[{"note": "a"}])]) == []
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET
 
-from fait._evolution.history import History
+from fait._evolution.history import TypeHistory
 from fait._evolution.hops import Hop
 from fait._evolution.members import members_of
 from fait._evolution.rules import make_violation
@@ -17,12 +17,13 @@ from fait._schema.difference import Difference, Verdict
 __all__ = ["check_automatic", "removed_advice"]
 
 
-def check_automatic(hop: Hop, history: History) -> list[Violation]:
+def check_automatic(hop: Hop, history: TypeHistory) -> list[Violation]:
     """Return the violations of a hop without an upcaster; empty if one of its versions has no description."""
     old, new = history.description(hop.version), history.description(hop.version + 1)
     if old is None or new is None:
         return []
     differences = [each for each in compare(old, new) if each.verdict is not Verdict.READABLE]
+    # fault: removed-optional-member
     removed = [each for each in differences if each.rule == "member-removed" and _is_named(each)]
     unknown = [each for each in differences if each.verdict is Verdict.UNKNOWN]
     others = [each for each in differences if each not in removed and each not in unknown]

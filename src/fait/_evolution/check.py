@@ -11,7 +11,7 @@ from itertools import pairwise
 from fait._events.registry import Registry
 from fait._evolution.automatic import check_automatic
 from fait._evolution.consumer import Consumer, check_consumer
-from fait._evolution.history import History, histories_of
+from fait._evolution.history import TypeHistory, histories_of
 from fait._evolution.hops import Hop, next_hop
 from fait._evolution.lock import Locks
 from fait._evolution.path import PathRunner
@@ -60,7 +60,7 @@ def check_types(
     return sorted(found, key=lambda each: (each.type, each.version, each.rule, each.step, each.details))
 
 
-def _automatic_hops(history: History, registry: Registry) -> Iterator[Hop]:
+def _automatic_hops(history: TypeHistory, registry: Registry) -> Iterator[Hop]:
     if history.name in registry.names.known:
         for version in history.locks:
             if version < history.current or history.declared is None:

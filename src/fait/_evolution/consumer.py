@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from fait._events.registry import Registry
-from fait._evolution.history import History
+from fait._evolution.history import TypeHistory
 from fait._evolution.rules import make_violation
 from fait._evolution.versions import field_path
 from fait._evolution.violation import Violation
@@ -31,7 +31,7 @@ class Consumer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: int
 
 
-def check_consumer(consumer: Consumer, registry: Registry, histories: Mapping[str, History]) -> list[Violation]:
+def check_consumer(consumer: Consumer, registry: Registry, histories: Mapping[str, TypeHistory]) -> list[Violation]:
     """Return the violation of a consumer that cannot read the version that is published; empty if it can."""
     history = histories.get(registry.names.current(consumer.event))
     old = history.description(consumer.version) if history else None
@@ -53,7 +53,7 @@ def _tolerant(described: Description) -> Description:
     return replace(described, records=records)
 
 
-def _published_version(wanted: int, history: History, registry: Registry) -> int:
+def _published_version(wanted: int, history: TypeHistory, registry: Registry) -> int:
     """Return the version that a consumer gets: that of the class, made older by the downcasters there are."""
     version = history.current or max(history.locks)
     while version > wanted and (history.name, version) in registry.downcasters:

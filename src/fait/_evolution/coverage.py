@@ -35,6 +35,7 @@ class Coverage:
         parts = [part for _, part in results]
         self._conversions.append((data, parts))
         self._results.update({id(described): described for described, _ in results if described is not None})
+        # fault: lost-member
         self._suspects |= data_paths(_without_kept(data, parts))
 
     def lost_paths(self, function: Callable[..., Any] | tuple[Change, ...]) -> list[str]:

@@ -17,10 +17,10 @@ from fait._evolution.violation import Violation
 from fait._schema.describe import describe
 from fait._schema.description import Description
 
-__all__ = ["History", "histories_of", "place_of"]
+__all__ = ["TypeHistory", "histories_of", "place_of"]
 
 
-class History(Struct, frozen=True, kw_only=True, eq=False):
+class TypeHistory(Struct, frozen=True, kw_only=True, eq=False):
     """The versions of an event type.
 
     Attributes:
@@ -54,7 +54,7 @@ class History(Struct, frozen=True, kw_only=True, eq=False):
         return self.described if version == self.current else None
 
 
-def histories_of(registry: Registry, locks: Locks) -> tuple[dict[str, History], list[Violation]]:
+def histories_of(registry: Registry, locks: Locks) -> tuple[dict[str, TypeHistory], list[Violation]]:
     """Return the history of each type by its current name, and the violations found on the way.
 
     These are classes without a description (FAIT113), and versions that are locked under two names of a type with
@@ -68,17 +68,17 @@ def histories_of(registry: Registry, locks: Locks) -> tuple[dict[str, History], 
             other = merged.setdefault(name, {}).setdefault(version, lock)
             if other.fingerprint != lock.fingerprint:
                 found.append(_contradiction(name, version, other, lock))
-    histories: dict[str, History] = {}
+    histories: dict[str, TypeHistory] = {}
     for name in sorted(merged):
         histories[name], violations = _history(name, registry.types.get(name), merged[name])
         found += violations
     return histories, found
 
 
-def _history(name: str, declared: EventType | None, locks: dict[int, Lock]) -> tuple[History, list[Violation]]:
+def _history(name: str, declared: EventType | None, locks: dict[int, Lock]) -> tuple[TypeHistory, list[Violation]]:
     described, violations = _described(declared)
     lock = locks.get(declared.schema_version) if declared else None
-    history = History(
+    history = TypeHistory(
         name=name,
         declared=declared,
         described=described,

@@ -14,7 +14,7 @@ from fait._events.conversion import encode_plain
 from fait._events.envelope import Envelope, RecordedEvent, Untyped
 from fait._evolution.clocks import clock_uses
 from fait._evolution.equality import changed_paths
-from fait._evolution.failure import HopFailure, shown
+from fait._evolution.failure import HopFailure, as_json
 from fait._evolution.hops import Hop
 
 __all__ = ["check_code", "check_pure", "convert", "envelopes", "plain_result"]
@@ -60,7 +60,7 @@ def check_pure(hop: Hop, text: bytes, data: Any, envelope: StoredEnvelope, resul
         return
     # fault: changed-input
     if not _is_unchanged(data, text):
-        raise HopFailure("FAIT112", hop, "changed", [f"after    {shown(data)}"], _decode(text))
+        raise HopFailure("FAIT112", hop, "changed", [f"after    {as_json(data)}"], _decode(text))
     first = [_encode_sorted(each) for each in results]
     second = _run_again(hop, _decode(text), envelope)
     # fault: unrepeatable
