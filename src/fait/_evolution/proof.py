@@ -27,10 +27,15 @@ from fait._schema.acceptance import accepts
 from fait._schema.description import Description
 from fait._schema.samples import samples
 
-__all__ = ["Prover"]
+__all__ = ["Prover", "generated_samples"]
 
 _MAX_FAILURES: Final = 3
 """Maximum number of failures of one hop and rule that are reported."""
+
+
+def generated_samples(name: str, version: int, described: Description, count: int, seed: int) -> list[Any]:
+    """Return samples of a version; raise `UsageError` if there are none."""
+    return samples(described, crc32(f"{name} {version} {seed}".encode()), count=count)
 
 
 class Prover:
@@ -105,14 +110,11 @@ class Prover:
         if start.hop is None:
             return frozen, [], found
         try:
-            return frozen, self._generated(start.name, start.version, described), found
+            return frozen, generated_samples(start.name, start.version, described, self._count, self._seed), found
         except UsageError as error:
             if not frozen:
                 found.append(make_violation("FAIT113", history.name, start.version, details=(str(error),)))
             return frozen, [], found
-
-    def _generated(self, name: str, version: int, described: Description) -> list[Any]:
-        return samples(described, crc32(f"{name} {version} {self._seed}".encode()), count=self._count)
 
     def _check_code(self, hop: Hop) -> Iterator[Violation]:
         try:
@@ -166,14 +168,14 @@ class Prover:
             return
         hop = hop or Hop(start.name, start.version, None, (start.name, start.version))
         output = [] if event.data == sample else [f"output   {as_json(event.data)}"]
-        raise HopFailure("FAIT110", hop, f"class {problem[0][:60]}", [*output, *problem], sample)
+        raise HopFailure("FAIT110", hop, f"class {problem[0].partition(':')[0]}", [*output, *problem], sample)
 
     def _is_faithful(self, name: str) -> bool:
         """Return whether a class reads all events that its description allows, as they are."""
         if name not in self._faithful:
             history = self._histories[name]
             described = history.described
-            own = self._generated(name, history.current, described) if described else []
+            own = generated_samples(name, history.current, described, self._count, self._seed) if described else []
             self._faithful[name] = not any(self._runner.class_problem(name, each) for each in own)
         return self._faithful[name]
 

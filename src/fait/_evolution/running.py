@@ -17,7 +17,7 @@ from fait._evolution.equality import changed_paths
 from fait._evolution.failure import HopFailure, as_json
 from fait._evolution.hops import Hop
 
-__all__ = ["check_code", "check_pure", "convert", "envelopes", "plain_result"]
+__all__ = ["check_code", "check_pure", "convert", "envelopes", "has_code", "plain_result"]
 
 _decode = msgspec.json.decode
 _encode_sorted = msgspec.json.Encoder(decimal_format="string", order="sorted").encode
@@ -41,6 +41,11 @@ def convert(hop: Hop, data: Any, envelope: StoredEnvelope) -> list[Untyped]:
         raise HopFailure("FAIT110", hop, type(error).__name__, [f"raises   {kind}{error}"], data) from None
 
 
+def has_code(hop: Hop) -> bool:
+    """Return whether a hop runs code of the application, and not only declared changes."""
+    return hop.step is not None and not all(isinstance(each, _DECLARED_CHANGES) for each in hop.step.steps)
+
+
 def check_pure(hop: Hop, text: bytes, data: Any, envelope: StoredEnvelope, results: list[Untyped]) -> None:
     """Check an upcaster after it converted `data`: repeatable, and without an effect on its input.
 
@@ -56,7 +61,7 @@ def check_pure(hop: Hop, text: bytes, data: Any, envelope: StoredEnvelope, resul
     Raises:
         HopFailure: it changed its input (FAIT112), or is not repeatable (FAIT111).
     """
-    if hop.step is None or all(isinstance(each, _DECLARED_CHANGES) for each in hop.step.steps):
+    if not has_code(hop):
         return
     # fault: changed-input
     if not _is_unchanged(data, text):
