@@ -4,6 +4,8 @@ To write these files again: `python -m tests.evolution.test_check`. Then read th
 """
 
 import re
+import sys
+import types
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -407,20 +409,27 @@ def test_reserved_name_of_a_lock_is_kept_although_no_version_has_it() -> None:
 
 
 def test_upcaster_that_is_not_included_is_a_violation() -> None:
-    error = DeclarationError(
-        "the upcaster at shop/upcasts.py:3 reads version 1 of 'a', but the app does not include it: older events would "
-        "be read without it. Include it, or its module, with app.include(...)"
+    module = types.ModuleType("shop_without_upcaster")
+    sys.modules[module.__name__] = module
+    exec(
+        "import fait\n"
+        "fait.upcast('shop.left-out', 1, fait.dropped('a'))\n"
+        "@fait.event('shop.left-out', version=2)\n"
+        "class LeftOut:\n"
+        "    order_id: str\n",
+        vars(module),
     )
+    with pytest.raises(DeclarationError) as raised:
+        build_registry([module.LeftOut])
 
-    violation = violation_of(error)
+    violation = violation_of(raised.value)
 
     assert violation is not None
-    assert (violation.rule, violation.type, violation.version, violation.place) == (
-        "FAIT115",
-        "a",
-        1,
-        "shop/upcasts.py:3",
-    )
+    assert (violation.rule, violation.type, violation.version) == ("FAIT115", "shop.left-out", 1)
+    assert violation.place == "<string>:2"
+
+
+def test_other_error_of_a_declaration_is_no_violation() -> None:
     assert violation_of(DeclarationError("something else")) is None
 
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from zlib import crc32
 
-from fait._errors import UndecodableEvent, UsageError
+from fait._errors import UsageError
 from fait._events.envelope import Untyped
 from fait._events.registry import Registry
 from fait._evolution.automatic import removed_advice
 from fait._evolution.coverage import Coverage
 from fait._evolution.failure import HopFailure, as_json
 from fait._evolution.history import TypeHistory, place_of
-from fait._evolution.hops import Hop, downcast_hops, next_hop
+from fait._evolution.hops import Hop, downcast_hops, is_readable, next_hop
 from fait._evolution.members import data_paths
 from fait._evolution.path import PathRunner, Start
 from fait._evolution.rules import make_violation
@@ -64,20 +64,13 @@ class Prover:
         """Yield the violations of all hops."""
         for history in self._histories.values():
             for version in sorted(history.locks, reverse=True):  # so that a hop is reported with its own samples
-                if self._is_readable(history.name, version):
+                if is_readable(self._registry, history.name, version):
                     hop = next_hop(self._registry, history.name, version)
                     yield from self._prove(history, Start(history.name, version, hop))
         for hop in downcast_hops(self._registry):
             history = self._histories.get(hop.name)
             if history is not None and hop.version <= history.current:
                 yield from self._prove(history, Start(hop.name, hop.version, hop, is_downcast=True))
-
-    def _is_readable(self, name: str, version: int) -> bool:
-        try:
-            self._registry.conversion(name, version)
-        except UndecodableEvent:
-            return False
-        return True
 
     def _prove(self, history: TypeHistory, start: Start) -> Iterator[Violation]:
         described = history.description(start.version)
