@@ -11,7 +11,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_PYTHON := $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help install demo quick test check style mutants soak hostile bench bench-postgres bench-outbox bench-mark bench-upcasting hops clean
+.PHONY: help install demo quick test check style mutants soak hostile bench bench-postgres bench-outbox bench-mark bench-upcasting bench-check hops clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-mark: install ## measure the high-water mark with many connections
 
 bench-upcasting: install ## measure decoding of events of current and older versions: 10 s
 	PYTHONPATH=bench $(BIN)/python bench/upcasting.py
+
+bench-check: install ## measure the check of 500 event types in 4 versions; ARGS="TYPES VERSIONS"
+	PYTHONPATH=bench $(BIN)/python -m check $(ARGS)
 
 hops: install ## count the functions that a command and a delivery enter; ARGS="--list" names them
 	PYTHONPATH=bench $(BIN)/python -m hops $(ARGS)
