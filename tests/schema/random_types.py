@@ -11,14 +11,14 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from random import Random
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 from uuid import UUID
 
 import attrs
 import msgspec
 import pydantic
 from msgspec import NODEFAULT, Meta
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 import fait
 
@@ -95,7 +95,10 @@ SCALARS = (int, int, float, str, str, bool, bytes, Decimal, date, datetime, time
 HASHABLE = (int, str, date, UUID, Decimal, float, bool)
 KEYS = (str, int, UUID, date)
 LIMITS: dict[Any, tuple[tuple[str, tuple[Any, ...]], ...]] = {
-    int: (("ge", (0, -5, 1)), ("gt", (0, -1)), ("le", (100, 1000, 2**53)), ("lt", (10, 2**53 + 2)), ("multiple_of", (5, 10))),
+    int: (
+        ("ge", (0, -5, 1)), ("gt", (0, -1)), ("le", (100, 1000, 2**53)), ("lt", (10, 2**53 + 2)),
+        ("multiple_of", (5, 10)),
+    ),
     float: (("ge", (0, 0.5)), ("gt", (0, 0.1)), ("le", (1, 100.5)), ("lt", (1.5, 9))),
     str: (("min_length", (1, 2)), ("max_length", (3, 5, 50)), ("pattern", ("^[A-Z]{3}$", "^[a-z]+$", "x"))),
     bytes: (("min_length", (1, 2)), ("max_length", (3, 5))),
@@ -235,7 +238,7 @@ def _replaced(node: Any, path: Path, function: Callable[[Node], Node]) -> Any:
     part = _replaced(_parts(node)[number], rest, function)
     if isinstance(node, Record):
         field = node.fields[number]
-        default = field.default if rest or part == field.node else NODEFAULT
+        default = field.default if part == field.node or isinstance(part, Record) else NODEFAULT
         return replace(node, fields=_with(node.fields, number, replace(field, node=part, default=default)))
     return replace(node, items=part if isinstance(node, Many) else _with(node.items, number, part))
 
@@ -371,8 +374,8 @@ def _type(node: Node, inside: bool) -> Any:
         case Fixed():
             return tuple[tuple(_type(each, inside) for each in node.items)]
         case Either():
-            if any(getattr(each, "limits", ()) for each in node.items) and msgspec.__version__.startswith("0.22."):
-                raise TypeError("this msgspec corrupts memory when it frees a union of limited types and containers")
+            if any(getattr(each, "limits", ()) for each in node.items) and not inside:
+                raise TypeError("msgspec 0.22 and 0.23 corrupt memory when they free unions of limits and containers")
             result = _type(node.items[0], inside)
             for each in node.items[1:]:
                 result = result | _type(each, inside)
@@ -442,11 +445,11 @@ def _pydantic(fields: Definition, options: dict[str, Any], tag: str | None) -> A
 
 def _typed_dict(fields: Definition, _: dict[str, Any], tag: str | None) -> Any:
     definition: Any = {name: kind if default is NODEFAULT else NotRequired[kind] for name, kind, default in fields}
-    return TypedDict("Generated", definition)  # pyright: ignore
+    return TypedDict("Generated", definition)
 
 
 def _named_tuple(fields: Definition, _: dict[str, Any], tag: str | None) -> Any:
-    cls: Any = NamedTuple("Generated", [(name, kind) for name, kind, _ in fields])  # pyright: ignore
+    cls: Any = NamedTuple("Generated", [(name, kind) for name, kind, _ in fields])
     defaults = [
         default() if isinstance(default, type) else default for _, _, default in fields if default is not NODEFAULT
     ]
