@@ -83,7 +83,7 @@ def _wrong(
     for event in _stored(old, before, events[0], counts):
         if verdict in (Verdict.READABLE, Verdict.DECLARE):
             result = _read(new, event)
-            expected, given = filled(before, before.root, event), filled(after, after.root, result)
+            expected, given = filled(before, before.root, event), filled(after, after.root, result, every=True)
             if isinstance(result, Exception) or not holds(expected, given, verdict is Verdict.DECLARE):
                 yield f"backward {verdict}", event, result
         if before.fingerprint == after.fingerprint and isinstance(_read(new, event), Exception):
@@ -108,7 +108,7 @@ def _stored(cls: type, description: Description, events: list[Any], counts: Coun
     """
     for event in events:
         result = _read(cls, event)
-        if isinstance(result, Exception) or not holds(event, filled(description, description.root, result)):
+        if isinstance(result, Exception) or not holds(event, filled(description, description.root, result, every=True)):
             counts["events that their own class does not read"] += 1
         else:
             yield event
@@ -124,31 +124,35 @@ def _read(cls: type, value: Any) -> Any:
         return error
 
 
-def filled(description: Description, node: JsonType, value: Any) -> Any:
-    """Return a value with the members that its writer leaves out because they have their default."""
+def filled(description: Description, node: JsonType, value: Any, *, every: bool = False) -> Any:
+    """Return a value with the members that its writer leaves out because they have their default.
+
+    With `every`, absent members of other writers get their defaults, too: msgspec does not encode a default of a
+    dataclass that it decoded from an object without that member.
+    """
     node = resolve(description, node)
     match node:
         case OneOf():
             options = (each for each in node.types if accepts(description.records, each, value))
-            return next((filled(description, each, value) for each in options), value)
+            return next((filled(description, each, value, every=every) for each in options), value)
         case JsonObject() if isinstance(value, dict):
             found = dict(cast("dict[str, Any]", value))
             for name, member in node.members.items():
-                if name not in found and member.omitted and member.default is not UNSET:
+                if name not in found and (member.omitted or every) and member.default is not UNSET:
                     found[name] = member.default
                 elif name in found:
-                    found[name] = filled(description, member.type, found[name])
+                    found[name] = filled(description, member.type, found[name], every=every)
             return found
         case JsonMap() if isinstance(value, dict):
             pairs = cast("dict[str, Any]", value).items()
-            return {name: filled(description, node.values, each) for name, each in pairs}
+            return {name: filled(description, node.values, each, every=every) for name, each in pairs}
         case Array() if isinstance(value, list):
-            return [filled(description, node.items, each) for each in cast("list[Any]", value)]
+            return [filled(description, node.items, each, every=every) for each in cast("list[Any]", value)]
         case FixedArray() if isinstance(value, list):
             items = cast("list[Any]", value)
-            return [filled(description, kind, each) for kind, each in zip(node.items, items, strict=False)] + items[
-                len(node.items) :
-            ]
+            return [
+                filled(description, kind, each, every=every) for kind, each in zip(node.items, items, strict=False)
+            ] + items[len(node.items) :]
         case _:
             return value
 
