@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.planted import events, postgres, schema, store, subscriptions
+from tests.planted import events, locks, postgres, schema, store, subscriptions
 from tests.planted.mutant import Mutant, plant
 from tests.planted.stale_names import stale_names
 
@@ -39,6 +39,7 @@ sys.exit(pytest.main(sys.argv[2:]))
 MUTANTS: list[Mutant] = [
     *events.FAULTS,
     *schema.FAULTS,
+    *locks.FAULTS,
     *store.FAULTS,
     *postgres.FAULTS,
     *subscriptions.FAULTS,

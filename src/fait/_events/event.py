@@ -193,6 +193,11 @@ class EventType:
         return f"<event {self.name!r} version {self.schema_version}: {self.cls.__qualname__} ({self.source_location})>"
 
     @property
+    def source_file(self) -> str:
+        """Path of the file with the declaration."""
+        return self._site.file
+
+    @property
     def scope(self) -> Mapping[str, Any] | None:
         """Local names that the annotations of a rebuilt class may refer to; None for a class that was not rebuilt."""
         return (self._site.scope or {}) if self._rebuilt else None

@@ -43,8 +43,8 @@ async def open_readonly(url: str) -> AsyncGenerator[Store, None]:
         await store.close()
 
 
-def load_app(target: str) -> App:
-    """Import the app named `module:name`, also from the working directory.
+def load_app(target: str, folder: Path | None = None) -> App:
+    """Import the app named `module:name`, also from a folder; by default the working directory.
 
     Raises:
         UsageError: the target is malformed, the module cannot be imported, or the name is not an app.
@@ -53,7 +53,7 @@ def load_app(target: str) -> App:
     if not (module_name and colon and name):
         raise UsageError(f"invalid --app {target!r}: expected module:name, such as --app shop.app:shop")
     try:
-        with _working_directory_on_path():
+        with _on_path(folder := folder or Path.cwd()):
             module = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
@@ -62,7 +62,7 @@ def load_app(target: str) -> App:
                 "environment of the fait command."
             ) from None
         raise UsageError(
-            f"--app: no module named {error.name!r} in {Path.cwd()} or among the installed packages. Run the command "
+            f"--app: no module named {error.name!r} in {folder} or among the installed packages. Run the command "
             "in the directory that contains the module."
         ) from None
     app = getattr(module, name, None)
@@ -74,13 +74,13 @@ def load_app(target: str) -> App:
 
 
 @contextmanager
-def _working_directory_on_path() -> Generator[None]:
-    """Let a block import modules of the working directory in preference to installed packages.
+def _on_path(directory: Path) -> Generator[None]:
+    """Let a block import modules of a directory in preference to installed packages.
 
-    A file of the working directory never replaces a module of the standard library, such as `json`. After the block it
+    A file of the directory never replaces a module of the standard library, such as `json`. After the block it
     does not replace an installed package either: fait imports its database driver only when it opens the store.
     """
-    folder = str(Path.cwd())
+    folder = str(directory)
     if folder in sys.path:
         yield
         return

@@ -1,0 +1,34 @@
+"""The text of a violation: what, where, an event that breaks, why, and what to do."""
+
+import json
+from collections.abc import Iterator
+
+from msgspec import UNSET
+
+from fait._evolution.violation import Violation
+
+__all__ = ["render"]
+
+
+def render(violation: Violation, *, folder: str = "") -> str:
+    """Return the text of a violation, in several lines without a newline at the end.
+
+    Args:
+        violation: what the check reported.
+        folder: places in this folder are shown relative to it.
+    """
+    return "\n".join(_lines(violation, folder))
+
+
+def _lines(violation: Violation, folder: str) -> Iterator[str]:
+    yield f"{violation.rule} {violation.title}"
+    place = violation.place.removeprefix(f"{folder.rstrip('/')}/") if folder else violation.place
+    subject = "  ".join(filter(None, (violation.type, violation.step)))
+    if subject or place:
+        yield f"  {subject:<58}  {place}".rstrip() if place else f"  {subject}"
+    if violation.value is not UNSET:
+        yield f"    input    {json.dumps(violation.value, ensure_ascii=False)}"
+    yield from (f"    {each}" for each in violation.details)
+    yield from (f"  {each}" for each in violation.advice)
+    if violation.exempted:
+        yield f"  Exempted in pyproject.toml: {violation.exempted}"

@@ -1,0 +1,137 @@
+"""`fait schema lock`: writes the lock files of drafts, after which these versions never change."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from fait._clock import now
+from fait._errors import UsageError
+from fait._evolution.lock import Lock, Locks
+from fait._evolution.lock_folder import lock_path
+from fait._evolution.locking import (
+    VersionToLock,
+    find_gaps,
+    locks_without,
+    make_lock,
+    parse_target,
+    version_to_replace,
+    versions_to_lock,
+)
+from fait._evolution.violation import Violation
+from fait._tools.cli.options import JsonOption
+from fait._tools.cli.output import command, count_of, print_json, print_message, print_table
+from fait._tools.cli.schema_project import LocksOption, Project, SchemaAppOption, open_project, refuse
+
+__all__ = ["lock"]
+
+
+@command
+async def lock(
+    types: Annotated[
+        list[str] | None, typer.Argument(metavar="[TYPE[@N]]...", help="Event types. Default: all drafts of the app.")
+    ] = None,
+    app: SchemaAppOption = None,
+    locks: LocksOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be locked, and write nothing.")] = False,
+    sample: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON file with an event of the one type that is locked; it becomes a sample of the lock. Repeatable.",
+        ),
+    ] = None,
+    replace: Annotated[
+        str | None,
+        typer.Option(metavar="TYPE@N", help="Replace the newest lock of a type, of which no event was ever stored."),
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="The reason for --replace, which is kept in the lock.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Lock the drafts of an app: write a file for each version of an event type that has none.
+
+    A locked version never changes. Commit the files. The rules for events are checked first, and nothing is written if
+    one is violated.
+    """
+    project = open_project(app, locks)
+    existing = project.read_locks()
+    if replace is None:
+        known = {*project.registry.names.known, *existing}
+        versions = versions_to_lock(project.registry, existing, [parse_target(each, known) for each in types or ()])
+    elif types:
+        raise UsageError("--replace takes the event type itself: give no other one. Nothing was written.")
+    else:
+        target = parse_target(replace, {*project.registry.names.known, *existing})
+        versions = [version_to_replace(project.registry, existing, target, reason)]
+    _check(project, existing, versions)
+    made = _make(versions, existing, [_read_sample(each) for each in sample or ()])
+    paths = {lock_path(each.type, each.version): each for each in made}
+    if not dry_run:
+        for each in made:
+            if replace is None:
+                project.folder.write(each)
+            else:
+                project.folder.replace(each)
+    _print_result(project, paths, dry_run=dry_run, as_json=as_json)
+
+
+def _check(project: Project, existing: Locks, versions: list[VersionToLock]) -> None:
+    """Refuse to lock if a rule is violated: a wrong version would be wrong forever."""
+    remaining = locks_without(existing, versions)
+    violations = _violations(project, remaining)
+    gaps = [] if any(each.rule == "FAIT103" for each in violations) else find_gaps(remaining, versions)
+    refuse(project.settings, [*project.settings.violations, *violations, *gaps], "Nothing was written.")
+
+
+def _violations(project: Project, locks: Locks) -> list[Violation]:
+    """Run the check of event types, if this installation contains it."""
+    if find_spec("fait._evolution.check") is None:
+        return []
+    check: Any = import_module("fait._evolution.check")
+    return check.check_types(project.registry, locks, project.settings.consumers)
+
+
+def _make(versions: list[VersionToLock], existing: Locks, written: list[Any]) -> list[Lock]:
+    if written and len(versions) != 1:
+        raise UsageError(
+            f"--sample belongs to one version, but {count_of(len(versions), 'version')} would be locked. Nothing was "
+            "written. Name the event type: fait schema lock TYPE --sample FILE"
+        )
+    today = now().date().isoformat()
+    return [make_lock(each, existing, today=today, written=written) for each in versions]
+
+
+def _read_sample(file: Path) -> Any:
+    try:
+        return msgspec.json.decode(file.read_bytes())
+    except msgspec.DecodeError as error:
+        raise UsageError(f"--sample {file}: not valid JSON: {error}. Nothing was written.") from None
+
+
+def _print_result(project: Project, paths: dict[str, Lock], *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        rows = [
+            {"type": each.type, "version": each.version, "fingerprint": each.fingerprint, "path": _path(project, path)}
+            for path, each in paths.items()
+        ]
+        return print_json({"locked": rows, "dry_run": dry_run})
+    if not paths:
+        return print_message("There is no draft: nothing was locked.")
+    print_table(
+        ("type", "version", "fingerprint", "path"),
+        [(each.type, str(each.version), each.fingerprint, _path(project, path)) for path, each in paths.items()],
+    )
+    return print_message(
+        f"{count_of(len(paths), 'version')} would be locked. Nothing was written."
+        if dry_run
+        else f"{count_of(len(paths), 'version')} locked. Commit the files: they never change."
+    )
+
+
+def _path(project: Project, path: str) -> str:
+    return str(Path(str(project.folder.path)) / path)
