@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from fait._errors import UsageError
 from fait._events.registry import Registry
 from fait._evolution.check import check_types
-from fait._evolution.consumer import Consumer
 from fait._evolution.lock import Locks
 from fait._evolution.lock_folder import LockFolder
 from fait._evolution.rules import make_violation
@@ -67,8 +66,7 @@ def run_check(
     if not folder.exists:
         raise UsageError(f"there is no folder of locks at {folder.path}. Lock the event types: fait schema lock")
     locks, found = folder.read()
-    consumers = [Consumer(name=each.name, event=each.event, version=each.version) for each in settings.consumers]
-    found += check_types(registry, locks, consumers, drafts_allowed=drafts_allowed, samples=samples, seed=seed)
+    found += check_types(registry, locks, settings.consumers, drafts_allowed=drafts_allowed, samples=samples, seed=seed)
     versions = _versions(registry, locks)
     return Report(
         violations=(*settings.violations, *_with_exemptions(found, settings.exemptions)),

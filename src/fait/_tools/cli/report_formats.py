@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
@@ -57,17 +57,12 @@ def _case(type: str, violation: Violation) -> str:
         result = f"<skipped message={_attribute(violation.exempted)}/>"
     else:
         message, rule = _attribute(violation.title), _attribute(violation.rule)
-        result = f"<failure message={message} type={rule}>{escape(_lines(render(violation)))}</failure>"
+        result = f"<failure message={message} type={rule}>{escape(_text(violation))}</failure>"
     return f"    {start}>\n      {result}\n    </testcase>\n"
 
 
 def _attribute(text: str) -> str:
     return quoteattr(escape_controls(text))
-
-
-def _lines(text: str) -> str:
-    """Escape control characters, which XML cannot contain, apart from the ends of lines."""
-    return "\n".join(map(escape_controls, text.split("\n")))
 
 
 def as_github(report: Report) -> str:
@@ -79,7 +74,7 @@ def _annotation(violation: Violation) -> str:
     file, line = location_of(violation)
     properties = {"file": file, "line": line, "title": f"{violation.rule} {violation.title}"}
     given = ",".join(f"{name}={_escape_property(str(value))}" for name, value in properties.items() if value)
-    return f"::{'notice' if violation.exempted else 'error'} {given}::{_escape_message(_lines(render(violation)))}"
+    return f"::{'notice' if violation.exempted else 'error'} {given}::{_escape_message(_text(violation))}"
 
 
 def _escape_message(text: str) -> str:
@@ -112,17 +107,17 @@ def location_of(violation: Violation) -> tuple[str, int]:
     file, _, line = violation.place.rpartition(":")
     number = int(line) if file and line.isdecimal() else 0
     path = file if number else violation.place
-    return path.removeprefix(os.path.join(os.getcwd(), "")), number  # noqa: PTH109, PTH118 - a prefix of text
+    return path.removeprefix(os.path.join(os.getcwd(), "")), number
 
 
 def as_text(report: Report) -> str:
     """Return the texts of all violations, for a person."""
-    return "\n\n".join(_texts(report))
+    return "\n\n".join(map(_text, report.violations))
 
 
-def _texts(report: Report) -> Iterator[str]:
-    for each in report.violations:
-        yield _lines(render(each, folder=os.getcwd()))  # noqa: PTH109
+def _text(violation: Violation) -> str:
+    """Return the text of a violation without control characters, which XML cannot contain, apart from ends of lines."""
+    return "\n".join(map(escape_controls, render(violation, folder=os.getcwd()).split("\n")))
 
 
 FORMATS: Final[Mapping[str, Callable[[Report], str]]] = {

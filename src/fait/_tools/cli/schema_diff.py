@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -12,11 +12,11 @@ from fait._errors import UsageError
 from fait._evolution.lock import Lock
 from fait._schema.compare import Schema, compare
 from fait._schema.describe import describe
-from fait._schema.description import Description, canonical_json
-from fait._schema.difference import Difference, Direction, Verdict, worst_verdict
+from fait._schema.description import canonical_json
+from fait._schema.difference import Difference, Verdict, worst_verdict
 from fait._tools.cli.options import JsonOption
 from fait._tools.cli.output import command, print_json, print_message, print_table
-from fait._tools.cli.schema_project import LocksOption, SchemaAppOption, open_project
+from fait._tools.cli.schema_project import LocksOption, Project, SchemaAppOption, open_project
 
 __all__ = ["diff"]
 
@@ -47,7 +47,7 @@ async def diff(
         before, after = _read_file(old), _read_file(_given(new, old))
     else:
         before, after = _versions(old, _number(new), version, open_project(app, locks))
-    differences = compare(before, after, cast("Direction", direction))
+    differences = compare(before, after, direction)
     verdict = worst_verdict(differences)
     if as_json:
         print_json({"verdict": verdict, "differences": differences})
@@ -77,28 +77,33 @@ def _read_file(path: str) -> Schema:
     """Return the description of a lock, or the JSON Schema in a file."""
     try:
         content: Any = msgspec.json.decode(Path(path).read_bytes())
-        is_lock = isinstance(content, dict) and {"type", "version", "fingerprint", "description"} <= content.keys()
-        return msgspec.convert(content, Lock).description if is_lock else content
+        return msgspec.convert(content, Lock).description if _is_lock(content) else content
     except msgspec.MsgspecError as error:
         raise UsageError(f"{path} is neither a lock nor a JSON Schema: {error}") from None
 
 
-def _versions(type: str, first: int | None, second: int | None, project: Any) -> tuple[Description, Description]:
-    versions: dict[int, Description] = {
-        number: lock.description for number, lock in project.read_locks().get(type, {}).items()
-    }
+def _is_lock(content: Any) -> bool:
+    return isinstance(content, dict) and {"type", "version", "fingerprint", "description"} <= content.keys()
+
+
+def _versions(type: str, first: int | None, second: int | None, project: Project) -> tuple[Schema, Schema]:
+    """Return two versions; by default, the newest lock and today's class."""
     declared = project.registry.types.get(project.registry.names.current(type))
-    newest = max(versions, default=None)
-    if declared is not None:
-        current = describe(declared.cls)
-        if first is None and newest is not None:
-            return versions[newest], current
-        versions.setdefault(declared.schema_version, current)
-    wanted = first, max(versions, default=None) if second is None else second
+    known = project.read_locks()
+    locked = {
+        number: lock.description
+        for name in (type, *(() if declared is None else (declared.name, *declared.was)))
+        for number, lock in known.get(name, {}).items()
+    }
+    current = {} if declared is None else {declared.schema_version: describe(declared.cls)}
+    if first is None and locked and current:
+        return locked[max(locked)], next(iter(current.values()))
+    versions = current | locked
+    wanted = first, max(versions, default=0) if second is None else second
     if missing := [each for each in wanted if each not in versions]:
-        known = ", ".join(map(str, sorted(versions))) or "none"
-        raise UsageError(f"{type!r} has no version {missing[0] or 'in a lock'}. Versions: {known}")
-    return versions[cast("int", wanted[0])], versions[cast("int", wanted[1])]
+        numbers = ", ".join(map(str, sorted(versions))) or "none"
+        raise UsageError(f"{type!r} has no version {missing[0] or 'that is locked'}. Versions: {numbers}")
+    return versions[wanted[0] or 0], versions[wanted[1]]
 
 
 def _print(differences: list[Difference], verdict: Verdict) -> None:
