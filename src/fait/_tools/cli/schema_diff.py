@@ -76,14 +76,14 @@ def _number(text: str | None) -> int | None:
 def _read_file(path: str) -> Schema:
     """Return the description of a lock, or the JSON Schema in a file."""
     try:
-        content: Any = msgspec.json.decode(Path(path).read_bytes())
+        content = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, Any])
         return msgspec.convert(content, Lock).description if _is_lock(content) else content
     except msgspec.MsgspecError as error:
         raise UsageError(f"{path} is neither a lock nor a JSON Schema: {error}") from None
 
 
-def _is_lock(content: Any) -> bool:
-    return isinstance(content, dict) and {"type", "version", "fingerprint", "description"} <= content.keys()
+def _is_lock(content: dict[str, Any]) -> bool:
+    return {"type", "version", "fingerprint", "description"} <= content.keys()
 
 
 def _versions(type: str, first: int | None, second: int | None, project: Project) -> tuple[Schema, Schema]:
