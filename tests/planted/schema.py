@@ -77,4 +77,11 @@ FAULTS = [
         "if isinstance(mine, Number):",
         CLASSES + "integer_that_msgspec_takes_for_a_constant_is_not_a_float",
     ),
+    Mutant(
+        "of an inclusive and an exclusive limit, only the exclusive one is compared",
+        "_schema/limits.py",
+        "both-bounds",
+        "return (exclusive, not integers and above is not None) if above is not None else (inclusive, False)",
+        CLASSES + "inclusive_limit_that_is_tighter_than_an_exclusive_one_is_compared",
+    ),
 ]

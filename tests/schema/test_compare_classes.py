@@ -78,6 +78,19 @@ def test_integer_that_msgspec_takes_for_a_constant_is_not_a_float() -> None:
     assert only([each for each in compare(old, new) if each.verdict is not READABLE]).verdict is CONVERT
 
 
+@pytest.mark.parametrize("limits", [{"ge": 5, "gt": 0}, {"le": 5, "lt": 100}])
+def test_inclusive_limit_that_is_tighter_than_an_exclusive_one_is_compared(limits: dict[str, int]) -> None:
+    def model(**limits: int) -> type:
+        return fait.event("test.limits")(
+            pydantic.create_model("Limits", __config__={"frozen": True}, a=Annotated[int, pydantic.Field(**limits)])
+        )
+
+    loose = {name: limit for name, limit in limits.items() if name in ("gt", "lt")}
+    difference = only(compare(describe(model(**loose)), describe(model(**limits))))
+
+    assert (difference.rule, difference.verdict) == ("limit-tightened", TRUST)
+
+
 def test_default_that_the_writer_omits_cannot_be_changed() -> None:
     def version(default: str, omit: bool) -> type:
         return event_with(("currency", str, default), omit_defaults=omit)

@@ -5,6 +5,6 @@
 - `fait.testing.event_check`: `check_events`, which checks the event types of an app against their locks. So does
   `pytest --fait-schema`.
 
-Other tests of applications need no tools: open the app on `"memory:"` or on an SQLite file in a temporary directory, and
-pass a `fait.ManualClock` to control the time.
+Other tests of applications need no tools: open the app on `"memory:"` or on an SQLite file in a temporary directory,
+and pass a `fait.ManualClock` to control the time.
 """
