@@ -11,7 +11,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_PYTHON := $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help install demo quick test check style mutants soak hostile bench bench-postgres bench-outbox bench-mark hops clean
+.PHONY: help install demo quick test check style mutants soak hostile bench bench-postgres bench-outbox bench-mark bench-check hops clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench-outbox: install ## measure the overhead of the outbox
 
 bench-mark: install ## measure the high-water mark with many connections
 	PYTHONPATH=bench $(BIN)/python -m mark $(ARGS)
+
+bench-check: install ## measure the check of 500 event types in 4 versions; ARGS="TYPES VERSIONS"
+	PYTHONPATH=bench $(BIN)/python -m check $(ARGS)
 
 hops: install ## count the functions that a command and a delivery enter; ARGS="--list" names them
 	PYTHONPATH=bench $(BIN)/python -m hops $(ARGS)

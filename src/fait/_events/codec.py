@@ -102,7 +102,7 @@ class Codec:
             return None
         if handled.untyped:
             return untyped_decoder(name, schema_version)
-        raise unknown_type(name, stream, version)
+        raise unknown_type(name, stream, version, registry.types)
 
     def convert(self, handled: HandledTypes, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
         """Replace the events that no decoder can read alone by the current events that they are read as.

@@ -4,25 +4,26 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET
 
-from fait._evolution.history import History
+from fait._evolution.history import TypeHistory
 from fait._evolution.hops import Hop
 from fait._evolution.members import members_of
 from fait._evolution.rules import make_violation
 from fait._evolution.versions import field_path
 from fait._evolution.violation import Violation
-from fait._schema.compare import compare
-from fait._schema.description import Description
+from fait._schema.compare import compare, in_words
+from fait._schema.description import Description, resolve
 from fait._schema.difference import Difference, Verdict
 
-__all__ = ["check_automatic", "check_consumer_versions", "removed_advice"]
+__all__ = ["check_automatic", "removed_advice"]
 
 
-def check_automatic(hop: Hop, history: History) -> list[Violation]:
+def check_automatic(hop: Hop, history: TypeHistory) -> list[Violation]:
     """Return the violations of a hop without an upcaster; empty if one of its versions has no description."""
     old, new = history.description(hop.version), history.description(hop.version + 1)
     if old is None or new is None:
         return []
     differences = [each for each in compare(old, new) if each.verdict is not Verdict.READABLE]
+    # fault: removed-optional-member
     removed = [each for each in differences if each.rule == "member-removed" and _is_named(each)]
     unknown = [each for each in differences if each.verdict is Verdict.UNKNOWN]
     others = [each for each in differences if each not in removed and each not in unknown]
@@ -55,10 +56,18 @@ def _removed(hop: Hop, removed: list[Difference], old: Description, new: Descrip
         hop.name,
         hop.version,
         step=hop.label,
-        details=[f"{path} is not in version {hop.version + 1}: its values would be lost silently" for path in paths],
+        details=[
+            f"{path}{_type_of(path, old)} is not in version {hop.version + 1}: its values would be lost silently"
+            for path in paths
+        ],
         value=_value(removed),
         advice=removed_advice(hop, paths, old, new),
     )
+
+
+def _type_of(path: str, described: Description) -> str:
+    member = members_of(described).get(path)
+    return f" ({in_words(resolve(described, member.type))})" if member else ""
 
 
 def removed_advice(hop: Hop, paths: Sequence[str], old: Description, new: Description) -> list[str]:
@@ -102,9 +111,3 @@ def _not_understood(hop: Hop, differences: list[Difference]) -> Violation:
         details=_lines(differences),
         advice=("What is not understood counts as incompatible. Write an upcaster, or describe the version again.",),
     )
-
-
-def check_consumer_versions(differences: Iterable[Difference]) -> list[str]:
-    """Return what a reader of an older version cannot read, a line each, with a value that it refuses."""
-    unreadable = [each for each in differences if each.verdict is not Verdict.READABLE]
-    return _lines(unreadable)

@@ -35,13 +35,16 @@ class Coverage:
         parts = [part for _, part in results]
         self._conversions.append((data, parts))
         self._results.update({id(described): described for described, _ in results if described is not None})
+        # fault: lost-member
         self._suspects |= data_paths(_without_kept(data, parts))
 
     def lost_paths(self, function: Callable[..., Any] | tuple[Change, ...]) -> list[str]:
         """Return the members that no result has, without those that the upcaster declares and those inside others."""
-        possible = {path for each in self._results.values() for path in members_of(each)} if self._suspects else set()
+        if not self._suspects:
+            return []
+        possible = {path for each in self._results.values() for path in members_of(each)}
         suspects = self._suspects & possible - _declared_paths(() if callable(function) else function)
-        lost = suspects and suspects - _all_paths([part for _, parts in self._conversions for part in parts])
+        lost = suspects and suspects - {path for _, parts in self._conversions for path in _all_paths(parts)}
         return sorted(path for path in lost if not any(_is_inside(path, other) for other in lost))
 
     def example(self, path: str) -> Any:
@@ -53,12 +56,11 @@ def _without_kept(data: Any, parts: list[Any]) -> Any:
     """Return an input without members that a result has as they are: most upcasters leave most members alone."""
     if not isinstance(data, dict):
         return data
-    fields = cast("dict[str, Any]", data)
-    kept = [part for part in parts if isinstance(part, dict)]
+    objects = [cast("dict[str, Any]", part) for part in parts if isinstance(part, dict)]
     return {
         name: value
-        for name, value in fields.items()
-        if not any(name in part and part[name] is value for part in cast("list[dict[str, Any]]", kept))
+        for name, value in cast("dict[str, Any]", data).items()
+        if not any(name in part and part[name] is value for part in objects)
     }
 
 

@@ -9,7 +9,7 @@ import msgspec
 from fait._events.conversion import encode_plain
 from fait._evolution.hops import Hop
 
-__all__ = ["HopFailure", "shown"]
+__all__ = ["HopFailure", "as_json"]
 
 
 class HopFailure(Exception):
@@ -41,7 +41,7 @@ class HopFailure(Exception):
         return (self.rule, self.hop.key, self.kind)
 
 
-def shown(value: Any) -> str:
+def as_json(value: Any) -> str:
     """Return the JSON of a value for a message."""
     try:
         return json.dumps(msgspec.json.decode(encode_plain(value)), ensure_ascii=False)

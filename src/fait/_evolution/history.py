@@ -17,22 +17,24 @@ from fait._evolution.violation import Violation
 from fait._schema.describe import describe
 from fait._schema.description import Description
 
-__all__ = ["History", "histories_of", "place_of"]
+__all__ = ["TypeHistory", "histories_of", "place_of"]
 
 
-class History(Struct, frozen=True, kw_only=True, eq=False):
+class TypeHistory(Struct, frozen=True, kw_only=True, eq=False):
     """The versions of an event type.
 
     Attributes:
         name: its current name.
         declared: the declaration of its class; None if it has none.
         described: the description of its class; None if it has none.
+        is_changed: whether the class differs from the lock of its version.
         locks: its locks by version, in order.
     """
 
     name: str
     declared: EventType | None
     described: Description | None
+    is_changed: bool
     locks: Mapping[int, Lock]
 
     @property
@@ -40,14 +42,19 @@ class History(Struct, frozen=True, kw_only=True, eq=False):
         """The schema version of the class; 0 if there is none."""
         return self.declared.schema_version if self.declared else 0
 
+    @property
+    def versions(self) -> list[int]:
+        """All versions that have a lock or a class, in order."""
+        return sorted({*self.locks, self.current} - {0})
+
     def description(self, version: int) -> Description | None:
-        """Return the description of a version; None if it is not locked or cannot be described."""
-        if version == self.current:
-            return self.described
-        return self.locks[version].description if version in self.locks else None
+        """Return the description of a version, as it was published or is drafted; None if there is none."""
+        if version in self.locks:
+            return self.locks[version].description
+        return self.described if version == self.current else None
 
 
-def histories_of(registry: Registry, locks: Locks) -> tuple[dict[str, History], list[Violation]]:
+def histories_of(registry: Registry, locks: Locks) -> tuple[dict[str, TypeHistory], list[Violation]]:
     """Return the history of each type by its current name, and the violations found on the way.
 
     These are classes without a description (FAIT113), and versions that are locked under two names of a type with
@@ -61,17 +68,24 @@ def histories_of(registry: Registry, locks: Locks) -> tuple[dict[str, History], 
             other = merged.setdefault(name, {}).setdefault(version, lock)
             if other.fingerprint != lock.fingerprint:
                 found.append(_contradiction(name, version, other, lock))
-    histories: dict[str, History] = {}
+    histories: dict[str, TypeHistory] = {}
     for name in sorted(merged):
-        described, violations = _described(registry.types.get(name))
+        histories[name], violations = _history(name, registry.types.get(name), merged[name])
         found += violations
-        histories[name] = History(
-            name=name,
-            declared=registry.types.get(name),
-            described=described,
-            locks={version: merged[name][version] for version in sorted(merged[name])},
-        )
     return histories, found
+
+
+def _history(name: str, declared: EventType | None, locks: dict[int, Lock]) -> tuple[TypeHistory, list[Violation]]:
+    described, violations = _described(declared)
+    lock = locks.get(declared.schema_version) if declared else None
+    history = TypeHistory(
+        name=name,
+        declared=declared,
+        described=described,
+        is_changed=lock is not None and described is not None and lock.fingerprint != described.fingerprint,
+        locks={version: locks[version] for version in sorted(locks)},
+    )
+    return history, violations
 
 
 def _contradiction(name: str, version: int, one: Lock, other: Lock) -> Violation:

@@ -10,8 +10,8 @@ from fait._events.conversion import encode_plain
 from fait._events.envelope import Envelope, Untyped
 from fait._events.registry import Registry
 from fait._evolution.coverage import Coverage
-from fait._evolution.failure import HopFailure, shown
-from fait._evolution.history import History
+from fait._evolution.failure import HopFailure, as_json
+from fait._evolution.history import TypeHistory
 from fait._evolution.hops import Hop, next_hop
 from fait._evolution.members import same_members
 from fait._evolution.reading import read_problem
@@ -54,7 +54,7 @@ class PathRunner:
     """
 
     def __init__(
-        self, registry: Registry, histories: Mapping[str, History], blocked: Set[tuple[str, int, bool]]
+        self, registry: Registry, histories: Mapping[str, TypeHistory], blocked: Set[tuple[str, int, bool]]
     ) -> None:
         self._registry = registry
         self._histories = histories
@@ -110,7 +110,7 @@ class PathRunner:
             hop = self._hop(self._registry.names.current(event.type), event.schema_version)
             if hop is None:
                 reached.append((before, event))
-            elif hop.key not in self._blocked:
+            elif hop.key not in self._blocked and (hop.step or self.description(hop.name, hop.version)):
                 reached += self._follow(hop, event.data, envelope, depth)
         return reached
 
@@ -177,7 +177,7 @@ def _check_allowed(hop: Hop, data: Any, part: Untyped, described: Description, p
         return
     # fault: unknown-member-in-result
     is_only_unknown = all(each.problem == "unknown" for each in found)
-    lines = [f"output   {shown(part.data)}", *map(str, found)]
+    lines = [f"output   {as_json(part.data)}", *map(str, found)]
     if hop.target is None:
         lines.append(f"in version {part.schema_version} of {part.type!r}")
     kind = " ".join(sorted(f"{each.problem} {each.path}" for each in found))

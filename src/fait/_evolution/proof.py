@@ -14,8 +14,8 @@ from fait._events.envelope import Untyped
 from fait._events.registry import Registry
 from fait._evolution.automatic import removed_advice
 from fait._evolution.coverage import Coverage
-from fait._evolution.failure import HopFailure, shown
-from fait._evolution.history import History, place_of
+from fait._evolution.failure import HopFailure, as_json
+from fait._evolution.history import TypeHistory, place_of
 from fait._evolution.hops import Hop, downcast_hops, next_hop
 from fait._evolution.members import data_paths
 from fait._evolution.path import PathRunner, Start
@@ -27,10 +27,15 @@ from fait._schema.acceptance import accepts
 from fait._schema.description import Description
 from fait._schema.samples import samples
 
-__all__ = ["Prover"]
+__all__ = ["Prover", "generated_samples"]
 
 _MAX_FAILURES: Final = 3
 """Maximum number of failures of one hop and rule that are reported."""
+
+
+def generated_samples(name: str, version: int, described: Description, count: int, seed: int) -> list[Any]:
+    """Return samples of a version; raise `UsageError` if there are none."""
+    return samples(described, crc32(f"{name} {version} {seed}".encode()), count=count)
 
 
 class Prover:
@@ -45,7 +50,7 @@ class Prover:
     """
 
     def __init__(
-        self, registry: Registry, histories: Mapping[str, History], runner: PathRunner, count: int, seed: int
+        self, registry: Registry, histories: Mapping[str, TypeHistory], runner: PathRunner, count: int, seed: int
     ) -> None:
         self._registry = registry
         self._histories = histories
@@ -74,7 +79,7 @@ class Prover:
             return False
         return True
 
-    def _prove(self, history: History, start: Start) -> Iterator[Violation]:
+    def _prove(self, history: TypeHistory, start: Start) -> Iterator[Violation]:
         described = history.description(start.version)
         if described is None:
             return
@@ -91,7 +96,7 @@ class Prover:
             yield from self._lost(start.hop, coverage)
 
     def _inputs(
-        self, history: History, start: Start, described: Description
+        self, history: TypeHistory, start: Start, described: Description
     ) -> tuple[list[Any], list[Any], list[Violation]]:
         """Return the samples of the lock, generated ones, and what is wrong with them."""
         lock = history.locks.get(start.version)
@@ -105,14 +110,11 @@ class Prover:
         if start.hop is None:
             return frozen, [], found
         try:
-            return frozen, self._generated(start.name, start.version, described), found
+            return frozen, generated_samples(start.name, start.version, described, self._count, self._seed), found
         except UsageError as error:
             if not frozen:
                 found.append(make_violation("FAIT113", history.name, start.version, details=(str(error),)))
             return frozen, [], found
-
-    def _generated(self, name: str, version: int, described: Description) -> list[Any]:
-        return samples(described, crc32(f"{name} {version} {self._seed}".encode()), count=self._count)
 
     def _check_code(self, hop: Hop) -> Iterator[Violation]:
         try:
@@ -135,7 +137,7 @@ class Prover:
 
         smallest = shrink(described, sample, fails)
         failure = self._failure(start, smallest, is_frozen) or failure
-        came_from = f"made from version {start.version}: {shown(smallest)}"
+        came_from = f"made from version {start.version}: {as_json(smallest)}"
         is_own = (failure.hop.name, failure.hop.version) == (start.name, start.version)
         source = "a sample of the lock" if is_frozen else f"generated; repeat with --seed {self._seed}"
         yield self._violation(failure, [*([] if is_own else [came_from]), f"({source})"])
@@ -158,19 +160,22 @@ class Prover:
         of its own description has such code, so generated samples prove nothing about it; those of locks do.
         """
         name = self._registry.names.current(event.type)
+        if self._histories[name].is_changed:
+            return  # reported as such
         problem = self._runner.class_problem(name, event.data)
+        # fault: class-refuses-locked-sample
         if not problem or not (is_frozen or self._is_faithful(name)):
             return
         hop = hop or Hop(start.name, start.version, None, (start.name, start.version))
-        output = [] if event.data == sample else [f"output   {shown(event.data)}"]
-        raise HopFailure("FAIT110", hop, f"class {problem[0][:60]}", [*output, *problem], sample)
+        output = [] if event.data == sample else [f"output   {as_json(event.data)}"]
+        raise HopFailure("FAIT110", hop, f"class {problem[0].partition(':')[0]}", [*output, *problem], sample)
 
     def _is_faithful(self, name: str) -> bool:
         """Return whether a class reads all events that its description allows, as they are."""
         if name not in self._faithful:
             history = self._histories[name]
             described = history.described
-            own = self._generated(name, history.current, described) if described else []
+            own = generated_samples(name, history.current, described, self._count, self._seed) if described else []
             self._faithful[name] = not any(self._runner.class_problem(name, each) for each in own)
         return self._faithful[name]
 

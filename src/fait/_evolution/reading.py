@@ -10,7 +10,7 @@ from fait._events.event import EventType
 from fait._events.record import kind_of
 from fait._events.unknown_keys import decode_known_keys
 from fait._evolution.equality import changed_paths
-from fait._evolution.failure import shown
+from fait._evolution.failure import as_json
 
 __all__ = ["read_problem"]
 
@@ -21,7 +21,7 @@ def read_problem(declared: EventType, data: Any) -> list[str]:
     try:
         event = _read(declared, text)
     except Exception as error:
-        return [f"{declared.cls.__qualname__} refuses it: {error}"]
+        return [f"{declared.cls.__name__} refuses it: {error}"]
     plain = msgspec.json.decode(text)
     try:
         back = msgspec.json.decode(_encoded(declared, event))
@@ -30,7 +30,7 @@ def read_problem(declared: EventType, data: Any) -> list[str]:
     if isinstance(plain, dict) and plain.items() <= back.items():
         return []  # the usual case, found without a look into each value
     changed = changed_paths(plain, back)
-    return [f"{declared.cls.__qualname__} changes {', '.join(changed)}: {shown(event)}"] if changed else []
+    return [f"{declared.cls.__name__} changes {', '.join(changed)}: {as_json(back)}"] if changed else []
 
 
 def _encoded(declared: EventType, event: Any) -> bytes:

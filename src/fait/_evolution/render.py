@@ -17,15 +17,15 @@ def render(violation: Violation, *, folder: str = "") -> str:
         violation: what the check reported.
         folder: places in this folder are shown relative to it.
     """
-    return "\n".join(_lines(violation, folder))
+    text = "\n".join(_lines(violation))
+    return text.replace(f"{folder.rstrip('/')}/", "") if folder else text
 
 
-def _lines(violation: Violation, folder: str) -> Iterator[str]:
+def _lines(violation: Violation) -> Iterator[str]:
     yield f"{violation.rule} {violation.title}"
-    place = violation.place.removeprefix(f"{folder.rstrip('/')}/") if folder else violation.place
     subject = "  ".join(filter(None, (violation.type, violation.step)))
-    if subject or place:
-        yield f"  {subject:<58}  {place}".rstrip() if place else f"  {subject}"
+    if subject or violation.place:
+        yield f"  {subject:<58}  {violation.place}".rstrip()
     if violation.value is not UNSET:
         yield f"    input    {json.dumps(violation.value, ensure_ascii=False)}"
     yield from (f"    {each}" for each in violation.details)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import CoroutineType
 from typing import Any, Final, cast
 
 import msgspec
@@ -13,10 +14,10 @@ from fait._events.conversion import encode_plain
 from fait._events.envelope import Envelope, RecordedEvent, Untyped
 from fait._evolution.clocks import clock_uses
 from fait._evolution.equality import changed_paths
-from fait._evolution.failure import HopFailure, shown
+from fait._evolution.failure import HopFailure, as_json
 from fait._evolution.hops import Hop
 
-__all__ = ["check_code", "check_pure", "convert", "envelopes", "plain_result"]
+__all__ = ["check_code", "check_pure", "convert", "envelopes", "has_code", "plain_result"]
 
 _decode = msgspec.json.decode
 _encode_sorted = msgspec.json.Encoder(decimal_format="string", order="sorted").encode
@@ -40,6 +41,11 @@ def convert(hop: Hop, data: Any, envelope: StoredEnvelope) -> list[Untyped]:
         raise HopFailure("FAIT110", hop, type(error).__name__, [f"raises   {kind}{error}"], data) from None
 
 
+def has_code(hop: Hop) -> bool:
+    """Return whether a hop runs code of the application, and not only declared changes."""
+    return hop.step is not None and not all(isinstance(each, _DECLARED_CHANGES) for each in hop.step.steps)
+
+
 def check_pure(hop: Hop, text: bytes, data: Any, envelope: StoredEnvelope, results: list[Untyped]) -> None:
     """Check an upcaster after it converted `data`: repeatable, and without an effect on its input.
 
@@ -55,11 +61,11 @@ def check_pure(hop: Hop, text: bytes, data: Any, envelope: StoredEnvelope, resul
     Raises:
         HopFailure: it changed its input (FAIT112), or is not repeatable (FAIT111).
     """
-    if hop.step is None or all(isinstance(each, _DECLARED_CHANGES) for each in hop.step.steps):
+    if not has_code(hop):
         return
     # fault: changed-input
     if not _is_unchanged(data, text):
-        raise HopFailure("FAIT112", hop, "changed", [f"after    {shown(data)}"], _decode(text))
+        raise HopFailure("FAIT112", hop, "changed", [f"after    {as_json(data)}"], _decode(text))
     first = [_encode_sorted(each) for each in results]
     second = _run_again(hop, _decode(text), envelope)
     # fault: unrepeatable
@@ -114,7 +120,7 @@ def plain_result(hop: Hop, data: Any, result: Any, unchanged: set[str]) -> Any:
     """
     if not isinstance(result, dict | list):
         given = "None" if result is None else f"a {type(result).__name__}"
-        if given == "a coroutine":
+        if isinstance(result, CoroutineType):
             result.close()  # one that is never awaited would print a warning
         raise HopFailure("FAIT110", hop, "no object", [f"returns  {given}, and not a JSON object"], data)
     if unchanged:

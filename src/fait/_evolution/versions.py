@@ -7,7 +7,7 @@ from msgspec import UNSET
 from fait._errors import UndecodableEvent
 from fait._events.event import EventType
 from fait._events.registry import Registry
-from fait._evolution.history import History, place_of
+from fait._evolution.history import TypeHistory, place_of
 from fait._evolution.members import members_of
 from fait._evolution.rules import make_violation
 from fait._evolution.violation import Violation
@@ -17,7 +17,7 @@ from fait._schema.description import Description, Member
 __all__ = ["check_versions", "field_path"]
 
 
-def check_versions(history: History, registry: Registry, *, drafts_allowed: bool) -> list[Violation]:
+def check_versions(history: TypeHistory, registry: Registry, *, drafts_allowed: bool) -> list[Violation]:
     """Return the violations of one history, without those of its upcasters."""
     if history.declared is None and history.name not in registry.names.known:
         return [_vanished(history, registry)]
@@ -29,7 +29,7 @@ def check_versions(history: History, registry: Registry, *, drafts_allowed: bool
     return found
 
 
-def _vanished(history: History, registry: Registry) -> Violation:
+def _vanished(history: TypeHistory, registry: Registry) -> Violation:
     name, newest = history.name, max(history.locks)
     advice = [f'It is not read any more: fait.drop_event("{name}", {version})' for version in history.locks]
     return make_violation(
@@ -52,7 +52,7 @@ def _closest_name(name: str, registry: Registry) -> str:
     return (get_close_matches(name, sorted(registry.types), 1, 0.0) or ["new-name"])[0]
 
 
-def _missing(history: History) -> Iterator[Violation]:
+def _missing(history: TypeHistory) -> Iterator[Violation]:
     known = {*history.locks, history.current}
     missing = [version for version in range(1, max(known)) if version not in known]
     if missing:
@@ -70,7 +70,7 @@ def _missing(history: History) -> Iterator[Violation]:
         )
 
 
-def _unreadable(history: History, registry: Registry) -> Iterator[Violation]:
+def _unreadable(history: TypeHistory, registry: Registry) -> Iterator[Violation]:
     for version in history.locks:
         try:
             registry.conversion(history.name, version)
@@ -86,13 +86,13 @@ def _unreadable(history: History, registry: Registry) -> Iterator[Violation]:
             )
 
 
-def _reason(history: History, version: int) -> str:
+def _reason(history: TypeHistory, version: int) -> str:
     if history.declared is None:
         return f"{history.name!r} has no class, and no upcaster reads version {version} or a later one."
     return f"The class has version {history.current}, and no downcaster leads from version {version} to it."
 
 
-def _way_out(history: History, version: int) -> tuple[str, ...]:
+def _way_out(history: TypeHistory, version: int) -> tuple[str, ...]:
     name = history.name
     if history.declared is None:
         return (
@@ -102,11 +102,11 @@ def _way_out(history: History, version: int) -> tuple[str, ...]:
     return (f"Set version={version} at the class, or write @fait.downcast({name!r}, {version}).".replace("'", '"'),)
 
 
-def _changed(history: History, declared: EventType) -> Iterator[Violation]:
-    lock, described = history.locks.get(history.current), history.described
-    if lock is None or described is None or lock.fingerprint == described.fingerprint:
+def _changed(history: TypeHistory, declared: EventType) -> Iterator[Violation]:
+    name, version, described = history.name, history.current, history.described
+    if not history.is_changed or described is None:
         return
-    name, version = history.name, history.current
+    lock = history.locks[version]
     differences = compare(lock.description, described)
     yield make_violation(
         "FAIT101",
@@ -124,7 +124,7 @@ def _changed(history: History, declared: EventType) -> Iterator[Violation]:
     )
 
 
-def _draft(history: History, declared: EventType) -> Violation:
+def _draft(history: TypeHistory, declared: EventType) -> Violation:
     name, version = history.name, history.current
     return make_violation(
         "FAIT130",
@@ -136,12 +136,12 @@ def _draft(history: History, declared: EventType) -> Violation:
     )
 
 
-def _reserved(history: History) -> Iterator[Violation]:
+def _reserved(history: TypeHistory) -> Iterator[Violation]:
     """Yield the members that come back, after versions without them, with another type."""
     last: dict[str, tuple[int, Member, Description]] = {}
     reserved: dict[str, int] = {}
     before = 0
-    for version in sorted({*history.locks, *([history.current] if history.current else [])}):
+    for version in history.versions:
         described = history.description(version)
         if described is None:
             continue
@@ -171,7 +171,7 @@ def _is_same(before: tuple[int, Member, Description], member: Member, described:
     return not compare(one, two)
 
 
-def _came_back(history: History, version: int, path: str, since: str) -> Violation:
+def _came_back(history: TypeHistory, version: int, path: str, since: str) -> Violation:
     return make_violation(
         "FAIT108",
         history.name,
