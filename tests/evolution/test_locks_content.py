@@ -216,13 +216,15 @@ def test_replaced_lock_records_the_reason_and_keeps_valid_samples() -> None:
     assert (lock.samples[0], len(lock.samples), lock.locked_on) == ({"n": 2, "m": 3}, 3, "2026-12-01")
 
 
-def test_lock_is_replaced_only_with_a_reason() -> None:
-    cls = declared_as(NAME)
+def test_lock_is_replaced_only_with_a_change_and_a_reason() -> None:
+    cls, locks = declared_as(NAME), {NAME: {1: lock_of(declared_as(NAME, n=int))}}
 
-    with pytest.raises(fait.UsageError, match=r"--replace needs the reason"):
-        version_to_replace(registry_of(cls), {NAME: {1: lock_of(cls)}}, Target(NAME, 1), " ")
+    with pytest.raises(fait.UsageError, match="--replace needs the reason"):
+        version_to_replace(registry_of(cls), locks, Target(NAME, 1), " ")
     with pytest.raises(fait.UsageError, match=r"version 1 of .* has no lock to replace"):
         version_to_replace(registry_of(cls), {}, Target(NAME, 1), "reason")
+    with pytest.raises(fait.UsageError, match=r"the class .* is as it was locked"):
+        version_to_replace(registry_of(cls), {NAME: {1: lock_of(cls)}}, Target(NAME, 1), "reason")
 
 
 @pytest.mark.parametrize(

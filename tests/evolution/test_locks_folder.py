@@ -17,6 +17,7 @@ import fait
 from fait._events.event import is_event_name
 from fait._evolution.lock import Lock, encode_lock
 from fait._evolution.lock_folder import MAX_FOLDER_CHARS, MAX_LOCK_BYTES, LockFolder, encoded_name
+from fait._schema.description import Description, Text
 from tests.evolution.lock_examples import declared_as, lock_of
 
 NAME = "shop.order-placed"
@@ -203,6 +204,7 @@ def changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes]
         (changed(lambda data: data.update(owner="me")), "Object contains unknown field `owner`"),
         (changed(lambda data: data.pop("samples") and data.pop("fingerprint")), "missing required field `fingerprint`"),
         (changed(lambda data: data.update(type="shop.paid")), "the lock of 'shop.paid', whose folder is shop.paid"),
+        (changed(lambda data: data.update(type="")), "its type is no event name"),
         (changed(lambda data: data.update(version=2)), "it is the lock of version 2, whose file is v2.json"),
         (changed(lambda data: data.update(locked_on="yesterday")), "locked_on is 'yesterday', which is no date"),
         (changed(lambda data: data["samples"].append({"customer": 1})), "its description does not allow samples[3]"),
@@ -230,6 +232,16 @@ def test_file_that_is_no_lock_of_its_path_is_reported(
     assert reason in violation.details[0]
     assert (violation.rule, violation.type, violation.version, violation.place) == ("FAIT102", NAME, 1, str(path))
     assert all("{" not in each for each in violation.advice)
+
+
+def test_forged_lock_that_cannot_be_checked_is_reported(folder: LockFolder, lock: Lock) -> None:
+    description = Description(Text(pattern="("), {})
+    forged = msgspec.structs.replace(
+        lock, description=description, fingerprint=description.fingerprint, samples=("text",)
+    )
+    folder.write(forged)
+
+    assert folder.read()[1][0].details == ("its description does not allow samples[0]",)
 
 
 def test_another_json_schema_is_no_edit(folder: LockFolder, lock: Lock) -> None:

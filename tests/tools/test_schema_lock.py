@@ -186,6 +186,39 @@ def test_new_version_is_prepared_from_the_changed_class(run: Run, project: Calla
     assert json.loads(written.stdout)["upcaster"].startswith('paid_v1 = fait.upcast("shop.paid", 1,')
 
 
+def test_upcaster_is_shown_although_the_class_cannot_be_edited(run: Run, project: Callable[..., Path]) -> None:
+    project(FIRST)
+    run("schema", "lock")
+    module = project(
+        FIRST.replace("amount: Decimal", "total: Decimal").replace('"shop.paid"', '"shop.paid", version=ONE')
+    )
+    module.write_text(f"ONE = 1{module.read_text()}")
+
+    shown = run("schema", "new-version", "shop.paid")
+    refused = run("schema", "new-version", "shop.paid", "--write")
+
+    assert (shown.exit_code, refused.exit_code, refused.stdout) == (0, 2, "")
+    assert 'fait.renamed("amount", "total")' in shown.stdout
+    assert "its version is not given as a number. Nothing was written. Change it by hand: version=2" in shown.stderr
+
+
+def test_class_that_has_the_next_version_already_gets_only_an_upcaster(run: Run, project: Callable[..., Path]) -> None:
+    project(FIRST)
+    run("schema", "lock")
+    module = project(SECOND.replace("to_customer = ", "# "))
+    source = module.read_text()
+
+    result = json.loads(run("schema", "new-version", "shop.order-placed", "--write", "--json").stdout)
+
+    assert (result["version"], result["edit"], module.read_text()) == (2, None, source)
+    assert result["upcaster"] == (
+        'order_placed_v1 = fait.upcast("shop.order-placed", 1,\n'
+        '    fait.renamed("customer_name", "customer"),  # or fait.dropped("customer_name")\n'
+        '    fait.dropped("note"),\n'
+        ")"
+    )
+
+
 def test_draft_needs_no_new_version(run: Run, project: Callable[..., Path]) -> None:
     project(FIRST)
 

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from fait._errors import UsageError
+from fait._events.event import is_event_name
 from fait._evolution.lock import Lock, Locks, encode_lock
 from fait._evolution.rules import make_violation
 from fait._evolution.violation import Violation
@@ -75,7 +76,7 @@ class LockFolder:
         """Return the fingerprint in a lock file without checking the file; None if there is no such lock."""
         try:
             header = _decode_header(self.path.joinpath(encoded_name(type), f"v{version}.json").read_bytes())
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
         # On a file system that ignores case, it may be the lock of another type.
         return header.fingerprint if (header.type, header.version) == (type, version) else None
@@ -87,7 +88,7 @@ class LockFolder:
             UsageError: the file exists, perhaps because another process has just written it, or there is a folder whose
                 name differs only in case.
         """
-        target = self._target(lock)
+        target = self.path_of(lock)
         self._check_case(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         # fault: lock-overwritten
@@ -96,11 +97,12 @@ class LockFolder:
 
     def replace(self, lock: Lock) -> Path:
         """Replace the file of a lock, and return its path."""
-        target = self._target(lock)
+        target = self.path_of(lock)
         replace_file(target, encode_lock(lock))
         return target
 
-    def _target(self, lock: Lock) -> Path:
+    def path_of(self, lock: Lock) -> Path:
+        """Return the path of a lock's file, which need not exist."""
         return Path(str(self.path)) / lock_path(lock.type, lock.version)
 
     def _check_case(self, folder: Path) -> None:
@@ -170,6 +172,8 @@ def _read_lock(folder: str, file: Any) -> Lock:
     if not (folder and named and file.is_file()):
         raise _InvalidLock("locks are files <event type>/v<version>.json; this is none", "Move it to another folder.")
     lock = _decoded(_content(file))
+    if not is_event_name(lock.type):
+        raise _InvalidLock("its type is no event name")
     if folder != encoded_name(lock.type):
         raise _InvalidLock(f"it is the lock of {lock.type!r}, whose folder is {encoded_name(lock.type)}")
     if int(named[1]) != lock.version:
@@ -232,8 +236,15 @@ def _check_content(lock: Lock) -> None:
     if not _is_date(lock.locked_on):
         raise _InvalidLock(f"locked_on is {lock.locked_on!r}, which is no date such as 2026-01-31")
     for number, sample in enumerate(lock.samples):
-        if not accepts(lock.description.records, lock.description.root, sample):
+        if not _is_allowed(lock, sample):
             raise _InvalidLock(f"its description does not allow samples[{number}]")
+
+
+def _is_allowed(lock: Lock, sample: Any) -> bool:
+    try:
+        return accepts(lock.description.records, lock.description.root, sample)
+    except (ArithmeticError, RecursionError, ValueError, re.error):  # an edited description may contain anything
+        return False
 
 
 def _is_date(text: str) -> bool:

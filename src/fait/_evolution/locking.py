@@ -100,7 +100,7 @@ def version_to_replace(registry: Registry, locks: Locks, target: Target, reason:
     """Return the newest locked version of a type, to be replaced.
 
     Raises:
-        UsageError: the target has no lock or is not the newest version, or the reason is empty.
+        UsageError: the target has no lock, is not the newest version or was not changed, or the reason is empty.
     """
     declared = _current(registry, target)
     replaced = locks.get(declared.name, {}).get(declared.schema_version)
@@ -109,6 +109,8 @@ def version_to_replace(registry: Registry, locks: Locks, target: Target, reason:
             f"version {declared.schema_version} of {declared.name!r} has no lock to replace. Nothing was written. "
             f"Lock it: fait schema lock {declared.name}"
         )
+    if replaced.fingerprint == describe(declared.cls).fingerprint:
+        raise UsageError(f"the class {declared.name!r} is as it was locked. Nothing was written, nothing to replace.")
     if not reason.strip():
         raise UsageError('--replace needs the reason, as in --reason "never deployed". Nothing was written.')
     return VersionToLock(declared, replaced, reason.strip())

@@ -9,6 +9,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterable, Iterator
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Final
 
@@ -172,8 +173,9 @@ def _changes(old: Description, new: Description) -> Iterator[str]:
         dropped = f"fait.dropped({_literal(path)})"
         same = [each for each in added if _parent(each) == _parent(path) and after[each].type == before[path].type]
         if same:
-            added.remove(same[0])
-            yield f"fait.renamed({_literal(path)}, {_literal(_name(same[0]))}),  # or {dropped}"
+            new_path = max(same, key=lambda each: SequenceMatcher(None, path, each).ratio())
+            added.remove(new_path)
+            yield f"fait.renamed({_literal(path)}, {_literal(_name(new_path))}),  # or {dropped}"
         else:
             yield f"{dropped},"
     for path in added:

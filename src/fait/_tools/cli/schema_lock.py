@@ -3,7 +3,7 @@
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -11,7 +11,6 @@ import typer
 from fait._clock import now
 from fait._errors import UsageError
 from fait._evolution.lock import Lock, Locks
-from fait._evolution.lock_folder import lock_path
 from fait._evolution.locking import (
     VersionToLock,
     find_gaps,
@@ -60,24 +59,24 @@ async def lock(
     """
     project = open_project(app, locks)
     existing = project.read_locks()
-    if replace is None:
-        known = {*project.registry.names.known, *existing}
-        versions = versions_to_lock(project.registry, existing, [parse_target(each, known) for each in types or ()])
-    elif types:
-        raise UsageError("--replace takes the event type itself: give no other one. Nothing was written.")
-    else:
-        target = parse_target(replace, {*project.registry.names.known, *existing})
-        versions = [version_to_replace(project.registry, existing, target, reason)]
+    versions = _chosen(project, existing, types or [], replace, reason)
     _check(project, existing, versions)
     made = _make(versions, existing, [_read_sample(each) for each in sample or ()])
-    paths = {lock_path(each.type, each.version): each for each in made}
     if not dry_run:
         for each in made:
-            if replace is None:
-                project.folder.write(each)
-            else:
-                project.folder.replace(each)
-    _print_result(project, paths, dry_run=dry_run, as_json=as_json)
+            project.folder.write(each) if replace is None else project.folder.replace(each)
+    _print_result(project, made, dry_run=dry_run, as_json=as_json)
+
+
+def _chosen(
+    project: Project, existing: Locks, types: list[str], replace: str | None, reason: str
+) -> list[VersionToLock]:
+    known = {*project.registry.names.known, *existing}
+    if replace is None:
+        return versions_to_lock(project.registry, existing, [parse_target(each, known) for each in types])
+    if types:
+        raise UsageError("--replace takes the event type itself: give no other one. Nothing was written.")
+    return [version_to_replace(project.registry, existing, parse_target(replace, known), reason)]
 
 
 def _check(project: Project, existing: Locks, versions: list[VersionToLock]) -> None:
@@ -109,29 +108,23 @@ def _make(versions: list[VersionToLock], existing: Locks, written: list[Any]) ->
 def _read_sample(file: Path) -> Any:
     try:
         return msgspec.json.decode(file.read_bytes())
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--sample {file}: not valid JSON: {error}. Nothing was written.") from None
 
 
-def _print_result(project: Project, paths: dict[str, Lock], *, dry_run: bool, as_json: bool) -> None:
+def _print_result(project: Project, made: list[Lock], *, dry_run: bool, as_json: bool) -> None:
+    rows = [(each.type, str(each.version), each.fingerprint, str(project.folder.path_of(each))) for each in made]
     if as_json:
-        rows = [
-            {"type": each.type, "version": each.version, "fingerprint": each.fingerprint, "path": _path(project, path)}
-            for path, each in paths.items()
-        ]
-        return print_json({"locked": rows, "dry_run": dry_run})
-    if not paths:
+        locked = [dict(zip(_COLUMNS, row, strict=True)) | {"version": int(row[1])} for row in rows]
+        return print_json({"locked": locked, "dry_run": dry_run})
+    if not made:
         return print_message("There is no draft: nothing was locked.")
-    print_table(
-        ("type", "version", "fingerprint", "path"),
-        [(each.type, str(each.version), each.fingerprint, _path(project, path)) for path, each in paths.items()],
-    )
+    print_table(_COLUMNS, rows)
     return print_message(
-        f"{count_of(len(paths), 'version')} would be locked. Nothing was written."
+        f"{count_of(len(made), 'version')} would be locked. Nothing was written."
         if dry_run
-        else f"{count_of(len(paths), 'version')} locked. Commit the files: they never change."
+        else f"{count_of(len(made), 'version')} locked. Commit the files: they never change."
     )
 
 
-def _path(project: Project, path: str) -> str:
-    return str(Path(str(project.folder.path)) / path)
+_COLUMNS: Final = ("type", "version", "fingerprint", "path")

@@ -38,7 +38,8 @@ async def new_version(
     declared = project.registry.types.get(names.current(parse_target(type, names.known).type))
     if declared is None:
         raise UsageError(f"{type!r} has no event class, so it has no next version. Nothing was written.")
-    lock, edit = _prepare(declared, history(project.read_locks(), declared))
+    lock = _predecessor(declared, history(project.read_locks(), declared))
+    edit = _edit(declared, required=write) if lock.version == declared.schema_version else None
     stub = upcaster_stub(declared.name, lock.version, lock.description, describe(declared.cls))
     if write and edit is not None:
         replace_file(edit.file.resolve(), edit.content)
@@ -50,17 +51,27 @@ async def new_version(
         _print(declared, edit, stub, written=write)
 
 
-def _prepare(declared: EventType, versions: dict[int, Lock]) -> tuple[Lock, SourceEdit | None]:
-    """Return the lock that the next version follows, and the edit of the class; None if it was made already."""
+def _predecessor(declared: EventType, versions: dict[int, Lock]) -> Lock:
+    """Return the lock that the next version follows: of the version of the class, or of the one before a draft."""
     version = declared.schema_version
-    if version in versions:
-        return versions[version], edit_version(declared)
-    if version - 1 in versions:
-        return versions[version - 1], None
+    for number in (version, version - 1):
+        if number in versions:
+            return versions[number]
     raise UsageError(
         f"version {version} of {declared.name!r} is a draft: change its fields freely. Nothing was written. When it is "
         f"published, lock it: fait schema lock {declared.name}"
     )
+
+
+def _edit(declared: EventType, *, required: bool) -> SourceEdit | None:
+    """Return the edit of the class. If it is not possible and not required, the reason is printed."""
+    try:
+        return edit_version(declared)
+    except UsageError as error:
+        if required:
+            raise
+        print_message(f"fait: {error}")
+        return None
 
 
 def _as_json(edit: SourceEdit | None, written: bool) -> dict[str, object] | None:
