@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fait._errors import DeclarationError, UsageError
-from fait._evolution.check import violation_of
+from fait._evolution.declarations import violation_of
 from fait._evolution.report import Report, run_check
 from fait._tools.cli.options import JsonOption
 from fait._tools.cli.output import command, count_of, print_message, stderr_console
