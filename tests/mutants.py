@@ -39,8 +39,8 @@ sys.exit(pytest.main(sys.argv[2:]))
 MUTANTS: list[Mutant] = [
     *events.FAULTS,
     *schema.FAULTS,
-    *evolution.FAULTS,
     *locks.FAULTS,
+    *evolution.FAULTS,
     *store.FAULTS,
     *postgres.FAULTS,
     *subscriptions.FAULTS,

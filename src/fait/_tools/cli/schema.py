@@ -5,7 +5,7 @@ Each command is in a module of its own, `schema_*.py`.
 
 import typer
 
-from fait._tools.cli import schema_export, schema_lock, schema_new_version, schema_show
+from fait._tools.cli import schema_check, schema_diff, schema_export, schema_lock, schema_new_version, schema_show
 
 __all__ = ["schema"]
 
@@ -14,6 +14,8 @@ schema = typer.Typer(
 )
 
 schema.command("lock")(schema_lock.lock)
+schema.command("check")(schema_check.check)
+schema.command("diff")(schema_diff.diff)
 schema.command("new-version")(schema_new_version.new_version)
 schema.command("show")(schema_show.show)
 schema.command("export")(schema_export.export)
