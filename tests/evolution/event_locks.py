@@ -11,7 +11,7 @@ from fait._events.upcast import Upcaster
 from fait._evolution.check import check_types
 from fait._evolution.lock import Lock, Locks
 from fait._evolution.rules import TITLES
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait.schema import describe, json_schema, samples
 
 __all__ = ["check", "lock", "locks_of", "rules"]
@@ -45,7 +45,7 @@ def locks_of(*locked: type | Lock) -> Locks:
 
 def check(
     classes: Iterable[type], locked: Iterable[type | Lock], *upcasters: Upcaster, **options: Any
-) -> list[Violation]:
+) -> list[RuleViolation]:
     """Return the violations of event classes and upcasters, and check that each is complete and the same twice."""
     registry = build_registry(classes, upcasters)
     found = check_types(registry, locks_of(*locked), **options)
@@ -56,6 +56,6 @@ def check(
     return found
 
 
-def rules(found: Iterable[Violation]) -> list[str]:
+def rules(found: Iterable[RuleViolation]) -> list[str]:
     """Return the codes of violations with their steps: `FAIT110 1 -> 2`."""
     return [f"{each.rule} {each.step}" for each in found]

@@ -23,7 +23,7 @@ from fait._evolution.consumer import Consumer
 from fait._evolution.declarations import violation_of
 from fait._evolution.render import render
 from fait._evolution.rules import TITLES
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait._schema.description import Description, JsonObject, Member, Opaque, Text
 from tests.evolution.event_locks import check, lock, locks_of, rules
 
@@ -121,47 +121,47 @@ def with_counted_currency(data: Data) -> Data:
     return {**data, "currency": str(next(COUNT))}
 
 
-def published_event_changed() -> list[Violation]:
+def published_event_changed() -> list[RuleViolation]:
     return check([Changed2], [Placed1, Placed2], to_customer())
 
 
-def lock_edited() -> list[Violation]:
+def lock_edited() -> list[RuleViolation]:
     return check([Placed2], [Placed1, lock(Placed2, frozen=[{"order_id": 1}])], to_customer())
 
 
-def version_missing() -> list[Violation]:
+def version_missing() -> list[RuleViolation]:
     return check([Placed3], [Placed1, Placed3], to_customer())
 
 
-def type_vanished() -> list[Violation]:
+def type_vanished() -> list[RuleViolation]:
     return check([Shipped1], [Sent2, Shipped1])[-1:]
 
 
-def version_unreadable() -> list[Violation]:
+def version_unreadable() -> list[RuleViolation]:
     return check([Placed2], [Placed1, Placed2, Placed3], to_customer())
 
 
-def field_disappeared() -> list[Violation]:
+def field_disappeared() -> list[RuleViolation]:
     return check([Placed2], [Placed1, Placed2])
 
 
-def reserved_name_back() -> list[Violation]:
+def reserved_name_back() -> list[RuleViolation]:
     return check([BackAgain3], [Placed1, Placed2, BackAgain3], to_customer())
 
 
-def names_by_case() -> list[Violation]:
+def names_by_case() -> list[RuleViolation]:
     return check([Placed1, InAnotherCase], [Placed1])
 
 
-def upcaster_wrong() -> list[Violation]:
+def upcaster_wrong() -> list[RuleViolation]:
     return check([Placed3], [Placed1, Placed2, Placed3], to_customer(), step(with_currency_misspelled))
 
 
-def upcaster_not_repeatable() -> list[Violation]:
+def upcaster_not_repeatable() -> list[RuleViolation]:
     return check([Placed3], [Placed1, Placed2, Placed3], to_customer(), step(with_counted_currency))
 
 
-def upcaster_changes_input() -> list[Violation]:
+def upcaster_changes_input() -> list[RuleViolation]:
     return check([Placed3], [Placed1, Placed2, Placed3], to_customer(), step(with_currency_in_place))
 
 
@@ -178,7 +178,7 @@ class NoFiniteValue:
     tree: Endless
 
 
-def not_sampled() -> list[Violation]:
+def not_sampled() -> list[RuleViolation]:
     @fait.event(NAME, version=2)
     class Next:
         tree: Endless
@@ -187,27 +187,27 @@ def not_sampled() -> list[Violation]:
     return check([Next], [lock(NoFiniteValue, frozen=[])])
 
 
-def two_upcasters() -> list[Violation]:
+def two_upcasters() -> list[RuleViolation]:
     with pytest.raises(DeclarationError) as raised:
         build_registry([Placed3], [to_customer(), step(with_currency), step(with_currency_misspelled)])
     violation = violation_of(raised.value)
     return [violation] if violation else []
 
 
-def change_needs_upcaster() -> list[Violation]:
+def change_needs_upcaster() -> list[RuleViolation]:
     return check([Placed3], [Placed1, Placed2, Placed3], to_customer())
 
 
-def consumer_cannot_read() -> list[Violation]:
+def consumer_cannot_read() -> list[RuleViolation]:
     billing = Consumer(name="billing", event=NAME, version=1)
     return check([Placed2], [Placed1, Placed2], to_customer(), consumers=[billing])
 
 
-def draft() -> list[Violation]:
+def draft() -> list[RuleViolation]:
     return check([Placed2], [Placed1], to_customer(), drafts_allowed=False)
 
 
-def not_comparable() -> list[Violation]:
+def not_comparable() -> list[RuleViolation]:
     written = Description(JsonObject({"order_id": Member(Text()), "note": Member(Opaque("if"), required=False)}), {})
     foreign = msgspec.structs.replace(
         lock(Placed1), description=written, fingerprint=written.fingerprint, samples=({"order_id": "o"},)
@@ -221,7 +221,7 @@ def not_comparable() -> list[Violation]:
     return check([Next], [foreign])
 
 
-CASES: dict[str, Callable[[], list[Violation]]] = {
+CASES: dict[str, Callable[[], list[RuleViolation]]] = {
     "FAIT101": published_event_changed,
     "FAIT102": lock_edited,
     "FAIT103": version_missing,

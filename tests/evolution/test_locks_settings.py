@@ -8,7 +8,7 @@ import pytest
 import fait
 from fait._evolution.consumer import Consumer
 from fait._evolution.settings import Exemption, Settings, read_settings
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 
 TODAY = date(2026, 11, 29)
 
@@ -113,7 +113,7 @@ def test_exemption_from_an_unknown_rule_is_reported(rule: str, tmp_path: Path) -
 
 
 def test_exemption_covers_one_version_or_all() -> None:
-    violation = Violation(rule="FAIT107", title="", type="shop.paid", version=2)
+    violation = RuleViolation(rule="FAIT107", title="", type="shop.paid", version=2)
     one = Exemption(rule="FAIT107", event="shop.paid", reason="r", version=2)
     all_versions = Exemption(rule="FAIT107", event="shop.paid", reason="r")
     others = [

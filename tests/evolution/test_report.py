@@ -12,10 +12,10 @@ from fait._events.registry import build_registry
 from fait._evolution.lock_folder import LockFolder
 from fait._evolution.report import Report, run_check
 from fait._evolution.settings import Exemption, Settings
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait._tools.cli.report_formats import FORMATS
 
-CHANGED = Violation(
+CHANGED = RuleViolation(
     rule="FAIT101",
     title="published event was changed",
     type="shop.order-placed",
@@ -26,7 +26,7 @@ CHANGED = Violation(
     value={"note": "a\nb"},
     advice=("Make it version 3.",),
 )
-EXEMPTED = Violation(
+EXEMPTED = RuleViolation(
     rule="FAIT107", title="field disappeared", type="shop.order-paid", version=1, exempted="agreed & so"
 )
 REPORT = Report(

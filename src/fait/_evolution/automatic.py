@@ -9,7 +9,7 @@ from fait._evolution.hops import Hop
 from fait._evolution.members import members_of
 from fait._evolution.rules import make_violation
 from fait._evolution.versions import field_path
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait._schema.compare import compare, in_words
 from fait._schema.description import Description, resolve
 from fait._schema.difference import Difference, Verdict
@@ -17,7 +17,7 @@ from fait._schema.difference import Difference, Verdict
 __all__ = ["check_automatic", "removed_advice"]
 
 
-def check_automatic(hop: Hop, history: TypeHistory) -> list[Violation]:
+def check_automatic(hop: Hop, history: TypeHistory) -> list[RuleViolation]:
     """Return the violations of a hop without an upcaster; empty if one of its versions has no description."""
     old, new = history.description(hop.version), history.description(hop.version + 1)
     if old is None or new is None:
@@ -27,7 +27,7 @@ def check_automatic(hop: Hop, history: TypeHistory) -> list[Violation]:
     removed = [each for each in differences if each.rule == "member-removed" and _is_named(each)]
     unknown = [each for each in differences if each.verdict is Verdict.UNKNOWN]
     others = [each for each in differences if each not in removed and each not in unknown]
-    found: list[Violation] = []
+    found: list[RuleViolation] = []
     if removed:
         found.append(_removed(hop, removed, old, new))
     if others:
@@ -49,7 +49,7 @@ def _value(differences: Iterable[Difference]) -> object:
     return next((each.value for each in differences if each.value is not UNSET), UNSET)
 
 
-def _removed(hop: Hop, removed: list[Difference], old: Description, new: Description) -> Violation:
+def _removed(hop: Hop, removed: list[Difference], old: Description, new: Description) -> RuleViolation:
     paths = [field_path(each.path) for each in removed]
     return make_violation(
         "FAIT107",
@@ -87,7 +87,7 @@ def removed_advice(hop: Hop, paths: Sequence[str], old: Description, new: Descri
     return [*advice, f"Dropped: {call}{dropped})"]
 
 
-def _needs_upcaster(hop: Hop, differences: list[Difference]) -> Violation:
+def _needs_upcaster(hop: Hop, differences: list[Difference]) -> RuleViolation:
     advice = [f'Convert the data: @fait.upcast("{hop.name}", {hop.version})']
     if all(each.verdict is Verdict.TRUST for each in differences):
         advice.append("No stored event violates the limit? Say so in an exemption in pyproject.toml.")
@@ -102,7 +102,7 @@ def _needs_upcaster(hop: Hop, differences: list[Difference]) -> Violation:
     )
 
 
-def _not_understood(hop: Hop, differences: list[Difference]) -> Violation:
+def _not_understood(hop: Hop, differences: list[Difference]) -> RuleViolation:
     return make_violation(
         "FAIT190",
         hop.name,

@@ -18,7 +18,7 @@ from fait._evolution.path import PathRunner
 from fait._evolution.proof import Prover
 from fait._evolution.rules import make_violation
 from fait._evolution.versions import check_versions
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 
 __all__ = ["check_types"]
 
@@ -31,7 +31,7 @@ def check_types(
     drafts_allowed: bool = True,
     samples: int = 16,
     seed: int = 0,
-) -> list[Violation]:
+) -> list[RuleViolation]:
     """Check event types against their locks.
 
     Args:
@@ -68,7 +68,7 @@ def _automatic_hops(history: TypeHistory, registry: Registry) -> Iterator[Hop]:
                 yield hop
 
 
-def _alike_names(names: Iterable[str]) -> Iterator[Violation]:
+def _alike_names(names: Iterable[str]) -> Iterator[RuleViolation]:
     for one, other in pairwise(sorted(names, key=lambda name: (name.lower(), name))):
         # fault: names-by-case
         if one.lower() == other.lower():

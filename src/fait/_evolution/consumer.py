@@ -9,7 +9,7 @@ from fait._events.registry import Registry
 from fait._evolution.history import TypeHistory
 from fait._evolution.rules import make_violation
 from fait._evolution.versions import field_path
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait._schema.compare import compare
 from fait._schema.description import Description, JsonObject
 from fait._schema.difference import Difference, Verdict
@@ -31,7 +31,7 @@ class Consumer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: int
 
 
-def check_consumer(consumer: Consumer, registry: Registry, histories: Mapping[str, TypeHistory]) -> list[Violation]:
+def check_consumer(consumer: Consumer, registry: Registry, histories: Mapping[str, TypeHistory]) -> list[RuleViolation]:
     """Return the violation of a consumer that cannot read the version that is published; empty if it can."""
     history = histories.get(registry.names.current(consumer.event))
     old = history.description(consumer.version) if history else None
@@ -61,7 +61,7 @@ def _published_version(wanted: int, history: TypeHistory, registry: Registry) ->
     return version
 
 
-def _unknown(consumer: Consumer) -> Violation:
+def _unknown(consumer: Consumer) -> RuleViolation:
     return make_violation(
         "FAIT120",
         consumer.event,
@@ -71,7 +71,7 @@ def _unknown(consumer: Consumer) -> Violation:
     )
 
 
-def _broken(consumer: Consumer, name: str, published: int, broken: list[Difference]) -> Violation:
+def _broken(consumer: Consumer, name: str, published: int, broken: list[Difference]) -> RuleViolation:
     return make_violation(
         "FAIT120",
         name,

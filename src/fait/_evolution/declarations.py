@@ -4,7 +4,7 @@ import re
 
 from fait._errors import DeclarationError
 from fait._evolution.rules import make_violation
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 
 __all__ = ["violation_of"]
 
@@ -12,7 +12,7 @@ _TWO_UPCASTERS = re.compile(r"two upcasters read version (\d+) of '(.+)': (.+) a
 _NOT_INCLUDED = re.compile(r"the upcaster at (.+) reads version (\d+) of '(.+)', but the app does not include it")
 
 
-def violation_of(error: DeclarationError) -> Violation | None:
+def violation_of(error: DeclarationError) -> RuleViolation | None:
     """Return the violation that keeps a registry from being built; None if the error is of another kind.
 
     The error is one of `build_registry`, and so also one of including objects in an app and of resolving it.

@@ -13,7 +13,7 @@ from fait._events.event import EventType
 from fait._events.registry import Registry
 from fait._evolution.lock import Lock, Locks
 from fait._evolution.rules import make_violation
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait._schema.describe import describe
 from fait._schema.description import Description
 
@@ -54,13 +54,13 @@ class TypeHistory(Struct, frozen=True, kw_only=True, eq=False):
         return self.described if version == self.current else None
 
 
-def histories_of(registry: Registry, locks: Locks) -> tuple[dict[str, TypeHistory], list[Violation]]:
+def histories_of(registry: Registry, locks: Locks) -> tuple[dict[str, TypeHistory], list[RuleViolation]]:
     """Return the history of each type by its current name, and the violations found on the way.
 
     These are classes without a description (FAIT113), and versions that are locked under two names of a type with
     different contents (FAIT101).
     """
-    found: list[Violation] = []
+    found: list[RuleViolation] = []
     merged: dict[str, dict[int, Lock]] = {name: {} for name in registry.types}
     for stored_name in sorted(locks):
         name = registry.names.current(stored_name)
@@ -75,7 +75,7 @@ def histories_of(registry: Registry, locks: Locks) -> tuple[dict[str, TypeHistor
     return histories, found
 
 
-def _history(name: str, declared: EventType | None, locks: dict[int, Lock]) -> tuple[TypeHistory, list[Violation]]:
+def _history(name: str, declared: EventType | None, locks: dict[int, Lock]) -> tuple[TypeHistory, list[RuleViolation]]:
     described, violations = _described(declared)
     lock = locks.get(declared.schema_version) if declared else None
     history = TypeHistory(
@@ -88,7 +88,7 @@ def _history(name: str, declared: EventType | None, locks: dict[int, Lock]) -> t
     return history, violations
 
 
-def _contradiction(name: str, version: int, one: Lock, other: Lock) -> Violation:
+def _contradiction(name: str, version: int, one: Lock, other: Lock) -> RuleViolation:
     return make_violation(
         "FAIT101",
         name,
@@ -100,7 +100,7 @@ def _contradiction(name: str, version: int, one: Lock, other: Lock) -> Violation
     )
 
 
-def _described(declared: EventType | None) -> tuple[Description | None, list[Violation]]:
+def _described(declared: EventType | None) -> tuple[Description | None, list[RuleViolation]]:
     if declared is None:
         return None, []
     try:

@@ -24,7 +24,7 @@ from fait._errors import UsageError
 from fait._events.event import is_event_name
 from fait._evolution.lock import Lock, Locks, encode_lock
 from fait._evolution.rules import make_violation
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait._schema.acceptance import accepts
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ class LockFolder:
         """Whether there is such a folder. Without one, no event type is a draft."""
         return self.path.is_dir()
 
-    def read(self) -> tuple[Locks, list[Violation]]:
+    def read(self) -> tuple[Locks, list[RuleViolation]]:
         """Return all locks, and a violation (FAIT102) for each file that is no valid lock of its path."""
         locks: dict[str, dict[int, Lock]] = {}
-        violations: list[Violation] = []
+        violations: list[RuleViolation] = []
         for folder, file in self._files():
             try:
                 lock = _read_lock(folder, file)
@@ -254,7 +254,7 @@ def _is_date(text: str) -> bool:
         return False
 
 
-def _violation(folder: str, file: Any, error: _InvalidLock) -> Violation:
+def _violation(folder: str, file: Any, error: _InvalidLock) -> RuleViolation:
     named, path, type = _FILE.fullmatch(file.name), str(file), _type_of(folder)
     return make_violation(
         "FAIT102",

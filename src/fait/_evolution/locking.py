@@ -15,7 +15,7 @@ from fait._events.registry import Registry
 from fait._evolution.lock import Lock, Locks
 from fait._evolution.lock_history import drafts, history, reserved_paths
 from fait._evolution.rules import make_violation
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait._schema.acceptance import accepts
 from fait._schema.describe import describe
 from fait._schema.description import Description
@@ -137,7 +137,7 @@ def locks_without(locks: Locks, versions: Iterable[VersionToLock]) -> Locks:
     }
 
 
-def find_gaps(locks: Locks, versions: Iterable[VersionToLock]) -> list[Violation]:
+def find_gaps(locks: Locks, versions: Iterable[VersionToLock]) -> list[RuleViolation]:
     """Return a violation (FAIT103) for each earlier version without a lock: what it was would be lost."""
     return [
         make_violation(

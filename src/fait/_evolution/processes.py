@@ -20,7 +20,7 @@ from fait._evolution.lock import Locks
 from fait._evolution.proof import generated_samples
 from fait._evolution.rules import make_violation
 from fait._evolution.running import convert, envelopes, has_code
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 
 __all__ = ["compare_processes", "result_digests"]
 
@@ -43,7 +43,7 @@ def result_digests(registry: Registry, locks: Locks, *, samples: int = 16, seed:
     return digests
 
 
-def compare_processes(registry: Registry, one: Mapping[str, str], other: Mapping[str, str]) -> list[Violation]:
+def compare_processes(registry: Registry, one: Mapping[str, str], other: Mapping[str, str]) -> list[RuleViolation]:
     """Return a violation for each upcaster whose results differ in two processes.
 
     Args:
@@ -54,7 +54,7 @@ def compare_processes(registry: Registry, one: Mapping[str, str], other: Mapping
     return [_violation(registry, key) for key in sorted(one) if key in other and one[key] != other[key]]
 
 
-def _violation(registry: Registry, key: str) -> Violation:
+def _violation(registry: Registry, key: str) -> RuleViolation:
     name, _, version = key.rpartition(" ")
     hop = next_hop(registry, name, int(version))
     return make_violation(

@@ -22,7 +22,7 @@ from fait._evolution.path import PathRunner, Start
 from fait._evolution.rules import make_violation
 from fait._evolution.running import check_code
 from fait._evolution.shrink import shrink
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait._schema.acceptance import accepts
 from fait._schema.description import Description
 from fait._schema.samples import samples
@@ -60,7 +60,7 @@ class Prover:
         self._reported: dict[tuple[object, ...], int] = {}
         self._faithful: dict[str, bool] = {}
 
-    def run(self) -> Iterator[Violation]:
+    def run(self) -> Iterator[RuleViolation]:
         """Yield the violations of all hops."""
         for history in self._histories.values():
             for version in sorted(history.locks, reverse=True):  # so that a hop is reported with its own samples
@@ -72,7 +72,7 @@ class Prover:
             if history is not None and hop.version <= history.current:
                 yield from self._prove(history, Start(hop.name, hop.version, hop, is_downcast=True))
 
-    def _prove(self, history: TypeHistory, start: Start) -> Iterator[Violation]:
+    def _prove(self, history: TypeHistory, start: Start) -> Iterator[RuleViolation]:
         described = history.description(start.version)
         if described is None:
             return
@@ -90,12 +90,12 @@ class Prover:
 
     def _inputs(
         self, history: TypeHistory, start: Start, described: Description
-    ) -> tuple[list[Any], list[Any], list[Violation]]:
+    ) -> tuple[list[Any], list[Any], list[RuleViolation]]:
         """Return the samples of the lock, generated ones, and what is wrong with them."""
         lock = history.locks.get(start.version)
         samples_of_lock = lock.samples if lock else ()
         frozen = [each for each in samples_of_lock if accepts(described.records, described.root, each)]
-        found: list[Violation] = []
+        found: list[RuleViolation] = []
         if len(frozen) < len(samples_of_lock):
             details = (f"{len(samples_of_lock) - len(frozen)} of its samples are not what its description allows",)
             advice = ("Restore the file from the history of the repository.",)
@@ -109,7 +109,7 @@ class Prover:
                 found.append(make_violation("FAIT113", history.name, start.version, details=(str(error),)))
             return frozen, [], found
 
-    def _check_code(self, hop: Hop) -> Iterator[Violation]:
+    def _check_code(self, hop: Hop) -> Iterator[RuleViolation]:
         try:
             check_code(hop)
         except HopFailure as failure:
@@ -118,7 +118,7 @@ class Prover:
 
     def _prove_sample(
         self, start: Start, described: Description, sample: Any, coverage: Coverage, *, is_frozen: bool
-    ) -> Iterator[Violation]:
+    ) -> Iterator[RuleViolation]:
         failure = self._failure(start, sample, is_frozen, coverage)
         if failure is None or not self._is_new(failure):
             return
@@ -181,7 +181,7 @@ class Prover:
         self._reported[slot] = self._reported.get(slot, 0) + 1
         return True
 
-    def _violation(self, failure: HopFailure, notes: list[str]) -> Violation:
+    def _violation(self, failure: HopFailure, notes: list[str]) -> RuleViolation:
         hop = failure.hop
         declared = self._registry.types.get(hop.name)
         return make_violation(
@@ -203,7 +203,7 @@ class Prover:
                 return removed_advice(hop, failure.paths, old, new)
         return _ADVICE[failure.rule]
 
-    def _lost(self, hop: Hop, coverage: Coverage) -> Iterator[Violation]:
+    def _lost(self, hop: Hop, coverage: Coverage) -> Iterator[RuleViolation]:
         """Yield the members that both versions have and that no result had."""
         assert hop.step is not None
         lost = coverage.lost_paths(hop.step.function)

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 from msgspec import UNSET
 
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 
 __all__ = ["render"]
 
 
-def render(violation: Violation, *, folder: str = "") -> str:
+def render(violation: RuleViolation, *, folder: str = "") -> str:
     """Return the text of a violation, in several lines without a newline at the end.
 
     Args:
@@ -21,7 +21,7 @@ def render(violation: Violation, *, folder: str = "") -> str:
     return text.replace(f"{folder.rstrip('/')}/", "") if folder else text
 
 
-def _lines(violation: Violation) -> Iterator[str]:
+def _lines(violation: RuleViolation) -> Iterator[str]:
     yield f"{violation.rule} {violation.title}"
     subject = "  ".join(filter(None, (violation.type, violation.step)))
     if subject or violation.place:

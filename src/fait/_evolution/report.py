@@ -15,7 +15,7 @@ from fait._evolution.lock import Locks
 from fait._evolution.lock_folder import LockFolder
 from fait._evolution.rules import make_violation
 from fait._evolution.settings import Exemption, Settings
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 
 __all__ = ["Report", "run_check"]
 
@@ -30,13 +30,13 @@ class Report(Struct, frozen=True, kw_only=True):
         samples: the number of events that were converted.
     """
 
-    violations: tuple[Violation, ...]
+    violations: tuple[RuleViolation, ...]
     versions: dict[str, tuple[int, ...]] = {}
     steps: int = 0
     samples: int = 0
 
     @property
-    def failures(self) -> list[Violation]:
+    def failures(self) -> list[RuleViolation]:
         """The violations that no exemption accepts: the check fails if there are any."""
         return [each for each in self.violations if not each.exempted]
 
@@ -84,7 +84,7 @@ def _versions(registry: Registry, locks: Locks) -> dict[str, tuple[int, ...]]:
     return {name: tuple(sorted(versions[name])) for name in sorted(versions)}
 
 
-def _with_exemptions(found: list[Violation], exemptions: Iterable[Exemption]) -> list[Violation]:
+def _with_exemptions(found: list[RuleViolation], exemptions: Iterable[Exemption]) -> list[RuleViolation]:
     """Mark the violations that an exemption accepts, and report exemptions that accept none."""
     for exemption in exemptions:
         accepted = [exemption.covers(each) for each in found]
@@ -98,7 +98,7 @@ def _with_exemptions(found: list[Violation], exemptions: Iterable[Exemption]) ->
     return found
 
 
-def _unused(exemption: Exemption) -> Violation:
+def _unused(exemption: Exemption) -> RuleViolation:
     return make_violation(
         "FAIT140",
         exemption.event,

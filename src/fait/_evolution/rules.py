@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 
 __all__ = ["TITLES", "make_violation"]
 
@@ -45,9 +45,9 @@ def make_violation(
     details: Iterable[str] = (),
     advice: Iterable[str] = (),
     value: Any = UNSET,
-) -> Violation:
+) -> RuleViolation:
     """Return a violation of a rule, with its title. `step` is the version if it is not given."""
-    return Violation(
+    return RuleViolation(
         rule=rule,
         title=TITLES[rule],
         type=type,

@@ -30,7 +30,7 @@ from msgspec import Struct, field
 from fait._errors import UsageError
 from fait._evolution.consumer import Consumer
 from fait._evolution.rules import TITLES, make_violation
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 
 __all__ = ["EXEMPTIBLE_RULES", "Exemption", "Settings", "read_settings"]
 
@@ -57,7 +57,7 @@ class Exemption(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: int = 0
     until: date | None = None
 
-    def covers(self, violation: Violation) -> bool:
+    def covers(self, violation: RuleViolation) -> bool:
         """Return whether it accepts a violation."""
         same = (self.rule, self.event) == (violation.rule, violation.type)
         return same and self.version in (0, violation.version)
@@ -80,9 +80,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     locks: Path
     exemptions: tuple[Exemption, ...] = ()
     consumers: tuple[Consumer, ...] = ()
-    violations: tuple[Violation, ...] = ()
+    violations: tuple[RuleViolation, ...] = ()
 
-    def exemption_of(self, violation: Violation) -> Exemption | None:
+    def exemption_of(self, violation: RuleViolation) -> Exemption | None:
         """Return the exemption that accepts a violation; None if there is none."""
         return next((each for each in self.exemptions if each.covers(violation)), None)
 
@@ -132,11 +132,11 @@ def _settings(folder: Path, file: Path, content: Any, today: date) -> Settings:
         locks=folder / table.locks,
         exemptions=tuple(each for each in checked if isinstance(each, Exemption)),
         consumers=table.consumers,
-        violations=tuple(each for each in checked if isinstance(each, Violation)),
+        violations=tuple(each for each in checked if isinstance(each, RuleViolation)),
     )
 
 
-def _exemption(entry: dict[str, Any], file: Path, today: date) -> Exemption | Violation:
+def _exemption(entry: dict[str, Any], file: Path, today: date) -> Exemption | RuleViolation:
     try:
         exemption = msgspec.convert(entry, Exemption)
     except msgspec.ValidationError as error:
@@ -151,7 +151,7 @@ def _exemption(entry: dict[str, Any], file: Path, today: date) -> Exemption | Vi
     return exemption
 
 
-def _wrong_exemption(entry: dict[str, Any], file: Path, reason: str) -> Violation:
+def _wrong_exemption(entry: dict[str, Any], file: Path, reason: str) -> RuleViolation:
     event, version = entry.get("event"), entry.get("version")
     return make_violation(
         "FAIT140",

@@ -10,14 +10,14 @@ from fait._evolution.history import TypeHistory, place_of
 from fait._evolution.hops import is_readable
 from fait._evolution.members import members_of
 from fait._evolution.rules import make_violation
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait._schema.compare import compare
 from fait._schema.description import Description, Member
 
 __all__ = ["check_versions", "field_path"]
 
 
-def check_versions(history: TypeHistory, registry: Registry, *, drafts_allowed: bool) -> list[Violation]:
+def check_versions(history: TypeHistory, registry: Registry, *, drafts_allowed: bool) -> list[RuleViolation]:
     """Return the violations of one history, without those of its upcasters."""
     if history.declared is None and history.name not in registry.names.known:
         return [_vanished(history, registry)]
@@ -29,7 +29,7 @@ def check_versions(history: TypeHistory, registry: Registry, *, drafts_allowed: 
     return found
 
 
-def _vanished(history: TypeHistory, registry: Registry) -> Violation:
+def _vanished(history: TypeHistory, registry: Registry) -> RuleViolation:
     name, newest = history.name, max(history.locks)
     advice = [f'It is not read any more: fait.drop_event("{name}", {version})' for version in history.locks]
     return make_violation(
@@ -52,7 +52,7 @@ def _closest_name(name: str, registry: Registry) -> str:
     return (get_close_matches(name, sorted(registry.types), 1, 0.0) or ["new-name"])[0]
 
 
-def _missing(history: TypeHistory) -> Iterator[Violation]:
+def _missing(history: TypeHistory) -> Iterator[RuleViolation]:
     known = {*history.locks, history.current}
     missing = [version for version in range(1, max(known)) if version not in known]
     if missing:
@@ -70,7 +70,7 @@ def _missing(history: TypeHistory) -> Iterator[Violation]:
         )
 
 
-def _unreadable(history: TypeHistory, registry: Registry) -> Iterator[Violation]:
+def _unreadable(history: TypeHistory, registry: Registry) -> Iterator[RuleViolation]:
     for version in history.locks:
         if not is_readable(registry, history.name, version):
             yield make_violation(
@@ -100,7 +100,7 @@ def _way_out(history: TypeHistory, version: int) -> tuple[str, ...]:
     return (f"Set version={version} at the class, or write @fait.downcast({name!r}, {version}).".replace("'", '"'),)
 
 
-def _changed(history: TypeHistory, declared: EventType) -> Iterator[Violation]:
+def _changed(history: TypeHistory, declared: EventType) -> Iterator[RuleViolation]:
     name, version, described = history.name, history.current, history.described
     if not history.is_changed or described is None:
         return
@@ -122,7 +122,7 @@ def _changed(history: TypeHistory, declared: EventType) -> Iterator[Violation]:
     )
 
 
-def _draft(history: TypeHistory, declared: EventType) -> Violation:
+def _draft(history: TypeHistory, declared: EventType) -> RuleViolation:
     name, version = history.name, history.current
     return make_violation(
         "FAIT130",
@@ -134,7 +134,7 @@ def _draft(history: TypeHistory, declared: EventType) -> Violation:
     )
 
 
-def _reserved(history: TypeHistory) -> Iterator[Violation]:
+def _reserved(history: TypeHistory) -> Iterator[RuleViolation]:
     """Yield the members that come back, after versions without them, with another type."""
     last: dict[str, tuple[int, Member, Description]] = {}
     reserved: dict[str, int] = {}
@@ -169,7 +169,7 @@ def _is_same(before: tuple[int, Member, Description], member: Member, described:
     return not compare(one, two)
 
 
-def _came_back(history: TypeHistory, version: int, path: str, since: str) -> Violation:
+def _came_back(history: TypeHistory, version: int, path: str, since: str) -> RuleViolation:
     return make_violation(
         "FAIT108",
         history.name,

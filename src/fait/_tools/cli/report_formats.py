@@ -10,7 +10,7 @@ import msgspec
 
 from fait._evolution.render import render
 from fait._evolution.report import Report
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait._tools.cli.output import escape_controls
 
 __all__ = ["FORMATS"]
@@ -30,14 +30,14 @@ def _json(content: Any) -> str:
 
 def as_junit(report: Report) -> str:
     """Return the report as JUnit XML: a suite for each type, a case for each violation and for each clean version."""
-    by_type: dict[str, list[Violation]] = {name: [] for name in report.versions}
+    by_type: dict[str, list[RuleViolation]] = {name: [] for name in report.versions}
     for each in report.violations:
         by_type.setdefault(each.type or "settings", []).append(each)
     suites = "".join(_suite(name, found, report.versions.get(name, ())) for name, found in sorted(by_type.items()))
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="fait schema check">\n{suites}</testsuites>'
 
 
-def _suite(name: str, found: list[Violation], versions: tuple[int, ...]) -> str:
+def _suite(name: str, found: list[RuleViolation], versions: tuple[int, ...]) -> str:
     clean = [each for each in versions if each not in {violation.version for violation in found}]
     cases = "".join(f"    {_case_start(name, f'version {each}')}/>\n" for each in clean)
     cases += "".join(_case(name, each) for each in found)
@@ -51,7 +51,7 @@ def _case_start(type: str, name: str) -> str:
     return f'<testcase classname={_attribute(type)} name={_attribute(name)} time="0"'
 
 
-def _case(type: str, violation: Violation) -> str:
+def _case(type: str, violation: RuleViolation) -> str:
     start = _case_start(type, f"{violation.rule} {violation.title} {violation.step}".rstrip())
     if violation.exempted:
         result = f"<skipped message={_attribute(violation.exempted)}/>"
@@ -70,7 +70,7 @@ def as_github(report: Report) -> str:
     return "\n".join(map(_annotation, report.violations))
 
 
-def _annotation(violation: Violation) -> str:
+def _annotation(violation: RuleViolation) -> str:
     file, line = location_of(violation)
     properties = {"file": file, "line": line, "title": f"{violation.rule} {violation.title}"}
     given = ",".join(f"{name}={_escape_property(str(value))}" for name, value in properties.items() if value)
@@ -90,7 +90,7 @@ def as_gitlab(report: Report) -> str:
     return _json(list(map(_issue, report.failures)))
 
 
-def _issue(violation: Violation) -> dict[str, Any]:
+def _issue(violation: RuleViolation) -> dict[str, Any]:
     file, line = location_of(violation)
     identity = "\0".join((violation.rule, violation.type, violation.step, str(violation.version), *violation.details))
     return {
@@ -102,7 +102,7 @@ def _issue(violation: Violation) -> dict[str, Any]:
     }
 
 
-def location_of(violation: Violation) -> tuple[str, int]:
+def location_of(violation: RuleViolation) -> tuple[str, int]:
     """Return the file of a violation, relative to the working directory if it is in it, and the line; 0 for none."""
     file, _, line = violation.place.rpartition(":")
     number = int(line) if file and line.isdecimal() else 0
@@ -115,7 +115,7 @@ def as_text(report: Report) -> str:
     return "\n\n".join(map(_text, report.violations))
 
 
-def _text(violation: Violation) -> str:
+def _text(violation: RuleViolation) -> str:
     """Return the text of a violation without control characters, which XML cannot contain, apart from ends of lines."""
     return "\n".join(map(escape_controls, render(violation, folder=os.getcwd()).split("\n")))
 

@@ -20,7 +20,7 @@ from fait._evolution.locking import (
     version_to_replace,
     versions_to_lock,
 )
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait._tools.cli.options import JsonOption
 from fait._tools.cli.output import command, count_of, print_json, print_message, print_table
 from fait._tools.cli.schema_project import LocksOption, Project, SchemaAppOption, open_project, refuse
@@ -87,7 +87,7 @@ def _check(project: Project, existing: Locks, versions: list[VersionToLock]) -> 
     refuse(project.settings, [*project.settings.violations, *violations, *gaps], "Nothing was written.")
 
 
-def _violations(project: Project, locks: Locks) -> list[Violation]:
+def _violations(project: Project, locks: Locks) -> list[RuleViolation]:
     """Run the check of event types, if this installation contains it."""
     if find_spec("fait._evolution.check") is None:
         return []

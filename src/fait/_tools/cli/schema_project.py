@@ -14,7 +14,7 @@ from fait._evolution.lock import Locks
 from fait._evolution.lock_folder import LockFolder
 from fait._evolution.render import render
 from fait._evolution.settings import Settings, read_settings
-from fait._evolution.violation import Violation
+from fait._evolution.violation import RuleViolation
 from fait._tools.cli.options import load_app
 from fait._tools.cli.output import CommandFailed, print_message
 
@@ -77,7 +77,7 @@ def _relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def exempted(settings: Settings, violations: list[Violation]) -> list[Violation]:
+def exempted(settings: Settings, violations: list[RuleViolation]) -> list[RuleViolation]:
     """Return violations with the reasons of the exemptions that accept them."""
     reasons = [settings.exemption_of(each) for each in violations]
     return [
@@ -86,7 +86,7 @@ def exempted(settings: Settings, violations: list[Violation]) -> list[Violation]
     ]
 
 
-def refuse(settings: Settings, violations: list[Violation], consequence: str) -> None:
+def refuse(settings: Settings, violations: list[RuleViolation], consequence: str) -> None:
     """Print the violations that no exemption accepts.
 
     Raises:
