@@ -1,8 +1,11 @@
 """Each example of the guide to changes of events reads the stored events below it as the guide shows."""
 
 import asyncio
+import os
 import re
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,3 +78,26 @@ def test_links_of_guide_exist() -> None:
     assert {each for each in links if each.startswith("#")} <= anchors
     for link in links:
         assert link.startswith("#") or (ROOT / "docs" / link.partition("#")[0]).exists(), link
+
+
+def steps(section: str) -> Iterator[tuple[str, str]]:
+    """Iterate over the files and the commands of a section: the name of a file, or "$ " and a command; its content."""
+    for language, block in re.findall(r"^```(python|toml|console)\n(.*?)^```$", section, re.DOTALL | re.MULTILINE):
+        if language == "console":
+            for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+                yield f"$ {step.partition(chr(10))[0]}", step.partition("\n")[2]
+        else:
+            yield block.partition("\n")[0].removeprefix("# "), block
+
+
+def test_locks_are_written_and_checked_as_the_guide_shows(tmp_path: Path) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for name, content in steps(GUIDE.partition("## Locks")[2]):
+        if not name.startswith("$ "):
+            (tmp_path / name).write_text(content)
+            continue
+        done = subprocess.run(
+            name[2:].split(), check=False, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        printed = done.stdout + done.stderr
+        assert re.match(".*".join(map(re.escape, content.split("…"))), printed), f"{name}\n{printed}"

@@ -15,8 +15,9 @@ from fait._evolution.lock_history import history, member_paths, reserved_paths
 from fait._evolution.locking import (
     Target,
     VersionToLock,
-    find_gaps,
+    earlier_version,
     make_lock,
+    make_locks,
     parse_target,
     version_to_replace,
     versions_to_lock,
@@ -196,13 +197,32 @@ def test_only_the_current_version_can_be_locked() -> None:
         versions_to_lock(registry_of(declared_as(NAME, 2)), {}, [Target(NAME, 1)])
 
 
-def test_missing_earlier_versions_are_violations() -> None:
-    registry = registry_of(declared_as(NAME, 3))
-    locks = {NAME: {2: lock_of(declared_as(NAME, 2))}}
+def test_earlier_version_is_locked_from_a_class_outside_of_the_app() -> None:
+    registry = registry_of(declared_as(NAME, 3, n=int))
 
-    gaps = find_gaps(locks, versions_to_lock(registry, locks, []))
+    versions = [
+        earlier_version(registry, {}, declared_as(NAME, 2, n=int, m=int)),
+        earlier_version(registry, {}, declared_as(NAME, 1, k=int, m=int)),
+        *versions_to_lock(registry, {}, []),
+    ]
+    made = make_locks(versions, {}, today="2026-12-01")
 
-    assert [(each.rule, each.type, each.version) for each in gaps] == [("FAIT103", NAME, 1)]
+    assert [(each.version, each.reserved) for each in made] == [(1, ()), (2, ("k",)), (3, ("k", "m"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "reason"),
+    [
+        ("shop.other", 1, "'shop.other' is the name of no event type of the app"),
+        (NAME, 3, "has version 3, so version 3 is no earlier one"),
+        (NAME, 1, r"version 1 of 'shop.order-placed' was locked on"),
+    ],
+)
+def test_other_class_is_no_earlier_version(name: str, version: int, reason: str) -> None:
+    registry, locks = registry_of(declared_as(NAME, 3)), {NAME: {1: lock_of(declared_as(NAME, 1))}}
+
+    with pytest.raises(fait.UsageError, match=reason):
+        earlier_version(registry, locks, declared_as(name, version))
 
 
 def test_replaced_lock_records_the_reason_and_keeps_valid_samples() -> None:

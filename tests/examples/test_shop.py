@@ -43,6 +43,7 @@ from fait._events.append import StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.version import expected_number
 from fait._store.open import backend_names
+from fait.testing.event_check import check_events
 
 ROOT = Path(__file__).parents[2]
 FAIT = Path(sys.executable).with_name("fait")
@@ -260,6 +261,10 @@ async def test_canceled_order_is_read_under_its_former_name(url: str) -> None:
 
         assert (await s.read("order-o-1"))[1].event == OrderCanceled("too late")
         assert (await stock_of(s, "sencha")).on_hand == {"sencha": 9}
+
+
+def test_published_events_are_locked_and_readable() -> None:
+    check_events(shop, ROOT / "examples" / "shop" / "events", drafts_allowed=False)
 
 
 async def test_placed_order_reserves_items(url: str) -> None:

@@ -11,11 +11,9 @@ from msgspec import Struct
 
 from fait._errors import UsageError
 from fait._events.event import EventType
-from fait._events.registry import Registry
+from fait._events.registry import Registry, declaration_of
 from fait._evolution.lock import Lock, Locks
 from fait._evolution.lock_history import drafts, history, reserved_paths
-from fait._evolution.rules import make_violation
-from fait._evolution.violation import RuleViolation
 from fait._schema.acceptance import accepts
 from fait._schema.describe import describe
 from fait._schema.description import Description
@@ -25,9 +23,10 @@ from fait._schema.samples import samples
 __all__ = [
     "Target",
     "VersionToLock",
-    "find_gaps",
-    "locks_without",
+    "earlier_version",
+    "locks_with",
     "make_lock",
+    "make_locks",
     "parse_target",
     "version_to_replace",
     "versions_to_lock",
@@ -122,40 +121,53 @@ def _current(registry: Registry, target: Target) -> EventType:
         raise UsageError(f"{target.type!r} has no event class, so it cannot be locked. Nothing was written.")
     if target.version not in (None, declared.schema_version):
         raise UsageError(
-            f"only the current version of an event class can be locked: {declared.name!r} has version "
-            f"{declared.schema_version}, not {target.version}. Nothing was written."
+            f"the class of {declared.name!r} has version {declared.schema_version}, not {target.version}. Nothing was "
+            "written. Write a class with that version in any module, and lock it: fait schema lock --class MODULE:CLASS"
         )
     return declared
 
 
-def locks_without(locks: Locks, versions: Iterable[VersionToLock]) -> Locks:
-    """Return locks without those that are replaced: for a check, these versions are drafts."""
-    replaced = {(each.replaced.type, each.replaced.version) for each in versions if each.replaced is not None}
-    return {
-        name: {version: lock for version, lock in versions.items() if (name, version) not in replaced}
-        for name, versions in locks.items()
-    }
+def earlier_version(registry: Registry, locks: Locks, cls: type) -> VersionToLock:
+    """Return the version of a class that the app had before, to be locked.
 
-
-def find_gaps(locks: Locks, versions: Iterable[VersionToLock]) -> list[RuleViolation]:
-    """Return a violation (FAIT103) for each earlier version without a lock: what it was would be lost."""
-    return [
-        make_violation(
-            "FAIT103",
-            each.declared.name,
-            missing,
-            place=each.declared.source_location,
-            details=(f"version {each.declared.schema_version} cannot be locked while version {missing} has no lock",),
-            advice=(
-                f"Check out the commit with version {missing} of the class, and lock it there.",
-                "If no event of it is stored, accept that in pyproject.toml: [[tool.fait.allow]]",
-                f'rule = "FAIT103", event = "{each.declared.name}", version = {missing}, reason = "..."',
-            ),
+    Raises:
+        UsageError: the class is not an event, or the app knows no such name, has this version itself, or locked it.
+    """
+    declared = declaration_of(cls)
+    current = registry.types.get(registry.names.current(declared.name))
+    if declared.name not in registry.names.known:
+        raise UsageError(
+            f"{declared.name!r} is the name of no event type of the app, not even a former one. Nothing was written."
         )
-        for each in versions
-        for missing in range(1, each.declared.schema_version)
-        if missing not in history(locks, each.declared)
-    ]
+    if current is not None and declared.schema_version >= current.schema_version:
+        raise UsageError(
+            f"{declared.name!r} has version {current.schema_version}, so version {declared.schema_version} is no "
+            "earlier one. Nothing was written."
+        )
+    if lock := locks.get(declared.name, {}).get(declared.schema_version):
+        raise UsageError(
+            f"version {lock.version} of {declared.name!r} was locked on {lock.locked_on}. Nothing was written."
+        )
+    declared.check()
+    return VersionToLock(declared)
+
+
+def make_locks(
+    versions: Iterable[VersionToLock], locks: Locks, *, today: str, written: Sequence[Any] = ()
+) -> list[Lock]:
+    """Return the locks of several versions, earlier ones first; see `make_lock`."""
+    made: list[Lock] = []
+    for each in sorted(versions, key=lambda each: (each.declared.name, each.declared.schema_version)):
+        made.append(make_lock(each, locks_with(locks, made), today=today, written=written))
+    return made
+
+
+def locks_with(locks: Locks, made: Iterable[Lock]) -> Locks:
+    """Return locks together with new ones, which replace others of the same version."""
+    together = {name: dict(versions) for name, versions in locks.items()}
+    for each in made:
+        together.setdefault(each.type, {})[each.version] = each
+    return together
 
 
 def make_lock(version: VersionToLock, locks: Locks, *, today: str, written: Sequence[Any] = ()) -> Lock:

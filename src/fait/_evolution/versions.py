@@ -65,6 +65,7 @@ def _missing(history: TypeHistory) -> Iterator[RuleViolation]:
             details=(f"Versions 1 to {max(known)} exist, and there is no lock of {versions}.",),
             advice=(
                 "Restore the file from the history of the repository: lock files are never deleted.",
+                "It never had one: write its class in any module, and run fait schema lock --class MODULE:CLASS",
                 "If the version was never published, say so in an exemption in pyproject.toml.",
             ),
         )

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ from fait._errors import UsageError
 from fait._store.open import open_store
 from fait._store.ports.store import Store
 
-__all__ = ["AppOption", "JsonOption", "OptionalAppOption", "StoreOption", "load_app", "open_readonly"]
+__all__ = ["AppOption", "JsonOption", "OptionalAppOption", "StoreOption", "import_target", "load_app", "open_readonly"]
 
 _APP_HELP = (
     "The application as module:name, as in --app shop.app:shop. Modules in the working directory precede those of "
@@ -49,28 +50,45 @@ def load_app(target: str, folder: Path | None = None) -> App:
     Raises:
         UsageError: the target is malformed, the module cannot be imported, or the name is not an app.
     """
-    module_name, colon, name = target.partition(":")
-    if not (module_name and colon and name):
-        raise UsageError(f"invalid --app {target!r}: expected module:name, such as --app shop.app:shop")
-    try:
-        with _on_path(folder := folder or Path.cwd()):
-            module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise UsageError(
-                f"--app: module {module_name} imports {error.name}, which is not installed. Install it in the "
-                "environment of the fait command."
-            ) from None
-        raise UsageError(
-            f"--app: no module named {error.name!r} in {folder} or among the installed packages. Run the command "
-            "in the directory that contains the module."
-        ) from None
+    module, name = import_target("--app", target, folder, example="shop.app:shop")
     app = getattr(module, name, None)
     if not isinstance(app, App):
         available = ", ".join(key for key, value in vars(module).items() if isinstance(value, App)) or "none"
-        raise UsageError(f"--app: {name!r} in module {module_name} is not a fait.App. Apps in this module: {available}")
+        raise UsageError(
+            f"--app: {name!r} in module {module.__name__} is not a fait.App. Apps in this module: {available}"
+        )
     declarations_of(app)  # raises if they contradict each other
     return app
+
+
+def import_target(option: str, target: str, folder: Path | None, *, example: str) -> tuple[ModuleType, str]:
+    """Import the module of `module:name`, and return it with the name.
+
+    Args:
+        option: the option that has the value, for messages.
+        target: its value.
+        folder: the folder to import from; None: the working directory.
+        example: a valid value, for messages.
+
+    Raises:
+        UsageError: the target is malformed, or the module cannot be imported.
+    """
+    module_name, colon, name = target.partition(":")
+    if not (module_name and colon and name):
+        raise UsageError(f"invalid {option} {target!r}: expected module:name, such as {option} {example}")
+    try:
+        with _on_path(folder := folder or Path.cwd()):
+            return import_module(module_name), name
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise UsageError(
+                f"{option}: module {module_name} imports {error.name}, which is not installed. Install it in the "
+                "environment of the fait command."
+            ) from None
+        raise UsageError(
+            f"{option}: no module named {error.name!r} in {folder} or among the installed packages. Run the command "
+            "in the directory that contains the module."
+        ) from None
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """`fait schema lock`: writes the lock files of drafts, after which these versions never change."""
 
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -10,18 +8,18 @@ import typer
 
 from fait._clock import now
 from fait._errors import UsageError
+from fait._evolution.check import check_types
 from fait._evolution.lock import Lock, Locks
 from fait._evolution.locking import (
     VersionToLock,
-    find_gaps,
-    locks_without,
-    make_lock,
+    earlier_version,
+    locks_with,
+    make_locks,
     parse_target,
     version_to_replace,
     versions_to_lock,
 )
-from fait._evolution.violation import RuleViolation
-from fait._tools.cli.options import JsonOption
+from fait._tools.cli.options import JsonOption, import_target
 from fait._tools.cli.output import command, count_of, print_json, print_message, print_table
 from fait._tools.cli.schema_project import LocksOption, Project, SchemaAppOption, open_project, refuse
 
@@ -43,6 +41,15 @@ async def lock(
             help="JSON file with an event of the one type that is locked; it becomes a sample of the lock. Repeatable.",
         ),
     ] = None,
+    earlier_class: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            metavar="MODULE:CLASS",
+            help="An event class with an earlier version, which the app does not include; for an app whose events had "
+            "versions before it had locks. Repeatable.",
+        ),
+    ] = None,
     replace: Annotated[
         str | None,
         typer.Option(metavar="TYPE@N", help="Replace the newest lock of a type, of which no event was ever stored."),
@@ -59,13 +66,22 @@ async def lock(
     """
     project = open_project(app, locks)
     existing = project.read_locks()
-    versions = _chosen(project, existing, types or [], replace, reason)
-    _check(project, existing, versions)
+    earlier = [_earlier(project, existing, each) for each in earlier_class or ()]
+    versions = [*earlier, *_chosen(project, existing, types or [], replace, reason)]
     made = _make(versions, existing, [_read_sample(each) for each in sample or ()])
+    _check(project, locks_with(existing, made))
     if not dry_run:
         for each in made:
             project.folder.write(each) if replace is None else project.folder.replace(each)
     _print_result(project, made, dry_run=dry_run, as_json=as_json)
+
+
+def _earlier(project: Project, existing: Locks, target: str) -> VersionToLock:
+    module, name = import_target("--class", target, None, example="old_events:OrderPlaced1")
+    cls = getattr(module, name, None)
+    if not isinstance(cls, type):
+        raise UsageError(f"--class: module {module.__name__} has no class {name!r}. Nothing was written.")
+    return earlier_version(project.registry, existing, cls)
 
 
 def _chosen(
@@ -79,20 +95,10 @@ def _chosen(
     return [version_to_replace(project.registry, existing, parse_target(replace, known), reason)]
 
 
-def _check(project: Project, existing: Locks, versions: list[VersionToLock]) -> None:
-    """Refuse to lock if a rule is violated: a wrong version would be wrong forever."""
-    remaining = locks_without(existing, versions)
-    violations = _violations(project, remaining)
-    gaps = [] if any(each.rule == "FAIT103" for each in violations) else find_gaps(remaining, versions)
-    refuse(project.settings, [*project.settings.violations, *violations, *gaps], "Nothing was written.")
-
-
-def _violations(project: Project, locks: Locks) -> list[RuleViolation]:
-    """Run the check of event types, if this installation contains it."""
-    if find_spec("fait._evolution.check") is None:
-        return []
-    check: Any = import_module("fait._evolution.check")
-    return check.check_types(project.registry, locks, project.settings.consumers)
+def _check(project: Project, locks: Locks) -> None:
+    """Refuse to lock if a rule would be violated afterwards: a wrong version would be wrong forever."""
+    violations = check_types(project.registry, locks, project.settings.consumers)
+    refuse(project.settings, [*project.settings.violations, *violations], "Nothing was written.")
 
 
 def _make(versions: list[VersionToLock], existing: Locks, written: list[Any]) -> list[Lock]:
@@ -101,8 +107,7 @@ def _make(versions: list[VersionToLock], existing: Locks, written: list[Any]) ->
             f"--sample belongs to one version, but {count_of(len(versions), 'version')} would be locked. Nothing was "
             "written. Name the event type: fait schema lock TYPE --sample FILE"
         )
-    today = now().date().isoformat()
-    return [make_lock(each, existing, today=today, written=written) for each in versions]
+    return make_locks(versions, existing, today=now().date().isoformat(), written=written)
 
 
 def _read_sample(file: Path) -> Any:
