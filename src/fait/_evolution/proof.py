@@ -224,9 +224,7 @@ class Prover:
                 place=hop.place,
                 value=shrink(coverage.described, coverage.example(first), lambda each: first in data_paths(each)),
                 details=[f"{path} is in both versions, and no result of the upcaster has it" for path in lost],
-                advice=[
-                    f'Keep it, or declare it: fait.upcast("{hop.name}", {hop.version}, ..., fait.dropped("{first}"))'
-                ],
+                advice=[_advice_to_keep(hop, first)],
             )
 
 
