@@ -4,10 +4,13 @@ To write these files again: `python -m tests.evolution.test_check`. Then read th
 """
 
 import re
+import sys
+import types
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -346,6 +349,43 @@ def test_upcaster_is_proven_with_the_results_of_the_one_before() -> None:
     assert 'made from version 1: {"amount": 0, "customer_name": "", "order_id": ""}' in found.details
 
 
+def test_input_is_shown_as_it_was_before_the_upcaster_failed() -> None:
+    def pops_and_fails(data: Data) -> Data:
+        del data["order_id"]
+        raise ValueError("failed")
+
+    (found,) = check([Placed3], [Placed1, Placed2, Placed3], to_customer(), step(pops_and_fails))
+
+    assert found.value == {"amount": 0, "order_id": ""}
+
+
+def test_input_from_another_upcaster_is_shown_as_json() -> None:
+    @fait.upcast(NAME, 1)
+    def with_object(data: Data) -> Data:
+        return {"order_id": UUID(int=1), "customer": data["customer_name"], "amount": data["amount"]}
+
+    def needs_text(data: Data) -> Data:
+        return {**data, "order_id": data["order_id"].upper(), "currency": "EUR"}
+
+    (found,) = check([Placed3], [Placed1, Placed2, Placed3], with_object, step(needs_text))
+
+    assert found.value["order_id"] == str(UUID(int=1))
+    assert "'UUID' object has no attribute 'upper'" in render(found)
+
+
+def test_dropped_member_is_declared_next_to_a_function() -> None:
+    def without_note(data: Data) -> Data:
+        return {key: value for key, value in data.items() if key != "customer"}
+
+    silent = fait.upcast(NAME, 2, without_note, fait.defaulted("currency", "EUR"))
+    declared = fait.upcast(NAME, 2, without_note, fait.defaulted("currency", "EUR"), fait.dropped("customer"))
+
+    (found,) = check([Placed3], [Placed1, Placed2, Placed3], to_customer(), silent)
+
+    assert found.details == ("customer is in both versions, and no result of the upcaster has it",)
+    assert check([Placed3], [Placed1, Placed2, Placed3], to_customer(), declared) == []
+
+
 def test_class_that_refuses_a_locked_sample_is_found() -> None:
     @fait.event(NAME, version=2)
     class Positive:
@@ -407,20 +447,27 @@ def test_reserved_name_of_a_lock_is_kept_although_no_version_has_it() -> None:
 
 
 def test_upcaster_that_is_not_included_is_a_violation() -> None:
-    error = DeclarationError(
-        "the upcaster at shop/upcasts.py:3 reads version 1 of 'a', but the app does not include it: older events would "
-        "be read without it. Include it, or its module, with app.include(...)"
+    module = types.ModuleType("shop_without_upcaster")
+    sys.modules[module.__name__] = module
+    exec(
+        "import fait\n"
+        "fait.upcast('shop.left-out', 1, fait.dropped('a'))\n"
+        "@fait.event('shop.left-out', version=2)\n"
+        "class LeftOut:\n"
+        "    order_id: str\n",
+        vars(module),
     )
+    with pytest.raises(DeclarationError) as raised:
+        build_registry([module.LeftOut])
 
-    violation = violation_of(error)
+    violation = violation_of(raised.value)
 
     assert violation is not None
-    assert (violation.rule, violation.type, violation.version, violation.place) == (
-        "FAIT115",
-        "a",
-        1,
-        "shop/upcasts.py:3",
-    )
+    assert (violation.rule, violation.type, violation.version) == ("FAIT115", "shop.left-out", 1)
+    assert violation.place == "<string>:2"
+
+
+def test_other_error_of_a_declaration_is_no_violation() -> None:
     assert violation_of(DeclarationError("something else")) is None
 
 

@@ -12,7 +12,7 @@ from fait._events.registry import Registry
 from fait._evolution.automatic import check_automatic
 from fait._evolution.consumer import Consumer, check_consumer
 from fait._evolution.history import TypeHistory, histories_of
-from fait._evolution.hops import Hop, next_hop
+from fait._evolution.hops import Hop, is_readable, next_hop
 from fait._evolution.lock import Locks
 from fait._evolution.path import PathRunner
 from fait._evolution.proof import Prover
@@ -61,12 +61,11 @@ def check_types(
 
 
 def _automatic_hops(history: TypeHistory, registry: Registry) -> Iterator[Hop]:
-    if history.name in registry.names.known:
-        for version in history.locks:
-            if version < history.current or history.declared is None:
-                hop = next_hop(registry, history.name, version)
-                if hop is not None and hop.step is None:
-                    yield hop
+    for version in history.locks:
+        if is_readable(registry, history.name, version):
+            hop = next_hop(registry, history.name, version)
+            if hop is not None and hop.step is None:
+                yield hop
 
 
 def _alike_names(names: Iterable[str]) -> Iterator[Violation]:

@@ -5,10 +5,11 @@
 
 from msgspec import Struct
 
+from fait._errors import UndecodableEvent
 from fait._events.registry import Registry
 from fait._events.upcast import Downcaster, Upcaster
 
-__all__ = ["Hop", "downcast_hops", "next_hop"]
+__all__ = ["Hop", "downcast_hops", "is_readable", "next_hop"]
 
 
 class Hop(Struct, frozen=True, eq=False):
@@ -41,6 +42,12 @@ class Hop(Struct, frozen=True, eq=False):
         return f"{self.version} -> {version}" if name == self.name else f"{self.version} -> {name} {version}"
 
     @property
+    def call(self) -> str:
+        """The beginning of a declaration of the hop's upcaster: `fait.upcast("order-placed", 1, `."""
+        word = "downcast" if isinstance(self.step, Downcaster) else "upcast"
+        return f'fait.{word}("{self.name}", {self.version}, '
+
+    @property
     def place(self) -> str:
         """File and line of the upcaster; empty if there is none."""
         return self.step.source_location if self.step else ""
@@ -67,6 +74,15 @@ def _hop(registry: Registry, name: str, version: int, step: Upcaster | None) -> 
         return Hop(name, version, None, (name, version + 1))
     target = None if step.target is None else (registry.names.current(step.target[0]), step.target[1])
     return Hop(name, version, step, target)
+
+
+def is_readable(registry: Registry, name: str, version: int) -> bool:
+    """Return whether there is a path from a version."""
+    try:
+        registry.conversion(name, version)
+    except UndecodableEvent:
+        return False
+    return True
 
 
 def downcast_hops(registry: Registry) -> list[Hop]:

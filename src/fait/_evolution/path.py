@@ -5,14 +5,13 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from fait._errors import UndecodableEvent
 from fait._events.conversion import encode_plain
 from fait._events.envelope import Envelope, Untyped
 from fait._events.registry import Registry
 from fait._evolution.coverage import Coverage
 from fait._evolution.failure import HopFailure, as_json
 from fait._evolution.history import TypeHistory
-from fait._evolution.hops import Hop, next_hop
+from fait._evolution.hops import Hop, is_readable, next_hop
 from fait._evolution.members import same_members
 from fait._evolution.reading import read_problem
 from fait._evolution.refusal import refusals
@@ -145,11 +144,9 @@ class PathRunner:
 
     def _check_part(self, hop: Hop, data: Any, part: Untyped) -> None:
         """Raise `HopFailure` if no class reads a part of a split."""
-        try:
-            self._registry.conversion(part.type, part.schema_version)
-        except UndecodableEvent:
+        if not is_readable(self._registry, part.type, part.schema_version):
             details = [f"makes    version {part.schema_version} of {part.type!r}, which no class reads"]
-            raise HopFailure("FAIT110", hop, f"part {part.type} {part.schema_version}", details, data) from None
+            raise HopFailure("FAIT110", hop, f"part {part.type} {part.schema_version}", details, data)
 
     def _unchanged(self, hop: Hop, data: Any, result: Any, described: Description | None) -> set[str]:
         """Return the members of a result that are those of the input, and have the same type in both versions."""

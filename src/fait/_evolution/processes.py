@@ -15,7 +15,7 @@ from fait._events.conversion import encode_plain
 from fait._events.registry import Registry
 from fait._evolution.failure import HopFailure
 from fait._evolution.history import TypeHistory, histories_of
-from fait._evolution.hops import Hop, next_hop
+from fait._evolution.hops import Hop, is_readable, next_hop
 from fait._evolution.lock import Locks
 from fait._evolution.proof import generated_samples
 from fait._evolution.rules import make_violation
@@ -69,8 +69,8 @@ def _violation(registry: Registry, key: str) -> Violation:
 
 
 def _hops(history: TypeHistory, registry: Registry) -> Iterator[Hop]:
-    if history.name in registry.names.known:
-        for version in history.locks:
+    for version in history.locks:
+        if is_readable(registry, history.name, version):
             hop = next_hop(registry, history.name, version)
             if hop is not None and has_code(hop):
                 yield hop

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import UNSET
 
-from fait._errors import UndecodableEvent
 from fait._events.event import EventType
 from fait._events.registry import Registry
 from fait._evolution.history import TypeHistory, place_of
+from fait._evolution.hops import is_readable
 from fait._evolution.members import members_of
 from fait._evolution.rules import make_violation
 from fait._evolution.violation import Violation
@@ -72,9 +72,7 @@ def _missing(history: TypeHistory) -> Iterator[Violation]:
 
 def _unreadable(history: TypeHistory, registry: Registry) -> Iterator[Violation]:
     for version in history.locks:
-        try:
-            registry.conversion(history.name, version)
-        except UndecodableEvent:
+        if not is_readable(registry, history.name, version):
             yield make_violation(
                 "FAIT105",
                 history.name,
