@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -346,6 +347,43 @@ def test_upcaster_is_proven_with_the_results_of_the_one_before() -> None:
 
     assert rules([found]) == ["FAIT110 2 -> 3"]
     assert 'made from version 1: {"amount": 0, "customer_name": "", "order_id": ""}' in found.details
+
+
+def test_input_is_shown_as_it_was_before_the_upcaster_failed() -> None:
+    def pops_and_fails(data: Data) -> Data:
+        del data["order_id"]
+        raise ValueError("failed")
+
+    (found,) = check([Placed3], [Placed1, Placed2, Placed3], to_customer(), step(pops_and_fails))
+
+    assert found.value == {"amount": 0, "order_id": ""}
+
+
+def test_input_from_another_upcaster_is_shown_as_json() -> None:
+    @fait.upcast(NAME, 1)
+    def with_object(data: Data) -> Data:
+        return {"order_id": UUID(int=1), "customer": data["customer_name"], "amount": data["amount"]}
+
+    def needs_text(data: Data) -> Data:
+        return {**data, "order_id": data["order_id"].upper(), "currency": "EUR"}
+
+    (found,) = check([Placed3], [Placed1, Placed2, Placed3], with_object, step(needs_text))
+
+    assert found.value["order_id"] == str(UUID(int=1))
+    assert "'UUID' object has no attribute 'upper'" in render(found)
+
+
+def test_dropped_member_is_declared_next_to_a_function() -> None:
+    def without_note(data: Data) -> Data:
+        return {key: value for key, value in data.items() if key != "customer"}
+
+    silent = fait.upcast(NAME, 2, without_note, fait.defaulted("currency", "EUR"))
+    declared = fait.upcast(NAME, 2, without_note, fait.defaulted("currency", "EUR"), fait.dropped("customer"))
+
+    (found,) = check([Placed3], [Placed1, Placed2, Placed3], to_customer(), silent)
+
+    assert found.details == ("customer is in both versions, and no result of the upcaster has it",)
+    assert check([Placed3], [Placed1, Placed2, Placed3], to_customer(), declared) == []
 
 
 def test_class_that_refuses_a_locked_sample_is_found() -> None:

@@ -55,4 +55,11 @@ FAULTS = [
         "if not problem or not self._is_faithful(name):",
         CHECK + "class_that_refuses_a_locked_sample_is_found",
     ),
+    Mutant(
+        "an exemption that accepts nothing stays unnoticed",
+        "_evolution/report.py",
+        "unused-exemption",
+        "if False:",
+        "tests/evolution/test_report.py::test_exemption_that_accepts_nothing_is_a_violation",
+    ),
 ]

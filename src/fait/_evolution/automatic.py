@@ -82,9 +82,8 @@ def removed_advice(hop: Hop, paths: Sequence[str], old: Description, new: Descri
                 renamed.append(f'fait.renamed("{path}", "{candidate.rpartition(".")[2]}")')
                 break
     dropped = ", ".join(f'fait.dropped("{path}")' for path in paths)
-    call = f'fait.upcast("{hop.name}", {hop.version}, '
-    advice = [f"Renamed: {call}{', '.join(renamed)})"] if renamed else []
-    return [*advice, f"Dropped: {call}{dropped})"]
+    advice = [f"Renamed: {hop.call}{', '.join(renamed)})"] if renamed else []
+    return [*advice, f"Dropped: {hop.call}{dropped})"]
 
 
 def _needs_upcaster(hop: Hop, differences: list[Difference]) -> RuleViolation:

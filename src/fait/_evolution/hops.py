@@ -42,6 +42,12 @@ class Hop(Struct, frozen=True, eq=False):
         return f"{self.version} -> {version}" if name == self.name else f"{self.version} -> {name} {version}"
 
     @property
+    def call(self) -> str:
+        """The beginning of a declaration of the hop's upcaster: `fait.upcast("order-placed", 1, `."""
+        word = "downcast" if isinstance(self.step, Downcaster) else "upcast"
+        return f'fait.{word}("{self.name}", {self.version}, '
+
+    @property
     def place(self) -> str:
         """File and line of the upcaster; empty if there is none."""
         return self.step.source_location if self.step else ""

@@ -9,7 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from zlib import crc32
 
+import msgspec
+from msgspec import UNSET
+
 from fait._errors import UsageError
+from fait._events.conversion import encode_plain
 from fait._events.envelope import Untyped
 from fait._events.registry import Registry
 from fait._evolution.automatic import removed_advice
@@ -130,10 +134,13 @@ class Prover:
 
         smallest = shrink(described, sample, fails)
         failure = self._failure(start, smallest, is_frozen) or failure
-        came_from = f"made from version {start.version}: {as_json(smallest)}"
-        is_own = (failure.hop.name, failure.hop.version) == (start.name, start.version)
         source = "a sample of the lock" if is_frozen else f"generated; repeat with --seed {self._seed}"
-        yield self._violation(failure, [*([] if is_own else [came_from]), f"({source})"])
+        if (failure.hop.name, failure.hop.version) == (start.name, start.version):
+            failure.data = smallest  # what the hop got, whatever it did with it
+            yield self._violation(failure, [f"({source})"])
+        else:
+            came_from = f"made from version {start.version}: {as_json(smallest)}"
+            yield self._violation(failure, [came_from, f"({source})"])
 
     def _failure(
         self, start: Start, sample: Any, is_frozen: bool, coverage: Coverage | None = None
@@ -190,7 +197,7 @@ class Prover:
             hop.version,
             step=hop.label,
             place=hop.place or (place_of(declared) if declared else ""),
-            value=failure.data,
+            value=failure.data if failure.data is UNSET else msgspec.json.decode(encode_plain(failure.data)),
             details=[*failure.details, *notes],
             advice=self._advice(failure),
         )
@@ -217,8 +224,14 @@ class Prover:
                 place=hop.place,
                 value=shrink(coverage.described, coverage.example(first), lambda each: first in data_paths(each)),
                 details=[f"{path} is in both versions, and no result of the upcaster has it" for path in lost],
-                advice=[f'Keep it, or declare it: fait.upcast("{hop.name}", {hop.version}, fait.dropped("{first}"))'],
+                advice=[_advice_to_keep(hop, first)],
             )
+
+
+def _advice_to_keep(hop: Hop, path: str) -> str:
+    if hop.target is None:
+        return "Keep it in one of the events that it makes."
+    return f'Keep it, or declare it: {hop.call}..., fait.dropped("{path}"))'
 
 
 _ADVICE: Final[Mapping[str, list[str]]] = {
