@@ -1,6 +1,6 @@
 """Measures the check of event types with proofs: event types with several versions, each with an upcaster.
 
-    check.py [TYPES [VERSIONS]] -> JSON, in a fresh process, with the seconds of each part
+    check.py [TYPES VERSIONS] -> JSON with the CPU seconds of each part, in one thread of a fresh process
 
 The event classes are declared before the measurement ends: an app pays for that too. Every version has eleven fields,
 among them a nested record, a list of records, a union, an enum and a decimal.
@@ -118,7 +118,7 @@ def declare(types: int, versions: int) -> Registry:
 
 
 def main() -> None:
-    """Print the seconds of each part as JSON."""
+    """Print the CPU seconds of each part as JSON."""
     types, versions = [*map(int, sys.argv[1:]), 500, 4][:2] if len(sys.argv) > 2 else (500, 4)
     imported = time.process_time()
     text = locks_as_json(types, versions)
