@@ -72,6 +72,24 @@ def test_check_of_unchanged_events_is_clean(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("locked")
+def test_check_reports_an_upcaster_whose_result_depends_on_the_hash_seed(run: Run, write: Write) -> None:
+    write(
+        SECOND.replace("remark: str", "remarks: list[str] | None").replace('= ""', "= None")
+        + """
+@fait.upcast("shop.order-placed", 1)
+def with_remarks(data):
+    words = {"a", "b", "c", "d", "e", data["note"]}
+    return {"order": data["order"], "amount": data["amount"], "remarks": list(words)}
+"""
+    )
+    result = run("schema", "check")
+
+    assert result.exit_code == 1
+    assert "FAIT111 upcaster is not repeatable" in result.stdout
+    assert "its results differ in two processes" in result.stdout
+
+
+@pytest.mark.usefixtures("locked")
 def test_check_reports_a_changed_version(run: Run, write: Write) -> None:
     write(CHANGED)
     result = run("schema", "check")

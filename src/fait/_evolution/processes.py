@@ -72,7 +72,7 @@ def _hops(history: TypeHistory, registry: Registry) -> Iterator[Hop]:
     for version in history.locks:
         if is_readable(registry, history.name, version):
             hop = next_hop(registry, history.name, version)
-            if hop is not None and has_code(hop):
+            if hop is not None and has_code(hop.step):
                 yield hop
 
 

@@ -3,7 +3,7 @@
 `fait schema check`, the pytest plugin and `fait.testing.check_events` print the same report, each in its own form.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -49,6 +49,7 @@ def run_check(
     drafts_allowed: bool = True,
     samples: int = 20,
     seed: int = 0,
+    further_check: Callable[[Registry, Locks], list[RuleViolation]] | None = None,
 ) -> Report:
     """Check event types against a folder of locks.
 
@@ -59,6 +60,7 @@ def run_check(
         drafts_allowed: whether the version of a class may have no lock.
         samples: the number of samples that are generated for each version.
         seed: chooses the samples.
+        further_check: returns further violations.
 
     Raises:
         UsageError: there is no such folder.
@@ -67,6 +69,7 @@ def run_check(
         raise UsageError(f"there is no folder of locks at {folder.path}. Lock the event types: fait schema lock")
     locks, found = folder.read()
     found += check_types(registry, locks, settings.consumers, drafts_allowed=drafts_allowed, samples=samples, seed=seed)
+    found += further_check(registry, locks) if further_check else []
     versions = _versions(registry, locks)
     return Report(
         violations=(*settings.violations, *_with_exemptions(found, settings.exemptions)),

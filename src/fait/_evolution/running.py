@@ -12,6 +12,7 @@ from fait._errors import DeclarationError
 from fait._events.changes import Defaulted, Dropped, Renamed
 from fait._events.conversion import encode_plain
 from fait._events.envelope import Envelope, RecordedEvent, Untyped
+from fait._events.upcast import Upcaster
 from fait._evolution.clocks import clock_uses
 from fait._evolution.equality import changed_paths
 from fait._evolution.failure import HopFailure, as_json
@@ -41,9 +42,9 @@ def convert(hop: Hop, data: Any, envelope: StoredEnvelope) -> list[Untyped]:
         raise HopFailure("FAIT110", hop, type(error).__name__, [f"raises   {kind}{error}"], data) from None
 
 
-def has_code(hop: Hop) -> bool:
-    """Return whether a hop runs code of the application, and not only declared changes."""
-    return hop.step is not None and not all(isinstance(each, _DECLARED_CHANGES) for each in hop.step.steps)
+def has_code(step: Upcaster | None) -> bool:
+    """Return whether a step runs code of the application, and not only declared changes."""
+    return step is not None and not all(isinstance(each, _DECLARED_CHANGES) for each in step.steps)
 
 
 def check_pure(hop: Hop, text: bytes, data: Any, envelope: StoredEnvelope, results: list[Untyped]) -> None:
@@ -61,7 +62,7 @@ def check_pure(hop: Hop, text: bytes, data: Any, envelope: StoredEnvelope, resul
     Raises:
         HopFailure: it changed its input (FAIT112), or is not repeatable (FAIT111).
     """
-    if not has_code(hop):
+    if not has_code(hop.step):
         return
     # fault: changed-input
     if not _is_unchanged(data, text):

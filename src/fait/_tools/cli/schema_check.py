@@ -4,6 +4,7 @@ import logging
 import signal
 import time
 from contextlib import nullcontext
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +12,11 @@ import typer
 from fait._errors import DeclarationError, UsageError
 from fait._evolution.declarations import violation_of
 from fait._evolution.report import Report, run_check
+from fait._evolution.running import has_code
 from fait._tools.cli.options import JsonOption
 from fait._tools.cli.output import command, count_of, print_message, stderr_console
 from fait._tools.cli.report_formats import FORMATS
+from fait._tools.cli.schema_processes import second_process
 from fait._tools.cli.schema_project import LocksOption, SchemaAppOption, open_project
 
 __all__ = ["check"]
@@ -63,7 +66,11 @@ def _run(app: Any, locks: Any, **options: Any) -> Report:
         if violation is None:
             raise UsageError(str(error)) from None
         return Report(violations=(violation,))
-    return run_check(project.settings, project.registry, project.folder, **options)
+    run = partial(run_check, project.settings, project.registry, project.folder, **options)
+    if not any(map(has_code, project.registry.upcasters.values())):
+        return run()
+    with second_process(app, locks, options["seed"]) as other:
+        return run(further_check=other.compare)
 
 
 def _spinner() -> Any:
