@@ -395,7 +395,7 @@ async def test_event_that_expires_while_a_state_is_loaded_is_left_out(url: str) 
     async with opened(url, Order) as s:
         await store_split(s)
         await s.publish(Placed("end"), stream="order-1")
-        log: Any = s.store.log
+        log: Any = s._store.log
 
         class ExpiringLog:
             history, histories = log.history, log.histories
@@ -431,7 +431,7 @@ async def test_boundary_decides_again_after_a_split_that_its_condition_concerns(
     )
     async with opened(any_url) as s:
         await s.publish(Placed("bob"), stream="order-1")
-        log: Any = s.store.log
+        log: Any = s._store.log
         append = log.append
 
         async def append_after_split(*arguments: Any, **named: Any) -> Any:

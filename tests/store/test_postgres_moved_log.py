@@ -158,7 +158,7 @@ async def test_waiting_reader_and_append_get_error_when_reader_notices(url: str,
 async def test_iteration_that_follows_log_ends_when_append_notices(url: str) -> None:
     app = fait.App("moved")
     async with app.open(url) as system:
-        vars(system.store)["_database"].on_connect = None
+        vars(system._store)["_database"].on_connect = None
         await added(system.store.log, write("kept-1", 3))
         events = system.events(follow_on=True)
         assert [(await anext(events)).position for _ in range(3)] == [1, 2, 3]

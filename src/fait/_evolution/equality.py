@@ -12,7 +12,7 @@ __all__ = ["changed_paths"]
 
 
 def changed_paths(before: Any, after: Any) -> list[str]:
-    """Return the paths of values that differ. A member that is absent afterwards has its default.
+    """Return the paths of values that differ. A member that is absent on one side has its default.
 
     Args:
         before: plain data.
@@ -34,10 +34,11 @@ def _changed(before: Any, after: Any, path: str) -> Iterator[str]:
 
 
 def _changed_items(before: list[Any], after: list[Any], path: str) -> Iterator[str]:
-    if len(before) != len(after):
+    if len(before) > len(after):
         yield path
         return
-    in_order = [each for one, other in zip(before, after, strict=True) for each in _changed(one, other, f"{path}[]")]
+    # Further items afterwards are defaults of a tuple's fields.
+    in_order = [each for one, other in zip(before, after) for each in _changed(one, other, f"{path}[]")]  # noqa: B905
     # The items of a set may come back in another order.
     if in_order and not all(any(not changed_paths(one, other) for other in after) for one in before):
         yield from in_order
