@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 import fait
 from fait._evolution.lock import Lock, encode_lock
-from fait._evolution.lock_history import history, member_paths, reserved_paths
+from fait._evolution.lock_history import history, reserved_paths
 from fait._evolution.locking import (
     Target,
     VersionToLock,
@@ -22,6 +22,7 @@ from fait._evolution.locking import (
     version_to_replace,
     versions_to_lock,
 )
+from fait._evolution.members import member_paths
 from fait.schema import describe
 from tests.evolution.lock_examples import DAY, declared_as, lock_of, registry_of
 from tests.schema.event_types import KINDS, event_class, fields

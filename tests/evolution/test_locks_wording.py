@@ -9,7 +9,7 @@ import pytest
 from msgspec import Meta, Struct
 
 import fait
-from fait._evolution.lock_history import member_paths
+from fait._evolution.members import member_paths
 from fait._evolution.wording import type_in_words
 from fait._schema.description import Opaque
 from fait.schema import describe

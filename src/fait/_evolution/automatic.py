@@ -6,7 +6,7 @@ from msgspec import UNSET
 
 from fait._evolution.history import TypeHistory
 from fait._evolution.hops import Hop
-from fait._evolution.members import members_of
+from fait._evolution.members import member_paths
 from fait._evolution.rules import make_violation
 from fait._evolution.versions import field_path
 from fait._evolution.violation import RuleViolation
@@ -66,13 +66,13 @@ def _removed(hop: Hop, removed: list[Difference], old: Description, new: Descrip
 
 
 def _type_of(path: str, described: Description) -> str:
-    member = members_of(described).get(path)
+    member = member_paths(described).get(path)
     return f" ({in_words(resolve(described, member.type))})" if member else ""
 
 
 def removed_advice(hop: Hop, paths: Sequence[str], old: Description, new: Description) -> list[str]:
     """Return how to declare that members were renamed or dropped, with new members of the same type first."""
-    before, after = members_of(old), members_of(new)
+    before, after = member_paths(old), member_paths(new)
     renamed: list[str] = []
     for path in paths:
         parent = path.rpartition(".")[0]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from fait._events.changes import Change, Dropped, Renamed
-from fait._evolution.members import data_paths, members_of
+from fait._evolution.members import data_paths, member_paths
 from fait._schema.description import Description
 
 __all__ = ["Coverage"]
@@ -42,7 +42,7 @@ class Coverage:
         """Return the members that no result has, without those that the upcaster declares and those inside others."""
         if not self._suspects:
             return []
-        possible = {path for each in self._results.values() for path in members_of(each)}
+        possible = {path for each in self._results.values() for path in member_paths(each)}
         suspects = self._suspects & possible - _declared_paths(() if callable(function) else function)
         lost = suspects and suspects - {path for _, parts in self._conversions for path in _all_paths(parts)}
         return sorted(path for path in lost if not any(_is_inside(path, other) for other in lost))

@@ -1,6 +1,9 @@
-"""The named members of a description and of data, by path: `customer.name`, `lines[].sku`."""
+"""The named members of a description and of data, by path, as in `fait.renamed` and `fait.dropped`.
 
-from collections.abc import Iterator
+A path is "customer.name", or "lines[].sku" for the records of a list, or of the values of a dict.
+"""
+
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
 from fait._schema.description import (
@@ -16,36 +19,53 @@ from fait._schema.description import (
     resolve,
 )
 
-__all__ = ["data_paths", "members_of", "same_members"]
+__all__ = ["data_paths", "member_paths", "same_members"]
 
-_MAX_DEPTH: Final = 6
-"""Maximum depth of records in records; members below it are not listed."""
+_MAX_DEPTH: Final = 8
+"""Maximum depth of records in records to which members have a path."""
 
 
-def members_of(description: Description) -> dict[str, Member]:
-    """Return the named members of a description by path; of a path with several members, the first."""
+def member_paths(description: Description) -> dict[str, Member]:
+    """Return the members of an event by path, also those of records in it.
+
+    A record that contains itself is followed once. Of two alternatives with one member, the first one counts.
+    """
     found: dict[str, Member] = {}
-    for path, member in _members(description, description.root, "", 0):
+    for path, member in _members(description, description.root, "", ()):
         found.setdefault(path, member)
     return found
 
 
-def _members(description: Description, node: JsonType, path: str, depth: int) -> Iterator[tuple[str, Member]]:
-    if depth > _MAX_DEPTH:
-        return
-    match resolve(description, node):
-        case JsonObject(members=members):
-            for name, member in members.items():
-                inside = f"{path}.{name}" if path else name
-                yield inside, member
-                yield from _members(description, member.type, inside, depth + 1)
-        case Array(items=items) | JsonMap(values=items):
-            yield from _members(description, items, f"{path}[]", depth + 1)
-        case OneOf(types=types) | FixedArray(items=types):
-            for each in types:
-                yield from _members(description, each, path, depth + 1)
+def _members(
+    description: Description, node: JsonType, path: str, inside: tuple[str, ...]
+) -> Iterator[tuple[str, Member]]:
+    match node:
+        case Reference():
+            if node.name not in inside and len(inside) < _MAX_DEPTH:
+                yield from _members(description, description.records[node.name], path, (*inside, node.name))
+        case JsonObject():
+            yield from _members_of_record(description, node.members, path, inside)
+        case Array():
+            yield from _members(description, node.items, f"{path}[]", inside)
+        case JsonMap():
+            yield from _members(description, node.values, f"{path}[]", inside)
+        case FixedArray():
+            for each in node.items:
+                yield from _members(description, each, f"{path}[]", inside)
+        case OneOf():
+            for each in node.types:
+                yield from _members(description, each, path, inside)
         case _:
             pass
+
+
+def _members_of_record(
+    description: Description, members: Mapping[str, Member], path: str, inside: tuple[str, ...]
+) -> Iterator[tuple[str, Member]]:
+    for name, member in members.items():
+        member_path = f"{path}.{name}" if path else name
+        yield member_path, member
+        yield from _members(description, member.type, member_path, inside)
 
 
 def data_paths(value: Any) -> set[str]:

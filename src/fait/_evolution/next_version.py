@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from fait._errors import UsageError
 from fait._events.event import EventType
-from fait._evolution.lock_history import member_paths
+from fait._evolution.members import member_paths
 from fait._evolution.wording import type_in_words
 from fait._schema.compare import compare
 from fait._schema.description import Description

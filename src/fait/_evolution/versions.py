@@ -8,7 +8,7 @@ from fait._events.event import EventType
 from fait._events.registry import Registry
 from fait._evolution.history import TypeHistory, place_of
 from fait._evolution.hops import is_readable
-from fait._evolution.members import members_of
+from fait._evolution.members import member_paths
 from fait._evolution.rules import make_violation
 from fait._evolution.violation import RuleViolation
 from fait._schema.compare import compare
@@ -144,7 +144,7 @@ def _reserved(history: TypeHistory) -> Iterator[RuleViolation]:
         described = history.description(version)
         if described is None:
             continue
-        members = members_of(described)
+        members = member_paths(described)
         for path, member in members.items():
             since = _absent_since(path, before, last, reserved)
             if since and not (path in last and _is_same(last[path], member, described)):
