@@ -235,7 +235,6 @@ def test_check_events_raises_with_the_text_of_each_violation(write: Write) -> No
 
 
 @pytest.mark.usefixtures("locked")
-@pytest.mark.skipif(not shutil.which("pre-commit"), reason="pre-commit is not installed")
 def test_pre_commit_hook_refuses_a_changed_version(write: Write, tmp_path: Path) -> None:
     hooks = tmp_path / "hooks"
     hooks.mkdir()
@@ -263,5 +262,5 @@ def pre_commit(folder: Path) -> subprocess.CompletedProcess[str]:
     git(folder, "add", "-A", ":!hooks")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PRE_COMMIT_HOME": str(folder / "hooks" / "home")}
-    command = ["pre-commit", "run", "--all-files"]
+    command = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
