@@ -117,7 +117,7 @@ def test_query_for_classes_is_refused_with_the_correct_call() -> None:
         Query(types=types)
 
 
-@pytest.mark.parametrize("wrong", [5, "", "a\0"], ids=repr)
+@pytest.mark.parametrize("wrong", [5, "", "a\0", "order-7"], ids=repr)
 def test_query_for_a_category_that_no_stream_has_is_refused(wrong: Any) -> None:
     with pytest.raises((UsageError, InvalidValue)):
         Query(category=wrong)

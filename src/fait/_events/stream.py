@@ -50,7 +50,9 @@ def check_stream(stream: str) -> str:
 
 def check_category(category: str) -> str:
     """Return the category if a stream can have it; raise `InvalidValue` otherwise."""
-    return _check_text("category", category)
+    if "-" in _check_text("category", category):
+        _refuse("category", category, "it contains '-', at which the category of a stream ends")
+    return category
 
 
 def check_tag(tag: str) -> str:
