@@ -86,7 +86,7 @@ TAG_ENTRANCES: dict[str, Callable[[System, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("wrong", ["seat:9", "", b"ab", None, 5, (None,), (SeatBooked,)], ids=repr)
+@pytest.mark.parametrize("wrong", ["seat:9", "", b"ab", None, 5, (None,), (SeatBooked,), {"seat:9": 1}], ids=repr)
 @pytest.mark.parametrize("entrance", TAG_ENTRANCES)
 async def test_tags_or_types_that_are_no_collection_of_strings_are_usage_error(
     s: System, entrance: str, wrong: Any
