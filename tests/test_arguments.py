@@ -86,7 +86,7 @@ TAG_ENTRANCES: dict[str, Callable[[System, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("wrong", ["seat:9", "", b"ab", None, 5, (None,), (SeatBooked,)], ids=repr)
+@pytest.mark.parametrize("wrong", ["seat:9", "", b"ab", None, 5, (None,), (SeatBooked,), {"seat:9": 1}], ids=repr)
 @pytest.mark.parametrize("entrance", TAG_ENTRANCES)
 async def test_tags_or_types_that_are_no_collection_of_strings_are_usage_error(
     s: System, entrance: str, wrong: Any
@@ -117,7 +117,7 @@ def test_query_for_classes_is_refused_with_the_correct_call() -> None:
         Query(types=types)
 
 
-@pytest.mark.parametrize("wrong", [5, "", "a\0"], ids=repr)
+@pytest.mark.parametrize("wrong", [5, "", "a\0", "order-7"], ids=repr)
 def test_query_for_a_category_that_no_stream_has_is_refused(wrong: Any) -> None:
     with pytest.raises((UsageError, InvalidValue)):
         Query(category=wrong)

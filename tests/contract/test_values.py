@@ -191,6 +191,15 @@ async def test_invalid_names_of_event_types_are_refused(s: fait.System, name: st
     assert await s.store.log.head() == 0
 
 
+@pytest.mark.parametrize("version", [0, -1, 2**31, 2**70, True, 1.5, "1", None])
+async def test_invalid_schema_versions_are_refused(s: fait.System, version: Any) -> None:
+    with pytest.raises(fait.UsageError, match=r"schema_version .*from 1 to 2147483647.*Nothing was written"):
+        await s.publish(fait.Untyped("hostile.other", {}, version), stream="a-1")
+    with pytest.raises(fait.DeclarationError, match=r"1, 2, 3, … up to 2147483647"):
+        fait.event("hostile.other", version=version)
+    assert await s.store.log.head() == 0
+
+
 @pytest.mark.parametrize(
     "occurred_at",
     [

@@ -329,7 +329,7 @@ def test_changed_function_changes_the_hash_of_deciders_and_boundaries(
     declare: Callable[..., Any], options: dict[str, Any]
 ) -> None:
     def hash_of(fold: Any) -> str:
-        events = annotated_events(fold.evolve, 1, {})
+        events = annotated_events(fold.evolve, ("state", "event"), {})
         return definition_hash(fold.evolve, None, events, Registry(), initial=fold.initial)
 
     assert hash_of(declare()) == hash_of(declare())

@@ -139,6 +139,20 @@ class ServerErrors:
 
         assert re.search(r"timeout.*Roll back, and retry", message)
 
+    @pytest.mark.parametrize(("limit", "cause"), [("query_only = 1", "read-only"), ("max_page_count = 1", "full")])
+    async def test_add_to_an_sqlite_file_that_cannot_be_written_raises_store_unavailable(
+        self, client: Client, place: Place, order: str, limit: str, cause: str
+    ) -> None:
+        if place.dialect != "sqlite":
+            pytest.skip("PostgreSQL has other errors")
+        await client.begin()
+        await client.execute(f"PRAGMA {limit}")
+        event = fait.Untyped("outbox.note", {"text": "x" * 100_000})
+        message = await self._error_of(fait.StoreUnavailable, client, event, stream=order)
+
+        assert cause in message
+        assert "Nothing was written" in message
+
     @pytest.mark.parametrize("where", ["stream", "tags", "key", "scope", "id", "data"])
     async def test_lone_surrogate_is_rejected_before_any_statement(
         self, client: Client, place: Place, order: str, where: str

@@ -202,6 +202,13 @@ FAULTS = [
         "tests/store/test_sqlite_moved.py::test_store_whose_file_is_overwritten_is_not_used[append-by a backup]",
     ),
     Mutant(
+        "a store that was restored with SQLite while it was open is used",
+        "_store/sqlite/open_file.py",
+        "restored-file-used",
+        "if False:",
+        "tests/store/test_sqlite_moved.py::test_store_that_is_restored_with_sqlite_while_open_is_not_used[append]",
+    ),
+    Mutant(
         "a WAL checkpoint hides that the file was overwritten",
         "_store/sqlite/worker_threads.py",
         "checkpoint-into-overwritten-file",

@@ -150,6 +150,32 @@ async def test_store_whose_file_is_overwritten_is_not_used(
 
 
 @linux_only
+def restore(path: Path, backup: Path) -> None:
+    """Restore a backup as `.restore` of SQLite's shell does: in a transaction, so that nothing is corrupt."""
+    source, target = apsw.Connection(str(backup)), apsw.Connection(str(path))
+    with target.backup("main", source, "main") as copying:
+        copying.step()
+    source.close()
+    target.close()
+
+
+@pytest.mark.parametrize("entrance", ["append", "large append", "wait_for_events"])
+async def test_store_that_is_restored_with_sqlite_while_open_is_not_used(
+    store: Store, path: Path, entrance: str
+) -> None:
+    await added(store.log, write("a", 10))
+    await open_admin(f"sqlite:///{path}").backup(str(backup := path.with_name("backup.db")), lambda *_: None)
+    await added(store.log, write("a", 20))
+    restore(path, backup)
+
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=r"decreased from 30 to 10:.*fait log adopt") as refused:
+            async with soon():
+                await ENTRANCES[entrance](store)
+
+        assert refused.value.outcome == "not_written"
+
+
 async def test_backup_that_is_copied_again_as_the_error_says_is_a_store(store: Store, path: Path) -> None:
     await grown(store, path)
     overwrite(path, path.with_name("backup.db"))

@@ -366,6 +366,9 @@ async def test_wrong_row_of_evolve_names_event_and_reason(event: object, message
     assert "secret" not in str(stale.value)
 
 
+def without_envelope(cls: type, row: Any, event: Lost) -> Any: ...
+
+
 def declared(**changes: Any) -> ReadModelDefinition:
     """Declare a read model, valid except for the given changes."""
     keywords = {"key": "id", **changes.pop("keywords", {})}
@@ -418,6 +421,7 @@ def test_valid_declaration_is_accepted() -> None:
         ({"fields": {"spot": StructSpot | None}}, "'spot' cannot be stored: StructSpot instances"),
         ({"fields": {"spot": SpotHolder}}, "'spot' cannot be stored: Spot instances"),
         ({"evolve": None}, "has no class method evolve"),
+        ({"evolve": classmethod(without_envelope)}, r"called with \(cls, row, event, envelope\), but has other"),
     ],
 )
 def test_invalid_declaration_raises_declaration_error(changes: dict[str, Any], message: str) -> None:

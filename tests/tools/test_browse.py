@@ -45,6 +45,15 @@ def test_streams_prints_names_and_versions(run: Run, store: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("command", ["streams", "events"])
+def test_category_with_hyphen_is_refused(run: Run, store: str, command: str) -> None:
+    result = run(command, "-s", store, "--category", "order-1")
+
+    assert result.exit_code != 0
+    assert "category 'order-1'" in result.stderr
+    assert "'-'" in result.stderr
+
+
 def test_output_beyond_limit_is_announced_on_stderr(run: Run, store: str) -> None:
     for command in (["streams"], ["stream", "order-1"], ["events"]):
         result = run(*command, "-s", store, "--limit", 1, "--json")

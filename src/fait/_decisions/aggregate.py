@@ -268,10 +268,8 @@ class _Description:
     def fold(self) -> FoldDefinition[Any]:
         """The fold definition."""
         cls: Any = self.cls
-        return FoldDefinition(
-            self.category, annotated_events(cls.evolve, 1, self._names), self._initial, _evolve, self.snapshots,
-            set_version,
-        )  # fmt: skip
+        events = annotated_events(cls.evolve, ("self", "event"), self._names)
+        return FoldDefinition(self.category, events, self._initial, _evolve, self.snapshots, set_version)
 
     def _initial(self, id: str) -> Any:
         return _with_id(self.cls(), id)

@@ -78,7 +78,7 @@ class Boundary(Struct, Generic[C, S, E], frozen=True, kw_only=True):
     @property
     def events(self) -> tuple[type, ...]:
         """The event classes that `evolve` handles."""
-        return annotated_events(self.evolve, 1, {})
+        return annotated_events(self.evolve, ("state", "event"), {})
 
 
 class QueryResult(Struct, frozen=True):

@@ -135,5 +135,5 @@ def fold_definition_of_decider(decider: Decider[Any, S, Any]) -> FoldDefinition[
     policy = None
     if decider.snapshot_every is not None:
         policy = SnapshotPolicy(decider.snapshot_every, decider.evolve, decider.initial)
-    events = annotated_events(decider.evolve, 1, {})
+    events = annotated_events(decider.evolve, ("state", "event"), {})
     return FoldDefinition(decider.category, events, lambda _: decider.initial(), decider.evolve, policy)

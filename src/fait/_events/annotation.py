@@ -3,10 +3,11 @@
 Only this annotation is evaluated: other annotations may refer to names that are imported for type checkers only.
 """
 
+import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fait._arguments import described
@@ -15,28 +16,36 @@ from fait._errors import DeclarationError
 __all__ = ["annotated_events", "local_names"]
 
 
-def annotated_events(function: Callable[..., Any], parameter: int, names: Mapping[str, Any]) -> tuple[type, ...]:
-    """Return the classes in the annotation of a parameter, in order, without duplicates.
+def annotated_events(
+    function: Callable[..., Any], arguments: Sequence[str], names: Mapping[str, Any]
+) -> tuple[type, ...]:
+    """Return the classes in the annotation of the parameter for the event, in order, without duplicates.
 
     Understands `A | B`, `Union`, aliases, `type` statements, `Annotated`, quoted names and type variables with bounds.
 
     Args:
         function: a function, or the function behind a method.
-        parameter: index of the parameter, from 0.
+        arguments: what the function is called with, in order; one of them is "event".
         names: local names at the definition of the function; see `local_names`.
 
     Raises:
-        DeclarationError: there is no such parameter, or its annotation names no class.
+        DeclarationError: it cannot be called so, or the annotation names no class.
     """
     function = getattr(function, "__func__", function)
     code = getattr(function, "__code__", None)
     if code is None:
         raise DeclarationError(f"evolve must be a function with annotated parameters, not {described(function)}")
     where = f"{code.co_filename}:{code.co_firstlineno}"
+    parameter = arguments.index("event")
     if parameter >= code.co_argcount:
         raise DeclarationError(
             f"{function.__qualname__} ({where}) needs a parameter for the event, annotated with the event classes "
             "it accepts"
+        )
+    required = code.co_argcount - len(function.__defaults__ or ())
+    if required > len(arguments) or (code.co_argcount < len(arguments) and not code.co_flags & inspect.CO_VARARGS):
+        raise DeclarationError(
+            f"{function.__qualname__} ({where}) is called with ({', '.join(arguments)}), but has other parameters"
         )
     name = code.co_varnames[parameter]
     try:

@@ -18,10 +18,12 @@ from fait._events.conversion import Decode, DecodeTable, unknown_type
 from fait._events.envelope import EncodedEvent, Envelope, Metadata, RecordedEvent, Untyped
 from fait._events.event import (
     MAX_EVENT_NAME_CHARS,
+    MAX_SCHEMA_VERSION,
     NOTHING_DECIDED,
     EventType,
     event_type,
     is_event_name,
+    is_schema_version,
     not_an_event,
 )
 from fait._events.query import EVERYTHING, Query
@@ -204,16 +206,7 @@ class Codec:
 
     def _check_untyped(self, event: Untyped) -> EventType | None:
         """Return the declared type of an untyped event, or None."""
-        check_type("the type of an Untyped event", event.type, str, "a str")
-        if not is_event_name(event.type):
-            raise InvalidValue(
-                f"event type {event.type[:80]!r}",
-                "$",
-                f"it must be 1 to {MAX_EVENT_NAME_CHARS} printable characters, without leading, trailing or double "
-                "spaces",
-            )
-        if event.type == NOTHING_DECIDED:
-            raise InvalidValue(f"event type {event.type!r}", "$", "the type is reserved")
+        _check_untyped_fields(event)
         declared = self.registry.types.get(event.type)
         if declared is None and event.type in self.registry.names.known:
             current = self.registry.names.current(event.type)
@@ -228,6 +221,24 @@ class Codec:
                 f"version, with schema_version={declared.schema_version}."
             )
         return declared
+
+
+def _check_untyped_fields(event: Untyped) -> None:
+    """Raise `UsageError` or `InvalidValue` unless the type and the schema version can be stored."""
+    check_type("the type of an Untyped event", event.type, str, "a str")
+    if not is_event_name(event.type):
+        raise InvalidValue(
+            f"event type {event.type[:80]!r}",
+            "$",
+            f"it must be 1 to {MAX_EVENT_NAME_CHARS} printable characters, without leading, trailing or double spaces",
+        )
+    if event.type == NOTHING_DECIDED:
+        raise InvalidValue(f"event type {event.type!r}", "$", "the type is reserved")
+    if not is_schema_version(event.schema_version):
+        raise UsageError(
+            f"the schema_version of an Untyped event must be an integer from 1 to {MAX_SCHEMA_VERSION}, not "
+            f"{described(event.schema_version)}. Nothing was written."
+        )
 
 
 def _check_decodable(declared: EventType, text: str) -> None:

@@ -27,6 +27,7 @@ from fait._events.record import Kind, changed_copy, is_frozen, kind_of
 __all__ = [
     "DEFAULT_RETENTION",
     "MAX_EVENT_NAME_CHARS",
+    "MAX_SCHEMA_VERSION",
     "NOTHING_DECIDED",
     "EventType",
     "describe",
@@ -34,6 +35,7 @@ __all__ = [
     "event_type",
     "field",
     "is_event_name",
+    "is_schema_version",
     "not_an_event",
     "replace",
 ]
@@ -43,6 +45,9 @@ T = TypeVar("T")
 
 MAX_EVENT_NAME_CHARS: Final = 200
 """Maximum length of a stored name, in characters."""
+
+MAX_SCHEMA_VERSION: Final = (1 << 31) - 1
+"""Maximum schema version: PostgreSQL stores an integer of 32 bits."""
 
 DEFAULT_RETENTION: Final = timedelta(days=7)
 """Retention of messages declared with `expires=True`."""
@@ -330,6 +335,11 @@ def is_event_name(name: str) -> bool:
     return 1 <= len(name) <= MAX_EVENT_NAME_CHARS and name.isprintable() and name == name.strip() and "  " not in name
 
 
+def is_schema_version(value: object) -> bool:
+    """Return whether a value is an integer from 1 to `MAX_SCHEMA_VERSION`."""
+    return type(value) is int and 1 <= value <= MAX_SCHEMA_VERSION
+
+
 def _check_name(name: object, version: object, site: _DeclarationSite) -> None:
     if not isinstance(name, str):
         raise DeclarationError(f'an event needs a stored name: @fait.event("shop.order-placed") ({site.location})')
@@ -340,8 +350,11 @@ def _check_name(name: object, version: object, site: _DeclarationSite) -> None:
         )
     if name == NOTHING_DECIDED:
         raise DeclarationError(f"the event name {name!r} is reserved ({site.location})")
-    if type(version) is not int or version < 1:
-        raise DeclarationError(f"event {name!r} has version={version!r}; it must be 1, 2, 3, … ({site.location})")
+    if not is_schema_version(version):
+        raise DeclarationError(
+            f"event {name!r} has version={version!r}; it must be 1, 2, 3, … up to {MAX_SCHEMA_VERSION} "
+            f"({site.location})"
+        )
 
 
 def _former_names(name: str, was: object, site: _DeclarationSite) -> tuple[str, ...]:

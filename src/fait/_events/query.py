@@ -22,7 +22,7 @@ class Query(Struct, frozen=True):
 
     Raises:
         UsageError: `types` or `tags` is a single string or contains something other than strings, such as classes.
-        InvalidValue: a type, a tag or the category cannot be stored, so no event can match.
+        InvalidValue: a type or a tag cannot be stored, or no stream can have the category, so no event can match.
 
     Attributes:
         types: stored names of event types; empty: any type.

@@ -50,7 +50,9 @@ def check_stream(stream: str) -> str:
 
 def check_category(category: str) -> str:
     """Return the category if a stream can have it; raise `InvalidValue` otherwise."""
-    return _check_text("category", category)
+    if "-" in _check_text("category", category):
+        _refuse("category", category, "it contains '-', at which the category of a stream ends")
+    return category
 
 
 def check_tag(tag: str) -> str:
@@ -71,17 +73,16 @@ def check_names(kind: str, names: Iterable[str]) -> tuple[str, ...]:
         names: the names, which may be used as keys of an index.
 
     Raises:
-        UsageError: `names` is a single string or not iterable, or contains something other than a string.
+        UsageError: `names` is a single string, a dict or not iterable, or contains something other than a string.
         InvalidValue: a name cannot be stored.
     """
     if isinstance(names, str | bytes):
         raise UsageError(
             f"{kind}s must be a collection of strings, not one string: write [{described(names, show_text=True)}]"
         )
-    try:
-        checked = tuple(names)
-    except TypeError:
-        raise UsageError(f"{kind}s must be a collection of strings, not {type(names).__name__}") from None
+    if isinstance(names, dict) or not hasattr(type(names), "__iter__"):  # the values of a dict would be dropped
+        raise UsageError(f"{kind}s must be a collection of strings, not {type(names).__name__}")
+    checked = tuple(names)
     if not _are_valid(checked):
         for name in checked:
             _check_text(kind, name)

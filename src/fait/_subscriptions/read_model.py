@@ -207,7 +207,9 @@ class ReadModelDefinition:
         self._key_of: Callable[[Any, Any], Any] | None = getattr(self.cls, "key_of", None)
         self._key_column = self.table.columns[self.table.index_of(self.key)]
         self._key_from_text = _KEY_FROM_TEXT[self._key_column.kind]
-        self.events: tuple[type, ...] = annotated_events(self._evolve(), 2, self._names)
+        self.events: tuple[type, ...] = annotated_events(
+            self._evolve(), ("cls", "row", "event", "envelope"), self._names
+        )
         self._resolved = True
         return self
 

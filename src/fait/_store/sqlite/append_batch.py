@@ -5,7 +5,7 @@ per batch and counted in memory. Rows are collected and inserted together. The n
 their size, because each one releases Python's global interpreter lock and may wait to acquire it again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -82,16 +82,20 @@ class AppendBatch:
         connection: the connection of the writer, inside a transaction.
         now: current time, as text.
         streams: all streams of the appends; at least one.
+        check_end: called with the position of the last event that is stored; it may raise.
 
     Attributes:
         position: position of the last event, stored or collected.
     """
 
-    def __init__(self, connection: SqliteConnection, now: str, streams: Iterable[str]) -> None:
+    def __init__(
+        self, connection: SqliteConnection, now: str, streams: Iterable[str], check_end: Callable[[int], None]
+    ) -> None:
         self._connection = connection
         first, *others = streams
         end = connection.execute(SQL["log_end"], (first,)).get
         self.position, last_recorded_at, version, time = end or (0, now, None, "")
+        check_end(self.position)
         self._recorded_at = recording_timestamp(now, last_recorded_at)
         self._streams: dict[str, tuple[int, str]] = {first: (version, time)} if version else {}
         if others:
@@ -176,13 +180,15 @@ class AppendBatch:
         return ConditionFailed(events, position) if events else None
 
 
-def append_of_handler(connection: SqliteConnection, append: HandlerAppend, now: str) -> int:
-    """Store the events of handlers. Returns the position of the last one.
+def append_of_handler(
+    connection: SqliteConnection, append: HandlerAppend, now: str, check_end: Callable[[int], None]
+) -> int:
+    """Store the events of handlers. Returns the position of the last one. `check_end` is that of `AppendBatch`.
 
     Raises:
         HandlerConflict: the transaction must be rolled back.
     """
-    batch = AppendBatch(connection, now, append.expected)
+    batch = AppendBatch(connection, now, append.expected, check_end)
     stored_until = batch.position
     try:
         position = batch.append_in_order(append)

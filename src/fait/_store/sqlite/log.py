@@ -104,7 +104,7 @@ class SqliteLog:
 
     def store(self, connection: SqliteConnection, append: HandlerAppend) -> int:
         """Store the events of handlers in the transaction of the writer. Returns the position of the last one."""
-        return append_of_handler(connection, append, to_timestamp(self._clock.now()))
+        return append_of_handler(connection, append, to_timestamp(self._clock.now()), self._check_end)
 
     def report(self, position: int) -> None:
         """Wake waiting readers after a commit of events up to a position."""
@@ -126,13 +126,33 @@ class SqliteLog:
         if len(appends) > 1:
             with _Savepoint(connection):
                 streams = {write.stream for append in appends for write in append.writes}
-                batch = AppendBatch(connection, now, streams)
+                batch = AppendBatch(connection, now, streams, self._check_end)
                 results = [batch.append(append.writes, append.condition) for append in appends]
                 batch.flush()
                 return results
             # A constraint rejected one of the appends. Repeat them in the same order, each in a separate savepoint.
         # fault: results-in-reverse-order
-        return [_append_individually(connection, append, now) for append in appends]
+        return [self._append_individually(connection, append, now) for append in appends]
+
+    def _append_individually(
+        self, connection: SqliteConnection, append: PendingAppend, now: str
+    ) -> AppendOutcome | Exception:
+        writes = append.writes
+        # fault: append-without-savepoint
+        one_row = (
+            append.events == 1 and not writes[0].events[0].tags
+        )  # a single statement is atomic without a savepoint
+        with _Savepoint(connection, in_savepoint=not one_row) as attempt:
+            batch = AppendBatch(connection, now, [write.stream for write in writes], self._check_end)
+            result = batch.append(writes, append.condition)
+            batch.flush()
+            return result
+        assert attempt.error is not None
+        return find_existing(connection, writes) or attempt.error
+
+    def _check_end(self, position: int) -> None:
+        """Raise `StoreUnavailable` if the last event of the file lies below one that this process has seen."""
+        self._file.check_end(position, self._signal.position)
 
     async def read_stream(
         self, stream: str, *, after: int = 0, limit: int = PAGE_SIZE, until: Until = Until()
@@ -245,7 +265,8 @@ class SqliteLog:
             if version == self._polled_version:
                 self._file.check(time.perf_counter())  # in a file that was moved, no commit is ever noticed
                 return False
-            self._signal.advance(head(self._inline_reader))
+            self._check_end(last := head(self._inline_reader))
+            self._signal.advance(last)
         except apsw.BusyError:
             return True
         except StoreUnavailable as error:
@@ -322,19 +343,6 @@ def _version_finder(streams: Sequence[str]) -> Callable[[SqliteConnection], list
 
 def _event_finder(values: Sequence[Any]) -> Callable[[SqliteConnection], list[RecordedEvent]]:
     return lambda connection: read_events(connection, "find_events", values)
-
-
-def _append_individually(connection: SqliteConnection, append: PendingAppend, now: str) -> AppendOutcome | Exception:
-    writes = append.writes
-    # fault: append-without-savepoint
-    one_row = append.events == 1 and not writes[0].events[0].tags  # a single statement is atomic without a savepoint
-    with _Savepoint(connection, in_savepoint=not one_row) as attempt:
-        batch = AppendBatch(connection, now, [write.stream for write in writes])
-        result = batch.append(writes, append.condition)
-        batch.flush()
-        return result
-    assert attempt.error is not None
-    return find_existing(connection, writes) or attempt.error
 
 
 class _Savepoint:

@@ -5,6 +5,9 @@ succeeds, but no other process ever sees it. SQLite compares the file with that 
 takes half a microsecond. All files are compared at intervals, before writes and after reads. So is the content of the
 file (`file_content`), also before a WAL checkpoint, which would make an overwritten file look like the open one.
 
+A backup that is restored with SQLite, as by `.restore` of its shell, is a transaction like any other. It is noticed by
+the end of the log, which lies below events that this process has seen.
+
 `wal_lock` prevents the most likely cause: that another process deletes the WAL.
 """
 
@@ -15,6 +18,7 @@ from typing import Final, Literal
 import apsw
 
 from fait._errors import StoreUnavailable
+from fait._store.command_hint import command_hint
 from fait._store.sqlite.connection import SqliteConnection
 from fait._store.sqlite.file_content import FileContent
 from fait._store.sqlite.wal_lock import FileId, WalLock
@@ -46,6 +50,7 @@ class OpenFile:
         self._address = self._has_moved.buffer_info()[0]
         self._next_check = 0.0
         self._is_lost = False
+        self._lost_positions = (0, 0)
         self.is_overwritten = False
         self._opened = self._identities()
         if None in self._opened:
@@ -75,6 +80,17 @@ class OpenFile:
             self.is_overwritten = self._content.is_overwritten()
         return self.is_overwritten
 
+    def check_end(self, position: int, known_position: int) -> None:
+        """Compare the position of the last event with one that this process has seen.
+
+        Raises:
+            StoreUnavailable: it is lower. Nothing was written.
+        """
+        # fault: restored-file-used
+        if position < known_position:
+            self._lost_positions = (position, known_position)
+            raise self._lost("not_written")
+
     def check_after_commit(self, connection: SqliteConnection) -> None:
         """Compare the file of a connection, without its WAL.
 
@@ -96,6 +112,16 @@ class OpenFile:
     def _lost(self, outcome: Literal["not_written", "unknown"]) -> StoreUnavailable:
         """Return the error. The store stays unusable: a file that was moved back may have been changed elsewhere."""
         self._is_lost = True
+        if any(self._lost_positions):
+            position, known_position = self._lost_positions
+            return StoreUnavailable(
+                f"the last position of the log in {self._path} decreased from {known_position} to {position}: the file "
+                "was restored to an older state while this process had it open. Readers would miss events that get "
+                "positions they have passed, so this process reads and writes nothing more. Stop all processes that "
+                f"use it, start a new epoch with {command_hint('log adopt', f'sqlite:///{self._path}')}, and start "
+                "them.",
+                outcome,
+            )
         if self.is_overwritten:
             return StoreUnavailable(
                 f"{self._path} was overwritten or truncated while this process had it open, as by copying a backup "

@@ -13,6 +13,7 @@ from fait._errors import UsageError
 from fait._events.append import PAGE_SIZE, Until
 from fait._events.envelope import RecordedEvent
 from fait._events.query import Query
+from fait._events.stream import check_category
 from fait._store.command_hint import command_hint
 from fait._store.ports.log import Log
 from fait._store.store_url import redacted_url
@@ -42,6 +43,8 @@ async def streams(
 
     The version of a stream is the number of its events.
     """
+    if category is not None:
+        check_category(category)
     async with open_readonly(store) as opened:
         matching = await opened.log.streams(category=category, limit=limit + 1)
     if as_json:

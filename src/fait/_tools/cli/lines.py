@@ -17,6 +17,7 @@ from msgspec import Meta, Raw, Struct
 from fait._errors import InvalidValue
 from fait._events.codec import check_occurred_at
 from fait._events.envelope import EncodedEvent, RecordedEvent
+from fait._events.event import MAX_SCHEMA_VERSION
 from fait._events.stream import check_stream, check_tag
 from fait._events.validation import validate
 
@@ -27,7 +28,7 @@ _NULL: Final = Raw(b"null")
 _decode_line = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_string = msgspec.json.Decoder(str).decode
 _decode_tags = msgspec.json.Decoder(list[str]).decode
-_decode_schema_version = msgspec.json.Decoder(Annotated[int, Meta(ge=1, lt=1 << 31)]).decode
+_decode_schema_version = msgspec.json.Decoder(Annotated[int, Meta(ge=1, le=MAX_SCHEMA_VERSION)]).decode
 _encode = msgspec.json.encode
 
 

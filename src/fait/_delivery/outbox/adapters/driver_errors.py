@@ -91,6 +91,15 @@ _LOST_CONNECTION: Final = re.compile("(?i)connection .*(closed|lost)|terminat|se
 
 _SQLITE_BUSY_SNAPSHOT = 517
 
+_SQLITE_UNAVAILABLE: Final = {
+    8: "the SQLite file cannot be written: it, its folder or this connection is read-only. Roll back, and use a "
+    "connection that may write to the file.",  # SQLITE_READONLY
+    10: "the operating system failed to read or write the SQLite file. Roll back, and check the disk.",  # SQLITE_IOERR
+    13: "the disk is full, or the SQLite file has its maximum size. Roll back, free some space, and retry the "
+    "transaction.",  # SQLITE_FULL
+}
+"""Messages by the primary error code of SQLite, the last 8 bits of the code."""
+
 _FIRST_WITHOUT_WAL_RESET_BUG = (3, 51, 3)
 _warned: Final[list[bool]] = []
 
@@ -172,7 +181,7 @@ def _is_connection_lost(error: BaseException) -> bool:
 
 
 def _translate_sqlite(causes: Sequence[BaseException]) -> Exception | None:
-    codes = {getattr(each, "sqlite_errorcode", None) for each in causes}
+    codes = {getattr(each, "sqlite_errorcode", 0) for each in causes}
     texts = [str(each) for each in causes if "sqlite" in type(each).__module__]
     if any("no such table: fait_" in text for text in texts):
         return UsageError(_MISSING_LOG)
@@ -189,6 +198,9 @@ def _translate_sqlite(causes: Sequence[BaseException]) -> Exception | None:
             "first read. "
             "Roll back, and retry in a transaction that begins with BEGIN IMMEDIATE."
         )
+    for code in codes:
+        if (message := _SQLITE_UNAVAILABLE.get(code & 0xFF)) is not None:
+            return StoreUnavailable(message)
     return None
 
 
