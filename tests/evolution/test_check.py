@@ -8,6 +8,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -490,6 +491,30 @@ def test_nested_field_without_a_declaration_is_found_with_its_path() -> None:
         f'Dropped: fait.upcast("{NAME}", 1, fait.dropped("lines[].hint"))',
     )
     assert check([second], [first], fait.upcast(NAME, 1, fait.renamed("lines[].hint", "note"))) == []
+
+
+def test_exchanged_values_of_an_enum_change_a_locked_version() -> None:
+    def version(values: dict[str, str]) -> type:
+        return fait.event("test.paid")(msgspec.defstruct("Paid", [("by", Enum("By", values))], frozen=True))
+
+    before, after = version({"CARD": "a", "CASH": "b"}), version({"CARD": "b", "CASH": "a"})
+    found = check([after], [before])
+
+    assert rules(found) == ["FAIT101 1"]
+    assert found[0].details[0] == 'by: "a" is CARD in the old version and CASH in the new version'
+
+
+def test_default_that_an_earlier_version_omits_cannot_be_changed() -> None:
+    def version(number: int, default: int, *, omit: bool = False) -> type:
+        fields = [("count", int, default)]
+        return fait.event("test.counted", version=number)(
+            msgspec.defstruct("Counted", fields, frozen=True, omit_defaults=omit)
+        )
+
+    locked = [version(1, 1, omit=True), version(2, 1)]
+
+    assert rules(check([version(3, 2)], locked)) == ["FAIT115 2 -> 3"]
+    assert check([version(3, 2)], locked, fait.upcast("test.counted", 2, fait.defaulted("count", 1))) == []
 
 
 def test_pydantic_dataclass_and_msgspec_classes_are_checked_alike() -> None:

@@ -92,4 +92,18 @@ FAULTS = [
         "return self._random is None or len(self._open) > 2 or self._random.random() >= self._presence",
         SAMPLES + "members_have_values_at_any_depth",
     ),
+    Mutant(
+        "values of an enum may be exchanged",
+        "_schema/compare.py",
+        "moved-names",
+        "yield from ()",
+        CLASSES + "values_of_an_enum_cannot_be_exchanged",
+    ),
+    Mutant(
+        "a model that changes its texts is described by its types",
+        "_events/record.py",
+        "texts-changed-by-a-model",
+        'return option == "json_encoders" or option.startswith("ser_json_")',
+        DESCRIBE + "type_without_description_is_refused_with_its_path",
+    ),
 ]
