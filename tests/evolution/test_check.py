@@ -408,8 +408,13 @@ def test_class_that_changes_a_locked_sample_is_found() -> None:
     pydantic = pytest.importorskip("pydantic")
 
     @fait.event(NAME, version=1)
-    class Stripped(pydantic.BaseModel, frozen=True, str_strip_whitespace=True):
+    class Stripped(pydantic.BaseModel, frozen=True):
         note: str
+
+        @pydantic.field_validator("note")
+        @classmethod
+        def without_spaces(cls, value: str) -> str:
+            return value.strip()
 
     found = check([Stripped], [lock(Stripped, frozen=[{"note": " a"}])])
 

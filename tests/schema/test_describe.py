@@ -195,7 +195,9 @@ def test_options_of_a_struct_are_part_of_its_description() -> None:
     )
     record = describe(fait.event("test.described")(cls)).records["Described"]
 
-    assert record == JsonObject({"someField": Member(Number(), False, 3, omitted=True, field="some_field")}, strict=True)
+    assert record == JsonObject(
+        {"someField": Member(Number(), False, 3, omitted=True, field="some_field")}, strict=True
+    )
 
 
 def as_struct() -> type:
