@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
@@ -507,6 +507,20 @@ def test_exchanged_values_of_an_enum_change_a_locked_version() -> None:
 
     assert rules(found) == ["FAIT101 1"]
     assert found[0].details[0] == 'by: "a" is CARD in the old version and CASH in the new version'
+
+
+def test_new_member_with_a_default_that_differs_in_each_reading_is_found() -> None:
+    def version(number: int, *fields: Any) -> type:
+        return fait.event("test.numbered", version=number)(
+            msgspec.defstruct("Numbered", [("a", int), *fields], frozen=True)
+        )
+
+    computed = ("id", UUID, msgspec.field(default_factory=uuid4))
+    found = check([version(2, computed)], [version(1)])
+
+    assert rules(found) == ["FAIT111 1 -> 2"]
+    assert found[0].details[0] == "Numbered computes another default in each reading: id"
+    assert check([version(2, computed, ("b", int, 0))], [version(1, computed)]) == []
 
 
 def test_default_that_an_earlier_version_omits_cannot_be_changed() -> None:

@@ -76,4 +76,11 @@ FAULTS = [
         "is_omitted = False",
         CHECK + "default_that_an_earlier_version_omits_cannot_be_changed",
     ),
+    Mutant(
+        "a new member may have another default in each reading",
+        "_evolution/reading.py",
+        "unrepeatable-default",
+        "return []",
+        CHECK + "new_member_with_a_default_that_differs_in_each_reading_is_found",
+    ),
 ]
