@@ -8,9 +8,10 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
@@ -407,8 +408,13 @@ def test_class_that_changes_a_locked_sample_is_found() -> None:
     pydantic = pytest.importorskip("pydantic")
 
     @fait.event(NAME, version=1)
-    class Stripped(pydantic.BaseModel, frozen=True, str_strip_whitespace=True):
+    class Stripped(pydantic.BaseModel, frozen=True):
         note: str
+
+        @pydantic.field_validator("note")
+        @classmethod
+        def without_spaces(cls, value: str) -> str:
+            return value.strip()
 
     found = check([Stripped], [lock(Stripped, frozen=[{"note": " a"}])])
 
@@ -490,6 +496,44 @@ def test_nested_field_without_a_declaration_is_found_with_its_path() -> None:
         f'Dropped: fait.upcast("{NAME}", 1, fait.dropped("lines[].hint"))',
     )
     assert check([second], [first], fait.upcast(NAME, 1, fait.renamed("lines[].hint", "note"))) == []
+
+
+def test_exchanged_values_of_an_enum_change_a_locked_version() -> None:
+    def version(values: dict[str, str]) -> type:
+        return fait.event("test.paid")(msgspec.defstruct("Paid", [("by", Enum("By", values))], frozen=True))
+
+    before, after = version({"CARD": "a", "CASH": "b"}), version({"CARD": "b", "CASH": "a"})
+    found = check([after], [before])
+
+    assert rules(found) == ["FAIT101 1"]
+    assert found[0].details[0] == 'by: "a" is CARD in the old version and CASH in the new version'
+
+
+def test_new_member_with_a_default_that_differs_in_each_reading_is_found() -> None:
+    def version(number: int, *fields: Any) -> type:
+        return fait.event("test.numbered", version=number)(
+            msgspec.defstruct("Numbered", [("a", int), *fields], frozen=True)
+        )
+
+    computed = ("id", UUID, msgspec.field(default_factory=uuid4))
+    found = check([version(2, computed)], [version(1)])
+
+    assert rules(found) == ["FAIT111 1 -> 2"]
+    assert found[0].details[0] == "Numbered computes another default in each reading: id"
+    assert check([version(2, computed, ("b", int, 0))], [version(1, computed)]) == []
+
+
+def test_default_that_an_earlier_version_omits_cannot_be_changed() -> None:
+    def version(number: int, default: int, *, omit: bool = False) -> type:
+        fields = [("count", int, default)]
+        return fait.event("test.counted", version=number)(
+            msgspec.defstruct("Counted", fields, frozen=True, omit_defaults=omit)
+        )
+
+    locked = [version(1, 1, omit=True), version(2, 1)]
+
+    assert rules(check([version(3, 2)], locked)) == ["FAIT115 2 -> 3"]
+    assert check([version(3, 2)], locked, fait.upcast("test.counted", 2, fait.defaulted("count", 1))) == []
 
 
 def test_pydantic_dataclass_and_msgspec_classes_are_checked_alike() -> None:

@@ -62,4 +62,25 @@ FAULTS = [
         "if False:",
         "tests/evolution/test_report.py::test_exemption_that_accepts_nothing_is_a_violation",
     ),
+    Mutant(
+        "a class whose enum has other meanings for its values is the locked one",
+        "_evolution/lock.py",
+        "moved-names-in-a-lock",
+        "meanings: list[Any] = []",
+        CHECK + "exchanged_values_of_an_enum_change_a_locked_version",
+    ),
+    Mutant(
+        "a default may change although an earlier version leaves the old one out",
+        "_evolution/automatic.py",
+        "default-omitted-earlier",
+        "is_omitted = False",
+        CHECK + "default_that_an_earlier_version_omits_cannot_be_changed",
+    ),
+    Mutant(
+        "a new member may have another default in each reading",
+        "_evolution/reading.py",
+        "unrepeatable-default",
+        "return []",
+        CHECK + "new_member_with_a_default_that_differs_in_each_reading_is_found",
+    ),
 ]

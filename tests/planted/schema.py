@@ -3,6 +3,7 @@
 from tests.planted.mutant import Mutant
 
 DESCRIBE = "tests/schema/test_describe.py::test_"
+SAMPLES = "tests/schema/test_samples.py::test_"
 COMPARE = "tests/schema/test_compare.py::test_"
 CLASSES = "tests/schema/test_compare_classes.py::test_"
 
@@ -83,5 +84,26 @@ FAULTS = [
         "both-bounds",
         "return (exclusive, not integers and above is not None) if above is not None else (inclusive, False)",
         CLASSES + "inclusive_limit_that_is_tighter_than_an_exclusive_one_is_compared",
+    ),
+    Mutant(
+        "samples have no optional members in types that are nested deeply",
+        "_schema/samples.py",
+        "deep-members",
+        "return self._random is None or len(self._open) > 2 or self._random.random() >= self._presence",
+        SAMPLES + "members_have_values_at_any_depth",
+    ),
+    Mutant(
+        "values of an enum may be exchanged",
+        "_schema/compare.py",
+        "moved-names",
+        "yield from ()",
+        CLASSES + "values_of_an_enum_cannot_be_exchanged",
+    ),
+    Mutant(
+        "a model that changes its texts is described by its types",
+        "_events/record.py",
+        "texts-changed-by-a-model",
+        'return option == "json_encoders" or option.startswith("ser_json_")',
+        DESCRIBE + "type_without_description_is_refused_with_its_path",
     ),
 ]

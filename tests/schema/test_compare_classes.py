@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from enum import IntEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -155,6 +156,41 @@ def test_fields_of_a_named_tuple_cannot_be_exchanged() -> None:
 
     assert (difference.path, difference.verdict) == ("$.at", CONVERT)
     assert difference.explanation == "the items x, y of the old version are y, x in the new version"
+
+
+def test_values_of_an_enum_cannot_be_exchanged() -> None:
+    before = IntEnum("Status", {"PAID": 1, "SENT": 2})
+    after = IntEnum("Status", {"PAID": 1, "PACKED": 2, "SENT": 3})
+    found = compare(describe(event_with(("status", before))), describe(event_with(("status", after))))
+
+    assert [each.explanation for each in found if each.verdict is CONVERT] == [
+        "2 is SENT in the old version and PACKED in the new version"
+    ]
+
+
+def test_members_of_an_enum_can_be_renamed() -> None:
+    before, after = IntEnum("Status", {"PAID": 1, "SENT": 2}), IntEnum("Status", {"PAID": 1, "SHIPPED": 2})
+    old, new = (describe(event_with(("status", dict[kind, kind | None]))) for kind in (before, after))
+
+    assert compare(old, new) == []
+    assert old.fingerprint == new.fingerprint
+
+
+@pytest.mark.parametrize("library", ["msgspec", "pydantic"])
+def test_names_in_json_of_two_fields_cannot_be_exchanged(library: str) -> None:
+    def version(gross: str, net: str) -> type:
+        if library == "pydantic":
+            fields: Any = {"gross": (int, pydantic.Field(alias=gross)), "net": (int, pydantic.Field(alias=net))}
+            return fait.event("test.compared")(pydantic.create_model("Price", __config__={"frozen": True}, **fields))
+        return event_with(("gross", int, msgspec.field(name=gross)), ("net", int, msgspec.field(name=net)))
+
+    old, new, renamed = version("g", "n"), version("n", "g"), event_with(("g", int), ("n", int))
+
+    assert [each.explanation for each in compare(describe(old), describe(new))] == [
+        "g holds gross in the old version and net in the new version",
+        "n holds net in the old version and gross in the new version",
+    ]
+    assert compare(describe(old), describe(renamed)) == []
 
 
 def test_recursive_type_is_compared_once() -> None:

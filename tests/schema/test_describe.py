@@ -106,7 +106,7 @@ TYPES: list[tuple[Any, JsonType]] = [
     (UUID, Text("uuid")),
     (fait.Json, Anything()),
     (CustomerId, Text()),
-    (Currency, Choice(("EUR", "USD"))),
+    (Currency, Choice(("EUR", "USD"), ("EUR", "USD"))),
     (Literal["b", "a"], Choice(("a", "b"))),
     (Literal["a", 1, None], OneOf((Choice((1,)), Choice(("a",)), Null()))),
     (str | None, OneOf((Null(), Text()))),
@@ -118,7 +118,7 @@ TYPES: list[tuple[Any, JsonType]] = [
     (tuple[int, str], FixedArray((Number(), Text()))),
     (dict[str, int], JsonMap(Text(), Number())),
     (dict[int, int], JsonMap(Text("integer"), Number())),
-    (dict[Currency, int], JsonMap(Choice(("EUR", "USD")), Number())),
+    (dict[Currency, int], JsonMap(Choice(("EUR", "USD"), ("EUR", "USD")), Number())),
     (dict[UUID, bool], JsonMap(Text("uuid"), Boolean())),
     (Annotated[int, Meta(ge=1, lt=9, multiple_of=2)], Number(minimum=1, exclusive_maximum=9, multiple_of=2)),
     (Annotated[int, Meta(ge=1)] | None, OneOf((Null(), Number(minimum=1)))),
@@ -150,7 +150,7 @@ def test_records_are_described_by_name() -> None:
         "Money": JsonObject(
             {
                 "amount": Member(Number("decimal")),
-                "currency": Member(Choice(("EUR", "USD")), required=False, default="EUR"),
+                "currency": Member(Choice(("EUR", "USD"), ("EUR", "USD")), required=False, default="EUR"),
             }
         ),
         "Tree": JsonObject(
@@ -195,7 +195,9 @@ def test_options_of_a_struct_are_part_of_its_description() -> None:
     )
     record = describe(fait.event("test.described")(cls)).records["Described"]
 
-    assert record == JsonObject({"someField": Member(Number(), False, 3, omitted=True)}, strict=True)
+    assert record == JsonObject(
+        {"someField": Member(Number(), False, 3, omitted=True, field="some_field")}, strict=True
+    )
 
 
 def as_struct() -> type:
@@ -344,6 +346,10 @@ def test_pydantic_model_may_keep_or_refuse_unknown_members() -> None:
     assert describe(fait.event("test.refuses")(Refuses)).records["Refuses"] == JsonObject({}, strict=True)
 
 
+def model_that_changes_texts() -> type:
+    return pydantic.create_model("Lower", __config__={"frozen": True, "str_to_lower": True}, field=(str, ...))
+
+
 def model_with_serializer() -> type:
     class Model(pydantic.BaseModel, frozen=True):
         field: int
@@ -373,6 +379,7 @@ def model_with(kind: Any) -> Callable[[], type]:
     ("make", "path", "reason"),
     [
         (model_with_serializer, "$", "has a serializer, so its types do not determine its JSON"),
+        (model_that_changes_texts, "$", "has model_config['str_to_lower'], so its types do not determine its JSON"),
         (model_with_computed_field, "$", "has a computed field, so its types do not determine its JSON"),
         (model_with(pydantic.HttpUrl), "$.field", "HttpUrl has no description"),
         (model_with(list[pydantic.SecretStr]), "$.field[]", "SecretStr has no description"),

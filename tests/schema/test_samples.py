@@ -1,5 +1,7 @@
 """Samples: valid, repeatable, at the limits, and an error where there is none."""
 
+import json
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -124,3 +126,39 @@ def test_samples_of_multiples_include_huge_numbers() -> None:
         value: Annotated[float, Meta(multiple_of=5)]
 
     assert 1.5e300 in [each["value"] for each in samples(describe(Multiples), 1, count=50)]
+
+
+class Deepest(msgspec.Struct, frozen=True):
+    note: str = ""
+    place: str | None = None
+
+
+class Deep(msgspec.Struct, frozen=True):
+    by_name: list[list[dict[str, Deepest]]]
+
+
+class LessDeep(msgspec.Struct, frozen=True):
+    deep: tuple[Deep | None, ...] = ()
+
+
+@fait.event("samples.deep")
+class OutermostRecord:
+    less_deep: dict[str, LessDeep] | None = None
+
+
+def test_members_have_values_at_any_depth() -> None:
+    text = json.dumps(samples(describe(OutermostRecord), 1, count=16))
+
+    assert re.search(r'"note": "[^"]', text)
+    assert re.search(r'"place": "[^"]', text)
+
+
+def test_samples_of_a_wide_type_are_bounded() -> None:
+    kind: Any = int
+    for level in range(8):
+        fields = [(f"field_{each}", kind | None, None) for each in range(8)]
+        kind = msgspec.defstruct(f"Level{level}", fields, frozen=True)
+
+    generated = samples(describe(fait.event("samples.wide")(kind)), 1, count=16)
+
+    assert max(len(json.dumps(each)) for each in generated) < 100_000

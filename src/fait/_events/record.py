@@ -181,8 +181,17 @@ def custom_json_of(cls: Any) -> str | None:
         return "a computed field"
     if cls.__pydantic_root_model__:
         return "a root model"
-    options = [name for name in cls.model_config if name == "json_encoders" or name.startswith("ser_json_")]
-    return next((f"model_config[{name!r}]" for name in options if name != "ser_json_bytes"), None)
+    return next(
+        (f"model_config[{name!r}]" for name, value in cls.model_config.items() if _is_custom(name, value)), None
+    )
+
+
+def _is_custom(option: str, value: Any) -> bool:
+    """Return whether an option of Pydantic changes or limits values beyond what the types say."""
+    if option == "ser_json_bytes":
+        return False
+    # fault: texts-changed-by-a-model
+    return option == "json_encoders" or option.startswith("ser_json_") or (option.startswith("str_") and bool(value))
 
 
 def bytes_format_of(cls: Any) -> str:

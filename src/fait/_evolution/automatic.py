@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from fait._evolution.history import TypeHistory
 from fait._evolution.hops import Hop
@@ -22,7 +23,8 @@ def check_automatic(hop: Hop, history: TypeHistory) -> list[RuleViolation]:
     old, new = history.description(hop.version), history.description(hop.version + 1)
     if old is None or new is None:
         return []
-    differences = [each for each in compare(old, new) if each.verdict is not Verdict.READABLE]
+    differences = [_with_omissions(each, hop, history) for each in compare(old, new)]
+    differences = [each for each in differences if each.verdict is not Verdict.READABLE]
     # fault: removed-optional-member
     removed = [each for each in differences if each.rule == "member-removed" and _is_named(each)]
     unknown = [each for each in differences if each.verdict is Verdict.UNKNOWN]
@@ -35,6 +37,22 @@ def check_automatic(hop: Hop, history: TypeHistory) -> list[RuleViolation]:
     if unknown:
         found.append(_not_understood(hop, unknown))
     return found
+
+
+def _with_omissions(difference: Difference, hop: Hop, history: TypeHistory) -> Difference:
+    """Return a changed default as a change that needs an upcaster, if an earlier version leaves out the old one.
+
+    Its events still do not have the member, although the version before this change always writes it.
+    """
+    if difference.rule != "default-changed":
+        return difference
+    path = field_path(difference.path)
+    earlier = [
+        members_of(lock.description).get(path) for version, lock in history.locks.items() if version < hop.version
+    ]
+    # fault: default-omitted-earlier
+    is_omitted = any(member is not None and member.omitted for member in earlier)
+    return replace(difference, verdict=Verdict.CONVERT) if is_omitted else difference
 
 
 def _is_named(difference: Difference) -> bool:

@@ -82,7 +82,7 @@ def _history(name: str, declared: EventType | None, locks: dict[int, Lock]) -> t
         name=name,
         declared=declared,
         described=described,
-        is_changed=lock is not None and described is not None and lock.fingerprint != described.fingerprint,
+        is_changed=lock is not None and described is not None and lock.differs_from(described),
         locks={version: locks[version] for version in sorted(locks)},
     )
     return history, violations

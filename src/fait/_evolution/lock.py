@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from fait._schema.compare import compare
 from fait._schema.description import Description
+from fait._schema.difference import Verdict
 
 __all__ = ["Lock", "Locks", "encode_lock"]
 
@@ -37,6 +39,14 @@ class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     description: Description
     json_schema: dict[str, Any]
     samples: tuple[Any, ...] = ()
+
+    def differs_from(self, described: Description) -> bool:
+        """Return whether a description is another one: its fingerprint, or the meaning of a name or a value in it."""
+        # fault: moved-names-in-a-lock
+        meanings = () if self.description == described else compare(self.description, described)
+        return self.fingerprint != described.fingerprint or any(
+            each.verdict is not Verdict.READABLE for each in meanings
+        )
 
 
 Locks = Mapping[str, Mapping[int, Lock]]

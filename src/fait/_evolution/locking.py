@@ -85,7 +85,7 @@ def versions_to_lock(registry: Registry, locks: Locks, targets: Sequence[Target]
     chosen = [_current(registry, each) for each in targets] or list(registry.types.values())
     for declared in chosen if targets else ():
         lock = history(locks, declared).get(declared.schema_version)
-        if lock is not None and lock.fingerprint != describe(declared.cls).fingerprint:
+        if lock is not None and lock.differs_from(describe(declared.cls)):
             raise UsageError(
                 f"version {lock.version} of {declared.name!r} was locked on {lock.locked_on}, and the class is another "
                 f"now. Nothing was written. Make it the next version: fait schema new-version {declared.name}\n"
@@ -108,7 +108,7 @@ def version_to_replace(registry: Registry, locks: Locks, target: Target, reason:
             f"version {declared.schema_version} of {declared.name!r} has no lock to replace. Nothing was written. "
             f"Lock it: fait schema lock {declared.name}"
         )
-    if replaced.fingerprint == describe(declared.cls).fingerprint:
+    if not replaced.differs_from(describe(declared.cls)):
         raise UsageError(f"the class {declared.name!r} is as it was locked. Nothing was written, nothing to replace.")
     if not reason.strip():
         raise UsageError('--replace needs the reason, as in --reason "never deployed". Nothing was written.')

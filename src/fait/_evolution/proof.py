@@ -21,8 +21,9 @@ from fait._evolution.coverage import Coverage
 from fait._evolution.failure import HopFailure, as_json
 from fait._evolution.history import TypeHistory, place_of
 from fait._evolution.hops import Hop, downcast_hops, is_readable, next_hop
-from fait._evolution.members import data_paths
+from fait._evolution.members import data_paths, members_of
 from fait._evolution.path import PathRunner, Start
+from fait._evolution.reading import unrepeatable_paths
 from fait._evolution.rules import make_violation
 from fait._evolution.running import check_code
 from fait._evolution.shrink import shrink
@@ -163,12 +164,24 @@ class Prover:
         if self._histories[name].is_changed:
             return  # reported as such
         problem = self._runner.class_problem(name, event.data)
+        if not problem and hop is not None:
+            self._check_defaults(start, sample, hop, event)
         # fault: class-refuses-locked-sample
         if not problem or not (is_frozen or self._is_faithful(name)):
             return
         hop = hop or Hop(start.name, start.version, None, (start.name, start.version))
         output = [] if event.data == sample else [f"output   {as_json(event.data)}"]
         raise HopFailure("FAIT110", hop, f"class {problem[0].partition(':')[0]}", [*output, *problem], sample)
+
+    def _check_defaults(self, start: Start, sample: Any, hop: Hop, event: Untyped) -> None:
+        """Check that the class gives an event the same values each time, for members that its version did not have."""
+        declared = self._registry.types[self._registry.names.current(event.type)]
+        described = self._histories[start.name].description(start.version)
+        known = members_of(described) if described else {}
+        paths = [path for path in unrepeatable_paths(declared, event.data) if path not in known]
+        if paths:
+            details = [f"{declared.cls.__name__} computes another default in each reading: {', '.join(paths)}"]
+            raise HopFailure("FAIT111", hop, "default", details, sample)
 
     def _is_faithful(self, name: str) -> bool:
         """Return whether a class reads all events that its description allows, as they are."""

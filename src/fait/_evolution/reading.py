@@ -7,12 +7,12 @@ import msgspec
 from fait._errors import InvalidValue
 from fait._events.conversion import encode_plain
 from fait._events.event import EventType
-from fait._events.record import kind_of
+from fait._events.record import fields_of, kind_of
 from fait._events.unknown_keys import decode_known_keys
 from fait._evolution.equality import changed_paths
 from fait._evolution.failure import as_json
 
-__all__ = ["read_problem"]
+__all__ = ["read_problem", "unrepeatable_paths"]
 
 
 def read_problem(declared: EventType, data: Any) -> list[str]:
@@ -31,6 +31,17 @@ def read_problem(declared: EventType, data: Any) -> list[str]:
         return []  # the usual case, found without a look into each value
     changed = changed_paths(plain, back)
     return [f"{declared.cls.__name__} changes {', '.join(changed)}: {as_json(back)}"] if changed else []
+
+
+def unrepeatable_paths(declared: EventType, data: Any) -> list[str]:
+    """Return the members whose default a class computes anew in each reading, such as a time or a random id."""
+    factories = [field.factory for field in fields_of(declared.cls) if field.factory is not None]
+    if all(getattr(each, "__module__", "") == "builtins" for each in factories):
+        return []
+    text = encode_plain(data)
+    first, second = (msgspec.json.decode(_encoded(declared, _read(declared, text))) for _ in range(2))
+    # fault: unrepeatable-default
+    return changed_paths(first, second)
 
 
 def _encoded(declared: EventType, event: Any) -> bytes:

@@ -10,7 +10,7 @@ One function judges one pair of types, the writer's and the reader's; `backward`
 The table of all changes with their verdicts is `tests/schema/test_compare.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, Literal, NamedTuple
 
@@ -36,6 +36,7 @@ from fait._schema.description import (
     Reference,
     Text,
     canonical_json,
+    named_values,
     resolve,
 )
 from fait._schema.difference import Difference, Direction, Rule, Verdict, reversed_rule
@@ -213,6 +214,10 @@ class _Comparison:
             self._refuse(place, "values-removed", text, (one, other))
         if not isinstance(other, Choice) or set(other.values) - set(one.values):
             self._add(place, "values-added", Verdict.READABLE, "{reader} has more values")
+        if isinstance(other, Choice):
+            for value, was, now in _moved(named_values(one), named_values(other)):
+                text = f"{canonical_json(value)} is {was} in {{writer}} and {now or 'unnamed'} in {{reader}}"
+                self._add(place, "type-changed", Verdict.CONVERT, text)
 
     def _numbers(self, one: Number, other: Number, place: _Place) -> None:
         if other.type == "integer" != one.type:
@@ -297,6 +302,9 @@ class _Comparison:
             else:
                 self._types(written.type, read.type, inside)
                 self._presence(name, written, read, inside)
+        for name, was, now in _moved(_field_names(one), _field_names(other)):
+            text = f"{name} holds {was} in {{writer}} and {now} in {{reader}}"
+            self._add(place.inside(f".{name}", _same), "type-changed", Verdict.CONVERT, text)
         if one.extra is not None or other.extra is not None:
             self._extra(one, other, place.inside(".*", self._member_setter(one, "another_member")))
 
@@ -420,6 +428,20 @@ class _Comparison:
         trial._seen = set(self._seen)
         trial._types(one, other, place)
         return trial._found
+
+
+def _moved(written: Mapping[Any, str], read: Mapping[Any, str]) -> Iterator[tuple[Any, str, str]]:
+    """Yield each key whose name belongs to another key of the reader, with its two names.
+
+    A name that the reader does not have was changed, which is harmless.
+    """
+    names = {*read.values()} - {""}
+    # fault: moved-names
+    yield from ((key, was, read[key]) for key, was in written.items() if was in names and read.get(key, was) != was)
+
+
+def _field_names(node: JsonObject) -> dict[str, str]:
+    return {name: member.field or name for name, member in node.members.items()}
 
 
 def _array_of(value: Any, node: Array) -> list[Any]:

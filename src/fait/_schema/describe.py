@@ -150,15 +150,16 @@ class _Walk:
         return JsonObject(in_order, Anything() if unknown == "kept" else None, unknown == "refused")
 
     def _members(self, cls: Any, bound: Mapping[Any, Any], site: _Site) -> Iterator[tuple[str, Member]]:
-        kinds, omitted = types_of(cls, lambda _: None, bound), omits_defaults(cls)
+        kinds = types_of(cls, lambda _: None, bound)
         for field in fields_of(cls):
             inside = site.inside(f".{field.encoded_name}")
             if field.name not in kinds:
                 raise self._error(inside, "the field has no annotation")
             kind, optional = _without_unset(kinds[field.name])
             required = field.required and not optional
-            member = Member(self.type_of(kind, inside), required, _default(field, site), omitted and not required)
-            yield field.encoded_name, member
+            own_name = "" if field.name == field.encoded_name else field.name
+            default, omitted = _default(field, site), omits_defaults(cls) and not required
+            yield field.encoded_name, Member(self.type_of(kind, inside), required, default, omitted, own_name)
 
     def type_of(self, kind: Any, site: _Site) -> JsonType:
         """Describe a type."""
@@ -224,7 +225,8 @@ class _Walk:
         if described == Number("decimal"):
             return Text("decimal")
         if isinstance(described, Choice):
-            return choices(value if isinstance(value, str) else canonical_json(value) for value in described.values)
+            texts = [value if isinstance(value, str) else canonical_json(value) for value in described.values]
+            return choices(texts, described.names)
         if isinstance(described, Text):
             return described
         raise self._error(site, f"{kind} has no description as a key")
@@ -235,7 +237,7 @@ class _Walk:
         if kind in _SCALARS:
             return _SCALARS[kind]
         if _is_enum(kind):
-            return choices(member.value for member in kind)
+            return choices([member.value for member in kind], [member.name for member in kind])
         if is_record(kind):
             return self.record(kind, {}, site)
         if str(kind) == "<class 'pydantic.types.AwareDatetime'>":

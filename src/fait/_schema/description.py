@@ -11,6 +11,7 @@ fingerprint.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from itertools import zip_longest
 from typing import Any, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, to_builtins
@@ -34,6 +35,7 @@ __all__ = [
     "Text",
     "canonical_json",
     "choices",
+    "named_values",
     "one_of",
     "resolve",
 ]
@@ -100,9 +102,16 @@ class Text(_Type, frozen=True, tag="text"):
 
 
 class Choice(_Type, frozen=True, tag="choice"):
-    """One of several constants of one JSON type, sorted: the values of an enum or a literal."""
+    """One of several constants of one JSON type, sorted: the values of an enum or a literal.
+
+    Attributes:
+        values: the constants.
+        names: the name of each value in its enum, "" in a literal; empty if there are no names. They are no part of the
+            fingerprint. Exchanged values of two members have no other trace.
+    """
 
     values: tuple[Any, ...]
+    names: tuple[str, ...] = ()
 
 
 class Array(_Type, frozen=True, tag="array"):
@@ -148,12 +157,15 @@ class Member(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
         required: whether it must be there when an event is read.
         default: the value of an absent member, as JSON; UNSET if there is none or it is computed.
         omitted: the writer leaves it out if it has its default.
+        field: the name of the field in its class, if that is not its name in JSON. It is no part of the fingerprint.
+            Exchanged names in JSON of two fields have no other trace.
     """
 
     type: "JsonType"
     required: bool = True
     default: Any = UNSET
     omitted: bool = False
+    field: str = ""
 
     @property
     def may_be_absent(self) -> bool:
@@ -307,6 +319,8 @@ def _canonical(node: JsonType, digests: Mapping[str, str]) -> Any:
             extra = None if node.extra is None else _canonical(node.extra, digests)
             members = [_canonical_member(name, node.members[name], digests) for name in sorted(node.members)]
             return ["object", members, extra, node.strict]
+        case Choice():
+            return to_builtins(Choice(node.values))
         case _:
             return to_builtins(node)
 
@@ -326,9 +340,12 @@ def resolve(description: Description, node: JsonType) -> JsonType:
     return description.records[node.name] if isinstance(node, Reference) else node
 
 
-def choices(values: Iterable[Any]) -> JsonType:
-    """Return the type of these constants, which may have several JSON types."""
-    return one_of(Null() if value is None else Choice((_exact(value),)) for value in values)
+def choices(values: Iterable[Any], names: Iterable[str] = ()) -> JsonType:
+    """Return the type of these constants, which may have several JSON types; those of an enum have names."""
+    return one_of(
+        Null() if value is None else Choice((_exact(value),), (name,) if name else ())
+        for value, name in zip_longest(values, names, fillvalue="")
+    )
 
 
 def _exact(value: Any) -> Any:
@@ -343,9 +360,9 @@ def one_of(types: Iterable[JsonType]) -> JsonType:
     parts = list(_flattened(types))
     if any(isinstance(each, Anything) for each in parts):
         return Anything()
-    constants = [value for each in parts if isinstance(each, Choice) for value in each.values]
+    constants = [pair for each in parts if isinstance(each, Choice) for pair in named_values(each).items()]
     absorbed = (str if Text() in parts else None, int if Number() in parts else None)
-    kept = [value for value in constants if type(value) not in absorbed]
+    kept = [(value, name) for value, name in constants if type(value) not in absorbed]
     others = [each for each in parts if not isinstance(each, Choice)]
     distinct = {canonical_json(to_builtins(each)): each for each in (*others, *_grouped(kept))}
     members = tuple(distinct[text] for text in sorted(distinct))
@@ -357,9 +374,15 @@ def _flattened(types: Iterable[JsonType]) -> Iterable[JsonType]:
         yield from _flattened(each.types) if isinstance(each, OneOf) else (each,)
 
 
-def _grouped(values: list[Any]) -> Iterable[Choice]:
-    by_type: dict[str, dict[str, Any]] = {}
-    for value in values:
-        by_type.setdefault(type(value).__name__, {})[canonical_json(value)] = value
+def named_values(node: Choice) -> dict[Any, str]:
+    """Return the name of each constant, "" if it has none."""
+    return dict(zip_longest(node.values, node.names, fillvalue=""))
+
+
+def _grouped(constants: list[tuple[Any, str]]) -> Iterable[Choice]:
+    by_type: dict[str, dict[str, tuple[Any, str]]] = {}
+    for value, name in constants:
+        by_type.setdefault(type(value).__name__, {})[canonical_json(value)] = value, name
     for texts in by_type.values():
-        yield Choice(tuple(texts[text] for text in sorted(texts)))
+        values, names = zip(*(texts[text] for text in sorted(texts)), strict=True)
+        yield Choice(values, names if any(names) else ())

@@ -41,7 +41,10 @@ __all__ = ["NoSample", "numbers_near", "samples", "simplest", "text_of_length"]
 Records = Mapping[str, JsonObject | FixedArray]
 
 _MAX_DEPTH: Final = 4
-"""Maximum depth of records in records, below which samples are as simple as possible."""
+"""Maximum depth of records that contain themselves."""
+
+_MAX_VALUES: Final = 1_000
+"""Maximum number of values in a sample, after which its remaining members are as simple as possible."""
 
 _MAX_ATTEMPTS: Final = 50
 """Maximum number of attempts to find a value that is valid and differs from its neighbors."""
@@ -82,16 +85,19 @@ class _Source:
         self._records = records
         self._random = random
         self._presence = 0.0
+        self._left = 0
         self._turns: dict[int, int] = {}
         self._options: dict[int, tuple[Any, ...]] = {}
         self._open: list[str] = []
 
     def sample(self, node: JsonType, number: int) -> Any:
         self._presence = (1.0, 0.0)[number] if number < 2 else 0.7
+        self._left = _MAX_VALUES
         return self.value(node, 0)
 
     def value(self, node: JsonType, depth: int) -> Any:
-        """Return a value of a type at a depth of nested records."""
+        """Return a value of a type at a depth of nested types."""
+        self._left -= 1
         match node:  # the most frequent types first
             case Number() | Text():
                 return self._turn(node, self._valid_options(node))
@@ -112,7 +118,7 @@ class _Source:
             case Anything():
                 return self._turn(node, _ANYTHING)
             case FixedArray():
-                required = len(node.items) - (node.optional if self._is_absent(depth) else 0)
+                required = len(node.items) - (node.optional if self._is_absent() else 0)
                 return [self.value(each, depth + 1) for each in node.items[:required]]
             case JsonMap():
                 return self._map(node, depth)
@@ -122,8 +128,9 @@ class _Source:
     def _choose(self, count: int) -> int:
         return 0 if self._random is None else int(self._random.random() * count)
 
-    def _is_absent(self, depth: int) -> bool:
-        return self._random is None or depth > _MAX_DEPTH or self._random.random() >= self._presence
+    def _is_absent(self) -> bool:
+        # fault: deep-members
+        return self._random is None or self._left <= 0 or self._random.random() >= self._presence
 
     def _turn(self, node: JsonType, values: tuple[Any, ...]) -> Any:
         if not values:
@@ -168,7 +175,7 @@ class _Source:
         return numbers
 
     def _alternative(self, node: OneOf, depth: int) -> Any:
-        if depth <= _MAX_DEPTH and self._random is not None:
+        if self._random is not None and self._left > 0:
             with suppress(NoSample):
                 return self.value(self._turn(node, node.types), depth)
         for each in node.types:
@@ -177,7 +184,7 @@ class _Source:
         raise NoSample("a union has no finite value")
 
     def _array(self, node: Array, depth: int) -> list[Any]:
-        count = node.min_items if self._is_absent(depth) else node.min_items + 1 + self._choose(2)
+        count = node.min_items if self._is_absent() else node.min_items + 1 + self._choose(2)
         if node.max_items is not None:
             count = min(count, node.max_items)
         source, found = self, list[Any]()
@@ -211,9 +218,9 @@ class _Source:
         for name, member in node.members.items():
             if member.required:
                 yield name, self.value(member.type, depth)
-            elif not self._is_absent(depth):
+            elif not self._is_absent():
                 yield from self._optional(name, member, depth)
-        if node.extra is not None and not self._is_absent(depth):
+        if node.extra is not None and not self._is_absent():
             yield "another_member", self.value(node.extra, depth)
 
     def _optional(self, name: str, member: Member, depth: int) -> Iterator[tuple[str, Any]]:

@@ -114,7 +114,7 @@ def _version(project: Project, locks: Locks, target: Target) -> ShownVersion:
 def _state(project: Project, lock: Lock | None, current: Description | None) -> str:
     if lock is None:
         return "draft" if project.folder.exists else "not locked"
-    return "changed" if current is not None and current.fingerprint != lock.fingerprint else "locked"
+    return "changed" if current is not None and lock.differs_from(current) else "locked"
 
 
 def _fields(description: Description, number: int, versions: Mapping[int, Lock]) -> list[Field]:
