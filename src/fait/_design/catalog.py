@@ -1,7 +1,7 @@
 """The catalog of an app as data: event types, what makes them, what reads them, and what is promised to each reader.
 
-It contains what the app declares, what the source says (see `emitted` and `published`), and what pyproject.toml declares
-of other programs. Each producer says which of these it is. Nothing is read from a log.
+It contains what the app declares, what its source says (see `emitted` and `published`), and what pyproject.toml
+declares of other programs. Each producer says which of these it is. Nothing is read from a log.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from fait._declarations import Declarations
 from fait._decisions.aggregate import Command
+from fait._declarations import Declarations
 from fait._design.emitted import Emitted, annotated_result, class_names, emitted_by
 from fait._design.example import example
 from fait._design.published import publishing_functions
@@ -100,8 +100,8 @@ class EventProducer(Struct, frozen=True, kw_only=True):
 
     name: str
     kind: ProducerKind
-    events: tuple[str, ...]
     evidence: Evidence
+    events: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
     issues: tuple[str, ...] = ()
 
@@ -125,9 +125,9 @@ class EventConsumer(Struct, frozen=True, kw_only=True):
 
     name: str
     kind: ConsumerKind
-    events: tuple[str, ...]
     delivery: Delivery
-    order: str
+    order: Literal["log", "not_declared"]
+    events: tuple[str, ...] = ()
     start: str = ""
     retry: str = ""
     batch: int = 0
@@ -284,7 +284,7 @@ def _declared_producers(declarations: Declarations) -> Iterator[tuple[EventProdu
     for reactor in declarations.reactors.values():
         found = emitted_by(reactor.handler)
         if found.events or found.commands:
-            yield _producer(reactor.name, "handler", found, issues=tuple(found.commands)), found
+            yield _producer(reactor.name, "handler", found, "code", issues=tuple(found.commands)), found
 
 
 def _commands(aggregate: type) -> dict[str, Command]:

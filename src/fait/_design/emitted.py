@@ -1,6 +1,6 @@
 """Finds the events that a function makes, and the commands it issues, in the source of the function.
 
-A call of an event class makes an event. Calls of other functions and methods of the same top-level package are followed.
+A call of an event class makes an event. Calls of functions and methods of the same top-level package are followed.
 Nothing is executed. A class that is chosen at run time, as in `CLASSES[kind](...)`, is not found, and neither is
 anything without source.
 """
@@ -131,9 +131,7 @@ def _same_package(one: FunctionType, other: FunctionType) -> bool:
 
 def _function_of(value: Any) -> Any:
     """Return the function behind a command, a class method or a static method."""
-    if isinstance(value, Command):
-        return value.function
-    return value.__func__ if isinstance(value, classmethod | staticmethod) else value
+    return value.function if isinstance(value, Command) else getattr(value, "__func__", value)
 
 
 def _command_names(target: Any, owner: Any) -> Iterator[str]:

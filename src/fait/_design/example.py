@@ -6,7 +6,6 @@
 from contextlib import suppress
 from typing import Any
 
-from fait._errors import UsageError
 from fait._schema.acceptance import accepts
 from fait._schema.description import (
     Array,

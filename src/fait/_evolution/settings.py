@@ -1,5 +1,4 @@
-"""The settings of `fait schema` in pyproject.toml: the app, the folder of locks, exemptions, declared
-consumers and producers.
+"""The settings of fait in pyproject.toml: the app, the folder of locks, exemptions, declared consumers and producers.
 
     [tool.fait]
     app = "shop.app:shop"
