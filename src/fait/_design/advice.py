@@ -29,6 +29,16 @@ class AdvisedAxes(Struct, frozen=True):
     storage: Literal["crud", "audit_table", "event_sourcing"]
     read: Literal["same_model", "logical_cqrs", "projections"]
 
+    @property
+    def patterns(self) -> dict[str, str]:
+        """The key of the pattern for each axis. A log of events needs no outbox: it is one."""
+        is_log = (self.integration, self.storage) == ("outbox", "event_sourcing")
+        return {
+            "storage": self.storage,
+            "integration": "log_as_outbox" if is_log else self.integration,
+            "read": self.read,
+        }
+
 
 class AdvisedReason(Struct, frozen=True):
     """A rule that applied.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fait._decisions.aggregate import Command
 from fait._declarations import Declarations
@@ -89,7 +90,8 @@ class EventProducer(Struct, frozen=True, kw_only=True):
     """What makes events.
 
     Attributes:
-        name: `Order.place` for a command, the category of a decider, the name of a boundary, handler or function.
+        name: `Order.place` for a command, the category of a decider, the name of a boundary
+            or handler, module and name of a function.
         kind: what it is.
         events: stored names of the events that it makes.
         evidence: how this is known: from calls in the `code`, from an `annotation` of the result, `declared` in
@@ -187,7 +189,7 @@ def build_catalog(
     return Catalog(
         system=declarations.name if system is None else system,
         events=tuple(_event(each, declarations.registry, locks) for each in types),
-        producers=tuple(sorted(_producers(declarations, settings), key=lambda each: (each.kind, each.name))),
+        producers=_by_name(_producers(declarations, settings)),
         consumers=tuple(sorted(_consumers(declarations, settings), key=lambda each: (each.kind, each.name))),
         categories=tuple(sorted({*declarations.aggregates, *deciders})),
         retired=tuple(map(_step, _retired(declarations.registry))),
@@ -265,11 +267,23 @@ def _producers(declarations: Declarations, settings: Settings) -> Iterator[Event
     for each in publishing_functions(_modules(declarations), classes):
         if each.name not in read:
             kind = "outbox" if each.outbox else "function"
-            yield EventProducer(name=each.name[1], kind=kind, events=_stored_names(each.events), evidence="code")
+            name = f"{each.name[0].rpartition('.')[2]}.{each.name[1]}"
+            yield EventProducer(name=name, kind=kind, events=_stored_names(each.events), evidence="code")
     for name in sorted({each.name for each in settings.producers}):
         named = [each.event for each in settings.producers if each.name == name]
         events = {_known(each, declarations, f"producers]] {name}") for each in named}
         yield EventProducer(name=name, kind="external", events=tuple(sorted(events)), evidence="declared")
+
+
+def _by_name(producers: Iterable[EventProducer]) -> tuple[EventProducer, ...]:
+    """Return producers by kind and name; those that share both are one, with the events of all of them."""
+    found: dict[tuple[str, str], EventProducer] = {}
+    for each in producers:
+        same = found.get((each.kind, each.name), each)
+        events, issues = {*same.events, *each.events}, (*same.issues, *each.issues)
+        merged = replace(each, events=tuple(sorted(events)), issues=tuple(dict.fromkeys(issues)))
+        found[each.kind, each.name] = merged
+    return tuple(found[key] for key in sorted(found))
 
 
 def _declared_producers(declarations: Declarations) -> Iterator[tuple[EventProducer, Emitted]]:

@@ -6,7 +6,7 @@ marker. Events that users plan outside of the generated parts are looked up in t
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -59,15 +59,16 @@ def compare_document(text: str, name: str, catalog: Catalog, command: str) -> li
         UsageError: it is not a design document, or its front matter cannot be read.
     """
     document = parse_document(text, name)
-    return list(_Comparison(document, text, name, catalog, command).discrepancies())
+    return list(_DocumentComparison(document, text, name, catalog, command).discrepancies())
 
 
-class _Comparison:
+class _DocumentComparison:
     def __init__(self, document: DesignDocument, text: str, name: str, catalog: Catalog, command: str) -> None:
         self._document = document
         self._lines = text.splitlines()
         self._name = name
         self._catalog = catalog
+        self._command = command
         self._update = f"If the code is right: {command}"
         self._written = read_front_matter(document.front_matter)
         self._actual = design_facts(self._written.system, catalog, None, self._written)
@@ -130,30 +131,32 @@ class _Comparison:
         yield from self._parties("consumer", self._written.consumers, self._actual.consumers, renamed, common)
 
     def _renaming(self, old: str, new: str) -> Discrepancy:
-        kept = "" if old in next(each.former_names for each in self._actual.events if each.type == new) else (
-            f' If events are stored under the old name: @fait.event("{new}", was=("{old}",))'
-        )  # fmt: skip
+        entry = self._catalog.event(new)
+        is_declared = entry is not None and old in entry.former_names
+        kept = "" if is_declared else f'Events stored under the old name need @fait.event("{new}", was=("{old}",)). '
         what = f"the event {old} of the document is named {new} in the code"
-        return Discrepancy("event-renamed", new, self._place(old), what, f"{self._update}{kept}")
+        return Discrepancy("event-renamed", new, self._place(old), what, f"{kept}{self._update}")
 
     def _only_in_document(self, role: str, name: str, otherwise: str) -> Discrepancy:
         what = f"the {role} {name} is in the document and not in the code"
-        fix = f"{self._update} If the document is right: {otherwise}."
+        fix = f"If the document is right: {otherwise}. {self._update}"
         return Discrepancy(f"{role}-not-in-code", name, self._place(name), what, fix)
 
     def _only_in_code(self, role: str, name: str, otherwise: str) -> Discrepancy:
         what = f"the {role} {name} is in the code and not in the document"
-        fix = f"{self._update} If the document is right: {otherwise}."
+        fix = f"If the document is right: {otherwise}. {self._update}"
         return Discrepancy(f"{role}-not-in-document", name, self._at(1), what, fix)
 
     def _event(self, type: str, written: EventFacts, actual: EventFacts) -> Iterator[Discrepancy]:
         place = self._place(written.type)
         if written.version != actual.version:
             what = f"{type} has version {written.version} in the document and version {actual.version} in the code"
-            yield Discrepancy("version-changed", type, place, what, f"{self._update} Check its consumers first.")
+            yield Discrepancy(
+                "version-changed", type, place, what, f"Check first that its consumers can read it. {self._update}"
+            )
         elif written.fingerprint != actual.fingerprint:
             what = f"the schema of {type} version {actual.version} changed, so its schema and example are outdated"
-            fix = f"{self._update} If the version is published: fait schema new-version {type}"
+            fix = f"If the version is published, make a new one (fait schema new-version {type}). {self._update}"
             yield Discrepancy("schema-changed", type, place, what, fix)
         names = ("lock", "former_names", "retention_s")
         if changes := _changes(written, actual, names):
@@ -182,7 +185,9 @@ class _Comparison:
             yield Discrepancy(f"{role}-changed", name, place, f"the {role} {name}: {changes}", self._update)
         if changes := _changes(written, actual, promises):
             what = f"the guarantee of {name} changed: {changes}"
-            yield Discrepancy("guarantee-changed", name, place, what, f"{self._update} Otherwise restore the option.")
+            yield Discrepancy(
+                "guarantee-changed", name, place, what, f"If the document is right: restore the option. {self._update}"
+            )
 
     # Planned events
 
@@ -255,7 +260,7 @@ class _Comparison:
         for each in parts:
             if each.is_edited:
                 what = f"the generated part {each.name} was edited by hand"
-                fix = f"Write it outside of the markers. Then overwrite the part: add --force. {self._update}"
+                fix = f"Move your text outside of the markers, then overwrite the part: {self._command} --force"
                 yield Discrepancy("part-edited", each.name, self._at(each.line), what, fix)
 
     def _outdated(self, part: WrittenPart, text: str) -> Discrepancy:
@@ -312,5 +317,5 @@ def _changes(written: Any, actual: Any, names: Iterable[str]) -> str:
 
 
 def _words(value: Any) -> str:
-    values: Any = value if isinstance(value, tuple) else (value,)
+    values = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
     return ", ".join(str(each) for each in values if each) or "none"

@@ -110,14 +110,14 @@ def parse_document(text: str, name: str) -> DesignDocument:
         raise UsageError(
             f"{name} has no front matter, so it is not a design document. fait design --out FILE writes one."
         )
-    reader = _Reader()
+    reader = _SectionReader()
     for number, line in enumerate(lines[end + 1 :], end + 2):
         reader.read(number, line)
     reader.close_part(len(lines) + 1)
     return DesignDocument("\n".join(lines[1:end]), reader.sections, reader.lines, tuple(reader.problems))
 
 
-class _Reader:
+class _SectionReader:
     """Reads a document line by line."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ user and are kept.
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from msgspec import Struct
@@ -123,7 +123,7 @@ def front_matter(facts: DesignFacts, kept: str = "") -> str:
 
 
 def _lines(key: str, value: Any) -> Iterator[str]:
-    items: Any = value if isinstance(value, list | tuple) else ()
+    items = cast("tuple[dict[str, Any], ...]", value if isinstance(value, list | tuple) else ())
     yield f"{key}:" if items else f"{key}: {_json(value)}"
     for item in items:
         pairs = [(name, each) for name, each in item.items() if each not in ("", None, (), [], 0)]

@@ -1,6 +1,6 @@
 """The patterns of a design as data: what each is for, the simpler alternative, what would change the choice, its cost.
 
-The keys are the values of the advisor's axes, and four parts that only code has.
+The keys are the values of the advisor's axes, and parts that only code has.
 """
 
 from collections.abc import Mapping
@@ -44,8 +44,8 @@ class Pattern(Struct, frozen=True):
 
 
 AXES: Final[Mapping[str, str]] = {
-    "integration": "How facts leave the transaction",
     "storage": "Source of truth",
+    "integration": "How facts leave the transaction",
     "read": "How reads are served",
 }
 """The titles of the advisor's axes."""
@@ -92,7 +92,7 @@ PATTERNS: Final[Mapping[str, Pattern]] = {
         "Event sourcing",
         "The history of events is the source of truth: decisions and every state are computed from it.",
         "A plain table with a history table: it is simpler, and its history can contradict the state.",
-        "No reader asks for past states or for the reasons of changes; or records are only created, edited and deleted.",
+        "No reader asks for past states or the reasons of changes; or records are only created, edited and deleted.",
         (
             Tradeoff(
                 "Every published version of an event must stay readable.",
@@ -144,6 +144,19 @@ PATTERNS: Final[Mapping[str, Pattern]] = {
                 "A worker has to run, and consumers lag behind the commit.",
                 "The request does not wait for consumers, and works while they are down.",
                 "`fait run` in several processes; `fait doctor` reports a subscription that lags or has stopped.",
+            ),
+        ),
+    ),
+    "log_as_outbox": Pattern(
+        "The log as outbox",
+        "Events are stored by the decision itself, and subscriptions deliver them from the log.",
+        "An outbox of its own: a second copy of each event, in the same database.",
+        "The events are no longer the source of truth, or a loss does no harm.",
+        (
+            Tradeoff(
+                "Consumers receive an event at least once, and lag behind the log.",
+                "No event is lost, and none tells of a decision that was not stored.",
+                "Idempotent consumers; `fait doctor` reports a subscription that lags or has stopped.",
             ),
         ),
     ),

@@ -44,7 +44,7 @@ def generated_parts(facts: DesignFacts, catalog: Catalog | None, advice: Advice 
 
 def _patterns_in_use(facts: DesignFacts, catalog: Catalog | None) -> list[str]:
     """Return the keys of the recommended patterns and of those in the code, without duplicates."""
-    advised = [value for each in facts.modules for value in (each.storage, each.integration, each.read)]
+    advised = [key for each in facts.modules for key in each.patterns.values()]
     return list(dict.fromkeys([*advised, *(key for key, _ in (_patterns_in_code(catalog) if catalog else ()))]))
 
 
@@ -69,7 +69,7 @@ def _recommendation(advice: Advice) -> str:
 
 
 def _axis_titles(module: AdvisedModule) -> list[str]:
-    return [PATTERNS[getattr(module.axes, axis)].title for axis in AXES]
+    return [PATTERNS[module.axes.patterns[axis]].title for axis in AXES]
 
 
 def _number(value: float | None) -> str:
@@ -78,13 +78,13 @@ def _number(value: float | None) -> str:
 
 def _module(module: AdvisedModule) -> Iterator[str]:
     yield f"**Module {code(module.name)}**"
-    chosen = [PATTERNS[getattr(module.axes, axis)] for axis in AXES]
+    chosen = [PATTERNS[key] for key in module.axes.patterns.values()]
     against = [each for each in (*module.vetoes, *module.reasons) if each in module.vetoes or each.weight < 0]
     reasons = [_reason(each) for each in module.reasons if each not in against]
     yield "Rationale:\n\n" + bullets(reasons or [f"{each.title}: {each.rationale}" for each in chosen])
     if against:
         yield "Against event sourcing:\n\n" + bullets(map(_reason, against))
-    yield "Rejected alternatives:\n\n" + bullets(f"Instead of {_lower(each.title)}: {each.rejected}" for each in chosen)
+    yield "Rejected alternatives:\n\n" + bullets(each.rejected for each in chosen)
     yield "What would change the verdict:\n\n" + bullets(_changes(module) or [each.change for each in chosen])
 
 
@@ -93,7 +93,7 @@ def _lower(title: str) -> str:
 
 
 def _reason(reason: AdvisedReason) -> str:
-    words = f'"{prose(reason.quote)}" ' if reason.quote else ""
+    words = f'The description says: "{prose(reason.quote)}" ' if reason.quote else ""
     source = f"([source](<{quote(reason.source, safe=':/?#=&%~+,;@')}>))" if reason.source else ""
     because = f"{prose(reason.because)} " if reason.because else ""
     return f"{code(reason.rule)}: {because}{words}{source}".rstrip()
@@ -147,12 +147,13 @@ def _contradictions(modules: Iterable[ModuleFacts], found: set[str]) -> Iterator
     modules = list(modules)
     if not modules:
         return
-    for key, axis in (("event_sourcing", "storage"), ("outbox", "integration"), ("projections", "read")):
-        title, advised = _lower(PATTERNS[key].title), key in {getattr(each, axis) for each in modules}
-        if advised and key not in found:
+    advised = {key for each in modules for key in each.patterns.values()}
+    for key in ("event_sourcing", "outbox", "projections"):
+        title = _lower(PATTERNS[key].title)
+        if key in advised - found:
             yield f"Recommended and not in the code: {title}."
-        elif key in found and not advised:
-            yield f"In the code and not recommended: {title}. Write the reason below, or remove it."
+        elif key in found - advised:
+            yield f"In the code and not recommended: {title}.\nWrite the reason below, or remove it."
 
 
 # Event Catalog
@@ -264,11 +265,15 @@ _GUARANTEES: Final = {
         "An expected version rejects the append if the stream has changed, and the command decides again.",
     ),
     "boundary": (
-        "Boundaries: an append condition rejects the append if another event that the decision depends on was recorded.",
+        "Boundaries: the append is rejected if another event that matches the query was recorded in the meantime.",
     ),
     "outbox": (
         "Outbox: an event is stored if, and only if, the application's transaction commits.",
         "Consumers receive it at least once, so they must be idempotent.",
+    ),
+    "log_as_outbox": (
+        "Delivery from the log: subscriptions read events that are stored, at least once.",
+        "Consumers must be idempotent.",
     ),
     "cdc": ("Change data capture: at least once, in the order that the tool which reads the database promises.",),
     "async_messaging": (
@@ -291,7 +296,7 @@ def _delivery(used: Iterable[str], catalog: Catalog | None) -> str:
     promises = [_item(_GUARANTEES[key]) for key in used if key in _GUARANTEES]
     texts = [bullets(promises) if promises else "No event leaves a transaction, so there is nothing to deliver."]
     if promises:
-        texts.append(bullets(map(_item, _FAILURES)))
+        texts.append("Order, failures and recovery of subscriptions:\n\n" + bullets(map(_item, _FAILURES)))
     if catalog is not None and catalog.consumers:
         texts.append(table(_CONSUMER_COLUMNS, map(_consumer_row, catalog.consumers)))
     if catalog is not None and (expiring := [each for each in catalog.events if each.retention_s is not None]):
