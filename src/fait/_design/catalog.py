@@ -122,7 +122,7 @@ class EventConsumer(Struct, frozen=True, kw_only=True):
         retry: what follows a failure.
         batch: maximum number of events that are recorded together; 0 if it is no reactor.
         timeout_s: timeout for one event in seconds; 0 if there is none.
-        versions: the schema versions that an external program reads.
+        versions: the schema versions that an external program reads, each as `shop.order-placed 2`.
     """
 
     name: str
@@ -134,7 +134,7 @@ class EventConsumer(Struct, frozen=True, kw_only=True):
     retry: str = ""
     batch: int = 0
     timeout_s: float = 0
-    versions: tuple[int, ...] = ()
+    versions: tuple[str, ...] = ()
 
 
 class Catalog(Struct, frozen=True, kw_only=True):
@@ -362,14 +362,18 @@ def _consumers(declarations: Declarations, settings: Settings) -> Iterator[Event
         events = _handled_names(boundary.events)
         yield EventConsumer(name=boundary.name, kind="boundary", events=events, delivery="on_decision", order="log")
     for name in sorted({each.name for each in settings.consumers}):
-        entries = [each for each in settings.consumers if each.name == name]
+        reads = {
+            (_known(each.event, declarations, f"consumers]] {name}"), each.version)
+            for each in settings.consumers
+            if each.name == name
+        }
         yield EventConsumer(
             name=name,
             kind="external",
-            events=tuple(sorted({_known(each.event, declarations, f"consumers]] {name}") for each in entries})),
+            events=tuple(sorted({event for event, _ in reads})),
             delivery="not_declared",
             order="not_declared",
-            versions=tuple(sorted({each.version for each in entries})),
+            versions=tuple(f"{event} {version}" for event, version in sorted(reads)),
         )
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "ModuleFacts",
     "design_facts",
     "front_matter",
+    "front_matter_values",
     "read_front_matter",
     "user_lines",
 ]
@@ -142,14 +143,23 @@ def read_front_matter(text: str) -> DesignFacts:
     Raises:
         UsageError: a line of fait's keys is not in the form that fait writes.
     """
+    try:
+        return msgspec.convert(front_matter_values(text), DesignFacts)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"the front matter is not one of fait: {error}. {_ADVICE}") from None
+
+
+def front_matter_values(text: str) -> dict[str, Any]:
+    """Return the values of fait's keys as plain data, as a YAML parser does.
+
+    Raises:
+        UsageError: a line of fait's keys is not in the form that fait writes.
+    """
     values: dict[str, Any] = {}
     for number, line, key in _keyed(text):
         if key in DesignFacts.__struct_fields__:
             _read_line(values, key, line, number)
-    try:
-        return msgspec.convert(values, DesignFacts)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"the front matter is not one of fait: {error}. {_ADVICE}") from None
+    return values
 
 
 _ADVICE: Final = "Restore it from version control, or write the document again with fait design --out to a new file."

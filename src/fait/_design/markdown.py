@@ -12,6 +12,7 @@ _CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
+_BAR = re.compile(r"(?<!\\)\|")
 _BLOCK_START = re.compile(r"(?:[#+=>:-]|(\d+)[.)])")
 
 
@@ -21,8 +22,8 @@ def plain(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Return a name as code, also inside a table."""
-    content = plain(text).replace("|", "\\|")
+    """Return a name as code."""
+    content = plain(text)
     longest = max((len(run) for run in re.findall("`+", content)), default=0)
     fence = "`" * (longest + 1)
     return f"{fence} {content} {fence}" if longest else f"`{content}`"
@@ -52,8 +53,8 @@ def bullets(items: Iterable[str]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of finished Markdown cells."""
-    lines = [columns, ["---"] * len(columns), *rows]
+    """Return a table of finished Markdown cells. A bar ends a cell, also within code."""
+    lines = [columns, ["---"] * len(columns), *([_BAR.sub(r"\\|", cell) for cell in cells] for cells in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -332,7 +332,7 @@ _CONSUMER_COLUMNS: Final = ("Consumer", "Kind", "Delivery", "Order", "Start", "A
 
 def _consumer_row(consumer: EventConsumer) -> tuple[str, ...]:
     limits = f"{consumer.batch}, {consumer.timeout_s:g} s" if consumer.batch else "–"
-    versions = f", reads version {', '.join(map(str, consumer.versions))}" if consumer.versions else ""
+    versions = f", reads {codes(consumer.versions)}" if consumer.versions else ""
     return (
         code(consumer.name),
         consumer.kind + versions,
