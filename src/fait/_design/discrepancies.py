@@ -101,6 +101,7 @@ class _DocumentComparison:
                 "marker-broken", "markers", self._at(line), problem, "Restore the marker from version control."
             )
         for title in SECTIONS:
+            # fault: missing-section
             if title not in self._document.lines:
                 what = f"the section {title!r} is missing"
                 yield Discrepancy("section-missing", title, self._at(1), what, fix)
@@ -128,6 +129,7 @@ class _DocumentComparison:
                 yield from self._event(type, written[type], actual[type])
         common = written.keys() & actual.keys()
         yield from self._parties("producer", self._written.producers, self._actual.producers, renamed, common)
+        # fault: missing-consumer
         yield from self._parties("consumer", self._written.consumers, self._actual.consumers, renamed, common)
 
     def _renaming(self, old: str, new: str) -> Discrepancy:
@@ -149,6 +151,7 @@ class _DocumentComparison:
 
     def _event(self, type: str, written: EventFacts, actual: EventFacts) -> Iterator[Discrepancy]:
         place = self._place(written.type)
+        # fault: new-version
         if written.version != actual.version:
             what = f"{type} has version {written.version} in the document and version {actual.version} in the code"
             yield Discrepancy(
@@ -183,6 +186,7 @@ class _DocumentComparison:
         place = self._place(name)
         if changes := _changes(written, actual, others):
             yield Discrepancy(f"{role}-changed", name, place, f"the {role} {name}: {changes}", self._update)
+        # fault: changed-guarantee
         if changes := _changes(written, actual, promises):
             what = f"the guarantee of {name} changed: {changes}"
             yield Discrepancy(

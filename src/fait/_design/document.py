@@ -67,6 +67,7 @@ class WrittenPart(Struct, frozen=True):
     @property
     def is_edited(self) -> bool:
         """Whether a generated part was edited after it was written."""
+        # fault: edited-part
         return bool(self.name) and self.digest != _digest(self.text)
 
 
@@ -201,6 +202,7 @@ def merged(
 def _with_generated(generated: Sequence[GeneratedPart], written: Sequence[WrittenPart]) -> list[WrittenPart]:
     """Return the parts of a section: those of the user, and the generated ones in the places they had."""
     texts = {each.name: each.text for each in generated}
+    # fault: text-of-users
     parts = [_renewed(each, texts.get(each.name)) for each in written if not each.name or each.name in texts]
     place = 0
     for each in generated:
