@@ -4,6 +4,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fait
 from fait._design.catalog import Catalog
@@ -14,8 +16,7 @@ from fait._evolution.settings import Settings
 from fait._schema.acceptance import accepts
 from fait.schema import describe
 from tests.design.projects import SHOP, catalog_of
-from tests.evolution import orders
-from tests.schema import event_types
+from tests.schema.event_types import KINDS, event_class, fields
 
 
 def producers(catalog: Catalog) -> dict[str, tuple[str, tuple[str, ...], str]]:
@@ -115,13 +116,13 @@ def test_functions_of_other_files_publish_through_an_outbox(tmp_path: Path) -> N
 
 
 def test_declared_producers_and_consumers_are_external(tmp_path: Path) -> None:
-    settings = Settings(
+    declared = Settings(
         folder=tmp_path,
         locks=tmp_path,
         consumers=(Consumer(name="billing", event="shop.order-placed", version=1),),
         producers=(Producer(name="till", event="shop.order-paid"),),
     )
-    catalog = catalog_of(tmp_path, settings=settings)
+    catalog = catalog_of(tmp_path, settings=declared)
 
     assert producers(catalog)["till"] == ("external", ("shop.order-paid",), "declared")
     assert [each.versions for each in catalog.consumers if each.kind == "external"] == [("shop.order-placed 1",)]
@@ -129,10 +130,10 @@ def test_declared_producers_and_consumers_are_external(tmp_path: Path) -> None:
 
 def test_declared_consumer_of_an_unknown_event_is_refused(tmp_path: Path) -> None:
     unknown = Consumer(name="billing", event="shop.order-plcd", version=1)
-    settings = Settings(folder=tmp_path, locks=tmp_path, consumers=(unknown,))
+    declared = Settings(folder=tmp_path, locks=tmp_path, consumers=(unknown,))
 
     with pytest.raises(fait.UsageError, match=r"consumers\]\] billing .* 'shop.order-plcd', which the app 'shop'"):
-        catalog_of(tmp_path, settings=settings)
+        catalog_of(tmp_path, settings=declared)
 
 
 def test_function_without_source_makes_nothing() -> None:
@@ -140,17 +141,44 @@ def test_function_without_source_makes_nothing() -> None:
     assert not emitted_by(len).events
 
 
-EVENTS = [
-    each
-    for module in (event_types, orders)
-    for each in vars(module).values()
-    if isinstance(each, type) and hasattr(each, "__fait_event__")
-]
-
-
-@pytest.mark.parametrize("cls", EVENTS, ids=lambda cls: cls.__name__)
-def test_example_is_an_event_of_its_description(cls: type) -> None:
-    description = describe(cls)
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_example_is_an_event_of_its_description(kind: str, data: st.DataObject) -> None:
+    description = describe(event_class(kind, data.draw(fields(kind))))
 
     assert accepts(description.records, description.root, example(description))
     assert example(description) == example(description)
+
+
+LOCAL = """
+@shop.on(OrderPlaced)
+async def settle(event: OrderPlaced, ctx: fait.Context) -> None:
+    from shop import OrderPaid as Paid
+
+    await ctx.publish(Paid(1))
+
+
+shop.on(OrderPlaced, name="lambda")(lambda event, ctx: print(Reminder("x")))
+"""
+
+
+def test_imports_within_a_function_and_lambdas_are_read(tmp_path: Path) -> None:
+    found = producers(catalog_of(tmp_path, SHOP + LOCAL))
+
+    assert found["settle"] == ("handler", ("shop.order-paid",), "code")
+    assert found["lambda"] == ("handler", ("shop.reminder",), "code")
+
+
+UNTYPED = """
+@shop.on(fait.Untyped)
+async def index(event: fait.Untyped) -> None: ...
+"""
+
+
+def test_consumer_of_undeclared_types_reads_no_declared_one(tmp_path: Path) -> None:
+    catalog = catalog_of(tmp_path, SHOP + UNTYPED)
+    consumer = next(each for each in catalog.consumers if each.name == "index")
+
+    assert (consumer.events, consumer.undeclared) == ((), True)
+    assert consumer not in catalog.consumers_of("shop.order-paid")

@@ -10,16 +10,16 @@ import pytest
 import fait
 from fait._design.advice import read_advice
 from fait._design.catalog import Catalog
-from fait._design.document import SECTIONS, merged, parse_document
+from fait._design.document import SECTIONS, parse_document
 from fait._design.front_matter import (
     DesignFacts,
     design_facts,
     front_matter,
     front_matter_values,
     read_front_matter,
-    user_lines,
 )
-from fait._design.sections import CATALOG_COLUMNS, generated_parts
+from fait._design.render import render_document
+from fait._design.sections import CATALOG_COLUMNS
 from fait._schema.acceptance import accepts
 from fait._schema.read_json_schema import read_json_schema
 from tests.design.projects import SHOP, catalog_of
@@ -55,10 +55,7 @@ ADVICE = {
 def written(catalog: Catalog | None, existing: str = "", advice: dict[str, object] | None = None) -> str:
     answer = None if advice is None else read_advice(msgspec.json.encode(advice), "advice.json")
     document = parse_document(existing, "DESIGN.md") if existing else None
-    earlier = read_front_matter(document.front_matter) if document else None
-    facts = design_facts("shop", catalog, answer, earlier)
-    kept = user_lines(document.front_matter) if document else ""
-    return merged(front_matter(facts, kept), "shop", generated_parts(facts, catalog, answer), document)
+    return render_document(catalog, answer, document, system="shop")
 
 
 def headings(text: str) -> list[str]:

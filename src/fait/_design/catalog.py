@@ -114,7 +114,8 @@ class EventConsumer(Struct, frozen=True, kw_only=True):
     Attributes:
         name: name of the subscription, boundary or program.
         kind: what it is.
-        events: stored names of the event types; empty if it reads all types.
+        events: stored names of the event types.
+        undeclared: whether it also reads the events of all types that the app does not declare.
         delivery: `with_checkpoint`: rows and checkpoint are written in one transaction. `at_least_once`. `on_decision`:
             it reads the log when it decides, and its append fails if it missed an event. `not_declared`.
         order: the scope in which events arrive in order.
@@ -130,6 +131,7 @@ class EventConsumer(Struct, frozen=True, kw_only=True):
     delivery: Delivery
     order: Literal["log", "not_declared"]
     events: tuple[str, ...] = ()
+    undeclared: bool = False
     start: str = ""
     retry: str = ""
     batch: int = 0
@@ -169,16 +171,13 @@ class Catalog(Struct, frozen=True, kw_only=True):
         return [each for each in self.consumers if type in each.events]
 
 
-def build_catalog(
-    declarations: Declarations, settings: Settings, locks: Locks | None, *, system: str | None = None
-) -> Catalog:
+def build_catalog(declarations: Declarations, settings: Settings, locks: Locks | None) -> Catalog:
     """Return the catalog of an app.
 
     Args:
         declarations: what the app declares.
         settings: the producers and consumers that pyproject.toml declares.
         locks: the locks of its event types; None if there is no folder of locks.
-        system: name of the system; None: the name of the app.
 
     Raises:
         UsageError: pyproject.toml names an event type that the app does not have.
@@ -187,7 +186,7 @@ def build_catalog(
     types = sorted(declarations.registry.types.values(), key=lambda each: each.name)
     deciders = (each.category for each in declarations.deciders)
     return Catalog(
-        system=declarations.name if system is None else system,
+        system=declarations.name,
         events=tuple(_event(each, declarations.registry, locks) for each in types),
         producers=_by_name(_producers(declarations, settings)),
         consumers=tuple(sorted(_consumers(declarations, settings), key=lambda each: (each.kind, each.name))),
@@ -351,7 +350,8 @@ def _consumers(declarations: Declarations, settings: Settings) -> Iterator[Event
         yield EventConsumer(
             name=model.name,
             kind="read model",
-            events=_handled_names(model.events),
+            events=_stored_names(model.events),
+            undeclared=Untyped in model.events,
             delivery="with_checkpoint",
             order="log",
             start="beginning",
@@ -359,29 +359,32 @@ def _consumers(declarations: Declarations, settings: Settings) -> Iterator[Event
         )
     yield from map(_reactor, declarations.reactors.values())
     for boundary in declarations.boundaries:
-        events = _handled_names(boundary.events)
+        events = _stored_names(boundary.events)
         yield EventConsumer(name=boundary.name, kind="boundary", events=events, delivery="on_decision", order="log")
     for name in sorted({each.name for each in settings.consumers}):
-        reads = {
-            (_known(each.event, declarations, f"consumers]] {name}"), each.version)
-            for each in settings.consumers
-            if each.name == name
-        }
-        yield EventConsumer(
-            name=name,
-            kind="external",
-            events=tuple(sorted({event for event, _ in reads})),
-            delivery="not_declared",
-            order="not_declared",
-            versions=tuple(f"{event} {version}" for event, version in sorted(reads)),
+        entries = [each for each in settings.consumers if each.name == name]
+        yield _external(
+            name, {(_known(each.event, declarations, f"consumers]] {name}"), each.version) for each in entries}
         )
+
+
+def _external(name: str, reads: set[tuple[str, int]]) -> EventConsumer:
+    return EventConsumer(
+        name=name,
+        kind="external",
+        events=tuple(sorted({event for event, _ in reads})),
+        delivery="not_declared",
+        order="not_declared",
+        versions=tuple(f"{event} {version}" for event, version in sorted(reads)),
+    )
 
 
 def _reactor(reactor: ReactorDefinition) -> EventConsumer:
     return EventConsumer(
         name=reactor.name,
         kind="reactor",
-        events=_handled_names(reactor.events),
+        events=_stored_names(reactor.events),
+        undeclared=Untyped in reactor.events,
         delivery="at_least_once",
         order="log",
         start=reactor.start,
@@ -389,11 +392,6 @@ def _reactor(reactor: ReactorDefinition) -> EventConsumer:
         batch=reactor.batch,
         timeout_s=reactor.timeout_s,
     )
-
-
-def _handled_names(classes: tuple[type, ...]) -> tuple[str, ...]:
-    """Return stored names; empty if untyped events are handled, so that no type is left out."""
-    return () if Untyped in classes else _stored_names(classes)
 
 
 def _retry(policy: FailurePolicy) -> str:

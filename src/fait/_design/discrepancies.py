@@ -182,7 +182,7 @@ class _DocumentComparison:
 
     def _party(self, role: str, name: str, written: F, actual: F) -> Iterator[Discrepancy]:
         promises = _GUARANTEES if role == "consumer" else ()
-        others = [each for each in written.__struct_fields__ if each not in promises]
+        others = [each for each in asdict(written) if each not in promises]
         place = self._place(name)
         if changes := _changes(written, actual, others):
             yield Discrepancy(f"{role}-changed", name, place, f"the {role} {name}: {changes}", self._update)
@@ -217,7 +217,7 @@ class _DocumentComparison:
         place, entry = self._at(planned.line), self._catalog.event(type)
         assert entry is not None
         producers = {each.name for each in self._catalog.producers_of(type)}
-        consumers = {each.name for each in self._catalog.consumers if type in each.events or not each.events}
+        consumers = {each.name for each in self._catalog.consumers_of(type)}
         for role, names, found in (
             ("producer", planned.producers, producers),
             ("consumer", planned.consumers, consumers),

@@ -7,6 +7,7 @@ anything without source.
 
 import ast
 import inspect
+import sys
 import textwrap
 import typing
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from msgspec import Struct, field
 from fait._decisions.aggregate import Aggregate, Command
 from fait._decisions.boundary import Boundary
 from fait._decisions.decider import Decider
+from fait._design.published import imported_names
 from fait._events.event import event_type
 
 __all__ = ["Emitted", "annotated_result", "class_names", "emitted_by"]
@@ -83,8 +85,9 @@ def _read(function: Callable[..., Any], owner: type | None, found: Emitted) -> N
     if not isinstance(function, FunctionType) or (key := _key(function)) in found.functions:
         return
     found.functions.add(key)
-    names = _names_of(function, owner)
-    for call in (each for each in ast.walk(_parsed(function)) if isinstance(each, ast.Call)):
+    tree = _parsed(function)
+    names = _names_of(function, owner) | _locally_imported(tree, function)
+    for call in (each for each in ast.walk(tree) if isinstance(each, ast.Call)):
         _read_call(call, names, function, found)
 
 
@@ -95,9 +98,22 @@ def _key(function: FunctionType) -> tuple[str, str]:
 @lru_cache(4096)
 def _parsed(function: FunctionType) -> ast.AST:
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):  # no source, or a lambda within an expression
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):  # no source, or a lambda in a part of an expression
         return ast.Module([], [])
+    if function.__name__ != "<lambda>":
+        return tree
+    lambdas = [each for each in ast.walk(tree) if isinstance(each, ast.Lambda)]  # the source is the whole statement
+    return lambdas[0] if len(lambdas) == 1 else ast.Module([], [])
+
+
+def _locally_imported(tree: ast.AST, function: FunctionType) -> dict[str, Any]:
+    """Return the values of names that a function imports itself, of modules that are imported already."""
+    found = dict[str, Any]()
+    for name, (module, attribute) in imported_names(tree, function.__globals__.get("__package__") or "").items():
+        members = vars(sys.modules[module]) if module in sys.modules else {}
+        found[name] = members.get(attribute) if attribute else sys.modules.get(module)
+    return found
 
 
 def _names_of(function: FunctionType, owner: type | None) -> dict[str, Any]:

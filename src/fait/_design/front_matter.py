@@ -11,9 +11,10 @@ from typing import Any, Final, Literal, cast
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import fields
 
 from fait._design.advice import Advice, AdvisedAxes
-from fait._design.catalog import Catalog, EventConsumer, EventProducer
+from fait._design.catalog import Catalog, EventConsumer, EventEntry, EventProducer
 from fait._errors import UsageError
 
 __all__ = [
@@ -88,6 +89,9 @@ class DesignFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     consumers: tuple[EventConsumer, ...] = ()
 
 
+_KEYS: Final = {each.name for each in fields(DesignFacts)}
+
+
 def design_facts(
     system: str, catalog: Catalog | None, advice: Advice | None, earlier: DesignFacts | None = None
 ) -> DesignFacts:
@@ -105,15 +109,18 @@ def design_facts(
         modules = tuple(ModuleFacts(name=each.name, **msgspec.structs.asdict(each.axes)) for each in advice.modules)
     if catalog is None:
         return DesignFacts(system=system, plan=True, headline=headline, modules=modules)
-    names = EventFacts.__struct_fields__
     return DesignFacts(
         system=system,
         headline=headline,
         modules=modules,
-        events=tuple(EventFacts(**{name: getattr(each, name) for name in names}) for each in catalog.events),
+        events=tuple(map(_event_facts, catalog.events)),
         producers=catalog.producers,
         consumers=catalog.consumers,
     )
+
+
+def _event_facts(entry: EventEntry) -> EventFacts:
+    return EventFacts(**{each.name: getattr(entry, each.name) for each in fields(EventFacts)})
 
 
 def front_matter(facts: DesignFacts, kept: str = "") -> str:
@@ -157,7 +164,7 @@ def front_matter_values(text: str) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     for number, line, key in _keyed(text):
-        if key in DesignFacts.__struct_fields__:
+        if key in _KEYS:
             _read_line(values, key, line, number)
     return values
 
@@ -191,4 +198,4 @@ def _keyed(text: str) -> Iterator[tuple[int, str, str]]:
 
 def user_lines(text: str) -> str:
     """Return the lines of a front matter that belong to keys of the user."""
-    return "\n".join(line for _, line, key in _keyed(text) if key not in DesignFacts.__struct_fields__)
+    return "\n".join(line for _, line, key in _keyed(text) if key not in _KEYS)

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["PublishingFunction", "publishing_functions"]
+__all__ = ["PublishingFunction", "imported_names", "publishing_functions"]
 
 Name = tuple[str, str]
 """A module and a qualified name in it."""
@@ -76,7 +76,7 @@ def _in_file(module: str, text: str, events: Mapping[Name, type], *, is_package:
         tree = ast.parse(text)
     except SyntaxError:
         return
-    names = _imported(tree, module if is_package else module.rpartition(".")[0])
+    names = imported_names(tree, module if is_package else module.rpartition(".")[0])
     names |= {each.name: (module, each.name) for each in tree.body if isinstance(each, ast.ClassDef)}
     for name, function in _functions(tree):
         called = [_called(each.func, names) for each in ast.walk(function) if isinstance(each, ast.Call)]
@@ -102,8 +102,13 @@ def _functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
             yield from ((f"{each.name}.{method.name}", method) for method in each.body if isinstance(method, Function))
 
 
-def _imported(tree: ast.Module, package: str) -> dict[str, Name]:
-    """Return the names that a module imports: what each of them is; an empty name for a module."""
+def imported_names(tree: ast.AST, package: str) -> dict[str, Name]:
+    """Return the names that code imports, with the module and the name in it, which is empty for a module.
+
+    Args:
+        tree: the code.
+        package: the package of its module, for relative imports.
+    """
     found: dict[str, Name] = {}
     for each in ast.walk(tree):
         if isinstance(each, ast.Import):

@@ -164,6 +164,10 @@ def _event_catalog(catalog: Catalog | None) -> Iterator[GeneratedPart]:
         yield GeneratedPart("events", _PLAN)
         return
     texts = [table(CATALOG_COLUMNS, [_catalog_row(each, catalog) for each in catalog.events]), *_evidence(catalog)]
+    if not catalog.events:
+        texts.append("The app declares no event types.")
+    if untyped := [each.name for each in catalog.consumers if each.undeclared]:
+        texts.append(f"These read the events of all types that the app does not declare: {codes(untyped)}.")
     yield GeneratedPart("events", "\n\n".join(texts))
     if diagram := flow_diagram(catalog):
         yield GeneratedPart("flow", f"```mermaid\n{diagram}\n```")
@@ -176,13 +180,12 @@ As soon as there is code, `fait design check` compares the lines with it."""
 
 def planned_table(advice: Advice | None) -> str:
     """Return the table of planned events for a new plan: those that the description names, else a line to fill in."""
-    named = [(code(name), "", "", "version 1") for name in (named_events(advice) if advice else ())]
+    named = [(code(name), "", "", "") for name in (named_events(advice) if advice else ())]
     return table(CATALOG_COLUMNS, named or [("", "", "", "")])
 
 
 def _catalog_row(event: EventEntry, catalog: Catalog) -> tuple[str, ...]:
-    all_types = [each for each in catalog.consumers if not each.events and each.kind != "boundary"]
-    consumers = [f"{code(each.name)} ({each.kind})" for each in (*catalog.consumers_of(event.type), *all_types)]
+    consumers = [f"{code(each.name)} ({each.kind})" for each in catalog.consumers_of(event.type)]
     producers = [f"{code(each.name)} ({each.kind})" for each in catalog.producers_of(event.type)]
     schema = f"[version {event.version}](#{_anchors(catalog)[event.type]}), {event.lock}"
     return (
@@ -228,10 +231,9 @@ def _evidence(catalog: Catalog) -> Iterator[str]:
 
 
 def _event_schema(catalog: Catalog | None) -> Iterator[GeneratedPart]:
-    if catalog is None:
-        yield GeneratedPart("schemas", _PLANNED_SCHEMA)
-        return
-    for each in catalog.events:
+    if catalog is None or not catalog.events:
+        yield GeneratedPart("schemas", "There are no event types." if catalog else _PLANNED_SCHEMA)
+    for each in catalog.events if catalog else ():
         yield GeneratedPart(f"schema:{quote(each.type, safe='.')}", _schema(each))
 
 

@@ -1,5 +1,6 @@
 """`fait design`: writes the design document of an app or of an advisor's answer, and compares it with the code."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -7,13 +8,11 @@ import typer
 
 from fait._app import declarations_of
 from fait._clock import now
-from fait._design.advice import Advice, read_advice
+from fait._design.advice import read_advice
 from fait._design.catalog import Catalog, build_catalog
 from fait._design.discrepancies import Discrepancy, compare_document
-from fait._design.document import DesignDocument, merged, parse_document
-from fait._design.front_matter import DesignFacts, design_facts, front_matter, read_front_matter, user_lines
-from fait._design.markdown import prose
-from fait._design.sections import generated_parts, planned_table
+from fait._design.document import DesignDocument, parse_document
+from fait._design.render import render_document
 from fait._errors import DeclarationError, UsageError
 from fait._evolution.lock_folder import LockFolder
 from fait._evolution.settings import read_settings
@@ -36,7 +35,7 @@ SystemOption = Annotated[
     str | None, typer.Option("--system", metavar="NAME", help="Name of the system. Default: the name of the app.")
 ]
 AdviceOption = Annotated[
-    Path | None, typer.Option("--advice", metavar="FILE", help="Answer of the advisor: fait advise ... --json > FILE.")
+    Path | None, typer.Option("--advice", metavar="FILE", help="Answer of the advisor, as JSON; - is stdin.")
 ]
 OutOption = Annotated[
     Path | None,
@@ -70,7 +69,7 @@ async def write(
     if as_json:
         return print_json({"catalog": catalog, "advice": answer})
     existing = None if out is None else _existing(out, force=force)
-    text = _render(system, catalog, answer, existing)
+    text = render_document(catalog, answer, existing, system=system)
     if out is None:
         return _print_text(text)
     _write_text(out, text)
@@ -93,23 +92,6 @@ def _print_text(text: str) -> None:
 
 def _write_text(out: Path, text: str) -> None:
     out.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _render(system: str | None, catalog: Catalog | None, advice: Advice | None, existing: DesignDocument | None) -> str:
-    earlier = None if existing is None else read_front_matter(existing.front_matter)
-    name = system or (earlier.system if earlier else "") or (catalog.system if catalog else "the system")
-    facts = design_facts(name, catalog, advice, earlier)
-    parts = generated_parts(facts, catalog, advice)
-    kept = user_lines(existing.front_matter) if existing else ""
-    text = merged(front_matter(facts, kept), prose(name), parts, existing)
-    return text if existing or catalog else _with_planned_table(text, facts, advice)
-
-
-def _with_planned_table(text: str, facts: DesignFacts, advice: Advice | None) -> str:
-    """Return a new plan with a table to fill in, which belongs to the user from then on."""
-    assert facts.plan
-    end = "<!-- fait:end events -->\n"
-    return text.replace(end, f"{end}\n{planned_table(advice)}\n", 1)
 
 
 def _check_replaceable(document: DesignDocument, name: str, *, force: bool) -> None:
@@ -188,7 +170,7 @@ def _read(path: Path) -> str:
         UsageError: it cannot be read, is too large, or is not UTF-8.
     """
     try:
-        data = path.read_bytes()
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
         if len(data) > MAX_FILE_BYTES:
             raise UsageError(f"{path} has more than {MAX_FILE_BYTES >> 20} MiB. Nothing was written.")
         return data.decode("utf-8")
