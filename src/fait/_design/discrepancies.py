@@ -68,6 +68,8 @@ class _DocumentComparison:
         self._lines = text.splitlines()
         self._name = name
         self._catalog = catalog
+        numbered = reversed([*enumerate(self._lines, 1)])
+        self._places = {line.partition(": ")[2]: number for number, line in numbered}
         self._command = command
         self._update = f"If the code is right: {command}"
         self._written = read_front_matter(document.front_matter)
@@ -88,9 +90,7 @@ class _DocumentComparison:
 
     def _place(self, name: str) -> str:
         """Return the first line of the front matter that has a name; the first line of the document without one."""
-        wanted = canonical_json(name)
-        found = (number for number, line in enumerate(self._lines, 1) if line.endswith(wanted))
-        return self._at(next(found, 1))
+        return self._at(self._places.get(canonical_json(name), 1))
 
     # Structure
 

@@ -1,5 +1,6 @@
 """The generated parts of a design document, section by section."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 from urllib.parse import quote
@@ -163,7 +164,9 @@ def _event_catalog(catalog: Catalog | None) -> Iterator[GeneratedPart]:
     if catalog is None:
         yield GeneratedPart("events", _PLAN)
         return
-    texts = [table(CATALOG_COLUMNS, [_catalog_row(each, catalog) for each in catalog.events]), *_evidence(catalog)]
+    anchors = _anchors(catalog)
+    rows = [_catalog_row(each, anchors[each.type], catalog) for each in catalog.events]
+    texts = [table(CATALOG_COLUMNS, rows), *_evidence(catalog)]
     if not catalog.events:
         texts.append("The app declares no event types.")
     if untyped := [each.name for each in catalog.consumers if each.undeclared]:
@@ -184,10 +187,10 @@ def planned_table(advice: Advice | None) -> str:
     return table(CATALOG_COLUMNS, named or [("", "", "", "")])
 
 
-def _catalog_row(event: EventEntry, catalog: Catalog) -> tuple[str, ...]:
+def _catalog_row(event: EventEntry, link: str, catalog: Catalog) -> tuple[str, ...]:
     consumers = [f"{code(each.name)} ({each.kind})" for each in catalog.consumers_of(event.type)]
     producers = [f"{code(each.name)} ({each.kind})" for each in catalog.producers_of(event.type)]
-    schema = f"[version {event.version}](#{_anchors(catalog)[event.type]}), {event.lock}"
+    schema = f"[version {event.version}](#{link}), {event.lock}"
     return (
         code(event.type),
         ", ".join(producers) or "not found in the code",
@@ -199,10 +202,11 @@ def _catalog_row(event: EventEntry, catalog: Catalog) -> tuple[str, ...]:
 def _anchors(catalog: Catalog) -> dict[str, str]:
     """Return the anchor of each type's heading; a second heading with the same one gets a number."""
     found: dict[str, str] = {}
+    counts = Counter[str]()
     for each in catalog.events:
         name = anchor(each.type)
-        count = sum(anchor(other) == name for other in found)
-        found[each.type] = f"{name}-{count}" if count else name
+        found[each.type] = f"{name}-{counts[name]}" if counts[name] else name
+        counts[name] += 1
     return found
 
 
