@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import fait
-from fait._evolution.consumer import Consumer
+from fait._evolution.consumer import Consumer, Producer
 from fait._evolution.settings import Exemption, Settings, read_settings
 from fait._evolution.violation import RuleViolation
 
@@ -37,6 +37,9 @@ def test_settings_are_read(tmp_path: Path) -> None:
         name = "billing"
         event = "shop.paid"
         version = 2
+        [[tool.fait.producers]]
+        name = "till"
+        event = "shop.paid"
         """,
     )
 
@@ -50,6 +53,7 @@ def test_settings_are_read(tmp_path: Path) -> None:
         locks=tmp_path / "shop" / "events",
         exemptions=(exemption,),
         consumers=(consumer,),
+        producers=(Producer(name="till", event="shop.paid"),),
     )
 
 

@@ -1,4 +1,4 @@
-"""Declared consumers: readers of published events outside of the code of the app."""
+"""Declared consumers and producers: readers and writers of events outside of the code of the app."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from fait._schema.compare import compare
 from fait._schema.description import Description, JsonObject
 from fait._schema.difference import Difference, Verdict
 
-__all__ = ["Consumer", "check_consumer"]
+__all__ = ["Consumer", "Producer", "check_consumer"]
 
 
 class Consumer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,6 +29,18 @@ class Consumer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     event: str
     version: int
+
+
+class Producer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A program that makes events of a type, outside of the code of the app or where its code does not show it.
+
+    Attributes:
+        name: name of the program or team.
+        event: stored name of the event type.
+    """
+
+    name: str
+    event: str
 
 
 def check_consumer(consumer: Consumer, registry: Registry, histories: Mapping[str, TypeHistory]) -> list[RuleViolation]:

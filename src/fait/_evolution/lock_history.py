@@ -7,7 +7,7 @@ from fait._evolution.lock import Lock, Locks
 from fait._evolution.members import member_paths
 from fait._schema.description import Description
 
-__all__ = ["drafts", "history", "is_draft", "reserved_paths"]
+__all__ = ["drafts", "history", "is_draft", "lock_state", "reserved_paths"]
 
 
 def history(locks: Locks, declared: EventType) -> dict[int, Lock]:
@@ -21,6 +21,22 @@ def history(locks: Locks, declared: EventType) -> dict[int, Lock]:
 def is_draft(locks: Locks, declared: EventType) -> bool:
     """Return whether the version of an event class is not locked. Call it only if there is a folder of locks."""
     return declared.schema_version not in history(locks, declared)
+
+
+def lock_state(has_folder: bool, lock: Lock | None, current: Description | None) -> str:
+    """Return the state of a version in one or two words.
+
+    Args:
+        has_folder: whether there is a folder of locks.
+        lock: the lock of the version; None if there is none.
+        current: the description of the class, if it has this version.
+
+    Returns:
+        `locked`; `changed` if the class differs from its lock; `draft`; or `not locked`, if there is no folder.
+    """
+    if lock is None:
+        return "draft" if has_folder else "not locked"
+    return "changed" if current is not None and lock.differs_from(current) else "locked"
 
 
 def drafts(locks: Locks, types: Iterable[EventType]) -> list[EventType]:

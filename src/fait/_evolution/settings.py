@@ -1,4 +1,4 @@
-"""The settings of `fait schema` in pyproject.toml: the app, the folder of locks, exemptions and declared consumers.
+"""The settings of fait in pyproject.toml: the app, the folder of locks, exemptions, declared consumers and producers.
 
     [tool.fait]
     app = "shop.app:shop"
@@ -16,6 +16,10 @@
     event = "shop.order-placed"
     version = 2
 
+    [[tool.fait.producers]]
+    name = "web shop"
+    event = "shop.order-placed"
+
 Unknown keys are refused: a setting with a typing error would be none.
 """
 
@@ -28,7 +32,7 @@ import msgspec
 from msgspec import Struct, field
 
 from fait._errors import UsageError
-from fait._evolution.consumer import Consumer
+from fait._evolution.consumer import Consumer, Producer
 from fait._evolution.rules import TITLES, make_violation
 from fait._evolution.violation import RuleViolation
 
@@ -72,6 +76,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         locks: path of the folder of locks.
         exemptions: the valid exemptions.
         consumers: declared consumers.
+        producers: declared producers.
         violations: exemptions that are wrong (FAIT140); they accept nothing.
     """
 
@@ -80,6 +85,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     locks: Path
     exemptions: tuple[Exemption, ...] = ()
     consumers: tuple[Consumer, ...] = ()
+    producers: tuple[Producer, ...] = ()
     violations: tuple[RuleViolation, ...] = ()
 
     def exemption_of(self, violation: RuleViolation) -> Exemption | None:
@@ -94,6 +100,7 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True):
     locks: str = "events"
     allow: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     consumers: tuple[Consumer, ...] = ()
+    producers: tuple[Producer, ...] = ()
 
 
 def read_settings(directory: Path, *, today: date) -> Settings:
@@ -132,6 +139,7 @@ def _settings(folder: Path, file: Path, content: Any, today: date) -> Settings:
         locks=folder / table.locks,
         exemptions=tuple(each for each in checked if isinstance(each, Exemption)),
         consumers=table.consumers,
+        producers=table.producers,
         violations=tuple(each for each in checked if isinstance(each, RuleViolation)),
     )
 

@@ -7,6 +7,7 @@ import typer
 
 from fait._tools.cli import backup, browse, demo, doctor, rebuild, run, state, transfer, verify
 from fait._tools.cli.db import db
+from fait._tools.cli.design import design
 from fait._tools.cli.log import log
 from fait._tools.cli.schema import schema
 
@@ -54,3 +55,4 @@ fait.command("demo")(demo.demo)
 fait.add_typer(db, name="db")
 fait.add_typer(log, name="log")
 fait.add_typer(schema, name="schema")
+fait.add_typer(design, name="design")

@@ -10,7 +10,7 @@ from fait._errors import UndecodableEvent, UsageError
 from fait._events.event import EventType
 from fait._events.registry import Registry
 from fait._evolution.lock import Lock, Locks
-from fait._evolution.lock_history import history
+from fait._evolution.lock_history import history, lock_state
 from fait._evolution.locking import Target, parse_target
 from fait._evolution.members import member_paths
 from fait._evolution.wording import type_in_words
@@ -101,7 +101,7 @@ def _version(project: Project, locks: Locks, target: Target) -> ShownVersion:
     return ShownVersion(
         type=target.type,
         version=number,
-        state=_state(project, lock, current),
+        state=lock_state(project.folder.exists, lock, current),
         locked_on=lock.locked_on if lock else "",
         fingerprint=description.fingerprint,
         fields=list(_fields(description, number, versions)),
@@ -109,12 +109,6 @@ def _version(project: Project, locks: Locks, target: Target) -> ShownVersion:
         samples=lock.samples if lock else tuple(samples(description, 0, count=2)),
         path=_path(project.registry, target.type, number),
     )
-
-
-def _state(project: Project, lock: Lock | None, current: Description | None) -> str:
-    if lock is None:
-        return "draft" if project.folder.exists else "not locked"
-    return "changed" if current is not None and lock.differs_from(current) else "locked"
 
 
 def _fields(description: Description, number: int, versions: Mapping[int, Lock]) -> list[Field]:
