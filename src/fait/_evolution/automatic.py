@@ -48,7 +48,7 @@ def _with_omissions(difference: Difference, hop: Hop, history: TypeHistory) -> D
         return difference
     path = field_path(difference.path)
     earlier = [
-        members_of(lock.description).get(path) for version, lock in history.locks.items() if version < hop.version
+        member_paths(lock.description).get(path) for version, lock in history.locks.items() if version < hop.version
     ]
     # fault: default-omitted-earlier
     is_omitted = any(member is not None and member.omitted for member in earlier)

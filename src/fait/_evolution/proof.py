@@ -21,7 +21,7 @@ from fait._evolution.coverage import Coverage
 from fait._evolution.failure import HopFailure, as_json
 from fait._evolution.history import TypeHistory, place_of
 from fait._evolution.hops import Hop, downcast_hops, is_readable, next_hop
-from fait._evolution.members import data_paths, members_of
+from fait._evolution.members import data_paths, member_paths
 from fait._evolution.path import PathRunner, Start
 from fait._evolution.reading import unrepeatable_paths
 from fait._evolution.rules import make_violation
@@ -177,7 +177,7 @@ class Prover:
         """Check that the class gives an event the same values each time, for members that its version did not have."""
         declared = self._registry.types[self._registry.names.current(event.type)]
         described = self._histories[start.name].description(start.version)
-        known = members_of(described) if described else {}
+        known = member_paths(described) if described else {}
         paths = [path for path in unrepeatable_paths(declared, event.data) if path not in known]
         if paths:
             details = [f"{declared.cls.__name__} computes another default in each reading: {', '.join(paths)}"]
