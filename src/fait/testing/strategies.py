@@ -11,7 +11,7 @@ from fait._events.version import ANY, EXISTS
 
 __all__ = ["CATEGORIES", "STREAMS", "TAGS", "TYPES", "new_events", "queries", "times", "untils", "writes"]
 
-CATEGORIES = ("order", "customer", "ä", "order-line")
+CATEGORIES = ("order", "customer", "ä")
 """Categories of `STREAMS`, except the last: a category ends before the first hyphen."""
 
 STREAMS = ("order-1", "order-2", "order", "customer-1", "ä-𝄞", "order-line-1")
