@@ -11,8 +11,8 @@ from fait._events.version import ANY, EXISTS
 
 __all__ = ["CATEGORIES", "STREAMS", "TAGS", "TYPES", "new_events", "queries", "times", "untils", "writes"]
 
-CATEGORIES = ("order", "customer", "ä", "order-line")
-"""Categories of `STREAMS`, except the last: a category ends before the first hyphen."""
+CATEGORIES = ("order", "customer", "ä")
+"""Categories of `STREAMS`."""
 
 STREAMS = ("order-1", "order-2", "order", "customer-1", "ä-𝄞", "order-line-1")
 TYPES = ("placed", "paid", "größe")
