@@ -34,7 +34,7 @@ def read_problem(declared: EventType, data: Any) -> list[str]:
 
 
 def unrepeatable_paths(declared: EventType, data: Any) -> list[str]:
-    """Return the members whose default a class computes anew in each reading, such as a time or a random id."""
+    """Return the members whose default a class computes again in each reading, such as a time or a random id."""
     factories = [field.factory for field in fields_of(declared.cls) if field.factory is not None]
     if all(getattr(each, "__module__", "") == "builtins" for each in factories):
         return []
