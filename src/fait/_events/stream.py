@@ -80,7 +80,8 @@ def check_names(kind: str, names: Iterable[str]) -> tuple[str, ...]:
         raise UsageError(
             f"{kind}s must be a collection of strings, not one string: write [{described(names, show_text=True)}]"
         )
-    if issubclass(type(names), dict) or not hasattr(type(names), "__iter__"):  # the values of a dict would be dropped
+    given: object = names
+    if isinstance(given, dict) or not isinstance(given, Iterable):  # the values of a dict would be dropped
         raise UsageError(f"{kind}s must be a collection of strings, not {type(names).__name__}")
     checked = tuple(names)
     if not _are_valid(checked):

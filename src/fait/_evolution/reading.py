@@ -1,5 +1,6 @@
 """Reads plain data with an event class and encodes it again: what comes back must be what was there."""
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -34,14 +35,19 @@ def read_problem(declared: EventType, data: Any) -> list[str]:
 
 
 def unrepeatable_paths(declared: EventType, data: Any) -> list[str]:
-    """Return the members whose default a class computes in each reading again, such as a time or a random id."""
-    factories = [field.factory for field in fields_of(declared.cls) if field.factory is not None]
-    if all(getattr(each, "__module__", "") == "builtins" for each in factories):
+    """Return the members whose default a class computes again in each reading, such as a time or a random id."""
+    if not _computes_defaults(declared.cls):
         return []
     text = encode_plain(data)
     first, second = (msgspec.json.decode(_encoded(declared, _read(declared, text))) for _ in range(2))
     # fault: unrepeatable-default
     return changed_paths(first, second)
+
+
+@lru_cache(maxsize=1)  # the samples of a type come one after another
+def _computes_defaults(cls: type) -> bool:
+    factories = [field.factory for field in fields_of(cls) if field.factory is not None]
+    return any(getattr(each, "__module__", "") != "builtins" for each in factories)
 
 
 def _encoded(declared: EventType, event: Any) -> bytes:
