@@ -1,10 +1,19 @@
-"""Tools for testing backends and applications.
+"""Tools for testing applications and backends.
+
+For applications, here:
+
+- `given`: given events, when a command, then events; or, of a read model, rows.
+- `handled`: the effects of a handler; `recorded`: an event as the log returns it.
+
+In modules:
 
 - `fait.testing.contract`: the tests that every backend must pass, as classes to subclass. Needs pytest and anyio.
 - `fait.testing.strategies`: Hypothesis strategies for events, appends, queries and reading bounds. Needs hypothesis.
 - `fait.testing.event_check`: `check_events`, which checks the event types of an app against their locks. So does
   `pytest --fait-schema`.
-
-Other tests of applications need no tools: open the app on `"memory:"` or on an SQLite file in a temporary directory,
-and pass a `fait.ManualClock` to control the time.
 """
+
+from fait.testing.given import given
+from fait.testing.handlers import Effects, handled, recorded
+
+__all__ = ["Effects", "given", "handled", "recorded"]
