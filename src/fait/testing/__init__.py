@@ -4,9 +4,11 @@ For applications, here:
 
 - `given`: given events, when a command, then events; or, of a read model, rows.
 - `handled`: the effects of a handler; `recorded`: an event as the log returns it.
+- `running`: a whole app, for tests of what its parts do together.
 
 In modules:
 
+- `fait.testing.faults`: faults of the store, as context managers: conflicts, crashes, redelivery.
 - `fait.testing.contract`: the tests that every backend must pass, as classes to subclass. Needs pytest and anyio.
 - `fait.testing.strategies`: Hypothesis strategies for events, appends, queries and reading bounds. Needs hypothesis.
 - `fait.testing.event_check`: `check_events`, which checks the event types of an app against their locks. So does
@@ -15,5 +17,6 @@ In modules:
 
 from fait.testing.given import given
 from fait.testing.handlers import Effects, handled, recorded
+from fait.testing.running import running
 
-__all__ = ["Effects", "given", "handled", "recorded"]
+__all__ = ["Effects", "given", "handled", "recorded", "running"]
