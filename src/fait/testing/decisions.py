@@ -121,13 +121,27 @@ class DecisionCase(Generic[S]):
         """
         __tracebackhide__ = True
         self._check_accepted()
-        state = self._load()
+        state = self.load()
         result = check(state)
         if result is not None and not result:
             raise AssertionError(f"the state is not as expected: {state!r}")
         return self
 
-    def _load(self) -> S:
+    def take_rejection(self) -> str | None:
+        """Return why the last command was rejected, and count this as checked; None if it was accepted."""
+        rejection, self._rejection = self._rejection, None
+        return None if rejection is None else repr(rejection)
+
+    def decided(self) -> list[Any]:
+        """Return the events that the last command decided."""
+        return [each.event for each in self._decided]
+
+    def history(self) -> list[Any]:
+        """Return all events, given and decided."""
+        return [each.event for each in self._memory.envelopes()]
+
+    def load(self) -> S:
+        """Return the state after all events, as the next command would get it."""
         raise NotImplementedError
 
     def _run(self, call: Coroutine[Any, Any, WriteResult[Any]]) -> None:
@@ -168,7 +182,8 @@ class _StreamCase(DecisionCase[S]):
         self._fold = fold
         super().__init__(subject, fold.events, events, stream_name(fold.category, id), app, clock)
 
-    def _load(self) -> S:
+    def load(self) -> S:
+        """Return the state after all events, as the next command would get it."""
         stream = stream_name(self._fold.category, self._id)
         return complete(self._memory.loader.load(self._fold, stream)).state
 
@@ -207,8 +222,8 @@ class AggregateCase(_StreamCase[A]):
 
     def _check_state(self, state: A) -> None:
         __tracebackhide__ = True
-        replayed = self._load()
-        if replayed == self._load() and (lines := list(different_fields(replayed, state))):
+        replayed = self.load()
+        if replayed == self.load() and (lines := list(different_fields(replayed, state))):
             raise AssertionError(
                 "\n".join(["the command changed the state other than by its events (got), so it is lost:", *lines])
             )
@@ -278,8 +293,8 @@ class BoundaryCase(DecisionCase[S], Generic[C, S]):
         self._run(self._memory.client.decide(self._subject, command))
         return self
 
-    def _load(self) -> S:
-        """Return the state that the last command would get now."""
+    def load(self) -> S:
+        """Return the state after all events, as the last command would get it now."""
         if self._command is None:
             raise UsageError("state() of a boundary needs a command: its events depend on one. Call when(...) before.")
         states = list[S]()
