@@ -76,8 +76,7 @@ class Commands:
 
     def start(self, app: App | None, events: Iterable[object] = ()) -> AggregateCase[Any] | DeciderCase[Any, Any]:
         """Return a case without a command, with a clock of its own."""
-        case: Any = given(self._subject, *events, app=app, clock=ManualClock(START))
-        return case
+        return cast("Any", given)(self._subject, *events, app=app, clock=ManualClock(START))
 
     def run(self, case: Any, call: Call) -> str | None:
         """Run a command. Returns why it was rejected, or its events cannot be stored; None if it was accepted."""
@@ -103,8 +102,7 @@ class Commands:
 
 def _commands_of(subject: Any) -> Iterable[CommandType]:
     if type(subject) is Decider:
-        decide: Callable[..., Any] = subject.decide
-        for cls in annotated_events(decide, 0, {}):
+        for cls in annotated_events(cast("Any", subject).decide, 0, {}):
             yield CommandType(cls.__name__, cls, _argument_class(cls.__name__, [("command", cls)]))
         return
     for name in dir(subject):

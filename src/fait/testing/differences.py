@@ -5,11 +5,17 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
+from itertools import chain
 from typing import Any, cast
 
+from fait._decisions.aggregate import Aggregate
+from fait._decisions.new_events import NewEvents
+from fait._events.envelope import Untyped
+from fait._events.event import event_type
 from fait._events.record import fields_of, is_record
+from fait._subscriptions.read_model import ReadModel
 
-__all__ = ["different_fields", "different_items"]
+__all__ = ["different_fields", "different_items", "explain"]
 
 
 def different_fields(expected: object, actual: object, path: str = "") -> Iterator[str]:
@@ -53,6 +59,19 @@ def different_items(
             lines += [f"- {each!r}  (expected, and missing)" for each in expected[low:high]]
             lines += [f"+ {each!r}  (not expected)" for each in actual[other_low:other_high]]
     return lines if any(not line.startswith("= ") for line in lines) else []
+
+
+def explain(actual: object, expected: object) -> list[str] | None:
+    """Return lines that explain why two events, rows or lists of them differ; None if the values are something else."""
+    items = [list(cast("Sequence[Any]", each)) if isinstance(each, list) else [each] for each in (expected, actual)]
+    if not any(items) or not all(_is_declared(type(each)) for each in chain(*items)):
+        return None
+    lines = different_items(*items)
+    return ["the left side (got) differs from the right side (expected):", *lines] if lines else None
+
+
+def _is_declared(cls: type) -> bool:
+    return event_type(cls) is not None or issubclass(cls, Aggregate | NewEvents | ReadModel | Untyped)
 
 
 def _compared(expected: object, actual: object) -> list[str]:

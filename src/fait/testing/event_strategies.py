@@ -7,9 +7,10 @@ Every generated event is valid: it respects limits and patterns, and it is equal
 """
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from math import ceil, floor
 from typing import Any, Final, TypeVar, cast
 
@@ -92,7 +93,7 @@ def histories(
     def call(name: str, cls: type) -> Strategy:
         if name in given:
             return given[name].map(lambda values: Call(name, dict(enumerate(values))))
-        events: Strategy = _events(cls)
+        events: Strategy = cast("Any", events_of)(cls)
         return events.map(lambda event: Call(name, commands.arguments(event)))
 
     calls = st.one_of([call(each.name, each.arguments) for each in commands.types])
@@ -125,6 +126,7 @@ class _Values:
     def __init__(self, records: Mapping[str, JsonObject | FixedArray]) -> None:
         self._records = records
         self._strategies: dict[str, Strategy] = {}
+        self._open = list[str]()  # records whose strategies are being made
 
     def of(self, node: JsonType) -> Strategy:
         match node:
@@ -137,19 +139,36 @@ class _Values:
             case OneOf():
                 return st.one_of([self.of(each) for each in node.types])
             case Array():
-                unique = canonical_json if node.unique else None
-                return st.lists(self.of(node.items), min_size=node.min_items, max_size=node.max_items, unique_by=unique)
+                unique, largest = canonical_json if node.unique else None, self._max_size(node, node.min_items)
+                largest = largest if node.max_items is None else node.max_items
+                return st.lists(self.of(node.items), min_size=node.min_items, max_size=largest, unique_by=unique)
             case JsonMap():
-                keys, values = self.of(node.keys), self.of(node.values)
-                return st.dictionaries(keys, values, min_size=node.min_size, max_size=node.max_size)
+                keys, values, largest = self.of(node.keys), self.of(node.values), self._max_size(node, node.min_size)
+                largest = largest if node.max_size is None else node.max_size
+                return st.dictionaries(keys, values, min_size=node.min_size, max_size=largest)
             case _:
                 return _simple(node)
 
     def _record(self, name: str) -> Strategy:
         if name not in self._strategies:
             self._strategies[name] = st.deferred(lambda: self._strategies[f"{name}:"])
+            self._open.append(name)
             self._strategies[f"{name}:"] = self.of(self._records[name])
+            self._open.pop()
         return self._strategies[name]
+
+    def _max_size(self, node: JsonType, min_size: int) -> int | None:
+        """Return the maximum size of a collection that may contain itself: so that most values are finite."""
+        return min_size + 1 if self._references(node, set()) & {*self._open} else None
+
+    def _references(self, node: JsonType, found: set[str]) -> set[str]:
+        """Return the names of all records that a type refers to, also through others."""
+        if isinstance(node, Reference) and node.name not in found:
+            found.add(node.name)
+            self._references(self._records[node.name], found)
+        for each in _parts(node):
+            self._references(each, found)
+        return found
 
     def _object(self, node: JsonObject) -> Strategy:
         required = {name: self.of(each.type) for name, each in node.members.items() if each.required}
@@ -160,6 +179,20 @@ class _Values:
         items = [self.of(each) for each in node.items]
         lengths = st.integers(len(items) - node.optional, len(items))
         return lengths.flatmap(lambda length: st.tuples(*items[:length]).map(list))
+
+
+def _parts(node: JsonType) -> Sequence[JsonType]:
+    match node:
+        case OneOf():
+            return node.types
+        case Array() | FixedArray():
+            return (node.items,) if isinstance(node, Array) else node.items
+        case JsonMap():
+            return node.keys, node.values
+        case JsonObject():
+            return [each.type for each in node.members.values()]
+        case _:
+            return ()
 
 
 def _simple(node: JsonType) -> Strategy:
@@ -184,12 +217,12 @@ def _simple(node: JsonType) -> Strategy:
 
 def _numbers(node: Number) -> Strategy:
     if node.type == "integer":
-        return _integers(node)
+        step = int(node.multiple_of or 1)
+        return _multiples(node, step, _MAX_INT // step)
     if node.type == "decimal":
         return _decimals(node)
     if node.multiple_of is not None:
-        multiple = node.multiple_of
-        return st.integers(-(1 << 20), 1 << 20).map(lambda number: number * multiple)
+        return _multiples(node, node.multiple_of, 1 << 20)
     low, high = _largest(node.minimum, node.exclusive_minimum), _smallest(node.maximum, node.exclusive_maximum)
     return st.floats(
         low,
@@ -201,11 +234,12 @@ def _numbers(node: Number) -> Strategy:
     )
 
 
-def _integers(node: Number) -> Strategy:
-    step = int(node.multiple_of or 1)
+def _multiples(node: Number, step: float, limit: int) -> Strategy:
+    """Return multiples of a number within the limits of a type, or below a limit; exclusive limits are included."""
     low, high = _largest(node.minimum, node.exclusive_minimum), _smallest(node.maximum, node.exclusive_maximum)
-    lowest, highest = -_MAX_INT if low is None else ceil(low), _MAX_INT if high is None else floor(high)
-    return st.integers(ceil(lowest / step), floor(highest / step)).map(lambda number: number * step)
+    lowest = -limit if low is None else ceil(Fraction(low) / Fraction(step))
+    highest = limit if high is None else floor(Fraction(high) / Fraction(step))
+    return st.integers(lowest, highest).map(lambda number: number * step)
 
 
 def _decimals(node: Number) -> Strategy:

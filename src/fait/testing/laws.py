@@ -21,7 +21,7 @@ from fait._decisions.decider import Decider, FoldDefinition, fold_definition_of_
 from fait._decisions.load import Loader
 from fait._decisions.new_events import NewEvents
 from fait._decisions.snapshot import Snapshots
-from fait._errors import UsageError
+from fait._errors import InvalidValue, UsageError
 from fait._events.append import Until
 from fait._events.event import event_type
 from fait._events.record import fields_of
@@ -48,7 +48,7 @@ _SAMPLES: Final = 30
 
 
 def check_replay(
-    subject: Subject, *, app: App | None = None, runs: int = 100, seed: int = 0, arguments: Arguments | None = None
+    subject: Subject, *, app: App | None = None, runs: int = 50, seed: int = 0, arguments: Arguments | None = None
 ) -> None:
     """Check that decisions and states depend only on the events, the command and the time.
 
@@ -80,16 +80,16 @@ def _check_twice(commands: Commands, calls: Sequence[Call], app: App | None) -> 
     for call in calls:
         rejections = [commands.run(case, call) for case in (one, other)]
         # fault: second-decision-not-compared
-        lines = different_items(one.decided(), other.decided()) or list(different_fields(*rejections))
+        lines = different_items(one.decided(), other.decided()) or list(different_fields(rejections[0], rejections[1]))
         _fail_if(lines, f"{call.name} decided other events in the same state:")
         accepted += rejections[0] is None
     states = [case.load() for case in (one, other)]
-    _fail_if(list(different_fields(*states)), "the states of two replays of the same events differ:")
+    _fail_if(list(different_fields(states[0], states[1])), "the states of two replays of the same events differ:")
     return accepted
 
 
 def check_snapshot_equals_replay(
-    subject: Subject, *, app: App | None = None, runs: int = 100, seed: int = 0, arguments: Arguments | None = None
+    subject: Subject, *, app: App | None = None, runs: int = 50, seed: int = 0, arguments: Arguments | None = None
 ) -> None:
     """Check that a state that is loaded from a snapshot is the one that is folded from all events.
 
@@ -146,7 +146,7 @@ def _check_snapshots(memory: GivenEvents, fold: FoldDefinition[Any], versions: i
     return saved
 
 
-def check_rebuild(model: type[ReadModel], *, app: App | None = None, runs: int = 100, seed: int = 0) -> None:
+def check_rebuild(model: type[ReadModel], *, app: App | None = None, runs: int = 50, seed: int = 0) -> None:
     """Check that a rebuilt read model has the rows of the one that was updated event by event.
 
     Args:
@@ -164,7 +164,7 @@ def check_rebuild(model: type[ReadModel], *, app: App | None = None, runs: int =
 
 
 def check_projection_idempotent(
-    model: type[ReadModel], *, app: App | None = None, runs: int = 100, seed: int = 0
+    model: type[ReadModel], *, app: App | None = None, runs: int = 50, seed: int = 0
 ) -> None:
     """Check that a read model has the same rows if events are delivered twice.
 
@@ -202,9 +202,14 @@ def _check_deliveries(
         for each in events:
             memory.append(each)
         first, *others = [*deliveries(recorded := memory.recorded_events()), *further(recorded)]
-        rows = projected_rows(definition, codec, first.batches)
+        try:
+            rows = projected_rows(definition, codec, first.batches)
+        except InvalidValue:  # a sum of generated numbers that no row can have
+            return 0
         for each in others:
-            lines = different_items(rows, projected_rows(definition, codec, each.batches))
+            lines = different_items(
+                rows, projected_rows(definition, codec, each.batches), lambda row: getattr(row, definition.key)
+            )
             _fail_if(lines, f"the rows differ {each.name}:")
         return len(events)
 
