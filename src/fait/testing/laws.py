@@ -201,15 +201,14 @@ def _check_deliveries(
         memory = GivenEvents(codec, ManualClock(START))
         for each in events:
             memory.append(each)
-        first, *others = [*deliveries(recorded := memory.recorded_events()), *further(recorded)]
+        recorded = memory.recorded_events()
+        ways = [*deliveries(recorded), *further(recorded)]
         try:
-            rows = projected_rows(definition, codec, first.batches)
-        except InvalidValue:  # a sum of generated numbers that no row can have
+            tables = [projected_rows(definition, codec, each.batches) for each in ways]
+        except InvalidValue:  # such as a sum of generated numbers that no row can have
             return 0
-        for each in others:
-            lines = different_items(
-                rows, projected_rows(definition, codec, each.batches), lambda row: getattr(row, definition.key)
-            )
+        for each, rows in zip(ways, tables, strict=True):
+            lines = different_items(tables[0], rows, lambda row: getattr(row, definition.key))
             _fail_if(lines, f"the rows differ {each.name}:")
         return len(events)
 
