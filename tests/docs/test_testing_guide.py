@@ -13,15 +13,34 @@ ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "testing.md").read_text("utf-8")
 
 
+START = """
+import hypothesis
+import pytest
+
+pytestmark = pytest.mark.anyio
+hypothesis.settings.register_profile(
+    "guide", deadline=None, max_examples=10, suppress_health_check=list(hypothesis.HealthCheck)
+)
+hypothesis.settings.load_profile("guide")
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+"""
+"""What a test module of a user with asynchronous tests begins with; and limits for slow machines."""
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 def test_guide_is_a_test_module_that_passes(store: str, tmp_path: Path) -> None:
-    imports = "import pytest\n\npytestmark = pytest.mark.anyio\n\n\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n\n\n"
     code = "\n\n".join(blocks("python"))
-    (tmp_path / "test_guide.py").write_text(imports + code, "utf-8")
+    (tmp_path / "test_guide.py").write_text(START + code, "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", f"--fait-store={store}"]
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)

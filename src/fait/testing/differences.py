@@ -63,11 +63,15 @@ def different_items(
 
 def explain(actual: object, expected: object) -> list[str] | None:
     """Return lines that explain why two events, rows or lists of them differ; None if the values are something else."""
-    items = [list(cast("Sequence[Any]", each)) if isinstance(each, list) else [each] for each in (expected, actual)]
-    if not any(items) or not all(_is_declared(type(each)) for each in chain(*items)):
+    wanted, got = _as_list(expected), _as_list(actual)
+    if not (wanted or got) or not all(_is_declared(type(each)) for each in chain(wanted, got)):
         return None
-    lines = different_items(*items)
+    lines = different_items(wanted, got)
     return ["the left side (got) differs from the right side (expected):", *lines] if lines else None
+
+
+def _as_list(value: object) -> list[Any]:
+    return list(cast("list[Any]", value)) if isinstance(value, list) else [value]
 
 
 def _is_declared(cls: type) -> bool:
