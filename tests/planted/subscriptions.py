@@ -21,6 +21,13 @@ FAULTS = [
         "tests/testing/test_running.py::test_settle_does_not_wait_for_a_subscription_that_has_failed",
     ),
     Mutant(
+        "a command that changes the state without an event passes its test",
+        "testing/decisions.py",
+        "lost-change-not-found",
+        "if False and (lines := []):",
+        "tests/testing/test_given.py::test_command_that_changes_the_state_without_an_event_fails_the_test",
+    ),
+    Mutant(
         "the law of replays runs a decision only once",
         "testing/laws.py",
         "second-decision-not-compared",

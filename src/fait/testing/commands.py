@@ -15,6 +15,7 @@ from fait._decisions.decider import Decider
 from fait._errors import DeclarationError, InvalidValue
 from fait._events.annotation import annotated_events
 from fait._events.event import describe
+from fait._events.record import fields_of
 from fait.testing.decisions import AggregateCase, DeciderCase
 from fait.testing.given import given
 from fait.testing.in_memory import START
@@ -71,7 +72,7 @@ class Commands:
 
     def arguments(self, event: Any) -> dict[str, Any]:
         """Return generated arguments by name."""
-        values: dict[str, Any] = {name: getattr(event, name) for name in event.__struct_fields__}
+        values: dict[str, Any] = {each.name: getattr(event, each.name) for each in fields_of(type(event))}
         return {name: value for name, value in values.items() if value is not UNSET}
 
     def start(self, app: App | None, events: Iterable[object] = ()) -> AggregateCase[Any] | DeciderCase[Any, Any]:

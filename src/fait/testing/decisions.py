@@ -223,6 +223,7 @@ class AggregateCase(_StreamCase[A]):
     def _check_state(self, state: A) -> None:
         __tracebackhide__ = True
         replayed = self.load()
+        # fault: lost-change-not-found
         if replayed == self.load() and (lines := list(different_fields(replayed, state))):
             raise AssertionError(
                 "\n".join(["the command changed the state other than by its events (got), so it is lost:", *lines])

@@ -64,7 +64,7 @@ def different_items(
 def explain(actual: object, expected: object) -> list[str] | None:
     """Return lines that explain why two events, rows or lists of them differ; None if the values are something else."""
     wanted, got = _as_list(expected), _as_list(actual)
-    if not (wanted or got) or not all(_is_declared(type(each)) for each in chain(wanted, got)):
+    if not (wanted or got) or not all(map(_is_declared, chain(wanted, got))):
         return None
     lines = different_items(wanted, got)
     return ["the left side (got) differs from the right side (expected):", *lines] if lines else None
@@ -74,8 +74,8 @@ def _as_list(value: object) -> list[Any]:
     return list(cast("list[Any]", value)) if isinstance(value, list) else [value]
 
 
-def _is_declared(cls: type) -> bool:
-    return event_type(cls) is not None or issubclass(cls, Aggregate | NewEvents | ReadModel | Untyped)
+def _is_declared(item: object) -> bool:
+    return isinstance(item, Aggregate | NewEvents | ReadModel | Untyped) or event_type(type(item)) is not None
 
 
 def _compared(expected: object, actual: object) -> list[str]:

@@ -26,6 +26,7 @@ from fait._events.stream import check_stream, check_tags
 from fait._events.upcast import Upcaster, declared_in_package
 from fait._events.version import Expected, expected_number
 from fait._store.open import open_store
+from fait._store.ports.store import Store
 
 __all__ = ["START", "GivenEvents", "codec_for", "complete"]
 
@@ -91,10 +92,10 @@ class GivenEvents:
 
     def __init__(self, codec: Codec, clock: ManualClock) -> None:
         self.codec = codec
-        self.store = complete(open_store("memory:", clock=clock))
+        self.store: Store = complete(open_store("memory:", clock=clock))
         log = self.store.log
-        self.loader = Loader(log, codec)
-        self.client = Client(log, partial(read_matching_events, log), self.loader, clock, affinity=_Anywhere())
+        self.loader: Loader = Loader(log, codec)
+        self.client: Client = Client(log, partial(read_matching_events, log), self.loader, clock, affinity=_Anywhere())
 
     @property
     def head(self) -> int:
