@@ -1,24 +1,68 @@
-"""A pytest plugin: `pytest --fait-schema` adds a test for each event type of the app that pyproject.toml names.
+"""A pytest plugin: fixtures, readable differences of events, and `pytest --fait-schema`.
+
+`--fait-schema` adds a test for each event type of the app that pyproject.toml names. Each test fails with what `fait
+schema check` reports of its type.
 
     [tool.fait]
     app = "shop.app:shop"
 
-Each test fails with what `fait schema check` reports of its type. The module is no part of the package `fait`, because
-pytest imports it in every run: without the option, nothing of fait is imported.
+The fixtures `fait_clock` and `fait_url` have effects only in tests that ask for them. If `assert one == other` fails
+for events, rows or lists of them, the fields that differ are shown. The module is no part of the package `fait`,
+because pytest imports it in every run: unless one of this is used, nothing of fait is imported.
 """
 
+import sys
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-__all__ = ["EventTypeItem", "pytest_addoption", "pytest_collection_modifyitems"]
+if TYPE_CHECKING:
+    from fait._clock import ManualClock
+
+__all__ = [
+    "EventTypeItem",
+    "fait_clock",
+    "fait_url",
+    "pytest_addoption",
+    "pytest_assertrepr_compare",
+    "pytest_collection_modifyitems",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
+    """Add the options."""
+    group = parser.getgroup("fait")
     help = "also check the event types of the app in [tool.fait] of pyproject.toml against their locks"
-    parser.getgroup("fait").addoption("--fait-schema", action="store_true", help=help)
+    group.addoption("--fait-schema", action="store_true", help=help)
+    help = "kind of the new store that the fixture fait_url names: in memory, or an SQLite file"
+    group.addoption("--fait-store", choices=("memory", "sqlite"), default="memory", help=help)
+
+
+@pytest.fixture
+def fait_clock() -> "ManualClock":
+    """A clock that stands still at 2024-01-01 00:00 UTC until the test advances it."""
+    from fait._clock import ManualClock
+    from fait.testing.in_memory import START
+
+    return ManualClock(START)
+
+
+@pytest.fixture
+def fait_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new store, of the kind that the option `--fait-store` names."""
+    is_file = request.config.getoption("--fait-store") == "sqlite"
+    return f"sqlite:///{tmp_path / 'fait.db'}" if is_file else "memory:"
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Explain why two events, rows, or lists of them are not equal."""
+    if op != "==" or "fait" not in sys.modules:
+        return None
+    from fait.testing.differences import explain
+
+    return explain(left, right)
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,7 +88,6 @@ def _items(session: pytest.Session) -> Iterable[pytest.Item]:
 
 
 def _app() -> Any:
-    from pathlib import Path
     from pkgutil import resolve_name
 
     from fait._clock import now

@@ -105,6 +105,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "rebuild": lambda s: s.rebuild(Sum),
     "status": lambda s: s.status(),
     "transact": lambda s: s.transact(Tally.add, "1", 1),
+    "settle": lambda s: s.settle(),
     "wait": lambda s: s.wait(),
 }
 """A call of each asynchronous method of a system."""

@@ -236,6 +236,7 @@ VALID_CALLS: dict[str, tuple[Call, dict[str, Any]]] = {
     "find between": (lambda s, low, high: s.find(Count, total=fait.between(low, high)), {"low": 1, "high": 1}),
     "find desc": (lambda s, column: s.find(Count, order_by=[fait.desc(column)]), {"column": Count.total}),
     "find order_by": (lambda s, column: s.find(Count, order_by=[column]), {"column": "total"}),
+    "settle": (lambda s, after, timeout_s: s.settle(after, timeout_s=timeout_s), {"after": None, "timeout_s": 1}),
     "wait": (lambda s, after, timeout_s: s.wait(after, timeout_s=timeout_s), {"after": None, "timeout_s": 1}),
     "wait for model": (lambda s, model: s.wait(None, model), {"model": Count}),
     "rebuild": (lambda s, model: s.rebuild(model), {"model": Count}),

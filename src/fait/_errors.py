@@ -16,6 +16,7 @@
     │   ├── UnknownEventType    … because no included class declares its type
     │   └── EventTooNew         … because its schema version is newer than the declared one
     ├── Stale                   a read model did not reach a position within the timeout
+    │   └── NotSettled          … because a subscription fails, or there is no end of new events
     ├── SubscriptionsChanged    subscriptions were removed and others added: renamed?
     ├── ReadModelChanged        a read model's definition differs from its table's
     ├── CheckpointMismatch      a checkpoint belongs to another log or lies beyond the head
@@ -41,6 +42,7 @@ __all__ = [
     "InvalidValue",
     "KeyReused",
     "MissingExtra",
+    "NotSettled",
     "PositionExpired",
     "ReadModelChanged",
     "Rejected",
@@ -264,6 +266,21 @@ class Stale(FaitError):
             f"subscription {subscription!r} is at position {position} and did not reach position {target} within "
             f"{waited_s:g} s. {hint}"
         )
+
+
+class NotSettled(Stale):
+    """`settle` ended before every subscription had processed the whole log. Its cause is the error of a subscription.
+
+    Attributes:
+        statuses: the lines of the table in the message, one for each subscription, with its position, lag, state and
+            the class of its error.
+    """
+
+    def __init__(self, stale: Stale, waited_s: float, statuses: Sequence[str]) -> None:
+        self.statuses: tuple[str, ...] = tuple(statuses)
+        table = "".join(f"\n  {line}" for line in statuses)
+        hint = f"The subscriptions:{table}\nCorrect the first error, which is the cause of this one, or use a longer "
+        super().__init__(stale.subscription, stale.position, stale.target, waited_s, f"{hint}timeout_s.")
 
 
 class SubscriptionsChanged(FaitError):

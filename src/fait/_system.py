@@ -21,7 +21,7 @@ from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._decisions.snapshot import Snapshots
 from fait._declarations import Declarations
-from fait._errors import UsageError
+from fait._errors import NotSettled, Stale, UsageError
 from fait._events.append import Until, check_limit
 from fait._events.envelope import Envelope
 from fait._events.event import NOTHING_DECIDED
@@ -39,6 +39,7 @@ from fait._subscriptions.read_your_writes import Deadline, read_nothing, wait_fo
 from fait._subscriptions.registration import Registrar, RegistrationChanges
 from fait._subscriptions.retention import Retention
 from fait._subscriptions.runner import Runner
+from fait._subscriptions.settle import wait_until_settled
 
 __all__ = ["SubscriptionStatus", "System", "open_system"]
 
@@ -115,6 +116,13 @@ class SubscriptionStatus(Struct, frozen=True):
     position: int
     lag: int
     error: Exception | None
+
+
+def _describe(status: SubscriptionStatus) -> str:
+    """Return a line of a table about a subscription."""
+    error = "" if status.error is None else type(status.error).__name__
+    line = f"{status.name:30} position {status.position:>6}  lag {status.lag:>6}  {status.state:11} {error}"
+    return line.rstrip()
 
 
 class System(Client):
@@ -274,6 +282,30 @@ class System(Client):
         deadline = Deadline(timeout_s)
         for name in names:
             await self._wait_for(name, position, deadline, read_nothing)
+
+    async def settle(self, after: WriteResult[Any] | None = None, /, *, timeout_s: float = FIND_TIMEOUT_S) -> None:
+        """Wait until nothing is left to do: for tests, and for scripts that are alone on their store.
+
+        Waits until every subscription of the app has processed the whole log, with the events that handlers append
+        during the wait. Unlike `wait`, it has no end while others append events all the time.
+
+        Args:
+            after: a write that must be processed as well; None: what is in the log now.
+            timeout_s: timeout, in seconds.
+
+        Raises:
+            NotSettled: a subscription did not reach the head within the timeout, or has stopped because of an error.
+                The message is a table of all subscriptions; the cause is the error of the one that is behind.
+        """
+        _check_write_result(after)
+        processors = self._subscription_runner.processors
+        try:
+            position = 0 if after is None else after.position
+            await wait_until_settled(processors.values(), self.store, position, Deadline(timeout_s))
+        except Stale as stale:
+            statuses = await self.status()
+            cause = processors[stale.subscription].error or next((each.error for each in statuses if each.error), None)
+            raise NotSettled(stale, timeout_s, [_describe(each) for each in statuses]) from cause
 
     async def _wait_for(self, name: str, target: int, deadline: Deadline, read: Callable[[], Awaitable[E]]) -> E:
         processor = self._subscription_runner.processors[name]

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,12 @@ from examples.shop import earlier_events, inventory, orders, summaries
 from examples.shop.app import shop
 from examples.shop.audit import EventRow, FileContents, audit
 from examples.shop.demo import main
-from examples.shop.handlers import address_book, release_stock, reserve_stock
+from examples.shop.handlers import address_book, release_stock, reserve_stock, send_email
 from examples.shop.inventory import (
     Release,
     Reserve,
-    Stock,
-    StockReceived,
     StockReleased,
     StockReserved,
-    evolve,
     release,
     reserve,
     stock_of,
@@ -37,13 +33,13 @@ from examples.shop.inventory import (
 from examples.shop.orders import Item, Order, OrderCanceled, OrderPaid, OrderPlaced, OrderShipped, total
 from examples.shop.summaries import CustomerSummary, OrderSummary
 from examples.shop.traffic import SCARCE, TEAS, PlannedOrder, plan_deliveries, plan_orders
-from fait._clock import freeze
-from fait._decisions.aggregate import pending_events
 from fait._events.append import StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.version import expected_number
 from fait._store.open import backend_names
+from fait.testing import given, handled, recorded
 from fait.testing.event_check import check_events
+from fait.testing.laws import check_replay
 
 ROOT = Path(__file__).parents[2]
 FAIT = Path(sys.executable).with_name("fait")
@@ -56,15 +52,8 @@ SHIPPED = OrderShipped("T-1")
 CANCELED = OrderCanceled("too late")
 
 
-def decide(aggregate: fait.Aggregate, command: Callable[..., None], *arguments: Any) -> list[Any]:
-    """Return the events that a command emits in a state."""
-    with freeze(NOON):
-        command(aggregate, *arguments)
-    return [each.event for each in pending_events(aggregate)]
-
-
 @pytest.mark.parametrize(
-    ("given", "when", "then"),
+    ("events", "command", "then"),
     [
         ([], (Order.place, "c-1", ITEMS), [PLACED]),
         ([], (Order.place, "c-1", ITEMS, "EUR"), [fait.replace(PLACED, currency="EUR")]),
@@ -75,12 +64,14 @@ def decide(aggregate: fait.Aggregate, command: Callable[..., None], *arguments: 
         ([PLACED, CANCELED], (Order.cancel, "again"), []),
     ],
 )
-def test_order_command_in_valid_state_emits_events(given: list[Any], when: tuple[Any, ...], then: list[Any]) -> None:
-    assert decide(fait.fold(Order, given), *when) == then
+def test_order_command_in_valid_state_emits_events(
+    events: list[Any], command: tuple[Any, ...], then: list[Any]
+) -> None:
+    given(Order, *events, app=shop, clock=fait.ManualClock(NOON)).when(*command).then(*then)
 
 
 @pytest.mark.parametrize(
-    ("given", "when", "reason"),
+    ("events", "command", "reason"),
     [
         ([], (Order.place, "c-1", []), "at least one item"),
         ([PLACED], (Order.place, "c-1", ITEMS), "already been placed"),
@@ -93,64 +84,63 @@ def test_order_command_in_valid_state_emits_events(given: list[Any], when: tuple
         ([PLACED, PAID, SHIPPED], (Order.cancel, "too late"), "it is shipped"),
     ],
 )
-def test_order_command_in_invalid_state_is_rejected(given: list[Any], when: tuple[Any, ...], reason: str) -> None:
-    with pytest.raises(fait.Rejected, match=reason):
-        decide(fait.fold(Order, given), *when)
+def test_order_command_in_invalid_state_is_rejected(events: list[Any], command: tuple[Any, ...], reason: str) -> None:
+    given(Order, *events, app=shop).when(*command).rejected(reason)
+
+
+def test_orders_can_be_replayed() -> None:
+    check_replay(Order, app=shop, arguments={Order.place: [("c-1", ITEMS)], Order.pay: [(PLACED.total,)]})
 
 
 def test_order_total_is_exact() -> None:
     assert total([Item("a", 3, Decimal("0.10"))]) == Decimal("0.30")
 
 
-SENCHA, MATCHA = StockReceived("sencha", 5), StockReceived("matcha", 2)
 BOTH = {"sencha": 2, "matcha": 1}
+RECEIVED = (stock_received("sencha", 5), stock_received("matcha", 2))
 RESERVED, RELEASED = StockReserved("o-1", BOTH), StockReleased("o-1", BOTH)
 
 
-def stock(*given: Any) -> Stock:
-    return reduce(evolve, given, Stock())
+def of_order(*events: StockReserved | StockReleased, order: str = "o-1") -> fait.NewEvents:
+    """Return events about the reservation of an order of both products."""
+    return fait.NewEvents(f"reservation-{order}", events, tags=[f"order:{order}", "product:sencha", "product:matcha"])
 
 
 @pytest.mark.parametrize(
-    ("given", "boundary", "command", "then"),
+    ("events", "boundary", "command", "then"),
     [
-        ([SENCHA, MATCHA], reserve, Reserve("o-1", BOTH), [RESERVED]),
-        ([SENCHA, MATCHA, RESERVED], reserve, Reserve("o-1", BOTH), []),
-        ([SENCHA, MATCHA, RESERVED], reserve, Reserve("o-2", BOTH), [StockReserved("o-2", BOTH)]),
-        ([SENCHA, MATCHA, RESERVED, RELEASED], reserve, Reserve("o-1", BOTH), []),
-        ([RESERVED], release, Release("o-1"), [RELEASED]),
-        ([RESERVED, RELEASED], release, Release("o-1"), []),
+        (RECEIVED, reserve, Reserve("o-1", BOTH), [of_order(RESERVED)]),
+        ([*RECEIVED, of_order(RESERVED)], reserve, Reserve("o-1", BOTH), []),
+        ([*RECEIVED, of_order(RESERVED)], reserve, Reserve("o-2", BOTH), [StockReserved("o-2", BOTH)]),
+        ([*RECEIVED, of_order(RESERVED, RELEASED)], reserve, Reserve("o-1", BOTH), []),
+        ([*RECEIVED, of_order(StockReleased("o-1", {}))], reserve, Reserve("o-1", BOTH), []),
+        ([of_order(RESERVED)], release, Release("o-1"), [of_order(RELEASED)]),
+        ([of_order(RESERVED, RELEASED)], release, Release("o-1"), []),
         ([], release, Release("o-1"), [StockReleased("o-1", {})]),
     ],
 )
-def test_stock_command_emits_events(given: list[Any], boundary: Any, command: Any, then: list[Any]) -> None:
-    decided = boundary.decide(command, stock(*given))
-
-    assert [event for new_events in decided for event in new_events.events] == then
-
-
-def test_reservation_is_tagged_with_order_and_products() -> None:
-    [new_events] = reserve.decide(Reserve("o-1", BOTH), stock(SENCHA, MATCHA))
-
-    assert (new_events.stream, new_events.tags) == (
-        "reservation-o-1",
-        ["order:o-1", "product:sencha", "product:matcha"],
-    )
+def test_stock_command_emits_events(events: list[Any], boundary: Any, command: Any, then: list[Any]) -> None:
+    given(boundary, *events).when(command).then(*then)
 
 
 def test_reservation_above_stock_is_rejected() -> None:
-    with pytest.raises(fait.Rejected, match="sencha is sold out: 4 ordered, 3 on hand"):
-        reserve.decide(Reserve("o-2", {"matcha": 1, "sencha": 4}), stock(SENCHA, MATCHA, RESERVED))
+    case = given(reserve, *RECEIVED, of_order(RESERVED)).when(Reserve("o-2", {"matcha": 1, "sencha": 4}))
 
-
-def test_cancellation_before_reservation_reserves_nothing() -> None:
-    assert reserve.decide(Reserve("o-1", BOTH), stock(SENCHA, MATCHA, StockReleased("o-1", {}))) == []
+    case.rejected("sencha is sold out: 4 ordered, 3 on hand")
 
 
 def test_released_pieces_are_on_hand() -> None:
-    after = stock(SENCHA, MATCHA, RESERVED, RELEASED)
+    case = given(reserve, *RECEIVED, of_order(RESERVED, RELEASED)).when(Reserve("o-1", BOTH)).nothing()
 
-    assert (after.on_hand, after.reserved) == ({"sencha": 5, "matcha": 2}, {})
+    case.state(lambda stock: (stock.on_hand, stock.reserved) == ({"sencha": 5, "matcha": 2}, {}))
+
+
+async def test_email_is_written_with_the_id_of_its_event() -> None:
+    placed = recorded(PLACED, stream="order-o-1")
+
+    insert = (await handled(send_email, placed, app=shop)).statements[-1]
+
+    assert insert.values == (placed.id, "c-1@example.com", "Thank you: your order over 60.70 USD")
 
 
 def without_email() -> fait.App:
@@ -172,14 +162,6 @@ async def opened(app: fait.App, url: str, **deliveries: int) -> AsyncIterator[fa
     async with app.open(url) as system:
         await system.append(*(stock_received(sku, quantity) for sku, quantity in deliveries.items()))
         yield system
-
-
-async def wait_for_subscriptions(system: fait.System) -> None:
-    """Wait until every subscription has processed the whole log, including events appended by handlers."""
-    head, processed = await system.store.log.head(), -1
-    while head > processed:
-        await system.wait(fait.WriteResult(None, "", 0, head))
-        head, processed = await system.store.log.head(), head
 
 
 async def test_order_summary_shows_status(url: str) -> None:
@@ -217,7 +199,7 @@ async def append_stored(system: fait.System, stream: str, *events: tuple[str, in
     """Append events to a new stream as an earlier version of the shop stored them."""
     encoded = tuple(EncodedEvent(type, version, fait.new_id(), data) for type, version, data in events)
     await system.store.log.append([StreamWrite(stream, encoded, expected_number("no_stream"))])
-    await wait_for_subscriptions(system)
+    await system.settle(timeout_s=30)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +239,7 @@ async def test_canceled_order_is_read_under_its_former_name(url: str) -> None:
     placed = ("shop.order-placed", 1, f'{{"customer":"c-1",{EARLIER_ORDER}}}')
     async with opened(without_email(), url, sencha=9) as s:
         await append_stored(s, "order-o-1", placed, ("shop.order-cancelled", 1, '{"reason":"too late"}'))
-        await wait_for_subscriptions(s)
+        await s.settle(timeout_s=30)
 
         assert (await s.read("order-o-1"))[1].event == OrderCanceled("too late")
         assert (await stock_of(s, "sencha")).on_hand == {"sencha": 9}
@@ -270,7 +252,7 @@ def test_published_events_are_locked_and_readable() -> None:
 async def test_placed_order_reserves_items(url: str) -> None:
     async with opened(without_email(), url, sencha=9, matcha=9) as s:
         await s.transact(Order.place, "o-1", "c-1", ITEMS)
-        await wait_for_subscriptions(s)
+        await s.settle(timeout_s=30)
 
         remaining = await stock_of(s, "sencha", "matcha")
         assert (remaining.on_hand, remaining.reserved) == ({"sencha": 7, "matcha": 8}, {"o-1": BOTH})
@@ -279,7 +261,7 @@ async def test_placed_order_reserves_items(url: str) -> None:
 async def test_order_with_one_product_in_two_items_reserves_both(url: str) -> None:
     async with opened(without_email(), url, sencha=9) as s:
         await s.transact(Order.place, "o-1", "c-1", ITEMS[:1] * 2)
-        await wait_for_subscriptions(s)
+        await s.settle(timeout_s=30)
 
         assert (await stock_of(s, "sencha")).on_hand == {"sencha": 5}
 
@@ -297,7 +279,7 @@ async def test_canceled_order_releases_items(url: str) -> None:
     async with opened(without_email(), url, sencha=9, matcha=9) as s:
         await s.transact(Order.place, "o-1", "c-1", ITEMS)
         await s.transact(Order.cancel, "o-1", "changed my mind")
-        await wait_for_subscriptions(s)
+        await s.settle(timeout_s=30)
 
         assert (await stock_of(s, "sencha", "matcha")).on_hand == {"sencha": 9, "matcha": 9}
 
@@ -305,7 +287,7 @@ async def test_canceled_order_releases_items(url: str) -> None:
 async def test_order_above_stock_is_canceled_and_reserves_nothing(url: str) -> None:
     async with opened(without_email(), url, sencha=9) as s:
         await s.transact(Order.place, "o-1", "c-1", ITEMS)
-        await wait_for_subscriptions(s)
+        await s.settle(timeout_s=30)
 
         last = (await s.read("order-o-1"))[-1]
         assert last.event == OrderCanceled("matcha is sold out: 1 ordered, 0 on hand")
@@ -323,7 +305,7 @@ async def test_placed_and_shipped_orders_are_mailed(tmp_path: Path) -> None:
         await s.transact(Order.place, "o-1", "c-1", ITEMS)
         await s.transact(Order.pay, "o-1", Decimal("60.70"))
         await s.transact(Order.ship, "o-1", "T-1")
-        await wait_for_subscriptions(s)
+        await s.settle(timeout_s=30)
 
     assert emails(tmp_path / "shop.db") == [
         ("c-1@example.com", "Thank you: your order over 60.70 USD"),
@@ -335,7 +317,7 @@ async def test_failed_email_is_retried_and_written_once(tmp_path: Path) -> None:
     async with opened(shop, f"sqlite:///{tmp_path}/shop.db", sencha=9, matcha=9) as s:
         address_book.fail(times=2)
         await s.transact(Order.place, "o-1", "c-1", ITEMS)
-        await wait_for_subscriptions(s)
+        await s.settle(timeout_s=30)
 
     assert len(emails(tmp_path / "shop.db")) == 1
 
@@ -391,7 +373,7 @@ async def test_audit_of_wrong_data_fails_checks(tmp_path: Path) -> None:
         await s.append(stock_received("matcha", 5))
         for order in orders:
             await s.transact(Order.place, order.order_id, order.customer_id, order.items)
-        await wait_for_subscriptions(s)
+        await s.settle(timeout_s=30)
         intact = FileContents(path)
         assert await failed_checks(s, intact, orders) == []
         assert await failed_checks(s, intact, orders[:1]) == ["total", "orders and pieces"]

@@ -7,6 +7,34 @@ LIFECYCLE = "tests/subscriptions/test_lifecycle.py::test_"
 
 FAULTS = [
     Mutant(
+        "settle returns before handlers have handled the events of others",
+        "_subscriptions/settle.py",
+        "settled-before-caused-events",
+        "if head > settled:",
+        "tests/testing/test_running.py::test_settle_follows_caused_events_until_there_are_none[memory]",
+    ),
+    Mutant(
+        "settle waits for a subscription that has failed until the timeout",
+        "_subscriptions/settle.py",
+        "failed-subscription-is-waited-for",
+        "if deadline.remaining_s <= 0:",
+        "tests/testing/test_running.py::test_settle_does_not_wait_for_a_subscription_that_has_failed",
+    ),
+    Mutant(
+        "a command that changes the state without an event passes its test",
+        "testing/decisions.py",
+        "lost-change-not-found",
+        "if False and (lines := []):",
+        "tests/testing/test_given.py::test_command_that_changes_the_state_without_an_event_fails_the_test",
+    ),
+    Mutant(
+        "the law of replays runs a decision only once",
+        "testing/laws.py",
+        "second-decision-not-compared",
+        "lines = []",
+        "tests/testing/test_laws.py::test_decision_that_draws_random_numbers_is_found",
+    ),
+    Mutant(
         "a read model is renamed without its rows",
         "_subscriptions/registration.py",
         "renamed-without-rows",

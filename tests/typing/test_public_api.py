@@ -25,7 +25,7 @@ import fait.testing
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = ("fait", "fait.schema", "fait.store", "fait.testing")
-MODULES = [fait, fait.schema, fait.store]
+MODULES = [fait, fait.schema, fait.store, fait.testing]
 DOCUMENTS = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
@@ -93,6 +93,9 @@ def test_exported_classes_and_functions_report_their_public_module() -> None:
 
     of_schema = classes_and_functions(fait.schema)
     assert {each.__module__ for each in of_schema.values()} == {"fait.schema"}
+
+    of_testing = classes_and_functions(fait.testing)
+    assert {each.__module__ for each in of_testing.values()} == {"fait.testing"}
 
     of_store = {name: "fait" if name in fait.__all__ else "fait.store" for name in classes_and_functions(fait.store)}
     assert {name: each.__module__ for name, each in classes_and_functions(fait.store).items()} == of_store

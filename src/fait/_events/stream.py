@@ -81,7 +81,7 @@ def check_names(kind: str, names: Iterable[str]) -> tuple[str, ...]:
             f"{kind}s must be a collection of strings, not one string: write [{described(names, show_text=True)}]"
         )
     given: object = names
-    if isinstance(given, dict) or not isinstance(given, Iterable):  # the values of a dict would be dropped
+    if isinstance(given, dict) or not hasattr(given, "__iter__"):  # the values of a dict would be dropped
         raise UsageError(f"{kind}s must be a collection of strings, not {type(names).__name__}")
     checked = tuple(names)
     if not _are_valid(checked):

@@ -1,4 +1,7 @@
-"""Hypothesis strategies for appends and reads. Few streams and ids, for frequent conflicts. Needs hypothesis."""
+"""Hypothesis strategies: `events_of` and `histories` for the events of an application; the others for backends.
+
+Those for backends generate appends and reads, with few streams and ids, for frequent conflicts. Needs hypothesis.
+"""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,8 +11,21 @@ from fait._events.append import StreamWrite, Until
 from fait._events.envelope import EncodedEvent
 from fait._events.query import Query
 from fait._events.version import ANY, EXISTS
+from fait.testing.event_strategies import events_of, histories
 
-__all__ = ["CATEGORIES", "STREAMS", "TAGS", "TYPES", "new_events", "queries", "times", "untils", "writes"]
+__all__ = [
+    "CATEGORIES",
+    "STREAMS",
+    "TAGS",
+    "TYPES",
+    "events_of",
+    "histories",
+    "new_events",
+    "queries",
+    "times",
+    "untils",
+    "writes",
+]
 
 CATEGORIES = ("order", "customer", "ä")
 """Categories of `STREAMS`."""

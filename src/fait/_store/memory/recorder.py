@@ -40,7 +40,7 @@ class MemoryRecorder:
         return "recorded"
 
     def _write_rows(self, work: UnitOfWork) -> None:
-        tables = [self._state.tables[change.table.name] for change in work.rows]  # fails before any is changed
+        tables = [self._state.rows_of(change.table.name) for change in work.rows]  # fails before any is changed
         for rows, change in zip(tables, work.rows, strict=True):
             key_index = change.table.index_of(change.table.key)
             rows.update({row[key_index]: tuple(row) for row in change.upserts})

@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from fait._errors import UsageError
 from fait._store.ports.leases import Range
 from fait._store.ports.registrations import RangeKey, Registration
 from fait._store.ports.tables import Row
@@ -28,6 +29,14 @@ class MemoryState(Struct):
     ranges: dict[RangeKey, Range] = {}
     workers: dict[str, int] = {}
     tables: dict[str, dict[Any, Row]] = {}
+
+    def rows_of(self, table: str) -> dict[Any, Row]:
+        """Return the rows of a table by key; raise `UsageError` if there is no such table."""
+        if (rows := self.tables.get(table)) is None:
+            raise UsageError(
+                f"there is no table {table!r}. Nothing was written. Include its read model before the app is opened."
+            )
+        return rows
 
     def range_of(self, registration: Registration) -> Range:
         """Return the range of a registration."""

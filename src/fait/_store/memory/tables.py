@@ -14,13 +14,13 @@ class MemoryTables:
     """The port `Tables`."""
 
     def __init__(self, state: MemoryState) -> None:
-        self._tables = state.tables
+        self._state = state
 
     async def create_table(self, table: Table) -> None:
-        self._tables.setdefault(table.name, {})
+        self._state.tables.setdefault(table.name, {})
 
     async def rows(self, table: Table, keys: Sequence[Any]) -> list[Row]:
-        rows = self._tables[table.name]
+        rows = self._state.rows_of(table.name)
         return [rows[key] for key in dict.fromkeys(keys) if key in rows]
 
     async def select(
@@ -34,7 +34,7 @@ class MemoryTables:
     ) -> list[Row]:
         predicates = [_predicate(table, condition) for condition in where]
         compare = _comparison(table, order)
-        rows = [row for row in self._tables[table.name].values() if all(holds(row) for holds in predicates)]
+        rows = [row for row in self._state.rows_of(table.name).values() if all(holds(row) for holds in predicates)]
         rows.sort(key=cmp_to_key(compare))
         if after_row is not None:
             last: list[Any] = [None] * len(table.columns)

@@ -232,7 +232,7 @@ class PortContract(LeaseContract, HandlerAppendContract, ClosingContract):
         token = await prepared(store)
         missing = Table("missing", NOTES.columns, "id")
 
-        with pytest.raises(Exception):  # noqa: B017, PT011 - any error, as long as nothing is written
+        with pytest.raises(UsageError):
             await recorded(store, work_of(token, 5, (RowChange(NOTES, [(1, "a")]), RowChange(missing, [(1, "a")]))))
 
         assert await state(store) == (0, [], [])
