@@ -7,6 +7,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -420,6 +421,29 @@ def test_class_that_changes_a_locked_sample_is_found() -> None:
 
     assert found[0].details[0] == 'Stripped changes note: {"note": ""}'
     assert check([Stripped], [lock(Stripped, frozen=[{"note": "a"}])]) == []
+
+
+def test_code_of_a_class_that_refuses_what_the_locked_class_read_is_found() -> None:
+    @fait.event(NAME, version=1)
+    @dataclass(frozen=True)
+    class Paid1:
+        amount: int
+
+    @fait.event(NAME, version=2)
+    @dataclass(frozen=True)
+    class Paid2:
+        amount: int
+
+        def __post_init__(self) -> None:
+            if self.amount < 0:
+                raise ValueError("the amount is negative")
+
+    before = lock(Paid1, frozen=[{"amount": 5}])
+
+    assert check([Paid2], [before]) == []
+    found = check([Paid2], [msgspec.structs.replace(before, reads_all=True)])
+    assert rules(found) == ["FAIT110 1 -> 2"]
+    assert "the amount is negative" in found[0].details[0]
 
 
 def test_downcaster_is_proven() -> None:

@@ -57,7 +57,7 @@ def test_any_lock_that_is_written_and_read_is_the_same(data: st.DataObject) -> N
     content = encode_lock(lock)
     read = msgspec.json.decode(content, type=Lock)
 
-    assert read == lock
+    assert msgspec.structs.replace(read, checksum="") == lock
     assert read.description.fingerprint == lock.fingerprint == describe(cls).fingerprint
     assert encode_lock(read) == content
     assert content.endswith(b"\n}\n")

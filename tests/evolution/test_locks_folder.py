@@ -213,6 +213,8 @@ def changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes]
             changed(lambda data: data["description"]["records"]["Placed"]["members"].pop("amount")),
             "its description was edited",
         ),
+        (changed(lambda data: data.update(json_schema={})), "it was edited: its checksum is not that of its content"),
+        (changed(lambda data: data.update(reserved=["amount"])), "it was edited: its checksum"),
         (changed(lambda data: data["description"]["records"].clear()), "its description refers to 'Placed', which it"),
         (
             changed(lambda data: data.update(fingerprint="f2:0", description={"form": 2})),

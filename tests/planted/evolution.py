@@ -56,6 +56,13 @@ FAULTS = [
         CHECK + "class_that_refuses_a_locked_sample_is_found",
     ),
     Mutant(
+        "the class of today may refuse generated events that the locked class read",
+        "_evolution/proof.py",
+        "validator-added-later",
+        "return False",
+        CHECK + "code_of_a_class_that_refuses_what_the_locked_class_read_is_found",
+    ),
+    Mutant(
         "an exemption that accepts nothing stays unnoticed",
         "_evolution/report.py",
         "unused-exemption",

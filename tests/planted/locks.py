@@ -48,4 +48,11 @@ FAULTS = [
         "if False:",
         "tests/evolution/test_locks_required.py::test_draft_is_refused_and_nothing_is_opened",
     ),
+    Mutant(
+        "a lock is accepted whose JSON Schema or reserved names were edited",
+        "_evolution/lock_folder.py",
+        "edited-content-accepted",
+        "if False:",
+        "tests/evolution/test_locks_folder.py::test_file_that_is_no_lock_of_its_path_is_reported",
+    ),
 ]

@@ -200,7 +200,7 @@ def test_diff_of_an_invalid_file_exits_with_2(run: Run, tmp_path: Path, content:
 @pytest.mark.usefixtures("locked")
 def test_pytest_plugin_has_a_test_for_each_event_type_if_the_option_is_given(write: Write, tmp_path: Path) -> None:
     (tmp_path / "test_nothing.py").write_text("def test_nothing() -> None: ...\n")
-    arguments = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "_fait_pytest"]
+    arguments = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{tmp_path}"}
 
     def test(*options: str) -> tuple[int, str]:

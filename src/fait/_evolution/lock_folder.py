@@ -19,10 +19,11 @@ from urllib.parse import unquote
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fait._errors import UsageError
 from fait._events.event import is_event_name
-from fait._evolution.lock import Lock, Locks, encode_lock
+from fait._evolution.lock import Lock, Locks, checksum_of, encode_lock
 from fait._evolution.rules import make_violation
 from fait._evolution.violation import RuleViolation
 from fait._schema.acceptance import accepts
@@ -179,7 +180,7 @@ def _read_lock(folder: str, file: Any) -> Lock:
     if int(named[1]) != lock.version:
         raise _InvalidLock(f"it is the lock of version {lock.version}, whose file is v{lock.version}.json")
     _check_content(lock)
-    return lock
+    return replace(lock, checksum="")
 
 
 def _content(file: Any) -> bytes:
@@ -238,6 +239,9 @@ def _check_content(lock: Lock) -> None:
     for number, sample in enumerate(lock.samples):
         if not _is_allowed(lock, sample):
             raise _InvalidLock(f"its description does not allow samples[{number}]")
+    # fault: edited-content-accepted
+    if lock.checksum != checksum_of(lock):
+        raise _InvalidLock("it was edited: its checksum is not that of its content")
 
 
 def _is_allowed(lock: Lock, sample: Any) -> bool:

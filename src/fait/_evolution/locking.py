@@ -14,6 +14,7 @@ from fait._events.event import EventType
 from fait._events.registry import Registry, declaration_of
 from fait._evolution.lock import Lock, Locks
 from fait._evolution.lock_history import drafts, history, reserved_paths
+from fait._evolution.reading import read_problem
 from fait._schema.acceptance import accepts
 from fait._schema.describe import describe
 from fait._schema.description import Description
@@ -34,6 +35,9 @@ __all__ = [
 
 SAMPLES: Final = 3
 """Number of samples in a lock, if fewer are written by hand."""
+
+_GENERATED: Final = 50
+"""Number of samples that show whether a class has code that refuses or changes events."""
 
 
 class Target(NamedTuple):
@@ -196,7 +200,15 @@ def make_lock(version: VersionToLock, locks: Locks, *, today: str, written: Sequ
         description=description,
         json_schema=json_schema(description),
         samples=_samples(version, description, written),
+        reads_all=_reads_all(declared, description),
     )
+
+
+def _reads_all(declared: EventType, description: Description) -> bool:
+    try:
+        return not any(read_problem(declared, each) for each in samples(description, 0, count=_GENERATED))
+    except UsageError:
+        return False
 
 
 def _replacement(replaced: Lock, version: VersionToLock, today: str) -> str:

@@ -158,7 +158,8 @@ class Prover:
         """Check that today's class reads an event as it is.
 
         Code of the class, such as `__post_init__`, is no part of a description. A class that refuses or changes events
-        of its own description has such code, so generated samples prove nothing about it; those of locks do.
+        of its own description has such code, so generated samples prove nothing about it; those of locks do, and so do
+        generated ones of a version whose class read them all.
         """
         name = self._registry.names.current(event.type)
         if self._histories[name].is_changed:
@@ -167,7 +168,7 @@ class Prover:
         if not problem and hop is not None:
             self._check_defaults(start, sample, hop, event)
         # fault: class-refuses-locked-sample
-        if not problem or not (is_frozen or self._is_faithful(name)):
+        if not problem or not (is_frozen or self._reads_all(start) or self._is_faithful(name)):
             return
         hop = hop or Hop(start.name, start.version, None, (start.name, start.version))
         output = [] if event.data == sample else [f"output   {as_json(event.data)}"]
@@ -182,6 +183,12 @@ class Prover:
         if paths:
             details = [f"{declared.cls.__name__} computes another default in each reading: {', '.join(paths)}"]
             raise HopFailure("FAIT111", hop, "default", details, sample)
+
+    def _reads_all(self, start: Start) -> bool:
+        """Return whether the class of a locked version had no code that refuses or changes events."""
+        lock = self._histories[start.name].locks.get(start.version)
+        # fault: validator-added-later
+        return lock is not None and lock.reads_all
 
     def _is_faithful(self, name: str) -> bool:
         """Return whether a class reads all events that its description allows, as they are."""
