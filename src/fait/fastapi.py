@@ -128,7 +128,9 @@ CurrentPage = Annotated[Paging, Depends(_paging)]
 
 
 def commands(*, principal: Principal | None, if_match: Literal["optional", "required"] = "optional") -> Any:
-    """Return the dependency for the commands of a request: `cmd: Annotated[Commands, commands(principal=user)]`.
+    """Return the dependency for the commands of a request.
+
+        cmd: Annotated[Commands, commands(principal=current_user)]
 
     Args:
         principal: a dependency that returns the id of the user or service. Idempotency keys are separate for each, so
@@ -219,7 +221,9 @@ class Feeds:
 
 
 def feeds(*, authorize: Callable[..., Any], lifetime_s: float = FEED_LIFETIME_S) -> Any:
-    """Return the dependency for an event feed: `feed: Annotated[Feeds, feeds(authorize=may_read)]`.
+    """Return the dependency for an event feed. No stream or read model has one unless a route names it.
+
+        feed: Annotated[Feeds, feeds(authorize=may_read)]
 
     Args:
         authorize: a dependency that refuses a request, as by raising `HTTPException`. It is called for each connection,

@@ -79,7 +79,7 @@ class Commands:
         self._trace = trace
         self._principal = principal
         self._key = key
-        self._expected = expected
+        self._expected: Expected | None = expected
         self._calls = 0
 
     def new_id(self) -> str:
@@ -126,7 +126,8 @@ class Commands:
         )
 
     async def _write(self, call: Callable[[Client], Awaitable[WriteResult[R]]]) -> WriteResult[R]:
-        expected, self._expected = self._expected, None  # only the first write is the one that the client has seen
+        expected = self._expected
+        self._expected = None  # of further writes the client has not seen a version
         trace = self._trace
         with caused_by(correlation_id=trace.correlation_id, actor=self._principal, traceparent=trace.traceparent):
             try:

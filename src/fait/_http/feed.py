@@ -128,7 +128,9 @@ def stream_events(feed: Feed, codec: Codec, stream: str, last_event_id: str | No
     return events()
 
 
-def model_events(feed: Feed, codec: Codec, model: ReadModelDefinition, last_event_id: str | None) -> AsyncGenerator[bytes]:
+def model_events(
+    feed: Feed, codec: Codec, model: ReadModelDefinition, last_event_id: str | None
+) -> AsyncGenerator[bytes]:
     """Return the changes of a read model from now on, or after the last one that the client has.
 
     A change is the key of a row and a position token: the client reads the row with it as `Fait-Position`.

@@ -133,7 +133,9 @@ def _unavailable(error: StoreUnavailable) -> Problem:
     return _OUTCOME_UNKNOWN if error.outcome == "unknown" else _UNAVAILABLE
 
 
-_UNAVAILABLE: Final = Problem(503, "unavailable", "The service cannot be used. Nothing was changed. Try again later.", 5)
+_UNAVAILABLE: Final = Problem(
+    503, "unavailable", "The service cannot be used. Nothing was changed. Try again later.", 5
+)
 _OUTCOME_UNKNOWN: Final = Problem(
     503,
     "outcome-unknown",
@@ -149,14 +151,14 @@ PROBLEMS: Final[ProblemTable] = MappingProxyType(
         AppendConditionFailed: _CONFLICT,
         DuplicateEventId: Problem(409, "duplicate-id", "The id is already used. Nothing was changed."),
         KeyReused: Problem(422, "key-reused", "The Idempotency-Key was used for another request. Nothing was changed."),
-        KeyInUse: Problem(409, "key-in-use", "A request with this Idempotency-Key is running. Repeat this one later.", 1),
-        KeyNotAccepted: Problem(400, "key-not-accepted", "This address accepts no Idempotency-Key. Nothing was changed."),
+        KeyInUse: Problem(409, "key-in-use", "A request with this Idempotency-Key is running. Try later.", 1),
+        KeyNotAccepted: Problem(400, "key-not-accepted", "This address takes no Idempotency-Key. Nothing was changed."),
         InvalidValue: Problem(422, "invalid-value", "A value of the request cannot be stored. Nothing was changed."),
         InvalidCursor: Problem(400, "invalid-cursor", "The cursor is not one of this list. Start from the first page."),
         InvalidPosition: Problem(400, "invalid-position", "The Fait-Position is not one of this service. Omit it."),
         NotFound: Problem(404, "not-found", "There is nothing at this address."),
-        PreconditionFailed: Problem(412, "precondition-failed", "The state has changed. Nothing was written. Read it again."),
-        PreconditionRequired: Problem(428, "precondition-required", "If-Match is required: send the ETag of your last read."),
+        PreconditionFailed: Problem(412, "precondition-failed", "The state has changed. Nothing was written."),
+        PreconditionRequired: Problem(428, "precondition-required", "Send the ETag of your last read as If-Match."),
         Stale: Problem(503, "stale", "The data does not contain your last write yet. Try again.", 1),
         TooManyReaders: Problem(503, "busy", "Too many requests are waiting. Try again later.", 1),
         StoreUnavailable: _unavailable,

@@ -19,7 +19,7 @@ from fait._system import System
 __all__ = ["MAX_WAITING_READS", "Runtime", "lifespan", "runtime_of", "state"]
 
 MAX_WAITING_READS: Final = 200
-"""Maximum number of requests of a process that wait for a read model at the same time; further ones are answered 503."""
+"""Maximum number of requests of a process that wait for a read model; further ones are answered 503."""
 
 _STATE_KEY: Final = "fait"
 

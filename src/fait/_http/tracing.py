@@ -41,7 +41,10 @@ def trace_of(request: Request) -> Trace:
     """Return the trace of a request, always the same one."""
     known: Trace | None = request.scope.get("fait.trace")
     if known is None:
-        correlation_id, traceparent = request.headers.get(CORRELATION_HEADER, ""), request.headers.get("traceparent", "")
+        correlation_id, traceparent = (
+            request.headers.get(CORRELATION_HEADER, ""),
+            request.headers.get("traceparent", ""),
+        )
         known = request.scope["fait.trace"] = Trace(
             correlation_id if _CORRELATION_ID.fullmatch(correlation_id) else new_id(),
             traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
