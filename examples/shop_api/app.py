@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Response
+from fastapi import Depends, FastAPI, Header, Response
 from pydantic import Field
 
+import fait
 from examples.shop.app import shop
 from examples.shop.orders import Item, Order
 from examples.shop.summaries import OrderSummary
@@ -23,7 +24,7 @@ class Line:
     quantity: Annotated[int, Field(ge=1, le=1000)]
 
 
-def signed_in(x_customer: Annotated[str, Header(pattern="^[a-z0-9.-]{1,64}$")]) -> str:
+async def signed_in(x_customer: Annotated[str, Header(pattern="^[a-z0-9.-]{1,64}$")]) -> str:
     """Return the customer who sends a request. A real shop verifies a session or a token here."""
     return x_customer
 
@@ -42,7 +43,7 @@ async def place_order(
     lines: Annotated[list[Line], Field(min_length=1, max_length=100)], customer: Customer, cmd: Write, reply: Response
 ) -> dict[str, str]:
     if unknown := {line.sku for line in lines} - TEAS.keys():
-        raise HTTPException(422, f"unknown products: {sorted(unknown)}")
+        raise fait.Rejected(f"unknown products: {unknown}")
     order_id = cmd.new_id()
     await cmd.transact(
         Order.place, order_id, customer, [Item(each.sku, each.quantity, TEAS[each.sku]) for each in lines]

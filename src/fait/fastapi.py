@@ -99,7 +99,8 @@ _Key = Annotated[
 ]
 
 
-def _system(request: Request) -> fait.System:
+# Dependencies are async although they await nothing: FastAPI runs others in a thread, which costs more than they do.
+async def _system(request: Request) -> fait.System:
     return runtime_of(request).system
 
 
@@ -107,7 +108,7 @@ CurrentSystem = Annotated[fait.System, Depends(_system)]
 """The open system, as a parameter of a route. `Commands` and `Reads` also handle the headers of a request."""
 
 
-def _reads(request: Request, response: Response, position: _Position = None, known: _KnownETag = None) -> Reads:
+async def _reads(request: Request, response: Response, position: _Position = None, known: _KnownETag = None) -> Reads:
     response.headers.update(trace_of(request).headers)
     return Reads(runtime_of(request), request, response.headers, position)
 
@@ -116,7 +117,7 @@ CurrentReads = Annotated[Reads, Depends(_reads)]
 """The reads of a request, as a parameter of a route."""
 
 
-def _paging(
+async def _paging(
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ROWS)] = DEFAULT_PAGE_ROWS,
     cursor: Annotated[str | None, Query(description="From the `Link` header of the previous page.")] = None,
 ) -> Paging:
@@ -146,14 +147,14 @@ def commands(*, principal: Principal | None, if_match: Literal["optional", "requ
 
     if principal is None:
 
-        def without_principal(
+        async def without_principal(
             request: Request, response: Response, if_match: _IfMatch = None, if_none_match: _IfNoneMatch = None
         ) -> Commands:
             # fault: unscoped-key-accepted
             if "Idempotency-Key" in request.headers:
                 raise KeyNotAccepted
             expected = expected_of(if_match, if_none_match)
-            return Commands(_system(request), response.headers, trace_of(request), expected=expected)
+            return Commands(runtime_of(request).system, response.headers, trace_of(request), expected=expected)
 
         return Depends(without_principal)
 
@@ -217,7 +218,7 @@ class Feeds:
 
     @property
     def _codec(self) -> Any:
-        return _system(self._request)._loader.codec  # pyright: ignore[reportPrivateUsage]
+        return runtime_of(self._request).system._loader.codec  # pyright: ignore[reportPrivateUsage]
 
 
 def feeds(*, authorize: Callable[..., Any], lifetime_s: float = FEED_LIFETIME_S) -> Any:
@@ -231,10 +232,10 @@ def feeds(*, authorize: Callable[..., Any], lifetime_s: float = FEED_LIFETIME_S)
         lifetime_s: maximum lifetime of a connection, in seconds. Then the client connects again.
     """
 
-    def feed(request: Request, last_event_id: _LastEventId = None) -> Feeds:
+    async def feed(request: Request, last_event_id: _LastEventId = None) -> Feeds:
         return Feeds(request, last_event_id, lifetime_s)
 
-    def authorized(allowed: Annotated[Any, Depends(authorize)], made: Annotated[Feeds, Depends(feed)]) -> Feeds:
+    async def authorized(allowed: Annotated[Any, Depends(authorize)], made: Annotated[Feeds, Depends(feed)]) -> Feeds:
         return made
 
     return Depends(authorized)
@@ -246,10 +247,10 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     Args:
         *statuses: the statuses of the route's problems. 503 is always included.
     """
-    content = {"application/problem+json": {"schema": _PROBLEM_SCHEMA}}
-    codes = _codes_by_status()
+    content: dict[str, Any] = {"application/problem+json": {"schema": _PROBLEM_SCHEMA}}
+    codes, own = _codes_by_status(), {422: {"application/json": {}}}  # FastAPI's answer to an invalid request
     return {
-        status: {"description": ", ".join(codes.get(status, ["problem"])), "content": content}
+        status: {"description": ", ".join(codes.get(status, ["problem"])), "content": content | own.get(status, {})}
         for status in sorted({*statuses, 503})
     }
 
