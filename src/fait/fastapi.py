@@ -248,7 +248,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         *statuses: the statuses of the route's problems. 503 is always included.
     """
     content: dict[str, Any] = {"application/problem+json": {"schema": _PROBLEM_SCHEMA}}
-    codes, own = _codes_by_status(), {422: {"application/json": {}}}  # FastAPI's answer to an invalid request
+    codes, own = _codes_by_status(), dict.fromkeys((400, 422), {"application/json": {}})  # FastAPI's own answers
     return {
         status: {"description": ", ".join(codes.get(status, ["problem"])), "content": content | own.get(status, {})}
         for status in sorted({*statuses, 503})
