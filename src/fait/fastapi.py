@@ -35,7 +35,7 @@ from fait._http.problem import (
     NotModified,
     PreconditionFailed,
     PreconditionRequired,
-    Problem,
+    ProblemDetails,
     ProblemTable,
     TooManyReaders,
     problem_response,
@@ -60,7 +60,7 @@ __all__ = [
     "Paging",
     "PreconditionFailed",
     "PreconditionRequired",
-    "Problem",
+    "ProblemDetails",
     "ProblemRoute",
     "ProblemTable",
     "Reads",
@@ -248,9 +248,13 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         *statuses: the statuses of the route's problems. 503 is always included.
     """
     content: dict[str, Any] = {"application/problem+json": {"schema": _PROBLEM_SCHEMA}}
-    codes, own = _codes_by_status(), dict.fromkeys((400, 422), {"application/json": {}})  # FastAPI's own answers
+    codes = _codes_by_status()
+    with_own: dict[str, Any] = {**content, "application/json": {}}  # FastAPI answers invalid requests itself
     return {
-        status: {"description": ", ".join(codes.get(status, ["problem"])), "content": content | own.get(status, {})}
+        status: {
+            "description": ", ".join(codes.get(status, ["problem"])),
+            "content": with_own if status in (400, 422) else content,
+        }
         for status in sorted({*statuses, 503})
     }
 
@@ -258,7 +262,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _codes_by_status() -> dict[int, list[str]]:
     codes: dict[int, list[str]] = {503: ["unavailable", "outcome-unknown"]}
     for problem in PROBLEMS.values():
-        if isinstance(problem, Problem) and problem.code not in codes.setdefault(problem.status, []):
+        if isinstance(problem, ProblemDetails) and problem.code not in codes.setdefault(problem.status, []):
             codes[problem.status].append(problem.code)
     return codes
 
@@ -266,7 +270,7 @@ def _codes_by_status() -> dict[int, list[str]]:
 _PROBLEM_SCHEMA: Final = {
     "type": "object",
     "title": "Problem",
-    "description": "Problem details, RFC 9457",
+    "description": "ProblemDetails details, RFC 9457",
     "properties": {
         "type": {"type": "string", "format": "uri"},
         "title": {"type": "string"},

@@ -1,4 +1,4 @@
-"""Problem details: which error gets which answer, and what an answer does not tell."""
+"""ProblemDetails details: which error gets which answer, and what an answer does not tell."""
 
 import logging
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 import fait
 import fait.fastapi
 from fait._http.problem import problem_of
-from fait.fastapi import PROBLEMS, Problem, ProblemRoute, lifespan, problems
+from fait.fastapi import PROBLEMS, ProblemDetails, ProblemRoute, lifespan, problems
 from tests.http.bank import bank, bank_app
 from tests.http.servers import served
 
@@ -79,7 +79,9 @@ async def test_answer_has_the_members_of_rfc_9457_and_the_log_has_the_message(
 
 
 async def test_application_changes_an_answer_by_the_class_of_the_error() -> None:
-    table = {fait.Rejected: lambda error: Problem(422, "not-now", "Not now.", members={"hint": type(error).__name__})}
+    table = {
+        fait.Rejected: lambda error: ProblemDetails(422, "not-now", "Not now.", members={"hint": type(error).__name__})
+    }
     async with bank(problems_table=table) as client:
         await client.put("/accounts/a?owner=ada")
         answer = await client.put("/accounts/a?owner=ada")

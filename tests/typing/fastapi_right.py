@@ -12,7 +12,7 @@ from fait.fastapi import (
     CurrentSystem,
     EventStream,
     Feeds,
-    Problem,
+    ProblemDetails,
     ProblemTable,
     commands,
     feeds,
@@ -52,8 +52,8 @@ class SoldOut(fait.Rejected):
     sku = ""
 
 
-def sold_out(error: SoldOut) -> Problem:
-    return Problem(409, "sold-out", "Sold out.", members={"sku": error.sku})
+def sold_out(error: SoldOut) -> ProblemDetails:
+    return ProblemDetails(409, "sold-out", "Sold out.", members={"sku": error.sku})
 
 
 async def current_user(x_user: Annotated[str, Header()]) -> str:
@@ -65,7 +65,7 @@ async def may_follow(user: Annotated[str, Depends(current_user)]) -> None: ...
 
 bank = fait.App("bank")
 bank.include(Account, Balance)
-answers: ProblemTable = {fait.Rejected: Problem(422, "rejected", "No."), SoldOut: sold_out}
+answers: ProblemTable = {fait.Rejected: ProblemDetails(422, "rejected", "No."), SoldOut: sold_out}
 web = FastAPI(lifespan=lifespan(bank, "memory:", problems=answers, lease_s=1.0))
 install(web)
 web.include_router(health())

@@ -1,6 +1,6 @@
 """A user's mistakes with FastAPI: each marked line must be rejected by both type checkers."""
 
-from fait.fastapi import Commands, Problem, Reads, commands, feeds
+from fait.fastapi import Commands, ProblemDetails, Reads, commands, feeds
 from tests.typing.fastapi_right import Account, Balance
 
 
@@ -14,4 +14,4 @@ async def wrong(cmd: Commands, reads: Reads) -> None:
     commands()  # E: the principal has no default
     commands(principal=None, if_match="always")  # E: not an option
     feeds()  # E: authorization has no default
-    Problem("409", "x", "y")  # E: a status is an int
+    ProblemDetails("409", "x", "y")  # E: a status is an int

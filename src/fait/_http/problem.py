@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): answers fait's errors by a table, which an application can change.
+"""ProblemDetails details (RFC 9457): answers fait's errors by a table, which an application can change.
 
 The text of an answer is fixed for each code. The message of an error names streams, subscriptions and servers, so it is
 written to the log and never sent.
@@ -38,7 +38,7 @@ __all__ = [
     "NotModified",
     "PreconditionFailed",
     "PreconditionRequired",
-    "Problem",
+    "ProblemDetails",
     "ProblemTable",
     "TooManyReaders",
     "problem_of",
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 
-class Problem(Struct, frozen=True):
+class ProblemDetails(Struct, frozen=True):
     """The answer to an error: problem details, as `application/problem+json`.
 
     Attributes:
@@ -64,7 +64,7 @@ class Problem(Struct, frozen=True):
     members: Mapping[str, Any] = MappingProxyType({})
 
 
-ProblemTable = Mapping[type[Exception], Problem | Callable[[Any], Problem]]
+ProblemTable = Mapping[type[Exception], ProblemDetails | Callable[[Any], ProblemDetails]]
 """The answer to each class of errors, or a function that makes it of the error. The class closest to the error counts:
 its own, or the first of its base classes that has an entry."""
 
@@ -128,46 +128,62 @@ class TooManyReaders(FaitError):
         super().__init__(f"this process already serves {maximum} {what}. Nothing was read: try again later.")
 
 
-def _unavailable(error: StoreUnavailable) -> Problem:
+def _unavailable(error: StoreUnavailable) -> ProblemDetails:
     # fault: unknown-outcome-answered-as-not-written
     return _OUTCOME_UNKNOWN if error.outcome == "unknown" else _UNAVAILABLE
 
 
-_UNAVAILABLE: Final = Problem(
+_UNAVAILABLE: Final = ProblemDetails(
     503, "unavailable", "The service cannot be used. Nothing was changed. Try again later.", 5
 )
-_OUTCOME_UNKNOWN: Final = Problem(
+_OUTCOME_UNKNOWN: Final = ProblemDetails(
     503,
     "outcome-unknown",
     "The request may have been carried out. To find out, repeat it with the same Idempotency-Key, or read the state.",
     5,
 )
-_CONFLICT: Final = Problem(409, "conflict", "Concurrent requests changed the state. Nothing was changed. Repeat it.")
+_CONFLICT: Final = ProblemDetails(
+    409, "conflict", "Concurrent requests changed the state. Nothing was changed. Repeat it."
+)
 
 PROBLEMS: Final[ProblemTable] = MappingProxyType(
     {
-        Rejected: Problem(409, "rejected", "The current state does not allow this request. Nothing was changed."),
+        Rejected: ProblemDetails(
+            409, "rejected", "The current state does not allow this request. Nothing was changed."
+        ),
         WrongExpectedVersion: _CONFLICT,
         AppendConditionFailed: _CONFLICT,
-        DuplicateEventId: Problem(409, "duplicate-id", "The id is already used. Nothing was changed."),
-        KeyReused: Problem(422, "key-reused", "The Idempotency-Key was used for another request. Nothing was changed."),
-        KeyInUse: Problem(409, "key-in-use", "A request with this Idempotency-Key is running. Try later.", 1),
-        KeyNotAccepted: Problem(400, "key-not-accepted", "This address takes no Idempotency-Key. Nothing was changed."),
-        InvalidValue: Problem(422, "invalid-value", "A value of the request cannot be stored. Nothing was changed."),
-        InvalidCursor: Problem(400, "invalid-cursor", "The cursor is not one of this list. Start from the first page."),
-        InvalidPosition: Problem(400, "invalid-position", "The Fait-Position is not one of this service. Omit it."),
-        NotFound: Problem(404, "not-found", "There is nothing at this address."),
-        PreconditionFailed: Problem(412, "precondition-failed", "The state has changed. Nothing was written."),
-        PreconditionRequired: Problem(428, "precondition-required", "Send the ETag of your last read as If-Match."),
-        Stale: Problem(503, "stale", "The data does not contain your last write yet. Try again.", 1),
-        TooManyReaders: Problem(503, "busy", "Too many requests are waiting. Try again later.", 1),
+        DuplicateEventId: ProblemDetails(409, "duplicate-id", "The id is already used. Nothing was changed."),
+        KeyReused: ProblemDetails(
+            422, "key-reused", "The Idempotency-Key was used for another request. Nothing was changed."
+        ),
+        KeyInUse: ProblemDetails(409, "key-in-use", "A request with this Idempotency-Key is running. Try later.", 1),
+        KeyNotAccepted: ProblemDetails(
+            400, "key-not-accepted", "This address takes no Idempotency-Key. Nothing was changed."
+        ),
+        InvalidValue: ProblemDetails(
+            422, "invalid-value", "A value of the request cannot be stored. Nothing was changed."
+        ),
+        InvalidCursor: ProblemDetails(
+            400, "invalid-cursor", "The cursor is not one of this list. Start from the first page."
+        ),
+        InvalidPosition: ProblemDetails(
+            400, "invalid-position", "The Fait-Position is not one of this service. Omit it."
+        ),
+        NotFound: ProblemDetails(404, "not-found", "There is nothing at this address."),
+        PreconditionFailed: ProblemDetails(412, "precondition-failed", "The state has changed. Nothing was written."),
+        PreconditionRequired: ProblemDetails(
+            428, "precondition-required", "Send the ETag of your last read as If-Match."
+        ),
+        Stale: ProblemDetails(503, "stale", "The data does not contain your last write yet. Try again.", 1),
+        TooManyReaders: ProblemDetails(503, "busy", "Too many requests are waiting. Try again later.", 1),
         StoreUnavailable: _unavailable,
     }
-)  # fmt: skip
+)
 """The default table. An error without an entry is a defect of the application: the server answers 500 and logs it."""
 
 
-def problem_of(error: Exception, table: ProblemTable = PROBLEMS) -> Problem | None:
+def problem_of(error: Exception, table: ProblemTable = PROBLEMS) -> ProblemDetails | None:
     """Return the answer to an error; None if the table has no entry for it."""
     found = next((table[cls] for cls in type(error).__mro__ if cls in table), None)
     return found(error) if callable(found) else found
@@ -196,7 +212,7 @@ def problem_response(request: Request, error: Exception, table: ProblemTable = P
     return Response(msgspec.json.encode(content), problem.status, headers, "application/problem+json")
 
 
-def _log(request: Request, error: Exception, problem: Problem, correlation_id: str) -> None:
+def _log(request: Request, error: Exception, problem: ProblemDetails, correlation_id: str) -> None:
     route = getattr(request.scope.get("route"), "path", "")
     logger.log(
         30 if problem.status >= 500 else 20,
