@@ -154,11 +154,12 @@ def bank_api(url: str, gate: Gate | None = None, problems_table: ProblemTable | 
         names = ("correlation_id", "actor", "traceparent")
         return [{name: getattr(each.metadata, name) for name in names} for each in envelopes]
 
-    @web.get("/defect")
-    async def defect(system: CurrentSystem) -> None:
-        raise fait.UsageError("a defect of the application")
-
+    web.add_api_route("/defect", defect)
     return web
+
+
+async def defect(system: CurrentSystem) -> None:
+    raise fait.UsageError("a defect of the application")
 
 
 @asynccontextmanager

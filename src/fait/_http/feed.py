@@ -48,8 +48,8 @@ class Feed:
     """Wakes the feeds of a process when the log has new events for them. Reads the log only while there are feeds."""
 
     def __init__(self, log: Log) -> None:
-        self.connections = 0
-        self.log = log
+        self.connections: int = 0
+        self.log: Log = log
         self._watchers = defaultdict[str, set[asyncio.Event]](set)
         self._reader: asyncio.Task[None] | None = None
 

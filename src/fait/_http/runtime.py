@@ -36,9 +36,9 @@ class Runtime:
     """
 
     def __init__(self, system: System, problems: ProblemTable) -> None:
-        self.system = system
-        self.problems = problems
-        self.feed = Feed(system.store.log)
+        self.system: System = system
+        self.problems: ProblemTable = problems
+        self.feed: Feed = Feed(system.store.log)
         self._keys = set[tuple[str, str]]()
         self._waiting_reads = 0
 
