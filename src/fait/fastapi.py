@@ -41,6 +41,7 @@ from fait._http.problem import (
     problem_response,
 )
 from fait._http.reads import DEFAULT_PAGE_ROWS, MAX_PAGE_ROWS, Paging, Reads
+from fait._http.route import route_template
 from fait._http.runtime import lifespan, runtime_of, state
 from fait._http.tracing import trace_of
 from fait._subscriptions.read_model import definition_of
@@ -171,7 +172,7 @@ def commands(*, principal: Principal | None, if_match: Literal["optional", "requ
         if key is None:
             yield Commands(runtime.system, headers, trace, principal=who, expected=expected)
             return
-        scope = key_scope(who, request.method, request.scope["route"].path)
+        scope = key_scope(who, request.method, route_template(request))
         with runtime.hold_key(scope, key):
             yield Commands(runtime.system, headers, trace, principal=who, key=(scope, key), expected=expected)
 

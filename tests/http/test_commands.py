@@ -3,10 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import Annotated
 
 import pytest
+from fastapi import APIRouter, FastAPI
 
-from tests.http.bank import Gate, bank
+from fait.fastapi import Commands, commands, install, lifespan
+from tests.http.bank import Account, Gate, bank, bank_app, user
+from tests.http.servers import served
 
 KEY = {"Idempotency-Key": "k-1"}
 
@@ -121,6 +125,24 @@ async def test_key_is_scoped_by_principal_method_and_route() -> None:
         assert [each.status_code for each in answers] == [201, 201, 201]
         assert not any("Idempotency-Replayed" in each.headers for each in answers)
         assert answers[0].json() != answers[1].json()
+
+
+async def test_key_is_scoped_by_the_whole_template_of_an_included_route() -> None:
+    web, router = FastAPI(lifespan=lifespan(bank_app(), "memory:")), APIRouter(prefix="/accounts")
+
+    @router.post("/{account_id}")
+    async def pay(account_id: str, cmd: Annotated[Commands, commands(principal=user)]) -> int:
+        return (await cmd.transact(Account.pay, account_id, 1)).value
+
+    for prefix in ("/v1", "/v2"):
+        web.include_router(router, prefix=prefix)
+    install(web)
+    async with served(web) as client:
+        answers = [await client.post(f"{path}", headers=KEY) for path in ("/v1/accounts/a", "/v2/accounts/a")]
+        other = await client.post("/v1/accounts/b", headers=KEY)
+
+        assert [each.json() for each in answers] == [1, 2]
+        assert other.status_code == 422
 
 
 async def test_second_request_while_the_first_runs_is_answered_409_with_retry_after() -> None:

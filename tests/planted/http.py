@@ -22,6 +22,13 @@ FAULTS = [
         f"{COMMANDS}key_is_scoped_by_principal_method_and_route",
     ),
     Mutant(
+        "a route has the keys of its twin under another prefix",
+        "_http/route.py",
+        "key-shared-by-prefixes",
+        "return str(route.path_format)",
+        f"{COMMANDS}key_is_scoped_by_the_whole_template_of_an_included_route",
+    ),
+    Mutant(
         "a failed If-Match is answered as a conflict that a retry can resolve",
         "_http/commands.py",
         "failed-precondition-answered-as-conflict",

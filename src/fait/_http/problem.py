@@ -27,6 +27,7 @@ from fait._errors import (
     StoreUnavailable,
     WrongExpectedVersion,
 )
+from fait._http.route import route_template
 from fait._http.tracing import trace_of
 from fait._telemetry import logger
 
@@ -213,9 +214,9 @@ def problem_response(request: Request, error: Exception, table: ProblemTable = P
 
 
 def _log(request: Request, error: Exception, problem: ProblemDetails, correlation_id: str) -> None:
-    route = getattr(request.scope.get("route"), "path", "")
     logger.log(
         30 if problem.status >= 500 else 20,
         "request failed: status=%d code=%s method=%s route=%s correlation_id=%s error=%s: %s",
-        problem.status, problem.code, request.method, route, correlation_id, type(error).__name__, error,
+        problem.status, problem.code, request.method, route_template(request), correlation_id,
+        type(error).__name__, error,
     )  # fmt: skip
