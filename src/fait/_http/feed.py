@@ -59,7 +59,7 @@ class Feed:
         news, names = asyncio.Event(), tuple(names)
         for name in names:
             self._watchers[name].add(news)
-        if self._reader is None:
+        if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read(), name="fait-feed")
         try:
             yield news

@@ -77,7 +77,7 @@ class Reads:
         cursor: str | None = None,
         **where: Any,
     ) -> Rows[M]:
-        """Return rows; arguments, result and exceptions are those of `System.find`.
+        """Return rows, 100 by default; arguments, result and exceptions are otherwise those of `System.find`.
 
         Raises:
             TooManyReaders: too many reads of this process are waiting.
