@@ -238,6 +238,7 @@ VALID_CALLS: dict[str, tuple[Call, dict[str, Any]]] = {
     "find order_by": (lambda s, column: s.find(Count, order_by=[column]), {"column": "total"}),
     "wait": (lambda s, after, timeout_s: s.wait(after, timeout_s=timeout_s), {"after": None, "timeout_s": 1}),
     "wait for model": (lambda s, model: s.wait(None, model), {"model": Count}),
+    "token": (lambda s, after: s.token(after), {"after": 1}),
     "rebuild": (lambda s, model: s.rebuild(model), {"model": Count}),
     "read": (
         lambda s, stream, **o: s.read(stream, **o),
