@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 PYTHONS ?= 3.11=lowest 3.11 3.12 3.13 3.14
 PYTHONS_DIR ?= /tmp/fait-pythons
 
-.PHONY: help install demo quick test check style mutants soundness pythons soak hostile bench bench-postgres bench-outbox bench-mark bench-upcasting bench-check hops clean
+.PHONY: help install demo quick test check style mutants soundness pythons soak hostile bench bench-postgres bench-outbox bench-mark bench-upcasting bench-check bench-http hops clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench-upcasting: install ## measure decoding of events of current and older vers
 
 bench-check: install ## measure the check of 500 event types in 4 versions; ARGS="TYPES VERSIONS"
 	PYTHONPATH=bench $(BIN)/python -m check $(ARGS)
+
+bench-http: install ## measure POST /orders through uvicorn, next to SQLAlchemy: a minute
+	PYTHONPATH=bench:. $(BIN)/python -m web $(ARGS)
 
 hops: install ## count the functions that a command and a delivery enter; ARGS="--list" names them
 	PYTHONPATH=bench $(BIN)/python -m hops $(ARGS)

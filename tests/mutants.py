@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.planted import design, events, evolution, locks, postgres, schema, store, subscriptions
+from tests.planted import design, events, evolution, http, locks, postgres, schema, store, subscriptions
 from tests.planted.mutant import Mutant, plant
 from tests.planted.stale_names import stale_names
 
@@ -45,6 +45,7 @@ MUTANTS: list[Mutant] = [
     *store.FAULTS,
     *postgres.FAULTS,
     *subscriptions.FAULTS,
+    *http.FAULTS,
 ]
 
 

@@ -239,6 +239,7 @@ VALID_CALLS: dict[str, tuple[Call, dict[str, Any]]] = {
     "settle": (lambda s, after, timeout_s: s.settle(after, timeout_s=timeout_s), {"after": None, "timeout_s": 1}),
     "wait": (lambda s, after, timeout_s: s.wait(after, timeout_s=timeout_s), {"after": None, "timeout_s": 1}),
     "wait for model": (lambda s, model: s.wait(None, model), {"model": Count}),
+    "token": (lambda s, after: s.token(after), {"after": 1}),
     "rebuild": (lambda s, model: s.rebuild(model), {"model": Count}),
     "read": (
         lambda s, stream, **o: s.read(stream, **o),

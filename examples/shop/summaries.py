@@ -9,8 +9,8 @@ import fait
 from .orders import OrderCanceled, OrderPaid, OrderPlaced, OrderShipped
 
 
-class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "placed_at")]):
-    """The current status of an order."""
+class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "placed_at", "order_id")]):
+    """The current status of an order; `version` is that of its stream, so that a web page can tell what it shows."""
 
     order_id: str
     customer_id: str
@@ -18,6 +18,7 @@ class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "pla
     total: Decimal
     currency: str
     placed_at: datetime
+    version: int
     tracking_number: str | None = None
 
     @classmethod
@@ -32,9 +33,11 @@ class OrderSummary(fait.ReadModel, key="order_id", indexes=[("customer_id", "pla
                 total=event.total,
                 currency=event.currency,
                 placed_at=event.placed_at,
+                version=envelope.version,
             )
         if row is None:
             return None
+        row.version = envelope.version
         match event:
             case OrderPaid():
                 row.status = "paid"

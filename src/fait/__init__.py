@@ -1,6 +1,7 @@
 """Event sourcing, CQRS and the transactional outbox on PostgreSQL and SQLite.
 
-Everything that applications use is exported here. `fait.schema` describes event types and compares their versions.
+Everything that applications use is exported here. `fait.fastapi` serves an app over HTTP.
+`fait.schema` describes event types and compares their versions.
 `fait.store` is the extension point for other databases.
 `fait.testing` has the tests that every backend must pass, and Hypothesis strategies.
 """
@@ -24,6 +25,7 @@ from fait._errors import (
     EventTooNew,
     FaitError,
     InvalidCursor,
+    InvalidPosition,
     InvalidValue,
     KeyReused,
     MissingExtra,
@@ -81,6 +83,7 @@ __all__ = [
     "FailurePolicy",
     "FaitError",
     "InvalidCursor",
+    "InvalidPosition",
     "InvalidValue",
     "Json",
     "KeyReused",

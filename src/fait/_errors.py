@@ -5,7 +5,8 @@
     │   └── UnlockedEvents      … because it is a draft, and the app requires locks
     ├── MissingExtra            an optional dependency is not installed
     ├── UsageError              invalid call: wrong type, unknown column, missing store
-    │   └── InvalidCursor       … because `find` did not return this cursor for this order
+    │   ├── InvalidCursor       … because `find` did not return this cursor for this order
+    │   └── InvalidPosition     … because a position token is of another log, or lies beyond the head
     ├── Rejected                a command was rejected by the application
     ├── InvalidValue            a value cannot be stored exactly
     ├── WrongExpectedVersion    the stream is not at the expected version
@@ -39,6 +40,7 @@ __all__ = [
     "EventTooNew",
     "FaitError",
     "InvalidCursor",
+    "InvalidPosition",
     "InvalidValue",
     "KeyReused",
     "MissingExtra",
@@ -119,6 +121,23 @@ class InvalidCursor(UsageError):
         super().__init__(
             f"invalid cursor: {reason}. Nothing was read. Pass the `cursor` of the rows that find(...) returned, with "
             "the same order_by, or start from the first page without a cursor."
+        )
+
+
+class InvalidPosition(UsageError):
+    """A position to wait for is none of this log, so no wait would end. Nothing was read.
+
+    A web application passes position tokens from requests to `find`, and can answer this error with the status 400.
+
+    Attributes:
+        reason: the reason why the position or its token is invalid.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"invalid position in after=: {reason}. Nothing was read. Pass the result of a write, or a token of it, "
+            "from the same log; without after= the read does not wait."
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 from msgspec import Struct
 
 from fait._affinity import Bound
-from fait._arguments import MAX_INTEGER, check_type, described, is_number
+from fait._arguments import MAX_INTEGER, check_integer, check_type, described, is_number
 from fait._clock import Clock, SystemClock
 from fait._decisions.boundary import read_matching_events
 from fait._decisions.calls import WriteResult
@@ -21,7 +21,7 @@ from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._decisions.snapshot import Snapshots
 from fait._declarations import Declarations
-from fait._errors import NotSettled, Stale, UsageError
+from fait._errors import InvalidPosition, NotSettled, Stale, UsageError
 from fait._events.append import Until, check_limit
 from fait._events.envelope import Envelope
 from fait._events.event import NOTHING_DECIDED
@@ -31,6 +31,7 @@ from fait._store.open import open_store
 from fait._store.ports.store import PORTS, Store
 from fait._subscriptions.feed import follow, stream_pages
 from fait._subscriptions.find import Rows, column_conditions, decode_cursor, encode_cursor, sort_orders
+from fait._subscriptions.position_token import decode_token, encode_token
 from fait._subscriptions.processor import LEASE_DURATION_S, MIN_LEASE_DURATION_S, State
 from fait._subscriptions.projection import Projection
 from fait._subscriptions.reactor import Reactor
@@ -45,6 +46,9 @@ __all__ = ["SubscriptionStatus", "System", "open_system"]
 
 M = TypeVar("M", bound=ReadModel)
 E = TypeVar("E")
+
+After = WriteResult[Any] | int | str
+"""What a read can wait for: the result of a write, a position, or the token of one."""
 
 FIND_TIMEOUT_S: Final = 5.0
 """Default timeout for `find(after=...)`, `get(after=...)` and `wait`."""
@@ -92,11 +96,6 @@ async def open_system(
 def _variable_name(app: str) -> str:
     """The probable name of the variable with an app, for an error message."""
     return app if app.isidentifier() else "app"
-
-
-def _check_write_result(after: WriteResult[Any] | None) -> None:
-    if after is not None:
-        check_type("after=", after, WriteResult, "a WriteResult, as returned by transact, decide, publish and append")
 
 
 class SubscriptionStatus(Struct, frozen=True):
@@ -192,18 +191,20 @@ class System(Client):
         await self._registrar.register()
 
     async def get(
-        self, model: type[M], key: Any, /, *, after: WriteResult[Any] | None = None, timeout_s: float = FIND_TIMEOUT_S
+        self, model: type[M], key: Any, /, *, after: After | None = None, timeout_s: float = FIND_TIMEOUT_S
     ) -> M | None:
         """Return the row with this key, or None.
 
         Args:
             model: the read model's class.
             key: value of its key column.
-            after: read your writes: wait until the read model has processed this write.
+            after: read your writes: wait until the read model has processed this write. The result of the write, its
+                position, or a token of it (see `token`).
             timeout_s: timeout for that, in seconds.
 
         Raises:
             UsageError: the read model is not included in the app, or the key has another type.
+            InvalidPosition: `after` is none of this log.
             InvalidValue: no row can have the key.
             Stale: the read model did not reach the write within the timeout.
         """
@@ -218,7 +219,7 @@ class System(Client):
         order_by: object = None,
         limit: int = _DEFAULT_LIMIT,
         cursor: str | None = None,
-        after: WriteResult[Any] | None = None,
+        after: After | None = None,
         timeout_s: float = FIND_TIMEOUT_S,
         **where: Any,
     ) -> Rows[M]:
@@ -230,7 +231,8 @@ class System(Client):
                 sort column.
             limit: maximum number of rows.
             cursor: `Rows.cursor` of the previous page, with the same `order_by`.
-            after: read your writes: wait until the read model has processed this write.
+            after: read your writes: wait until the read model has processed this write. The result of the write, its
+                position, or a token of it (see `token`).
             timeout_s: timeout for that, in seconds.
             **where: column conditions, combined with AND: a value for equality, or a comparison such as
                 `total=fait.ge(10)`.
@@ -242,19 +244,20 @@ class System(Client):
             UsageError: the read model has no such column, or is not included in the app; or the limit, a comparison or
                 the type of a value is invalid.
             InvalidCursor: `find` did not return this cursor for this order.
+            InvalidPosition: `after` is none of this log.
             InvalidValue: no row can have a value of a condition, such as a text with NUL.
             Stale: the read model did not reach the write within the timeout, or is being rebuilt.
         """
         check_limit(limit)
         definition = self._definition(model)
-        _check_write_result(after)
         order = sort_orders(definition, order_by)
         after_row = None if cursor is None else decode_cursor(definition, order, cursor)
         conditions, select = column_conditions(definition, where), self.store.tables.select
         count = min(limit, MAX_INTEGER - 1) + 1  # one more than the page, to know whether there is another page
         read = partial(select, definition.table, conditions, order=order, after_row=after_row, limit=count)
         if after is not None:
-            page = await self._wait_for(definition.name, after.position, Deadline(timeout_s), read)
+            deadline, position = Deadline(timeout_s), await self._position(after)
+            page = await self._wait_for(definition.name, position, deadline, read)
         else:
             page = await read()
         rows: Rows[M] = Rows(definition.from_row(row) for row in page[:limit])
@@ -263,49 +266,80 @@ class System(Client):
         return rows
 
     async def wait(
-        self, after: WriteResult[Any] | None = None, /, *models: type[ReadModel], timeout_s: float = FIND_TIMEOUT_S
+        self, after: After | None = None, /, *models: type[ReadModel], timeout_s: float = FIND_TIMEOUT_S
     ) -> None:
         """Wait until subscriptions have processed a write.
 
         Args:
-            after: the write; None: everything that is in the log now.
+            after: the write, its position or a token of it; None: everything that is in the log now.
             *models: read models to wait for; none: all subscriptions of the app.
             timeout_s: timeout, in seconds.
 
         Raises:
             UsageError: a read model is not included in the app.
+            InvalidPosition: `after` is none of this log.
             Stale: a subscription did not reach the write within the timeout; the exception names it.
         """
-        _check_write_result(after)
         names = [self._definition(model).name for model in models] or list(self._subscription_runner.processors)
-        position = await self.store.log.last_position() if after is None else after.position
         deadline = Deadline(timeout_s)
+        position = await self.store.log.last_position() if after is None else await self._position(after)
         for name in names:
             await self._wait_for(name, position, deadline, read_nothing)
 
-    async def settle(self, after: WriteResult[Any] | None = None, /, *, timeout_s: float = FIND_TIMEOUT_S) -> None:
+    async def settle(self, after: After | None = None, /, *, timeout_s: float = FIND_TIMEOUT_S) -> None:
         """Wait until nothing is left to do: for tests, and for scripts that are alone on their store.
 
         Waits until every subscription of the app has processed the whole log, with the events that handlers append
         during the wait. Unlike `wait`, it has no end while others append events all the time.
 
         Args:
-            after: a write that must be processed as well; None: what is in the log now.
+            after: a write, position or token that must be processed as well; None: what is in the log now.
             timeout_s: timeout, in seconds.
 
         Raises:
             NotSettled: a subscription did not reach the head within the timeout, or has stopped because of an error.
                 The message is a table of all subscriptions; the cause is the error of the one that is behind.
         """
-        _check_write_result(after)
         processors = self._subscription_runner.processors
         try:
-            position = 0 if after is None else after.position
+            position = 0 if after is None else await self._position(after)
             await wait_until_settled(processors.values(), self.store, position, Deadline(timeout_s))
         except Stale as stale:
             statuses = await self.status()
             cause = processors[stale.subscription].error or next((each.error for each in statuses if each.error), None)
             raise NotSettled(stale, timeout_s, [_describe(each) for each in statuses]) from cause
+
+    def token(self, after: WriteResult[Any] | int, /) -> str:
+        """Return the position token of a write: text for a client, which sends it back with its next read.
+
+        Args:
+            after: the result of the write, or its position.
+
+        Returns:
+            32 characters, safe in URLs and headers. `after=` of `find`, `get` and `wait` takes them.
+
+        Raises:
+            UsageError: it is neither a write result nor a position.
+        """
+        position = after.position if isinstance(after, WriteResult) else check_integer("after", after)
+        return encode_token(self.store.log.identity, position)
+
+    async def _position(self, after: After) -> int:
+        """Return the position to wait for. Only that of a write result, which an append has returned, is not checked.
+
+        Raises:
+            InvalidPosition: the token is not of this log, or no event has the position yet.
+        """
+        check_type("after=", after, (WriteResult, int, str), "the result of a write, a position, or a position token")
+        if isinstance(after, WriteResult):
+            return after.position
+        log = self.store.log
+        position = decode_token(log.identity, after) if isinstance(after, str) else check_integer("after", after)
+        processors = self._subscription_runner.processors.values()
+        # fault: wait-beyond-head
+        if position > max((each.position for each in processors), default=0) and position > await log.last_position():
+            raise InvalidPosition("the log has no event at this position yet")
+        return position
 
     async def _wait_for(self, name: str, target: int, deadline: Deadline, read: Callable[[], Awaitable[E]]) -> E:
         processor = self._subscription_runner.processors[name]

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from examples.shop.app import shop
 from fait._events.append import AppendCondition, Appended, ConditionFailed, StreamWrite, VersionConflict
 from fait._events.query import Query
 from fait._store.open import open_store
@@ -105,3 +106,17 @@ async def test_page_and_mark_take_one_round_trip_each(counted: Counted) -> None:
         (True, False),
         (False, True),
     ]
+
+
+async def test_open_of_a_known_app_writes_nothing_and_takes_few_round_trips(counted: Counted) -> None:
+    proxy, _ = counted
+    url = proxy.url(schema=f"counted_{uuid4().hex}")
+    async with shop.open(url, run="elsewhere"):
+        pass
+    proxy.statements.clear()
+
+    async with shop.open(url, run="elsewhere"):
+        statements = list(proxy.statements)
+
+    assert not [each for each in statements if "INSERT" in each or "CREATE" in each]
+    assert len(statements) <= 26  # two for each statement, as the connection prepares it

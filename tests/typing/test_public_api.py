@@ -19,13 +19,14 @@ from typing import Any
 import pytest
 
 import fait
+import fait.fastapi
 import fait.schema
 import fait.store
 import fait.testing
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = ("fait", "fait.schema", "fait.store", "fait.testing")
-MODULES = [fait, fait.schema, fait.store, fait.testing]
+PUBLIC = ("fait", "fait.fastapi", "fait.schema", "fait.store", "fait.testing")
+MODULES = [fait, fait.fastapi, fait.schema, fait.store, fait.testing]
 DOCUMENTS = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
@@ -46,18 +47,18 @@ def classes_and_functions(module: Any) -> dict[str, Any]:
     return {name: each for name, each in found if isinstance(each, type | FunctionType) and each is not fait.field}
 
 
-def test_every_public_module_is_schema_store_or_testing() -> None:
+def test_every_public_module_is_fastapi_schema_store_or_testing() -> None:
     modules = [each.name for each in pkgutil.walk_packages(fait.__path__, "fait.") if "._" not in each.name]
 
     others = [name for name in modules if not f"{name}.".startswith("fait.testing.")]
-    assert sorted(others) == ["fait.schema", "fait.store"]
+    assert sorted(others) == ["fait.fastapi", "fait.schema", "fait.store"]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents_mention_only_exported_names(path: Path) -> None:
     mentioned = set(MENTION.findall(path.read_text(encoding="utf-8"))) - FILE_NAMES
 
-    assert sorted(mentioned - set(fait.__all__) - {"schema", "store", "testing"}) == []
+    assert sorted(mentioned - set(fait.__all__) - {"fastapi", "schema", "store", "testing"}) == []
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
@@ -90,6 +91,9 @@ def test_every_public_method_of_an_exported_class_has_a_docstring(module: Any) -
 def test_exported_classes_and_functions_report_their_public_module() -> None:
     expected = dict.fromkeys(classes_and_functions(fait), "fait")
     assert {name: each.__module__ for name, each in classes_and_functions(fait).items()} == expected
+
+    of_fastapi = classes_and_functions(fait.fastapi)
+    assert {each.__module__ for each in of_fastapi.values()} == {"fait.fastapi"}
 
     of_schema = classes_and_functions(fait.schema)
     assert {each.__module__ for each in of_schema.values()} == {"fait.schema"}

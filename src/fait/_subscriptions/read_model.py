@@ -162,6 +162,17 @@ else:
                     return cls(order_id=envelope.stream_id, customer_id=event.customer_id, placed_at=event.placed_at)
         """
 
+        @classmethod
+        def __get_pydantic_core_schema__(cls, source, handler):
+            """Let web frameworks that use Pydantic write rows as JSON, and describe them in OpenAPI."""
+            from fait._subscriptions.pydantic_schema import struct_schema  # Pydantic is optional
+
+            return struct_schema(cls, definition_of(cls).types, handler)
+
+        @classmethod
+        def __get_pydantic_json_schema__(cls, schema, handler):
+            return handler.resolve_ref_schema(handler(schema)) | {"title": cls.__name__}
+
 
 class ReadModelDefinition:
     """The declaration of a read model: its table, its key, and the conversion between rows and instances."""
@@ -201,6 +212,7 @@ class ReadModelDefinition:
         self._check(columns)
         self.table: Table = Table(self.name, columns, self.key, self._indexes)
         self.fields = fields
+        self.types: Mapping[str, Any] = types
         self._to_column: list[Convert | None] = [to_column for _, _, to_column, _ in kinds]
         self._from_column: list[Convert | None] = [from_column for _, _, _, from_column in kinds]
         self._row_check = RowCheck(self.table)

@@ -128,6 +128,8 @@ class Registrar:
 
         Names stay in the code after the first open, which retires them, and the code also opens new stores.
         """
+        if not changes.forgotten and not changes.renamed:
+            return
         undeclared = {
             each.subscription for each in await self._registrations.registrations() if each.app == self._app
         } - self._definitions.keys()
@@ -179,7 +181,7 @@ class Registrar:
                 self._check(definition, registration)
                 self._check_position(definition.name, positions.get(definition.name, 0), last)
         for definition in self._definitions.values():
-            await self._register(definition, head, is_new=definition.name in added)
+            await self._register(definition, registrations.get(definition.name), head, is_new=definition.name in added)
 
     def _find_added(self, registrations: Mapping[str, Registration]) -> list[str]:
         existing = {name for name, each in registrations.items() if each.app == self._app}
@@ -189,16 +191,20 @@ class Registrar:
             raise SubscriptionsChanged(self._app, removed, added)
         return added
 
-    async def _register(self, definition: SubscriptionDefinition, head: int, *, is_new: bool) -> None:
+    async def _register(
+        self, definition: SubscriptionDefinition, registration: Registration | None, head: int, *, is_new: bool
+    ) -> None:
         name = definition.name
-        position = 0 if definition.start == "beginning" else head
-        registration = await self._registrations.register(self._registration(definition), position)
-        self._check(definition, registration)  # another process may have registered it
+        if registration is None:
+            position = 0 if definition.start == "beginning" else head
+            registration = await self._registrations.register(self._registration(definition), position)
+            self._check(definition, registration)  # another process may have registered it
         # fault: further-types-not-registered
         if definition.table is None:  # other types are another definition of a read model
             await self._widen(definition, registration)
         try:
-            await self._check_not_expired(definition, await self._position(name))
+            if definition.may_expire:
+                await self._check_not_expired(definition, await self._position(name))
         except PositionExpired:
             if is_new:
                 await self._registrations.forget(name)

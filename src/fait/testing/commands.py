@@ -20,7 +20,7 @@ from fait.testing.decisions import AggregateCase, DeciderCase
 from fait.testing.given import given
 from fait.testing.in_memory import START
 
-__all__ = ["Call", "CommandType", "Commands"]
+__all__ = ["Call", "CommandType", "SubjectCommands"]
 
 
 class CommandType(Struct, frozen=True):
@@ -58,7 +58,7 @@ class Call(Struct, frozen=True):
         return f"{self.name}({', '.join(arguments)}){after}"
 
 
-class Commands:
+class SubjectCommands:
     """The commands of an aggregate or a decider.
 
     Attributes:

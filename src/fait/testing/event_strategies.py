@@ -42,7 +42,7 @@ from fait._schema.description import (
     Text,
     canonical_json,
 )
-from fait.testing.commands import Call, Commands
+from fait.testing.commands import Call, SubjectCommands
 
 __all__ = ["events_of", "histories"]
 
@@ -87,7 +87,7 @@ def histories(
     Raises:
         DeclarationError: an argument has no annotation, or its type has no description.
     """
-    commands, chosen = Commands(subject), arguments or {}
+    commands, chosen = SubjectCommands(subject), arguments or {}
     given = {each.name: chosen[each.command] for each in commands.types if each.command in chosen}
 
     def call(name: str, cls: type) -> Strategy:

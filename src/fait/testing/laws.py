@@ -29,7 +29,7 @@ from fait._events.stream import stream_name
 from fait._schema.describe import describe
 from fait._schema.samples import samples
 from fait._subscriptions.read_model import ReadModel, ReadModelDefinition, definition_of
-from fait.testing.commands import Call, Commands
+from fait.testing.commands import Call, SubjectCommands
 from fait.testing.differences import different_fields, different_items
 from fait.testing.in_memory import START, GivenEvents, codec_for, complete
 from fait.testing.read_models import Delivery, deliveries, duplicated, projected_rows
@@ -69,11 +69,11 @@ def check_replay(
         Exception: a command or `evolve` raised it. A note shows the commands.
     """
     __tracebackhide__ = True
-    commands = Commands(subject)
+    commands = SubjectCommands(subject)
     _check_all(_histories(commands, runs, seed, arguments), lambda calls: _check_twice(commands, calls, app))
 
 
-def _check_twice(commands: Commands, calls: Sequence[Call], app: App | None) -> int:
+def _check_twice(commands: SubjectCommands, calls: Sequence[Call], app: App | None) -> int:
     """Run commands on two cases. Returns the number of those that were accepted."""
     __tracebackhide__ = True
     one, other, accepted = commands.start(app), commands.start(app), 0
@@ -112,7 +112,7 @@ def check_snapshot_equals_replay(
     )
     if fold.snapshots is None:
         raise UsageError(f"the fold of {fold.category!r} has no snapshots: set snapshot_every=")
-    commands = Commands(subject)
+    commands = SubjectCommands(subject)
     codec = codec_for(app, fold.events, subject=subject)
 
     def check(calls: Sequence[Call]) -> int:
@@ -215,7 +215,7 @@ def _check_deliveries(
     _check_all(_events(definition, runs, seed), check)
 
 
-def _histories(commands: Commands, runs: int, seed: int, arguments: Arguments | None) -> list[list[Call]]:
+def _histories(commands: SubjectCommands, runs: int, seed: int, arguments: Arguments | None) -> list[list[Call]]:
     """Return generated sequences of commands."""
     random, chosen = Random(seed), arguments or {}  # noqa: S311 - no secret
     pool = dict[str, list[Mapping[Any, Any]]]()

@@ -10,4 +10,4 @@ SELECT c.relname::text,
     (SELECT t.relname::text FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid WHERE i.indexrelid = c.oid),
     obj_description(c.oid, 'pg_class')
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relname = ANY($2::name[]);
+WHERE n.nspname = $1 AND c.relname = ANY($2::text[]::name[]);

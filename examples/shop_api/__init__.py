@@ -1,0 +1,1 @@
+"""The shop on the web, with FastAPI."""
