@@ -10,10 +10,13 @@ import pytest
 import fait
 from fait._events.registry import build_registry
 from fait._evolution.lock_folder import LockFolder
+from fait._evolution.render import render
 from fait._evolution.report import Report, run_check
 from fait._evolution.settings import Exemption, Settings
 from fait._evolution.violation import RuleViolation
 from fait._tools.cli.report_formats import FORMATS
+
+GOLDEN = Path(__file__).parent / "golden"
 
 CHANGED = RuleViolation(
     rule="FAIT101",
@@ -123,7 +126,7 @@ def test_exemption_that_accepts_nothing_is_a_violation(tmp_path: Path) -> None:
     )
 
     assert [each.rule for each in report.failures] == ["FAIT140"]
-    assert "FAIT101" in report.failures[0].details[0]
+    assert render(report.failures[0]) + "\n" == (GOLDEN / "FAIT140.txt").read_text()
 
 
 def test_check_without_a_folder_of_locks_says_how_to_make_one(tmp_path: Path) -> None:
