@@ -1,0 +1,157 @@
+"""Finds patterns in sentences.
+
+Matching is greedy and looks at a word once per element, so its time is linear in the length of the text. A pattern may
+contain a negation ("never changed"); any other negation before it in its clause denies it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from fait._advice.reading.evidence import SITUATIONS, Situation
+from fait._advice.reading.sentences import Labels, Sentence, element_labels
+
+__all__ = ["Match", "matches_of"]
+
+_GAP: Final = 2
+"""Maximum number of words between two elements."""
+_WIDE_GAP: Final = 8
+"""Maximum number of words between two elements that `..` separates."""
+_DENIAL_DISTANCE: Final = 4
+"""Maximum distance of a denial after a pattern, in words, as in "is not needed"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A situation that a sentence describes.
+
+    Attributes:
+        situation: the situation.
+        pattern: the index of the pattern, within all patterns.
+        start: where the passage starts in the text.
+        end: where it ends.
+        is_denied: whether the sentence says that it is not so.
+    """
+
+    situation: Situation
+    pattern: int
+    start: int
+    end: int
+    is_denied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Sequence:
+    """Elements in order, each with the maximum number of words before it."""
+
+    elements: tuple[tuple[tuple[str, ...], int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    number: int
+    situation: Situation
+    parts: tuple[_Sequence, ...]
+
+
+@cache
+def _patterns() -> dict[str, tuple[_Pattern, ...]]:
+    """All patterns, by each label with which they can start."""
+    index = dict[str, list[_Pattern]]()
+    number = 0
+    for situation in SITUATIONS:
+        for text in situation.patterns.split(";"):
+            number += 1
+            pattern = _Pattern(number, situation, tuple(_sequence(part) for part in text.split("&")))
+            for label in pattern.parts[0].elements[0][0]:
+                index.setdefault(label, []).append(pattern)
+    return {label: tuple(patterns) for label, patterns in index.items()}
+
+
+def _sequence(text: str) -> _Sequence:
+    elements = list[tuple[tuple[str, ...], int]]()
+    gap = 0
+    for element in text.replace("-", " ").split():
+        if element == "..":
+            gap = _WIDE_GAP
+        else:
+            elements.append((element_labels(element), gap))
+            gap = _GAP
+    return _Sequence(tuple(elements))
+
+
+def matches_of(sentence: Sentence) -> Iterator[Match]:
+    """Yield the matches of a sentence, at most one for each pattern."""
+    seen = set[int]()
+    for start, labels in enumerate(sentence.labels):
+        for pattern in [each for label in labels for each in _patterns().get(label, ())]:
+            if pattern.number not in seen and (used := _match_at(pattern.parts[0], sentence.labels, start)):
+                seen.add(pattern.number)
+                others = _others(pattern, sentence.labels)
+                if others is not None and (match := _judged(pattern, sentence, (*used, *others))):
+                    yield match
+
+
+def _others(pattern: _Pattern, labels: Sequence[Labels]) -> tuple[int, ...] | None:
+    """Return the indexes of the words of the parts after the first, which may be anywhere in the sentence."""
+    used = tuple[int, ...]()
+    for part in pattern.parts[1:]:
+        found = next((each for at in range(len(labels)) if (each := _match_at(part, labels, at))), None)
+        if found is None:
+            return None
+        used += found
+    return used
+
+
+def _match_at(sequence: _Sequence, labels: Sequence[Labels], start: int) -> tuple[int, ...] | None:
+    used = list[int]()
+    position = start
+    for alternatives, gap in sequence.elements:
+        span = _next(alternatives, labels, position, gap)
+        if span is None:
+            return None
+        used += range(*span)
+        position = span[1]
+    return tuple(used)
+
+
+def _next(alternatives: Sequence[str], labels: Sequence[Labels], position: int, gap: int) -> tuple[int, int] | None:
+    for index in range(position, min(position + gap + 1, len(labels))):
+        ends = [end for label in alternatives if (end := labels[index].get(label))]
+        if ends:
+            return index, max(ends)
+    return None
+
+
+def _judged(pattern: _Pattern, sentence: Sentence, used: Sequence[int]) -> Match | None:
+    """Return the match, unless its clauses are no evidence."""
+    clauses = {sentence.words[index].clause for index in used}
+    silent = sentence.blocked if pattern.situation.about_others else sentence.blocked | sentence.foreign
+    if clauses & silent:  # fault: advise-scope
+        return None
+    first, last = min(used), max(used)
+    return Match(
+        pattern.situation,
+        pattern.number,
+        sentence.words[first].token.start,
+        sentence.words[last].token.end,
+        _is_denied(sentence, used),
+    )
+
+
+def _is_denied(sentence: Sentence, used: Sequence[int]) -> bool:
+    """Whether a negation that is not part of the pattern applies to it."""
+    last = max(used)
+    spoken = {sentence.words[index].clause for index in used}
+    for index in _refusals(sentence.labels):
+        if index in used or sentence.words[index].clause not in spoken:
+            continue
+        after = sentence.labels[index : last + 1 + _DENIAL_DISTANCE + 2]
+        if index < last or (index <= last + _DENIAL_DISTANCE and any("@needed" in each for each in after)):
+            return True
+    return False
+
+
+def _refusals(labels: Sequence[Labels]) -> list[int]:
+    return [index for index, each in enumerate(labels) if "@refusal" in each and "@no_refusal" not in each]
