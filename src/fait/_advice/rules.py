@@ -89,6 +89,13 @@ STORAGE: Final = (
     Rule("S3-crud", {"lifecycle": ("crud",)}, "Records are created, edited and deleted, no more.", _WHEN_NOT, -3),
     Rule("S4-events", {"events_natural": (True,)}, "The business itself speaks of events.", _AZURE_ES, 1),
     Rule(
+        "S11-record",
+        {"history_need": ("full_audit", "temporal"), "intent_matters": (True,), "events_natural": (True,)},
+        "The history is the evidence: a log beside the data can contradict it.",
+        _AZURE_ES,
+        1,
+    ),
+    Rule(
         "S5-shapes",
         {"read_shapes": ("several",), "history_need": ("full_audit", "temporal")},
         "One history feeds several views.",

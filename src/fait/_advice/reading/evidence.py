@@ -8,34 +8,11 @@ A pattern `a & b` needs both parts in one sentence, in any order. Patterns are s
 Patterns describe meaning, not buzzwords: "event sourcing" or "Kafka" in a description is a wish, and no evidence.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
-from fait._advice.facts import Value
+from fait._advice.reading.situation import Situation
 
-__all__ = ["SITUATIONS", "Situation"]
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """Something that a description may say.
-
-    Attributes:
-        name: what it says.
-        facts: what follows from it.
-        weight: how strongly; facts are believed from a sum of 1.
-        patterns: how it is said.
-        denied: what follows if it is said not to be so.
-        about_others: whether a statement about other parties counts.
-    """
-
-    name: str
-    facts: Mapping[str, Value]
-    weight: float
-    patterns: str
-    denied: Mapping[str, Value] = field(default_factory=dict[str, Value])
-    about_others: bool = False
+__all__ = ["SITUATIONS"]
 
 
 _NO_HISTORY: Final = {"history_need": "none"}
@@ -53,7 +30,7 @@ SITUATIONS: Final = (
         & @authority|ask|show|answer|prove|derive|balance|able|need|must|explain|dispute|know|want|tell;
         way|state|form .. saw|see|looked|was|stood .. @moment|ago|then|#; @figure .. @moment years|months ago|earlier|back|before;
         years|months|weeks|decades ago|back|earlier|past|old & @figure|derivation|derive|how & show|ask|expect|want|need|prove|answer|name|explain;
-        any|given|certain|arbitrary|particular|each|every|past|earlier|that @moment & @figure|look|show|reconstruct|derive|who|what & @authority|ask|want|answer|show|must|reconstruct|recompute|prove|tell;
+        any|given|certain|arbitrary|particular|past|earlier|that @day & @figure|look|show|reconstruct|derive|who|what & @authority|ask|want|answer|show|must|reconstruct|recompute|prove|tell;
         time travel; bitemporal; bi-temporal; valid time; backdate; back-dated; backdated; retroactive; retroactively;
         retro .. notes|changes|correction|adjustment|calculation; retrospectively; effective|valid|in force .. earlier|past|back|retro;
         effective date; with a @moment & @figure|want|line; as|when|like issued|printed|signed|sent on|the .. day|date;
@@ -91,11 +68,11 @@ SITUATIONS: Final = (
     ),
     Situation(
         "entries are never changed",
-        {"history_need": "full_audit", "events_natural": True},
+        {"history_need": "full_audit", "events_natural": True, "record_kind": "business_facts"},
         1.0,
         """
         @entry|nothing|anything|one|it|that|which|lines|slip .. @never .. be|been|ever|anybody|can|to|gets|get .. @change; @never .. @change .. @entry|posted|one|recorded|line|it|submitted|signed;
-        nobody|no one|none .. can|may|could|authorized|allowed|able|is .. @change; append only; append-only; appendonly; immutable; immutably; unalterable; inalterable; unchangeable; unmodifiable;
+        nobody|no_one|none .. can|may|could|authorized|allowed|able|is .. @change; append only; append-only; appendonly; immutable; immutably; unalterable; inalterable; unchangeable; unmodifiable;
         tamper proof; tamper-proof; tamper evident; tamper-evident; tamperproof; tamper resistant; tamper-resistant; indelible; indelibly; write once; write-once; worm storage; set in stone;
         erasing|deleting|changing|editing|deletion|overwriting|erasure|removal|alteration .. is|are|was forbidden|prohibited|impossible|illegal|banned|ruled|taboo|no; remain|remains|stay|stays|keep legible|readable|visible|on|recoverable|forever;
         remain|stay|kept on|in the books|file|record|books; never .. touched|altered|edited|changed|deleted|overwritten|erased again; nothing is|may|can|must|ever .. deleted|erased|removed|lost|overwritten;
@@ -105,7 +82,7 @@ SITUATIONS: Final = (
     ),
     Situation(
         "mistakes are corrected by further entries",
-        {"history_need": "temporal", "events_natural": True, "intent_matters": True, "lifecycle": "rich"},
+        {"history_need": "temporal", "events_natural": True, "intent_matters": True, "lifecycle": "rich", "record_kind": "business_facts"},
         1.0,
         """
         @contra @entry|posting|line|booking; @another @entry|line|posting & @mistake|@contra|never|forbid; @mistake .. gets|get|is|are|be .. @contra|@another;
@@ -160,7 +137,7 @@ SITUATIONS: Final = (
     Situation(
         "the past is not asked for",
         _NO_HISTORY,
-        1.2,
+        1.6,
         """
         @never .. ask|care|want|need|interested|interest|look|remember|know|see|matter|concern|miss|require .. @past; how|what .. looked|was|used|stood|were .. before|earlier|previously|yesterday|last .. @never .. concern|interest|matter|need|ask|care|relevant;
         only .. current|latest|present|today|newest|now|last .. count|matters|matter|value|state|is|version|used|needed|interest|shown; current|latest|present|newest .. is|are all|what|enough|suffices|sufficient|everything|used|matters|counts|only;
@@ -213,7 +190,7 @@ SITUATIONS: Final = (
         1.0,
         """
         no|without|any .. integration|integrations|connection|interface|interfaces; no other|further software|system|program|application|service|tool|party .. attached|connected|involved|listens|needs|reads|uses|depend; stand-alone; standalone; nothing else attached|connected|listens; self-contained;
-        not connected; single|one application|app|program|monolith only|alone; nobody|no one else needs|listens|reads|consumes; no messages|events|notifications to|needed|wanted|anyone
+        not connected; single|one application|app|program|monolith only|alone; nobody|no_one else needs|listens|reads|consumes; no messages|events|notifications to|needed|wanted|anyone
         """,
     ),
     Situation(
@@ -255,36 +232,36 @@ SITUATIONS: Final = (
         """
         @miss .. @harmless; @harmless .. if|when|should .. @miss; if|when|should .. @miss .. @again; @miss & click|press|ask|try|request|user|next|nightly .. again|retry|once; may|can|might run|arrive|happen|be|get|vanish|go|come twice|lost|missing|again|late;
         rerun is safe|harmless|fine; safe to repeat|rerun|re-run|retry; idempotent|overwrites & rerun|again|twice|file; when|if they work; nothing|no .. atomic; @never .. atomic .. anything; if|when .. fails|fail .. tomorrow|again|retry|next; not|isn't|nothing .. critical|vital|crucial|essential; nice to have;
-        nobody|no one .. notice|miss|cry|complain|sue|die|hurt|care .. if|when|should|about; forgotten|lost|missing|dropped|failed .. isn't|is|no|not|shows|costs .. tragedy|drama|initials|nothing|harm|fine|problem; loss .. is|are|would .. @harmless; best effort; fire and forget; fire them off
+        nobody|no_one .. notice|miss|cry|complain|sue|die|hurt|care .. if|when|should|about; forgotten|lost|missing|dropped|failed .. isn't|is|no|not|shows|costs .. tragedy|drama|initials|nothing|harm|fine|problem; loss .. is|are|would .. @harmless; best effort; fire and forget; fire them off
         """,
         {"loss": "must_not_lose"},
     ),
     # Messages that must leave
     Situation(
         "a message must arrive",
-        {"consumers": "services", "loss": "must_not_lose"},
+        {"consumers": "services", "loss": "must_not_lose", "record_kind": "business_facts"},
         1.0,
         """
         @mustnot .. @miss .. @message|one|any|it|single|a; @partner|@message|it|they|one|that .. @mustnot .. @miss; every|each|all|any|whatever|anything|once|when|confirmed|finalized|approved .. must|has|have|needs|need|is|are to .. @tell;
         @message|it|one|which|they|booking|order .. has|have|must|needs|need .. to|be|reliably|always|turn .. @tell .. @partner|gap|without|reliably|exactly|fail|inbox|both; without a|any|fail gap|loss|exception|fail; in any event; come what may; without fail; no matter what; under all circumstances; for sure;
-        reliabl .. deliver|send|leave|tell|publish|arrive|reach|notify|get; reliable|reliably|guarantee|guaranteed .. @tell|delivery|deliver|message|event|arrive; guarantee .. that .. @tell; @partner .. must|has|have|need|needs|needs to|ought .. be told|know|learn|hear|informed|notified|get|receive|told;
+        reliabl .. deliver|send|leave|tell|publish|arrive|reach|notify|get; reliable|reliably|guarantee|guaranteed .. @tell|delivery|deliver|message|event|arrive; guarantee .. that .. @tell; @partner .. must|has|have|need|needs|needs|ought .. be told|know|learn|hear|informed|notified|get|receive|told;
         @tell .. of|about it|even if|when|though|while .. down|offline|unreachable|closed|asleep; down until; line .. is|was down; eventually but|certainly|surely|always|definitely; must|has|have definitely|certainly|always|eventually|reliably|absolutely @tell;
         lost|missed|missing|unsent|undelivered|forgotten .. costs|cost|means|is|would .. fine|penalty|lawsuit|life|lives|money|disaster|trouble|contract|licence; did not|not|never arrive|arrived|reach|reached|come|received .. costs|cost|fine|penalty|sued|trouble|locked; or they refuse; penalty|fine & miss|late|arrive|report|unreported|not;
-        never have the hole; committed means; must .. hear|learn|know|told .. of it|about|within; no|not one|single|never .. may|can|must .. lost|missed|skipped|forgotten|dropped
+        never have the hole; committed means; must .. hear|learn|know|told .. of it|about|within; no|not_one|single|never .. may|can|must .. lost|missed|skipped|forgotten|dropped
         """,
         {"loss": "tolerable"},
         about_others=True,
     ),
     Situation(
         "saving and telling come apart",
-        {"consumers": "services", "loss": "must_not_lose", "dual_write": True},
+        {"consumers": "services", "loss": "must_not_lose", "dual_write": True, "record_kind": "business_facts"},
         1.0,
         """
         @row .. but|while|and|yet|though|without|when|whereas .. @never|ignorant|dark|missing|unaware|fails|failed .. @tell|@message|@partner|ignorant|unaware|dark; @partner .. never|not|didn't|remain|remained|stay|stayed|wasn't|weren't .. @tell|dark|ignorant|unaware|informed|told;
         remain|remains|remained|stay|left .. in the dark|ignorant|unaware|uninformed; never arrived|reached|heard|learned|left|came|received|sent|told|informed|notified|published|shipped; stand or fall together; both or neither; all or nothing; together or not; either both; one without the other; neither both;
         atomic & publish|send|message|event|notify|tell|commit|queue|write|broker|both; atomic|atomically|atomicity .. commit|publish|message|send|write; publish .. commit; commit .. publish; crash|die|dies|killed|reboot|restart|fail|blip|exception|outage .. in between|between|at a bad moment|halfway|wrong moment|in the middle|before .. sent|publish|send|call|told|bad|moment;
         between .. commit|save|insert|saving|write|storing and|the .. send|publish|message|call|telling|broker|queue|sending|notifying; dual write; two writes; write|writes twice|both to|to two; rolled back|undone|withdrawn|cancelled|reverted .. still|anyway|although|had|shipped|sent|whose|gone;
-        whose .. was|had|been rolled|undone|never|reverted|saved|cancelled; separately & save|safe|store|row|commit|once|sent|notice|goes; once the row; after|once .. commit|save|saved|stored|insert .. send|publish|call|fire|post|emit|notify|goes|go; out of sync; get|got|run|drift|drifts|diverge|diverged|disagree .. apart|systems|out|with|two|sync;
+        whose .. was|had|been rolled|undone|never|reverted|saved|cancelled; separately & save|safe|store|row|commit|once|sent|notice|goes; once the row; after|once .. commit|save|saved|stored|insert .. send|publish|call|fire|post|emit|notify|goes|go; out of sync; drift|drifts|diverge|diverged|disagree|run apart|out_of_sync|systems;
         nightly|daily|hourly|weekly|manual|by hand|cleanup|reconciliation|comparison|repair .. script|job|comparison|reconciliation|check|sweep|report|list .. repair|fix|find|compare|catch|patch|mend|resend|missing|missed; reconcile|reconciliation & miss|lost|orders|by hand|between|lists|two;
         swallow|swallowed|lost|dropped|ate|vanished|evaporated|loses|lose|missed .. instruction|message|event|order|orders|notice|call|webhook|booking|notification|updates|publish; says one thing|a and|while|another .. partner|never|other|b|thing; table|database|system|row .. says .. but|and|while .. never|other|partner|told|not;
         verified|paid|cancelled|booked|shipped|approved|confirmed|sold|charged .. customers|orders|invoices|tickets|policies|bookings|members .. without|but no|never .. card|cards|ticket|mail|shipment|parcel|invoice|policy|access|cover; db|database .. and .. broker|queue|kafka|rabbitmq|bus|topic & lose|atomic|both|crash|between|fail|inconsisten|roll;
@@ -309,7 +286,7 @@ SITUATIONS: Final = (
         {"write_path_changeable": False},
         1.0,
         """
-        @never .. change|touch|modify|rebuild|alter|recompile|patch .. source|code|program|application|legacy|vendor|cobol|mainframe|package|software|it; closed source; vendor .. @never .. change|open|source; source code .. lost|gone|not|no; nobody|no one .. dares|can|knows .. code|program|source|touch;
+        @never .. change|touch|modify|rebuild|alter|recompile|patch .. source|code|program|application|legacy|vendor|cobol|mainframe|package|software|it; closed source; vendor .. @never .. change|open|source; source code .. lost|gone|not|no; nobody|no_one .. dares|can|knows .. code|program|source|touch;
         bought|packaged|vendor's|legacy|off-the-shelf software|system|application|program .. @never; read only access|only|access to .. database|tables; frozen|black box|cobol
         """,
     ),
@@ -345,7 +322,7 @@ SITUATIONS: Final = (
         {"staleness": "eventual_ok"},
         1.0,
         """
-        %window|few|half|slight|bit|little|minute|seconds|couple|moment .. @late .. fine|ok|okay|acceptable|all|right|tolerable|nobody|enough|good|is|allowed; @late .. fine|ok|okay|acceptable|all right|tolerable|enough|good|harmless; fine|ok|all right|acceptable|tolerable|good|may|can|be|allowed|happily|mind .. seconds|minute|half|slight|bit|few|little|%window .. @late|after;
+        %window|few|half|slight|bit|little|minute|seconds|couple|moment .. @late .. fine|ok|okay|acceptable|all|right|tolerable|nobody|enough|good|is|allowed; @late .. fine|ok|okay|acceptable|all_right|tolerable|enough|good|harmless; fine|ok|all_right|acceptable|tolerable|good|may|can|be|allowed|happily|mind .. seconds|minute|half|slight|bit|few|little|%window .. @late|after;
         slight|short|small delay|lag; needn't|doesn't|not|don't .. be|need up to the second|date|minute|real time|instant|live; may appear|show|turn .. seconds|minute|minutes|later|after; eventual consistency; eventually consistent; few seconds late|later|after|old|behind|delay
         """,
         {"staleness": "strict_all"},
@@ -381,7 +358,7 @@ SITUATIONS: Final = (
         {"record_kind": "measurements"},
         0.7,
         """
-        @crunch .. %window; %window & @signal|@crunch; rolling|sliding|moving|tumbling .. window|minutes|seconds|hour|average|half|stretches|second|minute|five|ten|#|fft; per|by|within|each minute|second .. and|by|per .. campaign|section|symbol|feeder|zone|street|sensor|device|turbine|page|player; tallied by; counted per; @signal & @crunch; volatility; fft; heatmap; heatmaps; anomaly detection; downsample;
+        @crunch .. %window; %window & @signal|@crunch; =rolling|=sliding|=moving|=tumbling .. window|minutes|seconds|hour|average|half|stretches|second|minute|five|ten|#|fft; per|by|within|each minute|second .. and|by|per .. campaign|section|symbol|feeder|zone|street|sensor|device|turbine|page|player; tallied by; counted per; @signal & @crunch; volatility; fft; heatmap; heatmaps; anomaly detection; downsample;
         within|inside|in # milliseconds|millisecond & alarm|alert|warn|say|detect|score|decide; jams .. before; latest|last|past|previous|preceding .. %window|minutes|seconds|hour & compare|count|against|same|more|unusual|average|per; rewind; replay|run .. earlier point|again|at will|traffic|last month|last week & signal|model|formula|rule|traffic|stream|bug|reprocess
         """,
     ),
@@ -408,7 +385,7 @@ SITUATIONS: Final = (
         "the team is new to events",
         {"team_experience": "none"},
         1.0,
-        "never|none|nobody|no one .. built|used|done|experience|worked|know|heard .. events|event|event-sourced|cqrs|messaging|it|sourcing|kafka; juniors|interns|beginner|beginners|first project|hobby programmer; new to event|cqrs|messaging|this; no experience",
+        "never|none|nobody|no_one .. built|used|done|experience|worked|know|heard .. events|event|event-sourced|cqrs|messaging|it|sourcing|kafka; juniors|interns|beginner|beginners|first project|hobby programmer; new to event|cqrs|messaging|this; no experience",
         {"team_experience": "some"},
     ),
     Situation(

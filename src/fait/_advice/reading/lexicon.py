@@ -14,7 +14,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "authority": "regulator, supervisor, supervisory, auditor, examiner, tribunal, court, judge, inspector, inspection, "
     "inspectorate, ombudsman, central bank, tax office, ministry, prosecutor, arbitration, arbitrator, revenue service, "
     "authority, compliance, fda, hmrc, irs, bafin, notary, law, statute, statutory, legislation, regulation, legally, "
-    "lawyer, litigation, lawsuit, parliament, court of audit, sec, finra, cfr, gxp, gmp, sox, mifid, supervision, "
+    "lawyer, litigation, lawsuit, parliament, court of audit, finra, cfr, gxp, gmp, sox, mifid, supervision, "
     "watchdog, certification body, defence, defense, attorney, coroner, registrar, magistrate, customs, fiscal court, "
     "inland revenue, trading standards, monitor, assessor, insurer's expert, surveyor, expert witness",
     "partner": "partner, supplier, warehouse, bank, insurer, underwriter, carrier, courier, customs, handler, laboratory, "
@@ -180,16 +180,16 @@ GROUPS: Final[Mapping[str, str]] = {
     "one fine day, sooner or later, when pigs fly, long-term, in theory, might later, may later, ever get, thinking about maybe, "
     "would love to, eventually maybe, ideally some day, if it takes off, if things go well, post-mvp, after the launch maybe",
     "speaker": "consultant, consultancy, nephew, colleague, friend, cousin, brother, brother-in-law, sister, vendor, agency, "
-    "blog, article, conference, talk, keynote, speaker, influencer, intern, trainee, investor, salesman, sales rep, dba, "
-    "architect, recruiter, book, podcast, tweet, linkedin, youtube, video, guru, professor, son, daughter, neighbour, "
+    "blog, conference, talk, keynote, influencer, intern, trainee, investor, salesman, sales rep, dba, "
+    "architect, recruiter, book, podcast, tweet, youtube, guru, professor, son, daughter, neighbour, "
     "co-founder, cofounder, new guy, new hire, new developer, developer, cto, freelancer, integrator, advisor, adviser, mentor, "
-    "chatgpt, ai, somebody, someone, partners, maker, salesperson, tech lead, bloke, guy, roommate, boyfriend, husband, "
-    "wife, contractor, evangelist, enterprise architect, hacker news, reddit, stack overflow, bidder, offer, whitepaper, "
-    "white paper, webinar, brochure, tender, meetup, candidate, advice, uncle, boss, another, one of",
+    "chatgpt, partners, maker, salesperson, tech lead, bloke, guy, roommate, boyfriend, husband, "
+    "wife, contractor, evangelist, claimed, enterprise architect, hacker news, reddit, stack overflow, bidder, offer, whitepaper, "
+    "white paper, webinar, brochure, tender, meetup, candidate, advice, uncle, boss",
     "says": "say, says, said, claim, claims, insist, insists, suggest, suggests, recommend, recommends, reckon, reckons, "
-    "swear, swears, keep saying, told us, tells us, told me, tells me, think, thinks, believe, believes, want, wants, argue, argues, "
+    "swear, swears, keep saying, told us, tells us, told me, tells me, think, thinks, believe, believes, argue, argues, "
     "pitch, pitches, propose, proposes, proposed, preach, praise, push for, pushes for, pushing, advise, advises, urge, convinced, rave, mention, "
-    "mentioned, dream, love, list, assure, warn, sell, promise, wrote, drew, draw, drawn, read",
+    "mentioned, assure, list, warn, sell, promise, wrote, drew, draw, drawn, read",
     "rumor": "according to, i read, i heard, we heard, we read, heard that, people say, they say, rumor, rumour, rumor has it, "
     "everybody says, everyone says, supposedly, allegedly, apparently one, is said to, are said to, it is said, best practice says, "
     "keynote, second talk, first talk, proposal to, hearsay, buzz, buzzword, hype, the internet says, from what i hear, trending on",
@@ -213,7 +213,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "right now, meanwhile, for the coming, at the moment, in reality, in truth, in fact, actually, what we, all we",
     "refusal": "not, no, nobody, no one, noone, none, neither, nor, without, isn't, aren't, don't, doesn't, won't, wouldn't, didn't, "
     "wasn't, weren't, hasn't, haven't, never, nothing, hardly, needn't, far from, rather than, instead of",
-    "no_refusal": "not only, not just, no matter, no doubt, no later than, not merely, no longer, no less than, not least, no idea, "
+    "no_refusal": "must not, may not, can not, should not, cannot, not only, not just, no matter, no doubt, no later than, not merely, no longer, no less than, not least, no idea, "
     "not sure, not know, don't know how, don't know who, don't know what, don't know when, don't know why, "
     "no way of, no way to, nothing else than, nothing but, no means, why not, not to mention, not long, not until, not once but",
     "needed": "need, want, require, ask, wanted, matter, exist, plan, care, concern, necessary, important, relevant, interest, "
@@ -231,4 +231,34 @@ GROUPS: Final[Mapping[str, str]] = {
     "matters most, what matters is, real problem, only problem, sticking point, biggest pain, biggest problem, biggest headache, "
     "the crux, central part, bulk of, lion's share, everything revolves around, all revolves around, the rest is, the rest are, "
     "stands or falls, the hard part, main part, the pain is, core business, bread and butter, the money is made, kingpin",
+    # Weak signs, for `cues.py`
+    "day": "date, day, evening, morning, night, moment, instant, close of business, month end, year end, month-end, year-end, key date, "
+    "cut-off date, cutoff date, point in time, afternoon, shift, session, accident, admission, visit, hearing",
+    "month": "january, february, march, april, june, july, august, september, october, november, december, last year, last spring, last autumn",
+    "every": "each, every, all, whole, entire",
+    "rederive": "reconstruct, recompute, re-compute, recalculate, re-calculate, replay, re-play, reproduce, rebuild, recreate, re-create, derive, "
+    "infer, deduce, retrace, unwind, re-derive, demonstrate, re-run, rederive",
+    "alter": "alter, edit, overwrite, erase, delete, rewrite, tamper, amend, falsify, manipulate, change, modify, touch, rub out, undo, "
+    "disappear, correct, remove, adjust",
+    "authority2": "regulator, supervisor, supervisory, auditor, examiner, tribunal, court, judge, inspector, inspectorate, ombudsman, central bank, "
+    "tax office, ministry, prosecutor, arbitration, authority, fda, hmrc, irs, bafin, notary, statute, statutory, customs office, commission, "
+    "investigator, coroner, watchdog, regulation, regulated, regulatory, compliance, court of audit, audit, audits, licensing, police, parliament, "
+    "finra, inspection, claims, examination",
+    "wasgone": "was lost, got lost, were lost, went missing, lost in, is missing, are missing, is gone, was gone, were gone, got swallowed, disappeared, vanished, evaporated, "
+    "fell through, was dropped, were dropped, was forgotten, were forgotten, was skipped, goes missing, gets lost, get lost",
+    "lossverb": "fail, fails, die, dies, lose, losing, lost, miss, misses, missing, crash, drop, break, vanish, get lost",
+    "background2": "background, behind the scenes, worker, task queue, job queue, jobs, celery, rq, sidekiq, asynchronously, asynchronous, async, offload, deferred, "
+    "defer, fire and forget, cron, dramatiq, huey, beanstalk, sqs, afterwards, helper process, helpers, thread pool, in parallel, queue",
+    "lookup": "look up, lookup, search, searches, view, views, read, reads, query, queries, report, reports, dashboard, dashboards, page views, page loads, visitor, visitors, visits, hits, "
+    "readers, searchers, statistics, standings, overview, listings, browsing, screen, screens, analytics, display, board",
+    "prepared2": "flat, pre-chewed, precomputed, pre-computed, denormalized, denormalize, ready-made, ready-assembled, materialized, materialized view, "
+    "read model, read models, pre-joined, search index, own copy, separate copy, read copy, pre-aggregated, copied into, read side, query side, search document, "
+    "reporting database, second database, summary table, separate overview, projection, projections, pre-calculated, prepared per, reporting copy, snapshot table, "
+    "ready price, ready list, ready page, prepared list, prepared lists, own read, view table, lookup table, flattened, separate read, tailored",
+    "signal2": "sensor, telemetry, gauge, gps, clickstream, impression, log line, vibration, temperature, accelerometer, swipe, beacon, heartbeat, pressure, "
+    "probe, channel, turbine, reading, signal, light barrier, lidar, radar, camera, humidity, page view, scroll, market data, wearable, thermostat, "
+    "smart meter, plc, mqtt, netflow, syslog, torque, ecg, eeg, glucose, seismic, tracker, iot, data point, bid request, telematics, motion, wind speed, battery, "
+    "measurement, logger, sound, voltage, radio, audio frame, metric, click, position, packet, client event, game event, ping",
+    "device2": "sensor, device, meter, vehicle, scooter, tracker, thermostat, machine, turbine, truck, trailer, car, bike, drone, box, camera, probe, phone, "
+    "logger, station, gauge, channel, motor, bus, tram, ship, cow, collar, lamp, player, watch, signal",
 }

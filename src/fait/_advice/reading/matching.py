@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from fait._advice.reading.evidence import SITUATIONS, Situation
+from fait._advice.reading.cues import CUES
+from fait._advice.reading.evidence import SITUATIONS
 from fait._advice.reading.sentences import Labels, Sentence, element_labels
+from fait._advice.reading.situation import Situation
 
 __all__ = ["Match", "matches_of"]
 
@@ -60,7 +62,7 @@ def _patterns() -> dict[str, tuple[_Pattern, ...]]:
     """All patterns, by each label with which they can start."""
     index = dict[str, list[_Pattern]]()
     number = 0
-    for situation in SITUATIONS:
+    for situation in (*SITUATIONS, *CUES):
         for text in situation.patterns.split(";"):
             number += 1
             pattern = _Pattern(number, situation, tuple(_sequence(part) for part in text.split("&")))
@@ -72,7 +74,7 @@ def _patterns() -> dict[str, tuple[_Pattern, ...]]:
 def _sequence(text: str) -> _Sequence:
     elements = list[tuple[tuple[str, ...], int]]()
     gap = 0
-    for element in text.replace("-", " ").split():
+    for element in text.split():
         if element == "..":
             gap = _WIDE_GAP
         else:
@@ -154,4 +156,5 @@ def _is_denied(sentence: Sentence, used: Sequence[int]) -> bool:
 
 
 def _refusals(labels: Sequence[Labels]) -> list[int]:
-    return [index for index, each in enumerate(labels) if "@refusal" in each and "@no_refusal" not in each]
+    apart = {index for at, each in enumerate(labels) for index in range(at, each.get("@no_refusal", at))}
+    return [index for index, each in enumerate(labels) if "@refusal" in each and index not in apart]

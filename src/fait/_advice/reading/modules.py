@@ -1,27 +1,50 @@
-"""Splits a description into modules: list items, headings, "name: …", or the sentences of a text that says it has parts."""
+"""Splits a description into modules.
+
+A module is a list item, a paragraph with a heading, "name: …", or, in a text that says that it has several parts, a paragraph or
+a sentence of its own.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
-__all__ = ["Passage", "split"]
+__all__ = ["Passage", "Split", "splits"]
 
 _MIN_MODULES: Final = 3
 """Minimum number of parts for a text to have modules."""
 _MAX_NAME_WORDS: Final = 5
 """Maximum length of a module's name, in words."""
+_MIN_NAMED_SHARE: Final = 0.6
+"""Minimum share of list items that begin with a name, for the items to be modules and not requirements."""
 
-_ITEM: Final = re.compile(r"^[ \t]*(?:[-*•–]|\(?\d{1,2}[.)]|\(?[a-h]\)|#{1,6})[ \t]+(?=\S)", re.MULTILINE)
-_HEADING: Final = re.compile(
-    r"(?:^|(?<=[.!?;:]\s)|(?<=[.!?;]\s\s))[ \t]*(?:[Tt]he |[Oo]ur |[Ff]or )?(?P<name>[A-Z][\w&/'’-]*(?: [\w&/'’-]+){0,4})(?P<mark>:|[ \t]+[-–—]|\.(?=\s+[A-Z]))(?=\s)",
-    re.MULTILINE,
+_ITEM: Final = re.compile(r"^[ \t]*(?:[-*•–]|\(?\d{1,2}[.)]|\(?[a-hA-H]\)|#{1,6})[ \t]+(?=\S)", re.MULTILINE)
+_NAME: Final = r"(?:(?:[Tt]he|[Oo]ur|[Ff]or|[Oo]n) )?(?P<name>[A-Z][\w&/'’+-]{0,30}(?: [\w&/'’+-]{1,30}){0,4})"
+_HEADING: Final = re.compile(rf"^[ \t*_]*{_NAME}[*_]*[ \t]*(?:[:.]|[-–—])[*_]*(?=\s)", re.MULTILINE)
+_INLINE: Final = re.compile(rf"(?:^|(?<=[.!?;:)]\s))[ \t]*{_NAME}(?::| [-–—])(?=\s)", re.MULTILINE)
+_PARAGRAPH: Final = re.compile(r"\n[ \t]*\n\s*")
+_SENTENCE: Final = re.compile(r"(?<=[.!?;])\s+(?=[A-Z\"“'(\d])|\n+")
+_ITEM_NAME: Final = re.compile(r"[*_`]*(?P<name>[^\s:(,.;–—*]{1,30}(?: [^\s:(,.;–—*]{1,30}){0,4})[*_`]*(?:[:(,.;–—]| - )")
+_CONTINUATION: Final = frozenset(
+    "it they this that these those and but if so then also he she both there its their such otherwise in at yet still again which".split()
 )
-_PART: Final = re.compile(r"(?:^|(?<=[.!?;]\s)|(?<=\s))(?:[Tt]he |[Oo]ur )?(?P<name>[\w-]+(?: [\w-]+)?) (?:part|module|service|side|area|bit|piece|component|subsystem)\b")
-_GENERIC: Final = frozenset(
-    "to re subject from cc date note notes present general background problem question questions context hi hello dear ps tl;dr tldr team "
-    "stack today plan goal currently summary edit update requirements constraints scale volume no yes so ok now what why how when "
-    "hosting answers deadline budget ticket asked answer situation wish wishes thanks regards problems users entities status quo".split()
+_NO_NAME: Final = frozenset(
+    "is are was were be has have had do does did will would should must can could may i we you he she it they this that these those what why "
+    "how when where who wants want need needs use uses said says say if because so but and no yes not now then today currently first second third "
+    "fourth fifth finally lastly next also anyway well okay ok hi hello dear thanks regards re to from cc subject date note notes ps tldr present "
+    "question questions problem background context requirements requirement constraints stack team plan goal goals scale volume numbers update "
+    "hosting answers deadline budget users entities result conclusion summary status situation general ticket wish wishes reads writes mr ms mrs dr "
+    "example tech audience title description priority reporter steps expected actual acceptance assumptions risks".split()
+)
+_PLURAL: Final = re.compile(
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|several|various|different|many|following|\d{1,2})\s+(?:\w+\s+){0,2}"
+    r"(?:modules|subjects|parts|areas|programs|programmes|systems|departments|things|components|corners|domains|sections|divisions|"
+    r"topics|pieces|building blocks|products|services|worlds|fields|applications|businesses|subsystems|concerns|worksites|stations|halves|bits)\b"
+    r"|\b(?:one|single|same|uniform)\s+(?:\w+\s+)?(?:style|architecture|approach|pattern|recipe|technology|design|solution|backbone|way)\b"
+    r"|\b(?:uniformity|one size|per (?:module|part|program|programme|area|department|service)|for each of (?:them|these)|each of (?:them|these)|"
+    r"which (?:goes|fits|belongs|pattern|approach|style) (?:for )?(?:where|which|what)|all of (?:them|these)|outweighs?|equally important|alike)\b",
+    re.IGNORECASE,
 )
 
 
@@ -40,36 +63,66 @@ class Passage:
     end: int
 
 
-def split(text: str) -> tuple[Sequence[Passage], Sequence[tuple[int, int]]]:
-    """Return the modules of a text and the passages that belong to none, which hold for all."""
-    for marks in (_items(text), _headings(text)):
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A way to divide a text.
+
+    Attributes:
+        passages: the modules.
+        is_explicit: whether the text names them; otherwise they are modules only if they differ.
+    """
+
+    passages: Sequence[Passage]
+    is_explicit: bool
+
+
+def splits(text: str) -> Iterator[Split]:
+    """Yield the ways to divide a text into modules, the most explicit first."""
+    for marks in (_items(text), _named(_HEADING, text), _named(_INLINE, text)):
         if len(marks) >= _MIN_MODULES:
-            return _passages(text, marks)
-    return (), ((0, len(text)),)
+            yield Split(_passages(text, marks), is_explicit=True)
+    if _PLURAL.search(text):
+        for pattern in (_PARAGRAPH, _SENTENCE):
+            marks = _starts(text, pattern)
+            if len(marks) >= _MIN_MODULES:
+                yield Split(_passages(text, marks), is_explicit=False)
 
 
-def _passages(text: str, marks: Sequence[tuple[str, int]]) -> tuple[Sequence[Passage], Sequence[tuple[int, int]]]:
-    ends = [start for _, start in marks[1:]]
-    passages = [Passage(name, start, end) for (name, start), end in zip(marks, [*ends, len(text)], strict=True)]
-    last = passages[-1]
-    cut = text.find("\n\n", last.start)
-    if cut != -1:
-        passages[-1] = Passage(last.name, last.start, cut)
-    kept = [each for each in passages if each.name.partition(" ")[0].lower() not in _GENERIC]
-    shared = [(each.start, each.end) for each in passages if each not in kept]
-    return kept, [(0, passages[0].start), *shared, *([(cut, len(text))] if cut != -1 else [])]
+def _passages(text: str, marks: Sequence[tuple[str, int]]) -> list[Passage]:
+    """Return the passages from mark to mark; the last ends with its paragraph."""
+    end = _PARAGRAPH.search(text, marks[-1][1])
+    ends = [*(start for _, start in marks[1:]), end.start() if end else len(text)]
+    return [Passage(name, start, end) for (name, start), end in zip(marks, ends, strict=True) if end > start]
 
 
 def _items(text: str) -> list[tuple[str, int]]:
-    return [(_name(text, match.end()), match.end()) for match in _ITEM.finditer(text)]
+    items = [match.end() for match in _ITEM.finditer(text)]
+    names = [match["name"] if (match := _ITEM_NAME.match(text, start)) else "" for start in items]
+    named = sum(bool(each) for each in names)
+    if not named or (named < _MIN_NAMED_SHARE * len(items) and not _PLURAL.search(text)):
+        return []
+    return [(name or _first_words(text, start), start) for name, start in zip(names, items, strict=True)]
 
 
-def _name(text: str, start: int) -> str:
-    """Return the first words of a list item, up to a mark."""
-    line = text[start : start + 80].split("\n")[0]
-    name = re.split(r"[:(,.;–—]| - | where | which | is | are ", line, maxsplit=1)[0].strip("*_` ")
-    return " ".join(name.split()[:_MAX_NAME_WORDS]) or "part"
+def _named(pattern: re.Pattern[str], text: str) -> list[tuple[str, int]]:
+    return [(match["name"], match.start("name")) for match in pattern.finditer(text) if _is_name(match["name"])]
 
 
-def _headings(text: str) -> list[tuple[str, int]]:
-    return [(match["name"], match.start("name")) for match in _HEADING.finditer(text)]
+def _is_name(name: str) -> bool:
+    return not _NO_NAME & {word.lower().partition("'")[0].partition("’")[0] for word in name.split()}
+
+
+def _starts(text: str, pattern: re.Pattern[str]) -> list[tuple[str, int]]:
+    starts = [0, *(match.end() for match in pattern.finditer(text))]
+    return [(_first_words(text, start), start) for start, end in pairwise([*starts, len(text)]) if _begins(text, start, end)]
+
+
+def _begins(text: str, start: int, end: int) -> bool:
+    """Whether a sentence begins a new module, rather than continue the one before."""
+    words = text[start:end].split(maxsplit=1)
+    return bool(words) and words[0].lower().strip(",") not in _CONTINUATION
+
+
+def _first_words(text: str, start: int) -> str:
+    words: Iterable[str] = text[start : start + 100].split("\n")[0].split()
+    return " ".join(list(words)[:_MAX_NAME_WORDS]).strip("*_`.,:;") or "part"

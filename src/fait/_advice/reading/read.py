@@ -1,13 +1,15 @@
 """Reads a description: splits it into modules and finds the facts of each, with the passages that say so."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from fait._advice.facts import FACTS, Fact, Module, Value
+from fait._advice.facts import FACTS, Fact, Facts, Module, Value
 from fait._advice.reading.matching import Match, matches_of
-from fait._advice.reading.modules import Passage, split
-from fait._advice.reading.sentences import Sentence, sentences_of
+from fait._advice.reading.modules import Passage, splits
+from fait._advice.reading.sentences import element_stems, sentences_of
+from fait._advice.recommend import recommend
 from fait._errors import UsageError
 
 __all__ = ["MAX_TEXT_BYTES", "read"]
@@ -22,9 +24,11 @@ _MAX_QUOTE: Final = 240
 _DENIAL_WEIGHT: Final = 0.8
 """Weight of a denial, relative to that of the situation that is denied."""
 _MAX_CONFIDENCE: Final = 0.95
-
-_Scores = Mapping[str, Mapping[Value, list[tuple[float, Match]]]]
-
+_TOLERANCE: Final = 1e-9
+_MIN_SHARE: Final = 0.35
+"""Minimum support of a fact, relative to the best supported fact of the module."""
+_WINDOW: Final = 5
+"""Number of neighboring sentences whose signs add up."""
 
 def read(text: str) -> tuple[Module, ...]:
     """Return the modules that a text describes, with their facts.
@@ -39,61 +43,90 @@ def read(text: str) -> tuple[Module, ...]:
         raise UsageError("the description is empty. Describe the system in a few sentences, or answer the interview.")
     if (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_TEXT_BYTES:
         raise UsageError(f"the description has {size:,} bytes, more than {MAX_TEXT_BYTES:,}. Shorten it.")
-    passages, rest = split(text)
-    if not passages:
-        return (_module(text, "system", sentences_of(text, 0, len(text)), ()),)
-    shared = [match for start, end in rest for match in _matches(sentences_of(text, start, end))]
-    return tuple(_module(text, name, sentences_of(text, start, end), shared) for name, start, end in _unique(passages))
-
-
-def _unique(passages: Iterable[Passage]) -> Iterator[tuple[str, int, int]]:
-    counts = defaultdict[str, int](int)
-    for each in passages:
-        counts[each.name] += 1
-        name = each.name if counts[each.name] == 1 else f"{each.name} {counts[each.name]}"
-        yield name, each.start, each.end
+    whole = _module(text, Passage("system", 0, len(text)), {})
+    shared = {name: fact for name, fact in whole.facts.items() if name in _SHARED}
+    for split in splits(text):
+        modules = tuple(_module(text, each, shared) for each in _unique(split.passages))
+        if _differ(modules) or (split.is_explicit and any(each.facts for each in modules)):
+            return _with_carrier(text, modules)
+    return (whole,)
 
 
 _SHARED: Final = frozenset({"team_experience", "lifespan", "personal_data"})
-"""Facts that a module takes from the text around the modules."""
+"""Facts of the whole text that hold in each module."""
 
 
-def _module(text: str, name: str, sentences: Iterable[Sentence], shared: Sequence[Match]) -> Module:
-    found = list(sentences)
-    facts = facts_from(text, _matches(found))
-    around = facts_from(text, shared)
-    carries = any("@carrier" in labels for sentence in found for labels in sentence.labels)
-    return Module(name, {**{key: fact for key, fact in around.items() if key in _SHARED}, **facts}, carries)
+def _differ(modules: Sequence[Module]) -> bool:
+    return recommend(modules).headline == "mixed"
 
 
-def _matches(sentences: Iterable[Sentence]) -> list[Match]:
-    return [match for sentence in sentences for match in matches_of(sentence)]
+def _unique(passages: Iterable[Passage]) -> Iterator[Passage]:
+    counts = Counter[str]()
+    for each in passages:
+        counts[each.name] += 1
+        yield each if counts[each.name] == 1 else replace(each, name=f"{each.name} {counts[each.name]}")
 
 
-def facts_from(text: str, matches: Iterable[Match]) -> dict[str, Fact]:
-    """Weigh what the matches say and return the facts that are believed."""
-    scores = _scores(matches)
-    return {name: fact for name in FACTS if name in scores and (fact := _fact(text, name, scores[name]))}
+def _module(text: str, passage: Passage, shared: Facts) -> Module:
+    matches = [list(matches_of(each)) for each in sentences_of(text, passage.start, passage.end)]
+    return Module(passage.name, {**shared, **facts_from(text, matches)})
 
 
-def _scores(matches: Iterable[Match]) -> _Scores:
-    scores = defaultdict[str, dict[Value, list[tuple[float, Match]]]](dict)
+def _with_carrier(text: str, modules: Sequence[Module]) -> tuple[Module, ...]:
+    """Mark the module that the text says matters most."""
+    spoken = [sentence for sentence in sentences_of(text, 0, len(text)) if any("@carrier" in each for each in sentence.labels)]
+    words = {word.token.stem for sentence in spoken for word in sentence.words}
+    return tuple(replace(each, carries=set(element_stems(each.name)) <= words) for each in modules)
+
+
+def facts_from(text: str, matches: Sequence[Sequence[Match]]) -> dict[str, Fact]:
+    """Weigh what the matches of each sentence say and return the facts that are believed."""
+    best = defaultdict[str, dict[Value, _Support]](dict)
+    for start in range(max(1, len(matches) - _WINDOW + 1)):
+        window = [match for each in matches[start : start + _WINDOW] for match in each]
+        for (name, value), support in _supports(window).items():
+            best[name][value] = max(best[name].get(value, support), support, key=lambda each: each.score)
+    strongest = max((each.score for values in best.values() for each in values.values()), default=0.0)
+    return {
+        name: fact
+        for name in FACTS
+        if name in best
+        and (fact := _fact(text, name, best[name], 0.0 if name in _SHARED else strongest * _MIN_SHARE))
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Support:
+    score: float
+    match: Match
+
+
+def _supports(matches: Iterable[Match]) -> dict[tuple[str, Value], _Support]:
+    """Return the support of each value in a few neighboring sentences."""
+    found = dict[tuple[str, bool], list[Match]]()
     for match in matches:
-        weight = match.situation.weight * (_DENIAL_WEIGHT if match.is_denied else 1)
-        for name, value in (match.situation.denied if match.is_denied else match.situation.facts).items():
-            scores[name].setdefault(value, []).append((weight, match))
-    return scores
+        same = found.setdefault((match.situation.name, match.is_denied), [])
+        if match.pattern not in {each.pattern for each in same}:
+            same.append(match)
+    supports = dict[tuple[str, Value], _Support]()
+    for (_, is_denied), same in found.items():
+        situation = same[0].situation
+        score = situation.weight * min(situation.cap, len(same)) * (_DENIAL_WEIGHT if is_denied else 1)
+        for key in (situation.denied if is_denied else situation.facts).items():
+            before = supports.get(key)
+            strongest = before.match if before and before.match.situation.weight > situation.weight else same[0]
+            supports[key] = _Support(score + (before.score if before else 0), strongest)
+    return supports
 
 
-def _fact(text: str, name: str, values: Mapping[Value, list[tuple[float, Match]]]) -> Fact | None:
-    """Return the value with the highest score; of equal ones, the later in `FACTS`."""
-    totals = {value: sum(weight for weight, _ in found) for value, found in values.items()}
-    best = max(totals, key=lambda value: (totals[value], FACTS[name].index(value)))
-    if totals[best] < _MIN_SCORE - 1e-9:
+def _fact(text: str, name: str, values: Mapping[Value, _Support], minimum: float) -> Fact | None:
+    """Return the value with the most support; of equal ones, the later in `FACTS`."""
+    best = max(values, key=lambda value: (values[value].score, FACTS[name].index(value)))
+    score = values[best].score
+    if score < max(_MIN_SCORE, minimum) - _TOLERANCE:
         return None
-    match = max(values[best], key=lambda each: each[0])[1]
-    certainty = totals[best] / sum(totals.values()) * (1 - 0.5 ** (totals[best] + 0.5))
-    return Fact(best, _quote(text, match), round(min(_MAX_CONFIDENCE, certainty), 2))
+    certainty = score / sum(each.score for each in values.values()) * (1 - 0.5 ** (score + 0.5))
+    return Fact(best, _quote(text, values[best].match), round(min(_MAX_CONFIDENCE, certainty), 2))
 
 
 def _quote(text: str, match: Match) -> str:

@@ -7,11 +7,13 @@ is then not a fact of the system that is described. Negation is not among these:
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Final
 
+from fait._advice.reading.cues import CUES
+from fait._advice.reading.evidence import SITUATIONS
 from fait._advice.reading.lexicon import GROUPS
 from fait._advice.reading.tokens import MIN_CORRECTED_LENGTH, Token, deletions, stem, tokens_of
 
@@ -75,7 +77,7 @@ def sentences_of(text: str, start: int, end: int) -> Iterator[Sentence]:
 
 def _tokens_between(text: str, start: int, end: int) -> Iterator[Token]:
     for token in tokens_of(text[start:end]):
-        yield Token(token.start + start, token.end + start, token.stem, token.number)
+        yield replace(token, start=token.start + start, end=token.end + start)
 
 
 def _paragraphs(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -145,7 +147,7 @@ def _append(words: list[Word], word: Word) -> None:
     last = words[-1].token if words else None
     number = word.token.number
     if last and number and last.number is not None and number >= 100 and word.token.stem.isalpha():  # noqa: PLR2004
-        words[-1] = Word(Token(last.start, word.token.end, last.stem, last.number * number), word.clause)
+        words[-1] = Word(replace(last, end=word.token.end, number=last.number * number), word.clause)
     else:
         words.append(word)
 
@@ -161,7 +163,18 @@ def _phrases() -> dict[str, list[tuple[tuple[str, ...], str]]]:
         for entry in entries.split(","):
             stems = element_stems(entry)
             phrases.setdefault(stems[0], []).append((stems, f"@{group}"))
+    for word in _pattern_words():
+        if "-" in word or "_" in word:
+            stems = element_stems(word.replace("_", " "))
+            phrases.setdefault(stems[0], []).append((stems, f"~{word}"))
     return phrases
+
+
+@cache
+def _pattern_words() -> frozenset[str]:
+    """The words in the patterns, without groups and quantities."""
+    parts = (part.strip(";") for each in (*SITUATIONS, *CUES) for part in each.patterns.split())
+    return frozenset(word for part in parts for word in part.split("|") if word and word[0] not in "@%#=&.")
 
 
 def element_stems(entry: str) -> tuple[str, ...]:
@@ -171,34 +184,40 @@ def element_stems(entry: str) -> tuple[str, ...]:
 
 def element_labels(element: str) -> tuple[str, ...]:
     """Return the labels that an element of a pattern stands for."""
-    return tuple(each if each[0] in "@%#" else stem(each) for each in element.split("|"))
+    return tuple(_element_label(each) for each in element.split("|"))
+
+
+def _element_label(word: str) -> str:
+    if word[0] in "@%#=":
+        return word
+    return f"~{word}" if "-" in word or "_" in word else stem(word)
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    phrases = {word for same in _phrases().values() for stems, _ in same for word in stems}
+    return frozenset(phrases | {stem(word) for word in _pattern_words()})
 
 
 @cache
 def _corrections() -> dict[str, str]:
-    """Long words of the lexicon, by each form with one letter left out."""
-    known = {word for first in _phrases().values() for stems, _ in first for word in stems}
+    """Long words of the vocabulary, by each form with one letter left out."""
     forms = dict[str, str]()
-    for word in sorted(known):
+    for word in sorted(_vocabulary()):
         if len(word) >= MIN_CORRECTED_LENGTH:
             forms.update(dict.fromkeys(deletions(word), word))
     return forms
 
 
-@cache
-def _known_words() -> frozenset[str]:
-    return frozenset(word for first in _phrases().values() for stems, _ in first for word in stems)
-
-
 def _corrected(word: str) -> str:
-    if len(word) < MIN_CORRECTED_LENGTH or word in _known_words() or not word.isalpha():
+    if len(word) < MIN_CORRECTED_LENGTH or word in _vocabulary() or not word.isalpha():
         return word
     return next((known for form in deletions(word) if (known := _corrections().get(form)) and known[0] == word[0]), word)
 
 
 def _labels(words: Sequence[Word]) -> list[Labels]:
     stems = [_corrected(word.token.stem) for word in words]
-    labels = [Labels({each: index + 1}) for index, each in enumerate(stems)]
+    labels = [Labels({each: index + 1, f"={word.token.text}": index + 1}) for index, (each, word) in enumerate(zip(stems, words, strict=True))]
     for index, each in enumerate(stems):
         for phrase, group in _phrases().get(each, ()):
             end = index + len(phrase)

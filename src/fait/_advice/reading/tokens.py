@@ -84,12 +84,14 @@ class Token:
     Attributes:
         start: where it starts in the text.
         end: where it ends.
+        text: the word in lower case.
         stem: the common form of the word, or the characters.
         number: the value if it is a number.
     """
 
     start: int
     end: int
+    text: str
     stem: str
     number: float | None = None
 
@@ -98,7 +100,7 @@ def tokens_of(text: str) -> Iterator[Token]:
     """Split a text into tokens."""
     for match in _TOKEN.finditer(text):
         word = match[0]
-        yield Token(match.start(), match.end(), stem(word), _number(word.lower()))
+        yield Token(match.start(), match.end(), word.lower(), stem(word), _number(word.lower()))
 
 
 def _number(word: str) -> float | None:
