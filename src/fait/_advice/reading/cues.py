@@ -11,27 +11,27 @@ from fait._advice.reading.situation import Situation
 __all__ = ["CUES"]
 
 
-def _history(name: str, weight: float, patterns: str) -> Situation:
+def _history(name: str, weight: float, patterns: str, cap: int = 1) -> Situation:
     facts = {"history_need": "temporal", "intent_matters": True, "events_natural": True, "lifecycle": "simple", "record_kind": "business_facts"}
-    return Situation(name, facts, weight, patterns, cap=1)
+    return Situation(name, facts, weight, patterns, cap=cap)
 
 
-def _reliable(name: str, weight: float, patterns: str) -> Situation:
-    facts = {"consumers": "services", "loss": "must_not_lose", "dual_write": True, "record_kind": "business_facts"}
-    return Situation(name, facts, weight, patterns, cap=1, about_others=True)
+def _reliable(name: str, weight: float, patterns: str, cap: int = 1) -> Situation:
+    facts = {"loss": "must_not_lose", "dual_write": True, "record_kind": "business_facts"}
+    return Situation(name, facts, weight, patterns, cap=cap, about_others=True)
 
 
-def _job(name: str, weight: float, patterns: str) -> Situation:
-    return Situation(name, {"consumers": "services", "loss": "tolerable", "record_kind": "business_facts"}, weight, patterns, cap=1)
+def _job(name: str, weight: float, patterns: str, cap: int = 1) -> Situation:
+    return Situation(name, {"loss": "tolerable", "record_kind": "business_facts"}, weight, patterns, cap=cap)
 
 
-def _view(name: str, weight: float, patterns: str) -> Situation:
-    return Situation(name, {"read_asymmetry": "high", "read_shapes": "several", "record_kind": "business_facts"}, weight, patterns, cap=1)
+def _view(name: str, weight: float, patterns: str, cap: int = 1) -> Situation:
+    return Situation(name, {"read_asymmetry": "high", "read_shapes": "several", "record_kind": "business_facts"}, weight, patterns, cap=cap)
 
 
-def _stream(name: str, weight: float, patterns: str) -> Situation:
+def _stream(name: str, weight: float, patterns: str, cap: int = 1) -> Situation:
     facts = {"record_kind": "measurements", "throughput": "high", "stream_growth": "unbounded"}
-    return Situation(name, facts, weight, patterns, cap=1)
+    return Situation(name, facts, weight, patterns, cap=cap)
 
 
 CUES: Final = (
@@ -96,7 +96,7 @@ CUES: Final = (
         0.3,
         """
         publish|publishes|published|emit|emits|emitted; kafka|rabbitmq|broker|sqs|nats|pubsub|service bus|message bus|activemq|eventbridge|queue; call|calls|called|calling their|the|his|its|a .. api|endpoint|service|gateway; notify|notifies|notified; inform|informed|informs; tell|tells|told|telling; get|gets|got to know; need|needs|has|have|must to|know; must|has|have|needs|should learn|hear|know|receive|reach|arrive|get|see;
-        message|messages|notification|notifications|instruction|instructions|notice|notices; webhook; downstream; third party; partner|partners; other|another|second system|systems|service|services|side|department; provision|provisioned|provisioning; receive|receives|received; forward|forwarded|forwards; hand over|off; handed over|on|off; pass|passed|passes on|to; other|their side|end; inbox; at the gate; reach|reaches|reached; arrive|arrives|arrived
+        message|messages|notification|notifications|instruction|instructions|notice|notices; webhook; downstream; third party; partner|partners; other|another|second system|systems|service|services|side|department; provision|provisioned|provisioning; receive|receives|received; forward|forwarded|forwards; hand over|off; handed over|on|off; pass|passed|passes on|to; other|their side|end; @partner2 .. need|needs|require|requires|want|wants|get|gets; @partner2 .. and .. @partner2; inbox; at the gate; reach|reaches|reached; arrive|arrives|arrived
         """,
     ),
     _reliable(
@@ -120,7 +120,7 @@ CUES: Final = (
         0.35,
         """
         always; no excuses|exceptions; none|no_one|not_one|nobody may|must|can|should be skipped|missed|forgotten|lost|left; each|every .. ends|end|arrive|arrives|reach|reaches|get|must|has|needs; must|has|have|need|needs .. reach|arrive|receive|get|know|learn|hear|told|informed; make|be sure|certain; ensure|ensures|ensured; guarantee|guaranteed|guarantees; exactly that|once|the; must|may|can|should not|never happen|occur again; without fail|exception|loss|gap; reliably|reliable; if .. then .. always; no matter; come what;
-        even|also if|when .. down|off|offline|closed|unreachable|crash; under all circumstances; in any case|event; for certain|sure; definitely; at all costs; late but; may|can take a|an|some|its|one day|hour|time|while; eventually; sooner or later; two|both agree|match|correspond|consistent|equal; can't|cannot|mustn't .. lost|lose|missed|miss|forget|happen; is not|isn't|no an option; have to agree|match
+        even|also if|when .. down|off|offline|closed|unreachable|crash; under all circumstances; in any case|event; for certain|sure; definitely; at all costs; late but; may|can take a|an|some|its|one day|hour|time|while; two|both agree|match|correspond|consistent|equal; can't|cannot|mustn't .. lost|lose|missed|miss|forget|happen; is not|isn't|no an option; have to agree|match
         """,
     ),
     _reliable("gaps are repaired by hand", 0.4, "by hand; manually; batch|script|job|comparison|report|clerk|support|somebody|someone compares|compare|finds|find|repairs|repair|reconciles|checks|patches; reconcile|reconciled|reconciliation|reconciles; differences|discrepancies|mismatches|deviations; every|each night|morning & compare|compares|check|checks|repair|fix|sides; nightly compare|comparison|sync|check|diff|job|script; poor soul; resend|resent|re-sent|re-send; find|finds|found them|out; phones|phone around"),
@@ -165,7 +165,7 @@ CUES: Final = (
         dashboards; boards; reports|report and|for|by|from; overview|overviews; search portal|page|engine|index; one screen; control tower; cockpit; timeline; calendar .. map; on the phone .. as|on|by
         """,
     ),
-    _view("readers may lag behind", 0.4, "%window|few|half|bit|little|slight|couple|minute .. late|later|delay|behind|old|lag|stale|after .. fine|ok|okay|acceptable|alright|be|is|all|would|could; fine|ok|okay|acceptable|alright|do|could|tolerate|tolerable|bearable .. %window|minute|bit|seconds|few .. old|late|later|behind|delay|after|stale; searchable|visible|shown|appear|appears|appearing|there .. after|within|in|seconds|minute|later .. minute|seconds|later|minutes; # seconds|minutes|minute|second old|late|later|behind; half|a minute behind|later|late|old; slightly stale|old|behind|outdated; eventual consistency; eventually consistent"),
+    _view("readers may lag behind", 0.4, "%window|few|half|bit|little|slight|couple|minute .. late|later|delay|behind|old|lag|stale|after .. fine|ok|okay|acceptable|alright|be|is|all|would|could; fine|ok|okay|acceptable|alright|do|could|tolerate|tolerable|bearable .. %window|minute|bit|seconds|few .. old|late|later|behind|delay|after|stale; searchable|visible|shown|appear|appears|appearing|there .. after|within|in|seconds|minute|later .. minute|seconds|later|minutes; # seconds|minutes|minute|second old|late|later|behind; half|a minute behind|later|late|old; slightly stale|old|behind|outdated"),
     _view("a prepared copy is wanted", 0.55, "@prepared2; separate|split|decouple|divide .. what we|they|tables|read|reads|reading|writes|write|writing; optimized|optimised|made|built|structured|shaped for lookup|reading|search|searching|reads|display|viewing|queries; ready|finished|prepared|precomputed|flattened|denormalized|materialized price|copy|sheet|list|table|view|page|rows|document|documents|answer; keep .. ready; search index; elasticsearch|elastic|opensearch|solr|algolia|typesense|meilisearch; read replica|model|side|store|database; refreshed|updated|rebuilt when something|changes|whenever; pre-built|prebuilt|cached list|view|page|pages|copy; tables we|they write|read from|versus|and"),
     _view("entering has rules of its own", 0.25, "complicated|strict|complex|elaborate|own rules|masks|workflow|checks; pricing rules; rules .. prerequisites|credits|deadlines|discounts; entering|editing|write|writing|capture|input|cataloguing|filing|data-entry side|is|works|things|part fine|good|okay|works|stays|alone|as; fine for entering; leave .. alone; editors|agents|clerks|secretaries|employers|librarians|sellers|staff edit|enter|post|change|maintain|record|update|catalog; changed|edited|entered|posted|saved|maintained by|# by|times|a|few|per|twice"),
     # Measurements
@@ -176,4 +176,96 @@ CUES: Final = (
     _stream("single values do not matter", 0.3, "losing|lose|lost|missing|dropped|drop a|some|few|single|values|points|readings|samples|is|are .. irrelevant|fine|ok|okay|matter|acceptable|drawn|problem|harmless|not; late events|data|readings|arriving|arrivals; come|comes|arrive|arrives|arriving days|hours|late|later|out; out-of-order; out of order; raw data|values|signals; dropped after; old .. dropped|deleted|discarded|thrown; nothing .. is money; no money; gaps are; retention; keep|kept|for # days|weeks|hours"),
     _stream("signals are processed again", 0.25, "re-process|reprocess|reprocessing|re-processing; replay; rewind; data scientists|science|scientist; train|training models|of|model|data; machine learning; ml; backtest; backtesting; try|tried on .. traffic|data; lap comparison; features; model|models formula"),
     _stream("there are many devices", 0.25, "%huge; # @device2; thousands|hundreds|millions|ten thousands|tens of @device2|sensors|devices|users|cars|meters; parallel calls; fleet; km of; nationwide|countrywide"),
+    _history(
+        "words of histories",
+        0.13,
+        """
+        ledger; audit; auditor; regulator; court; law; legal; tribunal; dispute; contest; appeal; lawsuit; claim;
+        verdict; ruling; evidence; proof; prove; provable; demonstrate; reproduce; reproducible; reconstruct;
+        derivation; derive; recompute; recalculate; history; historical; past; retroactive; retroactively;
+        backdated; retrospective; correction; reversal; counter; immutable; unaltered; unalterable; irrevocable;
+        amendment; amend; supersede; balance; booking; bookings; posting; entry; entries; debit; credit; accrual;
+        entitlement; vesting; grants; exercise; penalty; penalties; protest; reinstatement; classification;
+        settlement; premium; endorsement; policy; coverage; reserve; pedigree; provenance; lineage; custody;
+        chain; story; sequence; step; steps; pedigrees; reason; reasons; motive; motives; grounds; why; knew;
+        known; then; statement; decades; forever; inspector; investigators; commission; ombudsman; traceable;
+        trace; origin; ancestry; divided; merged; moved; split; transfer; holding; holdings; shares; cap_table;
+        litigation; due_diligence; rewritten; explainable; explain; unfold; timeline; effective; in_force;
+        due_process; examiner; witness; signature; signed; sealed; tamper; compliance; statutory; moments;
+        stages; decision; decisions; wrong_entry; subsequent; annul; revoke; revocation; forensic; archive;
+        bitemporal; contestable; liability; accountable; accountability; accounting; contributions
+        """,
+        4,
+    ),
+    _reliable(
+        "words of messages",
+        0.13,
+        """
+        inform; informed; notify; notified; told; tell; learn; delivered; undelivered; deliver; delivery; arrive;
+        arrived; receive; received; endpoint; api; webhook; partner; system; systems; service; broker; topic;
+        consumer; consumers; producer; kafka; rabbitmq; queue; publish; published; emit; event; message;
+        messages; commit; committed; rollback; transaction; oracle; postgres; mysql; database; db; crash;
+        crashed; killed; restart; restarted; reboot; timeout; timed; raises; exception; failed; fails; offline;
+        switched_off; down; unreachable; lost; missed; missing; forgotten; skipped; never; ghost; ghosts;
+        phantom; unlock; unlocked; locked; refund; release; stored; saved; inserted; row; booked; paid; captured;
+        cancellation; cancelled; declared; detained; guarantee; certainty; reliably; reliable; exactly; surely;
+        must; always; without_fail; left_out; duplicates; twice; idempotent; retry; reconcile; mismatch;
+        consistent; inconsistent; agree; diverge; sync; in_between; afterwards; by_hand; manually; support;
+        complaint; angry; penalty; supplier; warehouse; gateway; customs; insurer; pharmacy; authority;
+        enforcement; bank; provider
+        """,
+        4,
+    ),
+    _job(
+        "words of jobs",
+        0.14,
+        """
+        upload; uploaded; uploads; re-upload; convert; conversion; pdf; thumbnail; resize; render; image; photo;
+        picture; video; audio; mail; mails; email; newsletter; sms; whatsapp; slack; push; ping; notification;
+        confirmation; welcome; reminder; invitation; import; export; csv; report; translate; transcribe; ocr;
+        scan; classifier; classify; score; model; gpu; cpu; external; mailchimp; api; slow; seconds; minutes;
+        hours; hang; hangs; block; blocks; blocking; white_page; stare; stares; spinner; wait; waits; waiting;
+        request; process; worker; workers; queue; celery; redis; job; jobs; task; tasks; background; decoupled;
+        decouple; async; later; retry; retries; thrice; give_up; quietly; concurrency; parallel; throttle;
+        nightly; overnight; idle; rerun; redo; recompute; disposable; regenerated; regenerate; nicety; courtesy;
+        best_effort; harmless; fine; anyway; whenever; sometime; takes_a_while; take_its_time; preview; index;
+        reindex; cache; warm; crawl; generate; sending; oom; memory; web_box; offload; preprocess; batch;
+        good_enough; slips_through; never_come
+        """,
+        4,
+    ),
+    _view(
+        "words of readers",
+        0.14,
+        """
+        search; searches; searching; query; queries; report; reports; dashboard; dashboards; cockpit; overview;
+        portal; screen; screens; view; views; list; lists; page; pages; app; statistics; map; graphics; press;
+        public; visitors; visitor; passengers; readers; users; eaters; customers; managers; management;
+        everybody; millions; million; thousands; facets; filter; filters; ranking; popularity; sort; join; joins;
+        joined; tables; normalized; normalised; schema; aggregates; aggregate; aggregated; composition; compose;
+        composed; document; denormalized; flat; prepared; precomputed; read; reads; reading; write; writes; slow;
+        seconds; locks; lock; melts; melt; dies; load; peak; delay; behind; later; refresh; live; minute_ago;
+        seldom; rarely; edit; editors; planners; scorers; entered; rules; constraints; validation; strict;
+        each_need; own; different; differently; several; various; cut; shape; form; structure; store;
+        everything_in_it; in_common; replica; cache; index; indexes; elastic; pagination; autocomplete; full-
+        text; lookups; look-ups; catalogue; listings; availability; price_sheet; home_page; feed; leaderboard
+        """,
+        4,
+    ),
+    _stream(
+        "words of measurements",
+        0.15,
+        """
+        sensor; sensors; telemetry; gps; accelerometer; collar; collars; camera; cameras; gate; gates; meters;
+        readings; measurements; samples; signals; channels; parameters; heartbeat; heartbeats; traffic; clicks;
+        clickstream; impressions; packets; frames; logs; ping; pings; per_second; times_a_second; msgs; hz; khz;
+        throughput; velocity; sliding; rolling; window; windows; buckets; last_minutes; per_minute; average;
+        median; percentile; anomaly; anomalies; detection; detect; deviation; predict; prediction; forecast;
+        spikes; spike; alarm; alarms; alert; threshold; real-time; realtime; real_time; live; rewind; replay;
+        retrain; train; reprocess; gaps; gap; tolerated; drops; out_of_order; raw; retention; devices; fleet;
+        viewers; concurrent; vehicles; turbines; machines; heatmap; density; trending; spc; charts; vibration;
+        temperature; wear; fft; geofence; late; stragglers; dedupe; tally; count; counts; counters
+        """,
+        4,
+    ),
 )

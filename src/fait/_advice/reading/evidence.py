@@ -21,7 +21,7 @@ SITUATIONS: Final = (
     # The past
     Situation(
         "questions about a past state",
-        {"history_need": "temporal"},
+        {"history_need": "temporal", "events_natural": True, "record_kind": "business_facts"},
         1.0,
         """
         as|like of|at|on|per @moment|#|then|any|that|earlier|a; as we|they|he|she|it knew|know; as|like it|he|she|they
@@ -74,8 +74,8 @@ SITUATIONS: Final = (
         @entry|nothing|anything|one|it|that|which|lines|slip .. @never .. be|been|ever|anybody|can|to|gets|get .. @change; @never .. @change .. @entry|posted|one|recorded|line|it|submitted|signed;
         nobody|no_one|none .. can|may|could|authorized|allowed|able|is .. @change; append only; append-only; appendonly; immutable; immutably; unalterable; inalterable; unchangeable; unmodifiable;
         tamper proof; tamper-proof; tamper evident; tamper-evident; tamperproof; tamper resistant; tamper-resistant; indelible; indelibly; write once; write-once; worm storage; set in stone;
-        erasing|deleting|changing|editing|deletion|overwriting|erasure|removal|alteration .. is|are|was forbidden|prohibited|impossible|illegal|banned|ruled|taboo|no; remain|remains|stay|stays|keep legible|readable|visible|on|recoverable|forever;
-        remain|stay|kept on|in the books|file|record|books; never .. touched|altered|edited|changed|deleted|overwritten|erased again; nothing is|may|can|must|ever .. deleted|erased|removed|lost|overwritten;
+        erasing|deleting|changing|editing|deletion|overwriting|erasure|removal|alteration .. is|are|was forbidden|prohibited|impossible|illegal|banned|ruled|taboo|no; remain|remains|stay|stays|keep legible|recoverable|forever;
+        remain|stay|kept on|in the =books|record; never .. touched|altered|edited|changed|deleted|overwritten|erased again; nothing is|may|can|must|ever .. deleted|erased|removed|lost|overwritten;
         no .. deletes|updates|edits|overwriting|erasing|deletion|erasure & @entry|record|history|allowed|line; every|each .. correction|amendment|change|adjustment .. own|new|separate|further|additional|visible|later @entry|line|record|reason|legible;
         what|anything is|was|has been written|recorded|entered|posted stays|remains|stands|is; cryptographic|hash chain|chained|hash-chained; sealed @entry|log|record
         """,
@@ -215,8 +215,8 @@ SITUATIONS: Final = (
     # Work after the answer
     Situation(
         "slow work moves out of the request",
-        {"consumers": "services", "loss": "tolerable"},
-        1.0,
+        {"loss": "tolerable"},
+        0.7,
         """
         @job & @slow & @request; @job .. in|into|to|by|from|through|via the|a|some .. @background; @background .. @job; make it a job; job|task per|for each|every; answer|respond|reply|return @atonce; mustn't|not|shouldn't|without slow|block|delay|hold|keep .. @request|page|down|up|waiting;
         get|move|push|take|put this|it|that|them|the .. off|out of .. @request|thread|loop|server|way; background|async job|task|work|worker|processing; task queue; worker|workers .. grind|crunch|pick|process|handle|do|fetch|churn; jobs may|can|might run|vanish|fail; @slow .. page|browser|request|user|form|web worker|checkout|thread|tab .. while|until|because;
@@ -228,7 +228,7 @@ SITUATIONS: Final = (
     Situation(
         "a loss does no harm",
         {"loss": "tolerable"},
-        1.2,
+        1.0,
         """
         @miss .. @harmless; @harmless .. if|when|should .. @miss; if|when|should .. @miss .. @again; @miss & click|press|ask|try|request|user|next|nightly .. again|retry|once; may|can|might run|arrive|happen|be|get|vanish|go|come twice|lost|missing|again|late;
         rerun is safe|harmless|fine; safe to repeat|rerun|re-run|retry; idempotent|overwrites & rerun|again|twice|file; when|if they work; nothing|no .. atomic; @never .. atomic .. anything; if|when .. fails|fail .. tomorrow|again|retry|next; not|isn't|nothing .. critical|vital|crucial|essential; nice to have;
@@ -239,7 +239,7 @@ SITUATIONS: Final = (
     # Messages that must leave
     Situation(
         "a message must arrive",
-        {"consumers": "services", "loss": "must_not_lose", "record_kind": "business_facts"},
+        {"loss": "must_not_lose", "record_kind": "business_facts"},
         1.0,
         """
         @mustnot .. @miss .. @message|one|any|it|single|a; @partner|@message|it|they|one|that .. @mustnot .. @miss; every|each|all|any|whatever|anything|once|when|confirmed|finalized|approved .. must|has|have|needs|need|is|are to .. @tell;
@@ -254,13 +254,13 @@ SITUATIONS: Final = (
     ),
     Situation(
         "saving and telling come apart",
-        {"consumers": "services", "loss": "must_not_lose", "dual_write": True, "record_kind": "business_facts"},
+        {"loss": "must_not_lose", "dual_write": True, "record_kind": "business_facts"},
         1.0,
         """
         @row .. but|while|and|yet|though|without|when|whereas .. @never|ignorant|dark|missing|unaware|fails|failed .. @tell|@message|@partner|ignorant|unaware|dark; @partner .. never|not|didn't|remain|remained|stay|stayed|wasn't|weren't .. @tell|dark|ignorant|unaware|informed|told;
         remain|remains|remained|stay|left .. in the dark|ignorant|unaware|uninformed; never arrived|reached|heard|learned|left|came|received|sent|told|informed|notified|published|shipped; stand or fall together; both or neither; all or nothing; together or not; either both; one without the other; neither both;
         atomic & publish|send|message|event|notify|tell|commit|queue|write|broker|both; atomic|atomically|atomicity .. commit|publish|message|send|write; publish .. commit; commit .. publish; crash|die|dies|killed|reboot|restart|fail|blip|exception|outage .. in between|between|at a bad moment|halfway|wrong moment|in the middle|before .. sent|publish|send|call|told|bad|moment;
-        between .. commit|save|insert|saving|write|storing and|the .. send|publish|message|call|telling|broker|queue|sending|notifying; dual write; two writes; write|writes twice|both to|to two; rolled back|undone|withdrawn|cancelled|reverted .. still|anyway|although|had|shipped|sent|whose|gone;
+        between .. commit|save|insert|saving|write|storing and|the .. send|publish|message|call|telling|broker|queue|sending|notifying; two writes; write|writes twice|both to|to two; rolled back|undone|withdrawn|cancelled|reverted .. still|anyway|although|had|shipped|sent|whose|gone;
         whose .. was|had|been rolled|undone|never|reverted|saved|cancelled; separately & save|safe|store|row|commit|once|sent|notice|goes; once the row; after|once .. commit|save|saved|stored|insert .. send|publish|call|fire|post|emit|notify|goes|go; out of sync; drift|drifts|diverge|diverged|disagree|run apart|out_of_sync|systems;
         nightly|daily|hourly|weekly|manual|by hand|cleanup|reconciliation|comparison|repair .. script|job|comparison|reconciliation|check|sweep|report|list .. repair|fix|find|compare|catch|patch|mend|resend|missing|missed; reconcile|reconciliation & miss|lost|orders|by hand|between|lists|two;
         swallow|swallowed|lost|dropped|ate|vanished|evaporated|loses|lose|missed .. instruction|message|event|order|orders|notice|call|webhook|booking|notification|updates|publish; says one thing|a and|while|another .. partner|never|other|b|thing; table|database|system|row .. says .. but|and|while .. never|other|partner|told|not;

@@ -105,16 +105,19 @@ GROUPS: Final[Mapping[str, str]] = {
     "checkout, app, handler, submit, sign up, upload",
     "atonce": "at once, immediately, right away, instantly, straight away, instant, promptly, without waiting, "
     "without delay, fast, quickly, snappy, directly",
-    "harmless": "no drama, no tragedy, not a tragedy, isn't a tragedy, fine, ok, okay, harmless, no harm, no problem, "
-    "acceptable, tolerable, not matter, doesn't matter, don't matter, no big deal, shrug, can live with, could live with, "
-    "not critical, uncritical, nobody cares, no one cares, nobody notices, no one notices, nobody dies, so be it, "
-    "not the end of the world, isn't the end of the world, can be skipped, no worry, not a problem, isn't a problem, "
-    "we don't mind, no one minds, nobody minds, nobody will miss, bearable, no disaster, not a disaster, live with, "
-    "won't hurt, doesn't hurt, not serious, no loss, cope, not dramatic, tough luck, bad luck, too bad, so what, "
-    "pity, no fuss, all right, alright, who cares, don't care, doesn't care, nobody is hurt, no consequence, "
-    "without consequence, forgivable, no one complains, nobody complains, no one dies, no money in it, c'est la vie, "
-    "shame but, be it, nobody will notice, no one will notice, survive, nothing bad happens, not vital, isn't vital, "
-    "no skin off, unimportant",
+    "harmless": "no drama, no tragedy, not a tragedy, isn't a tragedy, harmless, no harm, no problem, acceptable, "
+    "tolerable, not matter, doesn't matter, don't matter, no big deal, shrug, can live with, "
+    "could live with, not critical, uncritical, nobody cares, no one cares, nobody notices, "
+    "no one notices, nobody dies, so be it, not the end of the world, isn't the end of the world, "
+    "can be skipped, no worry, not a problem, isn't a problem, we don't mind, no one minds, "
+    "nobody minds, nobody will miss, bearable, no disaster, not a disaster, live with, won't hurt, "
+    "doesn't hurt, not serious, no loss, cope, not dramatic, tough luck, bad luck, too bad, so what, "
+    "pity, no fuss, all right, alright, who cares, don't care, doesn't care, nobody is hurt, "
+    "no consequence, without consequence, forgivable, no one complains, nobody complains, no one dies, "
+    "no money in it, c'est la vie, shame but, be it, nobody will notice, no one will notice, survive, "
+    "nothing bad happens, not vital, isn't vital, no skin off, unimportant, is fine, are fine, be fine, "
+    "is ok, is okay, be ok, be okay, are ok, are okay, would be fine, fine with us, fine with me, "
+    "fine by us, that's fine, that's ok, perfectly fine",
     "again": "again, retry, once more, try again, click again, resend, repeat, rerun, re-run, redo, next run, "
     "next night, tomorrow, re-request, press again, second time, twice, another time, next sweep, nightly sweep",
     "miss": "lose, miss, missing, forget, vanish, drop, fall by the wayside, disappear, skip, swallow, go missing, fail, "
@@ -129,12 +132,13 @@ GROUPS: Final[Mapping[str, str]] = {
     "aggregate, cobble, scrape together, cross-reference, spread over, scattered over, spread across, scattered across, "
     "patch together, union, pull from, draws on, assembled",
     "prepared": "flat, pre-chewed, prechewed, pre-computed, precomputed, denormalized, denormalize, ready-made, "
-    "ready-assembled, prepared, materialized, materialized view, read model, pre-joined, prejoined, search index, "
-    "own copy, separate copy, read copy, pre-aggregated, preaggregated, ready to show, pre-digested, pre-cooked, "
-    "copied into, duplicated into, read side, query side, tailor-made, tailored, search document, reporting database, "
-    "pre-calculated, shaped for, made for reading, read replica, projection, projections, reporting copy, "
-    "separate overview, second database, lookup table, summary table, query model, optimized for reading, "
-    "separate table, pre-built, prebuilt, precooked, ready baked, pre-baked, separate model, view model",
+    "ready-assembled, materialized, materialized view, pre-joined, prejoined, search index, own copy, "
+    "separate copy, read copy, pre-aggregated, preaggregated, ready to show, pre-digested, pre-cooked, "
+    "copied into, duplicated into, read side, query side, tailor-made, tailored, search document, "
+    "reporting database, pre-calculated, shaped for, made for reading, read replica, reporting copy, "
+    "separate overview, second database, lookup table, summary table, query model, "
+    "optimized for reading, separate table, pre-built, prebuilt, precooked, ready baked, pre-baked, "
+    "separate model, view model, =prepared",
     "strain": "kill, on its knees, choke, melt, grind, brings down, bring down, slow, slower, lock, time out, timeout, "
     "saturate, overload, hurt, suffer, at 100, crawl, pain, hog, starve, struggle, buckle, fall over, collapse, groan, "
     "swamp, hammer, bog down, dies, drown, slows, throttle, sluggish, contention, deadlock, stall, freeze, peak, sweat, "
@@ -142,19 +146,20 @@ GROUPS: Final[Mapping[str, str]] = {
     "late": "late, later, delay, delayed, behind, stale, old, lag, lagging, out of date, eventually, "
     "not up to the second, trail, catch up, outdated, not current, minute old, seconds old",
     # Measuring
-    "signal": "sensor, telemetry, measurement, gauge, gps, ping, clickstream, click, impression, tick, packet, log line, "
-    "metric, sample, trace, vibration, temperature, accelerometer, swipe, beacon, heartbeat, pressure, voltage, current, "
-    "probe, meter, channel, turbine, reading, signal, light barrier, lidar, radar, camera frame, frame, position, "
-    "humidity, page view, pageview, scroll, mouse, tap, view, market data, price tick, quote, wearable, thermostat, "
-    "smart meter, plc, opc, mqtt, can bus, netflow, syslog, crash report, player position, joint, torque, rpm, eeg, ecg, "
-    "pulse, glucose, seismic, tracker, iot, device, datapoint, data point, values, bids, bid, event, log, car data, "
-    "cdr, call record, card swipe, motion, wind speed, flow rate, scooter, drone, ad request, speedometer, thermometer",
-    "crunch": "rolling, sliding, moving average, tumbling, window, windows, windowed, aggregate, downsample, anomaly, "
-    "detect, detection, heatmap, fft, tally, count per, live dashboard, stragglers, out of order, late arriving, replay, "
-    "rewind, retention, median, percentile, sessionize, sessionization, correlate, threshold, alarm, alert, warning, "
-    "moving, bars, volatility, trending, spike, predict, foresee, smooth, forecast, per minute, machine learning, "
-    "model training, training of models, features, deduplicate, robots, bots, rate, top ten, leaderboard, "
-    "drift, deviate, unusual, fishy, suspicious, jam",
+    "signal": "sensor, telemetry, measurement, gauge, gps, ping, clickstream, click, impression, packet, log line, "
+    "vibration, temperature, accelerometer, swipe, beacon, heartbeat, pressure, voltage, probe, signal, "
+    "light barrier, lidar, radar, camera frame, frame, humidity, page view, pageview, scroll, mouse, "
+    "market data, price tick, wearable, thermostat, smart meter, plc, opc, mqtt, can bus, netflow, "
+    "syslog, crash report, player position, torque, rpm, eeg, ecg, pulse, glucose, seismic, tracker, "
+    "iot, datapoint, data point, values, bids, car data, cdr, call record, card swipe, motion, "
+    "wind speed, scooter, drone, ad request, speedometer, thermometer, =reading, =readings, "
+    "gps position, =samples, =metrics, turbines, channels, meters, devices, taps, positions",
+    "crunch": "rolling, sliding, moving average, tumbling, windowed, aggregate, downsample, anomaly, detect, "
+    "detection, heatmap, fft, tally, live dashboard, stragglers, out of order, late arriving, rewind, "
+    "median, percentile, sessionize, sessionization, correlate, threshold, alarm, volatility, trending, "
+    "spike, predict, foresee, smooth, forecast, per minute, machine learning, model training, "
+    "training of models, deduplicate, robots, bots, top ten, leaderboard, drift, deviate, unusual, "
+    "fishy, suspicious, jam, =bars, =moving, time window, =windows, per window, =windowed",
     "lossy": "gaps are fine, gap is fine, gap is drawn, lost values, losing some, few lost, lost readings, drop some, "
     "sampling, missed reading, missing readings, holes, best effort, thrown away after, kept for, discard after, "
     "discarded after, owe nobody a record, keeps it longer, raw",
@@ -163,9 +168,10 @@ GROUPS: Final[Mapping[str, str]] = {
     "filing cabinet, whiteboard, pinboard, post-it, ring binder, airtable, card index, clipboard, word document, wall chart",
     "people": "people, user, clerk, volunteer, employee, member, editor, teacher, doctor, secretary, colleague, person, "
     "staff, librarian, student, admin, operator, of us, developer, engineer, vet, receptionist, owner, household, family",
-    "prototype": "prototype, mvp, proof of concept, poc, throw away, throwaway, thrown away, hackathon, weekend project, "
-    "demo, experiment, spike, pilot study, validate the idea, try out, side project, pre-seed, mock-up, mockup, minimum viable, "
-    "school project, course project, toy, pitch deck, click dummy, may throw, find out whether, test the market",
+    "prototype": "prototype, mvp, proof of concept, poc, throw away, throwaway, thrown away, hackathon, "
+    "weekend project, pilot study, validate the idea, try out, side project, pre-seed, minimum viable, "
+    "school project, course project, pitch deck, click dummy, find out whether, test the market, "
+    "for a demo, just a demo, only a demo, click-dummy, smoke test, fake door",
     "document": "article, page, post, recipe, wiki, cms, blog, brochure, document, template, content, text, menu, photo, story",
     "reference": "directory, address book, phone list, list of, master data, lookup, code list, country, postal code, "
     "price list, catalog, configuration, settings, feature flag, tariff, timetable, register of, dictionary, opening hours, "
@@ -193,13 +199,13 @@ GROUPS: Final[Mapping[str, str]] = {
     "rumor": "according to, i read, i heard, we heard, we read, heard that, people say, they say, rumor, rumour, rumor has it, "
     "everybody says, everyone says, supposedly, allegedly, apparently one, is said to, are said to, it is said, best practice says, "
     "keynote, second talk, first talk, proposal to, hearsay, buzz, buzzword, hype, the internet says, from what i hear, trending on",
-    "outsider": "competitor, competition, rival, netflix, uber, amazon, google, linkedin, spotify, twitter, facebook, airbnb, zalando, "
-    "walmart, our bank, parent company, sister company, mother company, former employer, previous employer, last employer, my last job, last job, "
-    "friend's company, neighbor, the exchange we, the erp we deliver, big players, the big ones, other companies, "
-    "another company, another team, other teams, the other team, a dutch bank, big banks, banks, other startups, their system, their side is, "
-    "their platform, other department, other departments, our supplier's, our customer's, upstream system, whose system, "
+    "outsider": "competitor, competition, our rival, rivals, netflix, uber, amazon, google, linkedin, spotify, twitter, facebook, airbnb, zalando, "
+    "walmart, parent company, sister company, mother company, former employer, previous employer, last employer, my last job, last job, "
+    "friend's company, the exchange we, the erp we deliver, big players, the big ones, other companies, "
+    "another company, another team, other teams, the other team, a dutch bank, big banks, other startups, their system, their side is, "
+    "their platform, other department, other departments, upstream system, whose system, "
     "the grocer's, market leader, our customers run, other vendors, the platform we integrate, larger company, "
-    "our client's, the vendor's, the incumbent, the incumbents, the group's, headquarters has, holding has, the bank we",
+    "our client's, the incumbent, the incumbents, headquarters has, holding has, the bank we",
     "former": "used to, old system, former system, previous system, predecessor, given up, gave up, abandoned, scrapped, ripped out, "
     "moved away from, got rid of, back in, years ago we, in the old days, previously we, last attempt, earlier attempt, "
     "first version had, was removed, no longer, decommissioned, we tried, once tried, had tried, failed attempt, costly attempt, threw out, "
@@ -251,14 +257,25 @@ GROUPS: Final[Mapping[str, str]] = {
     "defer, fire and forget, cron, dramatiq, huey, beanstalk, sqs, afterwards, helper process, helpers, thread pool, in parallel, queue",
     "lookup": "look up, lookup, search, searches, view, views, read, reads, query, queries, report, reports, dashboard, dashboards, page views, page loads, visitor, visitors, visits, hits, "
     "readers, searchers, statistics, standings, overview, listings, browsing, screen, screens, analytics, display, board",
-    "prepared2": "flat, pre-chewed, precomputed, pre-computed, denormalized, denormalize, ready-made, ready-assembled, materialized, materialized view, "
-    "read model, read models, pre-joined, search index, own copy, separate copy, read copy, pre-aggregated, copied into, read side, query side, search document, "
-    "reporting database, second database, summary table, separate overview, projection, projections, pre-calculated, prepared per, reporting copy, snapshot table, "
-    "ready price, ready list, ready page, prepared list, prepared lists, own read, view table, lookup table, flattened, separate read, tailored",
-    "signal2": "sensor, telemetry, gauge, gps, clickstream, impression, log line, vibration, temperature, accelerometer, swipe, beacon, heartbeat, pressure, "
-    "probe, channel, turbine, reading, signal, light barrier, lidar, radar, camera, humidity, page view, scroll, market data, wearable, thermostat, "
-    "smart meter, plc, mqtt, netflow, syslog, torque, ecg, eeg, glucose, seismic, tracker, iot, data point, bid request, telematics, motion, wind speed, battery, "
-    "measurement, logger, sound, voltage, radio, audio frame, metric, click, position, packet, client event, game event, ping",
+    "prepared2": "flat, pre-chewed, precomputed, pre-computed, denormalized, denormalize, ready-made, "
+    "ready-assembled, materialized, materialized view, read model, read models, pre-joined, "
+    "search index, own copy, separate copy, read copy, pre-aggregated, copied into, read side, "
+    "query side, search document, reporting database, second database, summary table, separate overview, "
+    "pre-calculated, prepared per, reporting copy, snapshot table, ready price, ready list, ready page, "
+    "prepared list, prepared lists, own read, view table, lookup table, flattened, separate read, "
+    "tailored",
+    "signal2": "sensor, telemetry, gauge, gps, clickstream, impression, log line, vibration, temperature, "
+    "accelerometer, swipe, beacon, heartbeat, probe, signal, light barrier, lidar, radar, camera, "
+    "humidity, page view, scroll, market data, wearable, thermostat, smart meter, plc, mqtt, netflow, "
+    "syslog, torque, ecg, eeg, glucose, seismic, tracker, iot, data point, bid request, telematics, "
+    "wind speed, measurement, logger, voltage, audio frame, click, packet, client event, game event, "
+    "ping, =reading, =readings, gps position, =positions, channels, =metrics, =turbines, turbine, "
+    "player position",
     "device2": "sensor, device, meter, vehicle, scooter, tracker, thermostat, machine, turbine, truck, trailer, car, bike, drone, box, camera, probe, phone, "
     "logger, station, gauge, channel, motor, bus, tram, ship, cow, collar, lamp, player, watch, signal",
+    "partner2": "warehouse, bank, insurer, carrier, courier, customs, laboratory, lab, pharmacy, logistics, shipping, billing, accounting, bookkeeping, erp, crm, "
+    "finance, treasury, gateway, tax office, waste company, electoral roll, hotel, canteen, bus operator, dispatch, ministry, registry, provider, payroll, "
+    "inventory, card issuing, access control, printer, wholesaler, retailer, branch, vendor, police, grid operator, clearing house, exchange, marketplace, "
+    "broker, landlord, library, hospital, locksmith, kitchen, depot, headquarters, data warehouse, supplier, insurance, fulfillment, credit bureau, school, "
+    "it department, embassy, airline, airport, port, hauler, underwriter, reinsurer, court, fire brigade, ambulance, doctor, nurse, ward, municipality",
 }

@@ -24,7 +24,7 @@ _NAME: Final = r"(?:(?:[Tt]he|[Oo]ur|[Ff]or|[Oo]n) )?(?P<name>[A-Z][\w&/'’+-]{
 _HEADING: Final = re.compile(rf"^[ \t*_]*{_NAME}[*_]*[ \t]*(?:[:.]|[-–—])[*_]*(?=\s)", re.MULTILINE)
 _INLINE: Final = re.compile(rf"(?:^|(?<=[.!?;:)]\s))[ \t]*{_NAME}(?::| [-–—])(?=\s)", re.MULTILINE)
 _PARAGRAPH: Final = re.compile(r"\n[ \t]*\n\s*")
-_SENTENCE: Final = re.compile(r"(?<=[.!?;])\s+(?=[A-Z\"“'(\d])|\n+")
+_SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"“'(\d])|(?<=;)\s+|\n+")
 _ITEM_NAME: Final = re.compile(r"[*_`]*(?P<name>[^\s:(,.;–—*]{1,30}(?: [^\s:(,.;–—*]{1,30}){0,4})[*_`]*(?:[:(,.;–—]| - )")
 _CONTINUATION: Final = frozenset(
     "it they this that these those and but if so then also he she both there its their such otherwise in at yet still again which".split()

@@ -9,7 +9,7 @@ from fait._advice.facts import FACTS, Fact, Facts, Module, Value
 from fait._advice.reading.matching import Match, matches_of
 from fait._advice.reading.modules import Passage, splits
 from fait._advice.reading.sentences import element_stems, sentences_of
-from fait._advice.recommend import recommend
+from fait._advice.recommend import decide, recommend
 from fait._errors import UsageError
 
 __all__ = ["MAX_TEXT_BYTES", "read"]
@@ -17,7 +17,7 @@ __all__ = ["MAX_TEXT_BYTES", "read"]
 MAX_TEXT_BYTES: Final = 200_000
 """Maximum size of a description, in bytes of UTF-8."""
 
-_MIN_SCORE: Final = 1.0
+_MIN_SCORE: Final = 1.2
 """Minimum sum of weights for a fact to be believed."""
 _MAX_QUOTE: Final = 240
 """Maximum length of a quote, in characters."""
@@ -47,7 +47,7 @@ def read(text: str) -> tuple[Module, ...]:
     shared = {name: fact for name, fact in whole.facts.items() if name in _SHARED}
     for split in splits(text):
         modules = tuple(_module(text, each, shared) for each in _unique(split.passages))
-        if _differ(modules) or (split.is_explicit and any(each.facts for each in modules)):
+        if _differ(modules) or (split.is_explicit and _is_informative(modules)):
             return _with_carrier(text, modules)
     return (whole,)
 
@@ -60,6 +60,11 @@ def _differ(modules: Sequence[Module]) -> bool:
     return recommend(modules).headline == "mixed"
 
 
+def _is_informative(modules: Sequence[Module]) -> bool:
+    """Whether at least two modules need something; otherwise the headings may be those of minutes or of a mail."""
+    return sum(decide(each.facts).headline != "crud" for each in modules) > 1
+
+
 def _unique(passages: Iterable[Passage]) -> Iterator[Passage]:
     counts = Counter[str]()
     for each in passages:
@@ -69,7 +74,10 @@ def _unique(passages: Iterable[Passage]) -> Iterator[Passage]:
 
 def _module(text: str, passage: Passage, shared: Facts) -> Module:
     matches = [list(matches_of(each)) for each in sentences_of(text, passage.start, passage.end)]
-    return Module(passage.name, {**shared, **facts_from(text, matches)})
+    facts = facts_from(text, matches)
+    if "loss" in facts and "consumers" not in facts:  # a message that may be lost, or not, has a receiver
+        facts["consumers"] = replace(facts["loss"], value="services")
+    return Module(passage.name, {**shared, **facts})
 
 
 def _with_carrier(text: str, modules: Sequence[Module]) -> tuple[Module, ...]:

@@ -179,7 +179,7 @@ def _pattern_words() -> frozenset[str]:
 
 def element_stems(entry: str) -> tuple[str, ...]:
     """Return the stems of a phrase; a hyphen separates words, as it does in texts."""
-    return tuple(stem(word) for word in entry.replace("-", " ").split())
+    return tuple(word if word[0] == "=" else stem(word) for word in entry.replace("-", " ").split())
 
 
 def element_labels(element: str) -> tuple[str, ...]:
@@ -223,6 +223,8 @@ def _labels(words: Sequence[Word]) -> list[Labels]:
             end = index + len(phrase)
             if tuple(stems[index:end]) == phrase:
                 labels[index][group] = max(end, labels[index].get(group, 0))
+        for _, group in _phrases().get(f"={words[index].token.text}", ()):
+            labels[index].setdefault(group, index + 1)
     for index, word in enumerate(words):
         if word.token.number is not None:
             labels[index].update(_quantities(word.token.number, stems, index))

@@ -49,7 +49,7 @@ _IRREGULAR: Final[Mapping[str, str]] = dict(
         "went=go gone=gone came=come wrote=write written=write paid=pay kept=keep got=get gotten=get left=leave "
         "learnt=learn learned=learn heard=hear made=make took=take taken=take gave=give given=give found=find "
         "forgot=forget forgotten=forget forgets=forget thrown=throw threw=throw overwritten=overwrite "
-        "overwrote=overwrite undone=undo said=say says=say people=people children=child women=woman men=man "
+        "overwrote=overwrite rewritten=rewrite rewrote=rewrite undone=undo said=say says=say people=people children=child women=woman men=man "
         "bought=buy sold=sell shown=show brought=bring understood=understand met=meet ran=run fed=feed fell=fall "
         "fallen=fall hung=hang froze=freeze frozen=freeze broke=break broken=break died=die dies=die dying=die "
         "data=data news=news less=less this=this his=his its=its as=as is=is us=us yes=yes always=always "
