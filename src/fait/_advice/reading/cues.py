@@ -12,21 +12,21 @@ __all__ = ["CUES"]
 
 
 def _history(name: str, weight: float, patterns: str, cap: int = 1) -> Situation:
-    facts = {"history_need": "temporal", "intent_matters": True, "events_natural": True, "lifecycle": "simple", "record_kind": "business_facts"}
+    facts = {"history_need": "temporal", "intent_matters": True, "events_natural": True, "lifecycle": "simple"}
     return Situation(name, facts, weight, patterns, cap=cap)
 
 
 def _reliable(name: str, weight: float, patterns: str, cap: int = 1) -> Situation:
-    facts = {"loss": "must_not_lose", "dual_write": True, "record_kind": "business_facts"}
+    facts = {"loss": "must_not_lose", "dual_write": True}
     return Situation(name, facts, weight, patterns, cap=cap, about_others=True)
 
 
 def _job(name: str, weight: float, patterns: str, cap: int = 1) -> Situation:
-    return Situation(name, {"loss": "tolerable", "record_kind": "business_facts"}, weight, patterns, cap=cap)
+    return Situation(name, {"loss": "tolerable"}, weight, patterns, cap=cap)
 
 
 def _view(name: str, weight: float, patterns: str, cap: int = 1) -> Situation:
-    return Situation(name, {"read_asymmetry": "high", "read_shapes": "several", "record_kind": "business_facts"}, weight, patterns, cap=cap)
+    return Situation(name, {"read_asymmetry": "high", "read_shapes": "several"}, weight, patterns, cap=cap)
 
 
 def _stream(name: str, weight: float, patterns: str, cap: int = 1) -> Situation:
@@ -104,7 +104,7 @@ CUES: Final = (
         0.4,
         """
         crash|crashes|crashed; restart|restarted|restarts|reboot; timed|times out; timeout|timeouts|time-out; die|dies|died; hiccup|hiccups; @wasgone in|during|after a|the deploy|restart|crash; often|sometimes|frequently|is|are|was|were|when|if|while off|down|offline|unreachable|asleep|unavailable|flaky; no second attempt|try; killed; power|network outage|cut|failure|blip|glitch|error; in|after|during a|the deploy|deployment; between these|the|both|them two|steps|calls|commit; swallowed|swallows; flaky; unreliable;
-        sleeps at; goes|go down; is|was unplugged; gives up; error|errors|exception out|ignored|swallowed|halfway; halfway; half way; at the wrong|bad moment|time; outage|outages; connection|line|link|network lost|drops|dropped|breaks|down|bad
+        sleeps at; goes|go down; is|was unplugged; gives up; error|errors|exception out|ignored|swallowed|halfway; halfway; half way; oom-killed; oom|killed; raises|raise; second line|call|step|request|part; process is gone|dead; shut|shuts|shutdown down|in|during; replaced|rescheduled|evicted; pod|pods|container|containers|node; at the wrong|bad moment|time; outage|outages; connection|line|link|network lost|drops|dropped|breaks|down|bad
         """,
     ),
     _reliable(
@@ -112,7 +112,7 @@ CUES: Final = (
         0.45,
         """
         never|not|didn't|hadn't|wasn't|weren't made|make it|there; @never .. arrive|arrived|receive|received|reach|reached|made|told|informed|notified|know|learn|heard|get|got|knew|sent; there|was|were =nothing; has|had|have|got|with nothing; but no|not|nothing; without|no task|message|ticket|card|cover|mail|shipment|event|access|order|row; @wasgone; stay|stays|stayed|remain|remains|remained locked|unaware|active|open|dark|ignorant|blocked|uninformed;
-        with|still active accounts|access; happen|happened|happens|occur again; missed|misses|missing|skipped|forgotten|overlooked|lost; never .. at|in|to; stood|stand|waiting|waited outside|in|before|there|vain|front; not know|aware|informed|told; unaware; ignorant; in the dark; slipped|slips through; % of .. never
+        ghost|ghosts|phantom|phantoms; never heard|unlocked|informed|called|got|executed|delivered; stored|saved|approved|paid|booked but|and never|no|nothing; did the first; first and; not delivered; wasn't|weren't|isn't delivered|informed|told|sent|unlocked; have|had|has no order|entry|card|record|ticket|key|access; need|want it to happen; no refund|order|mail|shipment|ticket|parcel|delivery; the other direction; with|still active accounts|access; happen|happened|happens|occur again; missed|misses|missing|skipped|forgotten|overlooked|lost; never .. at|in|to; stood|stand|waiting|waited outside|in|before|there|vain|front; not know|aware|informed|told; unaware; ignorant; in the dark; slipped|slips through; % of .. never
         """,
     ),
     _reliable(
@@ -134,16 +134,16 @@ CUES: Final = (
         0.35,
         """
         in the|a request; return|respond|answer|reply|continue|confirm|react @atonce; @atonce .. return|answer|reply|response; @never .. wait|waiting|blocked|block|hang|slow|delay|stare; makes .. checkout|page|site|form|app|everything sluggish|slow|unresponsive; wait for it|this|that|them; block|blocks|blocked|blocking; spinner; hourglass; page|browser|form|request|screen|ui|checkout|app hangs|freezes|stalls|blocks|waits|sluggish|slow|times; web worker; off the|our main|web|request; inline; synchronous|synchronously; move on; carry on;
-        let go of the; keeps .. waiting; shouldn't be blocked; user|editor|agent|customer|visitor|cashier shouldn't|needn't|mustn't|doesn't|don't|can't|cannot .. wait; without making
+        nothing|blank|white page|screen|for; =turning|=spinning|=staring|=watching|stares|stare|sees|see .. wheel|page|screen|spinner|browser; wheel turning|spins|spinning; seconds|minutes of nothing|silence|waiting|white|blank; when|by .. page|form|browser .. comes|is|gets back|returned|ready; say|says thanks|ok|yes and; stay|stays|have|remain on the page|site; let go of the; keeps .. waiting; shouldn't be blocked; user|editor|agent|customer|visitor|cashier shouldn't|needn't|mustn't|doesn't|don't|can't|cannot .. wait; without making
         """,
     ),
-    _job("it runs in the background", 0.45, "@background2; into|in|onto|via|from a|some|the queue; when .. idle; overnight; at night; decoupled; fire-and-forget; later on; parallel calls|workers|jobs|work; periodic|periodically|nightly|regular rescan|sweep|run|job|cleanup; next sweep|run; cron; wire it; picked up by|later; takes care of later; hand .. to .. worker|helper|process|thread|machine"),
+    _job("it runs in the background", 0.45, "@background2; into|in|onto|via|from a|some|the queue; when .. idle; overnight; at night; decoupled; fire-and-forget; later on; parallel calls|workers|jobs|work; periodic|periodically|nightly|regular rescan|sweep|run|job|cleanup; next sweep|run; cron; wire it; picked up by|later; takes care of later; hand .. to .. worker|helper|process|thread|machine; another|second|separate|other|different machine|process|box|server|vm; do the rest; rest afterwards|later; separate consumers|consumer|worker|process; to-dos; decoupled; off|out_of the web|request|main|box; concurrency; may|can|could take its time; in|at its|their own|leisure pace|time"),
     _job(
         "a loss is forgiven",
         0.5,
         """
         @harmless; whatever; only|just|merely a|nice courtesy|gesture|convenience|extra|service; regenerate|regenerated|recreate|recreated|rebuild|repeat|repeated|redone|reproduced any|from|again|at|always|anytime|by; @lossverb .. again|anew|tomorrow|later|twice|whatever|first; start|starts|run|runs|try|tries|do|does|click|clicks|press|presses|send|sends it|them|once anew|again|more; nobody|no_one|noone .. notice|notices|miss|misses|mind|minds|care|cares|complain|complains; first visitor|user|reader|access does|builds|triggers;
-        anyway on|in|the; lost is lost; so what; no harm|drama|tragedy|damage|problem|issue; can be lost|skipped|dropped|repeated; losing .. is|doesn't|isn't|would|a; picked up by|later|next; if .. never|don't|doesn't .. go|goes|work|works|happen|happens|arrive|arrives; twice .. fine|harmless|ok|matter|no; idempotent; nothing critical|serious|bad; best effort; when|if they|it work|works
+        anyway on|in|the; lost is lost; =seriously nothing; if|when|should .. =nothing|no happens|drama|harm|problem; by eye|hand|phone anyway|instead|then; opens|sees|looks|see|look|check|checks .. anyway; broken|down for weeks|days .. noticed|nobody|only; =only|just noticed|nice|for|a =because|as|for|to|bonus; nice|handy for|to|but; not needed|required|wanted immediately|urgently|at|right; don't|doesn't|do|didn't even need|know|notice; give|gives up quietly|silently; disposable; nicety|niceties; good enough; import|imports|re-upload|reupload|resend|resubmit|redo|repeat .. anyway|again|monthly|later|it; shouldn't|didn't ever come; sure|fine|well then|so|enough; a|is|only|just courtesy|convenience|bonus|gimmick|nicety|service|extra; so what; no harm|drama|tragedy|damage|problem|issue; can be lost|skipped|dropped|repeated; losing .. is|doesn't|isn't|would|a; picked up by|later|next; if .. never|don't|doesn't .. go|goes|work|works|happen|happens|arrive|arrives; twice .. fine|harmless|ok|matter|no; idempotent; nothing critical|serious|bad; best effort; when|if they|it work|works
         """,
     ),
     # Reads of their own
@@ -151,17 +151,17 @@ CUES: Final = (
         "there are many readers",
         0.3,
         """
-        %huge @lookup; millions|thousands|hundreds|lots|masses of|more|times @lookup; looked|viewed|read|searched|queried|browsed|opened|refreshed .. at|by|million|often|constantly|all|thousand|every|times; refresh|refreshes|refreshed|poll|polls|polling; visitors|applicants|readers|searchers|students|customers|fans|public|everybody|everyone .. look|search|read|browse|fire|query|view|want|see|open; read|reads|searches|lookups|queries|views far|per|dominate|outnumber|hundred|thousand|million|dwarf|dies|from|mostly; from reads; # reads|searches|views|queries|k; edited|changed|updated rarely|seldom|twice|once|yearly; rarely|seldom changed|edited|updated|changes;
+        %huge @lookup; millions|thousands|hundreds|lots|masses of|more|times @lookup; looked|viewed|read|searched|queried|browsed|opened|refreshed .. at|by|million|often|constantly|all|thousand|every|times; refresh|refreshes|refreshed|poll|polls|polling; visitors|applicants|readers|searchers|students|customers|fans|public|everybody|everyone .. look|search|read|browse|fire|query|view|want|see|open; read|reads|searches|lookups|queries|views far|per|dominate|outnumber|hundred|thousand|million|dwarf|dies|from|mostly; from reads; # reads|searches|views|queries|k; opening|open it|the|app; # times per|a second; %huge times|requests|look; of all requests; # % of; ask|asks|asked # times; everyone|everybody|else looks|wants|asks; thousands|millions|%huge .. ask|asks|want|wants|opening|look|looking; edited|changed|updated rarely|seldom|twice|once|yearly; rarely|seldom changed|edited|updated|changes;
         browsed by; public search|portal|site|website; read mostly; all the time; at peak; few writes|edits|updates|changes; traffic
         """,
     ),
     _view("data is joined from many tables", 0.4, "# joins|tables|sources|indexes|systems|services|places|views; join|joins|joined|joining; many|several|dozen|multiple|all|normalized|numerous|different|various|our|separate tables|sources|joins|indexes|systems|silos; merges|merge|combines|combine|composed|composes|stitched|stitches|gathered|gathers|assembled|assembles|pulls|collected|puts|put & from|out|and|together|data; on the fly; normalized; out of # tables; nested|complex|monster|huge|long|200-line query|queries|select|sql; aggregated from; drawn from; from a dozen|half|handful"),
-    _view("reading slows the system down", 0.35, "because of these|the|all reports|dashboards|queries|indexes|reads|searches; @lookup .. @strain; @strain .. @lookup; @strain .. from|under|because reads|load|queries|searches; kills|kill us|it|db|database|the; saving|entering|writing|booking|editing|inserting|storing|recording .. takes|slow|slower|seconds|suffers|slows; times|time out; db|database|tables|server|system|postgres|mysql .. dies|slow|slows|suffers|down|sweats|knees|locked|chokes|groans|melts|busy|limit|overloaded; computing|query|querying|rendering|calculating .. takes # s|seconds|minutes; indexes we|added|for|slow; on its knees; brings down"),
+    _view("reading slows the system down", 0.35, "because of these|the|all reports|dashboards|queries|indexes|reads|searches; @lookup .. @strain; @strain .. @lookup; @strain .. from|under|because reads|load|queries|searches; kills|kill us|it|db|database|the; it|that|page|which melts|takes|chokes|dies; page|screen|view|it takes # s|seconds|minutes; exports|readers|reports|queries|searches hold|holds|lock|locks|block|blocks; can't|couldn't|cannot save|enter|work|write; locks|lock .. out|handlers|clerks|tables; saving|entering|writing|booking|editing|inserting|storing|recording .. takes|slow|slower|seconds|suffers|slows; times|time out; db|database|tables|server|system|postgres|mysql .. dies|slow|slows|suffers|down|sweats|knees|locked|chokes|groans|melts|busy|limit|overloaded; computing|query|querying|rendering|calculating .. takes # s|seconds|minutes; indexes we|added|for|slow; on its knees; brings down"),
     _view(
         "readers want different shapes",
         0.45,
         """
-        want|wants|need|needs|like|likes|see|require|requires it|them|the|all|another|a|each differently|different|otherwise; each|every|all .. own|different|another|other view|cut|list|angle|shape|structure|way|picture|screen|sheet|perspective|presentation|layout|form|slice; completely|totally|entirely|wholly|quite different structure|shape|form|view; by|per .. by|per .. by|per; facet|facets|faceted; different|various|several|multiple|many views|cuts|shapes|lists|screens|questions|audiences|readers|dashboards|perspectives|roles|angles; another|yet|one|new|more dashboard|cut|report|screen|view|list|angle; another cut of; wall|bed|phone|team|manager's|doctor's display|board|list|phone|screen|view .. and; standings|rankings|ranking|statistics|popularity|head-to-heads;
+        want|wants|need|needs|like|likes|see|require|requires it|them|the|all|another|a|each differently|different|otherwise; each|every|all .. own|different|another|other view|cut|list|angle|shape|structure|way|picture|screen|sheet|perspective|presentation|layout|form|slice; completely|totally|entirely|wholly|quite different structure|shape|form|view; by|per .. by|per .. by|per; facet|facets|faceted; different|various|several|multiple|many views|cuts|shapes|lists|screens|questions|audiences|readers|dashboards|perspectives|roles|angles; another|yet|one|new|more dashboard|cut|report|screen|view|list|angle; another cut of; each|every|all need|needs|want|wants|have their|its|own|his; own composition|version|copy|view|picture|document|format|dump; little|nothing|not_much in common with; same data|tables|facts .. show|shows|appear|used|serve|produced; as .. as .. as .. as; wants .. by .. and; document|object|page with everything|all|it; # formats; one flat|single document|page|list; cockpit|graphics|feeds|transparency|public|press|tv; by|filter by .. and|,; wall|bed|phone|team|manager's|doctor's display|board|list|phone|screen|view .. and; standings|rankings|ranking|statistics|popularity|head-to-heads;
         dashboards; boards; reports|report and|for|by|from; overview|overviews; search portal|page|engine|index; one screen; control tower; cockpit; timeline; calendar .. map; on the phone .. as|on|by
         """,
     ),

@@ -21,7 +21,7 @@ SITUATIONS: Final = (
     # The past
     Situation(
         "questions about a past state",
-        {"history_need": "temporal", "events_natural": True, "record_kind": "business_facts"},
+        {"history_need": "temporal", "events_natural": True},
         1.0,
         """
         as|like of|at|on|per @moment|#|then|any|that|earlier|a; as we|they|he|she|it knew|know; as|like it|he|she|they
@@ -44,7 +44,7 @@ SITUATIONS: Final = (
     ),
     Situation(
         "the state is derived from entries",
-        {"history_need": "temporal", "events_natural": True, "intent_matters": True, "record_kind": "business_facts"},
+        {"history_need": "temporal", "events_natural": True, "intent_matters": True},
         1.0,
         """
         @figure .. is|are|be|must|simply|just|only|always|can|result|follow .. @derive|result .. from|over|of|by|out @entry|sequence|history|all|those|them|these|it|every;
@@ -68,7 +68,7 @@ SITUATIONS: Final = (
     ),
     Situation(
         "entries are never changed",
-        {"history_need": "full_audit", "events_natural": True, "record_kind": "business_facts"},
+        {"history_need": "full_audit", "events_natural": True},
         1.0,
         """
         @entry|nothing|anything|one|it|that|which|lines|slip .. @never .. be|been|ever|anybody|can|to|gets|get .. @change; @never .. @change .. @entry|posted|one|recorded|line|it|submitted|signed;
@@ -82,7 +82,7 @@ SITUATIONS: Final = (
     ),
     Situation(
         "mistakes are corrected by further entries",
-        {"history_need": "temporal", "events_natural": True, "intent_matters": True, "lifecycle": "rich", "record_kind": "business_facts"},
+        {"history_need": "temporal", "events_natural": True, "intent_matters": True, "lifecycle": "rich"},
         1.0,
         """
         @contra @entry|posting|line|booking; @another @entry|line|posting & @mistake|@contra|never|forbid; @mistake .. gets|get|is|are|be .. @contra|@another;
@@ -239,7 +239,7 @@ SITUATIONS: Final = (
     # Messages that must leave
     Situation(
         "a message must arrive",
-        {"loss": "must_not_lose", "record_kind": "business_facts"},
+        {"loss": "must_not_lose"},
         1.0,
         """
         @mustnot .. @miss .. @message|one|any|it|single|a; @partner|@message|it|they|one|that .. @mustnot .. @miss; every|each|all|any|whatever|anything|once|when|confirmed|finalized|approved .. must|has|have|needs|need|is|are to .. @tell;
@@ -254,7 +254,7 @@ SITUATIONS: Final = (
     ),
     Situation(
         "saving and telling come apart",
-        {"loss": "must_not_lose", "dual_write": True, "record_kind": "business_facts"},
+        {"loss": "must_not_lose", "dual_write": True},
         1.0,
         """
         @row .. but|while|and|yet|though|without|when|whereas .. @never|ignorant|dark|missing|unaware|fails|failed .. @tell|@message|@partner|ignorant|unaware|dark; @partner .. never|not|didn't|remain|remained|stay|stayed|wasn't|weren't .. @tell|dark|ignorant|unaware|informed|told;

@@ -196,7 +196,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "swear, swears, keep saying, told us, tells us, told me, tells me, think, thinks, believe, believes, argue, argues, "
     "pitch, pitches, propose, proposes, proposed, preach, praise, push for, pushes for, pushing, advise, advises, urge, convinced, rave, mention, "
     "mentioned, assure, list, warn, sell, promise, wrote, drew, draw, drawn, read",
-    "rumor": "according to, i read, i heard, we heard, we read, heard that, people say, they say, rumor, rumour, rumor has it, "
+    "rumor": "read about, reading about, hear about, heard about, a guy who, some guy, horror story, horror stories, =slides, went to a conference, came back with, tech radar, parking that, told us about, according to our, according to my, according to a, according to him, according to her, according to them, according to some, i read, i heard, we heard, we read, heard that, people say, they say, rumor, rumour, rumor has it, "
     "everybody says, everyone says, supposedly, allegedly, apparently one, is said to, are said to, it is said, best practice says, "
     "keynote, second talk, first talk, proposal to, hearsay, buzz, buzzword, hype, the internet says, from what i hear, trending on",
     "outsider": "competitor, competition, our rival, rivals, netflix, uber, amazon, google, linkedin, spotify, twitter, facebook, airbnb, zalando, "
@@ -278,4 +278,18 @@ GROUPS: Final[Mapping[str, str]] = {
     "inventory, card issuing, access control, printer, wholesaler, retailer, branch, vendor, police, grid operator, clearing house, exchange, marketplace, "
     "broker, landlord, library, hospital, locksmith, kitchen, depot, headquarters, data warehouse, supplier, insurance, fulfillment, credit bureau, school, "
     "it department, embassy, airline, airport, port, hauler, underwriter, reinsurer, court, fire brigade, ambulance, doctor, nurse, ward, municipality",
+    "buzz": "synergy, synergistic, ecosystem, empower, leverage, leveraging, disrupt, disruptive, disruption, next-gen, next-generation, cutting-edge, bleeding-edge, seamless, "
+    "seamlessly, world-class, ai-powered, ai-driven, cloud-native, revolutionary, revolutionize, paradigm, 360-degree, 360, holistic, game-changing, game changer, "
+    "best-in-class, best of breed, innovative, innovation, future-proof, future-ready, unlock the, journey, transform, transformation, transformative, state-of-the-art, "
+    "mission-critical, enterprise-grade, turbocharge, supercharge, frictionless, hyper-personalized, hyperscale, data-driven, event-driven, insights, actionable, "
+    "robust, agile, thought leader, at scale, infinitely scalable, scalable, digital twin, web3, blockchain, metaverse, omnichannel, end-to-end, value chain, stakeholders, "
+    "delight, reimagine, reinvent, democratize, single source of truth, real-time, intelligence, intelligent, smart, platform, vision, mission, excellence, lean-in, "
+    "unleash, accelerate, accelerating, streamline, one-stop, turnkey, full-stack, tomorrow's, experience, experiences, solution, solutions, customer-centric, ai, passion, leading",
+    "pattern": "event sourcing, event sourced, event-sourced, event-sourcing, event-source, event sources everything, eventsourcing, event store, eventstore, cqrs, saga, sagas, blockchain, domain-driven, ddd, "
+    "event-native, event native, event-storming, event storming, hexagonal, eventually consistent, eventual consistency, event-driven architecture, event backbone, read models, "
+    "aggregates and, immutable log, immutable events, immutable facts, service mesh, serverless, microservices, smart contract, stored as events, changes as events, log of events",
+    "unable": "unable, not able, can't say, can't tell, can't show, can't explain, can't prove, can't answer, can't reconstruct, cannot say, cannot tell, cannot show, "
+    "cannot explain, cannot prove, couldn't say, couldn't tell, couldn't show, couldn't explain, couldn't prove, can not say, can not tell, could not say, could not tell, "
+    "could not show, could not explain, could not prove, never could tell, nobody can say, nobody can tell, no one can say, no one can tell, nobody could say, nobody knows, "
+    "no one could say, impossible to say, impossible to tell, impossible to show, fail to show, failed to show, don't know why, never know why, no way of knowing, no idea",
 }

@@ -156,5 +156,8 @@ def _is_denied(sentence: Sentence, used: Sequence[int]) -> bool:
 
 
 def _refusals(labels: Sequence[Labels]) -> list[int]:
+    """Return the indexes of negations; "we cannot tell what it was" states a need and denies nothing."""
+    if any("@unable" in each for each in labels):
+        return []
     apart = {index for at, each in enumerate(labels) for index in range(at, each.get("@no_refusal", at))}
     return [index for index, each in enumerate(labels) if "@refusal" in each and index not in apart]

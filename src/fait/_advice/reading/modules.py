@@ -20,6 +20,7 @@ _MIN_NAMED_SHARE: Final = 0.6
 """Minimum share of list items that begin with a name, for the items to be modules and not requirements."""
 
 _ITEM: Final = re.compile(r"^[ \t]*(?:[-*•–]|\(?\d{1,2}[.)]|\(?[a-hA-H]\)|#{1,6})[ \t]+(?=\S)", re.MULTILINE)
+_ENUMERATION: Final = re.compile(r"(?:(?<=\s)|^)(?:\([a-h1-9]\)|[a-h1-9]\)|[A-Z]{1,3}\d\b[.:]?)\s+(?=\S)", re.MULTILINE)
 _NAME: Final = r"(?:(?:[Tt]he|[Oo]ur|[Ff]or|[Oo]n) )?(?P<name>[A-Z][\w&/'’+-]{0,30}(?: [\w&/'’+-]{1,30}){0,4})"
 _HEADING: Final = re.compile(rf"^[ \t*_]*{_NAME}[*_]*[ \t]*(?:[:.]|[-–—])[*_]*(?=\s)", re.MULTILINE)
 _INLINE: Final = re.compile(rf"(?:^|(?<=[.!?;:)]\s))[ \t]*{_NAME}(?::| [-–—])(?=\s)", re.MULTILINE)
@@ -78,7 +79,7 @@ class Split:
 
 def splits(text: str) -> Iterator[Split]:
     """Yield the ways to divide a text into modules, the most explicit first."""
-    for marks in (_items(text), _named(_HEADING, text), _named(_INLINE, text)):
+    for marks in (_items(_ITEM, text), _items(_ENUMERATION, text), _named(_HEADING, text), _named(_INLINE, text)):
         if len(marks) >= _MIN_MODULES:
             yield Split(_passages(text, marks), is_explicit=True)
     if _PLURAL.search(text):
@@ -95,8 +96,8 @@ def _passages(text: str, marks: Sequence[tuple[str, int]]) -> list[Passage]:
     return [Passage(name, start, end) for (name, start), end in zip(marks, ends, strict=True) if end > start]
 
 
-def _items(text: str) -> list[tuple[str, int]]:
-    items = [match.end() for match in _ITEM.finditer(text)]
+def _items(pattern: re.Pattern[str], text: str) -> list[tuple[str, int]]:
+    items = [match.end() for match in pattern.finditer(text)]
     names = [match["name"] if (match := _ITEM_NAME.match(text, start)) else "" for start in items]
     named = sum(bool(each) for each in names)
     if not named or (named < _MIN_NAMED_SHARE * len(items) and not _PLURAL.search(text)):

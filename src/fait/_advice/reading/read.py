@@ -17,16 +17,28 @@ __all__ = ["MAX_TEXT_BYTES", "read"]
 MAX_TEXT_BYTES: Final = 200_000
 """Maximum size of a description, in bytes of UTF-8."""
 
-_MIN_SCORE: Final = 1.2
-"""Minimum sum of weights for a fact to be believed."""
+_MIN_SCORE: Final = 0.9
+"""Minimum sum of weights for a fact to be believed, in a single sentence."""
+_SENTENCE_SCORE: Final = 0.06
+"""What each sentence adds to that minimum: long texts have more chance matches."""
+_MAX_MIN_SCORE: Final = 1.8
+"""Maximum of that minimum."""
 _MAX_QUOTE: Final = 240
 """Maximum length of a quote, in characters."""
 _DENIAL_WEIGHT: Final = 0.8
 """Weight of a denial, relative to that of the situation that is denied."""
 _MAX_CONFIDENCE: Final = 0.95
 _TOLERANCE: Final = 1e-9
-_MIN_SHARE: Final = 0.35
-"""Minimum support of a fact, relative to the best supported fact of the module."""
+_CLEAR_SCORE: Final = 2.0
+"""Minimum sum of weights for a theme to be believed although another is much stronger."""
+_THEMES: Final[Mapping[tuple[tuple[str, Value], ...], float]] = {
+    (("history_need", "temporal"), ("history_need", "full_audit"), ("events_natural", True), ("intent_matters", True)): 0.7,
+    (("loss", "must_not_lose"), ("dual_write", True)): 0.7,
+    (("loss", "tolerable"),): 0.7,
+    (("read_asymmetry", "high"), ("read_shapes", "several")): 0.7,
+    (("record_kind", "measurements"),): 1.0,
+}
+"""What can carry a description, with the minimum support relative to the strongest one."""
 _WINDOW: Final = 5
 """Number of neighboring sentences whose signs add up."""
 
@@ -87,6 +99,12 @@ def _with_carrier(text: str, modules: Sequence[Module]) -> tuple[Module, ...]:
     return tuple(replace(each, carries=set(element_stems(each.name)) <= words) for each in modules)
 
 
+@dataclass(frozen=True, slots=True)
+class _Support:
+    score: float
+    match: Match
+
+
 def facts_from(text: str, matches: Sequence[Sequence[Match]]) -> dict[str, Fact]:
     """Weigh what the matches of each sentence say and return the facts that are believed."""
     best = defaultdict[str, dict[Value, _Support]](dict)
@@ -94,19 +112,19 @@ def facts_from(text: str, matches: Sequence[Sequence[Match]]) -> dict[str, Fact]
         window = [match for each in matches[start : start + _WINDOW] for match in each]
         for (name, value), support in _supports(window).items():
             best[name][value] = max(best[name].get(value, support), support, key=lambda each: each.score)
-    strongest = max((each.score for values in best.values() for each in values.values()), default=0.0)
-    return {
-        name: fact
-        for name in FACTS
-        if name in best
-        and (fact := _fact(text, name, best[name], 0.0 if name in _SHARED else strongest * _MIN_SHARE))
-    }
+    minimum = min(_MAX_MIN_SCORE, _MIN_SCORE + _SENTENCE_SCORE * len(matches))
+    _drop_outweighed(best)
+    return {name: fact for name in FACTS if best.get(name) and (fact := _fact(text, name, best[name], minimum))}
 
 
-@dataclass(frozen=True, slots=True)
-class _Support:
-    score: float
-    match: Match
+def _drop_outweighed(best: Mapping[str, dict[Value, _Support]]) -> None:
+    """Remove what is much weaker than what carries the text: a long text has chance matches for everything."""
+    scores = {theme: max((best[n][v].score for n, v in theme if v in best.get(n, {})), default=0.0) for theme in _THEMES}
+    strongest = max(scores.values())
+    for theme, score in scores.items():
+        if score < _THEMES[theme] * strongest and (score < _CLEAR_SCORE or _THEMES[theme] == 1):
+            for name, value in theme:
+                best.get(name, {}).pop(value, None)
 
 
 def _supports(matches: Iterable[Match]) -> dict[tuple[str, Value], _Support]:
@@ -114,7 +132,7 @@ def _supports(matches: Iterable[Match]) -> dict[tuple[str, Value], _Support]:
     found = dict[tuple[str, bool], list[Match]]()
     for match in matches:
         same = found.setdefault((match.situation.name, match.is_denied), [])
-        if match.pattern not in {each.pattern for each in same}:
+        if all(match.pattern != each.pattern and match.start != each.start for each in same):
             same.append(match)
     supports = dict[tuple[str, Value], _Support]()
     for (_, is_denied), same in found.items():
@@ -131,7 +149,7 @@ def _fact(text: str, name: str, values: Mapping[Value, _Support], minimum: float
     """Return the value with the most support; of equal ones, the later in `FACTS`."""
     best = max(values, key=lambda value: (values[value].score, FACTS[name].index(value)))
     score = values[best].score
-    if score < max(_MIN_SCORE, minimum) - _TOLERANCE:
+    if score < minimum - _TOLERANCE:
         return None
     certainty = score / sum(each.score for each in values.values()) * (1 - 0.5 ** (score + 0.5))
     return Fact(best, _quote(text, values[best].match), round(min(_MAX_CONFIDENCE, certainty), 2))

@@ -25,6 +25,8 @@ _WRAP_COLUMNS: Final = 60
 """Minimum length of a line, in characters, that is taken as continued in the next one."""
 _SPEAKER_DISTANCE: Final = 6
 """Maximum distance between a speaker and a verb of saying, in words."""
+_MIN_BUZZWORDS: Final = 3
+"""Minimum number of words of advertising for a sentence to be no evidence."""
 _OPENING_WORDS: Final = 6
 """Number of words at the start of a sentence in which its subject is looked for."""
 _CLAUSE_MARKS: Final = frozenset(",;:()–—-…=>")
@@ -120,7 +122,8 @@ def _sentence(tokens: Sequence[Token]) -> Sentence:
     segments = _segments(words, labels)
     foreign = _clauses(words, segments, ("former",), labels) | _of_outsiders(words, segments, labels)
     blocked = (
-        _clauses(words, segments, ("wish", "rumor", "excluded"), labels)
+        _clauses(words, segments, ("wish", "rumor", "excluded", "pattern"), labels)
+        | _marketing(words, labels)
         | _hearsay(words, segments, labels)
         | (_questions(words, labels) if tokens[-1].stem == "?" or any(t.stem == "?" for t in tokens[-3:]) else frozenset[int]())
     )
@@ -305,6 +308,12 @@ def _hearsay(words: Sequence[Word], segments: Sequence[int], labels: Sequence[La
         if "@speaker" in each and any("@says" in other for other in labels[index + 1 : index + _SPEAKER_DISTANCE])
     ]
     return frozenset(clause for index in _firsts(marks, segments) for clause in _in_segment(words, segments, index))
+
+
+def _marketing(words: Sequence[Word], labels: Sequence[Labels]) -> frozenset[int]:
+    """Return all clauses of a sentence that has many words of advertising."""
+    count = sum("@buzz" in each for each in labels)
+    return frozenset(word.clause for word in words) if count >= _MIN_BUZZWORDS else frozenset()
 
 
 def _of_outsiders(words: Sequence[Word], segments: Sequence[int], labels: Sequence[Labels]) -> frozenset[int]:
