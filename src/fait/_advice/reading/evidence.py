@@ -247,7 +247,7 @@ SITUATIONS: Final = (
         reliabl .. deliver|send|leave|tell|publish|arrive|reach|notify|get; reliable|reliably|guarantee|guaranteed .. @tell|delivery|deliver|message|event|arrive; guarantee .. that .. @tell; @partner .. must|has|have|need|needs|needs|ought .. be told|know|learn|hear|informed|notified|get|receive|told;
         @tell .. of|about it|even if|when|though|while .. down|offline|unreachable|closed|asleep; down until; line .. is|was down; eventually but|certainly|surely|always|definitely; must|has|have definitely|certainly|always|eventually|reliably|absolutely @tell;
         lost|missed|missing|unsent|undelivered|forgotten .. costs|cost|means|is|would .. fine|penalty|lawsuit|life|lives|money|disaster|trouble|contract|licence; did not|not|never arrive|arrived|reach|reached|come|received .. costs|cost|fine|penalty|sued|trouble|locked; or they refuse; penalty|fine & miss|late|arrive|report|unreported|not;
-        never have the hole; committed means; must .. hear|learn|know|told .. of it|about|within; no|not_one|single|never .. may|can|must .. lost|missed|skipped|forgotten|dropped
+        must|has|have|needs|need|should|shall reach|arrive|learn|know|told|informed|declared|get|appear|end|known .. @partner2|systems|certainty|reliably|always|certain|exception|offline|both|other|each; @partner2 .. must|have|has|need .. about|of|get|each|every; never have the hole; committed means; must .. hear|learn|know|told .. of it|about|within; no|not_one|single|never .. may|can|must .. lost|missed|skipped|forgotten|dropped
         """,
         {"loss": "tolerable"},
         about_others=True,

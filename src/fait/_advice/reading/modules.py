@@ -25,8 +25,8 @@ _NAME: Final = r"(?:(?:[Tt]he|[Oo]ur|[Ff]or|[Oo]n) )?(?P<name>[A-Z][\w&/'’+-]{
 _HEADING: Final = re.compile(rf"^[ \t*_]*{_NAME}[*_]*[ \t]*(?:[:.]|[-–—])[*_]*(?=\s)", re.MULTILINE)
 _INLINE: Final = re.compile(rf"(?:^|(?<=[.!?;:)]\s))[ \t]*{_NAME}(?::| [-–—])(?=\s)", re.MULTILINE)
 _PARAGRAPH: Final = re.compile(r"\n[ \t]*\n\s*")
-_SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"“'(\d])|(?<=;)\s+|\n+")
-_ITEM_NAME: Final = re.compile(r"[*_`]*(?P<name>[^\s:(,.;–—*]{1,30}(?: [^\s:(,.;–—*]{1,30}){0,4})[*_`]*(?:[:(,.;–—]| - )")
+_SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"“'(\d])|(?<=;)\s+|(?<=\)),\s+|\n+")
+_ITEM_NAME: Final = re.compile(r"[*_`]*(?P<name>[^\s:(,.;–—*]{1,30}(?: [^\s:(,.;–—*]{1,30}){0,4})[*_`]*\s?(?:[:(,.;–—]|- )")
 _CONTINUATION: Final = frozenset(
     "it they this that these those and but if so then also he she both there its their such otherwise in at yet still again which".split()
 )
@@ -41,7 +41,9 @@ _NO_NAME: Final = frozenset(
 _PLURAL: Final = re.compile(
     r"\b(?:two|three|four|five|six|seven|eight|nine|ten|several|various|different|many|following|\d{1,2})\s+(?:\w+\s+){0,2}"
     r"(?:modules|subjects|parts|areas|programs|programmes|systems|departments|things|components|corners|domains|sections|divisions|"
-    r"topics|pieces|building blocks|products|services|worlds|fields|applications|businesses|subsystems|concerns|worksites|stations|halves|bits)\b"
+    r"topics|pieces|building blocks|products|services|worlds|fields|applications|businesses|subsystems|concerns|work packages|packages|jobs|stations|halves|bits)\b"
+    r"|(?:^|\n)\s*(?:modules|parts|components|areas|services|subsystems|work packages|building blocks)\b"
+    r"|\bthese (?:modules|parts|components|areas|services|systems|programs|applications|products)\b|\bthe main one\b|\bmain (?:part|one|thing)\b"
     r"|\b(?:one|single|same|uniform)\s+(?:\w+\s+)?(?:style|architecture|approach|pattern|recipe|technology|design|solution|backbone|way)\b"
     r"|\b(?:uniformity|one size|per (?:module|part|program|programme|area|department|service)|for each of (?:them|these)|each of (?:them|these)|"
     r"which (?:goes|fits|belongs|pattern|approach|style) (?:for )?(?:where|which|what)|all of (?:them|these)|outweighs?|equally important|alike)\b",
@@ -79,14 +81,17 @@ class Split:
 
 def splits(text: str) -> Iterator[Split]:
     """Yield the ways to divide a text into modules, the most explicit first."""
-    for marks in (_items(_ITEM, text), _items(_ENUMERATION, text), _named(_HEADING, text), _named(_INLINE, text)):
+    has_parts = bool(_PLURAL.search(text))
+    for marks in (_items(_ITEM, text), _items(_ENUMERATION, text) if has_parts else []):
         if len(marks) >= _MIN_MODULES:
             yield Split(_passages(text, marks), is_explicit=True)
-    if _PLURAL.search(text):
-        for pattern in (_PARAGRAPH, _SENTENCE):
-            marks = _starts(text, pattern)
-            if len(marks) >= _MIN_MODULES:
-                yield Split(_passages(text, marks), is_explicit=False)
+    for marks in (_named(_HEADING, text), _named(_INLINE, text)):
+        if len(marks) >= _MIN_MODULES:
+            yield Split(_passages(text, marks), is_explicit=has_parts)
+    for pattern in (_PARAGRAPH, _SENTENCE) if has_parts else ():
+        marks = _starts(text, pattern)
+        if len(marks) >= _MIN_MODULES:
+            yield Split(_passages(text, marks), is_explicit=False)
 
 
 def _passages(text: str, marks: Sequence[tuple[str, int]]) -> list[Passage]:

@@ -17,11 +17,13 @@ __all__ = ["MAX_TEXT_BYTES", "read"]
 MAX_TEXT_BYTES: Final = 200_000
 """Maximum size of a description, in bytes of UTF-8."""
 
-_MIN_SCORE: Final = 0.9
+_MIN_SCORE: Final = 1.0
 """Minimum sum of weights for a fact to be believed, in a single sentence."""
-_SENTENCE_SCORE: Final = 0.06
+_MODULE_SCORE: Final = 0.7
+"""The same for a module of several, which is described in fewer words."""
+_SENTENCE_SCORE: Final = 0.05
 """What each sentence adds to that minimum: long texts have more chance matches."""
-_MAX_MIN_SCORE: Final = 1.8
+_MAX_MIN_SCORE: Final = 1.6
 """Maximum of that minimum."""
 _MAX_QUOTE: Final = 240
 """Maximum length of a quote, in characters."""
@@ -58,7 +60,7 @@ def read(text: str) -> tuple[Module, ...]:
     whole = _module(text, Passage("system", 0, len(text)), {})
     shared = {name: fact for name, fact in whole.facts.items() if name in _SHARED}
     for split in splits(text):
-        modules = tuple(_module(text, each, shared) for each in _unique(split.passages))
+        modules = tuple(_module(text, each, shared, _MODULE_SCORE) for each in _unique(split.passages))
         if _differ(modules) or (split.is_explicit and _is_informative(modules)):
             return _with_carrier(text, modules)
     return (whole,)
@@ -84,9 +86,9 @@ def _unique(passages: Iterable[Passage]) -> Iterator[Passage]:
         yield each if counts[each.name] == 1 else replace(each, name=f"{each.name} {counts[each.name]}")
 
 
-def _module(text: str, passage: Passage, shared: Facts) -> Module:
+def _module(text: str, passage: Passage, shared: Facts, minimum: float = _MIN_SCORE) -> Module:
     matches = [list(matches_of(each)) for each in sentences_of(text, passage.start, passage.end)]
-    facts = facts_from(text, matches)
+    facts = facts_from(text, matches, minimum)
     if "loss" in facts and "consumers" not in facts:  # a message that may be lost, or not, has a receiver
         facts["consumers"] = replace(facts["loss"], value="services")
     return Module(passage.name, {**shared, **facts})
@@ -105,14 +107,14 @@ class _Support:
     match: Match
 
 
-def facts_from(text: str, matches: Sequence[Sequence[Match]]) -> dict[str, Fact]:
+def facts_from(text: str, matches: Sequence[Sequence[Match]], minimum: float = _MIN_SCORE) -> dict[str, Fact]:
     """Weigh what the matches of each sentence say and return the facts that are believed."""
     best = defaultdict[str, dict[Value, _Support]](dict)
     for start in range(max(1, len(matches) - _WINDOW + 1)):
         window = [match for each in matches[start : start + _WINDOW] for match in each]
         for (name, value), support in _supports(window).items():
             best[name][value] = max(best[name].get(value, support), support, key=lambda each: each.score)
-    minimum = min(_MAX_MIN_SCORE, _MIN_SCORE + _SENTENCE_SCORE * len(matches))
+    minimum = min(_MAX_MIN_SCORE, minimum + _SENTENCE_SCORE * len(matches))
     _drop_outweighed(best)
     return {name: fact for name in FACTS if best.get(name) and (fact := _fact(text, name, best[name], minimum))}
 
