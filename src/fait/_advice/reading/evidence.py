@@ -52,14 +52,14 @@ SITUATIONS: Final = (
         whatever .. add|adds up; @figure .. @derive .. never typed|entered|stored|edited; derived never typed|stored|entered|set;
         nothing|none else|other|more .. than|but .. sequence|series|sum|chain|result|row|list|record|entries; @figure .. total|sum .. over|of all|every|each|the|its;
         sum|total of|over all|its|the|every @entry|lines|movements|postings; uninterrupted|unbroken|gapless|complete|seamless sequence|chain|row|series|record|history;
-        from that|those|these|them alone|only; inferred|deduced|derived from .. alone|only; double|double-entry entry|bookkeeping|book-keeping;
+        from that|those|these|them alone|only; inferred|deduced|derived from .. alone|only;
         @ledger & @contra|immutable|regulat|audit|entry|balance|payment|reversal|correction|fee|posting;
         step after|by|for step & @derive|show|how|balance|prove; how we|it|they|you|one|that .. got|get|came|arrived|arrive there|here|to|at|about;
         show|explain|prove|justify how|why .. figure|balance|amount|number|total|price|decision|came|got|arrived|result; with|and its|the derivation;
         every|each line|entry|movement|posting|transaction behind|underneath|that|leading|led; replay of|from|the|a .. @figure|loan|account|origination|case|beginning|start|history;
-        whole|entire|full|complete life|biography|career|journey|story|lifecycle|lineage|provenance|ancestry|genealogy;
+        whole|entire|full|complete|each|its|every life|pedigree|biography|career|journey|story|lifecycle|lineage|provenance|ancestry|genealogy;
         cradle to grave; from .. birth|drop|purchase|seizure|planting|origination|issue|manufacture|harvest|creation .. to|until|on|till|through .. destruction|death|sale|disposal|payoff|today|scrapping|forge|plate|court|slaughter|end;
-        chain of custody; provenance; undo .. week|day|hacker|everything|selectively|batch|run; re-run|rerun|replay|recompute|recalculate .. history|past|all|from .. beginning|fix|bug|correct|rule|origination|error;
+        chain of custody; undo .. week|day|hacker|everything|selectively|batch|run; re-run|rerun|replay|recompute|recalculate .. history|past|all|from .. beginning|fix|bug|correct|rule|origination|error;
         after|once we|it fix|fixed|found|correct & replay|recompute|recalculate|rerun|re-run; nothing|no more|other than the sequence|list|sum|series;
         made|consist|composed|made up solely|entirely|only|exclusively of .. @entry|entries|movements|events; the history|log|journal|entries|sequence|movements|events is|are|itself the truth|product|record|master|source|state|thing;
         history is the|our product|domain|business|point|asset|truth; column|field|balance .. has been|was|is|gets wrong .. times & why|tell|explain|never
@@ -218,7 +218,7 @@ SITUATIONS: Final = (
         {"loss": "tolerable"},
         0.7,
         """
-        @job & @slow & @request; @job .. in|into|to|by|from|through|via the|a|some .. @background; @background .. @job; make it a job; job|task per|for each|every; answer|respond|reply|return @atonce; mustn't|not|shouldn't|without slow|block|delay|hold|keep .. @request|page|down|up|waiting;
+        @job & @slow & @request; @job .. in|into|to|by|from|through|via the|a|some .. @background; make it a job; job|task per|for each|every; answer|respond|reply|return @atonce; mustn't|not|shouldn't|without slow|block|delay|hold|keep .. @request|page|down|up|waiting;
         get|move|push|take|put this|it|that|them|the .. off|out of .. @request|thread|loop|server|way; background|async job|task|work|worker|processing; task queue; worker|workers .. grind|crunch|pick|process|handle|do|fetch|churn; jobs may|can|might run|vanish|fail; @slow .. page|browser|request|user|form|web worker|checkout|thread|tab .. while|until|because;
         blocks|block|hangs|freezes|freeze a|the .. @request; retries with|and back-off|backoff; rate limit|limited .. api; limited to # req|requests|calls; fire them off; fire and forget; best effort & send|mail|message|notification;
         queue & @job; after .. upload|uploaded|publish & @job; helpers .. crunch; priorities .. job|queue|paying|parallel; some queue; from|via|through a queue; texts|sms|mails|reminders remind|go out|are sent|sent; in parallel & cap|limit|worker; celery; sidekiq; rq worker
@@ -246,8 +246,8 @@ SITUATIONS: Final = (
         @message|it|one|which|they|booking|order .. has|have|must|needs|need .. to|be|reliably|always|turn .. @tell .. @partner|gap|without|reliably|exactly|fail|inbox|both; without a|any|fail gap|loss|exception|fail; in any event; come what may; without fail; no matter what; under all circumstances; for sure;
         reliabl .. deliver|send|leave|tell|publish|arrive|reach|notify|get; reliable|reliably|guarantee|guaranteed .. @tell|delivery|deliver|message|event|arrive; guarantee .. that .. @tell; @partner .. must|has|have|need|needs|needs|ought .. be told|know|learn|hear|informed|notified|get|receive|told;
         @tell .. of|about it|even if|when|though|while .. down|offline|unreachable|closed|asleep; down until; line .. is|was down; eventually but|certainly|surely|always|definitely; must|has|have definitely|certainly|always|eventually|reliably|absolutely @tell;
-        lost|missed|missing|unsent|undelivered|forgotten .. costs|cost|means|is|would .. fine|penalty|lawsuit|life|lives|money|disaster|trouble|contract|licence; did not|not|never arrive|arrived|reach|reached|come|received .. costs|cost|fine|penalty|sued|trouble|locked; or they refuse; penalty|fine & miss|late|arrive|report|unreported|not;
-        must|has|have|needs|need|should|shall reach|arrive|learn|know|told|informed|declared|get|appear|end|known .. @partner2|systems|certainty|reliably|always|certain|exception|offline|both|other|each; @partner2 .. must|have|has|need .. about|of|get|each|every; never have the hole; committed means; must .. hear|learn|know|told .. of it|about|within; no|not_one|single|never .. may|can|must .. lost|missed|skipped|forgotten|dropped
+        lost|missed|missing|unsent|undelivered|forgotten .. costs|cost|means|would .. fined|penalty|lawsuit|life|lives|money|disaster|trouble|contract|licence; did not|not|never arrive|arrived|reach|reached|come|received .. costs|cost|fined|penalty|sued|trouble|locked; or they refuse; penalty|fined & miss|late|arrive|report|unreported|not;
+        must|has|have|needs|need|should|shall reach|arrive|learn|know|told|informed|declared|get|appear|end|known .. @partner2|systems|certainty|reliably|always|certain|exception|offline|both|other|each; @partner2 .. must|have|has to|get .. each|every|told|know|learn|hear|informed; never have the hole; committed means; must .. hear|learn|know|told .. of it|about|within; no|none|not_one|single|never .. may|can|must .. lost|missed|skipped|forgotten|dropped|omitted|left; costs|cost|pay|pays .. a fine; @mustnot .. slip|escape|fall through
         """,
         {"loss": "tolerable"},
         about_others=True,

@@ -196,7 +196,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "swear, swears, keep saying, told us, tells us, told me, tells me, think, thinks, believe, believes, argue, argues, "
     "pitch, pitches, propose, proposes, proposed, preach, praise, push for, pushes for, pushing, advise, advises, urge, convinced, rave, mention, "
     "mentioned, assure, list, warn, sell, promise, wrote, drew, draw, drawn, read",
-    "rumor": "read about, reading about, hear about, heard about, a guy who, some guy, horror story, horror stories, =slides, went to a conference, came back with, tech radar, parking that, told us about, according to our, according to my, according to a, according to him, according to her, according to them, according to some, i read, i heard, we heard, we read, heard that, people say, they say, rumor, rumour, rumor has it, "
+    "rumor": "read about, reading about, you'd think, one would think, one might think, you might think, a guy who, some guy, horror story, horror stories, =slides, went to a conference, came back with, tech radar, parking that, told us about, according to our, according to my, according to a, according to him, according to her, according to them, according to some, i read, i heard, we heard, we read, heard that, people say, they say, rumor, rumour, rumor has it, "
     "everybody says, everyone says, supposedly, allegedly, apparently one, is said to, are said to, it is said, best practice says, "
     "keynote, second talk, first talk, proposal to, hearsay, buzz, buzzword, hype, the internet says, from what i hear, trending on",
     "outsider": "competitor, competition, our rival, rivals, netflix, uber, amazon, google, linkedin, spotify, twitter, facebook, airbnb, zalando, "
@@ -210,7 +210,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "moved away from, got rid of, back in, years ago we, in the old days, previously we, last attempt, earlier attempt, "
     "first version had, was removed, no longer, decommissioned, we tried, once tried, had tried, failed attempt, costly attempt, threw out, "
     "switched off, retired system, migrated off, migrated away, went back from, phased out, until last year, in a past life",
-    "excluded": "out of scope, not in scope, not part of, stays in, stay in, stays with, isn't our job, not our job, separate system, "
+    "excluded": "software does, accountant does, vendor does, federation does, bank does, already done by, someone else does, done by another, do this on its own, does this on its own, on its own system, goes to the vendor, go to the vendor, handled by another, are handled elsewhere, lives elsewhere, out of scope, not in scope, not part of, stays in, stay in, stays with, isn't our job, not our job, separate system, "
     "separate project, done elsewhere, handled elsewhere, computed elsewhere, not our business, not our problem, "
     "other people's problem, another project, somebody else's, someone else's, is with datev, we neither, sealed device, "
     "isn't covered, not covered here, beyond the scope, not our concern, not ours, done by another, owned by another, "

@@ -4,7 +4,7 @@ Matching is greedy and looks at a word once per element, so its time is linear i
 contain a negation ("never changed"); any other negation before it in its clause denies it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -20,6 +20,8 @@ _GAP: Final = 2
 """Maximum number of words between two elements."""
 _WIDE_GAP: Final = 8
 """Maximum number of words between two elements that `..` separates."""
+_MAX_DENIAL_REACH: Final = 8
+"""Maximum distance of a negation before a pattern, in words."""
 _DENIAL_DISTANCE: Final = 4
 """Maximum distance of a denial after a pattern, in words, as in "is not needed"."""
 
@@ -63,9 +65,12 @@ def _patterns() -> dict[str, tuple[_Pattern, ...]]:
     index = dict[str, list[_Pattern]]()
     number = 0
     for situation in (*SITUATIONS, *CUES):
-        for text in situation.patterns.split(";"):
+        forms = dict.fromkeys(
+            tuple(_sequence(part) for part in text.split("&")) for text in situation.patterns.split(";") if text.strip()
+        )
+        for parts in forms:
             number += 1
-            pattern = _Pattern(number, situation, tuple(_sequence(part) for part in text.split("&")))
+            pattern = _Pattern(number, situation, parts)
             for label in pattern.parts[0].elements[0][0]:
                 index.setdefault(label, []).append(pattern)
     return {label: tuple(patterns) for label, patterns in index.items()}
@@ -85,14 +90,24 @@ def _sequence(text: str) -> _Sequence:
 
 def matches_of(sentence: Sentence) -> Iterator[Match]:
     """Yield the matches of a sentence, at most one for each pattern."""
+    found = list(_found(sentence.labels))
+    refusals = [index for index in _refusals(sentence.labels) if sentence.words[index].clause not in sentence.blocked]
+    spent = {index: (min(used), max(used)) for _, used in found for index in refusals if index in used}
+    for pattern, used in found:
+        if match := _judged(pattern, sentence, used, refusals, spent):
+            yield match
+
+
+def _found(labels: Sequence[Labels]) -> Iterator[tuple[_Pattern, tuple[int, ...]]]:
+    """Yield the patterns that occur in a sentence, each with the indexes of its words."""
     seen = set[int]()
-    for start, labels in enumerate(sentence.labels):
-        for pattern in [each for label in labels for each in _patterns().get(label, ())]:
-            if pattern.number not in seen and (used := _match_at(pattern.parts[0], sentence.labels, start)):
+    for start, each in enumerate(labels):
+        for pattern in [pattern for label in each for pattern in _patterns().get(label, ())]:
+            if pattern.number not in seen and (used := _match_at(pattern.parts[0], labels, start)):
                 seen.add(pattern.number)
-                others = _others(pattern, sentence.labels)
-                if others is not None and (match := _judged(pattern, sentence, (*used, *others))):
-                    yield match
+                others = _others(pattern, labels)
+                if others is not None:
+                    yield pattern, (*used, *others)
 
 
 def _others(pattern: _Pattern, labels: Sequence[Labels]) -> tuple[int, ...] | None:
@@ -126,33 +141,41 @@ def _next(alternatives: Sequence[str], labels: Sequence[Labels], position: int, 
     return None
 
 
-def _judged(pattern: _Pattern, sentence: Sentence, used: Sequence[int]) -> Match | None:
+def _judged(
+    pattern: _Pattern,
+    sentence: Sentence,
+    used: Sequence[int],
+    refusals: Sequence[int],
+    spent: Mapping[int, tuple[int, int]],
+) -> Match | None:
     """Return the match, unless its clauses are no evidence."""
     clauses = {sentence.words[index].clause for index in used}
     silent = sentence.blocked if pattern.situation.about_others else sentence.blocked | sentence.foreign
     if clauses & silent:  # fault: advise-scope
         return None
     first, last = min(used), max(used)
+    free = [
+        index
+        for index in refusals
+        if index not in used
+        and sentence.words[index].clause in clauses
+        and not (index in spent and (last < spent[index][0] or first > spent[index][1]))
+    ]
     return Match(
         pattern.situation,
         pattern.number,
         sentence.words[first].token.start,
         sentence.words[last].token.end,
-        _is_denied(sentence, used),
+        any(_denies(sentence.labels, index, first, last) for index in free),
     )
 
 
-def _is_denied(sentence: Sentence, used: Sequence[int]) -> bool:
-    """Whether a negation that is not part of the pattern applies to it."""
-    last = max(used)
-    spoken = {sentence.words[index].clause for index in used}
-    for index in _refusals(sentence.labels):
-        if index in used or sentence.words[index].clause not in spoken:
-            continue
-        after = sentence.labels[index : last + 1 + _DENIAL_DISTANCE + 2]
-        if index < last or (index <= last + _DENIAL_DISTANCE and any("@needed" in each for each in after)):
-            return True
-    return False
+def _denies(labels: Sequence[Labels], refusal: int, first: int, last: int) -> bool:
+    """Whether a negation denies the words from `first` to `last`: it precedes them, or says after them "is not needed"."""
+    if refusal <= last:
+        return first - refusal <= _MAX_DENIAL_REACH
+    after = labels[refusal : refusal + _DENIAL_DISTANCE]
+    return refusal <= last + _DENIAL_DISTANCE and any("@needed" in each for each in after)
 
 
 def _refusals(labels: Sequence[Labels]) -> list[int]:
