@@ -50,7 +50,7 @@ CUES: Final = (
         "a figure follows from what happened",
         0.4,
         """
-        follow|follows|result|results|resulting|arise|arises|arose from|of|out; outcome|product|consequence of; sum|total|aggregate of|over @every|its|these|those|movements|@entry; derivable; reconstructible; @rederive; ripple through; ripples; nothing but|else|other; led|leads|leading there|to|up;
+        follow|follows|result|results|resulting|arise|arises|arose from|of|out; outcome|product|consequence of; sum|total|aggregate of|over @every|its|these|those|movements|@entry; derivable; reconstructible; @rederive; ripple through; ripples; nothing but|else_than|other_than; led|leads|leading there|to|up;
         how .. arose|came|comes|arises|happened|unfolded|got; movement|movements|additions|withdrawals & each|every|sum|behind|all; @ledger; net of; offset against; carry over|forward; accrue; accrual; accruals; entitlement|entitlements; add|adds up; make|makes|made up of; balances .. @never .. stored|edited|typed|set;
         account for every|each; tallies with|up; nothing more|other than; comes|come down to all|the; cumulative; from the beginning|start|outset|seed|birth|day
         """,
@@ -75,7 +75,7 @@ CUES: Final = (
     _history(
         "reasons are asked for",
         0.4,
-        "why; reason|reasons; grounds|ground; justify; justified; justification; on which|what information|basis|grounds|evidence; who .. and why; who did|ordered|proposed|decided|approved|signed|authorized|gave; rationale; motive; circumstances; actor; signed|witnessed by; with initials|signature|signatures",
+        "why; reasons; the|a|its|stated|which|what|and|with|whose reason; grounds|ground; justify; justified; justification; on which|what information|basis|grounds|evidence; who .. and why; who did|ordered|proposed|decided|approved|signed|authorized|gave; rationale; motive; circumstances; actor; signed|witnessed by; with initials|signature|signatures",
     ),
     _history(
         "each step counts",
@@ -85,7 +85,7 @@ CUES: Final = (
         collected|issued|received|created|born|planted|made .. tested|transfer|split|released|sold|retired|transfused|destroyed|merged; contributions; transfers in|out; issuance; endorsements; bids; hammer; deposits; withdrawals; trades; stakes; chips; markers; premiums; top-ups; payouts; disbursements; instalments; installments; redemptions; switching orders; motions; readmission
         """,
     ),
-    _history("facts are disputed", 0.35, "sue|sues|sued|suing; appeal|appeals|appealed; dispute|disputes|disputed; challenge|challenges|challenged; contest|contests|contested; quarrel|quarrels; fight|fights about|over; ombudsman; investigator|investigators|investigation; lawsuit; litigation; tribunal; question|questions any|each|every|the|a|may; complain|complaint|complaints & years|later|prove|show; arbitration; accuse|accusation; cheating|cheat; inquest; cross-examine"),
+    _history("facts are disputed", 0.35, "sue|sues|sued|suing; appeal|appeals|appealed; dispute|disputes|disputed; challenge|challenges|challenged; contested|contests; farmers|customers|players|skippers|members|clients contest; quarrel|quarrels; fight|fights about|over; ombudsman; investigator|investigators|investigation; lawsuit; litigation; tribunal; question|questions any|each|every|the|a|may; complain|complaint|complaints & years|later|prove|show; arbitration; accuse|accusation; cheating|cheat; inquest; cross-examine"),
     _history("records are kept for years", 0.2, "# years; decade|decades; forever; indefinitely; in perpetuity; for life; lifetime; permanently"),
     _history("the log contradicts the data", 0.5, "log|logs|journal|audit|history|trail .. contradict|contradicted|contradicts|disagree|disagreed|differ|differed|diverged|beside|didn't match; different|two|conflicting stories; can't|couldn't|can|could|never .. tell|explain|say why|how; archaeology; forensic|forensics; no one knows|knew why|how"),
     _history("a figure is at stake", 0.2, "balance|balances|stock|holdings|holding|rating|ratings|entitlement|position|cover|coverage|whereabouts|custody|figure|ownership|title|debt|liability|liabilities|shares|premium|points|score|duty|inventory|pot|pool|equity"),
@@ -111,7 +111,7 @@ CUES: Final = (
         "one side does not know",
         0.45,
         """
-        never|not|didn't|hadn't|wasn't|weren't made|make it|there; @never .. arrive|arrived|receive|received|reach|reached|made|told|informed|notified|know|learn|heard|get|got|knew|sent; there|was|were =nothing; has|had|have|got|with nothing; but no|not|nothing; without|no task|message|ticket|card|cover|mail|shipment|event|access|order|row; @wasgone; stay|stays|stayed|remain|remains|remained locked|unaware|active|open|dark|ignorant|blocked|uninformed;
+        never|not|didn't|hadn't|wasn't|weren't made|make it|there; @never arrive|arrived|receive|received|reach|reached|made|told|informed|notified|learn|heard|get|got|knew|sent|know; there|was|were =nothing; has|had|have|got|with nothing; but no|not|nothing; without|no task|message|ticket|card|cover|mail|shipment|event|access|order|row; @wasgone; stay|stays|stayed|remain|remains|remained locked|unaware|active|open|dark|ignorant|blocked|uninformed;
         ghost|ghosts|phantom|phantoms; never heard|unlocked|informed|called|got|executed|delivered; stored|saved|approved|paid|booked but|and never|no|nothing; did the first; first and; not delivered; wasn't|weren't|isn't delivered|informed|told|sent|unlocked; have|had|has no order|entry|card|record|ticket|key|access; need|want it to happen; no refund|order|mail|shipment|ticket|parcel|delivery; the other direction; with|still active accounts|access; happen|happened|happens|occur again; missed|misses|missing|skipped|forgotten|overlooked|lost; never .. at|in|to; =stood|stand|waiting|waited outside|before|there|vain|front; not know|aware|informed|told; unaware; ignorant; in the dark; slipped|slips through; % of .. never
         """,
     ),
@@ -155,13 +155,13 @@ CUES: Final = (
         browsed by; public search|portal|site|website; read mostly; all the time; at peak; few writes|edits|updates|changes; traffic
         """,
     ),
-    _view("data is joined from many tables", 0.4, "calculated|computed|derived|generated|built|put|answered from|out|together .. tables|rows|raw; raw tables; each page|screen|view|answer collects|needs|gathers|pulls|asks; monster sql|query|queries; from # places|tables|systems; far|much|way too expensive|slow|heavy; # joins|tables|sources|indexes|systems|services|places|views; join|joins|joined|joining; many|several|dozen|multiple|all|normalized|numerous|different|various|our|separate tables|sources|joins|indexes|systems|silos; merges|merge|combines|combine|composed|composes|stitched|stitches|gathered|gathers|assembled|assembles|pulls|collected|puts|put & from|out|and|together|data; on the fly; normalized; out of # tables; nested|complex|monster|huge|long|200-line query|queries|select|sql; aggregated from; drawn from; from a dozen|half|handful"),
+    _view("data is joined from many tables", 0.4, "calculated|computed|derived|generated|built|answered from|out|together .. tables|rows|raw; raw tables; each page|screen|view|answer collects|needs|gathers|pulls|asks; monster sql|query|queries; from # places|tables|systems; far|much|way too expensive|slow|heavy; # joins|tables|sources|indexes|systems|services|places|views; join|joins|joined|joining; many|several|dozen|multiple|all|normalized|numerous|different|various|our|separate tables|sources|joins|indexes|systems|silos; merges|merge|combines|combine|composed|composes|stitched|stitches|gathered|gathers|assembled|assembles|pulls|collected|puts|put & from|out|and|together|data; on the fly; normalized; out of # tables; nested|complex|monster|huge|long|200-line query|queries|select|sql; aggregated from; drawn from; from a dozen|half|handful"),
     _view("reading slows the system down", 0.35, "because of these|the|all reports|dashboards|queries|indexes|reads|searches; @lookup .. @strain; @strain .. @lookup; @strain .. from|under|because reads|load|queries|searches; kills|kill us|it|db|database|the; it|that|page|which melts|takes|chokes|dies; page|screen|view|it takes # s|seconds|minutes; exports|readers|reports|queries|searches hold|holds|lock|locks|block|blocks; can't|couldn't|cannot save|enter|work|write; locks|lock .. out|handlers|clerks|tables; saving|entering|writing|booking|editing|inserting|storing|recording .. takes|slow|slower|seconds|suffers|slows; times|time out; db|database|tables|server|system|postgres|mysql .. dies|slow|slows|suffers|down|sweats|knees|locked|chokes|groans|melts|busy|limit|overloaded; computing|query|querying|rendering|calculating .. takes # s|seconds|minutes; indexes we|added|for|slow; on its knees; brings down"),
     _view(
         "readers want different shapes",
         0.45,
         """
-        want|wants|need|needs|like|likes|see|require|requires it|them|the|all|another|a|each differently|different|otherwise; each|every|all .. own|different|another|other view|cut|list|angle|shape|structure|way|picture|screen|sheet|perspective|presentation|layout|form|slice; completely|totally|entirely|wholly|quite different structure|shape|form|view; by|per .. by|per .. by|per; facet|facets|faceted; different|various|several|multiple|many views|cuts|shapes|lists|screens|questions|audiences|readers|dashboards|perspectives|roles|angles; another|yet|one|new|more dashboard|cut|report|screen|view|list|angle; nothing to do with; little to do with; shape|structure|form that|which has|is; comparison grids|grid|table|tables; layout|layouts of; grids|calculators|widgets|feeds; another cut of; each|every|all need|needs|want|wants|have their|its|own|his; own composition|version|copy|view|picture|document|format|dump; little|nothing|not_much in common with; same data|tables|facts .. show|shows|appear|used|serve|produced; as .. as .. as .. as; wants .. by .. and; document|object|page with everything|all|it; # formats; one flat|single document|page|list; cockpit|graphics|feeds|transparency|tv; by|filter by .. and|,; wall|bed|phone|team|manager's|doctor's display|=boards|=lists|screens|views .. and; =standings|rankings|ranking|statistics|popularity|head-to-heads;
+        want|wants|need|needs|like|likes|see|require|requires it|them|the|all|another|a|each differently|different|otherwise; each|every|all .. own|different|another|other view|cut|list|angle|shape|structure|way|picture|screen|sheet|perspective|presentation|layout|form|slice; completely|totally|entirely|wholly|quite different structure|shape|form|view; by|per .. by|per .. by|per; facet|facets|faceted; different|various|several|multiple|many views|cuts|shapes|=lists|screens|audiences|readers|dashboards|perspectives|roles|angles; another|yet|one|new|more dashboard|cut|report|screen|view|list|angle; nothing to do with; little to do with; shape|structure|form that|which has|is; comparison grids|grid|table|tables; layout|layouts of; grids|calculators|widgets|feeds; another cut of; each|every|all need|needs|want|wants|have their|its|own|his; own composition|version|copy|view|picture|document|format|dump; little|nothing|not_much in common with; same data|tables|facts .. show|shows|appear|used|serve|produced; as .. as .. as .. as; wants .. by .. and; document|object|page with everything|all|it; # formats; one flat|single document|page|list; cockpit|graphics|feeds|transparency|tv; by|filter by .. and|,; wall|bed|phone|team|manager's|doctor's display|=boards|=lists|screens|views .. and; =standings|rankings|ranking|statistics|popularity|head-to-heads;
         dashboards; =boards; reports|report and|for|by|from; overview|overviews; search portal|page|engine|index; one screen; control tower; cockpit; timeline; calendar .. map; on the phone .. as|on|by
         """,
     ),
@@ -180,14 +180,14 @@ CUES: Final = (
         "words of histories",
         0.13,
         """
-        ledger; audit; auditor; regulator; court; law; legal; tribunal; dispute; contest; appeal; lawsuit; claim;
+        ledger; auditor; regulator; court; tribunal; dispute; appeal; lawsuit; claim;
         verdict; ruling; evidence; proof; prove; provable; demonstrate; reproduce; reproducible; reconstruct;
         derivation; derive; recompute; recalculate; history; historical; past; retroactive; retroactively;
         backdated; retrospective; correction; reversal; counter; immutable; unaltered; unalterable; irrevocable;
         amendment; amend; supersede; balance; booking; bookings; posting; entry; entries; debit; credit; accrual;
         entitlement; vesting; grants; exercise; penalty; penalties; protest; reinstatement; classification;
         settlement; premium; endorsement; policy; coverage; reserve; pedigree; provenance; lineage; custody;
-        chain; story; sequence; step; steps; pedigrees; reason; reasons; motive; motives; grounds; why; knew;
+        chain; sequence; step; steps; pedigrees; reasons; motive; motives; grounds; why; knew;
         known; then; statement; decades; forever; inspector; investigators; commission; ombudsman; traceable;
         trace; origin; ancestry; divided; merged; moved; split; transfer; holding; holdings; shares; cap_table;
         litigation; due_diligence; rewritten; explainable; explain; unfold; timeline; effective; in_force;
@@ -257,7 +257,7 @@ CUES: Final = (
         0.15,
         """
         sensor; sensors; telemetry; gps; accelerometer; collar; collars; camera; cameras; gate; gates; meters;
-        readings; measurements; samples; signals; channels; parameters; heartbeat; heartbeats; traffic; clicks;
+        =readings; measurements; =samples; signals; channels; parameters; heartbeat; heartbeats; traffic; clicks;
         clickstream; impressions; packets; frames; logs; ping; pings; per_second; times_a_second; msgs; hz; khz;
         throughput; velocity; sliding; rolling; window; windows; buckets; last_minutes; per_minute; average;
         median; percentile; anomaly; anomalies; detection; detect; deviation; predict; prediction; forecast;

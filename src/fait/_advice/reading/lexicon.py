@@ -249,7 +249,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "authority2": "regulator, supervisor, supervisory, auditor, examiner, tribunal, court, judge, inspector, inspectorate, ombudsman, central bank, "
     "tax office, ministry, prosecutor, arbitration, authority, fda, hmrc, irs, bafin, notary, statute, statutory, customs office, commission, "
     "investigator, coroner, watchdog, regulation, regulated, regulatory, compliance, court of audit, audit, audits, licensing, police, parliament, "
-    "finra, inspection, claims, examination",
+    "finra, inspection, examination",
     "wasgone": "was lost, got lost, were lost, went missing, lost in, is missing, are missing, is gone, was gone, were gone, got swallowed, disappeared, vanished, evaporated, "
     "fell through, was dropped, were dropped, was forgotten, were forgotten, was skipped, goes missing, gets lost, get lost",
     "lossverb": "fail, fails, die, dies, lose, losing, lost, miss, misses, missing, crash, drop, break, vanish, get lost",

@@ -36,7 +36,10 @@ _NO_NAME: Final = frozenset(
     "fourth fifth finally lastly next also anyway well okay ok hi hello dear thanks regards re to from cc subject date note notes ps tldr present "
     "question questions problem background context requirements requirement constraints stack team plan goal goals scale volume numbers update "
     "hosting answers deadline budget users entities result conclusion summary status situation general ticket wish wishes reads writes mr ms mrs dr "
-    "example tech audience title description priority reporter steps expected actual acceptance assumptions risks".split()
+    "example tech audience title description priority reporter steps expected actual acceptance assumptions risks attendees timeline "
+    "discussed unrelated reason cause impact action actions lessons agenda wanted freshness proposal history fact facts number cost costs people location "
+    "meeting discussion decision decisions remarks remark feedback wednesday monday tuesday thursday friday incident review further other misc budget "
+    "unknown open known current future past old new idea ideas opinion option options alternative alternatives tldr ask aim scope size problem trouble".split()
 )
 _PLURAL: Final = re.compile(
     r"\b(?:two|three|four|five|six|seven|eight|nine|ten|several|various|different|many|following|\d{1,2})\s+(?:\w+\s+){0,2}"

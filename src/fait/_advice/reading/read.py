@@ -23,7 +23,7 @@ _MODULE_SCORE: Final = 0.7
 """The same for a module of several, which is described in fewer words."""
 _SENTENCE_SCORE: Final = 0.05
 """What each sentence adds to that minimum: long texts have more chance matches."""
-_MAX_MIN_SCORE: Final = 1.6
+_MAX_MIN_SCORE: Final = 1.5
 """Maximum of that minimum."""
 _MAX_QUOTE: Final = 240
 """Maximum length of a quote, in characters."""
@@ -60,7 +60,7 @@ def read(text: str) -> tuple[Module, ...]:
     whole = _module(text, Passage("system", 0, len(text)), {})
     shared = {name: fact for name, fact in whole.facts.items() if name in _SHARED}
     for split in splits(text):
-        modules = tuple(_module(text, each, shared, _MODULE_SCORE) for each in _unique(split.passages))
+        modules = tuple(_module(text, each, shared, _MODULE_SCORE if split.is_explicit else _MIN_SCORE) for each in _unique(split.passages))
         if _differ(modules) or (split.is_explicit and _is_informative(modules)):
             return _with_carrier(text, modules)
     return (whole,)
