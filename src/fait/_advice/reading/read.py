@@ -29,6 +29,8 @@ _MAX_QUOTE: Final = 240
 """Maximum length of a quote, in characters."""
 _DENIAL_WEIGHT: Final = 0.8
 """Weight of a denial, relative to that of the situation that is denied."""
+_EASE: Final = {"read_shapes": 0.85, "read_asymmetry": 0.85, "loss": 0.9}
+"""Factor on the minimum for facts that few descriptions mention by chance."""
 _MAX_CONFIDENCE: Final = 0.95
 _TOLERANCE: Final = 1e-9
 _CLEAR_SCORE: Final = 2.0
@@ -116,7 +118,11 @@ def facts_from(text: str, matches: Sequence[Sequence[Match]], minimum: float = _
             best[name][value] = max(best[name].get(value, support), support, key=lambda each: each.score)
     minimum = min(_MAX_MIN_SCORE, minimum + _SENTENCE_SCORE * len(matches))
     _drop_outweighed(best)
-    return {name: fact for name in FACTS if best.get(name) and (fact := _fact(text, name, best[name], minimum))}
+    return {
+        name: fact
+        for name in FACTS
+        if best.get(name) and (fact := _fact(text, name, best[name], minimum * _EASE.get(name, 1)))
+    }
 
 
 def _drop_outweighed(best: Mapping[str, dict[Value, _Support]]) -> None:

@@ -26,7 +26,7 @@ _TOKEN: Final = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d[\d.,]*(?:(?<=\d)[k
 _ABBREVIATIONS: Final[Mapping[str, str]] = dict(
     pair.split("=")
     for pair in (
-        "hv=have wd=would shd=should cd=could tht=that ths=this r=are u=you ur=your bc=because b4=before msg=message "
+        "hv=have upld=upload uplds=uploads l8r=later sb=somebody sth=something aint=isn't prob=problem probs=problems loosing=losing ev=events img=image imgs=images 4ever=forever 2day=today w=with wd=would shd=should cd=could tht=that ths=this r=are u=you ur=your bc=because b4=before msg=message "
         "msgs=messages txn=transaction txns=transactions tx=transaction evt=event evts=events acct=account "
         "accts=accounts db=database dbs=databases ppl=people cust=customer custs=customers adj=adjustment "
         "adjs=adjustments chg=change chgs=changes hist=history notif=notification notifs=notifications svc=service "
