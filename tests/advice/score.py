@@ -51,9 +51,7 @@ def storage_agrees(case: Case, given: Recommendation) -> bool:
 
 def paraphrases_agree(results: list[tuple[Case, Recommendation]]) -> tuple[int, int]:
     headlines = {case["id"]: given.headline for case, given in results}
-    pairs = [
-        (case["id"], case["paraphrase_of"]) for case, _ in results if case.get("paraphrase_of") in headlines
-    ]
+    pairs = [(case["id"], case["paraphrase_of"]) for case, _ in results if case.get("paraphrase_of") in headlines]
     return sum(headlines[one] == headlines[other] for one, other in pairs), len(pairs)
 
 

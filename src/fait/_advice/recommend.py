@@ -18,6 +18,7 @@ from fait._advice.rules import (
     PILOT_SCORE,
     PROJECTIONS_SCORE,
     READ,
+    READ_EVENTS,
     STORAGE,
     STREAMING,
     VETOES,
@@ -28,6 +29,7 @@ from fait._advice.rules import (
 
 __all__ = [
     "Axes",
+    "Decision",
     "Flip",
     "Headline",
     "ModuleRecommendation",
@@ -84,7 +86,19 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
-class _Decision:
+class Decision:
+    """What the rules say about the facts of one module.
+
+    Attributes:
+        headline: the answer in one word.
+        axes: the three answers.
+        rules: the rules that apply, in the order storage, integration, read.
+        vetoed: the vetoes against event sourcing that apply.
+        storage_score: sum of the storage rules.
+        read_score: sum of the read rules.
+        margin: distance of the closer score to its threshold.
+    """
+
     headline: Headline
     axes: Axes
     rules: tuple[Rule, ...]
@@ -95,6 +109,7 @@ class _Decision:
 
     @property
     def is_pilot(self) -> bool:
+        """Whether event sourcing is a candidate, but no more."""
         return self.axes.storage != "event_sourcing" and self.storage_score >= PILOT_SCORE and not self.vetoed
 
 
@@ -110,7 +125,7 @@ class ModuleRecommendation:
     """
 
     module: Module
-    decision: _Decision
+    decision: Decision
     flips: tuple[Flip, ...]
     confidence: float
 
@@ -171,7 +186,7 @@ def _recommend_module(module: Module) -> ModuleRecommendation:
     return ModuleRecommendation(module, decision, changes, _confidence(module.facts, decision, changes))
 
 
-def _confidence(facts: Facts, decision: _Decision, changes: Iterable[Flip]) -> float:
+def _confidence(facts: Facts, decision: Decision, changes: Iterable[Flip]) -> float:
     deciding = [fact.confidence for fact in _facts_of_rules(facts, (*decision.rules, *decision.vetoed))]
     known = sum(deciding) / len(deciding) if deciding else _UNKNOWN_CONFIDENCE
     questions = min(_MAX_COUNTED_QUESTIONS, len({each.fact for each in changes if not each.known}))
@@ -194,27 +209,23 @@ def flips(module: Module, headline: Headline) -> tuple[Flip, ...]:
     return tuple(sorted(found, key=lambda each: (each.known, -reach[each.fact])))
 
 
-def decide(facts: Facts) -> _Decision:
+def decide(facts: Facts) -> Decision:
     """Apply all rules to the facts of a module."""
     vetoed = _applicable(VETOES, facts)
     storage = _applicable(STORAGE, facts)
-    read = _applicable(READ, facts)
     integration = _applicable(INTEGRATION, facts)[:1]
-    storage_score, read_score = (sum(rule.weight for rule in rules) for rules in (storage, read))
-    axes = Axes(
-        integration[0].gives if integration else "none",
-        _storage(facts, storage_score, is_vetoed=bool(vetoed)),
-        _read(facts, read_score),
-    )
-    return _Decision(
-        _headline(facts, axes, read_score),
-        axes,
-        (*storage, *integration, *read),
-        vetoed,
-        storage_score,
-        read_score,
-        _margin(axes, storage_score, read_score),
-    )
+    storage_score = _sum(storage)
+    source_of_truth = _storage(facts, storage_score, is_vetoed=bool(vetoed))
+    read = (*_applicable(READ, facts), *([READ_EVENTS] if source_of_truth == "event_sourcing" else []))
+    read_score = _sum(read)
+    axes = Axes(integration[0].gives if integration else "none", source_of_truth, _read(facts, read_score))
+    rules = (*storage, *integration, *read)
+    margin = _margin(axes, storage_score, read_score)
+    return Decision(_headline(facts, axes), axes, rules, vetoed, storage_score, read_score, margin)
+
+
+def _sum(rules: Iterable[Rule]) -> int:
+    return sum(rule.weight for rule in rules)
 
 
 def _applicable(rules: Iterable[Rule], facts: Facts) -> tuple[Rule, ...]:
@@ -237,8 +248,8 @@ def _read(facts: Facts, score: int) -> Read:
     return "projections" if score >= PROJECTIONS_SCORE else "logical_cqrs"
 
 
-def _headline(facts: Facts, axes: Axes, read_score: int) -> Headline:
-    if is_stream(facts):
+def _headline(facts: Facts, axes: Axes) -> Headline:
+    if _is_stream(facts):
         return "streaming"
     if axes.storage == "event_sourcing":
         return "event_sourcing"
@@ -249,7 +260,7 @@ def _headline(facts: Facts, axes: Axes, read_score: int) -> Headline:
     return "async_messaging" if axes.integration == "async_messaging" else "crud"
 
 
-def is_stream(facts: Facts) -> bool:
+def _is_stream(facts: Facts) -> bool:
     """Whether measurements carry the module: there are many, or nothing says that there are few."""
     return _holds(STREAMING.when, facts) and not _holds({"throughput": ("low",)}, facts)
 

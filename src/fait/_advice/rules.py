@@ -18,6 +18,7 @@ __all__ = [
     "PILOT_SCORE",
     "PROJECTIONS_SCORE",
     "READ",
+    "READ_EVENTS",
     "STORAGE",
     "STREAMING",
     "VETOES",
@@ -43,9 +44,7 @@ AUDIT_NEEDS: Final = ("change_log", "full_audit", "temporal")
 _AZURE_ES: Final = "https://learn.microsoft.com/azure/architecture/patterns/event-sourcing"
 _AZURE_CQRS: Final = "https://learn.microsoft.com/azure/architecture/patterns/cqrs"
 _AZURE_OUTBOX: Final = "https://learn.microsoft.com/azure/architecture/databases/guide/transactional-out-box-cosmos"
-_AWS_ES: Final = (
-    "https://docs.aws.amazon.com/prescriptive-guidance/latest/cloud-design-patterns/event-sourcing.html"
-)
+_AWS_ES: Final = "https://docs.aws.amazon.com/prescriptive-guidance/latest/cloud-design-patterns/event-sourcing.html"
 _FOWLER_CQRS: Final = "https://martinfowler.com/bliki/CQRS.html"
 _FOWLER_EVENTS: Final = "https://martinfowler.com/articles/201701-event-driven.html"
 _DAHAN: Final = "https://udidahan.com/2011/04/22/when-to-avoid-cqrs/"
@@ -76,7 +75,6 @@ class Rule:
     source: str
     weight: int = 0
     gives: Integration = "none"
-
 
 
 STORAGE: Final = (
@@ -229,3 +227,8 @@ READ: Final = (
         -2,
     ),
 )
+
+READ_EVENTS: Final = Rule(
+    "R5-events", {}, "A list or a search over many entities cannot be answered by reading their events.", _AZURE_CQRS, 4
+)
+"""The read rule that applies if events are the source of truth."""

@@ -71,7 +71,11 @@ CUES: Final = (
         storno; annulled; annul; annulment; rescinded; retraction|retractions; correction|corrections & only|by|as|each|own|separate|with|retroactive; @mistake .. followed|corrected|countered|fixed|undone|offset by|with|through; retroactive correction|corrections|salary|adjustment; re-rated; re-calc; recalc; clawback; write-back; credit note; amended return; supersede; supersedes; superseded
         """,
     ),
-    _history("an authority asks", 0.35, "@authority2; by law; under law|oath; gaming commission; un body; official; officially; in court; examiners; commission|board demands|wants|requires|asks; law requires; legally; certified|certification"),
+    _history(
+        "an authority asks",
+        0.35,
+        "@authority2; by law; under law|oath; gaming commission; un body; official; officially; in court; examiners; commission|board demands|wants|requires|asks; law requires; legally; certified|certification",
+    ),
     _history(
         "reasons are asked for",
         0.4,
@@ -85,12 +89,32 @@ CUES: Final = (
         collected|issued|received|created|born|planted|made .. tested|transfer|split|released|sold|retired|transfused|destroyed|merged; contributions; transfers in|out; issuance; endorsements; bids; hammer; deposits; withdrawals; trades; stakes; chips; markers; premiums; top-ups; payouts; disbursements; instalments; installments; redemptions; switching orders; motions; readmission
         """,
     ),
-    _history("facts are disputed", 0.35, "sue|sues|sued|suing; appeal|appeals|appealed; dispute|disputes|disputed; challenge|challenges|challenged; contested|contests; farmers|customers|players|skippers|members|clients contest; quarrel|quarrels; fight|fights about|over; ombudsman; investigator|investigators|investigation; lawsuit; litigation; tribunal; question|questions any|each|every|the|a|may; complain|complaint|complaints & years|later|prove|show; arbitration; accuse|accusation; cheating|cheat; inquest; cross-examine"),
-    _history("records are kept for years", 0.2, "# years; decade|decades; forever; indefinitely; in perpetuity; for life; lifetime; permanently"),
-    _history("the log contradicts the data", 0.5, "log|logs|journal|audit|history|trail .. contradict|contradicted|contradicts|disagree|disagreed|differ|differed|diverged|beside|didn't match; different|two|conflicting stories; can't|couldn't|can|could|never .. tell|explain|say why|how; archaeology; forensic|forensics; no one knows|knew why|how"),
-    _history("a figure is at stake", 0.2, "balance|balances|stock|holdings|holding|rating|ratings|entitlement|position|cover|coverage|whereabouts|custody|figure|ownership|title|debt|liability|liabilities|shares|premium|points|score|duty|inventory|pot|pool|equity"),
+    _history(
+        "facts are disputed",
+        0.35,
+        "sue|sues|sued|suing; appeal|appeals|appealed; dispute|disputes|disputed; challenge|challenges|challenged; contested|contests; farmers|customers|players|skippers|members|clients contest; quarrel|quarrels; fight|fights about|over; ombudsman; investigator|investigators|investigation; lawsuit; litigation; tribunal; question|questions any|each|every|the|a|may; complain|complaint|complaints & years|later|prove|show; arbitration; accuse|accusation; cheating|cheat; inquest; cross-examine",
+    ),
+    _history(
+        "records are kept for years",
+        0.2,
+        "# years; decade|decades; forever; indefinitely; in perpetuity; for life; lifetime; permanently",
+    ),
+    _history(
+        "the log contradicts the data",
+        0.5,
+        "log|logs|journal|audit|history|trail .. contradict|contradicted|contradicts|disagree|disagreed|differ|differed|diverged|beside|didn't match; different|two|conflicting stories; can't|couldn't|can|could|never .. tell|explain|say why|how; archaeology; forensic|forensics; no one knows|knew why|how",
+    ),
+    _history(
+        "a figure is at stake",
+        0.2,
+        "balance|balances|stock|holdings|holding|rating|ratings|entitlement|position|cover|coverage|whereabouts|custody|figure|ownership|title|debt|liability|liabilities|shares|premium|points|score|duty|inventory|pot|pool|equity",
+    ),
     # Messages that must leave
-    _reliable("something is saved", 0.25, "save|saved|saves; insert|inserted|inserts; stored|storing; commit|commits|committed; row|rows; db|database|mysql|postgres|postgresql|oracle|sqlite|mariadb|mongo; write to our|tables; mark|marked|marks as; approved|approval|approves; =placed; captured; is|are|gets booked|registered|sold|signed|paid|closed|confirmed|verified|issued|cancelled|withdrawn|finalized|shipped; our|central table|tables|register|database|system; same function; tables|table and; transaction|transactions"),
+    _reliable(
+        "something is saved",
+        0.25,
+        "save|saved|saves; insert|inserted|inserts; stored|storing; commit|commits|committed; row|rows; db|database|mysql|postgres|postgresql|oracle|sqlite|mariadb|mongo; write to our|tables; mark|marked|marks as; approved|approval|approves; =placed; captured; is|are|gets booked|registered|sold|signed|paid|closed|confirmed|verified|issued|cancelled|withdrawn|finalized|shipped; our|central table|tables|register|database|system; same function; tables|table and; transaction|transactions",
+    ),
     _reliable(
         "another party is told",
         0.3,
@@ -123,12 +147,32 @@ CUES: Final = (
         even|also if|when .. down|off|offline|closed|unreachable|crash; under all circumstances; in any case|event; for certain|sure; definitely; at all costs; late but; may|can take a|an|some|its|one day|hour|time|while; two|both agree|match|correspond|consistent|equal; can't|cannot|mustn't .. lost|lose|missed|miss|forget|happen; is not|isn't|no an option; have to agree|match
         """,
     ),
-    _reliable("gaps are repaired by hand", 0.4, "by hand; manually; batch|script|job|comparison|report|clerk|support|somebody|someone compares|compare|finds|find|repairs|repair|reconciles|checks|patches; reconcile|reconciled|reconciliation|reconciles; differences|discrepancies|mismatches|deviations; every|each night|morning & compare|compares|check|checks|repair|fix|sides; nightly compare|comparison|sync|check|diff|job|script; poor soul; resend|resent|re-sent|re-send; find|finds|found them|out; phones|phone around"),
-    _reliable("a message contradicts the data", 0.5, "rolled back; rollback; roll back; undone; message|event|mail|notice|call is|was|went|had out|sent|gone|left; before .. commit; after .. commit|save|insert|committed|saved & publish|emit|call|send|post|tell|queue; two|both agree|match|diverge|disagree|consistent|sides; row .. no|without .. task|message; task|message|event without row|order|record; db and|vs kafka|broker|queue|rabbitmq; two|both systems|sides|steps|stores|places; out of sync; in sync; same transaction; atomic|atomically|atomicity; dual-write; dual write"),
-    _reliable("a loss costs dearly", 0.25, "fined|penalty|penalties|lawsuit; a|the|high|heavy fine; stood|stand outside|in the|before; angry|furious|upset customers|patients|parents|guests|people; billed|charged|paid .. months|twice|nothing|otherwise|wrongly; auditor|audit found; security incident; locked out; costs us|money; complaint|complaints|complained; embarrassing; dangerous|danger; patient|patients stood|waited|without; refuse|refuses|refused; lost|lose customers|money|contract|revenue; wrote a letter; breach|breached; scandal; headlines"),
+    _reliable(
+        "gaps are repaired by hand",
+        0.4,
+        "by hand; manually; batch|script|job|comparison|report|clerk|support|somebody|someone compares|compare|finds|find|repairs|repair|reconciles|checks|patches; reconcile|reconciled|reconciliation|reconciles; differences|discrepancies|mismatches|deviations; every|each night|morning & compare|compares|check|checks|repair|fix|sides; nightly compare|comparison|sync|check|diff|job|script; poor soul; resend|resent|re-sent|re-send; find|finds|found them|out; phones|phone around",
+    ),
+    _reliable(
+        "a message contradicts the data",
+        0.5,
+        "rolled back; rollback; roll back; undone; message|event|mail|notice|call is|was|went|had out|sent|gone|left; before .. commit; after .. commit|save|insert|committed|saved & publish|emit|call|send|post|tell|queue; two|both agree|match|diverge|disagree|consistent|sides; row .. no|without .. task|message; task|message|event without row|order|record; db and|vs kafka|broker|queue|rabbitmq; two|both systems|sides|steps|stores|places; out of sync; in sync; same transaction; atomic|atomically|atomicity; dual-write; dual write",
+    ),
+    _reliable(
+        "a loss costs dearly",
+        0.25,
+        "fined|penalty|penalties|lawsuit; a|the|high|heavy fine; stood|stand outside|in the|before; angry|furious|upset customers|patients|parents|guests|people; billed|charged|paid .. months|twice|nothing|otherwise|wrongly; auditor|audit found; security incident; locked out; costs us|money; complaint|complaints|complained; embarrassing; dangerous|danger; patient|patients stood|waited|without; refuse|refuses|refused; lost|lose customers|money|contract|revenue; wrote a letter; breach|breached; scandal; headlines",
+    ),
     # Work after the answer
-    _job("a chore is done", 0.3, "mail|mails|mailing|email|e-mail|letters .. to .. subscribers|members|users|customers|guests; notify|alert|remind|inform .. phones|phone|subscribers|fans|members|followers; by|per e-mail|mail|sms; web|small|several|other|different versions|sizes|formats|renditions; keyword|keywords|feature extraction|extr; ocr; extraction; checked|checks|check for|by .. api|service|model|cloud; cloud api; xlsx; raw files; swearing; spelling; transcript; captions; enhancement; @job; thank-you mail; courtesy; preview|previews; validation|validate; recalculate; cleaning; enrichment|enrich; llm; ai model; gpu; inference; rescan; bot; screenshots|screenshot; upload|uploads|uploaded|attachment|attachments|audio; feed import; web hook; statistics; reindex"),
-    _job("the chore takes time", 0.3, "nginx; # # timeout; gateway|request|proxy timeout|timeouts; timeout|timeouts|times|timed|ends at|out|in; 504; 502; limit of # ; limited to; at a time; # per|a|/ minute|min|hour; kills|freezes|locks|jams|clogs the site|server|page|box; simultaneously; for loop; big|large|huge files|file|uploads|images|videos; # mb|gb|megabytes|gigabytes; takes|take|took|costs|lasts|last|needs .. # s|second|seconds|minute|minutes|hour|hours|min; some|several|a few|couple|to minutes|seconds|hours; slow; sluggish; slowly; runs|run # s|seconds|minutes; ages; half a minute; rate limit|limits|limited; throttle|throttles|throttled|throttling; long-running; time-consuming; expensive; heavy; takes long|forever|ages; hangs; freezes"),
+    _job(
+        "a chore is done",
+        0.3,
+        "mail|mails|mailing|email|e-mail|letters .. to .. subscribers|members|users|customers|guests; notify|alert|remind|inform .. phones|phone|subscribers|fans|members|followers; by|per e-mail|mail|sms; web|small|several|other|different versions|sizes|formats|renditions; keyword|keywords|feature extraction|extr; ocr; extraction; checked|checks|check for|by .. api|service|model|cloud; cloud api; xlsx; raw files; swearing; spelling; transcript; captions; enhancement; @job; thank-you mail; courtesy; preview|previews; validation|validate; recalculate; cleaning; enrichment|enrich; llm; ai model; gpu; inference; rescan; bot; screenshots|screenshot; upload|uploads|uploaded|attachment|attachments|audio; feed import; web hook; statistics; reindex",
+    ),
+    _job(
+        "the chore takes time",
+        0.3,
+        "nginx; # # timeout; gateway|request|proxy timeout|timeouts; timeout|timeouts|times|timed|ends at|out|in; 504; 502; limit of # ; limited to; at a time; # per|a|/ minute|min|hour; kills|freezes|locks|jams|clogs the site|server|page|box; simultaneously; for loop; big|large|huge files|file|uploads|images|videos; # mb|gb|megabytes|gigabytes; takes|take|took|costs|lasts|last|needs .. # s|second|seconds|minute|minutes|hour|hours|min; some|several|a few|couple|to minutes|seconds|hours; slow; sluggish; slowly; runs|run # s|seconds|minutes; ages; half a minute; rate limit|limits|limited; throttle|throttles|throttled|throttling; long-running; time-consuming; expensive; heavy; takes long|forever|ages; hangs; freezes",
+    ),
     _job(
         "the user should not wait",
         0.35,
@@ -137,7 +181,11 @@ CUES: Final = (
         nothing|blank|white page|screen|for; =turning|=spinning|=staring|=watching|stares|stare|sees|see .. wheel|page|screen|spinner|browser; wheel turning|spins|spinning; seconds|minutes of nothing|silence|waiting|white|blank; uploader|user|visitor|guest|customer|sender|submitter gets|sees|receives .. =thanks|ok|answer|reply|straight|immediately|instantly|at; straight away; right away; at once; when|by .. page|form|browser .. comes|is|gets back|returned|ready; say|says thanks|ok|yes and; waits|wait|waiting for half|an|a|minutes|hour|# ; presses|press .. and waits|wait; blocks for # minutes|seconds; taking|take the next; stay|stays|have|remain on the page|site; let go of the; keeps .. waiting; shouldn't be blocked; user|editor|agent|customer|visitor|cashier shouldn't|needn't|mustn't|doesn't|don't|can't|cannot .. wait; without making
         """,
     ),
-    _job("it runs in the background", 0.45, "@background2; into|in|onto|via|from a|some|the queue; when .. idle; overnight; at night; decoupled; fire-and-forget; later on; parallel calls|workers|jobs|work; periodic|periodically|nightly|regular rescan|sweep|run|job|cleanup; next sweep|run; cron; wire it; picked up by|later; takes care of later; hand .. to .. worker|helper|process|thread|machine; another|second|separate|other|different machine|process|box|server|vm; do the rest; big|other|spare|second|idle machine|box|server|computer next|in|at|over; next door; rabbit; rabbitmq|redis|celery overkill; line|queue of waiting; waiting line|exports|jobs|list; two|few|three at a time; is .. overkill; one after another|the;  rest afterwards|later; separate consumers|consumer|worker|process; to-dos; decoupled; off|out_of the web|request|main|box; concurrency; may|can|could take its time; in|at its|their own|leisure pace|time"),
+    _job(
+        "it runs in the background",
+        0.45,
+        "@background2; into|in|onto|via|from a|some|the queue; when .. idle; overnight; at night; decoupled; fire-and-forget; later on; parallel calls|workers|jobs|work; periodic|periodically|nightly|regular rescan|sweep|run|job|cleanup; next sweep|run; cron; wire it; picked up by|later; takes care of later; hand .. to .. worker|helper|process|thread|machine; another|second|separate|other|different machine|process|box|server|vm; do the rest; big|other|spare|second|idle machine|box|server|computer next|in|at|over; next door; rabbit; rabbitmq|redis|celery overkill; line|queue of waiting; waiting line|exports|jobs|list; two|few|three at a time; is .. overkill; one after another|the;  rest afterwards|later; separate consumers|consumer|worker|process; to-dos; decoupled; off|out_of the web|request|main|box; concurrency; may|can|could take its time; in|at its|their own|leisure pace|time",
+    ),
     _job(
         "a loss is forgiven",
         0.5,
@@ -158,8 +206,16 @@ CUES: Final = (
         browsed by; public search|portal|site|website; read mostly; all the time; at peak; few writes|edits|updates|changes; traffic
         """,
     ),
-    _view("data is joined from many tables", 0.4, "touches|hits|spans|needs|uses|joins|reads # tables|joins|queries|services|sources; # queries|joins|unions; unions over|of; union; assemble|assembled|assembles|assembling it|on|from|for|each; on each|every call|request|load|open|view; from .. and .. and .. tables|systems|sources; one json|document|object|row|record per|for; with orders|invoices .. and; many|lots of joins; calculated|computed|derived|generated|built|answered from|out|together .. tables|rows|raw; raw tables; each page|screen|view|answer collects|needs|gathers|pulls|asks; monster sql|query|queries; from # places|tables|systems; far|much|way too expensive|slow|heavy; # joins|tables|sources|indexes|systems|services|places|views; join|joins|joined|joining; many|several|dozen|multiple|all|normalized|numerous|different|various|our|separate tables|sources|joins|indexes|systems|silos; merges|merge|combines|combine|composed|composes|stitched|stitches|gathered|gathers|assembled|assembles|pulls|collected|puts|put & from|out|and|together|data; on the fly; normalized; out of # tables; nested|complex|monster|huge|long|200-line query|queries|select|sql; aggregated from; drawn from; from a dozen|half|handful"),
-    _view("reading slows the system down", 0.35, "it's|is|goes|system|site|db|server|everything dead|down|stuck|frozen|unusable|crawling|overloaded; bring|brings|brought .. to a standstill|halt|stop|knees|crawl; standstill; each|every opening|query|view|report|refresh|search blocks|locks|slows|stops; blocks|block|stops|stop|slows|disturbs|hinders|hampers the|those|people|our|their|clerks|editors people|who|entering|enter|editing|editors|clerks|agents|writing|work; grinds to; at|in|during peak|peaks|rush; dead; because of these|the|all reports|dashboards|queries|indexes|reads|searches; @lookup .. @strain; @strain .. @lookup; @strain .. from|under|because reads|load|queries|searches; kills|kill us|it|db|database|the; it|that|page|which melts|takes|chokes|dies; page|screen|view|it takes # s|seconds|minutes; exports|readers|reports|queries|searches hold|holds|lock|locks|block|blocks; can't|couldn't|cannot save|enter|work|write; locks|lock .. out|handlers|clerks|tables; saving|entering|writing|booking|editing|inserting|storing|recording .. takes|slow|slower|seconds|suffers|slows; times|time out; db|database|tables|server|system|postgres|mysql .. dies|slow|slows|suffers|down|sweats|knees|locked|chokes|groans|melts|busy|limit|overloaded; computing|query|querying|rendering|calculating .. takes # s|seconds|minutes; indexes we|added|for|slow; on its knees; brings down"),
+    _view(
+        "data is joined from many tables",
+        0.4,
+        "touches|hits|spans|needs|uses|joins|reads # tables|joins|queries|services|sources; # queries|joins|unions; unions over|of; union; assemble|assembled|assembles|assembling it|on|from|for|each; on each|every call|request|load|open|view; from .. and .. and .. tables|systems|sources; one json|document|object|row|record per|for; with orders|invoices .. and; many|lots of joins; calculated|computed|derived|generated|built|answered from|out|together .. tables|rows|raw; raw tables; each page|screen|view|answer collects|needs|gathers|pulls|asks; monster sql|query|queries; from # places|tables|systems; far|much|way too expensive|slow|heavy; # joins|tables|sources|indexes|systems|services|places|views; join|joins|joined|joining; many|several|dozen|multiple|all|normalized|numerous|different|various|our|separate tables|sources|joins|indexes|systems|silos; merges|merge|combines|combine|composed|composes|stitched|stitches|gathered|gathers|assembled|assembles|pulls|collected|puts|put & from|out|and|together|data; on the fly; normalized; out of # tables; nested|complex|monster|huge|long|200-line query|queries|select|sql; aggregated from; drawn from; from a dozen|half|handful",
+    ),
+    _view(
+        "reading slows the system down",
+        0.35,
+        "it's|is|goes|system|site|db|server|everything dead|down|stuck|frozen|unusable|crawling|overloaded; bring|brings|brought .. to a standstill|halt|stop|knees|crawl; standstill; each|every opening|query|view|report|refresh|search blocks|locks|slows|stops; blocks|block|stops|stop|slows|disturbs|hinders|hampers the|those|people|our|their|clerks|editors people|who|entering|enter|editing|editors|clerks|agents|writing|work; grinds to; at|in|during peak|peaks|rush; dead; because of these|the|all reports|dashboards|queries|indexes|reads|searches; @lookup .. @strain; @strain .. @lookup; @strain .. from|under|because reads|load|queries|searches; kills|kill us|it|db|database|the; it|that|page|which melts|takes|chokes|dies; page|screen|view|it takes # s|seconds|minutes; exports|readers|reports|queries|searches hold|holds|lock|locks|block|blocks; can't|couldn't|cannot save|enter|work|write; locks|lock .. out|handlers|clerks|tables; saving|entering|writing|booking|editing|inserting|storing|recording .. takes|slow|slower|seconds|suffers|slows; times|time out; db|database|tables|server|system|postgres|mysql .. dies|slow|slows|suffers|down|sweats|knees|locked|chokes|groans|melts|busy|limit|overloaded; computing|query|querying|rendering|calculating .. takes # s|seconds|minutes; indexes we|added|for|slow; on its knees; brings down",
+    ),
     _view(
         "readers want different shapes",
         0.45,
@@ -168,17 +224,57 @@ CUES: Final = (
         dashboards; =boards; reports|report and|for|by|from; overview|overviews; search portal|page|engine|index; one screen; control tower; cockpit; timeline; calendar .. map; on the phone .. as|on|by
         """,
     ),
-    _view("readers may lag behind", 0.4, "slightly|somewhat|little|bit outdated|stale|old|behind|late; outdated|stale|old hits|data|results|numbers|lists|values .. fine|ok|bother|matter|acceptable|tolerable; updated|refreshed shortly|soon|seconds|minutes|a after|later|afterwards; shortly after; not|needn't|doesn't .. up_to_the_second|up-to-date|live|current|fresh; %window|few|half|bit|little|slight|couple|minute .. late|later|delay|behind|old|lag|stale|after .. fine|ok|okay|acceptable|alright|be|is|all|would|could; fine|ok|okay|acceptable|alright|do|could|tolerate|tolerable|bearable .. %window|minute|bit|seconds|few .. old|late|later|behind|delay|after|stale; searchable|visible|shown|appear|appears|appearing|there .. after|within|in|seconds|minute|later .. minute|seconds|later|minutes; # seconds|minutes|minute|second old|late|later|behind; half|a minute behind|later|late|old; slightly stale|old|behind|outdated"),
-    _view("a prepared copy is wanted", 0.55, "ready|prepared to serve|show|read|display|deliver|use; reading|read|query|display side|part|path|end separated|separate|apart|own; want|like|need .. reading side|separated; @prepared2; separate|split|decouple|divide .. what we|they|tables|read|reads|reading|writes|write|writing; optimized|optimised|made|built|structured|shaped for lookup|reading|search|searching|reads|display|viewing|queries; ready|finished|prepared|precomputed|flattened|denormalized|materialized price|copy|sheet|list|table|view|page|rows|document|documents|answer; keep .. ready; search index; elasticsearch|elastic|opensearch|solr|algolia|typesense|meilisearch; read replica|model|side|store|database; refreshed|updated|rebuilt when something|changes|whenever; pre-built|prebuilt|cached list|view|page|pages|copy; tables we|they write|read from|versus|and"),
-    _view("entering has rules of its own", 0.25, "complicated|strict|complex|elaborate|own rules|masks|workflow|checks; pricing rules; rules .. prerequisites|credits|deadlines|discounts; entering|editing|write|writing|capture|input|cataloguing|filing|data-entry side|is|works|things|part fine|good|okay|works|stays|alone|as; fine for entering; leave .. alone; editors|agents|clerks|secretaries|employers|librarians|sellers|staff edit|enter|post|change|maintain|record|update|catalog; changed|edited|entered|posted|saved|maintained by|# by|times|a|few|per|twice"),
+    _view(
+        "readers may lag behind",
+        0.4,
+        "slightly|somewhat|little|bit outdated|stale|old|behind|late; outdated|stale|old hits|data|results|numbers|lists|values .. fine|ok|bother|matter|acceptable|tolerable; updated|refreshed shortly|soon|seconds|minutes|a after|later|afterwards; shortly after; not|needn't|doesn't .. up_to_the_second|up-to-date|live|current|fresh; %window|few|half|bit|little|slight|couple|minute .. late|later|delay|behind|old|lag|stale|after .. fine|ok|okay|acceptable|alright|be|is|all|would|could; fine|ok|okay|acceptable|alright|do|could|tolerate|tolerable|bearable .. %window|minute|bit|seconds|few .. old|late|later|behind|delay|after|stale; searchable|visible|shown|appear|appears|appearing|there .. after|within|in|seconds|minute|later .. minute|seconds|later|minutes; # seconds|minutes|minute|second old|late|later|behind; half|a minute behind|later|late|old; slightly stale|old|behind|outdated",
+    ),
+    _view(
+        "a prepared copy is wanted",
+        0.55,
+        "ready|prepared to serve|show|read|display|deliver|use; reading|read|query|display side|part|path|end separated|separate|apart|own; want|like|need .. reading side|separated; @prepared2; separate|split|decouple|divide .. what we|they|tables|read|reads|reading|writes|write|writing; optimized|optimised|made|built|structured|shaped for lookup|reading|search|searching|reads|display|viewing|queries; ready|finished|prepared|precomputed|flattened|denormalized|materialized price|copy|sheet|list|table|view|page|rows|document|documents|answer; keep .. ready; search index; elasticsearch|elastic|opensearch|solr|algolia|typesense|meilisearch; read replica|model|side|store|database; refreshed|updated|rebuilt when something|changes|whenever; pre-built|prebuilt|cached list|view|page|pages|copy; tables we|they write|read from|versus|and",
+    ),
+    _view(
+        "entering has rules of its own",
+        0.25,
+        "complicated|strict|complex|elaborate|own rules|masks|workflow|checks; pricing rules; rules .. prerequisites|credits|deadlines|discounts; entering|editing|write|writing|capture|input|cataloguing|filing|data-entry side|is|works|things|part fine|good|okay|works|stays|alone|as; fine for entering; leave .. alone; editors|agents|clerks|secretaries|employers|librarians|sellers|staff edit|enter|post|change|maintain|record|update|catalog; changed|edited|entered|posted|saved|maintained by|# by|times|a|few|per|twice",
+    ),
     # Measurements
-    _stream("devices or users emit signals", 0.4, "@signal2; sensors|sensor; thermostat|thermostats; logger|loggers; telemetry; vehicles|scooters|bikes|drones|trucks|cars .. report|reports|send|sends|position|emit; client events; log lines|line; clickstream; clicks|click|impressions|scrolls; frames|frame; channels|channel; readings|=readings; meters|metering; measurements|measured values; measuring points|stations; radio; probes; gps; audio frames|calls; packets"),
-    _stream("signals come at a high rate", 0.5, "%fast; every|each # s|second|seconds|ms|milliseconds; a|one value|reading|measurement|sample|point|position each|every|per # second|seconds|s; a|one|per|each|every second|s & @signal2|sensor|sensors|readings|values|loggers|channels; hz; khz; readings|values|samples|points every|each second|minute|few; several|many|dozens|hundreds|thousands times|of times|readings|values|samples|messages a|per|each second|minute; %huge events|messages|clicks|readings|values|pings|records|points|requests|lines|impressions a|per|each|every day|hour|minute|second; events a day|second|minute; continuous|continuously|non-stop|nonstop stream|flow|signal|data|sending"),
-    _stream("figures cover a window of time", 0.45, "last|past|previous|=sliding|=rolling|=moving|latest|=tumbling|preceding %window|minute|minutes|hour|hours|second|seconds|few|#|half|quarter|window|windows; per|by|each minute|second|hour|lap; average|averages|mean|median|percentile|percentiles per|over|of|by|for; near|in real time|real-time; over the|a last|past|sliding|rolling|window; windows of; within # s|seconds|ms|milliseconds; =sliding|=rolling|=moving windows|window|average; trending; right now; sessions|sessionization|funnel|funnels; density|heat map|maps|heatmap; live map|chart|charts|dashboard|graph|curve|curves|figures|picture; spikes|spike|bursts|burst|peaks|outliers"),
-    _stream("alarms depend on signals", 0.25, "alert|alerts|alarm|alarms|warn|warning|warnings|detect|detects|detecting|detection|anomaly|anomalies|predict|prediction|foresee|geofence|threshold|thresholds|monitor|monitoring|burst|bursts|ddos|fraud|leak|leaks"),
-    _stream("single values do not matter", 0.3, "losing|lose|lost|missing|dropped|drop a|some|few|single|values|points|readings|samples|is|are .. irrelevant|fine|ok|okay|matter|acceptable|drawn|problem|harmless|not; late events|data|readings|arriving|arrivals; come|comes|arrive|arrives|arriving days|hours|late|later|out; out-of-order; out of order; raw data|values|signals; dropped after; old .. dropped|deleted|discarded|thrown; nothing .. is money; no money; gaps are; retention; keep|kept|for # days|weeks|hours"),
-    _stream("signals are processed again", 0.25, "re-process|reprocess|reprocessing|re-processing; replay; rewind; data scientists|science|scientist; train|training models|of|model|data; machine learning; ml; backtest; backtesting; try|tried on .. traffic|data; lap comparison; features; model|models formula"),
-    _stream("there are many devices", 0.25, "%huge; # @device2; thousands|hundreds|millions|ten thousands|tens of @device2|sensors|devices|users|cars|meters; parallel calls; fleet; km of; nationwide|countrywide"),
+    _stream(
+        "devices or users emit signals",
+        0.4,
+        "@signal2; sensors|sensor; thermostat|thermostats; logger|loggers; telemetry; vehicles|scooters|bikes|drones|trucks|cars .. report|reports|send|sends|position|emit; client events; log lines|line; clickstream; clicks|click|impressions|scrolls; frames|frame; channels|channel; readings|=readings; meters|metering; measurements|measured values; measuring points|stations; radio; probes; gps; audio frames|calls; packets",
+    ),
+    _stream(
+        "signals come at a high rate",
+        0.5,
+        "%fast; every|each # s|second|seconds|ms|milliseconds; a|one value|reading|measurement|sample|point|position each|every|per # second|seconds|s; a|one|per|each|every second|s & @signal2|sensor|sensors|readings|values|loggers|channels; hz; khz; readings|values|samples|points every|each second|minute|few; several|many|dozens|hundreds|thousands times|of times|readings|values|samples|messages a|per|each second|minute; %huge events|messages|clicks|readings|values|pings|records|points|requests|lines|impressions a|per|each|every day|hour|minute|second; events a day|second|minute; continuous|continuously|non-stop|nonstop stream|flow|signal|data|sending",
+    ),
+    _stream(
+        "figures cover a window of time",
+        0.45,
+        "last|past|previous|=sliding|=rolling|=moving|latest|=tumbling|preceding %window|minute|minutes|hour|hours|second|seconds|few|#|half|quarter|window|windows; per|by|each minute|second|hour|lap; average|averages|mean|median|percentile|percentiles per|over|of|by|for; near|in real time|real-time; over the|a last|past|sliding|rolling|window; windows of; within # s|seconds|ms|milliseconds; =sliding|=rolling|=moving windows|window|average; trending; right now; sessions|sessionization|funnel|funnels; density|heat map|maps|heatmap; live map|chart|charts|dashboard|graph|curve|curves|figures|picture; spikes|spike|bursts|burst|peaks|outliers",
+    ),
+    _stream(
+        "alarms depend on signals",
+        0.25,
+        "alert|alerts|alarm|alarms|warn|warning|warnings|detect|detects|detecting|detection|anomaly|anomalies|predict|prediction|foresee|geofence|threshold|thresholds|monitor|monitoring|burst|bursts|ddos|fraud|leak|leaks",
+    ),
+    _stream(
+        "single values do not matter",
+        0.3,
+        "losing|lose|lost|missing|dropped|drop a|some|few|single|values|points|readings|samples|is|are .. irrelevant|fine|ok|okay|matter|acceptable|drawn|problem|harmless|not; late events|data|readings|arriving|arrivals; come|comes|arrive|arrives|arriving days|hours|late|later|out; out-of-order; out of order; raw data|values|signals; dropped after; old .. dropped|deleted|discarded|thrown; nothing .. is money; no money; gaps are; retention; keep|kept|for # days|weeks|hours",
+    ),
+    _stream(
+        "signals are processed again",
+        0.25,
+        "re-process|reprocess|reprocessing|re-processing; replay; rewind; data scientists|science|scientist; train|training models|of|model|data; machine learning; ml; backtest; backtesting; try|tried on .. traffic|data; lap comparison; features; model|models formula",
+    ),
+    _stream(
+        "there are many devices",
+        0.25,
+        "%huge; # @device2; thousands|hundreds|millions|ten thousands|tens of @device2|sensors|devices|users|cars|meters; parallel calls; fleet; km of; nationwide|countrywide",
+    ),
     _history(
         "words of histories",
         0.13,

@@ -26,7 +26,9 @@ _HEADING: Final = re.compile(rf"^[ \t*_]*{_NAME}[*_]*[ \t]*(?:[:.]|[-–—])[*_
 _INLINE: Final = re.compile(rf"(?:^|(?<=[.!?;:)]\s))[ \t]*{_NAME}(?::| [-–—])(?=\s)", re.MULTILINE)
 _PARAGRAPH: Final = re.compile(r"\n[ \t]*\n\s*")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"“'(\d])|(?<=;)\s+|(?<=\)),\s+|\n+")
-_ITEM_NAME: Final = re.compile(r"[*_`]*(?P<name>[^\s:(,.;–—*]{1,30}(?: [^\s:(,.;–—*]{1,30}){0,4})[*_`]*\s?(?:[:(,.;–—]|- )")
+_ITEM_NAME: Final = re.compile(
+    r"[*_`]*(?P<name>[^\s:(,.;–—*]{1,30}(?: [^\s:(,.;–—*]{1,30}){0,4})[*_`]*\s?(?:[:(,.;–—]|- )"
+)
 _CONTINUATION: Final = frozenset(
     "it they this that these those and but if so then also he she both there its their such otherwise in at yet still again which".split()
 )
@@ -123,7 +125,9 @@ def _is_name(name: str) -> bool:
 
 def _starts(text: str, pattern: re.Pattern[str]) -> list[tuple[str, int]]:
     starts = [0, *(match.end() for match in pattern.finditer(text))]
-    return [(_first_words(text, start), start) for start, end in pairwise([*starts, len(text)]) if _begins(text, start, end)]
+    return [
+        (_first_words(text, start), start) for start, end in pairwise([*starts, len(text)]) if _begins(text, start, end)
+    ]
 
 
 def _begins(text: str, start: int, end: int) -> bool:

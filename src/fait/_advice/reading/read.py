@@ -21,22 +21,27 @@ _MIN_SCORE: Final = 1.0
 """Minimum sum of weights for a fact to be believed, in a single sentence."""
 _MODULE_SCORE: Final = 0.7
 """The same for a module of several, which is described in fewer words."""
-_SENTENCE_SCORE: Final = 0.05
+_SENTENCE_SCORE: Final = 0.06
 """What each sentence adds to that minimum: long texts have more chance matches."""
-_MAX_MIN_SCORE: Final = 1.5
+_MAX_MIN_SCORE: Final = 1.8
 """Maximum of that minimum."""
 _MAX_QUOTE: Final = 240
 """Maximum length of a quote, in characters."""
 _DENIAL_WEIGHT: Final = 0.8
 """Weight of a denial, relative to that of the situation that is denied."""
-_EASE: Final = {"read_shapes": 0.85, "read_asymmetry": 0.85, "loss": 0.9}
-"""Factor on the minimum for facts that few descriptions mention by chance."""
+_EASE: Final = {"read_shapes": 0.2, "read_asymmetry": 0.2, "loss": 0.1}
+"""What is subtracted from the minimum for facts that few descriptions mention by chance."""
 _MAX_CONFIDENCE: Final = 0.95
 _TOLERANCE: Final = 1e-9
 _CLEAR_SCORE: Final = 2.0
 """Minimum sum of weights for a theme to be believed although another is much stronger."""
 _THEMES: Final[Mapping[tuple[tuple[str, Value], ...], float]] = {
-    (("history_need", "temporal"), ("history_need", "full_audit"), ("events_natural", True), ("intent_matters", True)): 0.7,
+    (
+        ("history_need", "temporal"),
+        ("history_need", "full_audit"),
+        ("events_natural", True),
+        ("intent_matters", True),
+    ): 0.7,
     (("loss", "must_not_lose"), ("dual_write", True)): 0.7,
     (("loss", "tolerable"),): 0.7,
     (("read_asymmetry", "high"), ("read_shapes", "several")): 0.7,
@@ -45,6 +50,7 @@ _THEMES: Final[Mapping[tuple[tuple[str, Value], ...], float]] = {
 """What can carry a description, with the minimum support relative to the strongest one."""
 _WINDOW: Final = 5
 """Number of neighboring sentences whose signs add up."""
+
 
 def read(text: str) -> tuple[Module, ...]:
     """Return the modules that a text describes, with their facts.
@@ -62,7 +68,10 @@ def read(text: str) -> tuple[Module, ...]:
     whole = _module(text, Passage("system", 0, len(text)), {})
     shared = {name: fact for name, fact in whole.facts.items() if name in _SHARED}
     for split in splits(text):
-        modules = tuple(_module(text, each, shared, _MODULE_SCORE if split.is_explicit else _MIN_SCORE) for each in _unique(split.passages))
+        modules = tuple(
+            _module(text, each, shared, _MODULE_SCORE if split.is_explicit else _MIN_SCORE)
+            for each in _unique(split.passages)
+        )
         if _differ(modules) or (split.is_explicit and _is_informative(modules)):
             return _with_carrier(text, modules)
     return (whole,)
@@ -98,7 +107,9 @@ def _module(text: str, passage: Passage, shared: Facts, minimum: float = _MIN_SC
 
 def _with_carrier(text: str, modules: Sequence[Module]) -> tuple[Module, ...]:
     """Mark the module that the text says matters most."""
-    spoken = [sentence for sentence in sentences_of(text, 0, len(text)) if any("@carrier" in each for each in sentence.labels)]
+    spoken = [
+        sentence for sentence in sentences_of(text, 0, len(text)) if any("@carrier" in each for each in sentence.labels)
+    ]
     words = {word.token.stem for sentence in spoken for word in sentence.words}
     return tuple(replace(each, carries=set(element_stems(each.name)) <= words) for each in modules)
 
@@ -116,18 +127,21 @@ def facts_from(text: str, matches: Sequence[Sequence[Match]], minimum: float = _
         window = [match for each in matches[start : start + _WINDOW] for match in each]
         for (name, value), support in _supports(window).items():
             best[name][value] = max(best[name].get(value, support), support, key=lambda each: each.score)
-    minimum = min(_MAX_MIN_SCORE, minimum + _SENTENCE_SCORE * len(matches))
+    growth = _SENTENCE_SCORE * len(matches)
     _drop_outweighed(best)
     return {
         name: fact
         for name in FACTS
-        if best.get(name) and (fact := _fact(text, name, best[name], minimum * _EASE.get(name, 1)))
+        if best.get(name)
+        and (fact := _fact(text, name, best[name], min(_MAX_MIN_SCORE, minimum - _EASE.get(name, 0) + growth)))
     }
 
 
 def _drop_outweighed(best: Mapping[str, dict[Value, _Support]]) -> None:
     """Remove what is much weaker than what carries the text: a long text has chance matches for everything."""
-    scores = {theme: max((best[n][v].score for n, v in theme if v in best.get(n, {})), default=0.0) for theme in _THEMES}
+    scores = {
+        theme: max((best[n][v].score for n, v in theme if v in best.get(n, {})), default=0.0) for theme in _THEMES
+    }
     strongest = max(scores.values())
     for theme, score in scores.items():
         if score < _THEMES[theme] * strongest and (score < _CLEAR_SCORE or _THEMES[theme] == 1):

@@ -32,7 +32,9 @@ _OPENING_WORDS: Final = 6
 _CLAUSE_MARKS: Final = frozenset(",;:()–—-…=>")
 _CLAUSE_WORDS: Final = frozenset({"but", "while", "whereas", "although", "though", "however", "because", "yet"})
 _END_MARKS: Final = frozenset(".!?")
-_NO_END: Final = frozenset({"e.g", "i.e", "mr", "ms", "mrs", "dr", "st", "no", "vs", "etc", "approx", "ca", "g", "e", "incl", "art", "nr"})
+_NO_END: Final = frozenset(
+    {"e.g", "i.e", "mr", "ms", "mrs", "dr", "st", "no", "vs", "etc", "approx", "ca", "g", "e", "incl", "art", "nr"}
+)
 _SUBJECTS: Final = frozenset({"we", "i", "it", "they", "he", "she", "you", "there", "the", "our", "that", "this"})
 _BREAK: Final = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*•#–]|\d+[.)]|[a-z]\))\s)")
 
@@ -104,7 +106,9 @@ def _split(tokens: Iterator[Token]) -> Iterator[list[Token]]:
     sentence = list[Token]()
     for token in tokens:
         ends = token.stem in _END_MARKS and not (sentence and sentence[-1].stem in _NO_END)
-        if sentence and (len(sentence) >= _MAX_SENTENCE_WORDS or (not ends and sentence[-1].stem in _END_MARKS and _is_end(sentence))):
+        if sentence and (
+            len(sentence) >= _MAX_SENTENCE_WORDS or (not ends and sentence[-1].stem in _END_MARKS and _is_end(sentence))
+        ):
             yield sentence
             sentence = []
         sentence.append(token)
@@ -125,7 +129,11 @@ def _sentence(tokens: Sequence[Token]) -> Sentence:
         _clauses(words, segments, ("wish", "rumor", "excluded", "pattern"), labels)
         | _marketing(words, labels)
         | _hearsay(words, segments, labels)
-        | (_questions(words, labels) if tokens[-1].stem == "?" or any(t.stem == "?" for t in tokens[-3:]) else frozenset[int]())
+        | (
+            _questions(words, labels)
+            if tokens[-1].stem == "?" or any(t.stem == "?" for t in tokens[-3:])
+            else frozenset[int]()
+        )
     )
     return Sentence(words, labels, blocked, foreign)
 
@@ -215,12 +223,17 @@ def _corrections() -> dict[str, str]:
 def _corrected(word: str) -> str:
     if len(word) < MIN_CORRECTED_LENGTH or word in _vocabulary() or not word.isalpha():
         return word
-    return next((known for form in deletions(word) if (known := _corrections().get(form)) and known[0] == word[0]), word)
+    return next(
+        (known for form in deletions(word) if (known := _corrections().get(form)) and known[0] == word[0]), word
+    )
 
 
 def _labels(words: Sequence[Word]) -> list[Labels]:
     stems = [_corrected(word.token.stem) for word in words]
-    labels = [Labels({each: index + 1, f"={word.token.text}": index + 1}) for index, (each, word) in enumerate(zip(stems, words, strict=True))]
+    labels = [
+        Labels({each: index + 1, f"={word.token.text}": index + 1})
+        for index, (each, word) in enumerate(zip(stems, words, strict=True))
+    ]
     for index, each in enumerate(stems):
         for phrase, group in _phrases().get(each, ()):
             end = index + len(phrase)
@@ -292,7 +305,9 @@ def _in_segment(words: Sequence[Word], segments: Sequence[int], index: int) -> s
     return {word.clause for word, segment in zip(words, segments, strict=True) if segment == segments[index]}
 
 
-def _clauses(words: Sequence[Word], segments: Sequence[int], groups: Sequence[str], labels: Sequence[Labels]) -> frozenset[int]:
+def _clauses(
+    words: Sequence[Word], segments: Sequence[int], groups: Sequence[str], labels: Sequence[Labels]
+) -> frozenset[int]:
     marks = [index for index, each in enumerate(labels) if any(f"@{group}" in each for group in groups)]
     return frozenset(clause for index in _firsts(marks, segments) for clause in _in_segment(words, segments, index))
 

@@ -136,7 +136,11 @@ def _without_ending(word: str) -> str:
     if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > _SHORT:
         word = word[:-1]
     for ending in ("ing", "ed"):
-        if word.endswith(ending) and len(word) > len(ending) + 2 and any(each in "aeiouy" for each in word[: -len(ending)]):
+        if (
+            word.endswith(ending)
+            and len(word) > len(ending) + 2
+            and any(each in "aeiouy" for each in word[: -len(ending)])
+        ):
             word = _undoubled(word[: -len(ending)])
             break
     return word[:-1] if word.endswith("e") and len(word) > _SHORT else word
