@@ -1,7 +1,7 @@
 """The questions of the interview: a text for each fact, a text for each answer, and which question can still matter.
 
-A question is asked only if some answer changes the headline, for the facts known so far and at least one way in which the
-rest may be answered.
+A question is asked only if some answer changes the headline, for the facts known so far and at least one way in which
+the rest may be answered.
 """
 
 from collections.abc import Iterator, Mapping

@@ -43,7 +43,7 @@ Headline: TypeAlias = Literal["mixed", "crud", "async_messaging", "outbox", "cqr
 Storage: TypeAlias = Literal["crud", "audit_table", "event_sourcing"]
 Read: TypeAlias = Literal["same_model", "logical_cqrs", "projections"]
 
-_CARRYING: Final = ("event_sourcing", "streaming", "outbox", "cqrs")
+_CARRYING: Final[tuple[Headline, ...]] = ("event_sourcing", "streaming", "outbox", "cqrs")
 """Headlines of which two different ones make a system mixed."""
 _UNKNOWN_CONFIDENCE: Final = 0.5
 """Confidence of a recommendation without any fact."""
@@ -169,10 +169,10 @@ def recommend(modules: Sequence[Module]) -> Recommendation:
 
 def _headline_of_system(parts: Sequence[ModuleRecommendation]) -> Headline:
     headlines = [each.decision.headline for each in parts]
-    carried = {each.decision.headline for each in parts if each.module.carries}
+    carried: set[Headline] = {each.decision.headline for each in parts if each.module.carries}
     if len(carried) == 1:
         return carried.pop()
-    carrying = {each for each in headlines if each in _CARRYING}
+    carrying: set[Headline] = {each for each in headlines if each in _CARRYING}
     if len(carrying) > 1:  # fault: advise-mixed
         return "mixed"
     if carrying:

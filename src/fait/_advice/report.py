@@ -15,7 +15,7 @@ HEADLINE_WORDS: Final[Mapping[Headline, str]] = {
     "outbox": "Keep the state in tables, and send messages through an outbox, in the same transaction.",
     "cqrs": "Keep the state in tables, and serve reads from models of their own.",
     "event_sourcing": "Make events the source of truth.",
-    "streaming": "This is a stream of measurements: a streaming platform and a time-series database serve it, not fait.",
+    "streaming": "These are measurements: a streaming platform and a time-series database serve them, not fait.",
     "mixed": "The modules need different things; decide for each of them.",
 }
 

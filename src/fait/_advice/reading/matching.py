@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from fait._advice.reading.cues import CUES
-from fait._advice.reading.evidence import SITUATIONS
 from fait._advice.reading.sentences import Labels, Sentence, element_labels
-from fait._advice.reading.situation import Situation
+from fait._advice.reading.situation import Situation, situations
 
 __all__ = ["Match", "matches_of"]
 
@@ -64,10 +62,8 @@ def _patterns() -> dict[str, tuple[_Pattern, ...]]:
     """All patterns, by each label with which they can start."""
     index = dict[str, list[_Pattern]]()
     number = 0
-    for situation in (*SITUATIONS, *CUES):
-        forms = dict.fromkeys(
-            tuple(_sequence(part) for part in text.split("&")) for text in situation.patterns.split(";") if text.strip()
-        )
+    for situation in situations():
+        forms = dict.fromkeys(tuple(map(_sequence, each.split("&"))) for each in situation.patterns)
         for parts in forms:
             number += 1
             pattern = _Pattern(number, situation, parts)
@@ -171,7 +167,7 @@ def _judged(
 
 
 def _denies(labels: Sequence[Labels], refusal: int, first: int, last: int) -> bool:
-    """Whether a negation denies the words from `first` to `last`: it precedes them, or says after them "is not needed"."""
+    """Whether a negation denies the words from `first` to `last`: it precedes them, or "is not needed" follows."""
     if refusal <= last:
         return first - refusal <= _MAX_DENIAL_REACH
     after = labels[refusal : refusal + _DENIAL_DISTANCE]

@@ -1,8 +1,8 @@
 """From tokens to sentences and clauses, and which clauses are no evidence.
 
-A clause may be a wish, hearsay, about another system, about a former one, out of scope, or a yes-no question. What it says
-is then not a fact of the system that is described. Negation is not among these: whether it applies depends on the pattern, see
-`matching.py`.
+A clause may be a wish, hearsay, about another or a former system, out of scope, advertising, or a yes-no question. What
+it says is then not a fact of the system that is described. Negation is not among these: whether it applies depends on
+the pattern, see `matching.py`.
 """
 
 import re
@@ -12,9 +12,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Final
 
-from fait._advice.reading.cues import CUES
-from fait._advice.reading.evidence import SITUATIONS
-from fait._advice.reading.lexicon import GROUPS
+from fait._advice.reading.situation import lexicon, situations
 from fait._advice.reading.tokens import MIN_CORRECTED_LENGTH, Token, deletions, stem, tokens_of
 
 __all__ = ["Labels", "Sentence", "Word", "element_labels", "sentences_of"]
@@ -157,7 +155,7 @@ def _append(words: list[Word], word: Word) -> None:
     """Append a word; "90 million" becomes one number."""
     last = words[-1].token if words else None
     number = word.token.number
-    if last and number and last.number is not None and number >= 100 and word.token.stem.isalpha():  # noqa: PLR2004
+    if last and number and last.number is not None and number >= 100 and word.token.stem.isalpha():
         words[-1] = Word(replace(last, end=word.token.end, number=last.number * number), word.clause)
     else:
         words.append(word)
@@ -170,8 +168,8 @@ def _append(words: list[Word], word: Word) -> None:
 def _phrases() -> dict[str, list[tuple[tuple[str, ...], str]]]:
     """The entries of the lexicon, by their first word."""
     phrases = dict[str, list[tuple[tuple[str, ...], str]]]()
-    for group, entries in GROUPS.items():
-        for entry in entries.split(","):
+    for group, entries in lexicon().items():
+        for entry in entries:
             stems = element_stems(entry)
             phrases.setdefault(stems[0], []).append((stems, f"@{group}"))
     for word in _pattern_words():
@@ -184,8 +182,8 @@ def _phrases() -> dict[str, list[tuple[tuple[str, ...], str]]]:
 @cache
 def _pattern_words() -> frozenset[str]:
     """The words in the patterns, without groups and quantities."""
-    parts = (part.strip(";") for each in (*SITUATIONS, *CUES) for part in each.patterns.split())
-    return frozenset(word for part in parts for word in part.split("|") if word and word[0] not in "@%#=&.")
+    elements = (element for each in situations() for pattern in each.patterns for element in pattern.split())
+    return frozenset(word for element in elements for word in element.split("|") if word[0] not in "@%#=&.")
 
 
 def element_stems(entry: str) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ async def advise(
     Without a description and without facts, the command asks in the terminal. It needs no network and no model.
     """
     if (modules := _modules(description, text, facts, state)) is None:
-        return
+        return None
     result = recommend(modules)
     if as_json:
         return print_json(as_data(result))

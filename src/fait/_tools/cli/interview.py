@@ -4,7 +4,7 @@ Answers are kept in a file after each question, so an interview that was quit, o
 """
 
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -69,11 +69,11 @@ class Answers:
             facts_of(given)
         except (msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
             raise UsageError(f"{path} has no answers of an interview ({error}). Delete it to begin again.") from None
-        return cls(cast("dict[str, Value | None]", given))
+        return cls(given)
 
 
 def interview(path: Path) -> tuple[Module, ...] | None:
-    """Ask until no open question can change the result. Return None if the user quits; the file then has the answers."""
+    """Ask until no open question can change the result. Return None if the user quits; the file keeps the answers."""
     answers = Answers.load(path)
     print_line(f"Answer with the {_HELP}.")
     while questions := answers.open:
