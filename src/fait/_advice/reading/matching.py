@@ -7,17 +7,23 @@ contain a negation ("never changed"); any other negation before it in its clause
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from itertools import islice
+from typing import Final, TypeAlias
 
 from fait._advice.reading.sentences import Labels, Sentence, element_labels
 from fait._advice.reading.situation import Situation, situations
 
 __all__ = ["Match", "matches_of"]
 
+_Places: TypeAlias = Mapping[str, Mapping[int, int]]
+"""Where each label is in a sentence: the index after its last word, by that of its first."""
+
 _GAP: Final = 2
 """Maximum number of words between two elements."""
 _WIDE_GAP: Final = 8
 """Maximum number of words between two elements that `..` separates."""
+_MAX_ATTEMPTS: Final = 8
+"""Maximum number of words of a sentence from which a pattern is tried; a text may repeat one word."""
 _MAX_DENIAL_REACH: Final = 8
 """Maximum distance of a negation before a pattern, in words."""
 _DENIAL_DISTANCE: Final = 4
@@ -86,7 +92,7 @@ def _sequence(text: str) -> _Sequence:
 
 def matches_of(sentence: Sentence) -> Iterator[Match]:
     """Yield the matches of a sentence, at most one for each pattern."""
-    found = list(_found(sentence.labels))
+    found = _found(sentence.labels)
     refusals = [index for index in _refusals(sentence.labels) if sentence.words[index].clause not in sentence.blocked]
     spent = {index: (min(used), max(used)) for _, used in found for index in refusals if index in used}
     for pattern, used in found:
@@ -94,47 +100,56 @@ def matches_of(sentence: Sentence) -> Iterator[Match]:
             yield match
 
 
-def _found(labels: Sequence[Labels]) -> Iterator[tuple[_Pattern, tuple[int, ...]]]:
-    """Yield the patterns that occur in a sentence, each with the indexes of its words."""
-    seen = set[int]()
-    for start, each in enumerate(labels):
-        for pattern in [pattern for label in each for pattern in _patterns().get(label, ())]:
-            if pattern.number not in seen and (used := _match_at(pattern.parts[0], labels, start)):
-                seen.add(pattern.number)
-                others = _others(pattern, labels)
-                if others is not None:
-                    yield pattern, (*used, *others)
+def _found(labels: Sequence[Labels]) -> list[tuple[_Pattern, tuple[int, ...]]]:
+    """Return the patterns that occur in a sentence, each with the indexes of its words, in the order of the sentence."""
+    places = _places(labels)
+    candidates = {pattern.number: pattern for label in places for pattern in _patterns().get(label, ())}
+    found = [(pattern, used) for pattern in candidates.values() if (used := _occurrence(pattern, places))]
+    return sorted(found, key=lambda each: (each[1][0], each[0].number))
 
 
-def _others(pattern: _Pattern, labels: Sequence[Labels]) -> tuple[int, ...] | None:
-    """Return the indexes of the words of the parts after the first, which may be anywhere in the sentence."""
-    used = tuple[int, ...]()
-    for part in pattern.parts[1:]:
-        found = next((each for at in range(len(labels)) if (each := _match_at(part, labels, at))), None)
-        if found is None:
-            return None
-        used += found
-    return used
+def _places(labels: Sequence[Labels]) -> _Places:
+    places: dict[str, dict[int, int]] = {}
+    for index, each in enumerate(labels):
+        for label, end in each.items():
+            places.setdefault(label, {})[index] = end
+    return places
 
 
-def _match_at(sequence: _Sequence, labels: Sequence[Labels], start: int) -> tuple[int, ...] | None:
+def _occurrence(pattern: _Pattern, places: _Places) -> tuple[int, ...]:
+    """Return the indexes of the words of all parts, in the order of the parts; empty if one is missing."""
+    found = [_words_of(part, places) for part in pattern.parts]
+    return tuple(index for each in found for index in each) if all(found) else ()
+
+
+def _words_of(sequence: _Sequence, places: _Places) -> tuple[int, ...]:
+    spans = [_spans(alternatives, places) for alternatives, _ in sequence.elements]
+    if not all(spans):
+        return ()
+    starts = islice(sorted(spans[0]), _MAX_ATTEMPTS)
+    return next((used for start in starts if (used := _follow(sequence, spans, start))), ())
+
+
+def _spans(alternatives: Sequence[str], places: _Places) -> Mapping[int, int]:
+    """Return where an element occurs: the index after its last word, by that of its first."""
+    spans = dict[int, int]()
+    for label in alternatives:
+        for start, end in places.get(label, {}).items():
+            spans[start] = max(end, spans.get(start, end))
+    return spans
+
+
+def _follow(sequence: _Sequence, spans: Sequence[Mapping[int, int]], start: int) -> tuple[int, ...]:
+    """Return the indexes of the words of a sequence that starts at a word; empty if it does not."""
     used = list[int]()
     position = start
-    for alternatives, gap in sequence.elements:
-        span = _next(alternatives, labels, position, gap)
-        if span is None:
-            return None
-        used += range(*span)
-        position = span[1]
+    for (_, gap), places in zip(sequence.elements, spans, strict=True):
+        index = next((each for each in range(position, position + gap + 1) if each in places), None)
+        if index is None:
+            return ()
+        used += range(index, places[index])
+        position = places[index]
     return tuple(used)
-
-
-def _next(alternatives: Sequence[str], labels: Sequence[Labels], position: int, gap: int) -> tuple[int, int] | None:
-    for index in range(position, min(position + gap + 1, len(labels))):
-        ends = [end for label in alternatives if (end := labels[index].get(label))]
-        if ends:
-            return index, max(ends)
-    return None
 
 
 def _judged(

@@ -17,6 +17,8 @@ __all__ = ["Passage", "Split", "splits"]
 
 _MIN_MODULES: Final = 3
 """Minimum number of parts for a text to have modules."""
+_MAX_MODULES: Final = 30
+"""Maximum number of parts; a text with more is read as a whole."""
 _MAX_NAME_WORDS: Final = 5
 """Maximum length of a module's name, in words."""
 _MIN_NAMED_SHARE: Final = 0.6
@@ -44,7 +46,7 @@ def _says_parts() -> re.Pattern[str]:
     words = module_words()
     parts, designs, phrases = ("|".join(each) for each in (words.parts, words.designs, words.phrases))
     return re.compile(
-        rf"\b{_NUMBERS}\s+(?:\w+\s+){{0,2}}(?:{parts})\b|(?:^|\n)\s*(?:{parts})\b|\bthese (?:{parts})\b"
+        rf"\b{_NUMBERS}\s+(?:\w+\s+){{0,2}}(?:{parts})\b|(?:^|\n)[ \t]*(?:{parts})\b|\bthese (?:{parts})\b"
         rf"|\b(?:one|single|same|uniform)\s+(?:\w+\s+)?(?:{designs})\b|\b(?:{phrases})\b",
         re.IGNORECASE,
     )
@@ -82,14 +84,14 @@ def splits(text: str) -> Iterator[Split]:
     """Yield the ways to divide a text into modules, the most explicit first."""
     has_parts = bool(_says_parts().search(text))
     for marks in (_items(_ITEM, text), _items(_ENUMERATION, text) if has_parts else []):
-        if len(marks) >= _MIN_MODULES:
+        if _MIN_MODULES <= len(marks) <= _MAX_MODULES:
             yield Split(_passages(text, marks), is_explicit=True)
     for marks in (_named(_HEADING, text), _named(_INLINE, text)):
-        if len(marks) >= _MIN_MODULES:
+        if _MIN_MODULES <= len(marks) <= _MAX_MODULES:
             yield Split(_passages(text, marks), is_explicit=has_parts)
     for pattern in (_PARAGRAPH, _SENTENCE) if has_parts else ():
         marks = _starts(text, pattern)
-        if len(marks) >= _MIN_MODULES:
+        if _MIN_MODULES <= len(marks) <= _MAX_MODULES:
             yield Split(_passages(text, marks), is_explicit=False)
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Final
 
 from fait._advice.reading.situation import lexicon, situations
-from fait._advice.reading.tokens import MIN_CORRECTED_LENGTH, Token, deletions, stem, tokens_of
+from fait._advice.reading.tokens import MAX_WORD_LENGTH, MIN_CORRECTED_LENGTH, Token, deletions, stem, tokens_of
 
 __all__ = ["Labels", "Sentence", "Word", "element_labels", "sentences_of"]
 
@@ -34,7 +34,7 @@ _NO_END: Final = frozenset(
     {"e.g", "i.e", "mr", "ms", "mrs", "dr", "st", "no", "vs", "etc", "approx", "ca", "g", "e", "incl", "art", "nr"}
 )
 _SUBJECTS: Final = frozenset({"we", "i", "it", "they", "he", "she", "you", "there", "the", "our", "that", "this"})
-_BREAK: Final = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*•#–]|\d+[.)]|[a-z]\))\s)")
+_BREAK: Final = re.compile(r"\n\s*\n|\n(?=[ \t]*(?:[-*•#–]|\d+[.)]|[a-z]\))\s)")
 
 Labels = dict[str, int]
 """The labels of a word, each with the index after the last word that it covers."""
@@ -219,7 +219,7 @@ def _corrections() -> dict[str, str]:
 
 
 def _corrected(word: str) -> str:
-    if len(word) < MIN_CORRECTED_LENGTH or word in _vocabulary() or not word.isalpha():
+    if not MIN_CORRECTED_LENGTH <= len(word) <= MAX_WORD_LENGTH or word in _vocabulary() or not word.isalpha():
         return word
     return next(
         (known for form in deletions(word) if (known := _corrections().get(form)) and known[0] == word[0]), word

@@ -12,7 +12,7 @@ from typing import Final
 
 from fait._advice.reading.situation import words
 
-__all__ = ["MIN_CORRECTED_LENGTH", "Token", "deletions", "stem", "tokens_of"]
+__all__ = ["MAX_WORD_LENGTH", "MIN_CORRECTED_LENGTH", "Token", "deletions", "stem", "tokens_of"]
 
 MIN_CORRECTED_LENGTH: Final = 7
 """Minimum length of a word, in letters, that may be a typing error of another."""
@@ -20,7 +20,7 @@ _MIN_BRITISH_LENGTH: Final = 5
 """A word ending in -is(e) or -our that is longer, in letters, is respelled; shorter ones are other words."""
 _SHORT: Final = 3
 """Maximum length of a word, in letters, that keeps its ending."""
-_MAX_WORD_LENGTH: Final = 40
+MAX_WORD_LENGTH: Final = 40
 """Maximum length of a word, in letters; longer ones are not examined."""
 
 _TOKEN: Final = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d[\d.,]*(?:(?<=\d)[kKmM](?![^\W\d_]))?|[^\s\w]|_")
@@ -74,7 +74,7 @@ def stem(word: str) -> str:
     word = words().abbreviations.get(word, word)
     if "'" in word and not word.endswith("n't"):
         word = word.partition("'")[0]
-    if not word.isalpha() or len(word) > _MAX_WORD_LENGTH:
+    if not word.isalpha() or len(word) > MAX_WORD_LENGTH:
         return word
     base = words().irregular.get(word)
     return word if base == word else _american(_without_ending(base or word))
