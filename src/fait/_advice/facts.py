@@ -105,7 +105,7 @@ def read_modules(document: object) -> tuple[Module, ...]:
         UsageError: the document, a name or a value is not as described.
     """
     given = dict(_object(document, "facts"))
-    modules: object = given.pop("modules", None) or []
+    modules: object = given.pop("modules", [])
     if not isinstance(modules, list):
         raise UsageError("facts: modules is not a list. Write a list of objects, each with a name and facts.")
     shared = facts_of(given)
