@@ -173,7 +173,8 @@ def _headline_of_system(parts: Sequence[ModuleRecommendation]) -> Headline:
     if len(carried) == 1:
         return carried.pop()
     carrying: set[Headline] = {each for each in headlines if each in _CARRYING}
-    if len(carrying) > 1:  # fault: advise-mixed
+    # fault: advice-never-mixed
+    if len(carrying) > 1:
         return "mixed"
     if carrying:
         return carrying.pop()
@@ -237,7 +238,8 @@ def _holds(when: When, facts: Facts) -> bool:
 
 
 def _storage(facts: Facts, score: int, *, is_vetoed: bool) -> Storage:
-    if score >= EVENT_SOURCING_SCORE and not is_vetoed:  # fault: advise-veto
+    # fault: advice-without-veto
+    if score >= EVENT_SOURCING_SCORE and not is_vetoed:
         return "event_sourcing"
     return "audit_table" if _holds({"history_need": AUDIT_NEEDS}, facts) else "crud"
 

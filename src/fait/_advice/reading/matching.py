@@ -162,7 +162,8 @@ def _judged(
     """Return the match, unless its clauses are no evidence."""
     clauses = {sentence.words[index].clause for index in used}
     silent = sentence.blocked if pattern.situation.about_others else sentence.blocked | sentence.foreign
-    if clauses & silent:  # fault: advise-scope
+    # fault: advice-of-no-evidence
+    if clauses & silent:
         return None
     first, last = min(used), max(used)
     free = [
