@@ -37,7 +37,7 @@ def test_statements_are_evidence() -> None:
         "We do not need an audit trail.",
         "No history, no audit trail, nothing of that kind.",
         "An immutable ledger isn't needed here.",
-        "Nobody asks what the balance was last year.",
+        "No one asks what the balance was last year.",
         "There is no need to reconstruct a past balance at any date.",
         "It works without an audit trail or a reversing entry.",
     ],

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from fait._errors import UsageError
 
-__all__ = ["FACTS", "Fact", "Facts", "Module", "Value", "facts_of", "read_modules"]
+__all__ = ["FACTS", "Fact", "KnownFacts", "Module", "Value", "facts_of", "read_modules"]
 
 Value: TypeAlias = str | bool
 
@@ -57,7 +57,7 @@ class Fact:
     confidence: float = 1.0
 
 
-Facts: TypeAlias = Mapping[str, Fact]
+KnownFacts: TypeAlias = Mapping[str, Fact]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Module:
     """
 
     name: str
-    facts: Facts
+    facts: KnownFacts
     carries: bool = False
 
     def knowing(self, name: str, value: Value) -> "Module":
@@ -114,7 +114,7 @@ def read_modules(document: object) -> tuple[Module, ...]:
     )
 
 
-def _module(value: object, shared: Facts, number: int) -> Module:
+def _module(value: object, shared: KnownFacts, number: int) -> Module:
     given = dict(_object(value, f"facts: module {number}"))
     name = given.pop("name", None)
     carries = given.pop("carries", False)

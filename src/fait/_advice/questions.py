@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from fait._advice.facts import FACTS, Fact, Facts, Value
+from fait._advice.facts import FACTS, Fact, KnownFacts, Value
 from fait._advice.recommend import decide
 
 __all__ = ["QUESTIONS", "Question", "open_questions"]
@@ -96,7 +96,7 @@ _OUTLOOKS: Final[tuple[Mapping[str, Value], ...]] = (
 """Ways in which the open questions may be answered."""
 
 
-def open_questions(facts: Facts, skipped: frozenset[str] = frozenset()) -> list[str]:
+def open_questions(facts: KnownFacts, skipped: frozenset[str] = frozenset()) -> list[str]:
     """Return the facts that are unknown and can still change the headline, in the order in which to ask.
 
     Args:
@@ -106,7 +106,7 @@ def open_questions(facts: Facts, skipped: frozenset[str] = frozenset()) -> list[
     return [name for name in QUESTIONS if name not in facts and name not in skipped and _can_change(facts, name)]
 
 
-def _can_change(facts: Facts, name: str) -> bool:
+def _can_change(facts: KnownFacts, name: str) -> bool:
     for outlook in _OUTLOOKS:
         future = {key: Fact(value) for key, value in outlook.items() if key != name} | dict(facts)
         if len({decide({**future, name: Fact(value)}).headline for value in FACTS[name]}) > 1:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from fait._advice.facts import FACTS, Fact, Facts, Module, Value
+from fait._advice.facts import FACTS, Fact, KnownFacts, Module, Value
 from fait._advice.rules import (
     AUDIT_NEEDS,
     EVENT_SOURCING_SCORE,
@@ -187,14 +187,14 @@ def _recommend_module(module: Module) -> ModuleRecommendation:
     return ModuleRecommendation(module, decision, changes, _confidence(module.facts, decision, changes))
 
 
-def _confidence(facts: Facts, decision: Decision, changes: Iterable[Flip]) -> float:
+def _confidence(facts: KnownFacts, decision: Decision, changes: Iterable[Flip]) -> float:
     deciding = [fact.confidence for fact in _facts_of_rules(facts, (*decision.rules, *decision.vetoed))]
     known = sum(deciding) / len(deciding) if deciding else _UNKNOWN_CONFIDENCE
     questions = min(_MAX_COUNTED_QUESTIONS, len({each.fact for each in changes if not each.known}))
     return round(known * _QUESTION_COST**questions, 2)
 
 
-def _facts_of_rules(facts: Facts, rules: Iterable[Rule]) -> list[Fact]:
+def _facts_of_rules(facts: KnownFacts, rules: Iterable[Rule]) -> list[Fact]:
     return [facts[name] for name in dict.fromkeys(name for rule in rules for name in rule.when)]
 
 
@@ -210,7 +210,7 @@ def flips(module: Module, headline: Headline) -> tuple[Flip, ...]:
     return tuple(sorted(found, key=lambda each: (each.known, -reach[each.fact])))
 
 
-def decide(facts: Facts) -> Decision:
+def decide(facts: KnownFacts) -> Decision:
     """Apply all rules to the facts of a module."""
     vetoed = _applicable(VETOES, facts)
     storage = _applicable(STORAGE, facts)
@@ -229,28 +229,28 @@ def _sum(rules: Iterable[Rule]) -> int:
     return sum(rule.weight for rule in rules)
 
 
-def _applicable(rules: Iterable[Rule], facts: Facts) -> tuple[Rule, ...]:
+def _applicable(rules: Iterable[Rule], facts: KnownFacts) -> tuple[Rule, ...]:
     return tuple(rule for rule in rules if _holds(rule.when, facts))
 
 
-def _holds(when: When, facts: Facts) -> bool:
+def _holds(when: When, facts: KnownFacts) -> bool:
     return all(name in facts and facts[name].value in values for name, values in when.items())
 
 
-def _storage(facts: Facts, score: int, *, is_vetoed: bool) -> Storage:
+def _storage(facts: KnownFacts, score: int, *, is_vetoed: bool) -> Storage:
     # fault: advice-without-veto
     if score >= EVENT_SOURCING_SCORE and not is_vetoed:
         return "event_sourcing"
     return "audit_table" if _holds({"history_need": AUDIT_NEEDS}, facts) else "crud"
 
 
-def _read(facts: Facts, score: int) -> Read:
+def _read(facts: KnownFacts, score: int) -> Read:
     if _holds({"lifespan": ("prototype",)}, facts) or score < LOGICAL_CQRS_SCORE:
         return "same_model"
     return "projections" if score >= PROJECTIONS_SCORE else "logical_cqrs"
 
 
-def _headline(facts: Facts, axes: Axes) -> Headline:
+def _headline(facts: KnownFacts, axes: Axes) -> Headline:
     if _is_stream(facts):
         return "streaming"
     if axes.storage == "event_sourcing":
@@ -262,7 +262,7 @@ def _headline(facts: Facts, axes: Axes) -> Headline:
     return "async_messaging" if axes.integration == "async_messaging" else "crud"
 
 
-def _is_stream(facts: Facts) -> bool:
+def _is_stream(facts: KnownFacts) -> bool:
     """Whether measurements carry the module: there are many, or nothing says that there are few."""
     return _holds(STREAMING.when, facts) and not _holds({"throughput": ("low",)}, facts)
 

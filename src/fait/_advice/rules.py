@@ -89,7 +89,7 @@ STORAGE: Final = (
     Rule(
         "S11-record",
         {"history_need": ("full_audit", "temporal"), "intent_matters": (True,), "events_natural": (True,)},
-        "The history is the evidence: a log beside the data can contradict it.",
+        "The history is the evidence: a log next to the data can contradict it.",
         _AZURE_ES,
         1,
     ),
@@ -165,7 +165,7 @@ INTEGRATION: Final = (
     Rule(
         "I2-single-write",
         {"consumers": ("services",), "loss": ("must_not_lose",), "dual_write": (False,)},
-        "Nothing is written beside the message, so a durable queue is enough.",
+        "Nothing is written besides the message, so a durable queue is enough.",
         _FOWLER_EVENTS,
         gives="async_messaging",
     ),

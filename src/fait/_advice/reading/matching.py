@@ -101,7 +101,7 @@ def matches_of(sentence: Sentence) -> Iterator[Match]:
 
 
 def _found(labels: Sequence[Labels]) -> list[tuple[_Pattern, tuple[int, ...]]]:
-    """Return the patterns that occur in a sentence, each with the indexes of its words, in the order of the sentence."""
+    """Return the patterns that occur in a sentence, in its order, each with the indexes of its words."""
     places = _places(labels)
     candidates = {pattern.number: pattern for label in places for pattern in _patterns().get(label, ())}
     found = [(pattern, used) for pattern in candidates.values() if (used := _occurrence(pattern, places))]

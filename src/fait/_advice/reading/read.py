@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from fait._advice.facts import Facts, Module
+from fait._advice.facts import KnownFacts, Module
 from fait._advice.reading.matching import matches_of
 from fait._advice.reading.modules import Passage, splits
 from fait._advice.reading.sentences import element_stems, sentences_of
@@ -24,7 +24,7 @@ _MAX_SENTENCES: Final = 2_000
 _MODULE_SCORE: Final = 0.7
 """Minimum sum of weights for a fact of a module that the text names: it is described in few words."""
 _SHARED: Final = frozenset({"team_experience", "lifespan", "personal_data"})
-"""Facts of the whole text that hold in each module."""
+"""KnownFacts of the whole text that hold in each module."""
 
 
 def read(text: str) -> tuple[Module, ...]:
@@ -66,7 +66,7 @@ def _unique(passages: Iterable[Passage]) -> Iterator[Passage]:
         yield each if counts[each.name] == 1 else replace(each, name=f"{each.name} {counts[each.name]}")
 
 
-def _module(text: str, passage: Passage, shared: Facts, minimum: float = MIN_SCORE) -> Module:
+def _module(text: str, passage: Passage, shared: KnownFacts, minimum: float = MIN_SCORE) -> Module:
     sentences = islice(sentences_of(text, passage.start, passage.end), _MAX_SENTENCES)
     matches = [list(matches_of(each)) for each in sentences]
     facts = facts_from(text, matches, minimum)

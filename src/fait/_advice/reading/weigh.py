@@ -1,7 +1,7 @@
 """Weighs what the sentences of a module say, and returns the facts that are believed.
 
-The signs of a few neighboring sentences add up, because a description says one thing in one place. The minimum for a fact
-grows with the length of the text, because a long text has chance matches for everything.
+The signs of a few neighboring sentences add up, because a description says one thing in one place. The minimum for a
+fact grows with the length of the text, because a long text has chance matches for everything.
 """
 
 from collections import defaultdict
