@@ -132,7 +132,9 @@ def _object(value: object, place: str) -> Mapping[str, Any]:
 def _fact(name: str, given: object, place: str) -> Fact:
     if name not in FACTS:
         raise UsageError(f"{place}: unknown fact {name!r}. The facts are: {', '.join(FACTS)}, modules.")
-    detail = cast("dict[str, object]", given if isinstance(given, dict) else {"value": given})
+    detail: Mapping[str, object] = {"value": given}
+    if isinstance(given, dict):
+        detail = cast("dict[str, object]", given)
     value = detail.get("value")
     quote, confidence = detail.get("quote", ""), detail.get("confidence", 1.0)
     if not any(value is each or (isinstance(each, str) and value == each) for each in FACTS[name]):
