@@ -124,8 +124,9 @@ def _module(value: object, shared: KnownFacts, number: int) -> Module:
 
 
 def _object(value: object, place: str) -> Mapping[str, Any]:
+    kind = type(value).__name__
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in cast("dict[object, object]", value)):
-        raise UsageError(f"{place}: expected an object of facts by name, got {type(value).__name__}.")
+        raise UsageError(f"{place}: expected an object of facts by name, got {kind}.")
     return cast("Mapping[str, Any]", value)
 
 
