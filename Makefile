@@ -11,7 +11,11 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_PYTHON := $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help install demo quick test check style mutants soak hostile bench bench-postgres bench-outbox bench-mark hops clean
+# Pythons and packages for `make pythons`, as PYTHON[=lowest]; outside of the tree.
+PYTHONS ?= 3.11=lowest 3.11 3.12 3.13 3.14
+PYTHONS_DIR ?= /tmp/fait-pythons
+
+.PHONY: help install demo quick test check style mutants soundness pythons soak hostile bench bench-postgres bench-outbox bench-mark bench-upcasting bench-check hops clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +44,12 @@ style: install ## only the style check
 mutants: install ## plant each fault, or ARGS="NAME ..."; a named test must detect it
 	$(BIN)/python -m tests.mutants $(ARGS)
 
+soundness: install ## search for changes of events that are called readable and are not: MINUTES=10
+	$(BIN)/python -m tests.schema.soundness --minutes $(MINUTES) $(ARGS)
+
+pythons: install ## tests of events on each Python that is installed, and with the oldest packages: PYTHONS="3.12 3.13"
+	$(BIN)/python -m tests.pythons --folder $(PYTHONS_DIR) $(PYTHONS)
+
 soak: install ## test the guarantees on a store of yours: STORE=postgresql://... MINUTES=60
 	$(BIN)/fait verify-store "$(STORE)" --minutes $(MINUTES)
 
@@ -60,6 +70,12 @@ bench-outbox: install ## measure the overhead of the outbox
 
 bench-mark: install ## measure the high-water mark with many connections
 	PYTHONPATH=bench $(BIN)/python -m mark $(ARGS)
+
+bench-upcasting: install ## measure decoding of events of current and older versions: 10 s
+	PYTHONPATH=bench $(BIN)/python bench/upcasting.py
+
+bench-check: install ## measure the check of 500 event types in 4 versions; ARGS="TYPES VERSIONS"
+	PYTHONPATH=bench $(BIN)/python -m check $(ARGS)
 
 hops: install ## count the functions that a command and a delivery enter; ARGS="--list" names them
 	PYTHONPATH=bench $(BIN)/python -m hops $(ARGS)

@@ -157,7 +157,7 @@ async def _median_run(url: str, tracer: Tracer, act: Callable[..., Awaitable[Jou
             await system.wait(timeout_s=30) if run == "here" else None
             await asyncio.sleep(0.01)  # until background tasks have nothing left to do
             journeys.append(await act(system, tracer, id))
-        split_at = type(system.store.log).append.__code__
+        split_at = type(system._store.log).append.__code__
     median = sorted(journeys[WARM_UP:], key=lambda each: len(each.functions))[RUNS // 2]
     return median.summary(split_at)
 
@@ -172,7 +172,7 @@ async def _command(system: fait.System, tracer: Tracer, id: str) -> Journey:
 
 async def _delivery(system: fait.System, tracer: Tracer, id: str) -> Journey:
     tracer.counts_command, journey = False, Journey()
-    recorded, recorder = asyncio.Event(), type(system.store.recorder)
+    recorded, recorder = asyncio.Event(), type(system._store.recorder)
     record = recorder.record
 
     async def record_and_stop(self: Any, work: Any) -> bool:

@@ -6,6 +6,7 @@ Async tests run on asyncio. A server is started once per test process, for the f
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,7 +48,7 @@ def uses_server(item: pytest.Item) -> bool:
     if not SERVER_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
         return True
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    return any(value in ("postgres", "postgresql") for value in parameters if isinstance(value, str))
+    return any(re.fullmatch(r"postgres(ql)?( \d+)?", value) for value in parameters if isinstance(value, str))
 
 
 @pytest.fixture(scope="session")
@@ -100,15 +101,16 @@ def postgres_url(postgres_servers: Callable[..., PostgresServer]) -> Callable[..
 
 @pytest.fixture(scope="session")
 def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Return URLs of new, empty stores of a backend, by its name."""
+    """Return URLs of new, empty stores of a backend, by its name: "memory", "sqlite", "postgres" or "postgres 16"."""
 
     def fresh(backend: str) -> str:
         if backend == "memory":
             return "memory:"
         if backend == "sqlite":
             return f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db"
-        assert backend in ("postgres", "postgresql"), f"the tests have no store of the backend {backend!r}"
-        return request.getfixturevalue("postgres_url")()
+        name, _, version = backend.partition(" ")
+        assert name in ("postgres", "postgresql"), f"the tests have no store of the backend {backend!r}"
+        return request.getfixturevalue("postgres_url")(*([int(version)] if version else []))
 
     return fresh
 

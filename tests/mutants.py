@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.planted import advice, events, postgres, schema, store, subscriptions
+from tests.planted import advice, events, evolution, locks, postgres, schema, store, subscriptions
 from tests.planted.mutant import Mutant, plant
 from tests.planted.stale_names import stale_names
 
@@ -40,6 +40,8 @@ MUTANTS: list[Mutant] = [
     *advice.FAULTS,
     *events.FAULTS,
     *schema.FAULTS,
+    *locks.FAULTS,
+    *evolution.FAULTS,
     *store.FAULTS,
     *postgres.FAULTS,
     *subscriptions.FAULTS,

@@ -1,12 +1,15 @@
 """A system belongs to the process and the event loop in which it was opened: elsewhere, every call is refused."""
 
 import asyncio
+import copy
 import gc
 import inspect
 import json
 import os
+import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import pytest
@@ -14,6 +17,7 @@ from msgspec import Struct
 
 import fait
 import fait.store
+from fait._store.ports import store as ports
 from fait._subscriptions.handler_log import HandlerBuffer, HandlerLog
 
 pytestmark = [
@@ -78,6 +82,15 @@ async def iterate(s: fait.System) -> None:
         pass
 
 
+PORTS: dict[str, Any] = {
+    "log": fait.store.Log,
+    "registrations": fait.store.Registrations,
+    "leases": fait.store.Leases,
+    "recorder": fait.store.Recorder,
+    "tables": fait.store.Tables,
+    "snapshots": fait.store.SnapshotStore,
+}
+
 CALLS: dict[str, Callable[[Any], Any]] = {
     "append": lambda s: s.append(fait.NewEvents("sum-1", [Added(1)])),
     "decide": lambda s: s.decide(decider, "1", Add(1)),
@@ -113,18 +126,29 @@ def test_calls_contain_each_public_asynchronous_method_of_a_system() -> None:
 
 
 async def attempt_all(clients: list[Any]) -> dict[str, str]:
-    """Return the error of each call of each client, and of `store`; calls that a client does not have are left out."""
+    """Return the error of each call of each client; calls that a client does not have are left out."""
     errors: dict[str, str] = {}
     for number, client in enumerate(clients):
         for name, call in CALLS.items():
             if hasattr(client, name):
                 errors[f"{number} {name}"] = await attempt(lambda call=call, client=client: call(client))
-    errors["store"] = await attempt(lambda: head(clients[0]))
     return errors
 
 
-async def head(s: fait.System) -> int:
-    return await s.store.log.head()
+async def attempt_all_ports(store: fait.store.Store) -> dict[str, str]:
+    """Return the error of each method of a store and of its ports, called without arguments."""
+    errors: dict[str, str] = {}
+    for port, protocol in {"": fait.store.Store, **PORTS}.items():
+        target: Any = getattr(store, port) if port else store
+        for name, member in vars(protocol).items():
+            if not name.startswith("_") and inspect.isfunction(member):
+
+                async def call(target: Any = target, name: str = name) -> Any:
+                    result = getattr(target, name)()
+                    return await result if inspect.isawaitable(result) else result
+
+                errors[f"{port}.{name}"] = await attempt(call)
+    return errors
 
 
 async def attempt(call: Callable[[], Any]) -> str:
@@ -176,10 +200,66 @@ async def test_every_call_elsewhere_is_refused_and_the_system_continues(
         clients: list[Any] = clients_of(s, await opened_context(s))
         errors = await asyncio.to_thread(elsewhere, lambda: asyncio.run(attempt_all(clients)))
         assert {name: error for name, error in errors.items() if not error.startswith(message)} == {}
-        assert len(errors) == len(CALLS) + 1 + 3 * len([name for name in CALLS if hasattr(fait.Client, name)])
+        assert len(errors) == len(CALLS) + 3 * len([name for name in CALLS if hasattr(fait.Client, name)])
         result = await s.publish(Added(2), stream="sum-1")
         assert (await s.get(Sum, "1", after=result, timeout_s=30)) == Sum(id="1", total=3)
         assert [each.event.number for each in await s.read("sum-1")] == [1, 2]
+
+
+@asynccontextmanager
+async def opened_store(url: str, owner: str) -> AsyncIterator[fait.store.Store]:
+    if owner == "system":
+        async with app.open(url) as s:
+            yield s.store
+    else:
+        store = await fait.store.open_store(url)
+        yield store
+        await store.close()
+
+
+@pytest.mark.parametrize("elsewhere", [in_thread, in_child], ids=["another event loop", "forked child"])
+@pytest.mark.parametrize("owner", ["system", "store"])
+async def test_every_method_of_a_port_elsewhere_is_refused(
+    url: str, owner: str, elsewhere: Callable[[Callable[[], Any]], Any]
+) -> None:
+    message = (OTHER_LOOP if elsewhere is in_thread else FORKED).replace("the system", f"the {owner}")
+    async with opened_store(url, owner) as store:
+        await store.log.head()  # the first call of a method is bound like the later ones
+        errors = await asyncio.to_thread(elsewhere, lambda: asyncio.run(attempt_all_ports(store)))
+        assert {name: error for name, error in errors.items() if not error.startswith(message)} == {}
+        assert {"log.read", "tables.select", "leases.acquire", ".examine", "log.notify"} <= errors.keys()
+        assert await store.log.head() == 0
+
+
+async def test_call_of_a_port_passed_to_its_event_loop_is_accepted(url: str) -> None:
+    async with app.open(url) as s:
+        loop = asyncio.get_running_loop()
+
+        def call() -> int:
+            return asyncio.run_coroutine_threadsafe(s.store.log.head(), loop).result(30)
+
+        assert await asyncio.to_thread(call) == 0
+
+
+async def test_system_cannot_be_pickled_or_copied(url: str) -> None:
+    async with app.open(url) as s:
+        for each in (s, s.using(key="k"), s.store, s.store.log):
+            for attempt_copy in (pickle.dumps, copy.copy, copy.deepcopy):
+                with pytest.raises(fait.UsageError, match="cannot be copied or passed to another process"):
+                    attempt_copy(each)
+
+
+async def test_iteration_that_is_continued_in_another_event_loop_is_refused(url: str) -> None:
+    async with app.open(url) as s:
+        await s.publish(Added(1), stream="sum-1")
+        iteration = s.events(follow_on=True)
+        await anext(iteration)
+        error = await asyncio.to_thread(in_thread, lambda: asyncio.run(attempt(lambda: anext(iteration))))
+        assert error.startswith(OTHER_LOOP)
+
+
+def test_ports_of_a_store_are_those_of_the_protocol() -> None:
+    assert set(PORTS) == set(ports.PORTS) == {k for k, v in vars(fait.store.Store).items() if isinstance(v, property)}
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

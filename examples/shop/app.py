@@ -2,12 +2,12 @@
 
 import fait
 
-from . import inventory, orders, summaries
+from . import earlier_events, inventory, orders, summaries
 from .handlers import release_stock, reserve_stock, send_email
 from .orders import OrderCanceled, OrderPlaced, OrderShipped
 
 shop = fait.App("shop")
-shop.include(orders, inventory, summaries)
+shop.include(orders, earlier_events, inventory, summaries)
 
 shop.on(OrderPlaced)(reserve_stock)
 shop.on(OrderCanceled)(release_stock)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
 import fait
 
@@ -18,7 +18,7 @@ class Item:
     price: Decimal
 
 
-@fait.event("shop.order-placed", version=2)
+@fait.event("shop.order-placed", version=3)
 class OrderPlaced:
     """A customer ordered these items at these prices."""
 
@@ -27,12 +27,6 @@ class OrderPlaced:
     total: Decimal
     placed_at: datetime
     currency: str
-
-
-@fait.upcast("shop.order-placed", 1)
-def with_currency(data: dict[str, Any]) -> dict[str, Any]:
-    """Add the currency: before schema version 2 all prices were in US dollars."""
-    return {**data, "currency": "USD"}
 
 
 @fait.event("shop.order-paid")
@@ -49,7 +43,7 @@ class OrderShipped:
     tracking_number: str
 
 
-@fait.event("shop.order-canceled")
+@fait.event("shop.order-canceled", was=("shop.order-cancelled",))
 class OrderCanceled:
     """The order was canceled; nothing will be shipped."""
 

@@ -36,6 +36,7 @@ from fait._errors import (
     SubscriptionsChanged,
     UndecodableEvent,
     UnknownEventType,
+    UnlockedEvents,
     UsageError,
     WrongExpectedVersion,
 )
@@ -106,6 +107,7 @@ __all__ = [
     "SystemClock",
     "UndecodableEvent",
     "UnknownEventType",
+    "UnlockedEvents",
     "Until",
     "Untyped",
     "Upcaster",

@@ -15,8 +15,9 @@ line use the same object. The declarations are checked as a whole when they are 
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
+from fait._arguments import check_items, check_type
 from fait._clock import Clock
 from fait._declarations import Declarations, declared_objects, resolve
 from fait._delivery.outbox.open import AsyncConnection, AsyncpgConnection, SyncConnection, open_outbox
@@ -29,6 +30,10 @@ from fait._subscriptions.reactor import HANDLER_TIMEOUT_S, Context, ReactorDefin
 from fait._subscriptions.registration import RegistrationChanges
 from fait._subscriptions.subscription import Start
 from fait._system import System, open_system
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable  # slow to import
+    from pathlib import Path
 
 __all__ = ["App", "declarations_of"]
 
@@ -85,13 +90,18 @@ class App:
     Args:
         name: name of the app. It is stored with the checkpoints of its subscriptions, so do not change it. Several apps
             may share a store if their subscriptions have different names.
+        locks: the folder of locks, for production: `open` and `outbox` refuse the app if the current version of an
+            event type is not locked there, or if its class was changed since. A path relative to the working directory,
+            or a folder of a package: `importlib.resources.files("shop") / "events"`. None: drafts are allowed.
 
     Attributes:
         name: name of the app.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, locks: "str | Path | Traversable | None" = None) -> None:
         self.name = name
+        self._locks = locks
+        self._locked: Declarations | None = None  # the declarations whose locks were checked
         self._included: list[Any] = []  # objects and reactors, in order; it only grows
         self._resolved: tuple[int, Declarations] | None = None  # declarations, and the number of objects they are of
         self._systems: set[System] = set()
@@ -200,6 +210,16 @@ class App:
             resolved = self._resolved = len(included), resolve(self.name, included)
         return resolved[1]
 
+    def _resolve_locked(self) -> Declarations:
+        """Return the declarations, after a check of their locks if the app requires locks."""
+        declarations = self._resolve()
+        if self._locks is not None and self._locked is not declarations:
+            from fait._evolution.require_locks import require_locks  # slow to import
+
+            require_locks(declarations.registry, self._locks)
+            self._locked = declarations
+        return declarations
+
     @overload
     def outbox(self, connection: SyncConnection, /, *, schema: str = "public") -> Outbox: ...
     @overload
@@ -219,9 +239,10 @@ class App:
 
         Raises:
             UsageError: the argument is not a usable connection or session of one of these libraries.
-            DeclarationError: the declarations contradict each other.
+            DeclarationError: the declarations contradict each other; `UnlockedEvents` if the app requires locks and an
+                event type is a draft.
         """
-        return open_outbox(connection, self._resolve().codec, schema, self._notify_systems)
+        return open_outbox(connection, self._resolve_locked().codec, schema, self._notify_systems)
 
     def _notify_systems(self) -> None:
         """Notify the open systems of this process that a transaction has been committed."""
@@ -265,16 +286,19 @@ class App:
                 already has rows, or is not one that fait has created.
             MissingExtra: the driver of the store is not installed.
             DeclarationError: the declarations contradict each other, or another app of the store has a subscription of
-                the same name.
+                the same name; `UnlockedEvents` if the app requires locks and an event type is a draft.
             StoreUnavailable: the store cannot be opened; `StoreTooNew` if a newer version of fait created it.
             SubscriptionsChanged: subscriptions were removed from the app and others were added to it.
             ReadModelChanged: the definition of a read model changed since its table was built.
             CheckpointMismatch: a checkpoint does not belong to this log.
             PositionExpired: a subscription would start where messages have been dropped.
         """
+        check_type("renamed=", renamed or {}, Mapping, "a mapping of old names to new names")
+        for argument, names in {"forget=": forget, "accept=": accept, "rebuild=": rebuild}.items():
+            check_items(argument, names, str, "a list of names")
         changes = RegistrationChanges(renamed or {}, forget, accept, rebuild)
         async with open_system(
-            self._resolve(), url, run=run, clock=clock, changes=changes, create=create, lease_s=lease_s
+            self._resolve_locked(), url, run=run, clock=clock, changes=changes, create=create, lease_s=lease_s
         ) as system:  # fmt: skip
             self._systems.add(system)
             try:

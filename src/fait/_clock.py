@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from fait._arguments import check_time
+from fait._arguments import check_number, check_time
 
 __all__ = ["Clock", "ManualClock", "SystemClock", "freeze", "new_id", "now"]
 
@@ -59,7 +59,8 @@ class ManualClock:
 
     def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
         """Move the clock forward; negative amounts move it back."""
-        self.moment += timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days)
+        amounts = {"seconds": seconds, "minutes": minutes, "hours": hours, "days": days}
+        self.moment += timedelta(**{unit: check_number(unit, amount) for unit, amount in amounts.items()})
 
 
 _frozen: ContextVar[datetime | None] = ContextVar("fait_now", default=None)

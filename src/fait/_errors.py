@@ -2,6 +2,7 @@
 
     FaitError
     ├── DeclarationError        a class or function cannot be used as declared
+    │   └── UnlockedEvents      … because it is a draft, and the app requires locks
     ├── MissingExtra            an optional dependency is not installed
     ├── UsageError              invalid call: wrong type, unknown column, missing store
     │   └── InvalidCursor       … because `find` did not return this cursor for this order
@@ -26,7 +27,7 @@ Each exception has its facts as attributes and builds its message from them. A m
 and was not written, and what to do next. Messages never contain event data or passwords.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "SubscriptionsChanged",
     "UndecodableEvent",
     "UnknownEventType",
+    "UnlockedEvents",
     "UsageError",
     "WrongExpectedVersion",
 ]
@@ -63,6 +65,23 @@ class DeclarationError(FaitError):
 
     Raised at import, by `App.include`, by `App.open`, or at the first use of the class or function.
     """
+
+
+class UnlockedEvents(DeclarationError):
+    """Event types are not locked, or their classes differ from their locks, and the app requires locks.
+
+    Attributes:
+        reasons: why an event type must not be stored, by its stored name.
+    """
+
+    def __init__(self, folder: str, reasons: Mapping[str, str]) -> None:
+        self.reasons: dict[str, str] = dict(reasons)
+        types = "".join(f"\n  {name}: {reason}" for name, reason in reasons.items())
+        super().__init__(
+            f"{len(reasons)} event type(s) do not match the locks in {folder}:{types}\nNothing was opened or written. "
+            "Deploy the folder with the code. Lock a draft with: fait schema lock. Make a change of a locked version "
+            "the next version: fait schema new-version TYPE."
+        )
 
 
 class MissingExtra(FaitError):
@@ -191,14 +210,15 @@ class KeyReused(FaitError):
 
     Attributes:
         key: the idempotency key.
-        stream: name of the stream it was used on.
+        stream: name of the stream it was used on; "" if it was used for a decision without events.
     """
 
     def __init__(self, key: str, stream: str, original: str) -> None:
         self.key = key
         self.stream = stream
+        place = f"on stream {stream!r} " if stream else ""
         super().__init__(
-            f"idempotency key {key!r} was already used on stream {stream!r} for {original}. Nothing was written: use a "
+            f"idempotency key {key!r} was already used {place}for {original}. Nothing was written: use a "
             f"new key for a new intention, or a scope= of its own for each kind of key."
         )
 

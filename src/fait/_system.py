@@ -8,11 +8,12 @@ are stopped and the store is closed.
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, cast
 
 from msgspec import Struct
 
-from fait._arguments import MAX_INTEGER, is_number
+from fait._affinity import Bound
+from fait._arguments import MAX_INTEGER, check_type, described, is_number
 from fait._clock import Clock, SystemClock
 from fait._decisions.boundary import read_matching_events
 from fait._decisions.calls import WriteResult
@@ -24,10 +25,10 @@ from fait._errors import UsageError
 from fait._events.append import Until, check_limit
 from fait._events.envelope import Envelope
 from fait._events.event import NOTHING_DECIDED
-from fait._events.query import EVERYTHING, Query
+from fait._events.query import EVERYTHING, Query, check_queries
 from fait._events.stream import check_stream
 from fait._store.open import open_store
-from fait._store.ports.store import Store
+from fait._store.ports.store import PORTS, Store
 from fait._subscriptions.feed import follow, stream_pages
 from fait._subscriptions.find import Rows, column_conditions, decode_cursor, encode_cursor, sort_orders
 from fait._subscriptions.processor import LEASE_DURATION_S, MIN_LEASE_DURATION_S, State
@@ -63,11 +64,16 @@ async def open_system(
     lease_s: float = LEASE_DURATION_S,
 ) -> AsyncGenerator["System", None]:
     """Run declarations on a store: all of an app, or a part of them. See `App.open`."""
+    check_type("url", url, str, "a str")
     if run not in ("here", "elsewhere"):
-        raise UsageError(f"run= must be 'here' or 'elsewhere', not {run!r}. Nothing was opened.")
+        raise UsageError(
+            f"run= must be 'here' or 'elsewhere', not {described(run, show_text=True)}. Nothing was opened."
+        )
+    if clock is not None and (isinstance(clock, type) or not callable(getattr(clock, "now", None))):
+        raise UsageError(f"clock= must be a Clock, such as fait.ManualClock(...), not {described(clock)}")
     if not (is_number(lease_s) and MIN_LEASE_DURATION_S <= lease_s < float("inf")):
         raise UsageError(
-            f"lease_s= must be at least {MIN_LEASE_DURATION_S} seconds, not {lease_s!r}. Nothing was opened."
+            f"lease_s= must be at least {MIN_LEASE_DURATION_S} seconds, not {described(lease_s)}. Nothing was opened."
         )
     clock = clock or SystemClock()
     store = await open_store(url, clock=clock, create=create)
@@ -85,6 +91,11 @@ async def open_system(
 def _variable_name(app: str) -> str:
     """The probable name of the variable with an app, for an error message."""
     return app if app.isidentifier() else "app"
+
+
+def _check_write_result(after: WriteResult[Any] | None) -> None:
+    if after is not None:
+        check_type("after=", after, WriteResult, "a WriteResult, as returned by transact, decide, publish and append")
 
 
 class SubscriptionStatus(Struct, frozen=True):
@@ -122,6 +133,7 @@ class System(Client):
         )
         self._declarations = declarations
         self._store = store
+        self._bound_store = cast("Store", Bound(store, self._affinity, PORTS))
         projections = [Projection(each, codec, store.tables) for each in declarations.read_models.values()]
         reactors = [Reactor(each, codec, store.log, self) for each in declarations.reactors.values()]
         subscriptions: list[Projection | Reactor] = [*projections, *reactors]
@@ -133,11 +145,9 @@ class System(Client):
     def store(self) -> Store:
         """The store, with all its ports (see `fait.store`).
 
-        Raises:
-            UsageError: in another process or event loop than the one in which the system was opened.
+        Their methods raise `UsageError` in another process or event loop than the one in which the system was opened.
         """
-        self._affinity.check()
-        return self._store
+        return self._bound_store
 
     def _notify_commit(self) -> None:
         """Wake readers after a commit of new events. May be called from any thread."""
@@ -229,11 +239,7 @@ class System(Client):
         """
         check_limit(limit)
         definition = self._definition(model)
-        if after is not None and not isinstance(after, WriteResult):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(
-                "after= takes a WriteResult, as returned by transact, decide, publish and append, not "
-                f"{type(after).__qualname__}"
-            )
+        _check_write_result(after)
         order = sort_orders(definition, order_by)
         after_row = None if cursor is None else decode_cursor(definition, order, cursor)
         conditions, select = column_conditions(definition, where), self.store.tables.select
@@ -262,6 +268,7 @@ class System(Client):
             UsageError: a read model is not included in the app.
             Stale: a subscription did not reach the write within the timeout; the exception names it.
         """
+        _check_write_result(after)
         names = [self._definition(model).name for model in models] or list(self._subscription_runner.processors)
         position = await self.store.log.last_position() if after is None else after.position
         deadline = Deadline(timeout_s)
@@ -335,6 +342,7 @@ class System(Client):
             UndecodableEvent: an event cannot be decoded.
         """
         check_limit(limit)
+        check_type("until=", until, Until, "an Until")
         codec = self._loader.codec
         pages = stream_pages(self.store.log, check_stream(stream), after=after, until=until, limit=limit)
         stored = [each async for page in pages for each in page if each.type != NOTHING_DECIDED]
@@ -357,6 +365,7 @@ class System(Client):
             UsageError: `after` is no position.
             UndecodableEvent: an event cannot be decoded.
         """
+        check_queries("query=", (query,))
         codec = self._loader.codec
         async for page in follow(self.store.log, after, codec.registry.names.stored_query(query), live=follow_on):
             decided = (each for each in page.events if each.type != NOTHING_DECIDED)

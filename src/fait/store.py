@@ -27,7 +27,10 @@ committed.
 """
 
 from types import FunctionType
+from typing import cast
 
+from fait._affinity import Affinity, Bound
+from fait._clock import Clock
 from fait._decisions.snapshot import Snapshot, SnapshotStore
 from fait._events.append import (
     MAX_APPEND_BYTES,
@@ -67,12 +70,13 @@ from fait._store.group_commit import (
     PendingAppend,
 )
 from fait._store.migrations import Migration, MigrationStatus
-from fait._store.open import backend_names, open_admin, open_store
+from fait._store.open import backend_names, open_admin
+from fait._store.open import open_store as _open_unchecked
 from fait._store.ports.column_values import fits_column
 from fait._store.ports.leases import Lease, Leases, Range
 from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, Log, OldestMessage, StreamInfo, epoch_of
 from fait._store.ports.registrations import Kind, RangeKey, Registration, Registrations, not_registered, widened
-from fait._store.ports.store import Finding, Store
+from fait._store.ports.store import PORTS, Finding, Store
 from fait._store.ports.tables import (
     Column,
     ColumnCondition,
@@ -185,6 +189,27 @@ __all__ = [
     "resolve_duplicate",
     "widened",
 ]
+
+
+async def open_store(url: str, *, clock: Clock | None = None, create: bool = True) -> Store:
+    """Open a store. It belongs to the process and the event loop in which it is opened.
+
+    Args:
+        url: URL of the store; its scheme selects the backend.
+        clock: the clock for `recorded_at`; None: the operating system's, or that of the server.
+        create: whether to create the store if it does not exist.
+
+    Returns:
+        The store. Its methods, and those of its ports, raise `UsageError` in another process or event loop.
+
+    Raises:
+        UsageError: the URL is malformed, or no backend has its scheme.
+        MissingExtra: the backend's driver is not installed.
+        StoreUnavailable: the store cannot be opened. Nothing was written.
+    """
+    store = await _open_unchecked(url, clock=clock, create=create)
+    return cast("Store", Bound(store, Affinity("store"), PORTS))
+
 
 # Names that `fait` exports as well report `fait`, which has been imported before this module.
 for _name in __all__:

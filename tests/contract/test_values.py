@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 import fait
 from fait._store.open import backend_names
+from fait._subscriptions.handler_log import HandlerBuffer, HandlerLog
 
 
 @fait.event("hostile.said")
@@ -149,6 +151,35 @@ async def test_event_type_may_have_a_plain_name(s: fait.System, name: str) -> No
 
     [recorded] = await s.read("a-1")
     assert recorded.event == fait.Untyped(name, {"a": 1})
+
+
+UNDECODABLE: dict[str, tuple[Any, str]] = {
+    "other type": ({"number": "secret"}, r"Expected `int`, got `str` - at `\$.number`"),
+    "no object": (["secret"], "Expected `object`, got `array`"),
+    "raw": (msgspec.Raw(b'{"text":7,"number":1}'), r"Expected `str`, got `int`"),
+}
+
+
+@pytest.mark.parametrize("data", UNDECODABLE)
+async def test_untyped_event_that_its_class_cannot_decode_is_refused(s: fait.System, data: str) -> None:
+    value, reason = UNDECODABLE[data]
+    event = fait.Untyped("hostile.said", value)
+
+    with pytest.raises(fait.InvalidValue, match=f"the class Said cannot decode its data .{reason}") as error:
+        await s.publish(event, stream="a-1")
+    with pytest.raises(fait.InvalidValue):
+        await s.append(fait.NewEvents("a-1", [Said(), event]))
+    with pytest.raises(fait.InvalidValue):
+        await opened_context(s).publish(event, stream="a-1")
+    assert "secret" not in str(error.value)
+    assert await s.store.log.head() == 0
+    await s.publish(fait.Untyped("hostile.said", {"text": "a", "unknown": 1}), stream="a-1")
+    assert [each.event for each in await s.read("a-1")] == [Said(text="a")]
+
+
+def opened_context(s: fait.System) -> fait.Context:
+    envelope: Any = None
+    return fait.Context(HandlerLog(s.store.log, fait.SystemClock(), HandlerBuffer()), s, envelope, 1)
 
 
 @pytest.mark.parametrize("name", INVALID_NAMES)

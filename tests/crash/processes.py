@@ -14,8 +14,8 @@ class Child:
     def __init__(self, *arguments: str) -> None:
         self.lines: list[str] = []
         self._process = subprocess.Popen(
-            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            cwd=Path(__file__).parents[2],
+            [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, cwd=Path(__file__).parents[2],
         )  # fmt: skip
         self._readers = [threading.Thread(target=each, daemon=True) for each in (self._collect, self._collect_errors)]
         self.errors: list[str] = []
@@ -36,16 +36,28 @@ class Child:
         assert self._process.poll() is None, "".join(self.errors)
         return len(self.lines) >= count
 
+    def send_line(self) -> None:
+        """Let the program continue that waits for a line."""
+        assert self._process.stdin is not None
+        print(file=self._process.stdin, flush=True)
+
     def kill(self) -> None:
         """Send SIGKILL, and read the remaining output."""
         self._process.kill()
-        self._process.wait()
+        self.finish()
+
+    def finish(self) -> int:
+        """Wait until the program ends, read the remaining output, and return the exit code."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        code = self._process.wait(timeout=60)
         for reader in self._readers:
             reader.join()
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._process.stdout.close()
         self._process.stderr.close()
+        return code
 
 
 def until(is_so: Callable[[], bool], timeout_s: float = 30.0) -> None:

@@ -5,7 +5,8 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -70,6 +71,43 @@ async def test_argument_that_cannot_be_compared_is_refused_under_a_key(s: System
     with pytest.raises(fait.InvalidValue, match="a repeated call could not be recognized"):
         await s.using(key="k").transact(Shelf.put, "1", argument)
     assert await stored_types(s) == ["wallet.filled"]
+
+
+ZONE = timezone(timedelta(hours=2))
+MOMENT = datetime(2024, 1, 15, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("first", "same", "other"),
+    [
+        (MOMENT, MOMENT.astimezone(ZONE), MOMENT.replace(tzinfo=ZONE)),
+        (Decimal("1.0"), Decimal("1.00"), Decimal("1.01")),
+        ({"due": [MOMENT]}, {"due": [MOMENT.astimezone(ZONE)]}, {"due": [MOMENT.replace(tzinfo=None)]}),
+        (MOMENT.replace(tzinfo=None), MOMENT.replace(tzinfo=None), MOMENT),
+        ("1.0", "1.0", "1.00"),
+        (Decimal("1.0"), Decimal("1"), "one"),
+    ],
+    ids=["instant", "decimal", "nested", "naive", "text", "decimal and text"],
+)
+async def test_arguments_under_a_key_are_compared_as_values(s: System, first: Any, same: Any, other: Any) -> None:
+    client = s.using(key="k")
+    await client.transact(Wallet.look, "1", first)
+
+    assert (await client.transact(Wallet.look, "1", same)).repeated
+    with pytest.raises(fait.KeyReused, match="look with other arguments"):
+        await client.transact(Wallet.look, "1", other)
+
+
+async def test_key_reused_after_a_decision_without_events_names_its_command_and_no_internal_stream(s: System) -> None:
+    await s.using(key="k").decide(boundary, Fill(0))
+    await s.using(key="l").transact(Wallet.look, "1")
+
+    for key, original in {"k": "fill-both.Fill", "l": "wallet.look"}.items():
+        with pytest.raises(fait.KeyReused, match=f"'{key}' was already used for {original}") as error:
+            await s.using(key=key).publish(Filled(1), stream="wallet-1")
+        assert error.value.stream == ""
+    with pytest.raises(fait.KeyReused, match=r"'k' was already used for fill-both\.Fill"):
+        await s.using(key="k").transact(Wallet.look, "1")
 
 
 async def test_scope_makes_a_key_another_key(s: System) -> None:

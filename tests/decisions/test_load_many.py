@@ -64,7 +64,7 @@ class QueryCounter:
 
     def __init__(self, s: System, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls = self.events = self.longest = 0
-        read = s.store.log.histories
+        read = s._store.log.histories
 
         async def counting(streams: Sequence[tuple[str, int]], *, limit: int = PAGE_SIZE) -> Any:
             histories, more = await read(streams, limit=limit)
@@ -75,7 +75,7 @@ class QueryCounter:
             assert events <= PAGE_SIZE
             return histories, more
 
-        monkeypatch.setattr(s.store.log, "histories", counting)
+        monkeypatch.setattr(s._store.log, "histories", counting)
 
 
 async def test_load_many_returns_states_in_the_order_of_the_ids(s: System) -> None:

@@ -112,7 +112,7 @@ async def fill(s: System, times: int, id: str = "1") -> None:
 async def saved_snapshot(s: System, id: str = "1") -> Snapshot | None:
     """Wait until snapshots are saved; return that of a tank."""
     await s._snapshots.close()
-    snapshots = await s.store.snapshots.load_snapshots([f"tank-{id}"])
+    snapshots = await s._store.snapshots.load_snapshots([f"tank-{id}"])
     return snapshots[0] if snapshots else None
 
 
@@ -121,7 +121,7 @@ class EventCounter:
 
     def __init__(self, s: System, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read = 0
-        history, histories = s.store.log.history, s.store.log.histories
+        history, histories = s._store.log.history, s._store.log.histories
 
         async def one(*values: Any, **named: Any) -> Any:
             events, more = await history(*values, **named)
@@ -133,8 +133,8 @@ class EventCounter:
             self.read += sum(len(events) for _, events in streams)
             return streams, more
 
-        monkeypatch.setattr(s.store.log, "history", one)
-        monkeypatch.setattr(s.store.log, "histories", several)
+        monkeypatch.setattr(s._store.log, "history", one)
+        monkeypatch.setattr(s._store.log, "histories", several)
 
 
 # Saving and loading
@@ -178,7 +178,7 @@ async def test_snapshot_is_json_and_may_be_deleted(s: System) -> None:
     assert snapshot is not None
     assert msgspec.json.decode(snapshot.state)["level"] == "5"
     if "Sqlite" in type(s.store).__name__:
-        writer: Any = s.store.log
+        writer: Any = s._store.log
         await writer._writer.run(lambda connection: connection.execute("DELETE FROM fait_snapshots"))
         assert (await s.load(Tank, "1")).level == 6
 
@@ -261,10 +261,10 @@ async def test_snapshot_of_another_history_is_not_used(s: System) -> None:
         msgspec.structs.replace(snapshot, version=4, state=state),
         msgspec.structs.replace(snapshot, version=60, state=state),
     ):
-        await s.store.snapshots.save_snapshot(wrong)
+        await s._store.snapshots.save_snapshot(wrong)
 
         assert (await s.load_many(Tank, ["1"]))["1"].level == 6
-        await s.store.snapshots.save_snapshot(wrong)
+        await s._store.snapshots.save_snapshot(wrong)
         assert (await s.load(Tank, "1")).level == 6
         assert (
             await saved_snapshot(s)
@@ -283,7 +283,7 @@ async def test_snapshot_that_cannot_be_decoded_is_not_used(s: System, caplog: py
     await fill(s, 6)
     snapshot = await saved_snapshot(s)
     assert snapshot is not None
-    await s.store.snapshots.save_snapshot(msgspec.structs.replace(snapshot, state='{"level":{}}'))
+    await s._store.snapshots.save_snapshot(msgspec.structs.replace(snapshot, state='{"level":{}}'))
 
     assert (await s.load(Tank, "1")).level == 6
     assert "failed to decode a snapshot" in caplog.text
@@ -315,7 +315,7 @@ async def test_wrong_snapshot_is_logged_and_replaced_at_verification(
     await fill(s, 6)
     snapshot = await saved_snapshot(s)
     assert snapshot is not None
-    await s.store.snapshots.save_snapshot(
+    await s._store.snapshots.save_snapshot(
         msgspec.structs.replace(snapshot, state=snapshot.state.replace('"5"', '"7"', 1))
     )
     assert (await s.load(Tank, "1")).level == 8  # without verification, the snapshot is used
@@ -398,8 +398,8 @@ class SlowSnapshots:
         self.go = asyncio.Event()
         self.calls = 0
         self._error = error
-        self._save = s.store.snapshots.save_snapshot
-        s.store.snapshots.save_snapshot = self.save  # type: ignore[method-assign]
+        self._save = s._store.snapshots.save_snapshot
+        s._store.snapshots.save_snapshot = self.save  # type: ignore[method-assign]
 
     async def save(self, snapshot: Snapshot) -> None:
         self.calls += 1
@@ -426,13 +426,13 @@ async def test_snapshot_is_saved_after_the_append(s: System) -> None:
     slow = SlowSnapshots(s)
     slow.go.set()
     heads: list[int] = []
-    save = s.store.snapshots.save_snapshot
+    save = s._store.snapshots.save_snapshot
 
     async def observed(snapshot: Snapshot) -> None:
-        heads.append(await s.store.log.head())
+        heads.append(await s._store.log.head())
         await save(snapshot)
 
-    s.store.snapshots.save_snapshot = observed  # type: ignore[method-assign]
+    s._store.snapshots.save_snapshot = observed  # type: ignore[method-assign]
     await fill(s, 6)
     await s._snapshots.close()
 
@@ -456,7 +456,7 @@ async def test_failure_to_load_snapshots_is_only_logged(s: System, caplog: pytes
         raise StoreUnavailable("the database is offline.")
 
     await fill(s, 7)
-    s.store.snapshots.load_snapshots = broken  # type: ignore[method-assign]
+    s._store.snapshots.load_snapshots = broken  # type: ignore[method-assign]
 
     assert (await s.load(Tank, "1")).level == 7
     assert "the database is offline" in caplog.text

@@ -204,7 +204,7 @@ async def test_command_can_read_id_and_version(s: System) -> None:
 
 
 async def test_invalid_options_and_arguments_are_refused(s: System) -> None:
-    with pytest.raises(fait.UsageError, match="attempts must be at least 1"):
+    with pytest.raises(fait.UsageError, match="attempts= must be an integer from 1 "):
         s.using(attempts=0)
     with pytest.raises(fait.UsageError, match=r"NewEvents\(\.\.\., expected"):
         await s.using(expected=1).append(fait.NewEvents("account-1", [Deposited(Decimal(1))]))

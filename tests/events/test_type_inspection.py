@@ -24,6 +24,7 @@ T = TypeVar("T")
 Bound = TypeVar("Bound", bound=int)
 Either = TypeVar("Either", int, str)
 Moment = NewType("Moment", datetime)
+ShortText = NewType("ShortText", Annotated[str, msgspec.Meta(max_length=3)])  # pyright: ignore[reportGeneralTypeIssues]
 NAIVE = datetime(2024, 1, 1)
 AWARE = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -146,6 +147,8 @@ def declare(kind: Any, **default: Any) -> EventType:
         (str | datetime, "str and datetime are both strings in JSON", "tagged Structs"),
         (Decimal | str | None, "Decimal and str are both strings in JSON", "tagged Structs"),
         (list[date | Letter], "date and Letter are both strings in JSON", "tagged Structs"),
+        (Annotated[str, msgspec.Meta(pattern="a")] | list[int], "msgspec corrupts memory", "into a record"),
+        (ShortText | tuple[int, str] | None, "msgspec corrupts memory", "into a record"),
         (Union[Literal["a"], bytes], "both strings in JSON", "tagged Structs"),  # noqa: UP007
         (Left | Right, "all Struct types must be tagged", "another type"),
         (list[int] | set[int], "Type unions may not contain more than one", "another type"),
@@ -178,6 +181,9 @@ def test_type_that_json_cannot_store_raises_with_advice(kind: Any, reason: str, 
     "kind",
     [
         Json,
+        str | list[int],
+        Annotated[str, msgspec.Meta(description="a code")] | list[int],
+        ShortText | None,
         list[Json],
         dict[str, Json],
         Json | None,

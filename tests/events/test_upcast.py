@@ -151,6 +151,31 @@ def test_newer_version_of_a_retired_type_is_too_new() -> None:
         registry.conversion("path.never", 1, "x-1", 1)
 
 
+def test_error_for_an_unknown_type_names_stream_closest_type_and_what_to_do() -> None:
+    registry = build_registry([Opened])
+
+    with pytest.raises(fait.UnknownEventType) as raised:
+        registry.conversion("path.openned", 1, "x-1", 12)
+
+    assert str(raised.value) == (
+        "cannot decode event 12 of stream 'x-1' ('path.openned'): no included event class has that name. Include its "
+        "class in the app, with app.include(...). The closest is 'path.opened': a renamed class has "
+        "was=('path.openned',)"
+    )
+
+
+def test_error_for_a_newer_version_names_stream_versions_and_what_to_do() -> None:
+    registry = build_registry([Opened])
+
+    with pytest.raises(fait.EventTooNew) as raised:
+        registry.conversion("path.opened", 9, "x-1", 12)
+
+    assert str(raised.value) == (
+        "cannot decode event 12 of stream 'x-1' ('path.opened'): it has schema version 9, but its class declares "
+        "version 3. Newer code wrote it: deploy that code here too, or include an @fait.downcast('path.opened', 9)"
+    )
+
+
 def test_split_with_an_undeclared_result_raises_declaration_error() -> None:
     @fait.upcast("path.all", 1, into=("path.closed",))
     def split(data: Any) -> list[Any]:

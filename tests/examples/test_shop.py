@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import fait
-from examples.shop import inventory, orders, summaries
+from examples.shop import earlier_events, inventory, orders, summaries
 from examples.shop.app import shop
 from examples.shop.audit import EventRow, FileContents, audit
 from examples.shop.demo import main
@@ -34,16 +34,7 @@ from examples.shop.inventory import (
     stock_of,
     stock_received,
 )
-from examples.shop.orders import (
-    Item,
-    Order,
-    OrderCanceled,
-    OrderPaid,
-    OrderPlaced,
-    OrderShipped,
-    total,
-    with_currency,
-)
+from examples.shop.orders import Item, Order, OrderCanceled, OrderPaid, OrderPlaced, OrderShipped, total
 from examples.shop.summaries import CustomerSummary, OrderSummary
 from examples.shop.traffic import SCARCE, TEAS, PlannedOrder, plan_deliveries, plan_orders
 from fait._clock import freeze
@@ -52,6 +43,7 @@ from fait._events.append import StreamWrite
 from fait._events.envelope import EncodedEvent
 from fait._events.version import expected_number
 from fait._store.open import backend_names
+from fait.testing.event_check import check_events
 
 ROOT = Path(__file__).parents[2]
 FAIT = Path(sys.executable).with_name("fait")
@@ -164,7 +156,7 @@ def test_released_pieces_are_on_hand() -> None:
 def without_email() -> fait.App:
     """Return the shop without its e-mail handler, which needs SQL: it runs on every backend."""
     app = fait.App("shop")
-    app.include(orders, inventory, summaries)
+    app.include(orders, earlier_events, inventory, summaries)
     app.on(OrderPlaced)(reserve_stock)
     app.on(OrderCanceled)(release_stock)
     return app
@@ -216,34 +208,63 @@ async def test_customer_summary_counts_orders_of_customer(url: str) -> None:
         assert rows[0].last_order_at == (await s.read("order-o-3"))[0].event.placed_at
 
 
-async def test_order_of_schema_version_1_is_in_dollars(url: str) -> None:
-    old = (
-        '{"customer_id":"c-1","items":[{"sku":"sencha","quantity":1,"price":"15.60"}],'
-        '"total":"15.60","placed_at":"2019-05-01T09:00:00Z"}'
-    )
+EARLIER_ORDER = (
+    '"items":[{"sku":"sencha","quantity":1,"price":"15.60"}],"total":"15.60","placed_at":"2019-05-01T09:00:00Z"'
+)
+
+
+async def append_stored(system: fait.System, stream: str, *events: tuple[str, int, str]) -> None:
+    """Append events to a new stream as an earlier version of the shop stored them."""
+    encoded = tuple(EncodedEvent(type, version, fait.new_id(), data) for type, version, data in events)
+    await system.store.log.append([StreamWrite(stream, encoded, expected_number("no_stream"))])
+    await wait_for_subscriptions(system)
+
+
+@pytest.mark.parametrize(
+    ("version", "fields", "currency"), [(1, '"customer":"c-1"', "USD"), (2, '"customer":"c-1","currency":"EUR"', "EUR")]
+)
+async def test_order_of_earlier_schema_version_is_read(url: str, version: int, fields: str, currency: str) -> None:
     async with opened(without_email(), url, sencha=9) as s:
-        event = EncodedEvent("shop.order-placed", 1, fait.new_id(), old)
-        await s.store.log.append([StreamWrite("order-o-1", (event,), expected_number("no_stream"))])
-        await wait_for_subscriptions(s)
+        await append_stored(s, "order-o-1", ("shop.order-placed", version, f"{{{fields},{EARLIER_ORDER}}}"))
 
         recorded = (await s.read("order-o-1"))[0]
+        item = Item("sencha", 1, Decimal("15.60"))
         assert recorded.event == OrderPlaced(
-            "c-1",
-            [Item("sencha", 1, Decimal("15.60"))],
-            Decimal("15.60"),
-            datetime(2019, 5, 1, 9, tzinfo=UTC),
-            "USD",
+            "c-1", [item], Decimal("15.60"), datetime(2019, 5, 1, 9, tzinfo=UTC), currency
         )
         row = await s.get(OrderSummary, "o-1")
         assert row is not None
-        assert row.currency == "USD"
+        assert (row.customer_id, row.currency) == ("c-1", currency)
         assert (await stock_of(s, "sencha")).reserved == {"o-1": {"sencha": 1}}
 
 
-def test_upcaster_keeps_other_fields() -> None:
-    data = {"customer_id": "c-1", "items": []}
+async def test_completed_order_of_earlier_shop_was_paid_and_shipped(url: str) -> None:
+    placed = ("shop.order-placed", 1, f'{{"customer":"c-1",{EARLIER_ORDER}}}')
+    completed = ("shop.order-completed", 1, '{"amount":"15.60","tracking_number":"T-1"}')
+    async with opened(without_email(), url, sencha=9) as s:
+        await append_stored(s, "order-o-1", placed, completed)
 
-    assert with_currency(data) == {"customer_id": "c-1", "items": [], "currency": "USD"}
+        events = [each.event for each in await s.read("order-o-1")]
+        assert events[1:] == [OrderPaid(Decimal("15.60")), OrderShipped("T-1")]
+        row = await s.get(OrderSummary, "o-1")
+        assert row is not None
+        assert (row.status, row.tracking_number) == ("shipped", "T-1")
+        with pytest.raises(fait.Rejected, match="cannot be canceled: it is shipped"):
+            await s.transact(Order.cancel, "o-1", "too late")
+
+
+async def test_canceled_order_is_read_under_its_former_name(url: str) -> None:
+    placed = ("shop.order-placed", 1, f'{{"customer":"c-1",{EARLIER_ORDER}}}')
+    async with opened(without_email(), url, sencha=9) as s:
+        await append_stored(s, "order-o-1", placed, ("shop.order-cancelled", 1, '{"reason":"too late"}'))
+        await wait_for_subscriptions(s)
+
+        assert (await s.read("order-o-1"))[1].event == OrderCanceled("too late")
+        assert (await stock_of(s, "sencha")).on_hand == {"sencha": 9}
+
+
+def test_published_events_are_locked_and_readable() -> None:
+    check_events(shop, ROOT / "examples" / "shop" / "events", drafts_allowed=False)
 
 
 async def test_placed_order_reserves_items(url: str) -> None:

@@ -73,7 +73,6 @@ def _after(migration: int, line: str, step: str) -> Edit:
     return Edit(migration, line, f"{line}\nPERFORM {_pause(step)};\n")
 
 
-_LAST_VALUE = "coalesce(pg_sequence_last_value('{schema}.fait_position'), 0)"
 _PAUSES = (
     _after(3, "    -- Step 1: the sequence.\n", "sequence"),
     _before(3, "    -- Step 2: the tickets.", "tickets"),
@@ -89,9 +88,9 @@ _PAUSES = (
     _before(4, "log_head := greatest(", "check"),
     _after(4, "    -- Step 3: streams.\n", "streams"),
     _after(4, "        -- Step 5: events and tags.\n", "insert"),
-    # Both. The statement that acquires the ticket reads the sequence; the pause is inside of it.
-    _before(4, "ignored := pg_advisory_xact_lock_shared(\n", "last value", times=2),
-    Edit(4, f"({_LAST_VALUE} << 32", f"({_LAST_VALUE} + {_pause('ticket')} << 32", times=2),
+    # Both.
+    _before(4, "ticket := coalesce(pg_sequence_last_value(", "last value", times=2),
+    _before(4, "WHILE NOT pg_try_advisory_xact_lock_shared(", "ticket", times=2),
     _after(
         4, "    -- Step 6: rejected writes.\n    IF array_position(new_versions, NULL) IS NOT NULL THEN", "rejected"
     ),

@@ -93,14 +93,10 @@ async def in_repeatable_read(connection: Any, pause: Pause, log: Log, reading: R
 
 
 STREAM_UPDATED = "    END IF;\n\n    -- Step 4: the ticket.\n"
-TICKET = from_to(STREAM_UPDATED, ");\n").removeprefix(STREAM_UPDATED)
+TICKET = from_to(STREAM_UPDATED, "END LOOP;\n").removeprefix(STREAM_UPDATED)
 """The ticket of a single event without a condition."""
 
-TICKET_LATE = derived(
-    TICKET,
-    ("        (coalesce(", "        least((coalesce("),
-    (")::integer\n", ")::integer, (last_position - 1)::integer)\n"),
-)
+TICKET_LATE = derived(TICKET, ("(ticket << 32", "(least(ticket, last_position - 1) << 32"))
 """The key is right, but the ticket is acquired too late."""
 
 LOCKS = from_to("    FOR bucket IN\n", "    END LOOP;\n")
@@ -195,7 +191,7 @@ VARIANTS = [
         (
             Edit(3, "classid = '{schema}.fait_position'::regclass::oid", "classid = 4711"),
             Edit(3, "        HAVING bool_or(locktype = 'relation')\n", ""),  # it ignores tickets of other logs, too
-            Edit(4, "(lock_space >> 32)::integer,\n", "4711,\n", times=2),
+            Edit(4, "(lock_space >> 32)::integer, ", "4711, ", times=2),
         ),
     ),
     Variant(

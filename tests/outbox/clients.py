@@ -73,6 +73,12 @@ class Place(NamedTuple):
         else:
             await self.fetch(sql)
 
+    async def wait_for_lock(self) -> None:
+        """Wait until a session of the database waits for a lock."""
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        while not await self.fetch(waiting):  # noqa: ASYNC110 - another session sets no event
+            await asyncio.sleep(0.01)
+
     async def events(self, order: str) -> list[Event]:
         """The committed events of the stream of an order."""
         table = "fait_events" if self.dialect == "sqlite" else f"{self.schema}.fait_all_events"

@@ -22,6 +22,7 @@ from fait._events import append
 from fait._store.postgres import high_water_mark
 from tests.outbox.clients import Changed, Client, Place, Placed, Reminded, shop
 from tests.outbox.ended_by_hand import EndedByHand
+from tests.outbox.server_errors import ServerErrors
 from tests.outbox.system_calls import run_calls
 from tests.servers.postgres import PostgresServer
 
@@ -71,7 +72,7 @@ def _in_separate_loop(prepare: Callable[[Place, str], Coroutine[Any, Any, None]]
     thread.join()
 
 
-class OutboxContract(EndedByHand):
+class OutboxContract(EndedByHand, ServerErrors):
     """The tests that every adapter must pass.
 
     Attributes:
@@ -81,9 +82,6 @@ class OutboxContract(EndedByHand):
 
     stores_on_add = True
     has_blocks = True
-
-    async def connect(self, place: Place) -> Client:
-        raise NotImplementedError
 
     @pytest.fixture
     def order(self) -> str:
@@ -104,19 +102,6 @@ class OutboxContract(EndedByHand):
     @pytest.fixture
     async def client(self, connected: Connect) -> Client:
         return await connected()
-
-    async def _error_of(self, error: type[fait.FaitError], client: Client, event: object, **options: Any) -> str:
-        """The message of the error raised by `add`, or by the commit; rolls back afterwards."""
-
-        async def attempt() -> None:
-            await client.add(event, **options)
-            if not self.stores_on_add:
-                await client.commit()
-
-        with pytest.raises(error) as raised:
-            await attempt()
-        await client.rollback()
-        return str(raised.value)
 
     async def test_a_commit_stores_rows_and_events_in_order(self, client: Client, place: Place, order: str) -> None:
         await client.begin()

@@ -54,6 +54,8 @@ class EndedByHand:
             assert ("COMMIT" in ends, events) == (row is not None, [])
         else:
             assert self.stores_on_add or isinstance(raised, fait.UsageError)
+            if in_block and ends in ("ROLLBACK", "COMMIT", "/**/ rollback"):  # SQLite does not accept the others
+                assert isinstance(raised, fait.UsageError)
             assert (row is None, events) in [(True, []), (False, [("placed", 1, 1)])]
 
     @pytest.mark.parametrize("in_block", [True, False])

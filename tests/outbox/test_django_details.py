@@ -263,7 +263,7 @@ class Hooks:
         database.connection.force_debug_cursor = True
         with database.connection.execute_wrapper(look), database.atomic():
             seen.clear()
-            event = fait.Untyped("outbox.placed", {"count": "100 % %s %(a)s ?"})
+            event = fait.Untyped("outbox.undeclared", {"count": "100 % %s %(a)s ?"})
             database.outbox().add(event, stream=database.order, tags=["kind:%s"])
 
         assert database.counts() == ["100 % %s %(a)s ?"]

@@ -210,7 +210,7 @@ class Details:
             self.outbox(place, connection).add(Placed(1), stream=order, expected=9)
             with monkeypatch.context() as broken:
                 broken.setattr(engine.dialect, "do_rollback", fail)
-                with pytest.raises(ConnectionError):
+                with pytest.raises(fait.WrongExpectedVersion):
                     connection.commit()
             assert connection.invalidated
             connection.rollback()

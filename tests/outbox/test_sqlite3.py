@@ -4,7 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -83,8 +83,13 @@ class TestSqlite3(InSqlite, SqliteContract, OutboxContract):
             connection.execute("BEGIN IMMEDIATE")
             outbox.add(Placed(4), stream=order)
             connection.execute("COMMIT")
+            with outbox.transaction():
+                outbox.add(Placed(5), stream=order)
+            with suppress(LookupError), outbox.transaction():
+                outbox.add(Placed(6), stream=order)
+                raise LookupError
 
-        assert [count for _, _, count in await place.events(order)] == [1, 4]
+        assert [count for _, _, count in await place.events(order)] == [1, 4, 5]
 
     async def test_row_factories_of_the_connection_have_no_effect(self, place: Place, order: str) -> None:
         def as_dict(cursor: sqlite3.Cursor, row: Any) -> Any:
@@ -107,6 +112,21 @@ class TestSqlite3(InSqlite, SqliteContract, OutboxContract):
             pytest.raises(fait.UsageError, match=r"not Cursor.*`cursor\.connection`"),
         ):
             shop.outbox(connection.cursor())
+
+    async def test_block_whose_transaction_another_one_replaced_is_rolled_back(self, place: Place, order: str) -> None:
+        with closing(sqlite3.connect(place.address)) as connection:
+
+            def block() -> None:
+                with shop.outbox(connection).transaction() as outbox:
+                    outbox.add(Placed(1), stream=order)
+                    connection.rollback()
+                    connection.execute("INSERT INTO orders VALUES (?, 1)", (order,))  # begins a transaction
+                    outbox.add(Placed(2), stream=order)
+
+            with pytest.raises(fait.UsageError, match="has ended before the block"):
+                block()
+
+        assert (await place.events(order), await place.count(order)) == ([], None)
 
     async def test_a_block_whose_commit_fails_leaves_nothing(self, place: Place, order: str) -> None:
         with closing(sqlite3.connect(place.address)) as connection:

@@ -62,7 +62,7 @@ def test_wheel_contains_the_package_its_sql_and_the_shop(dist: Path) -> None:
     in_wheel |= {f"fait/{path}" for path in inside("examples/shop")}
     assert "fait/py.typed" in in_wheel
     assert in_wheel - names == set()
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"fait"}
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"fait", "_fait_pytest.py"}
 
 
 def test_wheel_declares_the_backends(dist: Path) -> None:

@@ -2,7 +2,8 @@
 
 from tests.planted.mutant import MEMORY, Mutant
 
-STORED = "tests/test_stored_events.py::test_"
+READERS = "tests/events/test_readers.py::test_"
+UPCASTING = "tests/events/test_upcasting.py::test_"
 
 SHARED = "tests/decisions/test_shared_values.py::test_"
 
@@ -58,6 +59,20 @@ FAULTS = [
         "true-is-one",
         "return one == other",
         INTENTION + "[memory-true]",
+    ),
+    Mutant(
+        "an argument of the same instant in another time zone is another argument",
+        "_events/json_equality.py",
+        "instants-compared-as-text",
+        "return False",
+        "tests/decisions/test_keys.py::test_arguments_under_a_key_are_compared_as_values[memory-instant]",
+    ),
+    Mutant(
+        "an untyped event that its class cannot decode is stored, and blocks every reader",
+        "_events/codec.py",
+        "undecodable-untyped-appended",
+        "pass",
+        "tests/contract/test_values.py::test_untyped_event_that_its_class_cannot_decode_is_refused[memory-raw]",
     ),
     Mutant(
         "the key of a decision without events is forgotten",
@@ -197,13 +212,27 @@ FAULTS = [
         "_events/stored_names.py",
         "alias-ignored-in-query",
         "types = frozenset(query.types)",
-        STORED + "append_condition_fails_for_an_event_stored_under_another_name[memory-former name]",
+        UPCASTING + "append_condition_fails_for_an_event_stored_under_another_name[memory-former name]",
     ),
     Mutant(
         "the results of a split are read in another order",
         "_events/registry.py",
         "split-loses-order",
         "for part in reversed(conversion.split.split(data, envelope)):",
-        STORED + "every_reader_sees_the_current_events_that_a_stored_event_is_read_as[memory-split]",
+        READERS + "every_reader_sees_the_current_events_that_a_stored_event_is_read_as[memory-split]",
+    ),
+    Mutant(
+        "a query for a type selects what its events of an older version were split into",
+        "_events/codec.py",
+        "split-selected-as-stored",
+        "types = {envelope.type if declared is None else declared.name, recorded.type}",
+        UPCASTING + "query_selects_by_the_type_that_events_are_read_as[memory]",
+    ),
+    Mutant(
+        "a load fails if an event expires before it is read with its envelope",
+        "_decisions/load.py",
+        "event-expires-before-conversion",
+        "for each in self.codec.convert(handled, [recorded]):",
+        UPCASTING + "event_that_expires_while_a_state_is_loaded_is_left_out[memory]",
     ),
 ]

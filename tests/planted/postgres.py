@@ -220,6 +220,14 @@ FAULTS = [
         ASYNCPG + "savepoint_rollback_in_a_block_removes_only_its_events",
     ),
     Mutant(
+        "a block on SQLite does not notice that its transaction has ended",
+        "_delivery/outbox/adapters/sqlite3.py",
+        "block-ended-by-hand",
+        "pass",
+        "tests/outbox/test_sqlite3.py::TestSqlite3"
+        "::test_transaction_ended_by_sql_text_stores_row_and_event_or_neither[True-True-ROLLBACK]",
+    ),
+    Mutant(
         "a block whose transaction was ended by hand drops its events silently",
         "_delivery/outbox/connection.py",
         "outbox-in-another-transaction",
@@ -368,11 +376,48 @@ FAULTS = [
         MOVED + "store_with_row_level_security_for_role_is_refused[fait_events]",
     ),
     Mutant(
+        "fait doctor examines the oldest append only",
+        "_store/postgres/health.py",
+        "young-append-hides-foreign-lock",
+        "return results[0]",
+        "tests/store/test_postgres_tickets.py::test_doctor_finds_foreign_lock_beside_open_append",
+    ),
+    Mutant(
+        "an append waits for the key of its ticket",
+        "_store/postgres/migrations/0004_append_1.sql",
+        "append-waits-for-ticket",
+        "WHILE pg_advisory_xact_lock_shared((lock_space >> 32)::int, (ticket << 32 >> 32)::int)::text <> '' LOOP",
+        "tests/store/test_postgres_tickets.py::test_exclusive_lock_on_ticket_delays_no_append[one]",
+    ),
+    Mutant(
+        "an outbox raises the driver's errors of a concurrent append and of a lost connection",
+        "_delivery/outbox/adapters/driver_errors.py",
+        "driver-error-of-outbox",
+        "if False:",
+        "tests/outbox/test_psycopg.py::TestPsycopg"
+        "::test_key_or_id_of_a_concurrent_transaction_raises_store_unavailable[same-key]",
+    ),
+    Mutant(
+        "a failed rollback after a failed commit hides why the commit failed",
+        "_delivery/outbox/adapters/sqlalchemy_commit.py",
+        "failed-rollback-hides-error",
+        "raise",
+        "tests/outbox/test_sqlalchemy.py::TestSessionPsycopg"
+        "::test_add_after_the_server_has_ended_the_session_raises_store_unavailable",
+    ),
+    Mutant(
         "a store opens whose sequence is below its last event",
         "_store/postgres/identity.py",
         "sequence-below-last-event-at-open",
         "if False:",
         MOVED + "log_with_sequence_below_last_event_is_refused_until_adopted[setval]",
+    ),
+    Mutant(
+        "a store opens whose tags were not restored with its events",
+        "_store/postgres/identity.py",
+        "events-without-tags-at-open",
+        "if False:",
+        MOVED + "log_with_events_without_tags_or_streams_is_refused_until_adopted[tags]",
     ),
     Mutant(
         "an adoption leaves the sequence below the last event",

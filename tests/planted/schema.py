@@ -63,4 +63,25 @@ FAULTS = [
         "if after < before:",
         COMPARE + "change_has_verdict_for_new_and_for_old_readers[minLength tightened]",
     ),
+    Mutant(
+        "a dataclass inside a Pydantic model that refuses other members counts as one that ignores them",
+        "_schema/describe.py",
+        "dataclass-inside-a-strict-model",
+        "if False:",
+        DESCRIBE + "dataclass_inside_a_strict_model_refuses_other_members",
+    ),
+    Mutant(
+        "an integral number that msgspec takes for a constant counts as a float",
+        "_schema/compare.py",
+        "integer-for-a-constant",
+        "if isinstance(mine, Number):",
+        CLASSES + "integer_that_msgspec_takes_for_a_constant_is_not_a_float",
+    ),
+    Mutant(
+        "of an inclusive and an exclusive limit, only the exclusive one is compared",
+        "_schema/limits.py",
+        "both-bounds",
+        "return (exclusive, not integers and above is not None) if above is not None else (inclusive, False)",
+        CLASSES + "inclusive_limit_that_is_tighter_than_an_exclusive_one_is_compared",
+    ),
 ]

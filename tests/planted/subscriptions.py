@@ -115,6 +115,13 @@ FAULTS = [
         "tests/store/test_postgres_registrations.py::test_app_opens_while_an_open_transaction_holds_back_the_head",
     ),
     Mutant(
+        "a handler that catches the cancellation of its timeout publishes an event",
+        "_subscriptions/handler_calls.py",
+        "call-continues-after-timeout",
+        "expiry = asyncio.get_running_loop().call_later(3600, abandon)",
+        "tests/subscriptions/test_reactor.py::test_handler_that_catches_its_timeout_can_store_nothing_more[False]",
+    ),
+    Mutant(
         "a handler is called again while a call runs after its timeout",
         "_subscriptions/handler_calls.py",
         "call-during-a-hung-call",
@@ -246,7 +253,7 @@ FAULTS = [
         "events of a handler that failed are stored with those before it",
         "_subscriptions/reactor.py",
         "events-of-failed-handler-stored",
-        "append = merge_appends(append for each in contexts for append in each.handler_log.appends)",
+        "append = merge_appends(append for each in contexts for append in each._handler_log.appends)",
         HANDLER + "failing_event_of_a_batch_stores_events_of_those_before_it[memory]",
     ),
     Mutant(
@@ -254,7 +261,16 @@ FAULTS = [
         "_subscriptions/reactor.py",
         "dropped-event-stops-handler",
         "return Outcome(0, error=undecodable or LookupError())",
-        "tests/test_stored_events.py::"
+        "tests/events/test_upcasting.py::"
         "test_handler_passes_an_event_without_a_handled_result[memory-split without a handled result]",
+    ),
+    Mutant(
+        "what a handler appends for a result of a split names an id that no stored event has as its cause",
+        "_subscriptions/handler_calls.py",
+        "result-of-split-is-the-cause",
+        "return caused_by(\n"
+        "    correlation_id=envelope.metadata.correlation_id or envelope.id, causation_id=envelope.id\n"
+        ")",
+        "tests/events/test_upcasting.py::test_results_of_a_split_have_the_stored_event_as_their_cause[memory]",
     ),
 ]

@@ -12,6 +12,7 @@ import fait
 from fait._events.event import event_type
 from fait.schema import Description, Verdict, compare, describe, json_schema, samples, worst_verdict
 from tests.schema.event_types import KINDS, changed, event_class, fields
+from tests.schema.soundness import filled
 
 LIMITS = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -46,7 +47,8 @@ def holds(value: Any, kept: Any) -> bool:
 def reads(cls: type, value: Any) -> bool:
     """Whether a class reads a value without loss."""
     try:
-        return holds(value, plain(decode(cls, value)))
+        described = describe(cls)
+        return holds(value, filled(described, described.root, plain(decode(cls, value)), every=True))
     except (msgspec.ValidationError, ValueError, fait.InvalidValue):
         return False
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import pydantic
@@ -51,6 +51,8 @@ CHANGES = [
     (Card | Cash, Cash, CONVERT, READABLE),
     (int | str, int | str | None, READABLE, CONVERT),
     (int, int | float, READABLE, CONVERT),
+    (float, float | Literal[1], CONVERT, READABLE),
+    (float | Literal[1], float | Literal[1] | None, READABLE, CONVERT),
     (str, fait.Json, READABLE, CONVERT),
 ]
 
@@ -68,6 +70,25 @@ def test_integer_that_a_float_cannot_hold_is_shown() -> None:
 
     assert difference.value == {"a": 2**53 + 1}
     assert difference.explanation == "the new version has a float, which holds integers exactly only up to 2**53"
+
+
+def test_integer_that_msgspec_takes_for_a_constant_is_not_a_float() -> None:
+    old, new = describe(event_with(("a", float))), describe(event_with(("a", float | Literal[1])))
+
+    assert only([each for each in compare(old, new) if each.verdict is not READABLE]).verdict is CONVERT
+
+
+@pytest.mark.parametrize("limits", [{"ge": 5, "gt": 0}, {"le": 5, "lt": 100}])
+def test_inclusive_limit_that_is_tighter_than_an_exclusive_one_is_compared(limits: dict[str, int]) -> None:
+    def model(**limits: int) -> type:
+        return fait.event("test.limits")(
+            pydantic.create_model("Limits", __config__={"frozen": True}, a=Annotated[int, pydantic.Field(**limits)])
+        )
+
+    loose = {name: limit for name, limit in limits.items() if name in ("gt", "lt")}
+    difference = only(compare(describe(model(**loose)), describe(model(**limits))))
+
+    assert (difference.rule, difference.verdict) == ("limit-tightened", TRUST)
 
 
 def test_default_that_the_writer_omits_cannot_be_changed() -> None:

@@ -399,3 +399,24 @@ def test_class_that_is_no_event_is_refused() -> None:
 def test_type_that_json_cannot_store_is_refused_as_for_events() -> None:
     with pytest.raises(fait.DeclarationError, match="specify the type, or use"):
         describe(event_with(Any))
+
+
+def test_dataclass_inside_a_strict_model_refuses_other_members() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Inner:
+        a: int
+
+    def described(extra: Any) -> tuple[bool, bool]:
+        class Outer(pydantic.BaseModel, frozen=True, extra=extra):
+            inner: Inner
+
+        strict = {
+            name: getattr(each, "strict", None) for name, each in describe(fait.event("a")(Outer)).records.items()
+        }
+        return bool(strict["Outer"]), bool(strict["Inner"])
+
+    assert (described("forbid"), described("ignore"), described("allow")) == (
+        (True, True),
+        (False, False),
+        (False, False),
+    )

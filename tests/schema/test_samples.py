@@ -116,3 +116,11 @@ def test_model_that_keeps_unknown_members_has_samples_with_one() -> None:
 
     assert "another_member" in generated[0]
     assert generated[1] == {}
+
+
+def test_samples_of_multiples_include_huge_numbers() -> None:
+    @fait.event("test.multiples")
+    class Multiples:
+        value: Annotated[float, Meta(multiple_of=5)]
+
+    assert 1.5e300 in [each["value"] for each in samples(describe(Multiples), 1, count=50)]

@@ -469,7 +469,7 @@ async def test_canceling_an_append_over_the_limit_admits_those_behind_it() -> No
 
 async def test_append_after_a_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = Harness()
-    monkeypatch.setattr(_affinity, "_forks", [None])
+    monkeypatch.setattr(_affinity, "_forks", 1)
 
     with pytest.raises(UsageError, match="fork"):
         await harness.group_commit.append([write("a")])

@@ -21,9 +21,10 @@ from fait._store.ports.store import Store
 from fait._store.postgres import high_water_mark
 from fait._store.postgres import tail_cache as recent
 from fait._store.postgres.append_protocol import single_arguments
-from fait._store.postgres.connection import Database, LogMoved, parse_url
+from fait._store.postgres.connection import Database, LogMoved
 from fait._store.postgres.high_water_mark import HighWaterMark
 from fait._store.postgres.tail_cache import TailCache
+from fait._store.postgres.url_options import parse_url
 from fait._subscriptions.feed import follow
 from fait.testing.contract.store import START, added, new, write
 from tests.faults.load import until

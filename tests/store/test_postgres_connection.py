@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from fait._clock import SystemClock
-from fait._store.postgres.connection import KEEPALIVE_IDLE_S, Database, _is_closed, parse_url
+from fait._errors import StoreUnavailable
+from fait._store.postgres.admin import missing_migrations
+from fait._store.postgres.connection import KEEPALIVE_IDLE_S, Database, _is_closed
 from fait._store.postgres.identifiers import quote
 from fait._store.postgres.store import open_store
+from fait._store.postgres.url_options import parse_url
 from tests.faults.wire import Proxy
 from tests.servers.postgres import PostgresServer
 
@@ -127,3 +130,18 @@ async def test_error_of_canceled_release_is_not_reported(postgres_servers: Calla
         await asyncio.sleep(0.05)
         gc.collect()
     assert reported == []
+
+
+async def test_statement_without_a_response_ends_after_the_timeout(
+    postgres_servers: Callable[..., PostgresServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("admin", "connection"):
+        monkeypatch.setattr(f"fait._store.postgres.{module}.RESPONSE_TIMEOUT_S", 0.1)
+    async with Proxy(postgres_servers().port) as proxy:
+        for call in (missing_migrations, lambda database: database.fetch("server_state")):
+            database = await Database.open(parse_url(proxy.url(), "the server"))
+            proxy.silence()
+            async with asyncio.timeout(5):
+                with pytest.raises(StoreUnavailable, match="the server cannot be reached"):
+                    await call(database)
+            await database.close()

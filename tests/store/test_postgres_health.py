@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import AsyncMock
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
@@ -56,6 +57,12 @@ async def url(postgres_url: Callable[..., str]) -> str:
     finally:
         await store.close()
     return url
+
+
+@pytest.fixture(autouse=True)
+def opened_before_the_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that is opened afterwards refuses some damage itself."""
+    monkeypatch.setattr("fait._store.postgres.store.check_complete", AsyncMock())
 
 
 async def examined(url: str) -> dict[str, Finding]:

@@ -20,7 +20,7 @@ from fait._store.postgres import appender
 from fait._store.postgres.connection import LogMoved
 from fait._store.postgres.external_transaction import append as external_append
 from fait._store.postgres.identity import server_timeline
-from fait.testing.contract.store import added, everything, write
+from fait.testing.contract.store import added, everything, new, write
 from tests.faults import appends
 from tests.faults.appends import append_of
 
@@ -158,7 +158,7 @@ async def test_waiting_reader_and_append_get_error_when_reader_notices(url: str,
 async def test_iteration_that_follows_log_ends_when_append_notices(url: str) -> None:
     app = fait.App("moved")
     async with app.open(url) as system:
-        vars(system.store)["_database"].on_connect = None
+        vars(system._store)["_database"].on_connect = None
         await added(system.store.log, write("kept-1", 3))
         events = system.events(follow_on=True)
         assert [(await anext(events)).position for _ in range(3)] == [1, 2, 3]
@@ -203,6 +203,34 @@ async def test_log_with_sequence_below_last_event_is_refused_until_adopted(url: 
     try:
         assert (await added(adopted.log, write("kept-1"))).position == 4
         assert [each.position for each in await everything(adopted.log)] == [1, 2, 3, 4]
+    finally:
+        await adopted.close()
+
+
+WITHOUT_ROWS = {
+    "tags": "TRUNCATE {0}.fait_tags",
+    "streams": "TRUNCATE {0}.fait_streams",
+    "an earlier state of streams": "UPDATE {0}.fait_streams SET version = 1",
+}
+
+
+@pytest.mark.parametrize("damage", WITHOUT_ROWS.values(), ids=WITHOUT_ROWS)
+async def test_log_with_events_without_tags_or_streams_is_refused_until_adopted(
+    url: str, store: Store, damage: str
+) -> None:
+    await added(store.log, write("kept-1", [new(tags=("a:1",)), new(tags=("a:1",))]))
+    await added(store.log, write("kept-1", 600))  # all of the newest events that are checked have no tags
+    await run(url, damage)
+
+    with pytest.raises(StoreUnavailable, match=r"fait_tags .* lack rows.*fait log adopt --in-place"):
+        await open_store(url)
+
+    for dry_run in (True, False):
+        await open_admin(url).adopt(in_place=True, dry_run=dry_run)
+    adopted = await open_store(url)
+    try:
+        assert await adopted.log.versions(["kept-1"]) == [605]
+        assert [each.position for each in (await adopted.log.read(0, query=Query(tags=("a:1",)))).events] == [4, 5]
     finally:
         await adopted.close()
 

@@ -11,7 +11,7 @@ import pytest
 import fait
 from fait._store.open import open_admin, open_store
 from fait._store.ports.registrations import RangeKey
-from fait._store.postgres.connection import parse_url
+from fait._store.postgres.url_options import parse_url
 from fait._store.store_url import redacted_url
 from fait.testing.contract.leases import registration_of
 

@@ -47,7 +47,7 @@ SERVER_SETTINGS = [
     "plpgsql.extra_errors = 'all'",
     "exit_on_error = on",
     "lock_timeout = 1",
-    "idle_in_transaction_session_timeout = 50",
+    "idle_in_transaction_session_timeout = 1000",
 ]
 TIMES = [
     datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC),
@@ -77,6 +77,10 @@ async def role(url: str, *settings: str) -> AsyncIterator[str]:
             await owner.execute(f"ALTER ROLE {name} SET {setting}")
         yield url.replace("postgres@", f"{name}@")
     finally:
+        # A session that ends drops its temporary tables, which must not happen during the next statement.
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1"
+        while await owner.fetchval(sessions, name):  # noqa: ASYNC110 - a server sets no event
+            await asyncio.sleep(0.02)
         await owner.execute(f"REASSIGN OWNED BY {name} TO postgres; DROP ROLE {name}")
         await owner.close()
 

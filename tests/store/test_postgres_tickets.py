@@ -10,9 +10,11 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from fait._errors import StoreUnavailable
 from fait._store.open import open_store
 from fait._store.ports.store import Finding, Store
-from fait._store.postgres import high_water_mark
+from fait._store.postgres import appender, high_water_mark
+from fait._store.postgres.appender import RETRY_LOCK_TIMEOUT_S
 from fait.testing.contract.store import added, write
 from tests.faults.load import until
 from tests.servers.postgres import PostgresServer
@@ -92,8 +94,76 @@ async def test_lock_of_role_that_may_not_append_does_not_delay_readers(
     assert young.status == "problem"  # a lock of the session, outside of a transaction, has no age
     assert found.status == "problem"
     assert f"role '{roles[0]}'" in found.detail
-    assert "appends nothing; readers ignore it" in found.detail
+    assert "other-app" in found.detail
+    assert "has appended nothing: appends may wait, readers do not" in found.detail
     assert "pg_terminate_backend" in found.advice
+
+
+@pytest.mark.parametrize("kind", ["one", "several", "bulk"])
+async def test_exclusive_lock_on_ticket_delays_no_append(
+    url: str, store: Store, roles: tuple[str, str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(appender, "MIN_BULK_EVENTS", 9)
+    count = {"one": 1, "several": 2, "bulk": 9}[kind]
+    async with connected(url) as owner, connected(url, roles[0]) as stranger:
+        sequence = await owner.fetchval(in_schema(url, "SELECT '{0}.fait_position'::regclass::oid::bigint"))
+        await stranger.execute(f"SELECT pg_advisory_lock({sequence}, key) FROM generate_series(-3, 100) AS key")
+
+        async with asyncio.timeout(RETRY_LOCK_TIMEOUT_S):
+            last = (await added(store.log, write("a", count))).position
+        assert (await store.log.read(0)).position == last
+
+        transaction = owner.transaction()
+        await transaction.start()
+        await owner.execute(in_schema(url, APPEND))
+        await added(store.log, write("a", count))
+        assert (await store.log.read(0)).position == last
+        await transaction.commit()
+    assert (await store.log.read(0)).position == last + 1 + count
+
+
+TYPE_LOCK = "(('{0}.fait_position'::regclass::oid::bigint << 32) | {0}.fait_type_bucket_1('thing-happened'))"
+
+LOCKS = {
+    "advisory lock": f"SELECT pg_advisory_lock({TYPE_LOCK})",
+    "transaction": f"BEGIN; SELECT pg_advisory_xact_lock({TYPE_LOCK})",
+    "stream": "BEGIN; SELECT FROM {0}.fait_streams WHERE stream = 'a' FOR UPDATE",
+    "table": "BEGIN; LOCK TABLE {0}.fait_streams IN SHARE MODE",
+}
+
+
+@pytest.mark.parametrize("sql", LOCKS.values(), ids=LOCKS)
+async def test_lock_timeout_of_append_and_doctor_name_session_with_lock(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch, sql: str
+) -> None:
+    monkeypatch.setattr(appender, "TOTAL_LOCK_TIMEOUT_S", 1.2)
+    monkeypatch.setattr("fait._store.postgres.health.MAX_TICKET_AGE_S", 1.0)
+    await added(store.log, write("a"))
+    async with connected(url) as session:
+        await session.execute(in_schema(url, sql))
+        pid = session.get_server_pid()
+
+        with pytest.raises(StoreUnavailable) as raised:
+            await store.log.append([write("a")])
+        found = await examined(store)
+
+    named = f"process {pid} (other-app) of role 'postgres', client 127.0.0.1, idle"
+    assert f"A lock of the log is held by {named}" in str(raised.value)
+    assert f"pg_terminate_backend({pid})" in str(raised.value)
+    assert (found.status, named in found.detail) == ("problem", True)
+
+
+async def test_doctor_finds_foreign_lock_beside_open_append(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await added(store.log, write("a"))
+    async with connected(url) as session, connected(url) as other:
+        await session.execute("BEGIN; " + in_schema(url, APPEND))
+        await other.execute(in_schema(url, f"SELECT pg_advisory_lock({TYPE_LOCK} + 1)"))
+
+        found = await examined(store)
+
+    assert (found.status, f"process {other.get_server_pid()} " in found.detail) == ("problem", True)
 
 
 @pytest.mark.parametrize("change", ["SET ROLE", "REVOKE"])

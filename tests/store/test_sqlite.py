@@ -93,6 +93,8 @@ async def test_two_copies_of_a_file_are_adopted_with_different_epoch_ids(path: P
         "CREATE VIRTUAL TABLE temp.fait_tags USING fts5(tag)",
         "CREATE VIEW fait_all AS SELECT 1",
         "ALTER TABLE mine RENAME TO fait_mine",
+        "ALTER TABLE mine RENAME TO 'fait_mine'",
+        "CREATE TEMP TABLE 'FAIT_events' (position)",
     ],
 )
 async def test_handler_statement_on_transactions_or_fait_tables_is_rejected(
@@ -134,6 +136,19 @@ async def test_handler_statement_binds_its_values_as_parameters(store: Store, pa
     await store.recorder.record(work_of(lease, 5, (), tuple(statements)))
 
     assert apsw.Connection(str(path)).execute("SELECT * FROM mine").fetchall() == [(injection, 1)]
+
+
+async def test_statement_of_a_canceled_reader_ends(store: Store) -> None:
+    long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000000) SELECT max(i) FROM n"
+    readers: Any = store.log._readers  # pyright: ignore[reportAttributeAccessIssue]
+    running = asyncio.create_task(readers.run(lambda connection: connection.execute(long).fetchall()))
+    await asyncio.sleep(0.1)
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    async with asyncio.timeout(5):
+        await store.close()  # waits for the statement
 
 
 async def test_events_can_be_queried_with_plain_sql(store: Store, path: Path) -> None:

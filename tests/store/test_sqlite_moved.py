@@ -1,6 +1,7 @@
 """A store whose files are deleted, moved or replaced while it is open acknowledges nothing and reads nothing more."""
 
 import asyncio
+import filecmp
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -93,6 +95,111 @@ async def test_store_whose_files_have_moved_is_not_used(
                 await ENTRANCES[entrance](store)
 
         assert refused.value.outcome == "not_written"
+
+
+def overwrite(path: Path, source: Path) -> None:
+    path.write_bytes(source.read_bytes())
+
+
+OVERWRITES: dict[str, Callable[[Path], object]] = {
+    "by a backup": lambda path: overwrite(path, path.with_name("backup.db")),
+    "by a copy": lambda path: overwrite(path, path.with_name("copy.db")),
+    "by another store": lambda path: overwrite(path, path.with_name("other.db")),
+    "by text": lambda path: path.write_text("text" * 100_000),
+    "truncated": lambda path: os.truncate(path, 0),
+    "truncated to a page": lambda path: os.truncate(path, 4096),
+}
+
+
+async def grown(store: Store, path: Path) -> None:
+    """Make copies of the store and of another one, and append further events, which a WAL checkpoint copies."""
+    await added(store.log, write("a", 10))
+    checkpoint(path)
+    overwrite(path.with_name("copy.db"), path)
+    await open_admin(f"sqlite:///{path}").backup(str(path.with_name("backup.db")), lambda *_: None)
+    other = await open_store(f"sqlite:///{path.with_name('other.db')}")
+    await added(other.log, write("a", 2000))
+    await other.close()
+    await added(store.log, write("a", 200))
+    checkpoint(path)
+    await added(store.log, write("b"))
+
+
+def checkpoint(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.pragma("user_version")  # before its first read, it does not know that there is a WAL
+    connection.wal_checkpoint()
+    connection.close()
+
+
+@linux_only
+@pytest.mark.parametrize("change", OVERWRITES)
+@pytest.mark.parametrize("entrance", ["append", "large append", "read"])
+async def test_store_whose_file_is_overwritten_is_not_used(
+    store: Store, path: Path, constant_checks: None, entrance: str, change: str
+) -> None:
+    await grown(store, path)
+    OVERWRITES[change](path)
+
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=r"was overwritten.*delete .*-wal and .*copy the backup") as refused:
+            async with soon():
+                await ENTRANCES[entrance](store)
+
+        assert refused.value.outcome == "not_written"
+
+
+@linux_only
+async def test_backup_that_is_copied_again_as_the_error_says_is_a_store(store: Store, path: Path) -> None:
+    await grown(store, path)
+    overwrite(path, path.with_name("backup.db"))
+    await asyncio.sleep(2 * open_file.CHECK_INTERVAL_S)
+    with pytest.raises(StoreUnavailable, match="was overwritten"):
+        await store.log.append([write("a")])
+    await store.close()
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    overwrite(path, path.with_name("backup.db"))
+
+    again = await open_store(f"sqlite:///{path}")
+
+    assert (await added(again.log, write("a"))).versions == (11,)
+    assert {finding.status for finding in await again.examine()} <= {"ok", "unknown"}
+    await again.close()
+
+
+@linux_only
+async def test_overwritten_file_is_not_changed_by_a_wal_checkpoint(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_file, "CHECK_INTERVAL_S", 1000.0)
+    await grown(store, path)
+    overwrite(path, path.with_name("backup.db"))
+    writer: Any = store.log._writer  # pyright: ignore[reportAttributeAccessIssue]
+
+    await added(store.log, *(write(f"c-{number}", 100) for number in range(50)))
+    writer._checkpoint(writer._connection)
+    await store.close()
+
+    assert filecmp.cmp(path, path.with_name("backup.db"), shallow=False)
+
+
+@linux_only
+@pytest.mark.parametrize("statement", ["VACUUM", "CREATE TABLE mine (a)", "DROP TABLE large"])
+async def test_file_that_another_connection_changes_is_used(
+    store: Store, path: Path, constant_checks: None, statement: str
+) -> None:
+    await grown(store, path)
+    other = apsw.Connection(str(path))
+    other.execute("CREATE TABLE large AS SELECT randomblob(1000000); UPDATE large SET rowid = 7")
+    for sql in ("SELECT 1", statement, "DROP TABLE IF EXISTS large", "VACUUM"):
+        other.execute(sql).fetchall()
+        await added(store.log, write("a"))
+        other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        await added(store.log, write("a"))
+    other.close()
+
+    assert len(await everything(store.log)) == 219
 
 
 async def test_store_that_was_moved_back_is_used_only_after_it_is_opened_again(

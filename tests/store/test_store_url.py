@@ -69,6 +69,11 @@ OF_BACKENDS = {
     "postgresql://u:se-cret@h/db?password=se-cret": "password is given twice",
     "postgresql://h/db?dbname=other": "dbname is given twice",
     "postgresql://h/db?database=other": "database is given twice",
+    "postgresql://u:se-cret@h/db?sslmode=requir": "sslmode must be one of disable, allow, prefer, require,",
+    "postgresql://u:se-cret@h/db?sslnegotiation=on": "sslnegotiation must be one of postgres, direct",
+    "postgresql://u:se-cret@h/db?target_session_attrs=standby": "target_session_attrs must be one of any, primary",
+    "postgresql://u:se-cret@h/db?gsslib=x": "gsslib must be one of",
+    "postgresql://u:se-cret@h/db?sslrootcert=/no-file&sslmode=verify-ca": "sslrootcert names no file: '/no-file'",
 }
 IN_MEMORY = """
 import fait.store
@@ -172,6 +177,41 @@ async def test_port_out_of_range_is_a_usage_error(url: str, connect: Callable[[s
 
     assert isinstance(refused.value, fait.UsageError) or "70000" in url
     assert "se-cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    {
+        "foo=1": 'unrecognized configuration parameter "foo".*schema, pool, prepare of fait',
+        "connect_timeout=5": 'unrecognized configuration parameter "connect_timeout"',
+        "statement_timeout=abc": 'invalid value for parameter "statement_timeout"',
+        "shared_buffers=1GB": 'parameter "shared_buffers" cannot be changed',
+        "options=bad": "invalid command-line argument",
+        "sslmode=verify-full": "root certificate file .* does not exist",
+    }.items(),
+)
+async def test_option_that_the_server_rejects_is_a_usage_error(
+    postgres_url: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: str, message: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    url = postgres_url().replace("postgres@", "postgres:se-cret@")
+
+    for connect in (open_store, lambda url: open_admin(url).migrations()):
+        with pytest.raises(fait.UsageError, match=f"an option of .* was rejected: .*{message}") as refused:
+            await connect(f"{url}&{options}")
+        assert "se-cret" not in str(refused.value)
+
+
+async def test_errors_of_a_new_session_name_what_the_server_lacks(postgres_url: Callable[..., str]) -> None:
+    url = postgres_url().partition("?")[0]
+    for wrong, message in {
+        f"{url}?sslmode=require": "does not accept TLS",
+        f"{url.rpartition('/')[0]}/missing": 'database "missing" does not exist',
+        url.replace("postgres@", "stranger:se-cret@"): 'role "stranger" does not exist',
+    }.items():
+        with pytest.raises(fait.StoreUnavailable, match=message) as refused:
+            await open_store(wrong)
+        assert "se-cret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[UnitOfWork]:
 
 
 async def seen(s: System) -> list[tuple[int, int]]:
-    tables: Any = s.store.tables
+    tables: Any = s._store.tables
     if isinstance(tables, PostgresTables):
         database: Any = tables._database  # pyright: ignore[reportPrivateUsage]
         async with database.connection() as connection:

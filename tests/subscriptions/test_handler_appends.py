@@ -315,13 +315,13 @@ async def test_snapshot_of_buffered_events_is_not_saved(url: str) -> None:
             raise ValueError("not yet")
 
     async with app_of(handle).open(url) as s:
-        save = s.store.snapshots.save_snapshot
+        save = s._store.snapshots.save_snapshot
 
         async def noted(snapshot: Any) -> None:
             saved.append(snapshot.version)
             await save(snapshot)
 
-        s.store.snapshots.save_snapshot = noted  # type: ignore[method-assign]
+        s._store.snapshots.save_snapshot = noted  # type: ignore[method-assign]
         await s.wait(await s.publish(Placed(), stream="order-1"), timeout_s=20)
         assert saved == []
         await s.wait(await s.publish(Placed(), stream="order-1"), timeout_s=20)

@@ -102,6 +102,35 @@ async def test_handler_exceeding_timeout_is_retried() -> None:
     assert attempts == [1, 2]
 
 
+@pytest.mark.parametrize("decorated", [False, True])
+async def test_handler_that_catches_its_timeout_can_store_nothing_more(decorated: bool) -> None:
+    errors = list[str]()
+    app = fait.App("bells")
+
+    async def handler(event: Rang, ctx: fait.Context) -> None:
+        if ctx.envelope.category == "echo" or ctx.attempt > 1:
+            return
+        await ctx.publish(Rang(), stream="echo-before")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            for call in (lambda: ctx.publish(Rang(), stream="echo-after"), lambda: ctx.transact(Bell.ring, "1")):
+                try:
+                    await call()
+                except fait.UsageError as error:
+                    errors.append(str(error))
+
+    def called_in_thread(event: Rang, ctx: fait.Context) -> Any:
+        return handler(event, ctx)
+
+    app.include(Bell)
+    app.on(Rang, on_failure=SHORT_RETRY, timeout_s=0.05, name="handler")(called_in_thread if decorated else handler)
+    async with app.open("memory:") as s:
+        await s.wait(await s.publish(Rang(), stream="tower-1"))
+        assert [await s.read(f"echo-{each}") for each in ("before", "after")] == [[], []]
+    assert ["passed its timeout" in each for each in errors] == [True, True]
+
+
 async def test_calls_in_other_order_at_retry_take_effect_once() -> None:
     app = fait.App("bells")
     app.include(Bell)

@@ -1,5 +1,6 @@
 """Declaration of read models, and queries with `find` and `get`."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
@@ -304,6 +305,32 @@ async def test_find_after_timeout_names_subscription_and_reason() -> None:
             await system.find(Unserved, after=result, timeout_s=0.05)
         with pytest.raises(fait.UsageError, match=r"not included in the app 'slow'.* add slow\.include\(Parcel\)"):
             await system.find(Parcel)
+
+
+async def test_find_that_times_out_while_another_worker_owns_the_lease_says_when_the_lease_expires() -> None:
+    app = fait.App("slow")
+    app.include(Parcel)
+    async with app.open("memory:", lease_s=30) as system:
+        result = await system.publish(Lost(), stream="x-1")
+        await system.wait(result)
+        processor = system._subscription_runner.processors["parcel"]
+        await system.store.leases.heartbeat("other")
+        await system.store.leases.release(processor._lease)
+        taken = await system.store.leases.acquire(
+            await system.store.leases.range(processor.range_key),
+            "other",
+            processor.definition.definition_hash,
+            system.store.log.identity.epoch_id,
+        )
+        assert taken is not None
+        processor.restart()
+        while processor.lease_expires_at == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        result = await system.publish(Lost(), stream="x-1")
+        with pytest.raises(
+            fait.Stale, match=r"Another worker owns its lease, which .* takes it over in (30\.0|29\.\d) s, unless"
+        ):
+            await system.find(Parcel, after=result, timeout_s=0.05)
 
 
 class Misplaced(fait.ReadModel, key="parcel"):

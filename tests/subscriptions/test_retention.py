@@ -174,15 +174,15 @@ async def test_sweep_after_failure_is_retried(
     async with post().open("memory:", clock=clock, run="elsewhere") as s:
         await publish(s, MailWanted("a"), LetterSent("a"))
         clock.moment += 8 * DAY
-        expire, failures = s.store.log.expire, iter([RuntimeError("once"), RuntimeError("twice")])
+        expire, failures = s._store.log.expire, iter([RuntimeError("once"), RuntimeError("twice")])
 
         async def failing(*values: Any, **named: Any) -> Any:
             if problem := next(failures, None):
                 raise problem
             return await expire(*values, **named)
 
-        monkeypatch.setattr(s.store.log, "expire", failing)
-        await s.store.leases.heartbeat("me")
+        monkeypatch.setattr(s._store.log, "expire", failing)
+        await s._store.leases.heartbeat("me")
         running = asyncio.create_task(s._subscription_runner.retention.run("me", 0))
         await _until(lambda: _types_are(s, ["letter-sent"]))
         running.cancel()
@@ -212,7 +212,7 @@ async def test_subscription_holding_messages_back_is_logged_with_their_age(
     app.on(MailWanted, name="stuck")(_nothing)
     async with app.open(url, clock=clock, run="elsewhere") as s:
         await publish(s, MailWanted("a"), LetterSent("a"), LetterSent("b"))
-        head = await s.store.log.head()
+        head = await s._store.log.head()
         clock.moment += 7 * DAY
         assert await sweep(s) == 0
         assert caplog.text == ""
@@ -252,8 +252,8 @@ async def test_new_subscription_to_dropped_messages_raises_position_expired(
     late = post()
     late.on(MailWanted, LetterSent, name="late", start="now")(_nothing)
     async with late.open(expired_url, clock=clock, run="elsewhere") as s:
-        [checkpoint] = await s.store.leases.ranges()
-        assert checkpoint.position == await s.store.log.head()
+        [checkpoint] = await s._store.leases.ranges()
+        assert checkpoint.position == await s._store.log.head()
 
 
 @pytest.mark.parametrize("events", [(MailWanted,), (Ping,), (fait.Untyped,)])
@@ -285,15 +285,15 @@ async def test_checkpoint_before_dropped_messages_is_rejected_and_unchanged(
     app = post()
     app.on(MailWanted, name="old")(_nothing)
     async with app.open(expired_url, clock=clock, run="elsewhere") as s:
-        [now] = await s.store.registrations.registrations()
-        await s.store.registrations.forget("old")
-        await s.store.registrations.register(now, 0)
+        [now] = await s._store.registrations.registrations()
+        await s._store.registrations.forget("old")
+        await s._store.registrations.register(now, 0)
 
     with pytest.raises(fait.PositionExpired, match=r"forget=\['old'\]"):
         async with app.open(expired_url, clock=clock):
             pass
     async with app.open(expired_url, clock=clock, forget=["old"], run="elsewhere") as s:
-        assert (await s.store.leases.ranges())[0].position == await s.store.log.head()
+        assert (await s._store.leases.ranges())[0].position == await s._store.log.head()
 
 
 async def test_rebuild_from_dropped_messages_raises_position_expired(durable_url: str, clock: ManualClock) -> None:

@@ -1,6 +1,8 @@
 """Commands that read: what they print, that they change nothing, and that data cannot control a terminal."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,41 @@ def test_output_beyond_limit_is_announced_on_stderr(run: Run, store: str) -> Non
         assert len(printed_json(result)) == 1
         assert "Showing the first 1 " in result.stderr
         assert "--limit" in result.stderr
+
+
+PEAK_MEMORY = """
+import sys, tracemalloc
+from fait._tools.cli.main import run
+tracemalloc.start()
+try:
+    run()
+finally:
+    print(tracemalloc.get_traced_memory()[1], file=sys.stderr)
+"""
+
+
+def test_large_events_are_printed_page_by_page(run: Run, store: str, jsonl: Write) -> None:
+    text, head = "x" * 900_000, {"stream": "big-1", "type": "grown", "time": "2024-01-01T00:00:00Z"}
+    assert (
+        run("import", jsonl([{**head, "data": {"text": text, "n": n}} for n in range(40)]), "-s", store).exit_code == 0
+    )
+
+    for command, count in {
+        "stream big-1 --limit 39 --json": 39,
+        "events --limit 39": 35,  # after the 4 other events of the log
+        "events --since 2023-01-01T00:00:00Z --limit 39 --json": 35,
+        "state big-1": 1,
+    }.items():
+        result = subprocess.run(
+            [sys.executable, "-c", PEAK_MEMORY, *command.split(), "-s", store],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count(text) == count
+        assert ("Showing the first 39 events" in result.stderr) is (count > 1)
+        assert int(result.stderr.split()[-1]) < 34 << 20, command  # all events are 36 MB, and their lines as much
 
 
 def test_stream_prints_events_in_version_range(run: Run, store: str) -> None:

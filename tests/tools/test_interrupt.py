@@ -1,6 +1,7 @@
 """An import can be killed or interrupted at any time; the next run completes it exactly."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -96,6 +97,77 @@ def test_concurrent_imports_of_one_file_store_it_once(
 
     assert (other.exit_code, running.returncode) == (0, 0)
     assert run("export", "-s", store).stdout_bytes == file.read_bytes()
+
+
+REBUILT = """
+import fait
+
+app = fait.App("interrupt")
+
+
+@fait.event("t")
+class Happened:
+    n: int
+
+
+class Cases(fait.ReadModel, key="case", table="cases"):
+    case: str
+    n: int
+
+    @classmethod
+    def evolve(cls, row: "Cases | None", event: Happened, at: fait.Envelope) -> "Cases":
+        return cls(case=at.stream_id, n=row.n + 1 if row else 1)
+
+
+app.include(Cases)
+"""
+
+
+def position_of_cases(path: Path) -> int:
+    connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY)
+    connection.set_busy_timeout(5000)
+    return connection.execute("SELECT coalesce(max(position), 0) FROM fait_ranges").get  # type: ignore[no-any-return]
+
+
+def test_ctrl_c_during_a_rebuild_leaves_a_table_that_the_next_one_completes(
+    run: Callable[..., Any], store: str, tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("import", file, "-s", store)
+    (tmp_path / "rebuilt.py").write_text(REBUILT)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    rebuild = ("rebuild", "cases", "--app", "rebuilt:app", "-s", store)
+    with start(*rebuild) as process:
+        while not position_of_cases(tmp_path / "events.db"):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate()
+    stopped_at = position_of_cases(tmp_path / "events.db")
+    with start(*rebuild) as again:
+        again.communicate()
+
+    assert (process.returncode, stdout, 0 < stopped_at < LINES) == (130, "", True)
+    assert "fait: the rebuild of cases was interrupted; its table is incomplete. Run the same command again" in stderr
+    assert "Traceback" not in stderr
+    assert again.returncode == 0
+    connection = apsw.Connection(str(tmp_path / "events.db"))
+    assert connection.execute("SELECT sum(n) FROM cases").get == LINES
+
+
+@pytest.mark.parametrize("command", ["doctor", "export"])
+def test_ctrl_c_during_a_command_that_reads_changes_nothing(
+    run: Callable[..., Any], store: str, tmp_path: Path, file: Path, command: str
+) -> None:
+    run("import", file, "-s", store)
+    with start(command, "-s", store) as process:
+        time.sleep(1.5)  # during the imports of a slow machine, or the command
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate()
+
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in stderr
+    assert stored(tmp_path / "events.db") == LINES
+    assert run("doctor", "-s", store).exit_code == 0
 
 
 def test_tail_prints_new_events_until_ctrl_c(run: Callable[..., Any], store: str, jsonl: Callable[..., Path]) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, dataclass_transf
 import msgspec
 from msgspec import Struct, field
 
+from fait._arguments import check_iterable, check_type
 from fait._decisions.decider import DecidedEvent, FoldDefinition, SnapshotPolicy
 from fait._errors import DeclarationError, UsageError
 from fait._events.annotation import annotated_events, local_names
@@ -310,6 +311,7 @@ def command_of(function: object) -> Command:
 
 def fold_definition_of(cls: "type[A]") -> FoldDefinition[A]:
     """Return the fold definition of an aggregate."""
+    check_type("an aggregate", cls, type, "a class of aggregates, or a Decider")
     return describe_aggregate(cls).fold
 
 
@@ -325,7 +327,7 @@ def fold(cls: "type[A]", events: Iterable[object], *, id: str = "") -> A:
         The aggregate after the last event. Its `version` is 0, as it was not loaded from a stream.
     """
     state = fold_definition_of(cls).initial(id)
-    for event in events:
+    for event in check_iterable("events", events, "a collection of events"):
         _evolve(state, event)
     return state
 

@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from fait._arguments import check_functions, check_iterable, described
 from fait._clock import freeze
 from fait._decisions.idempotency import Basis, Intention
 from fait._decisions.log import LogReader, ReadMatching
@@ -28,7 +29,7 @@ from fait._events.append import PAGE_SIZE, AppendCondition, AppendResult, Condit
 from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
 from fait._events.event import NOTHING_DECIDED
-from fait._events.query import Query
+from fait._events.query import Query, check_queries
 
 __all__ = ["Boundary", "BoundaryHistory", "QueryResult", "read_matching_events"]
 
@@ -68,6 +69,11 @@ class Boundary(Struct, Generic[C, S, E], frozen=True, kw_only=True):
     initial: Callable[[], S]
     decide: Callable[[C, S], Iterable[NewEvents]]
     evolve: Callable[[S, E], S]
+
+    def __post_init__(self) -> None:
+        """Check the functions, also for code that no type checker has seen."""
+        functions = {"depends_on": self.depends_on, "initial": self.initial, "decide": self.decide}
+        check_functions(f"the boundary {described(self.name, show_text=True)}", **functions, evolve=self.evolve)
 
     @property
     def events(self) -> tuple[type, ...]:
@@ -152,7 +158,8 @@ class BoundaryHistory(Generic[C, S, E]):
     def _effective_queries(self) -> tuple[Query, ...]:
         """Return the queries of `depends_on`; one without types is restricted to the types that `evolve` handles."""
         depends_on = self._boundary.depends_on(self._command)
-        queries = (depends_on,) if isinstance(depends_on, Query) else tuple(depends_on)
+        subject = f"the result of depends_on of the boundary {self._boundary.name!r}"
+        queries = check_queries(subject, (depends_on,) if isinstance(depends_on, Query) else depends_on)
         if not queries:
             raise DeclarationError(
                 f"depends_on of the boundary {self._boundary.name!r} returned no query. A decision that depends on no "
@@ -206,6 +213,8 @@ class BoundaryHistory(Generic[C, S, E]):
 
     def _decide(self, state: S, new_events: list[NewEvents]) -> Iterator[NewEvents]:
         """Yield the decided events one by one, and add them to a list: `decide` may change the state between two."""
-        for each in self._boundary.decide(self._command, state):
+        decided = self._boundary.decide(self._command, state)
+        subject = f"the result of decide of the boundary {self._boundary.name!r}"
+        for each in check_iterable(subject, decided, "a collection of NewEvents"):
             new_events.append(each)
             yield each

@@ -1,10 +1,12 @@
 """The options and the result of a client's calls."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from msgspec import Struct
 
+from fait._arguments import check_integer, check_type
 from fait._errors import UsageError
 from fait._events.append import AppendResult, StreamWrite, raise_on_conflict
 from fait._events.version import Expected, expected_number
@@ -24,6 +26,9 @@ DEFAULT_ATTEMPTS: Final = 32
 """Default maximum number of times a decision is made before a conflict becomes an error."""
 
 
+_NO_ENTRIES: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
 class Options(Struct, frozen=True, kw_only=True):
     """Options of a client's calls, set by `using`.
 
@@ -35,18 +40,20 @@ class Options(Struct, frozen=True, kw_only=True):
         extra: further entries of the events' metadata.
 
     Raises:
-        UsageError: `attempts` is less than 1, `expected` is no version, or `key` is no text or empty.
+        UsageError: `attempts` is not an integer of at least 1, `expected` is no version, `key` is no text or empty, or
+            `extra` is no mapping.
     """
 
     key: str | None = None
     scope: str = ""
     expected: Expected | None = None
     attempts: int = DEFAULT_ATTEMPTS
-    extra: Mapping[str, Any] = {}
+    extra: Mapping[str, Any] = _NO_ENTRIES
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise UsageError(f"attempts must be at least 1; got {self.attempts}. Nothing was written.")
+        check_integer("attempts", self.attempts, 1)
+        if self.extra is not _NO_ENTRIES:
+            check_type("extra=", self.extra, Mapping, "a mapping of names to JSON values")
         if self.expected is not None:
             expected_number(self.expected)
         if self.key is not None:

@@ -12,7 +12,7 @@ from types import CoroutineType
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from fait._affinity import Affinity
-from fait._arguments import check_time
+from fait._arguments import check_iterable, check_time, check_type
 from fait._clock import Clock
 from fait._decisions.aggregate import Aggregate, command_of, describe_aggregate, fold_definition_of, pending_events
 from fait._decisions.boundary import Boundary, BoundaryHistory, QueryResult
@@ -27,7 +27,7 @@ from fait._decisions.stream_history import StreamHistory
 from fait._errors import UsageError
 from fait._events.append import Until
 from fait._events.codec import encode_data
-from fait._events.query import Query
+from fait._events.query import Query, check_queries
 from fait._events.stream import stream_name
 from fait._events.version import Expected
 
@@ -64,6 +64,9 @@ class Client:
         self._clock = clock
         self._options = options
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        self._affinity.refuse_copy()
+
     @property
     def _loader(self) -> Loader:
         """The loader of a call, which every call uses before it reads or writes: raises in another process or loop."""
@@ -88,6 +91,8 @@ class Client:
                 `occurred_at` are not compared. The result's `value` is not stored: to compute it, the command runs
                 again on the state that the first call decided on. The key is remembered as long as the events; a
                 decision without events is remembered too. Arguments of the command must be JSON values or records.
+                They are compared as values: 10 and 10.0 are the same, an instant in two time zones, Decimal("1.0") and
+                Decimal("1.00"). The events of `publish` and `append` are compared as JSON values.
             scope: scope of the key: the same key in another scope is another key. By default "", which all callers
                 share.
             expected: the version that the stream must have, or "no_stream", "exists" or "any". A conflict is then an
@@ -218,13 +223,22 @@ class Client:
             UndecodableEvent: an event cannot be decoded; nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
+        if len(arguments) != (1 if isinstance(decider, Boundary) else 2):
+            raise UsageError(
+                "decide takes a boundary and a command, or a decider, the id of its stream and a command. "
+                "Nothing was written."
+            )
         if isinstance(decider, Boundary):
             return await self._decide_boundary(decider, *arguments)
+        check_type("decider", decider, Decider, "a Decider, or a Boundary")
         id, command = arguments
+
+        def events(decided: Iterable[E]) -> Iterable[E]:
+            return check_iterable(f"the result of decide of {decider.category!r}", decided, "a collection of events")
 
         def run(state: Any) -> tuple[Sequence[Any], Sequence[DecidedEvent]]:
             # Encoded one by one: `decide` may be a generator that changes the state between two events.
-            decided = [DecidedEvent(event, encode_data(event)) for event in decider.decide(command, state)]
+            decided = [DecidedEvent(event, encode_data(event)) for event in events(decider.decide(command, state))]
             return [each.event for each in decided], decided
 
         name = f"{decider.category}.{type(command).__name__}"
@@ -257,7 +271,7 @@ class Client:
         if not queries:
             raise UsageError("query() needs at least one Query; Query() matches all events.")
         codec = self._loader.codec
-        stored_queries = tuple(map(codec.registry.names.stored_query, queries))
+        stored_queries = tuple(map(codec.registry.names.stored_query, check_queries("queries", queries)))
         stored, position = await self._read(stored_queries, 0)
         return QueryResult(list(codec.decode_selected(stored, queries)), stored_queries, position)
 
@@ -332,6 +346,8 @@ class Client:
     ) -> WriteResult[None]:
         if not new_events:
             raise UsageError("append() needs at least one NewEvents(stream, events). Nothing was written.")
+        if only_if is not None:
+            check_type("only_if=", only_if, QueryResult, "the result of query(...)")
         intention = Intention(self._options, event_id=event_id)
         writes = encode_append(self._loader.codec, new_events, intention)
         condition = only_if and only_if.condition
@@ -424,6 +440,7 @@ class Client:
             UndecodableEvent: an event of a stream cannot be decoded.
             StoreUnavailable: the store cannot be read.
         """
+        check_iterable("ids", ids, "a collection of ids")
         definition = _fold_definition_of(target)
         return {id: loaded.state for id, loaded in (await self._loader.load_many(definition, ids)).items()}
 

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from fait._arguments import check_functions, described
 from fait._errors import DeclarationError
 from fait._events.annotation import annotated_events
 
@@ -44,6 +45,15 @@ class Decider(Struct, Generic[C, S, E], frozen=True, kw_only=True):
     decide: Callable[[C, S], Iterable[E]]
     evolve: Callable[[S, E], S]
     snapshot_every: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the functions, also for code that no type checker has seen."""
+        check_functions(
+            f"the decider of {described(self.category, show_text=True)}",
+            initial=self.initial,
+            decide=self.decide,
+            evolve=self.evolve,
+        )
 
     def fold(self, events: Iterable[E], state: S | None = None) -> S:
         """Fold events, without a store. Useful in tests.
@@ -81,8 +91,9 @@ class SnapshotPolicy(Struct, frozen=True):
     on_restore: Callable[[Any, str], Any] = lambda state, id: state
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise DeclarationError(f"snapshot_every must be a number of events, at least 1; got {self.every}")
+        if type(self.every) is not int or self.every < 1:
+            given = described(self.every)
+            raise DeclarationError(f"snapshot_every must be a number of events, at least 1; got {given}")
 
 
 class DecidedEvent(Struct, frozen=True):

@@ -110,7 +110,7 @@ class Intention:
         basis = _basis_of(stored)
         # fault: key-reuse-unchecked
         if (difference := self._difference(original, basis)) is not None:
-            raise KeyReused(self._key, basis.stream or stored.stream, difference)
+            raise self._key_reused(basis.stream or stored.stream, difference)
         return basis
 
     def check_same_append(self, result: AppendResult, number: int, stored: Sequence[tuple[str, str]]) -> None:
@@ -128,13 +128,17 @@ class Intention:
             original = _command_of(metadata)
             # fault: key-of-more-events-accepted
             if isinstance(result, IdConflict) or original is not None or len(stored) > number:
-                raise KeyReused(self._key, stream, original.name if original else "another append")
+                raise self._key_reused(stream, original.name if original else "another append")
 
     def nothing_decided(self, basis: "Basis") -> StreamWrite:
         """Return the write that remembers the key of a decision without events."""
         [event_id] = self.first_ids(1)
         event = EncodedEvent(NOTHING_DECIDED, 1, event_id, msgspec.json.encode(basis).decode(), self.metadata)
         return StreamWrite(f"{NOTHING_DECIDED}-{event_id[:2]}", (event,), ANY)
+
+    def _key_reused(self, stream: str, original: str) -> KeyReused:
+        is_reserved = stream.startswith(f"{NOTHING_DECIDED}-")
+        return KeyReused(self._key, "" if is_reserved else stream, original)
 
     def _record(self, name: str, arguments: Mapping[str, Any]) -> CommandRecord:
         # fault: unrecorded-argument-under-key

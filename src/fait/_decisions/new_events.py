@@ -5,6 +5,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from fait._arguments import check_iterable, check_type
 from fait._decisions.idempotency import Intention
 from fait._events.append import StreamWrite
 from fait._events.codec import Codec
@@ -37,7 +38,7 @@ def encode_append(codec: Codec, new_events: Sequence[NewEvents], intention: Inte
     if len(new_events) == 1:
         return encode_writes(codec, new_events, intention)
     # fault: ids-in-order-of-arguments
-    in_order = sorted(new_events, key=lambda each: check_stream(each.stream))
+    in_order = sorted(map(_check, new_events), key=lambda each: check_stream(each.stream))
     writes = {each.stream: each for each in encode_writes(codec, in_order, intention)}
     return [writes[each.stream] for each in new_events]
 
@@ -47,6 +48,7 @@ def encode_writes(codec: Codec, new_events: Iterable[NewEvents], intention: Inte
     ids, metadata = intention.event_ids(), intention.metadata
     writes = list[StreamWrite]()
     for each in new_events:
+        _check(each)
         tags = check_tags(each.tags)  # once: an iterator would be empty for the second event
         events = tuple(
             codec.encode(event, id=next(ids), metadata=metadata, tags=tags, occurred_at=each.occurred_at)
@@ -54,3 +56,11 @@ def encode_writes(codec: Codec, new_events: Iterable[NewEvents], intention: Inte
         )
         writes.append(StreamWrite(check_stream(each.stream), events, expected_number(each.expected)))
     return writes
+
+
+def _check(new_events: NewEvents) -> NewEvents:
+    if type(new_events) is not NewEvents:  # the usual case costs next to nothing
+        check_type("new events", new_events, NewEvents, "NewEvents(stream, events)")
+    if type(new_events.events) is not list:
+        check_iterable("events", new_events.events, "a list of events")
+    return new_events

@@ -9,6 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fait._arguments import described
 from fait._errors import DeclarationError
 
 __all__ = ["annotated_events", "local_names"]
@@ -28,7 +29,9 @@ def annotated_events(function: Callable[..., Any], parameter: int, names: Mappin
         DeclarationError: there is no such parameter, or its annotation names no class.
     """
     function = getattr(function, "__func__", function)
-    code = function.__code__
+    code = getattr(function, "__code__", None)
+    if code is None:
+        raise DeclarationError(f"evolve must be a function with annotated parameters, not {described(function)}")
     where = f"{code.co_filename}:{code.co_firstlineno}"
     if parameter >= code.co_argcount:
         raise DeclarationError(

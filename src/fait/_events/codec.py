@@ -12,10 +12,18 @@ from uuid import UUID
 
 import msgspec
 
+from fait._arguments import check_type, described
 from fait._errors import FaitError, InvalidValue, UndecodableEvent, UsageError
 from fait._events.conversion import Decode, DecodeTable, unknown_type
 from fait._events.envelope import EncodedEvent, Envelope, Metadata, RecordedEvent, Untyped
-from fait._events.event import MAX_EVENT_NAME_CHARS, NOTHING_DECIDED, event_type, is_event_name, not_an_event
+from fait._events.event import (
+    MAX_EVENT_NAME_CHARS,
+    NOTHING_DECIDED,
+    EventType,
+    event_type,
+    is_event_name,
+    not_an_event,
+)
 from fait._events.query import EVERYTHING, Query
 from fait._events.registry import HandledTypes, Registry
 from fait._events.stored_names import StoredNames
@@ -52,6 +60,7 @@ class Codec:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self._types_by_class = {each.cls: each for each in registry.types.values()}
+        self._other_names = {each: registry.names.others(each) for each in registry.types}
         self._readable = registry.readable
 
     def encode(
@@ -75,14 +84,19 @@ class Codec:
             name, schema_version, data = declared.name, declared.schema_version, data or declared.encode(event)
             expires = declared.retention is not None
         elif isinstance(event, Untyped):
-            self._check_untyped(event)
+            declared = self._check_untyped(event)
             name, schema_version, data = event.type, event.schema_version, data or _encode_untyped(event)
+            if declared is not None:
+                # fault: undecodable-untyped-appended
+                _check_decodable(declared, data.decode())
+                expires = declared.retention is not None
         else:
             raise self._not_included(event)
         if occurred_at is not None:
             check_occurred_at(f"event {name!r}", occurred_at)
         valid_tags = () if tags == () else check_tags(tags)
-        return EncodedEvent(name, schema_version, id, data.decode(), metadata, valid_tags, occurred_at, expires)
+        others = self._other_names.get(name, ())
+        return EncodedEvent(name, schema_version, id, data.decode(), metadata, valid_tags, occurred_at, expires, others)
 
     def decoder_for(
         self, handled: HandledTypes, name: str, schema_version: int, stream: str, version: int
@@ -102,14 +116,15 @@ class Codec:
             return None
         if handled.untyped:
             return untyped_decoder(name, schema_version)
-        raise unknown_type(name, stream, version)
+        raise unknown_type(name, stream, version, registry.types)
 
     def convert(self, handled: HandledTypes, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
         """Replace the events that no decoder can read alone by the current events that they are read as.
 
         Such an event is split, or an upcaster takes its envelope. A page without one costs a look at its types.
         """
-        if handled.registry.names.converted.isdisjoint([each.type for each in events]):
+        converted = handled.registry.names.converted
+        if not converted or converted.isdisjoint([each.type for each in events]):
             return events
         return [result for each in events for result in self._results(handled, each)]
 
@@ -166,7 +181,8 @@ class Codec:
     ) -> Iterator[Envelope[Any]]:
         """Decode events that one of the queries selects; events of undeclared types become `Untyped`.
 
-        An event may be read as several; those are left out whose type none of the queries names.
+        An event may be read as several; those are left out whose type none of the queries names. A query that names a
+        retired type selects all of them.
         """
         readable, names = self._readable, self.registry.names
         for each in events:
@@ -186,7 +202,9 @@ class Codec:
             "include an aggregate, a decider, a boundary, a read model or a handler that handles it."
         )
 
-    def _check_untyped(self, event: Untyped) -> None:
+    def _check_untyped(self, event: Untyped) -> EventType | None:
+        """Return the declared type of an untyped event, or None."""
+        check_type("the type of an Untyped event", event.type, str, "a str")
         if not is_event_name(event.type):
             raise InvalidValue(
                 f"event type {event.type[:80]!r}",
@@ -209,6 +227,23 @@ class Codec:
                 f"version {event.schema_version} cannot be appended. Nothing was written: pass data of the declared "
                 f"version, with schema_version={declared.schema_version}."
             )
+        return declared
+
+
+def _check_decodable(declared: EventType, text: str) -> None:
+    """Raise `InvalidValue` unless the class of a declared type can decode the data, which no class has encoded."""
+    try:
+        declared.decode(text)
+        return
+    except Exception as error:
+        first_error = error
+    try:
+        decode_known_keys(declared, text, first_error)
+    except Exception as error:
+        name, cls = declared.name, declared.cls.__qualname__
+        raise InvalidValue(
+            f"event {name!r}", "$", f"the class {cls} cannot decode its data ({_reason(error)})"
+        ) from None
 
 
 def encode_data(event: object) -> bytes:
@@ -309,7 +344,7 @@ def check_event_id(text: str) -> str:
     try:
         return str(UUID(text))
     except (ValueError, AttributeError, TypeError):
-        raise InvalidValue(f"event id {text!r}", "$", "it is not a UUID") from None
+        raise InvalidValue(f"event id {described(text, show_text=True)}", "$", "it is not a UUID") from None
 
 
 def decode_recorded(decode: Decode, recorded: RecordedEvent) -> Any:
@@ -325,14 +360,19 @@ def _decode_again(decode: Decode, recorded: RecordedEvent, error: Exception) -> 
 
 
 def _selects(query: Query, names: StoredNames, recorded: RecordedEvent, envelope: Envelope[Any]) -> bool:
-    """Return whether a query selects a recorded event, as the type that it is stored under or is read as."""
+    """Return whether a query selects a recorded event, as the type that it is read as or the retired one."""
     declared = event_type(cast("Any", type(envelope.event)))
-    types = {recorded.type, envelope.type if declared is None else declared.name}
+    # fault: split-selected-as-stored
+    types = {envelope.type if declared is None else declared.name, *({recorded.type} & names.retired)}
     untyped_query = Query((), query.tags, query.category)
     return untyped_query.matches(recorded) and any(names.selects(query, each) for each in types)
 
 
-def _describe(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     # The messages of msgspec contain types and paths. Those of Pydantic quote values, so only the class is shown.
-    text = str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__
-    return f"{text}. If a field was renamed or its type changed, increase the event's version and add an @fait.upcast"
+    return str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__
+
+
+def _describe(error: Exception) -> str:
+    advice = "If a field was renamed or its type changed, increase the event's version and add an @fait.upcast"
+    return f"{_reason(error)}. {advice}"

@@ -5,7 +5,7 @@ class itself.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -106,12 +106,12 @@ def resolve_conversion(
         elif schema_version < newest:
             schema_version += 1
         else:
-            raise _no_step(declared, newest, recorded)
+            raise _no_step(declared, newest, recorded, types)
     return _conversion(tuple(steps), declared)
 
 
 def _no_step(
-    declared: EventType | None, newest: int, recorded: tuple[str, int, str, int]
+    declared: EventType | None, newest: int, recorded: tuple[str, int, str, int], known: Iterable[str]
 ) -> EventTooNew | UnknownEventType:
     name, schema_version, stream, version = recorded
     if declared is not None:
@@ -125,11 +125,15 @@ def _no_step(
             f"{newest}. Newer code wrote it: deploy that code here too"
         )
     else:
-        return unknown_type(name, stream, version)
+        return unknown_type(name, stream, version, known)
     return EventTooNew(stream, version, name, reason)
 
 
-def unknown_type(name: str, stream: str, version: int) -> UnknownEventType:
-    """Return the error for an event whose type is not declared."""
-    reason = "no included event class has that name. Include its class in the app, with app.include(...)"
+def unknown_type(name: str, stream: str, version: int, known: Iterable[str]) -> UnknownEventType:
+    """Return the error for an event whose type is not declared; `known` are the names of those that are."""
+    from difflib import get_close_matches  # slow to import
+
+    closest = get_close_matches(name, sorted(known), 1)
+    hint = f". The closest is {closest[0]!r}: a renamed class has was=({name!r},)" if closest else ""
+    reason = f"no included event class has that name. Include its class in the app, with app.include(...){hint}"
     return UnknownEventType(stream, version, name, reason)

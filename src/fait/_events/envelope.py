@@ -91,6 +91,7 @@ class EncodedEvent(Struct, frozen=True, gc=False):
         tags: further entities it belongs to, as "kind:id".
         occurred_at: the time the fact became true; None: the time it is recorded.
         expires: whether it is a message, which may be dropped after its retention.
+        other_types: other stored names under which earlier or newer code may have appended the same event.
     """
 
     type: str
@@ -101,6 +102,7 @@ class EncodedEvent(Struct, frozen=True, gc=False):
     tags: tuple[str, ...] = ()
     occurred_at: datetime | None = None
     expires: bool = False
+    other_types: tuple[str, ...] = ()
 
 
 class RecordedEvent(Struct, frozen=True, gc=False):
@@ -187,7 +189,7 @@ class Envelope(Struct, Generic[E_co], frozen=True, gc=False):
 
     @property
     def schema_version(self) -> int:
-        """Schema version that it is stored with; for the result of a split, that of its class."""
+        """Schema version that it is stored with; that of its class after a split or an upcaster with the envelope."""
         return self.recorded_event.schema_version
 
     @property

@@ -132,7 +132,12 @@ def replace(event: T, /, **changes: Any) -> T:
     Args:
         event: the event, which is not changed.
         **changes: new values by field name.
+
+    Raises:
+        UsageError: the first argument is not an event.
     """
+    if event_type(type(event)) is None:
+        raise not_an_event(event)
     return changed_copy(event, changes)
 
 
@@ -191,6 +196,11 @@ class EventType:
 
     def __repr__(self) -> str:
         return f"<event {self.name!r} version {self.schema_version}: {self.cls.__qualname__} ({self.source_location})>"
+
+    @property
+    def source_file(self) -> str:
+        """Path of the file with the declaration."""
+        return self._site.file
 
     @property
     def scope(self) -> Mapping[str, Any] | None:

@@ -5,6 +5,8 @@ process to process. Events that contain sets are encoded with sorted members; se
 """
 
 from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, cast
 
 import msgspec
@@ -29,7 +31,8 @@ def same_value(one: Any, other: Any, source: Any = None) -> bool:
         one: a decoded JSON value.
         other: a decoded JSON value.
         source: the Python value that the first one was encoded from, if it is known: where it has a set, the order of
-            the members does not matter.
+            the members does not matter; where it has a datetime or a Decimal, their values are compared, so that the
+            same instant in another time zone is the same, and so are 1.0 and 1.00.
     """
     if isinstance(one, list) and isinstance(other, list):
         return _same_lists(cast("list[Any]", one), cast("list[Any]", other), source)
@@ -38,8 +41,18 @@ def same_value(one: Any, other: Any, source: Any = None) -> bool:
         return one.keys() == other.keys() and all(
             same_value(one[name], other[name], sources.get(name)) for name in cast("dict[str, Any]", one)
         )
+    if isinstance(source, datetime | Decimal) and isinstance(other, str):
+        return one == other or _is_equal(source, other)
     # fault: true-is-one
     return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _is_equal(value: datetime | Decimal, text: str) -> bool:
+    try:
+        # fault: instants-compared-as-text
+        return msgspec.convert(text, type(value)) == value
+    except (msgspec.ValidationError, ArithmeticError):  # another kind of text, or a signaling NaN
+        return False
 
 
 def _same_lists(one: list[Any], other: list[Any], source: Any) -> bool:

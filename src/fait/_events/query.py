@@ -6,12 +6,13 @@ from typing import NoReturn, cast
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from fait._arguments import check_items, described
 from fait._errors import UsageError
 from fait._events.envelope import RecordedEvent
 from fait._events.event import event_type
 from fait._events.stream import category_of, check_category, check_names
 
-__all__ = ["EVERYTHING", "Query"]
+__all__ = ["EVERYTHING", "Query", "check_queries"]
 
 
 class Query(Struct, frozen=True):
@@ -56,7 +57,7 @@ class Query(Struct, frozen=True):
             UsageError: a class is not declared as an event, or `tags` is a single string.
             InvalidValue: a tag cannot be stored.
         """
-        declared = [event_type(each) or _undeclared(each) for each in events]
+        declared = [(isinstance(each, type) and event_type(each)) or _undeclared(each) for each in events]  # pyright: ignore[reportUnnecessaryIsInstance]
         return cls(tuple(each.name for each in declared), cast("tuple[str, ...]", tags), category)
 
     def matches(self, event: RecordedEvent) -> bool:
@@ -66,6 +67,11 @@ class Query(Struct, frozen=True):
             and all(tag in event.tags for tag in self.tags)
             and (self.category is None or category_of(event.stream) == self.category)
         )
+
+
+def check_queries(argument: str, queries: Iterable[Query]) -> tuple[Query, ...]:
+    """Return queries as a tuple; raise `UsageError`, which names the argument, if one of them is not a `Query`."""
+    return check_items(argument, queries, Query, "a Query, or a collection of them")
 
 
 def _check_types(types: Iterable[str]) -> tuple[str, ...]:
@@ -78,7 +84,8 @@ def _check_types(types: Iterable[str]) -> tuple[str, ...]:
 
 
 def _undeclared(cls: type) -> NoReturn:
-    raise UsageError(f"{cls.__qualname__} is not an event: declare it with @fait.event('some-name')")
+    given = cls.__qualname__ if isinstance(cls, type) else described(cls)  # pyright: ignore[reportUnnecessaryIsInstance]
+    raise UsageError(f"{given} is not an event class: declare one with @fait.event('some-name')")
 
 
 EVERYTHING = Query()

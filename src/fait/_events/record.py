@@ -20,6 +20,7 @@ __all__ = [
     "Kind",
     "RecordField",
     "Scopes",
+    "Unknown",
     "Unresolved",
     "bytes_format_of",
     "changed_copy",
@@ -36,12 +37,16 @@ __all__ = [
     "own_types",
     "types_of",
     "unknown_members_of",
+    "unknown_members_of_config",
 ]
 
 T = TypeVar("T")
 
 Kind = Literal["plain", "struct", "dataclass", "attrs", "pydantic", "typed_dict", "named_tuple"]
 """What made a class; `plain` for every class that is not a record class."""
+
+Unknown = Literal["ignored", "refused", "kept"]
+"""What happens to members of the JSON that are no fields, when an instance is decoded."""
 
 Scopes = Callable[[type], Mapping[str, Any] | None]
 """Returns the local names that the annotations of a class may refer to; None if there are none."""
@@ -145,15 +150,20 @@ def omits_defaults(cls: Any) -> bool:
     return kind_of(cls) == "struct" and bool(cls.__struct_config__.omit_defaults)
 
 
-def unknown_members_of(cls: Any) -> Literal["ignored", "refused", "kept"]:
+def unknown_members_of(cls: Any) -> Unknown:
     """Return what happens to members of the JSON that are no fields, when an instance is decoded."""
     kind = kind_of(cls)
     if kind == "pydantic":
-        return _PYDANTIC_EXTRA[cls.model_config.get("extra", "ignore")]
+        return unknown_members_of_config(cls.model_config) or "ignored"
     return "refused" if kind == "struct" and cls.__struct_config__.forbid_unknown_fields else "ignored"
 
 
-_PYDANTIC_EXTRA: Final[Mapping[str, Literal["ignored", "refused", "kept"]]] = {
+def unknown_members_of_config(config: Mapping[str, Any] | None) -> Unknown | None:
+    """Return what a configuration of Pydantic says of members that are no fields; None if it says nothing."""
+    return _PYDANTIC_EXTRA.get((config or {}).get("extra", ""))
+
+
+_PYDANTIC_EXTRA: Final[Mapping[str, Unknown]] = {
     "ignore": "ignored",
     "forbid": "refused",
     "allow": "kept",

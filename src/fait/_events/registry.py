@@ -170,9 +170,11 @@ class Registry(Struct, frozen=True, eq=False):
             assert conversion.declared is not None
             yield Untyped(conversion.declared.name, data, conversion.declared.schema_version)
             return
+        stream, version = (envelope.stream, envelope.version) if envelope else ("", 0)
         # fault: split-loses-order
         for part in conversion.split.split(data, envelope):
-            yield from self.convert_data(self.conversion(part.type, part.schema_version), part.data, envelope)
+            next_conversion = self.conversion(part.type, part.schema_version, stream, version)
+            yield from self.convert_data(next_conversion, part.data, envelope)
 
 
 def _converted(recorded: RecordedEvent, id: str, result: Untyped) -> RecordedEvent:

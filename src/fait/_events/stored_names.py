@@ -41,12 +41,12 @@ class StoredNames:
         for (name, _), each in upcasters.items():
             into = each.into if each.target is None else each.target[:1]
             self._targets[name].update(map(self.current, into or ()))
-        self.retired = frozenset(self._targets) - {*declared}
-        self.known = frozenset({*declared, *aliases, *self.retired})
-        self.may_change_type = any(names - {name} for name, names in self._targets.items())
+        self.retired: frozenset[str] = frozenset(self._targets) - {*declared}
+        self.known: frozenset[str] = frozenset({*declared, *aliases, *self.retired})
+        self.may_change_type: bool = any(names - {name} for name, names in self._targets.items())
         special = {name for (name, _), each in upcasters.items() if each.takes_envelope or each.target is None}
         results = {name: self._results(self.current(name)) for name in (*self._targets, *aliases)}
-        self.converted = frozenset(name for name, types in results.items() if types & special)
+        self.converted: frozenset[str] = frozenset(name for name, types in results.items() if types & special)
         self._sources: defaultdict[str, set[str]] = defaultdict(set)
         for name, types in results.items():
             for each in types:
@@ -59,6 +59,10 @@ class StoredNames:
     def of(self, types: Iterable[str]) -> frozenset[str]:
         """Return the stored names from which events of these types are read."""
         return frozenset[str]().union(*(self._sources.get(self.current(each), {each}) for each in types))
+
+    def others(self, type: str) -> tuple[str, ...]:
+        """Return the further stored names from which events of a type are read."""
+        return tuple(sorted(self.of([type]) - {type}))
 
     def stored_query(self, query: Query) -> Query:
         """Return a query that selects all events that may be read as the types of a query."""

@@ -5,6 +5,7 @@ A name without a hyphen, such as `inventory`, is its own category and has an emp
 
 from collections.abc import Iterable
 
+from fait._arguments import described
 from fait._errors import InvalidValue, UsageError
 
 __all__ = [
@@ -74,7 +75,9 @@ def check_names(kind: str, names: Iterable[str]) -> tuple[str, ...]:
         InvalidValue: a name cannot be stored.
     """
     if isinstance(names, str | bytes):
-        raise UsageError(f"{kind}s must be a collection of strings, not one string: write [{names!r}]")
+        raise UsageError(
+            f"{kind}s must be a collection of strings, not one string: write [{described(names, show_text=True)}]"
+        )
     try:
         checked = tuple(names)
     except TypeError:

@@ -216,6 +216,9 @@ class _TypeWalk:
             self._reject(
                 location, kind, f"{names} are both strings in JSON, so decoding cannot distinguish them", advice
             )
+        if not location.foreign and any(map(_is_limited, args)) and any(map(_is_container, args)):
+            reason = "msgspec corrupts memory when it decodes a value with limits or a list, set, tuple or dict"
+            self._reject(location, kind, reason, "leave the limits out, or put the list or dict into a record")
         for arg in args:
             self._visit(arg, location)
 
@@ -311,15 +314,36 @@ def _abstract(origin: Any) -> tuple[str, str]:
 
 
 def _unwrap(kind: Any) -> Any:
+    return _layers(kind)[-1]
+
+
+def _layers(kind: Any) -> list[Any]:
+    """Return a type, and what is inside of its annotations, new types and aliases, from the outside in."""
+    layers = [kind]
     while True:
+        kind = layers[-1]
         if get_origin(kind) is Annotated:
-            kind = get_args(kind)[0]
+            layers.append(get_args(kind)[0])
         elif hasattr(kind, "__supertype__"):
-            kind = kind.__supertype__
+            layers.append(kind.__supertype__)
         elif _is_alias(kind):
-            kind = _alias_value(kind)
+            layers.append(_alias_value(kind))
         else:
-            return kind
+            return layers
+
+
+def _is_limited(kind: Any) -> bool:
+    """Whether a type is a scalar with limits: `Annotated[int, Meta(ge=1)]`."""
+    marks = [mark for layer in _layers(kind) for mark in getattr(layer, "__metadata__", ()) if isinstance(mark, Meta)]
+    return not _is_container(kind) and any(getattr(mark, limit) is not None for mark in marks for limit in _LIMITS)
+
+
+_LIMITS: Final = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length")
+
+
+def _is_container(kind: Any) -> bool:
+    inner = _unwrap(kind)
+    return (get_origin(inner) or inner) in (list, set, frozenset, tuple, dict)
 
 
 def _is_textual(kind: Any) -> bool:

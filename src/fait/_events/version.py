@@ -6,7 +6,7 @@ one integer, which can be passed to SQL: a version, or a negative number for `an
 
 from typing import Final, Literal
 
-from fait._arguments import MAX_INTEGER
+from fait._arguments import MAX_INTEGER, described
 from fait._errors import UsageError
 
 __all__ = ["ANY", "EXISTS", "NO_STREAM", "Expected", "expected_name", "expected_number", "is_expected"]
@@ -29,8 +29,9 @@ def expected_number(expected: Expected) -> int:
         return expected
     if isinstance(expected, str) and expected in _NUMBERS:
         return _NUMBERS[expected]
+    given = described(expected, show_text=True)
     raise UsageError(
-        f"expected= must be a version >= 0, 'no_stream', 'exists' or 'any', not {expected!r}. Nothing was written."
+        f"expected= must be a version >= 0, 'no_stream', 'exists' or 'any', not {given}. Nothing was written."
     )
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from fait._schema.description import Description
 
-__all__ = ["Lock", "Locks"]
+__all__ = ["Lock", "Locks", "encode_lock"]
 
 
 class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,8 +19,10 @@ class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         version: its schema version.
         locked_on: the day on which the file was written, as `YYYY-MM-DD`.
         fingerprint: the fingerprint of `description`.
-        reserved: names of members that an earlier version had and this one has not, sorted. They must not come back with
-            another meaning.
+        reserved: paths of members that an earlier version had and this one has not, sorted. They must not come back
+            with another meaning. A member inside another one that is reserved is not listed.
+        replacements: why the file was replaced, if it was: for each time a line with the day, the fingerprint of the
+            replaced lock and the reason, oldest first.
         description: the JSON of its events.
         json_schema: the same as JSON Schema (draft 2020-12), for readers in other languages.
         samples: events of this version as plain data, generated or written by hand.
@@ -30,6 +33,7 @@ class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     locked_on: str
     fingerprint: str
     reserved: tuple[str, ...] = ()
+    replacements: tuple[str, ...] = ()
     description: Description
     json_schema: dict[str, Any]
     samples: tuple[Any, ...] = ()
@@ -37,3 +41,8 @@ class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 Locks = Mapping[str, Mapping[int, Lock]]
 """Locks by event type, then by version."""
+
+
+def encode_lock(lock: Lock) -> bytes:
+    """Return the content of a lock file: indented JSON, the same bytes for the same lock."""
+    return msgspec.json.format(msgspec.json.encode(lock, order="deterministic"), indent=2) + b"\n"

@@ -4,10 +4,10 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
-__all__ = ["Violation"]
+__all__ = ["RuleViolation"]
 
 
-class Violation(Struct, frozen=True, kw_only=True):
+class RuleViolation(Struct, frozen=True, kw_only=True):
     """A rule that an event type violates.
 
     Attributes:

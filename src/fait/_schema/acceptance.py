@@ -7,7 +7,7 @@ new one.
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, InvalidOperation
 from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
@@ -110,8 +110,19 @@ def _is_within(node: Number, value: Decimal) -> bool:
         and (node.exclusive_minimum is None or value > _decimal(node.exclusive_minimum))
         and (node.maximum is None or value <= _decimal(node.maximum))
         and (node.exclusive_maximum is None or value < _decimal(node.exclusive_maximum))
-        and (node.multiple_of is None or value % _decimal(node.multiple_of) == 0)
+        and (node.multiple_of is None or _is_multiple(value, _decimal(node.multiple_of)))
     )
+
+
+def _is_multiple(value: Decimal, of: Decimal) -> bool:
+    try:
+        return _EXACT.remainder(value, of) == 0
+    except InvalidOperation:  # a decimal with more digits than a double can have before and after the point
+        return False
+
+
+_EXACT: Final = Context(prec=700)
+"""Precision in which the quotient of two doubles is exact."""
 
 
 def _decimal(value: float) -> Decimal:

@@ -44,7 +44,7 @@ from fait._schema.overlap import json_type_of, may_be_both
 from fait._schema.read_json_schema import read_json_schema
 from fait._schema.samples import NoSample, simplest
 
-__all__ = ["compare"]
+__all__ = ["compare", "in_words"]
 
 Schema = Description | Mapping[str, Any]
 
@@ -174,7 +174,7 @@ class _Comparison:
         elif json_type_of(one) != json_type_of(other):
             rule: Rule = "type-narrowed" if isinstance(one, Anything) else "type-changed"
             self._refuse(
-                place, rule, f"{{writer}} writes {_words(one)}, {{reader}} expects {_words(other)}", (one, other)
+                place, rule, f"{{writer}} writes {in_words(one)}, {{reader}} expects {in_words(other)}", (one, other)
             )
         else:
             self._same_json_type(one, other, place)
@@ -199,12 +199,12 @@ class _Comparison:
             case JsonObject(), JsonObject():
                 self._objects(one, other, place)
             case _:
-                text = f"{{writer}} writes {_words(one)}, {{reader}} expects {_words(other)}"
+                text = f"{{writer}} writes {in_words(one)}, {{reader}} expects {in_words(other)}"
                 self._refuse(place, "type-changed", text, (one, other))
 
     def _constants(self, one: JsonType, other: JsonType, place: _Place) -> None:
         if not isinstance(one, Choice):
-            text = f"{{reader}} accepts only some values of {_words(one)}"
+            text = f"{{reader}} accepts only some values of {in_words(one)}"
             self._refuse(place, "values-removed", text, (one, other))
             return
         refused = [each for each in one.values if not accepts(self._reader.records, other, each)]
@@ -237,10 +237,10 @@ class _Comparison:
         written, read = _format_of(one), _format_of(other)
         if read and read != written:
             rule: Rule = "format-changed" if written else "format-added"
-            self._refuse(place, rule, f"{{reader}} expects {_words(other)}, not {_words(one)}", (one, other))
+            self._refuse(place, rule, f"{{reader}} expects {in_words(other)}, not {in_words(one)}", (one, other))
             return
         if read != written:
-            self._add(place, "format-removed", Verdict.READABLE, f"{{reader}} reads {_words(one)} as text")
+            self._add(place, "format-removed", Verdict.READABLE, f"{{reader}} reads {in_words(one)} as text")
         self._limits(one if read == written else Text(), other, place)
 
     def _limits(self, one: JsonType, other: JsonType, place: _Place) -> None:
@@ -385,7 +385,7 @@ class _Comparison:
             options = self._options(each, read)
             used += options
             if not options:
-                text = f"{{reader}} does not have the alternative {_words(resolve(self._writer, each))}"
+                text = f"{{reader}} does not have the alternative {in_words(resolve(self._writer, each))}"
                 self._refuse(place, "alternative-removed", text, (each, other))
             elif len(options) == 1:
                 self._types(each, options[0], place)
@@ -393,14 +393,16 @@ class _Comparison:
                 self._ambiguous(each, options, written, place)
         for each in read:
             if each not in used:
-                text = f"{{reader}} also accepts {_words(resolve(self._reader, each))}"
+                text = f"{{reader}} also accepts {in_words(resolve(self._reader, each))}"
                 self._add(place, "alternative-added", Verdict.READABLE, text)
 
     def _options(self, each: JsonType, read: tuple[JsonType, ...]) -> list[JsonType]:
         """Return the alternatives that may read a value of a type."""
         mine = resolve(self._writer, each)
         options = [option for option in read if may_be_both(mine, resolve(self._reader, option))]
-        if isinstance(mine, Number):
+        # msgspec takes 2 for one of the constants although a float could hold it.
+        # fault: integer-for-a-constant
+        if isinstance(mine, Number) and not (mine.type == "double" and any(isinstance(o, Choice) for o in options)):
             same: list[JsonType] = [each for each in options if isinstance(each, Number) and each.type == mine.type]
             return same or options
         return options
@@ -410,7 +412,7 @@ class _Comparison:
         # fault: ambiguous-alternatives
         known = [option for option in options if any(not self._differences(mine, option, place) for mine in written)]
         if known != options or all(self._differences(each, option, place) for option in options):
-            text = f"several alternatives of {{reader}} may read {_words(resolve(self._writer, each))}"
+            text = f"several alternatives of {{reader}} may read {in_words(resolve(self._writer, each))}"
             self._add(place, "type-changed", Verdict.CONVERT, text)
 
     def _differences(self, one: JsonType, other: JsonType, place: _Place) -> list[Difference]:
@@ -428,7 +430,7 @@ def _format_of(node: Text | Number) -> str:
     return node.format if isinstance(node, Text) else "decimal"
 
 
-def _words(node: JsonType) -> str:
+def in_words(node: JsonType) -> str:
     """Return a type in words, for explanations."""
     match node:
         case Number():

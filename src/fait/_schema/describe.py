@@ -21,6 +21,7 @@ from fait._errors import DeclarationError, UsageError
 from fait._events.event import event_type
 from fait._events.record import (
     RecordField,
+    Unknown,
     Unresolved,
     bytes_format_of,
     custom_json_of,
@@ -31,6 +32,7 @@ from fait._events.record import (
     omits_defaults,
     types_of,
     unknown_members_of,
+    unknown_members_of_config,
 )
 from fait._events.validation import FREE_FORM
 from fait._schema.description import (
@@ -91,11 +93,13 @@ class _Site(NamedTuple):
         path: the path of its JSON, for error messages.
         bytes_format: how bytes are encoded there.
         pydantic: whether it is in a Pydantic model.
+        unknown: what that model does with members that are no fields: Pydantic applies it to dataclasses inside, too.
     """
 
     path: str
     bytes_format: str
     pydantic: bool
+    unknown: Unknown = "ignored"
 
     def inside(self, step: str) -> "_Site":
         return self._replace(path=self.path + step)
@@ -116,7 +120,7 @@ class _Walk:
 
     def record(self, cls: Any, bound: Mapping[Any, Any], site: _Site) -> JsonType:
         """Describe a record class, once, and return a reference to it."""
-        key = (cls, str(bound), site.bytes_format)
+        key = (cls, str(bound), site.bytes_format, site.unknown)
         if key not in self._names:
             self._names[key] = name = self._free_name(_record_name(cls, bound))
             self.records[name] = JsonObject({})  # its place, until its fields are known: they may refer to it
@@ -131,7 +135,8 @@ class _Walk:
         if kind_of(cls) == "pydantic":
             if reason := custom_json_of(cls):
                 raise self._error(site, f"{cls.__qualname__} has {reason}, so its types do not determine its JSON")
-            site = site._replace(pydantic=True, bytes_format=bytes_format_of(cls))
+            unknown = unknown_members_of(cls)
+            site = site._replace(pydantic=True, bytes_format=bytes_format_of(cls), unknown=unknown)
         members = dict(self._members(cls, bound, site))
         tag_field, tag, is_array = json_form_of(cls) or ("", None, kind_of(cls) == "named_tuple")
         if is_array:
@@ -140,7 +145,7 @@ class _Walk:
             return FixedArray((*tags, *(each.type for each in members.values())), optional, names=(*members,))
         if tag is not None:
             members[tag_field] = Member(Choice((tag,)))
-        unknown = unknown_members_of(cls)
+        unknown = _unknown_members(cls, site)
         in_order = {name: members[name] for name in sorted(members)}
         return JsonObject(in_order, Anything() if unknown == "kept" else None, unknown == "refused")
 
@@ -279,6 +284,17 @@ class _Walk:
             part if attribute is None else replace(part, **{attribute: limit})
             for part, attribute in zip(parts, attributes, strict=True)
         )
+
+
+def _unknown_members(cls: Any, site: _Site) -> Unknown:
+    declared, kind = event_type(cls), kind_of(cls)
+    if declared is not None and declared.refuses_unknown_keys:  # an event with such a key is decoded again without it
+        return "ignored"
+    # fault: dataclass-inside-a-strict-model
+    if site.pydantic and kind in ("dataclass", "typed_dict"):
+        unknown = unknown_members_of_config(getattr(cls, "__pydantic_config__", None)) or site.unknown
+        return "ignored" if (kind, unknown) == ("dataclass", "kept") else unknown
+    return unknown_members_of(cls)
 
 
 def _is_enum(kind: object) -> bool:

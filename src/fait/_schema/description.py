@@ -65,9 +65,9 @@ class Number(_Type, frozen=True, tag="number"):
         type: an integer; a `double`, which is Python's float; a `decimal`, which is a string in JSON; or any `number`,
             which only JSON Schemas of others have.
         minimum: lower bound, inclusive.
-        exclusive_minimum: lower bound, exclusive; at most one of the two is set.
+        exclusive_minimum: lower bound, exclusive.
         maximum: upper bound, inclusive.
-        exclusive_maximum: upper bound, exclusive; at most one of the two is set.
+        exclusive_maximum: upper bound, exclusive.
         multiple_of: every value is a multiple of this.
         max_digits: maximum number of digits of a decimal.
         decimal_places: maximum number of digits after the point of a decimal.

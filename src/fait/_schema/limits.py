@@ -60,20 +60,19 @@ def _at_most(before: int | None, after: int | None) -> tuple[float, float]:
 
 def _lower_bound(node: Number, integers: bool) -> tuple[float, bool]:
     """Return a bound as (value, exclusive); as an inclusive one if the values are integers."""
-    if node.exclusive_minimum is not None:
-        return (floor(node.exclusive_minimum) + 1, False) if integers else (node.exclusive_minimum, True)
-    if node.minimum is not None:
-        return (ceil(node.minimum) if integers else node.minimum), False
-    return -inf, False
+    low, above = node.minimum, node.exclusive_minimum
+    inclusive = -inf if low is None else ceil(low) if integers else low
+    exclusive = -inf if above is None else floor(above) + 1 if integers else above
+    # fault: both-bounds
+    return max((inclusive, False), (exclusive, not integers and above is not None))
 
 
 def _upper_bound(node: Number, integers: bool) -> tuple[float, bool]:
     """Return the negative bound, so that the greater one allows less, too."""
-    if node.exclusive_maximum is not None:
-        return (1 - ceil(node.exclusive_maximum), False) if integers else (-node.exclusive_maximum, True)
-    if node.maximum is not None:
-        return (-floor(node.maximum) if integers else -node.maximum), False
-    return -inf, False
+    high, below = node.maximum, node.exclusive_maximum
+    inclusive = -inf if high is None else -floor(high) if integers else -high
+    exclusive = -inf if below is None else 1 - ceil(below) if integers else -below
+    return max((inclusive, False), (exclusive, not integers and below is not None))
 
 
 def is_exact_as_double(node: Number) -> bool:

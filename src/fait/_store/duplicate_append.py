@@ -33,8 +33,8 @@ def resolve_duplicate(
     """Return the result of an append of which some event ids are stored, or occur twice.
 
     The append is a repetition if all its events are stored in their streams, in the same order and consecutively, with
-    the same type, tags and data. Times and metadata may differ: a repeated call often has others. Data of different
-    schema versions is not compared.
+    the same type, tags and data. Times and metadata may differ: a repeated call often has others. The type may be
+    stored under another name, as before it was renamed. Data of another name or schema version is not compared.
 
     Args:
         writes: the append.
@@ -59,8 +59,11 @@ def resolve_duplicate(
 
 def _is_same(event: EncodedEvent, existing: ExistingEvent | RecordedEvent) -> bool:
     """Return whether an event states the same fact as a stored one. A set of tags has no order."""
-    # fault: duplicate-type-unchecked
-    if event.type != existing.type or set(event.tags) != set(existing.tags):
+    if set(event.tags) != set(existing.tags):
         return False
+    if event.type != existing.type:
+        # fault: duplicate-type-unchecked
+        # fault: duplicate-under-former-name-refused
+        return existing.type in event.other_types
     # fault: duplicate-data-unchecked
     return event.schema_version != existing.schema_version or same_json(event.data, existing.data)

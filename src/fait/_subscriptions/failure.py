@@ -22,6 +22,11 @@ class FailurePolicy(Struct, frozen=True):
     Two errors are no failure of an event and count as no attempt, also if a handler raises them: `StoreUnavailable`,
     and `EventTooNew` of an event that only newer code can handle, unless `too_new="skip"`.
 
+    An event of a type that the app does not declare is no failure either. A subscription, also one that is rebuilt,
+    reads only events of the types that it handles, under all their stored names; it passes all others without decoding
+    them. A handler of `Untyped` gets the events of all undeclared types. Folds do not skip: loading a stream with an
+    event of an undeclared type raises `UnknownEventType`, unless `evolve` handles `Untyped`.
+
     Attributes:
         initial_s: maximum delay after the first failure, in seconds.
         max_s: maximum delay after any number of failures, in seconds.

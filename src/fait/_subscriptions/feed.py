@@ -48,7 +48,7 @@ async def stream_pages(
     more = True
     while more and limit != 0:
         events, more = await log.read_stream(
-            stream, after=after, until=until, limit=PAGE_SIZE if limit is None else limit
+            stream, after=after, until=until, limit=PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)
         )
         if events:
             after = events[-1].version

@@ -123,7 +123,7 @@ class _HandlerBatch:
     async def run_in_loop(self, timeout_s: float) -> None:
         """Call the handler, a coroutine function, for each event in turn. `timeout_s` limits each call."""
         while self._has_next():
-            async with _time_limit(timeout_s):
+            async with _time_limit(timeout_s, self.abandon):
                 with self._cause():
                     await self._handle(self._calls[self.handled])
             self._finish()
@@ -132,12 +132,13 @@ class _HandlerBatch:
         """Call a function in one thread for all events, as a switch of threads can cost more than a short handler."""
         limit_s = timeout_s + (MAX_BATCH_DURATION_S if len(self._calls) > 1 else 0)
         while self._has_next():
-            async with _time_limit(limit_s):
+            async with _time_limit(limit_s, self.abandon):
                 awaitable = await self._thread.run(self._run)
                 if awaitable is not None:
                     with self._cause():
                         await awaitable
-                    self._finish()
+            if awaitable is not None:
+                self._finish()
 
     def _run(self) -> Any:
         """Handle events until one call returns an awaitable, and return that.
@@ -174,15 +175,24 @@ class _HandlerBatch:
 
     def _cause(self) -> AbstractContextManager[Origin]:
         envelope = self._calls[self.handled].envelope
-        return caused_by(correlation_id=envelope.metadata.correlation_id or envelope.id, causation_id=envelope.id)
+        stored_id = envelope.id.partition("/")[
+            0
+        ]  # the results of a split have numbered ids, which the log does not know
+        # fault: result-of-split-is-the-cause
+        return caused_by(correlation_id=envelope.metadata.correlation_id or stored_id, causation_id=stored_id)
 
 
 @asynccontextmanager
-async def _time_limit(timeout_s: float) -> AsyncGenerator[None]:
+async def _time_limit(timeout_s: float, abandon: Callable[[], None]) -> AsyncGenerator[None]:
+    """Limit the time of a block. `abandon` is called before it is canceled: a handler may catch the cancellation."""
     task = asyncio.current_task()
+    # fault: call-continues-after-timeout
+    expiry = asyncio.get_running_loop().call_later(timeout_s, abandon)
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s) as limit:
             yield
+        if limit.expired():
+            raise TimeoutError("the handler passed its timeout, and caught the cancellation")
     except asyncio.CancelledError:
         if task is not None and task.cancelling():
             raise
@@ -190,3 +200,5 @@ async def _time_limit(timeout_s: float) -> AsyncGenerator[None]:
             "the handler raised CancelledError although its task was not canceled, for example because it awaited a "
             "canceled task"
         ) from None
+    finally:
+        expiry.cancel()

@@ -100,6 +100,7 @@ class Processor:
     Attributes:
         error: the error that is being retried, or that stopped the subscription; None if there is none.
         started: whether `run` was called.
+        lease_expires_at: monotonic time at which this process acquires the lease of another worker without a heartbeat.
         position_signal: position up to which all events are processed; 0 while unknown.
     """
 
@@ -110,6 +111,7 @@ class Processor:
         self.range_key = RangeKey(self.definition.name)
         self.error: Exception | None = None
         self.started = False
+        self.lease_expires_at = 0.0
         self.position_signal = PositionSignal()
         self._subscription = subscription
         self._store = store
@@ -239,6 +241,7 @@ class Processor:
                     return self._next("catching_up")
             else:
                 self.error = None  # a failure in this process now concerns another owner
+                self.lease_expires_at = unchanged_since + self._lease_s
             await self._pause(LEASE_POLL_SHARE * self._lease_s)
         return "stopping"
 

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fait._arguments import is_number
+from fait._arguments import check_functions, is_number
 from fait._decisions.client import Client
 from fait._errors import DeclarationError
 from fait._events.append import PAGE_SIZE
@@ -66,6 +66,7 @@ def _check_options(name: Any, handler: Handler, start: Any, policy: Any, timeout
     """Raise `DeclarationError` for a wrong argument of `App.on`, also in code that no type checker has seen."""
     if not (isinstance(name, str) and name):
         raise DeclarationError(f"the name of a handler is a text that is not empty; got {name!r}")
+    check_functions("app.on(...)", handler=handler)
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
         raise DeclarationError(f"handler {name!r} contains yield, so a call of it runs none of its statements")
     if start not in ("beginning", "now"):
@@ -115,20 +116,27 @@ class Context(Client):
 
     Attributes:
         envelope: the handled event with its position, stream and metadata.
+        schema_version: the schema version that the handled event is stored with, although the event was upcast. After a
+            split, or an upcaster that takes the envelope, that of the class.
         attempt: 1 for the first attempt, one more after each failure in this process.
     """
 
     def __init__(self, log: HandlerLog, client: Client, envelope: Envelope[Any], attempt: int) -> None:
         loader = HandlerLoader(client._any_loader, log)  # pyright: ignore[reportPrivateUsage]
         super().__init__(log, log.read_matching, loader, client._clock, affinity=client._affinity)  # pyright: ignore[reportPrivateUsage]
-        self.handler_log = log
+        self._handler_log = log
         self.envelope = envelope
         self.attempt = attempt
         self.statements: list[HandlerStatement] = []
 
+    @property
+    def schema_version(self) -> int:
+        """The schema version that the handled event is stored with; see `Envelope.schema_version`."""
+        return self.envelope.schema_version
+
     def close(self) -> None:
         """Refuse further calls: the handler's call has ended."""
-        self.handler_log.close()
+        self._handler_log.close()
 
     def execute(self, sql: str, /, *values: Any) -> None:
         """Add a SQL statement to the transaction that moves the checkpoint past this event.
@@ -148,7 +156,7 @@ class Context(Client):
         Raises:
             UsageError: the handler has returned or passed its timeout.
         """
-        self.handler_log.check_open()
+        self._handler_log.check_open()
         self.statements.append(HandlerStatement(sql, values))
 
 
@@ -197,7 +205,7 @@ class Reactor:
         recorded = contexts[: ends[finished - 1]] if finished else []
         statements = [statement for each in recorded for statement in each.statements]
         # fault: events-of-failed-handler-stored
-        append = merge_appends(append for each in recorded for append in each.handler_log.appends)
+        append = merge_appends(append for each in recorded for append in each._handler_log.appends)  # pyright: ignore[reportPrivateUsage]
         if calls == len(contexts):
             error = undecodable
         elif finished and buffer.overflowed:  # the next unit of work has space for the event

@@ -25,6 +25,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct, field
 
+from fait._arguments import check_type, described
 from fait._errors import DeclarationError, InvalidValue, UsageError
 from fait._events.annotation import annotated_events, local_names
 from fait._events.envelope import Envelope
@@ -119,6 +120,8 @@ else:
                         f"read model {cls.__qualname__} has no key. Name the key column in the class statement: "
                         f'class {name}(fait.ReadModel, key="...")'
                     )
+                if isinstance(indexes, str) or not hasattr(indexes, "__iter__"):
+                    raise DeclarationError(f"{name}: indexes= must be a list of columns, not {described(indexes)}")
                 cls.__fait_read_model__ = ReadModelDefinition(
                     cls, key, table or _snake_case(name), tuple(indexes), version, names
                 )
@@ -378,6 +381,7 @@ _KEY_FROM_TEXT: Final[dict[ColumnKind, Convert]] = {
 
 def definition_of(cls: type[ReadModel]) -> ReadModelDefinition:
     """Return the resolved definition of a read model."""
+    check_type("a read model", cls, type, "a class of read models")
     definition = cls.__dict__.get("__fait_read_model__")
     if definition is None:
         raise DeclarationError(

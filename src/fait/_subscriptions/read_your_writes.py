@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from fait._arguments import check_number
 from fait._errors import Stale
 from fait._store.ports.leases import Leases
 from fait._subscriptions.processor import Processor
@@ -29,7 +30,7 @@ class Deadline:
     """A point in time, `timeout_s` after its creation."""
 
     def __init__(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
+        self.timeout_s = check_number("timeout_s", timeout_s)
         self._end = time.monotonic() + timeout_s
 
     @property
@@ -93,5 +94,14 @@ async def _wait_until_passed(processor: Processor, leases: Leases, target: int, 
 def _lag_reason(processor: Processor) -> str:
     if processor.error is not None:
         return f"It fails in this process: {type(processor.error).__name__}: {processor.error}"
-    state = f"In this process it is {processor.state!r}" if processor.started else "This process runs no subscriptions"
+    if not processor.started:
+        state = "This process runs no subscriptions"
+    elif processor.state == "waiting" and (expires_in_s := processor.lease_expires_at - time.monotonic()) > 0:
+        return (
+            "Another worker owns its lease, which has not expired yet. This process takes it over in "
+            f"{expires_in_s:.1f} s, unless a heartbeat of that worker arrives before. Check that worker, or use a "
+            "longer timeout_s."
+        )
+    else:
+        state = f"In this process it is {processor.state!r}"
     return f"{state}. Make sure that a worker is running, such as `fait run`, or use a longer timeout_s."

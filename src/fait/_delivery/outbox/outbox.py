@@ -169,7 +169,9 @@ class Outbox(ABC):
                 PostgreSQL it is raised at the end of the block; with SQLAlchemy, by the commit.
             DuplicateEventId: the id belongs to another event. Raised at the same time.
             KeyReused: the key was used for another event, or for a command. Raised at the same time.
-            StoreUnavailable: the transaction cannot write to the log. Raised at the same time.
+            StoreUnavailable: the transaction cannot write to the log, its connection is lost, it has waited for a lock
+                until a timeout, or another open transaction has added the same id or key and committed first. Roll
+                back, and retry the transaction. Raised at the same time.
         """
         self._write(OutboxEntry(event, stream, expected, tags, occurred_at, id, key, scope))
 

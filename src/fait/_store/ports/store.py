@@ -1,6 +1,6 @@
 """The port `Store`: all ports of one database, and the findings of its health checks."""
 
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -11,7 +11,10 @@ from fait._store.ports.registrations import Registrations
 from fait._store.ports.tables import Tables
 from fait._store.ports.unit_of_work import Recorder
 
-__all__ = ["Finding", "Store"]
+__all__ = ["PORTS", "Finding", "Store"]
+
+PORTS: Final = ("log", "registrations", "leases", "recorder", "tables", "snapshots")
+"""Names of the attributes of a `Store` that are ports."""
 
 
 class Finding(Struct, frozen=True):

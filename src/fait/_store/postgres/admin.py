@@ -14,14 +14,9 @@ from fait._store.adoption import Adoption
 from fait._store.command_hint import command_hint
 from fait._store.migrations import Migration, MigrationStatus, load_migrations, migration_statuses, pending_migrations
 from fait._store.postgres import identity
-from fait._store.postgres.connection import (
-    ConnectionOptions,
-    Database,
-    InsufficientPrivilege,
-    PostgresConnection,
-    parse_url,
-)
+from fait._store.postgres.connection import RESPONSE_TIMEOUT_S, Database, InsufficientPrivilege, PostgresConnection
 from fait._store.postgres.identifiers import in_schema, literal, quote, statements
+from fait._store.postgres.url_options import ConnectionOptions, parse_url
 
 __all__ = ["PostgresAdmin", "applied_migrations", "migrate", "missing_migrations"]
 
@@ -40,7 +35,7 @@ class PostgresAdmin:
 
     async def migrations(self) -> list[MigrationStatus]:
         """Return all migrations, applied and pending. Changes nothing."""
-        async with _opened(self._options) as database, database.connection() as connection:
+        async with _opened(self._options) as database, database.connection(RESPONSE_TIMEOUT_S) as connection:
             return migration_statuses(
                 load_migrations(_PACKAGE), await applied_migrations(database, connection), self.location
             )
@@ -112,7 +107,7 @@ def _location(options: ConnectionOptions) -> str:
 
 async def missing_migrations(database: Database) -> list[Migration]:
     """Return the pending migrations; all of them if there is no store yet."""
-    async with database.connection() as connection:
+    async with database.connection(RESPONSE_TIMEOUT_S) as connection:
         return await _missing_migrations(database, connection)
 
 

@@ -7,11 +7,12 @@ outcome is certain. The outcome is unknown only if the server stays unreachable.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final, Literal
 
 from fait._clock import Clock, SystemClock
-from fait._errors import StoreUnavailable
+from fait._errors import FaitError, StoreUnavailable
 from fait._events.append import StreamWrite
 from fait._events.envelope import RecordedEvent
 from fait._store.group_commit import LOCK_TIMEOUT, AppendOutcome, LockTimeout, PendingAppend
@@ -41,6 +42,7 @@ from fait._store.postgres.connection import (
     is_connection_lost,
     map_error,
 )
+from fait._store.postgres.open_append import describe_lock_holders
 from fait._store.postgres.sender_pool import SenderPool
 from fait._store.recording_time import recording_time
 
@@ -235,12 +237,21 @@ class Appender:
             except RETRYABLE_ERRORS:
                 attempt.retry()
             except LockNotAvailable as error:
-                attempt.wait_for_lock(error)
+                if attempt.is_lock_overdue():
+                    raise await self._lock_timeout(attempt, error) from error
                 semaphore, lock_timeout_s = self._retries, RETRY_LOCK_TIMEOUT_S
             except Exception as error:
                 if not is_connection_lost(error):
                     raise attempt.failure(error) from error
                 await attempt.wait_for_server(error)
+
+    async def _lock_timeout(self, attempt: "_SendAttempt", error: Exception) -> Exception:
+        """Return the exception for an append that met a lock for too long, with the sessions that may hold it."""
+        failure = attempt.failure(error)
+        assert isinstance(failure, StoreUnavailable)
+        with suppress(FaitError):
+            return StoreUnavailable(failure.reason + await describe_lock_holders(self._database), failure.outcome)
+        return failure
 
     async def _send_once(self, append: Append, lock_timeout_s: float, attempt: "_SendAttempt") -> AppendOutcome:
         connection = await self._database.acquire()
@@ -341,11 +352,10 @@ class _SendAttempt:
                 self._outcome,
             )
 
-    def wait_for_lock(self, error: Exception) -> None:
-        """Prepare a retry after a lock timeout; raise after `TOTAL_LOCK_TIMEOUT_S`."""
+    def is_lock_overdue(self) -> bool:
+        """Prepare a retry after a lock timeout, and return whether `TOTAL_LOCK_TIMEOUT_S` has passed."""
         self.sent = False
-        if time.monotonic() - self._start >= TOTAL_LOCK_TIMEOUT_S:
-            raise self.failure(error) from error
+        return time.monotonic() - self._start >= TOTAL_LOCK_TIMEOUT_S
 
     async def wait_for_server(self, error: Exception) -> None:
         """Back off after a lost connection; raise if the server has been unreachable for too long."""

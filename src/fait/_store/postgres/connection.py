@@ -8,22 +8,20 @@ an empty temporary table, `fait_append_bulk_1`.
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any, Final, Literal, Protocol, cast
-from urllib.parse import SplitResult, urlencode, urlunsplit
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
-from msgspec import Struct
 
 from fait._errors import FaitError, StoreUnavailable, UsageError
 from fait._store.position_signal import STORE_CLOSED
-from fait._store.postgres.identifiers import check_schema, statements
-from fait._store.store_url import refuse_url, split_url
+from fait._store.postgres.identifiers import statements
+from fait._store.postgres.url_options import ConnectionOptions, invalid_url, rejected_option
 
 __all__ = [
     "CONNECTION_ERRORS",
+    "RESPONSE_TIMEOUT_S",
     "RETRYABLE_ERRORS",
-    "ConnectionOptions",
     "Database",
     "InsufficientPrivilege",
     "LockNotAvailable",
@@ -33,7 +31,6 @@ __all__ = [
     "UniqueViolation",
     "is_connection_lost",
     "map_error",
-    "parse_url",
 ]
 
 PostgresError = asyncpg.PostgresError
@@ -67,6 +64,14 @@ CONNECTION_ERRORS: Final = (
 )
 """The connection was lost or could not be made. If a statement was in flight, its outcome is unknown."""
 
+_REJECTED_OPTION_ERRORS: Final = (
+    asyncpg.UndefinedObjectError,
+    asyncpg.InvalidParameterValueError,
+    asyncpg.CantChangeRuntimeParamError,
+    asyncpg.PostgresSyntaxError,
+)
+"""Errors of a new session: the server does not accept one of its settings."""
+
 WriteOutcome = Literal["not_written", "unknown"]
 _NOT_WRITTEN: Final[WriteOutcome] = "not_written"
 _UNKNOWN: Final[WriteOutcome] = "unknown"
@@ -86,9 +91,6 @@ RESPONSE_TIMEOUT_S: Final = 60.0
 
 KEEPALIVE_IDLE_S: Final = 7
 """Idle time before the first TCP keepalive probe; after twice this time without an answer, the connection is lost."""
-
-DEFAULT_POOL_SIZE: Final = 10
-"""Default maximum number of connections of a store, in addition to the one for LISTEN."""
 
 MAX_IDLE_CONNECTIONS: Final = 2
 """Maximum number of idle connections that are kept outside of the driver's pool, because acquiring one from the pool
@@ -168,75 +170,11 @@ def _enable_keepalive(sock: Any) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-class ConnectionOptions(Struct, frozen=True):
-    """How to connect to a store.
-
-    Attributes:
-        dsn: the URL for the driver.
-        schema: the schema of the store's tables and functions.
-        pool_size: maximum number of connections, in addition to the one for LISTEN.
-        use_prepared_statements: whether statements may be prepared; some poolers in transaction mode lose them.
-        redacted_url: the URL without a password, for messages.
-    """
-
-    dsn: str
-    schema: str
-    pool_size: int
-    use_prepared_statements: bool
-    redacted_url: str
-
-
-def parse_url(url: str, redacted_url: str) -> ConnectionOptions:
-    """Split a URL into fait's own options (`schema`, `pool`, `prepare`) and a URL for the driver.
-
-    Raises:
-        UsageError: the URL or one of these options is invalid.
-    """
-    parts, options = split_url(url)
-    if not url.partition(":")[2].startswith("//"):
-        raise _invalid_url(redacted_url)
-    if given := options.keys() & _options_in(parts):
-        refuse_url(url, f"{min(given)} is given twice, before the ? and as an option. Keep one of its values")
-    schema, pool, prepare = options.pop("schema", "public"), options.pop("pool", ""), options.pop("prepare", "yes")
-    check_schema(schema)
-    if pool and not (pool.isdecimal() and 3 <= int(pool) <= 1000):
-        raise UsageError(f"invalid URL option pool={pool!r}: expected the maximum number of connections, 3 to 1000")
-    if prepare not in ("yes", "no"):
-        raise UsageError(
-            f"invalid URL option prepare={prepare!r}: expected yes, or no for a pooler that does not support prepared "
-            "statements"
-        )
-    dsn = urlunsplit(parts._replace(query=urlencode(options)))
-    return ConnectionOptions(dsn, schema, int(pool or DEFAULT_POOL_SIZE), prepare == "yes", redacted_url)
-
-
-def _options_in(parts: SplitResult) -> set[str]:
-    """Return the options of the driver that it would ignore, because the URL has them before the question mark."""
-    user, _, hosts = parts.netloc.rpartition("@")
-    host, colon, port = hosts.rpartition(":") if not hosts.endswith("]") else (hosts, "", "")
-    given = {
-        "user": user.partition(":")[0],
-        "password": user.partition(":")[2],
-        "host": host if colon else hosts,
-        "port": port,
-        "dbname": parts.path.strip("/"),
-        "database": parts.path.strip("/"),
-    }
-    return {name for name, value in given.items() if value}
-
-
-def _invalid_url(redacted_url: str) -> UsageError:
-    return UsageError(
-        f"{redacted_url} is not a valid database URL; expected postgresql://user@host:5432/database, with "
-        "a port up to 65535. Nothing was opened. In names and passwords, encode / ? # @ : % as %2F %3F %23 %40 %3A %25."
-    )
-
-
 def _wrong_encoding(redacted_url: str, encoding: str) -> UsageError:
     return UsageError(
         f"the database of {redacted_url} has the encoding {encoding}, in which not every text can be stored; fait "
         "requires UTF8. Nothing was written. Create another database, for example with createdb --encoding=UTF8 "
-        "--template=template0 NAME, and name it in the URL."
+        "--locale=C --template=template0 NAME, and name it in the URL."
     )
 
 
@@ -269,7 +207,6 @@ class Database:
     async def open(cls, options: ConnectionOptions) -> "Database":
         """Open one connection, to check the options; more are opened when they are needed."""
         database = cls(options)
-        encoding = ""
         try:
             database._pool = await _driver.create_pool(
                 min_size=0,  # with more, the driver would reconnect in the background and log failures
@@ -278,15 +215,17 @@ class Database:
                 statement_cache_size=200 if options.use_prepared_statements else 0,
                 **_connect_arguments(options),
             )
-            async with database.connection() as connection:
-                encoding = connection.get_settings().server_encoding
+            connection = await database.acquire()
+            encoding = connection.get_settings().server_encoding
+            await database.release(connection)
+        except (ValueError, OverflowError) as error:  # OverflowError: of the port
+            if "certificate file" in str(error):
+                raise rejected_option(options.redacted_url, str(error).splitlines()[0]) from None
+            raise invalid_url(options.redacted_url) from None  # the message may contain a part of the password
+        except _REJECTED_OPTION_ERRORS as error:
+            raise rejected_option(options.redacted_url, _message(error)) from None
         except (*CONNECTION_ERRORS, PostgresError) as error:
             raise map_error(error, options.redacted_url) from error
-        except (
-            ValueError,
-            OverflowError,
-        ):  # OverflowError: of the port. The message may contain a part of the password
-            raise _invalid_url(options.redacted_url) from None
         # fault: other-encodings-accepted
         if encoding != "UTF8":
             await database.close()
@@ -295,22 +234,27 @@ class Database:
 
     async def _init_connection(self, connection: Any) -> None:
         if self.on_connect is not None:
-            await self.on_connect(connection)
+            with self.deadline(connection, CONNECT_TIMEOUT_S):
+                await self.on_connect(connection)
 
     async def fetch(self, statement: str, *values: Any) -> list[Any]:
         """Run a statement of the `sql` folder in its own transaction, and return its rows."""
-        async with self.connection() as connection:
-            with self.deadline(connection, RESPONSE_TIMEOUT_S):
-                return await connection.fetch(self.sql[statement], *values)
+        async with self.connection(RESPONSE_TIMEOUT_S) as connection:
+            return await connection.fetch(self.sql[statement], *values)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncGenerator[PostgresConnection]:
-        """Acquire a connection for a block. Errors of the server leave the block as `StoreUnavailable`."""
+    async def connection(self, timeout_s: float | None = None) -> AsyncGenerator[PostgresConnection]:
+        """Acquire a connection for a block. Errors of the server leave the block as `StoreUnavailable`.
+
+        Args:
+            timeout_s: timeout for the block, in seconds; then the connection is closed. None: no timeout.
+        """
         end, outcome = self.release, _NOT_WRITTEN
         try:
             connection = await self.acquire()
             try:
-                yield connection
+                with self.deadline(connection, timeout_s) if timeout_s is not None else nullcontext():
+                    yield connection
             except CONNECTION_ERRORS:
                 end, outcome = self.discard, _UNKNOWN
                 raise
@@ -491,9 +435,12 @@ def map_error(
                 "max_connections of the server, or the connection limit of the role or the database."
             )
         case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
-            text = f"{location}: authentication failed. Check the user name and the password."
+            text = f"{location}: authentication failed ({_message(error)}). Check the user name and the password."
         case asyncpg.InvalidCatalogNameError():
-            text = f"{location}: the database does not exist. Create it with createdb NAME."
+            text = (
+                f"{location}: {_message(error)}. Check the URL, or create the database with createdb NAME. Without a "
+                "name, the database is that of the user name."
+            )
         case asyncpg.InsufficientPrivilegeError():
             text = f"{location}: the role lacks a privilege ({_message(error)}). Grant it to the role."
         case asyncpg.ReadOnlySQLTransactionError():
@@ -510,7 +457,8 @@ def map_error(
             )
         case asyncpg.LockNotAvailableError():
             text = (
-                f"{location}: lock timeout: another transaction holds a lock that is needed. Retry after it has ended."
+                f"{location}: lock timeout: another session holds a lock that is needed. Retry after it has released "
+                "the lock."
             )
         case asyncpg.IdleInTransactionSessionTimeoutError():
             text = (
@@ -519,6 +467,8 @@ def map_error(
             )
         case socket.gaierror():
             text = f"{location} cannot be reached: the host name cannot be resolved. Check the URL."
+        case ConnectionError() if type(error) is ConnectionError:  # the driver raises it for nothing else
+            text = f"{location}: the server does not accept TLS. Set ssl = on there, or remove sslmode from the URL."
         case _ if is_connection_lost(error):
             text = f"{location} cannot be reached ({name}). Check that the server is running."
         case _:

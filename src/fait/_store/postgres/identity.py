@@ -20,6 +20,7 @@ __all__ = [
     "ServerTimeline",
     "StoredLog",
     "adopt",
+    "check_complete",
     "check_consistent",
     "check_not_moved",
     "check_sequence",
@@ -119,6 +120,19 @@ def check_sequence(stored: StoredLog, location: str) -> None:
         )
 
 
+async def check_complete(database: Database, connection: PostgresConnection) -> None:
+    """Raise StoreUnavailable if events lack their stream's version or a tag: appends would pass wrong conditions."""
+    # fault: events-without-tags-at-open
+    if position := await connection.fetchval(database.sql["incomplete_event"]):
+        location = database.options.redacted_url
+        raise StoreUnavailable(
+            f"the tables fait_streams and fait_tags of {location} lack rows, for example of the event at position "
+            f"{position}: appends would not notice a conflict with it. Some tables were restored without the others. "
+            "Stop all processes, and then restore all tables from one backup, or add the missing rows and start a new "
+            f"epoch with {command_hint('log adopt --in-place', location)}."
+        )
+
+
 def check_not_moved(confirmed: ServerTimeline, current: ServerTimeline, location: str) -> None:
     """Raise LogMoved if the log is in another cluster, or on another timeline, than last confirmed."""
     if confirmed.cluster and current.cluster and confirmed.cluster != current.cluster:
@@ -186,7 +200,15 @@ async def _adopt(database: Database, connection: PostgresConnection, *, in_place
     await connection.fetch(database.sql["confirm_log"])
     rows = await connection.fetch(database.sql["adopt_registrations"], previous.log_id, previous.epoch_id, new, head)
     if not dry_run:
-        # fault: adoption-leaves-sequence
-        await connection.fetch(database.sql["repair_sequence"], head)
+        await _repair(database, connection, head)
     carried = [CarriedCheckpoint(*row) for row in rows]
     return Adoption(previous, Identity(previous.log_id, new), head, carried)
+
+
+async def _repair(database: Database, connection: PostgresConnection, head: int) -> None:
+    """Derive the sequence, and rows that are missing from fait_streams and fait_tags, from the events."""
+    # fault: adoption-leaves-sequence
+    await connection.fetch(database.sql["repair_sequence"], head)
+    if await connection.fetchval(database.sql["incomplete_event"]):
+        await connection.fetch(database.sql["repair_streams"])
+        await connection.fetch(database.sql["repair_tags"])

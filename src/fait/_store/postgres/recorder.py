@@ -15,6 +15,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 from fait._errors import StoreUnavailable, UsageError
 from fait._events.append import Appended, Conflict, IdConflict
 from fait._store.group_commit import LOCK_TIMEOUT, LockTimeout
+from fait._store.handler_sql import NO_STATEMENT, code_of, has_reserved_name
 from fait._store.ports.tables import constraint_violation
 from fait._store.ports.unit_of_work import HandlerAppend, RangeMove, RecordResult, UnitOfWork
 from fait._store.postgres import table_sql
@@ -62,8 +63,8 @@ _ALLOWED: Final = {
     "VALUES",
     "WITH",
 }
-_FIRST_WORD: Final = re.compile(r"(?:\s|--[^\r\n]*|/\*(?:(?!/\*).)*?\*/)*([a-z]*)", re.IGNORECASE | re.DOTALL)
-_FORBIDDEN: Final = re.compile(r"\b(?:fait_|set_config\b)", re.IGNORECASE)
+_FIRST_WORD: Final = re.compile(r"\s*([a-z]*)", re.IGNORECASE)
+_SET_CONFIG: Final = re.compile(r"\bset_config\b", re.IGNORECASE)
 
 _CONSTRAINT_ERRORS: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.PLPGSQLError)  # the latter by triggers
 _STATEMENT_ERRORS: Final = (
@@ -201,12 +202,16 @@ def _check_statement(sql: str) -> None:
 
     The driver runs a single command per call, so its first word identifies it.
     """
-    match = _FIRST_WORD.match(sql)
-    if match is None or match[1].upper() not in _ALLOWED or _FORBIDDEN.search(sql):
+    code = code_of(sql)
+    if not code:
+        raise UsageError(NO_STATEMENT)
+    word = _FIRST_WORD.match(code)
+    if word is None or word[1].upper() not in _ALLOWED or has_reserved_name(sql) or _SET_CONFIG.search(code):
         raise UsageError(
             "a SQL statement of a handler must not control transactions, change settings or use fait's own tables. "
             f"It must begin with one of {', '.join(sorted(_ALLOWED))}, and must not contain set_config or a name that "
-            "begins with fait_. Nothing was recorded."
+            "begins with fait_. Nothing was recorded. Pass a text that is such a name as a value: ctx.execute(sql, "
+            "text)."
         )
 
 

@@ -9,9 +9,10 @@ from fait._errors import UsageError
 from fait._store.command_hint import command_hint
 from fait._store.ports.store import Finding
 from fait._store.postgres.admin import migrate, missing_migrations
-from fait._store.postgres.connection import Database, PostgresConnection, parse_url
+from fait._store.postgres.connection import RESPONSE_TIMEOUT_S, Database, PostgresConnection
 from fait._store.postgres.health import examine
 from fait._store.postgres.identity import (
+    check_complete,
     check_consistent,
     check_not_moved,
     check_sequence,
@@ -24,6 +25,7 @@ from fait._store.postgres.recorder import PostgresRecorder
 from fait._store.postgres.registrations import PostgresRegistrations
 from fait._store.postgres.snapshots import PostgresSnapshots
 from fait._store.postgres.tables import PostgresTables
+from fait._store.postgres.url_options import parse_url
 
 __all__ = ["CLOSE_TIMEOUT_S", "PostgresStore", "open_store"]
 
@@ -77,11 +79,12 @@ async def open_store(url: str, redacted_url: str, clock: Clock, *, create: bool 
     database = await Database.open(parse_url(url, redacted_url))
     try:
         await _bring_up_to_date(database, create)
-        async with database.connection() as connection:
+        async with database.connection(RESPONSE_TIMEOUT_S) as connection:
             stored = await read_identity(database, connection)
             check_not_moved(stored.confirmed, await server_timeline(database, connection), redacted_url)
             check_consistent(stored, redacted_url)
             check_sequence(stored, redacted_url)
+            await check_complete(database, connection)
 
         async def check_connection(connection: PostgresConnection) -> None:
             check_not_moved(stored.confirmed, await server_timeline(database, connection), redacted_url)

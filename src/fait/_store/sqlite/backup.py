@@ -1,14 +1,17 @@
 """Copies an SQLite store that may be in use, as of one moment.
 
 A copy of the file alone lacks the commits that are still in its WAL. SQLite's backup API reads both. The copy gets its
-name only when it is complete, synced and checked, so an interrupted backup leaves no file that looks like one.
+name only when it is complete, synced and checked, so an interrupted backup leaves no file that looks like one. If the
+process is killed, the next backup to the same name removes its partial copy.
 """
 
 import os
+import re
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import apsw
@@ -17,6 +20,7 @@ from fait._errors import StoreUnavailable, UsageError
 from fait._store.sqlite.connection import SqliteConnection, connect, map_error
 from fait._store.sqlite.multi_driver_guard import claim, release
 from fait._store.sqlite.statements import SQL
+from fait._telemetry import logger
 
 __all__ = ["back_up"]
 
@@ -42,6 +46,7 @@ def back_up(path: str, target: str, on_progress: Callable[[int, int], None], can
     """
     if os.path.lexists(target):
         raise _exists(target)
+    _remove_abandoned(target)
     partial_file = f"{target}.partial-{os.getpid()}"
     try:
         with _reader(path) as source:
@@ -58,6 +63,30 @@ def back_up(path: str, target: str, on_progress: Callable[[int, int], None], can
         with suppress(FileNotFoundError):
             os.unlink(partial_file)
     return expected[0]
+
+
+def _remove_abandoned(target: str) -> None:
+    """Remove the partial copies of backups whose processes no longer run, with the files of SQLite next to them."""
+    path = Path(target)
+    name = re.compile(re.escape(path.name) + r"\.partial-(\d+)(?:-\w+)?")
+    for each in list(path.parent.glob("*.partial-*")):
+        # fault: partial-backup-of-another-process-removed
+        if (match := name.fullmatch(each.name)) and not _is_running(int(match[1])):
+            each.unlink(missing_ok=True)
+            logger.warning("removed %s: the process of that backup no longer runs", each)
+
+
+def _is_running(process: int) -> bool:
+    """Return whether a process other than this one has an id."""
+    if process == os.getpid():  # it has ended: in a container, the next process often has the same id
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @contextmanager

@@ -70,8 +70,16 @@ class SqliteConnection(Protocol):
         """
         ...
 
+    def set_progress_handler(self, handler: Callable[[], bool] | None, nsteps: int) -> None:
+        """Set the function called after each number of steps of a statement. If it returns True, the statement ends."""
+        ...
+
     def wal_checkpoint(self) -> Any:
         """Run a passive WAL checkpoint: copy WAL pages into the file as far as no reader needs the old ones."""
+        ...
+
+    def config(self, op: int, *arguments: int) -> int:
+        """Call `sqlite3_db_config` of SQLite."""
         ...
 
     def file_control(self, dbname: str, op: int, pointer: int) -> bool:
@@ -135,9 +143,13 @@ class BusyHandler:
     """Retries at short random intervals while another process holds the write lock.
 
     SQLite's built-in handler backs off up to 100 ms, so that the writer that has waited longest retries least often.
+
+    Attributes:
+        waits: whether to retry at all. This is cheaper to change than the handler of a connection.
     """
 
     def __init__(self, timeout_s: float = BUSY_TIMEOUT_MS / 1000) -> None:
+        self.waits = True
         self._timeout_s = timeout_s
         self._deadline = 0.0
 
@@ -146,7 +158,7 @@ class BusyHandler:
         now = time.monotonic()
         if attempt == 0:
             self._deadline = now + self._timeout_s
-        if now >= self._deadline:
+        if not self.waits or now >= self._deadline:
             return False
         time.sleep(random.uniform(0.0002, min(0.005, 0.0005 * (attempt + 1))))  # noqa: S311
         return True

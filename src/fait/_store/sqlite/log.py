@@ -1,6 +1,7 @@
 """The log in SQLite: one row per event. There is one writer at a time, so position order is commit order."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -112,7 +113,9 @@ class SqliteLog:
     async def _flush(self, appends: Sequence[PendingAppend]) -> Sequence[AppendOutcome | Exception]:
         run = self._writer.run_inline if len(appends) == 1 and _fits_inline(appends[0]) else self._writer.run
         outcomes = await run(partial(self._append_all, appends))
-        self._signal.advance(max((each.position for each in outcomes if isinstance(each, Appended)), default=0))
+        for each in outcomes:
+            if isinstance(each, Appended):
+                self._signal.advance(each.position)
         return outcomes
 
     def _append_all(
@@ -164,7 +167,7 @@ class SqliteLog:
         """Read a few rows in the event loop; None also if the file is locked, which is rare."""
         try:
             result = read(self._inline_reader)
-            self._file.check()
+            self._file.check(time.perf_counter())
             return result
         except apsw.BusyError:
             return None
@@ -240,7 +243,7 @@ class SqliteLog:
             version = self._inline_reader.pragma("data_version")
             # fault: other-process-not-noticed
             if version == self._polled_version:
-                self._file.check()  # in a file that was moved, no commit is ever noticed
+                self._file.check(time.perf_counter())  # in a file that was moved, no commit is ever noticed
                 return False
             self._signal.advance(head(self._inline_reader))
         except apsw.BusyError:
@@ -270,7 +273,7 @@ def _fits_inline(append: PendingAppend) -> bool:
     """Whether the append takes little time, regardless of the size of the log."""
     if append.condition is not None or append.events > MAX_INLINE_EVENTS or append.size_bytes > MAX_INLINE_BYTES:
         return False
-    return sum(len(event.tags) for write in append.writes for event in write.events) <= MAX_INLINE_EVENTS
+    return sum([len(event.tags) for write in append.writes for event in write.events]) <= MAX_INLINE_EVENTS
 
 
 def _read_if_near_end(connection: SqliteConnection, after: int, query: Query, limit: int) -> Page | None:

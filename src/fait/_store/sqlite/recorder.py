@@ -1,6 +1,5 @@
 """Records units of work in SQLite: in the same file as the log, and written by the same thread."""
 
-import re
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, Final, cast
@@ -8,6 +7,7 @@ from typing import Any, Final, cast
 import apsw
 
 from fait._errors import UsageError
+from fait._store.handler_sql import NO_STATEMENT, code_of, has_reserved_name
 from fait._store.ports.tables import RowChange, constraint_violation
 from fait._store.ports.unit_of_work import HandlerStatement, RecordResult, UnitOfWork
 from fait._store.sqlite import table_sql
@@ -19,8 +19,6 @@ from fait._store.sqlite.worker_threads import WriterThread
 
 __all__ = ["SqliteRecorder"]
 
-_RESERVED_NAME: Final = re.compile(r"\bfait_", re.IGNORECASE)
-_NO_STATEMENT: Final = re.compile(r"(?:\s|;|--[^\n]*|/\*(?:(?!\*/).)*\*/)*", re.DOTALL)
 _FORBIDDEN: Final = {
     apsw.SQLITE_CREATE_TRIGGER,
     apsw.SQLITE_CREATE_TEMP_TRIGGER,
@@ -84,8 +82,10 @@ def _run(connection: SqliteConnection, statements: Sequence[HandlerStatement]) -
     connection.authorizer = _authorize
     try:
         for statement in statements:
+            if not code_of(statement.sql):
+                raise UsageError(NO_STATEMENT)
             # fault: shadowed-log
-            if _RESERVED_NAME.search(statement.sql):
+            if has_reserved_name(statement.sql):
                 raise _rejected()
             _run_one(connection, statement)
     except apsw.AuthError:
@@ -124,7 +124,7 @@ def _one_statement() -> Callable[[object, str, object], bool]:
     number = count()
 
     def allow(_cursor: object, sql: str, _bindings: object) -> bool:
-        return bool(_NO_STATEMENT.fullmatch(sql)) or next(number) == 0
+        return not code_of(sql) or next(number) == 0
 
     return allow
 
@@ -133,7 +133,7 @@ def _rejected() -> UsageError:
     return UsageError(
         "a SQL statement of a handler was rejected: it may not begin or end transactions, attach databases, set "
         "pragmas, create triggers, or contain a name that begins with fait_. Nothing was recorded. Remove it from "
-        "ctx.execute(...)."
+        "ctx.execute(...); pass a text that is such a name as a value: ctx.execute(sql, text)."
     )
 
 

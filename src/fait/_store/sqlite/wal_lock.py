@@ -40,14 +40,20 @@ class WalLock:
 
     Args:
         path: path of the database file, without symbolic links. A connection to it must be open.
+
+    Attributes:
+        descriptor: a descriptor of the database file, for reading it without releasing the locks of SQLite; None if
+            there is none.
     """
 
     def __init__(self, path: str) -> None:
+        self.descriptor: int | None = None
         self._descriptors: list[int] = []
         if sys.platform == "linux":
             for file, start, length in ((path, *_SHARED_BYTES), (f"{path}-shm", *_LAST_USER_BYTE)):
                 with suppress(OSError):
                     self._descriptors.append(os.open(file, os.O_RDONLY))
+                    self.descriptor = self._descriptors[-1] if file == path else self.descriptor
                     # fault: wal-unlocked
                     _lock_shared(self._descriptors[-1], start, length)
 
@@ -57,7 +63,7 @@ class WalLock:
             _unlock(descriptor)
         with _mutex:
             _unclosed.extend(self._descriptors)
-        self._descriptors = []
+        self._descriptors, self.descriptor = [], None
 
 
 def close_descriptors() -> None:

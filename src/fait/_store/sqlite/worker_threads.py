@@ -37,6 +37,10 @@ COMMIT_TIME_DECAY: Final = 0.9
 """Factor by which the longest duration seen decays with each transaction, so that a slow commit counts for a while."""
 
 
+CANCEL_CHECK_STEPS: Final = 100_000
+"""Number of steps of SQLite's virtual machine, some milliseconds, after which a read of a canceled caller ends."""
+
+
 class _QueuedJob:
     """A job and the future of its result."""
 
@@ -131,7 +135,7 @@ class _WorkerThreads:
 
 
 class ReaderThreads(_WorkerThreads):
-    """Threads that only read."""
+    """Threads that only read. A long statement ends soon after its caller is canceled, as by Ctrl-C."""
 
     def __init__(self, open_connection: Callable[[], SqliteConnection], file: OpenFile, count: int = 2) -> None:
         self._file = file
@@ -140,8 +144,13 @@ class ReaderThreads(_WorkerThreads):
     async def run(self, job: Callable[[SqliteConnection], T]) -> T:
         """Run a job in a thread and wait for its result."""
         result = await super().run(job)
-        self._file.check()
+        self._file.check(time.perf_counter())
         return result
+
+    def _run_jobs(self, connection: SqliteConnection, jobs: list[_QueuedJob]) -> list[Any]:
+        # fault: canceled-read-continues
+        connection.set_progress_handler(jobs[0].future.cancelled, CANCEL_CHECK_STEPS)
+        return super()._run_jobs(connection, jobs)
 
 
 class WriterThread(_WorkerThreads):
@@ -155,6 +164,8 @@ class WriterThread(_WorkerThreads):
         self._commit_time_s = 2 * MAX_INLINE_COMMIT_S  # inline only after measured commits were fast
         self._wal_pages = 0
         self._connection = connection = open_connection()
+        self._busy_handler = BusyHandler()
+        connection.set_busy_handler(self._busy_handler)
         self.file = OpenFile(path, connection)
         self._max_wal_pages: int = connection.pragma("wal_autocheckpoint")
         connection.set_wal_hook(self._on_commit)
@@ -172,7 +183,7 @@ class WriterThread(_WorkerThreads):
 
     def _run_now(self, job: Callable[[SqliteConnection], T]) -> T:
         # fault: busy-wait-in-event-loop
-        self._connection.set_busy_handler(None)
+        self._busy_handler.waits = False
         try:
             [result] = self._run_transaction(self._connection, [job])
         except apsw.BusyError:
@@ -180,7 +191,7 @@ class WriterThread(_WorkerThreads):
         except Exception as error:
             raise _translate_error(error) from None
         finally:
-            self._connection.set_busy_handler(BusyHandler())
+            self._busy_handler.waits = True
         if self._needs_checkpoint():  # the thread runs it after an empty job
             done: asyncio.Future[None] = self._loop.create_future()
             done.add_done_callback(lambda each: each.exception())  # nothing awaits it; it may fail with its transaction
@@ -188,6 +199,8 @@ class WriterThread(_WorkerThreads):
         return result
 
     def _disconnect(self, connection: SqliteConnection) -> None:
+        if self.file.has_other_content():  # the WAL is not of that content
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.file.release()
         connection.close()
 
@@ -217,12 +230,12 @@ class WriterThread(_WorkerThreads):
             return [outcome for queued in jobs for outcome in self._run_jobs(connection, [queued])]
 
     def _run_transaction(self, connection: SqliteConnection, jobs: Sequence[Job]) -> list[Any]:
-        self.file.check()
         started = time.perf_counter()
+        self.file.check(started)
         try:
             results = _transaction(connection, jobs)
             # fault: commit-to-moved-file-acknowledged
-            self.file.check_after_commit(self._connection)
+            self.file.check_after_commit(connection)
             return results
         finally:
             self._commit_time_s = max(time.perf_counter() - started, self._commit_time_s * COMMIT_TIME_DECAY)
@@ -233,6 +246,9 @@ class WriterThread(_WorkerThreads):
     def _checkpoint(self, connection: SqliteConnection) -> None:
         """Run a WAL checkpoint. The WAL hook replaces SQLite's automatic one, with the same threshold."""
         self._wal_pages = 0
+        # fault: checkpoint-into-overwritten-file
+        if self.file.has_other_content():  # the next call raises
+            return
         try:
             connection.wal_checkpoint()
         except apsw.Error as error:  # harmless: commits stay durable in the WAL until the next WAL checkpoint

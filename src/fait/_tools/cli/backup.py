@@ -1,5 +1,6 @@
 """`fait backup`: copies a store that may be in use."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ import typer
 from fait._store.open import open_admin
 from fait._store.store_url import redacted_url
 from fait._tools.cli.options import JsonOption, StoreOption
-from fait._tools.cli.output import command, print_json
+from fait._tools.cli.output import command, print_json, print_message
 from fait._tools.cli.progress import ProgressMeter
 
 __all__ = ["backup"]
@@ -24,13 +25,18 @@ async def backup(
     """Copy an SQLite store to a file.
 
     Processes may continue to use the store. The copy has all events up to one moment. It is checked before it gets its
-    name, so an interrupted backup creates no file. Use pg_dump for PostgreSQL.
+    name, so an interrupted backup creates no file; a partial copy of a backup that was killed is removed by the next
+    one to FILE. Use pg_dump for PostgreSQL.
     """
     started = time.monotonic()
     with ProgressMeter("backup", 1000, "pages") as meter:
-        position = await open_admin(store).backup(
-            str(file), lambda copied, total: meter.update(1000 * copied // max(total, 1), copied)
-        )
+        try:
+            position = await open_admin(store).backup(
+                str(file), lambda copied, total: meter.update(1000 * copied // max(total, 1), copied)
+            )
+        except asyncio.CancelledError:
+            print_message(f"fait: the backup was interrupted. {file} was not created.")
+            raise
     seconds, size_bytes = round(time.monotonic() - started, 3), file.stat().st_size
     if as_json:
         print_json(

@@ -1,8 +1,9 @@
 """Commands that read: `streams`, `stream`, `events` and `tail`."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -28,6 +29,8 @@ TypeOption = Annotated[
 CategoryOption = Annotated[
     str | None, typer.Option("--category", metavar="NAME", help="Only streams of this category.")
 ]
+_COLUMNS: Final = ("position", "stream", "version", "type", "occurred at", "data")
+
 LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Maximum number of rows.")]
 
 
@@ -61,14 +64,13 @@ async def stream(
 ) -> None:
     """Show the events of one stream."""
     async with open_readonly(store) as opened:
-        pages = stream_pages(opened.log, name, after=first - 1, until=Until(version=last), limit=limit + 1)
-        matching = [event async for page in pages for event in page]
-        if not matching and not await has_stream(opened.log, name):
+        if not await has_stream(opened.log, name):
             raise missing_stream(name, store)
-    _print_events(matching[:limit], as_json)
-    if len(matching) > limit:
+        pages = stream_pages(opened.log, name, after=first - 1, until=Until(version=last), limit=limit + 1)
+        following = await _print_events(pages, limit, as_json)
+    if following is not None:
         print_message(
-            f"Showing the first {limit:,} events; the next one has version {matching[limit].version}. To see more, "
+            f"Showing the first {limit:,} events; the next one has version {following.version}. To see more, "
             "raise --limit or use --from."
         )
 
@@ -100,11 +102,11 @@ async def events(
         min_occurred_at = parse_time("--since", since)
     query = Query(types=tuple(types or ()), tags=tuple(tags or ()), category=category)
     async with open_readonly(store) as opened:
-        matching = await _read_matching(opened.log, after, query, min_occurred_at, limit + 1)
-    _print_events(matching[:limit], as_json)
-    if len(matching) > limit:
+        pages = _matching_pages(opened.log, after, query, min_occurred_at, limit + 1)
+        following = await _print_events(pages, limit, as_json)
+    if following is not None:
         print_message(
-            f"Showing the first {limit:,} events; the next one is at position {matching[limit].position}. To see more, "
+            f"Showing the first {limit:,} events; the next one is at position {following.position}. To see more, "
             "raise --limit or use --since."
         )
 
@@ -156,29 +158,37 @@ def parse_time(option: str, text: str) -> datetime:
     return time
 
 
-async def _read_matching(
+async def _matching_pages(
     log: Log, after: int, query: Query, min_occurred_at: datetime | None, limit: int
-) -> list[RecordedEvent]:
-    """Read the first matching events. `occurred_at` is unordered in the log, so a filter by it scans all pages."""
-    matching: list[RecordedEvent] = []
-    while len(matching) < limit:
-        page = await log.read(after, query=query, limit=limit if min_occurred_at is None else PAGE_SIZE)
-        matching.extend(
-            event for event in page.events if min_occurred_at is None or event.occurred_at >= min_occurred_at
-        )
-        if not page.more:
-            break
-        after = page.position
-    return matching[:limit]
+) -> AsyncGenerator[list[RecordedEvent], None]:
+    """Yield pages of matching events. `occurred_at` is unordered in the log, so a filter by it scans all pages."""
+    page_size = PAGE_SIZE if min_occurred_at is not None else min(limit, PAGE_SIZE)
+    more = True
+    while more:
+        page = await log.read(after, query=query, limit=page_size)
+        after, more = page.position, page.more
+        yield [event for event in page.events if min_occurred_at is None or event.occurred_at >= min_occurred_at]
 
 
-def _print_events(events: Sequence[RecordedEvent], as_json: bool) -> None:
-    if as_json:
-        for event in events:
-            print_json(_event_as_json(event))
-    else:
-        columns = ("position", "stream", "version", "type", "occurred at", "data")
-        print_table(columns, [_row(event) for event in events])
+async def _print_events(
+    pages: AsyncGenerator[list[RecordedEvent], None], limit: int, as_json: bool
+) -> RecordedEvent | None:
+    """Print events page by page, so that one page is held in memory; return the event after the limit, if any."""
+    printed = 0
+    async with aclosing(pages):
+        async for page in pages:
+            shown = page[: limit - printed]
+            if as_json:
+                for event in shown:
+                    print_json(_event_as_json(event))
+            elif shown:
+                print_table(_COLUMNS, [_row(event) for event in shown], header=not printed)
+            printed += len(shown)
+            if len(page) > len(shown):
+                return page[len(shown)]
+    if not printed and not as_json:
+        print_table(_COLUMNS, ())
+    return None
 
 
 def _row(event: RecordedEvent) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import typer
 from fait._tools.cli import advise, backup, browse, demo, doctor, rebuild, run, state, transfer, verify
 from fait._tools.cli.db import db
 from fait._tools.cli.log import log
+from fait._tools.cli.schema import schema
 
 __all__ = ["fait"]
 
@@ -53,3 +54,4 @@ fait.command("advise")(advise.advise)
 fait.command("demo")(demo.demo)
 fait.add_typer(db, name="db")
 fait.add_typer(log, name="log")
+fait.add_typer(schema, name="schema")

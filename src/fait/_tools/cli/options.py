@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ from fait._errors import UsageError
 from fait._store.open import open_store
 from fait._store.ports.store import Store
 
-__all__ = ["AppOption", "JsonOption", "OptionalAppOption", "StoreOption", "load_app", "open_readonly"]
+__all__ = ["AppOption", "JsonOption", "OptionalAppOption", "StoreOption", "import_target", "load_app", "open_readonly"]
 
 _APP_HELP = (
     "The application as module:name, as in --app shop.app:shop. Modules in the working directory precede those of "
@@ -43,44 +44,61 @@ async def open_readonly(url: str) -> AsyncGenerator[Store, None]:
         await store.close()
 
 
-def load_app(target: str) -> App:
-    """Import the app named `module:name`, also from the working directory.
+def load_app(target: str, folder: Path | None = None) -> App:
+    """Import the app named `module:name`, also from a folder; by default the working directory.
 
     Raises:
         UsageError: the target is malformed, the module cannot be imported, or the name is not an app.
     """
-    module_name, colon, name = target.partition(":")
-    if not (module_name and colon and name):
-        raise UsageError(f"invalid --app {target!r}: expected module:name, such as --app shop.app:shop")
-    try:
-        with _working_directory_on_path():
-            module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise UsageError(
-                f"--app: module {module_name} imports {error.name}, which is not installed. Install it in the "
-                "environment of the fait command."
-            ) from None
-        raise UsageError(
-            f"--app: no module named {error.name!r} in {Path.cwd()} or among the installed packages. Run the command "
-            "in the directory that contains the module."
-        ) from None
+    module, name = import_target("--app", target, folder, example="shop.app:shop")
     app = getattr(module, name, None)
     if not isinstance(app, App):
         available = ", ".join(key for key, value in vars(module).items() if isinstance(value, App)) or "none"
-        raise UsageError(f"--app: {name!r} in module {module_name} is not a fait.App. Apps in this module: {available}")
+        raise UsageError(
+            f"--app: {name!r} in module {module.__name__} is not a fait.App. Apps in this module: {available}"
+        )
     declarations_of(app)  # raises if they contradict each other
     return app
 
 
-@contextmanager
-def _working_directory_on_path() -> Generator[None]:
-    """Let a block import modules of the working directory in preference to installed packages.
+def import_target(option: str, target: str, folder: Path | None, *, example: str) -> tuple[ModuleType, str]:
+    """Import the module of `module:name`, and return it with the name.
 
-    A file of the working directory never replaces a module of the standard library, such as `json`. After the block it
+    Args:
+        option: the option that has the value, for messages.
+        target: its value.
+        folder: the folder to import from; None: the working directory.
+        example: a valid value, for messages.
+
+    Raises:
+        UsageError: the target is malformed, or the module cannot be imported.
+    """
+    module_name, colon, name = target.partition(":")
+    if not (module_name and colon and name):
+        raise UsageError(f"invalid {option} {target!r}: expected module:name, such as {option} {example}")
+    try:
+        with _on_path(folder := folder or Path.cwd()):
+            return import_module(module_name), name
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise UsageError(
+                f"{option}: module {module_name} imports {error.name}, which is not installed. Install it in the "
+                "environment of the fait command."
+            ) from None
+        raise UsageError(
+            f"{option}: no module named {error.name!r} in {folder} or among the installed packages. Run the command "
+            "in the directory that contains the module."
+        ) from None
+
+
+@contextmanager
+def _on_path(directory: Path) -> Generator[None]:
+    """Let a block import modules of a directory in preference to installed packages.
+
+    A file of the directory never replaces a module of the standard library, such as `json`. After the block it
     does not replace an installed package either: fait imports its database driver only when it opens the store.
     """
-    folder = str(Path.cwd())
+    folder = str(directory)
     if folder in sys.path:
         yield
         return

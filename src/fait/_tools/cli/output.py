@@ -81,11 +81,11 @@ def print_fields(values: Mapping[str, str]) -> None:
     return _console().print(grid)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, header: bool = True) -> None:
     """Print rows: folded to the width of a terminal, or tab-separated and complete if there is no terminal."""
     if not is_terminal():
-        return _tab_separated([columns, *rows])
-    table = Table(box=None, pad_edge=False, header_style="bold")
+        return _tab_separated([columns, *rows] if header else rows)
+    table = Table(box=None, pad_edge=False, show_header=header, header_style="bold")
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:

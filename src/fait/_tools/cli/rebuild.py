@@ -10,7 +10,7 @@ from fait._app import declarations_of
 from fait._subscriptions.registration import RegistrationChanges
 from fait._system import System, open_system
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
-from fait._tools.cli.output import CommandFailed, command, print_json
+from fait._tools.cli.output import CommandFailed, command, print_json, print_message
 from fait._tools.cli.progress import ProgressMeter
 
 __all__ = ["rebuild"]
@@ -33,7 +33,14 @@ async def rebuild(
     started_at = time.monotonic()
     declarations = declarations_of(load_app(app)).only(read_models=[name])  # this process acquires no other lease
     async with open_system(declarations, store, changes=RegistrationChanges(rebuilt=[name]), create=False) as system:
-        position = await _wait_until_caught_up(system, name)
+        try:
+            position = await _wait_until_caught_up(system, name)
+        except asyncio.CancelledError:
+            print_message(
+                f"fait: the rebuild of {name} was interrupted; its table is incomplete. Run the same command again, or "
+                "start a process of the app, which continues it."
+            )
+            raise
     seconds = time.monotonic() - started_at
     if as_json:
         print_json({"read_model": name, "position": position, "seconds": seconds})

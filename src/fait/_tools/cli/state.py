@@ -58,8 +58,8 @@ async def state(
     declared = App(name) if app is None else load_app(app)
     aggregate = None if app is None else _find_aggregate(declared, name)
     async with open_readonly(store) as opened:
-        events = await _read(opened.log, name, until)
-        if not events:
+        last, count, merged = await _scan(opened.log, name, until, merge=aggregate is None)
+        if last is None:
             if await has_stream(opened.log, name):
                 events_of = command_hint(f"stream {quote(name)}", redacted_url(store))
                 raise CommandFailed(
@@ -67,17 +67,26 @@ async def state(
                 )
             raise missing_stream(name, store)
         if aggregate is None:
-            folded_by, values = "merge of event data, last value wins", _merge_data(events)
+            folded_by, values = "merge of event data, last value wins", merged
         else:
             loaded = await Loader(opened.log, declarations_of(declared).codec).load(
                 fold_definition_of(aggregate), name, until
             )
             folded_by, values = aggregate.__qualname__, _encode_fields(loaded.state)
-    _print_state(name, folded_by, values, events, as_json)
+    _print_state(folded_by, values, last, count, as_json)
 
 
-async def _read(log: Log, name: str, until: Until) -> list[RecordedEvent]:
-    return [event async for page in stream_pages(log, name, until=until) for event in page]
+async def _scan(log: Log, name: str, until: Until, *, merge: bool) -> tuple[RecordedEvent | None, int, dict[str, Raw]]:
+    """Return the last event of a stream, the number of its events and, if asked for, their merged data.
+
+    One page of events is held in memory.
+    """
+    last, count, merged = None, 0, dict[str, Raw]()
+    async for page in stream_pages(log, name, until=until):
+        last, count = page[-1], count + len(page)
+        if merge:
+            _merge_data(merged, page)
+    return last, count, merged
 
 
 def _find_aggregate(app: App, name: str) -> type[Aggregate]:
@@ -91,27 +100,23 @@ def _find_aggregate(app: App, name: str) -> type[Aggregate]:
     return aggregate
 
 
-def _merge_data(events: Sequence[RecordedEvent]) -> dict[str, Raw]:
-    """Merge the members of all event data that are JSON objects."""
-    merged: dict[str, Raw] = {}
+def _merge_data(merged: dict[str, Raw], events: Sequence[RecordedEvent]) -> None:
+    """Add the members of event data that are JSON objects, as copies: a `Raw` keeps the whole text it is part of."""
     for event in events:
         if event.data.startswith("{"):
-            merged.update(msgspec.json.decode(event.data, type=dict[str, Raw]))
-    return merged
+            members = msgspec.json.decode(event.data, type=dict[str, Raw])
+            merged.update({key: value.copy() for key, value in members.items()})
 
 
 def _encode_fields(state: Any) -> dict[str, Raw]:
     return {key: Raw(_encode(value)) for key, value in msgspec.structs.asdict(state).items()}
 
 
-def _print_state(
-    name: str, folded_by: str, values: dict[str, Raw], events: Sequence[RecordedEvent], as_json: bool
-) -> None:
-    last = events[-1]
+def _print_state(folded_by: str, values: dict[str, Raw], last: RecordedEvent, count: int, as_json: bool) -> None:
     summary = {
-        "stream": name,
+        "stream": last.stream,
         "version": last.version,
-        "events": len(events),
+        "events": count,
         "occurred_at": canonical_time(last.occurred_at),
         "recorded_at": canonical_time(last.recorded_at),
         "folded_by": folded_by,

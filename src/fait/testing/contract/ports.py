@@ -327,12 +327,24 @@ class PortContract(LeaseContract, HandlerAppendContract, ClosingContract):
 
         for bad in (
             "COMMIT", "ROLLBACK", "UPDATE fait_ranges SET position = 9", "DELETE FROM fait_workers",
-            "CREATE TEMP TABLE FAIT_events (n integer)",
+            "CREATE TEMP TABLE FAIT_events (n integer)", "SELECT '''' FROM fait_workers -- '",
+            "DELETE FROM \"fait_workers\" WHERE worker = 'a'", "DELETE FROM 'fait_workers'",
         ):  # fmt: skip
             with pytest.raises(UsageError):
                 await recorded(store, work_of(token, 5, (RowChange(NOTES, [(1, "a")]),), (HandlerStatement(bad),)))
 
             assert await state(store) == (0, [], []), bad
+
+    @pytest.mark.parametrize("sql", ["", " ;", "/* fait_events */ ; -- nothing"])
+    async def test_text_without_a_statement_is_refused(self, store: Store, sql: str) -> None:
+        with pytest.raises(UsageError, match="Nothing was recorded"):
+            await recorded(store, work_of(await prepared(store), 5, (), (HandlerStatement(sql),)))
+
+    async def test_text_may_mention_a_table_of_the_store_in_strings_and_comments(self, store: Store) -> None:
+        _needs_sql(store)
+        insert = "INSERT INTO words (word, count) /* it's fait_log */ VALUES ('it''s -- fait_events', 1) -- fait_log's"
+        await recorded(store, work_of(await prepared(store), 5, (), (HandlerStatement(insert),)))
+        assert (await state(store))[2] == [("it's -- fait_events", 1)]
 
     @pytest.mark.parametrize("second", ["SELECT 2", "INSERT INTO words (word, count) VALUES ('b', 2)", "nonsense"])
     async def test_text_with_several_statements_records_nothing(self, store: Store, second: str) -> None:
@@ -359,7 +371,6 @@ class PortContract(LeaseContract, HandlerAppendContract, ClosingContract):
         if store.log.features.sql:
             pytest.skip("the store runs SQL")
         token = await prepared(store)
-
         with pytest.raises(UsageError):
             await recorded(store, work_of(token, 5, (RowChange(NOTES, [(1, "a")]),), (HandlerStatement("SELECT 1"),)))
 

@@ -88,3 +88,10 @@ class RepetitionContract(StoreContract):
 
         assert await log.append([write("a", [event], 7)]) == Appended(first.position, (1,), repeated=True)
         assert await log.append([write("a", [replace(event, type="x")], 7)]) == IdConflict(event.id)
+
+    async def test_repetition_may_be_stored_under_another_name_of_its_type(self, log: Log) -> None:
+        event = stored()
+        first = await added(log, write("a", [event]))
+        renamed = replace(event, type="x", data='{"other":1}', other_types=("y", event.type))
+
+        assert await log.append([write("a", [renamed])]) == Appended(first.position, (1,), repeated=True)

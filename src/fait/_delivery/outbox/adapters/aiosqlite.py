@@ -12,7 +12,14 @@ from fait._delivery.outbox.adapters.driver_errors import (
     unsupported_connection,
     warn_if_sqlite_outdated,
 )
-from fait._delivery.outbox.adapters.sqlite3 import decode_rows, no_transaction, transaction_already_open
+from fait._delivery.outbox.adapters.sqlite3 import (
+    BEGIN_BLOCK,
+    END_BLOCK,
+    block_ended_by_hand,
+    decode_rows,
+    no_transaction,
+    transaction_already_open,
+)
 from fait._delivery.outbox.connection import AsyncConnectionOutbox
 from fait._delivery.outbox.outbox import AsyncOutbox, Dialect, OnCommit
 from fait._errors import UsageError
@@ -60,10 +67,15 @@ class _Aiosqlite:
         try:  # includes BEGIN: if the task is canceled during it, the transaction may be open and must be rolled back
             with translate_errors():
                 await self._connection.execute("BEGIN IMMEDIATE")
+            await self._connection.execute(BEGIN_BLOCK)
             yield True
-            await self._connection.commit()
+            with block_ended_by_hand():
+                await self._connection.execute(END_BLOCK)
+            await self._connection.execute("COMMIT")  # nor has `commit()`
         except BaseException:
-            await self._connection.rollback()
+            await self._connection.rollback()  # in the thread, after a statement whose task was canceled
+            if self._connection.in_transaction:  # `rollback()` has no effect with autocommit=True
+                await self._connection.execute("ROLLBACK")
             raise
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from fait._delivery.outbox.adapters.driver_errors import translate_errors, unsupported_connection
+from fait._delivery.outbox.adapters.driver_errors import begin_async, translate_errors, unsupported_connection
 from fait._delivery.outbox.adapters.placeholders import dollar_numbered
 from fait._delivery.outbox.connection import AsyncConnectionOutbox
 from fait._delivery.outbox.outbox import AsyncOutbox, Dialect, OnCommit
@@ -48,5 +48,5 @@ class _Asyncpg:
     @asynccontextmanager
     async def _transaction(self) -> AsyncGenerator[bool]:
         commits = not self._connection.is_in_transaction()
-        async with self._connection.transaction():
+        async with begin_async(self._connection.transaction):
             yield commits

@@ -5,7 +5,7 @@ of `transaction()`, and an `on_commit` hook wakes the handlers.
 """
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,11 +15,13 @@ from django.db.transaction import atomic, mark_for_rollback_on_error
 from django.utils.connection import ConnectionProxy
 
 from fait._delivery.outbox.adapters.driver_errors import (
+    begin,
     translate_errors,
     unsupported_connection,
     warn_if_sqlite_outdated,
 )
 from fait._delivery.outbox.adapters.placeholders import percent_s
+from fait._delivery.outbox.adapters.sqlite3 import BEGIN_BLOCK, END_BLOCK, block_ended_by_hand
 from fait._delivery.outbox.connection import ConnectionOutbox
 from fait._delivery.outbox.outbox import Dialect, OnCommit, Outbox, OutboxBuffer
 from fait._errors import UsageError
@@ -100,14 +102,20 @@ class _Django:
 
     @contextmanager
     def _atomic(self) -> Generator[bool]:
-        with ExitStack() as block:
-            with translate_errors():
-                block.enter_context(atomic(using=self._connection.alias))
+        with begin(lambda: atomic(using=self._connection.alias)):
             self.check()
             if self.dialect == "sqlite":  # acquire the write lock now: a DEFERRED transaction may fail to get it later
                 self.run(next(append_in_transaction(self.dialect, (), "public", datetime.now(UTC), look_up=False)))
+                self._execute(BEGIN_BLOCK)
             yield False  # the on_commit hook wakes the handlers
             self.check()  # otherwise Django would roll back without an error
+            if self.dialect == "sqlite":
+                with block_ended_by_hand():
+                    self._execute(END_BLOCK)
+
+    def _execute(self, sql: str) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql)
 
     def _no_transaction(self) -> UsageError:
         using = "" if self._connection.alias == "default" else f"using={self._connection.alias!r}"

@@ -8,7 +8,13 @@ from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
-from fait._delivery.outbox.adapters.driver_errors import transaction_failed, translate_errors, unsupported_connection
+from fait._delivery.outbox.adapters.driver_errors import (
+    begin,
+    begin_async,
+    transaction_failed,
+    translate_errors,
+    unsupported_connection,
+)
 from fait._delivery.outbox.adapters.placeholders import percent_s
 from fait._delivery.outbox.connection import AsyncConnectionOutbox, ConnectionOutbox
 from fait._delivery.outbox.outbox import AsyncOutbox, Dialect, OnCommit, Outbox
@@ -51,7 +57,7 @@ class _Psycopg:
     @contextmanager
     def _transaction(self) -> Generator[bool]:
         commits = _is_idle(self._connection)
-        with self._connection.transaction():
+        with begin(self._connection.transaction):
             yield commits
 
 
@@ -75,7 +81,7 @@ class _AsyncPsycopg:
     @asynccontextmanager
     async def _transaction(self) -> AsyncGenerator[bool]:
         commits = _is_idle(self._connection)
-        async with self._connection.transaction():
+        async with begin_async(self._connection.transaction):
             yield commits
 
 
@@ -88,18 +94,18 @@ def _is_idle(connection: Connection[Any] | AsyncConnection[Any]) -> bool:
     return connection.info.transaction_status == TransactionStatus.IDLE
 
 
-def _check(connection: Connection[Any] | AsyncConnection[Any], begin: str) -> None:
+def _check(connection: Connection[Any] | AsyncConnection[Any], keyword: str) -> None:
     if connection.pgconn.pipeline_status != PipelineStatus.OFF:
         raise UsageError(
             "the connection is in pipeline mode, in which errors are raised later than their statements are executed. "
-            f"Nothing was written. Leave the block `{begin} connection.pipeline():`, then add the event in the same "
+            f"Nothing was written. Leave the block `{keyword} connection.pipeline():`, then add the event in the same "
             "transaction."
         )
     match connection.info.transaction_status:
         case TransactionStatus.IDLE if connection.autocommit:
             raise UsageError(
                 "no transaction is open, because the connection is in autocommit mode. Nothing was written. Make your "
-                f"change and add the event in one block: `{begin} connection.transaction():`."
+                f"change and add the event in one block: `{keyword} connection.transaction():`."
             )
         case TransactionStatus.INERROR:
             raise transaction_failed()

@@ -334,6 +334,9 @@ def _undo_on_error(connection: Connection, undo: _Undo) -> Generator[None]:
     except BaseException:
         try:
             undo()
+        except Exception:  # the connection is lost, or the driver fails; the first error names the cause
+            # fault: failed-rollback-hides-error
+            connection.invalidate()
         except BaseException:
             connection.invalidate()
             raise

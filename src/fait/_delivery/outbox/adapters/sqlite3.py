@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Final
 
 from fait._delivery.outbox.adapters.driver_errors import (
     translate_errors,
@@ -16,7 +16,21 @@ from fait._errors import UsageError
 from fait._events.codec import Codec
 from fait._store.external_transaction import Rows, Statement
 
-__all__ = ["decode_rows", "no_transaction", "outbox", "transaction_already_open"]
+__all__ = [
+    "BEGIN_BLOCK",
+    "END_BLOCK",
+    "block_ended_by_hand",
+    "decode_rows",
+    "no_transaction",
+    "outbox",
+    "transaction_already_open",
+]
+
+BEGIN_BLOCK: Final = "SAVEPOINT fait_block"
+"""Marks the transaction of a block: SQLite has no ids of transactions, and does not announce that one has ended."""
+
+END_BLOCK: Final = "RELEASE fait_block"
+"""Fails if the transaction of the block has ended, also if another one is open."""
 
 
 def outbox(connection: Any, codec: Codec, schema: str, on_commit: OnCommit) -> Outbox:
@@ -41,6 +55,20 @@ def transaction_already_open(add: str, commit: str) -> UsageError:
         "a transaction is already open on this connection (with autocommit=False, one always is), and SQLite cannot "
         f"begin another. Nothing was written. Call `{add}` in the open transaction, then `{commit}`."
     )
+
+
+@contextmanager
+def block_ended_by_hand() -> Generator[None]:
+    """Replace the error of `END_BLOCK`, which says that the transaction of the block has ended."""
+    try:
+        yield
+    except Exception as error:
+        raise UsageError(
+            "the transaction of this block has ended before the block: by a COMMIT or ROLLBACK in it, or by an error "
+            "after which SQLite rolls back, such as a full disk. The changes and events before that were committed or "
+            "rolled back with it; later ones are rolled back, or were committed one by one if the connection is in "
+            "autocommit mode. Remove the statement: raise an exception to roll back, and let the block commit."
+        ) from error
 
 
 def decode_rows(rows: Sequence[Sequence[Any]]) -> Rows:
@@ -77,10 +105,15 @@ class _Sqlite:
         with translate_errors():
             self._connection.execute("BEGIN IMMEDIATE")
         try:
+            self._connection.execute(BEGIN_BLOCK)
             yield True
-            self._connection.commit()
+            with block_ended_by_hand():
+                # fault: block-ended-by-hand
+                self._connection.execute(END_BLOCK)
+            self._connection.execute("COMMIT")  # `commit()` has no effect with autocommit=True
         except BaseException:
-            self._connection.rollback()
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
 
 

@@ -16,7 +16,8 @@
 --      transaction holds until it ends.
 --   4. Ticket: a shared advisory lock on the sequence's last value (see fait_high_water_mark_1). Readers do not pass
 --      it. It is acquired after every lock that can block, so that readers wait only for the insert and the commit, and
---      before the first position is drawn.
+--      before the first position is drawn. Any role that may connect can hold its key exclusively. The append does not
+--      wait for that, but acquires the next lower key that is free: every key below the first position is correct.
 --   5. Insert the events and their tags. The unique index of each table covers only that table, so the function has
 --      checked before step 4 that no id exists in the other one.
 --   6. Find out why writes were rejected. This snapshot includes the transactions that they lost to.
@@ -108,6 +109,7 @@ DECLARE
     new_versions     bigint[];          -- by write; NULL if it is rejected
     new_recorded_at  timestamptz[];
     log_head         bigint;
+    ticket           bigint;
     bucket           record;
     ignored          text;              -- an assignment is evaluated without a query; PERFORM would run one
 BEGIN
@@ -241,10 +243,10 @@ BEGIN
             RAISE unique_violation USING MESSAGE = 'an event with the same id exists';
         END IF;
         -- Step 4: the ticket.
-        ignored := pg_advisory_xact_lock_shared(
-            (lock_space >> 32)::integer,
-            (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
-        );
+        ticket := coalesce(pg_sequence_last_value('{schema}.fait_position'), 0);
+        WHILE NOT pg_try_advisory_xact_lock_shared((lock_space >> 32)::integer, (ticket << 32 >> 32)::integer) LOOP
+            ticket := ticket - 1;
+        END LOOP;
         -- Step 5: events and tags.
         RETURN QUERY
         WITH new_events AS MATERIALIZED (
@@ -352,6 +354,7 @@ LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     lock_space       bigint := '{schema}.fait_position'::regclass::oid::bigint << 32;
     event_size_bytes integer;
+    ticket           bigint;
     ignored          text;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -407,10 +410,11 @@ BEGIN
     END IF;
 
     -- Step 4: the ticket.
-    ignored := pg_advisory_xact_lock_shared(
-        (lock_space >> 32)::integer,
-        (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
-    );
+    ticket := coalesce(pg_sequence_last_value('{schema}.fait_position'), 0);
+    -- fault: append-waits-for-ticket
+    WHILE NOT pg_try_advisory_xact_lock_shared((lock_space >> 32)::integer, (ticket << 32 >> 32)::integer) LOOP
+        ticket := ticket - 1;
+    END LOOP;
     -- Step 5: the event and its tags.
     event_size_bytes := octet_length(event_data::text) + octet_length(event_metadata::text)
         + coalesce(octet_length(event_tags::text), 0);

@@ -30,6 +30,7 @@ DECLARE
     new_versions    bigint[];
     new_recorded_at timestamptz[];
     bucket          bigint;
+    ticket          bigint;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'events cannot be appended in a % transaction', current_setting('transaction_isolation')
@@ -80,10 +81,10 @@ BEGIN
         RAISE unique_violation USING MESSAGE = 'an event with the same id exists';
     END IF;
     -- Step 4: the ticket.
-    PERFORM pg_advisory_xact_lock_shared(
-        (lock_space >> 32)::integer,
-        (coalesce(pg_sequence_last_value('{schema}.fait_position'), 0) << 32 >> 32)::integer
-    );
+    ticket := coalesce(pg_sequence_last_value('{schema}.fait_position'), 0);
+    WHILE NOT pg_try_advisory_xact_lock_shared((lock_space >> 32)::integer, (ticket << 32 >> 32)::integer) LOOP
+        ticket := ticket - 1;
+    END LOOP;
     -- Step 5: events and tags.
     INSERT INTO {schema}.fait_events
         (position, version, recorded_at, occurred_at, id, schema_version, size_bytes, stream, type, data, metadata, tags)

@@ -1,0 +1,47 @@
+"""The check of event types in the tests of an application; see `check_events`."""
+
+from pathlib import Path
+
+from fait._app import App, declarations_of
+from fait._clock import now
+from fait._evolution.lock_folder import LockFolder
+from fait._evolution.render import render
+from fait._evolution.report import Report, run_check
+from fait._evolution.settings import read_settings
+
+__all__ = ["check_events", "report_of"]
+
+
+def check_events(
+    app: App, locks: str | Path | None = None, *, drafts_allowed: bool = True, samples: int = 20, seed: int = 0
+) -> None:
+    """Check the event types of an app against their locks, as `fait schema check` does.
+
+        def test_published_events_are_readable() -> None:
+            check_events(app, "events")
+
+    Args:
+        app: the app.
+        locks: the folder of locks; None: the one that `[tool.fait]` in pyproject.toml of the working directory names,
+            or `events`.
+        drafts_allowed: whether the version of a class may have no lock.
+        samples: the number of samples that are generated for each version.
+        seed: chooses the samples; the same seed gives the same ones.
+
+    Raises:
+        AssertionError: there are violations that pyproject.toml does not exempt; the text lists them.
+        UsageError: there is no folder of locks, or the settings are wrong.
+    """
+    report = report_of(app, locks, drafts_allowed=drafts_allowed, samples=samples, seed=seed)
+    if report.failures:
+        raise AssertionError("\n\n".join(["violations of the rules for events:", *map(render, report.failures)]))
+
+
+def report_of(
+    app: App, locks: str | Path | None = None, *, drafts_allowed: bool = True, samples: int = 20, seed: int = 0
+) -> Report:
+    """Return the report of the check; the arguments are those of `check_events`."""
+    settings = read_settings(Path.cwd(), today=now().date())
+    folder = LockFolder(settings.locks if locks is None else Path(locks))
+    registry = declarations_of(app).registry
+    return run_check(settings, registry, folder, drafts_allowed=drafts_allowed, samples=samples, seed=seed)
