@@ -61,6 +61,7 @@ class _Pattern:
     number: int
     situation: Situation
     parts: tuple[_Sequence, ...]
+    absent: tuple[str, ...]
 
 
 @cache
@@ -69,10 +70,11 @@ def _patterns() -> dict[str, tuple[_Pattern, ...]]:
     index = dict[str, list[_Pattern]]()
     number = 0
     for situation in situations():
-        forms = dict.fromkeys(tuple(map(_sequence, each.split("&"))) for each in situation.patterns)
-        for parts in forms:
+        for form in dict.fromkeys(situation.patterns):
             number += 1
-            pattern = _Pattern(number, situation, parts)
+            positive, _, absent = form.partition("!")
+            parts = tuple(map(_sequence, positive.split("&")))
+            pattern = _Pattern(number, situation, parts, element_labels(absent) if absent else ())
             for label in pattern.parts[0].elements[0][0]:
                 index.setdefault(label, []).append(pattern)
     return {label: tuple(patterns) for label, patterns in index.items()}
@@ -118,6 +120,8 @@ def _places(labels: Sequence[Labels]) -> _Places:
 
 def _occurrence(pattern: _Pattern, places: _Places) -> tuple[int, ...]:
     """Return the indexes of the words of all parts, in the order of the parts; empty if one is missing."""
+    if any(label in places for label in pattern.absent):
+        return ()
     found = [_words_of(part, places) for part in pattern.parts]
     return tuple(index for each in found for index in each) if all(found) else ()
 

@@ -32,6 +32,7 @@ _NAME: Final = (
 )
 _HEADING: Final = re.compile(rf"^[ \t*_]*{_NAME}[*_]*[ \t]*(?:[:.]|[-–—])[*_]*(?=\s)", re.MULTILINE)
 _INLINE: Final = re.compile(rf"(?:^|(?<=[.!?;:)]\s))[ \t]*{_NAME}(?::| [-–—])(?=\s)", re.MULTILINE)
+_ROW: Final = re.compile(r"^[ \t]*\|[ \t]*(?P<name>\w[^|\n]{0,40}?)[ \t]*\|(?=[^\n]*\w)", re.MULTILINE)
 _PARAGRAPH: Final = re.compile(r"\n[ \t]*\n\s*")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"“'(\d])|(?<=;)\s+|(?<=\)),\s+|\n+")
 _ITEM_NAME: Final = re.compile(
@@ -83,10 +84,10 @@ class Split:
 def splits(text: str) -> Iterator[Split]:
     """Yield the ways to divide a text into modules, the most explicit first."""
     has_parts = bool(_says_parts().search(text))
-    for marks in (_items(_ITEM, text), _items(_ENUMERATION, text) if has_parts else []):
+    for marks, is_explicit in ((_items(_ITEM, text), True), (_items(_ENUMERATION, text), has_parts)):
         if _MIN_MODULES <= len(marks) <= _MAX_MODULES:
-            yield Split(_passages(text, marks), is_explicit=True)
-    for marks in (_named(_HEADING, text), _named(_INLINE, text)):
+            yield Split(_passages(text, marks), is_explicit)
+    for marks in (_named(_ROW, text), _named(_HEADING, text), _named(_INLINE, text)):
         if _MIN_MODULES <= len(marks) <= _MAX_MODULES:
             yield Split(_passages(text, marks), is_explicit=has_parts)
     for pattern in (_PARAGRAPH, _SENTENCE) if has_parts else ():

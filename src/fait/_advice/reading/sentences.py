@@ -182,7 +182,12 @@ def _phrases() -> dict[str, list[tuple[tuple[str, ...], str]]]:
 @cache
 def _pattern_words() -> frozenset[str]:
     """The words in the patterns, without groups and quantities."""
-    elements = (element for each in situations() for pattern in each.patterns for element in pattern.split())
+    elements = (
+        element
+        for each in situations()
+        for pattern in each.patterns
+        for element in pattern.replace("!", " ").split()
+    )
     return frozenset(word for element in elements for word in element.split("|") if word[0] not in "@%#=&.")
 
 
@@ -239,6 +244,9 @@ def _labels(words: Sequence[Word]) -> list[Labels]:
                 labels[index][group] = max(end, labels[index].get(group, 0))
         for _, group in _phrases().get(f"={words[index].token.text}", ()):
             labels[index].setdefault(group, index + 1)
+    for index, each in enumerate([*labels]):
+        for covered in range(index, each.get("@idiom", index)):
+            labels[covered] = Labels()
     for index, word in enumerate(words):
         if word.token.number is not None:
             labels[index].update(_quantities(word.token.number, stems, index))

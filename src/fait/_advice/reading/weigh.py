@@ -36,6 +36,14 @@ _MAX_WINDOWS: Final = 100
 """Maximum number of overlapping windows; in longer texts they overlap less."""
 _MAX_QUOTE: Final = 240
 """Maximum length of a quote, in characters."""
+_WORD_WEIGHT: Final = 0.15
+"""Maximum weight of a situation that is recognized by single words."""
+_MIN_KINDS: Final = 2
+"""Minimum number of kinds of evidence for a costly fact."""
+_MIN_CORROBORATION: Final = 0.8
+"""Minimum sum of the weights of the kinds of evidence for a costly fact."""
+_COSTLY: Final = frozenset({("loss", "must_not_lose"), ("dual_write", True)})
+"""Facts that need more than one kind of evidence: a wrong one costs more than a question."""
 _THEMES: Final[Mapping[tuple[tuple[str, Value], ...], float]] = {
     (
         ("history_need", "temporal"),
@@ -55,6 +63,7 @@ _THEMES: Final[Mapping[tuple[tuple[str, Value], ...], float]] = {
 class _Support:
     score: float
     match: Match
+    same: Sequence[Match]
 
 
 def facts_from(text: str, matches: Sequence[Sequence[Match]], minimum: float = MIN_SCORE) -> dict[str, Fact]:
@@ -67,7 +76,7 @@ def facts_from(text: str, matches: Sequence[Sequence[Match]], minimum: float = M
     """
     best = defaultdict[str, dict[Value, _Support]](dict)
     for window in _windows(matches):
-        for (name, value), support in _supports(window).items():
+        for (name, value), support in _supports(window, minimum).items():
             best[name][value] = max(best[name].get(value, support), support, key=lambda each: each.score)
     _drop_outweighed(best)
     required = minimum + _SENTENCE_SCORE * len(matches)
@@ -81,19 +90,39 @@ def _windows(matches: Sequence[Sequence[Match]]) -> Iterable[list[Match]]:
         yield [match for each in matches[start : start + _WINDOW] for match in each]
 
 
-def _supports(matches: Iterable[Match]) -> dict[tuple[str, Value], _Support]:
+def _supports(matches: Iterable[Match], minimum: float) -> dict[tuple[str, Value], _Support]:
     """Return the support of each value in a few neighboring sentences."""
-    supports = dict[tuple[str, Value], _Support]()
+    kinds = defaultdict[tuple[str, Value], list[_Support]](list)
     for same in _by_situation(matches):
-        match = same[0]
-        situation = match.situation
-        facts = situation.denied if match.is_denied else situation.facts
-        score = situation.weight * min(situation.cap, len(same)) * (_DENIAL_WEIGHT if match.is_denied else 1)
+        situation = same[0].situation
+        facts = situation.denied if same[0].is_denied else situation.facts
+        score = situation.weight * min(situation.cap, len(same)) * (_DENIAL_WEIGHT if same[0].is_denied else 1)
         for key in facts.items():
-            before = supports.get(key, _Support(0, match))
-            clearest = max(before.match, match, key=lambda each: each.situation.weight)
-            supports[key] = _Support(score + before.score, clearest)
-    return supports
+            kinds[key].append(_Support(score, same[0], same))
+    costly = _COSTLY if minimum >= MIN_SCORE else frozenset()
+    return {key: _sum(each) for key, each in kinds.items() if key not in costly or _is_corroborated(each)}
+
+
+def _sum(kinds: Sequence[_Support]) -> _Support:
+    clearest = max(kinds, key=lambda each: each.match.situation.weight)
+    return _Support(sum(each.score for each in kinds), clearest.match, ())
+
+
+def _is_corroborated(kinds: Iterable[_Support]) -> bool:
+    """Whether two kinds of evidence, in different words, say so, and more than single words do."""
+    score = 0.0
+    used = list[Match]()
+    for each in sorted(kinds, key=lambda each: -each.match.situation.weight):
+        if each.match.situation.weight > _WORD_WEIGHT and (free := _apart(each.same, used)):
+            used.append(free)
+            score += each.match.situation.weight
+    # fault: advice-of-one-passage
+    return len(used) >= _MIN_KINDS and score >= _MIN_CORROBORATION
+
+
+def _apart(same: Iterable[Match], used: Iterable[Match]) -> Match | None:
+    """Return the first match that shares no words with those in use."""
+    return next((each for each in same if all(each.end <= one.start or one.end <= each.start for one in used)), None)
 
 
 def _by_situation(matches: Iterable[Match]) -> Iterable[list[Match]]:
