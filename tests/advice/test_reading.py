@@ -150,9 +150,12 @@ def test_empty_and_too_long_texts_are_refused(text: str) -> None:
         "- a: b\n" * 28_000,
         "Aa bb: c. " * 20_000,
         "two modules. Never lose a message, it must arrive. " * 3_900,
+        "| a | b |\n" * 20_000,
+        "|" * MAX_TEXT_BYTES,
+        "(1) a message was lost; " * 8_000,
         " ".join(WORDS * 9)[:MAX_TEXT_BYTES],
     ],
-    ids=["one word", "no space", "newlines", "bullets", "names", "sentences", "lexicon"],
+    ids=["one word", "no space", "newlines", "bullets", "names", "sentences", "rows", "pipes", "numbers", "lexicon"],
 )
 def test_hostile_text_is_read_in_linear_time(text: str) -> None:
     read("Load the data files first.")
@@ -160,11 +163,11 @@ def test_hostile_text_is_read_in_linear_time(text: str) -> None:
 
     read(text)
 
-    assert time.process_time() - started < 10  # about 1 s on an idle core; quadratic time takes minutes
+    assert time.process_time() - started < 2  # measured: 0.1 to 1.0 s; quadratic time takes minutes
 
 
 def test_patterns_refer_to_groups_that_exist() -> None:
-    elements = {word for each in situations() for pattern in each.patterns for word in pattern.split()}
+    elements = {word for each in situations() for pattern in each.patterns for word in pattern.replace("!", " ").split()}
     groups = {each[1:] for element in elements for each in element.split("|") if each.startswith("@")}
 
     assert groups <= set(lexicon())

@@ -10,7 +10,7 @@ from fait._advice.facts import KnownFacts, Module
 from fait._advice.reading.matching import matches_of
 from fait._advice.reading.modules import Passage, splits
 from fait._advice.reading.sentences import element_stems, sentences_of
-from fait._advice.reading.weigh import MIN_SCORE, facts_from
+from fait._advice.reading.weigh import MIN_SCORE, MODULE_SCORE, facts_from
 from fait._advice.recommend import decide, recommend
 from fait._errors import UsageError
 
@@ -21,8 +21,6 @@ MAX_TEXT_BYTES: Final = 200_000
 
 _MAX_SENTENCES: Final = 2_000
 """Maximum number of sentences that are read of a module; a text of prose within the limit of bytes has fewer."""
-_MODULE_SCORE: Final = 0.7
-"""Minimum sum of weights for a fact of a module that the text names: it is described in few words."""
 _SHARED: Final = frozenset({"team_experience", "lifespan", "personal_data"})
 """KnownFacts of the whole text that hold in each module."""
 
@@ -40,10 +38,10 @@ def read(text: str) -> tuple[Module, ...]:
         raise UsageError("the description is empty. Describe the system in a few sentences, or answer the interview.")
     if (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_TEXT_BYTES:
         raise UsageError(f"the description has {size:,} bytes, more than {MAX_TEXT_BYTES:,}. Shorten it.")
-    whole = _module(text, Passage("system", 0, len(text)), {})
+    whole = _module(text, Passage("system", 0, len(text)), {}, MIN_SCORE)
     shared = {name: fact for name, fact in whole.facts.items() if name in _SHARED}
     for split in splits(text):
-        minimum = _MODULE_SCORE if split.is_explicit else MIN_SCORE
+        minimum = MODULE_SCORE if split.is_explicit else MIN_SCORE
         modules = tuple(_module(text, each, shared, minimum) for each in _unique(split.passages))
         if _differ(modules) or (split.is_explicit and _is_informative(modules)):
             return _with_carrier(text, modules)
@@ -66,7 +64,7 @@ def _unique(passages: Iterable[Passage]) -> Iterator[Passage]:
         yield each if counts[each.name] == 1 else replace(each, name=f"{each.name} {counts[each.name]}")
 
 
-def _module(text: str, passage: Passage, shared: KnownFacts, minimum: float = MIN_SCORE) -> Module:
+def _module(text: str, passage: Passage, shared: KnownFacts, minimum: float) -> Module:
     sentences = islice(sentences_of(text, passage.start, passage.end), _MAX_SENTENCES)
     matches = [list(matches_of(each)) for each in sentences]
     facts = facts_from(text, matches, minimum)

@@ -12,13 +12,15 @@ from typing import Final
 from fait._advice.facts import FACTS, Fact, Value
 from fait._advice.reading.matching import Match
 
-__all__ = ["MIN_SCORE", "facts_from"]
+__all__ = ["MIN_SCORE", "MODULE_SCORE", "facts_from"]
 
-MIN_SCORE: Final = 1.0
+MIN_SCORE: Final = 1.3
 """Minimum sum of weights for a fact to be believed, without the growth for each sentence."""
+MODULE_SCORE: Final = 0.7
+"""The same for a module that the text names: it is described in few words."""
 _SENTENCE_SCORE: Final = 0.06
 """What each sentence adds to the minimum."""
-_MAX_MIN_SCORE: Final = 1.8
+_MAX_MIN_SCORE: Final = 3.0
 """Maximum of the minimum."""
 _EASE: Final[Mapping[str, float]] = {"read_shapes": 0.2, "read_asymmetry": 0.2, "loss": 0.1}
 """What is subtracted from the minimum for facts that few descriptions mention by chance."""
@@ -66,7 +68,7 @@ class _Support:
     same: Sequence[Match]
 
 
-def facts_from(text: str, matches: Sequence[Sequence[Match]], minimum: float = MIN_SCORE) -> dict[str, Fact]:
+def facts_from(text: str, matches: Sequence[Sequence[Match]], minimum: float) -> dict[str, Fact]:
     """Return the facts of a module.
 
     Args:
@@ -99,7 +101,7 @@ def _supports(matches: Iterable[Match], minimum: float) -> dict[tuple[str, Value
         score = situation.weight * min(situation.cap, len(same)) * (_DENIAL_WEIGHT if same[0].is_denied else 1)
         for key in facts.items():
             kinds[key].append(_Support(score, same[0], same))
-    costly = _COSTLY if minimum >= MIN_SCORE else frozenset()
+    costly = _COSTLY if minimum > MODULE_SCORE else frozenset()
     return {key: _sum(each) for key, each in kinds.items() if key not in costly or _is_corroborated(each)}
 
 
