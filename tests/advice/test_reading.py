@@ -167,18 +167,48 @@ def test_hostile_text_is_read_in_linear_time(text: str) -> None:
 
 
 def test_patterns_refer_to_groups_that_exist() -> None:
-    elements = {word for each in situations() for pattern in each.patterns for word in pattern.replace("!", " ").split()}
+    elements = {
+        word for each in situations() for pattern in each.patterns for word in pattern.replace("!", " ").split()
+    }
     groups = {each[1:] for element in elements for each in element.split("|") if each.startswith("@")}
 
     assert groups <= set(lexicon())
 
 
-def test_share_of_acceptable_headlines_of_the_development_set_does_not_fall() -> None:
-    results = [(case, answer(case)) for case in CASES]
+@pytest.mark.parametrize(
+    ("file", "acceptable", "exact", "forbidden"),
+    [("development.jsonl", 98, 96, 1), ("development_2.jsonl", 108, 104, 2)],
+)
+def test_share_of_acceptable_headlines_of_a_development_set_does_not_fall(
+    file: str, acceptable: int, exact: int, forbidden: int
+) -> None:
+    results = [(case, answer(case)) for case in load(Path(__file__).with_name(file))]
 
-    assert sum(is_acceptable(*each) for each in results) >= 97
-    assert sum(is_exact(*each) for each in results) >= 96
-    assert sum(is_forbidden(*each) for each in results) <= 4
+    assert sum(is_acceptable(*each) for each in results) >= acceptable
+    assert sum(is_exact(*each) for each in results) >= exact
+    assert sum(is_forbidden(*each) for each in results) <= forbidden
+
+
+def test_one_passage_is_no_evidence_for_an_outbox() -> None:
+    text = "Members lend boats from a list. My letter to the landlord never arrived."
+
+    assert recommend(read(text)).headline == "crud"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "If a reminder never arrives, it doesn't matter.",
+        "I never lost sleep over the list of members.",
+        "Should the text never reach the donor, it is harmless.",
+    ],
+)
+def test_conditions_and_idioms_are_no_evidence_for_an_outbox(text: str) -> None:
+    assert not any("dual_write" in each.facts for each in read(text))
+
+
+def test_tolerated_delay_is_no_tolerated_loss() -> None:
+    assert "loss" not in read("A delay of a few seconds we can live with.")[0].facts
 
 
 def test_paraphrases_get_the_same_headline() -> None:

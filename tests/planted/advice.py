@@ -27,4 +27,11 @@ FAULTS = [
         "if False:",
         RECOMMEND + "modules_that_differ_are_mixed_unless_one_carries_the_system",
     ),
+    Mutant(
+        "one passage is evidence for an outbox",
+        "_advice/reading/weigh.py",
+        "advice-of-one-passage",
+        "return True",
+        READING + "one_passage_is_no_evidence_for_an_outbox",
+    ),
 ]

@@ -39,6 +39,20 @@ def test_facts_are_read_from_json(run: Run, tmp_path: Path) -> None:
     assert json.loads(run("advise", "--facts", file, "--json").stdout)["headline"] == "outbox"
 
 
+def test_facts_are_read_from_yaml(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "facts.yaml"
+    file.write_text("consumers: services\nloss: must_not_lose\ndual_write: true\n")
+
+    assert json.loads(run("advise", "--facts", file, "--json").stdout)["headline"] == "outbox"
+
+
+def test_yaml_that_creates_objects_is_refused(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "facts.yaml"
+    file.write_text("consumers: !!python/object/apply:os.getcwd []\n")
+
+    assert run("advise", "--facts", file).exit_code == 2
+
+
 def test_plain_tables_are_recommended_in_plain_words(run: Run) -> None:
     assert "You do not need this." in run("advise", "A list of the keys of our club, with a name for each key.").stdout
 

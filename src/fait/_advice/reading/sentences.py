@@ -183,10 +183,7 @@ def _phrases() -> dict[str, list[tuple[tuple[str, ...], str]]]:
 def _pattern_words() -> frozenset[str]:
     """The words in the patterns, without groups and quantities."""
     elements = (
-        element
-        for each in situations()
-        for pattern in each.patterns
-        for element in pattern.replace("!", " ").split()
+        element for each in situations() for pattern in each.patterns for element in pattern.replace("!", " ").split()
     )
     return frozenset(word for element in elements for word in element.split("|") if word[0] not in "@%#=&.")
 

@@ -65,7 +65,7 @@ _THEMES: Final[Mapping[tuple[tuple[str, Value], ...], float]] = {
 class _Support:
     score: float
     match: Match
-    same: Sequence[Match]
+    same: Sequence[Match] = ()
 
 
 def facts_from(text: str, matches: Sequence[Sequence[Match]], minimum: float) -> dict[str, Fact]:
@@ -101,13 +101,13 @@ def _supports(matches: Iterable[Match], minimum: float) -> dict[tuple[str, Value
         score = situation.weight * min(situation.cap, len(same)) * (_DENIAL_WEIGHT if same[0].is_denied else 1)
         for key in facts.items():
             kinds[key].append(_Support(score, same[0], same))
-    costly = _COSTLY if minimum > MODULE_SCORE else frozenset()
-    return {key: _sum(each) for key, each in kinds.items() if key not in costly or _is_corroborated(each)}
+    believed = minimum <= MODULE_SCORE
+    return {key: _sum(each) for key, each in kinds.items() if believed or key not in _COSTLY or _is_corroborated(each)}
 
 
 def _sum(kinds: Sequence[_Support]) -> _Support:
     clearest = max(kinds, key=lambda each: each.match.situation.weight)
-    return _Support(sum(each.score for each in kinds), clearest.match, ())
+    return _Support(sum(each.score for each in kinds), clearest.match)
 
 
 def _is_corroborated(kinds: Iterable[_Support]) -> bool:
