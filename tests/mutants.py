@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.planted import design, events, evolution, http, locks, postgres, schema, store, subscriptions
+from tests.planted import advice, design, events, evolution, http, locks, postgres, schema, store, subscriptions
 from tests.planted.mutant import Mutant, plant
 from tests.planted.stale_names import stale_names
 
@@ -37,6 +37,7 @@ sys.exit(pytest.main(sys.argv[2:]))
 """
 
 MUTANTS: list[Mutant] = [
+    *advice.FAULTS,
     *events.FAULTS,
     *schema.FAULTS,
     *locks.FAULTS,

@@ -50,7 +50,7 @@ def inside(*folders: str) -> set[str]:
         str(path.relative_to(ROOT))
         for folder in folders
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and path.suffix in {".html", ".css", ".js", ".py", ".sql", ".typed"}
+        if path.is_file() and path.suffix in {".html", ".css", ".js", ".py", ".sql", ".toml", ".typed"}
     }
 
 

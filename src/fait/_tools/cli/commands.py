@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fait._tools.cli import backup, browse, demo, doctor, rebuild, run, state, transfer, verify
+from fait._tools.cli import advise, backup, browse, demo, doctor, rebuild, run, state, transfer, verify
 from fait._tools.cli.db import db
 from fait._tools.cli.design import design
 from fait._tools.cli.log import log
@@ -51,6 +51,7 @@ fait.command("backup")(backup.backup)
 fait.command("verify-store")(verify.verify_store)
 fait.command("run")(run.run)
 fait.command("rebuild")(rebuild.rebuild)
+fait.command("advise")(advise.advise)
 fait.command("demo")(demo.demo)
 fait.add_typer(db, name="db")
 fait.add_typer(log, name="log")

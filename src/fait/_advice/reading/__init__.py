@@ -1,0 +1,1 @@
+"""From a description to modules with facts: tokens, sentences, matches of patterns, weights."""
