@@ -151,6 +151,8 @@ DECODING_MODULES = {
     "_subscriptions/projection.py": "read model",
     "_subscriptions/reactor.py": "handler",
     "_system.py": "events",
+    "_http/feed.py": "sends what events returns; tests/http",
+    "testing/in_memory.py": "returns what events returns; tests/testing",
 }
 DECODES = re.compile(r"\b(decode_all|decode_selected|decode_recorded|decoder_for|untyped_decoder|copy_event)\b")
 
