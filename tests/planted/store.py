@@ -310,7 +310,7 @@ FAULTS = [
         "concurrent appends get each other's results",
         "_store/sqlite/log.py",
         "results-in-reverse-order",
-        "return [_append_individually(connection, append, now) for append in appends][::-1]",
+        "return [self._append_individually(connection, append, now) for append in appends][::-1]",
         LOG + "concurrent_appends_each_get_their_own_result",
     ),
     Mutant(
