@@ -177,10 +177,10 @@ class Prover:
     def _check_defaults(self, start: Start, sample: Any, hop: Hop, event: Untyped) -> None:
         """Check that the class gives an event the same values each time, for members that its version did not have."""
         declared = self._registry.types[self._registry.names.current(event.type)]
-        described = self._histories[start.name].description(start.version)
+        changing = unrepeatable_paths(declared, event.data)
+        described = self._histories[start.name].description(start.version) if changing else None
         known = member_paths(described) if described else {}
-        paths = [path for path in unrepeatable_paths(declared, event.data) if path not in known]
-        if paths:
+        if paths := [path for path in changing if path not in known]:
             details = [f"{declared.cls.__name__} computes another default in each reading: {', '.join(paths)}"]
             raise HopFailure("FAIT111", hop, "default", details, sample)
 
