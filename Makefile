@@ -25,10 +25,10 @@ install: .venv/.synced ## install fait and its development tools into .venv: 15 
 demo: install ## run the example shop
 	$(BIN)/fait demo
 
-quick: install ## tests without a server and without slow programs: 30 s
+quick: install ## tests without a server and without slow programs: 90 s
 	$(BIN)/pytest -n 4 -m "not server and not slow"
 
-test: install ## all tests, on real servers: 6 to 10 minutes
+test: install ## all tests, on real servers: 10 to 14 minutes
 	$(BIN)/pytest -n 4 # more than the cores: most tests wait for disks, servers and clocks
 
 check: install ## formatting, lint, types, import contracts, style: 30 s
