@@ -102,16 +102,18 @@ def read_modules(document: object) -> tuple[Module, ...]:
             `modules` hold in each module that says nothing else.
 
     Raises:
-        UsageError: the document, a name or a value is not as described.
+        UsageError: the document, a name or a value is not as described, or two modules have the same name.
     """
     given = dict(_object(document, "facts"))
     modules: object = given.pop("modules", [])
     if not isinstance(modules, list):
         raise UsageError("facts: modules is not a list. Write a list of objects, each with a name and facts.")
     shared = facts_of(given)
-    return tuple(_module(each, shared, number) for number, each in enumerate(cast("list[object]", modules), 1)) or (
-        Module("system", shared),
-    )
+    found = [_module(each, shared, number) for number, each in enumerate(cast("list[object]", modules), 1)]
+    names = [each.name for each in found]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"facts: two modules have the name {repeated!r}. Give each module a name of its own.")
+    return tuple(found) or (Module("system", shared),)
 
 
 def _module(value: object, shared: KnownFacts, number: int) -> Module:

@@ -45,7 +45,7 @@ Read: TypeAlias = Literal["same_model", "logical_cqrs", "projections"]
 
 _CARRYING: Final[tuple[Headline, ...]] = ("event_sourcing", "streaming", "outbox", "cqrs")
 """Headlines of which two different ones make a system mixed."""
-_UNKNOWN_CONFIDENCE: Final = 0.5
+_UNKNOWN_CONFIDENCE: Final = 0.2
 """Confidence of a recommendation without any fact."""
 _QUESTION_COST: Final = 0.93
 """Factor by which each open question lowers the confidence."""
@@ -152,6 +152,11 @@ class Recommendation:
     headline: Headline
     confidence: float
     modules: tuple[ModuleRecommendation, ...]
+
+    @property
+    def is_unfounded(self) -> bool:
+        """Whether no fact is known."""
+        return not any(each.module.facts for each in self.modules)
 
     @property
     def per_module(self) -> bool:

@@ -7,17 +7,23 @@ from fait._advice.facts import Fact
 from fait._advice.recommend import Flip, Headline, ModuleRecommendation, Recommendation
 from fait._advice.rules import Rule
 
-__all__ = ["AXIS_WORDS", "HEADLINE_WORDS", "as_data"]
+__all__ = ["AXIS_WORDS", "as_data", "summary"]
 
-HEADLINE_WORDS: Final[Mapping[Headline, str]] = {
+_HEADLINE_WORDS: Final[Mapping[Headline, str]] = {
     "crud": "You do not need this. Plain tables serve this system well, and they are simpler to build and to change.",
-    "async_messaging": "Simple asynchronous messages or jobs are enough: a lost one does no harm.",
+    "async_messaging": "Simple asynchronous messages or jobs are enough, as long as a lost one does no harm.",
     "outbox": "Keep the state in tables, and send messages through an outbox, in the same transaction.",
     "cqrs": "Keep the state in tables, and serve reads from models of their own.",
     "event_sourcing": "Make events the source of truth.",
     "streaming": "These are measurements: a streaming platform and a time-series database serve them, not fait.",
     "mixed": "The modules need different things; decide for each of them.",
 }
+
+_UNFOUNDED: Final = "Only English is read; nothing in this text speaks for or against anything."
+_HISTORY: Final = "Plain tables with a history table serve this system well."
+_CANDIDATE: Final = (
+    "Keep the state in {tables} for now; event sourcing is a candidate, which one small module can try first."
+)
 
 AXIS_WORDS: Final[Mapping[str, str]] = {
     "none": "nothing leaves the transaction",
@@ -34,6 +40,19 @@ AXIS_WORDS: Final[Mapping[str, str]] = {
 }
 
 
+def summary(recommendation: Recommendation) -> str:
+    """Return the recommendation as a sentence that agrees with the axes of all modules."""
+    if recommendation.is_unfounded:
+        return _UNFOUNDED
+    if recommendation.headline != "crud":
+        return _HEADLINE_WORDS[recommendation.headline]
+    decisions = [each.decision for each in recommendation.modules]
+    has_history = any(each.axes.storage == "audit_table" for each in decisions)
+    if any(each.is_pilot for each in decisions):
+        return _CANDIDATE.format(tables=AXIS_WORDS["audit_table" if has_history else "crud"])
+    return _HISTORY if has_history else _HEADLINE_WORDS["crud"]
+
+
 def as_data(recommendation: Recommendation) -> dict[str, Any]:
     """Return a recommendation as JSON values.
 
@@ -42,6 +61,7 @@ def as_data(recommendation: Recommendation) -> dict[str, Any]:
     modules = [_module(each) for each in recommendation.modules]
     return {
         "headline": recommendation.headline,
+        "summary": summary(recommendation),
         "confidence": recommendation.confidence,
         "per_module": recommendation.per_module,
         "axes": {

@@ -1,12 +1,14 @@
 """Reads the answer of `fait advise --json`: what it recommends for each module, and why."""
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from fait._errors import UsageError
+
+Headline: TypeAlias = Literal["mixed", "crud", "async_messaging", "outbox", "cqrs", "event_sourcing", "streaming"]
 
 __all__ = ["Advice", "AdvisedChange", "AdvisedModule", "AdvisedReason", "named_events", "read_advice"]
 
@@ -78,6 +80,7 @@ class AdvisedModule(Struct, frozen=True):
     Attributes:
         name: its name.
         axes: the three answers.
+        headline: the answer in one word; None in an answer that does not say it.
         score: sum of the weights for events as the source of truth.
         margin: distance to another answer.
         reasons: the rules that applied.
@@ -88,6 +91,7 @@ class AdvisedModule(Struct, frozen=True):
 
     name: str
     axes: AdvisedAxes
+    headline: Headline | None = None
     score: float | None = None
     margin: float | None = None
     reasons: tuple[AdvisedReason, ...] = ()
@@ -101,13 +105,15 @@ class Advice(Struct, frozen=True):
 
     Attributes:
         headline: the answer in one word.
+        summary: the answer as a sentence.
         confidence: from 0 to 1.
         modules: the answer for each module.
     """
 
-    headline: Literal["mixed", "crud", "async_messaging", "outbox", "cqrs", "event_sourcing", "streaming"]
+    headline: Headline
     confidence: float
     modules: tuple[AdvisedModule, ...]
+    summary: str = ""
 
 
 def read_advice(data: bytes, name: str) -> Advice:

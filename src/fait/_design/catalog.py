@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from fait._decisions.aggregate import Command
 from fait._declarations import Declarations
+from fait._delivery.relay.definition import RelayDefinition
 from fait._design.emitted import Emitted, annotated_result, class_names, emitted_by
 from fait._design.example import example
 from fait._design.published import publishing_functions
@@ -21,9 +22,9 @@ from fait._events.envelope import Untyped
 from fait._events.event import EventType, event_type
 from fait._events.registry import Registry
 from fait._events.upcast import Downcaster, Upcaster
-from fait._evolution.lock import Locks
-from fait._evolution.lock_history import history, lock_state
-from fait._evolution.settings import Settings
+from fait._evolution.locks.history import history, lock_state
+from fait._evolution.locks.lock import Locks
+from fait._evolution.locks.settings import Settings
 from fait._schema.describe import describe
 from fait._schema.description import canonical_json
 from fait._schema.json_schema import json_schema
@@ -34,7 +35,7 @@ __all__ = ["Catalog", "EventConsumer", "EventEntry", "EventProducer", "VersionSt
 
 ProducerKind = Literal["command", "decider", "boundary", "handler", "outbox", "function", "external"]
 Evidence = Literal["code", "annotation", "declared", "none"]
-ConsumerKind = Literal["read model", "reactor", "boundary", "external"]
+ConsumerKind = Literal["read model", "reactor", "relay", "boundary", "external"]
 Delivery = Literal["with_checkpoint", "at_least_once", "on_decision", "not_declared"]
 
 
@@ -358,6 +359,8 @@ def _consumers(declarations: Declarations, settings: Settings) -> Iterator[Event
             retry=_retry(FailurePolicy()),
         )
     yield from map(_reactor, declarations.reactors.values())
+    for relay in declarations.relays.values():
+        yield _relay(relay, declarations)
     for boundary in declarations.boundaries:
         events = _stored_names(boundary.events)
         yield EventConsumer(name=boundary.name, kind="boundary", events=events, delivery="on_decision", order="log")
@@ -394,9 +397,26 @@ def _reactor(reactor: ReactorDefinition) -> EventConsumer:
     )
 
 
+def _relay(relay: RelayDefinition, declarations: Declarations) -> EventConsumer:
+    events = relay.events or [each.cls for each in declarations.registry.types.values()]
+    return EventConsumer(
+        name=relay.name,
+        kind="relay",
+        events=_stored_names(events),
+        delivery="at_least_once",
+        order="log",
+        start=relay.start,
+        retry="a message that the broker refuses is parked at once; an outage is retried without limit",
+    )
+
+
 def _retry(policy: FailurePolicy) -> str:
     delays = f"retry after {policy.initial_s:g} s to {policy.max_s:g} s"
     if policy.attempts is None:
         return f"{delays}, without limit"
-    last = "the event is skipped and logged" if policy.then == "skip" else "the subscription stops"
+    last = {
+        "park": "the stream is parked",
+        "skip": "the event is skipped and logged",
+        "stop": "the subscription is paused",
+    }[policy.then]
     return f"{delays}, {policy.attempts} attempts, then {last}"

@@ -40,9 +40,11 @@ class ModuleFacts(AdvisedAxes, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Attributes:
         name: name of the module.
+        headline: the answer in one word; empty if the advisor did not say it.
     """
 
     name: str
+    headline: str = ""
 
 
 class EventFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,7 +108,10 @@ def design_facts(
     headline, modules = (earlier.headline, earlier.modules) if earlier else ("", ())
     if advice is not None:
         headline = advice.headline
-        modules = tuple(ModuleFacts(name=each.name, **msgspec.structs.asdict(each.axes)) for each in advice.modules)
+        modules = tuple(
+            ModuleFacts(name=each.name, headline=each.headline or "", **msgspec.structs.asdict(each.axes))
+            for each in advice.modules
+        )
     if catalog is None:
         return DesignFacts(system=system, plan=True, headline=headline, modules=modules)
     return DesignFacts(

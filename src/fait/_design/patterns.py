@@ -249,7 +249,7 @@ PATTERNS: Final[Mapping[str, Pattern]] = {
         "A consequence must happen in the same transaction as the change.",
         (
             Tradeoff(
-                "An event that fails delays the later events of its subscription.",
+                "An event that fails delays the later events of its stream.",
                 "Events are handled in order, and none is left out silently.",
                 "One subscription for each consequence; a `FailurePolicy` for events that may be skipped.",
             ),

@@ -6,6 +6,7 @@ from fait._design.document import DesignDocument, merged
 from fait._design.front_matter import design_facts, front_matter, read_front_matter, user_lines
 from fait._design.markdown import prose
 from fait._design.sections import generated_parts, planned_table
+from fait._errors import UsageError
 
 __all__ = ["render_document"]
 
@@ -22,9 +23,12 @@ def render_document(
         system: name of the system; None: that of the existing document, or the name of the app.
 
     Raises:
-        UsageError: the front matter of the existing document cannot be read.
+        UsageError: the front matter of the existing document cannot be read, or it describes code and there is no
+            catalog, so that its events would be lost.
     """
     earlier = None if existing is None else read_front_matter(existing.front_matter)
+    if catalog is None and earlier is not None and not earlier.plan:
+        raise UsageError("the document describes code. Give its app: --app of fait design. Nothing was written.")
     name = system or (earlier.system if earlier else "") or (catalog.system if catalog else "the system")
     facts = design_facts(name, catalog, advice, earlier)
     kept = user_lines(existing.front_matter) if existing else ""

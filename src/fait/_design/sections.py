@@ -61,12 +61,18 @@ def _pattern_choice(facts: DesignFacts, catalog: Catalog | None, advice: Advice 
 
 def _recommendation(advice: Advice) -> str:
     share = f"{advice.confidence:.0%}"
-    head = f"Recommended by `fait advise`: **{HEADLINES[advice.headline]}** (confidence {share})."
-    columns = ("Module", *AXES.values(), "Score", "Margin")
+    said = prose(advice.summary.removesuffix(".")) or HEADLINES[advice.headline]
+    head = f"Recommended by `fait advise`: **{said}** (confidence {share})."
+    columns = ("Module", "Headline", *AXES.values(), "Score", "Margin")
     rows = [
-        (code(each.name), *_axis_titles(each), _number(each.score), _number(each.margin)) for each in advice.modules
+        (code(each.name), _headline(each), *_axis_titles(each), _number(each.score), _number(each.margin))
+        for each in advice.modules
     ]
     return "\n\n".join([head, table(columns, rows), *(text for each in advice.modules for text in _module(each))])
+
+
+def _headline(module: AdvisedModule) -> str:
+    return "–" if module.headline is None else HEADLINES[module.headline]
 
 
 def _axis_titles(module: AdvisedModule) -> list[str]:
@@ -263,7 +269,7 @@ _DELIVERIES: Final = {
     "on_decision": "read when a command decides; the append fails if another matching event was recorded",
     "not_declared": "not declared; treat as at least once",
 }
-_ORDERS: Final = {"log": "all its events, in the order of the log", "not_declared": "not declared"}
+_ORDERS: Final = {"log": "the events of each key, in the order of the log", "not_declared": "not declared"}
 
 _GUARANTEES: Final = {
     "event_sourcing": (
@@ -318,17 +324,16 @@ def _item(sentences: Iterable[str]) -> str:
 
 _FAILURES: Final = (
     (
-        "Order: a subscription handles its events one after another, in the order of the log.",
+        "Order: a subscription handles the events of each order key, such as a stream, in the order of the log.",
         "Two subscriptions are independent of each other.",
     ),
-    ("Retry: with exponential back-off and jitter.", "Later events of the subscription wait."),
+    ("Retry: with exponential back-off and jitter.", "Later events of the same key wait; all others are handled."),
     (
-        "Parking: there is no dead letter queue.",
-        "An event that cannot be handled is retried, stops its subscription, or is skipped and logged.",
+        "Parking: after the last attempt, the event and the later ones of its key are set aside.",
+        "As the policy says, the event is skipped instead, or the subscription is paused.",
     ),
     (
-        "Redrive: deploy corrected code.",
-        "The subscription continues with the event that failed, and `fait rebuild` builds a read model again.",
+        "Redrive: deploy corrected code, then redrive the parked keys; `fait rebuild` builds a read model again.",
         "A skipped event is not handled again.",
     ),
 )

@@ -13,7 +13,7 @@ from typing import Any
 from fait._arguments import described
 from fait._errors import DeclarationError
 
-__all__ = ["annotated_events", "local_names"]
+__all__ = ["annotated_events", "check_parameters", "local_names"]
 
 
 def annotated_events(
@@ -42,11 +42,7 @@ def annotated_events(
             f"{function.__qualname__} ({where}) needs a parameter for the event, annotated with the event classes "
             "it accepts"
         )
-    required = code.co_argcount - len(function.__defaults__ or ())
-    if required > len(arguments) or (code.co_argcount < len(arguments) and not code.co_flags & inspect.CO_VARARGS):
-        raise DeclarationError(
-            f"{function.__qualname__} ({where}) is called with ({', '.join(arguments)}), but has other parameters"
-        )
+    check_parameters(function, arguments)
     name = code.co_varnames[parameter]
     try:
         annotation = _annotation(function, name, names)
@@ -62,6 +58,19 @@ def annotated_events(
             "`event: OrderPlaced | OrderPaid`"
         )
     return classes
+
+
+def check_parameters(function: Callable[..., Any], arguments: Sequence[str]) -> None:
+    """Raise `DeclarationError` if a function, or that behind a method, cannot be called with these arguments."""
+    function = getattr(function, "__func__", function)
+    if (code := getattr(function, "__code__", None)) is None:
+        return
+    required = code.co_argcount - len(function.__defaults__ or ())
+    if required > len(arguments) or (code.co_argcount < len(arguments) and not code.co_flags & inspect.CO_VARARGS):
+        raise DeclarationError(
+            f"{function.__qualname__} ({code.co_filename}:{code.co_firstlineno}) is called with "
+            f"({', '.join(arguments)}), but has other parameters"
+        )
 
 
 def local_names(depth: int) -> Mapping[str, Any]:

@@ -96,9 +96,10 @@ class Codec:
             raise self._not_included(event)
         if occurred_at is not None:
             check_occurred_at(f"event {name!r}", occurred_at)
-        valid_tags = () if tags == () else check_tags(tags)
         others = self._other_names.get(name, ())
-        return EncodedEvent(name, schema_version, id, data.decode(), metadata, valid_tags, occurred_at, expires, others)
+        return EncodedEvent(
+            name, schema_version, id, data.decode(), metadata, check_tags(tags), occurred_at, expires, others
+        )
 
     def decoder_for(
         self, handled: HandledTypes, name: str, schema_version: int, stream: str, version: int

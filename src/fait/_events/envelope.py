@@ -141,7 +141,7 @@ EventSlice = tuple[int, int, str, str, int, str]
 
 def size_of(event: RecordedEvent) -> int:
     """Return the number of characters in the data, the metadata and the tags of an event."""
-    return len(event.data) + len(event.metadata) + sum(map(len, event.tags))
+    return len(event.data) + len(event.metadata) + (sum(map(len, event.tags)) if event.tags else 0)
 
 
 class Envelope(Struct, Generic[E_co], frozen=True, gc=False):

@@ -12,6 +12,7 @@ remain as they are. Events are stored under the stored name, not the import path
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from datetime import timedelta
 from types import FunctionType
 from typing import Any, Final, NamedTuple, TypeVar, cast, dataclass_transform
@@ -22,7 +23,7 @@ from msgspec import Struct, field
 from fait._errors import DeclarationError, UsageError
 from fait._events import type_inspection, validation
 from fait._events.json_equality import order_sets
-from fait._events.record import Kind, changed_copy, is_frozen, kind_of
+from fait._events.record import Kind, changed_copy, is_frozen, kind_of, types_of
 
 __all__ = [
     "DEFAULT_RETENTION",
@@ -217,6 +218,12 @@ class EventType:
         """Whether decoding fails at an unknown key although the class does not ask for that; see `unknown_keys`."""
         return self._rebuilt
 
+    def at_version(self, schema_version: int) -> "EventType":
+        """Return the type as the target of conversions to another schema version, which its class does not decode."""
+        other = copy(self)
+        other.schema_version = schema_version
+        return other
+
     def check(self) -> None:
         """Resolve the types of the class and check that JSON can store them exactly. Later calls do nothing.
 
@@ -381,6 +388,8 @@ def _retention(name: str, expires: object, site: _DeclarationSite) -> timedelta 
 
 def _declare(cls: type[T], stored: _StoredAs, site: _DeclarationSite, *, kw_only: bool) -> type[T]:
     kind = _kind(cls, site)
+    if not isinstance(kw_only, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DeclarationError(f"kw_only= is True or False, not {kw_only!r} ({site.location})")
     if kind == "plain":
         new = _freeze(cls, site, kw_only=kw_only)
         _mark(new, EventType(stored, new, site, rebuilt=True))
@@ -464,12 +473,20 @@ def _freeze(cls: type, site: _DeclarationSite, *, kw_only: bool) -> type:
         new = make(cls.__name__, (*bases, Struct), namespace, frozen=True, kw_only=kw_only, forbid_unknown_fields=True)
     except (TypeError, ValueError) as error:
         raise DeclarationError(f"{cls.__qualname__} cannot be an event: {error} ({site.location})") from None
+    cast("Any", new).__get_pydantic_core_schema__ = classmethod(_pydantic_schema)
     for function in _functions(namespace):
         for cell in function.__closure__ or ():
             # Zero-argument super() and __class__ read this cell.
             if _cell_contents(cell) is cls:
                 cell.cell_contents = new
     return new
+
+
+def _pydantic_schema(cls: type, source: type, handler: Any) -> Any:
+    """Let web frameworks that use Pydantic write events as JSON, and describe them in OpenAPI."""
+    from fait._events.pydantic_schema import struct_schema  # Pydantic is optional
+
+    return struct_schema(cls, types_of(cls, _scope), handler)
 
 
 def _check_plain(cls: type, site: _DeclarationSite) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "json_form_of",
     "kind_of",
     "lineage_of",
+    "omits_default_if_decoded",
     "omits_defaults",
     "own_annotations",
     "own_types",
@@ -148,6 +149,15 @@ def json_form_of(cls: Any) -> tuple[Any, ...]:
 def omits_defaults(cls: Any) -> bool:
     """Return whether the JSON of an instance leaves out fields that have their default."""
     return kind_of(cls) == "struct" and bool(cls.__struct_config__.omit_defaults)
+
+
+def omits_default_if_decoded(cls: Any, field: RecordField) -> bool:
+    """Return whether the JSON of an instance that was decoded without a field leaves the field out.
+
+    msgspec leaves such a default of a dataclass to the attribute of the class, and encodes the attributes of the
+    instance. A class with slots has no such attribute.
+    """
+    return kind_of(cls) == "dataclass" and field.factory is None and getattr(cls, field.name, None) is field.default
 
 
 def unknown_members_of(cls: Any) -> Unknown:
@@ -343,6 +353,8 @@ def own_annotations(cls: type) -> Mapping[str, Any]:
 
 
 def _resolve(raw: Any, module: str, members: dict[str, Any], names: dict[str, Any]) -> Any:
+    if isinstance(raw, type):
+        return raw
     # get_type_hints accepts ClassVar and Final at the top level only for classes and modules.
     holder = types.ModuleType(module)
     holder.__annotations__ = {"it": raw}

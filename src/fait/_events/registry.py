@@ -98,6 +98,14 @@ class Registry(Struct, frozen=True, eq=False):
             _check_same(self.types.get(self.names.current(name), declared), declared, name)
         return types
 
+    def at_versions(self, versions: Mapping[str, int]) -> "Registry":
+        """Return a registry that converts stored events to other schema versions. It decodes no events.
+
+        Args:
+            versions: schema versions by current name of the type; those of other types remain.
+        """
+        return self._with({name: self.types[name].at_version(version) for name, version in versions.items()})
+
     def _with(self, types: Mapping[str, EventType]) -> "Registry":
         return Registry({**self.types, **types}, self.upcasters, self.downcasters)
 

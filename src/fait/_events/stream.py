@@ -62,7 +62,7 @@ def check_tag(tag: str) -> str:
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Return the tags as a tuple if every backend can store them; raise `InvalidValue` otherwise."""
-    return check_names("tag", tags)
+    return () if tags == () else check_names("tag", tags)
 
 
 def check_names(kind: str, names: Iterable[str]) -> tuple[str, ...]:

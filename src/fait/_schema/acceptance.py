@@ -24,6 +24,7 @@ from fait._schema.description import (
     JsonType,
     Null,
     Number,
+    NumberType,
     OneOf,
     Opaque,
     Reference,
@@ -44,34 +45,34 @@ def accepts(records: Records, node: JsonType, value: Any) -> bool:
         node: the type.
         value: dicts, lists, strings, numbers, booleans and None.
     """
-    match node:
-        case Anything():
-            return True
-        case Opaque():
-            return False
-        case Null():
-            return value is None
-        case Boolean():
-            return isinstance(value, bool)
+    match node:  # the most frequent types first
         case Number():
             return _is_number(node, value)
         case Text():
             return isinstance(value, str) and _is_text(node, value)
-        case Choice():
-            return not isinstance(value, list | dict) and _is_constant(node, value)
-        case OneOf():
-            return any(accepts(records, each, value) for each in node.types)
         case Reference():
             return accepts(records, records[node.name], value)
-        case Array() | FixedArray():
-            return isinstance(value, list) and _is_array(records, node, cast("list[Any]", value))
         case JsonMap() | JsonObject():
             return isinstance(value, dict) and _is_object(records, node, cast("dict[str, Any]", value))
+        case OneOf():
+            return any(accepts(records, each, value) for each in node.types)
+        case Choice():
+            return not isinstance(value, list | dict) and _is_constant(node, value)
+        case Array() | FixedArray():
+            return isinstance(value, list) and _is_array(records, node, cast("list[Any]", value))
+        case Null():
+            return value is None
+        case Boolean():
+            return isinstance(value, bool)
+        case Anything():
+            return True
+        case Opaque():
+            return False
 
 
 def _is_constant(node: Choice, value: Any) -> bool:
     exact = int(value) if isinstance(value, float) and value.is_integer() else value
-    return canonical_json(exact) in map(canonical_json, node.values)
+    return any(type(each) is type(exact) and each == exact for each in node.values)  # 1 and True are not one value
 
 
 def _is_number(node: Number, value: Any) -> bool:
@@ -83,7 +84,15 @@ def _is_number(node: Number, value: Any) -> bool:
         return False
     if node.type == "double" and isinstance(value, int) and not _is_exact_double(value):
         return False
-    return _is_within(node, _decimal(value))
+    # The usual case, without an exact value.
+    return node == _WITHOUT_LIMITS[node.type] or _is_within(node, _decimal(value))
+
+
+_WITHOUT_LIMITS: Final[Mapping[NumberType, Number]] = {
+    "integer": Number(),
+    "double": Number("double"),
+    "number": Number("number"),
+}
 
 
 def _is_exact_double(value: int) -> bool:

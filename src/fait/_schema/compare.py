@@ -217,7 +217,7 @@ class _Comparison:
         if isinstance(other, Choice):
             for value, was, now in _moved(named_values(one), named_values(other)):
                 text = f"{canonical_json(value)} is {was} in {{writer}} and {now or 'unnamed'} in {{reader}}"
-                self._add(place, "type-changed", Verdict.CONVERT, text)
+                self._add(place, "meaning-changed", Verdict.CONVERT, text)
 
     def _numbers(self, one: Number, other: Number, place: _Place) -> None:
         if other.type == "integer" != one.type:
@@ -264,7 +264,7 @@ class _Comparison:
         # fault: exchanged-items
         if one.names != other.names and one.names and other.names:
             text = f"the items {', '.join(one.names)} of {{writer}} are {', '.join(other.names)} in {{reader}}"
-            self._add(place, "type-changed", Verdict.CONVERT, text)
+            self._add(place, "meaning-changed", Verdict.CONVERT, text)
         for index, (mine, theirs) in enumerate(zip(one.items, other.items, strict=True)):
             self._types(mine, theirs, place.inside(f"[{index}]", self._item_setter(one, index)))
         if one.rest and other.rest:
@@ -304,7 +304,7 @@ class _Comparison:
                 self._presence(name, written, read, inside)
         for name, was, now in _moved(_field_names(one), _field_names(other)):
             text = f"{name} holds {was} in {{writer}} and {now} in {{reader}}"
-            self._add(place.inside(f".{name}", _same), "type-changed", Verdict.CONVERT, text)
+            self._add(place.inside(f".{name}", _same), "meaning-changed", Verdict.CONVERT, text)
         if one.extra is not None or other.extra is not None:
             self._extra(one, other, place.inside(".*", self._member_setter(one, "another_member")))
 
@@ -366,7 +366,7 @@ class _Comparison:
             self._add(place, "default-added", Verdict.READABLE, f"{name} is read as {after} where it is absent")
         elif after is not UNSET:
             # fault: omitted-default
-            verdict = Verdict.CONVERT if written.omitted else Verdict.READABLE
+            verdict = Verdict.CONVERT if written.may_be_omitted else Verdict.READABLE
             text = f"where {name} is absent, it was {before} and is read as {after}"
             self._add(place, "default-changed", verdict, text)
         elif written.required or not read.required:

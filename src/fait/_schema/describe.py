@@ -29,6 +29,7 @@ from fait._events.record import (
     is_record,
     json_form_of,
     kind_of,
+    omits_default_if_decoded,
     omits_defaults,
     types_of,
     unknown_members_of,
@@ -158,8 +159,17 @@ class _Walk:
             kind, optional = _without_unset(kinds[field.name])
             required = field.required and not optional
             own_name = "" if field.name == field.encoded_name else field.name
-            default, omitted = _default(field, site), omits_defaults(cls) and not required
-            yield field.encoded_name, Member(self.type_of(kind, inside), required, default, omitted, own_name)
+            yield (
+                field.encoded_name,
+                Member(
+                    self.type_of(kind, inside),
+                    required,
+                    _default(field, site),
+                    omitted=omits_defaults(cls) and not required,
+                    omitted_if_decoded=not site.pydantic and omits_default_if_decoded(cls, field),
+                    field=own_name,
+                ),
+            )
 
     def type_of(self, kind: Any, site: _Site) -> JsonType:
         """Describe a type."""

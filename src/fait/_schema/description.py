@@ -157,6 +157,8 @@ class Member(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
         required: whether it must be there when an event is read.
         default: the value of an absent member, as JSON; UNSET if there is none or it is computed.
         omitted: the writer leaves it out if it has its default.
+        omitted_if_decoded: the writer leaves out the default of an instance that was decoded from JSON without it. It
+            is no part of the fingerprint.
         field: the name of the field in its class, if that is not its name in JSON. It is no part of the fingerprint.
             Exchanged names in JSON of two fields have no other trace.
     """
@@ -165,7 +167,13 @@ class Member(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
     required: bool = True
     default: Any = UNSET
     omitted: bool = False
+    omitted_if_decoded: bool = False
     field: str = ""
+
+    @property
+    def may_be_omitted(self) -> bool:
+        """Whether a writer may leave it out if it has its default."""
+        return self.omitted or self.omitted_if_decoded
 
     @property
     def may_be_absent(self) -> bool:

@@ -19,6 +19,7 @@ Rule: TypeAlias = Literal[
     "default-added",
     "default-removed",
     "default-changed",
+    "meaning-changed",
     "type-changed",
     "type-widened",
     "type-narrowed",

@@ -5,10 +5,11 @@ in every version of Python: only `Random.random` is used, which is guaranteed to
 """
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
-from itertools import islice
+from functools import lru_cache
+from itertools import cycle
 from random import Random
 from typing import Any, Final
 
@@ -86,8 +87,7 @@ class _Source:
         self._random = random
         self._presence = 0.0
         self._left = 0
-        self._turns: dict[int, int] = {}
-        self._options: dict[int, tuple[Any, ...]] = {}
+        self._turns: dict[int, Iterator[Any]] = {}
         self._open: list[str] = []
 
     def sample(self, node: JsonType, number: int) -> Any:
@@ -98,25 +98,29 @@ class _Source:
     def value(self, node: JsonType, depth: int) -> Any:
         """Return a value of a type at a depth of nested types."""
         self._left -= 1
+        turn = self._turns.get(id(node))
+        return self._new_value(node, depth) if turn is None else next(turn)
+
+    def _new_value(self, node: JsonType, depth: int) -> Any:
         match node:  # the most frequent types first
-            case Number() | Text():
-                return self._turn(node, self._valid_options(node))
             case Reference():
                 return self._referenced(node.name, depth)
             case JsonObject():
-                return dict(self._members(node, depth))
+                return self._object(node, depth)
             case OneOf():
                 return self._alternative(node, depth)
-            case Choice():
-                return self._turn(node, node.values)
             case Array():
                 return self._array(node, depth)
+            case Number() | Text():
+                return next(self._turn(node, self._valid_values(node)))
+            case Choice():
+                return next(self._turn(node, node.values))
             case Null():
-                return None
+                return next(self._turn(node, (None,)))
             case Boolean():
-                return self._turn(node, (False, True))
+                return next(self._turn(node, (False, True)))
             case Anything():
-                return self._turn(node, _ANYTHING)
+                return next(self._turn(node, _ANYTHING))
             case FixedArray():
                 required = len(node.items) - (node.optional if self._is_absent() else 0)
                 return [self.value(each, depth + 1) for each in node.items[:required]]
@@ -132,52 +136,40 @@ class _Source:
         # fault: deep-members
         return self._random is None or self._left <= 0 or self._random.random() >= self._presence
 
-    def _turn(self, node: JsonType, values: tuple[Any, ...]) -> Any:
+    def _turn(self, owner: object, values: Sequence[Any]) -> Iterator[Any]:
+        """Return values in turn without an end, from a random one on; without a random source, the first one alone."""
         if not values:
-            raise NoSample(f"no value of {node}")
+            raise NoSample(f"no value of {owner}")
+        first = self._choose(len(values))
+        turn = cycle(values[:1] if self._random is None else (*values[first:], *values[:first]))
+        self._turns[id(owner)] = turn
+        return turn
+
+    def _valid_values(self, node: Number | Text) -> Sequence[Any]:
+        others = (each for each in self._random_values(node) if accepts(self._records, node, each))
+        return tuple(dict.fromkeys((*_values_at_limits(node), *others)))
+
+    def _random_values(self, node: Number | Text) -> Iterable[Any]:
+        if isinstance(node, Text):
+            return () if node.pattern is None else self._matching_texts(node.format, node.pattern)
         if self._random is None:
-            return values[0]
-        turn = self._turns[id(node)] = self._turns.get(id(node), self._choose(len(values))) + 1
-        return values[turn % len(values)]
+            return ()
+        low, high = node.minimum or node.exclusive_minimum or -1000, node.maximum or node.exclusive_maximum or 1000
+        numbers = [int(low + self._random.random() * (high - low)) for _ in range(4)]
+        return map(str, numbers) if node.type == "decimal" else numbers
 
-    def _valid_options(self, node: Number | Text) -> tuple[Any, ...]:
-        """Return values of a type; the simplest source needs only one."""
-        if id(node) not in self._options:
-            valid = (each for each in self._candidates(node) if accepts(self._records, node, each))
-            self._options[id(node)] = tuple(dict.fromkeys(islice(valid, 1 if self._random is None else None)))
-        return self._options[id(node)]
-
-    def _candidates(self, node: Number | Text) -> Iterable[Any]:
-        if isinstance(node, Number):
-            return self._numbers(node)
-        if node.format in _FORMATTED:
-            return _FORMATTED[node.format]
-        if node.format == "base64":
-            return (base64.b64encode(each.encode()[:length]).decode() for length, each in self._texts(node))
-        if node.format not in ("", "utf8"):
-            return ()  # of a format that fait does not write, no value is known
-        if node.pattern is not None:
-            return (matching_text(node.pattern, self._choose) for _ in range(_MAX_ATTEMPTS if self._random else 1))
-        return (text for _, text in self._texts(node))
-
-    def _texts(self, node: Text) -> Iterator[tuple[int, str]]:
-        lengths = (node.min_length, node.min_length + 1, node.min_length + 5, node.max_length or 0)
-        for alphabet in _ALPHABETS:
-            yield from ((length, text_of_length(length, alphabet)) for length in lengths if length < 1_000)
-
-    def _numbers(self, node: Number) -> Iterable[Any]:
-        numbers = numbers_near(node)
-        if self._random is not None:
-            low, high = node.minimum or node.exclusive_minimum or -1000, node.maximum or node.exclusive_maximum or 1000
-            numbers += [int(low + self._random.random() * (high - low)) for _ in range(4)]
-        if node.type == "decimal":
-            return (*_DECIMALS, *(str(Decimal(repr(each))) for each in numbers))
-        return numbers
+    def _matching_texts(self, format: str, pattern: str) -> Iterator[str]:
+        attempts = _MAX_ATTEMPTS if self._random else 1
+        for _ in range(attempts if format in _PLAIN_FORMATS else 0):
+            yield matching_text(pattern, self._choose)
 
     def _alternative(self, node: OneOf, depth: int) -> Any:
         if self._random is not None and self._left > 0:
-            with suppress(NoSample):
-                return self.value(self._turn(node, node.types), depth)
+            turn = self._turns.get(id(node.types)) or self._turn(node.types, node.types)
+            try:
+                return self.value(next(turn), depth)
+            except NoSample:
+                pass  # another alternative may have a value
         for each in node.types:
             with suppress(NoSample):
                 return self.value(each, depth)
@@ -193,50 +185,80 @@ class _Source:
         for _ in range(_MAX_ATTEMPTS):
             if len(found) == count:
                 break
-            with self._at_least(len(found) >= node.min_items):
+            try:
                 each = source.value(node.items, depth + 1)
+            except NoSample:
+                if len(found) < node.min_items:
+                    raise
+            else:
                 if not node.unique or each not in found:
                     found.append(each)
         if len(found) < node.min_items:
             raise NoSample(f"an array of {node.min_items} items")
         return found
 
-    @staticmethod
-    def _at_least(enough: bool) -> Any:
-        """Ignore that a further member has no finite value, if there are enough already."""
-        return suppress(NoSample) if enough else nullcontext()
-
     def _map(self, node: JsonMap, depth: int) -> dict[str, Any]:
         keys = self._array(Array(node.keys, node.min_size, node.max_size, unique=True), depth)
         found: dict[str, Any] = {}
         for key in keys:
-            with self._at_least(len(found) >= node.min_size):
+            try:
                 found[key] = self.value(node.values, depth + 1)
+            except NoSample:
+                if len(found) < node.min_size:
+                    raise
         return found
 
-    def _members(self, node: JsonObject, depth: int) -> Iterator[tuple[str, Any]]:
+    def _object(self, node: JsonObject, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         for name, member in node.members.items():
             if member.required:
-                yield name, self.value(member.type, depth)
+                found[name] = self.value(member.type, depth)
             elif not self._is_absent():
-                yield from self._optional(name, member, depth)
+                found.update(self._optional(name, member, depth))
         if node.extra is not None and not self._is_absent():
-            yield "another_member", self.value(node.extra, depth)
+            found["another_member"] = self.value(node.extra, depth)
+        return found
 
-    def _optional(self, name: str, member: Member, depth: int) -> Iterator[tuple[str, Any]]:
-        with suppress(NoSample):
+    def _optional(self, name: str, member: Member, depth: int) -> dict[str, Any]:
+        try:
             value = self.value(member.type, depth)
-            if not (member.omitted and member.default is not UNSET and value == member.default):
-                yield name, value
+        except NoSample:
+            return {}
+        is_left_out = member.omitted and member.default is not UNSET and value == member.default
+        return {} if is_left_out else {name: value}
 
     def _referenced(self, name: str, depth: int) -> Any:
         if self._open.count(name) > (0 if self._random is None or depth > _MAX_DEPTH else _MAX_DEPTH):
             raise NoSample(f"{name} contains itself without an end")
         self._open.append(name)
         try:
-            return self.value(self._records[name], depth + 1)
+            return self._new_value(self._records[name], depth + 1)
         finally:
             self._open.pop()
+
+
+@lru_cache(maxsize=1_000)
+def _values_at_limits(node: Number | Text) -> Sequence[Any]:
+    """Return values at the limits of a type and usual ones, without those that the type does not allow."""
+    return tuple(each for each in _candidates(node) if accepts({}, node, each))
+
+
+def _candidates(node: Number | Text) -> Iterable[Any]:
+    if isinstance(node, Number):
+        near = numbers_near(node)
+        return (*_DECIMALS, *(str(Decimal(repr(each))) for each in near)) if node.type == "decimal" else near
+    if node.format in _FORMATTED:
+        return _FORMATTED[node.format]
+    if node.format == "base64":
+        return (base64.b64encode(each.encode()[:length]).decode() for length, each in _texts(node))
+    # Of a format that fait does not write, no value is known.
+    return (text for _, text in _texts(node)) if node.format in _PLAIN_FORMATS and node.pattern is None else ()
+
+
+def _texts(node: Text) -> Iterator[tuple[int, str]]:
+    lengths = (node.min_length, node.min_length + 1, node.min_length + 5, node.max_length or 0)
+    for alphabet in _ALPHABETS:
+        yield from ((length, text_of_length(length, alphabet)) for length in lengths if length < 1_000)
 
 
 def text_of_length(length: int, alphabet: str = "text") -> str:
@@ -262,6 +284,7 @@ def numbers_near(node: Number) -> list[int | float]:
 
 _INTEGERS: Final = (0, 1, -1, 42, (1 << 63) - 1, -(1 << 63))
 _FLOATS: Final = (0, 1, -1, 0.5, -1.5, 0.1, 1e-9, 1.5e300, -1.5e300)
+_PLAIN_FORMATS: Final = ("", "utf8")
 _DECIMALS: Final = ("0", "1", "-1", "1.10", "-0.5", "12345678901234567890.123456789", "1E+3")
 _ALPHABETS: Final = ("text", "0123456789", 'äß€𝄞 "\\/\n\t', "A b")
 _ANYTHING: Final[tuple[Any, ...]] = (None, True, 0, "text", [], {}, [1, "a", None], {"name": {"deep": [1.5]}})

@@ -1,17 +1,15 @@
 """Splits a description into modules.
 
-A module is a list item, a paragraph with a heading, or "name: …". In a text that says that it has several parts, it may
-also be a paragraph or a sentence.
+A module is a list item, a row of a table, a paragraph with a heading, "name: …", a paragraph, or a sentence.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import Final
 
-from fait._advice.reading.situation import module_words
+from fait._advice.reading.lexicon import module_words
 
 __all__ = ["Passage", "Split", "splits"]
 
@@ -38,19 +36,6 @@ _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"“'(\d])|(?<=;)\s+|(?<=\)
 _ITEM_NAME: Final = re.compile(
     r"[*_`]*(?P<name>[^\s:(,.;–—*]{1,30}(?: [^\s:(,.;–—*]{1,30}){0,4})[*_`]*\s?(?:[:(,.;–—]|- )"
 )
-_NUMBERS: Final = r"(?:two|three|four|five|six|seven|eight|nine|ten|several|various|different|many|following|\d{1,2})"
-
-
-@cache
-def _says_parts() -> re.Pattern[str]:
-    """The phrases of a description that says that it has several parts."""
-    words = module_words()
-    parts, designs, phrases = ("|".join(each) for each in (words.parts, words.designs, words.phrases))
-    return re.compile(
-        rf"\b{_NUMBERS}\s+(?:\w+\s+){{0,2}}(?:{parts})\b|(?:^|\n)[ \t]*(?:{parts})\b|\bthese (?:{parts})\b"
-        rf"|\b(?:one|single|same|uniform)\s+(?:\w+\s+)?(?:{designs})\b|\b(?:{phrases})\b",
-        re.IGNORECASE,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +59,28 @@ class Split:
 
     Attributes:
         passages: the modules.
-        is_explicit: whether the text names them; otherwise they are modules only if they differ.
+        is_named: whether the text names them.
     """
 
     passages: Sequence[Passage]
-    is_explicit: bool
+    is_named: bool
 
 
 def splits(text: str) -> Iterator[Split]:
     """Yield the ways to divide a text into modules, the most explicit first."""
-    has_parts = bool(_says_parts().search(text))
-    for marks, is_explicit in ((_items(_ITEM, text), True), (_items(_ENUMERATION, text), has_parts)):
+    for marks, is_named in _marks(text):
         if _MIN_MODULES <= len(marks) <= _MAX_MODULES:
-            yield Split(_passages(text, marks), is_explicit)
-    for marks in (_named(_ROW, text), _named(_HEADING, text), _named(_INLINE, text)):
-        if _MIN_MODULES <= len(marks) <= _MAX_MODULES:
-            yield Split(_passages(text, marks), is_explicit=has_parts)
-    for pattern in (_PARAGRAPH, _SENTENCE) if has_parts else ():
-        marks = _starts(text, pattern)
-        if _MIN_MODULES <= len(marks) <= _MAX_MODULES:
-            yield Split(_passages(text, marks), is_explicit=False)
+            yield Split(_passages(text, marks), is_named)
+
+
+def _marks(text: str) -> Iterator[tuple[Sequence[tuple[str, int]], bool]]:
+    """Yield names and starts of modules for each way, and whether the text names them."""
+    yield _items(_ITEM, text), True
+    for pattern in (_ROW, _HEADING, _INLINE):
+        yield _named(pattern, text), True
+    yield _items(_ENUMERATION, text), True
+    for pattern in (_PARAGRAPH, _SENTENCE):
+        yield _starts(text, pattern), False
 
 
 def _passages(text: str, marks: Sequence[tuple[str, int]]) -> list[Passage]:
@@ -107,7 +94,7 @@ def _items(pattern: re.Pattern[str], text: str) -> list[tuple[str, int]]:
     items = [match.end() for match in pattern.finditer(text)]
     names = [match["name"] if (match := _ITEM_NAME.match(text, start)) else "" for start in items]
     named = sum(bool(each) for each in names)
-    if not named or (named < _MIN_NAMED_SHARE * len(items) and not _says_parts().search(text)):
+    if named < max(1, _MIN_NAMED_SHARE * len(items)):
         return []
     return [(name or _first_words(text, start), start) for name, start in zip(names, items, strict=True)]
 

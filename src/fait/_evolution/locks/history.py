@@ -3,11 +3,21 @@
 from collections.abc import Iterable, Iterator
 
 from fait._events.event import EventType
-from fait._evolution.lock import Lock, Locks
-from fait._evolution.members import member_paths
+from fait._events.registry import Registry
+from fait._evolution.locks.lock import Lock, Locks
+from fait._evolution.locks.members import member_paths
 from fait._schema.description import Description
 
-__all__ = ["drafts", "history", "is_draft", "lock_state", "reserved_paths"]
+__all__ = ["drafts", "histories", "history", "is_draft", "lock_state", "reserved_paths"]
+
+
+def histories(locks: Locks, registry: Registry) -> dict[str, dict[int, Lock]]:
+    """Return the locks of each event type by version, by its current name, in order; those of a class may be none."""
+    names = {*registry.types, *map(registry.names.current, locks)}
+    return {
+        name: history(locks, registry.types[name]) if name in registry.types else dict(sorted(locks[name].items()))
+        for name in sorted(names)
+    }
 
 
 def history(locks: Locks, declared: EventType) -> dict[int, Lock]:

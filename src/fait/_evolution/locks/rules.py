@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
-from fait._evolution.violation import RuleViolation
+from fait._evolution.locks.violation import RuleViolation
 
 __all__ = ["TITLES", "make_violation"]
 

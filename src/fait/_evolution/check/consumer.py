@@ -1,49 +1,26 @@
-"""Declared consumers and producers: readers and writers of events outside of the code of the app."""
+"""The rule for declared consumers: readers of events outside of the code of the app."""
 
 from collections.abc import Mapping
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from fait._events.registry import Registry
-from fait._evolution.history import TypeHistory
-from fait._evolution.rules import make_violation
-from fait._evolution.versions import field_path
-from fait._evolution.violation import RuleViolation
+from fait._evolution.check.type_history import TypeHistory
+from fait._evolution.check.versions import field_path
+from fait._evolution.locks.rules import make_violation
+from fait._evolution.locks.settings import DeclaredConsumer
+from fait._evolution.locks.violation import RuleViolation
 from fait._schema.compare import compare
 from fait._schema.description import Description, JsonObject
 from fait._schema.difference import Difference, Verdict
 
-__all__ = ["Consumer", "Producer", "check_consumer"]
+__all__ = ["check_consumer"]
 
 
-class Consumer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A reader of an event type outside of the code of the app.
-
-    Attributes:
-        name: name of the program or team.
-        event: stored name of the event type.
-        version: the schema version that it reads.
-    """
-
-    name: str
-    event: str
-    version: int
-
-
-class Producer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A program that makes events of a type, outside of the code of the app or where its code does not show it.
-
-    Attributes:
-        name: name of the program or team.
-        event: stored name of the event type.
-    """
-
-    name: str
-    event: str
-
-
-def check_consumer(consumer: Consumer, registry: Registry, histories: Mapping[str, TypeHistory]) -> list[RuleViolation]:
+def check_consumer(
+    consumer: DeclaredConsumer, registry: Registry, histories: Mapping[str, TypeHistory]
+) -> list[RuleViolation]:
     """Return the violation of a consumer that cannot read the version that is published; empty if it can."""
     history = histories.get(registry.names.current(consumer.event))
     old = history.description(consumer.version) if history else None
@@ -73,7 +50,7 @@ def _published_version(wanted: int, history: TypeHistory, registry: Registry) ->
     return version
 
 
-def _unknown(consumer: Consumer) -> RuleViolation:
+def _unknown(consumer: DeclaredConsumer) -> RuleViolation:
     return make_violation(
         "FAIT120",
         consumer.event,
@@ -83,7 +60,7 @@ def _unknown(consumer: Consumer) -> RuleViolation:
     )
 
 
-def _broken(consumer: Consumer, name: str, published: int, broken: list[Difference]) -> RuleViolation:
+def _broken(consumer: DeclaredConsumer, name: str, published: int, broken: list[Difference]) -> RuleViolation:
     return make_violation(
         "FAIT120",
         name,

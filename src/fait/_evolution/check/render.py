@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from msgspec import UNSET
 
-from fait._evolution.violation import RuleViolation
+from fait._evolution.locks.violation import RuleViolation
 
 __all__ = ["render"]
 

@@ -8,14 +8,14 @@ import msgspec
 from fait._events.conversion import encode_plain
 from fait._events.envelope import Envelope, Untyped
 from fait._events.registry import Registry
-from fait._evolution.coverage import Coverage
-from fait._evolution.failure import HopFailure, as_json
-from fait._evolution.history import TypeHistory
-from fait._evolution.hops import Hop, is_readable, next_hop
-from fait._evolution.members import same_members
-from fait._evolution.reading import read_problem
-from fait._evolution.refusal import refusals
-from fait._evolution.running import check_pure, convert, envelopes, plain_result
+from fait._evolution.check.coverage import Coverage, Result
+from fait._evolution.check.failure import HopFailure
+from fait._evolution.check.hops import Hop, is_readable, next_hop
+from fait._evolution.check.refusal import refusals
+from fait._evolution.check.running import check_pure, convert, envelopes, plain_result
+from fait._evolution.check.type_history import TypeHistory
+from fait._evolution.locks.members import same_members
+from fait._evolution.locks.reading import as_json, read_problem
 from fait._schema.description import Description
 
 __all__ = ["PathRunner", "Start"]
@@ -23,8 +23,9 @@ __all__ = ["PathRunner", "Start"]
 _MAX_HOPS: Final = 100
 """Maximum number of hops of one event; a longer path is taken for one without an end."""
 
-Result = tuple[Description | None, Any]
-"""A result of a hop, with the description of its version if that is known."""
+_NO_MEMBERS: Final[Set[str]] = frozenset()
+
+Expectation = tuple[Description | None, Set[str]]
 
 
 class Start(NamedTuple):
@@ -58,7 +59,7 @@ class PathRunner:
         self._registry = registry
         self._histories = histories
         self._blocked = blocked
-        self._same: dict[tuple[int, int], Set[str]] = {}
+        self._expectations: dict[tuple[str, int, str, int], Expectation] = {}
         self._hops: dict[tuple[str, int], Hop | None] = {}
 
     def description(self, name: str, version: int) -> Description | None:
@@ -129,17 +130,17 @@ class PathRunner:
         return self._hops[key]
 
     def _check_results(self, hop: Hop, data: Any, results: list[Untyped]) -> list[Result]:
-        """Check that each result is what its version allows; return them with their descriptions."""
+        """Check that each result is what its version allows."""
         checked: list[Result] = []
         for part in results:
             if hop.target is None:
                 self._check_part(hop, data, part)
-            described = self.description(part.type, part.schema_version)
-            unchanged = self._unchanged(hop, data, part.data, described)
+            described, same = self._expectation(hop, part)
+            unchanged = _unchanged(data, part.data, same)
             plain = plain_result(hop, data, part.data, unchanged)
             if described is not None:
                 _check_allowed(hop, data, part, described, plain, unchanged)
-            checked.append((described, part.data))
+            checked.append(Result(part.data, described, unchanged))
         return checked
 
     def _check_part(self, hop: Hop, data: Any, part: Untyped) -> None:
@@ -148,27 +149,29 @@ class PathRunner:
             details = [f"makes    version {part.schema_version} of {part.type!r}, which no class reads"]
             raise HopFailure("FAIT110", hop, f"part {part.type} {part.schema_version}", details, data)
 
-    def _unchanged(self, hop: Hop, data: Any, result: Any, described: Description | None) -> set[str]:
-        """Return the members of a result that are those of the input, and have the same type in both versions."""
-        if not isinstance(result, dict) or not isinstance(data, dict) or described is None:
-            return set()
-        before, after = cast("dict[str, Any]", data), cast("dict[str, Any]", result)
-        same = self._same_members(hop, described)
-        return {name for name in same if name in before and name in after and before[name] is after[name]}
-
-    def _same_members(self, hop: Hop, described: Description) -> Set[str]:
-        before = self.description(hop.name, hop.version)
-        key = id(before), id(described)
-        if key not in self._same:
-            self._same[key] = frozenset() if before is None else same_members(before, described)
-        return self._same[key]
+    def _expectation(self, hop: Hop, part: Untyped) -> Expectation:
+        """Return the description of a result's version, and the members that have the same type before the hop."""
+        key = hop.name, hop.version, part.type, part.schema_version
+        if key not in self._expectations:
+            before, after = self.description(hop.name, hop.version), self.description(part.type, part.schema_version)
+            same = _NO_MEMBERS if before is None or after is None else same_members(before, after)
+            self._expectations[key] = after, same
+        return self._expectations[key]
 
     def class_problem(self, name: str, data: Any) -> list[str]:
         """Return why the class of a type does not read data as it is; empty if it does."""
         return read_problem(self._registry.types[name], data)
 
 
-def _check_allowed(hop: Hop, data: Any, part: Untyped, described: Description, plain: Any, unchanged: set[str]) -> None:
+def _unchanged(data: Any, result: Any, same: Set[str]) -> Set[str]:
+    """Return the members of a result that are those of the input, of those with the same type."""
+    if not isinstance(result, dict) or not isinstance(data, dict):
+        return _NO_MEMBERS
+    before, after = cast("dict[str, Any]", data), cast("dict[str, Any]", result)
+    return {name for name, value in before.items() if name in same and name in after and after[name] is value}
+
+
+def _check_allowed(hop: Hop, data: Any, part: Untyped, described: Description, plain: Any, unchanged: Set[str]) -> None:
     found = refusals(described, plain, unchanged)
     if not found:
         return

@@ -72,7 +72,7 @@ def _in_object(
     for name, member in node.members.items():
         if name in value:
             yield from _refusals(description, member.type, value[name], _inside(path, name))
-        elif not member.may_be_absent and name not in checked:
+        elif name not in checked and not member.may_be_absent:
             yield Refusal(_inside(path, name), "missing", f"{in_words(resolve(description, member.type))}, required")
     for name in value:
         if name not in node.members:

@@ -6,11 +6,11 @@ from msgspec import UNSET
 
 from fait._events.event import EventType
 from fait._events.registry import Registry
-from fait._evolution.history import TypeHistory, place_of
-from fait._evolution.hops import is_readable
-from fait._evolution.members import member_paths
-from fait._evolution.rules import make_violation
-from fait._evolution.violation import RuleViolation
+from fait._evolution.check.hops import is_readable
+from fait._evolution.check.type_history import TypeHistory, place_of
+from fait._evolution.locks.members import member_paths
+from fait._evolution.locks.rules import make_violation
+from fait._evolution.locks.violation import RuleViolation
 from fait._schema.compare import compare
 from fait._schema.description import Description, Member
 

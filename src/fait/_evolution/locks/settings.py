@@ -1,7 +1,8 @@
-"""The settings of fait in pyproject.toml: the app, the folder of locks, exemptions, declared consumers and producers.
+"""The settings of fait in pyproject.toml: the app, its API, the folder of locks, exemptions, consumers and producers.
 
     [tool.fait]
     app = "shop.app:shop"
+    api = "shop.api:web"
     locks = "events"
 
     [[tool.fait.allow]]
@@ -32,16 +33,41 @@ import msgspec
 from msgspec import Struct, field
 
 from fait._errors import UsageError
-from fait._evolution.consumer import Consumer, Producer
-from fait._evolution.rules import TITLES, make_violation
-from fait._evolution.violation import RuleViolation
+from fait._evolution.locks.rules import TITLES, make_violation
+from fait._evolution.locks.violation import RuleViolation
 
-__all__ = ["EXEMPTIBLE_RULES", "Exemption", "Settings", "read_settings"]
+__all__ = ["EXEMPTIBLE_RULES", "DeclaredConsumer", "Exemption", "Producer", "Settings", "read_settings"]
 
 FILE_NAME: Final = "pyproject.toml"
 
 EXEMPTIBLE_RULES: Final = TITLES.keys() - {"FAIT140"}
 """The rules that an exemption may name: all but that of wrong exemptions."""
+
+
+class DeclaredConsumer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A reader of an event type outside of the code of the app.
+
+    Attributes:
+        name: name of the program or team.
+        event: stored name of the event type.
+        version: the schema version that it reads.
+    """
+
+    name: str
+    event: str
+    version: int
+
+
+class Producer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A program that makes events of a type, outside of the code of the app or where its code does not show it.
+
+    Attributes:
+        name: name of the program or team.
+        event: stored name of the event type.
+    """
+
+    name: str
+    event: str
 
 
 class Exemption(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,11 +94,12 @@ class Exemption(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """The settings of `fait schema`.
+    """The settings of `fait schema` and `fait dev`.
 
     Attributes:
         folder: the folder of pyproject.toml, or the working directory if there is none.
         app: the application, as `module:name`; empty if it is not set.
+        api: its web application, as `module:name`; empty if it is not set.
         locks: path of the folder of locks.
         exemptions: the valid exemptions.
         consumers: declared consumers.
@@ -82,9 +109,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     folder: Path
     app: str = ""
+    api: str = ""
     locks: Path
     exemptions: tuple[Exemption, ...] = ()
-    consumers: tuple[Consumer, ...] = ()
+    consumers: tuple[DeclaredConsumer, ...] = ()
     producers: tuple[Producer, ...] = ()
     violations: tuple[RuleViolation, ...] = ()
 
@@ -97,9 +125,10 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True):
     """The table `tool.fait`."""
 
     app: str = ""
+    api: str = ""
     locks: str = "events"
     allow: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    consumers: tuple[Consumer, ...] = ()
+    consumers: tuple[DeclaredConsumer, ...] = ()
     producers: tuple[Producer, ...] = ()
 
 
@@ -136,6 +165,7 @@ def _settings(folder: Path, file: Path, content: Any, today: date) -> Settings:
     return Settings(
         folder=folder,
         app=table.app,
+        api=table.api,
         locks=folder / table.locks,
         exemptions=tuple(each for each in checked if isinstance(each, Exemption)),
         consumers=table.consumers,

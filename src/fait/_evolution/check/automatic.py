@@ -5,17 +5,17 @@ from collections.abc import Iterable, Sequence
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from fait._evolution.history import TypeHistory
-from fait._evolution.hops import Hop
-from fait._evolution.members import member_paths
-from fait._evolution.rules import make_violation
-from fait._evolution.versions import field_path
-from fait._evolution.violation import RuleViolation
+from fait._evolution.check.hops import Hop
+from fait._evolution.check.type_history import TypeHistory
+from fait._evolution.check.versions import field_path
+from fait._evolution.locks.members import member_paths
+from fait._evolution.locks.rules import make_violation
+from fait._evolution.locks.violation import RuleViolation
 from fait._schema.compare import compare, in_words
 from fait._schema.description import Description, resolve
 from fait._schema.difference import Difference, Verdict
 
-__all__ = ["check_automatic", "removed_advice"]
+__all__ = ["check_automatic", "removed_advice", "with_omissions"]
 
 
 def check_automatic(hop: Hop, history: TypeHistory) -> list[RuleViolation]:
@@ -23,12 +23,19 @@ def check_automatic(hop: Hop, history: TypeHistory) -> list[RuleViolation]:
     old, new = history.description(hop.version), history.description(hop.version + 1)
     if old is None or new is None:
         return []
-    differences = [_with_omissions(each, hop, history) for each in compare(old, new)]
+    differences = [with_omissions(each, hop, history) for each in compare(old, new)]
     differences = [each for each in differences if each.verdict is not Verdict.READABLE]
     # fault: removed-optional-member
     removed = [each for each in differences if each.rule == "member-removed" and _is_named(each)]
     unknown = [each for each in differences if each.verdict is Verdict.UNKNOWN]
-    others = [each for each in differences if each not in removed and each not in unknown]
+    # A new member that is probably a renamed one is no second finding.
+    renamed = {f"$.{path}" for path in _renames([field_path(each.path) for each in removed], old, new).values()}
+    handled = [
+        *removed,
+        *unknown,
+        *(each for each in differences if each.rule == "member-added" and each.path in renamed),
+    ]
+    others = [each for each in differences if each not in handled]
     found: list[RuleViolation] = []
     if removed:
         found.append(_removed(hop, removed, old, new))
@@ -39,7 +46,7 @@ def check_automatic(hop: Hop, history: TypeHistory) -> list[RuleViolation]:
     return found
 
 
-def _with_omissions(difference: Difference, hop: Hop, history: TypeHistory) -> Difference:
+def with_omissions(difference: Difference, hop: Hop, history: TypeHistory) -> Difference:
     """Return a changed default as a change that needs an upcaster, if an earlier version leaves out the old one.
 
     Its events still do not have the member, although the version before this change always writes it.
@@ -51,7 +58,7 @@ def _with_omissions(difference: Difference, hop: Hop, history: TypeHistory) -> D
         member_paths(lock.description).get(path) for version, lock in history.locks.items() if version < hop.version
     ]
     # fault: default-omitted-earlier
-    is_omitted = any(member is not None and member.omitted for member in earlier)
+    is_omitted = any(member is not None and member.may_be_omitted for member in earlier)
     return replace(difference, verdict=Verdict.CONVERT) if is_omitted else difference
 
 
@@ -90,18 +97,25 @@ def _type_of(path: str, described: Description) -> str:
 
 def removed_advice(hop: Hop, paths: Sequence[str], old: Description, new: Description) -> list[str]:
     """Return how to declare that members were renamed or dropped, with new members of the same type first."""
-    before, after = member_paths(old), member_paths(new)
-    renamed: list[str] = []
-    for path in paths:
-        parent = path.rpartition(".")[0]
-        for candidate, member in after.items():
-            same_parent = candidate.rpartition(".")[0] == parent and candidate not in before
-            if path in before and same_parent and member.type == before[path].type:
-                renamed.append(f'fait.renamed("{path}", "{candidate.rpartition(".")[2]}")')
-                break
+    names = {path: after.rpartition(".")[2] for path, after in _renames(paths, old, new).items()}
+    renamed = [f'fait.renamed("{path}", "{name}")' for path, name in names.items()]
     dropped = ", ".join(f'fait.dropped("{path}")' for path in paths)
     advice = [f"Renamed: {hop.call}{', '.join(renamed)})"] if renamed else []
     return [*advice, f"Dropped: {hop.call}{dropped})"]
+
+
+def _renames(paths: Iterable[str], old: Description, new: Description) -> dict[str, str]:
+    """Return for each vanished member, if there is one, the path of a new member of the same object and type."""
+    before, after = member_paths(old), member_paths(new)
+    free = [path for path in after if path not in before]
+    found: dict[str, str] = {}
+    for path in (each for each in paths if each in before):
+        parent, kind = path.rpartition(".")[0], before[path].type
+        alike = [each for each in free if each.rpartition(".")[0] == parent and after[each].type == kind]
+        if alike:
+            found[path] = alike[0]
+            free.remove(alike[0])
+    return found
 
 
 def _needs_upcaster(hop: Hop, differences: list[Difference]) -> RuleViolation:

@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from fait._errors import UsageError
 from fait._events.event import EventType
-from fait._evolution.members import member_paths
-from fait._evolution.wording import type_in_words
+from fait._evolution.locks.members import member_paths
+from fait._evolution.locks.wording import type_in_words
 from fait._schema.compare import compare
 from fait._schema.description import Description
 from fait._schema.difference import Verdict

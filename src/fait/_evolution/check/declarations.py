@@ -3,8 +3,8 @@
 import re
 
 from fait._errors import DeclarationError
-from fait._evolution.rules import make_violation
-from fait._evolution.violation import RuleViolation
+from fait._evolution.locks.rules import make_violation
+from fait._evolution.locks.violation import RuleViolation
 
 __all__ = ["violation_of"]
 

@@ -1,6 +1,6 @@
 """Runs one hop on one event: the upcaster must return a JSON object, repeat its result and leave its input alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import UTC, datetime
 from types import CoroutineType
 from typing import Any, Final, cast
@@ -13,10 +13,11 @@ from fait._events.changes import Defaulted, Dropped, Renamed
 from fait._events.conversion import encode_plain
 from fait._events.envelope import Envelope, RecordedEvent, Untyped
 from fait._events.upcast import Upcaster
-from fait._evolution.clocks import clock_uses
-from fait._evolution.equality import changed_paths
-from fait._evolution.failure import HopFailure, as_json
-from fait._evolution.hops import Hop
+from fait._evolution.check.clocks import clock_uses
+from fait._evolution.check.failure import HopFailure
+from fait._evolution.check.hops import Hop
+from fait._evolution.locks.equality import changed_paths
+from fait._evolution.locks.reading import as_json
 
 __all__ = ["check_code", "check_pure", "convert", "envelopes", "has_code", "plain_result"]
 
@@ -113,7 +114,7 @@ def _difference(first: list[bytes], second: list[bytes]) -> str:
     return f"two runs on the same input differ in: {names or 'the events that it makes'}"
 
 
-def plain_result(hop: Hop, data: Any, result: Any, unchanged: set[str]) -> Any:
+def plain_result(hop: Hop, data: Any, result: Any, unchanged: Set[str]) -> Any:
     """Return a result as JSON data, without members that are unchanged.
 
     Raises:

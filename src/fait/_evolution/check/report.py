@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from fait._errors import UsageError
 from fait._events.registry import Registry
-from fait._evolution.check import check_types
-from fait._evolution.lock import Locks
-from fait._evolution.lock_folder import LockFolder
-from fait._evolution.rules import make_violation
-from fait._evolution.settings import Exemption, Settings
-from fait._evolution.violation import RuleViolation
+from fait._evolution.check.check_types import check_types
+from fait._evolution.check.proof import SAMPLES
+from fait._evolution.locks.folder import LockFolder
+from fait._evolution.locks.lock import Lock, Locks
+from fait._evolution.locks.rules import make_violation
+from fait._evolution.locks.settings import Exemption, Settings
+from fait._evolution.locks.violation import RuleViolation
 
 __all__ = ["Report", "run_check"]
 
@@ -47,7 +48,7 @@ def run_check(
     folder: LockFolder,
     *,
     drafts_allowed: bool = True,
-    samples: int = 20,
+    samples: int = SAMPLES,
     seed: int = 0,
     further_check: Callable[[Registry, Locks], list[RuleViolation]] | None = None,
 ) -> Report:
@@ -58,7 +59,7 @@ def run_check(
         registry: event types and upcasters of the app.
         folder: the folder of locks.
         drafts_allowed: whether the version of a class may have no lock.
-        samples: the number of samples that are generated for each version.
+        samples: the number of events of each version that are converted; see `check_types`.
         seed: chooses the samples.
         further_check: returns further violations.
 
@@ -75,8 +76,7 @@ def run_check(
         violations=(*settings.violations, *_with_exemptions(found, settings.exemptions)),
         versions=versions,
         steps=len(registry.upcasters) + len(registry.downcasters),
-        samples=sum(samples * len(each) for each in versions.values())
-        + sum(len(lock.samples) for each in locks.values() for lock in each.values()),
+        samples=sum(_sample_count(lock, registry, samples) for each in locks.values() for lock in each.values()),
     )
 
 
@@ -85,6 +85,12 @@ def _versions(registry: Registry, locks: Locks) -> dict[str, tuple[int, ...]]:
     for name, declared in registry.types.items():
         versions.setdefault(name, set()).add(declared.schema_version)
     return {name: tuple(sorted(versions[name])) for name in sorted(versions)}
+
+
+def _sample_count(lock: Lock, registry: Registry, samples: int) -> int:
+    declared = registry.types.get(registry.names.current(lock.type))
+    is_current = declared is not None and declared.schema_version == lock.version
+    return len(lock.samples) if is_current else max(samples, len(lock.samples) + samples // 2)
 
 
 def _with_exemptions(found: list[RuleViolation], exemptions: Iterable[Exemption]) -> list[RuleViolation]:

@@ -11,9 +11,10 @@ from msgspec import Struct
 from fait._errors import FaitError
 from fait._events.event import EventType
 from fait._events.registry import Registry
-from fait._evolution.lock import Lock, Locks
-from fait._evolution.rules import make_violation
-from fait._evolution.violation import RuleViolation
+from fait._evolution.locks.history import histories
+from fait._evolution.locks.lock import Lock, Locks
+from fait._evolution.locks.rules import make_violation
+from fait._evolution.locks.violation import RuleViolation
 from fait._schema.describe import describe
 from fait._schema.description import Description
 
@@ -61,18 +62,16 @@ def histories_of(registry: Registry, locks: Locks) -> tuple[dict[str, TypeHistor
     different contents (FAIT101).
     """
     found: list[RuleViolation] = []
-    merged: dict[str, dict[int, Lock]] = {name: {} for name in registry.types}
-    for stored_name in sorted(locks):
-        name = registry.names.current(stored_name)
-        for version, lock in locks[stored_name].items():
-            other = merged.setdefault(name, {}).setdefault(version, lock)
-            if other.fingerprint != lock.fingerprint:
-                found.append(_contradiction(name, version, other, lock))
-    histories: dict[str, TypeHistory] = {}
-    for name in sorted(merged):
-        histories[name], violations = _history(name, registry.types.get(name), merged[name])
+    by_name: dict[str, TypeHistory] = {}
+    for name, versions in histories(locks, registry).items():
+        by_name[name], violations = _history(name, registry.types.get(name), versions)
         found += violations
-    return histories, found
+    for stored_name in sorted(locks):
+        history = by_name[registry.names.current(stored_name)]
+        for version, lock in locks[stored_name].items():
+            if history.locks[version].fingerprint != lock.fingerprint:
+                found.append(_contradiction(history.name, lock, history.locks[version]))
+    return by_name, found
 
 
 def _history(name: str, declared: EventType | None, locks: dict[int, Lock]) -> tuple[TypeHistory, list[RuleViolation]]:
@@ -83,17 +82,17 @@ def _history(name: str, declared: EventType | None, locks: dict[int, Lock]) -> t
         declared=declared,
         described=described,
         is_changed=lock is not None and described is not None and lock.differs_from(described),
-        locks={version: locks[version] for version in sorted(locks)},
+        locks=locks,
     )
     return history, violations
 
 
-def _contradiction(name: str, version: int, one: Lock, other: Lock) -> RuleViolation:
+def _contradiction(name: str, one: Lock, other: Lock) -> RuleViolation:
     return make_violation(
         "FAIT101",
         name,
-        version,
-        details=(f"version {version} is locked as {one.type!r} and as {other.type!r}, with different contents",),
+        one.version,
+        details=(f"version {one.version} is locked as {one.type!r} and as {other.type!r}, with different contents",),
         advice=(
             "Both are names of one event type, so a version of it has one content. Give one of them another version.",
         ),

@@ -25,7 +25,8 @@ def _changed(before: Any, after: Any, path: str) -> Iterator[str]:
     if isinstance(before, dict) and isinstance(after, dict):
         fields = cast("dict[str, Any]", after)
         for name, part in cast("dict[str, Any]", before).items():
-            if name in fields:
+            # A text, the most frequent value, needs no further look if it is the same.
+            if name in fields and not (isinstance(part, str) and part == fields[name]):
                 yield from _changed(part, fields[name], f"{path}.{name}" if path else name)
     elif isinstance(before, list) and isinstance(after, list):
         yield from _changed_items(cast("list[Any]", before), cast("list[Any]", after), path)

@@ -12,9 +12,9 @@ from msgspec import Struct
 from fait._errors import UsageError
 from fait._events.event import EventType
 from fait._events.registry import Registry, declaration_of
-from fait._evolution.lock import Lock, Locks
-from fait._evolution.lock_history import drafts, history, reserved_paths
-from fait._evolution.reading import read_problem
+from fait._evolution.locks.history import drafts, history, reserved_paths
+from fait._evolution.locks.lock import Lock, Locks
+from fait._evolution.locks.reading import read_problem
 from fait._schema.acceptance import accepts
 from fait._schema.describe import describe
 from fait._schema.description import Description

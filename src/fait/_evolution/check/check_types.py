@@ -9,16 +9,17 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from fait._events.registry import Registry
-from fait._evolution.automatic import check_automatic
-from fait._evolution.consumer import Consumer, check_consumer
-from fait._evolution.history import TypeHistory, histories_of
-from fait._evolution.hops import Hop, is_readable, next_hop
-from fait._evolution.lock import Locks
-from fait._evolution.path import PathRunner
-from fait._evolution.proof import Prover
-from fait._evolution.rules import make_violation
-from fait._evolution.versions import check_versions
-from fait._evolution.violation import RuleViolation
+from fait._evolution.check.automatic import check_automatic
+from fait._evolution.check.consumer import check_consumer
+from fait._evolution.check.hops import Hop, is_readable, next_hop
+from fait._evolution.check.path import PathRunner
+from fait._evolution.check.proof import SAMPLES, Prover
+from fait._evolution.check.type_history import TypeHistory, histories_of
+from fait._evolution.check.versions import check_versions
+from fait._evolution.locks.lock import Locks
+from fait._evolution.locks.rules import make_violation
+from fait._evolution.locks.settings import DeclaredConsumer
+from fait._evolution.locks.violation import RuleViolation
 
 __all__ = ["check_types"]
 
@@ -26,10 +27,10 @@ __all__ = ["check_types"]
 def check_types(
     registry: Registry,
     locks: Locks,
-    consumers: Iterable[Consumer] = (),
+    consumers: Iterable[DeclaredConsumer] = (),
     *,
     drafts_allowed: bool = True,
-    samples: int = 16,
+    samples: int = SAMPLES,
     seed: int = 0,
 ) -> list[RuleViolation]:
     """Check event types against their locks.
@@ -39,7 +40,8 @@ def check_types(
         locks: the locks of all published versions.
         consumers: readers of published events outside of the code of the app.
         drafts_allowed: whether the version of a class may have no lock.
-        samples: the number of samples that are generated for each version; those of the locks are always used.
+        samples: the number of events of each version that are converted: those of its lock, and generated ones, which
+            are at least half of the number.
         seed: chooses the samples. The same seed gives the same samples.
 
     Returns:

@@ -1,15 +1,11 @@
 """What is raised when an event does not pass a hop."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
+from fait._evolution.check.hops import Hop
 
-from fait._events.conversion import encode_plain
-from fait._evolution.hops import Hop
-
-__all__ = ["HopFailure", "as_json"]
+__all__ = ["HopFailure"]
 
 
 class HopFailure(Exception):
@@ -39,11 +35,3 @@ class HopFailure(Exception):
     def key(self) -> tuple[object, ...]:
         """Failures with one key are reported once."""
         return (self.rule, self.hop.key, self.kind)
-
-
-def as_json(value: Any) -> str:
-    """Return the JSON of a value for a message."""
-    try:
-        return json.dumps(msgspec.json.decode(encode_plain(value)), ensure_ascii=False)
-    except Exception:
-        return repr(value)

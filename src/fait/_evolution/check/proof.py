@@ -16,26 +16,30 @@ from fait._errors import UsageError
 from fait._events.conversion import encode_plain
 from fait._events.envelope import Untyped
 from fait._events.registry import Registry
-from fait._evolution.automatic import removed_advice
-from fait._evolution.coverage import Coverage
-from fait._evolution.failure import HopFailure, as_json
-from fait._evolution.history import TypeHistory, place_of
-from fait._evolution.hops import Hop, downcast_hops, is_readable, next_hop
-from fait._evolution.members import data_paths, member_paths
-from fait._evolution.path import PathRunner, Start
-from fait._evolution.reading import unrepeatable_paths
-from fait._evolution.rules import make_violation
-from fait._evolution.running import check_code
-from fait._evolution.shrink import shrink
-from fait._evolution.violation import RuleViolation
-from fait._schema.acceptance import accepts
+from fait._evolution.check.automatic import removed_advice
+from fait._evolution.check.coverage import Coverage
+from fait._evolution.check.failure import HopFailure
+from fait._evolution.check.hops import Hop, downcast_hops, is_readable, next_hop
+from fait._evolution.check.path import PathRunner, Start
+from fait._evolution.check.running import check_code
+from fait._evolution.check.shrink import shrink
+from fait._evolution.check.type_history import TypeHistory, place_of
+from fait._evolution.check.untouched import check_untouched
+from fait._evolution.locks.members import data_paths, member_paths
+from fait._evolution.locks.reading import as_json, unrepeatable_paths
+from fait._evolution.locks.rules import make_violation
+from fait._evolution.locks.violation import RuleViolation
 from fait._schema.description import Description
 from fait._schema.samples import samples
 
-__all__ = ["Prover", "generated_samples"]
+__all__ = ["SAMPLES", "Prover", "generated_samples"]
 
 _MAX_FAILURES: Final = 3
 """Maximum number of failures of one hop and rule that are reported."""
+
+
+SAMPLES: Final = 16
+"""Default number of events of each version that are converted: the samples of its lock, and generated ones."""
 
 
 def generated_samples(name: str, version: int, described: Description, count: int, seed: int) -> list[Any]:
@@ -50,7 +54,7 @@ class Prover:
         registry: event types and upcasters.
         histories: the versions of each type, by current name.
         runner: runs an event.
-        count: the number of samples that are generated for a version.
+        count: the number of samples of a version. At least half of them are generated, however many its lock has.
         seed: chooses the samples.
     """
 
@@ -92,27 +96,22 @@ class Prover:
             yield from self._prove_sample(start, described, sample, coverage, is_frozen=False)
         if start.hop is not None and start.hop.step is not None:
             yield from self._lost(start.hop, coverage)
+            yield from check_untouched(start.hop, history, coverage)
 
     def _inputs(
         self, history: TypeHistory, start: Start, described: Description
     ) -> tuple[list[Any], list[Any], list[RuleViolation]]:
         """Return the samples of the lock, generated ones, and what is wrong with them."""
         lock = history.locks.get(start.version)
-        samples_of_lock = lock.samples if lock else ()
-        frozen = [each for each in samples_of_lock if accepts(described.records, described.root, each)]
-        found: list[RuleViolation] = []
-        if len(frozen) < len(samples_of_lock):
-            details = (f"{len(samples_of_lock) - len(frozen)} of its samples are not what its description allows",)
-            advice = ("Restore the file from the history of the repository.",)
-            found.append(make_violation("FAIT102", history.name, start.version, details=details, advice=advice))
+        frozen = list(lock.samples) if lock else []
         if start.hop is None:
-            return frozen, [], found
+            return frozen, [], []
         try:
-            return frozen, generated_samples(start.name, start.version, described, self._count, self._seed), found
+            count = max(self._count - len(frozen), self._count // 2)
+            return frozen, generated_samples(start.name, start.version, described, count, self._seed), []
         except UsageError as error:
-            if not frozen:
-                found.append(make_violation("FAIT113", history.name, start.version, details=(str(error),)))
-            return frozen, [], found
+            violation = make_violation("FAIT113", history.name, start.version, details=(str(error),))
+            return frozen, [], [] if frozen else [violation]
 
     def _check_code(self, hop: Hop) -> Iterator[RuleViolation]:
         try:

@@ -1,7 +1,8 @@
 """Reads plain data with an event class and encodes it again: what comes back must be what was there."""
 
+import json
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -10,10 +11,9 @@ from fait._events.conversion import encode_plain
 from fait._events.event import EventType
 from fait._events.record import fields_of, kind_of
 from fait._events.unknown_keys import decode_known_keys
-from fait._evolution.equality import changed_paths
-from fait._evolution.failure import as_json
+from fait._evolution.locks.equality import changed_paths
 
-__all__ = ["read_problem", "unrepeatable_paths"]
+__all__ = ["as_json", "read_problem", "unrepeatable_paths"]
 
 
 def read_problem(declared: EventType, data: Any) -> list[str]:
@@ -23,14 +23,13 @@ def read_problem(declared: EventType, data: Any) -> list[str]:
         event = _read(declared, text)
     except Exception as error:
         return [f"{declared.cls.__name__} refuses it: {error}"]
-    plain = msgspec.json.decode(text)
     try:
         back = msgspec.json.decode(_encoded(declared, event))
     except InvalidValue:
         return []  # readable, but not to be stored again, such as a number beyond 64 bits
-    if isinstance(plain, dict) and plain.items() <= back.items():
+    if isinstance(data, dict) and cast("dict[str, Any]", data).items() <= back.items():
         return []  # the usual case, found without a look into each value
-    changed = changed_paths(plain, back)
+    changed = changed_paths(msgspec.json.decode(text), back)
     return [f"{declared.cls.__name__} changes {', '.join(changed)}: {as_json(back)}"] if changed else []
 
 
@@ -59,3 +58,11 @@ def _read(declared: EventType, text: bytes) -> Any:
         return declared.decode(text)
     except Exception as error:
         return decode_known_keys(declared, text, error)
+
+
+def as_json(value: Any) -> str:
+    """Return the JSON of a value for a message."""
+    try:
+        return json.dumps(msgspec.json.decode(encode_plain(value)), ensure_ascii=False)
+    except Exception:
+        return repr(value)
