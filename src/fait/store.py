@@ -1,8 +1,8 @@
 """Extension point for backends: the ports of a store and the values they exchange.
 
 A backend implements `Store`: one small class for each port, all on one database. `Log` appends and reads events.
-`Registrations`, `Leases` and `Recorder` run subscriptions, `Tables` reads the rows of read models, and `SnapshotStore`
-saves folds. Applications do not need this module; they use `fait.App.open`.
+`Registrations`, `Leases`, `Failures` and `Recorder` run subscriptions, `Tables` reads the rows of read models, and
+`SnapshotStore` saves folds. Applications do not need this module; they use `fait.App.open`.
 
 To write a backend:
 
@@ -73,10 +73,45 @@ from fait._store.migrations import Migration, MigrationStatus
 from fait._store.open import backend_names, open_admin
 from fait._store.open import open_store as _open_unchecked
 from fait._store.ports.column_values import fits_column
-from fait._store.ports.leases import Lease, Leases, Range
+from fait._store.ports.failures import (
+    MAX_ACTIONS,
+    Action,
+    FailureChange,
+    FailureRequest,
+    Failures,
+    FailureState,
+    KeyFailure,
+)
+from fait._store.ports.inbox import (
+    MAX_FOLDED_MARKS,
+    MAX_FORGOTTEN_IDS,
+    MAX_POSITION_JUMP,
+    MAX_TEXT_BYTES,
+    FloorKey,
+    Inbox,
+    InboxChanges,
+    InboxMessage,
+    LaneOffset,
+    MarkKey,
+    MarkMove,
+    MessageId,
+    PositionJump,
+    RemovedMessages,
+    are_mark_moves_expected,
+)
+from fait._store.ports.leases import Lease, Leases, Range, RegisteredWorker, Worker
 from fait._store.ports.log import Epoch, ExpireResult, Features, Identity, Log, OldestMessage, StreamInfo, epoch_of
-from fait._store.ports.registrations import Kind, RangeKey, Registration, Registrations, not_registered, widened
-from fait._store.ports.store import PORTS, Finding, Store
+from fait._store.ports.registrations import (
+    SLOTS,
+    Kind,
+    RangeKey,
+    Registration,
+    Registrations,
+    not_registered,
+    slot_of,
+    widened,
+)
+from fait._store.ports.store import PORTS, Finding, OpeningState, Store, read_opening_state
 from fait._store.ports.tables import (
     Column,
     ColumnCondition,
@@ -89,6 +124,7 @@ from fait._store.ports.tables import (
     constraint_violation,
 )
 from fait._store.ports.unit_of_work import (
+    MAX_PENDING,
     HandlerAppend,
     HandlerStatement,
     RangeMove,
@@ -104,11 +140,19 @@ __all__ = [
     "EVERYTHING",
     "EXISTS",
     "LOCK_TIMEOUT",
+    "MAX_ACTIONS",
     "MAX_APPEND_BYTES",
     "MAX_APPEND_EVENTS",
+    "MAX_FOLDED_MARKS",
+    "MAX_FORGOTTEN_IDS",
     "MAX_PAGE_BYTES",
+    "MAX_PENDING",
+    "MAX_POSITION_JUMP",
+    "MAX_TEXT_BYTES",
     "NO_STREAM",
     "PAGE_SIZE",
+    "SLOTS",
+    "Action",
     "Adoption",
     "AppendCondition",
     "AppendOutcome",
@@ -124,25 +168,40 @@ __all__ = [
     "Epoch",
     "EventSlice",
     "ExpireResult",
+    "FailureChange",
+    "FailureRequest",
+    "FailureState",
+    "Failures",
     "Features",
     "FindProtocol",
     "Finding",
+    "FloorKey",
     "Flush",
     "GroupCommit",
     "HandlerAppend",
     "HandlerStatement",
     "IdConflict",
     "Identity",
+    "Inbox",
+    "InboxChanges",
+    "InboxMessage",
+    "KeyFailure",
     "Kind",
+    "LaneOffset",
     "Lease",
     "Leases",
     "LockTimeout",
     "Log",
+    "MarkKey",
+    "MarkMove",
+    "MessageId",
     "Migration",
     "MigrationStatus",
     "OldestMessage",
+    "OpeningState",
     "Page",
     "PendingAppend",
+    "PositionJump",
     "PositionSignal",
     "Query",
     "Range",
@@ -151,8 +210,10 @@ __all__ = [
     "RecordResult",
     "RecordedEvent",
     "Recorder",
+    "RegisteredWorker",
     "Registration",
     "Registrations",
+    "RemovedMessages",
     "Row",
     "RowChange",
     "Snapshot",
@@ -169,6 +230,8 @@ __all__ = [
     "UnitOfWork",
     "Until",
     "VersionConflict",
+    "Worker",
+    "are_mark_moves_expected",
     "backend_names",
     "category_of",
     "check_event_ids",
@@ -185,8 +248,10 @@ __all__ = [
     "not_registered",
     "open_admin",
     "open_store",
+    "read_opening_state",
     "redacted_url",
     "resolve_duplicate",
+    "slot_of",
     "widened",
 ]
 

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from fait._affinity import Affinity
 from fait._errors import StoreUnavailable
 from fait._events.append import (
     MAX_APPEND_BYTES,
@@ -141,7 +140,7 @@ Flush = Callable[[Sequence[PendingAppend]], Awaitable[Sequence[AppendOutcome | E
 class GroupCommit:
     """Collects appends into batches for a backend's flush function.
 
-    Belongs to the event loop and the process that created it.
+    Belongs to the event loop and the process that created it: the client that appends has checked both.
 
     Args:
         flush: stores a batch in one transaction. Each call runs in a task of its own. An append with
@@ -176,7 +175,7 @@ class GroupCommit:
         self._disjoint_streams = disjoint_streams
         self._max_events = max_queued_events
         self._max_bytes = max_queued_bytes
-        self._affinity = Affinity("store")
+        self._loop = asyncio.get_running_loop()
         self._flushes: set[asyncio.Task[None]] = set()
         self._queue: deque[PendingAppend] = deque()
         self._over_limit: deque[PendingAppend] = deque()
@@ -191,11 +190,10 @@ class GroupCommit:
         on the error says that the events may have been written.
 
         Raises:
-            UsageError: called in another process or event loop, or the append is too large. Nothing was written.
+            UsageError: the append is too large. Nothing was written.
             StoreUnavailable: `outcome` says whether the events may have been written.
         """
-        self._affinity.check()
-        append = PendingAppend(writes, condition, self._affinity.loop.create_future())
+        append = PendingAppend(writes, condition, self._loop.create_future())
         check_size(writes, append.size_bytes)
         if self._over_limit or not self._fits(append):
             self._over_limit.append(append)
@@ -333,7 +331,7 @@ class GroupCommit:
     def _start(self, batch: list[PendingAppend], *, slots: int) -> None:
         # A task of its own: timeouts in the flush cancel this task and not that of a caller.
         # fault: flush-in-task-of-caller
-        task = self._affinity.loop.create_task(self._run(batch, slots), name="fait-group-commit")
+        task = self._loop.create_task(self._run(batch, slots), name="fait-group-commit")
         self._flushes.add(task)
         task.add_done_callback(self._flushes.discard)
 

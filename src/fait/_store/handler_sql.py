@@ -22,8 +22,8 @@ _QUOTED_NAME: Final = re.compile(r"'\s*fait_\w*\s*'", re.IGNORECASE)
 """A string that is a reserved name: SQLite takes a string for a name where only a name can be."""
 
 NO_STATEMENT: Final = (
-    "ctx.execute(...) of a handler was called with a text without a statement. Nothing was recorded; the subscription "
-    "will retry. Pass one statement, or do not call it."
+    "ctx.execute(...) of a handler was called with a text without a statement. Nothing was recorded. Pass "
+    "one statement, or do not call it."
 )
 
 

@@ -1,15 +1,21 @@
 """Health checks of a store. A check that could not be made has the status "unknown", not "ok"."""
 
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from operator import attrgetter
 from typing import Final
 
 from fait._clock import SystemClock
 from fait._events.event import DEFAULT_RETENTION
 from fait._store.command_hint import command_hint
-from fait._store.ports.leases import Leases, Range
+from fait._store.overview import SubscriptionOverview, read_overviews, worker_name
+from fait._store.ports.failures import Action, FailureState, KeyFailure
+from fait._store.ports.inbox import MAX_POSITION_JUMP, PositionJump
+from fait._store.ports.leases import Range
 from fait._store.ports.log import Log
-from fait._store.ports.registrations import Registration, Registrations
-from fait._store.ports.store import Finding
+from fait._store.ports.registrations import Registration
+from fait._store.ports.store import Finding, Store
 
 __all__ = ["examine_subscriptions"]
 
@@ -17,61 +23,137 @@ MAX_HELD_AGE: Final = DEFAULT_RETENTION
 """Maximum age of a message that a subscription has not passed; an older one is a problem."""
 
 
-async def examine_subscriptions(
-    log: Log, registrations: Registrations, leases: Leases, redacted_url: str
-) -> list[Finding]:
-    """Check each subscription: its log and epoch, the positions of its ranges, and whether they have workers."""
-    ranges, findings = await leases.ranges(), list[Finding]()
-    declared = {(each.subscription, each.generation): each for each in await registrations.registrations()}
-    last = await log.last_position()  # read after the positions, which are at or below it
-    for each in ranges:
-        registration = declared.get((each.key.subscription, each.key.generation))
-        if registration is not None:  # else it was removed during the check
-            findings.append(_examine_range(log, registration, each, last, redacted_url))
-            findings += await _find_held_messages(log, registration, each.position, last)
+async def examine_subscriptions(store: Store, redacted_url: str) -> list[Finding]:
+    """Check each subscription: its log and epoch, the positions of its ranges, its worker, and the keys that failed."""
+    overviews, findings = await read_overviews(store), list[Finding]()
+    pauses = {each.subscription: each for each in reversed(await store.failures.actions()) if each.action == "pause"}
+    last = await store.log.last_position()  # read after the positions, which are at or below it
+    for each in overviews:
+        findings.append(_examine_subscription(store.log, each, last, pauses.get(each.name), redacted_url))
+        findings += _find_failed_keys(each, redacted_url)
+        lowest = min(each.ranges, key=attrgetter("finished"))
+        findings += await _find_held_messages(store.log, each.registration, lowest, last, redacted_url)
+        if each.registration.kind == "consumer":
+            findings += _find_jumps(each.name, await store.inbox.position_jumps(each.name, MAX_POSITION_JUMP))
     return findings
 
 
-def _examine_range(log: Log, registration: Registration, each: Range, head: int, redacted_url: str) -> Finding:
-    name, lag = f"subscription {registration.subscription}", head - each.position
-    progress = f"position {each.position:,} of {head:,}"
+def _examine_subscription(
+    log: Log, each: SubscriptionOverview, head: int, pause: Action | None, redacted_url: str
+) -> Finding:
+    name, registration, frontier = f"subscription {each.name}", each.registration, max(r.frontier for r in each.ranges)
     restart = _restart_advice(registration, redacted_url)
     if (registration.log_id, registration.epoch_id) != (log.identity.log_id, log.identity.epoch_id):
         advice = f"the database was restored or copied: {restart}"
         return Finding(name, "problem", "its position belongs to another log or epoch", advice)
-    if lag < 0:
+    is_consumer = registration.kind == "consumer"
+    if frontier > head and not is_consumer:
         advice = f"the database was restored: run {command_hint('log adopt --in-place', redacted_url)}. Then, {restart}"
-        return Finding(name, "problem", f"its position, {progress}, is after the last event", advice)
-    if lag and each.heartbeat is None:
-        run = command_hint("run --app MODULE:APP", redacted_url)
-        advice = f"start a worker of the app {registration.app!r}: {run}"
-        return Finding(name, "problem", f"{progress}: it lags, and no worker runs it", advice)
-    activity = "idle: up to date, no worker" if each.heartbeat is None else f"run by process {each.worker[:8]}"
-    return Finding(name, "ok", f"{progress}, {activity}")
+        return Finding(name, "problem", f"its position, {frontier:,} of {head:,}, is after the last event", advice)
+    progress = f"{each.position:,} messages" if is_consumer else f"position {each.position:,} of {head:,}"
+    return _examine_activity(name, progress, each, pause, redacted_url)
+
+
+def _examine_activity(
+    name: str, progress: str, each: SubscriptionOverview, pause: Action | None, redacted_url: str
+) -> Finding:
+    """Find why a subscription does not handle events."""
+    if each.state == "paused":
+        reason = f" by {pause.by} at {pause.at:%Y-%m-%d %H:%M:%S}Z: {pause.reason}" if pause else ""
+        resume = command_hint(f"resume {each.name}", redacted_url)
+        return Finding(name, "problem", f"{progress}: paused{reason}", f"remove the reason, then run: {resume}")
+    if each.outage is not None:
+        reason = f"{each.outage.error_type} at {each.outage.location}: {each.outage.error}"
+        advice = "its worker retries it; no event was parked for this. Make the service available that the error names"
+        return Finding(
+            name, "problem", f"{progress}: waits since {each.outage.since:%Y-%m-%d %H:%M:%S}Z: {reason}", advice
+        )
+    if each.state == "no worker":
+        return _find_no_worker(name, progress, each, redacted_url)
+    owners = ", ".join(map(worker_name, each.owners))
+    return Finding(name, "ok", f"{progress}, {f'run by {owners}' if owners else 'idle: up to date, no worker'}")
+
+
+def _find_no_worker(name: str, progress: str, each: SubscriptionOverview, redacted_url: str) -> Finding:
+    registration = each.registration
+    refused = [worker for worker in each.runnable_by if worker.worker.runs[each.name] != registration.definition_hash]
+    if refused:
+        workers = ", ".join(map(worker_name, refused))
+        detail = f"{progress}: it lags, and the definition of {workers} is not the registered one, so it cannot run it"
+        rebuild = command_hint(f"rebuild {each.name} --app MODULE:APP", redacted_url)
+        accept = command_hint(f"definition accept {each.name} --app MODULE:APP", redacted_url)
+        return Finding(name, "problem", detail, f"run: {rebuild}. If the rows of both are the same, run: {accept}")
+    advice = f"start a worker of the app {registration.app!r}: {command_hint('run --app MODULE:APP', redacted_url)}"
+    return Finding(name, "problem", f"{progress}: no worker runs it", advice)
+
+
+def _find_failed_keys(each: SubscriptionOverview, redacted_url: str) -> list[Finding]:
+    show = command_hint(f"parked show {each.name}", redacted_url)
+    redrive = command_hint(f"parked redrive {each.name} --all", redacted_url)
+    advice: Mapping[FailureState, str] = {
+        "retrying": f"their events are retried until they succeed or are parked. See the errors with: {show}",
+        "parked": f"see the errors with: {show}. When the cause is removed, run: {redrive}",
+    }
+    findings = list[Finding]()
+    for state, text in advice.items():
+        failures = [failure for failure in each.failures if failure.state == state]
+        if failures:
+            findings.append(Finding(f"{state} keys of {each.name}", "problem", _describe_failures(failures), text))
+    return findings
+
+
+def _describe_failures(failures: Sequence[KeyFailure]) -> str:
+    """Return number, time and the most frequent cause of failures."""
+    causes = Counter(f"{each.error_type} at {each.location}" for each in failures)
+    since = min(each.first_failed_at for each in failures)
+    cause, count = causes.most_common(1)[0]
+    share = "" if len(causes) == 1 else f" ({count:,} of them)"
+    return f"{len(failures):,}, the first since {since:%Y-%m-%d %H:%M:%S}Z: {cause}{share}"
 
 
 def _restart_advice(registration: Registration, redacted_url: str) -> str:
     name = registration.subscription
     if registration.kind == "read_model":
         return f"run: {command_hint(f'rebuild {name} --app MODULE:APP', redacted_url)}"
-    return (
-        "check which effects of the handler must be repeated or corrected, then forget its position: open the app once "
-        f"in your code, with the option forget=[{name!r}] of App.open"
+    forget = command_hint(f"run --app MODULE:APP --forget {name}", redacted_url)
+    return f"check which effects of the handler must be repeated or corrected, then forget its position once: {forget}"
+
+
+def _find_jumps(consumer: str, jumps: Sequence[PositionJump]) -> Iterator[Finding]:
+    """Report marks that hide later events of their keys, if the source is not what it says it is."""
+    advice = (
+        "if the log of this source has no such position, another program has published in its name, and later events "
+        "of the key are passed over. Let the relay sign its messages, and verify them, or trust the log no more. Then "
+        "stop the consumer, and set the position of the row in fait_inbox_marks to the last true one"
     )
+    for each in jumps:
+        detail = (
+            f"the mark of the key {each.mark.key!r} of {each.mark.source} is at position {each.position:,}, all others "
+            f"of this source are at or below {each.previous:,}"
+        )
+        # fault: jump-not-found
+        yield Finding(f"marks of {consumer}", "problem", detail, advice)
 
 
-async def _find_held_messages(log: Log, registration: Registration, position: int, head: int) -> list[Finding]:
+async def _find_held_messages(
+    log: Log, registration: Registration, each: Range, head: int, redacted_url: str
+) -> list[Finding]:
     """Check for messages past their retention that are kept because a subscription has not passed them."""
+    if registration.kind == "consumer":
+        return []
     now = SystemClock().now()
-    ages = [(now - each.recorded_at, each.type) for each in await log.oldest_messages(position)]
+    ages = [(now - oldest.recorded_at, oldest.type) for oldest in await log.oldest_messages(each.finished)]
     age, type = max(ages, default=(timedelta(), ""))
     if age <= MAX_HELD_AGE:
         return []
-    progress = f"position {position:,} of {head:,}"
+    progress = f"position {each.finished:,} of {head:,}"
+    if each.finished < each.position:
+        progress += f", where the key {each.failed_key!r} failed"
     detail = f"{progress}: the oldest message that it has not passed, a {type!r}, is {age.days} days old"
+    run = command_hint("run --app MODULE:APP", redacted_url)
     advice = (
         "no message after its position is dropped until the subscription has passed it: start a worker of the app "
-        f"{registration.app!r}: fait run --app MODULE:APP. If the subscription was removed from the app, forget its "
-        f"position: open the app once in your code, with the option forget=[{registration.subscription!r}] of App.open"
+        f"{registration.app!r}: {run}. If the subscription was removed from the app, forget its position once: {run} "
+        f"--forget {registration.subscription}"
     )
     return [Finding(f"messages for {registration.subscription}", "problem", detail, advice)]

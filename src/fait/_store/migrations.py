@@ -8,6 +8,7 @@ only code that has the migration itself can open the store.
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 
 from msgspec import Struct
 
@@ -61,8 +62,12 @@ class MigrationStatus(Struct, frozen=True):
     applied_at: datetime | None = None
 
 
-def load_migrations(package: str) -> list[Migration]:
-    """Return the migrations in the `NNNN_name.sql` files of a package's `migrations` folder, in order."""
+@cache
+def load_migrations(package: str) -> Sequence[Migration]:
+    """Return the migrations in the `NNNN_name.sql` files of a package's `migrations` folder, in order.
+
+    The files are read once in a process.
+    """
     from importlib.resources import files  # here, as it is slow to import and only opening a store needs it
 
     migrations = [
@@ -70,7 +75,7 @@ def load_migrations(package: str) -> list[Migration]:
         for file in files(package).joinpath("migrations").iterdir()
         if file.name.endswith(".sql")
     ]
-    return sorted(migrations, key=lambda migration: migration.number)
+    return tuple(sorted(migrations, key=lambda migration: migration.number))
 
 
 def _without_markers(sql: str) -> str:
@@ -79,7 +84,9 @@ def _without_markers(sql: str) -> str:
     return re.sub(r"^ *-- fault: .*\n", "", sql, flags=re.MULTILINE)
 
 
-def pending_migrations(known: list[Migration], applied: Sequence[MigrationStatus], location: str) -> list[Migration]:
+def pending_migrations(
+    known: Sequence[Migration], applied: Sequence[MigrationStatus], location: str
+) -> list[Migration]:
     """Return the migrations that are not applied yet.
 
     Args:
@@ -107,11 +114,11 @@ def pending_migrations(known: list[Migration], applied: Sequence[MigrationStatus
                 "backup. Or export its events (fait export) with the version of fait that applied the migration, and "
                 "import them into a new store (fait import)."
             )
-    return known[newest:]
+    return list(known[newest:])
 
 
 def migration_statuses(
-    known: list[Migration], applied: Sequence[MigrationStatus], location: str
+    known: Sequence[Migration], applied: Sequence[MigrationStatus], location: str
 ) -> list[MigrationStatus]:
     """Return the applied migrations, then the pending ones. Takes and raises the same as `pending_migrations`."""
     return [

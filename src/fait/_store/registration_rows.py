@@ -1,27 +1,43 @@
-"""Registrations as rows of `fait_subscriptions`, for the backends that run SQL: handled types are a JSON array."""
+"""Registrations, ranges and workers as rows, for the backends that run SQL. Lists and mappings are JSON texts."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from msgspec.structs import astuple, fields, replace
 
-from fait._store.ports.leases import Lease, Range
+from fait._store.ports.failures import KeyFailure
+from fait._store.ports.leases import Lease, Range, RegisteredWorker, Worker
 from fait._store.ports.registrations import RangeKey, Registration
 
-__all__ = ["from_row", "lease_from_row", "range_from_row", "to_row", "types_from_json", "types_to_json"]
+__all__ = [
+    "failure_from_row",
+    "from_row",
+    "lease_from_row",
+    "range_from_row",
+    "to_row",
+    "types_from_json",
+    "types_to_json",
+    "updated_lease",
+    "worker_from_row",
+    "worker_to_row",
+]
+
+_FAILURE_COLUMNS: Final = tuple(each.name for each in fields(KeyFailure))
+_POSITIONS: Final = msgspec.json.Decoder(tuple[int, ...])
 
 
 def to_row(registration: Registration) -> tuple[Any, ...]:
     """Return the values of a registration, in the order of its attributes."""
-    first, types = msgspec.structs.astuple(registration), types_to_json(registration.handled_types)
+    first, types = astuple(registration), types_to_json(registration.handled_types)
     return (*first[:4], types, *first[5:])
 
 
 def from_row(row: Any) -> Registration:
     """Return a registration from a row, which has the order of its attributes."""
-    name, app, kind, definition_hash, types, log_id, epoch_id, generation, revision = row
+    name, app, kind, definition_hash, types, log_id, epoch_id, generation, revision, paused = row
     return Registration(
-        name, app, kind, definition_hash, types_from_json(types), log_id, epoch_id, generation, revision
+        name, app, kind, definition_hash, types_from_json(types), log_id, epoch_id, generation, revision, bool(paused)
     )
 
 
@@ -30,10 +46,48 @@ def range_from_row(row: Any) -> Range:
     return Range(RangeKey(*row[:3]), *row[3:])
 
 
-def lease_from_row(key: RangeKey, worker: str, row: Any) -> Lease:
-    """Return the lease of a range from a row: fencing token, position, revision and handled types."""
-    fencing_token, position, revision, types = row
-    return Lease(key, worker, fencing_token, position, revision, types_from_json(types))
+def lease_from_row(key: RangeKey, worker: str, row: Any, failures: Sequence[KeyFailure]) -> Lease:
+    """Return the lease of a range from a row: the columns of `updated_lease`, then revision and handled types."""
+    *columns, revision, types = row
+    return updated_lease(Lease(key, worker, 0, 0, revision, types_from_json(types)), columns, failures)
+
+
+def updated_lease(lease: Lease, row: Any, failures: Sequence[KeyFailure]) -> Lease:
+    """Return a lease for a range as it is now, with its own worker, revision and types.
+
+    Args:
+        lease: the lease.
+        row: low, high, fencing token, position, frontier and pending positions of the range.
+        failures: the failures of the keys of the range.
+    """
+    low, high, fencing_token, position, frontier, pending = row
+    return replace(
+        lease,
+        key=replace(lease.key, low=low),
+        high=high,
+        fencing_token=fencing_token,
+        position=position,
+        frontier=frontier,
+        pending=_POSITIONS.decode(pending),
+        failures=tuple(failures),
+    )
+
+
+def worker_to_row(worker: Worker) -> tuple[Any, ...]:
+    """Return the values of a worker, in the order of its attributes."""
+    return (*astuple(worker)[:-1], msgspec.json.encode(dict(worker.runs)).decode())
+
+
+def worker_from_row(row: Any) -> RegisteredWorker:
+    """Return a registered worker from a row: the attributes of the worker, heartbeat and time of registration."""
+    id, app, host, pid, version, runs, heartbeat, started_at = row
+    worker = Worker(id, app, host, pid, version, msgspec.json.decode(runs, type=dict[str, str]))
+    return RegisteredWorker(worker, heartbeat, started_at)
+
+
+def failure_from_row(row: Any) -> KeyFailure:
+    """Return a failure from a row, which has the order of its attributes. Times may be text."""
+    return msgspec.convert(dict(zip(_FAILURE_COLUMNS, row, strict=True)), KeyFailure)
 
 
 def types_to_json(handled_types: Sequence[str]) -> str:

@@ -1,26 +1,59 @@
-"""What happens when an event cannot be handled: retries with exponential back-off and jitter, then a stop or a skip."""
+"""What happens when an event cannot be handled: retries with exponential back-off and jitter, then parking."""
 
-from typing import Any, Literal
+import re
+import traceback
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, Literal, cast
 
 from msgspec import Struct
 
 from fait._arguments import is_number
-from fait._errors import DeclarationError
+from fait._errors import DeclarationError, StoreUnavailable, Unavailable
+from fait._events.envelope import RecordedEvent
+from fait._store.ports.failures import FailureState, KeyFailure
+from fait._store.ports.leases import Outage
+from fait._store.ports.registrations import slot_of
 
-__all__ = ["FailureAction", "FailurePolicy", "Failures"]
+__all__ = [
+    "MAX_PARKED_KEYS",
+    "FailureAction",
+    "FailurePolicy",
+    "as_exception",
+    "describe_failure",
+    "describe_outage",
+    "is_outage",
+    "without_secrets",
+]
 
-FailureAction = Literal["retry", "stop", "skip"]
+FailureAction = Literal["retry", "park", "stop", "skip"]
 """What follows a failure of an event."""
+
+MAX_PARKED_KEYS: Final = 100
+"""Number of parked keys at which a subscription is paused: not some events are wrong, but probably the handler."""
+
+MAX_ERROR_TYPE_CHARS: Final = 200
+MAX_ERROR_CHARS: Final = 1 << 10
+MAX_LOCATION_CHARS: Final = 400
+MAX_TRACEBACK_CHARS: Final = 16 << 10
+
+_SECRET: Final = re.compile(
+    r"(?i)(://[^/\s:@]*:)[^@\s]+(?=@)|((?:password|passwd|pwd|secret|token|api[-_]?key|authorization)\W{1,4})[^\s,;&'\"]+"
+)
+
+Outages = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 
 
 class FailurePolicy(Struct, frozen=True):
     """What a subscription does with an event that it failed to handle.
 
     The event is handled again after a delay. The upper bound of the delay doubles with each consecutive failure, and
-    the delay is chosen at random between half of the bound and the bound. Later events wait.
+    the delay is chosen at random between half of the bound and the bound. Later events with the same order key
+    (such as those of the same stream) wait, while all other events are handled.
 
-    Two errors are no failure of an event and count as no attempt, also if a handler raises them: `StoreUnavailable`,
-    and `EventTooNew` of an event that only newer code can handle, unless `too_new="skip"`.
+    These errors are no failure of an event and count as no attempt, also if a handler raises them: `StoreUnavailable`,
+    `Unavailable`, the errors named by `outages`, and `EventTooNew` of an event that only newer code can handle, unless
+    `too_new="skip"`. The whole subscription waits then.
 
     An event of a type that the app does not declare is no failure either. A subscription, also one that is rebuilt,
     reads only events of the types that it handles, under all their stored names; it passes all others without decoding
@@ -30,23 +63,26 @@ class FailurePolicy(Struct, frozen=True):
     Attributes:
         initial_s: maximum delay after the first failure, in seconds.
         max_s: maximum delay after any number of failures, in seconds.
-        attempts: maximum number of attempts at an event in one process; None: until one succeeds. A batch that fails as
-            a whole is no attempt at one of its events.
-        then: what follows the last attempt. "stop": the subscription stops in this process until the app is opened
-            again or its read model is rebuilt. "skip": the event is logged as an error and counts as handled.
+        attempts: maximum number of attempts at an event, in all processes; by default the last one is 4 to 5 minutes
+            after the first. None: until one succeeds.
+        then: what follows the last attempt. "park": the event and all later ones of its key are set aside, until
+            `fait parked redrive` or `fait parked discard`. "stop": the subscription is paused for all processes, until
+            `fait resume`. "skip": the event is logged as an error and counts as handled.
         too_new: what follows `EventTooNew`. "wait": the subscription waits until a process with newer code handles the
             event. "skip": as for `then`, immediately. An event type that only a newer version of the app handles is
             never skipped.
+        outages: further errors that mean that a service is unavailable: classes, or a function that recognizes them.
 
     Raises:
-        DeclarationError: a value has another type or is out of range, or `then="skip"` has no `attempts`.
+        DeclarationError: a value has another type or is out of range, or `then` has no effect without `attempts`.
     """
 
     initial_s: float = 0.1
     max_s: float = 30.0
-    attempts: int | None = None
-    then: Literal["stop", "skip"] = "stop"
+    attempts: int | None = 20
+    then: Literal["park", "stop", "skip"] = "park"
     too_new: Literal["wait", "skip"] = "wait"
+    outages: Outages = ()
 
     def __post_init__(self) -> None:
         if not all(is_number(each) and 0 <= each < float("inf") for each in (self.initial_s, self.max_s)):
@@ -57,12 +93,13 @@ class FailurePolicy(Struct, frozen=True):
         attempts: Any = self.attempts
         if attempts is not None and not (isinstance(attempts, int) and is_number(attempts) and attempts >= 1):
             raise DeclarationError(f"a FailurePolicy needs at least 1 attempt, or None for no limit: {attempts!r}")
-        if self.then not in ("stop", "skip"):
-            raise DeclarationError(f"a FailurePolicy's then= is 'stop' or 'skip', not {self.then!r}")
+        if self.then not in ("park", "stop", "skip"):
+            raise DeclarationError(f"a FailurePolicy's then= is 'park', 'stop' or 'skip', not {self.then!r}")
         if self.too_new not in ("wait", "skip"):
             raise DeclarationError(f"a FailurePolicy's too_new= is 'wait' or 'skip', not {self.too_new!r}")
         if attempts is None and self.then == "skip":
             raise DeclarationError("FailurePolicy(then='skip') needs attempts=, the number of attempts before the skip")
+        _check_outages(self.outages)
 
     def delay_s(self, failures: int) -> float:
         """Return a random delay in seconds.
@@ -81,33 +118,92 @@ class FailurePolicy(Struct, frozen=True):
         return "retry" if self.attempts is None or failures < self.attempts else self.then
 
 
-class Failures:
-    """Counts consecutive failures in one process: of one event, and of the store. They outlast a lost lease.
+def _check_outages(outages: Any) -> None:
+    classes = cast("tuple[Any, ...]", outages) if isinstance(outages, tuple) else ()
+    are_classes = all(isinstance(each, type) and issubclass(each, BaseException) for each in classes)
+    is_function = not isinstance(outages, tuple | type) and callable(cast("object", outages))
+    if not (is_function or (isinstance(outages, tuple) and are_classes)):
+        raise DeclarationError(
+            "a FailurePolicy's outages= is a tuple of exception classes, or a function that takes an exception; got "
+            f"{outages!r}"
+        )
 
-    Attributes:
-        delay_s: delay before the next attempt.
-        outages: number of consecutive failures of the store.
-        conflicts: number of consecutive records that were in conflict with appends of others.
+
+def as_exception(error: BaseException) -> Exception:
+    """Return an error that a handler raised as one that can be a failure of its event."""
+    return error if isinstance(error, Exception) else RuntimeError(f"the handler raised {error!r}")
+
+
+def is_outage(error: BaseException, policy: FailurePolicy) -> bool:
+    """Return whether an error says that a service is unavailable, so that it is no failure of an event."""
+    if isinstance(error, StoreUnavailable | Unavailable):
+        return True
+    outages = policy.outages
+    return isinstance(error, outages) if isinstance(outages, tuple) else bool(outages(error))
+
+
+def describe_failure(
+    error: BaseException,
+    event: RecordedEvent,
+    key: str,
+    previous: KeyFailure | None,
+    state: FailureState,
+    *,
+    subscription: str,
+    generation: int,
+    now: datetime,
+) -> KeyFailure:
+    """Return the failure of a key after an error.
+
+    Args:
+        error: the error. Its text is shortened, and what looks like a secret is removed. No local variable is kept.
+        event: the event that failed.
+        key: its order key.
+        previous: the failure so far.
+        state: the new state.
+        subscription: name of the subscription.
+        generation: number of its generation.
+        now: current time.
     """
+    # fault: attempts-forgotten
+    attempts = previous.attempts if previous and previous.event_id == event.id else 0
+    error_type, text, location = _described(error)
+    return KeyFailure(
+        subscription=subscription, generation=generation, key=key, slot=slot_of(key), state=state,
+        next_position=event.position, attempts=attempts + 1, stream=event.stream,
+        event_id=event.id, event_type=event.type,
+        first_failed_at=previous.first_failed_at if previous else now, last_failed_at=now,
+        error_type=error_type, error=text, location=location,
+        traceback=_storable("".join(traceback.format_tb(error.__traceback__)))[-MAX_TRACEBACK_CHARS:],
+    )  # fmt: skip
 
-    def __init__(self) -> None:
-        self.delay_s = 0.0
-        self.outages = self.conflicts = 0
-        self._position = self._number = 0  # of the event that failed last
 
-    def attempt(self, position: int) -> int:
-        """Return the number of the next attempt at an event: 1, and one more after each failure."""
-        return self._number + 1 if position == self._position else 1
+def describe_outage(error: BaseException, now: datetime) -> Outage:
+    """Return what other processes may know of an error that makes a whole subscription wait, from now on."""
+    return Outage(now, *_described(error))
 
-    def count(self, position: int, policy: FailurePolicy) -> tuple[int, FailureAction]:
-        """Count a failure of an event. Returns the number of its consecutive failures, and what follows."""
-        self._number = self.attempt(position)
-        self._position = position
-        self.delay_s = policy.delay_s(self._number)
-        return self._number, policy.action(self._number)
 
-    def count_outage(self, policy: FailurePolicy) -> int:
-        """Count a failure of the store, and return the number of consecutive ones."""
-        self.outages += 1
-        self.delay_s = policy.delay_s(self.outages)
-        return self.outages
+def _described(error: BaseException) -> tuple[str, str, str]:
+    """Return type, text and location of an error, shortened, without what looks like a secret."""
+    return (
+        f"{type(error).__module__}.{type(error).__qualname__}"[:MAX_ERROR_TYPE_CHARS],
+        _storable(without_secrets(str(error)))[:MAX_ERROR_CHARS],
+        _storable(_location(traceback.extract_tb(error.__traceback__)))[:MAX_LOCATION_CHARS],
+    )
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without passwords in URLs, and without what follows words such as `password=` or `token:`."""
+    return _SECRET.sub(lambda match: f"{match[1] or match[2]}***", text)
+
+
+def _location(frames: traceback.StackSummary) -> str:
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f"{last.filename}:{last.lineno} {last.name}"
+
+
+def _storable(text: str) -> str:
+    """Return a text that every database stores: without NUL and lone surrogates."""
+    return text.replace("\0", "").encode(errors="replace").decode()

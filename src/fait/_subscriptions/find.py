@@ -6,7 +6,7 @@ Column names are checked against the read model's class; the error for an unknow
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypeVar, cast
 
@@ -15,8 +15,9 @@ from msgspec import Struct
 
 from fait._errors import InvalidCursor, InvalidValue, UsageError
 from fait._store.ports.column_values import has_column_type, invalid_column_reason
+from fait._store.ports.registrations import slot_of
 from fait._store.ports.tables import PYTHON_TYPES, Column, ColumnCondition, Row, SortOrder
-from fait._subscriptions.read_model import ReadModelDefinition
+from fait._subscriptions.read_model import ReadModelDefinition, key_text
 
 __all__ = [
     "Comparison",
@@ -29,10 +30,12 @@ __all__ = [
     "encode_cursor",
     "ge",
     "gt",
+    "keys_of_read",
     "le",
     "lt",
     "ne",
     "one_of",
+    "slot_of_read",
     "sort_orders",
 ]
 
@@ -139,6 +142,57 @@ def column_conditions(definition: ReadModelDefinition, where: Mapping[str, Any])
             "queries with fewer values each."
         )
     return conditions
+
+
+def keys_of_read(
+    definition: ReadModelDefinition, stream: str, where: Mapping[str, Any]
+) -> Callable[[str, Sequence[Row]], bool]:
+    """Return a function that tells whether rows that were read depend on the events of an order key.
+
+    They do if the key is that of one of the rows, if it is the key that was asked for, or if it is the stream of the
+    write that is waited for. A row that is not among them because its old content does not match cannot be known.
+
+    Args:
+        definition: the read model.
+        stream: the stream of the write; "" if it is unknown.
+        where: the column conditions.
+    """
+    index, asked_key = definition.table.index_of(definition.key), _asked_key(definition, where)
+
+    def depends_on(key: str, rows: Sequence[Row]) -> bool:
+        if definition.keyed_by_stream:
+            if key == stream:
+                return True
+            try:
+                key = key_text(definition.key_of_stream(key))
+            except UsageError:  # the stream has no row: that is why it failed
+                return False
+        return key == asked_key or any(key == key_text(row[index]) for row in rows)
+
+    return depends_on
+
+
+def slot_of_read(definition: ReadModelDefinition, stream: str, where: Mapping[str, Any]) -> int | None:
+    """Return the hash of the only order key that a read has to wait for; None if there may be several.
+
+    Args:
+        definition: the read model.
+        stream: the stream of the write that is waited for; "" if it is unknown.
+        where: the column conditions.
+    """
+    key = _asked_key(definition, where)
+    if key is None or not definition.keyed_by_stream:
+        return None if key is None else slot_of(key)
+    try:
+        return slot_of(stream) if key_text(definition.key_of_stream(stream)) == key else None
+    except UsageError:  # no stream, or one that has no row
+        return None
+
+
+def _asked_key(definition: ReadModelDefinition, where: Mapping[str, Any]) -> str | None:
+    """Return the key of the only row that can be found; None if there may be several."""
+    asked = where.get(definition.key)
+    return None if asked is None or isinstance(asked, Comparison) else key_text(asked)
 
 
 def _check_comparison(definition: ReadModelDefinition, name: str, comparison: Comparison) -> None:

@@ -5,15 +5,16 @@ folded in memory and written together.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
-from fait._errors import UsageError
+from fait._errors import StoreUnavailable, UsageError
 from fait._events.codec import Codec, Decode, DecodeTable, decode_recorded
 from fait._events.envelope import Envelope, RecordedEvent
 from fait._store.ports.tables import RowChange, Tables
-from fait._subscriptions.read_model import ReadModelDefinition
-from fait._subscriptions.subscription import Outcome, ProcessingContext, SubscriptionDefinition
+from fait._subscriptions.failure import FailurePolicy
+from fait._subscriptions.read_model import ReadModelDefinition, key_text
+from fait._subscriptions.subscription import FailedKey, Outcome, ProcessingContext, SubscriptionDefinition
 
 __all__ = ["Projection"]
 
@@ -31,17 +32,50 @@ class Projection:
             definition_hash=model.definition_hash(codec.registry),
             may_expire=codec.registry.may_expire(self._handled),
             table=model.table,
+            policy=FailurePolicy(attempts=1),
+            order_key="stream" if model.keyed_by_stream else "own",
         )
         self._model = model
         self._decoders: DecodeTable = defaultdict(dict)
         self._codec = codec
         self._tables = tables
 
+    def key_of(self, event: RecordedEvent) -> str | None:
+        """Return the stream, if the rows are keyed by stream."""
+        return event.stream if self._model.keyed_by_stream else None
+
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
         """Fold events into the table."""
-        return Outcome(len(events), rows=(await self._fold(events),))
+        try:
+            change = await self._fold(events, context.is_concerned)
+            return Outcome(len(events), rows=(change,) if change.upserts or change.deletes else ())
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if len(events) > 1 or self._model.keyed_by_stream:
+                raise
+            return await self._fold_each_key(events, context, error)
 
-    async def _fold(self, recorded_events: Sequence[RecordedEvent]) -> RowChange:
+    async def _fold_each_key(
+        self, events: Sequence[RecordedEvent], context: ProcessingContext, error: Exception
+    ) -> Outcome:
+        """Fold one event, which failed, for each of its keys; raise the error if its keys cannot be found."""
+        converted = self._codec.convert(self._handled, events)
+        decoded = [(each, decode) for each in converted if (decode := self._decoder(each)) is not None]
+        keys = {key_text(key) for key, _ in self._changes_by_key(decoded)}
+        rows, failed = list[RowChange](), list[FailedKey]()
+        for each in sorted(key for key in keys if context.is_concerned(key)):
+            try:
+                rows.append(await self._fold(events, each.__eq__))
+            except StoreUnavailable:
+                raise
+            except Exception as error_of_key:
+                failed.append(FailedKey(each, events[0], error_of_key))
+        if not failed:
+            raise error
+        return Outcome(1, rows=rows, failed_keys=failed)
+
+    async def _fold(self, recorded_events: Sequence[RecordedEvent], is_concerned: Callable[[str], bool]) -> RowChange:
         definition, evolve = self._model, cast("Any", self._model.cls).evolve
         recorded_events = self._codec.convert(self._handled, recorded_events)
         events = [(event, decode) for event in recorded_events if (decode := self._decoder(event)) is not None]
@@ -51,8 +85,10 @@ class Projection:
             keys = list(dict.fromkeys(key_by_stream.values()))
             changes = ((key_by_stream[envelope.recorded_event.stream], envelope) for envelope in _decode_all(events))
         else:
-            changes = list(self._changes_by_key(events))
+            changes = [each for each in self._changes_by_key(events) if is_concerned(key_text(each[0]))]
             keys = list(dict.fromkeys(key for key, _ in changes))
+        if not keys:  # those of the events belong to other ranges
+            return RowChange(definition.table)
         key_index = definition.table.index_of(definition.key)
         stored = {row[key_index]: row for row in await self._tables.rows(definition.table, keys)}
         # fault: fold-without-stored-rows
@@ -101,7 +137,7 @@ class Projection:
                 f"a row with another {definition.key!r} for {event} than key_of returned. Return the row it was given, "
                 "or a new one with that key."
             )
-        raise UsageError(f"{name}.evolve returned {problem} Nothing was written; the projection retries.")
+        raise UsageError(f"{name}.evolve returned {problem} Nothing was written.")
 
     def _describe_event(self, key: Any, events: Sequence[tuple[RecordedEvent, Decode]]) -> str:
         """Describe the last of the events that changed a row, for an error; only the stream tells which one it was."""

@@ -12,7 +12,7 @@ import inspect
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fait._arguments import check_functions, is_number
 from fait._decisions.client import Client
@@ -34,6 +34,9 @@ HANDLER_TIMEOUT_S: Final = 60.0
 """Default timeout for a handler to handle one event."""
 
 
+MAX_CONCURRENCY: Final = 500
+"""Maximum number of concurrent calls of a handler in a process."""
+
 BUSY_POLL_INTERVAL_S: Final = 0.05
 """Interval between two looks at a call that has passed its timeout."""
 
@@ -50,8 +53,11 @@ class ReactorDefinition:
         policy: FailurePolicy,
         timeout_s: float,
         batch: int,
+        concurrency: int = 1,
+        order_key: Literal["stream", "all"] = "stream",
     ) -> None:
         _check_options(name, handler, start, policy, timeout_s, batch)
+        _check_order(name, concurrency, order_key)
         self.name = name
         self.events = events
         self.handler = handler
@@ -59,6 +65,8 @@ class ReactorDefinition:
         self.policy = policy
         self.timeout_s = timeout_s
         self.batch = batch
+        self.concurrency = concurrency
+        self.order_key: Literal["stream", "all"] = order_key
         self.wants_context: bool = _wants_context(name, handler)
 
 
@@ -80,6 +88,17 @@ def _check_options(name: Any, handler: Handler, start: Any, policy: Any, timeout
         raise DeclarationError(f"handler {name!r}: timeout_s must be a number of seconds above 0; got {timeout_s!r}")
     if not (isinstance(batch, int) and is_number(batch) and 1 <= batch <= PAGE_SIZE):
         raise DeclarationError(f"handler {name!r}: batch must be a number of events, 1 to {PAGE_SIZE:,}; got {batch!r}")
+
+
+def _check_order(name: str, concurrency: Any, order_key: Any) -> None:
+    if not (isinstance(concurrency, int) and is_number(concurrency) and 1 <= concurrency <= MAX_CONCURRENCY):
+        raise DeclarationError(
+            f"handler {name!r}: concurrency must be a number of calls, 1 to {MAX_CONCURRENCY}; got {concurrency!r}"
+        )
+    if order_key not in ("stream", "all"):
+        raise DeclarationError(f"handler {name!r}: order_key must be 'stream' or 'all'; got {order_key!r}")
+    if order_key == "all" and concurrency > 1:
+        raise DeclarationError(f"handler {name!r}: with order_key='all' one call runs at a time; remove concurrency=")
 
 
 def _wants_context(name: str, handler: Handler) -> bool:
@@ -123,7 +142,14 @@ class Context(Client):
 
     def __init__(self, log: HandlerLog, client: Client, envelope: Envelope[Any], attempt: int) -> None:
         loader = HandlerLoader(client._any_loader, log)  # pyright: ignore[reportPrivateUsage]
-        super().__init__(log, log.read_matching, loader, client._clock, affinity=client._affinity)  # pyright: ignore[reportPrivateUsage]
+        super().__init__(
+            log,
+            log.read_matching,
+            loader,
+            client._clock,  # pyright: ignore[reportPrivateUsage]
+            affinity=client._affinity,  # pyright: ignore[reportPrivateUsage]
+            observe=client._observe,  # pyright: ignore[reportPrivateUsage]
+        )
         self._handler_log = log
         self.envelope = envelope
         self.attempt = attempt
@@ -160,12 +186,59 @@ class Context(Client):
         self.statements.append(HandlerStatement(sql, values))
 
 
+class HandlerThreads:
+    """The threads of a handler, one for each concurrent call. Calls of coroutine functions take one too.
+
+    A call that has passed its timeout keeps its thread until it returns. Its key is not handled again before that.
+    """
+
+    def __init__(self, name: str, number: int) -> None:
+        self._name = name
+        self._free = [HandlerThread(name) for _ in range(number)]
+        self._keys: dict[HandlerThread, str] = {}
+
+    async def take(self, key: str, context: ProcessingContext) -> HandlerThread | None:
+        """Return a thread, once no hung call of the key runs and a thread is free; None if the processor stops."""
+        is_logged = False
+        while (thread := self._idle(key)) is None and not context.stopping:
+            if not is_logged:
+                logger.warning(
+                    "handler still runs after its timeout, waiting for it: subscription=%s",
+                    self._name.removeprefix("fait-"),
+                )
+                is_logged = True
+            await asyncio.sleep(BUSY_POLL_INTERVAL_S)
+        if thread is None or context.stopping:
+            return None
+        self._free.remove(thread)
+        self._keys[thread] = key
+        return thread
+
+    def _idle(self, key: str) -> HandlerThread | None:
+        if any(each.is_busy and self._keys.get(each) == key for each in self._free):
+            return None
+        return next((each for each in self._free if not each.is_busy), None)
+
+    def give_back(self, thread: HandlerThread) -> None:
+        """Return a thread, which may still be busy with a hung call."""
+        self._free.append(thread)
+
+
 class Reactor:
     """The subscription of one handler."""
 
     def __init__(self, reactor: ReactorDefinition, codec: Codec, log: Log, client: Client) -> None:
-        self._handled = handled = codec.registry.handled_types(reactor.events)
-        self.definition = SubscriptionDefinition(
+        self._handled = codec.registry.handled_types(reactor.events)
+        self._threads = HandlerThreads(f"fait-{reactor.name}", reactor.concurrency)
+        self._reactor = reactor
+        self._codec = codec
+        self._log = log
+        self._client = client
+        self.definition = self._define()
+
+    def _define(self) -> SubscriptionDefinition:
+        reactor, codec, handled = self._reactor, self._codec, self._handled
+        return SubscriptionDefinition(
             name=reactor.name,
             kind="reactor",
             handled_types=handled.query.types,
@@ -173,19 +246,29 @@ class Reactor:
             start=reactor.start,
             policy=reactor.policy,
             batch=reactor.batch,
+            concurrency=reactor.concurrency,
+            order_key=reactor.order_key,
+            definition_hash="" if reactor.order_key == "stream" else f"order_key={reactor.order_key}",
             may_expire=codec.registry.may_expire(handled),
         )
-        self._thread = HandlerThread(f"fait-{reactor.name}")
-        self._reactor = reactor
-        self._codec = codec
-        self._log = log
-        self._client = client
+
+    def key_of(self, event: RecordedEvent) -> str:
+        """Return the stream, or "" if all events are handled in order."""
+        return "" if self.definition.order_key == "all" else event.stream
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
         """Call the handler for events until one fails, the time is up or the processor stops."""
-        await self._wait_for_hung_call(context)
-        if context.stopping:
+        thread = await self._threads.take(self.key_of(events[0]), context)
+        if thread is None:
             return Outcome(0)
+        try:
+            return await self._handle(events, context, thread)
+        finally:
+            self._threads.give_back(thread)
+
+    async def _handle(
+        self, events: Sequence[RecordedEvent], context: ProcessingContext, thread: HandlerThread
+    ) -> Outcome:
         buffer = HandlerBuffer(check_ids=context.conflicts > 0)
         contexts, ends, undecodable = self._contexts(events, context.attempt, buffer)
         if not contexts:
@@ -198,7 +281,7 @@ class Reactor:
             return not context.stopping and (calls not in ends or time.monotonic() < end)
 
         calls, error = await call_each(
-            reactor.handler, contexts, thread=self._thread, pass_call=reactor.wants_context,
+            reactor.handler, contexts, thread=thread, pass_call=reactor.wants_context,
             timeout_s=reactor.timeout_s, may_continue=may_continue,
         )  # fmt: skip
         finished = bisect_right(ends, calls)
@@ -212,14 +295,8 @@ class Reactor:
             error = None
         return Outcome(finished, statements=statements, append=append, error=error)
 
-    async def _wait_for_hung_call(self, context: ProcessingContext) -> None:
-        """Wait until a call that has passed its timeout returns: it must not run at the same time as the next one."""
-        if self._thread.is_busy:
-            logger.warning(
-                "handler still runs after its timeout, waiting for it: subscription=%s", self.definition.name
-            )
-        while self._thread.is_busy and not context.stopping:  # noqa: ASYNC110 - a thread sets it
-            await asyncio.sleep(BUSY_POLL_INTERVAL_S)
+    def _decode(self, event: RecordedEvent) -> list[Envelope[Any]]:
+        return self._codec.decode_all(event, self._handled)
 
     def _contexts(
         self, events: Sequence[RecordedEvent], attempt: int, buffer: HandlerBuffer
@@ -233,7 +310,7 @@ class Reactor:
         contexts, ends = list[Context](), list[int]()
         for event in events:
             try:
-                envelopes = self._codec.decode_all(event, self._handled)
+                envelopes = self._decode(event)
             except Exception as error:
                 return contexts, ends, error
             for each in envelopes:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from inspect import ismethod
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, dataclass_transform
 from uuid import UUID
@@ -27,7 +28,7 @@ from msgspec import Struct, field
 
 from fait._arguments import check_type, described
 from fait._errors import DeclarationError, InvalidValue, UsageError
-from fait._events.annotation import annotated_events, local_names
+from fait._events.annotation import annotated_events, check_parameters, local_names
 from fait._events.envelope import Envelope
 from fait._events.record import Unresolved, fields_of, types_of
 from fait._events.registry import Registry
@@ -37,7 +38,7 @@ from fait._events.validation import precheck, validate_slow
 from fait._store.ports.column_values import RowCheck, invalid_key_reason
 from fait._store.ports.tables import Column, ColumnKind, Row, Table
 
-__all__ = ["ReadModel", "ReadModelDefinition", "definition_of"]
+__all__ = ["ReadModel", "ReadModelDefinition", "definition_of", "key_text"]
 
 M = TypeVar("M", bound="ReadModel")
 Convert = Callable[[Any], Any]
@@ -165,7 +166,7 @@ else:
         @classmethod
         def __get_pydantic_core_schema__(cls, source, handler):
             """Let web frameworks that use Pydantic write rows as JSON, and describe them in OpenAPI."""
-            from fait._subscriptions.pydantic_schema import struct_schema  # Pydantic is optional
+            from fait._events.pydantic_schema import struct_schema  # Pydantic is optional
 
             return struct_schema(cls, definition_of(cls).types, handler)
 
@@ -217,6 +218,8 @@ class ReadModelDefinition:
         self._from_column: list[Convert | None] = [from_column for _, _, _, from_column in kinds]
         self._row_check = RowCheck(self.table)
         self._key_of: Callable[[Any, Any], Any] | None = getattr(self.cls, "key_of", None)
+        if self._key_of is not None:
+            check_parameters(self._key_of, ("cls", "event", "envelope")[not ismethod(self._key_of) :])
         self._key_column = self.table.columns[self.table.index_of(self.key)]
         self._key_from_text = _KEY_FROM_TEXT[self._key_column.kind]
         self.events: tuple[type, ...] = annotated_events(
@@ -268,7 +271,7 @@ class ReadModelDefinition:
             raise UsageError(
                 f"read model {self.cls.__name__} cannot derive a key of kind {self._key_column.kind} from stream "
                 f"{stream!r}: the id {text!r} is not the usual text of a key, and streams must not share a row. "
-                "Nothing was written; the projection retries. Define key_of(cls, event, envelope)."
+                "Nothing was written. Define key_of(cls, event, envelope)."
             )
         return key
 
@@ -391,6 +394,11 @@ _KEY_FROM_TEXT: Final[dict[ColumnKind, Convert]] = {
     "uuid": UUID,
     "date": date.fromisoformat,
 }
+
+
+def key_text(key: Any) -> str:
+    """Return the key of a row as an order key: JSON text."""
+    return msgspec.json.encode(key).decode()
 
 
 def definition_of(cls: type[ReadModel]) -> ReadModelDefinition:

@@ -4,7 +4,7 @@ Nothing is handled before all subscriptions of an app have passed these checks. 
 app is open, the definition and the epoch, are made again whenever a worker acquires a lease.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -17,9 +17,9 @@ from fait._errors import (
     SubscriptionsChanged,
     UsageError,
 )
-from fait._store.ports.leases import lowest_positions
+from fait._store.ports.leases import Range, last_ranges
 from fait._store.ports.registrations import RangeKey, Registration, widened
-from fait._store.ports.store import Store
+from fait._store.ports.store import OpeningState, Store
 from fait._store.ports.tables import Table
 from fait._subscriptions.subscription import SubscriptionDefinition
 from fait._telemetry import logger
@@ -49,8 +49,10 @@ class Registrar:
     def __init__(self, app: str, definitions: Sequence[SubscriptionDefinition], store: Store) -> None:
         self._app = app
         self._definitions = {each.name: each for each in definitions}
+        self._changed = set[str]()  # read models whose rows are those of other code
         self._log = store.log
         self._leases = store.leases
+        self._store = store
         self._registrations = store.registrations
         self._tables = store.tables
 
@@ -159,8 +161,12 @@ class Registrar:
         await self._registrations.reset(self._registration(definition), definition.table, 0)
         await self._check_not_expired(definition, 0)  # again: now the checkpoint prevents further drops
 
-    async def register(self) -> None:
+    async def register(self, *, runs_here: bool = True) -> None:
         """Give each subscription a checkpoint and a read model its table.
+
+        Args:
+            runs_here: whether this process will run the subscriptions. Otherwise a read model whose definition has
+                changed only cannot be read.
 
         Raises:
             SubscriptionsChanged: subscriptions were removed from the app and others were added to it.
@@ -170,18 +176,25 @@ class Registrar:
             PositionExpired: a subscription would start where messages have been dropped.
             UsageError: the table of a new read model has rows, or fait has not created what has its name.
         """
-        registrations = {each.subscription: each for each in await self._registrations.registrations()}
+        tables = [each.table for each in self._definitions.values() if each.table is not None]
+        state = await self._store.opening_state(tables)
+        registrations = {each.subscription: each for each in state.registrations}
         added = self._find_added(registrations)
-        positions = lowest_positions(await self._leases.ranges())
-        # Read after the positions. The head can be lower: an open transaction may hold it back in this process alone.
+        frontiers = _frontiers(state.ranges)
+        # Not the head, which can be lower: an open transaction may hold it back in this process alone.
         # fault: positions-compared-with-head
-        last, head = await self._log.last_position(), await self._log.head()
+        last = state.last_position
         for definition in self._definitions.values():
             if registration := registrations.get(definition.name):
-                self._check(definition, registration)
-                self._check_position(definition.name, positions.get(definition.name, 0), last)
-        for definition in self._definitions.values():
-            await self._register(definition, registrations.get(definition.name), head, is_new=definition.name in added)
+                self._check(definition, registration, runs_here=runs_here)
+                if definition.kind != "consumer":
+                    self._check_position(definition.name, frontiers.get(definition.name, 0), last)
+        head, positions = await self._log.head() if added else 0, last_ranges(state.ranges)
+        for name, definition in self._definitions.items():
+            if name in added:
+                await self._add(definition, head)
+            elif name not in self._changed:
+                await self._keep(definition, registrations[name], positions[name].position, state)
 
     def _find_added(self, registrations: Mapping[str, Registration]) -> list[str]:
         existing = {name for name, each in registrations.items() if each.app == self._app}
@@ -191,44 +204,47 @@ class Registrar:
             raise SubscriptionsChanged(self._app, removed, added)
         return added
 
-    async def _register(
-        self, definition: SubscriptionDefinition, registration: Registration | None, head: int, *, is_new: bool
-    ) -> None:
-        name = definition.name
-        if registration is None:
-            position = 0 if definition.start == "beginning" else head
-            registration = await self._registrations.register(self._registration(definition), position)
-            self._check(definition, registration)  # another process may have registered it
-        # fault: further-types-not-registered
-        if definition.table is None:  # other types are another definition of a read model
-            await self._widen(definition, registration)
+    async def _add(self, definition: SubscriptionDefinition, head: int) -> None:
+        name, position = definition.name, 0 if definition.start == "beginning" else head
+        registration = await self._registrations.register(self._registration(definition), position)
+        self._check(definition, registration)  # another process may have registered it
+        await self._widen(definition, registration)
         try:
-            if definition.may_expire:
-                await self._check_not_expired(definition, await self._position(name))
-        except PositionExpired:
-            if is_new:
-                await self._registrations.forget(name)
-            raise
-        if definition.table is not None:  # last, so that no failed check leaves a changed table
-            try:
+            await self._check_not_expired(definition, await self._position(name))
+            if definition.table is not None:  # last, so that no failed check leaves a changed table
                 await self._tables.create_table(definition.table)
-            except UsageError:  # its name is taken
-                if is_new:
-                    await self._registrations.forget(name)
-                raise
-            if is_new:
-                await self._check_no_old_rows(name, definition.table)
+        except (PositionExpired, UsageError):  # the name of the table is taken
+            await self._registrations.forget(name)
+            raise
+        if definition.table is not None:
+            await self._check_no_old_rows(name, definition.table)
 
-    async def _widen(self, definition: SubscriptionDefinition, registration: Registration) -> None:
-        """Add the event types that the app handles and the registration does not, before the app can append any."""
-        if widened(registration, definition.handled_types) is registration:
-            return
+    async def _keep(
+        self, definition: SubscriptionDefinition, registration: Registration, position: int, state: OpeningState
+    ) -> None:
+        """Check a subscription that is registered. Sends no statement if nothing has changed."""
+        if await self._widen(definition, registration):
+            await self._check_not_expired(definition, await self._position(definition.name))
+        elif definition.may_expire and state.expired_position > position:
+            raise PositionExpired(definition.name, position, state.expired_position)
+        if definition.table is not None and definition.table.name not in state.tables:
+            await self._tables.create_table(definition.table)
+
+    async def _widen(self, definition: SubscriptionDefinition, registration: Registration) -> bool:
+        """Add the event types that the app handles and the registration does not, before the app can append any.
+
+        Returns whether there were any. Other types are another definition of a read model, which is not changed here.
+        """
+        # fault: further-types-not-registered
+        if definition.table is not None or widened(registration, definition.handled_types) is registration:
+            return False
         stored = await self._registrations.widen(definition.name, definition.handled_types)
         logger.info(
             "subscription handles further event types, from its checkpoint on: subscription=%s position=%d types=%s",
             definition.name, await self._position(definition.name),
             ",".join(sorted({*stored.handled_types} - {*registration.handled_types})) or "all",
         )  # fmt: skip
+        return True
 
     async def _position(self, subscription: str) -> int:
         current = await self._leases.range(RangeKey(subscription))
@@ -242,7 +258,15 @@ class Registrar:
                 "name='...') or table='...'."
             )
 
-    def _check(self, definition: SubscriptionDefinition, registration: Registration) -> None:
+    async def check_readable(self, name: str) -> None:
+        """Raise `ReadModelChanged` if the rows of a read model are those of other code, as this process has found."""
+        if name in self._changed:
+            registration = await self._registrations.registration(name)
+            if registration is None or registration.definition_hash != self._definitions[name].definition_hash:
+                raise ReadModelChanged(name)
+            self._changed.discard(name)
+
+    def _check(self, definition: SubscriptionDefinition, registration: Registration, *, runs_here: bool = True) -> None:
         self._check_app(registration)
         name, log = registration.subscription, self._log.identity
         if (registration.log_id, registration.epoch_id) != (log.log_id, log.epoch_id):
@@ -252,7 +276,13 @@ class Registrar:
                 f"{log.log_id} epoch {log.epoch_id}",
             )
         if registration.definition_hash != definition.definition_hash:
-            raise ReadModelChanged(name)
+            if runs_here:
+                raise ReadModelChanged(name)
+            # fault: changed-read-model-is-read
+            self._changed.add(name)
+            logger.warning(
+                "read model is that of other code, it cannot be read here until it is rebuilt: read_model=%s", name
+            )
 
     def _check_position(self, name: str, position: int, last: int) -> None:
         if position > last:
@@ -289,3 +319,12 @@ class Registrar:
             definition.name, self._app, definition.kind, definition.definition_hash, definition.handled_types,
             log.log_id, log.epoch_id,
         )  # fmt: skip
+
+
+def _frontiers(ranges: Iterable[Range]) -> dict[str, int]:
+    """Return the highest frontier of each subscription: it has taken up no event after it."""
+    frontiers: dict[str, int] = {}
+    for each in ranges:
+        name = each.key.subscription
+        frontiers[name] = max(each.frontier, frontiers.get(name, 0))
+    return frontiers

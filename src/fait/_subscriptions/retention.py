@@ -5,14 +5,14 @@ oldest message that it holds back.
 """
 
 import asyncio
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
 from fait._clock import Clock
 from fait._events.registry import Registry
-from fait._store.ports.leases import Range, lowest_positions
+from fait._store.ports.leases import Range, last_ranges
 from fait._store.ports.registrations import RangeKey, Registration
 from fait._store.ports.store import Store
 from fait._telemetry import logger
@@ -46,6 +46,7 @@ class Retention:
         self._seen: Range | None = None
         self._swept_positions: dict[str, int] = {}
         self._full_sweep_at = 0.0
+        self._woken = asyncio.Event()
 
     async def run(self, worker: str, lease_s: float) -> None:
         """Sweep at intervals, whenever this worker has the lease."""
@@ -55,7 +56,16 @@ class Retention:
                     await self.sweep()
             except Exception as error:  # the next sweep drops the same messages
                 logger.warning("retention sweep failed, retrying: lease=%s error=%r", self._key.subscription, error)
-            await asyncio.sleep(max(SWEEP_INTERVAL_S, lease_s))
+            end = self._clock.monotonic() + max(SWEEP_INTERVAL_S, lease_s)
+            while (left_s := end - self._clock.monotonic()) > 0:
+                self._woken.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left_s):
+                        await self._woken.wait()
+
+    def wake(self) -> None:
+        """Look again whether a sweep is due."""
+        self._woken.set()
 
     async def sweep(self) -> int:
         """Drop all messages that can be dropped now, and warn of subscriptions that hold messages back.
@@ -64,16 +74,24 @@ class Retention:
             The number of dropped messages.
         """
         retentions, total = self._retention_by_type(), 0
-        if time.monotonic() >= self._full_sweep_at:
-            self._swept_positions, self._full_sweep_at = {}, time.monotonic() + FULL_SWEEP_INTERVAL_S
+        if self._clock.monotonic() >= self._full_sweep_at:
+            self._swept_positions, self._full_sweep_at = {}, self._clock.monotonic() + FULL_SWEEP_INTERVAL_S
         head = await self._log.head()
-        checkpoints = lowest_positions(await self._store.leases.ranges())
+        ranges = await self._ranges()
         for type, retention in retentions.items():
-            total += await self._drop(type, retention, min([head, *checkpoints.values()]))
-        for subscription, position in checkpoints.items():
-            if position < head:
-                await self._warn_if_held(subscription, position, head, retentions)
+            total += await self._drop(type, retention, min([head, *(each.finished for each in ranges)]))
+        for each in ranges:
+            if each.finished < head:
+                await self._warn_if_held(each, head, retentions)
         return total
+
+    async def _ranges(self) -> Sequence[Range]:
+        """Return the range of each subscription to the log that has finished the fewest events."""
+        registrations = await self._store.registrations.registrations()
+        consumers = {each.subscription for each in registrations if each.kind == "consumer"}
+        last = last_ranges(await self._store.leases.ranges())
+        # fault: consumer-holds-messages-back
+        return [each for name, each in last.items() if name not in consumers]
 
     def _retention_by_type(self) -> Mapping[str, timedelta]:
         types = self._registry.types.values()
@@ -90,17 +108,15 @@ class Retention:
             logger.info("expired messages dropped: type=%s count=%d retention=%s", type, count, retention)
         return count
 
-    async def _warn_if_held(
-        self, subscription: str, position: int, head: int, retentions: Mapping[str, timedelta]
-    ) -> None:
+    async def _warn_if_held(self, last: Range, head: int, retentions: Mapping[str, timedelta]) -> None:
         now = self._clock.now()
-        for oldest in await self._log.oldest_messages(position):
+        for oldest in await self._log.oldest_messages(last.finished):
             age = now - oldest.recorded_at
             if age > retentions.get(oldest.type, age):
                 logger.warning(
-                    "subscription holds back expired messages: subscription=%s position=%d head=%d type=%s "
-                    "oldest_position=%d age=%s",
-                    subscription, position, head, oldest.type, oldest.position,
+                    "subscription holds back expired messages: subscription=%s position=%d failed_key=%r head=%d "
+                    "type=%s oldest_position=%d age=%s",
+                    last.key.subscription, last.finished, last.failed_key, head, oldest.type, oldest.position,
                     timedelta(seconds=round(age.total_seconds())),
                 )  # fmt: skip
 

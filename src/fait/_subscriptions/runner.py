@@ -1,22 +1,37 @@
-"""Runs the processors and the retention of an app in this process, and sends the heartbeat of their leases."""
+"""Runs the subscriptions and the retention of an app in this process, together with other processes that do the same.
+
+heartbeat   every quarter of a lease: this worker lives; which ranges it owns; what operators have requested
+look        every quarter of a lease, or sooner: all workers and all ranges; each `ProcessorGroup` draws its conclusions
+"""
 
 import asyncio
-import time
-from collections.abc import Sequence
+import os
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import MappingProxyType
 from typing import Final
 from uuid import uuid4
 
+from fait._clock import Clock, ManualClock, SystemClock
 from fait._errors import StoreUnavailable
+from fait._store.ports.leases import Range, Worker
 from fait._store.ports.store import Store
-from fait._subscriptions.processor import LEASE_DURATION_S, Processor
+from fait._subscriptions.event_source import OpenSource
+from fait._subscriptions.processor_group import LEASE_DURATION_S, ProcessorGroup
 from fait._subscriptions.retention import Retention
 from fait._subscriptions.subscription import Subscription
+from fait._subscriptions.worker_observer import WorkerObserver
 from fait._telemetry import logger
 
-__all__ = ["IDLE_WORKER_TIMEOUT_S", "STOP_TIMEOUT_S", "Runner"]
+__all__ = ["STOP_TIMEOUT_S", "Runner"]
 
-IDLE_WORKER_TIMEOUT_S: Final = 60.0
-"""Minimum time without a heartbeat after which a worker that owns no range is removed. It must have crashed."""
+HEARTBEAT_SHARE: Final = 1 / 4
+"""Interval between two heartbeats, and between two looks at the ranges, as a fraction of the lease duration."""
+
+LOOK_SHARE: Final = 1 / 20
+"""Interval between two looks of a worker that has fewer ranges than it should, as a fraction of the lease duration."""
 
 STOP_TIMEOUT_S: Final = 5.0
 """Timeout for the current handler calls when the system stops. Then they are canceled, and their events redelivered."""
@@ -26,7 +41,23 @@ CANCEL_TIMEOUT_S: Final = 1.0
 
 
 class Runner:
-    """Runs subscriptions in this process, each under a lease."""
+    """Runs subscriptions in this process.
+
+    Args:
+        subscriptions: the subscriptions.
+        store: their store.
+        retention: drops expired messages.
+        app: name of the app.
+        clock: current time, for the times of failures; by default that of the system.
+        lease_s: duration of a lease, in seconds.
+        sources: where the events of subscriptions come from, by name; of others, from the log.
+
+    Attributes:
+        worker: id of this process, for its leases.
+        groups: the processors of each subscription, by its name.
+        retention: drops expired messages.
+        background_tasks: the heartbeat, the looks at the ranges and the retention.
+    """
 
     def __init__(
         self,
@@ -34,40 +65,86 @@ class Runner:
         store: Store,
         retention: Retention,
         *,
+        app: str = "",
+        clock: Clock | None = None,
         lease_s: float = LEASE_DURATION_S,
+        sources: Mapping[str, OpenSource] = MappingProxyType({}),
     ) -> None:
-        self._worker = str(uuid4())
+        self.worker = str(uuid4())
+        self._app = app
         self._leases = store.leases
+        self._failures = store.failures
         self._lease_s = lease_s
-        processors = [Processor(each, store, self._worker, lease_s=lease_s) for each in subscriptions]
-        self.processors = {each.name: each for each in processors}
+        self._clock = clock or SystemClock()
+        groups = [
+            ProcessorGroup(
+                each,
+                store,
+                self.worker,
+                lease_s=lease_s,
+                clock=self._clock,
+                open_source=sources.get(each.definition.name),
+            )
+            for each in subscriptions
+        ]
+        self.groups = {each.name: each for each in groups}
         self.retention = retention
-        self._tasks: list[asyncio.Task[None]] = []
-        self._background_tasks: list[asyncio.Task[None]] = []
+        self._observer = WorkerObserver(self.worker, frozenset(self.groups), lease_s)
+        self._alive_until = 0.0
+        self._version = ""  # known from the second heartbeat on: to find it out would delay the start
+        self._changed = asyncio.Event()
+        self._time_passed = asyncio.Event()
+        self._stop_listening: Callable[[], None] = lambda: None
+        self.background_tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Register the worker, then start all processors, the heartbeat and the retention sweeps."""
-        await self._leases.heartbeat(self._worker)
-        self._tasks = [
-            asyncio.create_task(processor.run(), name=f"fait-{name}") for name, processor in self.processors.items()
-        ]
-        for task in self._tasks:
-            task.add_done_callback(_log_unexpected_end)
-        self._background_tasks = [
+        """Register the worker, then start the heartbeat, the looks at the ranges, and the retention sweeps."""
+        await self._send_heartbeat()
+        self._listen()
+        for each in self.groups.values():
+            each.run.is_alive, each.changed, each.started = self._is_alive, self._changed, True
+        self.background_tasks = [
             asyncio.create_task(self._heartbeat(), name="fait-heartbeat"),
-            asyncio.create_task(self.retention.run(self._worker, self._lease_s), name="fait-retention"),
-            asyncio.create_task(self._expire_idle_workers(), name="fait-idle-workers"),
+            asyncio.create_task(self._look_repeatedly(), name="fait-ranges"),
+            asyncio.create_task(self.retention.run(self.worker, self._lease_s), name="fait-retention"),
         ]
+
+    def _listen(self) -> None:
+        """Let everything look again whether it is due when a manual clock is advanced."""
+        if isinstance(self._clock, ManualClock):
+            loop = asyncio.get_running_loop()
+
+            def wake() -> None:
+                with suppress(RuntimeError):  # the event loop is closed
+                    loop.call_soon_threadsafe(self._wake)
+
+            self._stop_listening = self._clock.add_listener(wake)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._time_passed.set()
+        self.retention.wake()
+        for each in self.groups.values():
+            each.wake()
+
+    def _is_alive(self) -> bool:
+        return self._clock.monotonic() < self._alive_until
+
+    def _description(self) -> Worker:
+        runs = {name: each.definition.definition_hash for name, each in self.groups.items() if not each.rests}
+        return Worker(self.worker, self._app, socket.gethostname(), os.getpid(), self._version, runs)
 
     async def stop(self) -> None:
         """Finish the current events, then release the leases. If canceled, cancel the handlers immediately."""
-        for processor in self.processors.values():
-            processor.stop()
+        self._stop_listening()
+        stopping = [asyncio.create_task(each.stopped()) for each in self.groups.values() if each.started]
+        for group in self.groups.values():
+            group.stop()
         try:
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=STOP_TIMEOUT_S)
+            if stopping:
+                await asyncio.wait(stopping, timeout=STOP_TIMEOUT_S)
         finally:
-            running = [*self._tasks, *self._background_tasks]
+            running = [*stopping, *self.background_tasks]
             for task in running:
                 task.cancel()
             if running:
@@ -77,39 +154,70 @@ class Runner:
     async def _release_leases(self) -> None:
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                await self._leases.deregister(self._worker)
+                await self._leases.deregister(self.worker)
         except (StoreUnavailable, TimeoutError) as error:
             logger.warning(
                 "failed to release the leases, other processes can acquire them after %g s: worker=%s error=%r",
-                self._lease_s, self._worker, error,
+                self._lease_s, self.worker, error,
             )  # fmt: skip
 
     async def _heartbeat(self) -> None:
         while True:
-            await asyncio.sleep(self._lease_s / 4)
+            self._time_passed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_SHARE * self._lease_s):
+                    await self._time_passed.wait()
             try:
-                heartbeat_at = time.monotonic()
-                owned = await self._leases.heartbeat(self._worker)
-                for processor in self.processors.values():
-                    processor.confirm_leases(owned, heartbeat_at)
+                self._version = self._version or await asyncio.to_thread(_version_of_fait)
+                await self._send_heartbeat()
+                requested = await self._failures.requested()
+                for group in self.groups.values():
+                    group.accept_requests(requested)
             except Exception as error:  # without further heartbeats this process would lose all its leases
-                logger.warning("heartbeat failed, retrying: worker=%s error=%r", self._worker, error)
+                logger.warning("heartbeat failed, retrying: worker=%s error=%r", self.worker, error)
 
-    async def _expire_idle_workers(self) -> None:
-        """Remove crashed workers that own no range: no processor waits for one of their leases, and removes them."""
-        previous: dict[str, int] = {}
+    async def _send_heartbeat(self) -> None:
+        begun_at = self._clock.monotonic()
+        owned = await self._leases.heartbeat(self._description())
+        self._alive_until = begun_at + self._lease_s
+        for group in self.groups.values():
+            group.confirm_leases(owned, begun_at)
+
+    async def _look_repeatedly(self) -> None:
         while True:
+            self._changed.clear()
+            share = HEARTBEAT_SHARE
             try:
-                current = await self._leases.idle_workers()
-                # fault: idle-worker-expired-at-once
-                for worker, heartbeat in previous.items() & current.items():
-                    await self._leases.expire(worker, heartbeat)
-                previous = current
-            except Exception as error:  # the next sweep removes the same workers
-                logger.warning("failed to remove crashed workers, retrying: worker=%s error=%r", self._worker, error)
-            await asyncio.sleep(max(IDLE_WORKER_TIMEOUT_S, self._lease_s))
+                share = LOOK_SHARE if await self._look() else HEARTBEAT_SHARE
+            except Exception as error:  # the next look sees the same
+                logger.warning("failed to look at the ranges, retrying: worker=%s error=%r", self.worker, error)
+            await self._pause(share * self._lease_s)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or return early if a range is to be acquired, or the heartbeat of a worker may have stood still."""
+        now = self._clock.monotonic()
+        rests = [each.run.rests_until - now for each in self.groups.values() if each.rests]
+        due_s = min([seconds, *rests, self._observer.expires_at - now])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.001, due_s)):
+                await self._changed.wait()
+
+    async def _look(self) -> bool:
+        """Share the ranges with the other workers. Returns whether this worker has fewer than it should."""
+        workers, all_ranges = await self._leases.workers(), await self._leases.ranges()
+        if expired := self._observer.expired(workers, all_ranges, self._clock.monotonic()):
+            for each in expired:
+                await self._leases.expire(each.worker.id, each.heartbeat)
+            all_ranges = await self._leases.ranges()
+        ranges = defaultdict[str, list[Range]](list)
+        for each in all_ranges:
+            ranges[each.key.subscription].append(each)
+        expires_at = self._observer.expiries
+        lacks = [each.follow(workers, ranges[name], expires_at) for name, each in self.groups.items()]
+        return any(lacks)
 
 
-def _log_unexpected_end(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.critical("processor ended unexpectedly and will not restart: task=%s", task.get_name(), exc_info=error)
+def _version_of_fait() -> str:
+    from importlib.metadata import version  # slow to import
+
+    return version("fait")

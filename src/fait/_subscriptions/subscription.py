@@ -3,21 +3,33 @@
 A subscription only handles events. It records nothing, retries nothing and owns no lease: that is the processor's work.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from fait._events.append import PAGE_SIZE
 from fait._events.envelope import RecordedEvent
+from fait._store.ports.inbox import LaneOffset
+from fait._store.ports.leases import Lease
 from fait._store.ports.registrations import Kind
 from fait._store.ports.tables import RowChange, Table
 from fait._store.ports.unit_of_work import HandlerAppend, HandlerStatement
 from fait._subscriptions.failure import FailurePolicy
 
-__all__ = ["Outcome", "ProcessingContext", "Start", "Subscription", "SubscriptionDefinition"]
+__all__ = [
+    "FailedKey",
+    "OrderKey",
+    "Outcome",
+    "ProcessingContext",
+    "Start",
+    "Subscription",
+    "SubscriptionDefinition",
+    "Tenure",
+]
 
 Start = Literal["beginning", "now"]
+OrderKey = Literal["stream", "own", "message", "all"]
 
 
 class SubscriptionDefinition(Struct, frozen=True):
@@ -31,6 +43,10 @@ class SubscriptionDefinition(Struct, frozen=True):
         definition_hash: hash of all that its stored rows depend on; "" if it stores none.
         start: where it starts when it is registered: at the "beginning" of the log, or at its end: "now".
         policy: what follows a failure.
+        order_key: what decides which events are handled in order: those of one "stream"; those with one key of the
+            subscription's "own", such as the row of a read model; those with one key of a "message" from a broker, in
+            one range; or "all".
+        concurrency: maximum number of calls that run at the same time in a process, each with events of another key.
         batch: maximum number of events that it handles in one call, recorded in one transaction.
         may_expire: whether events that it handles may expire.
         table: the table of a read model.
@@ -43,9 +59,30 @@ class SubscriptionDefinition(Struct, frozen=True):
     definition_hash: str = ""
     start: Start = "beginning"
     policy: FailurePolicy = FailurePolicy()
+    order_key: OrderKey = "stream"
+    concurrency: int = 1
     batch: int = PAGE_SIZE
     may_expire: bool = False
     table: Table | None = None
+
+    @property
+    def has_one_range(self) -> bool:
+        """Whether one process does all of the work."""
+        return self.order_key in ("all", "message")
+
+
+class FailedKey(Struct, frozen=True):
+    """A key of an event that could not be handled, although other keys of the event were.
+
+    Attributes:
+        key: the order key.
+        event: the event.
+        error: the error.
+    """
+
+    key: str
+    event: RecordedEvent
+    error: Exception
 
 
 class Outcome(Struct, frozen=True):
@@ -57,6 +94,10 @@ class Outcome(Struct, frozen=True):
         statements: SQL statements of handlers.
         append: events of handlers.
         error: why the next event is not handled; None if it was not tried.
+        failed_keys: keys that failed, of events that are handled otherwise.
+        finished_later: positions of events that are handled although the next event is not: none of its key, and all
+            of their own keys before them.
+        confirmed: what the broker of a relay has confirmed.
     """
 
     finished: int
@@ -64,6 +105,41 @@ class Outcome(Struct, frozen=True):
     statements: Sequence[HandlerStatement] = ()
     append: HandlerAppend | None = None
     error: Exception | None = None
+    failed_keys: Sequence[FailedKey] = ()
+    finished_later: Collection[int] = ()
+    confirmed: Sequence[LaneOffset] = ()
+
+    def divide(self, events: Sequence[RecordedEvent]) -> tuple[Sequence[RecordedEvent], Sequence[RecordedEvent]]:
+        """Return the events that are handled, and the others."""
+        finished, rest = events[: self.finished], events[self.finished :]
+        # fault: accepted-event-handled-again
+        if self.finished_later:
+            finished = [*finished, *(each for each in rest if each.position in self.finished_later)]
+            rest = [each for each in rest if each.position not in self.finished_later]
+        return finished, rest
+
+
+class Tenure(Protocol):
+    """What a subscription may know of the work under one lease, of which its calls are a part."""
+
+    @property
+    def lease(self) -> Lease:
+        """The lease, as it was acquired."""
+        ...
+
+    @property
+    def frontier(self) -> int:
+        """Position up to which events are recorded as finished, except for those of failed keys."""
+        ...
+
+    @property
+    def floor(self) -> int:
+        """Position up to which all events of the range are recorded as finished, also those of failed keys."""
+        ...
+
+    def on_end(self, close: Callable[[], Awaitable[None]], /) -> None:
+        """Call a function when the work under the lease has ended, also if the lease was lost."""
+        ...
 
 
 class ProcessingContext(Protocol):
@@ -71,7 +147,7 @@ class ProcessingContext(Protocol):
 
     @property
     def attempt(self) -> int:
-        """Number of the attempt at the first event: 1, and one more after each failure in this process."""
+        """Number of the attempt at the first event: 1, and one more after each failure, in any process."""
         ...
 
     @property
@@ -84,6 +160,20 @@ class ProcessingContext(Protocol):
         """Whether the subscription must not start to handle another event."""
         ...
 
+    @property
+    def failed_key(self) -> str | None:
+        """The key whose events are retried or redriven; None for live events."""
+        ...
+
+    @property
+    def tenure(self) -> Tenure:
+        """The work under the lease."""
+        ...
+
+    def is_concerned(self, key: str, /) -> bool:
+        """Whether events shall be handled for an order key: not if the key has a failure; of a retry, only its key."""
+        ...
+
 
 class Subscription(Protocol):
     """A projection or a reactor, as a processor sees it."""
@@ -91,6 +181,10 @@ class Subscription(Protocol):
     @property
     def definition(self) -> SubscriptionDefinition:
         """Its definition."""
+        ...
+
+    def key_of(self, event: RecordedEvent) -> str | None:
+        """Return the order key of an event; None if `handle` finds the keys, of which the event may have several."""
         ...
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:

@@ -1,6 +1,7 @@
 """The backend of stores in memory, for tests and examples."""
 
 from fait._clock import Clock
+from fait._errors import UsageError
 from fait._store.backend import Backend
 from fait._store.memory.store import MemoryStore
 from fait._store.ports.store import Store
@@ -16,6 +17,8 @@ class MemoryBackend(Backend):
         """Return a new, empty store."""
         if url.partition(":")[2]:
             refuse_url(url, "a store in memory has no name and no options. Write memory:")
+        if not create:
+            raise UsageError("there is no store to open: a store in memory is new, and of the process that opens it.")
         return MemoryStore(clock)
 
 

@@ -1,10 +1,13 @@
 """Ranges and workers in memory."""
 
+from operator import attrgetter
+
 from msgspec.structs import replace
 
 from fait._store.memory.state import MemoryState
-from fait._store.ports.leases import Lease, Range
+from fait._store.ports.leases import Lease, Range, RegisteredWorker, Worker
 from fait._store.ports.registrations import RangeKey
+from fait._store.ports.unit_of_work import MAX_PENDING
 
 __all__ = ["MemoryLeases"]
 
@@ -16,16 +19,26 @@ class MemoryLeases:
         self._state = state
         self._workers = state.workers
 
-    async def ranges(self) -> list[Range]:
-        registrations = sorted(self._state.registrations.items())
-        return [self._with_heartbeat(self._state.range_of(each)) for _, each in registrations if each.kind != "system"]
+    async def ranges(self, subscription: str | None = None) -> list[Range]:
+        registrations = [each for _, each in sorted(self._state.registrations.items()) if each.kind != "system"]
+        if subscription is not None:
+            registrations = [each for each in registrations if each.subscription == subscription]
+        return [self._as_seen(each) for registration in registrations for each in self._state.ranges_of(registration)]
 
     async def range(self, key: RangeKey) -> Range | None:
         current = self._state.ranges.get(key)
-        return self._with_heartbeat(current) if current and key.subscription in self._state.registrations else None
+        return self._as_seen(current) if current and key.subscription in self._state.registrations else None
 
-    def _with_heartbeat(self, current: Range) -> Range:
-        return replace(current, heartbeat=self._workers.get(current.worker))
+    def _as_seen(self, current: Range) -> Range:
+        """Return a range with the heartbeat of its worker and its lowest failure."""
+        worker = self._workers.get(current.worker)
+        first = min(self._state.failures_of(current), key=attrgetter("next_position", "key"), default=None)
+        return replace(
+            current,
+            heartbeat=worker.heartbeat if worker else None,
+            failed_position=first.next_position if first else None,
+            failed_key=first.key if first else "",
+        )
 
     async def acquire(self, seen: Range, worker: str, definition_hash: str, epoch_id: str) -> Lease | None:
         current = await self.range(seen.key)
@@ -33,29 +46,80 @@ class MemoryLeases:
             return None
         registration = self._state.registrations[seen.key.subscription]
         is_free = current.heartbeat is None or current.worker == worker
-        if not is_free or (registration.definition_hash, registration.epoch_id) != (definition_hash, epoch_id):
+        if not is_free or registration.paused:
             return None
-        acquired = self._state.change(current, worker=worker)
-        return Lease(
-            seen.key, worker, acquired.fencing_token, acquired.position, registration.revision,
-            registration.handled_types,
-        )  # fmt: skip
+        if (registration.definition_hash, registration.epoch_id) != (definition_hash, epoch_id):
+            return None
+        acquired = self._state.change(self._state.ranges[seen.key], worker=worker)
+        lease = Lease(seen.key, worker, 0, 0, registration.revision, registration.handled_types)
+        return self._updated(lease, acquired)
 
-    async def release(self, lease: Lease) -> None:
+    def _updated(self, lease: Lease, current: Range) -> Lease:
+        """Return a lease for a range as it is now, with its own worker, revision and types."""
+        return replace(
+            lease,
+            key=current.key,
+            fencing_token=current.fencing_token,
+            position=current.position,
+            high=current.high,
+            frontier=current.frontier,
+            pending=self._state.pending[current.key],
+            failures=self._state.failures_of(current),
+        )
+
+    def _owned(self, lease: Lease) -> Range | None:
+        """Return the range of a lease; None if the lease was lost."""
         current = self._state.ranges.get(lease.key)
-        if current and (current.worker, current.fencing_token) == (lease.worker, lease.fencing_token):
-            self._state.change(current)
+        if current is None or (current.worker, current.fencing_token) != (lease.worker, lease.fencing_token):
+            return None
+        return current
 
-    async def heartbeat(self, worker: str) -> list[RangeKey]:
-        self._workers[worker] = self._workers.get(worker, 0) + 1
-        return [key for key, each in self._state.ranges.items() if each.worker == worker]
+    async def release(self, lease: Lease, health: str | None = None) -> None:
+        if current := self._owned(lease):
+            self._state.change(replace(current, health=current.health if health is None else health))
 
-    async def idle_workers(self) -> dict[str, int]:
-        owners = {each.worker for each in self._state.ranges.values()}
-        return {worker: heartbeat for worker, heartbeat in self._workers.items() if worker not in owners}
+    async def report(self, lease: Lease, health: str) -> bool:
+        if current := self._owned(lease):
+            self._state.ranges[lease.key] = replace(current, health=health)
+        return current is not None
+
+    async def split(self, lease: Lease, middle: int) -> tuple[Lease, Lease] | None:
+        current = self._owned(lease)
+        if current is None or not lease.key.low < middle < current.high:
+            return None
+        upper = replace(current, key=replace(current.key, low=middle))
+        self._state.put(upper, self._state.pending[current.key])
+        halves = [self._state.change(each, worker=lease.worker) for each in (replace(current, high=middle), upper)]
+        return self._updated(lease, halves[0]), self._updated(lease, halves[1])
+
+    async def merge(self, lower: Lease, upper: Lease, pending: tuple[int, ...] = ()) -> Lease | None:
+        first, second = self._owned(lower), self._owned(upper)
+        if first is None or second is None or first.worker != second.worker or len(pending) > MAX_PENDING:
+            return None
+        are_neighbors = replace(first.key, low=first.high) == second.key
+        if not are_neighbors or first.frontier != second.frontier:
+            return None
+        self._state.remove(second.key)
+        self._state.pending[first.key] = pending
+        whole = replace(
+            first,
+            high=second.high,
+            position=pending[0] - 1 if pending else first.frontier,
+            fencing_token=max(first.fencing_token, second.fencing_token),
+        )
+        older = min(lower, upper, key=attrgetter("revision"))
+        return self._updated(older, self._state.change(whole, worker=first.worker))
+
+    async def heartbeat(self, worker: Worker) -> list[RangeKey]:
+        previous = self._workers.get(worker.id) or RegisteredWorker(worker, 0, self._state.clock.now())
+        self._workers[worker.id] = replace(previous, worker=worker, heartbeat=previous.heartbeat + 1)
+        return [key for key, each in self._state.ranges.items() if each.worker == worker.id]
+
+    async def workers(self) -> list[RegisteredWorker]:
+        return [each for _, each in sorted(self._workers.items())]
 
     async def expire(self, worker: str, heartbeat: int) -> None:
-        if self._workers.get(worker) == heartbeat:
+        if (current := self._workers.get(worker)) and current.heartbeat == heartbeat:
             del self._workers[worker]
 
     async def deregister(self, worker: str) -> None:

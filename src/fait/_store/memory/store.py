@@ -7,13 +7,16 @@ from typing import NoReturn
 from fait._clock import Clock
 from fait._decisions.snapshot import Snapshot
 from fait._errors import StoreUnavailable
+from fait._store.memory.failures import MemoryFailures
+from fait._store.memory.inbox import MemoryInbox
 from fait._store.memory.leases import MemoryLeases
 from fait._store.memory.log import MemoryLog
 from fait._store.memory.recorder import MemoryRecorder
 from fait._store.memory.registrations import MemoryRegistrations
 from fait._store.memory.state import MemoryState
 from fait._store.memory.tables import MemoryTables
-from fait._store.ports.store import Finding
+from fait._store.ports.store import PORTS, Finding, OpeningState, read_opening_state
+from fait._store.ports.tables import Table
 from fait._store.position_signal import STORE_CLOSED
 
 __all__ = ["MemoryStore"]
@@ -36,13 +39,19 @@ class MemoryStore:
     """A store in memory: all ports without a database."""
 
     def __init__(self, clock: Clock) -> None:
-        state = MemoryState()
+        state = MemoryState(clock)
         self.log = MemoryLog(clock)
         self.registrations = MemoryRegistrations(state)
         self.leases = MemoryLeases(state)
+        self.failures = MemoryFailures(state)
+        self.inbox = MemoryInbox(state)
         self.recorder = MemoryRecorder(state, self.log)
         self.tables = MemoryTables(state)
         self.snapshots = MemorySnapshots()
+
+    async def opening_state(self, tables: Sequence[Table]) -> OpeningState:
+        """Return what opening an app compares with its declarations."""
+        return await read_opening_state(self)
 
     async def examine(self) -> list[Finding]:
         """Return nothing: there is no database to check."""
@@ -51,8 +60,8 @@ class MemoryStore:
     async def close(self) -> None:
         """Wake waiting readers with `StoreUnavailable`, and let all ports raise it from now on."""
         self.log.close()
-        for port in (self.log, self.registrations, self.leases, self.recorder, self.tables, self.snapshots):
-            _refuse_calls(port)
+        for name in PORTS:
+            _refuse_calls(getattr(self, name))
 
 
 def _refuse_calls(port: object) -> None:

@@ -5,14 +5,18 @@ owns many ranges sends one. Processes do not compare clocks: a worker whose hear
 of a lease, by the clock of the observer, is expired, and its ranges are free.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from operator import attrgetter
+from types import MappingProxyType
 from typing import Protocol
 
 from msgspec import Struct
 
-from fait._store.ports.registrations import RangeKey
+from fait._store.ports.failures import KeyFailure
+from fait._store.ports.registrations import SLOTS, RangeKey
 
-__all__ = ["Lease", "Leases", "Range", "lowest_positions"]
+__all__ = ["Lease", "Leases", "Outage", "Range", "RegisteredWorker", "Worker", "last_ranges"]
 
 
 class Range(Struct, frozen=True):
@@ -20,10 +24,15 @@ class Range(Struct, frozen=True):
 
     Attributes:
         key: identifies the range.
-        position: all events of the range up to this position are processed.
+        position: all events of the range up to this position are finished, except for those of failed keys.
         worker: id of the worker that owns it; "" if it is free.
         fencing_token: number that increases whenever the worker changes. Work under an older token is rejected.
         heartbeat: the worker's heartbeat; None if no such worker is registered, so that the range may be acquired.
+        high: hash after the highest one that belongs to the range.
+        frontier: position up to which events were taken up; see `RangeMove`.
+        health: what is wrong with the range: an `Outage` as JSON text; "" if nothing is.
+        failed_position: lowest `next_position` of the failed keys of the range; None if no key has failed.
+        failed_key: the key that has it.
     """
 
     key: RangeKey
@@ -31,6 +40,32 @@ class Range(Struct, frozen=True):
     worker: str
     fencing_token: int
     heartbeat: int | None
+    high: int = SLOTS
+    frontier: int = 0
+    health: str = ""
+    failed_position: int | None = None
+    failed_key: str = ""
+
+    @property
+    def finished(self) -> int:
+        """Position up to which all events of the range are finished, also those of failed keys."""
+        return self.position if self.failed_position is None else min(self.position, self.failed_position - 1)
+
+
+class Outage(Struct, frozen=True):
+    """Why the worker of a range waits: the content of `Range.health`.
+
+    Attributes:
+        since: when the worker began to wait.
+        error_type: type of the error.
+        error: its text, without values of events.
+        location: file, line and function where it was raised.
+    """
+
+    since: datetime
+    error_type: str
+    error: str
+    location: str
 
 
 class Lease(Struct, frozen=True):
@@ -43,6 +78,10 @@ class Lease(Struct, frozen=True):
         position: position of the range when it was acquired.
         revision: revision of the registration when the range was acquired.
         handled_types: event types of the registration at this revision; empty: all types.
+        high: hash after the highest one that belongs to the range.
+        frontier: position up to which events were taken up; see `RangeMove`.
+        pending: positions of unfinished events at or below the frontier, in order.
+        failures: the failures of the keys of the range.
     """
 
     key: RangeKey
@@ -51,15 +90,53 @@ class Lease(Struct, frozen=True):
     position: int
     revision: int
     handled_types: tuple[str, ...]
+    high: int = SLOTS
+    frontier: int = 0
+    pending: tuple[int, ...] = ()
+    failures: tuple[KeyFailure, ...] = ()
 
 
-def lowest_positions(ranges: Iterable[Range]) -> dict[str, int]:
-    """Return the position up to which all events of each subscription are processed, by subscription."""
-    lowest: dict[str, int] = {}
+class Worker(Struct, frozen=True):
+    """A process that runs subscriptions.
+
+    Attributes:
+        id: its id, chosen at random.
+        app: name of the app.
+        host: name of its host.
+        pid: id of its process.
+        version: version of fait.
+        runs: definition hash of each subscription that it can run now, by subscription.
+    """
+
+    id: str
+    app: str = ""
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    runs: Mapping[str, str] = MappingProxyType({})
+
+
+class RegisteredWorker(Struct, frozen=True):
+    """A worker, as any process can read it.
+
+    Attributes:
+        worker: what it has registered.
+        heartbeat: number that it increases as long as it runs.
+        started_at: when it was registered.
+    """
+
+    worker: Worker
+    heartbeat: int
+    started_at: datetime
+
+
+def last_ranges(ranges: Iterable[Range]) -> dict[str, Range]:
+    """Return the range of each subscription that has finished the fewest events, by subscription."""
+    last: dict[str, Range] = {}
     for each in ranges:
         name = each.key.subscription
-        lowest[name] = min(each.position, lowest.get(name, each.position))
-    return lowest
+        last[name] = min(last.get(name, each), each, key=attrgetter("finished"))
+    return last
 
 
 class Leases(Protocol):
@@ -68,8 +145,12 @@ class Leases(Protocol):
     Every method may raise `StoreUnavailable`.
     """
 
-    async def ranges(self) -> list[Range]:
-        """Return the ranges of all registrations except those of kind `system`, in order of their keys."""
+    async def ranges(self, subscription: str | None = None) -> list[Range]:
+        """Return the ranges of all registrations except those of kind `system`, in order of their keys.
+
+        Args:
+            subscription: name of the only subscription whose ranges are returned; None: of all.
+        """
         ...
 
     async def range(self, key: RangeKey) -> Range | None:
@@ -93,20 +174,59 @@ class Leases(Protocol):
         """
         ...
 
-    async def release(self, lease: Lease) -> None:
-        """Free a range and increase its fencing token. If the lease was lost, nothing happens."""
+    async def release(self, lease: Lease, health: str | None = None) -> None:
+        """Free a range and increase its fencing token. If the lease was lost, nothing happens.
+
+        Args:
+            lease: the lease.
+            health: what is wrong with the range, as JSON text; None: what was stored before.
+        """
         ...
 
-    async def heartbeat(self, worker: str) -> list[RangeKey]:
-        """Register a worker, or increase its heartbeat.
+    async def report(self, lease: Lease, health: str) -> bool:
+        """Store what is wrong with a range, as JSON text, without moving it. Returns False if the lease was lost."""
+        ...
+
+    async def split(self, lease: Lease, middle: int) -> tuple[Lease, Lease] | None:
+        """Split a range in two that have its position, frontier and pending positions. No record may be under way.
+
+        Args:
+            lease: the lease of the range.
+            middle: lowest hash of the upper half, above `low` and below `high`.
+
+        Returns:
+            The leases of both halves, of the same worker and revision, with fencing tokens that were never used. Both
+            have all pending positions: each half ignores those of the other. None if the lease was lost, or `middle` is
+            not inside of the range: nothing was changed.
+        """
+        ...
+
+    async def merge(self, lower: Lease, upper: Lease, pending: tuple[int, ...] = ()) -> Lease | None:
+        """Join two neighbors of one worker whose frontiers are equal. No record of them may be under way.
+
+        Args:
+            lower: the lease of the lower range.
+            upper: the lease of the upper range.
+            pending: positions of the unfinished events of both, in order. Those that are stored may be too many: after
+                a split each half has also those of the other, which may be finished since.
+
+        Returns:
+            The lease of the whole, with the lower revision and a fencing token above those of both. None if a lease was
+            lost, the frontiers differ, the upper one does not begin where the lower one ends, or `pending` has more
+            than `MAX_PENDING` positions: nothing was changed.
+        """
+        ...
+
+    async def heartbeat(self, worker: Worker) -> list[RangeKey]:
+        """Register a worker, or increase its heartbeat and replace what it has registered.
 
         Returns:
             The keys of its ranges. A range that is missing was lost to another worker.
         """
         ...
 
-    async def idle_workers(self) -> dict[str, int]:
-        """Return the heartbeats of the workers that own no range, by worker."""
+    async def workers(self) -> list[RegisteredWorker]:
+        """Return all registered workers, in order of their ids."""
         ...
 
     async def expire(self, worker: str, heartbeat: int) -> None:

@@ -5,7 +5,7 @@ that it read when it acquired its range: work of an older definition is rejected
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -13,10 +13,31 @@ from msgspec import Struct
 from fait._errors import UsageError
 from fait._store.ports.tables import Table
 
-__all__ = ["Kind", "RangeKey", "Registration", "Registrations", "not_registered", "widened"]
+__all__ = [
+    "SLOTS",
+    "Kind",
+    "RangeKey",
+    "Registration",
+    "Registrations",
+    "not_registered",
+    "slot_of",
+    "widened",
+]
 
-Kind = Literal["read_model", "reactor", "system"]
-"""Kind of a subscription. `system`: a task of fait itself that needs a lease, such as retention."""
+Kind = Literal["read_model", "reactor", "relay", "consumer", "system"]
+"""Kind of a subscription. `relay`: publishes events to a broker. `consumer`: its source is a broker, so the positions
+of its range count messages and not events. `system`: a task of fait itself that needs a lease, such as retention."""
+
+
+SLOTS: Final = 1 << 16
+"""Number of the hashes of order keys. The ranges of a subscription cover 0 to `SLOTS`, without gaps."""
+
+
+def slot_of(key: str) -> int:
+    """Return the hash of an order key: the first two bytes of SHA-256, big-endian. PostgreSQL computes the same."""
+    from hashlib import sha256  # here, as it is slow to import
+
+    return int.from_bytes(sha256(key.encode()).digest()[:2], "big")
 
 
 class RangeKey(Struct, frozen=True):
@@ -46,6 +67,7 @@ class Registration(Struct, frozen=True):
         epoch_id: id of the epoch of that log.
         generation: number of its generation.
         revision: number that increases with each change of the definition.
+        paused: whether an operator has paused it, or it has stopped because of an error.
     """
 
     subscription: str
@@ -57,6 +79,7 @@ class Registration(Struct, frozen=True):
     epoch_id: str
     generation: int = 1
     revision: int = 1
+    paused: bool = False
 
 
 def widened(registration: Registration, handled_types: Sequence[str]) -> Registration:
@@ -124,10 +147,32 @@ class Registrations(Protocol):
         """
         ...
 
+    async def pause(self, subscription: str, *, by: str, reason: str) -> bool:
+        """Pause a subscription: free its ranges, which no worker acquires until `resume`.
+
+        The action is recorded in the same transaction.
+
+        Returns:
+            Whether it was changed: it is registered, and was not paused.
+
+        Guarantees:
+            `record` rejects work of the previous workers, until they have acquired their ranges again.
+        """
+        ...
+
+    async def resume(self, subscription: str, *, by: str, reason: str) -> bool:
+        """End a pause, and record the action in the same transaction.
+
+        Returns:
+            Whether it was changed: it is registered, and was paused.
+        """
+        ...
+
     async def accept(self, registration: Registration) -> None:
         """Replace the definition hash and the handled types of a subscription, and free its ranges.
 
-        The positions are kept, and the revision increases. If the subscription is not registered, nothing happens.
+        The positions, the failures and a pause are kept, and the revision increases. If the subscription is not
+        registered, nothing happens.
 
         Guarantees:
             `record` rejects work of the previous workers.
@@ -135,7 +180,7 @@ class Registrations(Protocol):
         ...
 
     async def rename(self, old: str, new: str) -> None:
-        """Rename a subscription. It keeps its positions, and its ranges are freed.
+        """Rename a subscription. It keeps its ranges, which are freed, and its failures.
 
         If `old` is not registered, or `new` is, nothing happens.
 
@@ -145,7 +190,7 @@ class Registrations(Protocol):
         ...
 
     async def forget(self, subscription: str) -> None:
-        """Retire a registration, if there is one, and free its ranges.
+        """Retire a registration, if there is one, free its ranges, and remove its failures.
 
         Guarantees:
             `acquire` and `record` reject the subscription until it is registered again.
@@ -153,12 +198,14 @@ class Registrations(Protocol):
         ...
 
     async def reset(self, registration: Registration, table: Table, position: int) -> None:
-        """Recreate a read model's table and register its definition with free ranges, in one transaction.
+        """Recreate a read model's table, and register its definition with one free range and no failure.
+
+        All of this is one transaction.
 
         Args:
             registration: the new definition. If there was a registration, the next revision is stored.
             table: the table. If it exists, it is replaced by an empty one.
-            position: position of the ranges.
+            position: position of the range.
 
         Raises:
             UsageError: something that `Tables.create_table` has not created has the name of the table or of one of its

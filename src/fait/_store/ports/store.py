@@ -1,19 +1,22 @@
 """The port `Store`: all ports of one database, and the findings of its health checks."""
 
+from collections.abc import Sequence
 from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
 from fait._decisions.snapshot import SnapshotStore
-from fait._store.ports.leases import Leases
+from fait._store.ports.failures import Failures
+from fait._store.ports.inbox import Inbox
+from fait._store.ports.leases import Leases, Range
 from fait._store.ports.log import Log
-from fait._store.ports.registrations import Registrations
-from fait._store.ports.tables import Tables
+from fait._store.ports.registrations import Registration, Registrations
+from fait._store.ports.tables import Table, Tables
 from fait._store.ports.unit_of_work import Recorder
 
-__all__ = ["PORTS", "Finding", "Store"]
+__all__ = ["PORTS", "Finding", "OpeningState", "Store", "read_opening_state"]
 
-PORTS: Final = ("log", "registrations", "leases", "recorder", "tables", "snapshots")
+PORTS: Final = ("log", "registrations", "leases", "failures", "inbox", "recorder", "tables", "snapshots")
 """Names of the attributes of a `Store` that are ports."""
 
 
@@ -31,6 +34,24 @@ class Finding(Struct, frozen=True):
     status: Literal["ok", "problem", "unknown"]
     detail: str
     advice: str = ""
+
+
+class OpeningState(Struct, frozen=True):
+    """What opening an app compares with its declarations, read at one point in time.
+
+    Attributes:
+        registrations: all registrations except those of kind `system`.
+        ranges: their ranges.
+        last_position: position of the last event, as `Log.last_position`.
+        expired_position: the highest position of all dropped messages, as `Log.expired_position`.
+        tables: names of tables that need not be created. It may lack some that exist.
+    """
+
+    registrations: Sequence[Registration]
+    ranges: Sequence[Range]
+    last_position: int
+    expired_position: int
+    tables: frozenset[str] = frozenset()
 
 
 class Store(Protocol):
@@ -52,6 +73,16 @@ class Store(Protocol):
         ...
 
     @property
+    def failures(self) -> Failures:
+        """The failures of keys, and the actions of operators."""
+        ...
+
+    @property
+    def inbox(self) -> Inbox:
+        """What consumers of brokers remember."""
+        ...
+
+    @property
     def recorder(self) -> Recorder:
         """Records the work of subscriptions."""
         ...
@@ -66,6 +97,14 @@ class Store(Protocol):
         """The snapshots of folds."""
         ...
 
+    async def opening_state(self, tables: Sequence[Table]) -> OpeningState:
+        """Return what opening an app compares with its declarations. A backend can use `read_opening_state`.
+
+        Args:
+            tables: the tables of its read models.
+        """
+        ...
+
     async def examine(self) -> list[Finding]:
         """Check the database, its settings and the invariants of the log, for `fait doctor`.
 
@@ -77,3 +116,12 @@ class Store(Protocol):
     async def close(self) -> None:
         """Finish pending appends and release all resources."""
         ...
+
+
+async def read_opening_state(store: Store) -> OpeningState:
+    """Return the opening state of a store, read by the methods of its ports.
+
+    The last event is read after the positions, which it is compared with.
+    """
+    registrations, ranges = await store.registrations.registrations(), await store.leases.ranges()
+    return OpeningState(registrations, ranges, await store.log.last_position(), await store.log.expired_position())

@@ -10,16 +10,21 @@ them are processed.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
 from fait._events.append import AppendCondition, Conflict
 from fait._events.envelope import EncodedEvent
+from fait._store.ports.failures import FailureChange
+from fait._store.ports.inbox import InboxChanges
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.tables import RowChange
 
-__all__ = ["HandlerAppend", "HandlerStatement", "RangeMove", "RecordResult", "Recorder", "UnitOfWork"]
+__all__ = ["MAX_PENDING", "HandlerAppend", "HandlerStatement", "RangeMove", "RecordResult", "Recorder", "UnitOfWork"]
+
+MAX_PENDING: Final = 1_000
+"""Maximum number of unfinished events that a range may have below its frontier."""
 
 RecordResult = Literal["recorded", "refused"] | Conflict
 """The result of `Recorder.record`: the work is recorded, refused because of its lease, or in conflict with events that
@@ -60,13 +65,21 @@ class RangeMove(Struct, frozen=True):
         key: identifies the range.
         fencing_token: token of the lease under which the work was done.
         revision: revision of the registration under which the work was done.
-        position: position of the range afterwards.
+        frontier: afterwards, all events of the range up to this position are finished, except for `pending` and for
+            those of keys with a failure.
+        pending: positions at or below the frontier whose events are unfinished, in order; at most `MAX_PENDING`.
     """
 
     key: RangeKey
     fencing_token: int
     revision: int
-    position: int
+    frontier: int
+    pending: tuple[int, ...] = ()
+
+    @property
+    def position(self) -> int:
+        """Position of the range afterwards: all events up to it are finished, except for those of failed keys."""
+        return self.pending[0] - 1 if self.pending else self.frontier
 
 
 class UnitOfWork(Struct, frozen=True):
@@ -77,25 +90,32 @@ class UnitOfWork(Struct, frozen=True):
         rows: changes of read models.
         statements: SQL statements of handlers, run in order after the rows are written.
         append: events of handlers, stored after the statements have run; None if there are none.
+        failures: changes of the failures of keys.
+        health: what is wrong with the range afterwards, as JSON text; "" if nothing is.
+        inbox: what a consumer of a broker remembers of the work; None for other subscriptions.
     """
 
     move: RangeMove
     rows: Sequence[RowChange] = ()
     statements: Sequence[HandlerStatement] = ()
     append: HandlerAppend | None = None
+    failures: Sequence[FailureChange] = ()
+    health: str = ""
+    inbox: InboxChanges | None = None
 
 
 class Recorder(Protocol):
     """Records units of work. `fait.testing.contract` tests each guarantee below."""
 
     async def record(self, work: UnitOfWork) -> RecordResult:
-        """Write rows, run statements, append events and move the position of the range, in one transaction.
+        """Write rows, failures and the inbox, run statements, append events and move the range, in one transaction.
 
         Returns:
             "recorded"; or why nothing was written:
 
-            - "refused": the fencing token or the revision differs from that of the unit of work, or there is no such
-              range. No statement was run. This is returned also if there is a conflict.
+            - "refused": the fencing token or the revision differs from that of the unit of work, there is no such
+              range, a failure has not the state that its change expects, a mark is not the expected one, or an id of a
+              message is stored. No statement was run. This is returned also if there is a conflict.
             - `IdConflict`: an event id is stored already, or occurs twice.
             - `ConditionFailed`: a stored event matches a condition.
             - `VersionConflict`: a stream does not have its expected version. Of several conflicts, any is returned.

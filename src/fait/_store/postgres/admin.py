@@ -18,7 +18,7 @@ from fait._store.postgres.connection import RESPONSE_TIMEOUT_S, Database, Insuff
 from fait._store.postgres.identifiers import in_schema, literal, quote, statements
 from fait._store.postgres.url_options import ConnectionOptions, parse_url
 
-__all__ = ["PostgresAdmin", "applied_migrations", "migrate", "missing_migrations"]
+__all__ = ["PostgresAdmin", "applied_migrations", "migrate", "missing_migrations", "read_missing_migrations"]
 
 _PACKAGE = "fait._store.postgres"
 
@@ -108,10 +108,11 @@ def _location(options: ConnectionOptions) -> str:
 async def missing_migrations(database: Database) -> list[Migration]:
     """Return the pending migrations; all of them if there is no store yet."""
     async with database.connection(RESPONSE_TIMEOUT_S) as connection:
-        return await _missing_migrations(database, connection)
+        return await read_missing_migrations(database, connection)
 
 
-async def _missing_migrations(database: Database, connection: PostgresConnection) -> list[Migration]:
+async def read_missing_migrations(database: Database, connection: PostgresConnection) -> list[Migration]:
+    """Return the pending migrations, read on a connection."""
     return pending_migrations(
         load_migrations(_PACKAGE), await applied_migrations(database, connection), _location(database.options)
     )
@@ -131,7 +132,7 @@ async def migrate(database: Database) -> list[Migration]:
             # At other levels, the snapshot could be older than a migration that held the lock before.
             await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             await connection.fetch(database.sql["lock_schema"])
-            migrations = await _missing_migrations(database, connection)
+            migrations = await read_missing_migrations(database, connection)
             if migrations:
                 await _apply(database, connection, migrations)
             return migrations

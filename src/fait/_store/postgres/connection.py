@@ -9,10 +9,12 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from datetime import datetime
 from typing import Any, Final, Literal, Protocol, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
+from fait._clock import Clock
 from fait._errors import FaitError, StoreUnavailable, UsageError
 from fait._store.position_signal import STORE_CLOSED
 from fait._store.postgres.identifiers import statements
@@ -188,6 +190,7 @@ class Database:
         schema: the schema of the store's tables and functions.
         sql: the statements of the `sql` folder, by name.
         on_connect: called with each new connection before it is used; raises if the connection must not be used.
+        clock: the clock of actions and workers; None: that of the server.
         epoch_id: the epoch in which the log was opened; appends and readers are refused in any other one.
     """
 
@@ -196,6 +199,7 @@ class Database:
         self.schema = options.schema
         self.sql = statements(options.schema)
         self.on_connect: Callable[[PostgresConnection], Awaitable[None]] | None = None
+        self.clock: Clock | None = None
         self.epoch_id: str | None = None
         self._pool: Any = None
         self._idle: list[PostgresConnection] = []
@@ -241,6 +245,10 @@ class Database:
         """Run a statement of the `sql` folder in its own transaction, and return its rows."""
         async with self.connection(RESPONSE_TIMEOUT_S) as connection:
             return await connection.fetch(self.sql[statement], *values)
+
+    def now(self) -> datetime | None:
+        """Return the current time; None if it is that of the server's clock."""
+        return self.clock.now() if self.clock else None
 
     @asynccontextmanager
     async def connection(self, timeout_s: float | None = None) -> AsyncGenerator[PostgresConnection]:

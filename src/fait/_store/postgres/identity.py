@@ -198,6 +198,7 @@ async def _adopt(database: Database, connection: PostgresConnection, *, in_place
         )
     new = await connection.fetchval(database.sql["adopt_log"], head, current.cluster, current.timeline)
     await connection.fetch(database.sql["confirm_log"])
+    await connection.fetch(database.sql["lock_registration"], None)  # the next statement sees both halves of each split
     rows = await connection.fetch(database.sql["adopt_registrations"], previous.log_id, previous.epoch_id, new, head)
     if not dry_run:
         await _repair(database, connection, head)

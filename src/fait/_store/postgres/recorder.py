@@ -1,21 +1,27 @@
 """Records units of work in PostgreSQL, in the same schema as the log.
 
-A unit of work without statements of a handler is one SQL statement, which moves the position, and writes the rows or
-appends the events. A process that stops during it leaves no transaction open, and blocks no other process.
+A unit of work without statements of a handler and without failures is one SQL statement, which moves the range, and
+writes the rows or appends the events. A process that stops during it leaves no transaction open, and blocks no other
+process.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain, groupby
 from typing import Any, Final, Literal
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+import msgspec
+from msgspec.structs import asdict
 
 from fait._errors import StoreUnavailable, UsageError
 from fait._events.append import Appended, Conflict, IdConflict
 from fait._store.group_commit import LOCK_TIMEOUT, LockTimeout
 from fait._store.handler_sql import NO_STATEMENT, code_of, has_reserved_name
+from fait._store.ports.inbox import InboxChanges
+from fait._store.ports.registrations import RangeKey
 from fait._store.ports.tables import constraint_violation
 from fait._store.ports.unit_of_work import HandlerAppend, RangeMove, RecordResult, UnitOfWork
 from fait._store.postgres import table_sql
@@ -28,8 +34,12 @@ from fait._store.postgres.connection import (
     UniqueViolation,
     map_error,
 )
+from fait._store.postgres.failures import change_failures
 from fait._store.postgres.identifiers import quote
+from fait._store.postgres.inbox import change_inbox, offset_columns
+from fait._store.postgres.leases import pending_to_sql
 from fait._store.postgres.log import PostgresLog
+from fait._store.postgres.move_group import MoveGroup
 from fait._store.postgres.tables import reject_unstorable
 
 __all__ = ["PostgresRecorder"]
@@ -83,16 +93,14 @@ _STATEMENT_ERRORS: Final = (
 )
 """Errors of the statement, not of the server: the statement would probably fail again."""
 
-_ROW_CONSEQUENCE: Final = (
-    "Nothing was recorded; the subscription will retry. Let `evolve` return values that fit the columns."
-)
+_ROW_CONSEQUENCE: Final = "Nothing was recorded. Let `evolve` return values that fit the columns."
 
 
 class _RolledBack(Exception):
-    """Ends a transaction because of the outcome of its append."""
+    """Ends a transaction because of the outcome of its append, or of a failure in an unexpected state."""
 
-    def __init__(self, outcome: Conflict | LockTimeout) -> None:
-        self.outcome = outcome
+    def __init__(self, outcome: Literal["refused"] | Conflict | LockTimeout) -> None:
+        self.outcome: Literal["refused"] | Conflict | LockTimeout = outcome
 
 
 class PostgresRecorder:
@@ -101,8 +109,14 @@ class PostgresRecorder:
     def __init__(self, database: Database, log: PostgresLog) -> None:
         self._database = database
         self._log = log
+        self._moves = MoveGroup(self._move_all)
 
     async def record(self, work: UnitOfWork) -> RecordResult:
+        if _only_moves(work):
+            return await self._moves.record(work.move, partial(self._record, work))
+        return await self._record(work)
+
+    async def _record(self, work: UnitOfWork) -> RecordResult:
         for sql in {statement.sql for statement in work.statements}:
             _check_statement(sql)
         for _ in range(MAX_RETRIES):
@@ -130,11 +144,14 @@ class PostgresRecorder:
         """Record work in one transaction. Returns the result of its append, if it has one."""
         async with self._database.connection() as connection:
             try:
-                if not work.statements and work.append is None:
+                if not work.statements and work.append is None and not work.failures and work.inbox is None:
                     return "recorded" if await self._move(connection, work) else "refused"
-                if work.append and not work.statements and not work.rows:
+                if work.inbox and _only_offsets(work, work.inbox):
+                    return "recorded" if await self._move_with_offsets(connection, work, work.inbox) else "refused"
+                others = work.statements or work.rows or work.failures or work.inbox
+                if work.append and not others:
                     with suppress(UniqueViolation, LockNotAvailable, *RETRYABLE_ERRORS):
-                        return await self._move_and_append(connection, work.move, work.append)
+                        return await self._move_and_append(connection, work, work.append)
                 async with connection.transaction():  # it returns why the append is rejected
                     return await self._record_in_transaction(connection, work)
             except _RolledBack as error:
@@ -143,10 +160,26 @@ class PostgresRecorder:
                 # The caller acquires the range again. If this statement is executed later, its fencing token is old.
                 raise map_error(error, self._database.options.redacted_url, "unknown") from error
 
+    async def _move_all(self, moves: Sequence[RangeMove]) -> Collection[RangeKey]:
+        """Move ranges in one statement. Returns the keys of those whose work is not fenced."""
+        values = msgspec.json.encode([_move_to_json(each) for each in moves]).decode()
+        async with self._database.connection() as connection:
+            try:
+                rows = await connection.fetch(self._database.sql["move_together"], values)
+            except CONNECTION_ERRORS as error:
+                raise map_error(error, self._database.options.redacted_url, "unknown") from error
+        return {RangeKey(*row) for row in rows}
+
+    async def _move_with_offsets(self, connection: PostgresConnection, work: UnitOfWork, inbox: InboxChanges) -> bool:
+        """Move the position and set offsets, in one statement. Returns False if the work is fenced."""
+        sql = self._database.sql
+        moved = f"WITH moved AS ({sql['move_range'].rstrip(';')}) {sql['offsets_after_move']}"
+        return bool(await connection.fetch(moved, *_move_values(work), *offset_columns(inbox.offsets)))
+
     async def _move_and_append(
-        self, connection: PostgresConnection, move: RangeMove, append: HandlerAppend
+        self, connection: PostgresConnection, work: UnitOfWork, append: HandlerAppend
     ) -> Literal["refused"] | Appended:
-        position = await self._log.store_after_move(connection, append, _move_values(move))
+        position = await self._log.store_after_move(connection, append, _move_values(work))
         return "refused" if position is None else Appended(position, ())
 
     async def _record_in_transaction(
@@ -157,6 +190,12 @@ class PostgresRecorder:
         # fault: events-stored-before-fencing-in-postgres
         if not await self._move(connection, work):
             return "refused"
+        if work.failures and not await change_failures(self._database, connection, work.move.key, work.failures):
+            raise _RolledBack("refused")
+        inbox, consumer = work.inbox, work.move.key.subscription
+        # fault: inbox-not-compared-in-postgres
+        if inbox and not await change_inbox(self._database, connection, consumer, inbox):
+            raise _RolledBack("refused")
         for sql, several in groupby(work.statements, key=lambda statement: statement.sql):
             await _run(connection, sql, [statement.values for statement in several])
         return "recorded" if work.append is None else await self._append(connection, work.append)
@@ -186,15 +225,37 @@ class PostgresRecorder:
         names = ", ".join(sorted({repr(change.table.name) for change in work.rows}))
         with reject_unstorable(f"a row of {names} has a value that PostgreSQL cannot store", _ROW_CONSEQUENCE):
             try:
-                return bool(await connection.fetch(sql, *_move_values(work.move), *values))
+                return bool(await connection.fetch(sql, *_move_values(work), *values))
             except _CONSTRAINT_ERRORS as error:
                 raise constraint_violation((change.table for change in work.rows), _constraint_name(error)) from None
 
 
-def _move_values(move: RangeMove) -> tuple[Any, ...]:
+def _move_values(work: UnitOfWork) -> tuple[Any, ...]:
     """Return the parameters of `move_range`."""
-    key = move.key
-    return key.subscription, key.generation, key.low, move.fencing_token, move.revision, move.position
+    move, key = work.move, work.move.key
+    return (
+        key.subscription, key.generation, key.low, move.fencing_token, move.revision, move.position, move.frontier,
+        pending_to_sql(move.pending), work.health,
+    )  # fmt: skip
+
+
+def _only_moves(work: UnitOfWork) -> bool:
+    # fault: inbox-forgotten-in-a-group
+    return not (work.rows or work.statements or work.append or work.failures or work.health or work.inbox)
+
+
+def _only_offsets(work: UnitOfWork, inbox: InboxChanges) -> bool:
+    """Whether nothing but a move and offsets is recorded, as of a relay."""
+    others = (work.rows, work.statements, work.append, work.failures, inbox.marks, inbox.ids, inbox.stored)
+    return bool(inbox.offsets) and not any(others) and not inbox.removed
+
+
+def _move_to_json(move: RangeMove) -> dict[str, Any]:
+    """Return a parameter of `move_together`."""
+    return {
+        **asdict(move.key), "fencing_token": move.fencing_token, "revision": move.revision, "position": move.position,
+        "frontier": move.frontier, "pending": pending_to_sql(move.pending),
+    }  # fmt: skip
 
 
 def _check_statement(sql: str) -> None:

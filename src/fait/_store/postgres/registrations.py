@@ -1,11 +1,17 @@
-"""Registrations in PostgreSQL."""
+"""Registrations in PostgreSQL.
+
+A change of a registration that also changes its ranges is a transaction of several statements. The first one locks the
+registration, and waits for a split or a merge of its ranges; the snapshots of the following ones contain the result.
+"""
 
 from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from fait._store.ports.registrations import Registration, not_registered, widened
 from fait._store.ports.tables import Table
 from fait._store.postgres import table_sql
-from fait._store.postgres.connection import Database
+from fait._store.postgres.connection import Database, PostgresConnection
 from fait._store.postgres.tables import create_table
 from fait._store.registration_rows import from_row, to_row, types_to_json
 
@@ -17,6 +23,7 @@ class PostgresRegistrations:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._sql = database.sql
 
     async def registrations(self) -> list[Registration]:
         return [from_row(row) for row in await self._database.fetch("read_registrations", None)]
@@ -29,35 +36,79 @@ class PostgresRegistrations:
         return [name for (name,) in await self._database.fetch("retired_subscriptions")]
 
     async def register(self, registration: Registration, position: int) -> Registration:
-        await self._database.fetch("set_registration", *to_row(registration), position, False)
+        if await self._database.fetch("insert_registration", *to_row(registration), position):
+            return registration
+        async with self._database.transaction() as connection:
+            await self._replace(connection, registration, position, replaces=False)
         return await self.registration(registration.subscription) or registration
 
     async def widen(self, subscription: str, handled_types: Sequence[str]) -> Registration:
-        sql = self._database.sql
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(sql["lock_registration"], subscription)
+            rows = await connection.fetch(self._sql["lock_registration"], subscription)
             if not rows:
                 raise not_registered(subscription)
             before = from_row(rows[0])
             after = widened(before, handled_types)
             if after != before:
-                await connection.fetch(sql["widen_registration"], subscription, types_to_json(after.handled_types))
+                types = types_to_json(after.handled_types)
+                await connection.fetch(self._sql["update_definition"], subscription, None, types)
             return after
+
+    async def pause(self, subscription: str, *, by: str, reason: str) -> bool:
+        return await self._set_paused(subscription, ("pause", subscription, "{}", by, reason), paused=True)
+
+    async def resume(self, subscription: str, *, by: str, reason: str) -> bool:
+        return await self._set_paused(subscription, ("resume", subscription, "{}", by, reason), paused=False)
+
+    async def _set_paused(self, subscription: str, action: tuple[str, ...], *, paused: bool) -> bool:
+        async with self._database.transaction() as connection:
+            if not await connection.fetch(self._sql["set_paused"], subscription, paused):
+                return False
+            if paused:
+                await connection.fetch(self._sql["free_ranges"], subscription)
+            await connection.fetch(self._sql["insert_action"], *action, self._database.now())
+            return True
 
     async def accept(self, registration: Registration) -> None:
         name, types = registration.subscription, types_to_json(registration.handled_types)
-        await self._database.fetch("accept_registration", name, registration.definition_hash, types)
+        async with self._database.transaction() as connection:
+            if await connection.fetch(self._sql["update_definition"], name, registration.definition_hash, types):
+                await connection.fetch(self._sql["free_ranges"], name)
 
     async def rename(self, old: str, new: str) -> None:
-        await self._database.fetch("rename_registration", old, new)
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(self._sql["lock_registration"], old)
+            if not rows:
+                return
+            registration = replace(from_row(rows[0]), subscription=new)
+            if await connection.fetch(self._sql["replace_registration"], *to_row(registration), False):
+                await connection.fetch(self._sql["rename_failures"], old, new)
+                await connection.fetch(self._sql["rename_inbox"], old, new)
+                await self._retire(connection, old)
+                await connection.fetch(self._sql["move_ranges"], old, new, registration.generation)
 
     async def forget(self, subscription: str) -> None:
-        await self._database.fetch("forget_registration", subscription)
+        async with self._database.transaction() as connection:
+            await self._retire(connection, subscription)
+
+    async def _retire(self, connection: PostgresConnection, subscription: str) -> None:
+        if await connection.fetch(self._sql["retire_registration"], subscription):
+            await connection.fetch(self._sql["free_ranges"], subscription)
+            await connection.fetch(self._sql["forget_failures"], subscription)
+            await connection.fetch(self._sql["forget_inbox"], subscription)
 
     async def reset(self, registration: Registration, table: Table, position: int) -> None:
         table_sql.check_names(table)
         async with self._database.transaction() as connection:
             # The table first: `record` locks the table and the range in this order.
             await create_table(self._database, connection, table, replaces=True)
-            set_registration = self._database.sql["set_registration"]
-            await connection.fetch(set_registration, *to_row(registration), position, True)
+            await self._replace(connection, registration, position, replaces=True)
+            await connection.fetch(self._sql["forget_failures"], registration.subscription)
+
+    async def _replace(
+        self, connection: PostgresConnection, registration: Registration, position: int, *, replaces: bool
+    ) -> None:
+        """Store a registration with one free range, unless there is one that must not be replaced."""
+        if await connection.fetch(self._sql["replace_registration"], *to_row(registration), replaces):
+            key = (registration.subscription, registration.generation)
+            await connection.fetch(self._sql["reset_ranges"], *key, position)

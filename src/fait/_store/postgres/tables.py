@@ -1,7 +1,7 @@
 """The tables of read models in PostgreSQL."""
 
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
@@ -80,6 +80,23 @@ async def create_table(
     for name, statement in statements.items():
         if name not in existing:
             await connection.execute(statement)
+
+
+def complete_tables(schema: str, tables: Iterable[Table], rows: Sequence[Any]) -> frozenset[str]:
+    """Return the names of the tables that exist with all their indexes.
+
+    Args:
+        schema: the schema.
+        tables: the tables to look for.
+        rows: what has the name of one of them, or of an index: rows of `existing_relations`.
+    """
+    complete = set[str]()
+    for table in tables:
+        names = table_sql.create_table(schema, table).keys()
+        with suppress(UsageError):  # the table is then found again when it is to be created
+            if names <= _existing_names(table, [row for row in rows if row[0] in names]):
+                complete.add(table.name)
+    return frozenset(complete)
 
 
 def _existing_names(table: Table, rows: Iterable[Any]) -> set[str]:

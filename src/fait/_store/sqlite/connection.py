@@ -119,14 +119,15 @@ def connect(
         )
     try:
         driver = apsw.Connection(path)
-        driver.set_busy_handler(BusyHandler(busy_timeout_ms / 1000))
+        busy_handler = BusyHandler(busy_timeout_ms / 1000)
+        driver.set_busy_handler(busy_handler)
         # Query plans must not depend on parameter values. Otherwise SQLite prepares many statements for each value.
         driver.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         # A misspelled quoted identifier is an error, not a string literal.
         driver.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
         driver.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
         connection = cast("SqliteConnection", driver)
-        if connection.pragma("journal_mode", "WAL") != "wal":
+        if _set_wal_mode(connection, busy_handler) != "wal":
             raise StoreUnavailable(
                 f"{path} cannot be put into WAL mode. SQLite requires a local file system for it, not a network "
                 "file system."
@@ -137,6 +138,23 @@ def connect(
     except apsw.Error as error:
         raise map_error(error, path) from error
     return connection
+
+
+def _set_wal_mode(connection: SqliteConnection, busy_handler: "BusyHandler") -> str:
+    """Put a file into WAL mode, and return the resulting mode.
+
+    If another process does the same to a new file, SQLite fails without a call of the busy handler: each of them has
+    locked the file for reading and waits for the other.
+    """
+    attempt = 0
+    while True:
+        try:
+            return connection.pragma("journal_mode", "WAL")
+        except apsw.BusyError:
+            # fault: new-file-locked
+            if not busy_handler(attempt):
+                raise
+            attempt += 1
 
 
 class BusyHandler:

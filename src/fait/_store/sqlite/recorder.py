@@ -5,6 +5,7 @@ from itertools import count
 from typing import Any, Final, cast
 
 import apsw
+from msgspec import json
 
 from fait._errors import UsageError
 from fait._store.handler_sql import NO_STATEMENT, code_of, has_reserved_name
@@ -13,6 +14,8 @@ from fait._store.ports.unit_of_work import HandlerStatement, RecordResult, UnitO
 from fait._store.sqlite import table_sql
 from fait._store.sqlite.append_batch import HandlerConflict
 from fait._store.sqlite.connection import SqliteConnection
+from fait._store.sqlite.failures import change_failures, changes_are_expected
+from fait._store.sqlite.inbox import change_inbox, is_inbox_expected
 from fait._store.sqlite.log import SqliteLog
 from fait._store.sqlite.statements import SQL
 from fait._store.sqlite.worker_threads import WriterThread
@@ -53,10 +56,23 @@ class SqliteRecorder:
     def _record(self, connection: SqliteConnection, work: UnitOfWork) -> int | None:
         """Record work. Returns the position of the last event appended, or 0; None if the work is fenced."""
         move, key = work.move, work.move.key
-        values = (key.subscription, key.generation, key.low, move.fencing_token, move.revision, move.position)
+        if work.failures and not changes_are_expected(connection, key, work.failures):
+            return None
+        # fault: inbox-not-compared
+        if work.inbox and not is_inbox_expected(connection, key.subscription, work.inbox):
+            return None
+        pending = json.encode(move.pending).decode() if move.pending else "[]"
+        values = (
+            key.subscription, key.generation, key.low, move.fencing_token, move.revision, move.position, move.frontier,
+            pending, work.health,
+        )  # fmt: skip
         # fault: events-stored-before-fencing
         if connection.execute(SQL["move_range"], values).get is None:
             return None
+        if work.failures:
+            change_failures(connection, key, work.failures)
+        if work.inbox:
+            change_inbox(connection, key.subscription, work.inbox)
         # fault: checkpoint-committed-before-rows
         for change in work.rows:
             _change(connection, change)
@@ -105,16 +121,16 @@ def _run_one(connection: SqliteConnection, statement: HandlerStatement) -> None:
     except KeyError as missing:
         raise UsageError(
             f"a SQL statement of a handler has the placeholder ${missing.args[0]}, but no value for it. Nothing was "
-            "recorded; the subscription will retry. Pass one value per placeholder to ctx.execute(sql, ...)."
+            "recorded. Pass one value per placeholder to ctx.execute(sql, ...)."
         ) from None
     except apsw.ExecTraceAbort:
         raise UsageError(
-            "a SQL statement of a handler failed (the text has several statements). Nothing was recorded; the "
-            "subscription will retry. Call ctx.execute(...) once for each statement."
+            "a SQL statement of a handler failed (the text has several statements). Nothing was recorded. "
+            "Call ctx.execute(...) once for each statement."
         ) from None
     except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError, TypeError) as error:
         raise UsageError(
-            f"a SQL statement of a handler failed ({error}). Nothing was recorded; the subscription will retry. "
+            f"a SQL statement of a handler failed ({error}). Nothing was recorded. "
             "Correct the statement in ctx.execute(...)."
         ) from error
 

@@ -1,6 +1,7 @@
 """Opens an SQLite store: applies migrations, reads the identity of the log, starts the threads."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,12 @@ from fait._errors import StoreUnavailable, UsageError
 from fait._store.command_hint import command_hint
 from fait._store.migrations import Migration, MigrationStatus, load_migrations, pending_migrations
 from fait._store.ports.log import Identity
-from fait._store.ports.store import Finding
+from fait._store.ports.store import Finding, OpeningState, read_opening_state
+from fait._store.ports.tables import Table
 from fait._store.sqlite.connection import SqliteConnection, Synchronous, connect, connect_readonly, map_error
+from fait._store.sqlite.failures import SqliteFailures
 from fait._store.sqlite.health import examine
+from fait._store.sqlite.inbox import SqliteInbox
 from fait._store.sqlite.leases import SqliteLeases
 from fait._store.sqlite.log import SqliteLog
 from fait._store.sqlite.multi_driver_guard import claim, release
@@ -34,16 +38,24 @@ __all__ = ["SqliteStore", "check_is_store", "open_store", "stored_migrations"]
 class SqliteStore:
     """`Store` in one SQLite file."""
 
-    def __init__(self, log: SqliteLog, writer: WriterThread, readers: ReaderThreads, file: FileId) -> None:
+    def __init__(
+        self, log: SqliteLog, writer: WriterThread, readers: ReaderThreads, file: FileId, clock: Clock
+    ) -> None:
         self._file: FileId | None = file
         self.log = log
-        self.registrations = SqliteRegistrations(writer, readers)
-        self.leases = SqliteLeases(writer, readers)
+        self.registrations = SqliteRegistrations(writer, readers, clock)
+        self.leases = SqliteLeases(writer, readers, clock)
+        self.failures = SqliteFailures(writer, readers, clock)
+        self.inbox = SqliteInbox(writer, readers)
         self.recorder = SqliteRecorder(writer, log)
         self.tables = SqliteTables(writer, readers)
         self.snapshots = SqliteSnapshots(writer, readers)
         self._writer = writer
         self._readers = readers
+
+    async def opening_state(self, tables: Sequence[Table]) -> OpeningState:
+        """Return what opening an app compares with its declarations."""
+        return await read_opening_state(self)
 
     async def examine(self) -> list[Finding]:
         """Check the file and the invariants of the log. Reads the whole log."""
@@ -95,7 +107,7 @@ async def open_store(path: str, synchronous: Synchronous, clock: Clock, *, creat
             raise map_error(error, path) from error
         raise
     log = SqliteLog(identity, clock, writer, readers, inline_reader, durable=synchronous == "FULL")
-    return SqliteStore(log, writer, readers, file)
+    return SqliteStore(log, writer, readers, file, clock)
 
 
 def check_is_store(path: str) -> None:

@@ -1,8 +1,8 @@
 -- fait_expire_messages_1: deletes messages of one type that are old enough, and their tags, in one transaction.
 --
 -- Examines the messages in the order of positions, up to the first that is too young. Deletes each of them unless it is
--- the last event of its stream, which keeps the stream's version. No message above the position of any subscription is deleted.
--- fait_log.expired_position is raised to the highest position that was deleted.
+-- the last event of its stream, which keeps the stream's version. No message is deleted that a
+-- subscription has not finished: above its position, or from the position of a failed key on. fait_log.expired_position is raised to the highest position that was deleted.
 --
 -- Arguments
 --   message_type     the event type
@@ -40,7 +40,12 @@ BEGIN
             AND e.position <= coalesce((
                 SELECT min(r.position) FROM {schema}.fait_ranges AS r
                 JOIN {schema}.fait_subscriptions AS s USING (subscription, generation)
-                WHERE s.state <> 'retired' AND s.kind <> 'system'
+                WHERE s.state <> 'retired' AND s.kind NOT IN ('system', 'consumer')
+            ), up_to)
+            -- fault: expire-above-failure-in-postgres
+            AND e.position <= coalesce((
+                SELECT min(f.next_position) - 1 FROM {schema}.fait_failures AS f
+                JOIN {schema}.fait_subscriptions AS s USING (subscription, generation) WHERE s.kind <> 'consumer'
             ), up_to)
         ORDER BY e.position
         LIMIT max_messages

@@ -2,7 +2,7 @@
 -- In:   $1 one subscription, or NULL for all
 -- Out:  registrations, by subscription
 -- Plan: Seq Scan on fait_subscriptions: one row for each subscription
-SELECT subscription, app, kind, definition_hash, handled_types, log_id, epoch_id, generation, revision
+SELECT subscription, app, kind, definition_hash, handled_types, log_id, epoch_id, generation, revision, paused
 FROM {schema}.fait_subscriptions
 WHERE state = 'live' AND CASE WHEN $1::text IS NULL THEN kind <> 'system' ELSE subscription = $1 END
 ORDER BY subscription, generation;

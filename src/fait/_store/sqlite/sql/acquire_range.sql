@@ -1,7 +1,7 @@
 -- acquire_range: acquire a range that is free, if it is as the caller has read it.
 -- In:   ?1 subscription · ?2 generation · ?3 low · ?4 worker · ?5 fencing token as read
 --       ?6 definition_hash and ?7 epoch_id of the worker
--- Out:  fencing token, position, revision and handled types; no row: the worker must not have it
+-- Out:  row of the lease, revision and handled types; no row: the worker must not have it
 UPDATE fait_ranges AS r SET worker = ?4, fencing_token = r.fencing_token + 1
 FROM fait_subscriptions AS s
 WHERE r.subscription = ?1 AND r.generation = ?2 AND r.low = ?3
@@ -14,6 +14,8 @@ WHERE r.subscription = ?1 AND r.generation = ?2 AND r.low = ?3
     AND s.subscription = r.subscription AND s.generation = r.generation AND s.state <> 'retired'
     -- fault: other-definition-acquires
     AND s.definition_hash = ?6 AND s.epoch_id = ?7
-RETURNING fencing_token, position,
+    -- fault: paused-subscription-acquired
+    AND s.paused = 0
+RETURNING low, high, fencing_token, position, frontier, pending,
     (SELECT revision FROM fait_subscriptions WHERE subscription = ?1 AND generation = ?2),
     (SELECT handled_types FROM fait_subscriptions WHERE subscription = ?1 AND generation = ?2);

@@ -2,7 +2,9 @@
 -- In:   nothing
 -- Out:  up to five subscriptions
 SELECT subscription
-FROM fait_subscriptions LEFT JOIN fait_ranges USING (subscription, generation)
+FROM fait_subscriptions LEFT JOIN (
+    SELECT *, lag(high, 1, 0) OVER (PARTITION BY subscription, generation ORDER BY low) AS previous_high FROM fait_ranges
+) USING (subscription, generation)
 GROUP BY subscription, generation
-HAVING ifnull(sum(high - low), 0) != 65536 OR min(low) != 0 OR (state = 'retired' AND max(worker) != '')
+HAVING ifnull(max(high), 0) != 65536 OR max(low != previous_high) OR (state = 'retired' AND max(worker) != '')
 LIMIT 5;

@@ -1,0 +1,49 @@
+"""Failures of keys and actions of operators in memory."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from fait._store.memory.state import MemoryState
+from fait._store.ports.failures import MAX_ACTIONS, REQUESTED, Action, FailureRequest, KeyFailure
+
+__all__ = ["MemoryFailures"]
+
+
+class MemoryFailures:
+    """The port `Failures`."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    async def failures(self, subscription: str | None = None) -> list[KeyFailure]:
+        ordered = [each for _, each in sorted(self._state.failures.items())]
+        return [each for each in ordered if subscription in (None, each.subscription)]
+
+    async def requested(self) -> list[KeyFailure]:
+        return [each for each in await self.failures() if each.state in REQUESTED]
+
+    async def request(self, request: FailureRequest) -> int:
+        parked = {
+            id: each
+            for id, each in self._state.failures.items()
+            if each.subscription == request.subscription and each.key in request.keys and each.state == "parked"
+        }
+        keys = {each.key for each in parked.values()}
+        if len(keys) == len(set(request.keys)):
+            for id, each in parked.items():
+                self._state.failures[id] = replace(
+                    each,
+                    state=request.state,
+                    requested_by=request.by,
+                    reason=request.reason,
+                    discard_until=request.discard_until,
+                )
+            self._state.record_action(*request.as_action())
+        return len(keys)
+
+    async def record_action(self, action: str, subscription: str, details: str, by: str, reason: str) -> None:
+        self._state.record_action(action, subscription, details, by, reason)
+
+    async def actions(self, *, limit: int = MAX_ACTIONS) -> Sequence[Action]:
+        return self._state.actions[::-1][:limit]

@@ -1,0 +1,139 @@
+"""What every process can know of the subscriptions of a store: read from its rows, without a worker.
+
+`fait status` shows it, and `fait doctor` concludes from it what is wrong.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from fait._events.query import Query
+from fait._store.ports.failures import FailureState, KeyFailure
+from fait._store.ports.leases import Outage, Range, RegisteredWorker
+from fait._store.ports.log import Log
+from fait._store.ports.registrations import RangeKey, Registration
+from fait._store.ports.store import Store
+
+__all__ = ["ObservedState", "SubscriptionOverview", "read_overviews", "worker_name"]
+
+ObservedState = Literal["paused", "no worker", "idle", "waiting", "catching up", "live"]
+"""State of a subscription, as other processes see it. "idle": up to date, without a worker; "waiting": in an outage."""
+
+
+class SubscriptionOverview(Struct, frozen=True):
+    """A subscription, as any process sees it.
+
+    Attributes:
+        registration: its registration.
+        ranges: its ranges.
+        owners: the workers that own its ranges. One that has crashed is among them until another one replaces it.
+        runnable_by: the workers that declare it, with any definition.
+        failures: the failures of its keys.
+        head: position of the last event that readers can read.
+        oldest: when the oldest event that it handles, and has not, was recorded; None: there is none.
+    """
+
+    registration: Registration
+    ranges: tuple[Range, ...]
+    owners: tuple[RegisteredWorker, ...]
+    runnable_by: tuple[RegisteredWorker, ...]
+    failures: tuple[KeyFailure, ...]
+    head: int
+    oldest: datetime | None
+
+    @property
+    def name(self) -> str:
+        """Name of the subscription."""
+        return self.registration.subscription
+
+    @property
+    def position(self) -> int:
+        """Lowest position of its ranges."""
+        return min(each.position for each in self.ranges)
+
+    @property
+    def lag(self) -> int:
+        """Positions to the head, if an event is not handled that is not of a failed key; otherwise 0."""
+        return 0 if self.oldest is None else max(0, self.head - self.position)
+
+    @property
+    def outage(self) -> Outage | None:
+        """Why its worker waits; None if it does not."""
+        health = next((each.health for each in self.ranges if each.health), "")
+        return msgspec.json.decode(health, type=Outage) if health else None
+
+    @property
+    def state(self) -> ObservedState:
+        """Its state, apart from the keys that failed."""
+        if self.registration.paused:
+            return "paused"
+        if self.outage is not None:
+            return "waiting"
+        if not self.owners:
+            has_work = self.lag or self.registration.kind == "consumer"
+            return "no worker" if has_work or any(each.state != "parked" for each in self.failures) else "idle"
+        return "catching up" if self.lag else "live"
+
+    @property
+    def counts(self) -> Counter[FailureState]:
+        """Number of failed keys in each state."""
+        return Counter(each.state for each in self.failures)
+
+    @property
+    def last_error(self) -> KeyFailure | Outage | None:
+        """Its outage, or else the last failure of a key."""
+        return self.outage or max(self.failures, key=lambda each: each.last_failed_at, default=None)
+
+
+async def read_overviews(store: Store) -> list[SubscriptionOverview]:
+    """Return the subscriptions of a store, in order of their names."""
+    ranges, workers = await store.leases.ranges(), await store.leases.workers()  # workers register before they own any
+    failures, registrations = await store.failures.failures(), await store.registrations.registrations()
+    head = await store.log.head()  # read after the positions, which are at or below it
+    overviews = list[SubscriptionOverview]()
+    for each in registrations:
+        own = tuple(part for part in ranges if _belongs(part.key, each))
+        if own:  # else it was registered during the reads
+            oldest = await _oldest(store.log, each, min(part.position for part in own))
+            overviews.append(_overview(each, own, workers, failures, head, oldest))
+    return overviews
+
+
+def _belongs(part: RangeKey | KeyFailure, registration: Registration) -> bool:
+    return (part.subscription, part.generation) == (registration.subscription, registration.generation)
+
+
+async def _oldest(log: Log, registration: Registration, position: int) -> datetime | None:
+    if registration.kind == "consumer":
+        return None
+    # fault: unhandled-types-count-as-lag
+    page = await log.read(position, query=Query(registration.handled_types), limit=1)
+    return page.events[0].recorded_at if page.events else None
+
+
+def _overview(
+    registration: Registration,
+    ranges: tuple[Range, ...],
+    workers: Sequence[RegisteredWorker],
+    failures: Sequence[KeyFailure],
+    head: int,
+    oldest: datetime | None,
+) -> SubscriptionOverview:
+    owned_by, name = {each.worker for each in ranges}, registration.subscription
+    return SubscriptionOverview(
+        registration, ranges,
+        owners=tuple(each for each in workers if each.worker.id in owned_by),
+        runnable_by=tuple(each for each in workers if name in each.worker.runs),
+        failures=tuple(each for each in failures if _belongs(each, registration)),
+        head=head, oldest=oldest,
+    )  # fmt: skip
+
+
+def worker_name(registered: RegisteredWorker) -> str:
+    """Return host and process id of a worker; of one that has not registered them, the beginning of its id."""
+    worker = registered.worker
+    return f"{worker.host}:{worker.pid}" if worker.host else worker.id[:8]

@@ -1,0 +1,5 @@
+-- rename_failures: move the failures of a subscription to another name.
+-- In:   $1 old name · $2 new name
+-- Out:  nothing
+-- Plan: Update on fait_failures, Index Scan using fait_failures_pkey
+UPDATE {schema}.fait_failures SET subscription = $2 WHERE subscription = $1;

@@ -1,0 +1,4 @@
+-- delete_failures: delete the failures of some keys.
+-- In:   ?1 subscription · ?2 generation · ?3 keys, a JSON array
+-- Out:  nothing
+DELETE FROM fait_failures WHERE subscription = ?1 AND generation = ?2 AND key IN (SELECT value FROM json_each(?3));

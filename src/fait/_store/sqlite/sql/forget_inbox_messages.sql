@@ -1,0 +1,4 @@
+-- forget_inbox_messages: delete the messages of a consumer.
+-- In:   ?1 consumer
+-- Out:  nothing
+DELETE FROM fait_inbox_messages WHERE consumer = ?1;

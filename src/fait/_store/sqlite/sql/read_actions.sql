@@ -1,0 +1,7 @@
+-- read_actions: the last actions of operators.
+-- In:   ?1 limit
+-- Out:  time, action, subscription, details, user and reason of each, the last one first
+SELECT recorded_at, action, subscription, details, requested_by, reason
+FROM fait_actions
+ORDER BY id DESC
+LIMIT ?1;

@@ -1,0 +1,93 @@
+"""Where the events of a range come from under one lease: the log, or for a consumer a broker.
+
+The source numbers its events. In the log, the numbers are positions. A broker has none that all lanes share, so a
+consumer counts the messages that it receives; each lease begins after the last number that was recorded.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+from fait._events.append import Page
+from fait._events.query import Query
+from fait._store.ports.failures import FailureChange, KeyFailure
+from fait._store.ports.inbox import InboxChanges
+from fait._store.ports.leases import Lease
+from fait._store.ports.log import Log
+from fait._store.ports.unit_of_work import RangeMove
+from fait._subscriptions.failed_events import FailedEvents, FailedPage
+from fait._subscriptions.page_reader import PageReader
+
+__all__ = ["EventSource", "InboxProgress", "LogSource", "OpenSource"]
+
+
+class InboxProgress(Protocol):
+    """What a consumer remembers with each record."""
+
+    def changes(self, move: RangeMove, finished: Collection[int], failures: Sequence[FailureChange]) -> InboxChanges:
+        """Return what is to be remembered with a move of the range.
+
+        Args:
+            move: the move.
+            finished: positions of the events that took effect, or were skipped.
+            failures: changes of failures.
+        """
+        ...
+
+    def recorded(self, move: RangeMove) -> None:
+        """Take note that a move was recorded, with what `changes` returned for it."""
+        ...
+
+
+class EventSource(Protocol):
+    """Where the events of a range come from."""
+
+    @property
+    def progress(self) -> InboxProgress | None:
+        """What is remembered with each record; None: nothing but the move of the range."""
+        ...
+
+    async def wait(self, after: int) -> None:
+        """Wait until there may be an event after a position."""
+        ...
+
+    async def read(self, after: int, query: Query, limit: int) -> Page:
+        """Return the next events after a position, at most `limit`."""
+        ...
+
+    async def read_failed(self, failure: KeyFailure, query: Query, up_to: int, limit: int) -> FailedPage:
+        """Return events of a key that failed; see `FailedEvents.read`."""
+        ...
+
+    async def close(self) -> None:
+        """Release what it has opened. Never raises."""
+        ...
+
+
+OpenSource = Callable[[Lease], EventSource]
+"""Returns the source of a range under a lease. It connects when it is first read."""
+
+
+class LogSource:
+    """The events of the log.
+
+    Args:
+        log: the log.
+        reader: reads it for all ranges of the subscription.
+        lease: the lease of the range.
+        by_stream: whether the order key is the stream.
+    """
+
+    def __init__(self, log: Log, reader: PageReader, lease: Lease, *, by_stream: bool) -> None:
+        self.progress: InboxProgress | None = None
+        self._reader = reader
+        self._lease = lease
+        self._failed_events = FailedEvents(log, by_stream=by_stream)
+        self.wait = log.wait_for_events
+        self.read_failed = self._failed_events.read
+
+    async def read(self, after: int, query: Query, limit: int) -> Page:
+        """Return the next events."""
+        return await self._reader.read(after, query, limit, self._lease)
+
+    async def close(self) -> None:
+        """Do nothing: the log belongs to the store."""

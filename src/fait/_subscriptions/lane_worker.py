@@ -1,0 +1,545 @@
+"""Works on a lane: reads the log ahead, handles events, records them, and isolates the keys that fail.
+
+    read ─► lane ─► job ─► handle ─► record              up to `concurrency` jobs run at the same time
+                     │
+                     └─ error ─► failure of its key ─► retry ─► … ─► parked, skipped, or the subscription is paused
+
+The errors of events become failures of their keys. All other errors end the work: the processor decides when it
+continues.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from itertools import takewhile
+from typing import Final, Literal
+
+from msgspec.structs import replace
+
+from fait._decisions.decision_loop import back_off
+from fait._errors import EventTooNew, StoreUnavailable
+from fait._events.append import Conflict, Page, conflict_error
+from fait._events.envelope import RecordedEvent
+from fait._events.query import Query
+from fait._store.ports.failures import FailureChange, KeyFailure
+from fait._subscriptions.call_context import CallContext, LaneTenure
+from fait._subscriptions.failure import as_exception, is_outage
+from fait._subscriptions.lane import Job, RangeLane
+from fait._subscriptions.record_queue import NOTHING, JobResult, RecordQueue
+from fait._subscriptions.retry_plan import RetryPlan
+from fait._subscriptions.subscription import FailedKey, Outcome
+from fait._subscriptions.subscription_run import SubscriptionRun
+from fait._telemetry import logger
+
+__all__ = ["CHECKPOINT_DELAY_S", "LaneWorker"]
+
+CHECKPOINT_DELAY_S: Final = 0.1
+"""Maximum delay before the checkpoint is written after a skip over events that the subscription does not handle."""
+
+MAX_SILENT_CONFLICTS: Final = 10
+"""Number of consecutive conflicts after which the subscription shows them as its error, until an event is recorded."""
+
+_query_of_types: Final[Callable[[tuple[str, ...]], Query]] = lru_cache(256)(Query)
+"""A subscription reads the same types for each page: they are checked once."""
+
+
+class LaneWorker:
+    """Works on a lane until it is stopped, its lease is lost, or the store or a service is unavailable.
+
+    Args:
+        run: what the processors of the subscription share.
+        lane: the lane.
+        report: called whenever the position may have changed.
+
+    Attributes:
+        lane: the lane.
+        error: the last error that is being retried; None if there is none.
+        lease_lost: why the lease was lost; "" if it was not.
+        tenure: the work, as the subscription sees it.
+    """
+
+    def __init__(self, run: SubscriptionRun, lane: RangeLane, report: Callable[[], None]) -> None:
+        self.lane = lane
+        self.error: Exception | None = None
+        self.lease_lost = ""
+        self.conflicts = 0
+        self._run = run
+        self._definition = run.definition
+        self._subscription = run.subscription
+        self._failing_keys = run.failing_keys
+        self._report = report
+        self._query = _query_of_types(lane.lease.handled_types)
+        self._source = run.open_source(lane.lease)
+        self._records = RecordQueue(run.store.recorder, lane, self._source.progress)
+        self._limit = run.definition.batch  # smaller after a batch has failed, to find what is at fault
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._reading: asyncio.Task[None] | None = None
+        self._problem: Exception | None = None
+        self._beyond: EventTooNew | None = None  # the event after the cursor can be handled only by newer code
+        self._retries = RetryPlan(run, lane)
+        self._live_is_next = False  # a live job, after one for a failed key
+        self._passed_since = 0.0
+        self._stopped = False
+        self._end: int | None = None  # position after which nothing is taken up
+        self._wake = asyncio.Event()
+        self.tenure = LaneTenure(lane)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no other event must be handled."""
+        return (self._stopped and self._end is None) or bool(self.lease_lost) or self._problem is not None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the end of the log has been read, and all events up to it are finished."""
+        return not self.lane.more and self.lane.is_idle
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the key of an event is being retried, or redriven."""
+        return bool(self._retries.due)
+
+    def stop(self, at: int | None = None) -> None:
+        """Finish the events that are being handled, then stop.
+
+        Args:
+            at: position up to which all events are to be handled before; None: none that is not being handled.
+        """
+        self._stopped, self._end = True, at
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look again whether something can be done."""
+        self._wake.set()
+
+    def lose_lease(self, reason: str) -> None:
+        """Stop, because the lease is lost."""
+        self.lease_lost = self.lease_lost or reason
+        self._wake.set()
+
+    def accept_request(self, failure: KeyFailure) -> None:
+        """Do what an operator has requested of a parked key."""
+        current = self.lane.failures.get(failure.key)
+        if current is not None and current.state == "parked" and current.last_failed_at == failure.last_failed_at:
+            self.lane.failures[failure.key] = failure
+            self._retries.due[failure.key] = 0.0
+            self._wake.set()
+
+    async def run(self) -> None:
+        """JobResult until it is stopped or its lease is lost.
+
+        Raises:
+            StoreUnavailable, Unavailable, or another error that is no failure of an event.
+        """
+        try:
+            while not self.stopping:
+                self._start_work()
+                if not self.stopping:
+                    await self._wait()
+        finally:
+            await self._finish()
+        if self._problem is not None:
+            raise self._problem
+
+    def _start_work(self) -> None:
+        lane = self.lane
+        if self._can_read:
+            self._reading = asyncio.create_task(self._read(), name=f"fait-read-{self._definition.name}")
+            self._reading.add_done_callback(self._end_reading)
+        self._start_jobs()
+        is_idle = lane.is_idle and not self._jobs
+        if self._beyond is not None and is_idle:
+            self._problem = self._beyond
+        if self._end is not None and lane.cursor >= self._end and is_idle:
+            self._end = None  # now it stops
+
+    def _start_jobs(self) -> None:
+        while len(self._jobs) < self._definition.concurrency and (job := self._next_job()) is not None:
+            task = asyncio.create_task(self._run_jobs(job), name=f"fait-job-{self._definition.name}")
+            self._jobs.add(task)
+            task.add_done_callback(self._end_job)
+
+    @property
+    def _can_read(self) -> bool:
+        is_at_end = self._end is not None and self.lane.cursor >= self._end
+        return not is_at_end and self._reading is None and self._beyond is None and self.lane.capacity > 0
+
+    async def _wait(self) -> None:
+        """Wait until something has ended or is due."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._due_in_s()):
+                await self._wake.wait()
+        self._wake.clear()
+        if self._checkpoint_due_in_s() == 0:
+            await self.write_checkpoint()
+
+    def _due_in_s(self) -> float | None:
+        now, times = self._run.clock.monotonic(), list[float]()
+        if len(self._jobs) < self._definition.concurrency and self._run.is_alive():
+            times = [max(0.0, at - now) for key, at in self._retries.due.items() if not self.lane.is_busy(key)]
+        if (checkpoint := self._checkpoint_due_in_s()) is not None:
+            times.append(checkpoint)
+        return min(times, default=None)
+
+    async def _finish(self) -> None:
+        """Wait for the jobs; cancel them if this task is canceled."""
+        if self._reading is not None:
+            self._reading.cancel()
+        try:
+            if self._jobs:
+                await asyncio.wait(self._jobs)
+        finally:
+            running = [*self._jobs, *([self._reading] if self._reading else [])]
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            await self.tenure.end()
+            await self._source.close()
+
+    def _end_reading(self, task: "asyncio.Task[None]") -> None:
+        self._reading = None
+        self._keep_problem(task)
+
+    def _end_job(self, task: "asyncio.Task[None]") -> None:
+        self._jobs.discard(task)
+        self._keep_problem(task)
+
+    def _keep_problem(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if not isinstance(error, Exception):
+                raise error
+            self._problem = self._problem or error
+        self._wake.set()
+
+    # Reading
+
+    async def _read(self) -> None:
+        """Take up the next page of the events that the registration names: other versions may handle more types."""
+        lane = self.lane
+        if not lane.more:
+            await self._source.wait(lane.cursor)
+        page = await self._source.read(lane.cursor, self._query, lane.capacity)
+        if self.stopping:
+            return
+        if self._run.error is not None and self._source.progress is not None and not self._failing_keys:
+            # fault: ended-outage-not-recorded
+            await self._record(JobResult(), ())  # shows it, although there may be no message for long
+            self._run.end_outage()
+        if self._end is not None and page.position > self._end:
+            page = Page([each for each in page.events if each.position <= self._end], self._end, more=False)
+        events, position = self._handled(page.events), page.position
+        if self._beyond is not None:
+            position = page.events[len(events)].position - 1
+        lane.take(events, position)
+        lane.more = page.more or lane.cursor < page.position
+        self._start_jobs()  # at once: `run` would do it only two turns of the event loop later
+        self._report()
+
+    def _handled(self, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
+        """Return the events to handle, up to one whose type only other code handles."""
+        definition = self._definition
+        if not definition.handled_types:
+            return [each for each in events if each.type not in definition.ignored_types]
+        # fault: worker-reads-its-own-types
+        if self.lane.lease.handled_types == definition.handled_types:
+            return events
+        known = list(takewhile(lambda each: each.type in definition.handled_types, events))
+        if len(known) < len(events):
+            event = events[len(known)]
+            reason = (
+                f"another version of the app has declared that {definition.name!r} handles it. Deploy it, or "
+                f"open the app with accept=[{definition.name!r}] to no longer handle it"
+            )
+            self._beyond = EventTooNew(event.stream, event.version, event.type, reason)
+        return known
+
+    # Jobs
+
+    def _next_job(self) -> Job | None:
+        """Return a live job or one for a failed key, in turns."""
+        if not self._may_begin:
+            return None
+        if self._live_is_next and (job := self.lane.next_job(self._limit)) is not None:
+            self._live_is_next = False
+            return job
+        job = self._due_job() if self._retries.due else None
+        self._live_is_next = job is not None
+        return job or self.lane.next_job(self._limit)
+
+    def _due_job(self) -> Job | None:
+        now = self._run.clock.monotonic()
+        for key, due_at in self._retries.due.items():
+            if due_at <= now and (job := self.lane.begin(self.lane.failures[key])) is not None:
+                return job
+        return None
+
+    @property
+    def _may_begin(self) -> bool:
+        """Whether a call may begin: not if another worker may have the range already."""
+        # fault: stopped-worker-starts-calls
+        return not self.stopping and self._run.is_alive()
+
+    async def _run_jobs(self, job: Job | None) -> None:
+        """Run a job, and further ones as long as there are any: a task for each would cost more than a short job."""
+        while job is not None:
+            await self._run_job(job)
+            if self._retries.due or self._can_read:
+                self._wake.set()
+            job = self._next_job()
+
+    async def _run_job(self, job: Job) -> None:
+        unhandled: Sequence[RecordedEvent] = job.events
+        try:
+            if job.failure is None:
+                unhandled = await self._handle(job.events)
+            else:
+                await self._handle_failed(job.failure)
+        finally:
+            self.lane.end(job, unhandled)
+
+    async def _handle(self, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
+        """Handle live events, and record them. Returns those that are neither finished nor set aside."""
+        outcome = await self._call(events, CallContext(self))
+        # fault: recorded-part-repeated
+        (finished, rest), error = outcome.divide(events), outcome.error
+        failed = list(outcome.failed_keys)
+        if error is not None and not self._must_wait(error):
+            failed.append(FailedKey(self._key_of(rest[0], error), rest[0], error))
+        if finished or failed:
+            work = self._work(finished, rest, outcome, failed)
+            result = await self._record(work, events)
+            if isinstance(result, Exception):  # of the only event
+                failed = [FailedKey(self._key_of(events[0], result), events[0], result)]
+                work = self._work((), events, NOTHING, failed)
+                result = await self._record(work, ())
+            if result != "recorded":
+                return events
+            if failed:
+                await self._follow_up(work, failed)
+                left = {each.position for each in (*work.events, *work.set_aside)}
+                rest = [each for each in rest if each.position not in left]
+        if error is not None and self._must_wait(error):
+            raise error
+        return rest
+
+    def _work(
+        self,
+        finished: Sequence[RecordedEvent],
+        rest: Sequence[RecordedEvent],
+        outcome: Outcome,
+        failed: Sequence[FailedKey],
+    ) -> JobResult:
+        """Return finished events, with the failures of keys, as one piece of work."""
+        if not failed:
+            return JobResult(finished, outcome)
+        skipped, changes, aside = list[RecordedEvent](), list[FailureChange](), list[RecordedEvent]()
+        for each in failed:
+            failure, action = self._retries.failure_of(each, None)
+            if action == "skip":
+                skipped.append(each.event)
+            else:
+                changes.append(FailureChange(each.key, (), failure))
+                aside += (event for event in rest if self._subscription.key_of(event) == each.key)
+        return JobResult([*finished, *skipped] if skipped else finished, outcome, changes, aside)
+
+    async def _call(self, events: Sequence[RecordedEvent], context: CallContext) -> Outcome:
+        try:
+            async with self._run.calls:
+                return await self._subscription.handle(events, context) if self._may_begin else Outcome(0)
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            if is_outage(error, self._definition.policy):
+                return Outcome(0, error=as_exception(error))
+            return Outcome(0, error=self._split(events, error))
+
+    def _split(self, events: Sequence[RecordedEvent], error: BaseException) -> Exception | None:
+        """Return the error of a single event; None for several events, of which fewer are handled from now on."""
+        if len(events) == 1:
+            return as_exception(error)
+        self._limit = max(1, len(events) // 2)
+        logger.info(
+            "batch failed, handling %d of its events: subscription=%s position=%d last_position=%d error=%r",
+            self._limit, self._definition.name, events[0].position, events[-1].position, error,
+        )  # fmt: skip
+        return None
+
+    def _must_wait(self, error: Exception) -> bool:
+        """Whether an error is no failure of its event."""
+        policy = self._definition.policy
+        # fault: outage-counts-as-attempt
+        return (isinstance(error, EventTooNew) and policy.too_new == "wait") or is_outage(error, policy)
+
+    async def _record(
+        self, work: JobResult, events: Sequence[RecordedEvent]
+    ) -> Literal["recorded", "not_recorded"] | Exception:
+        """Record work.
+
+        Args:
+            work: the work.
+            events: the events that it was made for.
+
+        Returns:
+            "recorded"; "not_recorded": the events must be handled again; or why the only event cannot be recorded.
+        """
+        try:
+            result = await self._records.record(work)
+        except StoreUnavailable as error:
+            if error.outcome == "not_written":  # perhaps because of one statement
+                self._limit = 1
+            raise
+        except Exception as error:
+            if not events:
+                raise
+            return self._split(events, error) or "not_recorded"
+        if result == "refused":
+            self.lose_lease("another process acquired it, or the checkpoint or the definition was changed")
+            return "not_recorded"
+        # fault: conflict-counts-as-recorded
+        if result != "recorded":
+            await self._wait_after_conflict(events[0].position, result)
+            return "not_recorded"
+        self.conflicts, self._passed_since = 0, 0.0
+        if work.outcome.finished and not work.outcome.failed_keys:
+            self._limit = min(self._definition.batch, self._limit * 2)
+            self._failing_keys.clear()
+        if not self.lane.failures:
+            self.error = None
+        self._report()
+        return "recorded"
+
+    async def write_checkpoint(self) -> None:
+        """Record that events were passed that are not handled now."""
+        if self.lane.has_passed_events and not self.lease_lost:
+            await self._record(JobResult(), ())
+
+    def _checkpoint_due_in_s(self) -> float | None:
+        """Return the time until passed events must be recorded; None if there are none."""
+        if not self.lane.has_passed_events:
+            return None
+        self._passed_since = self._passed_since or self._run.clock.monotonic()
+        return max(0.0, self._passed_since + CHECKPOINT_DELAY_S - self._run.clock.monotonic())
+
+    async def _wait_after_conflict(self, position: int, conflict: Conflict) -> None:
+        """Back off before events are handled again. A conflict is not a failure of an event."""
+        self.conflicts += 1
+        self._limit = 1  # a shorter attempt meets fewer appends
+        error, name = conflict_error(conflict), self._definition.name
+        if self.conflicts >= MAX_SILENT_CONFLICTS:
+            self.error = error
+        logger.log(
+            logging.WARNING if self.conflicts == MAX_SILENT_CONFLICTS else logging.DEBUG,
+            "event is handled again because of conflicts: subscription=%s position=%d conflicts=%d error=%r",
+            name, position, self.conflicts, error,
+        )  # fmt: skip
+        if self.conflicts > 1:
+            await back_off(self.conflicts)
+
+    # Failures
+
+    def _key_of(self, event: RecordedEvent, error: Exception) -> str:
+        """Return the key of an event that failed; raise the error if any key may be concerned."""
+        if (key := self._subscription.key_of(event)) is None:
+            raise error
+        return key
+
+    async def _follow_up(self, work: JobResult, failed: Sequence[FailedKey]) -> None:
+        """Do what follows the recorded failures of live events."""
+        failures = {each.key: each.failure for each in work.failures}
+        for each in failed:
+            failure = failures.get(each.key)
+            await self._after_failure(each, failure, 1)
+
+    async def _after_failure(self, failed: FailedKey, failure: KeyFailure | None, attempt: int) -> None:
+        """Do what follows a recorded failure."""
+        if await self._retries.follow(failed, failure, attempt) != "skip":
+            self.error = failed.error
+        if self._retries.pause:
+            self.lose_lease(self._retries.pause)
+        self._problem = self._problem or self._retries.outage
+
+    async def _handle_failed(self, failure: KeyFailure) -> None:
+        """Retry, redrive or discard events of a key that failed, in order. Without any, the key is handed back."""
+        key, frontier = failure.key, self.lane.frontier
+        self._retries.due[key] = self._run.clock.monotonic()  # unless something else follows
+        if failure.state == "discarding":
+            following = max(failure.next_position, failure.discard_until + 1)
+            await self._change(failure, replace(failure, state="redriving", next_position=following))
+            return
+        # Events of the key that a former owner left unfinished are set aside when they are taken up, not before.
+        # fault: unfinished-event-handled-twice
+        needed = max(frontier, failure.next_position - 1)
+        # fault: discarded-events-handled-later
+        if self.lane.cursor < needed:
+            self._retries.due[key] += CHECKPOINT_DELAY_S
+            return
+        limit = 1 if failure.state == "retrying" else self._limit
+        page = await self._source.read_failed(failure, self._query, frontier, limit)
+        events = self._handled(page.events)
+        # fault: newer-event-of-failed-key-passed
+        if self._beyond is not None:
+            del self._retries.due[key]  # for the process that acquires the lease
+            return
+        outcome = NOTHING
+        if events:
+            attempt = failure.attempts + 1 if events[0].id == failure.event_id else 1
+            outcome = await self._call(events, CallContext(self, attempt, key))
+        await self._record_failed(failure, events, outcome, page.position, frontier)
+
+    async def _record_failed(
+        self, failure: KeyFailure, events: Sequence[RecordedEvent], outcome: Outcome, position: int, frontier: int
+    ) -> None:
+        """Record what became of events of a key that had failed.
+
+        Args:
+            failure: the failure so far.
+            events: the events.
+            outcome: the outcome.
+            position: position up to which these are all events of the key.
+            frontier: the frontier when they were read.
+        """
+        error = outcome.error or next((each.error for each in outcome.failed_keys), None)
+        finished = 0 if outcome.failed_keys else outcome.finished
+        if finished == len(events):
+            new = replace(failure, state="redriving", next_position=max(position + 1, failure.next_position))
+            # fault: key-handed-back-without-what-is-left
+            read_to = position if position >= frontier else None
+            result = await self._change(failure, new, outcome, events, read_to)
+        elif finished:
+            new = replace(failure, state="redriving", next_position=events[finished - 1].position + 1)
+            result = await self._change(failure, new, outcome, events)
+        else:
+            result = error or "not_recorded"
+        if isinstance(result, Exception):
+            if self._must_wait(result):
+                raise result
+            await self._fail_again(failure, FailedKey(failure.key, events[0], result))
+
+    async def _fail_again(self, failure: KeyFailure, failed: FailedKey) -> None:
+        """Record that the first event of a key with a failure has failed."""
+        new, action = self._retries.failure_of(failed, failure)
+        attempt = new.attempts
+        if action == "skip":
+            new = replace(failure, state="redriving", next_position=failed.event.position + 1)
+        if await self._change(failure, new) == "recorded":
+            if action != "skip":
+                del self._retries.due[failure.key]
+            await self._after_failure(failed, None if action == "skip" else new, attempt)
+
+    async def _change(
+        self,
+        failure: KeyFailure,
+        new: KeyFailure,
+        outcome: Outcome = NOTHING,
+        events: Sequence[RecordedEvent] = (),
+        read_to: int | None = None,
+    ) -> Literal["recorded", "not_recorded"] | Exception:
+        """Record a change of a failure, or its removal; see `JobResult.read_to`."""
+        change = FailureChange(failure.key, (failure.state,), new)
+        result = await self._record(JobResult((), outcome, (change,), read_to=read_to), events)
+        if result == "recorded" and failure.key not in self.lane.failures:
+            self._retries.due.pop(failure.key, None)
+            logger.info("key is handled again: subscription=%s key=%s", self._definition.name, failure.key)
+        return result

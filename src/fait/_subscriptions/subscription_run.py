@@ -1,0 +1,105 @@
+"""What the processors of a subscription share in this process, such as its reader and the outage that they wait for."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from fait._clock import Clock
+from fait._errors import CheckpointMismatch, ReadModelChanged, Unavailable
+from fait._store.ports.leases import Lease
+from fait._store.ports.store import Store
+from fait._subscriptions.event_source import EventSource, LogSource, OpenSource
+from fait._subscriptions.failure import FailurePolicy, describe_outage
+from fait._subscriptions.page_reader import PageReader
+from fait._subscriptions.subscription import Subscription
+from fait._telemetry import logger
+
+__all__ = ["SubscriptionRun"]
+
+OUTAGE_POLICY: Final = FailurePolicy()
+"""Delays between attempts to use what is unavailable."""
+
+
+class SubscriptionRun:
+    """What the processors of a subscription share in this process.
+
+    Args:
+        subscription: handles the events.
+        store: the store of the log and of the ranges.
+        worker: id of this process, for its leases.
+        lease_s: duration of a lease, in seconds.
+        clock: current time, for the times of failures.
+        open_source: where events come from, if not from the log.
+
+    Attributes:
+        definition: the definition of the subscription.
+        open_source: returns the source of the events of a range.
+        calls: limits the number of calls at the same time.
+        failing_keys: keys that have failed since an event was last handled.
+        error: the error because of which processors wait, or were refused a lease; None if there is none.
+        is_paused: whether a lease was refused because an operator has paused the subscription.
+        rests_until: monotonic time before which this process takes no range, as it makes no progress.
+        is_alive: returns whether the heartbeat of this worker is recent enough to begin a call.
+    """
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        store: Store,
+        worker: str,
+        lease_s: float,
+        clock: Clock,
+        open_source: OpenSource | None = None,
+    ) -> None:
+        self.subscription = subscription
+        self.definition = subscription.definition
+        self.store = store
+        self.worker = worker
+        self.lease_s = lease_s
+        self.clock = clock
+        self.open_source = open_source or self._open_log
+        self._reader = PageReader(store.log, subscription.key_of)
+        self.calls = asyncio.Semaphore(self.definition.concurrency)
+        self.failing_keys = set[str]()
+        self.error: Exception | None = None
+        self.is_paused = False
+        self.rests_until = 0.0
+        self.is_alive: Callable[[], bool] = lambda: True
+        self._outages = 0
+        self._outage_at = clock.now()
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the last lease was refused for a reason that concerns all ranges."""
+        return self.is_paused or isinstance(self.error, ReadModelChanged | CheckpointMismatch)
+
+    def _open_log(self, lease: Lease) -> EventSource:
+        return LogSource(self.store.log, self._reader, lease, by_stream=self.definition.order_key == "stream")
+
+    def begin_outage(self, error: Exception) -> float:
+        """Take note of an error that is not that of an event. Returns after how many seconds to try again."""
+        self.error = error
+        self._outages += 1
+        if self._outages == 1:
+            self._outage_at = self.clock.now()
+        delay_s = OUTAGE_POLICY.delay_s(self._outages)
+        if isinstance(error, Unavailable) and error.retry_after_s is not None:
+            delay_s = max(0.0, error.retry_after_s)
+        logger.log(
+            logging.ERROR if self._outages == 1 else logging.WARNING,
+            "subscription failed, retrying in %.2f s: subscription=%s failures=%d error=%r",
+            delay_s, self.definition.name, self._outages, error, exc_info=error if self._outages == 1 else None,
+        )  # fmt: skip
+        return delay_s
+
+    def end_outage(self) -> None:
+        """Take note of progress."""
+        self.error, self._outages = None, 0
+
+    def describe_outage(self) -> str:
+        """Return the outage as JSON text, for other processes."""
+        assert self.error is not None
+        return msgspec.json.encode(describe_outage(self.error, self._outage_at)).decode()

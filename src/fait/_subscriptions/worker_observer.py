@@ -1,0 +1,67 @@
+"""Finds workers whose heartbeat stands still, by the monotonic clock of this process alone."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from fait._store.ports.leases import Range, RegisteredWorker
+
+__all__ = ["IDLE_WORKER_TIMEOUT_S", "WorkerObserver"]
+
+IDLE_WORKER_TIMEOUT_S: Final = 60.0
+"""Minimum time without a heartbeat after which a worker is removed that runs none of the same subscriptions."""
+
+
+class WorkerObserver:
+    """Finds workers whose heartbeat stands still.
+
+    Args:
+        worker: id of this process.
+        subscriptions: names of the subscriptions that it runs.
+        lease_s: duration of a lease, in seconds.
+
+    Attributes:
+        expiries: monotonic time at which each other worker is expired, unless its heartbeat changes, by its id.
+    """
+
+    def __init__(self, worker: str, subscriptions: frozenset[str], lease_s: float) -> None:
+        self.expiries: Mapping[str, float] = {}
+        self._worker = worker
+        self._subscriptions = subscriptions
+        self._lease_s = lease_s
+        self._since: dict[str, tuple[int, float]] = {}
+
+    @property
+    def expires_at(self) -> float:
+        """Monotonic time at which the next worker is expired, unless its heartbeat changes."""
+        return min(self.expiries.values(), default=float("inf"))
+
+    def expired(
+        self, workers: Sequence[RegisteredWorker], ranges: Sequence[Range], now: float
+    ) -> list[RegisteredWorker]:
+        """Return the workers whose heartbeat has stood still for too long.
+
+        Args:
+            workers: all workers.
+            ranges: all ranges.
+            now: monotonic time.
+        """
+        owners = {each.worker for each in ranges if each.key.subscription in self._subscriptions}
+        previous, self._since = self._since, {}
+        for each in workers:
+            id, heartbeat = each.worker.id, each.heartbeat
+            last, since = previous.get(id, (None, now))
+            # fault: worker-of-live-heartbeat-expired
+            self._since[id] = (heartbeat, since if last == heartbeat else now)
+        self.expiries = {
+            each.worker.id: self._expiry(each, owners) for each in workers if each.worker.id != self._worker
+        }
+        # fault: crashed-worker-never-expires
+        return [each for each in workers if self.expiries.get(each.worker.id, now + 1) <= now]
+
+    def _expiry(self, registered: RegisteredWorker, owners: Collection[str]) -> float:
+        """Return when a worker is expired. One that runs other subscriptions may have a longer lease."""
+        worker = registered.worker
+        shares = worker.id in owners or not self._subscriptions.isdisjoint(worker.runs)
+        # fault: worker-of-other-subscriptions-expired-early
+        timeout_s = self._lease_s if shares else max(self._lease_s, IDLE_WORKER_TIMEOUT_S)
+        return self._since[worker.id][1] + timeout_s
