@@ -1,0 +1,192 @@
+"""The exceptions of brokers, relays and consumers; the others are in `_errors`.
+
+FaitError
+├── BrokerUnavailable       the broker cannot be reached, or accepts nothing at the moment; see `.outcome`
+├── Fenced                  another publisher of the same relay has replaced this one
+├── MessageRefused          a relay cannot publish an event: its message is too large, for example
+├── TopologyMismatch        a topic of the broker is missing or not as it must be
+├── BrokerLostMessages      the broker of a relay stores a lower position than before
+├── OffsetLost              a topic does not have the last message that a consumer has read
+├── BrokerAhead             the broker stores a position that this log does not have
+└── MalformedMessage        a message of a broker is not the event that it says it is
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from fait._errors import FaitError
+
+__all__ = [
+    "BrokerAhead",
+    "BrokerLostMessages",
+    "BrokerUnavailable",
+    "Fenced",
+    "MalformedMessage",
+    "MessageRefused",
+    "OffsetLost",
+    "TopologyMismatch",
+]
+
+
+class BrokerUnavailable(FaitError):
+    """The broker cannot be reached, did not answer in time, or accepts nothing at the moment.
+
+    Attributes:
+        broker: URL of the broker, without passwords.
+        reason: what happened.
+        outcome: "not_sent": certainly no message was accepted. "unknown": the broker may have accepted each message of
+            the call.
+    """
+
+    def __init__(self, broker: str, reason: str, outcome: Literal["not_sent", "unknown"] = "not_sent") -> None:
+        self.broker = broker
+        self.reason = reason
+        self.outcome: Literal["not_sent", "unknown"] = outcome
+        consequence = "No message was sent." if outcome == "not_sent" else "Messages may or may not have been accepted."
+        super().__init__(
+            f"broker {broker} is not available: {reason}. {consequence} Events stay in the log. Close the broker, open "
+            "it again after a delay, and publish from the checkpoint."
+        )
+
+
+class Fenced(FaitError):
+    """Another publisher of the same relay has replaced this one. No message of the call was accepted.
+
+    Attributes:
+        broker: URL of the broker, without passwords.
+        relay: name of the relay.
+        reason: how this was noticed.
+    """
+
+    def __init__(self, broker: str, relay: str, reason: str) -> None:
+        self.broker = broker
+        self.relay = relay
+        self.reason = reason
+        super().__init__(
+            f"this publisher of relay {relay!r} was fenced at broker {broker}: {reason}. No message of this call was "
+            "accepted, and the publisher accepts no more; its successor continues. If no other worker runs the relay, "
+            "look for a copy of the database whose log was not adopted: fait log adopt --store URL."
+        )
+
+
+class MessageRefused(FaitError):
+    """A relay cannot publish an event, because the broker can never accept its message. It was not sent.
+
+    The key of the event is parked.
+
+    Attributes:
+        code: a short name of the reason, which does not change, such as "too-large"; see `fait.broker.Refused`.
+        reason: what is wrong with the message, without its content.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(
+            f"{code}: {reason}. The event was not published, and its key is parked; other keys are published. Repair "
+            "the cause, then publish the key again: fait parked redrive."
+        )
+
+
+class TopologyMismatch(FaitError):
+    """Topics of the broker are missing or not as they must be. Nothing was sent to them.
+
+    Attributes:
+        broker: URL of the broker, without passwords.
+        problems: what is wrong, by topic.
+    """
+
+    def __init__(self, broker: str, problems: Mapping[str, str]) -> None:
+        self.broker = broker
+        self.problems: dict[str, str] = dict(problems)
+        listed = "; ".join(f"topic {topic!r} {problem}" for topic, problem in problems.items())
+        super().__init__(
+            f"topics of broker {broker} are not as they must be: {listed}. No message of this call was accepted. "
+            "Create a missing topic, or restore its settings. Drain a topic before its lanes change, because keys move."
+        )
+
+
+class BrokerLostMessages(FaitError):
+    """The broker of a relay stores a lower position than before: it lost messages that it had confirmed.
+
+    Attributes:
+        broker: URL of the broker, without passwords.
+        relay: name of the relay.
+        position: the lowest position that the broker stores for keys of which it has lost messages; 0: none.
+        confirmed: the highest position that it had confirmed.
+    """
+
+    def __init__(self, broker: str, relay: str, position: int, confirmed: int) -> None:
+        self.broker = broker
+        self.relay = relay
+        self.position = position
+        self.confirmed = confirmed
+        super().__init__(
+            f"broker {broker} has messages of relay {relay!r} up to position {position}, but confirmed them up to "
+            f"{confirmed}: it lost the messages between, as after a failover or a power failure, or its topic was "
+            "deleted. Nothing was sent, and the relay waits. Publish the events again from the log: fait rewind "
+            f"{relay} --app MODULE:APP --store URL."
+        )
+
+
+class OffsetLost(FaitError):
+    """A topic does not have the message any more up to which a consumer has read. No further message is handled.
+
+    Attributes:
+        broker: URL of the broker, without passwords.
+        consumer: name of the consumer.
+        topic: name of the topic.
+        lane: number of the lane.
+        offset: the offset of the consumer.
+    """
+
+    def __init__(self, broker: str, consumer: str, topic: str, lane: int, offset: str) -> None:
+        self.broker = broker
+        self.consumer = consumer
+        self.topic = topic
+        self.lane = lane
+        self.offset = offset
+        super().__init__(
+            f"lane {lane} of topic {topic!r} at broker {broker} has no message at the offset {offset}, up to which "
+            f"consumer {consumer!r} has read: the topic was deleted and created again, or the broker lost messages. "
+            "The consumer waits, as messages with lower offsets may be new. Let it read the topic from the beginning: "
+            f"fait rewind {consumer} --app MODULE:APP --store URL. It recognizes what it has handled."
+        )
+
+
+class BrokerAhead(FaitError):
+    """The broker stores a position that this log does not have: the log lost events that were published.
+
+    Attributes:
+        broker: URL of the broker, without passwords.
+        relay: name of the relay.
+        position: the position that the broker stores.
+        head: the highest position of this log in the same epoch.
+    """
+
+    def __init__(self, broker: str, relay: str, position: int, head: int) -> None:
+        self.broker = broker
+        self.relay = relay
+        self.position = position
+        self.head = head
+        super().__init__(
+            f"broker {broker} has messages of relay {relay!r} up to position {position}, but the log ends at {head}: "
+            "the database lost events that were published, as after a restore or a failover. Nothing was sent. If the "
+            "database must stay as it is, run fait log adopt --store URL: further events get a new epoch, which "
+            "consumers recognize."
+        )
+
+
+class MalformedMessage(FaitError):
+    """A message of a broker is not the event that it says it is, or exceeds a bound. It was not handled.
+
+    Attributes:
+        reason: what is wrong with it, without its content.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"malformed message: {reason}. It was not handled, and it remains at the broker. Correct the program that "
+            "published it."
+        )

@@ -1,0 +1,1 @@
+"""Brokers: the port, what opens it by URL, and the adapters."""

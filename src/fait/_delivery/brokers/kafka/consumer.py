@@ -1,0 +1,201 @@
+"""Reads partitions from offsets of its own: it is no member of a group, so no rebalance takes a partition from it.
+
+The offsets that it acknowledges are committed to the group with its name, for tools that show the lag. A read runs in
+the thread of the client and in a task, which continues over calls, so that canceling a call loses no message.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+
+from fait._broker_errors import OffsetLost, TopologyMismatch
+from fait._delivery.brokers.kafka.connection import KafkaConnection, KafkaFailure
+from fait._delivery.brokers.kafka.names import topic_name
+from fait._delivery.brokers.port import ConsumedBatch, ConsumedMessage, ConsumerSpec, Lane
+from fait._delivery.brokers.ready_lanes import ReadyLanes
+from fait._errors import FaitError
+
+__all__ = ["KafkaConsumer"]
+
+POLL_S: Final = 0.1
+"""Maximum time that a read waits. A lane that is resumed during a read is not part of it."""
+
+PREFETCHED_KBYTES: Final = 16 * 1024
+"""Maximum size of the messages that the library reads ahead, in KiB."""
+
+_MISSING: Final = {
+    KafkaError._UNKNOWN_PARTITION,  # pyright: ignore[reportPrivateUsage]
+    KafkaError._UNKNOWN_TOPIC,  # pyright: ignore[reportPrivateUsage]
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
+
+
+class KafkaConsumer:
+    """A consumer.
+
+    Args:
+        spec: what it reads.
+        connection: the URL of the cluster.
+    """
+
+    def __init__(self, spec: ConsumerSpec, connection: KafkaConnection) -> None:
+        settings: dict[str, Any] = {
+            "group_id": spec.name,
+            "enable_auto_commit": False,
+            "isolation_level": "read_committed",
+            "auto_offset_reset": "earliest",  # of a lane whose messages at the offset are deleted
+            "queued_max_messages_kbytes": PREFETCHED_KBYTES,
+        }
+        self._spec = spec
+        self._connection = connection
+        self._client = connection.client(Consumer, **settings)
+        self._lanes = {(topic_name(lane.topic), lane.number): lane for lane in spec.lanes}
+        self._ready = ReadyLanes(spec.lanes, spec.maximum_batch)
+        self._paused = set[Lane]()
+        self._committed: dict[Lane, int] = {}
+        self._reading: asyncio.Task[list[Message]] | None = None
+
+    async def open(self, offsets: Mapping[Lane, str]) -> None:
+        """Begin to read.
+
+        Args:
+            offsets: offset of the last message of each lane that is not read; "": read from the beginning.
+        """
+        try:
+            await self._client.call(partial(self._open, offsets))
+        except KafkaFailure as failure:
+            raise self._error(failure) from None
+
+    async def ends(self) -> dict[Lane, str]:
+        """Return the last offset of each lane; "" if it has no message."""
+        try:
+            ends = await self._client.call(lambda consumer: [self._end(each, consumer) for each in self._spec.lanes])
+        except KafkaFailure as failure:
+            raise self._error(failure) from None
+        return dict(zip(self._spec.lanes, ends, strict=True))
+
+    def _end(self, lane: Lane, consumer: Consumer) -> str:
+        end = consumer.get_watermark_offsets(self._partition(lane), self._connection.timeout_s)[1]
+        return str(end - 1) if end else ""
+
+    def _open(self, offsets: Mapping[Lane, str], consumer: Consumer) -> None:
+        for topic in {lane.topic for lane in self._spec.lanes}:
+            # Without the partitions of the topic, the first fetch would wait for half a second.
+            consumer.list_topics(topic_name(topic), self._connection.timeout_s)
+        partitions = [self._partition(lane) for lane in self._spec.lanes]
+        if self._spec.start == "acknowledged":
+            partitions = consumer.committed(partitions, self._connection.timeout_s)
+        self._require_offsets(offsets, consumer)
+        for lane, each in zip(self._spec.lanes, partitions, strict=True):
+            if lane in offsets:
+                each.offset = int(offsets[lane]) + 1 if offsets[lane] else OFFSET_BEGINNING
+            elif self._spec.start == "end":
+                # The first message that no transaction has committed yet; after it, some can be older than this call.
+                each.offset = consumer.get_watermark_offsets(each, self._connection.timeout_s)[1]
+            elif each.offset < 0:
+                each.offset = OFFSET_BEGINNING
+        consumer.assign(partitions)
+
+    def _require_offsets(self, offsets: Mapping[Lane, str], consumer: Consumer) -> None:
+        """Raise `OffsetLost` if a lane ends before an offset."""
+        for lane, offset in offsets.items():
+            if offset and int(offset) > int(self._end(lane, consumer) or -1):
+                raise OffsetLost(self._connection.name, self._spec.name, lane.topic, lane.number, offset)
+
+    def _partition(self, lane: Lane, offset: int = OFFSET_BEGINNING) -> TopicPartition:
+        return TopicPartition(topic_name(lane.topic), lane.number, offset)
+
+    async def receive(self, timeout_s: float) -> ConsumedBatch | None:
+        """Return the next messages of a lane."""
+        end = asyncio.get_running_loop().time() + timeout_s
+        while (batch := self._ready.next_batch()) is None:
+            remaining = end - asyncio.get_running_loop().time()
+            if remaining <= 0:
+                return None
+            await self._read(remaining)
+        return batch
+
+    async def _read(self, remaining_s: float) -> None:
+        if self._reading is None:
+            call = self._client.call(partial(self._poll, set(self._ready.wanted)))
+            self._reading = asyncio.create_task(call)
+        done, _ = await asyncio.wait({self._reading}, timeout=remaining_s)
+        if done:
+            finished, self._reading = self._reading, None
+            try:
+                self._add(await finished)
+            except KafkaFailure as failure:
+                raise self._error(failure) from None
+
+    def _poll(self, wanted: set[Lane], consumer: Consumer) -> list[Message]:
+        self._pause(set(self._spec.lanes) - wanted, consumer)
+        first = consumer.poll(POLL_S)
+        self._client.require()
+        return [] if first is None else [first, *consumer.consume(self._spec.maximum_batch - 1, 0)]
+
+    def _pause(self, paused: set[Lane], consumer: Consumer) -> None:
+        """Let the library read no more of paused lanes."""
+        if paused != self._paused:
+            consumer.pause(list(map(self._partition, paused - self._paused)))
+            consumer.resume(list(map(self._partition, self._paused - paused)))
+            self._paused = paused
+
+    def _add(self, messages: list[Message]) -> None:
+        for each in messages:
+            if error := each.error():
+                raise KafkaFailure(error)
+            self._ready.add(self._lanes[each.topic() or "", each.partition() or 0], [message_of(each)])
+
+    def _error(self, failure: KafkaFailure) -> FaitError:
+        if failure.code in _MISSING:
+            return TopologyMismatch(self._connection.name, {lane.topic: "is missing" for lane in self._spec.lanes})
+        return self._connection.unavailable(failure.reason)
+
+    async def acknowledge(self, lane: Lane, offset: str) -> None:
+        """Commit an offset to the group, unless a later one was committed."""
+        following = int(offset) + 1
+        # fault: kafka-acknowledgment-moves-back
+        if following <= self._committed.get(lane, 0):
+            return
+        partitions = [self._partition(lane, following)]
+        try:
+            await self._client.call(lambda consumer: consumer.commit(offsets=partitions, asynchronous=False))
+        except KafkaFailure as failure:
+            raise self._error(failure) from None
+        self._committed[lane] = following
+
+    def pause(self, lane: Lane) -> None:
+        """Deliver no messages of a lane."""
+        self._ready.pause(lane)
+
+    def resume(self, lane: Lane) -> None:
+        """Deliver messages of a lane again."""
+        self._ready.resume(lane)
+
+    async def close(self) -> None:
+        """Close its client."""
+        await self._client.close()
+        if self._reading is not None:
+            self._reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._reading
+
+
+def message_of(message: Message) -> ConsumedMessage:
+    """Return a message, which any program may have published."""
+    key = message.key()
+    return ConsumedMessage(
+        offset=str(message.offset()),
+        key=None if key is None else key.decode(errors="replace"),
+        headers={name.lower(): text_of(value) for name, value in message.headers() or ()},
+        body=message.value() or b"",
+    )
+
+
+def text_of(value: str | bytes | None) -> str:
+    """Return the value of a header."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""

@@ -1,0 +1,1 @@
+"""Consumers: handlers of messages of a broker, each of which takes effect once."""

@@ -1,0 +1,1 @@
+"""Relays: subscriptions that publish events to brokers."""

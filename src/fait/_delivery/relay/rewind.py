@@ -1,0 +1,218 @@
+"""Lets a relay publish again what its broker has lost, although it had confirmed it.
+
+A rewind owns the ranges of the relay, and fences former publishers at the broker. Of keys in buckets of which the
+broker has lost messages,
+
+    checkpoint   is set back to the lowest position that the broker stores for one of these buckets
+    failures     beyond the position of their bucket are forgotten: their events are published with all others
+    redriven     keys whose redriven messages were lost are redriven again
+    confirmed    positions are those that the broker stores
+
+Messages of other buckets in the same range are at the broker, and the publisher does not send them again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from fait._broker_errors import BrokerLostMessages, BrokerUnavailable, Fenced
+from fait._clock import Clock
+from fait._delivery.brokers.open import open_broker
+from fait._delivery.brokers.port import Broker, Source
+from fait._delivery.relay.confirmed import ConfirmedRange, RedrivenKey, confirmed_ranges, lost_buckets
+from fait._delivery.relay.definition import RelayDefinition
+from fait._delivery.relay.published_position import published_positions
+from fait._delivery.wire.outgoing import bucket_of
+from fait._errors import UsageError
+from fait._store.ports.failures import FailureChange, KeyFailure
+from fait._store.ports.inbox import InboxChanges
+from fait._store.ports.leases import Lease
+from fait._store.ports.registrations import Registration
+from fait._store.ports.store import Store
+from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
+from fait._subscriptions.failure import describe_failure
+from fait._subscriptions.takeover import take_over
+
+__all__ = ["RelayRewind", "rewind_relay"]
+
+TIMEOUT_S: Final = 5.0
+"""Timeout for each call of the broker, in seconds."""
+
+
+MAX_ATTEMPTS: Final = 3
+"""Maximum number of attempts, if workers of the relay open publishers at the same time."""
+
+RETRY_DELAY_S: Final = 0.2
+"""Delay before the next attempt."""
+
+
+class RelayRewind(Struct, frozen=True):
+    """What a rewind changes of a range.
+
+    Attributes:
+        low: lowest slot of the range.
+        checkpoint: its checkpoint before.
+        position: its checkpoint afterwards.
+        buckets: number of buckets of which the broker has lost messages.
+        forgotten: keys whose failures are forgotten.
+        redriven: keys that are redriven again.
+    """
+
+    low: int
+    checkpoint: int
+    position: int
+    buckets: int
+    forgotten: tuple[str, ...]
+    redriven: tuple[str, ...]
+
+
+async def rewind_relay(
+    store: Store,
+    relay: RelayDefinition,
+    registration: Registration,
+    clock: Clock,
+    *,
+    execute: bool,
+    accept_loss: bool = False,
+) -> list[RelayRewind]:
+    """Find out what the broker has lost, and set the relay back to publish it again.
+
+    Publishers of the relay are fenced in any case: its workers open others.
+
+    Args:
+        store: the store.
+        relay: the relay.
+        registration: its registration.
+        clock: current time.
+        execute: whether to change anything.
+        accept_loss: continue at the checkpoint, and publish nothing again.
+
+    Returns:
+        What is changed of each range of whose buckets the broker has lost messages.
+
+    Raises:
+        UsageError: the broker has no fence or stores no position, or the ranges could not be taken. Nothing was
+            changed.
+        BrokerUnavailable, TopologyMismatch, BrokerAhead: see these.
+    """
+    for _ in range(MAX_ATTEMPTS - 1):
+        with suppress(Fenced, BrokerUnavailable):  # a worker opens a publisher at the same time
+            return await _rewind_once(store, relay, registration, clock, execute, accept_loss)
+        await asyncio.sleep(RETRY_DELAY_S)
+    return await _rewind_once(store, relay, registration, clock, execute, accept_loss)
+
+
+async def _rewind_once(
+    store: Store, relay: RelayDefinition, registration: Registration, clock: Clock, execute: bool, accept_loss: bool
+) -> list[RelayRewind]:
+    broker = await open_broker(relay.to, timeout_s=TIMEOUT_S)
+    try:
+        _require_fence(broker, relay)
+        async with take_over(store, registration) as leases:
+            rewind = _Rewind(store, relay, broker, [*confirmed_ranges(relay, await store.inbox.offsets(relay.name))])
+            lost = [(lease, found) for lease in leases if (found := await rewind.find_lost(lease))]
+            return [await rewind.change(lease, found, clock, execute, accept_loss) for lease, found in lost]
+    finally:
+        await broker.close()
+
+
+def _require_fence(broker: Broker, relay: RelayDefinition) -> None:
+    features = broker.features
+    # fault: rewound-without-a-fence
+    if features.fence == "none" or not features.stores_position:
+        raise UsageError(
+            f"the broker of relay {relay.name!r} stores no position or has no fence, so it is not known what it has "
+            "lost, and a former worker could publish behind it. Nothing was changed. To publish events again, declare "
+            "a relay with another name and start='beginning'; its consumers handle them again."
+        )
+
+
+class _Rewind:
+    def __init__(
+        self, store: Store, relay: RelayDefinition, broker: Broker, confirmed: Sequence[ConfirmedRange]
+    ) -> None:
+        self._store = store
+        self._relay = relay
+        self._broker = broker
+        self._confirmed = confirmed
+
+    async def find_lost(self, lease: Lease) -> dict[int, int]:
+        """Return the position that the broker stores for each bucket of which it has lost messages."""
+        log, relay, buckets = self._store.log, self._relay, range(lease.key.low >> 8, lease.high >> 8)
+        source, reached = Source(log.identity.log_id, log.identity.epoch_id, relay.name), dict[int, int]()
+        for topic in {each.topic for each in self._confirmed}:
+            publisher = await self._broker.publisher(topic, source, buckets, lease.fencing_token)
+            positions = await published_positions(log, await publisher.progress(), buckets, relay.to, source)
+            await publisher.close()
+            for bucket in lost_buckets(self._confirmed, topic, positions):
+                reached[bucket] = min(positions[bucket], reached.get(bucket, positions[bucket]))
+        return reached
+
+    async def change(
+        self, lease: Lease, reached: dict[int, int], clock: Clock, execute: bool, accept_loss: bool
+    ) -> RelayRewind:
+        """Set a range back, or tell what would be changed."""
+        target, failures = lease.frontier, list[FailureChange]()
+        if not accept_loss:
+            # fault: checkpoint-kept-at-rewind
+            target = min(target, *reached.values())
+            redriven = [each async for each in self._redriven(lease, reached, clock)]
+            failures = [*redriven, *_forgotten(lease, reached, {each.key for each in redriven})]
+        pending = tuple(each for each in lease.pending if each <= target)
+        move = RangeMove(lease.key, lease.fencing_token, lease.revision, target, pending)
+        inbox = InboxChanges(offsets=[each.as_offset() for each in self._corrected(reached)])
+        if execute and await self._store.recorder.record(UnitOfWork(move, failures=failures, inbox=inbox)) == "refused":
+            raise UsageError(
+                f"another worker has acquired a range of {self._relay.name!r} in the meantime. It was not changed. Run "
+                "the command again."
+            )
+        keys = [tuple(each.key for each in failures if (each.failure is None) is gone) for gone in (True, False)]
+        return RelayRewind(lease.key.low, lease.frontier, target, len(reached), *keys)
+
+    def _corrected(self, reached: dict[int, int]) -> Iterator[ConfirmedRange]:
+        """Yield what is confirmed of buckets of which messages are lost, as the broker stores it."""
+        for each in self._confirmed:
+            if stored := [reached[bucket] for bucket in each.buckets if bucket in reached]:
+                position = min(each.confirmed.position, *stored)
+                redriven = tuple(key for key in each.confirmed.redriven if not _is_lost(key, reached))
+                yield replace(each, confirmed=replace(each.confirmed, position=position, redriven=redriven))
+
+    async def _redriven(self, lease: Lease, reached: dict[int, int], clock: Clock) -> AsyncIterator[FailureChange]:
+        """Yield the failures of keys that were redriven in the lost part: at or below the position of their bucket."""
+        failures, buckets = {each.key: each for each in lease.failures}, range(lease.key.low >> 8, lease.high >> 8)
+        lost = [key for each in self._confirmed for key in each.confirmed.redriven if bucket_of(key.key) in buckets]
+        first = {each.key: min(other.first for other in lost if other.key == each.key) for each in lost}
+        for each in {each.key: each for each in lost if _is_lost(each, reached)}.values():
+            # fault: lost-redrive-forgotten
+            if first[each.key] <= reached[bucket_of(each.key)]:
+                failure = failures.get(each.key) or await self._failure(each, lease, clock)
+                position = min(failure.next_position, first[each.key])
+                expected = (failure.state,) if each.key in failures else ()
+                yield FailureChange(each.key, expected, replace(failure, next_position=position))
+
+    async def _failure(self, key: RedrivenKey, lease: Lease, clock: Clock) -> KeyFailure:
+        """Return the failure of a key that is to be redriven."""
+        [event] = (await self._store.log.read(key.first - 1, limit=1)).events
+        error = BrokerLostMessages(self._relay.to, self._relay.name, key.first - 1, key.stored)
+        return describe_failure(
+            error, event, key.key, None, "redriving",
+            subscription=self._relay.name, generation=lease.key.generation, now=clock.now(),
+        )  # fmt: skip
+
+
+def _forgotten(lease: Lease, reached: dict[int, int], redriven: set[str]) -> Iterator[FailureChange]:
+    """Yield the removal of failures beyond the position of their bucket, but for keys that are redriven."""
+    for each in (failure for failure in lease.failures if failure.key not in redriven):
+        # fault: failure-beyond-the-hole-kept
+        if each.next_position > reached.get(each.slot >> 8, each.next_position):
+            yield FailureChange(each.key, (each.state,), None)
+
+
+def _is_lost(key: RedrivenKey, reached: dict[int, int]) -> bool:
+    """Whether the broker may have lost what was redriven: it has stored no greater position since."""
+    bucket = bucket_of(key.key)
+    return bucket in reached and key.stored >= reached[bucket]
