@@ -92,7 +92,7 @@ def _app() -> Any:
 
     from fait._clock import now
     from fait._errors import UsageError
-    from fait._evolution.settings import read_settings
+    from fait._evolution.locks.settings import read_settings
 
     target = read_settings(Path.cwd(), today=now().date()).app
     if not target:
@@ -111,7 +111,7 @@ class EventTypeItem(pytest.Item):
 
     def runtest(self) -> None:
         """Fail if there are violations."""
-        from fait._evolution.render import render
+        from fait._evolution.check.render import render
 
         if self.violations:
             pytest.fail("\n\n".join(map(render, self.violations)), pytrace=False)

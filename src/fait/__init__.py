@@ -1,14 +1,25 @@
 """Event sourcing, CQRS and the transactional outbox on PostgreSQL and SQLite.
 
 Everything that applications use is exported here. `fait.fastapi` serves an app over HTTP.
+`fait.opentelemetry` reports its metrics and traces.
 `fait.schema` describes event types and compares their versions.
-`fait.store` is the extension point for other databases.
-`fait.testing` has the tests that every backend must pass, and Hypothesis strategies.
+`fait.store` is the extension point for other databases, `fait.broker` that for other brokers.
+`fait.testing` has the tests that every backend and every broker must pass, and Hypothesis strategies.
 """
 
 from types import FunctionType
 
 from fait._app import App
+from fait._broker_errors import (
+    BrokerAhead,
+    BrokerLostMessages,
+    BrokerUnavailable,
+    Fenced,
+    MalformedMessage,
+    MessageRefused,
+    OffsetLost,
+    TopologyMismatch,
+)
 from fait._clock import Clock, ManualClock, SystemClock, new_id, now
 from fait._decisions.aggregate import Aggregate, fold
 from fait._decisions.boundary import Boundary, QueryResult
@@ -16,7 +27,10 @@ from fait._decisions.calls import WriteResult
 from fait._decisions.client import Client
 from fait._decisions.decider import Decider
 from fait._decisions.new_events import NewEvents
+from fait._delivery.inbox.received_event import MappedMessage
 from fait._delivery.outbox.outbox import AsyncOutbox, Outbox
+from fait._delivery.wire.cloud_event import CloudEvent
+from fait._delivery.wire.received import ReceivedMessage
 from fait._errors import (
     AppendConditionFailed,
     CheckpointMismatch,
@@ -37,6 +51,7 @@ from fait._errors import (
     StoreTooNew,
     StoreUnavailable,
     SubscriptionsChanged,
+    Unavailable,
     UndecodableEvent,
     UnknownEventType,
     UnlockedEvents,
@@ -56,17 +71,22 @@ from fait._subscriptions.find import Comparison, Descending, Rows, between, desc
 from fait._subscriptions.reactor import Context
 from fait._subscriptions.read_model import ReadModel
 from fait._system import SubscriptionStatus, System
-from fait._telemetry import Origin, caused_by
+from fait._telemetry import Attributes, Origin, Telemetry, caused_by
 
 __all__ = [
     "Aggregate",
     "App",
     "AppendConditionFailed",
     "AsyncOutbox",
+    "Attributes",
     "Boundary",
+    "BrokerAhead",
+    "BrokerLostMessages",
+    "BrokerUnavailable",
     "CheckpointMismatch",
     "Client",
     "Clock",
+    "CloudEvent",
     "CommandRecord",
     "Comparison",
     "Context",
@@ -82,16 +102,21 @@ __all__ = [
     "Expected",
     "FailurePolicy",
     "FaitError",
+    "Fenced",
     "InvalidCursor",
     "InvalidPosition",
     "InvalidValue",
     "Json",
     "KeyReused",
+    "MalformedMessage",
     "ManualClock",
+    "MappedMessage",
+    "MessageRefused",
     "Metadata",
     "MissingExtra",
     "NewEvents",
     "NotSettled",
+    "OffsetLost",
     "Origin",
     "Outbox",
     "PositionExpired",
@@ -99,6 +124,7 @@ __all__ = [
     "QueryResult",
     "ReadModel",
     "ReadModelChanged",
+    "ReceivedMessage",
     "RecordedEvent",
     "Rejected",
     "Renamed",
@@ -110,6 +136,9 @@ __all__ = [
     "SubscriptionsChanged",
     "System",
     "SystemClock",
+    "Telemetry",
+    "TopologyMismatch",
+    "Unavailable",
     "UndecodableEvent",
     "UnknownEventType",
     "UnlockedEvents",

@@ -1,11 +1,14 @@
 """Time and ids, replaceable by tests.
 
+`Clock.now` is the time of events. `Clock.monotonic` measures delays and leases; a `ManualClock` lets time pass at once.
+
 A `Clock` gives the current time. `now()` gives a command the time of its decision: the decision loop freezes it with
 `freeze`, so that all calls in one decision return the same value and a repeated decision is deterministic.
 """
 
 import os
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -22,6 +25,10 @@ class Clock(Protocol):
         """Return the current time, timezone-aware, in UTC."""
         ...
 
+    def monotonic(self) -> float:
+        """Return the time in seconds since any moment in the past. It never goes back."""
+        ...
+
 
 class SystemClock:
     """The operating system's clock. It may jump forward or backward."""
@@ -30,9 +37,15 @@ class SystemClock:
         """Return the current time in UTC, with microseconds."""
         return datetime.now(UTC)
 
+    def monotonic(self) -> float:
+        """Return the monotonic time of the operating system, in seconds."""
+        return time.monotonic()
+
 
 class ManualClock:
-    """A clock for tests that changes only when it is set or advanced.
+    """A clock for tests that shows another time only when it is set or advanced.
+
+    Delays of retries, outages and leases end when the clock is advanced by their duration, or when it has passed.
 
     Args:
         moment: the time it shows first; timezone-aware.
@@ -43,6 +56,8 @@ class ManualClock:
 
     def __init__(self, moment: datetime) -> None:
         self.moment = moment
+        self._passed_s = 0.0
+        self._listeners = set[Callable[[], None]]()
 
     @property
     def moment(self) -> datetime:
@@ -57,10 +72,23 @@ class ManualClock:
         """Return the time the clock is set to."""
         return self.moment
 
+    def monotonic(self) -> float:
+        """Return the monotonic time of the operating system, and by how many seconds the clock was advanced."""
+        return time.monotonic() + self._passed_s
+
     def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
         """Move the clock forward; negative amounts move it back."""
         amounts = {"seconds": seconds, "minutes": minutes, "hours": hours, "days": days}
-        self.moment += timedelta(**{unit: check_number(unit, amount) for unit, amount in amounts.items()})
+        delta = timedelta(**{unit: check_number(unit, amount) for unit, amount in amounts.items()})
+        self.moment += delta
+        self._passed_s += max(0.0, delta.total_seconds())
+        for each in list(self._listeners):
+            each()
+
+    def add_listener(self, listener: Callable[[], None], /) -> Callable[[], None]:
+        """Call a function whenever the clock was advanced. Returns a function that ends this."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
 
 
 _frozen: ContextVar[datetime | None] = ContextVar("fait_now", default=None)

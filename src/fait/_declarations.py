@@ -1,9 +1,10 @@
-"""The declarations of an app: event types, upcasters, folds, read models and reactors, checked against each other.
+"""The declarations of an app: event types, upcasters, folds and subscriptions, checked against each other.
 
 `resolve` computes them from the objects that an app included, without changing anything, so a failed resolution leaves
 nothing behind. It runs when the app is used: by then, all names in the annotations of the objects are defined.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar, cast
@@ -15,10 +16,13 @@ from fait._decisions.aggregate import Aggregate, describe_aggregate, fold_defini
 from fait._decisions.boundary import Boundary
 from fait._decisions.decider import Decider, SnapshotPolicy, fold_definition_of_decider
 from fait._decisions.snapshot import state_decoder
+from fait._delivery.inbox.consumer import ConsumerDefinition
+from fait._delivery.relay.definition import RelayDefinition
+from fait._delivery.relay.published_versions import check_published_versions
 from fait._errors import DeclarationError, UsageError
 from fait._events.codec import Codec
 from fait._events.event import event_type
-from fait._events.registry import Registry, build_registry, check_event_classes
+from fait._events.registry import Registry, build_registry, check_event_classes, declaration_of
 from fait._events.upcast import Upcaster, declared_in_module
 from fait._subscriptions.reactor import ReactorDefinition
 from fait._subscriptions.read_model import ReadModel, ReadModelDefinition, definition_of
@@ -39,6 +43,8 @@ class Declarations(Struct, frozen=True, eq=False, kw_only=True):
         boundaries: in the order of inclusion.
         read_models: by table name.
         reactors: by subscription name.
+        relays: by subscription name.
+        consumers: by subscription name.
     """
 
     name: str
@@ -48,6 +54,8 @@ class Declarations(Struct, frozen=True, eq=False, kw_only=True):
     boundaries: tuple[Boundary[Any, Any, Any], ...]
     read_models: Mapping[str, ReadModelDefinition]
     reactors: Mapping[str, ReactorDefinition]
+    relays: Mapping[str, RelayDefinition] = MappingProxyType({})
+    consumers: Mapping[str, ConsumerDefinition] = MappingProxyType({})
 
     @property
     def registry(self) -> Registry:
@@ -61,14 +69,41 @@ class Declarations(Struct, frozen=True, eq=False, kw_only=True):
             raise UsageError(f"the app {self.name!r} has no read model {table!r}. Its read models: {tables}")
         return self.read_models[table]
 
-    def only(self, *, read_models: Iterable[str]) -> "Declarations":
-        """Return declarations whose only subscriptions are these read models; the rest is the same.
+    @property
+    def subscriptions(self) -> list[str]:
+        """The names of all subscriptions, sorted."""
+        return sorted({*self.read_models, *self.reactors, *self.relays, *self.consumers})
+
+    @property
+    def published_versions(self) -> set[tuple[str, int]]:
+        """The schema versions in which relays publish events, with the names of their types."""
+        versions = [pair for each in self.relays.values() for pair in each.versions.items()]
+        return {(declaration_of(cls).name, version) for cls, version in versions}
+
+    def only(
+        self,
+        *,
+        read_models: Iterable[str] = (),
+        reactors: Iterable[str] = (),
+        relays: Iterable[str] = (),
+        consumers: Iterable[str] = (),
+    ) -> "Declarations":
+        """Return declarations with these subscriptions only; the rest is the same.
 
         Raises:
             UsageError: the app has no read model with one of these tables.
         """
         chosen = {table: self.read_model(table) for table in read_models}
-        return msgspec.structs.replace(self, read_models=MappingProxyType(chosen), reactors=MappingProxyType({}))
+        handlers = {name: self.reactors[name] for name in reactors}
+        kept = {name: self.relays[name] for name in relays}
+        readers = {name: self.consumers[name] for name in consumers}
+        return msgspec.structs.replace(
+            self,
+            read_models=MappingProxyType(chosen),
+            reactors=MappingProxyType(handlers),
+            relays=MappingProxyType(kept),
+            consumers=MappingProxyType(readers),
+        )
 
 
 def declared_objects(thing: Any) -> list[Any]:
@@ -87,7 +122,7 @@ def resolve(name: str, included: Iterable[Any]) -> Declarations:
 
     Args:
         name: name of the app.
-        included: the included objects and the reactors, in order; an object may be included several times.
+        included: the included objects, reactors and relays, in order; an object may be included several times.
 
     Raises:
         DeclarationError: an object is invalid, or some contradict each other.
@@ -97,15 +132,22 @@ def resolve(name: str, included: Iterable[Any]) -> Declarations:
     aggregates = _aggregates_by_category(each for each in classes if issubclass(each, Aggregate))
     read_models = _read_models_by_table(each for each in classes if issubclass(each, ReadModel))
     reactors = {each.name: each for each in _instances(objects, ReactorDefinition)}
+    relays = {each.name: each for each in _instances(objects, RelayDefinition)}
+    consumers = {each.name: each for each in _instances(objects, ConsumerDefinition)}
     deciders = _instances(objects, cast("type[Decider[Any, Any, Any]]", Decider))
     boundaries = _instances(objects, cast("type[Boundary[Any, Any, Any]]", Boundary))
     folded = list(_events_of_decisions(aggregates.values(), deciders, boundaries))
-    handled = list(_events_of_subscriptions(read_models.values(), reactors.values()))
+    handled = list(
+        _events_of_subscriptions(read_models.values(), reactors.values(), relays.values(), consumers.values())
+    )
     events = [each for each in classes if event_type(each) is not None]
     registry = build_registry([*folded, *handled, *events], _instances(objects, Upcaster))
     _check_folded(folded)
+    for each in relays.values():
+        if each.versions:
+            check_published_versions(each, registry)
     _check_snapshots(aggregates.values(), deciders)
-    _check_names(reactors.keys() & read_models.keys())
+    _check_names(reactors, read_models, relays, consumers)
     return Declarations(
         name=name,
         codec=Codec(registry),
@@ -114,6 +156,8 @@ def resolve(name: str, included: Iterable[Any]) -> Declarations:
         boundaries=boundaries,
         read_models=MappingProxyType(read_models),
         reactors=MappingProxyType(reactors),
+        relays=MappingProxyType(relays),
+        consumers=MappingProxyType(consumers),
     )
 
 
@@ -161,12 +205,19 @@ def _events_of_decisions(
 
 
 def _events_of_subscriptions(
-    read_models: Iterable[ReadModelDefinition], reactors: Iterable[ReactorDefinition]
+    read_models: Iterable[ReadModelDefinition],
+    reactors: Iterable[ReactorDefinition],
+    relays: Iterable[RelayDefinition],
+    consumers: Iterable[ConsumerDefinition],
 ) -> Iterator[type]:
     for read_model in read_models:
         yield from check_event_classes(read_model.events, f"{read_model.cls.__qualname__}.evolve")
     for reactor in reactors:
         yield from check_event_classes(reactor.events, f"handler {reactor.name!r}")
+    for relay in relays:
+        yield from check_event_classes(relay.events, f"relay {relay.name!r}")
+    for consumer in consumers:
+        yield from check_event_classes(consumer.events, f"consumer {consumer.name!r}")
 
 
 def _check_folded(events: Iterable[type]) -> None:
@@ -191,12 +242,12 @@ def _check_snapshots(aggregates: Iterable[type[Aggregate]], deciders: Iterable[D
             state_decoder(policy)
 
 
-def _check_names(shared: Iterable[str]) -> None:
-    for name in shared:
-        raise DeclarationError(
-            f"a reactor and a read model are both named {name!r}: rename the new one, with @app.on(..., name='...') "
-            "or table='...'"
-        )
+def _check_names(*subscriptions: Iterable[str]) -> None:
+    for name, count in Counter(name for names in subscriptions for name in names).items():
+        if count > 1:
+            raise DeclarationError(
+                f"two subscriptions are named {name!r}: rename the new one, with name='...' or table='...'"
+            )
 
 
 def _defined_in(module: ModuleType) -> list[Any]:

@@ -25,8 +25,9 @@
     └── StoreUnavailable        the store cannot be reached or used; see `.outcome`
         └── StoreTooNew         the database schema is from a newer version of fait
 
-Each exception has its facts as attributes and builds its message from them. A message says what failed, why, what was
-and was not written, and what to do next. Messages never contain event data or passwords.
+Those of brokers are in `_broker_errors`. Each exception has its facts as attributes and builds its message from them. A
+message says what failed, why, what was and was not written, and what to do next. Messages never contain event data or
+passwords.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,7 @@ __all__ = [
     "StoreTooNew",
     "StoreUnavailable",
     "SubscriptionsChanged",
+    "Unavailable",
     "UndecodableEvent",
     "UnknownEventType",
     "UnlockedEvents",
@@ -275,12 +277,23 @@ class Stale(FaitError):
         subscription: name of the subscription.
         position: the position it has reached.
         target: the position that the call waited for.
+        parked_key: order key that the call depends on, and that is parked, so that waiting longer does not help; None
+            if there is none.
     """
 
-    def __init__(self, subscription: str, position: int, target: int, waited_s: float, hint: str) -> None:
+    def __init__(
+        self,
+        subscription: str,
+        position: int,
+        target: int,
+        waited_s: float,
+        hint: str,
+        parked_key: str | None = None,
+    ) -> None:
         self.subscription = subscription
         self.position = position
         self.target = target
+        self.parked_key = parked_key
         super().__init__(
             f"subscription {subscription!r} is at position {position} and did not reach position {target} within "
             f"{waited_s:g} s. {hint}"
@@ -299,7 +312,9 @@ class NotSettled(Stale):
         self.statuses: tuple[str, ...] = tuple(statuses)
         table = "".join(f"\n  {line}" for line in statuses)
         hint = f"The subscriptions:{table}\nCorrect the first error, which is the cause of this one, or use a longer "
-        super().__init__(stale.subscription, stale.position, stale.target, waited_s, f"{hint}timeout_s.")
+        super().__init__(
+            stale.subscription, stale.position, stale.target, waited_s, f"{hint}timeout_s.", stale.parked_key
+        )
 
 
 class SubscriptionsChanged(FaitError):
@@ -320,7 +335,8 @@ class SubscriptionsChanged(FaitError):
         super().__init__(
             f"app {app!r} has checkpoints of the subscriptions {old}, which it no longer declares, and declares the "
             f"subscriptions {new}, which have no checkpoint. Nothing was started. If one was renamed, open the app "
-            "once with renamed={'old': 'new'}. If the old ones were removed, open it once with forget=['old']."
+            "once with renamed={'old': 'new'} (fait run --renamed old=new). If the old ones were removed, open it once "
+            "with forget=['old'] (fait run --forget old)."
         )
 
 
@@ -341,7 +357,8 @@ class ReadModelChanged(FaitError):
             "types that these use, its columns, key, event types or version, or the minor version of Python. Nothing "
             "was changed; new code does not continue with rows of old code. Rebuild the table from the log: fait "
             f"rebuild {model} --app module:app --store URL, or open(url, rebuild=[{model!r}]). If the new code "
-            f"computes the same rows, continue with them: open(url, accept=[{model!r}])."
+            f"computes the same rows, continue with them: fait definition accept {model} --app module:app --store URL, "
+            f"or open(url, accept=[{model!r}])."
         )
 
 
@@ -405,3 +422,21 @@ class StoreUnavailable(FaitError):
 
 class StoreTooNew(StoreUnavailable):
     """The database schema is from a newer version of fait. Upgrade fait to open the store."""
+
+
+class Unavailable(FaitError):
+    """A service that a handler uses is unavailable. The handler raises it, so that its subscription waits.
+
+    It is no failure of the event, and counts as no attempt.
+
+    Args:
+        reason: which service, and what it answered; without values of the event.
+        retry_after_s: time after which to try again, in seconds; None: a growing delay.
+
+    Attributes:
+        retry_after_s: as the argument.
+    """
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(reason)

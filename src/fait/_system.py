@@ -5,7 +5,9 @@ Applications get it from `App.open`; tools that run only a part of an app call `
 are stopped and the store is closed.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, Literal, TypeVar, cast
@@ -21,26 +23,38 @@ from fait._decisions.client import Client
 from fait._decisions.load import Loader
 from fait._decisions.snapshot import Snapshots
 from fait._declarations import Declarations
+from fait._delivery.inbox.consumer import MessageConsumer
 from fait._errors import InvalidPosition, NotSettled, Stale, UsageError
 from fait._events.append import Until, check_limit
 from fait._events.envelope import Envelope
 from fait._events.event import NOTHING_DECIDED
 from fait._events.query import EVERYTHING, Query, check_queries
 from fait._events.stream import check_stream
+from fait._observation import ObservedSubscription, observe_commands, observe_store, report_periodically
 from fait._store.open import open_store
 from fait._store.ports.store import PORTS, Store
 from fait._subscriptions.feed import follow, stream_pages
-from fait._subscriptions.find import Rows, column_conditions, decode_cursor, encode_cursor, sort_orders
+from fait._subscriptions.find import (
+    Rows,
+    column_conditions,
+    decode_cursor,
+    encode_cursor,
+    keys_of_read,
+    slot_of_read,
+    sort_orders,
+)
 from fait._subscriptions.position_token import decode_token, encode_token
-from fait._subscriptions.processor import LEASE_DURATION_S, MIN_LEASE_DURATION_S, State
+from fait._subscriptions.processor_group import LEASE_DURATION_S, MIN_LEASE_DURATION_S, ProcessorGroup, State
 from fait._subscriptions.projection import Projection
 from fait._subscriptions.reactor import Reactor
 from fait._subscriptions.read_model import ReadModel, ReadModelDefinition, definition_of
-from fait._subscriptions.read_your_writes import Deadline, read_nothing, wait_for_position
+from fait._subscriptions.read_your_writes import Deadline, every_key, read_nothing, wait_for_position
 from fait._subscriptions.registration import Registrar, RegistrationChanges
 from fait._subscriptions.retention import Retention
 from fait._subscriptions.runner import Runner
 from fait._subscriptions.settle import wait_until_settled
+from fait._subscriptions.subscription import Subscription
+from fait._telemetry import Telemetry
 
 __all__ = ["SubscriptionStatus", "System", "open_system"]
 
@@ -52,6 +66,8 @@ After = WriteResult[Any] | int | str
 
 FIND_TIMEOUT_S: Final = 5.0
 """Default timeout for `find(after=...)`, `get(after=...)` and `wait`."""
+
+_TELEMETRY_METHODS: Final = ("count", "measure", "span")
 
 _DEFAULT_LIMIT: Final = 1000
 """Default maximum number of rows that `find` returns, and of events that `read` returns."""
@@ -67,6 +83,7 @@ async def open_system(
     changes: RegistrationChanges = RegistrationChanges(),
     create: bool = True,
     lease_s: float = LEASE_DURATION_S,
+    telemetry: Telemetry | None = None,
 ) -> AsyncGenerator["System", None]:
     """Run declarations on a store: all of an app, or a part of them. See `App.open`."""
     check_type("url", url, str, "a str")
@@ -74,23 +91,34 @@ async def open_system(
         raise UsageError(
             f"run= must be 'here' or 'elsewhere', not {described(run, show_text=True)}. Nothing was opened."
         )
+    check_type("create=", create, bool, "True or False")
     if clock is not None and (isinstance(clock, type) or not callable(getattr(clock, "now", None))):
         raise UsageError(f"clock= must be a Clock, such as fait.ManualClock(...), not {described(clock)}")
     if not (is_number(lease_s) and MIN_LEASE_DURATION_S <= lease_s < float("inf")):
         raise UsageError(
             f"lease_s= must be at least {MIN_LEASE_DURATION_S} seconds, not {described(lease_s)}. Nothing was opened."
         )
+    if telemetry is not None and not all(callable(getattr(telemetry, name, None)) for name in _TELEMETRY_METHODS):
+        raise UsageError(f"telemetry= must be a Telemetry, such as OpenTelemetry(), not {described(telemetry)}")
     clock = clock or SystemClock()
     store = await open_store(url, clock=clock, create=create)
     async with AsyncExitStack() as closing:
         closing.push_async_callback(store.close)
-        system = System(declarations, store, clock, lease_s)
+        system = System(declarations, observe_store(store, telemetry), clock, lease_s, telemetry)
         closing.push_async_callback(system._stop)  # pyright: ignore[reportPrivateUsage]
         await system._start(changes, run_subscriptions=run == "here")  # pyright: ignore[reportPrivateUsage]
         try:
             yield system
         finally:
             system._check_close(closing)  # pyright: ignore[reportPrivateUsage]
+
+
+def _relays(declarations: Declarations, store: Store) -> list[Subscription]:
+    if not declarations.relays:
+        return []
+    from fait._delivery.relay.relay import Relay  # slow to import
+
+    return [Relay(each, declarations.codec, store) for each in declarations.relays.values()]
 
 
 def _variable_name(app: str) -> str:
@@ -104,10 +132,11 @@ class SubscriptionStatus(Struct, frozen=True):
     Attributes:
         name: name of the subscription.
         state: "waiting": another process runs it, or none; "catching_up"; "live": it has reached the head; "failing":
-            it retries after an error; "failed": an error ended it, and it waits for a restart; "stopping"; "stopped".
-        position: position up to which it has processed the log.
-        lag: difference between the head and `position`.
-        error: the error that the subscription is retrying in this process, or that ended it; None if there is none.
+            it retries after an error; "paused": until `fait resume`; "stopping"; "stopped".
+        position: position up to which it has processed the log; of a consumer, the number of messages it has received.
+        lag: difference between the head and `position`; 0 for a consumer, whose broker does not tell.
+        error: the last error of this process, while it is retried or its key is parked; None if there is none.
+        parked: number of keys that are parked, in any process.
     """
 
     name: str
@@ -115,11 +144,14 @@ class SubscriptionStatus(Struct, frozen=True):
     position: int
     lag: int
     error: Exception | None
+    parked: int = 0
 
 
 def _describe(status: SubscriptionStatus) -> str:
     """Return a line of a table about a subscription."""
     error = "" if status.error is None else type(status.error).__name__
+    if status.parked:
+        error += f", {status.parked} key{'s' * (status.parked > 1)} parked"
     line = f"{status.name:30} position {status.position:>6}  lag {status.lag:>6}  {status.state:11} {error}"
     return line.rstrip()
 
@@ -132,21 +164,38 @@ class System(Client):
     be forked while an SQLite file is open in its parent: start it with "spawn", or fork before the file is opened.
     """
 
-    def __init__(self, declarations: Declarations, store: Store, clock: Clock, lease_s: float) -> None:
+    def __init__(
+        self,
+        declarations: Declarations,
+        store: Store,
+        clock: Clock,
+        lease_s: float,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         registry, codec = declarations.registry, declarations.codec
         self._snapshots = Snapshots(store.snapshots, registry)
         super().__init__(
             store.log, partial(read_matching_events, store.log), Loader(store.log, codec, self._snapshots), clock
         )
+        self._reporting: asyncio.Task[None] | None = None
+        self._telemetry = telemetry
+        if telemetry is not None:
+            self._observe = observe_commands(telemetry)
         self._declarations = declarations
         self._store = store
         self._bound_store = cast("Store", Bound(store, self._affinity, PORTS))
         projections = [Projection(each, codec, store.tables) for each in declarations.read_models.values()]
         reactors = [Reactor(each, codec, store.log, self) for each in declarations.reactors.values()]
-        subscriptions: list[Projection | Reactor] = [*projections, *reactors]
+        consumers = [MessageConsumer(each, codec, store, self, clock) for each in declarations.consumers.values()]
+        subscriptions: list[Subscription] = [*projections, *reactors, *_relays(declarations, store), *consumers]
+        if telemetry is not None:
+            subscriptions = [ObservedSubscription(each, telemetry) for each in subscriptions]
         self._registrar = Registrar(declarations.name, [each.definition for each in subscriptions], store)
         retention = Retention(declarations.name, registry, store, clock)
-        self._subscription_runner = Runner(subscriptions, store, retention, lease_s=lease_s)
+        self._subscription_runner = Runner(
+            subscriptions, store, retention, app=declarations.name, clock=clock, lease_s=lease_s,
+            sources={each.definition.name: each.open_source for each in consumers},
+        )  # fmt: skip
 
     @property
     def store(self) -> Store:
@@ -156,6 +205,12 @@ class System(Client):
         """
         return self._bound_store
 
+    @property
+    def _log_groups(self) -> Mapping[str, ProcessorGroup]:
+        """The subscriptions whose source is the log, by name."""
+        groups = self._subscription_runner.groups
+        return {name: each for name, each in groups.items() if each.definition.kind != "consumer"}
+
     def _notify_commit(self) -> None:
         """Wake readers after a commit of new events. May be called from any thread."""
         if not self._affinity.is_forked:
@@ -163,9 +218,13 @@ class System(Client):
                 self._affinity.loop.call_soon_threadsafe(self._store.log.notify)
 
     async def _start(self, changes: RegistrationChanges, *, run_subscriptions: bool) -> None:
-        await self._prepare(changes)
+        await self._prepare(changes, runs_here=run_subscriptions)
         if run_subscriptions:
             await self._subscription_runner.start()
+        if self._telemetry is not None:
+            groups = self._log_groups.values()
+            report = report_periodically(groups, self._store, self._clock, self._telemetry)
+            self._reporting = asyncio.create_task(report, name="fait-telemetry")
 
     def _check_close(self, closing: AsyncExitStack) -> None:
         """Let nothing be closed in another process or event loop: connections and threads are not those of the caller.
@@ -180,15 +239,17 @@ class System(Client):
                 raise
 
     async def _stop(self) -> None:
+        if self._reporting is not None:
+            self._reporting.cancel()
         try:
             await self._subscription_runner.stop()
         finally:
             await self._snapshots.close()
 
-    async def _prepare(self, changes: RegistrationChanges = RegistrationChanges()) -> None:
+    async def _prepare(self, changes: RegistrationChanges = RegistrationChanges(), *, runs_here: bool = True) -> None:
         """Register the subscriptions; raise if those that are registered do not match the declarations."""
         await self._registrar.apply(changes)
-        await self._registrar.register()
+        await self._registrar.register(runs_here=runs_here)
 
     async def get(
         self, model: type[M], key: Any, /, *, after: After | None = None, timeout_s: float = FIND_TIMEOUT_S
@@ -247,17 +308,23 @@ class System(Client):
             InvalidPosition: `after` is none of this log.
             InvalidValue: no row can have a value of a condition, such as a text with NUL.
             Stale: the read model did not reach the write within the timeout, or is being rebuilt.
+            ReadModelChanged: the rows are those of other code. Only if the app was opened with `run="elsewhere"`, which
+                is then possible.
         """
         check_limit(limit)
+        deadline = Deadline(timeout_s)
         definition = self._definition(model)
         order = sort_orders(definition, order_by)
         after_row = None if cursor is None else decode_cursor(definition, order, cursor)
         conditions, select = column_conditions(definition, where), self.store.tables.select
         count = min(limit, MAX_INTEGER - 1) + 1  # one more than the page, to know whether there is another page
         read = partial(select, definition.table, conditions, order=order, after_row=after_row, limit=count)
+        await self._registrar.check_readable(definition.name)
         if after is not None:
-            deadline, position = Deadline(timeout_s), await self._position(after)
-            page = await self._wait_for(definition.name, position, deadline, read)
+            stream = after.stream if isinstance(after, WriteResult) else ""
+            depends_on = keys_of_read(definition, stream, where)
+            position, slot = await self._position(after), slot_of_read(definition, stream, where)
+            page = await self._wait_for(definition.name, position, deadline, read, depends_on, slot)
         else:
             page = await read()
         rows: Rows[M] = Rows(definition.from_row(row) for row in page[:limit])
@@ -280,11 +347,11 @@ class System(Client):
             InvalidPosition: `after` is none of this log.
             Stale: a subscription did not reach the write within the timeout; the exception names it.
         """
-        names = [self._definition(model).name for model in models] or list(self._subscription_runner.processors)
+        names = [self._definition(model).name for model in models] or list(self._log_groups)
         deadline = Deadline(timeout_s)
         position = await self.store.log.last_position() if after is None else await self._position(after)
         for name in names:
-            await self._wait_for(name, position, deadline, read_nothing)
+            await self._wait_for(name, position, deadline, read_nothing, every_key)
 
     async def settle(self, after: After | None = None, /, *, timeout_s: float = FIND_TIMEOUT_S) -> None:
         """Wait until nothing is left to do: for tests, and for scripts that are alone on their store.
@@ -300,13 +367,13 @@ class System(Client):
             NotSettled: a subscription did not reach the head within the timeout, or has stopped because of an error.
                 The message is a table of all subscriptions; the cause is the error of the one that is behind.
         """
-        processors = self._subscription_runner.processors
+        groups = self._subscription_runner.groups
         try:
             position = 0 if after is None else await self._position(after)
-            await wait_until_settled(processors.values(), self.store, position, Deadline(timeout_s))
+            await wait_until_settled(self._log_groups.values(), self.store, position, Deadline(timeout_s))
         except Stale as stale:
             statuses = await self.status()
-            cause = processors[stale.subscription].error or next((each.error for each in statuses if each.error), None)
+            cause = groups[stale.subscription].error or next((each.error for each in statuses if each.error), None)
             raise NotSettled(stale, timeout_s, [_describe(each) for each in statuses]) from cause
 
     def token(self, after: WriteResult[Any] | int, /) -> str:
@@ -335,15 +402,23 @@ class System(Client):
             return after.position
         log = self.store.log
         position = decode_token(log.identity, after) if isinstance(after, str) else check_integer("after", after)
-        processors = self._subscription_runner.processors.values()
+        groups = self._log_groups.values()
         # fault: wait-beyond-head
-        if position > max((each.position for each in processors), default=0) and position > await log.last_position():
+        if position > max((each.position for each in groups), default=0) and position > await log.last_position():
             raise InvalidPosition("the log has no event at this position yet")
         return position
 
-    async def _wait_for(self, name: str, target: int, deadline: Deadline, read: Callable[[], Awaitable[E]]) -> E:
-        processor = self._subscription_runner.processors[name]
-        return await wait_for_position(processor, self.store.leases, target, deadline, read)
+    async def _wait_for(
+        self,
+        name: str,
+        target: int,
+        deadline: Deadline,
+        read: Callable[[], Awaitable[E]],
+        depends_on: Callable[[str, E], bool],
+        slot: int | None = None,
+    ) -> E:
+        group = self._subscription_runner.groups[name]
+        return await wait_for_position(group, self.store, target, deadline, read, depends_on, slot)
 
     async def status(self) -> list[SubscriptionStatus]:
         """Return position, lag and state of each subscription, as seen by this process.
@@ -351,14 +426,14 @@ class System(Client):
         Raises:
             StoreUnavailable: the store cannot be read.
         """
-        ranges = {each.key: each for each in await self.store.leases.ranges()}
+        ranges = await self.store.leases.ranges()
+        failures = await self.store.failures.failures()
+        parked = Counter(each.subscription for each in failures if each.state == "parked")
         head, statuses = await self.store.log.head(), list[SubscriptionStatus]()
-        for name, processor in self._subscription_runner.processors.items():
-            position, stored = processor.position, ranges.get(processor.range_key)
-            if stored is not None and (stored.fencing_token != processor.fencing_token or stored.position > position):
-                position = stored.position
-            lag = max(0, head - position)
-            statuses.append(SubscriptionStatus(name, processor.state, position, lag, processor.error))
+        for name, group in self._subscription_runner.groups.items():
+            position = group.position_in([each for each in ranges if each.key.subscription == name])
+            lag = max(0, head - position) if name in self._log_groups else 0
+            statuses.append(SubscriptionStatus(name, group.state, position, lag, group.error, parked[name]))
         return statuses
 
     def _definition(self, model: type[ReadModel]) -> ReadModelDefinition:
@@ -386,7 +461,7 @@ class System(Client):
         self._affinity.check()
         name = self._definition(model).name
         await self._registrar.rebuild(name)
-        self._subscription_runner.processors[name].restart()
+        self._subscription_runner.groups[name].restart()
 
     async def read(
         self, stream: str, /, *, after: int = 0, until: Until = Until(), limit: int = _DEFAULT_LIMIT
@@ -432,6 +507,7 @@ class System(Client):
             UndecodableEvent: an event cannot be decoded.
         """
         check_queries("query=", (query,))
+        check_type("follow_on=", follow_on, bool, "True or False")
         codec = self._loader.codec
         async for page in follow(self.store.log, after, codec.registry.names.stored_query(query), live=follow_on):
             decided = (each for each in page.events if each.type != NOTHING_DECIDED)

@@ -9,23 +9,34 @@
     async def cancel(order_id: str, cmd: Annotated[Commands, commands(principal=current_user)]) -> None:
         await cmd.transact(Order.cancel, order_id, "changed my mind")
 
-There is nothing global: the lifespan opens the system, dependencies find it, and `install` only answers fait's errors.
-An application that opens its system itself puts `state(system)` into the state of its lifespan. A router that must not
-change the application uses `ProblemRoute` in place of `install`.
+There is nothing global: the lifespan opens the system, dependencies find it, and `install` answers fait's errors and
+completes the OpenAPI document. An application that opens its system itself puts `state(system)` into the state of its
+lifespan. A router that must not change the application uses `ProblemRoute` in place of `install`.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from types import FunctionType
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 from starlette.responses import Response as StarletteResponse
 
 import fait
+from fait._events.pydantic_schema import StructSchema
 from fait._http.commands import POSITION_HEADER, Commands, key_scope
 from fait._http.feed import FEED_LIFETIME_S, EventStream, FeedResponse, model_events, stream_events
 from fait._http.health import alive, ready
+from fait._http.openapi import (
+    CURSOR,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    LAST_EVENT_ID,
+    POSITION,
+    REQUIRED_IF_MATCH,
+    add_answers,
+    problems,
+)
 from fait._http.preconditions import expected_version
 from fait._http.problem import (
     PROBLEMS,
@@ -48,6 +59,7 @@ from fait._subscriptions.read_model import definition_of
 
 __all__ = [
     "PROBLEMS",
+    "AsJson",
     "Commands",
     "CurrentPage",
     "CurrentReads",
@@ -81,18 +93,23 @@ Principal = Callable[..., str | Awaitable[str]]
 MAX_KEY_CHARS: Final = 255
 """Maximum length of an idempotency key, in characters."""
 
-_IfMatch = Annotated[str | None, Header(alias="If-Match", description='The ETag of the last read, such as `"7"`.')]
+T = TypeVar("T")
+
+AsJson = Annotated[T, StructSchema(), Body()]
+"""A `msgspec.Struct` as the body of a request or the answer of a route: `-> AsJson[Receipt]`, `body: AsJson[Order]`.
+
+FastAPI does not know Structs of applications. Read models and events that `fait.event` declares need no `AsJson`.
+"""
+
 _IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="`*`: only if it does not exist.")]
 _KnownETag = Annotated[str | None, Header(alias="If-None-Match", description="The ETag that the client has.")]
-_Position = Annotated[
-    str | None, Header(alias=POSITION_HEADER, description="The `Fait-Position` of your last write: read it.")
-]
-_LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="The id of the last event received.")]
+_Position = Annotated[str | None, Header(alias=POSITION_HEADER, description=POSITION)]
+_LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description=LAST_EVENT_ID)]
 _Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="Names this request, so that a repetition writes nothing and gets the same answer.",
+        description=IDEMPOTENCY_KEY,
         min_length=1,
         max_length=MAX_KEY_CHARS,
         pattern=r"^[\x21-\x7e]+$",
@@ -120,7 +137,7 @@ CurrentReads = Annotated[Reads, Depends(_reads)]
 
 async def _paging(
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ROWS)] = DEFAULT_PAGE_ROWS,
-    cursor: Annotated[str | None, Query(description="From the `Link` header of the previous page.")] = None,
+    cursor: Annotated[str | None, Query(description=CURSOR)] = None,
 ) -> Paging:
     return Paging(limit, cursor)
 
@@ -139,7 +156,14 @@ def commands(*, principal: Principal | None, if_match: Literal["optional", "requ
             that no client can see the answer to another, and it is stored as the actor of the events. None: there is
             none, and requests with an `Idempotency-Key` are answered 400.
         if_match: whether a request must send `If-Match`, and is otherwise answered 428.
+
+    Raises:
+        UsageError: `if_match` is neither "optional" nor "required".
     """
+    if if_match not in ("optional", "required"):
+        raise fait.UsageError(f"if_match= must be 'optional' or 'required', not {if_match!r}")
+
+    header = Header(alias="If-Match", description=REQUIRED_IF_MATCH if if_match == "required" else IF_MATCH)
 
     def expected_of(if_match_header: str | None, if_none_match: str | None) -> fait.Expected | None:
         if if_match == "required" and if_match_header is None:
@@ -149,7 +173,10 @@ def commands(*, principal: Principal | None, if_match: Literal["optional", "requ
     if principal is None:
 
         async def without_principal(
-            request: Request, response: Response, if_match: _IfMatch = None, if_none_match: _IfNoneMatch = None
+            request: Request,
+            response: Response,
+            if_match: Annotated[str | None, header] = None,
+            if_none_match: _IfNoneMatch = None,
         ) -> Commands:
             # fault: unscoped-key-accepted
             if "Idempotency-Key" in request.headers:
@@ -163,7 +190,7 @@ def commands(*, principal: Principal | None, if_match: Literal["optional", "requ
         request: Request,
         response: Response,
         who: Annotated[str, Depends(principal)],
-        if_match: _IfMatch = None,
+        if_match: Annotated[str | None, header] = None,
         if_none_match: _IfNoneMatch = None,
         key: _Key = None,
     ) -> AsyncGenerator[Commands]:
@@ -242,48 +269,6 @@ def feeds(*, authorize: Callable[..., Any], lifetime_s: float = FEED_LIFETIME_S)
     return Depends(authorized)
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the documentation of problem details in OpenAPI: `@web.post(..., responses=problems(409, 412))`.
-
-    Args:
-        *statuses: the statuses of the route's problems. 503 is always included.
-    """
-    content: dict[str, Any] = {"application/problem+json": {"schema": _PROBLEM_SCHEMA}}
-    codes = _codes_by_status()
-    with_own: dict[str, Any] = {**content, "application/json": {}}  # FastAPI answers invalid requests itself
-    return {
-        status: {
-            "description": ", ".join(codes.get(status, ["problem"])),
-            "content": with_own if status in (400, 422) else content,
-        }
-        for status in sorted({*statuses, 503})
-    }
-
-
-def _codes_by_status() -> dict[int, list[str]]:
-    codes: dict[int, list[str]] = {503: ["unavailable", "outcome-unknown"]}
-    for problem in PROBLEMS.values():
-        if isinstance(problem, ProblemDetails) and problem.code not in codes.setdefault(problem.status, []):
-            codes[problem.status].append(problem.code)
-    return codes
-
-
-_PROBLEM_SCHEMA: Final = {
-    "type": "object",
-    "title": "Problem",
-    "description": "ProblemDetails details, RFC 9457",
-    "properties": {
-        "type": {"type": "string", "format": "uri"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "code": {"type": "string"},
-        "correlation_id": {"type": "string"},
-    },
-    "required": ["type", "title", "status", "detail", "code", "correlation_id"],
-}
-
-
 async def _answer(request: Request, error: Exception) -> StarletteResponse:
     return problem_response(request, error, runtime_of(request).problems)
 
@@ -291,10 +276,14 @@ async def _answer(request: Request, error: Exception) -> StarletteResponse:
 def install(web: FastAPI) -> None:
     """Answer fait's errors with problem details in all routes of an application. Other errors are not touched.
 
+    The answers and headers of routes that take `Commands`, `Reads` or `Feeds` are added to its OpenAPI document.
+
     Args:
         web: the application.
     """
     web.add_exception_handler(fait.FaitError, _answer)
+    document = web.openapi
+    web.openapi = lambda: add_answers(document())
 
 
 class ProblemRoute(APIRoute):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from fait._arguments import check_integer, check_type
+from fait._arguments import check_integer, check_items, check_type
 from fait._errors import UsageError
 from fait._events.append import AppendResult, StreamWrite, raise_on_conflict
 from fait._events.version import Expected, expected_number
@@ -40,8 +40,8 @@ class Options(Struct, frozen=True, kw_only=True):
         extra: further entries of the events' metadata.
 
     Raises:
-        UsageError: `attempts` is not an integer of at least 1, `expected` is no version, `key` is no text or empty, or
-            `extra` is no mapping.
+        UsageError: `attempts` is not an integer of at least 1, `expected` is no version, `key` is no text or empty,
+            `scope` is set without a key, or `extra` is no mapping with names of type str.
     """
 
     key: str | None = None
@@ -54,10 +54,14 @@ class Options(Struct, frozen=True, kw_only=True):
         check_integer("attempts", self.attempts, 1)
         if self.extra is not _NO_ENTRIES:
             check_type("extra=", self.extra, Mapping, "a mapping of names to JSON values")
+            check_items("the names of extra=", self.extra, str, "of type str")
         if self.expected is not None:
             expected_number(self.expected)
         if self.key is not None:
             _check_key(self.key, self.scope)
+        # fault: scope-without-key
+        if self.key is None and self.scope != "":
+            raise UsageError("scope= is the scope of an idempotency key: pass key= with it. Nothing was written.")
 
 
 def _check_key(key: object, scope: object) -> None:

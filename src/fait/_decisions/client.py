@@ -7,9 +7,10 @@ The first of these calls uses the default options, the second sets two of them:
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from types import CoroutineType
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, overload
 
 from fait._affinity import Affinity
 from fait._arguments import check_iterable, check_time, check_type
@@ -19,7 +20,7 @@ from fait._decisions.boundary import Boundary, BoundaryHistory, QueryResult
 from fait._decisions.calls import Options, WriteResult, write_result
 from fait._decisions.decider import DecidedEvent, Decider, FoldDefinition, fold_definition_of_decider
 from fait._decisions.decision_loop import decide
-from fait._decisions.idempotency import Intention, append_once
+from fait._decisions.idempotency import Intention, append, check_key
 from fait._decisions.load import Loader
 from fait._decisions.log import DecisionLog, ReadMatching
 from fait._decisions.new_events import NewEvents, encode_append
@@ -31,7 +32,7 @@ from fait._events.query import Query, check_queries
 from fait._events.stream import stream_name
 from fait._events.version import Expected
 
-__all__ = ["Client"]
+__all__ = ["Client", "Observe"]
 
 A = TypeVar("A", bound=Aggregate)
 C = TypeVar("C")
@@ -39,6 +40,12 @@ S = TypeVar("S")
 E = TypeVar("E")
 R = TypeVar("R")
 P = ParamSpec("P")
+
+
+Observe = Callable[[str, str], AbstractContextManager[None]]
+"""Measures a command: from its name and the category of its stream ("" for a boundary) to a context manager."""
+
+_UNOBSERVED: Final = nullcontext()
 
 
 class Client:
@@ -56,7 +63,9 @@ class Client:
         clock: Clock,
         options: Options = Options(),
         affinity: Affinity | None = None,
+        observe: Observe | None = None,
     ) -> None:
+        self._observe = observe
         self._log = log  # all appends of the client go to it, through `idempotency.py`
         self._read = read
         self._any_loader = loader
@@ -72,6 +81,16 @@ class Client:
         """The loader of a call, which every call uses before it reads or writes: raises in another process or loop."""
         self._affinity.check()
         return self._any_loader
+
+    def _reader(self, call: str) -> Loader:
+        """Return the loader of a call that only reads. An expected version would be an assertion without effect."""
+        # fault: expected-version-of-read-ignored
+        if self._options.expected is not None:
+            raise UsageError(
+                f"using(expected=...) applies to writes, and {call}(...) only reads: it does not check the version. "
+                f"Call {call} of a client without it, and compare the version, or set it for the write."
+            )
+        return self._loader
 
     def using(
         self,
@@ -93,15 +112,16 @@ class Client:
                 decision without events is remembered too. Arguments of the command must be JSON values or records.
                 They are compared as values: 10 and 10.0 are the same, an instant in two time zones, Decimal("1.0") and
                 Decimal("1.00"). The events of `publish` and `append` are compared as JSON values.
-            scope: scope of the key: the same key in another scope is another key. By default "", which all callers
-                share.
+            scope: scope of the key, and only with one: the same key in another scope is another key. By default "",
+                which all callers share.
             expected: the version that the stream must have, or "no_stream", "exists" or "any". A conflict is then an
-                error immediately; the call is not retried.
+                error immediately; the call is not retried. Calls that only read refuse it.
             attempts: maximum number of times that a decision is made when appends conflict, at least 1; 32 by default.
             extra: further entries of the events' metadata, as JSON values.
 
         Raises:
-            UsageError: `attempts` is less than 1, or `key` is empty or not a str.
+            UsageError: `attempts` is less than 1, `key` is empty or not a str, `scope` is set without a key, or a name
+                in `extra` is not a str.
         """
         current = self._options
         return Client(
@@ -117,6 +137,7 @@ class Client:
                 extra=current.extra if extra is None else extra,
             ),
             self._affinity,
+            self._observe,
         )
 
     async def transact(
@@ -177,9 +198,10 @@ class Client:
         run: Callable[[S], tuple[R, Sequence[DecidedEvent]]],
     ) -> WriteResult[R]:
         loader, stream = self._loader, stream_name(definition.category, id)
-        intention = Intention(self._options, (name, arguments), stream=stream)
-        history = StreamHistory(loader, definition, stream, run)
-        result = await decide(history, intention, self._log, self._clock)
+        with self._observe(name, definition.category) if self._observe else _UNOBSERVED:
+            intention = Intention(self._options, (name, arguments), stream=stream)
+            history = StreamHistory(loader, definition, stream, run)
+            result = await decide(history, intention, self._log, self._clock)
         if history.loaded.new_snapshot is not None:
             loader.save_snapshot(history.loaded.new_snapshot)
         return result
@@ -251,9 +273,11 @@ class Client:
                 f"was written. Set it in NewEvents(..., expected=...) of its decide function."
             )
         name = f"{boundary.name}.{type(command).__name__}"
-        intention = Intention(self._options, (name, {"command": command}))
-        history = BoundaryHistory(self._read, self._loader.codec, boundary, command)
-        return await decide(history, intention, self._log, self._clock)
+        loader = self._loader
+        with self._observe(name, "") if self._observe else _UNOBSERVED:
+            intention = Intention(self._options, (name, {"command": command}))
+            history = BoundaryHistory(self._read, loader.codec, boundary, command)
+            return await decide(history, intention, self._log, self._clock)
 
     async def query(self, *queries: Query) -> QueryResult:
         """Read all events that match any of the queries, and the position up to which the result is complete.
@@ -265,12 +289,12 @@ class Client:
             *queries: at least one; `Query()` matches all events. All matching events are held in memory.
 
         Raises:
-            UsageError: no query was given.
+            UsageError: no query was given, or `using(expected=...)` was set.
             UndecodableEvent: an event cannot be decoded.
         """
         if not queries:
             raise UsageError("query() needs at least one Query; Query() matches all events.")
-        codec = self._loader.codec
+        codec = self._reader("query").codec
         stored_queries = tuple(map(codec.registry.names.stored_query, check_queries("queries", queries)))
         stored, position = await self._read(stored_queries, 0)
         return QueryResult(list(codec.decode_selected(stored, queries)), stored_queries, position)
@@ -351,7 +375,10 @@ class Client:
         intention = Intention(self._options, event_id=event_id)
         writes = encode_append(self._loader.codec, new_events, intention)
         condition = only_if and only_if.condition
-        return write_result(None, writes, await append_once(self._log, intention, writes, condition))
+        result = await append(self._log, intention, writes, condition)
+        if self._options.key is not None:
+            await check_key(self._log, intention, writes, result)
+        return write_result(None, writes, result)
 
     @overload
     async def load(
@@ -405,7 +432,8 @@ class Client:
             The aggregate, or the state of the decider.
 
         Raises:
-            UsageError: a version or position is not an integer from 0 to 2**63 - 1, or a time has no time zone.
+            UsageError: a version or position is not an integer from 0 to 2**63 - 1, a time has no time zone, or
+                `using(expected=...)` was set.
             UndecodableEvent: an event of the stream cannot be decoded.
             StoreUnavailable: the store cannot be read.
         """
@@ -413,9 +441,10 @@ class Client:
         occurred_at = None if as_of is None else check_time("as_of", as_of)
         until = Until(version, position, recorded_at, occurred_at)
         definition = _fold_definition_of(target)
-        loaded = await self._loader.load(definition, stream_name(definition.category, id), until)
+        loader = self._reader("load")
+        loaded = await loader.load(definition, stream_name(definition.category, id), until)
         if loaded.new_snapshot is not None:
-            self._loader.save_snapshot(loaded.new_snapshot)
+            loader.save_snapshot(loaded.new_snapshot)
         return loaded.state
 
     @overload
@@ -437,12 +466,13 @@ class Client:
             The state for each id, in the order of `ids`. A missing stream gives the initial state.
 
         Raises:
+            UsageError: `using(expected=...)` was set.
             UndecodableEvent: an event of a stream cannot be decoded.
             StoreUnavailable: the store cannot be read.
         """
         check_iterable("ids", ids, "a collection of ids")
         definition = _fold_definition_of(target)
-        return {id: loaded.state for id, loaded in (await self._loader.load_many(definition, ids)).items()}
+        return {id: loaded.state for id, loaded in (await self._reader("load_many").load_many(definition, ids)).items()}
 
 
 def _fold_definition_of(target: type[Aggregate] | Decider[Any, Any, Any]) -> FoldDefinition[Any]:

@@ -33,7 +33,7 @@ from fait._events.json_equality import same_value
 from fait._events.version import ANY
 from fait._telemetry import NO_ORIGIN, origin
 
-__all__ = ["Basis", "Intention", "append", "append_once", "find_repeated", "is_duplicate"]
+__all__ = ["Basis", "Intention", "append", "check_key", "find_repeated", "is_duplicate"]
 
 _Command = tuple[str, Mapping[str, Any]]
 """Name and arguments of a command."""
@@ -232,8 +232,9 @@ async def append(
         if error.outcome == "not_written":
             raise
         result = await _append_again(log, writes, condition)
-    if isinstance(result, Appended) and result.repeated and intention.has_new_ids:
-        return Appended(result.position, result.versions)
+    if isinstance(result, Appended):
+        is_own = result.repeated and intention.has_new_ids
+        return Appended(result.position, result.versions) if is_own else result
     if isinstance(result, ConditionFailed) and condition is not None:
         events = tuple(each for each in result.events if each.type != NOTHING_DECIDED)
         if not events:  # no fact was recorded
@@ -242,20 +243,18 @@ async def append(
     return result
 
 
-async def append_once(
-    log: DecisionLog, intention: Intention, writes: Sequence[StreamWrite], condition: AppendCondition | None
-) -> AppendResult:
-    """Append events that the caller passes; arguments as for `append`.
+async def check_key(
+    log: DecisionLog, intention: Intention, writes: Sequence[StreamWrite], result: AppendResult
+) -> None:
+    """Check the result of an append, under a key, of events that the caller passes; arguments as for `append`.
 
     Raises:
         KeyReused: the key was used for a command, or for an append of other events.
     """
-    result = await append(log, intention, writes, condition)
-    if intention.options.key is not None and is_duplicate(result):
+    if is_duplicate(result):
         number = sum(len(write.events) for write in writes)
         stored = await log.find(intention.first_ids(number + 1))
         intention.check_same_append(result, number, [(each.stream, each.metadata) for each in stored])
-    return result
 
 
 def is_duplicate(result: AppendResult) -> bool:

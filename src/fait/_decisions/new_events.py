@@ -50,11 +50,11 @@ def encode_writes(codec: Codec, new_events: Iterable[NewEvents], intention: Inte
     for each in new_events:
         _check(each)
         tags = check_tags(each.tags)  # once: an iterator would be empty for the second event
-        events = tuple(
+        events = [
             codec.encode(event, id=next(ids), metadata=metadata, tags=tags, occurred_at=each.occurred_at)
             for event in each.events
-        )
-        writes.append(StreamWrite(check_stream(each.stream), events, expected_number(each.expected)))
+        ]
+        writes.append(StreamWrite(check_stream(each.stream), tuple(events), expected_number(each.expected)))
     return writes
 
 

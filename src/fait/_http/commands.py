@@ -109,8 +109,12 @@ class Commands:
         """Let a decider or a boundary decide; arguments, result and exceptions are those of `System.decide`.
 
         Raises:
-            PreconditionFailed: the stream is not at the version that the request requires; nothing was written.
+            PreconditionFailed: the stream is not at the version that the request requires, or the request has a
+                precondition, and a boundary no version; nothing was written.
         """
+        # fault: precondition-of-boundary-is-server-error
+        if self._expected is not None and isinstance(decider, Boundary):
+            raise PreconditionFailed(f"version {self._expected} of a boundary, which has no version,")
         return await self._write(lambda client: client.decide(decider, *arguments))
 
     async def publish(

@@ -4,16 +4,17 @@ from pathlib import Path
 
 from fait._app import App, declarations_of
 from fait._clock import now
-from fait._evolution.lock_folder import LockFolder
-from fait._evolution.render import render
-from fait._evolution.report import Report, run_check
-from fait._evolution.settings import read_settings
+from fait._evolution.check.proof import SAMPLES
+from fait._evolution.check.render import render
+from fait._evolution.check.report import Report, run_check
+from fait._evolution.locks.folder import LockFolder
+from fait._evolution.locks.settings import read_settings
 
 __all__ = ["check_events", "report_of"]
 
 
 def check_events(
-    app: App, locks: str | Path | None = None, *, drafts_allowed: bool = True, samples: int = 20, seed: int = 0
+    app: App, locks: str | Path | None = None, *, drafts_allowed: bool = True, samples: int = SAMPLES, seed: int = 0
 ) -> None:
     """Check the event types of an app against their locks, as `fait schema check` does.
 
@@ -25,7 +26,7 @@ def check_events(
         locks: the folder of locks; None: the one that `[tool.fait]` in pyproject.toml of the working directory names,
             or `events`.
         drafts_allowed: whether the version of a class may have no lock.
-        samples: the number of samples that are generated for each version.
+        samples: the number of events of each version that are converted: those of its lock, and generated ones.
         seed: chooses the samples; the same seed gives the same ones.
 
     Raises:
@@ -38,7 +39,7 @@ def check_events(
 
 
 def report_of(
-    app: App, locks: str | Path | None = None, *, drafts_allowed: bool = True, samples: int = 20, seed: int = 0
+    app: App, locks: str | Path | None = None, *, drafts_allowed: bool = True, samples: int = SAMPLES, seed: int = 0
 ) -> Report:
     """Return the report of the check; the arguments are those of `check_events`."""
     settings = read_settings(Path.cwd(), today=now().date())

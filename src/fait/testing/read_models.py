@@ -19,12 +19,14 @@ from fait._clock import ManualClock
 from fait._events.codec import Codec
 from fait._events.envelope import RecordedEvent
 from fait._store.open import open_store
+from fait._store.ports.leases import Worker
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.tables import SortOrder
 from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
 from fait._subscriptions.projection import Projection
 from fait._subscriptions.read_model import ReadModel, ReadModelDefinition, definition_of
 from fait._subscriptions.registration import Registrar
+from fait._subscriptions.subscription import Tenure
 from fait.testing.decisions import new_events
 from fait.testing.differences import different_items
 from fait.testing.in_memory import START, GivenEvents, codec_for, complete
@@ -38,11 +40,21 @@ _SHUFFLED_ORDERS = 20
 
 
 class FirstAttempt(Struct, frozen=True):
-    """The `ProcessingContext` of a first attempt."""
+    """The `ProcessingContext` of a first attempt, without a lease."""
 
     attempt: int = 1
     conflicts: int = 0
     stopping: bool = False
+    failed_key: str | None = None
+
+    @property
+    def tenure(self) -> Tenure:
+        """Refused: there is no lease."""
+        raise NotImplementedError
+
+    def is_concerned(self, _key: str, /) -> bool:
+        """Return True: no key has failed."""
+        return True
 
 
 class Delivery(Struct, frozen=True):
@@ -142,7 +154,7 @@ def projected_rows(
     store = complete(open_store("memory:"))
     projection = Projection(definition, codec, store.tables)
     complete(Registrar("test", [projection.definition], store).register())
-    complete(store.leases.heartbeat("test"))
+    complete(store.leases.heartbeat(Worker("test")))
     free = complete(store.leases.range(RangeKey(definition.name)))
     assert free is not None
     epoch = store.log.identity.epoch_id

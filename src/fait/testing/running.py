@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from fait._app import App
 from fait._clock import Clock, ManualClock
-from fait._subscriptions.processor import Processor
+from fait._subscriptions.processor_group import ProcessorGroup
 from fait._system import System
 from fait.testing.in_memory import START
 
@@ -42,14 +42,14 @@ async def running(
         Exception: as `App.open`.
     """
     async with app.open(url, clock=clock or ManualClock(START)) as system:
-        for processor in system._subscription_runner.processors.values():  # pyright: ignore[reportPrivateUsage]
-            _retry_soon(processor)
+        for group in system._subscription_runner.groups.values():  # pyright: ignore[reportPrivateUsage]
+            _retry_soon(group)
         yield system
         if settle:
             await system.settle()
 
 
-def _retry_soon(processor: Processor) -> None:
-    policy = processor.definition.policy
+def _retry_soon(group: ProcessorGroup) -> None:
+    policy = group.definition.policy
     delays = {name: min(getattr(policy, name), _MAX_RETRY_DELAY_S) for name in ("initial_s", "max_s")}
-    processor.definition = replace(processor.definition, policy=replace(policy, **delays))
+    group.run.definition = replace(group.definition, policy=replace(policy, **delays))

@@ -8,15 +8,19 @@ import msgspec
 import typer
 
 from fait._advice.facts import Module, read_modules
-from fait._advice.questions import QUESTIONS
+from fait._advice.questions import QUESTIONS, open_questions
 from fait._advice.reading.read import MAX_TEXT_BYTES, read
 from fait._advice.recommend import ModuleRecommendation, Recommendation, recommend
-from fait._advice.report import AXIS_WORDS, HEADLINE_WORDS, as_data
+from fait._advice.report import AXIS_WORDS, as_data, summary
 from fait._advice.rules import Rule
+from fait._design.advice import read_advice
+from fait._design.render import render_document
 from fait._errors import MissingExtra, UsageError
+from fait._tools.cli.design import project_catalog
+from fait._tools.cli.design_file import ForceOption, existing_document, write_text
 from fait._tools.cli.interview import STATE_FILE, interview
 from fait._tools.cli.options import JsonOption
-from fait._tools.cli.output import command, print_json, print_line
+from fait._tools.cli.output import command, count_of, print_json, print_line, print_message
 
 __all__ = ["advise"]
 
@@ -37,6 +41,16 @@ _State = Annotated[
 _Explain = Annotated[
     bool, typer.Option("--explain", help="Print each rule that applied, its weight, and what would change the result.")
 ]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", metavar="FILE", help="Also write the design document. Text outside of its markers is kept."
+    ),
+]
+_System = Annotated[
+    str | None,
+    typer.Option("--system", metavar="NAME", help="Name of the system, for --out. Default: that in the file."),
+]
 
 
 @command
@@ -46,6 +60,9 @@ async def advise(
     facts: _FactsFile = None,
     state: _State = Path(STATE_FILE),
     explain: _Explain = False,
+    out: _Out = None,
+    system: _System = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Recommend events, an outbox, read models, or plain tables, with reasons.
@@ -55,9 +72,19 @@ async def advise(
     if (modules := _modules(description, text, facts, state)) is None:
         return None
     result = recommend(modules)
+    if out is not None:
+        _write_design(out, result, system, force=force)
     if as_json:
         return print_json(as_data(result))
     return _print(result, explain=explain)
+
+
+def _write_design(out: Path, result: Recommendation, system: str | None, *, force: bool) -> None:
+    """Write the design document of the recommendation, and of the app of the project, if there is one."""
+    answer = read_advice(msgspec.json.encode(as_data(result)), "the recommendation")
+    catalog = project_catalog(None, None, required=False)
+    write_text(out, render_document(catalog, answer, existing_document(out, force=force), system=system))
+    print_message(f"{out} written: {count_of(len(answer.modules), 'module')}")
 
 
 def _modules(description: str | None, text: Path | None, facts: Path | None, state: Path) -> tuple[Module, ...] | None:
@@ -99,10 +126,19 @@ def _decoded(path: Path) -> Any:
 
 
 def _print(result: Recommendation, *, explain: bool) -> None:
-    print_line(f"{result.headline}: {HEADLINE_WORDS[result.headline]}")
+    print_line(f"{result.headline}: {summary(result)}")
     print_line(f"confidence {result.confidence:.2f}")
-    for each in result.modules:
+    if result.is_unfounded:
+        _print_questions()
+    for each in () if result.is_unfounded else result.modules:
         _print_module(each, explain=explain)
+
+
+def _print_questions() -> None:
+    for name in open_questions({}):
+        question = QUESTIONS[name]
+        print_line(f"  {question.text} {' / '.join(question.answers)}")
+    print_line("Describe the system in English, or answer the questions with: fait advise")
 
 
 def _print_module(each: ModuleRecommendation, *, explain: bool) -> None:
@@ -111,7 +147,7 @@ def _print_module(each: ModuleRecommendation, *, explain: bool) -> None:
     print_line(f"{each.module.name}: {each.decision.headline}")
     for axis, value in (("leaves by", axes.integration), ("truth in", axes.storage), ("read from", axes.read)):
         print_line(f"  {axis:10}{AXIS_WORDS[value]}")
-    if each.decision.is_pilot:
+    if each.decision.is_pilot and each.decision.headline != "crud":
         print_line("  Event sourcing is a candidate: try it in one small module first.")
     for rule in each.decision.rules:
         if rule.weight or rule.gives != "none" or explain:

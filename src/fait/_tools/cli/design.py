@@ -1,8 +1,7 @@
 """`fait design`: writes the design document of an app or of an advisor's answer, and compares it with the code."""
 
-import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -11,19 +10,16 @@ from fait._clock import now
 from fait._design.advice import read_advice
 from fait._design.catalog import Catalog, build_catalog
 from fait._design.discrepancies import Discrepancy, compare_document
-from fait._design.document import DesignDocument, parse_document
 from fait._design.render import render_document
 from fait._errors import DeclarationError, UsageError
-from fait._evolution.lock_folder import LockFolder
-from fait._evolution.settings import read_settings
+from fait._evolution.locks.folder import LockFolder
+from fait._evolution.locks.settings import read_settings
+from fait._tools.cli.design_file import ForceOption, existing_document, read_text, write_text
 from fait._tools.cli.options import JsonOption, load_app
 from fait._tools.cli.output import CommandFailed, command, count_of, print_json, print_line, print_message
 from fait._tools.cli.schema_project import LocksOption, SchemaAppOption, refuse
 
-__all__ = ["design"]
-
-MAX_FILE_BYTES: Final = 16 << 20
-"""Maximum size of a design document or of an advisor's answer."""
+__all__ = ["design", "project_catalog"]
 
 design = typer.Typer(
     help="Write the design document of an app or of the advisor's answer, and compare it with the code.",
@@ -31,9 +27,6 @@ design = typer.Typer(
     no_args_is_help=False,
 )
 
-SystemOption = Annotated[
-    str | None, typer.Option("--system", metavar="NAME", help="Name of the system. Default: the name of the app.")
-]
 AdviceOption = Annotated[
     Path | None, typer.Option("--advice", metavar="FILE", help="Answer of the advisor, as JSON; - is stdin.")
 ]
@@ -42,6 +35,9 @@ OutOption = Annotated[
     typer.Option(
         "--out", "-o", metavar="FILE", help="File to write. Text outside of its markers is kept. Default: print."
     ),
+]
+SystemOption = Annotated[
+    str | None, typer.Option("--system", metavar="NAME", help="Name of the system. Default: the name of the app.")
 ]
 
 
@@ -54,7 +50,7 @@ async def write(
     locks: LocksOption = None,
     system: SystemOption = None,
     out: OutOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite generated parts that were edited by hand.")] = False,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the design document: pattern choice, event catalog, schemas, guarantees, versioning, tradeoffs.
@@ -64,47 +60,21 @@ async def write(
     """
     if context.invoked_subcommand is not None:
         return None
-    answer = None if advice is None else read_advice(_read(advice).encode(), str(advice))
-    catalog = _catalog(app, locks, required=answer is None)
+    answer = None if advice is None else read_advice(read_text(advice).encode(), str(advice))
+    catalog = project_catalog(app, locks, required=answer is None)
     if as_json:
         return print_json({"catalog": catalog, "advice": answer})
-    existing = None if out is None else _existing(out, force=force)
+    existing = None if out is None else existing_document(out, force=force)
     text = render_document(catalog, answer, existing, system=system)
     if out is None:
         return _print_text(text)
-    _write_text(out, text)
+    write_text(out, text)
     return print_message(f"{out} written: {count_of(len(catalog.events) if catalog else 0, 'event type')}")
-
-
-def _existing(out: Path, *, force: bool) -> DesignDocument | None:
-    """Return the document that is written again; None if there is none."""
-    if not out.exists():
-        return None
-    document = parse_document(_read(out), str(out))
-    _check_replaceable(document, str(out), force=force)
-    return document
 
 
 def _print_text(text: str) -> None:
     for line in text.splitlines():
         print_line(line)
-
-
-def _write_text(out: Path, text: str) -> None:
-    out.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _check_replaceable(document: DesignDocument, name: str, *, force: bool) -> None:
-    if document.problems:
-        line, problem = document.problems[0]
-        raise UsageError(f"{name}:{line}: {problem}. Restore the marker from version control. Nothing was written.")
-    edited = [each for each in document.parts().values() if each.is_edited]
-    if edited and not force:
-        names = ", ".join(f"{each.name} (line {each.line})" for each in edited)
-        raise UsageError(
-            f"{name}: generated parts were edited by hand: {names}. Move your text outside of the markers, then run "
-            "the command again with --force, which overwrites them. Nothing was written."
-        )
 
 
 @design.command("check")
@@ -119,10 +89,10 @@ async def check(
 
     Exit codes: 0 they agree, 1 they do not, 2 the comparison could not run.
     """
-    catalog = _catalog(app, locks, required=True)
+    catalog = project_catalog(app, locks, required=True)
     assert catalog is not None
     again = " ".join(["fait design", *(["--app", app] if app else []), *(["--locks", str(locks)] if locks else [])])
-    found = compare_document(_read(file), str(file), catalog, f"{again} --out {file}")
+    found = compare_document(read_text(file), str(file), catalog, f"{again} --out {file}")
     if as_json:
         print_json({"clean": not found, "discrepancies": found})
     else:
@@ -138,8 +108,13 @@ def _print(found: list[Discrepancy]) -> None:
         print_line(f"  {each.fix}")
 
 
-def _catalog(app: str | None, locks: Path | None, *, required: bool) -> Catalog | None:
+def project_catalog(app: str | None, locks: Path | None, *, required: bool) -> Catalog | None:
     """Return the catalog of the app of the project; None if none is named and it is not required.
+
+    Args:
+        app: the app as `module:name`; None: that of the settings.
+        locks: the folder of the locks; None: that of the settings.
+        required: whether an app must be named.
 
     Raises:
         UsageError: no app is named, it cannot be imported, or its declarations, locks or settings are wrong.
@@ -161,20 +136,3 @@ def _catalog(app: str | None, locks: Path | None, *, required: bool) -> Catalog 
         return build_catalog(declarations, settings, known)
     except (CommandFailed, DeclarationError) as error:
         raise UsageError(str(error)) from None
-
-
-def _read(path: Path) -> str:
-    """Return the text of a file.
-
-    Raises:
-        UsageError: it cannot be read, is too large, or is not UTF-8.
-    """
-    try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        if len(data) > MAX_FILE_BYTES:
-            raise UsageError(f"{path} has more than {MAX_FILE_BYTES >> 20} MiB. Nothing was written.")
-        return data.decode("utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}. Nothing was written.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text. Nothing was written.") from None

@@ -1,30 +1,39 @@
 """`fait doctor`: checks a store. Each check reports ok, a problem, or that it could not be made (unknown)."""
 
 import asyncio
+import time
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Final
 
 import typer
 
+from fait._clock import SystemClock
 from fait._errors import FaitError, StoreUnavailable, UsageError
 from fait._store.health import examine_subscriptions
-from fait._store.ports.registrations import RangeKey
+from fait._store.overview import SubscriptionOverview, read_overviews, worker_name
+from fait._store.ports.leases import RegisteredWorker
 from fait._store.ports.store import Finding, Store
 from fait._store.store_url import redacted_url
-from fait._subscriptions.processor import LEASE_DURATION_S
+from fait._subscriptions.processor_group import LEASE_DURATION_S
 from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
 from fait._tools.cli.output import command, print_json, print_message, print_table
 
 __all__ = ["doctor"]
 
 _POLL_INTERVAL_S: Final = 0.1
-"""Interval between reads of the leases."""
+"""Interval between reads of the heartbeats."""
+
+MAX_UNHANDLED_AGE: Final = timedelta(minutes=1)
+"""Maximum age of an event that a subscription with a worker has not handled; if it does not advance, it hangs."""
 
 
 @command
 async def doctor(store: StoreOption, as_json: JsonOption = False) -> None:
     """Check the health of a store.
 
-    Checks the integrity and the settings of the database, the lag of subscriptions and the heartbeats of their workers.
+    Checks the integrity and the settings of the database, the lag of subscriptions, the keys that failed, and the
+    heartbeats of the workers.
     The exit code is 1 if a check found a problem. A check that could not be made is reported as unknown.
     """
     results = await _run_checks(store)
@@ -44,7 +53,7 @@ async def _run_checks(url: str) -> list[Finding]:
     try:
         async with open_readonly(url) as store:
             findings += await store.examine() or [Finding("backend", "unknown", "this backend has no checks")]
-            findings += await examine_subscriptions(store.log, store.registrations, store.leases, redacted_url(url))
+            findings += await examine_subscriptions(store, redacted_url(url))
             findings += await _check_heartbeats(store)
     except UsageError:
         raise
@@ -62,22 +71,41 @@ def _interruption(error: FaitError, *, is_open: bool) -> Finding:
 
 
 async def _check_heartbeats(store: Store) -> list[Finding]:
-    """Report leases whose worker sends no heartbeat. Heartbeats are counters, not times, so this takes a while."""
-    unchanged = await _heartbeats(store)
-    for _ in range(round(LEASE_DURATION_S / _POLL_INTERVAL_S)):
-        if not unchanged:
-            break
+    """Find workers without a heartbeat, and subscriptions that lag and do not advance although a worker runs them.
+
+    Heartbeats are counters, not times, so this takes a while.
+    """
+    started_at, late, workers = time.monotonic(), _late(await read_overviews(store)), await store.leases.workers()
+    silent = {each.worker.id: each for each in workers}
+    while (silent or late) and time.monotonic() - started_at < LEASE_DURATION_S:
         await asyncio.sleep(_POLL_INTERVAL_S)
-        unchanged = dict(unchanged.items() & (await _heartbeats(store)).items())
+        beats = {each.worker.id: each.heartbeat for each in await store.leases.workers()}
+        silent = {id: each for id, each in silent.items() if beats.get(id) == each.heartbeat}
+    positions = {each.name: each.position for each in await read_overviews(store)} if late else {}
+    # fault: slow-subscription-reported-as-stalled
+    stalled = [each for each in late if positions.get(each.name) == each.position]
+    return [*map(_silent_worker, silent.values()), *map(_stalled_subscription, stalled)]
+
+
+def _late(overviews: Iterable[SubscriptionOverview]) -> list[SubscriptionOverview]:
+    """Return the subscriptions that a worker runs, and that have not handled an event for long."""
+    latest = SystemClock().now() - MAX_UNHANDLED_AGE
+    return [each for each in overviews if each.state == "catching up" and each.oldest and each.oldest < latest]
+
+
+def _silent_worker(worker: RegisteredWorker) -> Finding:
     detail = (
-        f"no heartbeat for {LEASE_DURATION_S:g} s: its worker hangs, was killed, or has a longer lease (option lease_s "
-        "of App.open)"
+        f"no heartbeat for {LEASE_DURATION_S:g} s: it hangs, was killed, or has a longer lease (option lease_s of "
+        f"App.open). It runs {', '.join(worker.worker.runs) or 'nothing'}"
     )
-    names = {key.subscription for key in unchanged}
-    return [Finding(f"lease of {name}", "unknown", detail) for name in sorted(names)]
+    return Finding(f"worker {worker_name(worker)}", "unknown", detail)
 
 
-async def _heartbeats(store: Store) -> dict[RangeKey, tuple[str, int]]:
-    """Return worker and heartbeat of each range that has a registered worker."""
-    ranges = await store.leases.ranges()
-    return {each.key: (each.worker, each.heartbeat) for each in ranges if each.heartbeat is not None}
+def _stalled_subscription(each: SubscriptionOverview) -> Finding:
+    owners = ", ".join(map(worker_name, each.owners))
+    detail = (
+        f"it has not moved from position {each.position:,} for {LEASE_DURATION_S:g} s although {owners} runs it, and "
+        f"its oldest unhandled event is from {each.oldest:%Y-%m-%d %H:%M:%S}Z"
+    )
+    advice = f"a call of its handler hangs or is slow: look at the log of {owners}, then restart that process"
+    return Finding(f"progress of {each.name}", "problem", detail, advice)

@@ -6,13 +6,13 @@ The invariant: the stored events are always a prefix of the file. A later run ap
   segment ends where a stream recurs after a line of another stream, so every run cuts the file alike.
 - The segments of a batch are passed to the store concurrently but in order, and are committed as one group. A crash
   leaves a prefix of them.
-- Event ids are hashes of the lines, so lines stored by this or another import are recognized.
+- Event ids are those of the lines, or hashes of them, so lines stored by this or another import are recognized.
 """
 
 import asyncio
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -21,6 +21,7 @@ from msgspec import Struct, field
 
 from fait._errors import StoreUnavailable
 from fait._events.append import Appended, AppendResult, IdConflict, StreamWrite, raise_on_conflict
+from fait._events.envelope import RecordedEvent
 from fait._events.version import ANY
 from fait._store.ports.log import Log
 from fait._tools.cli.lines import EventLine, InvalidLine, parse_line
@@ -202,13 +203,15 @@ async def store_batch(log: Log, batch: ImportBatch) -> int:
         The number of appended events.
 
     Raises:
-        CommandFailed: a line that is not stored precedes a stored one; appending it now would change the order.
+        CommandFailed: a line that is not stored precedes a stored one; appending it now would change the order. Or a
+            line has the id of another event.
         StoreUnavailable: the store failed; the stored events are a prefix of the file.
     """
-    written = 0
+    written, lines = 0, _lines_by_id(batch.lines)
     for _ in range(MAX_ATTEMPTS):
-        ids = [line.event.id for line in batch.lines]
-        stored = {event.id for event in await log.find(ids)} if ids else set[str]()
+        stored = {event.id: event for event in await log.find(list(lines))} if lines else {}
+        for id, event in stored.items():
+            _check_same(lines[id], event)
         missing = list(_find_missing(batch.segments, stored))
         if not missing:
             return written
@@ -226,7 +229,32 @@ async def store_batch(log: Log, batch: ImportBatch) -> int:
     )
 
 
-def _find_missing(segments: Sequence[Segment], stored: set[str]) -> Iterator[list[EventLine]]:
+def _lines_by_id(lines: Sequence[EventLine]) -> dict[str, EventLine]:
+    by_id = dict[str, EventLine]()
+    for line in lines:
+        # fault: repeated-id-imported
+        if (first := by_id.setdefault(line.event.id, line)) is not line:
+            raise CommandFailed(
+                f"lines {first.number} and {line.number} have the same id, {line.event.id}. An id belongs to one "
+                "event: correct the file and run the same command again."
+            )
+    return by_id
+
+
+def _check_same(line: EventLine, event: RecordedEvent) -> None:
+    """Raise if the id of a line belongs to another event."""
+    new = line.event
+    # fault: foreign-id-imported
+    if (line.stream, new.type, new.schema_version, new.data) != (
+        event.stream, event.type, event.schema_version, event.data,
+    ):  # fmt: skip
+        raise CommandFailed(
+            f"line {line.number}: its id {new.id} belongs to another event, at position {event.position} of the store. "
+            "Correct the line, or remove it if the event is the same one, and run the same command again."
+        )
+
+
+def _find_missing(segments: Sequence[Segment], stored: Container[str]) -> Iterator[list[EventLine]]:
     """Yield the lines of each segment that are not stored."""
     first_missing: EventLine | None = None
     for segment in segments:

@@ -3,13 +3,16 @@
     {"stream": "case-891", "type": "received", "time": "2010-10-02T09:20:39+02:00", "data": {...}}
     {"id": "1", "type": "place order", "time": "…", "tags": ["order:990001", "item:880001"], "data": {...}}
 
-`data` is stored byte for byte. What an event cannot represent (unknown keys, the original form of the time) is stored
-in the metadata under `extra.imported_line`, as key and JSON value. The value null marks a key that was absent.
+An `id` that is a UUID is the id of the event. `data` is stored byte for byte. What an event cannot represent (unknown
+keys, the original form of the time) is stored in the metadata under `extra.imported_line`, as key and JSON value. The
+value null marks a key that was absent.
 """
 
 import hashlib
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -27,6 +30,7 @@ _NULL: Final = Raw(b"null")
 
 _decode_line = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_string = msgspec.json.Decoder(str).decode
+_decode_uuid = msgspec.json.Decoder(UUID).decode
 _decode_tags = msgspec.json.Decoder(list[str]).decode
 _decode_schema_version = msgspec.json.Decoder(Annotated[int, Meta(ge=1, le=MAX_SCHEMA_VERSION)]).decode
 _encode = msgspec.json.encode
@@ -66,7 +70,7 @@ class EventLine(Struct, frozen=True):
 
 
 def parse_line(number: int, raw: bytes, category: str | None) -> EventLine:
-    """Parse a line. The event's id is a hash of the line and its number: importing the file again gives the same ids.
+    """Parse a line. Importing the file again gives the same ids of events.
 
     Args:
         number: line number, from 1.
@@ -117,12 +121,13 @@ def _parse(number: int, raw: bytes, category: str | None) -> EventLine:
     tags = _pop_tags(keys)
     stream = check_stream(_pop_string(keys, "stream")) if "stream" in keys else _stream_of(tags, category, keys)
     schema_version = _pop_schema_version(keys)
+    id = _event_id(number, raw, keys.get("id"))
     if data is None:
         raise InvalidLine('"data" is missing')
     content = bytes(data)
     validate(content, "data")
     metadata = _encode_metadata(keys) if keys else "{}"
-    event = EncodedEvent(type, schema_version, _event_id(number, raw), content.decode(), metadata, tags, time)
+    event = EncodedEvent(type, schema_version, id, content.decode(), metadata, tags, time)
     return EventLine(number, stream, event, len(raw))
 
 
@@ -230,8 +235,12 @@ def _encode_metadata(unknown: dict[str, Raw]) -> str:
     return metadata.decode()
 
 
-def _event_id(number: int, raw: bytes) -> str:
-    """Return a UUIDv8 made of a hash of the line and its number."""
+def _event_id(number: int, raw: bytes, given: Raw | None) -> str:
+    """Return the given id if it is a UUID; otherwise a UUIDv8 made of a hash of the line and its number."""
+    # fault: given-id-ignored
+    if given is not None:
+        with suppress(msgspec.MsgspecError):
+            return str(_decode_uuid(given))
     digest = hashlib.sha256(b"%d\0" % number + raw).hexdigest()
     variant = "89ab"[int(digest[16], 16) & 3]
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

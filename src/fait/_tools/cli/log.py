@@ -40,7 +40,7 @@ async def adopt(
 
     Run it after the database was restored, copied or failed over. Checkpoints within the log are carried over to the
     new epoch. A subscription whose checkpoint is beyond the end of the log has processed events that are lost. It does
-    not start until you rebuild its read model (fait rebuild) or delete its checkpoint (option forget of App.open).
+    not start until you rebuild its read model (fait rebuild) or delete its checkpoint (fait run --forget).
     """
     admin = open_admin(store)
     if not yes:
@@ -93,6 +93,6 @@ def _print_result(adopted: Adoption, store: str) -> None:
             f"These subscriptions do not start: {', '.join(blocked)}. Their checkpoints are beyond the end of the log "
             "or belong to another epoch or log: they may have processed events that are lost.\n"
             f"For a read model, run: {command_hint('rebuild NAME --app MODULE:APP', store)}\n"
-            "For a handler, first correct the effects of the lost events. Then delete its checkpoint: open the app "
-            "once in your code, with the option forget=['NAME'] of App.open."
+            "For a handler, first correct the effects of the lost events. Then delete its checkpoint once: "
+            f"{command_hint('run --app MODULE:APP --forget NAME', store)}"
         )

@@ -9,7 +9,8 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Final, ParamSpec
 
@@ -24,9 +25,11 @@ from fait._errors import FaitError, UsageError
 __all__ = [
     "INTERRUPTED",
     "CommandFailed",
+    "clear_terminal",
     "command",
     "count_of",
     "escape_controls",
+    "exit_on_error",
     "print_fields",
     "print_json",
     "print_line",
@@ -103,6 +106,12 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def clear_terminal() -> None:
+    """Clear standard output, if it is a terminal."""
+    if is_terminal():
+        _console().clear()
+
+
 def stderr_console() -> Console:
     """The console for progress bars."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -113,22 +122,29 @@ def command(run: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
 
     @wraps(run)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
+        with exit_on_error():
             asyncio.run(run(*args, **kwargs))
-        except FaitError as error:
-            print_message(f"fait: {error}")
-            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            # The reader of the pipe has closed it. Prevent Python from flushing standard output again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(1) from None
-        except OSError as error:
-            print_message(f"fait: {error.filename or 'operating system error'}: {error.strerror or error}")
-            raise typer.Exit(1) from None
 
     return wrapper
+
+
+@contextmanager
+def exit_on_error() -> Generator[None]:
+    """Turn the exceptions of a command into an error message and an exit code."""
+    try:
+        yield
+    except FaitError as error:
+        print_message(f"fait: {error}")
+        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # The reader of the pipe has closed it. Prevent Python from flushing standard output again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+    except OSError as error:
+        print_message(f"fait: {error.filename or 'operating system error'}: {error.strerror or error}")
+        raise typer.Exit(1) from None
 
 
 def _console() -> Console:

@@ -2,15 +2,18 @@
 
 import asyncio
 import time
+from operator import attrgetter
 from typing import Annotated, Final
 
 import typer
 
 from fait._app import declarations_of
+from fait._store.command_hint import command_hint
+from fait._store.store_url import redacted_url
 from fait._subscriptions.registration import RegistrationChanges
 from fait._system import System, open_system
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
-from fait._tools.cli.output import CommandFailed, command, print_json, print_message
+from fait._tools.cli.output import CommandFailed, command, count_of, print_json, print_message
 from fait._tools.cli.progress import ProgressMeter
 
 __all__ = ["rebuild"]
@@ -35,6 +38,7 @@ async def rebuild(
     async with open_system(declarations, store, changes=RegistrationChanges(rebuilt=[name]), create=False) as system:
         try:
             position = await _wait_until_caught_up(system, name)
+            await _check_failed_keys(system, name, position, store)
         except asyncio.CancelledError:
             print_message(
                 f"fait: the rebuild of {name} was interrupted; its table is incomplete. Run the same command again, or "
@@ -50,18 +54,32 @@ async def rebuild(
 
 async def _wait_until_caught_up(system: System, name: str) -> int:
     """Wait until the read model has passed the current head. Another process may hold its lease and do the work."""
-    processor, head = system._subscription_runner.processors[name], await system.store.log.head()  # pyright: ignore[reportPrivateUsage]
+    group, head = system._subscription_runner.groups[name], await system.store.log.head()  # pyright: ignore[reportPrivateUsage]
     with ProgressMeter(f"rebuild {name}", head) as meter:
         while True:
-            current = await system.store.leases.range(processor.range_key)
-            position = max(processor.position, current.position if current else 0)
+            ranges = await system.store.leases.ranges(name)
+            position = min((each.position for each in ranges), default=0)  # the failures up to it are stored with it
             meter.update(position, position)
             if position >= head:
                 return head
-            if processor.error is not None:
-                error = processor.error
+            if group.error is not None and group.state in ("failing", "paused"):  # not only some keys
+                error = group.error
                 raise CommandFailed(
                     f"rebuild of {name} failed after position {position:,} of {head:,}; its table is incomplete. Fix "
                     f"the cause and run the same command again. Cause: {type(error).__name__}: {error}"
                 ) from error
             await asyncio.sleep(_POLL_INTERVAL_S)
+
+
+async def _check_failed_keys(system: System, name: str, position: int, store: str) -> None:
+    """Fail if keys are parked: the table has no rows for them, or not their last ones."""
+    failures = await system.store.failures.failures(name)
+    # fault: failed-keys-of-a-rebuild-ignored
+    if failures:
+        first = min(failures, key=attrgetter("next_position"))
+        raise CommandFailed(
+            f"rebuild of {name} reached position {position:,}, but {count_of(len(failures), 'key')} failed and the "
+            f"rows of {'it' if len(failures) == 1 else 'them'} are missing or old. The first error is at position "
+            f"{first.next_position:,}: {first.error_type} at {first.location}. See all with: "
+            f"{command_hint(f'parked show {name}', redacted_url(store))}. Fix the cause and run the same command again"
+        )

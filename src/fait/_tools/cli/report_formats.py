@@ -8,9 +8,9 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
-from fait._evolution.render import render
-from fait._evolution.report import Report
-from fait._evolution.violation import RuleViolation
+from fait._evolution.check.render import render
+from fait._evolution.check.report import Report
+from fait._evolution.locks.violation import RuleViolation
 from fait._tools.cli.output import escape_controls
 
 __all__ = ["FORMATS"]

@@ -3,40 +3,74 @@
 import asyncio
 import signal
 from contextlib import suppress
-from typing import Final
+from typing import Annotated, Final
 
-from fait._errors import StoreUnavailable
+import typer
+
+from fait._errors import StoreUnavailable, UsageError
 from fait._store.store_url import redacted_url
 from fait._system import SubscriptionStatus, System
 from fait._tools.cli.options import AppOption, JsonOption, StoreOption, load_app
 from fait._tools.cli.output import command, print_json, print_message
 
-__all__ = ["run"]
+__all__ = ["report_changes", "run"]
 
 _POLL_INTERVAL_S: Final = 1.0
 """Interval between reads of the status of the subscriptions."""
 
 
 @command
-async def run(store: StoreOption, app: AppOption, as_json: JsonOption = False) -> None:
+async def run(
+    store: StoreOption,
+    app: AppOption,
+    rebuild: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="First empty this read model, to fill it again; repeatable."),
+    ] = None,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="First rename the stored position of a handler; repeatable."),
+    ] = None,
+    forget: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="First delete the position of a subscription; repeatable.")
+    ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="First accept the definition of the app, as fait definition accept."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Run the handlers and read models of an app.
 
     Several workers may run at the same time: each subscription is run by one of them, and another one takes over if
     that worker fails. SIGINT (Ctrl-C) or SIGTERM stops the worker after the current batches, or after about ten
     seconds if a handler or the database does not respond; a second signal stops it immediately. Changes of a
     subscription's state are printed to standard error, or with --json to standard output.
+
+    --rebuild, --renamed, --forget and --accept are for one start, by hand: a service that is restarted with them would
+    do the same again.
     """
     declared = load_app(app)
     await asyncio.sleep(0)  # lets a Ctrl-C during the import cancel this task
-    async with declared.open(store, create=False) as system:
-        names = ", ".join(system._subscription_runner.processors) or "nothing"  # pyright: ignore[reportPrivateUsage]
+    async with declared.open(
+        store, create=False, renamed=_pairs(renamed), forget=forget or (), accept=accept or (), rebuild=rebuild or ()
+    ) as system:
+        names = ", ".join(system._subscription_runner.groups) or "nothing"  # pyright: ignore[reportPrivateUsage]
         print_message(f"app {declared.name!r} on {redacted_url(store)} runs {names}. Stop with Ctrl-C.")
-        reports = asyncio.create_task(_report_changes(system, as_json))
+        reports = asyncio.create_task(report_changes(system, as_json))
         for number in (signal.SIGTERM, signal.SIGINT):  # before, a signal ends the opening
             _cancel_on_signal(reports, number)
         with suppress(asyncio.CancelledError):
             await reports
         print_message("stopping: finishing the current batches")
+
+
+def _pairs(renamed: list[str] | None) -> dict[str, str]:
+    pairs = [each.partition("=") for each in renamed or ()]
+    for old, _, new in pairs:
+        if not (old and new):
+            raise UsageError("--renamed takes OLD=NEW, as in --renamed send=send_mail. Nothing was changed.")
+    return {old: new for old, _, new in pairs}
 
 
 def _cancel_on_signal(task: "asyncio.Task[None]", number: signal.Signals) -> None:
@@ -51,7 +85,7 @@ def _cancel_on_signal(task: "asyncio.Task[None]", number: signal.Signals) -> Non
     loop.add_signal_handler(number, cancel)
 
 
-async def _report_changes(system: System, as_json: bool) -> None:
+async def report_changes(system: System, as_json: bool) -> None:
     """Print the status of each subscription whenever its state or error changes, and one line for each outage."""
     reported: dict[str, tuple[str, str]] = {}
     is_outage = False

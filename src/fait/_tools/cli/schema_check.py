@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from fait._errors import DeclarationError, UsageError
-from fait._evolution.declarations import violation_of
-from fait._evolution.report import Report, run_check
-from fait._evolution.running import has_code
+from fait._evolution.check.declarations import violation_of
+from fait._evolution.check.proof import SAMPLES
+from fait._evolution.check.report import Report, run_check
+from fait._evolution.check.running import has_code
 from fait._tools.cli.options import JsonOption
 from fait._tools.cli.output import command, count_of, print_message, stderr_console
 from fait._tools.cli.report_formats import FORMATS
@@ -34,8 +35,8 @@ async def check(
         bool, typer.Option("--drafts/--no-drafts", help="Whether versions without a lock are accepted.")
     ] = True,
     samples: Annotated[
-        int, typer.Option(metavar="N", min=1, max=10_000, help="Number of samples generated for each version.")
-    ] = 20,
+        int, typer.Option(metavar="N", min=1, max=10_000, help="Number of events converted of each version.")
+    ] = SAMPLES,
     seed: Annotated[int, typer.Option(metavar="N", help="Chooses the samples; the same seed gives the same ones.")] = 0,
 ) -> None:
     """Check event types against their locks.

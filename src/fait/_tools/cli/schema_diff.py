@@ -9,7 +9,7 @@ import typer
 from msgspec import UNSET
 
 from fait._errors import UsageError
-from fait._evolution.lock import Lock
+from fait._evolution.locks.lock import Lock
 from fait._schema.compare import Schema, compare
 from fait._schema.describe import describe
 from fait._schema.description import canonical_json

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
-from fait._evolution.lock_folder import lock_path
-from fait._evolution.lock_history import drafts
+from fait._evolution.locks.folder import lock_path
+from fait._evolution.locks.history import drafts
 from fait._schema.describe import describe
 from fait._schema.json_schema import json_schema
 from fait._tools.cli.options import JsonOption

@@ -8,9 +8,9 @@ import typer
 
 from fait._clock import now
 from fait._errors import UsageError
-from fait._evolution.check import check_types
-from fait._evolution.lock import Lock, Locks
-from fait._evolution.locking import (
+from fait._evolution.check.check_types import check_types
+from fait._evolution.locks.lock import Lock, Locks
+from fait._evolution.locks.locking import (
     VersionToLock,
     earlier_version,
     locks_with,

@@ -6,11 +6,11 @@ import typer
 
 from fait._errors import UsageError
 from fait._events.event import EventType
-from fait._evolution.lock import Lock
-from fait._evolution.lock_folder import replace_file
-from fait._evolution.lock_history import history
-from fait._evolution.locking import parse_target
-from fait._evolution.next_version import SourceEdit, edit_version, upcaster_stub
+from fait._evolution.locks.folder import replace_file
+from fait._evolution.locks.history import history
+from fait._evolution.locks.lock import Lock
+from fait._evolution.locks.locking import parse_target
+from fait._evolution.locks.next_version import SourceEdit, edit_version, upcaster_stub
 from fait._schema.describe import describe
 from fait._tools.cli.options import JsonOption
 from fait._tools.cli.output import command, print_json, print_line, print_message

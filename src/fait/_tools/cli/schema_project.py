@@ -10,11 +10,11 @@ from fait._app import declarations_of
 from fait._clock import now
 from fait._errors import UsageError
 from fait._events.registry import Registry
-from fait._evolution.lock import Locks
-from fait._evolution.lock_folder import LockFolder
-from fait._evolution.render import render
-from fait._evolution.settings import Settings, read_settings
-from fait._evolution.violation import RuleViolation
+from fait._evolution.check.render import render
+from fait._evolution.locks.folder import LockFolder
+from fait._evolution.locks.lock import Locks
+from fait._evolution.locks.settings import Settings, read_settings
+from fait._evolution.locks.violation import RuleViolation
 from fait._tools.cli.options import load_app
 from fait._tools.cli.output import CommandFailed, print_message
 

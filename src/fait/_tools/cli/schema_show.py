@@ -9,11 +9,11 @@ from msgspec import UNSET, Struct
 from fait._errors import UndecodableEvent, UsageError
 from fait._events.event import EventType
 from fait._events.registry import Registry
-from fait._evolution.lock import Lock, Locks
-from fait._evolution.lock_history import history, lock_state
-from fait._evolution.locking import Target, parse_target
-from fait._evolution.members import member_paths
-from fait._evolution.wording import type_in_words
+from fait._evolution.locks.history import history, lock_state
+from fait._evolution.locks.lock import Lock, Locks
+from fait._evolution.locks.locking import Target, parse_target
+from fait._evolution.locks.members import member_paths
+from fait._evolution.locks.wording import type_in_words
 from fait._schema.describe import describe
 from fait._schema.description import Description, Member, canonical_json
 from fait._schema.samples import samples

@@ -105,7 +105,8 @@ async def import_file(
     and no event is stored twice.
 
     Each line is a JSON object with "type", "time" (ISO 8601 with time zone), "data", and "stream", "tags" or both. If
-    "stream" is missing, the stream is derived from a tag: "order:7" gives the stream order-7.
+    "stream" is missing, the stream is derived from a tag: "order:7" gives the stream order-7. An "id" that is a UUID is
+    the id of the event.
     """
     summary = ImportSummary(str(file), redacted_url(store))
     invalid_lines = InvalidLineFile(file.with_name(file.name + ".invalid.jsonl")) if skip_invalid else None

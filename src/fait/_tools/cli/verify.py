@@ -21,7 +21,7 @@ from fait._tools.cli.output import (
     print_table,
     stderr_console,
 )
-from fait._tools.verify.engine import Progress, VerifyRun
+from fait._tools.verify.engine import RunProgress, VerifyRun
 from fait._tools.verify.plan import FAULTS, Fault, Plan
 from fait._tools.verify.report import VerifyReport, Violation, describe
 from fait._tools.verify.scratch import scratch_store, scratch_url
@@ -138,7 +138,7 @@ class _VerifyMeter:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, now: Progress) -> None:
+    def show(self, now: RunProgress) -> None:
         counts = f"{now.acknowledged:,} acknowledged  {now.delivered:,} delivered  {now.violations:,} violations"
         self._bar.update(self._task, completed=now.seconds, counts=counts)
 

@@ -25,13 +25,13 @@ from fait._tools.verify.reader import READERS, read_deliveries
 from fait._tools.verify.report import ReaderReport, VerifyReport, Violation
 from fait._tools.verify.sessions import has_driver
 
-__all__ = ["Hostility", "Progress", "VerifyRun"]
+__all__ = ["Hostility", "RunProgress", "VerifyRun"]
 
 POLL_INTERVAL_S: Final = 0.2
 """Interval between checks of the processes, and between reads at the end of the log."""
 
 
-class Progress(Struct, frozen=True):
+class RunProgress(Struct, frozen=True):
     """The progress of a verification.
 
     Attributes:
@@ -82,7 +82,7 @@ class VerifyRun:
         self,
         plan: Plan,
         stop: asyncio.Event,
-        show_progress: Callable[[Progress], None],
+        show_progress: Callable[[RunProgress], None],
         hostility: Hostility | None = None,
     ) -> None:
         self.writers: list[ChildProcess] = []
@@ -260,7 +260,7 @@ class VerifyRun:
     def _update_progress(self, seconds: float) -> None:
         checker = self._checker
         delivered = min((checker.delivered.get(name, 0) for name in READERS), default=0)
-        self._show_progress(Progress(seconds, checker.acknowledged, delivered, checker.violation_count))
+        self._show_progress(RunProgress(seconds, checker.acknowledged, delivered, checker.violation_count))
 
     def _report(self, readers: dict[str, ReaderReport], unsafe_settings: list[Finding]) -> VerifyReport:
         checker = self._checker

@@ -1,4 +1,6 @@
-"""The contract of a store as tests. The author of a backend subclasses all five classes and overrides `url`.
+"""The contracts of stores and of brokers as tests. Their authors subclass them and override `url`.
+
+The author of a backend subclasses five classes:
 
     from fait.testing.contract import (
         ConditionContract,
@@ -19,7 +21,16 @@
     class TestMyPorts(MyStore, PortContract): ...
     class TestMySubscriptions(MyStore, SubscriptionContract): ...
 
-Declare the entry point of the backend first (see `fait.store`). Needs pytest and anyio.
+The author of a broker's adapter subclasses one, whose tests can share a server:
+
+    from fait.testing.contract import BrokerContract
+
+    class TestMyBroker(BrokerContract):
+        @pytest.fixture
+        def url(self) -> str:
+            return "mybroker://localhost"
+
+Declare the entry point first (see `fait.store` and `fait.broker`). Needs pytest and anyio.
 """
 
 import pytest
@@ -30,15 +41,24 @@ pytest.register_assert_rewrite(
         f"{__name__}.{part}"
         for part in (
             "arguments",
+            "broker",
+            "broker_consuming",
+            "broker_fencing",
+            "broker_outages",
+            "broker_publishing",
+            "broker_under_test",
             "closing",
             "conditions",
             "epochs",
+            "failures",
             "handler_appends",
+            "inbox",
             "leases",
             "log",
             "ports",
             "repetition",
             "processors",
+            "ranges",
             "recording_times",
             "retention",
             "sizes",
@@ -48,10 +68,20 @@ pytest.register_assert_rewrite(
     )
 )
 
+from fait.testing.contract.broker import BrokerContract, BrokerUnderTest, ServerControl  # noqa: E402
 from fait.testing.contract.conditions import ConditionContract  # noqa: E402
 from fait.testing.contract.log import LogContract  # noqa: E402
 from fait.testing.contract.ports import PortContract  # noqa: E402
 from fait.testing.contract.retention import RetentionContract  # noqa: E402
 from fait.testing.contract.subscriptions import SubscriptionContract  # noqa: E402
 
-__all__ = ["ConditionContract", "LogContract", "PortContract", "RetentionContract", "SubscriptionContract"]
+__all__ = [
+    "BrokerContract",
+    "BrokerUnderTest",
+    "ConditionContract",
+    "LogContract",
+    "PortContract",
+    "RetentionContract",
+    "ServerControl",
+    "SubscriptionContract",
+]

@@ -13,7 +13,9 @@ from fait._decisions.snapshot import Snapshot
 from fait._errors import StoreUnavailable
 from fait._events.append import Appended
 from fait._store.open import open_store
-from fait._store.ports.leases import Range
+from fait._store.ports.failures import FailureRequest
+from fait._store.ports.inbox import MarkKey, MessageId
+from fait._store.ports.leases import Lease, Range, Worker
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Store
 from fait.testing.contract.leases import NOTES, acquired, registration_of, work_of
@@ -22,6 +24,7 @@ from fait.testing.contract.store import Opener, StoreContract, added, everything
 __all__ = ["ClosingContract"]
 
 _EARLY: Final = datetime(2020, 1, 1, tzinfo=UTC)
+_LEASE: Final = Lease(RangeKey("s"), "me", 1, 0, 1, ())
 _SEEN: Final = Range(RangeKey("s"), 0, "", 1, None)
 
 CALLS: Final[dict[str, Callable[[Store], Awaitable[object]]]] = {
@@ -43,6 +46,8 @@ CALLS: Final[dict[str, Callable[[Store], Awaitable[object]]]] = {
     "registration": lambda store: store.registrations.registration("s"),
     "register": lambda store: store.registrations.register(registration_of("s"), 0),
     "widen": lambda store: store.registrations.widen("s", ["t"]),
+    "pause": lambda store: store.registrations.pause("s", by="me", reason=""),
+    "resume": lambda store: store.registrations.resume("s", by="me", reason=""),
     "accept": lambda store: store.registrations.accept(registration_of("s")),
     "rename": lambda store: store.registrations.rename("s", "t"),
     "forget": lambda store: store.registrations.forget("s"),
@@ -50,10 +55,25 @@ CALLS: Final[dict[str, Callable[[Store], Awaitable[object]]]] = {
     "ranges": lambda store: store.leases.ranges(),
     "range": lambda store: store.leases.range(RangeKey("s")),
     "acquire": lambda store: store.leases.acquire(_SEEN, "me", "", ""),
-    "heartbeat": lambda store: store.leases.heartbeat("me"),
-    "idle_workers": lambda store: store.leases.idle_workers(),
+    "heartbeat": lambda store: store.leases.heartbeat(Worker("me")),
+    "release": lambda store: store.leases.release(_LEASE),
+    "report": lambda store: store.leases.report(_LEASE, ""),
+    "split": lambda store: store.leases.split(_LEASE, 9),
+    "merge": lambda store: store.leases.merge(_LEASE, _LEASE),
+    "workers": lambda store: store.leases.workers(),
     "expire worker": lambda store: store.leases.expire("me", 1),
     "deregister": lambda store: store.leases.deregister("me"),
+    "failures": lambda store: store.failures.failures(),
+    "requested": lambda store: store.failures.requested(),
+    "request": lambda store: store.failures.request(FailureRequest("s", ("a",), "redriving", "me")),
+    "record_action": lambda store: store.failures.record_action("skip", "s", "{}", "me", ""),
+    "actions": lambda store: store.failures.actions(),
+    "marks": lambda store: store.inbox.marks("s", [MarkKey("source", "key")]),
+    "known_ids": lambda store: store.inbox.known_ids("s", [MessageId("source", "1")]),
+    "forget_ids": lambda store: store.inbox.forget_ids("s", _EARLY.date()),
+    "offsets": lambda store: store.inbox.offsets("s"),
+    "messages": lambda store: store.inbox.messages("s", "a", after=0, limit=1),
+    "count_messages": lambda store: store.inbox.count_messages("s"),
     "create_table": lambda store: store.tables.create_table(NOTES),
     "rows": lambda store: store.tables.rows(NOTES, [1]),
     "select": lambda store: store.tables.select(NOTES),

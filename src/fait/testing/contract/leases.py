@@ -5,12 +5,12 @@ import asyncio
 
 from msgspec.structs import replace
 
-from fait._store.ports.leases import Lease, Range
+from fait._store.ports.leases import Lease, Range, Worker
 from fait._store.ports.registrations import RangeKey, Registration
 from fait._store.ports.store import Store
 from fait._store.ports.tables import Column, Row, RowChange, SortOrder, Table
 from fait._store.ports.unit_of_work import HandlerStatement, RangeMove, UnitOfWork
-from fait.testing.contract.store import StoreContract
+from fait.testing.contract.store import StoreContract, write
 
 __all__ = [
     "NOTES", "WORDS", "LeaseContract", "acquired", "prepared", "range_of", "recorded", "refused", "registration_of",
@@ -23,6 +23,25 @@ WORDS = Table("words", (Column("word", "text", False), Column("count", "integer"
 
 class LeaseContract(StoreContract):
     """The contract of the port `Leases`."""
+
+    async def test_opening_state_is_what_the_ports_return(self, store: Store) -> None:
+        empty = await store.opening_state([NOTES, WORDS])
+        await store.log.append([write("a-1", 3)])
+        await store.registrations.register(registration_of("free", "hash"), 1)
+        await store.registrations.register(
+            replace(registration_of("typed"), kind="reactor", handled_types=("a", "b")), 2
+        )
+        await store.tables.create_table(NOTES)
+        await acquired(store, "s")
+
+        state = await store.opening_state([NOTES, WORDS])
+
+        assert (empty.registrations, empty.ranges, empty.last_position, empty.expired_position) == ([], [], 0, 0)
+        assert empty.tables == frozenset()
+        assert state.registrations == await store.registrations.registrations()
+        assert state.ranges == await store.leases.ranges()
+        assert (state.last_position, state.expired_position) == (await store.log.last_position(), 0)
+        assert state.tables <= {"notes"}
 
     async def test_new_range_is_free(self, store: Store) -> None:
         await store.registrations.register(registration_of("s"), 7)
@@ -39,15 +58,15 @@ class LeaseContract(StoreContract):
 
         lease = await acquired(store, "s")
 
-        assert lease == Lease(RangeKey("s"), "me", lease.fencing_token, 7, 1, ("a", "b"))
+        assert lease == Lease(RangeKey("s"), "me", lease.fencing_token, 7, 1, ("a", "b"), frontier=7)
         assert lease.fencing_token > seen.fencing_token
-        assert await range_of(store, "s") == Range(RangeKey("s"), 7, "me", lease.fencing_token, 1)
+        assert await range_of(store, "s") == Range(RangeKey("s"), 7, "me", lease.fencing_token, 1, frontier=7)
 
     async def test_concurrent_acquires_succeed_once(self, store: Store) -> None:
         await store.registrations.register(registration_of("s"), 0)
         workers = [f"worker-{n}" for n in range(16)]
         for each in workers:
-            await store.leases.heartbeat(each)
+            await store.leases.heartbeat(Worker(each))
         seen = await range_of(store, "s")
 
         leases = await asyncio.gather(*(acquire(store, seen, each) for each in workers))
@@ -58,14 +77,14 @@ class LeaseContract(StoreContract):
 
     async def test_range_of_registered_worker_cannot_be_acquired(self, store: Store) -> None:
         lease = await acquired(store, "s")
-        await store.leases.heartbeat("you")
+        await store.leases.heartbeat(Worker("you"))
 
         assert await acquire(store, await range_of(store, "s"), "you") is None
-        assert await store.leases.heartbeat("me") == [lease.key]
+        assert await store.leases.heartbeat(Worker("me")) == [lease.key]
 
     async def test_range_of_expired_worker_can_be_acquired(self, store: Store) -> None:
         lease = await acquired(store, "s")
-        await store.leases.heartbeat("you")
+        await store.leases.heartbeat(Worker("you"))
         seen = await range_of(store, "s")
         assert seen.heartbeat is not None
 
@@ -76,21 +95,11 @@ class LeaseContract(StoreContract):
         assert successor is not None
         assert successor.fencing_token > lease.fencing_token
 
-    async def test_idle_workers_are_those_without_a_range(self, store: Store) -> None:
-        lease = await acquired(store, "s")
-        await store.leases.heartbeat("idle")
-        await store.leases.heartbeat("idle")
-
-        assert await store.leases.idle_workers() == {"idle": 2}
-        await store.leases.expire("idle", 2)
-        await store.leases.release(lease)
-        assert await store.leases.idle_workers() == {"me": 1}
-
     async def test_expire_after_another_heartbeat_changes_nothing(self, store: Store) -> None:
         await acquired(store, "s")
         seen = await range_of(store, "s")
         assert seen.heartbeat is not None
-        await store.leases.heartbeat("me")
+        await store.leases.heartbeat(Worker("me"))
 
         await store.leases.expire("me", seen.heartbeat)
 
@@ -106,7 +115,7 @@ class LeaseContract(StoreContract):
 
     async def test_acquire_of_range_that_changed_fails(self, store: Store) -> None:
         await store.registrations.register(registration_of("s"), 0)
-        await store.leases.heartbeat("you")
+        await store.leases.heartbeat(Worker("you"))
         seen = await range_of(store, "s")
         await store.leases.release(await acquired(store, "s"))
 
@@ -115,7 +124,7 @@ class LeaseContract(StoreContract):
     async def test_reacquire_by_worker_increases_fencing_token(self, store: Store) -> None:
         lease = await acquired(store, "s")
         seen = await range_of(store, "s")
-        await store.leases.heartbeat("me")
+        await store.leases.heartbeat(Worker("me"))
 
         again = await acquire(store, seen, "me")
 
@@ -125,7 +134,7 @@ class LeaseContract(StoreContract):
 
     async def test_acquire_with_other_definition_or_epoch_fails(self, store: Store) -> None:
         await store.registrations.register(registration_of("s", "hash"), 0)
-        await store.leases.heartbeat("me")
+        await store.leases.heartbeat(Worker("me"))
         seen = await range_of(store, "s")
 
         assert await store.leases.acquire(seen, "me", "other", "epoch") is None
@@ -137,8 +146,8 @@ class LeaseContract(StoreContract):
             await acquired(store, name, worker)
         yours = await range_of(store, "b")
 
-        assert sorted(key.subscription for key in await store.leases.heartbeat("me")) == ["a", "c"]
-        assert await store.leases.heartbeat("unknown") == []
+        assert sorted(key.subscription for key in await store.leases.heartbeat(Worker("me"))) == ["a", "c"]
+        assert await store.leases.heartbeat(Worker("unknown")) == []
         assert await range_of(store, "b") == yours
 
     async def test_work_of_former_owner_is_rejected(self, store: Store) -> None:
@@ -159,7 +168,7 @@ class LeaseContract(StoreContract):
         free = await range_of(store, "a")
         assert (free.worker, free.heartbeat) == ("", None)
         assert free.fencing_token > lease.fencing_token
-        assert await store.leases.heartbeat("you") == [yours.key]
+        assert await store.leases.heartbeat(Worker("you")) == [yours.key]
         assert await acquire(store, free, "me") is None
 
     async def test_release_frees_one_range_only(self, store: Store) -> None:
@@ -168,7 +177,7 @@ class LeaseContract(StoreContract):
         await store.leases.release(lease)
 
         free = await range_of(store, "a")
-        assert (free.worker, await store.leases.heartbeat("me")) == ("", [other.key])
+        assert (free.worker, await store.leases.heartbeat(Worker("me"))) == ("", [other.key])
         assert free.fencing_token > lease.fencing_token
 
     async def test_release_of_lost_lease_changes_nothing(self, store: Store) -> None:
@@ -226,7 +235,7 @@ async def acquire(store: Store, seen: Range, worker: str) -> Lease | None:
 async def acquired(store: Store, name: str, worker: str = "me") -> Lease:
     """Register a subscription at position 0 and a worker, unless they exist, and acquire the range."""
     await store.registrations.register(registration_of(name), 0)
-    await store.leases.heartbeat(worker)
+    await store.leases.heartbeat(Worker(worker))
     lease = await acquire(store, await range_of(store, name), worker)
     assert lease is not None
     return lease

@@ -1,4 +1,4 @@
-"""The contract of the ports `Registrations`, `Recorder` and `Tables`, with that of `Leases`."""
+"""The contract of all ports but `Log` and `SnapshotStore`."""
 # ruff: noqa: D102, S311 - test names replace docstrings; random numbers are seeded, not secret
 
 import asyncio
@@ -20,7 +20,9 @@ from fait._store.ports.store import Store
 from fait._store.ports.tables import Column, ColumnCondition, ColumnKind, Row, RowChange, SortOrder, Table
 from fait._store.ports.unit_of_work import HandlerStatement, RangeMove, UnitOfWork
 from fait.testing.contract.closing import ClosingContract
+from fait.testing.contract.failures import FailureContract
 from fait.testing.contract.handler_appends import HandlerAppendContract
+from fait.testing.contract.inbox import InboxContract
 from fait.testing.contract.leases import (
     NOTES,
     WORDS,
@@ -34,6 +36,7 @@ from fait.testing.contract.leases import (
     state,
     work_of,
 )  # fmt: skip
+from fait.testing.contract.ranges import RangeContract
 from fait.testing.contract.store import Opener, soon, write
 
 __all__ = ["PortContract"]
@@ -91,8 +94,10 @@ def holds(operator: str, value: Any, operands: Sequence[Any]) -> bool:
     return {"<": value < other, "<=": value <= other, ">": value > other, ">=": value >= other}[operator]
 
 
-class PortContract(LeaseContract, HandlerAppendContract, ClosingContract):
-    """The contract of `Registrations`, `Leases`, `Recorder` and `Tables`."""
+class PortContract(
+    RangeContract, FailureContract, InboxContract, LeaseContract, HandlerAppendContract, ClosingContract
+):
+    """The contract of `Registrations`, `Leases`, `Failures`, `Inbox`, `Recorder` and `Tables`."""
 
     # Registrations
 
@@ -181,17 +186,6 @@ class PortContract(LeaseContract, HandlerAppendContract, ClosingContract):
         assert await store.leases.acquire(seen, "me", "", "epoch") is None
         assert await store.registrations.registrations() == [registration_of("new")]
         assert await store.registrations.retired() == ["old"]
-
-    async def test_forgotten_subscription_has_no_registration_and_no_range(self, store: Store) -> None:
-        lease = await acquired(store, "s")
-        await store.registrations.forget("s")
-        await store.registrations.forget("never")
-
-        assert await store.registrations.registrations() == []
-        assert await store.registrations.retired() == ["s"]
-        assert await store.leases.ranges() == []
-        assert await store.leases.heartbeat(lease.worker) == []
-        await refused(store, work_of(lease, 5))
 
     # Recording work
 

@@ -4,28 +4,45 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
+from fait._clock import SystemClock
 from fait._events.envelope import RecordedEvent
-from fait._store.ports.registrations import RangeKey, Registration
+from fait._events.registry import build_registry
+from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Store
-from fait._subscriptions.processor import Processor
+from fait._subscriptions.processor_group import LEASE_DURATION_S, ProcessorGroup, State
+from fait._subscriptions.retention import Retention
+from fait._subscriptions.runner import Runner
 from fait._subscriptions.subscription import Outcome, ProcessingContext, SubscriptionDefinition
 from fait.testing.contract.store import StoreContract, added, everything, new, soon, write
 
-__all__ = ["Broken", "PositionRecorder", "ProcessorContract", "register_recorder", "until"]
+__all__ = [
+    "Broken",
+    "PositionRecorder",
+    "ProcessorContract",
+    "register_recorder",
+    "running_group",
+    "until",
+]
 
 
 class PositionRecorder:
     """A subscription that records the positions of its events, one by one."""
 
-    definition: SubscriptionDefinition = SubscriptionDefinition("recorder", "reactor", ("wanted",), batch=1)
+    definition: SubscriptionDefinition = SubscriptionDefinition(
+        "recorder", "reactor", ("wanted",), batch=1, order_key="all"
+    )
 
     def __init__(self, work_s: float = 0) -> None:
         self.seen: list[int] = []
         self.after_event: Callable[[int], object] = lambda number: None
         self._work_s = work_s
+
+    def key_of(self, event: RecordedEvent) -> str | None:
+        return event.stream
 
     async def handle(self, events: Sequence[RecordedEvent], context: ProcessingContext) -> Outcome:
         await asyncio.sleep(self._work_s)
@@ -55,101 +72,90 @@ class ProcessorContract(StoreContract):
 
     async def test_owner_with_heartbeat_keeps_lease_of_subscription(self, store: Store) -> None:
         await register_recorder(store)
-        owner = Processor(PositionRecorder(), store, "owner", lease_s=0.4)
-        other = Processor(PositionRecorder(), store, "other", lease_s=0.4)
-        running = [asyncio.create_task(owner.run())]
-        await until(lambda: owner.state == "live")
-        running += [asyncio.create_task(other.run()), asyncio.create_task(_send_heartbeats(store, "owner"))]
+        owner, other = (
+            _runner(PositionRecorder(), store, lease_s=0.4),
+            _runner(PositionRecorder(), store, lease_s=0.4),
+        )
+        await owner.start()
+        await until(lambda: _state(owner) == "live")
+        await other.start()
         started = time.monotonic()
         await until(lambda: time.monotonic() - started > 2.5 * 0.4)  # durations of the lease
 
-        lease = await store.leases.range(RangeKey("recorder"))
+        [current] = await store.leases.ranges()
 
-        running.pop().cancel()
-        await _stopped(running, owner, other)
-        assert lease is not None
-        assert (lease.worker, lease.fencing_token) == ("owner", 1)
+        await _stopped(owner, other)
+        assert (current.worker, current.fencing_token) == (owner.worker, 1)
 
     async def test_owner_without_heartbeat_loses_lease_and_its_work_is_rejected(self, store: Store) -> None:
         await register_recorder(store)
         await added(store.log, write("a", [new("wanted") for _ in range(3)]))
-        stalled, successor = PositionRecorder(work_s=0.5), PositionRecorder()
-        old = Processor(stalled, store, "stalled", lease_s=0.1)
-        running = [asyncio.create_task(old.run())]
-        await until(lambda: old.state == "catching_up")
-        new_owner = Processor(successor, store, "successor", lease_s=0.1)
-        running.append(asyncio.create_task(new_owner.run()))
+        stalled, successor = PositionRecorder(work_s=1.5), PositionRecorder()
+        old, new_owner = _runner(stalled, store, lease_s=0.5), _runner(successor, store, lease_s=0.5)
+        await old.start()
+        await until(lambda: _state(old) == "catching_up")
+        for each in old.background_tasks:
+            each.cancel()
+        await new_owner.start()
         await until(lambda: len(successor.seen) == 3)
 
-        await until(lambda: old.fencing_token == 0)
+        await until(lambda: not old.groups["recorder"].tokens)
 
-        await _stopped(running, old, new_owner)
+        await _stopped(old, new_owner)
         assert successor.seen == [each.position for each in await everything(store.log)]
-        checkpoint = await store.leases.range(RangeKey("recorder"))
-        assert checkpoint is not None
-        assert checkpoint.position == await store.log.head()
+        [current] = await store.leases.ranges()
+        assert current.position == await store.log.head()
 
-    async def test_repeatedly_failing_owner_releases_lease_to_other_process(self, store: Store) -> None:
+    async def test_successor_continues_with_the_failed_key_of_a_stopped_owner(self, store: Store) -> None:
         await register_recorder(store)
         await added(store.log, write("a", [new("wanted") for _ in range(5)]))
         positions = [each.position for each in await everything(store.log)]
         broken, healthy = Broken(positions[2], math.inf), PositionRecorder()
-        owner = Processor(broken, store, "owner", lease_s=2)
-        successor = Processor(healthy, store, "successor", lease_s=2)
-        running = [asyncio.create_task(owner.run()), asyncio.create_task(_send_heartbeats(store, "owner"))]
-        await until(lambda: owner.state == "failing")
-        running.append(asyncio.create_task(successor.run()))
+        owner, successor = _runner(broken, store, lease_s=2), _runner(healthy, store, lease_s=2)
+        await owner.start()
+        await until(lambda: broken.failed == 3)
+        await _stopped(owner)
+        await successor.start()
+        group = successor.groups["recorder"]
 
-        await until(lambda: successor.position == positions[-1])
-        await until(lambda: owner.state == "waiting")
+        await until(lambda: group.position == positions[-1] and not list(group.failures))
 
-        running.pop(1).cancel()
-        await _stopped(running, owner, successor)
+        await _stopped(successor)
         assert broken.seen + healthy.seen == positions
-        assert owner.error is None
 
-    async def test_failing_owner_without_successor_retries_and_reports_error(self, store: Store) -> None:
+    async def test_owner_keeps_the_lease_while_it_retries_a_key_and_reports_the_error(self, store: Store) -> None:
         await register_recorder(store)
         await added(store.log, write("a", [new("wanted")]))
         alone = Broken(0, times=4)
-        owner = Processor(alone, store, "owner", lease_s=2)
-        running = [asyncio.create_task(owner.run()), asyncio.create_task(_send_heartbeats(store, "owner"))]
-        released = list[tuple[int, str, str]]()
+        owner = _runner(alone, store, lease_s=2)
+        await owner.start()
+        group, reported = owner.groups["recorder"], set[tuple[str, str]]()
         while not alone.seen:
-            status = (alone.failed, owner.state, str(owner.error))
-            lease = await store.leases.range(RangeKey("recorder"))
-            if (
-                lease
-                and lease.fencing_token
-                and not lease.worker
-                and status == (alone.failed, owner.state, str(owner.error))
-            ):
-                released.append(status)
+            if alone.failed and list(group.failures):
+                reported.add((group.state, str(group.error)))
             await asyncio.sleep(0.01)
-        await until(lambda: owner.state == "live")
+        await until(lambda: group.state == "live")
+        [current] = await store.leases.ranges()
 
-        running.pop().cancel()
-        await _stopped(running, owner)
-        assert set(released) == {(3, "failing", "old code"), (4, "failing", "old code")}
-        assert owner.error is None
+        await _stopped(owner)
+        assert ("failing", "old code") in reported
+        assert group.error is None
+        assert (current.worker, current.fencing_token) == (owner.worker, 1)
 
-    async def test_processor_stopped_within_page_skips_no_event(self, store: Store) -> None:
+    async def test_runner_stopped_within_page_skips_no_event(self, store: Store) -> None:
         await register_recorder(store)
         await added(store.log, write("a", [new("wanted") for _ in range(1000)]), write("b", [new("other")]))
         stopped, continued = PositionRecorder(), PositionRecorder()
+        owner, successor = _runner(stopped, store), _runner(continued, store)
+        stopped.after_event = lambda number: owner.groups["recorder"].stop() if number == 3 else None
+        await owner.start()
+        await until(lambda: _state(owner) == "stopping")
+        await _stopped(owner)
+        [checkpoint] = await store.leases.ranges()
+        await successor.start()
+        await until(lambda: successor.groups["recorder"].position >= 1001)
 
-        processor = Processor(stopped, store, "one")
-        stopped.after_event = lambda number: processor.stop() if number == 3 else None
-        async with soon():
-            await processor.run()
-        checkpoint = await store.leases.range(RangeKey("recorder"))
-        await store.leases.deregister("one")
-        successor = Processor(continued, store, "two")
-        running = [asyncio.create_task(successor.run())]
-        await until(lambda: successor.position >= 1001)
-
-        await _stopped(running, successor)
-        assert checkpoint is not None
+        await _stopped(successor)
         assert checkpoint.position == stopped.seen[-1]
         assert len(stopped.seen + continued.seen) == 1000
 
@@ -159,14 +165,30 @@ async def register_recorder(store: Store) -> None:
     identity = store.log.identity
     registration = Registration("recorder", "contract", "reactor", "", ("wanted",), identity.log_id, identity.epoch_id)
     await store.registrations.register(registration, 0)
-    for worker in ("owner", "other", "stalled", "successor", "one", "two"):
-        await store.leases.heartbeat(worker)
 
 
-async def _send_heartbeats(store: Store, owner: str) -> None:
-    while True:
-        await store.leases.heartbeat(owner)
-        await asyncio.sleep(0.1)
+def _runner(subscription: PositionRecorder, store: Store, lease_s: float = LEASE_DURATION_S) -> Runner:
+    """Return what runs a subscription in a process."""
+    retention = Retention("contract", build_registry(()), store, SystemClock())
+    return Runner([subscription], store, retention, lease_s=lease_s)
+
+
+@asynccontextmanager
+async def running_group(
+    subscription: PositionRecorder, store: Store, lease_s: float = LEASE_DURATION_S
+) -> AsyncGenerator[ProcessorGroup, None]:
+    """Run a subscription in a process."""
+    runner = _runner(subscription, store, lease_s)
+    await runner.start()
+    try:
+        yield runner.groups["recorder"]
+    finally:
+        await runner.stop()
+
+
+def _state(runner: Runner) -> State:
+    """Return the state of the subscription of a runner."""
+    return runner.groups["recorder"].state
 
 
 async def until(condition: Any) -> None:
@@ -176,8 +198,7 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.005)
 
 
-async def _stopped(running: list["asyncio.Task[None]"], *processors: Processor) -> None:
-    for processor in processors:
-        processor.stop()
+async def _stopped(*runners: Runner) -> None:
     async with soon():
-        await asyncio.gather(*running)
+        for each in runners:
+            await each.stop()

@@ -14,10 +14,13 @@ from fait._events.append import AppendCondition, Appended, IdConflict, Until, Ve
 from fait._events.envelope import EncodedEvent, RecordedEvent
 from fait._events.query import Query
 from fait._events.version import Expected
+from fait._store.ports.failures import FailureChange
 from fait._store.ports.log import ExpireResult, Log, OldestMessage, StreamInfo
 from fait._store.ports.registrations import Registration
 from fait._store.ports.store import Store
 from fait._store.ports.tables import Column, Table
+from fait.testing.contract.failures import changing, failing, failure_of
+from fait.testing.contract.leases import acquired, recorded
 from fait.testing.contract.store import START, Opener, StoreContract, added, everything, new, outcome_of, write
 
 __all__ = ["RetentionContract"]
@@ -128,6 +131,8 @@ class RetentionContract(StoreContract):
 
         assert (await dropped(log, clock)).dropped == 2
 
+        consumer = msgspec.structs.replace(self._registration(log, "consumer"), kind="consumer")
+        await registrations.register(consumer, 0)  # its position counts messages of a broker
         table = Table("retention_rows", (Column("id", "text", False),), "id")
         await registrations.forget("two")
         await registrations.reset(self._registration(log, "three"), table, positions[2])
@@ -136,6 +141,22 @@ class RetentionContract(StoreContract):
         await registrations.forget("three")
         assert (await dropped(log, clock)).dropped == 2
         assert versions_of(await everything(log)) == [("a", 6), ("b", 1)]
+
+    async def test_messages_of_a_failed_key_and_later_ones_are_not_dropped(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        if not store.log.features.shared:
+            pytest.skip("the store is not shared, so no other process can start a subscription")
+        await added(store.log, write("a", [message() for _ in range(6)]), write("b"))
+        clock.moment += WEEK
+        positions = [each.position for each in await everything(store.log)]
+        lease = await acquired(store, "s")
+        await recorded(store, failing(lease, positions[-1], failure_of("a", positions[2])))
+
+        assert (await dropped(store.log, clock)).dropped == 2
+
+        await recorded(store, changing(lease, positions[-1], FailureChange("a", ("retrying",), None)))
+        assert (await dropped(store.log, clock)).dropped == 3
 
     # expired_position and oldest_messages
 

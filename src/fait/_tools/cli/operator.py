@@ -1,0 +1,102 @@
+"""What commands of an operator share: the options of the audit, a typed confirmation, and advice about workers."""
+
+import getpass
+import os
+import signal
+import socket
+import sys
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from fait._errors import UsageError
+from fait._store.command_hint import command_hint
+from fait._store.overview import worker_name
+from fait._store.ports.registrations import Registration
+from fait._store.ports.store import Store
+from fait._store.store_url import redacted_url
+from fait._tools.cli.output import CommandFailed, print_message
+
+__all__ = [
+    "ByOption",
+    "NameArgument",
+    "ReasonOption",
+    "YesOption",
+    "confirm_count",
+    "format_time",
+    "operator_name",
+    "registration_of",
+    "worker_advice",
+]
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the subscription: that of a handler, or of a read model's table.")
+]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded with the action.")]
+ByOption = Annotated[
+    str, typer.Option("--by", metavar="USER", help="Who acts, for the record; by default user@host of this process.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+
+
+def operator_name(by: str) -> str:
+    """Return who acts: the value of `--by`, or the user and the host of this process."""
+    return by or f"{_user()}@{socket.gethostname()}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"uid-{os.getuid()}"
+
+
+def confirm_count(count: int, consequence: str, action: str) -> None:
+    """Say on standard error what would happen, and continue only if the number is typed.
+
+    Raises:
+        CommandFailed: something else was typed.
+    """
+    print_message(f"{consequence}\nType {count} to {action}:")
+    if _read_line().strip() != str(count):
+        raise CommandFailed("canceled. Nothing was changed.")
+
+
+def _read_line() -> str:
+    """Read a line of standard input. The first Ctrl-C ends it: asyncio would only cancel the task, which is blocked."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return sys.stdin.readline()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def format_time(time: datetime) -> str:
+    """Return a time in UTC, to the second."""
+    return f"{time:%Y-%m-%d %H:%M:%S}Z"
+
+
+async def registration_of(opened: Store, name: str) -> Registration:
+    """Return the registration of a subscription.
+
+    Raises:
+        UsageError: the store has no such subscription.
+    """
+    registrations = {each.subscription: each for each in await opened.registrations.registrations()}
+    if name not in registrations:
+        known = ", ".join(registrations) or "none"
+        raise UsageError(f"the store has no subscription {name!r}. Nothing was changed. Its subscriptions: {known}")
+    return registrations[name]
+
+
+async def worker_advice(opened: Store, name: str, url: str) -> str:
+    """Return which workers run a subscription, or what to do if none does."""
+    registration = await registration_of(opened, name)
+    if registration.paused:
+        return f"{name} is paused: nothing happens before {command_hint(f'resume {name}', redacted_url(url))}"
+    workers = [worker_name(each) for each in await opened.leases.workers() if name in each.worker.runs]
+    if workers:
+        return f"registered workers that run {name}: {', '.join(workers)}"
+    run = command_hint("run --app MODULE:APP", redacted_url(url))
+    return f"no process runs {name}: nothing happens before you start a worker of the app {registration.app!r}: {run}"

@@ -1,0 +1,135 @@
+"""`fait status`: shows the subscriptions of a store, from its rows alone, so it needs neither the app nor a worker."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from fait._clock import SystemClock
+from fait._errors import StoreUnavailable
+from fait._store.overview import SubscriptionOverview, read_overviews, worker_name
+from fait._store.ports.store import Store
+from fait._subscriptions.processor_group import LEASE_DURATION_S
+from fait._tools.cli.operator import format_time
+from fait._tools.cli.options import JsonOption, StoreOption, open_readonly
+from fait._tools.cli.output import clear_terminal, command, print_json, print_message, print_table
+
+__all__ = ["status"]
+
+_COLUMNS: Final = ("subscription", "kind", "owner", "state", "position", "lag", "lag s", "rate", "last error")
+
+
+class ProgressHistory:
+    """What was seen before: the rate of a subscription and the age of a heartbeat are differences of two looks."""
+
+    def __init__(self) -> None:
+        self._looked_at = 0.0
+        self._positions: Mapping[str, int] = {}
+        self._changed_at: dict[tuple[str, int], float] = {}
+
+    def rates(self, overviews: Iterable[SubscriptionOverview]) -> dict[str, float]:
+        """Return the positions per second since the last look, by subscription; none at the first look."""
+        now, previous = time.monotonic(), self._positions
+        elapsed_s, self._looked_at = now - self._looked_at, now
+        self._positions = {each.name: each.position for each in overviews}
+        return {
+            name: max(0, position - previous[name]) / elapsed_s
+            for name, position in self._positions.items()
+            if name in previous
+        }
+
+    def silent_s(self, overview: SubscriptionOverview) -> float:
+        """Return for how many seconds no heartbeat of an owner has been seen; 0.0 if there is no owner."""
+        now = time.monotonic()
+        beats = [(each.worker.id, each.heartbeat) for each in overview.owners]
+        return max((now - self._changed_at.setdefault(each, now) for each in beats), default=0.0)
+
+
+@command
+async def status(
+    store: StoreOption,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat until Ctrl-C, with the rate.")] = False,
+    interval: Annotated[
+        float, typer.Option("--interval", metavar="S", min=0.1, help="Seconds between two looks with --watch.")
+    ] = 2.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where each subscription is: owner, state, position, lag, and the last error.
+
+    The lag is that of the oldest event that is not handled, in positions and in seconds; it does not include parked
+    keys. The owner is the host and the process that has the lease. All of it is read from the store.
+    """
+    history = ProgressHistory()
+    async with open_readonly(store) as opened:
+        _print(await _look(opened, history), as_json)
+        while watch:
+            await asyncio.sleep(interval)
+            try:
+                rows = await _look(opened, history)
+            except StoreUnavailable as error:
+                print_message(f"the status cannot be read, trying again: {error.reason}")
+                continue
+            if not as_json:
+                clear_terminal()
+            _print(rows, as_json)
+
+
+async def _look(opened: Store, history: ProgressHistory) -> list[dict[str, Any]]:
+    overviews = await read_overviews(opened)
+    rates, now = history.rates(overviews), SystemClock().now()
+    return [_as_json(each, rates, history.silent_s(each), now) for each in overviews]
+
+
+def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        for each in rows:
+            print_json(each)
+        return
+    print_table(_COLUMNS, [_row(each) for each in rows])
+    if not rows:
+        print_message("no app has registered a subscription in this store")
+
+
+def _as_json(each: SubscriptionOverview, rates: Mapping[str, float], silent_s: float, now: datetime) -> dict[str, Any]:
+    error, counts = each.last_error, each.counts
+    return {
+        "subscription": each.name,
+        "app": each.registration.app,
+        "kind": each.registration.kind,
+        "owners": [worker_name(owner) for owner in each.owners],
+        "state": "no heartbeat" if silent_s > LEASE_DURATION_S else each.state,
+        "retrying": counts["retrying"],
+        "parked": counts["parked"],
+        "requested": counts["redriving"] + counts["discarding"],
+        "position": each.position,
+        "head": each.head,
+        "lag": each.lag,
+        "lag_s": 0.0 if each.oldest is None else round(max(0.0, (now - each.oldest).total_seconds()), 1),
+        "rate": rates.get(each.name),
+        "error_type": error.error_type if error else None,
+        "location": error.location if error else None,
+        "failing_since": _failing_since(each),
+    }
+
+
+def _failing_since(each: SubscriptionOverview) -> str | None:
+    times = [failure.first_failed_at for failure in each.failures] + ([each.outage.since] if each.outage else [])
+    return format_time(min(times)) if times else None
+
+
+def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
+    state = ", ".join([each["state"], *_keys_in_state(each)])
+    error = f"{each['error_type']} at {each['location']}" if each["error_type"] else ""
+    rate = "" if each["rate"] is None else f"{each['rate']:,.0f}/s"
+    return (
+        each["subscription"], each["kind"].replace("_", " "), ", ".join(each["owners"]), state,
+        f"{each['position']:,}", f"{each['lag']:,}", f"{each['lag_s']:,.0f}", rate, error,
+    )  # fmt: skip
+
+
+def _keys_in_state(each: Mapping[str, Any]) -> list[str]:
+    counts = {state: each[state] for state in ("retrying", "parked", "requested")}
+    return [f"{state} {count:,} {'key' if count == 1 else 'keys'}" for state, count in counts.items() if count]
