@@ -13,24 +13,62 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from fait._store.open import entry_points_by_name
+from tests.servers import certificate as certificates
+from tests.servers import kafka, nats, rabbitmq, redis
 from tests.servers import pgbouncer as bouncers
+from tests.servers.certificate import Certificate
+from tests.servers.kafka import KafkaServer
+from tests.servers.nats import NatsServer
 from tests.servers.pgbouncer import PgBouncer
-from tests.servers.postgres import PostgresServer, installations
+from tests.servers.postgres import RUNNING, PostgresServer, installations
+from tests.servers.rabbitmq import RabbitmqServer
+from tests.servers.redis import RedisServer
 
 TESTS = Path(__file__).parent
 SERVER_FIXTURES = {"pgbouncer", "postgres_servers", "postgres_url"}
+SERVER_FIXTURES |= {"certificate", "kafka_server", "kafka_servers", "kafka_tls_server", "nats_server", "nats_servers"}
+SERVER_FIXTURES |= {"rabbitmq_server", "rabbitmq_servers", "rabbitmq_tls_server", "redis_server"}
+SERVER_FIXTURES |= {"redis_servers"}
 SERVER_FOLDERS = {"servers"}
+LARGE_SERVERS = ("kafka", "rabbitmq")
+"""Servers of which one is enough."""
+
 SLOW_FOLDERS = {"bench", "crash", "docs", "examples", "faults", "hostile", "interleavings", "packaging", "typing"}
-SLOW_FOLDERS |= {"outbox", "property", "tools"}  # subprocesses, and hundreds of generated examples
+SLOW_FOLDERS |= {
+    "delivery",
+    "fleet",
+    "outbox",
+    "property",
+    "quickstart",
+    "tools",
+}  # subprocesses, and hundreds of generated examples
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With `-m "... not slow"`, do not import folders that have only slow tests."""
     deselected = "not slow" in config.option.markexpr
     return True if deselected and collection_path.parent == TESTS and collection_path.name in SLOW_FOLDERS else None
+
+
+class GroupScheduling(LoadScopeScheduling):
+    """Tests of the same group run in the same process: they share fixtures of their module, or a large server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        large = (each for each in LARGE_SERVERS if each in nodeid.lower())
+        return next(large, nodeid.partition("[")[0].rpartition("::")[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
+    """Divide the tests among processes, in the order of folders: the longest groups are not the largest ones."""
+    config.option.loadscopereorder = False
+    return GroupScheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,11 +94,17 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def missing(service: str) -> None:
-    """Skip a test whose server is not installed; with FAIT_REQUIRE_SERVICES=1, fail it."""
+def missing(service: str, install: str = "") -> None:
+    """Skip a test whose server is not installed; with FAIT_REQUIRE_SERVICES=1, fail it.
+
+    Args:
+        service: name of the server.
+        install: the command that installs it.
+    """
+    advice = f": {install}" if install else ""
     if os.environ.get("FAIT_REQUIRE_SERVICES") == "1":
-        pytest.fail(f"{service} is not installed, and FAIT_REQUIRE_SERVICES=1 requires it", pytrace=False)
-    pytest.skip(f"{service} is not installed")
+        pytest.fail(f"{service} is not installed, and FAIT_REQUIRE_SERVICES=1 requires it{advice}", pytrace=False)
+    pytest.skip(f"{service} is not installed{advice}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -76,7 +120,7 @@ def postgres_servers() -> Iterator[Callable[..., PostgresServer]]:
 
     A test that stops, kills or configures a server starts its own `PostgresServer`.
     """
-    started: dict[int, PostgresServer] = {}
+    started = dict(RUNNING)
     with contextlib.ExitStack() as servers:
 
         def running(version: int = 18) -> PostgresServer:
@@ -149,3 +193,121 @@ def pgbouncer() -> Iterator[Callable[..., PgBouncer]]:
             return started.enter_context(PgBouncer(server, **options))
 
         yield running
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[NatsServer]:
+    """The NATS server that all tests of this process share; a test that stops or configures one uses `nats_servers`."""
+    if nats.program() is None:
+        missing("NATS", nats.INSTALL)
+    with NatsServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The Redis server that all tests of this process share; a test that stops one uses `redis_servers`."""
+    if redis.program() is None:
+        missing("Redis", redis.INSTALL)
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitmqServer]:
+    """The RabbitMQ server that all tests of this process share: it takes seconds to start. Tests that stop it start it
+    again, and use topics of their own.
+    """
+    if rabbitmq.program() is None:
+        missing("RabbitMQ", rabbitmq.INSTALL)
+    with RabbitmqServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[KafkaServer]:
+    """The Kafka server that all tests of this process share; a test that stops one uses `kafka_servers`."""
+    if kafka.program() is None:
+        missing("Kafka", kafka.INSTALL)
+    with KafkaServer() as server:
+        yield server
+
+
+@pytest.fixture
+def kafka_servers() -> Iterator[Callable[..., KafkaServer]]:
+    """Start Kafka servers until the end of the test; takes the arguments of `KafkaServer`."""
+    if kafka.program() is None:
+        missing("Kafka", kafka.INSTALL)
+    with contextlib.ExitStack() as started:
+        yield lambda **options: started.enter_context(KafkaServer(**options))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_tls_server(certificate: Certificate) -> Iterator[RabbitmqServer]:
+    """A RabbitMQ server that accepts only TLS connections."""
+    if rabbitmq.program() is None:
+        missing("RabbitMQ", rabbitmq.INSTALL)
+    with RabbitmqServer(certificate=certificate) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_tls_server(certificate: Certificate) -> Iterator[KafkaServer]:
+    """A Kafka server that accepts only TLS connections."""
+    if kafka.program() is None:
+        missing("Kafka", kafka.INSTALL)
+    with KafkaServer(certificate=certificate) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def started_kafka_server() -> Iterator[KafkaServer]:
+    """The Kafka server that all tests of this process share that stop one; they use `stoppable_kafka_server`."""
+    if kafka.program() is None:
+        missing("Kafka", kafka.INSTALL)
+    with KafkaServer() as server:
+        yield server
+
+
+@pytest.fixture
+def stoppable_kafka_server(started_kafka_server: KafkaServer) -> KafkaServer:
+    """A Kafka server without topics, which the test may stop: a new one would take seconds to start."""
+    if not psutil.pid_exists(started_kafka_server.pid):  # an earlier test failed
+        started_kafka_server.start()
+    started_kafka_server.delete_topics()
+    return started_kafka_server
+
+
+@pytest.fixture
+def nats_servers() -> Iterator[Callable[..., NatsServer]]:
+    """Start NATS servers until the end of the test; takes the arguments of `NatsServer`."""
+    if nats.program() is None:
+        missing("NATS", nats.INSTALL)
+    with contextlib.ExitStack() as started:
+        yield lambda **options: started.enter_context(NatsServer(**options))
+
+
+@pytest.fixture
+def redis_servers() -> Iterator[Callable[..., RedisServer]]:
+    """Start Redis servers until the end of the test; takes the arguments of `RedisServer`."""
+    if redis.program() is None:
+        missing("Redis", redis.INSTALL)
+    with contextlib.ExitStack() as started:
+        yield lambda **options: started.enter_context(RedisServer(**options))
+
+
+@pytest.fixture
+def rabbitmq_servers() -> Iterator[Callable[..., RabbitmqServer]]:
+    """Start RabbitMQ servers until the end of the test; takes the arguments of `RabbitmqServer`."""
+    if rabbitmq.program() is None:
+        missing("RabbitMQ", rabbitmq.INSTALL)
+    with contextlib.ExitStack() as started:
+        yield lambda **options: started.enter_context(RabbitmqServer(**options))
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A self-signed certificate of 127.0.0.1."""
+    if not certificates.is_available():
+        missing("OpenSSL", certificates.INSTALL)
+    return Certificate(tmp_path_factory.mktemp("certificate"))

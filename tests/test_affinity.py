@@ -86,6 +86,8 @@ PORTS: dict[str, Any] = {
     "log": fait.store.Log,
     "registrations": fait.store.Registrations,
     "leases": fait.store.Leases,
+    "failures": fait.store.Failures,
+    "inbox": fait.store.Inbox,
     "recorder": fait.store.Recorder,
     "tables": fait.store.Tables,
     "snapshots": fait.store.SnapshotStore,

@@ -13,6 +13,7 @@ import pytest
 
 import fait
 import fait.store
+from fait._store.ports.leases import Worker
 from fait.testing.contract.leases import range_of, work_of
 
 
@@ -123,7 +124,7 @@ async def test_open_with_checkpoint_beyond_head_raises(url: str, tmp_path: Path)
         assert await positions(s) == {"one": 2}
     async with app_with("one").open(f"sqlite:///{tmp_path}/backup.db", run="elsewhere") as s:
         current, epoch_id = await range_of(s.store, "one"), s.store.log.identity.epoch_id
-        await s.store.leases.heartbeat("x")
+        await s.store.leases.heartbeat(Worker("x"))
         acquired = await s.store.leases.acquire(current, "x", "", epoch_id)
         assert acquired is not None
         assert await s.store.recorder.record(work_of(acquired, 2)) == "recorded"
@@ -146,7 +147,7 @@ async def test_duplicate_subscription_names_raise() -> None:
     app = app_with("one")
     with pytest.raises(fait.DeclarationError, match="two reactors are named 'one'"):
         app.on(Happened, name="one")(_another)
-    with pytest.raises(fait.DeclarationError, match="both named 'counts'"):
+    with pytest.raises(fait.DeclarationError, match="two subscriptions are named 'counts'"):
         app_with("counts", model=counts())._resolve()
     with pytest.raises(fait.DeclarationError, match="include takes"):
         app.include("a string")

@@ -45,3 +45,12 @@ def test_unknown_value_is_an_error_that_lists_the_values(name: str, value: objec
 def test_other_documents_are_refused(document: object) -> None:
     with pytest.raises(UsageError):
         read_modules(document)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a", "a"], ["a", "b", "a"], ["a", "b", "b"], ["Orders", "Orders", "Orders"], [" ", " "], ["ä", "b", "c", "ä"]],
+)
+def test_modules_with_the_same_name_are_refused(names: list[str]) -> None:
+    with pytest.raises(UsageError, match="two modules have the name"):
+        read_modules({"modules": [{"name": each} for each in names]})

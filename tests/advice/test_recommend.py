@@ -5,8 +5,9 @@ import pytest
 
 from fait._advice.facts import FACTS, Fact, Value, read_modules
 from fait._advice.questions import QUESTIONS, open_questions
+from fait._advice.reading.read import read
 from fait._advice.recommend import Recommendation, recommend
-from fait._advice.report import as_data
+from fait._advice.report import as_data, summary
 from fait._advice.rules import INTEGRATION, READ, STORAGE, VETOES
 from tests.advice.score import is_acceptable, load
 
@@ -95,7 +96,7 @@ def test_report_has_the_documented_shape() -> None:
     data = as_data(advice(history_need={"value": "change_log", "quote": "who changed it", "confidence": 0.8}))
     module = data["modules"][0]
 
-    assert list(data) == ["headline", "confidence", "per_module", "axes", "modules"]
+    assert list(data) == ["headline", "summary", "confidence", "per_module", "axes", "modules"]
     assert data["axes"] == {"integration": "none", "storage": "audit_table", "read": "same_model"}
     assert {"name", "axes", "score", "margin", "reasons", "questions", "facts"} <= set(module)
     assert module["reasons"] == [
@@ -115,3 +116,36 @@ def test_axes_that_differ_are_reported_per_module() -> None:
 
     assert data["per_module"]
     assert data["axes"] == {"integration": "none", "storage": "per_module", "read": "per_module"}
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"history_need": "change_log"},
+        {"history_need": "full_audit", "lifecycle": "crud"},
+        {"history_need": "temporal", "lifecycle": "crud", "intent_matters": True, "events_natural": True},
+        {"history_need": "temporal", "domain_complexity": "low", "intent_matters": True},
+        {"history_need": "full_audit", "intent_matters": True, "lifecycle": "rich", "team_experience": "none"},
+        {"history_need": "temporal", "record_kind": "reference", "intent_matters": True, "events_natural": True},
+        {"history_need": "none", "intent_matters": True, "lifecycle": "rich", "domain_complexity": "high"},
+    ],
+)
+def test_summary_of_contradictory_facts_agrees_with_the_axes(facts: dict[str, Any]) -> None:
+    result = advice(**facts)
+    decision = result.modules[0].decision
+
+    assert result.headline == "crud"
+    assert "You do not need this" not in summary(result)
+    assert ("history table" in summary(result)) == (decision.axes.storage == "audit_table")
+    assert ("candidate" in summary(result)) == decision.is_pilot
+
+
+def test_team_new_to_the_pattern_weighs_against_event_sourcing() -> None:
+    result = recommend(
+        read(
+            "Every entry is immutable, a mistake is corrected by a reversing entry, and each balance is derived from "
+            "the entries as of any date. None of us has ever done event sourcing."
+        )
+    )
+
+    assert [each.id for each in result.modules[0].decision.rules if each.id.startswith("S8")] == ["S8-learn"]

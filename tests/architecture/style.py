@@ -29,6 +29,9 @@ EXEMPT = {
     "LICENSE",
     "tests/advice/development.jsonl",  # texts of users, as they are
     "tests/advice/development_2.jsonl",
+    "tests/advice/development_3.jsonl",
+    "tests/advice/development_4.jsonl",
+    "tests/advice/unread.jsonl",
     "uv.lock",
     "tests/architecture/vocabulary.py",  # the tables contain the words
     "tests/architecture/test_style.py",  # so do the examples

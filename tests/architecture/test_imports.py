@@ -3,7 +3,19 @@
 import subprocess
 import sys
 
-NOT_AT_IMPORT = {"apsw", "asyncpg", "attr", "fastapi", "psycopg", "pydantic", "rich", "sqlite3", "starlette", "typer"}
+NOT_AT_IMPORT = {
+    "apsw",
+    "asyncpg",
+    "attr",
+    "fastapi",
+    "opentelemetry",
+    "psycopg",
+    "pydantic",
+    "rich",
+    "sqlite3",
+    "starlette",
+    "typer",
+}
 SLOW = {"hashlib", "importlib.resources", "tempfile", "urllib.parse"}
 """Slow modules of the standard library: importing them takes a quarter of the time of `import fait`."""
 

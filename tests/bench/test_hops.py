@@ -39,10 +39,10 @@ def test_command_is_split_at_append(result: dict[str, Any]) -> None:
     assert command["calls"] >= command["functions"] >= command["files"] > 0
 
 
-def test_delivery_begins_with_processor_and_ends_with_checkpoint(result: dict[str, Any]) -> None:
+def test_delivery_begins_with_read_and_ends_with_checkpoint(result: dict[str, Any]) -> None:
     delivery = result["journeys"]["memory"]["delivery"]
 
-    assert delivery["list"][0].endswith("Processor.run")
+    assert delivery["list"][0].endswith("LaneWorker._read")
     assert any(name.endswith("MemoryRecorder.record") for name in delivery["list"])
     assert not any(name.endswith(("MemoryLog.append", "Client.transact")) for name in delivery["list"])
 

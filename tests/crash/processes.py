@@ -46,6 +46,11 @@ class Child:
         self._process.kill()
         self.finish()
 
+    def terminate(self) -> None:
+        """Send SIGTERM, and read the remaining output."""
+        self._process.terminate()
+        self.finish()
+
     def finish(self) -> int:
         """Wait until the program ends, read the remaining output, and return the exit code."""
         assert self._process.stdin is not None

@@ -1,4 +1,7 @@
-"""Two uvicorn workers on one store, of which one is killed: no read is wrong, and no payment is lost or made twice."""
+"""Two uvicorn workers on one store: no read is wrong, and no payment is lost or made twice.
+
+One of them is killed, or both get the same request under one idempotency key at the same time.
+"""
 
 import asyncio
 import os
@@ -110,3 +113,50 @@ async def test_killed_worker_causes_no_wrong_read_and_no_lost_or_repeated_write(
         assert events == [PAYMENTS + 1] * CLIENTS
         assert answers.keys() <= {"200", "201", "503", "ConnectError", "ReadError", "RemoteProtocolError"}, answers
         assert (await client.get("/process")).status_code == 200
+
+
+RACES = 6
+CALLERS = 6
+"""Number of requests that are sent at the same time under one idempotency key."""
+
+REPEATED_HEADERS = ("ETag", "Fait-Position", "Location")
+
+
+async def race(client: httpx.AsyncClient, method: str, url: str) -> tuple[list[httpx.Response], Counter[str]]:
+    """Send one request several times at once under one key, and repeat each that is told to come back."""
+    headers = {"Idempotency-Key": fait.new_id()}
+    callers = [Customer(client, "") for _ in range(CALLERS)]
+    answers = await asyncio.gather(*(each.request(method, url, headers) for each in callers))
+    return answers, sum((each.answers for each in callers), Counter[str]())
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+async def test_concurrent_requests_with_one_key_in_two_processes_have_one_effect_and_one_answer(
+    backend: str, store_url: Callable[[str], str]
+) -> None:
+    async with two_workers(store_url(backend)) as client:
+        await processes(client)
+        seen, effects = Counter[str](), dict[str, int]()
+        for number in range(RACES):
+            account = f"/accounts/race-{number}"
+            await client.put(f"{account}?owner=ada")
+            for method, url in (
+                ("POST", "/accounts?owner=ada"),  # a new stream, whose id is that of the key
+                ("POST", f"{account}/payments?amount=5"),  # nothing but the key makes the second one a repetition
+                ("POST", f"{account}/transfers?to=race-to-{number}"),  # two commands
+            ):
+                answers, statuses = await race(client, method, url)
+                seen += statuses
+                first = answers[0]
+                same = [(each.status_code, each.content) for each in answers]
+                assert same == [(first.status_code, first.content)] * CALLERS
+                for name in REPEATED_HEADERS:
+                    assert {each.headers.get(name) for each in answers} == {first.headers.get(name)}
+                assert sum("Idempotency-Replayed" not in each.headers for each in answers) <= 1
+                if url.startswith("/accounts?"):
+                    effects[first.json()["account_id"]] = 1
+            effects |= {f"race-{number}": 3, f"race-to-{number}": 1}
+        events = {account: len((await client.get(f"/metadata/{account}")).json()) for account in effects}
+
+    assert events == effects
+    assert seen.keys() <= {"200", "201", "409"}, seen

@@ -18,13 +18,13 @@ from fait._store.open import open_store
 from fait._store.sqlite.store import SqliteStore
 from tests.crash.consistency import consistent
 
-KILLS, WORKERS = 50, 2
-LINES = 3_000
+KILLS, WORKERS = 16, 2
+LINES = 2_000
 COMMAND = [sys.executable, "-c", "from fait._tools.cli.main import run; run()"]
 
 
 @pytest.mark.timeout(300)
-def test_import_killed_fifty_times_stores_the_whole_file(tmp_path: Path) -> None:
+def test_import_killed_at_random_times_stores_the_whole_file(tmp_path: Path) -> None:
     seed = random.randrange(1 << 30)
     print("seed", seed)
     chance, file = random.Random(seed), tmp_path / "facts.jsonl"
@@ -82,9 +82,9 @@ class _Worker:
     def _is_alive_at_a_random_moment(self, process: subprocess.Popen[bytes], path: Path) -> bool:
         """Wait until about a random line: a random time would mostly hit the start of the process."""
         stored = _head(path)
-        line = min(LINES, self._chance.randrange(stored, stored + 1_000)) if self._chance.random() < 0.9 else 0
+        line = min(LINES, self._chance.randrange(stored, stored + 500)) if self._chance.random() < 0.9 else 0
         while process.poll() is None and _head(path) < line:
-            time.sleep(0.003)
+            time.sleep(0.01)
         time.sleep(self._chance.uniform(0, 0.01 if line else 0.5))
         return process.poll() is None
 

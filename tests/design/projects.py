@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fait._app import App, declarations_of
 from fait._design.catalog import Catalog, build_catalog
-from fait._evolution.settings import Settings
+from fait._evolution.locks.settings import Settings
 
 __all__ = ["SHOP", "catalog_of", "load"]
 

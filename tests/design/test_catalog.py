@@ -11,8 +11,7 @@ import fait
 from fait._design.catalog import Catalog
 from fait._design.emitted import emitted_by
 from fait._design.example import example
-from fait._evolution.consumer import Consumer, Producer
-from fait._evolution.settings import Settings
+from fait._evolution.locks.settings import DeclaredConsumer, Producer, Settings
 from fait._schema.acceptance import accepts
 from fait.schema import describe
 from tests.design.projects import SHOP, catalog_of
@@ -119,7 +118,7 @@ def test_declared_producers_and_consumers_are_external(tmp_path: Path) -> None:
     declared = Settings(
         folder=tmp_path,
         locks=tmp_path,
-        consumers=(Consumer(name="billing", event="shop.order-placed", version=1),),
+        consumers=(DeclaredConsumer(name="billing", event="shop.order-placed", version=1),),
         producers=(Producer(name="till", event="shop.order-paid"),),
     )
     catalog = catalog_of(tmp_path, settings=declared)
@@ -129,7 +128,7 @@ def test_declared_producers_and_consumers_are_external(tmp_path: Path) -> None:
 
 
 def test_declared_consumer_of_an_unknown_event_is_refused(tmp_path: Path) -> None:
-    unknown = Consumer(name="billing", event="shop.order-plcd", version=1)
+    unknown = DeclaredConsumer(name="billing", event="shop.order-plcd", version=1)
     declared = Settings(folder=tmp_path, locks=tmp_path, consumers=(unknown,))
 
     with pytest.raises(fait.UsageError, match=r"consumers\]\] billing .* 'shop.order-plcd', which the app 'shop'"):

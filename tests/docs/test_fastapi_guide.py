@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.http.documented import compare_answers
 from tests.http.servers import served
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "fastapi.md").read_text("utf-8")
@@ -71,6 +72,40 @@ async def test_event_feeds(modules: Any) -> None:
         assert first[2:] == ["event: tasks.added", 'data: {"title":"tea","owner":"ada"}']
         for path in (url, "/changes"):
             assert (await client.get(path, headers={"X-User": "eve"})).status_code == 403
+
+
+async def test_every_answer_and_header_is_in_the_openapi_document(modules: Any) -> None:
+    web = modules("feeds_of_tasks").web
+    async with served(web) as client:
+        received = compare_answers(client, web.openapi())
+        new, wrong = "/tasks?title=tea&owner=ada", {"Fait-Position": "x"}
+        key = USER | {"Idempotency-Key": "1", "traceparent": f"00-{'1' * 32}-{'1' * 16}-00"}
+        added = await client.post(new, headers=key)
+        await client.post(new, headers=key)
+        await client.post("/tasks?title=coffee&owner=ada", headers=key)
+        await client.post(new, headers=USER | {"If-Match": '"7"'})
+        await client.post(new, headers=USER)
+        url, position = added.headers["Location"], {"Fait-Position": added.headers["Fait-Position"]}
+        await client.get("/tasks?owner=ada&limit=1", headers=position)
+        await client.get("/tasks?owner=ada&cursor=x")
+        await client.get("/tasks?owner=ada", headers=wrong)
+        for headers in (position, {"If-None-Match": '"1"'}, wrong):
+            await client.get(url, headers=headers)
+        await client.get("/tasks/none")
+        for if_match in ({}, {"If-Match": '"1"'}, {"If-Match": '"1"'}, {"If-Match": '"2"'}):
+            await client.post(f"{url}/completion", headers=USER | if_match)
+        for path in (f"{url}/events", "/changes"):
+            for headers in ({}, USER, {"X-User": "eve"}, USER | {"Last-Event-ID": "x"}):
+                async with client.stream("GET", path, headers=headers):
+                    pass
+
+    assert received == {
+        *(("POST", "/tasks", status) for status in (201, 412, 422)),
+        *(("POST", "/tasks/{task_id}/completion", status) for status in (204, 409, 412, 428)),
+        *(("GET", "/tasks", status) for status in (200, 400)),
+        *(("GET", "/tasks/{task_id}", status) for status in (200, 304, 400, 404)),
+        *(("GET", path, status) for path in ("/changes", "/tasks/{task_id}/events") for status in (200, 400, 403, 422)),
+    }
 
 
 def test_links_of_guide_exist() -> None:

@@ -110,15 +110,15 @@ def test_commands_succeed_on_store_of_example(tmp_path: Path) -> None:
             _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, f"{command}: {errors}"
     assert [command.split()[1] for command in COMMANDS] == [
-        "run", "stream", "state", "doctor", "backup", "db", "db", "verify-store",
+        "run", "stream", "state", "status", "parked", "doctor", "backup", "db", "db", "verify-store",
     ]  # fmt: skip
 
 
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = re.findall(r"^\$ make (\w+)", README, re.MULTILINE)
+    targets = re.findall(r"^\$ make ([\w-]+)", README, re.MULTILINE)
 
-    assert targets == ["demo", "test"]
+    assert targets == ["demo", "demo-brokers", "test"]
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 

@@ -11,6 +11,8 @@ from typing import Any, Self
 import pytest
 
 import fait
+from fait._delivery.relay.definition import RelayDefinition
+from fait._delivery.relay.routing import Routing
 from fait._system import System
 from tests.events.stored_forms import STORED, UPCASTERS, Placed, Priced, store
 
@@ -122,7 +124,24 @@ def names_in(row: Any) -> list[str]:
     return row.names.split("|")[:-1]
 
 
+async def routed(s: System, shop: Shop) -> list[str]:
+    """Return what the function key= of a relay gets."""
+    seen, codec = list[str](), s._declarations.codec
+
+    def key(event: Placed) -> str:
+        seen.append(event.customer)
+        return "key"
+
+    handled = codec.registry.handled_types([Placed])
+    routing = Routing(RelayDefinition("r", (Placed,), "memory:x", "orders", key, None, "beginning"), codec, handled)
+    for each in (await s.store.log.read_stream("order-1"))[0]:
+        if each.type in handled.query.types:
+            routing.key_of(each)
+    return seen
+
+
 READERS: Mapping[str, Reader] = {
+    "relay": routed,
     "load": lambda s, shop: attribute(s.load(Order, "1")),
     "load of a decider": lambda s, shop: s.load(decider, "1"),
     "load after a snapshot": after_snapshot,
@@ -150,6 +169,7 @@ DECODING_MODULES = {
     "_decisions/aggregate.py": "copies emitted events; reads no recorded ones",
     "_subscriptions/projection.py": "read model",
     "_subscriptions/reactor.py": "handler",
+    "_delivery/relay/routing.py": "relay",
     "_system.py": "events",
     "_http/feed.py": "sends what events returns; tests/http",
     "testing/in_memory.py": "returns what events returns; tests/testing",

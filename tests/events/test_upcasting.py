@@ -43,6 +43,9 @@ class FirstAttempt:
 
     attempt, conflicts, stopping = 1, 0, False
 
+    def is_concerned(self, _key: str, /) -> bool:
+        return True
+
 
 # Queries and append conditions
 
@@ -197,7 +200,8 @@ async def test_crash_in_the_middle_of_a_split_repeats_all_of_its_results(tmp_pat
     async with app.open(url) as s:
         await store_split(s)
         await reached.wait()
-        for task in s._subscription_runner._tasks:
+        runner = s._subscription_runner
+        for task in [*runner.background_tasks, *runner.groups["answer"]._tasks.values()]:
             task.cancel()
     may_finish = True
     async with app.open(url) as s:
@@ -226,7 +230,7 @@ async def test_batch_whose_time_is_up_ends_after_the_last_result_of_a_split(
     async with app.open(url, run="elsewhere") as s:
         await store_split(s)
         await store_split(s)
-        subscription = s._subscription_runner.processors["answer"]._subscription
+        subscription = s._subscription_runner.groups["answer"].run.subscription
         events, _ = await s.store.log.read_stream("order-1")
         while events:
             outcome = await subscription.handle(events, FirstAttempt())

@@ -8,10 +8,10 @@ import msgspec
 from fait._events.event import event_type
 from fait._events.registry import build_registry
 from fait._events.upcast import Upcaster
-from fait._evolution.check import check_types
-from fait._evolution.lock import Lock, Locks
-from fait._evolution.rules import TITLES
-from fait._evolution.violation import RuleViolation
+from fait._evolution.check.check_types import check_types
+from fait._evolution.locks.lock import Lock, Locks
+from fait._evolution.locks.rules import TITLES
+from fait._evolution.locks.violation import RuleViolation
 from fait.schema import describe, json_schema, samples
 
 __all__ = ["check", "lock", "locks_of", "rules"]

@@ -7,8 +7,8 @@ import msgspec
 
 import fait
 from fait._events.registry import Registry, build_registry
-from fait._evolution.lock import Lock
-from fait._evolution.locking import VersionToLock, make_lock
+from fait._evolution.locks.lock import Lock
+from fait._evolution.locks.locking import VersionToLock, make_lock
 
 __all__ = ["DAY", "declared_as", "lock_of", "registry_of"]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,12 +22,13 @@ import fait
 from fait._errors import DeclarationError
 from fait._events.registry import build_registry
 from fait._events.upcast import Upcaster
-from fait._evolution.check import check_types
-from fait._evolution.consumer import Consumer
-from fait._evolution.declarations import violation_of
-from fait._evolution.render import render
-from fait._evolution.rules import TITLES
-from fait._evolution.violation import RuleViolation
+from fait._evolution.check.check_types import check_types
+from fait._evolution.check.declarations import violation_of
+from fait._evolution.check.render import render
+from fait._evolution.locks.folder import LockFolder
+from fait._evolution.locks.rules import TITLES
+from fait._evolution.locks.settings import DeclaredConsumer
+from fait._evolution.locks.violation import RuleViolation
 from fait._schema.description import Description, JsonObject, Member, Opaque, Text
 from tests.evolution.event_locks import check, lock, locks_of, rules
 
@@ -129,7 +131,12 @@ def published_event_changed() -> list[RuleViolation]:
 
 
 def lock_edited() -> list[RuleViolation]:
-    return check([Placed2], [Placed1, lock(Placed2, frozen=[{"order_id": 1}])], to_customer())
+    with TemporaryDirectory() as base:
+        folder = LockFolder(Path(base, "events"))
+        file = folder.write(lock(Placed2))
+        file.write_bytes(file.read_bytes().replace(b"2026-10-02", b"2026-01-01"))
+        text = msgspec.json.encode(folder.read()[1]).replace(f"{base}/".encode(), b"")
+    return msgspec.json.decode(text, type=list[RuleViolation])
 
 
 def version_missing() -> list[RuleViolation]:
@@ -202,7 +209,7 @@ def change_needs_upcaster() -> list[RuleViolation]:
 
 
 def consumer_cannot_read() -> list[RuleViolation]:
-    billing = Consumer(name="billing", event=NAME, version=1)
+    billing = DeclaredConsumer(name="billing", event=NAME, version=1)
     return check([Placed2], [Placed1, Placed2], to_customer(), consumers=[billing])
 
 
@@ -458,14 +465,14 @@ def test_downcaster_is_proven() -> None:
 
 
 def test_consumer_that_gets_a_downcast_version_can_read_it() -> None:
-    billing = Consumer(name="billing", event=NAME, version=1)
+    billing = DeclaredConsumer(name="billing", event=NAME, version=1)
     right = fait.downcast(NAME, 2, fait.defaulted("customer", ""), fait.renamed("customer", "customer_name"))
 
     assert check([Placed2], [Placed1, Placed2], to_customer(), right, consumers=[billing]) == []
 
 
 def test_consumer_of_an_unknown_version_is_refused() -> None:
-    found = check([Placed1], [Placed1], consumers=[Consumer(name="billing", event=NAME, version=7)])
+    found = check([Placed1], [Placed1], consumers=[DeclaredConsumer(name="billing", event=NAME, version=7)])
 
     assert rules(found) == ["FAIT120 7"]
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
 import fait
-from fait._evolution.lock import Lock, encode_lock
-from fait._evolution.lock_history import history, reserved_paths
-from fait._evolution.locking import (
+from fait._evolution.locks.history import history, reserved_paths
+from fait._evolution.locks.lock import Lock, encode_lock
+from fait._evolution.locks.locking import (
     Target,
     VersionToLock,
     earlier_version,
@@ -22,7 +22,7 @@ from fait._evolution.locking import (
     version_to_replace,
     versions_to_lock,
 )
-from fait._evolution.members import member_paths
+from fait._evolution.locks.members import member_paths
 from fait.schema import describe
 from tests.evolution.lock_examples import DAY, declared_as, lock_of, registry_of
 from tests.schema.event_types import KINDS, event_class, fields

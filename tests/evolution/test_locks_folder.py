@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 import fait
 from fait._events.event import is_event_name
-from fait._evolution.lock import Lock, encode_lock
-from fait._evolution.lock_folder import MAX_FOLDER_CHARS, MAX_LOCK_BYTES, LockFolder, encoded_name
-from fait._schema.description import Description, Text
+from fait._evolution.locks.folder import MAX_FOLDER_CHARS, MAX_LOCK_BYTES, LockFolder, encoded_name
+from fait._evolution.locks.lock import Lock, encode_lock
 from tests.evolution.lock_examples import declared_as, lock_of
 
 NAME = "shop.order-placed"
@@ -114,8 +113,8 @@ def test_lock_is_never_overwritten(folder: LockFolder, lock: Lock) -> None:
 
 def test_of_many_processes_one_writes_a_lock(folder: LockFolder, lock: Lock) -> None:
     program = (
-        "import sys, msgspec; from fait._evolution.lock import Lock;"
-        "from fait._evolution.lock_folder import LockFolder;"
+        "import sys, msgspec; from fait._evolution.locks.lock import Lock;"
+        "from fait._evolution.locks.folder import LockFolder;"
         "lock = msgspec.json.decode(sys.argv[2], type=Lock); print('ready', flush=True); sys.stdin.read();"
         "LockFolder(sys.argv[1]).write(lock)"
     )
@@ -206,8 +205,8 @@ def changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes]
         (changed(lambda data: data.update(type="shop.paid")), "the lock of 'shop.paid', whose folder is shop.paid"),
         (changed(lambda data: data.update(type="")), "its type is no event name"),
         (changed(lambda data: data.update(version=2)), "it is the lock of version 2, whose file is v2.json"),
-        (changed(lambda data: data.update(locked_on="yesterday")), "locked_on is 'yesterday', which is no date"),
-        (changed(lambda data: data["samples"].append({"customer": 1})), "its description does not allow samples[3]"),
+        (changed(lambda data: data.update(locked_on="2020-01-01")), "it was edited: its checksum"),
+        (changed(lambda data: data["samples"].append({"customer": "a"})), "it was edited: its checksum"),
         (changed(lambda data: data.update(fingerprint="f1:0")), "its description was edited"),
         (
             changed(lambda data: data["description"]["records"]["Placed"]["members"].pop("amount")),
@@ -234,16 +233,6 @@ def test_file_that_is_no_lock_of_its_path_is_reported(
     assert reason in violation.details[0]
     assert (violation.rule, violation.type, violation.version, violation.place) == ("FAIT102", NAME, 1, str(path))
     assert all("{" not in each for each in violation.advice)
-
-
-def test_forged_lock_that_cannot_be_checked_is_reported(folder: LockFolder, lock: Lock) -> None:
-    description = Description(Text(pattern="("), {})
-    forged = msgspec.structs.replace(
-        lock, description=description, fingerprint=description.fingerprint, samples=("text",)
-    )
-    folder.write(forged)
-
-    assert folder.read()[1][0].details == ("its description does not allow samples[0]",)
 
 
 def test_another_json_schema_is_no_edit(folder: LockFolder, lock: Lock) -> None:

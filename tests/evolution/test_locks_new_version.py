@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 import fait
 from fait._events.event import EventType, event_type
-from fait._evolution.next_version import edit_version, upcaster_stub
+from fait._evolution.locks.next_version import edit_version, upcaster_stub
 from fait.schema import describe
 from tests.evolution.lock_examples import declared_as
 

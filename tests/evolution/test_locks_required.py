@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 import fait
-from fait._evolution.lock_folder import LockFolder
-from fait._evolution.require_locks import require_locks
+from fait._evolution.locks.folder import LockFolder
+from fait._evolution.locks.require_locks import require_locks
 from tests.evolution.lock_examples import declared_as, lock_of, registry_of
 
 TYPES = 500

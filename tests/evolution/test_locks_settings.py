@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 import fait
-from fait._evolution.consumer import Consumer, Producer
-from fait._evolution.settings import Exemption, Settings, read_settings
-from fait._evolution.violation import RuleViolation
+from fait._evolution.locks.settings import DeclaredConsumer, Exemption, Producer, Settings, read_settings
+from fait._evolution.locks.violation import RuleViolation
 
 TODAY = date(2026, 11, 29)
 
@@ -46,7 +45,7 @@ def test_settings_are_read(tmp_path: Path) -> None:
     exemption = Exemption(
         rule="FAIT103", event="shop.paid", version=1, reason="nothing of it is stored", until=date(2026, 11, 29)
     )
-    consumer = Consumer(name="billing", event="shop.paid", version=2)
+    consumer = DeclaredConsumer(name="billing", event="shop.paid", version=2)
     assert settings == Settings(
         folder=tmp_path,
         app="shop.app:shop",

@@ -9,8 +9,8 @@ import pytest
 from msgspec import Meta, Struct
 
 import fait
-from fait._evolution.members import member_paths
-from fait._evolution.wording import type_in_words
+from fait._evolution.locks.members import member_paths
+from fait._evolution.locks.wording import type_in_words
 from fait._schema.description import Opaque
 from fait.schema import describe
 from tests.evolution.lock_examples import declared_as

@@ -10,7 +10,7 @@ import pytest
 
 import fait
 from fait._events.registry import Registry, build_registry
-from fait._evolution.processes import compare_processes, result_digests
+from fait._evolution.check.processes import compare_processes, result_digests, upcaster_inputs
 from tests.evolution.event_locks import locks_of, rules
 from tests.evolution.orders import NAME, OrderPlaced1, OrderPlaced2
 from tests.evolution.test_proof_adversarial import depends_on_hash_seed, right
@@ -21,6 +21,11 @@ def registry_with(function: Any) -> Registry:
 
 
 FUNCTIONS = {"depends_on_hash_seed": depends_on_hash_seed, "right": right}
+
+
+def digests(function: str) -> dict[str, str]:
+    registry = registry_with(FUNCTIONS[function])
+    return result_digests(registry, upcaster_inputs(registry, locks_of(OrderPlaced1)))
 
 
 def digests_in_another_process(function: str, hash_seed: str) -> dict[str, str]:
@@ -44,8 +49,8 @@ def test_repeatable_upcaster_has_the_same_results_in_each_process() -> None:
     one, other = (digests_in_another_process("right", seed) for seed in ("1", "2"))
 
     assert [*one] == [f"{NAME} 1"]
-    assert one == other == result_digests(registry_with(right), locks_of(OrderPlaced1))
+    assert one == other == digests("right")
 
 
 if __name__ == "__main__":
-    print(json.dumps(result_digests(registry_with(FUNCTIONS[sys.argv[1]]), locks_of(OrderPlaced1))))
+    print(json.dumps(digests(sys.argv[1])))

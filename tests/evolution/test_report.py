@@ -9,11 +9,11 @@ import pytest
 
 import fait
 from fait._events.registry import build_registry
-from fait._evolution.lock_folder import LockFolder
-from fait._evolution.render import render
-from fait._evolution.report import Report, run_check
-from fait._evolution.settings import Exemption, Settings
-from fait._evolution.violation import RuleViolation
+from fait._evolution.check.render import render
+from fait._evolution.check.report import Report, run_check
+from fait._evolution.locks.folder import LockFolder
+from fait._evolution.locks.settings import Exemption, Settings
+from fait._evolution.locks.violation import RuleViolation
 from fait._tools.cli.report_formats import FORMATS
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fait._evolution.rules import TITLES
+from fait._evolution.locks.rules import TITLES
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "rules"

@@ -26,6 +26,7 @@ from fait._store.sqlite.table_sql import select_rows
 from fait._subscriptions.find import column_conditions, sort_orders
 from fait._subscriptions.read_model import definition_of
 from fait.fastapi import lifespan
+from tests.http.documented import compare_answers
 from tests.http.servers import served
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +57,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     await stock(url)
     with opened_on(url) as web:
         async with served(web) as client:
+            compare_answers(client, web.openapi())
             yield client
 
 

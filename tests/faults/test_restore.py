@@ -94,7 +94,7 @@ async def test_checkpoint_after_head_stops_its_subscription(server: PostgresServ
     async with counting_app().open(url) as system:
         done = await system.transact(Counter.count, "a", 1)
         await system.find(Totals, after=done)
-    client(server, "psql", "-q", "-c", "UPDATE beyond.fait_ranges SET position = 7")
+    client(server, "psql", "-q", "-c", "UPDATE beyond.fait_ranges SET position = 7, frontier = 7")
 
     with pytest.raises(CheckpointMismatch, match="position 7, the log ends at 1"):
         async with counting_app().open(url):

@@ -14,7 +14,7 @@ import pytest
 
 import fait
 from fait._store.postgres.recorder import IDLE_TIMEOUT_MS, PostgresRecorder
-from fait._subscriptions.processor import LEASE_DURATION_S
+from fait._subscriptions.processor_group import LEASE_DURATION_S
 
 pytestmark = pytest.mark.anyio
 

@@ -58,6 +58,19 @@ class Account(fait.Aggregate, category="account"):
             self.balance += event.amount
 
 
+def _count(total: int, event: Opened) -> int:
+    return total + 1
+
+
+PAY_INTEREST: fait.Boundary[str, int, Opened] = fait.Boundary(
+    name="pay-interest",
+    depends_on=lambda _: fait.Query(),
+    initial=int,
+    decide=lambda _, opened: [fait.NewEvents("account-bank", [Paid(-opened)])],
+    evolve=_count,
+)
+
+
 class Balance(fait.ReadModel, key="account_id", indexes=[("owner", "account_id")]):
     account_id: str
     owner: str
@@ -93,7 +106,7 @@ class Gate:
 
 def bank_app() -> fait.App:
     app = fait.App("bank")
-    app.include(Account, Balance)
+    app.include(Account, Balance, PAY_INTEREST)
     return app
 
 
@@ -155,7 +168,12 @@ def bank_api(url: str, gate: Gate | None = None, problems_table: ProblemTable | 
         return [{name: getattr(each.metadata, name) for name in names} for each in envelopes]
 
     web.add_api_route("/defect", defect)
+    web.add_api_route("/interest", interest, methods=["POST"], status_code=204)
     return web
+
+
+async def interest(cmd: Write) -> None:
+    await cmd.decide(PAY_INTEREST, "all")
 
 
 async def defect(system: CurrentSystem) -> None:

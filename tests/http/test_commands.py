@@ -58,6 +58,15 @@ async def test_route_that_requires_if_match_answers_428_without_it() -> None:
         assert (accepted.status_code, accepted.headers["ETag"]) == (204, '"2"')
 
 
+@pytest.mark.parametrize("precondition", [{"If-Match": '"1"'}, {"If-None-Match": "*"}])
+async def test_precondition_of_a_boundary_which_has_no_version_fails(precondition: dict[str, str]) -> None:
+    async with bank() as client:
+        answers = [await client.post("/interest", headers=each) for each in (precondition, {})]
+
+        assert [each.status_code for each in answers] == [412, 204]
+        assert len((await client.get("/metadata/bank")).json()) == 1
+
+
 async def test_rejected_command_is_answered_409_without_its_reason() -> None:
     async with bank() as client:
         await client.put("/accounts/a?owner=ada")

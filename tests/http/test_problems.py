@@ -17,7 +17,9 @@ from tests.http.servers import served
 DEFECTS = {
     fait.UsageError, fait.DeclarationError, fait.UnlockedEvents, fait.MissingExtra, fait.UndecodableEvent,
     fait.UnknownEventType, fait.EventTooNew, fait.SubscriptionsChanged, fait.ReadModelChanged,
-    fait.CheckpointMismatch, fait.PositionExpired,
+    fait.CheckpointMismatch, fait.PositionExpired, fait.Unavailable, fait.BrokerUnavailable, fait.Fenced,
+    fait.TopologyMismatch, fait.BrokerLostMessages, fait.OffsetLost, fait.BrokerAhead, fait.MalformedMessage,
+    fait.MessageRefused,
 }  # fmt: skip
 """Errors that no request causes: an answer other than 500 would hide a defect."""
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from fait._delivery.brokers.open import BUILT_IN as BROKERS
 from fait._store.open import BUILT_IN
+from fait._tools.cli import new
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -54,12 +56,13 @@ def inside(*folders: str) -> set[str]:
     }
 
 
-def test_wheel_contains_the_package_its_sql_and_the_shop(dist: Path) -> None:
+def test_wheel_contains_the_package_its_sql_the_shop_and_the_new_project(dist: Path) -> None:
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
 
     in_wheel = {path.removeprefix("src/") for path in inside("src/fait")}
     in_wheel |= {f"fait/{path}" for path in inside("examples/shop")}
+    in_wheel |= {f"fait/examples/starter/{name}" for name in new._FILES}
     assert "fait/py.typed" in in_wheel
     assert in_wheel - names == set()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"fait", "_fait_pytest.py"}
@@ -72,6 +75,15 @@ def test_wheel_declares_the_backends(dist: Path) -> None:
 
     expected = "".join(f"{name} = {module}:backend\n" for name, module in sorted(BUILT_IN.items()))
     assert f"[fait.backends]\n{expected}" in entry_points
+
+
+def test_wheel_declares_the_brokers(dist: Path) -> None:
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
+        [path] = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
+        entry_points = wheel.read(path).decode()
+
+    expected = "".join(f"{name} = {module}:open_broker\n" for name, module in sorted(BROKERS.items()))
+    assert f"[fait.brokers]\n{expected}" in entry_points
 
 
 def test_sdist_contains_sources_tests_and_docs(dist: Path) -> None:

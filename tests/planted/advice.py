@@ -8,10 +8,17 @@ RECOMMEND = "tests/advice/test_recommend.py::test_"
 FAULTS = [
     Mutant(
         "wishes and hearsay are evidence",
-        "_advice/reading/matching.py",
+        "_advice/reading/sentences.py",
         "advice-of-no-evidence",
-        "if False:",
+        "clauses = set[int]()",
         READING + "hearsay_is_no_evidence",
+    ),
+    Mutant(
+        "a phrase outweighs the description",
+        "_advice/reading/read.py",
+        "advice-of-one-phrase",
+        "if True:",
+        READING + "stated_fact_that_contradicts_the_words_of_the_description_is_dropped",
     ),
     Mutant(
         "weights outweigh a veto",
@@ -28,10 +35,10 @@ FAULTS = [
         RECOMMEND + "modules_that_differ_are_mixed_unless_one_carries_the_system",
     ),
     Mutant(
-        "one passage is evidence for an outbox",
-        "_advice/reading/weigh.py",
-        "advice-of-one-passage",
-        "return True",
-        READING + "one_passage_is_no_evidence_for_an_outbox",
+        "modules that differ are not separated",
+        "_advice/reading/read.py",
+        "advice-never-split",
+        "if False:",
+        READING + "named_parts_that_need_different_things_are_mixed",
     ),
 ]

@@ -19,6 +19,20 @@ FAULTS = [
         INTENTION + "[memory-command]",
     ),
     Mutant(
+        "the scope of a missing key is ignored",
+        "_decisions/calls.py",
+        "scope-without-key",
+        "if False:",
+        "tests/test_ignored_arguments.py::test_option_that_would_be_ignored_or_changed_is_refused_by_using",
+    ),
+    Mutant(
+        "a call that only reads ignores an expected version",
+        "_decisions/client.py",
+        "expected-version-of-read-ignored",
+        "if False:",
+        "tests/test_ignored_arguments.py::test_expected_version_of_a_call_that_only_reads_is_refused",
+    ),
+    Mutant(
         "an argument of which only the type is recorded is compared under a key, so that another one is acknowledged",
         "_decisions/idempotency.py",
         "unrecorded-argument-under-key",

@@ -36,6 +36,13 @@ FAULTS = [
         f"{COMMANDS}race_of_50_clients_with_one_etag_has_one_success[memory]",
     ),
     Mutant(
+        "a precondition that a boundary cannot check is answered as an error of the server",
+        "_http/commands.py",
+        "precondition-of-boundary-is-server-error",
+        "if False:",
+        f"{COMMANDS}precondition_of_a_boundary_which_has_no_version_fails",
+    ),
+    Mutant(
         "a weak ETag matches in If-Match",
         "_http/preconditions.py",
         "weak-tag-matches",

@@ -14,6 +14,13 @@ from tests.planted.mutant import (
 
 FAULTS = [
     Mutant(
+        "a store with pending migrations is used as it is",
+        "_store/postgres/store.py",
+        "pending-migrations-ignored",
+        "return facts",
+        "tests/store/test_postgres_schema.py::test_store_with_a_pending_migration_is_migrated_by_open",
+    ),
+    Mutant(
         "a user's table of a read model's name is adopted, and dropped by a rebuild, on PostgreSQL",
         "_store/postgres/tables.py",
         "postgres-adopts-user-table",
@@ -182,6 +189,13 @@ FAULTS = [
         "stale-fencing-token-accepted-in-postgres",
         "AND fencing_token >= $4",
         POSTGRES + "Ports::test_work_of_former_owner_is_rejected[18]",
+    ),
+    Mutant(
+        "a stale fencing token is accepted if several ranges are moved",
+        "_store/postgres/sql/move_together.sql",
+        "stale-fencing-token-accepted-in-a-group",
+        "ON r.fencing_token >= m.fencing_token AND",
+        POSTGRES + "Ports::test_moves_of_several_ranges_at_the_same_time_are_recorded_or_refused_each[18]",
     ),
     Mutant(
         "work of an earlier definition is accepted, in PostgreSQL",

@@ -19,18 +19,14 @@ RULES = ("reportUndefinedVariable", "reportAttributeAccessIssue", "reportCallIss
 
 
 def stale_names(mutants: Iterable[Mutant], root: Path) -> dict[str, list[str]]:
-    """Return the errors that each fault adds to its file, by the fault's marker."""
+    """Return the errors in the mutated file of each fault, by the fault's marker. The unchanged files have none."""
     source = root / "src" / "fait"
-    texts: dict[str, str] = {}
-    originals: dict[str, str] = {}
-    for mutant in mutants:
-        if mutant.is_python:
-            text = (source / mutant.file).read_text(encoding="utf-8")
-            originals[mutant.marker] = original = mutant.file.replace("/", ".").removesuffix(".py")
-            texts |= {original: text, mutant.marker: plant(text, mutant)}
-    errors = _check(texts, root)
-    new = {marker: sorted(errors[marker] - errors[original]) for marker, original in originals.items()}
-    return {marker: messages for marker, messages in new.items() if messages}
+    texts = {
+        mutant.marker: plant((source / mutant.file).read_text(encoding="utf-8"), mutant)
+        for mutant in mutants
+        if mutant.is_python
+    }
+    return {marker: sorted(messages) for marker, messages in _check(texts, root).items()}
 
 
 def _check(texts: dict[str, str], root: Path) -> dict[str, set[str]]:

@@ -4,6 +4,27 @@ from tests.planted.mutant import GROUP_COMMIT, LOG, MEMORY, PORTS, PROPERTY, RET
 
 FAULTS = [
     Mutant(
+        "a repetition of an append is counted again",
+        "_observation.py",
+        "repeated-append-counted",
+        "if True:",
+        "tests/test_telemetry.py::test_repeated_append_is_counted_once[memory]",
+    ),
+    Mutant(
+        "the span of a command is not connected to the request that caused it",
+        "_observation.py",
+        "command-span-without-parent",
+        "parent = None",
+        "tests/test_telemetry.py::test_spans_connect_request_command_and_handler[memory]",
+    ),
+    Mutant(
+        "the span of a failed attempt of a handler ends as if it had succeeded",
+        "_observation.py",
+        "failed-attempt-ends-span-ok",
+        "if False:",
+        "tests/test_opentelemetry.py::test_span_of_a_command_is_child_of_the_request_and_linked_by_the_handler",
+    ),
+    Mutant(
         "a system is used in an event loop that is not its own",
         "_affinity.py",
         "system-in-another-loop",
@@ -24,6 +45,13 @@ FAULTS = [
         "file-opened-across-fork",
         "if False:",
         "tests/test_affinity.py::test_forked_child_cannot_open_an_sqlite_file_that_its_parent_had_open",
+    ),
+    Mutant(
+        "an SQLite file that another process creates at the same time is not waited for",
+        "_store/sqlite/connection.py",
+        "new-file-locked",
+        "if True:",
+        "tests/store/test_sqlite.py::test_file_that_another_connection_creates_is_waited_for",
     ),
     Mutant(
         "a user's table of a read model's name is adopted, and dropped by a rebuild, on SQLite",
@@ -268,7 +296,7 @@ FAULTS = [
         "a flush starts in the task of a caller, and its timeout cancels that task",
         "_store/group_commit.py",
         "flush-in-task-of-caller",
-        "task = self._affinity.loop.create_future()\nself._run(batch, slots).send(None)",
+        "task = self._loop.create_future()\nself._run(batch, slots).send(None)",
         "tests/store/test_flush_tasks.py::test_timeout_in_flush_that_a_caller_starts_does_not_cancel_the_caller",
     ),
     Mutant(
@@ -470,9 +498,9 @@ FAULTS = [
     ),
     Mutant(
         "a fencing token is used again after forget",
-        "_store/sqlite/sql/set_range.sql",
+        "_store/sqlite/sql/next_token.sql",
         "fencing-token-reused",
-        "position = excluded.position, worker = '', fencing_token = excluded.fencing_token;",
+        "SELECT 0;",
         PORTS + "fencing_token_after_forget_is_not_reused",
     ),
     Mutant(

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import fait
 from fait._events.event import event_type
-from fait._evolution.members import data_paths
-from fait._evolution.refusal import refusals
-from fait._evolution.shrink import shrink
+from fait._evolution.check.refusal import refusals
+from fait._evolution.check.shrink import shrink
+from fait._evolution.locks.members import data_paths
 from fait._schema.acceptance import accepts
 from fait.schema import Verdict, compare, describe, samples, worst_verdict
 from tests.evolution.event_locks import check, lock

@@ -1,5 +1,6 @@
 """Comparisons of event classes, where Python knows more than a JSON Schema does."""
 
+import dataclasses
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
@@ -11,6 +12,7 @@ import pytest
 from msgspec import UNSET, Meta
 
 import fait
+from fait._events.event import event_type
 from fait.schema import Difference, Verdict, compare, describe, worst_verdict
 
 READABLE, DECLARE, TRUST, CONVERT = Verdict.READABLE, Verdict.DECLARE, Verdict.TRUST, Verdict.CONVERT
@@ -102,6 +104,20 @@ def test_default_that_the_writer_omits_cannot_be_changed() -> None:
     assert (only(written).rule, only(written).verdict) == ("default-changed", READABLE)
     assert (only(omitted).rule, only(omitted).verdict) == ("default-changed", CONVERT)
     assert only(omitted).explanation == 'where currency is absent, it was "EUR" and is read as "USD"'
+
+
+@pytest.mark.parametrize(("slots", "verdict"), [(False, CONVERT), (True, READABLE)])
+def test_default_that_a_decoded_dataclass_omits_cannot_be_changed(slots: bool, verdict: Verdict) -> None:
+    def version(default: str) -> type:
+        fields: Any = [("currency", str, dataclasses.field(default=default))]
+        return fait.event("test.money")(dataclasses.make_dataclass("Money", fields, frozen=True, slots=slots))
+
+    declared = event_type(version("EUR"))
+    assert declared is not None
+    stored_again = declared.encode(declared.decode("{}"))
+
+    assert (stored_again == b"{}") == (verdict is CONVERT)
+    assert only(compare(describe(version("EUR")), describe(version("USD")))).verdict is verdict
 
 
 def test_default_removed_from_a_field_without_another_is_required() -> None:

@@ -14,7 +14,7 @@ from typing import IO, Any
 UNPRIVILEGED = 65534
 # Below the ephemeral ports, so that a restarted server finds its port free.
 PORTS = range(20_000, 32_000)
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 
 # Reads process ids from standard input. When it is closed, also by SIGKILL, the server is ended.
 WATCHER = """
@@ -89,6 +89,11 @@ class Home:
                 raise RuntimeError(f"{Path(command[0]).name} did not start:\n{self.log.read_text(errors='replace')}")
             time.sleep(0.01)
         return self._server.pid
+
+    def signal(self, number: int) -> None:
+        """Send a signal that does not terminate the server."""
+        assert self._server is not None, "it is not running"
+        self._server.send_signal(number)
 
     def stop(self, signal: int, timeout_s: float = 30.0) -> None:
         """Send a signal that terminates the server, and wait for its end."""

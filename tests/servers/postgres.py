@@ -29,6 +29,10 @@ DEFAULTS = {
 }
 
 
+RUNNING: dict[int, "PostgresServer"] = {}
+"""Servers that this process shares with processes that it forks, by version. The tests of a fork do not stop them."""
+
+
 @cache
 def installations() -> dict[int, Path]:
     """Return the directory of programs of each installed major version.

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from fait import _affinity
-from fait._errors import StoreUnavailable, UsageError
+from fait._errors import StoreUnavailable
 from fait._events.append import MAX_APPEND_BYTES, AppendCondition, StreamWrite, VersionConflict
 from fait._store.group_commit import (
     LARGE_APPEND_BYTES,
@@ -465,29 +464,6 @@ async def test_canceling_an_append_over_the_limit_admits_those_behind_it() -> No
 
     assert harness.backend.streams == [["first"], ["small"]]
     await harness.backend.finish_all()
-
-
-async def test_append_after_a_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    harness = Harness()
-    monkeypatch.setattr(_affinity, "_forks", 1)
-
-    with pytest.raises(UsageError, match="fork"):
-        await harness.group_commit.append([write("a")])
-    assert harness.backend.batches == []
-
-
-def test_append_in_another_event_loop_is_refused() -> None:
-    async def opened() -> Harness:
-        return Harness()
-
-    harness = asyncio.run(opened())
-
-    async def append() -> None:
-        with pytest.raises(UsageError, match="event loop"):
-            await harness.group_commit.append([write("a")])
-
-    asyncio.run(append())
-    assert harness.backend.batches == []
 
 
 async def test_flush_with_a_wrong_number_of_outcomes_fails_its_appends_and_frees_the_slot() -> None:

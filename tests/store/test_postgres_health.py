@@ -13,6 +13,7 @@ import pytest
 
 from fait._store.open import open_admin, open_store
 from fait._store.ports.store import Finding
+from fait._store.postgres import store as postgres_store
 from fait.testing.contract.store import added, new, write
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
@@ -63,6 +64,8 @@ async def url(postgres_url: Callable[..., str]) -> str:
 def opened_before_the_damage(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that is opened afterwards refuses some damage itself."""
     monkeypatch.setattr("fait._store.postgres.store.check_complete", AsyncMock())
+    facts = tuple(each for each in postgres_store._FACTS if each != "incomplete_event")
+    monkeypatch.setattr(postgres_store, "_FACTS", facts)
 
 
 async def examined(url: str) -> dict[str, Finding]:

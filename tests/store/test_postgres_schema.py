@@ -268,6 +268,19 @@ async def test_older_code_opens_store_with_compatible_migration(fresh: Fresh, mo
     assert [each.number for each in await open_admin(url).migrations()][-1] == len(STEPS) + 1
 
 
+async def test_store_with_a_pending_migration_is_migrated_by_open(
+    fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = fresh()
+    await open_admin(url).migrate()
+    known(monkeypatch, f"-- compatible-from: {len(STEPS)}\nCREATE TABLE {{schema}}.later (n int);")
+
+    async with opened(url):
+        pass
+
+    assert [each.applied_at is None for each in await open_admin(url).migrations()] == [False] * (len(STEPS) + 1)
+
+
 async def test_functions_without_seqscan_disable_jit(fresh: Fresh) -> None:
     """Before PostgreSQL 18, a disabled sequential scan counts as very expensive, even of a table with one row."""
     url = fresh()

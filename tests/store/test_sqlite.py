@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from fait._events.query import EVERYTHING
 from fait._store.open import open_admin, open_store
 from fait._store.ports.store import Store
 from fait._store.ports.unit_of_work import HandlerStatement
+from fait._store.sqlite.connection import connect
 from fait._store.sqlite.rows import read_page
 from fait.testing.contract.leases import acquired, range_of, work_of
 from fait.testing.contract.store import START, added, everything, new, write
@@ -212,6 +214,21 @@ def test_new_file_opened_by_many_processes_gets_one_identity(path: Path) -> None
     assert len(set(identities)) == 1
 
 
+async def test_file_that_another_connection_creates_is_waited_for(path: Path) -> None:
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE; CREATE TABLE created (id)")  # not yet in WAL mode
+    connecting = asyncio.create_task(asyncio.to_thread(connect, str(path)))
+    await asyncio.sleep(0.05)
+    assert not connecting.done()
+
+    other.execute("COMMIT")
+
+    connection = await connecting
+    assert connection.pragma("journal_mode") == "wal"
+    connection.close()
+    other.close()
+
+
 def test_new_file_opened_by_many_threads_gets_one_identity(path: Path) -> None:
     async def opened() -> str:
         store = await open_store(URL.format(path))
@@ -283,33 +300,36 @@ ENTRANCES: dict[str, Callable[[str], Awaitable[object]]] = {
 }
 
 
-@pytest.fixture
-def unprivileged_folder() -> Iterator[Path]:
-    """Yield a folder of the user that runs the test; root changes to an unprivileged one."""
-    is_root = os.geteuid() == 0
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        if is_root:
-            os.chown(folder, UNPRIVILEGED_USER, -1)
-            os.seteuid(UNPRIVILEGED_USER)
-        yield folder
-        folder.chmod(0o700)
-        if is_root:
-            os.seteuid(0)
+@contextmanager
+def unprivileged(folder: Path) -> Iterator[None]:
+    """Give a folder to an unprivileged user and become that user, if this process runs as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, UNPRIVILEGED_USER, -1)
+    os.seteuid(UNPRIVILEGED_USER)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders have no permission bits on Windows")
 @pytest.mark.parametrize("entrance", ENTRANCES)
 @pytest.mark.parametrize(("mode", "reason"), [(0o500, "even to read"), (0o000, "Permission denied")])
 async def test_store_in_a_folder_without_permissions_is_not_reported_as_missing(
-    unprivileged_folder: Path, entrance: str, mode: int, reason: str
+    entrance: str, mode: int, reason: str
 ) -> None:
-    url = f"sqlite:///{unprivileged_folder}/a.db"
-    await (await open_store(url)).close()
-    os.chmod(unprivileged_folder, mode)
-
-    with pytest.raises(StoreUnavailable, match=reason):
-        await ENTRANCES[entrance](url)
+    with TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/a.db"
+        open_admin(url)  # imports modules that the unprivileged user may not be able to read, as `open_store` does
+        await (await open_store(url)).close()
+        with unprivileged(Path(folder)):
+            os.chmod(folder, mode)
+            with pytest.raises(StoreUnavailable, match=reason):
+                await ENTRANCES[entrance](url)
+            os.chmod(folder, 0o700)
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)

@@ -17,6 +17,7 @@ import pytest
 from fait._clock import SystemClock
 from fait._errors import StoreUnavailable
 from fait._store.open import open_admin, open_store
+from fait._store.ports.leases import Worker
 from fait._store.ports.store import Store
 from fait._store.sqlite import open_file
 from fait._store.sqlite.wal_lock import open_files
@@ -67,7 +68,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 ENTRANCES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "append": lambda store: store.log.append([write("a")]),
     "large append": lambda store: store.log.append([write("a", 50)]),
-    "register": lambda store: store.leases.heartbeat("worker"),
+    "register": lambda store: store.leases.heartbeat(Worker("worker")),
     "read": lambda store: store.log.read(0),
     "read_stream": lambda store: store.log.read_stream("a"),
     "history": lambda store: store.log.history("a"),

@@ -1,20 +1,21 @@
 """Subscriptions that fail: retries, takeover by other processes, and the reported error."""
 
 import asyncio
-import contextlib
-import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
 import pytest
 
 import fait
 from fait._store.open import open_store
+from fait._store.ports.failures import FailureRequest
 from fait._store.ports.store import Store
-from fait._subscriptions.processor import LEASE_POLL_SHARE, Processor
+from fait._store.ports.unit_of_work import UnitOfWork
+from fait._subscriptions.runner import LOOK_SHARE
+from fait._subscriptions.subscription import Outcome
 from fait.testing.contract.leases import range_of
-from fait.testing.contract.processors import Broken, register_recorder
+from fait.testing.contract.processors import PositionRecorder, register_recorder, running_group
 from fait.testing.contract.store import added, new, write
 
 SHARED = ["sqlite", "postgresql"]
@@ -113,8 +114,8 @@ async def test_event_of_newer_schema_version_is_handled_once_by_newer_process(ol
         assert [each.error for each in await old.status()] == [None, None]
 
 
-async def test_failing_handler_releases_lease_to_other_process(url: str) -> None:
-    broken, repaired, attempts, handled = deployed(), deployed(), list[int](), list[int]()
+async def test_other_process_continues_with_the_attempts_of_a_failing_key(url: str) -> None:
+    broken, repaired, attempts, handled = deployed(), deployed(), list[int](), list[tuple[int, int]]()
 
     @broken.on(Moved, name="move")
     def fail(event: Moved, ctx: fait.Context) -> None:
@@ -122,20 +123,20 @@ async def test_failing_handler_releases_lease_to_other_process(url: str) -> None
         raise ValueError("broken")
 
     @repaired.on(Moved, name="move")
-    def move(event: Moved) -> None:
-        handled.append(event.steps)
+    def move(event: Moved, ctx: fait.Context) -> None:
+        handled.append((event.steps, ctx.attempt))
 
     async with broken.open(url) as old:
-        result = await old.publish(Moved(1), stream="parcel-1")
+        await old.publish(Moved(1), stream="parcel-1")
+        result = await old.publish(Moved(2), stream="parcel-1")
         async with asyncio.timeout(30):
             while len(attempts) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-        async with repaired.open(url) as new:
-            await new.wait(result, timeout_s=30)
+    async with repaired.open(url) as s:
+        await s.wait(result, timeout_s=30)
 
-        assert handled == [1]
-        assert attempts == list(range(1, len(attempts) + 1))
-        assert len(attempts) < 8
+    assert attempts == list(range(1, len(attempts) + 1))
+    assert handled == [(1, len(attempts) + 1), (2, 1)]
 
 
 async def test_failing_handler_without_successor_is_retried_and_reports_error(url: str) -> None:
@@ -173,7 +174,7 @@ async def test_event_that_no_process_can_handle_is_reported_by_old_process(old: 
     assert status.position < result.position
 
 
-async def test_constraint_added_to_read_model_is_reported_until_dropped(url: str) -> None:
+async def test_row_refused_by_an_added_constraint_is_parked_and_redriven(url: str) -> None:
     app = deployed(Moves)
 
     @app.on(ChangeRequested)
@@ -186,13 +187,17 @@ async def test_constraint_added_to_read_model_is_reported_until_dropped(url: str
         )
         await s.get(Moves, "1", after=await s.publish(Moved(7), stream="parcel-1"))
         result = await s.publish(Moved(7), stream="parcel-2")
-        with pytest.raises(fait.Stale, match=r"UsageError: a constraint or trigger \(unique.*'moves'"):
-            await s.get(Moves, "2", after=result, timeout_s=0.5)
-
-        assert (await status_of(s, "moves")).state == "failing"
+        with pytest.raises(fait.Stale, match=r"parked; .*UsageError: a constraint or trigger \(unique.*'moves'"):
+            await s.get(Moves, "2", after=result, timeout_s=30)
         assert [row.parcel for row in await s.find(Moves)] == ["1"]
 
-        await s.wait(await s.publish(ChangeRequested("DROP INDEX one_of_each"), stream="change-1"), timeout_s=30)
+        dropped = await s.publish(ChangeRequested("DROP INDEX one_of_each"), stream="change-1")
+        async with asyncio.timeout(30):
+            while (await status_of(s, "change")).position < dropped.position:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            await s.store.failures.request(FailureRequest("moves", ("parcel-2",), "redriving", "ada"))
+            while await s.store.failures.failures():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         assert [row.parcel for row in await s.find(Moves)] == ["1", "2"]
 
 
@@ -206,17 +211,36 @@ async def store() -> AsyncIterator[Store]:
     await store.close()
 
 
-@contextlib.asynccontextmanager
-async def running(processor: Processor) -> AsyncGenerator[None]:
-    task = asyncio.create_task(processor.run())
-    yield
-    processor.stop()
-    await task
+async def test_late_record_after_an_unknown_outcome_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder: Any = store.recorder
+    record, lost = recorder.record, list[UnitOfWork]()
+
+    async def lose_first(work: UnitOfWork) -> Any:
+        if not lost:
+            lost.append(work)
+            raise fait.StoreUnavailable("connection lost", "unknown")
+        return await record(work)
+
+    monkeypatch.setattr(recorder, "record", lose_first)
+    async with running_group(PositionRecorder(), store) as group, asyncio.timeout(30):
+        while group.position < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        late = await record(lost[0])
+        current = await range_of(store, "recorder")
+
+    assert late == "refused"
+    assert current.position == 3
 
 
-async def test_release_after_failure_gives_others_time_for_two_reads(store: Store) -> None:
-    broken = Processor(Broken(1, math.inf), store, "owner", lease_s=10)
-    async with running(broken), asyncio.timeout(30):
+class Unavailable(PositionRecorder):
+    """Its service does not answer."""
+
+    async def handle(self, events: Any, context: Any) -> Outcome:
+        raise fait.Unavailable("the mail server does not answer", retry_after_s=2)
+
+
+async def test_release_in_an_outage_gives_others_time_for_two_reads(store: Store) -> None:
+    async with running_group(Unavailable(), store, lease_s=10), asyncio.timeout(30):
         while not (lease := await range_of(store, "recorder")).fencing_token or lease.worker:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         free_since = time.monotonic()
@@ -224,4 +248,4 @@ async def test_release_after_failure_gives_others_time_for_two_reads(store: Stor
         while (await range_of(store, "recorder")).fencing_token == lease.fencing_token:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
-    assert time.monotonic() - free_since > 2 * LEASE_POLL_SHARE * 10
+    assert time.monotonic() - free_since > 2 * LOOK_SHARE * 10

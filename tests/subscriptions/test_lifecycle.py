@@ -13,15 +13,16 @@ import pytest
 import fait
 from fait._errors import DeclarationError, StoreUnavailable
 from fait._store.open import open_store
-from fait._subscriptions.processor import TRANSITIONS, Processor
+from fait._store.ports.leases import Worker
+from fait._subscriptions.processor import TRANSITIONS
 from fait._subscriptions.subscription import Outcome
-from fait.testing.contract.processors import PositionRecorder, register_recorder
+from fait.testing.contract.processors import PositionRecorder, register_recorder, running_group
 from fait.testing.contract.store import added, new, write
 
 pytestmark = pytest.mark.anyio
 
 SHARED = ["sqlite", "postgresql"]
-ONCE = fait.FailurePolicy(initial_s=0.001, attempts=1)
+ONCE = fait.FailurePolicy(initial_s=0.001, attempts=1, then="stop")
 TWICE_THEN_SKIP = fait.FailurePolicy(initial_s=0.001, attempts=2, then="skip")
 
 
@@ -66,7 +67,16 @@ async def has_state(s: fait.System, name: str, state: str) -> bool:
 
 @pytest.mark.parametrize(
     "options",
-    [{"attempts": 0}, {"initial_s": -1}, {"max_s": float("nan")}, {"initial_s": float("inf")}, {"then": "park"}],
+    [
+        {"attempts": 0},
+        {"initial_s": -1},
+        {"max_s": float("nan")},
+        {"initial_s": float("inf")},
+        {"then": "sleep"},
+        {"outages": "all"},
+        {"outages": (1,)},
+        {"outages": ValueError},
+    ],
     ids=str,
 )
 def test_invalid_failure_policy_raises(options: dict[str, Any]) -> None:
@@ -101,43 +111,29 @@ async def test_skip_after_last_attempt_logs_the_event_and_handles_the_next(
     assert skipped[0].levelno == logging.ERROR
 
 
-async def test_stop_after_last_attempt_keeps_the_checkpoint_and_releases_the_lease(shared_url: str) -> None:
-    broken, repaired, handled = fait.App("lamps"), fait.App("lamps"), list[int]()
-
-    @broken.on(Lit, name="light", on_failure=ONCE)
-    def fail(event: Lit) -> None:
-        raise ValueError("no bulb")
-
-    @repaired.on(Lit, name="light")
-    def light(event: Lit) -> None:
-        handled.append(event.number)
-
-    async with broken.open(shared_url) as old:
-        result = await old.publish(Lit(1), stream="lamp-1")
-        await eventually(lambda: has_state(old, "light", "failed"))
-        status = await status_of(old, "light")
-        async with repaired.open(shared_url) as s:
-            await s.wait(result, timeout_s=30)
-
-    assert isinstance(status.error, ValueError)
-    assert status.position < result.position
-    assert handled == [1]
-
-
-async def test_opening_again_after_a_stop_handles_the_event(shared_url: str) -> None:
-    app, works = fait.App("lamps"), False
+async def test_stop_after_last_attempt_pauses_the_subscription_until_it_is_resumed(url: str) -> None:
+    app, works, handled = fait.App("lamps"), False, list[int]()
 
     @app.on(Lit, on_failure=ONCE)
     def light(event: Lit) -> None:
         if not works:
             raise ValueError("no bulb")
+        handled.append(event.number)
 
-    async with app.open(shared_url) as s:
-        result = await s.publish(Lit(1), stream="lamp-1")
-        await eventually(lambda: has_state(s, "light", "failed"))
-    works = True
-    async with app.open(shared_url) as s:
+    async with app.open(url, lease_s=0.4) as s:
+        await s.publish(Lit(1), stream="lamp-1")
+        await eventually(lambda: has_state(s, "light", "paused"))
+        result = await s.publish(Lit(2), stream="lamp-2")
+        with pytest.raises(fait.Stale, match="It is paused\\. Continue it with fait resume light"):
+            await s.wait(result, timeout_s=0.2)
+        [action] = await s.store.failures.actions()
+        works = True
+        assert await s.store.registrations.resume("light", by="ada", reason="bulb replaced")
         await s.wait(result, timeout_s=30)
+
+    assert (action.action, action.subscription, action.by) == ("pause", "light", "fait")
+    assert "ValueError" in action.reason
+    assert sorted(handled) == [1, 2]
 
 
 async def test_unavailable_store_counts_no_attempt(url: str) -> None:
@@ -166,7 +162,7 @@ class Lamps(fait.ReadModel, key="lamp"):
         return cls(lamp=at.stream_id, number=event.number)
 
 
-async def test_event_that_a_read_model_cannot_fold_does_not_hold_back_those_before_it(url: str) -> None:
+async def test_event_that_a_read_model_cannot_fold_is_parked_and_all_others_are_folded(url: str) -> None:
     app = fait.App("lamps")
     app.include(Lamps)
     async with app.open(url, run="elsewhere") as s:
@@ -175,11 +171,12 @@ async def test_event_that_a_read_model_cannot_fold_does_not_hold_back_those_befo
         for number in (1, 2, -1, 4):
             result = await s.publish(Lit(number), stream=f"lamp-{number}")
     async with app.open(url) as s:
-        await eventually(lambda: has_state(s, "lamps", "failing"))
-        with pytest.raises(fait.Stale, match="ValueError: negative"):
-            await s.wait(result, timeout_s=0.3)
+        with pytest.raises(fait.Stale, match=r"parked; attempt 1 failed with builtins\.ValueError: negative") as raised:
+            await s.wait(result, timeout_s=30)
+        rows = await s.find(Lamps, order_by="number", after=result, number=fait.gt(0), timeout_s=30)
 
-        assert [row.number for row in await s.find(Lamps, order_by="number")] == [1, 2]
+    assert raised.value.parked_key == "lamp--1"
+    assert [row.number for row in rows] == [1, 2, 4]
 
 
 async def test_failure_of_a_whole_batch_is_that_of_one_event() -> None:
@@ -197,16 +194,12 @@ async def test_failure_of_a_whole_batch_is_that_of_one_event() -> None:
 
     batches = Batches()
     batches.definition = msgspec.structs.replace(batches.definition, batch=6)
-    processor = Processor(batches, store, "owner", lease_s=2)
-    task = asyncio.create_task(processor.run())
-    async with asyncio.timeout(30):
-        while processor.position < 6:  # noqa: ASYNC110
+    async with running_group(batches, store, lease_s=2) as group, asyncio.timeout(30):
+        while group.position < 6 or list(group.failures):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-    processor.stop()
-    await task
     await store.close()
 
-    assert seen == [[1, 2, 3, 4, 5, 6], [1], [2], [3], [4], [4], [5], [6]]
+    assert seen == [[1, 2, 3, 4, 5, 6], [1, 2, 3], [4, 5, 6], [4], [4], [5, 6]]
 
 
 # The definition
@@ -319,19 +312,20 @@ async def test_accepted_definition_continues_with_the_rows(shared_url: str) -> N
 async def test_crashed_worker_without_a_range_is_removed_and_a_live_one_is_not(
     shared_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fait._subscriptions.runner.IDLE_WORKER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("fait._subscriptions.worker_observer.IDLE_WORKER_TIMEOUT_S", 0.5)
     async with fait.App("door").open(shared_url, lease_s=0.04) as s:
-        leases, heartbeats = s.store.leases, count(1)
-        await leases.heartbeat("crashed")
+        leases, heartbeats = s.store.leases, count(2)
+        await leases.heartbeat(Worker("alive"))
+        await leases.heartbeat(Worker("crashed"))
 
         async def crashed_is_removed() -> bool:
-            await leases.heartbeat("alive")
-            workers = await leases.idle_workers()
+            await leases.heartbeat(Worker("alive"))
+            workers = {each.worker.id: each.heartbeat for each in await leases.workers()}
             assert workers["alive"] == next(heartbeats)
             return "crashed" not in workers
 
         await eventually(crashed_is_removed)
-        assert len(await leases.idle_workers()) == 2  # the worker of the system is the other one
+        assert len(await leases.workers()) == 2  # the worker of the system is the other one
 
 
 def test_every_state_leads_to_the_end() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,12 +11,12 @@ import pytest
 import fait
 from fait._errors import DeclarationError, StoreUnavailable
 from fait._store.open import open_store
+from fait._store.ports.leases import Worker
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.store import Store
-from fait._subscriptions.processor import Processor
 from fait._subscriptions.subscription import Outcome
-from fait.testing.contract.processors import PositionRecorder, register_recorder, until
-from fait.testing.contract.store import added, new, write
+from fait.testing.contract.processors import PositionRecorder, register_recorder, running_group, until
+from fait.testing.contract.store import START, added, new, write
 
 pytestmark = pytest.mark.anyio
 
@@ -158,7 +157,7 @@ def test_wrong_option_of_a_handler_raises(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"attempts": True}, {"attempts": 1.5}, {"attempts": "3"}, {"initial_s": "1"}, {"max_s": None}, {"then": "skip"}],
+    [{"attempts": True}, {"attempts": 1.5}, {"attempts": "3"}, {"initial_s": "1"}, {"max_s": None}],
     ids=str,
 )
 def test_failure_policy_with_wrong_type_raises(options: dict[str, Any]) -> None:
@@ -184,30 +183,18 @@ async def test_wrong_option_of_open_raises(options: dict[str, Any]) -> None:
 
 
 async def test_checkpoint_of_a_skip_is_written_while_other_events_keep_arriving(store: Store) -> None:
-    processor = Processor(PositionRecorder(), store, "owner", lease_s=2)
-    task = asyncio.create_task(processor.run())
-
     async def is_written() -> bool:
         await added(store.log, write("other", [new("unwanted")], "any"))
         await asyncio.sleep(0.02)
         current = await store.leases.range(RangeKey("recorder"))
         return current is not None and current.position > 0
 
-    async with asyncio.timeout(10):
+    async with running_group(PositionRecorder(), store, lease_s=2), asyncio.timeout(10):
         while not await is_written():
             pass
-    processor.stop()
-    await task
 
 
 # Leases
-
-
-async def stopped(*running: "tuple[Processor, asyncio.Task[None]]") -> None:
-    for processor, _ in running:
-        processor.stop()
-    for _, task in running:
-        await task
 
 
 class Offline(PositionRecorder):
@@ -219,66 +206,50 @@ class Offline(PositionRecorder):
 
 async def test_process_that_finds_a_store_unavailable_releases_the_lease(store: Store) -> None:
     await added(store.log, write("a", [new("wanted")]))
-    offline, healthy = Processor(Offline(), store, "owner", lease_s=1), PositionRecorder()
-    first = asyncio.create_task(offline.run())
-    await until(lambda: offline.state == "failing")
-    successor = Processor(healthy, store, "successor", lease_s=1)
-    second = asyncio.create_task(successor.run())
-
-    await until(lambda: bool(healthy.seen))
-    await stopped((offline, first), (successor, second))
+    healthy = PositionRecorder()
+    async with running_group(Offline(), store, lease_s=1) as offline:
+        await until(lambda: offline.state == "failing")
+        async with running_group(healthy, store, lease_s=1):
+            await until(lambda: bool(healthy.seen))
 
 
-async def test_stopped_processor_releases_its_lease(store: Store) -> None:
-    processor = Processor(PositionRecorder(), store, "owner", lease_s=2)
-    task = asyncio.create_task(processor.run())
-    await until(lambda: processor.state == "live")
-
-    await stopped((processor, task))
+async def test_stopped_group_releases_its_lease(store: Store) -> None:
+    async with running_group(PositionRecorder(), store, lease_s=2) as group:
+        await until(lambda: group.state == "live")
 
     current = await store.leases.range(RangeKey("recorder"))
     assert current is not None
     assert current.worker == ""
 
 
-async def test_restart_of_a_waiting_processor_does_not_poll_without_a_pause(
+async def test_restart_of_a_waiting_group_does_not_look_without_a_pause(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner = Processor(PositionRecorder(), store, "owner", lease_s=60)
-    waiting = Processor(PositionRecorder(), store, "other", lease_s=4)
-    first = asyncio.create_task(owner.run())
-    await until(lambda: owner.state == "live")
-    reads, read = list[RangeKey](), store.leases.range
+    async with running_group(PositionRecorder(), store, lease_s=60) as owner:
+        await until(lambda: owner.state == "live")
+        async with running_group(PositionRecorder(), store, lease_s=4) as waiting:
+            looks, ranges = list[None](), store.leases.ranges
 
-    async def counted(key: RangeKey) -> Any:
-        reads.append(key)
-        return await read(key)
+            async def counted(subscription: str | None = None) -> Any:
+                looks.append(None)
+                return await ranges(subscription)
 
-    monkeypatch.setattr(store.leases, "range", counted)
-    second = asyncio.create_task(waiting.run())
-    await until(lambda: len(reads) > 0)
-    waiting.restart()
-    for _ in range(1000):  # turns of the event loop: without a pause there would be a read in each
-        await asyncio.sleep(0)
-
-    await stopped((owner, first), (waiting, second))
-    assert len(reads) < 10
+            monkeypatch.setattr(store.leases, "ranges", counted)
+            waiting.restart()
+            for _ in range(1000):  # turns of the event loop: without a pause there would be a look in each
+                await asyncio.sleep(0)
+    assert len(looks) < 10
 
 
 async def test_error_in_the_state_machine_releases_the_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    processor = Processor(PositionRecorder(), store, "owner", lease_s=2)
-    task = asyncio.create_task(processor.run())
-    await until(lambda: processor.state == "live")
-    monkeypatch.setattr("fait._subscriptions.processor.TRANSITIONS", {"live": frozenset()})
-    await added(store.log, write("a", [new("wanted")]))
-    with suppress(AssertionError):
-        await task
+    monkeypatch.setattr("fait._subscriptions.processor.TRANSITIONS", {"acquiring": frozenset(), "working": frozenset()})
+    async with running_group(PositionRecorder(), store, lease_s=2) as group:
+        await until(lambda: group.error is not None)
 
-    current = await store.leases.range(RangeKey("recorder"))
-    assert current is not None
-    assert current.worker == ""
-    assert processor.state == "stopped"
-    assert isinstance(processor.error, AssertionError)
+        current = await store.leases.range(RangeKey("recorder"))
+        assert current is not None
+        assert current.worker == ""
+        assert isinstance(group.error, AssertionError)
 
 
 class FailsTogether(PositionRecorder):
@@ -300,18 +271,16 @@ class FailsTogether(PositionRecorder):
 async def test_restart_handles_events_in_batches_again(store: Store) -> None:
     await added(store.log, write("a", [new("wanted") for _ in range(5)]))
     subscription = FailsTogether()
-    processor = Processor(subscription, store, "owner", lease_s=2)
-    task = asyncio.create_task(processor.run())
-    await until(lambda: processor.position == 5)
-    registration = await store.registrations.registration("recorder")
-    assert registration is not None
-    await store.registrations.forget("recorder")
-    await store.registrations.register(registration, 0)
-    processor.restart()
-    await until(lambda: processor.position == 5)
+    async with running_group(subscription, store, lease_s=2) as group:
+        await until(lambda: group.position == 5)
+        registration = await store.registrations.registration("recorder")
+        assert registration is not None
+        await store.registrations.forget("recorder")
+        await store.registrations.register(registration, 0)
+        group.restart()
+        await until(lambda: group.position == 5)
 
-    await stopped((processor, task))
-    assert subscription.sizes == [5, 1, 1, 1, 1, 1, 5]
+    assert subscription.sizes == [5, 2, 3, 5]
 
 
 # Several apps and processes
@@ -357,3 +326,56 @@ async def test_status_after_a_rebuild_by_another_process_shows_the_stored_positi
 
         assert [each.position for each in await s.store.leases.ranges()] == [0]  # before the next heartbeat of `s`
         assert [each.position for each in await s.status()] == [0]
+
+
+async def test_manual_clock_ends_the_delay_of_a_retry() -> None:
+    app, attempts, clock = fait.App("doors"), list[int](), fait.ManualClock(START)
+
+    @app.on(Opened, on_failure=fait.FailurePolicy(initial_s=3600, max_s=3600))
+    def handle(event: Opened, ctx: fait.Context) -> None:
+        attempts.append(ctx.attempt)
+        if ctx.attempt == 1:
+            raise ValueError("not yet")
+
+    async with app.open("memory:", clock=clock) as s:
+        result = await s.publish(Opened(1), stream="door-1")
+        await until(lambda: bool(attempts))
+        clock.advance(hours=1, minutes=30)
+        await s.wait(result, timeout_s=20)
+
+    assert attempts == [1, 2]
+
+
+async def test_manual_clock_ends_an_outage() -> None:
+    app, attempts, clock = fait.App("doors"), list[int](), fait.ManualClock(START)
+
+    @app.on(Opened)
+    def handle(event: Opened) -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise fait.Unavailable("closed for lunch", retry_after_s=3600)
+
+    async with app.open("memory:", clock=clock) as s:
+        result = await s.publish(Opened(1), stream="door-1")
+        await until(lambda: bool(attempts))
+        await until(lambda: s._subscription_runner.groups["handle"].rests)
+        clock.advance(hours=1, minutes=1)
+        await s.wait(result, timeout_s=20)
+
+    assert len(attempts) == 2
+
+
+async def test_manual_clock_ends_the_lease_of_a_crashed_worker(shared_url: str) -> None:
+    app, handled, clock = fait.App("doors"), list[int](), fait.ManualClock(START)
+    app.on(Opened, name="handler")(lambda event: handled.append(event.number))
+    async with app.open(shared_url, run="elsewhere") as web:
+        await web.store.leases.heartbeat(Worker("crashed", runs={"handler": ""}))
+        seen = (await web.store.leases.ranges())[0]
+        assert await web.store.leases.acquire(seen, "crashed", "", web.store.log.identity.epoch_id)
+        result = await web.publish(Opened(1), stream="door-1")
+        async with app.open(shared_url, lease_s=3600, clock=clock) as s:
+            await until(lambda: s._subscription_runner.groups["handler"].lease_expires_at > 0)
+            clock.advance(hours=2)
+            await s.wait(result, timeout_s=20)
+
+    assert handled == [1]

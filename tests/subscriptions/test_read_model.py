@@ -17,8 +17,10 @@ import pytest
 
 import fait
 from fait._store.open import backend_names
+from fait._store.ports.leases import Worker
 from fait._subscriptions.find import MAX_CURSOR_CHARS, Comparison
 from fait._subscriptions.read_model import ReadModelDefinition, definition_of
+from fait.testing.contract.leases import range_of
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -313,18 +315,20 @@ async def test_find_that_times_out_while_another_worker_owns_the_lease_says_when
     async with app.open("memory:", lease_s=30) as system:
         result = await system.publish(Lost(), stream="x-1")
         await system.wait(result)
-        processor = system._subscription_runner.processors["parcel"]
-        await system.store.leases.heartbeat("other")
-        await system.store.leases.release(processor._lease)
+        group = system._subscription_runner.groups["parcel"]
+        await system.store.leases.heartbeat(Worker("other"))
+        [processor] = group._processors.values()
+        assert processor.lease is not None
+        await system.store.leases.release(processor.lease)
         taken = await system.store.leases.acquire(
-            await system.store.leases.range(processor.range_key),
+            await range_of(system.store, "parcel"),
             "other",
-            processor.definition.definition_hash,
+            group.definition.definition_hash,
             system.store.log.identity.epoch_id,
         )
         assert taken is not None
-        processor.restart()
-        while processor.lease_expires_at == 0:  # noqa: ASYNC110
+        group.restart()
+        while group.lease_expires_at == 0:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         result = await system.publish(Lost(), stream="x-1")
         with pytest.raises(
@@ -492,3 +496,15 @@ async def test_streams_whose_ids_are_one_number_are_not_folded_into_one_row(
             await system.find(Numbered, after=second, timeout_s=0.2)
         assert [row.count for row in await system.find(Numbered)] == [1]
     assert "from stream 'item-07'" in caplog.text
+
+
+def key_without_envelope(cls: Any, event: Any) -> str: ...
+
+
+def key_of_more(cls: Any, event: Any, at: Any, more: Any) -> str: ...
+
+
+@pytest.mark.parametrize("key_of", [classmethod(key_without_envelope), classmethod(key_of_more)])
+def test_key_of_with_other_parameters_is_refused_when_it_is_declared(key_of: Any) -> None:
+    with pytest.raises(fait.DeclarationError, match=r"called with .*event, envelope\), but has other parameters"):
+        declared(key_of=key_of)

@@ -14,6 +14,7 @@ import fait
 from fait._clock import ManualClock
 from fait._events.event import event_type
 from fait._store.open import backend_names, open_store
+from fait._store.ports.leases import Worker
 from fait._store.ports.registrations import RangeKey
 from fait.testing.contract.leases import range_of
 from fait.testing.contract.store import START, everything
@@ -147,18 +148,18 @@ async def test_running_app_sweeps_without_a_call(
 async def test_retention_owner_sweeps_until_its_heartbeat_stops(
     durable_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fait._subscriptions.retention.SWEEP_INTERVAL_S", 0.05)
+    monkeypatch.setattr("fait._subscriptions.retention.SWEEP_INTERVAL_S", 0.3)
     app = post()
     async with app.open(durable_url, clock=clock, run="elsewhere") as one:
-        await one.store.leases.heartbeat("first")
-        first = asyncio.create_task(one._subscription_runner.retention.run("first", 0.05))
+        await one.store.leases.heartbeat(Worker("first"))
+        first = asyncio.create_task(one._subscription_runner.retention.run("first", 0.3))
         await _until(lambda: _owner_is(one, "first"))
         async with app.open(durable_url, clock=clock, run="elsewhere") as two:
-            await two.store.leases.heartbeat("second")
-            second = asyncio.create_task(two._subscription_runner.retention.run("second", 0.05))
-            for _ in range(30):
-                await one.store.leases.heartbeat("first")
-                await asyncio.sleep(0.01)
+            await two.store.leases.heartbeat(Worker("second"))
+            second = asyncio.create_task(two._subscription_runner.retention.run("second", 0.3))
+            for _ in range(60):
+                await one.store.leases.heartbeat(Worker("first"))
+                await asyncio.sleep(0.02)
                 assert await _owner_is(two, "first")
 
             await _until(lambda: _owner_is(two, "second"))
@@ -182,7 +183,7 @@ async def test_sweep_after_failure_is_retried(
             return await expire(*values, **named)
 
         monkeypatch.setattr(s._store.log, "expire", failing)
-        await s._store.leases.heartbeat("me")
+        await s._store.leases.heartbeat(Worker("me"))
         running = asyncio.create_task(s._subscription_runner.retention.run("me", 0))
         await _until(lambda: _types_are(s, ["letter-sent"]))
         running.cancel()
@@ -200,7 +201,7 @@ async def test_former_last_event_of_stream_is_dropped_by_full_sweep(
         assert await sweep(s) == 0
         await publish(s, LetterSent("a"))
 
-        monkeypatch.setattr("fait._subscriptions.retention.time.monotonic", lambda: 1e12)
+        monkeypatch.setattr(clock, "_passed_s", 1e12)
 
         assert await sweep(s) == 1
 
@@ -220,7 +221,7 @@ async def test_subscription_holding_messages_back_is_logged_with_their_age(
         assert await sweep(s) == 0
 
     for name in ("stuck", "post_letters"):
-        fields = f"subscription={name} position=0 head={head} type=post.mail-wanted oldest_position=1"
+        fields = f"subscription={name} position=0 failed_key='' head={head} type=post.mail-wanted oldest_position=1"
         assert f"subscription holds back expired messages: {fields} age=9 days, 0:00:00" in caplog.text
 
 

@@ -57,11 +57,95 @@ def test_plain_tables_are_recommended_in_plain_words(run: Run) -> None:
     assert "You do not need this." in run("advise", "A list of the keys of our club, with a name for each key.").stdout
 
 
+@pytest.mark.parametrize("text", ["hello", "blorf", "Wir haben eine Datenbank mit vielen Kunden."])
+def test_text_that_is_not_understood_gets_questions_instead_of_an_answer(run: Run, text: str) -> None:
+    output = run("advise", text).stdout
+
+    assert "Only English is read; nothing in this text speaks for or against anything." in output
+    assert "You do not need this" not in output
+    assert "What must the system say about the past?" in output
+
+
+def test_contradictory_facts_get_one_sentence(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "facts.json"
+    file.write_text(json.dumps({"history_need": "temporal", "intent_matters": True, "domain_complexity": "low"}))
+    output = run("advise", "--facts", file).stdout
+
+    assert "crud: Keep the state in plain tables with a history table for now; event sourcing is a candidate" in output
+    assert "You do not need this" not in output
+    assert output.count("candidate") == 1
+
+
+def test_headline_of_each_module_is_in_table_and_front_matter(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("facts.json").write_text(json.dumps({"modules": [{"name": "orders", **FACTS}, {"name": "list"}]}))
+    run("advise", "--facts", "facts.json", "--out", "DESIGN.md")
+    document = Path("DESIGN.md").read_text("utf-8")
+
+    assert "| `orders` | a transactional outbox |" in document
+    assert document.count('    headline: "') == 2
+
+
 def test_explain_prints_rules_with_weights_and_what_would_change_the_result(run: Run) -> None:
     output = run("advise", LOSS, "--explain").stdout
 
     assert "(I3-outbox, +0)" in output
     assert "would change this: What if such a message is lost?" in output
+
+
+def test_design_document_is_written_and_keeps_text_of_its_readers(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("advise", LOSS, "--out", "DESIGN.md", "--system", "Tea shop", "--json")
+    document = Path("DESIGN.md").read_text("utf-8")
+    Path("DESIGN.md").write_text(document.replace("## Event Catalog", "Ours.\n\n## Event Catalog"), "utf-8")
+    again = run("advise", "A list of the keys of our club, with a name for each key.", "--out", "DESIGN.md")
+    changed = Path("DESIGN.md").read_text("utf-8")
+
+    assert (result.exit_code, result.stderr) == (0, "DESIGN.md written: 1 module\n")
+    assert json.loads(result.stdout)["headline"] == "outbox"
+    assert "# Event-Driven Design: Tea shop\n" in document
+    assert again.exit_code == 0
+    assert "# Event-Driven Design: Tea shop\n" in changed
+    assert "\nOurs.\n" in changed
+    assert 'headline: "outbox"' in document
+    assert 'headline: "crud"' in changed
+
+
+def test_file_that_is_no_design_document_is_not_overwritten(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("notes.md").write_text("mine")
+    result = run("advise", LOSS, "--out", "notes.md")
+
+    assert result.exit_code == 2
+    assert "notes.md has no front matter, so it is not a design document" in result.stderr
+    assert Path("notes.md").read_text() == "mine"
+
+
+def test_document_of_code_is_not_overwritten_without_its_app(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("advise", LOSS, "--out", "DESIGN.md")
+    document = Path("DESIGN.md").read_text("utf-8").replace("plan: true\n", "")
+    Path("DESIGN.md").write_text(document, "utf-8")
+    result = run("advise", LOSS, "--out", "DESIGN.md")
+
+    assert result.exit_code == 2
+    assert "the document describes code" in result.stderr
+    assert Path("DESIGN.md").read_text("utf-8") == document
+
+
+def test_document_that_cannot_be_written_exits_with_2(run: Run, tmp_path: Path) -> None:
+    result = run("advise", LOSS, "--out", tmp_path / "missing" / "DESIGN.md")
+
+    assert result.exit_code == 2
+    assert "cannot write" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_plan_gets_a_table_that_belongs_to_the_user(run: Run, project: Path) -> 
 
 def test_text_edited_inside_a_part_is_not_overwritten(run: Run, project: Path) -> None:
     run("design", "--out", "DESIGN.md")
-    edited = (project / "DESIGN.md").read_text("utf-8").replace("Parking: there", "Parking: of course there")
+    edited = (project / "DESIGN.md").read_text("utf-8").replace("Parking: after", "Parking: of course after")
     (project / "DESIGN.md").write_text(edited)
     result = run("design", "--out", "DESIGN.md")
 

@@ -20,8 +20,8 @@ def registered(name: str, position: int, log_id: str = LOG, epoch_id: str = EPOC
     """Return statements that register a subscription at a position."""
     return (
         "INSERT INTO fait_subscriptions "
-        f"VALUES ('{name}', 1, 'app', 'reactor', {log_id}, {epoch_id}, '', '[]', 1, 'live'); "
-        f"INSERT INTO fait_ranges VALUES ('{name}', 1, 0, 65536, {position}, '', 0)"
+        f"VALUES ('{name}', 1, 'app', 'reactor', {log_id}, {epoch_id}, '', '[]', 1, 'live', 0); "
+        f"INSERT INTO fait_ranges VALUES ('{name}', 1, 0, 65536, {position}, {position}, '[]', '', '', 0)"
     )
 
 
@@ -66,7 +66,10 @@ def test_intact_store_is_healthy(run: Run, store: str) -> None:
         ),
         ("DELETE FROM fait_tags WHERE position = 3", {"tags"}),
         ("INSERT INTO fait_tags VALUES ('n:77', 3)", {"tags"}),
-        ("INSERT INTO fait_subscriptions VALUES ('s', 1, 'app', 'reactor', '', '', '', '[]', 1, 'live')", {"ranges"}),
+        (
+            "INSERT INTO fait_subscriptions VALUES ('s', 1, 'app', 'reactor', '', '', '', '[]', 1, 'live', 0)",
+            {"ranges"},
+        ),
         (registered("sub", 501, LOG, EPOCH), {"subscription sub"}),
         (registered("sub", 5, LOG, "'other'"), {"subscription sub"}),
         (registered("sub", 5, "'other'", EPOCH), {"subscription sub"}),
@@ -153,8 +156,21 @@ def test_file_that_is_not_a_database_is_a_finding(run: Run, tmp_path: Path) -> N
     assert statuses(result) == {"open": "problem"}
 
 
-def test_backend_without_checks_is_unknown(run: Run) -> None:
-    result = run("doctor", "-s", "memory:", "--json")
+WITHOUT_CHECKS = """
+import fait.store
+
+class Unchecked(fait.store.Backend):
+    async def open(self, url, clock, *, create):
+        return await fait.store.open_store("memory:", clock=clock)
+
+backend = Unchecked()
+"""
+
+
+def test_backend_without_checks_is_unknown(run: Run, install_backend: Callable[[str, str], Path]) -> None:
+    install_backend("unchecked", WITHOUT_CHECKS)
+
+    result = run("doctor", "-s", "unchecked:", "--json")
 
     assert result.exit_code == 0
     assert statuses(result) == {"backend": "unknown"}
@@ -163,11 +179,12 @@ def test_backend_without_checks_is_unknown(run: Run) -> None:
 def test_lease_without_heartbeat_is_unknown(run: Run, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fait._tools.cli.doctor.LEASE_DURATION_S", 0.3)
     damage(store, registered("sub", 9, LOG, EPOCH))
-    damage(store, "INSERT INTO fait_workers VALUES ('owner', 1); UPDATE fait_ranges SET worker = 'owner'")
+    damage(store, "INSERT INTO fait_workers VALUES ('owner', 1, '', '', 0, '', '{}', '2024-01-01T00:00:00.000000Z')")
+    damage(store, "UPDATE fait_ranges SET worker = 'owner'")
 
     result = run("doctor", "-s", store, "--json")
 
-    assert (result.exit_code, statuses(result)["subscription sub"], statuses(result)["lease of sub"]) == (
+    assert (result.exit_code, statuses(result)["subscription sub"], statuses(result)["worker owner"]) == (
         0,
         "ok",
         "unknown",

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -44,6 +45,36 @@ def test_imports_of_growing_file_keep_its_order(run: Run, tmp_path: Path, jsonl:
         assert result.exit_code == 0, result.stderr
 
     assert run("export", "-s", store).stdout_bytes == jsonl(lines).read_bytes()
+
+
+def test_line_whose_id_is_stored_is_not_stored_again_in_another_file(run: Run, store: str, jsonl: Write) -> None:
+    lines = [{"id": str(UUID(int=n)), **event(n, time="2024-01-01T00:00:00.000000Z")} for n in range(1, 7)]
+    assert run("import", jsonl(lines[:4]), "-s", store).exit_code == 0
+
+    again = run("import", jsonl(lines[2:], "later.jsonl"), "-s", store, "--json")
+
+    assert (json.loads(again.stdout)["written"], json.loads(again.stdout)["already_stored"]) == (2, 2)
+    assert run("export", "-s", store).stdout_bytes == jsonl(lines).read_bytes()
+
+
+def test_line_with_the_id_of_another_event_ends_the_import(run: Run, store: str, jsonl: Write) -> None:
+    lines = [event(n, id=str(UUID(int=n))) for n in (1, 2)]
+    assert run("import", jsonl(lines), "-s", store).exit_code == 0
+
+    result = run("import", jsonl([lines[0], {**lines[1], "data": {"n": 3}}], "other.jsonl"), "-s", store)
+
+    assert result.exit_code == 1
+    assert f"line 2: its id {UUID(int=2)} belongs to another event, at position 2 of the store" in result.stderr
+
+
+def test_two_lines_with_one_id_end_the_import(run: Run, store: str, jsonl: Write) -> None:
+    lines = [event(n, id=str(UUID(int=1))) for n in (1, 2)]
+
+    result = run("import", jsonl(lines), "-s", store)
+
+    assert result.exit_code == 1
+    assert f"lines 1 and 2 have the same id, {UUID(int=1)}. An id belongs to one event" in result.stderr
+    assert result.stderr.strip().endswith("Nothing was written.")
 
 
 def test_store_url_can_come_from_environment(run: Run, store: str, jsonl: Write) -> None:

@@ -1,5 +1,6 @@
 """An import can be killed or interrupted at any time; the next run completes it exactly."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import psutil
 import pytest
 
 LINES = 20_000
@@ -129,6 +131,12 @@ def position_of_cases(path: Path) -> int:
     return connection.execute("SELECT coalesce(max(position), 0) FROM fait_ranges").get  # type: ignore[no-any-return]
 
 
+def has_opened(process: subprocess.Popen[str], path: Path) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return any(file.path == str(path) for file in psutil.Process(process.pid).open_files())
+    return False  # it has ended
+
+
 def test_ctrl_c_during_a_rebuild_leaves_a_table_that_the_next_one_completes(
     run: Callable[..., Any], store: str, tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +168,8 @@ def test_ctrl_c_during_a_command_that_reads_changes_nothing(
 ) -> None:
     run("import", file, "-s", store)
     with start(command, "-s", store) as process:
-        time.sleep(1.5)  # during the imports of a slow machine, or the command
+        while process.poll() is None and not has_opened(process, tmp_path / "events.db"):
+            time.sleep(0.002)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate()
 

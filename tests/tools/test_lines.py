@@ -138,6 +138,22 @@ def test_event_id_is_a_hash_of_line_and_number() -> None:
     assert {(UUID(each).version, UUID(each).variant) for each in ids} == {(8, "specified in RFC 4122")}
 
 
+@pytest.mark.parametrize("id", ["3f0f2c5e-8a4b-4c1d-9e2f-000000000001", "3F0F2C5E-8A4B-4C1D-9E2F-000000000001"])
+def test_id_of_a_line_that_is_a_uuid_is_the_id_of_the_event_and_is_exported(id: str) -> None:
+    raw = msgspec.json.encode({"id": id, "stream": "a", "type": "t", "time": "2024-01-01T00:00:00.000000Z", "data": {}})
+
+    assert [parse_line(number, raw, None).event.id for number in (1, 2)] == [id.lower()] * 2
+    assert round_trip(raw) == raw
+
+
+@pytest.mark.parametrize("id", ["1", 7, None, "3f0f2c5e"])
+def test_id_of_a_line_that_is_no_uuid_is_metadata(id: object) -> None:
+    raw = msgspec.json.encode({"id": id, "stream": "a", "type": "t", "time": TIME, "data": {}})
+
+    assert UUID(parse_line(1, raw, None).event.id).version == 8
+    assert msgspec.json.decode(round_trip(raw))["id"] == id
+
+
 GOOD = {"stream": "a-1", "type": "t", "time": TIME, "data": {}}
 
 

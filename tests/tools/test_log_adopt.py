@@ -24,7 +24,10 @@ SELECT 'ahead', 1, 'app', 'reactor', log_id, epoch_id, '', '[]', 1, 'live' FROM 
 UNION ALL SELECT 'even', 1, 'app', 'reactor', log_id, epoch_id, '', '[]', 1, 'live' FROM {0}fait_log
 UNION ALL SELECT 'other', 1, 'app', 'reactor', 'another-log', epoch_id, '', '[]', 1, 'live' FROM {0}fait_log;
 INSERT INTO {0}fait_ranges
-VALUES ('ahead', 1, 0, 65536, 11, 'w', 5), ('even', 1, 0, 65536, 10, '', 0), ('other', 1, 0, 65536, 3, '', 0)
+    (subscription, generation, low, high, position, frontier, pending, health, worker, fencing_token)
+VALUES
+    ('ahead', 1, 0, 65536, 9, 11, {pending}, '', 'w', 5), ('even', 1, 0, 65536, 10, 10, {pending}, '', '', 0),
+    ('other', 1, 0, 65536, 3, 3, {pending}, '', '', 0)
 """
 EXPECTED = [
     {"subscription": "ahead", "position": 11, "carried_over": False},
@@ -38,15 +41,15 @@ def schema_of(url: str) -> str:
 
 
 def execute(url: str, sql: str) -> None:
-    """Run a statement in a store. `{0}` is the prefix of its tables."""
+    """Run a statement in a store. `{0}` is the prefix of its tables, `{pending}` an empty list of positions."""
     if url.startswith("sqlite"):
         connection = apsw.Connection(url.removeprefix("sqlite:///"))
-        connection.execute(sql.format(""))
+        connection.execute(sql.format("", pending="'[]'"))
         return connection.close()
 
     async def run() -> None:
         server = await asyncpg.connect(url.partition("?")[0])
-        await server.execute(sql.format(f"{schema_of(url)}."))
+        await server.execute(sql.format(f"{schema_of(url)}.", pending="'{}'"))
         await server.close()
 
     return asyncio.run(run())

@@ -31,7 +31,11 @@ def test_version_is_that_of_the_package(run: Run) -> None:
 
 def test_every_command_has_help(run: Run) -> None:
     output = run("--help").stdout
-    for name in ("import", "export", "streams", "stream", "events", "state", "tail", "doctor", "rebuild", "demo"):
+    names = (
+        *("new", "dev", "import", "export", "streams", "stream", "events", "state", "tail", "status", "doctor"),
+        *("rebuild", "parked", "pause", "resume", "skip", "rewind", "actions", "demo"),
+    )
+    for name in names:
         assert f"  {name} " in output
         assert run(name, "--help").exit_code == 0
 

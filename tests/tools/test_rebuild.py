@@ -76,12 +76,25 @@ def test_rebuild_fills_changed_read_model(run: Run, store: str, version: Callabl
     assert not (tmp_path / "trace").exists()
 
 
-def test_failing_fold_ends_the_rebuild(run: Run, store: str, version: Callable[..., str]) -> None:
-    result = run("rebuild", "total", "-s", store, "--app", version(1, "1 // 0"))
+@pytest.mark.parametrize(
+    ("factor", "failed"),
+    [
+        ("1 // 0", "3 keys failed and the rows of them"),
+        ("1 // (at.stream_id != '1')", "1 key failed and the rows of it"),
+    ],
+)
+def test_keys_that_the_fold_fails_on_are_an_error(
+    run: Run, store: str, version: Callable[..., str], factor: str, failed: str
+) -> None:
+    result = run("rebuild", "total", "-s", store, "--app", version(1, factor))
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "rebuild of total failed after position 0 of 90" in result.stderr
-    assert "Cause: ZeroDivisionError" in result.stderr
+    assert "rebuild of total reached position 90, but" in result.stderr
+    assert failed in result.stderr
+    assert "builtins.ZeroDivisionError at " in result.stderr
+    assert "fait parked show total --store" in result.stderr
+    others = [] if factor == "1 // 0" else [(id, sum(range(int(id), 90, 3))) for id in "02"]
+    assert totals(store) == others
 
 
 def test_unknown_read_model_is_rejected(run: Run, store: str, version: Callable[..., str], tmp_path: Path) -> None:

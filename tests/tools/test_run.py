@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 import fait
+from fait._store.open import open_store
+from fait._store.ports.tables import Column, Table
 from fait._tools.cli import main
-from fait._tools.cli.run import _report_changes
+from fait._tools.cli.run import report_changes
 
 APP = """
 import fait
@@ -184,7 +186,7 @@ async def test_each_outage_is_one_line_and_the_status_is_reported_again_only_if_
     system: Any = FlakySystem(outage, outage, statuses, outage, outage, statuses)
 
     with suppress(asyncio.CancelledError):
-        await _report_changes(system, as_json=False)
+        await report_changes(system, as_json=False)
 
     line = "the status cannot be read, the worker keeps retrying: the server did not answer."
     lives = [f"{each.name}: live at position 7" for each in statuses]
@@ -198,3 +200,115 @@ def test_missing_app_exits_with_2(tmp_path: Path) -> None:
 
     assert result.returncode == 2
     assert "no module named 'missing'" in result.stderr
+
+
+def write_bells(folder: Path, name: str, handler: str, factor: int = 1) -> str:
+    """Write a module with an app, and return its --app value."""
+    (folder / f"{name}.py").write_text(BELLS.format(handler=handler, factor=factor))
+    return f"{name}:bell"
+
+
+BELLS = """
+from typing import Self
+
+import fait
+
+bell = fait.App("bell")
+
+@fait.event("bell.rung")
+class Rung:
+    times: int
+
+@bell.include
+class Rings(fait.ReadModel, key="id"):
+    id: str
+    times: int
+
+    @classmethod
+    def evolve(cls, row: Self | None, event: Rung, at: fait.Envelope) -> Self | None:
+        return cls(id=at.stream_id, times={factor} * event.times + (row.times if row else 0))
+
+@bell.on(Rung, start="beginning", name="{handler}")
+async def count(event: Rung) -> None:
+    with open("handled", "a") as file:
+        file.write("x" * event.times)
+"""
+
+
+def run_until_live(folder: Path, url: str, app: str, *options: str) -> None:
+    command = [FAIT, "run", "--app", app, "--store", url, "--json", *options]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        live = set[str]()
+        for line in worker.stdout:
+            if '"live"' in line:
+                live.add(json.loads(line)["subscription"])
+            if len(live) == 2:
+                break
+        worker.send_signal(signal.SIGTERM)
+        _, errors = worker.communicate(timeout=30)
+    assert len(live) == 2, errors
+    assert worker.returncode == 0, errors
+
+
+async def rings(url: str) -> list[int]:
+    store = await open_store(url, create=False)
+    try:
+        names = [Column("id", "text", False), Column("times", "integer", False)]
+        return [row[1] for row in await store.tables.select(Table("rings", tuple(names), "id"), limit=5)]
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_changed_app_is_renamed_accepted_rebuilt_and_forgotten_by_options(
+    tmp_path: Path, store_url: Callable[[str], str], backend: str
+) -> None:
+    url = store_url(backend)
+    asyncio.run(publish(url, 2))
+    run_until_live(tmp_path, url, write_bells(tmp_path, "first", "count"))
+
+    run_until_live(tmp_path, url, write_bells(tmp_path, "second", "tally"), "--renamed", "count=tally")
+    assert (tmp_path / "handled").read_text() == "xx"
+    third = write_bells(tmp_path, "third", "tally", 10)
+    run_until_live(tmp_path, url, third, "--accept", "rings")
+    assert asyncio.run(rings(url)) == [2]
+    run_until_live(tmp_path, url, third, "--rebuild", "rings")
+    assert asyncio.run(rings(url)) == [20]
+    run_until_live(tmp_path, url, write_bells(tmp_path, "fourth", "sum", 10), "--forget", "tally")
+    assert (tmp_path / "handled").read_text() == "xxxx"
+
+    completed = subprocess.run(
+        [FAIT, "run", "--app", third, "--store", url, "--renamed", "sum"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (completed.returncode, "--renamed takes OLD=NEW" in completed.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_definition_accept_keeps_rows_and_is_recorded(
+    tmp_path: Path, store_url: Callable[[str], str], backend: str
+) -> None:
+    url = store_url(backend)
+    asyncio.run(publish(url, 2))
+    run_until_live(tmp_path, url, write_bells(tmp_path, "first", "count"))
+    second = write_bells(tmp_path, "second", "count", 10)
+
+    def accept(*arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+        command = [FAIT, "definition", "accept", *arguments, "--app", second, "--store", url]
+        return subprocess.run(
+            command, cwd=tmp_path, input=answer, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    canceled = accept("rings", answer="n\n")
+    assert (canceled.returncode, "Nothing was changed" in canceled.stderr) == (1, True)
+    unknown = accept("none", answer="y\n")
+    assert (unknown.returncode, "Its subscriptions: count, rings" in unknown.stderr) == (2, True)
+    accepted = accept("rings", "--reason", "renamed a variable", "--by", "ada", answer="y\n")
+    assert (accepted.returncode, accepted.stdout) == (0, "rings: the definition of the app is stored, as revision 2\n")
+    assert json.loads(accept("count", "--yes", "--json").stdout)["subscription"] == "count"
+
+    run_until_live(tmp_path, url, second)
+    assert asyncio.run(rings(url)) == [2]
+    listed = subprocess.run([FAIT, "actions", "--store", url], capture_output=True, text=True, timeout=60, check=True)
+    assert "accept\trings\tada\trenamed a variable" in listed.stdout

@@ -68,7 +68,7 @@ def test_check_of_unchanged_events_is_clean(run: Run) -> None:
     result = run("schema", "check")
 
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith("0 violations: 1 event type, 1 version, 0 steps, 2")
+    assert result.stderr.startswith("0 violations: 1 event type, 1 version, 0 steps, 3 samples")
 
 
 @pytest.mark.usefixtures("locked")

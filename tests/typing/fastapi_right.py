@@ -2,10 +2,12 @@
 
 from typing import Annotated, Self, assert_type
 
+import msgspec
 from fastapi import Depends, FastAPI, Header, Response
 
 import fait
 from fait.fastapi import (
+    AsJson,
     Commands,
     CurrentPage,
     CurrentReads,
@@ -100,3 +102,15 @@ async def get_account(account_id: str, reads: CurrentReads, system: CurrentSyste
 @web.get("/accounts/{account_id}/events", response_class=EventStream)
 async def follow(account_id: str, feed: Annotated[Feeds, feeds(authorize=may_follow)]) -> EventStream:
     return feed.stream(f"account-{account_id}")
+
+
+class Receipt(msgspec.Struct):
+    """A Struct of the application."""
+
+    total: int
+
+
+@web.post("/receipts")
+async def confirm(body: AsJson[Receipt]) -> AsJson[Receipt]:
+    assert_type(body, Receipt)
+    return Receipt(body.total)

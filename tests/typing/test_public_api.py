@@ -19,14 +19,17 @@ from typing import Any
 import pytest
 
 import fait
+import fait.broker
 import fait.fastapi
+import fait.opentelemetry
 import fait.schema
 import fait.store
 import fait.testing
+from fait._telemetry import METRICS
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = ("fait", "fait.fastapi", "fait.schema", "fait.store", "fait.testing")
-MODULES = [fait, fait.fastapi, fait.schema, fait.store, fait.testing]
+PUBLIC = ("fait", "fait.broker", "fait.fastapi", "fait.opentelemetry", "fait.schema", "fait.store", "fait.testing")
+MODULES = [fait, fait.broker, fait.fastapi, fait.opentelemetry, fait.schema, fait.store, fait.testing]
 DOCUMENTS = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
@@ -35,6 +38,10 @@ DOCUMENTS = [
 MENTION = re.compile(r"(?<![\w/.])fait\.([A-Za-z]\w*)")
 FILE_NAMES = {"sql"}
 """Endings of files in the documentation that look like attributes of fait."""
+
+
+METRIC_NAMES = {metric.name.split(".")[1] for metric in METRICS} | {"stream", "event_count", "outcome"}
+"""Second parts of names of metrics and of attributes of spans, as in `fait.append.duration`."""
 
 
 def exported(module: Any) -> dict[str, Any]:
@@ -47,18 +54,18 @@ def classes_and_functions(module: Any) -> dict[str, Any]:
     return {name: each for name, each in found if isinstance(each, type | FunctionType) and each is not fait.field}
 
 
-def test_every_public_module_is_fastapi_schema_store_or_testing() -> None:
+def test_every_public_module_is_listed() -> None:
     modules = [each.name for each in pkgutil.walk_packages(fait.__path__, "fait.") if "._" not in each.name]
 
     others = [name for name in modules if not f"{name}.".startswith("fait.testing.")]
-    assert sorted(others) == ["fait.fastapi", "fait.schema", "fait.store"]
+    assert sorted(others) == ["fait.broker", "fait.fastapi", "fait.opentelemetry", "fait.schema", "fait.store"]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents_mention_only_exported_names(path: Path) -> None:
     mentioned = set(MENTION.findall(path.read_text(encoding="utf-8"))) - FILE_NAMES
 
-    assert sorted(mentioned - set(fait.__all__) - {"fastapi", "schema", "store", "testing"}) == []
+    assert sorted(mentioned - set(fait.__all__) - {each.removeprefix("fait.") for each in PUBLIC} - METRIC_NAMES) == []
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
@@ -100,6 +107,11 @@ def test_exported_classes_and_functions_report_their_public_module() -> None:
 
     of_testing = classes_and_functions(fait.testing)
     assert {each.__module__ for each in of_testing.values()} == {"fait.testing"}
+
+    of_broker = classes_and_functions(fait.broker)
+    assert {name: each.__module__ for name, each in of_broker.items()} == {
+        name: "fait.store" if name in fait.store.__all__ else "fait.broker" for name in of_broker
+    }
 
     of_store = {name: "fait" if name in fait.__all__ else "fait.store" for name in classes_and_functions(fait.store)}
     assert {name: each.__module__ for name, each in classes_and_functions(fait.store).items()} == of_store

@@ -1,0 +1,42 @@
+"""The guide to consumers: its app handles messages of all kinds that it names."""
+
+import re
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+import fait
+from fait._delivery.brokers.port import Source
+from tests.inbox.topics import TIME, Topic, foreign, idle, new_topic
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "inbox.md").read_text("utf-8")
+CODE = "\n".join(re.findall(r"^```python\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE))
+LOG = "3f0f2c5e-orders"
+
+
+def placed(position: int, quantity: int) -> fait.RecordedEvent:
+    data = f'{{"sku":"a","quantity":{quantity}}}'
+    id = f"00000000-0000-4000-8000-{position:012}"
+    return fait.RecordedEvent(position, "order-1", 1, "orders.placed", 1, id, data, "{}", (), TIME, TIME)
+
+
+async def test_app_of_the_guide_handles_each_message_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    url, names = f"memory:{uuid4().hex}", dict[str, Any]()
+    monkeypatch.setenv("ORDERS_BROKER", url)
+    async with new_topic(url) as orders, new_topic(url) as counts:
+        exec(CODE.replace('"orders",', f'"{orders.name}",').replace('"counts",', f'"{counts.name}",', 1), names)
+        await _publish(orders, counts)
+        async with names["stock"].open("memory:") as s:
+            await idle(s, 3, "reserve")
+            await idle(s, 2, "count")
+            events = [(each.stream, each.event.quantity) async for each in s.events()]
+
+    assert sorted(events) == [("counts", 7), ("sku-a", 2), ("sku-a", 3)]
+
+
+async def _publish(orders: Topic, counts: Topic) -> None:
+    source = Source(LOG, "epoch", "relay")
+    await orders.publish(placed(1, 2), placed(2, 3), placed(1, 2), source=source)
+    await counts.send([foreign("a", {}, b'{"n":7,"uuid":"u","sku":"a"}') for _ in range(2)])

@@ -1,0 +1,80 @@
+"""Faults of workers that share the ranges of subscriptions."""
+
+from typing import Final
+
+from tests.planted.mutant import Mutant
+
+__all__ = ["FAULTS"]
+
+JOINING: Final = (
+    "tests/subscriptions/test_fleet.py::test_workers_join_and_leave_and_every_event_is_handled_in_order[sqlite]"
+)
+OBSERVER: Final = "tests/subscriptions/test_worker_observer.py::test_"
+PLANS: Final = "tests/property/test_fleet.py::test_"
+
+FAULTS: Final = (
+    Mutant(
+        "a range handles the events of another one",
+        "_subscriptions/page_reader.py",
+        "range-handles-keys-of-another",
+        "pass",
+        JOINING,
+    ),
+    Mutant(
+        "a range folds events into rows of another one",
+        "_subscriptions/lane.py",
+        "keys-of-other-ranges-folded",
+        "return True",
+        JOINING,
+    ),
+    Mutant(
+        "a worker that was stopped for longer than a lease starts calls before its next heartbeat",
+        "_subscriptions/lane_worker.py",
+        "stopped-worker-starts-calls",
+        "return not self.stopping",
+        "tests/subscriptions/test_fleet.py::test_worker_without_a_recent_heartbeat_starts_no_call",
+    ),
+    Mutant(
+        "a worker is expired although its heartbeat changes",
+        "_subscriptions/worker_observer.py",
+        "worker-of-live-heartbeat-expired",
+        "self._since[id] = (heartbeat, since)",
+        OBSERVER + "worker_is_expired_when_its_heartbeat_has_stood_still",
+    ),
+    Mutant(
+        "a crashed worker is never expired",
+        "_subscriptions/worker_observer.py",
+        "crashed-worker-never-expires",
+        "return []",
+        OBSERVER + "worker_is_expired_when_its_heartbeat_has_stood_still",
+    ),
+    Mutant(
+        "a worker of other subscriptions is expired after the lease of this one",
+        "_subscriptions/worker_observer.py",
+        "worker-of-other-subscriptions-expired-early",
+        "timeout_s = self._lease_s",
+        OBSERVER + "worker_of_other_subscriptions_is_expired_after_a_minute",
+    ),
+    Mutant(
+        "rows of other code are read",
+        "_subscriptions/registration.py",
+        "changed-read-model-is-read",
+        "pass",
+        "tests/subscriptions/test_deploys.py::test_read_model_can_be_read_when_it_is_rebuilt_elsewhere[sqlite]",
+    ),
+    Mutant(
+        "a worker keeps ranges that are above its share",
+        "_subscriptions/fleet.py",
+        "worker-keeps-its-surplus",
+        "if False:",
+        PLANS + "workers_that_join_and_crash_agree_within_a_few_looks",
+    ),
+    Mutant(
+        "ranges are split before a crashed worker is expired",
+        "_subscriptions/fleet.py",
+        "ranges-split-at-once",
+        "return _wanted_ranges(counts[-1])",
+        PLANS + "ranges_are_split_soon_and_merged_late",
+    ),
+)
+"""Each must make its test fail."""

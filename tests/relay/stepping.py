@@ -1,0 +1,79 @@
+"""The process of a relay that kills itself (-9) at a numbered step: `stepping.py STORE BROKER STEP`.
+
+A step is the time before or after a call of the store or the broker. At the end of the log, the process ends with 0.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+from fait._delivery.relay import range_publisher
+from fait._store.postgres.leases import PostgresLeases
+from fait._store.postgres.recorder import PostgresRecorder
+from fait._store.sqlite.leases import SqliteLeases
+from fait._store.sqlite.recorder import SqliteRecorder
+from tests.relay.published import relay_app
+
+LEASE_S = 0.3
+
+
+class Steps:
+    def __init__(self, last: int) -> None:
+        self._left = last
+
+    def pass_one(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        @wraps(function)
+        async def stepping(*args: Any, **kwargs: Any) -> Any:
+            self.pass_one()
+            result = await function(*args, **kwargs)
+            self.pass_one()
+            return result
+
+        return stepping
+
+
+def install(steps: Steps) -> None:
+    """Count the calls of the store that a subscription makes, and those of the broker that a relay makes."""
+    for leases in (PostgresLeases, SqliteLeases):
+        leases.acquire = steps.around(leases.acquire)  # type: ignore[method-assign]
+    for recorder in (PostgresRecorder, SqliteRecorder):
+        recorder.record = steps.around(recorder.record)  # type: ignore[method-assign]
+    connect = range_publisher.open_broker
+
+    async def open_broker(*args: Any, **kwargs: Any) -> Any:
+        broker: Any = await connect(*args, **kwargs)
+        open_publisher = steps.around(broker.publisher)
+
+        async def publisher(*args: Any) -> Any:
+            opened: Any = await open_publisher(*args)
+            opened.progress, opened.publish = steps.around(opened.progress), steps.around(opened.publish)
+            return opened
+
+        broker.publisher = publisher
+        return broker
+
+    range_publisher.open_broker = steps.around(open_broker)  # type: ignore[assignment]
+
+
+async def main(store: str, broker: str, step: str) -> None:
+    install(Steps(int(step)))
+    async with relay_app(broker).open(store, lease_s=LEASE_S) as system:
+        while True:
+            [status] = await system.status()
+            busy = [each for each in await system.store.failures.failures() if each.state != "parked"]
+            if status.lag == 0 and status.state == "live" and not busy:
+                return
+            await asyncio.sleep(0.01)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

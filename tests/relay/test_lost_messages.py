@@ -1,0 +1,248 @@
+"""A broker that loses messages that it has confirmed: the relay stops, and after a rewind each event is there again."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fait
+from fait._app import declarations_of
+from fait._clock import SystemClock
+from fait._delivery.relay.rewind import RelayRewind, rewind_relay
+from fait._store.ports.failures import FailureRequest
+from tests.relay.checker import problems
+from tests.relay.published import Noted, TestedBroker, append, recorded, relay_app, until, until_published
+
+NAME = "relay-orders"
+
+
+async def rewind(system: fait.System, app: fait.App, **options: bool) -> list[RelayRewind]:
+    relay = declarations_of(app).relays[NAME]
+    registration = await system.store.registrations.registration(NAME)
+    assert registration is not None
+    return await rewind_relay(
+        system.store, relay, registration, SystemClock(), **{"execute": True, "accept_loss": False, **options}
+    )
+
+
+async def has_lost(system: fait.System) -> bool:
+    [status] = await system.status()
+    return status.state == "failing" and isinstance(status.error, fait.BrokerLostMessages)
+
+
+async def is_parked(system: fait.System) -> bool:
+    return [each.state for each in await system.store.failures.failures()] == ["parked"]
+
+
+async def has_no_failure(system: fait.System) -> bool:
+    return not await system.store.failures.failures()
+
+
+async def has_passed(system: fait.System) -> bool:
+    [status] = await system.status()
+    return status.lag == 0
+
+
+async def redrive(system: fait.System, key: str) -> None:
+    request = FailureRequest(NAME, (key,), "redriving", by="test", reason="the limit was raised")
+    assert await system.store.failures.request(request) == 1
+    await until(lambda: has_no_failure(system))
+
+
+async def test_relay_stops_at_lost_messages_and_publishes_them_again_after_a_rewind(
+    broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    url, app = store_url("sqlite"), relay_app(broker.url)
+    async with app.open(url) as system:
+        await append(system, 40)
+        await until_published(system, broker)
+    broker.save(tmp_path / "saved")
+    async with app.open(url) as system:
+        await append(system, 20, start=40)
+        await until_published(system, broker)
+    broker.lose(tmp_path / "saved")
+
+    async with app.open(url) as system:
+        await append(system, 5, start=60)
+        await until(lambda: has_lost(system))
+        [status] = await system.status()
+        stopped = await broker.arrived()
+        planned = await rewind(system, app, execute=False)
+        await until(lambda: has_lost(system))
+        changed = await rewind(system, app)
+        await until_published(system, broker)
+        again = await rewind(system, app)
+
+    assert isinstance(status.error, fait.BrokerLostMessages)
+    assert (status.error.position, status.error.confirmed) == (40, 60)
+    assert len(stopped) == 40
+    assert planned == changed == [RelayRewind(0, 60, 40, 256, (), ())]
+    assert again == []
+
+
+async def test_running_relay_notices_lost_messages(
+    broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    if broker.url.startswith("memory"):
+        pytest.skip("its connections do not break")
+    app = relay_app(broker.url)
+    async with app.open(store_url("sqlite")) as system:
+        await append(system, 10)
+        await until_published(system, broker)
+        broker.save(tmp_path / "saved")
+        await append(system, 10, start=10)
+        await until_published(system, broker)
+        broker.lose(tmp_path / "saved")
+        await append(system, 10, start=20)
+        await until(lambda: has_lost(system))
+
+        await rewind(system, app)
+
+        await until_published(system, broker)
+
+
+async def test_accepted_loss_continues_at_the_checkpoint(
+    memory_broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    broker, url = memory_broker, store_url("sqlite")
+    app = relay_app(broker.url)
+    broker.save(tmp_path)
+    async with app.open(url) as system:
+        await append(system, 10)
+        await until_published(system, broker)
+    broker.lose(tmp_path)
+
+    async with app.open(url) as system:
+        await append(system, 1, start=10)
+        await until(lambda: has_lost(system))
+        changed = await rewind(system, app, accept_loss=True)
+        await system.wait(timeout_s=30)
+
+    assert [(each.checkpoint, each.position) for each in changed] == [(10, 10)]
+    assert [each.position for each in await broker.arrived()] == [11]
+
+
+@pytest.mark.parametrize("saved_after", ["before the failure", "after the failure", "after the redrive"])
+async def test_parked_and_redriven_events_are_there_again(
+    memory_broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path, saved_after: str
+) -> None:
+    broker, url = memory_broker, store_url("sqlite")
+    app, places = relay_app(broker.url), iter(["before the failure", "after the failure", "after the redrive"])
+
+    def save() -> None:
+        if next(places) == saved_after:
+            broker.save(tmp_path)
+
+    async with app.open(url) as system, broker.limited():
+        await append(system, 10)
+        await until(lambda: has_passed(system))
+        save()
+        await system.append(fait.NewEvents("big", [Noted("x" * broker.limited_bytes), Noted("after")]))
+        await append(system, 10, start=10)
+        await until(lambda: has_passed(system))
+        await until(lambda: is_parked(system))
+        save()
+    async with app.open(url) as system:
+        await redrive(system, "big")
+        save()
+        await append(system, 5, start=20)
+        await until_published(system, broker)
+    broker.lose(tmp_path)
+
+    async with app.open(url) as system:
+        await append(system, 5, start=25)
+        await until(lambda: has_lost(system))
+        await rewind(system, app)
+        await until(lambda: has_passed(system))
+        await until(lambda: has_no_failure(system))
+
+        assert problems(await recorded(system), await broker.arrived(), repeats=True) == []
+
+
+async def test_key_that_was_parked_in_the_lost_part_is_published_with_all_others(
+    memory_broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    broker, url = memory_broker, store_url("sqlite")
+    app = relay_app(broker.url)
+    async with app.open(url) as system, broker.limited():
+        await append(system, 5)
+        await until(lambda: has_passed(system))
+        broker.save(tmp_path)
+        await system.append(fait.NewEvents("big", [Noted("x" * broker.limited_bytes), Noted("after")]))
+        await append(system, 5, start=5)
+        await until(lambda: has_passed(system))
+        await until(lambda: is_parked(system))
+    broker.lose(tmp_path)
+
+    async with app.open(url) as system:
+        await append(system, 1, start=10)
+        await until(lambda: has_lost(system))
+        [changed] = await rewind(system, app)
+
+        assert (changed.position, changed.forgotten) == (5, ("big",))
+        await until_published(system, broker)
+        assert await has_no_failure(system)
+
+
+async def test_key_that_was_parked_before_the_hole_stays_parked(
+    memory_broker: TestedBroker, store_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    broker, url = memory_broker, store_url("sqlite")
+    app = relay_app(broker.url)
+    async with app.open(url) as system, broker.limited():
+        await append(system, 5)
+        await system.append(fait.NewEvents("big", [Noted("x" * broker.limited_bytes), Noted("after")]))
+        await append(system, 5, start=5)
+        await until(lambda: has_passed(system))
+        await until(lambda: is_parked(system))
+        broker.save(tmp_path)
+        await append(system, 5, start=10)
+        await until(lambda: has_passed(system))
+    broker.lose(tmp_path)
+
+    async with app.open(url) as system:
+        await append(system, 1, start=15)
+        await until(lambda: has_lost(system))
+        [changed] = await rewind(system, app)
+        await until(lambda: has_passed(system))
+        assert await is_parked(system)
+        await redrive(system, "big")
+
+        assert (changed.position, changed.forgotten) == (12, ())
+        await until_published(system, broker)
+
+
+async def test_rewind_of_a_broker_without_a_fence_is_refused(
+    memory_broker: TestedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from msgspec.structs import replace
+
+    from fait._delivery.brokers.memory import broker as memory
+
+    app = relay_app(memory_broker.url)
+    monkeypatch.setattr(memory, "FEATURES", replace(memory.FEATURES, fence="none"))
+    async with app.open("memory:") as system:
+        with pytest.raises(fait.UsageError, match="has no fence"):
+            await rewind(system, app)
+
+
+async def test_renamed_relay_and_another_broker_expect_nothing(
+    memory_broker: TestedBroker, store_url: Callable[[str], str]
+) -> None:
+    url = store_url("sqlite")
+    async with relay_app(memory_broker.url).open(url) as system:
+        await append(system, 5)
+        await until_published(system, memory_broker)
+    other: Any = type(memory_broker)(f"{memory_broker.url}-other")
+    await other.prepare()
+
+    async with relay_app(other.url).open(url) as system:
+        await append(system, 5, start=5)
+        await system.wait(timeout_s=30)
+        assert sorted(each.position for each in await other.arrived()) == [6, 7, 8, 9, 10]
+    async with relay_app(other.url, name="renamed").open(url, renamed={NAME: "renamed"}) as system:
+        await append(system, 5, start=10)
+        await system.wait(timeout_s=30)
+
+    assert len(await other.arrived()) == 10

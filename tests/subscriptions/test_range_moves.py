@@ -1,0 +1,239 @@
+"""What a change of the ranges of a subscription does to calls that run, and what it costs when nothing can be done."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+import fait
+from fait._events.append import PAGE_SIZE
+from fait._store.ports.leases import Worker
+from fait._store.ports.registrations import SLOTS, slot_of
+from fait._store.ports.unit_of_work import RangeMove, UnitOfWork
+from fait._subscriptions import processor_group
+from fait.testing.contract.processors import until
+
+pytestmark = pytest.mark.anyio
+
+LEASE_S = 0.2
+
+
+@fait.event("valve.opened")
+class Opened:
+    number: int
+
+
+@pytest.fixture
+def url(store_url: Callable[[str], str]) -> str:
+    return store_url("sqlite")
+
+
+async def until_ranges(system: fait.System, name: str, is_so: Callable[[int], bool]) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            if is_so(len(await system.store.leases.ranges(name))):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_call_that_takes_longer_than_the_drain_timeout_is_not_canceled_by_a_split_or_merge(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor_group, "DRAIN_TIMEOUT_S", 0.1)
+    app, calls, canceled = fait.App("valves"), list[int](), list[int]()
+
+    @app.on(Opened, name="slow", start="beginning", concurrency=4)
+    async def handle(event: Opened) -> None:
+        calls.append(event.number)
+        try:
+            await asyncio.sleep(1.0)
+        except asyncio.CancelledError:
+            canceled.append(event.number)
+            raise
+
+    async with app.open(url, lease_s=LEASE_S) as first:
+        await first.publish(Opened(1), stream="valve-1")
+        async with app.open(url, lease_s=LEASE_S) as second:
+            await until_ranges(first, "slow", lambda count: count == 2)
+            split = list(canceled)
+            await until_ranges(first, "slow", lambda count: count == 8)
+            await second.wait(timeout_s=20)
+        await first.publish(Opened(2), stream="valve-1")
+        await until_ranges(first, "slow", lambda count: count == 1)
+        await first.wait(timeout_s=20)
+
+    assert split == []
+    assert canceled == []
+    assert calls == [1, 2]
+
+
+async def test_call_that_waits_for_others_is_not_begun_after_the_lease_may_have_expired(url: str) -> None:
+    app, calls, release = fait.App("valves"), list[str](), asyncio.Event()
+
+    @app.on(Opened, name="slow", start="beginning")
+    async def handle(event: Opened, ctx: fait.Context) -> None:
+        calls.append(ctx.envelope.stream)
+        await release.wait()
+
+    async with app.open(url, lease_s=LEASE_S) as first:
+        async with app.open(url, lease_s=LEASE_S):
+            await until_ranges(first, "slow", lambda count: count == 8)
+        for number in range(20):
+            await first.publish(Opened(number), stream=f"valve-{number}")
+        runner = first._subscription_runner
+        await until(lambda: bool(calls and runner.groups["slow"].run.calls._waiters))
+        runner.background_tasks[0].cancel()  # no further heartbeat
+        await asyncio.sleep(1.2 * LEASE_S)
+        begun = len(calls)
+        release.set()
+        await asyncio.sleep(0.1)
+        assert len(calls) == begun == 1
+
+
+async def test_worker_asks_rarely_for_the_ranges_of_a_paused_subscription(url: str) -> None:
+    app, asked = fait.App("valves"), 0
+
+    @app.on(Opened, name="slow")
+    async def handle(event: Opened) -> None:
+        pass
+
+    async with app.open(url, lease_s=LEASE_S) as first:
+        async with app.open(url, lease_s=LEASE_S):
+            await until_ranges(first, "slow", lambda count: count == 8)
+        store = first._subscription_runner.groups["slow"].run.store
+        acquire = store.leases.acquire
+
+        async def count_and_acquire(*arguments: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            return await acquire(*arguments)
+
+        store.leases.acquire = count_and_acquire  # type: ignore[method-assign]
+        await store.registrations.pause("slow", by="test", reason="none")
+        await asyncio.sleep(2 * LEASE_S)
+        asked = 0
+        await asyncio.sleep(4 * LEASE_S)
+        assert 1 <= asked <= 20
+        await store.registrations.resume("slow", by="test", reason="none")
+        await first.wait(timeout_s=10)
+
+
+async def test_event_that_an_earlier_owner_left_pending_is_not_handled_again_after_its_key_is_handed_back(
+    url: str,
+) -> None:
+    app, calls = fait.App("valves"), list[int]()
+
+    @app.on(Opened, name="once", start="beginning", on_failure=fait.FailurePolicy(initial_s=0.001, max_s=0.001))
+    async def handle(event: Opened, ctx: fait.Context) -> None:
+        if event.number == 1 and ctx.attempt == 1:
+            raise RuntimeError("the first attempt")
+        calls.append(event.number)
+
+    async with app.open(url, run="elsewhere") as s:
+        first = await s.publish(Opened(1), stream="valve-1")
+        await s.append(fait.NewEvents("valve-2", [Opened(0)] * (PAGE_SIZE + 10)))
+        last = await s.publish(Opened(2), stream="valve-1")
+        await leave_pending(s, "once", last.position, (first.position, last.position))
+
+    async with app.open(url, run="elsewhere") as s:
+        runner, read = s._subscription_runner, s._store.log.read
+
+        async def read_late(after: int, **options: Any) -> Any:
+            if first.position < after < last.position:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(3):
+                        await until(lambda: calls == [1, 2])
+            return await read(after, **options)
+
+        s._store.log.read = read_late  # type: ignore[method-assign]
+        await runner.start()
+        await s.wait(timeout_s=20)
+        await asyncio.sleep(0.2)
+
+    assert calls == [1, 2]
+
+
+async def leave_pending(system: fait.System, name: str, frontier: int, pending: tuple[int, ...]) -> None:
+    """Record as a worker does that has finished all events of a range up to a position except for some, and ends."""
+    leases = system.store.leases
+    await leases.heartbeat(Worker("earlier"))
+    (range,) = await leases.ranges(name)
+    lease = await leases.acquire(range, "earlier", "", system.store.log.identity.epoch_id)
+    assert lease is not None
+    move = RangeMove(lease.key, lease.fencing_token, lease.revision, frontier, pending)
+    assert await system.store.recorder.record(UnitOfWork(move)) == "recorded"
+    await leases.deregister("earlier")
+
+
+class Valves(fait.ReadModel, key="valve"):
+    """Keyed by the stream."""
+
+    valve: str
+    number: int
+
+    @classmethod
+    def evolve(cls, row: "Valves | None", event: Opened, at: fait.Envelope) -> "Valves":
+        return cls(valve=at.stream_id, number=event.number)
+
+
+class Numbers(fait.ReadModel, key="number"):
+    """Keyed by a field of its events."""
+
+    number: int
+    valve: str
+
+    @classmethod
+    def key_of(cls, event: Opened, at: fait.Envelope) -> int:
+        return event.number
+
+    @classmethod
+    def evolve(cls, row: "Numbers | None", event: Opened, at: fait.Envelope) -> "Numbers":
+        return cls(number=event.number, valve=at.stream_id)
+
+
+@pytest.mark.parametrize("model", [Valves, Numbers])
+async def test_read_of_one_row_does_not_wait_for_the_ranges_of_other_keys(
+    url: str, model: type[Valves | Numbers]
+) -> None:
+    app = fait.App("valves")
+    app.include(model)
+    name = f"{model.__name__.lower()}"
+    async with app.open(url, run="elsewhere") as s:
+        await hold_upper_half(s, name)
+        async with app.open(url):
+            by_slot = {(slot_of(text_of(model, n)) < SLOTS // 2): n for n in range(20)}
+            lower, upper = by_slot[True], by_slot[False]
+            seen = await s.publish(Opened(lower), stream=f"valve-{lower}")
+            late = await s.publish(Opened(upper), stream=f"valve-{upper}")
+
+            assert await s.get(model, key_in(model, lower), after=seen, timeout_s=3) is not None
+            with pytest.raises(fait.Stale):
+                await s.get(model, key_in(model, upper), after=late, timeout_s=0.2)
+            with pytest.raises(fait.Stale):
+                await s.find(model, after=seen, timeout_s=0.2)
+
+
+def key_in(model: type, number: int) -> str | int:
+    return str(number) if model is Valves else number
+
+
+def text_of(model: type, number: int) -> str:
+    """Return the order key of an event."""
+    return f"valve-{number}" if model is Valves else str(number)
+
+
+async def hold_upper_half(system: fait.System, name: str) -> None:
+    """Own the upper half of a subscription, as a worker that does nothing."""
+    leases = system.store.leases
+    await leases.heartbeat(Worker("idle", runs={name: ""}))
+    (range,) = await leases.ranges(name)
+    registration = await system.store.registrations.registration(name)
+    assert registration is not None
+    epoch_id = system.store.log.identity.epoch_id
+    lease = await leases.acquire(range, "idle", registration.definition_hash, epoch_id)
+    assert lease is not None
+    halves = await leases.split(lease, SLOTS // 2)
+    assert halves is not None
+    await leases.release(halves[0])

@@ -1,0 +1,86 @@
+"""`fait rewind`: shows what would be changed, asks, changes it, and records who did it."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.relay.published import MemoryUnderTest, append
+from tests.tools.relayed_shop import app
+
+Run = Callable[..., Any]
+APP = ("--app", "tests.tools.relayed_shop:app")
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryUnderTest:
+    tested = MemoryUnderTest(f"memory:{uuid4().hex}")
+    monkeypatch.setenv("SHOP_BROKER", tested.url)
+    return tested
+
+
+async def lose_five(store: str, broker: MemoryUnderTest, folder: Path) -> None:
+    """Publish ten events, of which the broker loses the last five."""
+    await broker.prepare()
+    for start in (0, 5):
+        async with app.open(store) as s:
+            await append(s, 5, start=start)
+            await s.wait(timeout_s=30)
+            await asyncio.wait_for(until_counted(s, start + 5), 30)
+        if not start:
+            broker.save(folder)
+    broker.lose(folder)
+
+
+async def until_counted(system: Any, count: int) -> None:
+    while (await system.store.leases.ranges("count"))[0].position < count:  # noqa: ASYNC110 - nothing signals it
+        await asyncio.sleep(0.01)
+
+
+def test_relay_is_rewound_after_a_typed_confirmation_which_is_recorded(
+    run: Run, store: str, broker: MemoryUnderTest, tmp_path: Path
+) -> None:
+    asyncio.run(lose_five(store, broker, tmp_path))
+    call = ("rewind", "relay-orders", *APP, "-s", store)
+
+    planned = run(*call, "--dry-run", "--json")
+    wrong = run(*call, input="2\n")
+    done = run(*call, "--by", "bob", "--reason", "failover", input="1\n")
+    again = run(*call, "--yes")
+
+    assert json.loads(planned.stdout)["position"] == 5
+    assert "Nothing was changed" in planned.stderr
+    assert (wrong.exit_code, "canceled" in wrong.stderr) == (1, True)
+    assert (done.exit_code, "Type 1 to rewind 1 range of relay-orders" in done.stderr) == (0, True)
+    assert (again.exit_code, "0 ranges. Nothing was changed" in again.stderr) == (0, True)
+    [action] = [json.loads(line) for line in run("actions", "-s", store, "--json").stdout.splitlines()]
+    assert (action["action"], action["subscription"], action["by"], action["reason"]) == (
+        "rewind", "relay-orders", "bob", "failover",
+    )  # fmt: skip
+    assert json.loads(action["details"])["changes"][0]["checkpoint"] == 10
+
+
+def test_consumer_is_rewound(run: Run, store: str, broker: MemoryUnderTest, tmp_path: Path) -> None:
+    asyncio.run(lose_five(store, broker, tmp_path))
+    call = ("rewind", "count", *APP, "-s", store, "--yes")
+
+    done, again = run(*call), run(*call)
+
+    assert (done.exit_code, "rewound: count" in done.stderr) == (0, True)
+    assert "0 lanes. Nothing was changed" in again.stderr
+
+
+@pytest.mark.parametrize(("name", "options"), [("unknown", ()), ("count", ("--accept-loss",))])
+def test_other_subscription_is_refused(
+    run: Run, store: str, broker: MemoryUnderTest, tmp_path: Path, name: str, options: tuple[str, ...]
+) -> None:
+    asyncio.run(lose_five(store, broker, tmp_path))
+
+    result = run("rewind", name, *APP, "-s", store, *options)
+
+    assert result.exit_code != 0
+    assert "Nothing was changed" in result.stderr

@@ -1,0 +1,158 @@
+"""`fait status` shows from the rows of a store what runs, what lags and what fails."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fait
+from fait._store.open import open_store
+from fait._tools.cli.status import ProgressHistory, _look
+from tests.tools.parked_shop import Paid, park, publish, shop_of
+
+Run = Callable[..., Any]
+FAIT = Path(sys.executable).with_name("fait")
+OWNER = f"{socket.gethostname()}:{os.getpid()}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, store_url: Callable[[str], str]) -> str:
+    return store_url(request.param)
+
+
+async def status_until(run: Run, url: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Return the status of `invoice` once it is as wanted, while this process may be a worker."""
+    async with asyncio.timeout(30):
+        while True:
+            result = await asyncio.to_thread(run, "status", "-s", url, "--json")
+            [status] = [json.loads(each) for each in result.stdout.splitlines()]
+            if wanted(status):
+                return status
+
+
+def test_status_without_a_worker_shows_lag_in_positions_and_seconds(run: Run, url: str) -> None:
+    assert run("db", "init", "-s", url).exit_code == 0
+    assert "no app has registered" in run("status", "-s", url).stderr
+    asyncio.run(publish(url))
+    idle = json.loads(run("status", "-s", url, "--json").stdout)
+    asyncio.run(publish(url, a=[1, 2]))
+    time.sleep(0.1)  # the lag is rounded to tenths of a second
+
+    lagging = json.loads(run("status", "-s", url, "--json").stdout)
+
+    assert (idle["state"], idle["lag"], idle["lag_s"]) == ("idle", 0, 0.0)
+    assert (lagging["subscription"], lagging["kind"], lagging["owners"]) == ("invoice", "reactor", [])
+    assert (lagging["state"], lagging["lag"] >= 2, 0 < lagging["lag_s"] < 30) == ("no worker", True, True)
+
+
+def test_events_that_it_does_not_handle_are_no_lag(run: Run, url: str) -> None:
+    async def other() -> None:
+        async with fait.App("other").open(url, run="elsewhere") as s:
+            await s.publish(fait.Untyped("other.done", {}), stream="other-1")
+
+    asyncio.run(publish(url))
+    asyncio.run(other())
+
+    status = json.loads(run("status", "-s", url, "--json").stdout)
+    assert (status["state"], status["lag"], status["head"] > status["position"]) == ("idle", 0, True)
+
+
+def test_status_shows_parked_keys_and_the_last_error(run: Run, url: str) -> None:
+    park(url, 2, a=[-1], b=[0, 1])
+
+    status = json.loads(run("status", "-s", url, "--json").stdout)
+    table = run("status", "-s", url).stdout
+
+    assert (status["state"], status["parked"], status["retrying"], status["lag"]) == ("idle", 2, 0, 0)
+    assert status["error_type"] in ("builtins.ValueError", "tests.tools.parked_shop.Unreachable")
+    assert "parked_shop.py:" in status["location"]
+    assert status["failing_since"]
+    assert "idle, parked 2 keys" in table
+    assert f"{status['error_type']} at " in table
+    assert run("pause", "invoice", "--reason", "r", "-s", url).exit_code == 0
+    assert "paused, parked 2 keys" in run("status", "-s", url).stdout
+
+
+async def test_status_shows_owner_and_retrying_keys_of_a_live_worker(run: Run, url: str) -> None:
+    def fail(event: Paid) -> None:
+        raise ValueError("no")
+
+    app = fait.App("shop")
+    app.on(Paid, name="invoice", start="beginning", on_failure=fait.FailurePolicy(initial_s=60, max_s=60))(fail)
+    async with app.open(url) as s:
+        await s.publish(Paid(1), stream="order-a")
+        status = await status_until(run, url, lambda each: each["retrying"] == 1)
+
+    assert (status["state"], status["owners"], status["error_type"]) == ("live", [OWNER], "builtins.ValueError")
+
+
+async def test_status_shows_an_outage_until_it_ends(run: Run, url: str) -> None:
+    closed = True
+
+    def call(event: Paid) -> None:
+        if closed:
+            raise fait.Unavailable("password=hunter2 the bank is closed", retry_after_s=0.05)
+
+    async with shop_of(call).open(url, lease_s=1) as s:
+        result = await s.publish(Paid(1), stream="order-a")
+        status = await status_until(run, url, lambda each: each["state"] == "waiting")
+        closed = False
+        await s.wait(result, timeout_s=30)
+        await status_until(run, url, lambda each: each["state"] == "live")
+
+    assert (status["error_type"], status["parked"], status["lag"] > 0) == ("fait.Unavailable", 0, True)
+    assert status["failing_since"]
+    assert "in call" not in status["owners"]
+
+
+def test_watch_shows_rate_and_ends_with_ctrl_c(url: str, tmp_path: Path) -> None:
+    asyncio.run(publish(url, a=[1]))
+    command = [FAIT, "status", "--watch", "--interval", "0.2", "--json", "-s", url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        first = json.loads(watch.stdout.readline())
+        park(url, 0, b=[1, 2, 3])
+        rates = [json.loads(watch.stdout.readline())["rate"] for _ in range(10)]
+        watch.send_signal(signal.SIGINT)
+        watch.communicate(timeout=20)
+
+    assert first["rate"] is None
+    assert watch.returncode == 130
+    assert all(each is not None and each >= 0 for each in rates)
+
+
+def test_worker_that_is_stopped_has_no_heartbeat(run: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fait._tools.cli.status.LEASE_DURATION_S", 0.3)
+    asyncio.run(publish(url, a=[1]))
+    command = [FAIT, "run", "--app", "tests.tools.parked_shop:shop", "--store", url]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        asyncio.run(status_until(run, url, lambda each: each["state"] == "live"))
+        worker.send_signal(signal.SIGSTOP)
+        lines = asyncio.run(watched(url))
+    finally:
+        worker.kill()
+        worker.communicate()
+
+    assert [each["owners"] for each in lines] == [[f"{socket.gethostname()}:{worker.pid}"]] * len(lines)
+    assert lines[-1]["state"] == "no heartbeat"
+
+
+async def watched(url: str) -> list[dict[str, Any]]:
+    """Return what `fait status` shows twice, with a pause."""
+    store, history = await open_store(url, create=False), ProgressHistory()
+    shown = list[dict[str, Any]]()
+    for _ in range(2):
+        shown += await _look(store, history)
+        await asyncio.sleep(0.5)
+    await store.close()
+    return shown
