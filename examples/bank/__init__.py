@@ -1,0 +1,1 @@
+"""A bank, in one module, with its tests."""

@@ -1,0 +1,1 @@
+"""Exports of jobs of other libraries, for `fait import`."""
