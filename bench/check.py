@@ -21,8 +21,8 @@ from uuid import UUID  # noqa: E402
 import fait  # noqa: E402
 from fait._events.registry import Registry, build_registry  # noqa: E402
 from fait._events.upcast import Upcaster  # noqa: E402
-from fait._evolution.check import check_types  # noqa: E402
-from fait._evolution.lock import Lock, Locks  # noqa: E402
+from fait._evolution.check.check_types import check_types  # noqa: E402
+from fait._evolution.locks.lock import Lock, Locks  # noqa: E402
 from fait.schema import describe, samples  # noqa: E402
 
 __all__ = ["main"]

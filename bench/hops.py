@@ -7,7 +7,7 @@ command     One `transact` of an aggregate whose stream has one event, and which
             subscription runs in the process.
 delivery    From the moment that event is in the log until `Recorder.record` has returned, which moves the checkpoint of
             an `async` handler in the same process. Counted is what runs outside of the context (`contextvars`) of the
-            command: the task of the processor, worker threads, and background tasks that happen to run, such as a
+            command: the tasks of the processor, worker threads, and background tasks that happen to run, such as a
             poller or the sending of NOTIFY. The append itself is not counted, nor are tasks and callbacks that it
             creates. The heartbeat and the retention sleep during the measurement.
 

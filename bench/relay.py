@@ -1,0 +1,210 @@
+"""Measures relays: events from a log on SQLite to each broker, next to the relay that a tutorial writes.
+
+`make bench-relay` takes two minutes; options are passed as in `make bench-relay ARGS="--rounds 5 --n 20000"`.
+
+The tutorial's relay reads a row of an outbox table, publishes it, waits for the confirmation, and marks the row. Both
+work on SQLite with `synchronous=FULL`, and every message is confirmed and flushed to disk by the broker. Ways alternate
+round by round. The delay is the time from the moment at which a command has committed until a consumer has the
+message, at a fixed rate of commands; all is in one process.
+"""
+
+import argparse
+import asyncio
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aiormq
+import nats
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from machine import machine
+from redis.asyncio import Redis
+
+import fait
+from fait.broker import ConsumedBatch, ConsumerSpec, Topology, open_broker
+from tests.servers.broker import BrokerServer
+from tests.servers.kafka import KafkaServer
+from tests.servers.nats import NatsServer
+from tests.servers.rabbitmq import RabbitmqServer
+from tests.servers.redis import RedisServer
+
+__all__ = ["main"]
+
+TOPIC, DELAYS, LANES, KEYS = "orders", "delays", 16, 1_000
+TEXT = "x" * 300
+SERVERS: dict[str, Callable[[], BrokerServer]] = {
+    "NATS, sync_interval always": NatsServer,
+    "Redis, appendfsync always": RedisServer,
+    "RabbitMQ, quorum queues": RabbitmqServer,
+    "RabbitMQ, streams": lambda: RabbitmqServer(queues="stream"),
+    "Kafka, flush.messages 1, linger.ms 0": KafkaServer,
+}
+
+Publish = Callable[[bytes], Awaitable[Any]]
+
+
+@fait.event("bench.placed")
+class Placed:
+    text: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=20_000, help="events of a round of a relay (default: 20,000)")
+    parser.add_argument("--naive", type=int, default=500, help="rows of a round of the tutorial's (default: 500)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds (default: 3)")
+    parser.add_argument("--rate", type=int, default=1_000, help="events per second for the delay (default: 1,000)")
+    parser.add_argument("--seconds", type=float, default=5, help="seconds of that (default: 5)")
+    options = parser.parse_args(arguments)
+    print(", ".join(f"{name}: {value}" for name, value in machine(Path(tempfile.gettempdir())).items()))
+    print(f"events of {len(TEXT)} bytes, {KEYS:,} keys, {LANES} lanes\n")
+    for name, start in SERVERS.items():
+        with start() as server, tempfile.TemporaryDirectory() as directory:
+            asyncio.run(measure(name, server, Path(directory), options))
+    return 0
+
+
+async def measure(name: str, server: BrokerServer, directory: Path, options: argparse.Namespace) -> None:
+    url: str = server.url  # type: ignore[attr-defined]
+    broker = await open_broker(url)
+    await broker.check(Topology({TOPIC: LANES, DELAYS: LANES}), create=True)
+    await broker.close()
+    naive_rates, rates = list[float](), list[float]()
+    for number in range(options.rounds):
+        naive_rates.append(await naive(server, directory / f"naive-{number}.db", options.naive))
+        rates.append(await relayed(url, directory / f"log-{number}.db", options.n))
+    ratio = statistics.median(rate / base for rate, base in zip(rates, naive_rates, strict=True))
+    delays = await delayed(url, directory / "delay.db", options.rate, int(options.rate * options.seconds))
+    print(name)
+    print(f"  one row, wait, mark  {statistics.median(naive_rates):10,.0f} events/s")
+    print(f"  relay of fait        {statistics.median(rates):10,.0f} events/s {ratio:7.1f} times")
+    percentiles = [1_000 * delays[int(len(delays) * share)] for share in (0.5, 0.99)]
+    print(
+        f"  commit to consumer at {options.rate:,} events/s: p50 {percentiles[0]:.1f} ms, p99 {percentiles[1]:.1f} ms\n"
+    )
+
+
+async def naive(server: BrokerServer, path: Path, count: int) -> float:
+    """Return the rate of the tutorial's relay."""
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("CREATE TABLE outbox (id INTEGER PRIMARY KEY, text TEXT, published INTEGER DEFAULT 0)")
+    database.execute("CREATE INDEX unpublished ON outbox (id) WHERE published = 0")
+    database.executemany("INSERT INTO outbox (text) VALUES (?)", [(TEXT,)] * count)
+    async with client(server) as publish:
+        started = time.perf_counter()
+        statement = "SELECT id, text FROM outbox WHERE published = 0 ORDER BY id LIMIT 1"
+        while (row := database.execute(statement).fetchone()) is not None:
+            await publish(row[1].encode())
+            database.execute("UPDATE outbox SET published = 1 WHERE id = ?", (row[0],))
+        rate = count / (time.perf_counter() - started)
+    database.close()
+    return rate
+
+
+@asynccontextmanager
+async def client(server: BrokerServer) -> AsyncGenerator[Publish, None]:
+    """The client library of the broker."""
+    if isinstance(server, NatsServer):
+        connection = await nats.connect(server.url)
+        stream = connection.jetstream()
+        await stream.add_stream(name="naive", subjects=["naive.>"])
+        yield lambda body: stream.publish("naive.orders", body)
+        await connection.close()
+    elif isinstance(server, RabbitmqServer):
+        async with aiormq.connect(server.url) as connected:
+            channel = await connected.channel()
+            await channel.queue_declare("naive", durable=True, arguments={"x-queue-type": "quorum"})
+            persistent = aiormq.spec.Basic.Properties(delivery_mode=2)
+            yield lambda body: channel.basic_publish(body, routing_key="naive", properties=persistent)
+    elif isinstance(server, KafkaServer):
+        async with kafka_producer(server) as produce:
+            yield produce
+    else:
+        assert isinstance(server, RedisServer)
+        redis: Any = Redis.from_url(server.url)
+        yield lambda body: redis.xadd("naive", {"data": body})
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def kafka_producer(server: KafkaServer) -> AsyncGenerator[Callable[[bytes], Awaitable[None]], None]:
+    """Publish with the client library of Kafka, without a delay for batches (`linger.ms=0`)."""
+    settings = {"bootstrap.servers": f"127.0.0.1:{server.port}", "acks": "all", "linger.ms": 0}
+    topic, admin = f"naive-{uuid4().hex}", AdminClient(settings)
+    admin.create_topics([NewTopic(topic, LANES, 1)])[topic].result()
+    producer = Producer({**settings, "enable.idempotence": True})
+
+    async def publish(body: bytes) -> None:
+        producer.produce(topic, body, b"key")
+        await asyncio.to_thread(producer.flush)
+
+    yield publish
+
+
+def app(url: str, topic: str, start: str) -> fait.App:
+    declared = fait.App("bench")
+    declared.include(Placed)
+    declared.relay(Placed, to=url, topic=topic, name=f"relay-{uuid4().hex}", start=start)  # type: ignore[arg-type]
+    return declared
+
+
+async def relayed(url: str, path: Path, count: int) -> float:
+    """Return the rate of a relay that catches up."""
+    store = f"sqlite:///{path}"
+    plain = fait.App("bench")
+    plain.include(Placed)
+    async with plain.open(store) as system:
+        for start in range(0, count, KEYS):
+            new = [fait.NewEvents(f"order-{n}", [Placed(TEXT)]) for n in range(min(KEYS, count - start))]
+            await system.append(*new)
+    started = time.perf_counter()
+    async with app(url, TOPIC, "beginning").open(store) as system:
+        await system.wait(timeout_s=300)
+        return count / (time.perf_counter() - started)
+
+
+async def delayed(url: str, path: Path, rate: int, count: int) -> list[float]:
+    """Return the delays from commit to consumer, sorted, of events at a fixed rate."""
+    broker = await open_broker(url)
+    start = "end" if broker.features.seekable else "acknowledged"
+    consumer = await broker.consumer(ConsumerSpec(name="bench", lanes=await broker.lanes(DELAYS), start=start), {})
+    committed, received = dict[int, float](), dict[int, float]()
+
+    async def consume() -> None:
+        while len(received) < count:
+            if isinstance(batch := await consumer.receive(1), ConsumedBatch):
+                now = time.perf_counter()
+                received.update(
+                    (int(each.headers.get("ce-sequence") or each.headers["ce_sequence"]), now)
+                    for each in batch.messages
+                )
+
+    async with app(url, DELAYS, "now").open(f"sqlite:///{path}") as system:
+        consuming = asyncio.create_task(consume())
+        started, commands = time.perf_counter(), set[asyncio.Task[None]]()
+
+        async def place(number: int) -> None:
+            result = await system.publish(Placed(TEXT), stream=f"order-{number % KEYS}")
+            committed[result.position] = time.perf_counter()
+
+        for number in range(count):
+            await asyncio.sleep(started + number / rate - time.perf_counter())
+            commands.add(asyncio.create_task(place(number)))
+        await asyncio.gather(*commands)
+        await asyncio.wait_for(consuming, 60)
+    await broker.close()
+    return sorted(received[position] - at for position, at in committed.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
