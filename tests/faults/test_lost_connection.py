@@ -243,9 +243,11 @@ async def test_silent_connection_raises_after_response_timeout(
     assert len(await line.stored(append)) == len(ids(append))
 
 
-@pytest.mark.usefixtures("short_timeouts")
 @pytest.mark.parametrize("kind", KINDS)
-async def test_append_on_one_silent_connection_is_stored_on_another(line: Line, kind: str) -> None:
+async def test_append_on_one_silent_connection_is_stored_on_another(
+    line: Line, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appender, "RESPONSE_TIMEOUT_S", 2)  # a busy machine needs the rest of it for the second attempt
     append = append_of(kind, "kept-1", 3)
     line.proxy.silence()
 

@@ -1,7 +1,7 @@
 """Server-sent events: complete, resumable, authorized, bounded, and without metadata."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.http.bank import Paid, bank, bank_app
 Message = dict[str, str]
 
 
-async def messages(client: httpx.AsyncClient, url: str, last_event_id: str | None = None) -> AsyncIterator[Message]:
+async def messages(client: httpx.AsyncClient, url: str, last_event_id: str | None = None) -> AsyncGenerator[Message]:
     """Yield the messages of a feed, as a browser reads them, until it ends."""
     headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
     async with client.stream("GET", url, headers=headers) as answer:
@@ -31,10 +31,18 @@ async def messages(client: httpx.AsyncClient, url: str, last_event_id: str | Non
                 message = {}
 
 
+async def resumed(client: httpx.AsyncClient, url: str, last_event_id: str | None = None) -> AsyncGenerator[Message]:
+    """Yield the messages of a feed; connect again when it ends, as a browser does."""
+    while True:
+        async for message in messages(client, url, last_event_id):
+            last_event_id = message.get("id", last_event_id)
+            yield message
+
+
 async def take(client: httpx.AsyncClient, url: str, count: int, last_event_id: str | None = None) -> list[Message]:
     """Return the first messages with data."""
     taken = list[Message]()
-    async with aclosing(messages(client, url, last_event_id)) as received:  # type: ignore[type-var]
+    async with aclosing(resumed(client, url, last_event_id)) as received:
         async for message in received:
             taken += [message] if "data" in message else []
             if len(taken) == count:
@@ -89,10 +97,10 @@ async def test_change_of_a_read_model_is_a_key_with_which_the_client_reads_the_r
 ) -> None:
     async with bank(store_url(backend)) as client:
         await client.put("/accounts/a?owner=ada")
-        receiving = asyncio.create_task(take(client, "/changes", 1))
-        await asyncio.sleep(0.1)
-        await client.put("/accounts/b?owner=bob")
-        [change] = await receiving
+        async with aclosing(resumed(client, "/changes")) as received:
+            await anext(received)  # the place at which the feed has begun
+            await client.put("/accounts/b?owner=bob")
+            change = await anext(message async for message in received if "data" in message)
         data: Any = msgspec.json.decode(change["data"])
         row = await client.get(f"/accounts/{data['key']}", headers={"Fait-Position": data["position"]})
 
@@ -105,9 +113,9 @@ async def test_feed_of_changes_ends_after_its_lifetime_and_is_continued_without_
         [last] = [message["id"] for message in first if "id" in message]
         for number in range(3):
             await client.put(f"/accounts/{number}?owner=ada")
-        resumed = await take(client, "/changes", 3, last)
+        received = await take(client, "/changes", 3, last)
 
-        assert [msgspec.json.decode(each["data"])["key"] for each in resumed] == ["0", "1", "2"]
+        assert [msgspec.json.decode(each["data"])["key"] for each in received] == ["0", "1", "2"]
 
 
 async def test_each_connection_of_a_feed_is_authorized() -> None:
