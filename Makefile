@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHONS ?= 3.11=lowest 3.11 3.12 3.13 3.14
 PYTHONS_DIR ?= /tmp/fait-pythons
 
-.PHONY: help install demo demo-brokers quick test check style mutants soundness pythons soak hostile fleet delivery bench bench-postgres bench-outbox bench-mark bench-brokers bench-relay bench-handled bench-held bench-upcasting bench-check bench-http hops clean
+.PHONY: help install demo demo-brokers quick test test-failed check style mutants soundness pythons soak hostile fleet delivery bench bench-postgres bench-outbox bench-mark bench-brokers bench-relay bench-handled bench-held bench-upcasting bench-check bench-http hops clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ quick: install ## tests without a server and without slow programs: 90 s
 
 test: install ## all tests, on real servers: 25 minutes
 	$(BIN)/pytest -n 4 # more than the cores: most tests wait for disks, servers and clocks
+
+test-failed: install ## the tests that failed in the last run, one after the other
+	$(BIN)/pytest --last-failed --last-failed-no-failures none
 
 check: install ## formatting, lint, types, import contracts, style: 30 s
 	$(BIN)/ruff format --check .
