@@ -1,11 +1,9 @@
 """Reads partitions from offsets of its own: it is no member of a group, so no rebalance takes a partition from it.
 
-The offsets that it acknowledges are committed to the group with its name, for tools that show the lag. A read runs in
-the thread of the client and in a task, which continues over calls, so that canceling a call loses no message.
+The offsets that it acknowledges are committed to the group with its name, for tools that show the lag. Reads run in
+the thread of the client.
 """
 
-import asyncio
-import contextlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -15,8 +13,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Top
 from fait._broker_errors import OffsetLost, TopologyMismatch
 from fait._delivery.brokers.kafka.connection import KafkaConnection, KafkaFailure
 from fait._delivery.brokers.kafka.names import topic_name
-from fait._delivery.brokers.port import ConsumedBatch, ConsumedMessage, ConsumerSpec, Lane
-from fait._delivery.brokers.ready_lanes import ReadyLanes
+from fait._delivery.brokers.lane_reader import LaneReader
+from fait._delivery.brokers.port import ConsumedMessage, ConsumerSpec, Lane
 from fait._errors import FaitError
 
 __all__ = ["KafkaConsumer"]
@@ -34,7 +32,7 @@ _MISSING: Final = {
 }
 
 
-class KafkaConsumer:
+class KafkaConsumer(LaneReader):
     """A consumer.
 
     Args:
@@ -43,6 +41,7 @@ class KafkaConsumer:
     """
 
     def __init__(self, spec: ConsumerSpec, connection: KafkaConnection) -> None:
+        super().__init__(spec)
         settings: dict[str, Any] = {
             "group_id": spec.name,
             "enable_auto_commit": False,
@@ -54,10 +53,8 @@ class KafkaConsumer:
         self._connection = connection
         self._client = connection.client(Consumer, **settings)
         self._lanes = {(topic_name(lane.topic), lane.number): lane for lane in spec.lanes}
-        self._ready = ReadyLanes(spec.lanes, spec.maximum_batch)
         self._paused = set[Lane]()
         self._committed: dict[Lane, int] = {}
-        self._reading: asyncio.Task[list[Message]] | None = None
 
     async def open(self, offsets: Mapping[Lane, str]) -> None:
         """Begin to read.
@@ -109,27 +106,11 @@ class KafkaConsumer:
     def _partition(self, lane: Lane, offset: int = OFFSET_BEGINNING) -> TopicPartition:
         return TopicPartition(topic_name(lane.topic), lane.number, offset)
 
-    async def receive(self, timeout_s: float) -> ConsumedBatch | None:
-        """Return the next messages of a lane."""
-        end = asyncio.get_running_loop().time() + timeout_s
-        while (batch := self._ready.next_batch()) is None:
-            remaining = end - asyncio.get_running_loop().time()
-            if remaining <= 0:
-                return None
-            await self._read(remaining)
-        return batch
-
-    async def _read(self, remaining_s: float) -> None:
-        if self._reading is None:
-            call = self._client.call(partial(self._poll, set(self._ready.wanted)))
-            self._reading = asyncio.create_task(call)
-        done, _ = await asyncio.wait({self._reading}, timeout=remaining_s)
-        if done:
-            finished, self._reading = self._reading, None
-            try:
-                self._add(await finished)
-            except KafkaFailure as failure:
-                raise self._error(failure) from None
+    async def _read(self) -> None:
+        try:
+            self._add(await self._client.call(partial(self._poll, set(self._ready.wanted))))
+        except KafkaFailure as failure:
+            raise self._error(failure) from None
 
     def _poll(self, wanted: set[Lane], consumer: Consumer) -> list[Message]:
         self._pause(set(self._spec.lanes) - wanted, consumer)
@@ -168,21 +149,10 @@ class KafkaConsumer:
             raise self._error(failure) from None
         self._committed[lane] = following
 
-    def pause(self, lane: Lane) -> None:
-        """Deliver no messages of a lane."""
-        self._ready.pause(lane)
-
-    def resume(self, lane: Lane) -> None:
-        """Deliver messages of a lane again."""
-        self._ready.resume(lane)
-
     async def close(self) -> None:
         """Close its client."""
         await self._client.close()
-        if self._reading is not None:
-            self._reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await self._reading
+        await self._end_reading()
 
 
 def message_of(message: Message) -> ConsumedMessage:
