@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Top
 from fait._broker_errors import OffsetLost, TopologyMismatch
 from fait._delivery.brokers.kafka.connection import KafkaConnection, KafkaFailure
 from fait._delivery.brokers.kafka.names import topic_name
-from fait._delivery.brokers.lane_reader import LaneReader
+from fait._delivery.brokers.polling_consumer import PollingConsumer
 from fait._delivery.brokers.port import ConsumedMessage, ConsumerSpec, Lane
 from fait._errors import FaitError
 
@@ -32,7 +32,7 @@ _MISSING: Final = {
 }
 
 
-class KafkaConsumer(LaneReader):
+class KafkaConsumer(PollingConsumer):
     """A consumer.
 
     Args:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from fait._delivery.brokers.lane_reader import LaneReader
+from fait._delivery.brokers.polling_consumer import PollingConsumer
 from fait._delivery.brokers.port import ConsumerSpec, Lane
 from fait._delivery.brokers.redis.connection import RedisConnection, ServerError
 from fait._delivery.brokers.redis.keys import message_of, stream_key
@@ -15,7 +15,7 @@ BLOCK_S: Final = 0.2
 """Maximum time that the server waits for an entry. A lane that is resumed during a read is not part of it."""
 
 
-class RedisConsumer(LaneReader):
+class RedisConsumer(PollingConsumer):
     """A consumer with a connection of its own.
 
     Args:

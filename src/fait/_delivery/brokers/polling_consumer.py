@@ -7,10 +7,10 @@ from abc import ABC, abstractmethod
 from fait._delivery.brokers.port import ConsumedBatch, ConsumerSpec, Lane
 from fait._delivery.brokers.ready_lanes import ReadyLanes
 
-__all__ = ["LaneReader"]
+__all__ = ["PollingConsumer"]
 
 
-class LaneReader(ABC):
+class PollingConsumer(ABC):
     """What consumers of a broker have in common that are asked for messages.
 
     Args:
