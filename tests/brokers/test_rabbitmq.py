@@ -12,6 +12,7 @@ import pytest
 
 from fait import BrokerUnavailable, TopologyMismatch, UsageError
 from fait._delivery.brokers.destination import destination_of
+from fait._delivery.brokers.rabbitmq import consumer
 from fait._delivery.brokers.rabbitmq.connection import RabbitmqConnection
 from fait._delivery.brokers.rabbitmq.queues import queue_arguments
 from fait.broker import (
@@ -264,6 +265,50 @@ async def test_second_consumer_of_a_queue_is_refused_and_the_first_one_continues
 
     await publish(await opened.publisher(broker), message(1))
     assert [each.body for each in await received(first)] == [b"1"]
+
+
+async def test_consumer_waits_for_a_former_one_that_is_closed_soon(opened: Opened) -> None:
+    broker = await opened.broker(lanes=2)
+    await publish(await opened.publisher(broker), message(1))
+    former = await opened.consumer(broker)
+    opening = asyncio.create_task(opened.consumer(await opened.broker()))
+    await asyncio.sleep(0.3)
+    assert not opening.done()
+
+    await former.close()
+
+    assert [each.body for each in await received(await opening)] == [b"1"]
+
+
+async def test_one_of_two_consumers_that_begin_at_the_same_time_gets_all_queues(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "LOCK_WAIT_S", 0.3)
+    await opened.broker(lanes=8)
+    for _ in range(3):
+        brokers = [await opened.broker() for _ in range(2)]
+        results = await asyncio.gather(*map(opened.consumer, brokers), return_exceptions=True)
+
+        assert sum(isinstance(each, BrokerUnavailable) for each in results) == 1
+        await asyncio.gather(*(each.close() for each in brokers))
+
+
+async def test_new_consumer_gets_few_messages_before_it_acknowledges_some(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "MAX_UNACKNOWLEDGED", 200)
+    broker = await opened.broker(lanes=4)
+    publisher, lanes = await opened.publisher(broker), await broker.lanes(opened.topic)
+    for start in range(0, 400, 200):
+        await publish(publisher, *[message(start + at, "k" * (at % 4 + 1)) for at in range(200)])
+    reader, batches = await opened.consumer(broker), list[ConsumedBatch]()
+    while isinstance(batch := await reader.receive(0.5), ConsumedBatch):
+        batches.append(batch)
+
+    assert sum(len(each.messages) for each in batches) == 200
+
+    await reader.acknowledge(lanes[0], [each for each in batches if each.lane == lanes[0]][-1].messages[-1].offset)
+    assert await received(reader)
 
 
 async def test_queue_without_single_active_consumer_has_no_consumer(opened: Opened) -> None:

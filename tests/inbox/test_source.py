@@ -13,20 +13,24 @@ import pytest
 from msgspec.structs import replace
 
 import fait
-from fait._clock import ManualClock
+from fait._clock import Clock, ManualClock
 from fait._delivery.brokers.memory.server import server_of
 from fait._delivery.brokers.port import ConsumedMessage, Lane
+from fait._delivery.brokers.rabbitmq import consumer
 from fait._delivery.inbox import source
 from fait._delivery.inbox.consumer import decoder_of
 from fait._delivery.inbox.progress import ReceptionProgress
 from fait._delivery.inbox.received_event import MAX_POSITION, ReceivedEvent, Reception, bounded_text
+from fait._delivery.inbox.source import InboxSource, SourceSpec
 from fait._delivery.wire.outgoing import bucket_of, message_of
 from fait._delivery.wire.provenance import sequence_of, source_text
 from fait._store.open import open_admin
 from fait._store.ports.failures import FailureRequest
-from fait._store.ports.inbox import MAX_POSITION_JUMP, MAX_TEXT_BYTES, MarkKey, MessageId
+from fait._store.ports.inbox import MAX_POSITION_JUMP, MAX_TEXT_BYTES, Inbox, MarkKey, MessageId
+from fait._store.ports.leases import Lease
 from fait._store.ports.registrations import RangeKey
 from fait._store.ports.unit_of_work import RangeMove
+from fait._subscriptions.runner import Runner
 from fait.testing.contract.store import START
 from tests.inbox.topics import (
     SHORT_RETRY,
@@ -41,10 +45,12 @@ from tests.inbox.topics import (
     until,
 )
 from tests.servers.nats import NatsServer
+from tests.servers.rabbitmq import RabbitmqServer
 
 TRUSTED = Reception(frozenset(), frozenset({"log-1"}))
 UNTRUSTED = Reception(frozenset(), frozenset())
 LANE = Lane("orders", 2)
+LEASE_S = 0.2
 
 
 @fait.event("stock.wanted", expires=True)
@@ -425,6 +431,53 @@ async def test_slow_key_holds_the_offset_of_its_lane_and_no_other_key() -> None:
 
     assert seen[:3] == [1, 3, 5]
     assert seen[3:] == [2, 4]
+
+
+async def test_done_messages_are_acknowledged_soon_at_a_broker_that_waits_for_it(
+    rabbitmq_server: RabbitmqServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "MAX_UNACKNOWLEDGED", 50)
+    seen = list[Any]()
+    async with new_topic(rabbitmq_server.url, lanes=1) as topic:
+        await topic.publish(*[placed(position, f"{position % 7}") for position in range(1, 501)])
+        async with app_of(topic.url, topic.name, seen).open("memory:"):
+            await until(lambda: len(seen) == 500, timeout_s=source.POLL_S * 6)
+
+
+async def test_workers_whose_heartbeats_stop_while_they_open_the_broker_make_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, send_heartbeat, opening, seen = InboxSource._connect, Runner._send_heartbeat, set[str](), list[Any]()
+
+    class SlowSource(InboxSource):
+        """Opening the broker takes longer than a lease, and keeps the event loop of the worker busy."""
+
+        def __init__(self, spec: SourceSpec, inbox: Inbox, clock: Clock, lease: Lease) -> None:
+            super().__init__(spec, inbox, clock, lease)
+            self._worker = lease.worker
+
+        async def _connect(self) -> Any:
+            opening.add(self._worker)
+            try:
+                await asyncio.sleep(3 * LEASE_S)
+                return await connect(self)
+            finally:
+                opening.discard(self._worker)
+
+    async def send_when_idle(self: Runner) -> None:
+        while self.worker in opening:  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+        await send_heartbeat(self)
+
+    monkeypatch.setattr("fait._delivery.inbox.consumer.InboxSource", SlowSource)
+    monkeypatch.setattr(Runner, "_send_heartbeat", send_when_idle)
+    async with new_topic(f"memory:{uuid4().hex}") as topic:
+        await topic.publish(placed(1, "a"), placed(2, "b"))
+        app, url = app_of(topic.url, topic.name, seen), f"sqlite:///{tmp_path}/stock.db"
+        async with app.open(url, lease_s=LEASE_S) as system, app.open(url, lease_s=LEASE_S):
+            await idle(system, 2)
+
+    assert sorted(each.number for each in seen) == [1, 2]
 
 
 # Declaration

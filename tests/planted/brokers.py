@@ -168,6 +168,20 @@ FAULTS = [
         f"{RABBITMQ}second_consumer_of_a_queue_is_refused_and_the_first_one_continues",
     ),
     Mutant(
+        "a consumer of a RabbitMQ queue does not wait for the former one, which is about to close",
+        "_delivery/brokers/rabbitmq/consumer.py",
+        "former-consumer-not-awaited",
+        "if True:",
+        f"{RABBITMQ}consumer_waits_for_a_former_one_that_is_closed_soon",
+    ),
+    Mutant(
+        "the server delivers as many messages of each RabbitMQ queue as of all together",
+        "_delivery/brokers/rabbitmq/consumer.py",
+        "messages-of-lanes-not-bounded-together",
+        "self._prefetch = MAX_UNACKNOWLEDGED",
+        f"{RABBITMQ}new_consumer_gets_few_messages_before_it_acknowledges_some",
+    ),
+    Mutant(
         "a RabbitMQ queue with several active consumers is read",
         "_delivery/brokers/rabbitmq/settings.py",
         "several-active-consumers",

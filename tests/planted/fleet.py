@@ -49,6 +49,13 @@ FAULTS: Final = (
         OBSERVER + "worker_is_expired_when_its_heartbeat_has_stood_still",
     ),
     Mutant(
+        "a worker whose heartbeats are late is expired as soon as before, each time",
+        "_subscriptions/worker_observer.py",
+        "late-worker-expired-again-and-again",
+        "if False:",
+        OBSERVER + "worker_that_was_expired_and_lives_has_twice_as_much_time_and_at_most_four_times",
+    ),
+    Mutant(
         "a worker of other subscriptions is expired after the lease of this one",
         "_subscriptions/worker_observer.py",
         "worker-of-other-subscriptions-expired-early",

@@ -11,6 +11,13 @@ START = "tests/inbox/test_start.py::test_"
 
 FAULTS = [
     Mutant(
+        "done messages are acknowledged a second later, at a broker that delivers no others before",
+        "_delivery/inbox/source.py",
+        "done-messages-not-acknowledged-soon",
+        "return POLL_S",
+        SOURCE + "done_messages_are_acknowledged_soon_at_a_broker_that_waits_for_it",
+    ),
+    Mutant(
         "a mark moves from another position than the expected one",
         "_store/ports/inbox.py",
         "mark-moved-from-another-position",

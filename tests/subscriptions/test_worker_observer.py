@@ -40,6 +40,18 @@ def test_worker_that_returns_is_observed_anew() -> None:
     assert observer.expired([registered("you", 1, "mail")], [], 105.5) == []
 
 
+def test_worker_that_was_expired_and_lives_has_twice_as_much_time_and_at_most_four_times() -> None:
+    observer, now = WorkerObserver("me", frozenset({"mail"}), LEASE_S), 100.0
+    for heartbeat, timeout_s in enumerate([LEASE_S, 2 * LEASE_S, 4 * LEASE_S, 4 * LEASE_S], start=1):
+        worker = registered("you", heartbeat, "mail")
+        assert observer.expired([worker], [], now) == []
+        assert observer.expired([worker], [], now + timeout_s - 0.1) == []
+        now += timeout_s
+        assert names(observer.expired([worker], [], now)) == ["you"]
+        assert observer.expired([], [], now + 1) == []  # its row is deleted, until it registers again
+        now += 2
+
+
 def test_own_heartbeat_is_not_observed() -> None:
     observer = WorkerObserver("me", frozenset({"mail"}), LEASE_S)
     observer.expired([registered("me", 1, "mail")], [], 100.0)

@@ -1,5 +1,10 @@
-"""Finds workers whose heartbeat stands still, by the monotonic clock of this process alone."""
+"""Finds workers whose heartbeat stands still, by the monotonic clock of this process alone.
 
+A crashed worker and one on a busy machine look the same. If a worker was expired and still lives, it gets more time:
+otherwise, workers whose heartbeats are late would take ranges from each other before they have recorded anything.
+"""
+
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -9,6 +14,9 @@ __all__ = ["IDLE_WORKER_TIMEOUT_S", "WorkerObserver"]
 
 IDLE_WORKER_TIMEOUT_S: Final = 60.0
 """Minimum time without a heartbeat after which a worker is removed that runs none of the same subscriptions."""
+
+MAX_DOUBLINGS: Final = 2
+"""How many times the timeout of a worker is doubled that was expired and still lives."""
 
 
 class WorkerObserver:
@@ -29,6 +37,8 @@ class WorkerObserver:
         self._subscriptions = subscriptions
         self._lease_s = lease_s
         self._since: dict[str, tuple[int, float]] = {}
+        self._expired: dict[str, int] = {}  # heartbeats at which workers were expired
+        self._late = Counter[str]()  # how many times a worker was expired although it lives
 
     @property
     def expires_at(self) -> float:
@@ -50,13 +60,18 @@ class WorkerObserver:
         for each in workers:
             id, heartbeat = each.worker.id, each.heartbeat
             last, since = previous.get(id, (None, now))
+            # fault: late-worker-expired-again-and-again
+            if self._expired.pop(id, heartbeat) != heartbeat:
+                self._late[id] += 1
             # fault: worker-of-live-heartbeat-expired
             self._since[id] = (heartbeat, since if last == heartbeat else now)
         self.expiries = {
             each.worker.id: self._expiry(each, owners) for each in workers if each.worker.id != self._worker
         }
         # fault: crashed-worker-never-expires
-        return [each for each in workers if self.expiries.get(each.worker.id, now + 1) <= now]
+        expired = [each for each in workers if self.expiries.get(each.worker.id, now + 1) <= now]
+        self._expired |= {each.worker.id: each.heartbeat for each in expired}
+        return expired
 
     def _expiry(self, registered: RegisteredWorker, owners: Collection[str]) -> float:
         """Return when a worker is expired. One that runs other subscriptions may have a longer lease."""
@@ -64,4 +79,4 @@ class WorkerObserver:
         shares = worker.id in owners or not self._subscriptions.isdisjoint(worker.runs)
         # fault: worker-of-other-subscriptions-expired-early
         timeout_s = self._lease_s if shares else max(self._lease_s, IDLE_WORKER_TIMEOUT_S)
-        return self._since[worker.id][1] + timeout_s
+        return self._since[worker.id][1] + timeout_s * 2 ** min(self._late[worker.id], MAX_DOUBLINGS)

@@ -73,6 +73,11 @@ class ReceptionProgress:
         """The ids of messages that were received and are not done."""
         return frozenset(self._ids)
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a message was received and is not recorded as done."""
+        return any(self._places.values())
+
     def receive(self, lane: Lane, number: int, offset: str) -> None:
         """Take note of a message, which may be a duplicate."""
         self._places.setdefault(lane, deque()).append(_ReceivedPlace(number, offset))

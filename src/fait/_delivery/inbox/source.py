@@ -46,6 +46,9 @@ MAX_BATCH: Final = 200
 POLL_S: Final = 1.0
 """Maximum time for which a call waits for messages. Between two calls, the broker is told what is done."""
 
+ACKNOWLEDGE_S: Final = 0.02
+"""The same while messages are not done yet, at a broker that delivers no more before some are acknowledged."""
+
 MAX_STORED_MESSAGES: Final = 10_000
 """Number of stored messages of failed keys from which on a consumer receives no others."""
 
@@ -145,7 +148,7 @@ class InboxSource:
         if await self._is_full():
             await asyncio.sleep(FULL_POLL_S)
             return
-        batch = await consumer.receive(timeout_s)
+        batch = await consumer.receive(min(timeout_s, self._poll_s))
         if isinstance(batch, ConsumedBatch):
             await self.accept(batch)
         elif batch is not None:
@@ -153,6 +156,14 @@ class InboxSource:
             raise Unavailable(
                 f"another consumer reads lane {lane.number} of the topic {lane.topic!r}, or it is deleted"
             )
+
+    @property
+    def _poll_s(self) -> float:
+        """Maximum time for which a call waits for messages."""
+        assert self._broker is not None
+        is_limited = self._broker.features.acknowledges == "removal"
+        # fault: done-messages-not-acknowledged-soon
+        return ACKNOWLEDGE_S if is_limited and self.progress.is_unfinished else POLL_S
 
     async def _connect(self) -> Consumer:
         spec, self._broker = self._spec, await self._spec.open_broker()

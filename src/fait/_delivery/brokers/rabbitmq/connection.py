@@ -110,12 +110,13 @@ class RabbitmqConnection:
         timeout_s: timeout for each request.
 
     Attributes:
+        timeout_s: timeout for each request, in seconds.
         on_failure: functions that are called when the connection fails.
     """
 
     def __init__(self, destination: Destination, timeout_s: float) -> None:
         self._destination = destination
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._transport = transport_to(destination)
         self._client = client_of(destination, timeout_s, self._transport)
         self._control: Channel | None = None
@@ -135,6 +136,9 @@ class RabbitmqConnection:
         except BrokerUnavailable as error:
             if CLOSED in error.reason:  # aiormq does not pass on the reason
                 raise self.unavailable(f"the server refuses the virtual host {self._client.vhost!r}") from None
+            raise
+        except asyncio.CancelledError:
+            self.fail("it was not opened")
             raise
         client.closing.add_done_callback(self._on_closed)
 
@@ -190,7 +194,7 @@ class RabbitmqConnection:
         self.require()
         task = asyncio.ensure_future(doing())
         try:
-            await asyncio.wait({task}, timeout=self._timeout_s)
+            await asyncio.wait({task}, timeout=self.timeout_s)
         finally:
             if not task.done():
                 task.cancel()
@@ -199,7 +203,7 @@ class RabbitmqConnection:
 
     def _result(self, task: "asyncio.Future[Answer]", outcome: Outcome) -> Answer:
         if not task.done():
-            raise self.failed(f"no answer within {self._timeout_s:g} s", outcome)
+            raise self.failed(f"no answer within {self.timeout_s:g} s", outcome)
         # fault: rabbitmq-cancellation-is-ours
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:

@@ -22,7 +22,23 @@ from fait._delivery.brokers.ready_lanes import ReadyLanes
 __all__ = ["RabbitmqConsumer"]
 
 MAX_UNACKNOWLEDGED: Final = 2_000
-"""Maximum number of messages of a lane that are delivered and not acknowledged."""
+"""Maximum number of messages of all lanes that are delivered and not acknowledged, if each lane has enough.
+
+The server delivers so many again to each new consumer, before that has handled one. More could take a busy process
+longer than its lease lasts, so that no owner of the lease would get any further.
+"""
+
+MIN_UNACKNOWLEDGED: Final = 50
+"""The same of one lane, however many lanes there are."""
+
+LOCK_WAIT_S: Final = 3.0
+"""Maximum time for which a consumer waits for a former one, which may not know yet that it has lost its lease."""
+
+LOCK_POLL_S: Final = 0.1
+"""Interval between two attempts to lock a queue."""
+
+LOCKED: Final = "RESOURCE_LOCKED"
+"""Beginning of the server's reason if another connection has locked a queue."""
 
 
 class LaneReader(Struct):
@@ -62,7 +78,10 @@ class RabbitmqConsumer:
         self._open_channel = open_channel
         self._session = uuid4().hex
         self._ready = ReadyLanes(spec.lanes, spec.maximum_batch)
+        # fault: messages-of-lanes-not-bounded-together
+        self._prefetch = max(MIN_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED // max(1, len(spec.lanes)))
         self._readers: dict[Lane, LaneReader] = {}
+        self._locks: list[str] = []
         self._revoked: list[Lane] = []
         self._arrival = asyncio.Event()
         connection.on_failure.append(self._arrival.set)
@@ -73,7 +92,38 @@ class RabbitmqConsumer:
         Args:
             offsets: offset of the last message of each lane of streams that is not read; "": read from the beginning.
         """
+        if self._kind == "quorum":
+            # fault: second-consumer-waits-silently
+            await self._lock_queues()
         await asyncio.gather(*(self._open(lane, offsets.get(lane)) for lane in self._spec.lanes))
+
+    async def _lock_queues(self) -> None:
+        """Lock the queues for this connection. Otherwise, a second consumer would wait, and say nothing.
+
+        All consumers lock in the same order, so that one of two that begin at the same time gets all of its queues.
+        """
+        end = asyncio.get_running_loop().time() + min(LOCK_WAIT_S, self._connection.timeout_s / 2)
+        for lane in sorted(self._spec.lanes):
+            queue = lane_name(lane.topic, lane.number)
+            while not await self._lock(lock_name(queue)):
+                # fault: former-consumer-not-awaited
+                if asyncio.get_running_loop().time() >= end:
+                    raise self._connection.failed(
+                        f"the queue {queue!r} has another consumer. A queue has one; streams (?queues=stream) have "
+                        "several"
+                    )
+                await asyncio.sleep(LOCK_POLL_S)
+
+    async def _lock(self, name: str) -> bool:
+        """Lock a queue. Returns whether no other connection has locked it."""
+        try:
+            await self._connection.ask(lambda channel: channel.queue_declare(name, exclusive=True))
+        except ServerRefusal as refusal:
+            if refusal.text.startswith(LOCKED):
+                return False
+            raise self._connection.failed(refusal.text) from None
+        self._locks.append(name)
+        return True
 
     async def _open(self, lane: Lane, offset: str | None) -> None:
         channel: Any = await self._open_channel(lane)
@@ -81,21 +131,10 @@ class RabbitmqConsumer:
         # Also when the queue is deleted: the server then ends the delivery, or closes the channel.
         channel.closing.add_done_callback(partial(self._revoke, lane))
         channel.on_consumer_cancel_callbacks.add(partial(self._revoke, lane))
-        await self._connection.run(lambda: channel.basic_qos(prefetch_count=MAX_UNACKNOWLEDGED))
+        await self._connection.run(lambda: channel.basic_qos(prefetch_count=self._prefetch))
         arguments = start_of(offset, self._spec) if self._kind == "stream" else None
         queue, handle = lane_name(lane.topic, lane.number), partial(self._handle, lane)
-        if self._kind == "quorum":
-            await self._lock(channel, queue)
         await self._connection.run(lambda: channel.basic_consume(queue, handle, arguments=arguments))
-
-    async def _lock(self, channel: Channel, queue: str) -> None:
-        """Lock a queue for this connection. Otherwise, a second consumer would wait, and say nothing."""
-        try:
-            # fault: second-consumer-waits-silently
-            await self._connection.run(lambda: channel.queue_declare(lock_name(queue), exclusive=True))
-        except ServerRefusal:
-            reason = f"the queue {queue!r} has another consumer. A queue has one; streams (?queues=stream) have several"
-            raise self._connection.failed(reason) from None
 
     async def _handle(self, lane: Lane, delivered: DeliveredMessage) -> None:
         self._ready.add(lane, [message_of(delivered, self._offset_of(delivered))])
@@ -160,12 +199,16 @@ class RabbitmqConsumer:
     async def close(self) -> None:
         """Close its channels: what is not acknowledged is delivered again to the next consumer."""
         readers, self._readers = self._readers, {}
-        await asyncio.gather(*(self._connection.finish(partial(self._end, *each)) for each in readers.items()))
+        await asyncio.gather(*(self._connection.finish(each.channel.close) for each in readers.values()))
+        if self._locks:
+            await self._connection.finish(self._unlock_queues)
 
-    async def _end(self, lane: Lane, reader: LaneReader) -> None:
-        if self._kind == "quorum":
-            await reader.channel.queue_delete(lock_name(lane_name(lane.topic, lane.number)))
-        await reader.channel.close()
+    async def _unlock_queues(self) -> None:
+        async def unlock(channel: Channel) -> None:
+            while self._locks:
+                await channel.queue_delete(self._locks.pop())
+
+        await self._connection.ask(unlock)
 
 
 def lock_name(queue: str) -> str:
