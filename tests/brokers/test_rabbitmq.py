@@ -162,7 +162,7 @@ async def test_full_queue_is_an_outage_and_keeps_the_order_of_the_key(opened: Op
 async def test_message_above_the_limit_of_the_server_is_refused_alone(opened: Opened) -> None:
     limit = "application:{0}_env(rabbit, max_message_size{1})."
     broker = await opened.broker(lanes=1)
-    opened.server.control("eval", limit.format("set", ", 100000"))
+    await opened.server.control("eval", limit.format("set", ", 100000"))
     try:
         publisher = await opened.publisher(broker)
         large = message(2, body=b"x" * 100_001)
@@ -171,7 +171,7 @@ async def test_message_above_the_limit_of_the_server_is_refused_alone(opened: Op
         )
         again = await publish(publisher, message(6, "kk", b"y" * 100_000), message(7, "kk"))
     finally:
-        opened.server.control("eval", limit.format("set", ", 134217728"))
+        await opened.server.control("eval", limit.format("set", ", 134217728"))
 
     assert [type(each) for each in outcomes] == [Accepted, Refused, Unsent, Accepted, Accepted]
     assert isinstance(refused := outcomes[1], Refused)

@@ -216,14 +216,14 @@ class RabbitmqUnderTest(ServerUnderTest):
 
     @asynccontextmanager
     async def limited(self) -> AsyncIterator[None]:
-        self._limit(100_000)
+        await self._limit(100_000)
         try:
             yield
         finally:
-            self._limit(134_217_728)
+            await self._limit(134_217_728)
 
-    def _limit(self, size: int) -> None:
-        self.server.control("eval", f"application:set_env(rabbit, max_message_size, {size}).")
+    async def _limit(self, size: int) -> None:
+        await self.server.control("eval", f"application:set_env(rabbit, max_message_size, {size}).")
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """RabbitMQ servers that the tests start, kill and freeze."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -129,10 +130,11 @@ class RabbitmqServer(BrokerServer):
         # The listeners are started after all queues are recovered. A client that says nothing is disconnected.
         return answers(self.port)
 
-    def control(self, *arguments: str) -> str:
-        """Run `rabbitmqctl`, which takes a second, and return what it prints."""
+    async def control(self, *arguments: str) -> str:
+        """Run `rabbitmqctl` and return what it prints. It takes seconds, and heartbeats of connections are due then."""
         command = [self._script.with_name("rabbitmqctl"), *arguments]
-        done = subprocess.run(
+        done = await asyncio.to_thread(
+            subprocess.run,
             ["/usr/bin/env", *(f"{name}={value}" for name, value in self._variables().items()), "/bin/sh", *command],
             cwd=self.directory, env=environment(), capture_output=True, text=True, check=True, **account(),
         )  # fmt: skip
