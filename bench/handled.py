@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from machine import machine
-from relay import KEYS, LANES, SERVERS, TEXT, TOPIC
+from relay import KEYS, LANES, TEXT, TOPIC, servers
 
 import fait
 from fait.broker import Topology, open_broker
@@ -28,6 +28,8 @@ from tests.servers.broker import BrokerServer
 __all__ = ["main"]
 
 RELAY = "relay"
+MAX_LINE_BYTES = 1 << 24
+"""Maximum size of the line with the times of all calls: 28 bytes for each."""
 
 
 @fait.event("bench.numbered")
@@ -40,10 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=1_000, help="events per second (default: 1,000)")
     parser.add_argument("--seconds", type=float, default=10, help="seconds of that (default: 10)")
+    parser.add_argument("--only", default="", help="measure only brokers whose name begins with this, such as NATS")
     options = parser.parse_args(arguments)
     print(", ".join(f"{name}: {value}" for name, value in machine(Path(tempfile.gettempdir())).items()))
     print(f"events of {len(TEXT)} bytes, {KEYS:,} keys, {LANES} lanes, {options.rate:,} events/s\n")
-    for name, start in SERVERS.items():
+    for name, start in servers(options.only).items():
         with start() as server, tempfile.TemporaryDirectory() as directory:
             times = asyncio.run(measured(server, Path(directory), options.rate, int(options.rate * options.seconds)))
         shown = ", ".join(f"p{share * 100:g} {1_000 * times[int(len(times) * share)]:.1f} ms" for share in (0.5, 0.99))
@@ -63,7 +66,9 @@ async def measured(server: BrokerServer, directory: Path, rate: int, count: int)
     async with publishing.open(f"sqlite:///{directory}/publishing.db") as system:
         command = ["-m", "handled", "--child", f"sqlite:///{directory}/consuming.db", url]
         command += [system.store.log.identity.log_id, str(count)]
-        consumer = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
+        consumer = await asyncio.create_subprocess_exec(
+            sys.executable, *command, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE_BYTES
+        )
         assert consumer.stdout is not None
         await consumer.stdout.readline()
         committed = await append(system, rate, count)

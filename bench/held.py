@@ -37,6 +37,11 @@ CHUNK = 100
 """Number of events of the backlog that are appended at once."""
 
 SETTINGS = {"fsync": "on", "shared_buffers": "256MB", "max_wal_size": "4GB"}
+REPORT_TIMEOUT_S = 30
+"""Timeout for the reports of closed connections: a connection reports its last statements before it is gone."""
+
+CLOSING = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+    AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND state <> 'idle in transaction'"""
 REPLACED = """SELECT relname, n_tup_upd + n_tup_del AS replaced, n_dead_tup AS dead
     FROM pg_stat_user_tables WHERE relname LIKE 'fait_%'"""
 
@@ -175,8 +180,10 @@ async def received(consumer: Consumer, count: int) -> dict[int, float]:
 
 async def counts(url: str) -> tuple[dict[str, int], dict[str, int]]:
     """Return the numbers of row versions that were replaced, and of those that are dead, by table."""
-    await asyncio.sleep(2)  # until closed connections have reported
     connection: Any = await asyncpg.connect(url)
+    async with asyncio.timeout(REPORT_TIMEOUT_S):
+        while await connection.fetchval(CLOSING):  # noqa: ASYNC110 - nothing signals it
+            await asyncio.sleep(0.02)
     rows = await connection.fetch(REPLACED)
     await connection.close()
     return {row["relname"]: row["replaced"] for row in rows}, {row["relname"]: row["dead"] for row in rows}

@@ -63,13 +63,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default: 3)")
     parser.add_argument("--rate", type=int, default=1_000, help="events per second for the delay (default: 1,000)")
     parser.add_argument("--seconds", type=float, default=5, help="seconds of that (default: 5)")
+    parser.add_argument("--only", default="", help="measure only brokers whose name begins with this, such as NATS")
     options = parser.parse_args(arguments)
     print(", ".join(f"{name}: {value}" for name, value in machine(Path(tempfile.gettempdir())).items()))
     print(f"events of {len(TEXT)} bytes, {KEYS:,} keys, {LANES} lanes\n")
-    for name, start in SERVERS.items():
+    for name, start in servers(options.only).items():
         with start() as server, tempfile.TemporaryDirectory() as directory:
             asyncio.run(measure(name, server, Path(directory), options))
     return 0
+
+
+def servers(prefix: str) -> dict[str, Callable[[], BrokerServer]]:
+    """Return the brokers whose name begins with a prefix."""
+    return {name: start for name, start in SERVERS.items() if name.startswith(prefix)}
 
 
 async def measure(name: str, server: BrokerServer, directory: Path, options: argparse.Namespace) -> None:

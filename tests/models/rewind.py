@@ -7,7 +7,8 @@ Redriven messages move no position. A loss of them is not noticed if no later me
 replaces that one: both are excluded.
 
 In the design, a worker records with the checkpoint the position that the broker has confirmed for each bucket, and for
-a redriven key the first event and the position that the broker stored at that time. The next publisher compares these
+a redriven key the first event and the position that the broker stored at that time. What is published can be recorded
+later, with other events, but before a key is redriven. The next publisher compares these
 with the positions of the broker, by bucket. A rewind fences, sets the checkpoint back to the lowest position of the
 buckets that have lost messages, forgets failures beyond it, and redrives again what was redriven in the lost part.
 Variants are faulty designs.
@@ -30,6 +31,7 @@ Variant = Literal[
     "redriven events of the hole not redriven",
     "checkpoint set back without a fence",
     "checkpoint kept",
+    "key redriven before what is published is recorded",
 ]
 
 
@@ -63,6 +65,8 @@ class Worker(NamedTuple):
 
     token: int = 0
     checkpoint: int = 0
+    recorded: int = 0
+    """The checkpoint as the database has it."""
     start: int = 0
     failure: Failure | None = None
     call: Call | None = None
@@ -136,7 +140,7 @@ class _Model(NamedTuple):
         token, positions = s.token + 1, s.journal[-1].positions
         s = s._replace(token=token, openings=s.openings + 1, journal=(*s.journal, Entry(0, positions, token)))
         lost = any(self._lost(s, positions))
-        return _put(s, place, Worker(token, s.checkpoint, min(positions), s.failure, has_lost=lost))
+        return _put(s, place, Worker(token, s.checkpoint, s.checkpoint, min(positions), s.failure, has_lost=lost))
 
     def _lost(self, s: State, positions: tuple[int, int]) -> list[bool]:
         if self.variant == "confirmed position not recorded":
@@ -181,17 +185,22 @@ class _Model(NamedTuple):
                 parked = Call(event, failure=Failure(False, event), checkpoint=event)
                 refused = s._replace(refusals=s.refusals + 1)
                 yield f"{place} parks {event}", _put(refused, place, worker._replace(call=parked))
-        if failure and failure.is_redriven and worker.checkpoint >= worker.start:
+        is_unrecorded = worker.recorded < worker.checkpoint
+        if is_unrecorded and worker.token == s.token:
+            unrecorded = Call(0, failure=failure, checkpoint=worker.checkpoint)
+            yield f"{place} records what it has published", self._record(s, place, worker, unrecorded)
+        may_redrive = not is_unrecorded or self.variant == "key redriven before what is published is recorded"
+        if failure and failure.is_redriven and worker.checkpoint >= worker.start and may_redrive:
             yield from self._redrive(s, place, worker, failure)
 
     def _redrive(self, s: State, place: int, worker: Worker, failure: Failure) -> Iterator[tuple[str, State]]:
-        remaining = self.events_of_a(failure.next_position, worker.checkpoint)
+        remaining = self.events_of_a(failure.next_position, worker.recorded)
         if not remaining:
-            back = Call(0, failure=None, checkpoint=worker.checkpoint)
+            back = Call(0, failure=None, checkpoint=worker.recorded)
             yield f"{place} hands back", _put(s, place, worker._replace(call=back))
             return
         after = Failure(True, remaining[0] + 1) if remaining[1:] else None
-        call = Call(remaining[0], True, True, after, worker.checkpoint)
+        call = Call(remaining[0], True, True, after, worker.recorded)
         yield f"{place} redrives {remaining[0]}", _put(s, place, worker._replace(call=call))
 
     def _call_steps(self, s: State, place: int, worker: Worker, call: Call) -> Iterator[tuple[str, State]]:
@@ -204,6 +213,9 @@ class _Model(NamedTuple):
                 yield f"the call of {place} was lost", _put(s, place, Worker())
             return
         yield f"{place} records {call.event}", self._record(s, place, worker, call)
+        if call.event and not call.keeps_position and call.failure == worker.failure:
+            later = worker._replace(checkpoint=call.checkpoint, call=None, executed=False)
+            yield f"{place} records {call.event} later", _put(s, place, later)
 
     def _execute(self, s: State, place: int, worker: Worker, call: Call) -> State:
         last = s.journal[-1]
@@ -224,8 +236,9 @@ class _Model(NamedTuple):
         if call.keeps_position:
             first = min(call.event, s.redriven[1]) if s.redriven[0] >= 0 else call.event
             s = s._replace(redriven=(max(s.redriven[0], worker.start), first))
-        after = worker._replace(checkpoint=call.checkpoint, failure=call.failure, call=None, executed=False)
-        return _put(s._replace(checkpoint=call.checkpoint, failure=call.failure), place, after)
+        checkpoint, failure = call.checkpoint, call.failure
+        after = worker._replace(checkpoint=checkpoint, recorded=checkpoint, failure=failure, call=None, executed=False)
+        return _put(s._replace(checkpoint=checkpoint, failure=failure), place, after)
 
     def find_problem(self, s: State) -> str | None:
         if not s.losses and any(each.has_lost for each in s.workers):

@@ -5,8 +5,44 @@ from tests.planted.mutant import Mutant
 RELAY = "tests/relay/test_relay.py::test_"
 LOST = "tests/relay/test_lost_messages.py::test_"
 BROKERS = "tests/relay/test_brokers.py::test_"
+CHECKPOINTS = "tests/relay/test_checkpoints.py::test_"
 
 FAULTS = [
+    Mutant(
+        "a relay writes its checkpoint after each page",
+        "_subscriptions/lane_worker.py",
+        "checkpoint-after-each-page",
+        "return 0.0",
+        f"{CHECKPOINTS}checkpoint_is_written_once_in_an_interval_and_at_the_end",
+    ),
+    Mutant(
+        "the checkpoint of a relay whose broker stores no position is written later",
+        "_delivery/relay/range_publisher.py",
+        "checkpoint-of-a-broker-without-positions-waits",
+        "if False:",
+        f"{CHECKPOINTS}checkpoint_of_a_broker_that_stores_no_position_is_written_at_once",
+    ),
+    Mutant(
+        "messages that move no position at the broker are recorded later, and repeated after a crash",
+        "_delivery/relay/range_publisher.py",
+        "redriven-key-recorded-later",
+        "return True",
+        f"{CHECKPOINTS}events_of_a_key_that_had_failed_are_recorded_at_once",
+    ),
+    Mutant(
+        "a key is handed back before what its owner has published is recorded",
+        "_subscriptions/lane_worker.py",
+        "key-handed-back-below-what-is-finished",
+        "if False:",
+        f"{CHECKPOINTS}key_that_is_redriven_before_the_checkpoint_is_written_loses_no_later_event",
+    ),
+    Mutant(
+        "what was published is not recorded while the broker is unavailable",
+        "_subscriptions/processor.py",
+        "published-events-not-recorded-in-an-outage",
+        "if False:",
+        f"{CHECKPOINTS}checkpoint_is_written_before_an_outage",
+    ),
     Mutant(
         "a message that was accepted behind a refused one is sent again",
         "_subscriptions/subscription.py",

@@ -171,6 +171,76 @@ class Simulation:
                 await self.queue.record(JobResult())
 
 
+class PublishingSimulation(Simulation):
+    """A relay, whose broker stores the position of the live events that it has got. Records can be late."""
+
+    def __init__(self, chance: Random, batch: int) -> None:
+        self.arrived: list[int] = []
+        self._stored = 0
+        self._failed_once = set[str]()
+        super().__init__(chance, 1, batch)
+
+    def crash(self) -> None:
+        super().crash()
+        self._former = self._stored
+        self._failed_before = set(self.failures)
+
+    async def _end(self, job: Job, frontier: int, fails: bool) -> None:
+        key, is_late = job.events[0].stream if job.events else "", self._chance.random() < 0.7
+        if job.failure is not None:
+            await self._redrive(job.failure)
+            self.lane.end(job)
+        elif fails and key not in self._failed_once:  # the broker refuses one message of a key
+            await self._refuse(job, key)
+        else:
+            self._publish(job.events)
+            if fails and self._chance.random() < 0.3:
+                self.crash()
+                return
+            result = JobResult(job.events, Outcome(len(job.events)))
+            if is_late:
+                self.queue.record_later(result)
+            else:
+                await self.queue.record(result)
+            self.lane.end(job)
+
+    async def _refuse(self, job: Job, key: str) -> None:
+        self._failed_once.add(key)
+        aside = [each for each in job.events if each.stream == key]
+        await self.queue.record(JobResult((), Outcome(0), [FailureChange(key, (), failure_at(aside[0]))], aside))
+        self.lane.end(job, [each for each in job.events if each.stream != key])
+
+    def _publish(self, events: Sequence[RecordedEvent]) -> None:
+        """Publish live events, as `RangePublisher` does."""
+        for each in events:
+            is_failed = each.stream in self._failed_before
+            if is_failed or each.position > self._stored:
+                self.arrived.append(each.position)
+            self._stored = self._stored if is_failed else max(self._stored, each.position)
+
+    async def _redrive(self, failure: KeyFailure) -> None:
+        if self.lane.has_unrecorded_events:
+            await self.queue.record(JobResult())
+        if self.lane.frontier < self._former:
+            return
+        left = [each for each in self._events(failure.key) if failure.next_position <= each.position]
+        self.arrived += [each.position for each in left if each.position <= self.lane.frontier]
+        change = FailureChange(failure.key, (failure.state,), replace(failure, next_position=self.lane.frontier + 1))
+        await self.queue.record(JobResult((), Outcome(0), [change], read_to=self.lane.frontier))
+
+    def check(self) -> None:
+        assert {each.position for each in self.log if self.is_finished(each)} <= set(self.arrived)
+        for key in KEYS:
+            positions, first = [each.position for each in self._events(key)], list[int]()
+            arrived = [each for each in self.arrived if each in positions]
+            for each in arrived:
+                first += [each] if each not in first else []
+            assert first == positions[: len(first)]
+            assert arrived == first or key in self._failed_once
+        passed = [each for each in self.log if each.position <= self.lane.position]
+        assert all(each.position in self.arrived or each.stream in self.lane.failures for each in passed)
+
+
 def failure_at(event: RecordedEvent) -> KeyFailure:
     return KeyFailure(
         subscription="lane", key=event.stream, slot=0, state="retrying", next_position=event.position, attempts=1,
@@ -199,6 +269,27 @@ def test_every_event_takes_effect_once_and_in_order_for_each_key(chance: Random,
             simulation.check()
         await simulation.finish()
         assert sorted(simulation.effects) == [each.position for each in simulation.log]
+        assert (simulation.failures, simulation.lane.size) == ({}, 0)
+
+    asyncio.run(simulate())
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=not THOROUGH,
+    phases=tuple(Phase) if THOROUGH else (Phase.generate,),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.randoms(use_true_random=False), st.integers(1, 3))
+def test_every_event_is_published_in_order_although_records_are_late(chance: Random, batch: int) -> None:
+    async def simulate() -> None:
+        simulation = PublishingSimulation(chance, batch)
+        for _ in range(150):
+            await simulation.step()
+            simulation.check()
+        await simulation.finish()
+        assert set(simulation.arrived) == {each.position for each in simulation.log}
         assert (simulation.failures, simulation.lane.size) == ({}, 0)
 
     asyncio.run(simulate())

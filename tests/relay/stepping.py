@@ -16,9 +16,12 @@ from fait._store.postgres.leases import PostgresLeases
 from fait._store.postgres.recorder import PostgresRecorder
 from fait._store.sqlite.leases import SqliteLeases
 from fait._store.sqlite.recorder import SqliteRecorder
+from fait._subscriptions.lane import RangeLane
 from tests.relay.published import relay_app
 
 LEASE_S = 0.3
+MAX_EVENTS = 10
+"""Maximum number of events of a call: of several calls, only the first one is recorded before the end."""
 
 
 class Steps:
@@ -47,6 +50,8 @@ def install(steps: Steps) -> None:
         leases.acquire = steps.around(leases.acquire)  # type: ignore[method-assign]
     for recorder in (PostgresRecorder, SqliteRecorder):
         recorder.record = steps.around(recorder.record)  # type: ignore[method-assign]
+    next_job = RangeLane.next_job
+    RangeLane.next_job = lambda lane, limit: next_job(lane, min(limit, MAX_EVENTS))  # type: ignore[method-assign]
     connect = range_publisher.open_broker
 
     async def open_broker(*args: Any, **kwargs: Any) -> Any:

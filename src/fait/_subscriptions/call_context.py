@@ -29,7 +29,7 @@ class LaneTenure:
 
     @property
     def floor(self) -> int:
-        """Position up to which all events of the range are recorded as finished, also those of failed keys."""
+        """Position up to which all events of the range are finished, also those of failed keys."""
         lane = self._lane
         # fault: floor-above-failed-key
         failed = min((each.next_position for each in lane.failures.values()), default=lane.position + 1)

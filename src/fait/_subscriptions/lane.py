@@ -8,6 +8,9 @@ A position is unfinished from `take` until its event is recorded. Everything at 
 except for the unfinished positions, which are recorded with it, and the events of keys that have a failure. Above the
 frontier, the events of such keys are set aside: they can become live again if the failure is removed. The frontier
 passes them with the next record.
+
+Events can also be finished before they are recorded (`finish_early`), if nothing is repeated when they are handled
+again.
 """
 
 from collections import deque
@@ -78,10 +81,11 @@ class RangeLane:
         self._busy: set[str] = set()
         self._set_aside: dict[str, dict[int, RecordedEvent]] = {}  # above the frontier
         self._passed: dict[str, int] = {}  # last position that was set aside, and that the frontier has passed
+        self._finished_early = 0  # last position that was finished before it is recorded
 
     @property
     def position(self) -> int:
-        """Position up to which all events are finished, or are those of a failed key, as it is recorded."""
+        """Position up to which all events are finished, or are those of a failed key; it is recorded a little later."""
         first = next(iter(self._unfinished), self.cursor + 1)
         # fault: set-aside-event-passed
         for events in self._set_aside.values():
@@ -110,10 +114,15 @@ class RangeLane:
 
     @property
     def has_passed_events(self) -> bool:
-        """Whether the frontier can move although no event is finished."""
+        """Whether the frontier can move although no other event is finished."""
         if not self._unfinished:
             return self.frontier < self.cursor
-        return bool(self._set_aside) and len(self._unfinished) <= MAX_PENDING
+        return self.has_unrecorded_events or (bool(self._set_aside) and len(self._unfinished) <= MAX_PENDING)
+
+    @property
+    def has_unrecorded_events(self) -> bool:
+        """Whether events are finished that are not recorded."""
+        return self._finished_early > self.frontier
 
     def take(self, events: Sequence[RecordedEvent], position: int) -> None:
         """Take up the events after the cursor, up to a position or to that of the last one for which there is space."""
@@ -231,10 +240,16 @@ class RangeLane:
         first = next(remaining, None)
         if first is None:
             return self._move_to(max(self.frontier, self.cursor))
-        frontier = max(self.frontier, self._last_set_aside, max(finished, default=0))
+        frontier = max(self.frontier, self._last_set_aside, self._finished_early, max(finished, default=0))
         # fault: pending-not-stored
         pending = (first, *takewhile(lambda each: each < frontier, remaining)) if first < frontier else ()
         return self._move_to(frontier, pending)
+
+    def finish_early(self, events: Sequence[RecordedEvent]) -> None:
+        """Finish the first events that are unfinished, before they are recorded: the next move passes them."""
+        for each in events:
+            self.size -= self._unfinished.pop(each.position, 0)
+        self._finished_early = events[-1].position
 
     def hold(self) -> RangeMove:
         """Return a move that leaves the range where it is."""

@@ -10,6 +10,7 @@ continues.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -37,6 +38,9 @@ __all__ = ["CHECKPOINT_DELAY_S", "LaneWorker"]
 
 CHECKPOINT_DELAY_S: Final = 0.1
 """Maximum delay before the checkpoint is written after a skip over events that the subscription does not handle."""
+
+CHECKPOINT_INTERVAL_S: Final = 1.0
+"""Minimum interval between two records of events that may be recorded later, unless a key fails or the work ends."""
 
 MAX_SILENT_CONFLICTS: Final = 10
 """Number of consecutive conflicts after which the subscription shows them as its error, until an event is recorded."""
@@ -81,6 +85,7 @@ class LaneWorker:
         self._retries = RetryPlan(run, lane)
         self._live_is_next = False  # a live job, after one for a failed key
         self._passed_since = 0.0
+        self._recorded_at = float("-inf")
         self._stopped = False
         self._end: int | None = None  # position after which nothing is taken up
         self._wake = asyncio.Event()
@@ -307,7 +312,9 @@ class LaneWorker:
         failed = list(outcome.failed_keys)
         if error is not None and not self._must_wait(error):
             failed.append(FailedKey(self._key_of(rest[0], error), rest[0], error))
-        if finished or failed:
+        if finished and outcome.recorded_later and error is None and not failed:
+            await self._record_later(JobResult(finished, outcome))
+        elif finished or failed:
             work = self._work(finished, rest, outcome, failed)
             result = await self._record(work, events)
             if isinstance(result, Exception):  # of the only event
@@ -384,6 +391,7 @@ class LaneWorker:
         Returns:
             "recorded"; "not_recorded": the events must be handled again; or why the only event cannot be recorded.
         """
+        self._recorded_at = time.monotonic()
         try:
             result = await self._records.record(work)
         except StoreUnavailable as error:
@@ -402,16 +410,28 @@ class LaneWorker:
             await self._wait_after_conflict(events[0].position, result)
             return "not_recorded"
         self.conflicts, self._passed_since = 0, 0.0
-        if work.outcome.finished and not work.outcome.failed_keys:
+        self._note_progress(work.outcome)
+        return "recorded"
+
+    def _note_progress(self, outcome: Outcome) -> None:
+        if outcome.finished and not outcome.failed_keys:
             self._limit = min(self._definition.batch, self._limit * 2)
             self._failing_keys.clear()
         if not self.lane.failures:
             self.error = None
         self._report()
-        return "recorded"
+
+    async def _record_later(self, work: JobResult) -> None:
+        """Finish events, and record them when the last record is `CHECKPOINT_INTERVAL_S` ago."""
+        if not self.lane.has_unrecorded_events:
+            self._wake.set()  # to write the checkpoint in time
+        self._records.record_later(work)
+        self._note_progress(work.outcome)
+        if self._checkpoint_due_in_s() == 0:
+            await self.write_checkpoint()
 
     async def write_checkpoint(self) -> None:
-        """Record that events were passed that are not handled now."""
+        """Record that events were passed that are not handled now, or are finished."""
         if self.lane.has_passed_events and not self.lease_lost:
             await self._record(JobResult(), ())
 
@@ -419,6 +439,9 @@ class LaneWorker:
         """Return the time until passed events must be recorded; None if there are none."""
         if not self.lane.has_passed_events:
             return None
+        if self.lane.has_unrecorded_events:
+            # fault: checkpoint-after-each-page
+            return max(0.0, self._recorded_at + CHECKPOINT_INTERVAL_S - time.monotonic())
         self._passed_since = self._passed_since or self._run.clock.monotonic()
         return max(0.0, self._passed_since + CHECKPOINT_DELAY_S - self._run.clock.monotonic())
 
@@ -462,6 +485,10 @@ class LaneWorker:
 
     async def _handle_failed(self, failure: KeyFailure) -> None:
         """Retry, redrive or discard events of a key that failed, in order. Without any, the key is handed back."""
+        # What is finished must be recorded before: a key that is handed back continues after the frontier.
+        # fault: key-handed-back-below-what-is-finished
+        if self.lane.has_unrecorded_events:
+            await self.write_checkpoint()
         key, frontier = failure.key, self.lane.frontier
         self._retries.due[key] = self._run.clock.monotonic()  # unless something else follows
         if failure.state == "discarding":

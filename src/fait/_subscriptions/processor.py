@@ -209,6 +209,9 @@ class Processor:
 
     async def _back_off(self) -> Step:
         """Wait before a retry. Before a long wait the lease is released: another process may have other code."""
+        # fault: published-events-not-recorded-in-an-outage
+        if self.work is not None and self.work.lane.has_unrecorded_events:
+            await self._write_checkpoint()
         # fault: outage-not-reported
         await self._report_outage()
         run, delay_s = self._run, self._delay_s
@@ -236,16 +239,20 @@ class Processor:
             logger.info("failed to report an outage: subscription=%s error=%r", run.definition.name, error)
 
     async def _stop(self) -> Step:
-        """Write the checkpoint of a skip, and release the lease."""
-        name = self._run.definition.name
-        if self.work is not None:
-            try:
-                await self.work.write_checkpoint()
-            except Exception as error:  # the events after it are skipped again
-                logger.info("failed to write a checkpoint: subscription=%s error=%r", name, error)
+        """Write the checkpoint, and release the lease."""
+        await self._write_checkpoint()
         if not self._keeps_lease:
             await self._release_lease()  # now: other subscriptions of this process may need longer to stop
         return "stopped"
+
+    async def _write_checkpoint(self) -> None:
+        """Record what is passed or finished and not recorded. If that fails, it is passed or handled again."""
+        if self.work is None:
+            return
+        try:
+            await self.work.write_checkpoint()
+        except Exception as error:
+            logger.info("failed to write a checkpoint: subscription=%s error=%r", self._run.definition.name, error)
 
     _STEPS: ClassVar[Mapping[Step, Callable[[Any], Awaitable[Step]]]] = {
         "acquiring": _acquire,

@@ -3,11 +3,13 @@
 Results that fail together are recorded one by one, so that only what is at fault fails. Events that handlers append are
 recorded alone, because those of one handler must not make the record of another one conflict.
 
+Results that nothing depends on can wait for the next transaction (`record_later`).
+
 After an unknown outcome nothing more is recorded under the lease: a late statement would set back what came after it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -16,7 +18,7 @@ from msgspec.structs import replace
 from fait._errors import StoreUnavailable
 from fait._events.envelope import RecordedEvent
 from fait._store.ports.failures import FailureChange
-from fait._store.ports.inbox import InboxChanges
+from fait._store.ports.inbox import InboxChanges, LaneOffset
 from fait._store.ports.unit_of_work import RangeMove, Recorder, RecordResult, UnitOfWork
 from fait._subscriptions.event_source import InboxProgress
 from fait._subscriptions.lane import RangeLane
@@ -71,6 +73,7 @@ class RecordQueue:
         self._lock = asyncio.Lock()
         self._waiting: list[JobResult] = []
         self._unknown: StoreUnavailable | None = None  # the error after which nothing is recorded
+        self._confirmed: dict[tuple[str, int], LaneOffset] = {}  # what a broker has confirmed, not recorded yet
 
     async def record(self, job: JobResult) -> RecordResult:
         """Record the result of a job, perhaps together with others that wait.
@@ -88,6 +91,17 @@ class RecordQueue:
         if isinstance(job.result, Exception):
             raise job.result
         return job.result
+
+    def record_later(self, job: JobResult) -> None:
+        """Finish the events of a job now, and record them with the next result.
+
+        Raises:
+            StoreUnavailable: nothing more is recorded.
+        """
+        if self._unknown is not None:
+            raise self._unknown
+        self._lane.finish_early(job.events)
+        self._confirmed |= _confirmed([job])
 
     def _take(self) -> list[JobResult]:
         """Take the first result from the queue, and those that may share its transaction."""
@@ -136,13 +150,15 @@ class RecordQueue:
     async def _record_move(
         self, move: RangeMove, group: list[JobResult], changes: Sequence[FailureChange], finished: set[int]
     ) -> RecordResult:
+        confirmed = self._confirmed | _confirmed(group)
         try:
-            result = await self._recorder.record(self._unit_of_work(move, group, changes))
+            result = await self._recorder.record(self._unit_of_work(move, group, changes, confirmed))
         except StoreUnavailable as error:
             self._unknown = error
             raise
         if result == "recorded":
             self._lane.recorded(move, finished)
+            self._confirmed = {key: each for key, each in self._confirmed.items() if each is not confirmed.get(key)}
             if self._progress is not None:
                 self._progress.recorded(move)
             if changes:
@@ -150,9 +166,13 @@ class RecordQueue:
         return result
 
     def _unit_of_work(
-        self, move: RangeMove, group: Sequence[JobResult], changes: Sequence[FailureChange]
+        self,
+        move: RangeMove,
+        group: Sequence[JobResult],
+        changes: Sequence[FailureChange],
+        confirmed: Mapping[tuple[str, int], LaneOffset],
     ) -> UnitOfWork:
-        inbox = _confirmed(group)
+        inbox = InboxChanges(offsets=[*confirmed.values()]) if confirmed else None
         if self._progress is not None:
             inbox = self._progress.changes(move, {each.position for job in group for each in job.events}, changes)
         if len(group) == 1:
@@ -181,10 +201,9 @@ class RecordQueue:
                 self._lane.fail(each.failure, [event for event in set_aside if self._lane.has_key(event, each.key)])
 
 
-def _confirmed(group: Sequence[JobResult]) -> InboxChanges | None:
+def _confirmed(group: Sequence[JobResult]) -> dict[tuple[str, int], LaneOffset]:
     """Return what the broker of a relay has confirmed; the last one of several results counts."""
-    offsets = {(each.topic, each.lane): each for job in group for each in job.outcome.confirmed}
-    return InboxChanges(offsets=[*offsets.values()]) if offsets else None
+    return {(each.topic, each.lane): each for job in group for each in job.outcome.confirmed}
 
 
 def _is_shared(job: JobResult) -> bool:

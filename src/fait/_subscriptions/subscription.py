@@ -98,6 +98,8 @@ class Outcome(Struct, frozen=True):
         finished_later: positions of events that are handled although the next event is not: none of its key, and all
             of their own keys before them.
         confirmed: what the broker of a relay has confirmed.
+        recorded_later: whether it may be recorded up to a second later, because nothing is repeated if the events are
+            handled again.
     """
 
     finished: int
@@ -108,6 +110,7 @@ class Outcome(Struct, frozen=True):
     failed_keys: Sequence[FailedKey] = ()
     finished_later: Collection[int] = ()
     confirmed: Sequence[LaneOffset] = ()
+    recorded_later: bool = False
 
     def divide(self, events: Sequence[RecordedEvent]) -> tuple[Sequence[RecordedEvent], Sequence[RecordedEvent]]:
         """Return the events that are handled, and the others."""
@@ -134,7 +137,7 @@ class Tenure(Protocol):
 
     @property
     def floor(self) -> int:
-        """Position up to which all events of the range are recorded as finished, also those of failed keys."""
+        """Position up to which all events of the range are finished, also those of failed keys."""
         ...
 
     def on_end(self, close: Callable[[], Awaitable[None]], /) -> None:

@@ -158,6 +158,14 @@ class RangePublisher:
         topics = {each.topic for each in messages} & self._topics.keys()
         return [ConfirmedRange(each, self._buckets, self._topics[each].confirmed).as_offset() for each in topics]
 
+    def has_stored_positions(self, messages: Iterable[RoutedMessage]) -> bool:
+        """Whether the broker has stored the positions of all these messages with them, so that none is repeated."""
+        # fault: checkpoint-of-a-broker-without-positions-waits
+        if not self.features.stores_position:
+            return False
+        # fault: redriven-key-recorded-later
+        return not any(each.message.key in self._failed for each in messages)
+
     async def publish(
         self, messages: Sequence[RoutedMessage], outcomes: list[PublishOutcome], *, redriven: bool
     ) -> None:

@@ -93,7 +93,8 @@ class Relay:
             outcome = Outcome(before + _first_open(outcomes), error=error)
         else:
             outcome = self._outcome(events, outcomes, before)
-        return replace(outcome, confirmed=publisher.confirmed(messages))
+        recorded_later = not is_failed and publisher.has_stored_positions(messages)
+        return replace(outcome, confirmed=publisher.confirmed(messages), recorded_later=recorded_later)
 
     async def _publisher(self, tenure: Tenure) -> RangePublisher:
         """Return the publisher of a lease, opened at the first call."""
