@@ -194,6 +194,8 @@ async def delayed(url: str, path: Path, rate: int, count: int) -> list[float]:
                     (int(each.headers.get("ce-sequence") or each.headers["ce_sequence"]), now)
                     for each in batch.messages
                 )
+                if broker.features.acknowledges == "removal":  # it delivers no more before
+                    await consumer.acknowledge(batch.lane, batch.messages[-1].offset)
 
     async with app(url, DELAYS, "now").open(f"sqlite:///{path}") as system:
         consuming = asyncio.create_task(consume())

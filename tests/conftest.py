@@ -22,6 +22,7 @@ from fait._store.open import entry_points_by_name
 from tests.servers import certificate as certificates
 from tests.servers import kafka, nats, rabbitmq, redis
 from tests.servers import pgbouncer as bouncers
+from tests.servers.broker import LARGE_SERVER, running
 from tests.servers.certificate import Certificate
 from tests.servers.kafka import KafkaServer
 from tests.servers.nats import NatsServer
@@ -38,7 +39,6 @@ SERVER_FIXTURES |= {"redis_servers"}
 SERVER_FOLDERS = {"servers"}
 LARGE_SERVERS = ("kafka", "rabbitmq")
 """Servers of which one is enough."""
-
 SLOW_FOLDERS = {"bench", "crash", "docs", "examples", "faults", "hostile", "interleavings", "packaging", "typing"}
 SLOW_FOLDERS |= {
     "delivery",
@@ -72,13 +72,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupSc
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that use a server, and those in folders of slow tests."""
+    """Mark tests that use a server, and those in folders of slow tests. The report says which use a large server."""
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in SLOW_FOLDERS:
             item.add_marker("slow")
         if folder in SERVER_FOLDERS or uses_server(item):
             item.add_marker("server")
+        item.user_properties += [(LARGE_SERVER, each) for each in large_servers_of(item)]
+
+
+def large_servers_of(item: pytest.Item) -> list[str]:
+    """Return the names of the large servers that a test uses, by its fixtures and parameters."""
+    names = [*getattr(item, "fixturenames", ()), *([item.callspec.id] if hasattr(item, "callspec") else ())]
+    return [each for each in LARGE_SERVERS if any(each in name for name in names)]
 
 
 def uses_server(item: pytest.Item) -> bool:
@@ -220,7 +227,7 @@ def rabbitmq_server() -> Iterator[RabbitmqServer]:
     """
     if rabbitmq.program() is None:
         missing("RabbitMQ", rabbitmq.INSTALL)
-    with RabbitmqServer() as server:
+    with running("rabbitmq", RabbitmqServer) as server:
         yield server
 
 
@@ -229,7 +236,7 @@ def kafka_server() -> Iterator[KafkaServer]:
     """The Kafka server that all tests of this process share; a test that stops one uses `kafka_servers`."""
     if kafka.program() is None:
         missing("Kafka", kafka.INSTALL)
-    with KafkaServer() as server:
+    with running("kafka", KafkaServer) as server:
         yield server
 
 

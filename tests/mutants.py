@@ -9,8 +9,8 @@ Each fault is planted in its own copy of `src`, at its marker, and only the name
 all named tests must pass on the unchanged code. The exit code is 1 if a fault survives.
 
 Each test runs in a process of its own, forked from one that has imported the packages of the tests, but nothing of
-fait, and that has started a PostgreSQL server. The copies share the compiled form of unchanged files. So a fault costs
-little more than its test.
+fait, and that has started a PostgreSQL server. Tests that use a RabbitMQ or Kafka server run one after another, with
+one server for all. The copies share the compiled form of unchanged files. So a fault costs little more than its test.
 """
 
 import argparse
@@ -24,9 +24,11 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from compileall import compile_dir
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from xml.etree import ElementTree
@@ -54,7 +56,10 @@ from tests.planted import (
 )
 from tests.planted.mutant import Mutant, plant
 from tests.planted.stale_names import stale_names
+from tests.servers.broker import LARGE_SERVER, SHARED
+from tests.servers.kafka import KafkaServer
 from tests.servers.postgres import RUNNING, PostgresServer
+from tests.servers.rabbitmq import RabbitmqServer
 
 ROOT = Path(__file__).parents[1]
 MAX_CONCURRENT_RUNS = 3
@@ -90,6 +95,8 @@ PRELOADED = (
 
 NOT_THE_COPY = 9
 """Exit code of a run that has imported fait from elsewhere; pytest has none above 5."""
+
+LARGE_SERVERS = {"kafka": KafkaServer, "rabbitmq": RabbitmqServer}
 
 FORK = get_context("fork")
 
@@ -156,20 +163,34 @@ def timeout_s(mutant: Mutant, durations: Mapping[str, float]) -> float:
 def durations_in(report: Path) -> dict[str, float]:
     """Return how long each test took, in seconds, by its id without the parameters."""
     durations: dict[str, float] = {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        file, *classes = re.split(r"\.(?=[A-Z])", case.attrib["classname"])
-        test = "::".join([f"{file.replace('.', '/')}.py", *classes, case.attrib["name"].partition("[")[0]])
+    for test, case in cases_in(report):
         durations[test] = max(float(case.attrib["time"]), durations.get(test, 0))
     return durations
 
 
-def prepare() -> None:
-    """Import packages and start a server in a process that runs tests in forks of itself."""
+def large_servers_in(report: Path) -> dict[str, set[str]]:
+    """Return the names of the large servers that each test uses, by its id without the parameters."""
+    servers = defaultdict[str, set[str]](set)
+    for test, case in cases_in(report):
+        servers[test] |= {each.attrib["value"] for each in case.iter("property") if each.attrib["name"] == LARGE_SERVER}
+    return servers
+
+
+def cases_in(report: Path) -> Iterator[tuple[str, ElementTree.Element]]:
+    """Yield the tests of a report, with their ids without the parameters."""
+    for case in ElementTree.parse(report).iter("testcase"):
+        file, *classes = re.split(r"\.(?=[A-Z])", case.attrib["classname"])
+        yield "::".join([f"{file.replace('.', '/')}.py", *classes, case.attrib["name"].partition("[")[0]]), case
+
+
+def prepare(servers: Collection[str] = ()) -> None:
+    """Import packages and start servers in a process that runs tests in forks of itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in PRELOADED:
             importlib.import_module(name)
     RUNNING[18] = PostgresServer(18)
+    SHARED.update({each: LARGE_SERVERS[each]() for each in servers})
 
 
 def run_forked(source: Path, work: Path, test: str, timeout_s: float) -> None:
@@ -193,6 +214,22 @@ def timed_outcome(mutant: Mutant, unchanged: Path, timeout_s: float) -> tuple[st
     """The outcome of one mutant, and the seconds that it took."""
     start = time.monotonic()
     return outcome(mutant, unchanged, timeout_s), time.monotonic() - start
+
+
+def all_outcomes(mutants: Sequence[Mutant], unchanged: Path) -> list[tuple[str, float]]:
+    """The outcomes of mutants, with the seconds that they took."""
+    durations, servers = durations_in(report_in(unchanged)), large_servers_in(report_in(unchanged))
+    used = {each: servers[each.test.partition("[")[0]] for each in mutants}
+    large = set[str]().union(*used.values())
+    with (
+        ProcessPoolExecutor(MAX_CONCURRENT_RUNS - bool(large), FORK, prepare) as pool,
+        ProcessPoolExecutor(1, FORK, partial(prepare, large)) as one_by_one,
+    ):
+        outcomes = [
+            (one_by_one if used[each] else pool).submit(timed_outcome, each, unchanged, timeout_s(each, durations))
+            for each in mutants
+        ]
+        return [each.result() for each in outcomes]
 
 
 def outcome(mutant: Mutant, unchanged: Path, timeout_s: float) -> str:
@@ -260,9 +297,7 @@ def main(arguments: Sequence[str]) -> int:
         if problem := checked(mutants, unchanged):
             print(problem)
             return 1
-        with ProcessPoolExecutor(MAX_CONCURRENT_RUNS, FORK, prepare) as pool:
-            timeouts = [timeout_s(each, durations_in(report_in(unchanged))) for each in mutants]
-            outcomes = list(pool.map(timed_outcome, mutants, [unchanged] * len(mutants), timeouts))
+        outcomes = all_outcomes(mutants, unchanged)
     for mutant, (result, seconds) in zip(mutants, outcomes, strict=True):
         print(f"{seconds:4.1f} s  {mutant.fault:<52}  {result:<8}  {mutant.test.rpartition('::')[2]}")
     killed = [result for result, _ in outcomes].count("killed")

@@ -436,12 +436,17 @@ async def test_slow_key_holds_the_offset_of_its_lane_and_no_other_key() -> None:
 async def test_done_messages_are_acknowledged_soon_at_a_broker_that_waits_for_it(
     rabbitmq_server: RabbitmqServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "MAX_UNACKNOWLEDGED", 50)
-    seen = list[Any]()
+    monkeypatch.setattr(consumer, "MAX_UNACKNOWLEDGED", consumer.MIN_UNACKNOWLEDGED)
+    count, app = 10 * consumer.MIN_UNACKNOWLEDGED, fait.App("stock")
     async with new_topic(rabbitmq_server.url, lanes=1) as topic:
-        await topic.publish(*[placed(position, f"{position % 7}") for position in range(1, 501)])
-        async with app_of(topic.url, topic.name, seen).open("memory:"):
-            await until(lambda: len(seen) == 500, timeout_s=source.POLL_S * 6)
+
+        @app.consume(topic.name, from_=topic.url, as_=Placed, trusts=["log-1"], batch=10, name="consumer")
+        async def handle(event: Placed) -> None:
+            await asyncio.sleep(0.001)  # until then, the consumer has received what the server delivers
+
+        await topic.publish(*[placed(position, f"{position % 7}") for position in range(1, count + 1)])
+        async with app.open("memory:") as system, asyncio.timeout(source.POLL_S * 6):
+            await idle(system, count)
 
 
 async def test_workers_whose_heartbeats_stop_while_they_open_the_broker_make_progress(

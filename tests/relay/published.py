@@ -18,6 +18,7 @@ from msgspec.structs import replace
 import fait
 from fait._delivery.brokers.memory import broker as memory
 from fait._delivery.brokers.memory.server import server_of
+from fait._delivery.brokers.rabbitmq import consumer as rabbitmq
 from fait._delivery.brokers.rabbitmq.queues import lane_name
 from fait.broker import Broker, ConsumedBatch, ConsumedMessage, ConsumerSpec, Topology, open_broker
 from tests.relay.checker import Arrival, problems
@@ -204,6 +205,12 @@ class RabbitmqUnderTest(ServerUnderTest):
     repeats = True
     kills = 1  # it takes seconds to start
     server: RabbitmqServer
+
+    async def messages(self, topic: str = TOPIC) -> list[ConsumedMessage]:
+        with pytest.MonkeyPatch.context() as patch:
+            # They are not acknowledged, because that would delete them.
+            patch.setattr(rabbitmq, "MAX_UNACKNOWLEDGED", 1 << 15)
+            return await super().messages(topic)
 
     async def prepare(self, lanes: int = 4, topics: Iterable[str] = (TOPIC,)) -> None:
         async with aiormq.connect(self.url) as connection:

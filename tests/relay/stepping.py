@@ -1,14 +1,15 @@
-"""The process of a relay that kills itself (-9) at a numbered step: `stepping.py STORE BROKER STEP`.
+"""The process of a relay that kills itself (-9) at a numbered step.
 
 A step is the time before or after a call of the store or the broker. At the end of the log, the process ends with 0.
+Processes are forked from one that has imported everything, and has opened nothing: to import it takes most of the time.
 """
 
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from multiprocessing import get_context
 from typing import Any
 
 from fait._delivery.relay import range_publisher
@@ -19,9 +20,14 @@ from fait._store.sqlite.recorder import SqliteRecorder
 from fait._subscriptions.lane import RangeLane
 from tests.relay.published import relay_app
 
-LEASE_S = 0.3
+LEASE_S = 0.1
+TIMEOUT_S = 60.0
+
 MAX_EVENTS = 10
 """Maximum number of events of a call: of several calls, only the first one is recorded before the end."""
+
+PRELOADED = [__name__, "aiormq", "apsw", "confluent_kafka", "nats", "redis.asyncio"]
+"""What a process imports before others are forked from it."""
 
 
 class Steps:
@@ -69,8 +75,32 @@ def install(steps: Steps) -> None:
     range_publisher.open_broker = steps.around(open_broker)  # type: ignore[assignment]
 
 
-async def main(store: str, broker: str, step: str) -> None:
-    install(Steps(int(step)))
+def run_relay(store: str, broker: str, step: int) -> int:
+    """Run a process of the relay until it is killed at a step, or has published all; return its exit code.
+
+    Args:
+        store: URL of the store.
+        broker: URL of the broker.
+        step: number of the step, from 1; 0: it is not killed.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=publish_all, args=(store, broker, step))
+    process.start()
+    process.join(TIMEOUT_S)
+    if process.exitcode is None:
+        process.kill()
+        raise TimeoutError(f"the relay has not published all within {TIMEOUT_S:g} s")
+    return process.exitcode
+
+
+def publish_all(store: str, broker: str, step: int) -> None:
+    """Publish all events, or end at a step."""
+    install(Steps(step))
+    asyncio.run(_publish_all(store, broker))
+
+
+async def _publish_all(store: str, broker: str) -> None:
     async with relay_app(broker).open(store, lease_s=LEASE_S) as system:
         while True:
             [status] = await system.status()
@@ -78,7 +108,3 @@ async def main(store: str, broker: str, step: str) -> None:
             if status.lag == 0 and status.state == "live" and not busy:
                 return
             await asyncio.sleep(0.01)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))

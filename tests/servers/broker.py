@@ -6,11 +6,31 @@ import signal
 import subprocess
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from tests.servers.home import Home, account, environment, free_port
+
+Server = TypeVar("Server", bound="BrokerServer")
+
+LARGE_SERVER = "large server"
+"""Name of the property in a report that says which large server a test uses."""
+
+SHARED: dict[str, Any] = {}
+"""Servers that this process shares with processes that it forks, by name. The tests of a fork do not stop them."""
+
+
+@contextmanager
+def running(name: str, start: Callable[[], Server]) -> Generator[Server]:
+    """Return the server of a name that the parent process shares; if there is none, start one."""
+    if shared := SHARED.get(name):
+        yield shared
+    else:
+        with start() as started:
+            yield started
 
 
 class BrokerServer(ABC):
