@@ -36,6 +36,8 @@ VARIABLES = {
         ),
         ("redis://${HOST}/0?token=${PASSWORD}", "redis://broker/0?token=p%40ss%3Aw%2Frd", "redis://broker/0?token=***"),
         ("${URL}", VARIABLES["URL"], "nats://shop:***@broker:4222?token=***"),
+        ("nats://${PASSWORD}@broker", "nats://p%40ss%3Aw%2Frd@broker", "nats://***@broker"),
+        ("amqp://shop@[::1]:5672/v", "amqp://shop@[::1]:5672/v", "amqp://shop@[::1]:5672/v"),
     ],
 )
 def test_destination_has_the_values_of_variables_and_shows_no_secret(text: str, url: str, name: str) -> None:
@@ -63,10 +65,11 @@ def test_credentials_are_decoded() -> None:
         "nats://broker?token=hidden",
         "nats://broker?password=hidden${PASSWORD}",
         "redis://:hidden@broker",
+        "nats://hidden@broker",
     ],
 )
 def test_password_in_the_text_is_refused_and_not_shown(text: str) -> None:
-    with pytest.raises(UsageError, match=r"contains a password. Write \$\{NAME\}") as caught:
+    with pytest.raises(UsageError, match=r"contains a password or token. Write \$\{NAME\}") as caught:
         destination_of(text, VARIABLES)
 
     assert "hidden" not in str(caught.value)
@@ -84,11 +87,25 @@ def test_password_in_the_text_is_refused_and_not_shown(text: str) -> None:
         ("nats://broker?tls", "malformed"),
         ("nats://broker?tls=", "no value"),
         ("nats://broker?tls=off&tls=verified", "several"),
+        ("redis://broker:99999", "a port is a number from 1 to 65535"),
+        ("kafka://broker:9092,broker:0", "a port is a number"),
+        ("amqp://[::1]:", "a port is a number"),
     ],
 )
 def test_invalid_destination_is_refused_with_its_reason(text: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         destination_of(text, VARIABLES)
+
+
+@pytest.mark.parametrize("scheme", ["nats", "redis", "kafka", "amqp"])
+@pytest.mark.parametrize("mark", "/?#")
+def test_password_that_is_not_encoded_is_refused_and_not_shown(scheme: str, mark: str) -> None:
+    url = f"{scheme}://shop:hidden{mark}hidden@127.0.0.1:1"
+
+    with pytest.raises(UsageError) as refused:
+        destination_of("${URL}", {"URL": url})
+
+    assert "hidden" not in str(refused.value)
 
 
 # TLS

@@ -14,6 +14,20 @@ TEXT = "tests/brokers/test_wire_text.py::test_"
 
 FAULTS = [
     Mutant(
+        "a token in the URL of a broker is shown",
+        "_delivery/brokers/destination.py",
+        "token-shown",
+        "return redacted_url(url)",
+        f"{OPEN}destination_has_the_values_of_variables_and_shows_no_secret",
+    ),
+    Mutant(
+        "the rest of a password that is not encoded is a path",
+        "_delivery/brokers/destination.py",
+        "rest-of-password-is-a-path",
+        "is_malformed = False",
+        f"{OPEN}password_that_is_not_encoded_is_refused_and_not_shown",
+    ),
+    Mutant(
         "what a former publisher of a part of the buckets has published is published again",
         "_delivery/brokers/stored_positions.py",
         "merged-buckets-repeat",

@@ -22,7 +22,11 @@ from fait._store.store_url import redacted_url
 __all__ = ["Destination", "destination_of", "with_variables"]
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_TOKEN: Final = re.compile(r"(nats://)([^:@/?]+)(?=@)", re.IGNORECASE)
+"""A token: NATS takes what is before the @ as one, if there is no colon."""
+
 _TLS: Final = ("verified", "unverified", "off")
+_PORTS: Final = range(1, 65_536)
 
 
 class Destination(Struct, frozen=True):
@@ -38,8 +42,8 @@ class Destination(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The URL without passwords, for messages."""
-        return redacted_url(self.url)
+        """The URL without passwords and tokens, for messages."""
+        return _shown(self.url)
 
     @property
     def scheme(self) -> str:
@@ -143,8 +147,14 @@ def _value(name: str, variables: Mapping[str, str]) -> str:
 def _refuse_password(text: str) -> None:
     """Refuse a text that has a secret even without its variables."""
     bare = re.sub(f"[:=]{_VARIABLE.pattern}(?=[@&]|$)|{_VARIABLE.pattern}", "", text)
-    if redacted_url(bare) != bare:
-        _refuse(text, "it contains a password. Write ${NAME} in its place, with the password in the variable NAME")
+    token = _TOKEN.search(text)
+    if redacted_url(bare) != bare or (token and not _VARIABLE.fullmatch(token[2])):
+        _refuse(text, "it contains a password or token. Write ${NAME} in its place, and let the variable NAME have it")
+
+
+def _shown(url: str) -> str:
+    # fault: token-shown
+    return _TOKEN.sub(r"\1***", redacted_url(url))
 
 
 def _parsed(url: str) -> Destination:
@@ -153,13 +163,25 @@ def _parsed(url: str) -> Destination:
     try:
         parts = urlsplit(url)
         given = parse_qsl(parts.query, keep_blank_values=True, errors="strict", strict_parsing=bool(parts.query))
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        # fault: rest-of-password-is-a-path
+        is_malformed = "@" in parts.path
     except ValueError:  # its message may contain a part of the password
+        is_malformed, given, hosts = True, [], []
+    if is_malformed:
         _refuse(url, "it is malformed. Write / ? # @ : % in names and passwords as %2F %3F %23 %40 %3A %25")
+    if not all(map(_has_valid_port, hosts)):
+        _refuse(url, f"a port is a number from {_PORTS[0]} to {_PORTS[-1]}")
     options = dict(given)
     if len(options) < len(given) or not all(options.values()):
         _refuse(url, "an option has no value or several ones. Write options as ?name=value&name=value")
     return Destination(url, options)
 
 
+def _has_valid_port(host: str) -> bool:
+    _, colon, port = host.rpartition("]")[2].partition(":")
+    return not colon or (port.isdecimal() and int(port) in _PORTS)
+
+
 def _refuse(url: str, reason: str) -> NoReturn:
-    raise UsageError(f"invalid broker URL {redacted_url(url)!r}: {reason}. Nothing was opened.")
+    raise UsageError(f"invalid broker URL {_shown(url)!r}: {reason}. Nothing was opened.")
